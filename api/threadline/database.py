@@ -1,0 +1,119 @@
+"""The one way to Postgres: a function of the gateway, called in a single statement."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from threadline.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# sql/90_gateway.sql. One statement is one transaction, so this holds behind a transaction pooler too.
+_CALL = "select status, body from private.call($1, $2, $3, $4, $5)"
+
+# Nobody's fault, and nothing happened: another transaction was in the way.
+_LOST_A_RACE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError)
+# The connection broke, or Postgres has no room or is restarting: whether anything happened is unknown.
+_LOST_TOUCH = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InterfaceError,
+    OSError,
+    TimeoutError,
+)
+
+
+class DatabaseUnavailableError(Exception):
+    """Postgres could not serve a call, nor the same call a second time; a later one may succeed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a function answers: an HTTP status and a JSON text."""
+
+    status: int
+    body: bytes
+
+
+class Database:
+    """A pool of connections that calls the functions of `sql/` as their caller.
+
+    Args:
+        settings: where Postgres is and how it is reached.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._pool = asyncpg.create_pool(
+            settings.database_url,
+            min_size=0,
+            max_size=settings.pool_size,
+            command_timeout=30,
+            # Behind a transaction pooler the next statement may meet a server that has not prepared it.
+            statement_cache_size=0 if settings.transaction_pooler else 100,
+            # Every setting of a call ends with its transaction: there is nothing to clean up after it.
+            reset=_nothing_to_reset,
+            server_settings={"application_name": "threadline"},
+        )
+
+    async def __aenter__(self) -> Database:
+        """Make the pool ready; connections are opened when they are needed."""
+        await self._pool
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close all connections, in the end forcibly."""
+        self._pool.terminate()
+
+    async def call(
+        self,
+        function: str,
+        *,
+        role: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        claims: Mapping[str, Any] | None = None,
+    ) -> Reply:
+        """Call one of the functions that the gateway knows.
+
+        Args:
+            function: its name, such as "messaging_ingest". It must bear being called twice with one request.
+            role: whom the database takes the caller for: anon, authenticated or service_role.
+            headers: those of the request that the function reads, with lower-case names.
+            body: its argument.
+            claims: of the caller's verified token.
+
+        Raises:
+            DatabaseUnavailableError: Postgres was out of reach or busy, twice.
+        """
+        arguments = (function, role, json.dumps({"role": role, **(claims or {})}), json.dumps(headers), body)
+        for is_last in (False, True):
+            try:
+                async with self._pool.acquire(timeout=10) as connection:
+                    row = await connection.fetchrow(_CALL, *arguments)
+            except (*_LOST_A_RACE, *_LOST_TOUCH) as error:
+                # The name of the error only: its text may quote what the caller sent.
+                logger.warning("%s failed with %s", function, type(error).__name__)
+                if is_last:
+                    raise DatabaseUnavailableError from error
+            else:
+                return Reply(row["status"], row["body"].encode())
+        raise AssertionError("unreachable")
+
+    async def is_answering(self) -> bool:
+        """Whether Postgres answers a query within two seconds."""
+        try:
+            return await self._pool.fetchval("select true", timeout=2)
+        except (asyncpg.PostgresError, *_LOST_TOUCH):
+            return False
+
+
+async def _nothing_to_reset(_: asyncpg.Connection) -> None:
+    pass

@@ -1,0 +1,98 @@
+"""What is in the database: the platform, the project's migrations, its seed; and how to begin anew."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from threadline.local import keys, migrations, platform
+from threadline.local.errors import StackError
+from threadline.local.home import Home
+from threadline.local.postgres import SUPERUSER
+from threadline.local.project import Project
+
+PASSWORDS = {"postgres": keys.DATABASE_PASSWORD, "authenticator": keys.DATABASE_PASSWORD}
+
+
+class Cluster:
+    """The databases behind a port of the loopback interface, for one who may open the home."""
+
+    def __init__(self, home: Home, port: int) -> None:
+        self.home = home
+        self.port = port
+
+    @asynccontextmanager
+    async def session(self, user: str, database: str = "postgres") -> AsyncIterator[asyncpg.Connection]:
+        """Sign a role in for the length of the block."""
+        password = self.home.superuser_password() if user == SUPERUSER else PASSWORDS[user]
+        try:
+            connection = await asyncpg.connect(
+                host="127.0.0.1",
+                port=self.port,
+                user=user,
+                password=password,
+                database=database,
+                ssl=False,
+                statement_cache_size=0,  # migrations change what cached statements rest on
+            )
+        except (OSError, asyncpg.PostgresError) as error:
+            raise StackError(f"The database on port {self.port} does not let {user} in: {error}.") from error
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def prepare(self, project: Project, database: str = "postgres") -> None:
+        """Install the platform and apply what is pending. Done already, it costs a few milliseconds."""
+        async with self.session(SUPERUSER, database) as connection:
+            await platform.install(connection, passwords=PASSWORDS)
+        async with self.session("postgres", database) as connection:
+            await migrations.migrate(connection, project.migrations)
+            await migrations.seed(connection, project.seed)
+
+    async def reset(self, project: Project) -> None:
+        """Put a newly made database in the place of the old one; when a migration fails, the old one stays.
+
+        Whoever is connected is disconnected once, at the end.
+        """
+        async with self.session(SUPERUSER, "template1") as connection:
+            await connection.execute("drop database if exists next with (force)")
+            await connection.execute("drop database if exists previous with (force)")
+            await connection.execute("create database next")
+        await self.prepare(project, "next")
+        await self._swap()
+
+    async def _swap(self) -> None:
+        async with self.session(SUPERUSER, "template1") as one, self.session(SUPERUSER, "template1") as two:
+            # Renaming locks the database against new clients, then waits for the old ones: send those away meanwhile.
+            # The other way round, a client that signs in again at once would be quicker than the lock.
+            renaming = asyncio.create_task(self._rename(one))
+            while not renaming.done():
+                await two.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity where datname in ('postgres', 'next')"
+                )
+                await asyncio.wait([renaming], timeout=0.02)
+            await renaming
+            await two.execute("drop database previous with (force)")
+
+    async def _rename(self, connection: asyncpg.Connection) -> None:
+        async with connection.transaction():
+            await connection.execute("alter database postgres rename to previous")
+            await connection.execute("alter database next rename to postgres")
+
+    async def find_user(self, email: str) -> Mapping[str, Any]:
+        """Return a user's row of auth.users; raise StackError when nobody has that address."""
+        async with self.session("postgres") as connection:
+            row = await connection.fetchrow(
+                """
+                select id, aud, role, email, phone, raw_app_meta_data, raw_user_meta_data, is_anonymous
+                from auth.users
+                where lower(email) = lower($1) and deleted_at is null
+                """,
+                email,
+            )
+        if row is None:
+            raise StackError(f"No user has the address {email}.")
+        return row

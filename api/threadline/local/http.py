@@ -1,0 +1,62 @@
+"""The HTTP side of the stack: its port, taken before anything else starts, and the server on it."""
+
+import socket
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import uvicorn
+
+from threadline.local.errors import StackError
+from threadline.local.process import signals_handled_by
+
+GRACE = 3  # seconds that requests under way are given when the stack stops
+
+
+def reserve(port: int, variable: str) -> socket.socket:
+    """Listen on a loopback port, so that clients wait until it is served; raise StackError when it is taken."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise StackError(f"Port {port} cannot be used ({error.strerror}); set {variable} to another.") from error
+    return listener
+
+
+class Server(uvicorn.Server):
+    """Serves an application on a reserved port until a signal comes, or until `must_end` says so."""
+
+    def __init__(self, application: object, *, on_ready: Callable[[], None], must_end: Callable[[], bool]) -> None:
+        """Take the application, what to do once it answers, and what to ask every second."""
+        super().__init__(
+            uvicorn.Config(
+                application,
+                http="httptools",
+                lifespan="on",
+                log_config=None,
+                log_level="warning",
+                access_log=False,  # a request line may carry an API key in its query string
+                timeout_graceful_shutdown=GRACE,
+                callback_notify=self._look_around,
+                timeout_notify=1,
+            )
+        )
+        self._on_ready = on_ready
+        self._must_end = must_end
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application and say so; raise StackError when it does not start."""
+        try:
+            await super().startup(sockets)
+        except SystemExit as error:
+            raise StackError("The HTTP API did not start; the reason is above.") from error
+        self._on_ready()
+
+    async def _look_around(self) -> None:
+        self.should_exit = self.should_exit or self._must_end()
+
+    def capture_signals(self) -> AbstractContextManager[None]:
+        """Stop at SIGHUP too, and do not raise the signal again at the end as uvicorn would."""
+        return signals_handled_by(self.handle_exit)

@@ -1,0 +1,23 @@
+-- What `create database ... template` does not copy: who owns a database, and its settings. Runs every time.
+
+do $$
+declare
+    v_name text := current_database();
+begin
+    if exists (select from pg_database as d where d.datname = v_name and d.datdba <> to_regrole('postgres')) then
+        execute format('alter database %I owner to postgres', v_name);
+    end if;
+
+    if not exists (
+        select
+        from pg_db_role_setting as s
+        inner join pg_database as d on s.setdatabase = d.oid
+        where d.datname = v_name and s.setrole = 0 and s.setconfig::text like '%pgrst.db_schemas=%'
+    ) then
+        -- Supabase's lints find the exposed schemas here. A Data API beside us is configured for itself.
+        execute format('alter database %I set pgrst.db_schemas = %L', v_name, 'public');
+        -- The days and hours of realtime.messages carry no time zone.
+        execute format('alter database %I set timezone = %L', v_name, 'UTC');
+    end if;
+end
+$$;

@@ -1,0 +1,106 @@
+"""The stack as a whole: what starts in which order, and that all of it ends."""
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import ExitStack, suppress
+from typing import Protocol
+
+import click
+import uvloop
+
+from threadline.local import http, report
+from threadline.local.database import PASSWORDS, Cluster
+from threadline.local.errors import StackError
+from threadline.local.home import Home
+from threadline.local.postgres import Server
+from threadline.local.process import signals_handled_by
+from threadline.local.project import Ports, Project
+
+STOP_TIMEOUT = 30.0  # longer than HTTP and Postgres together are given
+
+
+class Child(Protocol):
+    """A process beside the HTTP API. Its `with` block is its life."""
+
+    name: str
+
+    def has_ended(self) -> bool:
+        """Tell whether it is gone although nobody stopped it."""
+
+
+def up(project: Project) -> None:
+    """Run the stack in the foreground until Ctrl-C, SIGTERM, or the end of its terminal.
+
+    Raises StackError when it cannot start, or when one of its processes ends by itself. In every case nothing
+    that was started here is left running.
+    """
+    home, ports = Home(project.home), project.ports
+    with suppress(KeyboardInterrupt), signals_handled_by(signal.default_int_handler), ExitStack() as parts:
+        parts.enter_context(home.held())
+        home.announce(ports, ready=False)
+        listener = parts.enter_context(http.reserve(ports.http, "THREADLINE_PORT"))
+        http.reserve(ports.database, "THREADLINE_DB_PORT").close()
+        postgres = parts.enter_context(Server(home, ports.database))
+        application = create_application(ports)  # imports much, while Postgres starts
+        postgres.wait_until_ready()
+        runner = parts.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
+        runner.run(Cluster(home, ports.database).prepare(project))
+        children: list[Child] = [postgres]  # further ones start here, by parts.enter_context()
+
+        def on_ready() -> None:
+            home.announce(ports, ready=True)
+            click.echo(welcome(ports))
+
+        def ended() -> list[str]:
+            return [child.name for child in children if child.has_ended()]
+
+        server = http.Server(application, on_ready=on_ready, must_end=lambda: bool(ended()))
+        runner.run(server.serve(sockets=[listener]))
+        if names := ended():
+            raise StackError(f"{names[0]} ended by itself, and so does the stack; see the logs in {home.folder}.")
+
+
+def create_application(ports: Ports) -> object:
+    """Build the HTTP application, connected to this stack's database."""
+    from threadline.app import create_app
+    from threadline.settings import Settings
+
+    return create_app(Settings(database_url=ports.database_url("authenticator", PASSWORDS["authenticator"])))
+
+
+def welcome(ports: Ports) -> str:
+    """Return what `up` prints when all is ready."""
+    return (
+        "Threadline local development setup is running.\n\n"
+        f"{report.pretty(report.values(ports))}\n\n"
+        f"Deliver a first message:\n\n{report.first_call(ports.api_url)}\n\n"
+        "Ctrl-C stops everything."
+    )
+
+
+def stop(home: Home) -> None:
+    """End the stack of this home and return when it is gone; raise StackError when there is none."""
+    pid = home.running().pid
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except PermissionError as error:
+        raise StackError(f"The stack (process {pid}) belongs to another user of this machine.") from error
+    deadline = time.monotonic() + STOP_TIMEOUT
+    while not home.is_free():
+        if time.monotonic() > deadline:
+            raise StackError(f"The stack (process {pid}) has not ended after {STOP_TIMEOUT:.0f} seconds.")
+        time.sleep(0.02)
+
+
+def reset(project: Project) -> None:
+    """Build the database anew, in the stack that runs or else with Postgres started for the moment."""
+    home = Home(project.home)
+    if not home.is_free():
+        asyncio.run(Cluster(home, home.running().ports.database).reset(project))
+        return
+    server = Server(home, project.ports.database)
+    with signals_handled_by(signal.default_int_handler), home.held(), server:
+        server.wait_until_ready()
+        asyncio.run(Cluster(home, server.port).reset(project))

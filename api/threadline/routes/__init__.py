@@ -1,0 +1,1 @@
+"""One module per group of routes: HTTP in, one function call, HTTP out."""

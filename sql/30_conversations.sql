@@ -1,0 +1,278 @@
+-- Conversations from outside platforms: one record per thread, its messages, and the person it is with.
+
+create table public.conversations (
+    id uuid primary key default gen_random_uuid(),
+    user_id uuid not null references auth.users (id) on delete cascade,
+    platform text not null,
+    external_conversation_id text collate "C" not null,
+    participant_identifier text not null,
+    participant_name text,
+    participant_digits text generated always as (private.phone_digits(participant_identifier)) stored,
+    participant_identified_at timestamptz not null default '-infinity',
+    participant_named_at timestamptz not null default '-infinity',
+    person_id uuid references public.people (id) on delete set null,
+    message_count integer not null default 0,
+    last_message_at timestamptz,
+    last_message_preview text,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint conversations_external_id_unique unique (user_id, platform, external_conversation_id),
+    constraint conversations_platform_known check (platform in ('whatsapp', 'signal', 'telegram', 'wechat')),
+    constraint conversations_external_id_length check (char_length(external_conversation_id) between 1 and 500),
+    constraint conversations_participant_identifier_length check (
+        char_length(participant_identifier) between 1 and 500
+    ),
+    constraint conversations_participant_name_length check (char_length(participant_name) between 1 and 500),
+    constraint conversations_message_count_not_negative check (message_count >= 0)
+);
+comment on table public.conversations is
+'A thread on an outside platform, one record each. Read its messages with select=*,messages or from conversation_messages.';
+comment on column public.conversations.user_id is 'Whose thread it is: the owner of the connection that brought it.';
+comment on column public.conversations.external_conversation_id is 'The thread''s identifier on its platform.';
+comment on column public.conversations.participant_identifier is 'Phone number or username, as the newest batch had it.';
+comment on column public.conversations.participant_name is 'As the newest batch that had a name; never emptied again.';
+comment on column public.conversations.participant_digits is
+'The digits of participant_identifier when it is a phone number.';
+comment on column public.conversations.participant_identified_at is
+'Newest message of the batch that set participant_identifier: an older batch that arrives later does not undo it.';
+comment on column public.conversations.participant_named_at is
+'Newest message of the batch that set participant_name, for the same reason.';
+comment on column public.conversations.person_id is 'The matched contact, kept up to date by triggers; null when none fits.';
+comment on column public.conversations.last_message_at is 'The greatest sent_at of its messages, however late it came.';
+comment on column public.conversations.last_message_preview is
+'At most 100 characters of that message, or what it is when it has no text.';
+
+create index conversations_user_id_last_message_at_idx on public.conversations (user_id, last_message_at desc);
+create index conversations_user_id_participant_tail_idx
+on public.conversations (user_id, right(participant_digits, 10));
+create index conversations_person_id_idx on public.conversations (person_id);
+
+alter table public.conversations enable row level security;
+revoke all on public.conversations from public, anon, authenticated, service_role;
+grant select on public.conversations to authenticated;
+grant select, insert, update, delete on public.conversations to service_role;
+
+create policy conversations_select_owner on public.conversations
+for select to authenticated using (user_id = (select auth.uid()));
+
+create table public.conversation_messages (
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    external_id text collate "C" not null,
+    user_id uuid not null,
+    sent_at timestamptz not null,
+    received_at timestamptz not null default now(),
+    message jsonb not null,
+    primary key (conversation_id, external_id),
+    constraint conversation_messages_external_id_length check (char_length(external_id) between 1 and 500)
+);
+comment on table public.conversation_messages is
+'The messages of conversations, a row each. (conversation_id, external_id) is what makes a retry harmless.';
+comment on column public.conversation_messages.external_id is 'The message''s identifier on its platform.';
+comment on column public.conversation_messages.user_id is
+'The conversation''s user_id, repeated so that row-level security needs no second table.';
+comment on column public.conversation_messages.sent_at is 'When it was sent, as its platform says; the order of a thread.';
+comment on column public.conversation_messages.received_at is 'When it was stored here.';
+comment on column public.conversation_messages.message is 'The message as it was ingested, fields of its own included.';
+
+-- Messages of one moment are ordered by their id, so that the order never depends on which arrived first.
+create index conversation_messages_order_idx
+on public.conversation_messages (conversation_id, sent_at, external_id);
+
+alter table public.conversation_messages enable row level security;
+revoke all on public.conversation_messages from public, anon, authenticated, service_role;
+grant select on public.conversation_messages to authenticated;
+-- No update: a message stays what its platform said it was.
+grant select, insert, delete on public.conversation_messages to service_role;
+
+create policy conversation_messages_select_owner on public.conversation_messages
+for select to authenticated using (user_id = (select auth.uid()));
+
+create function public.messages(public.conversations) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    select coalesce(jsonb_agg(line.message), '[]')
+    from (
+        select stored.message
+        from public.conversation_messages as stored
+        where stored.conversation_id = $1.id
+        order by stored.sent_at, stored.external_id
+    ) as line
+$$;
+comment on function public.messages(public.conversations) is
+'Computed field: the messages of a conversation as one JSONB array in the order of sent_at, each as it was ingested.';
+revoke all on function public.messages(public.conversations) from public, anon, authenticated, service_role;
+grant execute on function public.messages(public.conversations) to authenticated, service_role;
+
+create function private.message_preview(p_message jsonb) returns text
+language sql
+immutable
+parallel safe
+set search_path = ''
+as $$
+    select coalesce(
+        nullif(btrim(left(regexp_replace(left(p_message ->> 'content', 1000), '\s+', ' ', 'g'), 100)), ''),
+        case p_message ->> 'type'
+            when 'image' then 'Photo'
+            when 'audio' then 'Voice message'
+            when 'video' then 'Video'
+            when 'file' then 'File'
+            when 'location' then 'Location'
+            else 'Message'
+        end
+    )
+$$;
+comment on function private.message_preview(jsonb) is
+'At most 100 characters on one line that show what an ingested message says, or what it is.';
+revoke all on function private.message_preview(jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.message_preview(jsonb) to service_role;
+
+-- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
+create function private.summarize_conversations() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- Lock first, in one order for everybody; the next statement then sees all that earlier holders wrote.
+    perform from public.conversations as conversation
+    where conversation.id = any(array(select distinct changed.conversation_id from changed))
+    order by conversation.id
+    for no key update;
+
+    update public.conversations as conversation
+    set
+        message_count = conversation.message_count + counted.change,
+        last_message_at = newest.sent_at,
+        last_message_preview = private.message_preview(newest.message)
+    from (
+        select changed.conversation_id, count(*) * case tg_op when 'INSERT' then 1 else -1 end as change
+        from changed
+        group by changed.conversation_id
+    ) as counted
+    left join lateral (
+        select stored.sent_at, stored.message
+        from public.conversation_messages as stored
+        where stored.conversation_id = counted.conversation_id
+        order by stored.sent_at desc, stored.external_id desc
+        limit 1
+    ) as newest on true
+    where conversation.id = counted.conversation_id
+        and conversation.id = any(array(select distinct changed.conversation_id from changed));
+    return null;
+end
+$$;
+comment on function private.summarize_conversations() is
+'Trigger: keeps message_count, last_message_at and last_message_preview right for whoever adds or removes messages.';
+revoke all on function private.summarize_conversations() from public, anon, authenticated, service_role;
+
+create trigger conversation_messages_after_insert_summarize after insert on public.conversation_messages
+referencing new table as changed
+for each statement execute function private.summarize_conversations();
+
+create trigger conversation_messages_after_delete_summarize after delete on public.conversation_messages
+referencing old table as changed
+for each statement execute function private.summarize_conversations();
+
+create function private.check_message_owner() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+    if exists (
+        select from changed
+        inner join public.conversations as conversation on changed.conversation_id = conversation.id
+        where conversation.user_id <> changed.user_id
+    ) then
+        raise integrity_constraint_violation using
+            message = 'A message belongs to the user of its conversation.',
+            constraint = 'conversation_messages_user_id_is_the_conversations';
+    end if;
+    return null;
+end
+$$;
+comment on function private.check_message_owner() is
+'Trigger: the repeated user_id is that of the conversation, since row-level security rests on it.';
+revoke all on function private.check_message_owner() from public, anon, authenticated, service_role;
+
+create trigger conversation_messages_after_insert_check_owner after insert on public.conversation_messages
+referencing new table as changed
+for each statement execute function private.check_message_owner();
+
+create function private.match_participant() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+    perform private.lock_matching(new.user_id, p_exclusive => false);
+    -- The row lock makes a contact that is being deleted at this moment count as gone.
+    select person.id into new.person_id
+    from public.people as person
+    where person.id = private.match_person(new.user_id, private.phone_digits(new.participant_identifier))
+    for key share;
+    return new;
+end
+$$;
+comment on function private.match_participant() is 'Trigger: finds the contact that a conversation is with.';
+revoke all on function private.match_participant() from public, anon, authenticated, service_role;
+
+create trigger conversations_before_insert_match before insert on public.conversations
+for each row execute function private.match_participant();
+
+create trigger conversations_before_update_match before update of participant_identifier on public.conversations
+for each row when (old.participant_identifier is distinct from new.participant_identifier)
+execute function private.match_participant();
+
+create trigger conversations_before_update_stamp before update on public.conversations
+for each row execute function private.set_updated_at();
+
+-- Definer, because people are changed by their owners, who may not write conversations.
+create function private.match_conversations_again() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if tg_op <> 'DELETE' then
+        perform private.lock_matching(owner.user_id, p_exclusive => true)
+        from (select distinct changed.user_id from changed order by changed.user_id) as owner;
+    end if;
+
+    perform from public.conversations as conversation
+    where (conversation.user_id, right(conversation.participant_digits, 10)) in (
+        select changed.user_id, right(changed.phone_digits, 10) from changed
+    )
+    order by conversation.id
+    for no key update;
+
+    update public.conversations as conversation
+    set person_id = private.match_person(conversation.user_id, conversation.participant_digits)
+    where (conversation.user_id, right(conversation.participant_digits, 10)) in (
+        select changed.user_id, right(changed.phone_digits, 10) from changed
+    )
+    and conversation.person_id
+    is distinct from private.match_person(conversation.user_id, conversation.participant_digits);
+    return null;
+end
+$$;
+comment on function private.match_conversations_again() is
+'Trigger: after a contact came, went or changed number, the threads with that number are matched anew.';
+revoke all on function private.match_conversations_again() from public, anon, authenticated, service_role;
+
+create trigger people_after_insert_match after insert on public.people
+referencing new table as changed
+for each statement execute function private.match_conversations_again();
+
+create trigger people_after_delete_match after delete on public.people
+referencing old table as changed
+for each statement execute function private.match_conversations_again();
+
+-- A changed number frees the threads of the old one and finds those of the new one.
+create trigger people_after_update_match_old after update on public.people
+referencing old table as changed
+for each statement execute function private.match_conversations_again();
+
+create trigger people_after_update_match_new after update on public.people
+referencing new table as changed
+for each statement execute function private.match_conversations_again();

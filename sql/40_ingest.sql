@@ -1,0 +1,580 @@
+-- POST /functions/v1/messaging-ingest: what an outside service sends becomes conversations and messages.
+
+create function private.parse_json(p_body bytea) returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+    v_text text := ltrim(convert_from(p_body, 'UTF8'), U&'\FEFF');
+begin
+    return v_text::jsonb;
+exception
+    when untranslatable_character or invalid_text_representation then
+        -- jsonb can hold neither NUL nor half a surrogate pair. Each becomes U+FFFD, so that the rest of the
+        -- message survives. Control characters, which JSON forbids, stand in for what must not be touched.
+        if v_text !~ '\\u(0000|[dD][89a-fA-F])' or v_text ~ '[\u0001\u0002]' then
+            raise;
+        end if;
+        v_text := replace(v_text, '\\', U&'\0001');
+        v_text := regexp_replace(
+            v_text, '\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})', U&'\0002\\1\0002\\2', 'g'
+        );
+        v_text := regexp_replace(v_text, '\\u(0000|[dD][89a-fA-F][0-9a-fA-F]{2})', '\\ufffd', 'g');
+        return replace(replace(v_text, U&'\0002', '\u'), U&'\0001', '\\')::jsonb;
+end
+$$;
+comment on function private.parse_json(bytea) is
+'A request body as jsonb. Raises a data exception (class 22) or 54001 for what is not UTF-8, not JSON or too deep.';
+revoke all on function private.parse_json(bytea) from public, anon, authenticated, service_role;
+grant execute on function private.parse_json(bytea) to service_role;
+
+create function private.parse_timestamp(p_text text) returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    -- The usual forms are told by comparison: matching a pattern takes three times as long.
+    v_form text := translate(p_text, '123456789', '000000000');
+begin
+    if v_form in ('0000-00-00T00:00:00Z', '0000-00-00T00:00:00.000Z') then
+        return p_text::timestamptz;
+    elsif v_form ~ '^0{4}-00-00[Tt ]00:00(:00([.]0{1,12})?)?([Zz]|[+-]00(:?00)?)$' then
+        return p_text::timestamptz;
+    elsif v_form ~ '^0{4}-00-00[Tt ]00:00(:00([.]0{1,12})?)?$' then
+        -- Without an offset it is UTC, whatever the session's time zone is.
+        return (p_text || 'Z')::timestamptz;
+    end if;
+    return null;
+exception
+    when data_exception then
+        return null;
+end
+$$;
+comment on function private.parse_timestamp(text) is
+'An ISO 8601 date and time, as UTC when it has no offset; null for anything else, never an error.';
+revoke all on function private.parse_timestamp(text) from public, anon, authenticated, service_role;
+grant execute on function private.parse_timestamp(text) to service_role;
+
+create type private.ingest_conversation as (
+    position integer,
+    external_id text,
+    participant_identifier text,
+    participant_name text,
+    newest_at timestamptz,
+    error text
+);
+comment on type private.ingest_conversation is
+'A conversation of a request: its position, what it says of its participant, its newest sent_at, and what is wrong.';
+
+create type private.ingest_message as (
+    position integer,
+    index integer,
+    external_id text,
+    sent_at timestamptz,
+    message jsonb
+);
+comment on type private.ingest_message is
+'A message of a request: the position of its conversation, its index there, and what is stored of it.';
+
+create function private.read_conversations(
+    p_conversations jsonb,
+    out conversations private.ingest_conversation[], out messages private.ingest_message[]
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    with given_conversation as materialized (
+        select
+            given.position::integer as position,
+            given.value as body,
+            case
+                when jsonb_typeof(given.value) <> 'object' then 'conversation must be an object'
+                when jsonb_typeof(given.value -> 'external_conversation_id') is distinct from 'string'
+                    or char_length(given.value ->> 'external_conversation_id') not between 1 and 500
+                    then 'external_conversation_id must be a string of 1 to 500 characters'
+                when jsonb_typeof(given.value -> 'participant_identifier') is distinct from 'string'
+                    or char_length(given.value ->> 'participant_identifier') not between 1 and 500
+                    then 'participant_identifier must be a string of 1 to 500 characters'
+                when coalesce(jsonb_typeof(given.value -> 'participant_name'), 'null') not in ('string', 'null')
+                    or char_length(given.value ->> 'participant_name') > 500
+                    then 'participant_name must be a string of at most 500 characters'
+                when jsonb_typeof(given.value -> 'messages') is distinct from 'array'
+                    then 'messages must be an array'
+            end as error
+        from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
+    ),
+
+    given_message as materialized (
+        select
+            parent.position,
+            given.position::integer - 1 as index,
+            given.value as message,
+            private.parse_timestamp(given.value ->> 'sent_at') as sent_at
+        from given_conversation as parent
+        cross join lateral jsonb_array_elements(
+            case when parent.error is null then parent.body -> 'messages' else '[]' end
+        ) with ordinality as given (value, position)
+    ),
+
+    judged_message as materialized (
+        select
+            given.*,
+            case
+                when jsonb_typeof(given.message) <> 'object' then ' must be an object'
+                when jsonb_typeof(given.message -> 'id') is distinct from 'string'
+                    or char_length(given.message ->> 'id') not between 1 and 500
+                    then '.id must be a string of 1 to 500 characters'
+                when coalesce(given.message ->> 'direction', '') not in ('inbound', 'outbound')
+                    then '.direction must be inbound or outbound'
+                when coalesce(given.message ->> 'type', '')
+                    not in ('text', 'image', 'audio', 'video', 'file', 'location')
+                    then '.type must be text, image, audio, video, file or location'
+                when jsonb_typeof(given.message -> 'content') is distinct from 'string'
+                    then '.content must be a string'
+                when coalesce(jsonb_typeof(given.message -> 'media_url'), 'null') not in ('string', 'null')
+                    then '.media_url must be a string or null'
+                when jsonb_typeof(given.message -> 'sent_at') is distinct from 'string' or given.sent_at is null
+                    then '.sent_at must be an ISO 8601 timestamp'
+            end as error
+        from given_message as given
+    ),
+
+    summed_conversation as (
+        select
+            judged.position,
+            max(judged.sent_at) as newest_at,
+            (array_agg('messages[' || judged.index || ']' || judged.error order by judged.index)
+                filter (where judged.error is not null))[1] as error
+        from judged_message as judged
+        group by judged.position
+    )
+
+    select
+        (
+            select array_agg(
+                (
+                    parent.position,
+                    parent.body ->> 'external_conversation_id',
+                    parent.body ->> 'participant_identifier',
+                    nullif(btrim(parent.body ->> 'participant_name'), ''),
+                    coalesce(summed.newest_at, '-infinity'),
+                    coalesce(parent.error, summed.error)
+                )::private.ingest_conversation
+                order by parent.position
+            )
+            from given_conversation as parent
+            left join summed_conversation as summed on parent.position = summed.position
+        ),
+        (
+            select array_agg(
+                (judged.position, judged.index, judged.message ->> 'id', judged.sent_at, judged.message)
+                ::private.ingest_message
+            )
+            from judged_message as judged
+            inner join summed_conversation as summed on judged.position = summed.position
+            where summed.error is null
+        )
+    into conversations, messages;
+end
+$$;
+comment on function private.read_conversations(jsonb) is
+'The conversations of a request in its order, each judged, and all messages of those without an error.';
+revoke all on function private.read_conversations(jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.read_conversations(jsonb) to service_role;
+
+create function private.compare_messages(
+    p_messages private.ingest_message[], p_ids uuid[],
+    out unknown private.ingest_message[], out conflicts jsonb
+)
+language sql
+stable
+set search_path = ''
+as $$
+    -- Of the same id twice in one request the first counts, whichever conversation object it stands in.
+    with given as (
+        select distinct on (p_ids[message.position], message.external_id) message.*
+        from unnest(p_messages) as message
+        order by p_ids[message.position], message.external_id, message.position, message.index
+    ),
+
+    compared as (
+        select
+            given.position,
+            given.external_id,
+            stored.message <> given.message as is_conflict,
+            case
+                when stored.conversation_id is null then
+                    (given.position, given.index, given.external_id, given.sent_at, given.message)
+                    ::private.ingest_message
+            end as unknown
+        from given
+        left join public.conversation_messages as stored
+            on stored.conversation_id = p_ids[given.position] and stored.external_id = given.external_id
+    ),
+
+    conflicting as (
+        select compared.position, json_agg(compared.external_id order by compared.external_id) as external_ids
+        from compared
+        where compared.is_conflict
+        group by compared.position
+    )
+
+    select
+        (select array_agg(compared.unknown) from compared where compared.is_conflict is null),
+        (select jsonb_object_agg(conflicting.position, conflicting.external_ids) from conflicting)
+$$;
+comment on function private.compare_messages(private.ingest_message[], uuid[]) is
+'Which messages are not stored yet, and the ids, by position, of those that are stored with other content.';
+revoke all on function private.compare_messages(private.ingest_message[], uuid[])
+from public, anon, authenticated, service_role;
+grant execute on function private.compare_messages(private.ingest_message[], uuid[]) to service_role;
+
+create function private.newest_participants(p_conversations private.ingest_conversation[])
+returns table (
+    external_id text, participant_identifier text, identified_at timestamptz, participant_name text, named_at timestamptz
+)
+language sql
+immutable
+rows 10
+set search_path = ''
+as $$
+    -- The batch with the newest message knows best. Ties go to the greater text: the order of arrival must not matter.
+    select
+        given.external_id,
+        (array_agg(
+            given.participant_identifier order by given.newest_at desc, given.participant_identifier desc
+        ))[1],
+        max(given.newest_at),
+        (array_agg(given.participant_name order by given.newest_at desc, given.participant_name desc)
+            filter (where given.participant_name is not null))[1],
+        coalesce(max(given.newest_at) filter (where given.participant_name is not null), '-infinity')
+    from unnest(p_conversations) as given
+    where given.error is null
+    group by given.external_id
+$$;
+comment on function private.newest_participants(private.ingest_conversation[]) is
+'What a request says of the participant of each of its conversations, and as of when.';
+revoke all on function private.newest_participants(private.ingest_conversation[])
+from public, anon, authenticated, service_role;
+grant execute on function private.newest_participants(private.ingest_conversation[]) to service_role;
+
+create function private.create_conversations(
+    p_user_id uuid, p_platform text, p_conversations private.ingest_conversation[]
+) returns jsonb
+language sql
+volatile
+set search_path = ''
+as $$
+    -- In one order for everybody: two requests that create the same conversations then cannot wait for each other.
+    with created as (
+        insert into public.conversations (
+            user_id, platform, external_conversation_id,
+            participant_identifier, participant_identified_at, participant_name, participant_named_at
+        )
+        select
+            p_user_id, p_platform, given.external_id,
+            given.participant_identifier, given.identified_at, given.participant_name, given.named_at
+        from private.newest_participants(p_conversations) as given
+        where (
+            -- A scalar lookup, here and below: one index probe each, whatever the planner thinks of the sizes.
+            select existing.id
+            from public.conversations as existing
+            where existing.user_id = p_user_id
+                and existing.platform = p_platform
+                and existing.external_conversation_id = given.external_id
+        ) is null
+        order by given.external_id collate "C"
+        on conflict on constraint conversations_external_id_unique do nothing
+        returning id
+    )
+
+    select coalesce(jsonb_object_agg(created.id, true), '{}') from created
+$$;
+comment on function private.create_conversations(uuid, text, private.ingest_conversation[]) is
+'Makes the conversations that a request is the first to name; their ids are the keys of the answer.';
+revoke all on function private.create_conversations(uuid, text, private.ingest_conversation[])
+from public, anon, authenticated, service_role;
+grant execute on function private.create_conversations(uuid, text, private.ingest_conversation[]) to service_role;
+
+create function private.lock_conversations(
+    p_ids uuid[], p_conversations private.ingest_conversation[], p_growing jsonb
+) returns uuid[]
+language sql
+volatile
+set search_path = ''
+as $$
+    -- Whoever changes a conversation that others can see holds its row first, taken in one order by everybody.
+    select array_agg(locked.id)
+    from (
+        select existing.id
+        from public.conversations as existing
+        inner join private.newest_participants(p_conversations) as given
+            on existing.external_conversation_id = given.external_id
+        where existing.id = any(p_ids)
+            and (
+                p_growing ? existing.id::text
+                or (given.identified_at, given.participant_identifier)
+                > (existing.participant_identified_at, existing.participant_identifier)
+                or (given.named_at, given.participant_name)
+                > (existing.participant_named_at, coalesce(existing.participant_name, ''))
+            )
+        order by existing.id
+        for no key update of existing
+    ) as locked
+$$;
+comment on function private.lock_conversations(uuid[], private.ingest_conversation[], jsonb) is
+'Locks and returns those of the conversations that a request changes: the keys of p_growing, and any with news of
+its participant.';
+revoke all on function private.lock_conversations(uuid[], private.ingest_conversation[], jsonb)
+from public, anon, authenticated, service_role;
+grant execute on function private.lock_conversations(uuid[], private.ingest_conversation[], jsonb) to service_role;
+
+create function private.update_participants(
+    p_ids uuid[], p_conversations private.ingest_conversation[]
+) returns void
+language sql
+volatile
+set search_path = ''
+as $$
+    update public.conversations as target
+    set
+        participant_identifier = case
+            when merged.is_identified then merged.participant_identifier else target.participant_identifier
+        end,
+        participant_identified_at = greatest(target.participant_identified_at, merged.identified_at),
+        participant_name = case
+            when merged.is_named then merged.participant_name else target.participant_name
+        end,
+        participant_named_at = greatest(target.participant_named_at, merged.named_at)
+    from (
+        select
+            existing.id,
+            given.*,
+            (given.identified_at, given.participant_identifier)
+            > (existing.participant_identified_at, existing.participant_identifier) as is_identified,
+            given.participant_name is not null and (given.named_at, given.participant_name)
+            > (existing.participant_named_at, coalesce(existing.participant_name, '')) as is_named
+        from public.conversations as existing
+        inner join private.newest_participants(p_conversations) as given
+            on existing.external_conversation_id = given.external_id
+        where existing.id = any(p_ids)
+    ) as merged
+    where target.id = merged.id and (merged.is_identified or merged.is_named)
+$$;
+comment on function private.update_participants(uuid[], private.ingest_conversation[]) is
+'Takes over identifier and name of participants where a request knows them as of later. The rows are locked already.';
+revoke all on function private.update_participants(uuid[], private.ingest_conversation[])
+from public, anon, authenticated, service_role;
+grant execute on function private.update_participants(uuid[], private.ingest_conversation[]) to service_role;
+
+create function private.describe_results(
+    p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb, p_added jsonb, p_conflicts jsonb
+) returns json
+language sql
+stable
+set search_path = ''
+as $$
+    select json_build_object(
+        'success', true,
+        'processed', count(*) filter (where result.error is null),
+        'results', coalesce(json_agg(case
+            when result.error is not null then json_build_object(
+                'conversation_id', null, 'external_conversation_id', result.external_id,
+                'messages_added', 0, 'status', 'error: ' || result.error
+            )
+            when result.conflicts is not null then json_build_object(
+                'conversation_id', result.id, 'messages_added', result.added, 'status', result.status,
+                'conflicting_message_ids', result.conflicts
+            )
+            else json_build_object(
+                'conversation_id', result.id, 'messages_added', result.added, 'status', result.status
+            )
+        end order by result.position), '[]')
+    )
+    from (
+        select
+            given.position,
+            given.external_id,
+            given.error,
+            p_ids[given.position] as id,
+            counted.added,
+            p_conflicts -> given.position::text as conflicts,
+            case
+                when p_created ? p_ids[given.position]::text
+                    and row_number() over (partition by p_ids[given.position] order by given.position) = 1
+                    then 'created'
+                when counted.added > 0 then 'updated'
+                else 'no_new_messages'
+            end as status
+        from unnest(p_conversations) as given
+        cross join lateral (
+            select coalesce((p_added ->> given.position::text)::integer, 0) as added
+        ) as counted
+    ) as result
+$$;
+comment on function private.describe_results(private.ingest_conversation[], uuid[], jsonb, jsonb, jsonb) is
+'The answer to a request: one result per conversation, in the order of the request.';
+revoke all on function private.describe_results(private.ingest_conversation[], uuid[], jsonb, jsonb, jsonb)
+from public, anon, authenticated, service_role;
+grant execute on function private.describe_results(private.ingest_conversation[], uuid[], jsonb, jsonb, jsonb)
+to service_role;
+
+create function private.store_conversations(p_user_id uuid, p_platform text, p_conversations jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_conversations private.ingest_conversation[];
+    v_messages private.ingest_message[];
+    v_created jsonb;
+    v_ids uuid[];
+    v_unknown private.ingest_message[];
+    v_conflicts jsonb;
+    v_locked uuid[];
+    v_stored integer;
+begin
+    select given.conversations, given.messages into v_conversations, v_messages
+    from private.read_conversations(p_conversations) as given;
+
+    perform private.lock_matching(p_user_id, p_exclusive => false);
+    v_created := private.create_conversations(p_user_id, p_platform, v_conversations);
+    select array_agg((
+        select existing.id
+        from public.conversations as existing
+        where existing.user_id = p_user_id
+            and existing.platform = p_platform
+            and existing.external_conversation_id = given.external_id
+            and given.error is null
+    ) order by given.position) into v_ids
+    from unnest(v_conversations) as given;
+
+    select compared.unknown, compared.conflicts into v_unknown, v_conflicts
+    from private.compare_messages(v_messages, v_ids) as compared;
+    -- Nobody else sees a conversation that was created just now; a pure replay changes none and takes no lock.
+    v_locked := private.lock_conversations(
+        v_ids, v_conversations,
+        (
+            select coalesce(jsonb_object_agg(growing.id, true), '{}')
+            from (select distinct v_ids[message.position] as id from unnest(v_unknown) as message) as growing
+            where not v_created ? growing.id::text
+        )
+    );
+    if v_locked is not null then
+        perform private.update_participants(v_locked, v_conversations);
+        select compared.unknown, compared.conflicts into v_unknown, v_conflicts
+        from private.compare_messages(v_messages, v_ids) as compared;
+    end if;
+
+    insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
+    select v_ids[message.position], message.external_id, p_user_id, message.sent_at, message.message
+    from unnest(v_unknown) as message;
+
+    return private.describe_results(
+        v_conversations, v_ids, v_created,
+        (
+            select jsonb_object_agg(counted.position, counted.added)
+            from (
+                select message.position, count(*) as added
+                from unnest(v_unknown) as message
+                group by message.position
+            ) as counted
+        ),
+        v_conflicts
+    );
+end
+$$;
+comment on function private.store_conversations(uuid, text, jsonb) is
+'Stores the conversations of a request for a user and answers it. Conversations with an error are left out
+whole, all others go in, whatever else is being written at the same time.';
+revoke all on function private.store_conversations(uuid, text, jsonb)
+from public, anon, authenticated, service_role;
+grant execute on function private.store_conversations(uuid, text, jsonb) to service_role;
+
+create function private.count_messages(p_conversations jsonb) returns bigint
+language sql
+immutable
+set search_path = ''
+as $$
+    select sum(greatest(1, case
+        when jsonb_typeof(given.value -> 'messages') = 'array' then jsonb_array_length(given.value -> 'messages')
+    end))
+    from jsonb_array_elements(p_conversations) as given
+$$;
+comment on function private.count_messages(jsonb) is
+'How many messages a request carries; a conversation without any counts as one, since it costs as much.';
+revoke all on function private.count_messages(jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.count_messages(jsonb) to service_role;
+
+create function private.refuse(p_status integer, p_error text) returns json
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+    perform set_config('response.status', p_status::text, true);
+    return json_build_object('error', p_error);
+end
+$$;
+comment on function private.refuse(integer, text) is
+'An error in the shape of the ingest document. The status reaches HTTP as PostgREST and the gateway define it.';
+revoke all on function private.refuse(integer, text) from public, anon, authenticated, service_role;
+grant execute on function private.refuse(integer, text) to service_role;
+
+create function public.messaging_ingest(bytea) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_secret text := nullif(current_setting('request.headers', true), '')::json ->> 'x-api-key';
+    v_request jsonb;
+    v_owner record;
+    v_limit integer := (select settings.ingest_max_messages from private.settings);
+begin
+    if coalesce(v_secret, '') = '' then
+        return private.refuse(401, 'Missing x-api-key header');
+    end if;
+    begin
+        v_request := private.parse_json($1);
+    exception
+        when data_exception or statement_too_complex or program_limit_exceeded then
+            return private.refuse(400, 'Request body is not valid JSON');
+    end;
+    if coalesce(v_request ->> 'platform', '') = ''
+        or coalesce(v_request ->> 'connection_id', '') = ''
+        or coalesce(jsonb_typeof(v_request -> 'conversations'), 'null') = 'null'
+    then
+        return private.refuse(400, 'Missing required fields: platform, connection_id, conversations');
+    end if;
+    if jsonb_typeof(v_request -> 'conversations') <> 'array' then
+        return private.refuse(400, 'conversations must be an array');
+    end if;
+
+    select * into v_owner
+    from private.authenticate_connection(
+        v_request ->> 'platform', v_request ->> 'connection_id', v_secret
+    );
+    if v_owner.user_id is null then
+        return private.refuse(401, 'Invalid connection_id or platform');
+    elsif not v_owner.is_key_valid then
+        return private.refuse(401, 'Invalid API key');
+    elsif not v_owner.is_active then
+        return private.refuse(403, 'Connection is inactive');
+    end if;
+
+    if private.count_messages(v_request -> 'conversations') > v_limit then
+        return private.refuse(413, format('Too many messages: at most %s in one request', v_limit));
+    end if;
+    return private.store_conversations(
+        v_owner.user_id, v_request ->> 'platform', v_request -> 'conversations'
+    );
+end
+$$;
+comment on function public.messaging_ingest(bytea) is
+'The ingest endpoint: the raw body as its one argument, x-api-key among request.headers; answers as the document says,
+errors included, with response.status set. Only the two doors, the service and the Edge Function, may call it.';
+revoke all on function public.messaging_ingest(bytea) from public, anon, authenticated, service_role;
+grant execute on function public.messaging_ingest(bytea) to service_role;

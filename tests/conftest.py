@@ -1,0 +1,83 @@
+"""Fixtures for all tests: a server per Postgres version, databases made from a template, a running stack."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psycopg
+import pytest
+
+from tests.support import cluster as clusters
+from tests.support.cluster import EMBEDDED, TestCluster
+
+
+def pytest_report_header() -> str:
+    """Which Postgres versions this run covers, in one line."""
+    return f"Postgres: {', '.join(clusters.lanes())} (others: apt-get install postgresql-15 or -17)"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is about the schema on every Postgres version here, everything else on the embedded one."""
+    if "lane" in metafunc.fixturenames:
+        everywhere = Path(metafunc.definition.path).parent.name in {"sql", "schema"}
+        metafunc.parametrize("lane", clusters.lanes() if everywhere else [EMBEDDED], scope="session", indirect=True)
+
+
+@pytest.fixture(scope="session")
+def lane(request: pytest.FixtureRequest) -> str:
+    """The name of a Postgres version."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def cluster(lane: str) -> Iterator[TestCluster]:
+    """A server of that version."""
+    with TemporaryDirectory(dir="/tmp", prefix="threadline-test-", ignore_cleanup_errors=True) as folder:
+        with clusters.running(Path(folder), clusters.lanes()[lane]) as running:
+            yield running
+
+
+@pytest.fixture(scope="session")
+def template(cluster: TestCluster) -> str:
+    """The name of a database with migrations and seed. Tests copy it; nobody writes to it."""
+    name = cluster.create()
+    cluster.prepare(name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def shared_database(cluster: TestCluster, template: str) -> str:
+    """The name of a copy for tests that roll back."""
+    return cluster.create(template)
+
+
+@pytest.fixture
+def fresh_database(cluster: TestCluster, template: str) -> str:
+    """The name of a copy for one test alone, which may commit."""
+    return cluster.create(template)
+
+
+@pytest.fixture(scope="session")
+def admin_url(cluster: TestCluster, shared_database: str) -> str:
+    """The superuser in the shared database."""
+    return cluster.url(shared_database)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(cluster: TestCluster, shared_database: str) -> str:
+    """Role postgres in the shared database."""
+    return cluster.url(shared_database, "postgres")
+
+
+@pytest.fixture(scope="session")
+def scratch_database(cluster: TestCluster) -> Callable[[str], str]:
+    """Makes empty databases in the same server; answers the superuser's URL."""
+    return lambda _name: cluster.url(cluster.create())
+
+
+@pytest.fixture
+def db(postgres_url: str) -> Iterator[psycopg.Connection]:
+    """A transaction of role postgres in the seeded database; nothing of it stays."""
+    with psycopg.connect(postgres_url) as connection:
+        yield connection
+        connection.rollback()

@@ -1,0 +1,14 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.parametrize("script", ["whatsapp_import.py", "telegram_import.py"])
+def test_a_script_runs_with_nothing_installed(script: str) -> None:
+    # -S -E: no site-packages and no PYTHONPATH, as on a machine that has only Python.
+    command = [sys.executable, "-S", "-E", EXAMPLES / script, "--help"]
+    assert "--dry-run" in subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -1,0 +1,46 @@
+"""What ships is what `sql/` says."""
+
+import re
+
+import pytest
+
+from tests.support import migration, schema
+from tests.support.cluster import TestCluster
+
+
+@pytest.fixture
+def dump_of_sql(cluster: TestCluster) -> str:
+    database = cluster.create()
+    cluster.install_platform(database)
+    schema.load(cluster.url(database, "postgres"), schema.SQL)
+    return schema.dump(cluster.url(database), cluster.binaries)
+
+
+def test_migrations_and_sql_give_the_same_database(cluster: TestCluster, template: str, dump_of_sql: str) -> None:
+    dump_of_migrations = schema.dump(cluster.url(template), cluster.binaries)
+    assert not schema.difference(dump_of_migrations, dump_of_sql, ("migrations", "sql"))
+
+
+def test_both_default_privilege_modes_give_the_same_rights(cluster: TestCluster, dump_of_sql: str) -> None:
+    database = cluster.create()
+    cluster.install_platform(database, "legacy")
+    schema.load(cluster.url(database, "postgres"), schema.SQL)
+    legacy = schema.dump(cluster.url(database), cluster.binaries)
+    # The modes themselves are part of a dump; what they must not change is everything else.
+    without_defaults = [
+        "\n".join(line for line in dump.splitlines() if not line.startswith(("ALTER DEFAULT PRIVILEGES", "-- Name: DEFAULT PRIV")))
+        for dump in (legacy, dump_of_sql)
+    ]
+    assert not schema.difference(*(re.sub(r"\n{2,}", "\n", text) for text in without_defaults), ("legacy", "explicit"))
+
+
+def test_the_initial_migration_is_written_from_sql() -> None:
+    if schema.is_released():
+        pytest.skip("released: migrations are only added")
+    written = {path.name: path.read_text(encoding="utf-8") for path in schema.MIGRATIONS.glob("*.sql")}
+    assert written == migration.initial(), "run `make migration`"
+
+
+def test_migration_files_are_named_as_the_cli_wants() -> None:
+    for path in schema.MIGRATIONS.iterdir():
+        assert re.fullmatch(r"\d{14}_[a-z0-9_]+\.sql", path.name)

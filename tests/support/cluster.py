@@ -1,0 +1,105 @@
+"""Throw-away Postgres servers, one per version found here, and databases made from a template in them."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+from psycopg import sql
+from threadline.local import platform
+from threadline.local.database import PASSWORDS
+from threadline.local.database import Cluster as LocalCluster
+from threadline.local.home import Home
+from threadline.local.postgres import SUPERUSER, Server
+from threadline.local.project import Ports, Project
+
+from tests.support.schema import ROOT
+
+EMBEDDED = "embedded"
+
+
+def lanes() -> dict[str, Path | None]:
+    """The Postgres versions that tests of the database run on: name to folder of programs (None: the wheel's)."""
+    installed = {
+        f"postgres-{folder.parent.name}": folder
+        for folder in sorted(Path("/usr/lib/postgresql").glob("1[5-8]/bin"))
+        if (folder / "postgres").exists()
+    }
+    return {EMBEDDED: None, **installed}
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass
+class TestCluster:
+    """One server. Databases are made in it by copying a template that has the migrations and the seed."""
+
+    __test__ = False
+
+    local: LocalCluster
+    binaries: Path
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def url(self, database: str, user: str = SUPERUSER) -> str:
+        """A connection string, by default the superuser's."""
+        password = self.local.home.superuser_password() if user == SUPERUSER else "postgres"
+        return f"postgresql://{user}:{password}@127.0.0.1:{self.local.port}/{database}"
+
+    def create(self, template: str = "template1") -> str:
+        """Make a database and return its name."""
+        name = f"scratch_{next(self._numbers)}"
+        statement = sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template))
+        with psycopg.connect(self.url("template1"), autocommit=True) as connection:
+            connection.execute(statement)
+        if template != "template1":
+            self.install_platform(name)  # a copy has all of it but what belongs to the database itself
+        return name
+
+    def install_platform(self, database: str, mode: Literal["explicit", "legacy"] = "explicit") -> None:
+        """Make a database look like a Supabase project's."""
+
+        async def run() -> None:
+            async with self.local.session(SUPERUSER, database) as connection:
+                await platform.install(connection, passwords=PASSWORDS, default_privileges=mode)
+
+        asyncio.run(run())
+
+    def prepare(self, database: str) -> None:
+        """Give a database what `threadline up` gives it: platform, migrations, seed."""
+        asyncio.run(self.local.prepare(Project(ROOT, self.local.home.folder, Ports(1, self.local.port)), database))
+
+
+@contextmanager
+def running(folder: Path, programs: Path | None) -> Iterator[TestCluster]:
+    """A server in a folder for the length of the block; fast, because nothing in it need survive a power cut."""
+    port = free_port()
+    before = os.environ.get("THREADLINE_PG_BIN")
+    if programs:
+        os.environ["THREADLINE_PG_BIN"] = str(programs)
+    try:
+        server = Server(Home(folder), port)
+        folder.chmod(0o711)
+        with server:
+            server.wait_until_ready()
+            cluster = TestCluster(LocalCluster(Home(folder), port), server._binaries.folder)
+            with psycopg.connect(cluster.url("template1"), autocommit=True) as connection:
+                for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                    connection.execute(f"alter system set {setting} = off")
+                connection.execute("select pg_reload_conf()")
+            yield cluster
+    finally:
+        if before is None:
+            os.environ.pop("THREADLINE_PG_BIN", None)
+        else:
+            os.environ["THREADLINE_PG_BIN"] = before

@@ -1,0 +1,35 @@
+"""The schema three ways: as files, as a loaded database, as the text that pg_dump makes of it."""
+
+import difflib
+import re
+import subprocess
+from pathlib import Path
+
+import psycopg
+
+ROOT = Path(__file__).parents[2]
+SQL = sorted((ROOT / "sql").glob("*.sql"))
+MIGRATIONS = ROOT / "supabase" / "migrations"
+
+
+def load(url: str, files: list[Path]) -> None:
+    """Run files as they would be applied: each in one transaction, by the role of the URL."""
+    for file in files:
+        with psycopg.connect(url) as connection:
+            connection.execute(file.read_text(encoding="utf-8"))
+
+
+def dump(url: str, binaries: Path) -> str:
+    """What pg_dump says of the schemas that are ours: tables, functions, policies, triggers, comments, grants."""
+    command = [binaries / "pg_dump", "--schema-only", "--restrict-key=x", "-n", "public", "-n", "private", url]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def difference(left: str, right: str, names: tuple[str, str]) -> str:
+    """A unified diff of two dumps; empty when they say the same."""
+    return "\n".join(difflib.unified_diff(left.splitlines(), right.splitlines(), *names, lineterm="", n=2))
+
+
+def is_released() -> bool:
+    """Whether a version has been released, after which migrations are only ever added."""
+    return bool(re.search(r"^## \d", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE))
