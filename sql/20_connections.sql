@@ -190,7 +190,8 @@ as $$
     inner join public.messaging_connections as connection on key.connection_id = connection.id
     where connection.id = p_connection_id and connection.user_id = (select auth.uid())
 $$;
-comment on function private.describe_messaging_keys(uuid) is 'Age, end and last use of each key of the caller''s connection.';
+comment on function private.describe_messaging_keys(uuid) is
+'Age, end and last use of each key of the caller''s connection.';
 revoke all on function private.describe_messaging_keys(uuid) from public, anon, authenticated, service_role;
 grant execute on function private.describe_messaging_keys(uuid) to authenticated;
 

@@ -235,14 +235,17 @@ grant execute on function private.compare_messages(private.ingest_message[], uui
 
 create function private.newest_participants(p_conversations private.ingest_conversation[])
 returns table (
-    external_id text, participant_identifier text, identified_at timestamptz, participant_name text, named_at timestamptz
+    external_id text,
+    participant_identifier text, identified_at timestamptz,
+    participant_name text, named_at timestamptz
 )
 language sql
 immutable
 rows 10
 set search_path = ''
 as $$
-    -- The batch with the newest message knows best. Ties go to the greater text: the order of arrival must not matter.
+    -- The batch with the newest message knows best. Ties go to the greater text, so that the order of arrival
+    -- does not matter.
     select
         given.external_id,
         (array_agg(

@@ -307,7 +307,8 @@ as $$
     inner join public.messaging_connections as connection on key.connection_id = connection.id
     where connection.id = p_connection_id and connection.user_id = (select auth.uid())
 $$;
-comment on function private.describe_messaging_keys(uuid) is 'Age, end and last use of each key of the caller''s connection.';
+comment on function private.describe_messaging_keys(uuid) is
+'Age, end and last use of each key of the caller''s connection.';
 revoke all on function private.describe_messaging_keys(uuid) from public, anon, authenticated, service_role;
 grant execute on function private.describe_messaging_keys(uuid) to authenticated;
 
@@ -389,18 +390,22 @@ create table public.conversations (
     constraint conversations_message_count_not_negative check (message_count >= 0)
 );
 comment on table public.conversations is
-'A thread on an outside platform, one record each. Read its messages with select=*,messages or from conversation_messages.';
-comment on column public.conversations.user_id is 'Whose thread it is: the owner of the connection that brought it.';
-comment on column public.conversations.external_conversation_id is 'The thread''s identifier on its platform.';
-comment on column public.conversations.participant_identifier is 'Phone number or username, as the newest batch had it.';
-comment on column public.conversations.participant_name is 'As the newest batch that had a name; never emptied again.';
+'A thread on an outside platform, one record each. Its messages: select=*,messages, or conversation_messages.';
+comment on column public.conversations.user_id is
+'Whose thread it is: the owner of the connection that brought it.';
+comment on column public.conversations.external_conversation_id is 'The identifier of the thread on its platform.';
+comment on column public.conversations.participant_identifier is
+'Phone number or username, as the newest batch had it.';
+comment on column public.conversations.participant_name is
+'As the newest batch that had a name; never emptied again.';
 comment on column public.conversations.participant_digits is
 'The digits of participant_identifier when it is a phone number.';
 comment on column public.conversations.participant_identified_at is
 'Newest message of the batch that set participant_identifier: an older batch that arrives later does not undo it.';
 comment on column public.conversations.participant_named_at is
 'Newest message of the batch that set participant_name, for the same reason.';
-comment on column public.conversations.person_id is 'The matched contact, kept up to date by triggers; null when none fits.';
+comment on column public.conversations.person_id is
+'The matched contact, kept up to date by triggers; null when none fits.';
 comment on column public.conversations.last_message_at is 'The greatest sent_at of its messages, however late it came.';
 comment on column public.conversations.last_message_preview is
 'At most 100 characters of that message, or what it is when it has no text.';
@@ -430,7 +435,8 @@ comment on table public.conversation_messages is
 comment on column public.conversation_messages.external_id is 'The message''s identifier on its platform.';
 comment on column public.conversation_messages.user_id is
 'The conversation''s user_id, repeated so that row-level security needs no second table.';
-comment on column public.conversation_messages.sent_at is 'When it was sent, as its platform says; the order of a thread.';
+comment on column public.conversation_messages.sent_at is
+'When it was sent, as its platform says; the order of a thread.';
 comment on column public.conversation_messages.received_at is 'When it was stored here.';
 comment on column public.conversation_messages.message is 'The message as it was ingested, fields of its own included.';
 
@@ -871,14 +877,17 @@ grant execute on function private.compare_messages(private.ingest_message[], uui
 
 create function private.newest_participants(p_conversations private.ingest_conversation[])
 returns table (
-    external_id text, participant_identifier text, identified_at timestamptz, participant_name text, named_at timestamptz
+    external_id text,
+    participant_identifier text, identified_at timestamptz,
+    participant_name text, named_at timestamptz
 )
 language sql
 immutable
 rows 10
 set search_path = ''
 as $$
-    -- The batch with the newest message knows best. Ties go to the greater text: the order of arrival must not matter.
+    -- The batch with the newest message knows best. Ties go to the greater text, so that the order of arrival
+    -- does not matter.
     select
         given.external_id,
         (array_agg(
