@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from threadline_client import ImporterError, add_arguments, deliver, read_text, report, run
+from threadline_client import ImporterError, add_arguments, deliver, read_text, report, run, sent_at
 
 # How Telegram calls the peer of each kind of chat that is imported.
 PEERS = {
@@ -140,9 +140,10 @@ def _conversation(chat: dict, phones: dict[str, str], messages: list[dict]) -> d
 
 
 def _messages(chat: dict, me: str | None, found: Export) -> Iterator[dict]:
+    seen: Counter[datetime] = Counter()
     for number, message in enumerate(chat.get("messages", []), 1):
         try:
-            wire = _message(message, chat, me)
+            wire = _message(message, chat, me, seen)
         except (KeyError, ValueError, TypeError, AttributeError) as problem:
             where = f"message {number} of {chat.get('name')}"
             found.unreadable.append(f"{where} ({type(problem).__name__}: {problem})")
@@ -153,7 +154,7 @@ def _messages(chat: dict, me: str | None, found: Export) -> Iterator[dict]:
             found.skipped[wire] += 1
 
 
-def _message(message: dict, chat: dict, me: str | None) -> dict | str:
+def _message(message: dict, chat: dict, me: str | None, seen: Counter[datetime]) -> dict | str:
     """Build a message as the endpoint takes it, or tell the reason to leave it out."""
     if message["type"] != "message":
         return f"{message['type']} messages"
@@ -167,7 +168,7 @@ def _message(message: dict, chat: dict, me: str | None) -> dict | str:
         "direction": direction(message, chat, me),
         "type": kind,
         "content": content,
-        "sent_at": f"{sent:%Y-%m-%dT%H:%M:%SZ}",
+        "sent_at": sent_at(sent, seen),
         **_extras(message, in_group=PEERS[chat["type"]] != "user"),
     }
 

@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
 
 MAX_MESSAGES = 500  # what the endpoint recommends as the most for one request
 ATTEMPTS = 6
@@ -67,6 +68,13 @@ def read_text(path: str) -> str:
             return file.read()
     except UnicodeDecodeError as problem:
         raise ImporterError(f"{path} is not UTF-8 text, so it is not an export as it was saved.") from problem
+
+
+def sent_at(moment: datetime, seen: Counter[datetime]) -> str:
+    """Write a UTC moment for the endpoint, a millisecond apart from those `seen`: that keeps the order of the file."""
+    apart = moment + timedelta(milliseconds=seen[moment])
+    seen[moment] += 1
+    return f"{apart:%Y-%m-%dT%H:%M:%S}.{apart.microsecond // 1000:03}Z"
 
 
 def report(conversations: list[dict], skipped: Counter[str], unreadable: list[str]) -> None:
@@ -182,7 +190,10 @@ def _print_results(batch: list[dict], results: list[dict]) -> int:
     if len(results) != len(batch):
         raise ImporterError(f"The server answered {len(results)} results for {len(batch)} conversations.")
     for conversation, result in zip(batch, results, strict=True):
-        print(f"{_name(conversation)}: {result['status']}, {result.get('messages_added', 0)} messages added")
+        # The stored ones stay as they are; an edit since the last export is the usual reason.
+        others = len(result.get("conflicting_message_ids", []))
+        known = f", {others} known with other content" if others else ""
+        print(f"{_name(conversation)}: {result['status']}, {result.get('messages_added', 0)} messages added{known}")
     return sum(result["status"].startswith("error") for result in results)
 
 

@@ -22,11 +22,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from threadline_client import ImporterError, add_arguments, deliver, read_text, report, run
+from threadline_client import ImporterError, add_arguments, deliver, read_text, report, run, sent_at
 
 FIRST_DAY = date(2009, 1, 1)  # WhatsApp is not older, so no date of an export is
 ORDERS = {"dmy": (2, 1, 0), "mdy": (2, 0, 1), "ymd": (0, 1, 2)}  # where year, month and day stand
 
+MEDIA = "\n"  # stands for media where the id is made; no text is like it
 LRM = "\u200e"  # the invisible mark that WhatsApp puts before words of its own
 MARKS = "\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069"
 _M = f"[{MARKS}]*"
@@ -71,7 +72,7 @@ ATTACHED_IPHONE = re.compile(
     re.DOTALL,
 )
 ATTACHED_ANDROID = re.compile(
-    rf"(?P<mark>{LRM})?(?P<name>[^\n]+?\.\w{{1,5}}) \((?P<note>[^()\n]+)\)(?:\n(?P<caption>.*))?$",
+    rf"(?P<mark>{LRM})?(?P<name>[^\n]+?\.\w{{0,5}}) \((?P<note>[^()\n]+)\)(?:\n(?P<caption>.*))?$",
     re.DOTALL,
 )
 ATTACHED_NOTE = re.compile(
@@ -123,10 +124,10 @@ class Entry:
     def taken_apart(self) -> tuple[str | None, str]:
         """Tell author and text; the author of a notice is None."""
         said = AUTHOR.match(self.header["rest"])
-        # Only a notice has a quote before its first colon: Ada changed the subject to "Trip: Rome"
-        if not said or re.search('["“”«»„]', said["author"]):
+        # Only a notice has its first colon inside quotes: Ada changed the subject to "Trip: Rome"
+        if not said or len(re.findall('["“”«»„]', said["author"])) % 2:
             return None, self.header["rest"]
-        return clean_name(said["author"]), "\n".join([said["text"] or "", *self.lines[1:]])
+        return clean_name(said["author"]) or None, "\n".join([said["text"] or "", *self.lines[1:]])
 
 
 @dataclass(frozen=True)
@@ -254,7 +255,7 @@ def wall_time(entry: Entry, order: str) -> datetime:
     header, day = entry.header, calendar_day(entry.date, order)
     hour = int(header["hour"])
     if _is_12h(header):
-        if not 1 <= hour <= 12:
+        if hour > 12:
             raise ValueError(f"{hour} is not an hour of a 12-hour clock")
         hour = hour % 12 + (12 if header["pm1"] or header["pm2"] else 0)
     return datetime(day.year, day.month, day.day, hour, int(header["minute"]), int(header["seconds"] or 0))
@@ -295,12 +296,12 @@ def interpret(author: str | None, text: str, header: re.Match[str]) -> Body | st
         return Body("location", content, content)
     # An iPhone signs its notices with a name too. It marks the whole line where that is somebody's media.
     if header["bracket"] and text.startswith(LRM) and "\n" not in text:
-        return Body("file", content, "media\n") if LRM in header["marked"] else "notices"
+        return Body("file", content, MEDIA) if LRM in header["marked"] else "notices"
     return Body("text", content, content, edited=bool(edited))
 
 
 def _media(text: str, *, edited: bool) -> Body | None:
-    """Read media. The id is made of the caption: the rest depends on how the chat was exported."""
+    """Read media. It has no part in the id: how it is written depends on whether the media are exported too."""
     attached = ATTACHED_ANDROID.match(text) or ATTACHED_IPHONE.match(text)
     if attached and _is_written_by_whatsapp(attached):
         name = label = attached["name"].strip(f"{LRM} ")
@@ -312,7 +313,7 @@ def _media(text: str, *, edited: bool) -> Body | None:
     else:
         return None
     said = (caption or "").strip(f"{LRM} \n")
-    return Body(kind, said or label, f"media\n{said}", name, edited)
+    return Body(kind, said or label, MEDIA, name, edited)
 
 
 def _is_written_by_whatsapp(attached: re.Match[str]) -> bool:
@@ -355,14 +356,12 @@ def conversation(
 
 
 def _messages(messages: list[Message], me: str, *, with_author: bool) -> Iterator[dict]:
-    of_this_time: Counter[datetime] = Counter()
+    seen: Counter[datetime] = Counter()
     equals: Counter[str] = Counter()
     for message in messages:
         digest = hashlib.sha256(message.body.identity.encode("utf-8", "replace")).hexdigest()[:12]
         key = f"{message.at:%Y%m%dT%H%M%SZ}-{digest}"
         equals[key] += 1
-        sent_at = message.at + timedelta(milliseconds=of_this_time[message.at])
-        of_this_time[message.at] += 1
         extras = {
             "author": message.author if with_author else None,
             "file_name": message.body.file_name,
@@ -373,7 +372,7 @@ def _messages(messages: list[Message], me: str, *, with_author: bool) -> Iterato
             "direction": "outbound" if message.author == me else "inbound",
             "type": message.body.type,
             "content": message.body.content,
-            "sent_at": f"{sent_at:%Y-%m-%dT%H:%M:%S}.{sent_at.microsecond // 1000:03}Z",
+            "sent_at": sent_at(message.at, seen),
             **{name: value for name, value in extras.items() if value},
         }
 

@@ -15,7 +15,7 @@ class SettingsError(ValueError):
     """The environment lacks a setting or holds a wrong one; the text says which, in one sentence."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settings:
     """Settings of one service process.
 

@@ -94,12 +94,17 @@ def test_a_message_on_the_wire() -> None:
             "direction": "inbound",
             "type": "file",
             "content": "hi",
-            "sent_at": "2025-12-31T22:30:00Z",
+            "sent_at": "2025-12-31T22:30:00.000Z",
             "file_name": "b.pdf",
             "edited": True,
             "reply_to": "40",
         }
     ]
+
+
+def test_messages_of_one_second_keep_the_order_of_the_file() -> None:
+    times = [one["sent_at"] for one in sent(parse(chat(message(9), message(10), message(11))))]
+    assert [time[-8:] for time in times] == [":00.000Z", ":00.001Z", ":00.002Z"]
 
 
 def test_what_is_not_a_message_is_left_out_and_counted() -> None:
@@ -259,8 +264,8 @@ def test_the_script_sends_an_account(endpoint, capsys) -> None:
         "telegram:channel1500700300",
     ]
     assert capsys.readouterr().out == (
-        "Leo Brandt: 10 messages, 2025-12-29T15:01:00Z to 2025-12-29T15:26:40Z\n"
-        "House 12 tenants: 5 messages, 2025-12-29T15:50:00Z to 2025-12-29T16:06:40Z\n"
+        "Leo Brandt: 10 messages, 2025-12-29T15:01:00.000Z to 2025-12-29T15:26:40.000Z\n"
+        "House 12 tenants: 5 messages, 2025-12-29T15:50:00.000Z to 2025-12-29T16:06:40.000Z\n"
         "Left out: 1 chats of type public_channel, 1 chats of type saved_messages, "
         "2 service messages, 1 unsupported messages\n"
         "Could not be read: 0\n"

@@ -125,13 +125,20 @@ def test_one_line_per_result_and_errors_make_the_exit_code(endpoint, capsys) -> 
         (
             200,
             {},
-            {"results": [{"messages_added": 2, "status": "updated"}, {"status": "error: no participant"}]},
+            {
+                "results": [
+                    {"messages_added": 1, "status": "updated", "conflicting_message_ids": ["ada0"]},
+                    {"status": "error: no participant"},
+                ]
+            },
         )
     ]
     conversations = [conversation("ada", 2) | {"participant_name": "Ada"}, conversation("+49171", 1)]
     assert deliver("telegram", conversations, arguments(endpoint.url)) == 1
     output = capsys.readouterr()
-    assert output.out == ("Ada: updated, 2 messages added\n+49171: error: no participant, 0 messages added\n")
+    assert output.out == (
+        "Ada: updated, 1 messages added, 1 known with other content\n+49171: error: no participant, 0 messages added\n"
+    )
     assert output.err == "1 of the results above are errors.\n"
 
 

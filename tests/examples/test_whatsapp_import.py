@@ -61,6 +61,7 @@ def ids(text: str, order: str = "dmy") -> list[str]:
         (f"{LRM}[31/12/2025, 22:30:05] Ada: hi", None, "2025-12-31 22:30:05"),
         ("[31.12.2025 klo 22.30.05] Ada: hi", None, "2025-12-31 22:30:05"),
         ("[2025/12/31 下午10:30:05] Ada: hi", None, "2025-12-31 22:30:05"),
+        ("2025/12/31 午前0:05 - Ada: hi", None, "2025-12-31 00:05:00"),
         ("2025. 12. 31. 오전 10:30 - Ada: hi", None, "2025-12-31 10:30:00"),
         ("۲۰۲۵/۱۲/۳۱،\u200f ۲۲:۳۰ - Ada: hi", None, "2025-12-31 22:30:00"),
         (arabic("31\u200f/12\u200f/2025، 10:30 م - Ada: hi"), None, "2025-12-31 22:30:00"),
@@ -165,6 +166,8 @@ def test_colons_in_a_message_are_no_author() -> None:
         "31/12/25, 22:30 - Messages and calls are end-to-end encrypted. Learn more.",
         '31/12/25, 22:30 - Ada changed the subject from "A: b" to "C: d"',
         "31/12/25, 22:30 - Ada hat die Gruppe „Umzug: Haus“ erstellt.",
+        '31/12/25, 22:30 - Ada changed the subject from "A" to "B: c"',
+        f"31/12/25, 22:30 - {LRM}: hi",
         "31/12/25, 22:30 - Missed voice call",
         f"[31.12.25, 22:30:05] Umzug: {LRM}Du hast Ada hinzugefügt.",
         f"[31.12.25, 22:30:05] Ada: {LRM}Verpasster Sprachanruf. {LRM}Zum Zurückrufen tippen",
@@ -215,10 +218,12 @@ def test_the_mark_of_an_edit_is_no_text(said: str) -> None:
         ("~ Tobi", "Tobi"),
         ("\u202a+49\u00a0171\u00a0392\u20110042\u202c", "+49 171 392-0042"),
         (f"{LRM}\u2068مریم\u2069", "مریم"),
+        ('Bob "The Builder" Jones', 'Bob "The Builder" Jones'),
     ],
 )
 def test_names_are_cleaned(written: str, name: str) -> None:
     assert clean_name(written) == name
+    assert read(f"31/12/25, 22:30 - {written}: hi").authors == [name]
 
 
 # Media
@@ -233,6 +238,7 @@ def test_names_are_cleaned(written: str, name: str) -> None:
         ("VID-20251231-WA0001.mp4 (fayl qoşuldu)", "video", None, "VID-20251231-WA0001.mp4"),
         ("PTT-20251231-WA0001.opus (archivo adjunto)", "audio", None, "PTT-20251231-WA0001.opus"),
         ("Frame invoice.pdf (file attached)", "file", None, "Frame invoice.pdf"),
+        ("AUD-20190101-WA0000. (file attached)", "file", None, "AUD-20190101-WA0000."),
         (f"{LRM}Bo.vcf (plik dołączony)", "file", None, "Bo.vcf"),
         ("<Media omitted>", "file", None, None),
         ("<رسانه حذف شد>", "file", None, None),
@@ -336,6 +342,7 @@ def test_equal_messages_of_one_minute_are_told_apart() -> None:
     ("with_media", "without_media"),
     [
         (android("IMG-20251231-WA0001.jpg (file attached)\nOur cat"), android("<Media omitted>\nOur cat")),
+        (android("plan.pdf (file attached)\nplan"), android("<Media omitted>")),
         (iphone(f"cat {LRM}<attached: 00000004-PHOTO-2025.jpg>"), iphone(f"cat {LRM}image omitted")),
         (iphone("hi"), iphone("hi").replace("Ada", "Ada Lovelace")),
         (iphone("hi"), iphone(f"hi {LRM}<This message was edited>")),

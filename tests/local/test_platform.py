@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import InsufficientPrivilege, RaiseException
 from threadline.local.platform import install
 
@@ -31,17 +31,24 @@ ScratchDatabase = Callable[[str], str]
 Connection = psycopg.Connection[Any]
 
 
-@pytest.fixture
-def admin(admin_url: str) -> Iterator[Connection]:
-    with psycopg.connect(admin_url) as connection:
-        yield connection
-        connection.rollback()
+@pytest.fixture(scope="module")
+def platform_url(scratch_database: ScratchDatabase) -> str:
+    """The superuser in a database that holds the platform and nothing of ours."""
+    url = scratch_database("platform")
+    assert installed(url)
+    return url
+
+
+@pytest.fixture(scope="module")
+def migration_url(platform_url: str, postgres_url: str) -> str:
+    """Role postgres in that database."""
+    return make_conninfo(postgres_url, dbname=conninfo_to_dict(platform_url)["dbname"])
 
 
 @pytest.fixture
-def migration(postgres_url: str) -> Iterator[Connection]:
+def migration(migration_url: str) -> Iterator[Connection]:
     """A transaction of role postgres, as a migration has it, that leaves nothing behind."""
-    with psycopg.connect(postgres_url) as connection:
+    with psycopg.connect(migration_url) as connection:
         yield connection
         connection.rollback()
 
@@ -162,8 +169,8 @@ def test_setting_custom_parameters_for_everyone_is_refused(migration: Connection
     refused(migration, f'alter database "{name}" set my.setting = 1', because="permission denied to set parameter")
 
 
-def test_alter_system_is_refused(postgres_url: str) -> None:
-    with psycopg.connect(postgres_url, autocommit=True) as connection, pytest.raises(InsufficientPrivilege):
+def test_alter_system_is_refused(migration_url: str) -> None:
+    with psycopg.connect(migration_url, autocommit=True) as connection, pytest.raises(InsufficientPrivilege):
         connection.execute("alter system set work_mem = '8MB'")
 
 
@@ -302,6 +309,13 @@ def test_usage_of_these_schemas_can_be_granted_on(migration: Connection, schema:
     assert value(migration, "select has_schema_privilege('threadline_test_robot', %s, 'usage')", schema)
 
 
+@pytest.mark.parametrize("table", ["storage.objects", "storage.buckets"])
+def test_what_storage_grants_can_be_granted_on(migration: Connection, table: str) -> None:
+    migration.execute("create role threadline_test_robot")
+    assert warnings_of(migration, f"grant select on {table} to threadline_test_robot") == []
+    assert value(migration, "select has_table_privilege('threadline_test_robot', %s, 'select')", table)
+
+
 def test_schemas_and_objects_of_ones_own_can_be_made(migration: Connection) -> None:
     migration.execute("create schema mine")
     migration.execute("create table mine.things ()")
@@ -332,6 +346,22 @@ def test_no_api_role_can_read_users(migration: Connection, role: str) -> None:
 def test_no_api_role_can_delete_messages(migration: Connection, role: str) -> None:
     become(migration, role)
     refused(migration, "delete from realtime.messages", because="permission denied for table messages")
+
+
+@pytest.mark.parametrize(
+    ("table", "guarded"),
+    [
+        ("auth.users", True),
+        ("auth.identities", True),
+        ("storage.buckets", True),
+        ("storage.objects", True),
+        ("realtime.messages", True),
+        ("realtime.subscription", False),
+    ],
+)
+def test_row_security_is_on_where_the_platform_has_it_on(migration: Connection, table: str, guarded: bool) -> None:
+    found = value(migration, "select relrowsecurity from pg_class where oid = %s::text::regclass", table)
+    assert found == guarded
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated"])
@@ -757,9 +787,9 @@ def test_passwords_are_set_whatever_is_in_them(scratch_database: ScratchDatabase
     ],
 )
 def test_the_data_api_is_told_of_what_it_can_show(
-    postgres_url: str, admin_url: str, statement: str, told: bool
+    migration_url: str, platform_url: str, statement: str, told: bool
 ) -> None:
-    with psycopg.connect(admin_url, autocommit=True) as listener, psycopg.connect(postgres_url) as connection:
+    with psycopg.connect(platform_url, autocommit=True) as listener, psycopg.connect(migration_url) as connection:
         if "public.mine" in statement and not statement.startswith("create table"):
             connection.execute("create table public.mine (id integer)")
             connection.commit()
@@ -805,8 +835,8 @@ def test_postgres_is_no_superuser_but_passes_row_security(migration: Connection)
     assert row == (False, True, True, True, True)
 
 
-def test_postgres_owns_nothing_in_the_platform_schemas(admin: Connection) -> None:
-    found = admin.execute(
+def test_postgres_owns_nothing_in_the_platform_schemas(migration: Connection) -> None:
+    found = migration.execute(
         "select c.oid::regclass::text from pg_class as c where c.relowner = 'postgres'::regrole"
         " and c.relnamespace::regnamespace::text in ('auth', 'storage', 'realtime')"
     ).fetchall()

@@ -1,0 +1,190 @@
+// POST /functions/v1/messaging-ingest on Supabase; `api/threadline/routes/ingest.py` answers the same, byte for byte.
+// What a request means is decided in `sql/40_ingest.sql`; here is what HTTP decides: method, media type, size.
+
+const CORS = {
+  "access-control-allow-origin": "*",
+  "access-control-allow-methods": "POST, OPTIONS",
+  "access-control-allow-headers": "authorization, x-client-info, apikey, content-type, x-api-key",
+};
+const ATTEMPT_TIMEOUT = 30_000;
+const PIECE = 16_384;
+
+// Nobody's fault: another transaction was in the way, or Postgres or the way to it has no room or is restarting.
+// A request bears being made twice, and mostly does better the second time.
+const TEMPORARY = /^((08|53|57)...|40001|40P01|23505|55P03|PGRST00[0-3])$/;
+
+/** An answer that HTTP decides. */
+class Refusal extends Error {
+  constructor(readonly status: number, message: string, readonly headers: Record<string, string> = {}) {
+    super(message);
+  }
+}
+
+/** An answer of 500. The message goes into the log: it quotes nothing of a request and no key. */
+class Failure extends Error {}
+
+/** What came back from the Data API. `problem` is set when it is not the function of `sql/` that speaks. */
+interface Reply {
+  status: number;
+  body: ArrayBuffer;
+  problem?: string;
+}
+
+Deno.serve(async (request) => {
+  try {
+    return await ingest(request);
+  } catch (error) {
+    if (error instanceof Refusal) {
+      return answerError(error.status, error.message, error.headers);
+    }
+    console.error(error instanceof Failure ? error.message : `messaging-ingest failed: ${nameOf(error)}`);
+    return answerError(500, "Internal server error");
+  }
+});
+
+async function ingest(request: Request): Promise<Response> {
+  if (request.method === "OPTIONS") {
+    return new Response(null, { status: 204, headers: CORS });
+  }
+  if (request.method !== "POST") {
+    throw new Refusal(405, "Method not allowed", { allow: "POST, OPTIONS" });
+  }
+  if (mediaType(request) !== "application/json") {
+    throw new Refusal(415, "Content-Type must be application/json");
+  }
+  const body = await readBody(request, maxBytes());
+  const reply = await callDatabase(request.headers.get("x-api-key") ?? "", body);
+  return new Response(reply.body, {
+    status: reply.status,
+    headers: { ...CORS, "content-type": "application/json" },
+  });
+}
+
+function answerError(status: number, error: string, headers: Record<string, string> = {}): Response {
+  return Response.json({ error }, { status, headers: { "access-control-allow-origin": "*", ...headers } });
+}
+
+function mediaType(request: Request): string {
+  return (request.headers.get("content-type") ?? "").split(";")[0].trim().toLowerCase();
+}
+
+async function readBody(request: Request, limit: number): Promise<Blob> {
+  const encoding = (request.headers.get("content-encoding") ?? "identity").trim().toLowerCase();
+  if (encoding !== "gzip" && encoding !== "identity") {
+    throw new Refusal(415, "Content-Encoding must be gzip or identity");
+  }
+  const sent = request.body ?? new Blob().stream();
+  const chunks = [];
+  let size = 0;
+  try {
+    for await (const chunk of encoding === "gzip" ? decompress(sent) : sent) {
+      size += chunk.byteLength;
+      if (size > limit) {
+        throw new Refusal(413, `Request body too large: at most ${limit} bytes`);
+      }
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    if (encoding === "gzip" && !(error instanceof Refusal)) {
+      throw new Refusal(400, "Request body is not valid gzip");
+    }
+    throw error;
+  }
+  return new Blob(chunks);
+}
+
+function decompress(compressed: ReadableStream<Uint8Array<ArrayBuffer>>): ReadableStream<Uint8Array<ArrayBuffer>> {
+  // In small pieces: each may come out a thousand times as large, as one chunk, before anybody can count it.
+  const pieces = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
+    transform(chunk, controller) {
+      for (let start = 0; start < chunk.length; start += PIECE) {
+        controller.enqueue(chunk.subarray(start, start + PIECE));
+      }
+    },
+  });
+  return compressed.pipeThrough(pieces).pipeThrough(new DecompressionStream("gzip"));
+}
+
+/** Calls `public.messaging_ingest` through the Data API, a second time when the first came to nothing. */
+async function callDatabase(apiSecret: string, body: Blob): Promise<Reply> {
+  const url = `${required("SUPABASE_URL")}/rest/v1/rpc/messaging_ingest`;
+  const headers = {
+    ...credentials(),
+    "content-profile": "public",
+    "content-type": "application/octet-stream",
+    "x-api-key": apiSecret,
+  };
+  for (let attempt = 1; attempt <= 2; attempt++) {
+    const reply = await post(url, headers, body);
+    if (reply.problem === undefined) {
+      return reply;
+    }
+    // A gateway that does not reach PostgREST says so with 502, 503 or 504 and a text of its own.
+    if (reply.status <= 500 && !TEMPORARY.test(reply.problem)) {
+      throw new Failure(`messaging_ingest failed: ${reply.status} ${reply.problem}`);
+    }
+    console.warn(`messaging_ingest failed with ${reply.problem}`);
+  }
+  throw new Refusal(503, "Service temporarily unavailable", { "retry-after": "5" });
+}
+
+async function post(url: string, headers: Record<string, string>, body: Blob): Promise<Reply> {
+  try {
+    const signal = AbortSignal.timeout(ATTEMPT_TIMEOUT);
+    // A redirect would carry the keys to wherever it points.
+    const response = await fetch(url, { method: "POST", headers, body, signal, redirect: "manual" });
+    const answer = await response.arrayBuffer();
+    return { status: response.status, body: answer, problem: response.ok ? undefined : findProblem(answer) };
+  } catch (error) {
+    return { status: 503, body: new ArrayBuffer(), problem: nameOf(error) };
+  }
+}
+
+/** The code of PostgREST's own errors; nothing for an error that the function made. */
+function findProblem(body: ArrayBuffer): string | undefined {
+  try {
+    const { code, error } = JSON.parse(new TextDecoder().decode(body));
+    return typeof error === "string" ? undefined : String(code);
+  } catch {
+    return "without a code";
+  }
+}
+
+function credentials(): Record<string, string> {
+  const apikey = secretKey();
+  // Keys of the new kind are no tokens: the gateway makes one of them, but only where there is none yet.
+  return apikey.startsWith("eyJ") ? { apikey, authorization: `Bearer ${apikey}` } : { apikey };
+}
+
+function secretKey(): string {
+  const keys = Deno.env.get("SUPABASE_SECRET_KEYS");
+  if (!keys) {
+    return required("SUPABASE_SERVICE_ROLE_KEY");
+  }
+  try {
+    return JSON.parse(keys)?.default || required("SUPABASE_SERVICE_ROLE_KEY");
+  } catch (error) {
+    // The text of a syntax error quotes what could not be read.
+    throw error instanceof SyntaxError ? new Failure("SUPABASE_SECRET_KEYS is not JSON") : error;
+  }
+}
+
+function required(name: string): string {
+  const value = Deno.env.get(name);
+  if (!value) {
+    throw new Failure(`${name} is not set`);
+  }
+  return value;
+}
+
+function maxBytes(): number {
+  const text = Deno.env.get("INGEST_MAX_BYTES") || "10000000";
+  if (!/^0*[1-9][0-9]*$/.test(text)) {
+    throw new Failure("INGEST_MAX_BYTES must be a positive whole number");
+  }
+  return Number(text);
+}
+
+function nameOf(error: unknown): string {
+  return error instanceof Error ? error.name : typeof error;
+}

@@ -1,0 +1,23 @@
+// Serves the Edge Function on a free port as Supabase's router does: /functions/v1/<name>, and /<name> behind it.
+// deno run main.ts [milliseconds]: how long the function waits for the Data API, where a test has no 30 seconds.
+
+type Handler = (request: Request) => Promise<Response>;
+const { serve } = Deno;
+const [patience] = Deno.args.map(Number);
+let handler: Handler;
+
+Object.defineProperty(Deno, "serve", { value: (given: Handler) => handler = given });
+if (patience) {
+  const { timeout } = AbortSignal;
+  AbortSignal.timeout = () => timeout.call(AbortSignal, patience);
+}
+await import("../../supabase/functions/messaging-ingest/index.ts");
+
+serve({ hostname: "127.0.0.1", port: 0, onListen: ({ port }) => console.log(port) }, (request) => {
+  const url = new URL(request.url);
+  url.pathname = url.pathname.replace(/^\/functions\/v1(?=\/)/, "");
+  if (url.pathname.split("/")[1] !== "messaging-ingest") {
+    return new Response("Function not found", { status: 404 });
+  }
+  return handler(new Request(url, request));
+});
