@@ -74,21 +74,18 @@ comment on function private.match_person(uuid, text) is
 revoke all on function private.match_person(uuid, text) from public, anon, authenticated, service_role;
 grant execute on function private.match_person(uuid, text) to service_role;
 
-create function private.lock_matching(p_user_id uuid, p_exclusive boolean) returns void
+create function private.matching_lock(p_user_id uuid) returns bigint
 language plpgsql
+immutable
 set search_path = ''
 as $$
 begin
-    -- A new thread and a new contact that belong together may be written at the same moment, neither seeing
-    -- the other. Whoever matches threads holds this lock shared, whoever changes contacts holds it alone.
-    if p_exclusive then
-        perform pg_advisory_xact_lock(hashtextextended('threadline.people.' || p_user_id, 0));
-    else
-        perform pg_advisory_xact_lock_shared(hashtextextended('threadline.people.' || p_user_id, 0));
-    end if;
+    return hashtextextended('threadline.matching.' || p_user_id, 0);
 end
 $$;
-comment on function private.lock_matching(uuid, boolean) is
-'Orders changes of a user''s contacts against the matching of threads. Taken before any row lock.';
-revoke all on function private.lock_matching(uuid, boolean) from public, anon, authenticated, service_role;
-grant execute on function private.lock_matching(uuid, boolean) to service_role;
+comment on function private.matching_lock(uuid) is
+'The advisory lock of a user''s matching. A new thread and a new contact that belong together may be written at the
+same moment, neither seeing the other: so whoever matches threads holds it shared, whoever changes contacts holds it
+alone, and both take it before they lock any row.';
+revoke all on function private.matching_lock(uuid) from public, anon, authenticated, service_role;
+grant execute on function private.matching_lock(uuid) to service_role;

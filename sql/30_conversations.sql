@@ -210,12 +210,15 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-    perform private.lock_matching(new.user_id, p_exclusive => false);
-    -- The row lock makes a contact that is being deleted at this moment count as gone.
-    select person.id into new.person_id
-    from public.people as person
-    where person.id = private.match_person(new.user_id, private.phone_digits(new.participant_identifier))
-    for key share;
+    perform pg_advisory_xact_lock_shared(private.matching_lock(new.user_id));
+    new.person_id := private.match_person(new.user_id, private.phone_digits(new.participant_identifier));
+    if new.person_id is not null then
+        -- A contact that is being deleted at this moment counts as gone.
+        perform from public.people as person where person.id = new.person_id for key share;
+        if not found then
+            new.person_id := null;
+        end if;
+    end if;
     return new;
 end
 $$;
@@ -240,7 +243,7 @@ set search_path = ''
 as $$
 begin
     if tg_op <> 'DELETE' then
-        perform private.lock_matching(owner.user_id, p_exclusive => true)
+        perform pg_advisory_xact_lock(private.matching_lock(owner.user_id))
         from (select distinct changed.user_id from changed order by changed.user_id) as owner;
     end if;
 

@@ -4,11 +4,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import httpx
 import psycopg
 import pytest
 
 from tests.support import cluster as clusters
 from tests.support.cluster import EMBEDDED, TestCluster
+from tests.support.ingest import Sender
+from tests.support.service import Service, serving
+from tests.support.stack import RunningStack
 
 
 def pytest_report_header() -> str:
@@ -81,3 +85,40 @@ def db(postgres_url: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(postgres_url) as connection:
         yield connection
         connection.rollback()
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[RunningStack]:
+    """`threadline up`, as a newcomer has it."""
+    with RunningStack() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def service_database(cluster: TestCluster, template: str) -> str:
+    """The name of a copy that the running service works on."""
+    return cluster.create(template)
+
+
+@pytest.fixture(scope="session")
+def service(
+    cluster: TestCluster, service_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """`threadline serve`, of which tests share one."""
+    log = tmp_path_factory.mktemp("service") / "service.log"
+    url = cluster.url(service_database, "authenticator")
+    with serving(url, log, THREADLINE_POOL_SIZE="24") as running:
+        yield running
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[httpx.Client]:
+    """Speaks HTTP with the service."""
+    with httpx.Client(base_url=service.url, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def sender(cluster: TestCluster, service_database: str, client: httpx.Client) -> Sender:
+    """A user and a connection for one test alone, which is why it may commit."""
+    return Sender.create(client, cluster.url(service_database, "postgres"))

@@ -5,7 +5,6 @@ import sys
 from importlib import import_module
 
 import click
-import uvicorn
 
 from threadline import __version__
 
@@ -51,6 +50,14 @@ def main() -> None:
 @click.option("--workers", default=1, show_default=True, help="Processes that share the port.")
 def serve(host: str, port: int, workers: int) -> None:
     """Serve the HTTP API in front of the database that the environment names."""
+    import uvicorn
+
+    from threadline.settings import Settings, SettingsError
+
+    try:
+        Settings.from_environment()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
     uvicorn.run(
         "threadline.__main__:application",
         factory=True,

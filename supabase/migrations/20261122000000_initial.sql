@@ -105,24 +105,21 @@ comment on function private.match_person(uuid, text) is
 revoke all on function private.match_person(uuid, text) from public, anon, authenticated, service_role;
 grant execute on function private.match_person(uuid, text) to service_role;
 
-create function private.lock_matching(p_user_id uuid, p_exclusive boolean) returns void
+create function private.matching_lock(p_user_id uuid) returns bigint
 language plpgsql
+immutable
 set search_path = ''
 as $$
 begin
-    -- A new thread and a new contact that belong together may be written at the same moment, neither seeing
-    -- the other. Whoever matches threads holds this lock shared, whoever changes contacts holds it alone.
-    if p_exclusive then
-        perform pg_advisory_xact_lock(hashtextextended('threadline.people.' || p_user_id, 0));
-    else
-        perform pg_advisory_xact_lock_shared(hashtextextended('threadline.people.' || p_user_id, 0));
-    end if;
+    return hashtextextended('threadline.matching.' || p_user_id, 0);
 end
 $$;
-comment on function private.lock_matching(uuid, boolean) is
-'Orders changes of a user''s contacts against the matching of threads. Taken before any row lock.';
-revoke all on function private.lock_matching(uuid, boolean) from public, anon, authenticated, service_role;
-grant execute on function private.lock_matching(uuid, boolean) to service_role;
+comment on function private.matching_lock(uuid) is
+'The advisory lock of a user''s matching. A new thread and a new contact that belong together may be written at the
+same moment, neither seeing the other: so whoever matches threads holds it shared, whoever changes contacts holds it
+alone, and both take it before they lock any row.';
+revoke all on function private.matching_lock(uuid) from public, anon, authenticated, service_role;
+grant execute on function private.matching_lock(uuid) to service_role;
 
 -- Connections of outside services, and the keys that open them.
 
@@ -568,12 +565,15 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-    perform private.lock_matching(new.user_id, p_exclusive => false);
-    -- The row lock makes a contact that is being deleted at this moment count as gone.
-    select person.id into new.person_id
-    from public.people as person
-    where person.id = private.match_person(new.user_id, private.phone_digits(new.participant_identifier))
-    for key share;
+    perform pg_advisory_xact_lock_shared(private.matching_lock(new.user_id));
+    new.person_id := private.match_person(new.user_id, private.phone_digits(new.participant_identifier));
+    if new.person_id is not null then
+        -- A contact that is being deleted at this moment counts as gone.
+        perform from public.people as person where person.id = new.person_id for key share;
+        if not found then
+            new.person_id := null;
+        end if;
+    end if;
     return new;
 end
 $$;
@@ -598,7 +598,7 @@ set search_path = ''
 as $$
 begin
     if tg_op <> 'DELETE' then
-        perform private.lock_matching(owner.user_id, p_exclusive => true)
+        perform pg_advisory_xact_lock(private.matching_lock(owner.user_id))
         from (select distinct changed.user_id from changed order by changed.user_id) as owner;
     end if;
 
@@ -720,6 +720,16 @@ create type private.ingest_message as (
 comment on type private.ingest_message is
 'A message of a request: the position of its conversation, its index there, and what is stored of it.';
 
+create type private.ingest_participant as (
+    external_id text,
+    identifier text,
+    identified_at timestamptz,
+    name text,
+    named_at timestamptz
+);
+comment on type private.ingest_participant is
+'What a request says of the participant of one of its threads, and how new that is.';
+
 create function private.read_conversations(
     p_conversations jsonb,
     out conversations private.ingest_conversation[], out messages private.ingest_message[]
@@ -828,92 +838,78 @@ comment on function private.read_conversations(jsonb) is
 revoke all on function private.read_conversations(jsonb) from public, anon, authenticated, service_role;
 grant execute on function private.read_conversations(jsonb) to service_role;
 
-create function private.compare_messages(
-    p_messages private.ingest_message[], p_ids uuid[],
-    out unknown private.ingest_message[], out conflicts jsonb
-)
-language sql
-stable
-set search_path = ''
-as $$
-    -- Of the same id twice in one request the first counts, whichever conversation object it stands in.
-    with given as (
-        select distinct on (p_ids[message.position], message.external_id) message.*
-        from unnest(p_messages) as message
-        order by p_ids[message.position], message.external_id, message.position, message.index
-    ),
-
-    compared as (
-        select
-            given.position,
-            given.external_id,
-            stored.message <> given.message as is_conflict,
-            case
-                when stored.conversation_id is null then
-                    (given.position, given.index, given.external_id, given.sent_at, given.message)
-                    ::private.ingest_message
-            end as unknown
-        from given
-        left join public.conversation_messages as stored
-            on stored.conversation_id = p_ids[given.position] and stored.external_id = given.external_id
-    ),
-
-    conflicting as (
-        select compared.position, json_agg(compared.external_id order by compared.external_id) as external_ids
-        from compared
-        where compared.is_conflict
-        group by compared.position
-    )
-
-    select
-        (select array_agg(compared.unknown) from compared where compared.is_conflict is null),
-        (select jsonb_object_agg(conflicting.position, conflicting.external_ids) from conflicting)
-$$;
-comment on function private.compare_messages(private.ingest_message[], uuid[]) is
-'Which messages are not stored yet, and the ids, by position, of those that are stored with other content.';
-revoke all on function private.compare_messages(private.ingest_message[], uuid[])
-from public, anon, authenticated, service_role;
-grant execute on function private.compare_messages(private.ingest_message[], uuid[]) to service_role;
-
 create function private.newest_participants(p_conversations private.ingest_conversation[])
-returns table (
-    external_id text,
-    participant_identifier text, identified_at timestamptz,
-    participant_name text, named_at timestamptz
-)
-language sql
+returns private.ingest_participant[]
+language plpgsql
 immutable
-rows 10
 set search_path = ''
 as $$
+begin
     -- The batch with the newest message knows best. Ties go to the greater text, so that the order of arrival
     -- does not matter.
-    select
-        given.external_id,
-        (array_agg(
-            given.participant_identifier order by given.newest_at desc, given.participant_identifier desc
-        ))[1],
-        max(given.newest_at),
-        (array_agg(given.participant_name order by given.newest_at desc, given.participant_name desc)
-            filter (where given.participant_name is not null))[1],
-        coalesce(max(given.newest_at) filter (where given.participant_name is not null), '-infinity')
-    from unnest(p_conversations) as given
-    where given.error is null
-    group by given.external_id
+    return array(
+        select (
+            given.external_id,
+            (array_agg(
+                given.participant_identifier order by given.newest_at desc, given.participant_identifier desc
+            ))[1],
+            max(given.newest_at),
+            (array_agg(given.participant_name order by given.newest_at desc, given.participant_name desc)
+                filter (where given.participant_name is not null))[1],
+            coalesce(max(given.newest_at) filter (where given.participant_name is not null), '-infinity')
+        )::private.ingest_participant
+        from unnest(p_conversations) as given
+        where given.error is null
+        group by given.external_id
+    );
+end
 $$;
 comment on function private.newest_participants(private.ingest_conversation[]) is
-'What a request says of the participant of each of its conversations, and as of when.';
+'One entry for each thread of a request.';
 revoke all on function private.newest_participants(private.ingest_conversation[])
 from public, anon, authenticated, service_role;
 grant execute on function private.newest_participants(private.ingest_conversation[]) to service_role;
 
-create function private.create_conversations(
+-- Planned at each call, as private.compare_messages is: a plan that was kept from when the table was nearly empty may
+-- walk through all of a user's conversations for each of them.
+create function private.find_conversations(
     p_user_id uuid, p_platform text, p_conversations private.ingest_conversation[]
+) returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    return array(
+        select (
+            select existing.id
+            from public.conversations as existing
+            where existing.user_id = p_user_id
+                and existing.platform = p_platform
+                and existing.external_conversation_id = given.external_id
+                and given.error is null
+        )
+        from unnest(p_conversations) as given
+        order by given.position
+    );
+end
+$$;
+comment on function private.find_conversations(uuid, text, private.ingest_conversation[]) is
+'The ids of the conversations of a request, by position; null for those that do not exist, or have an error.';
+revoke all on function private.find_conversations(uuid, text, private.ingest_conversation[])
+from public, anon, authenticated, service_role;
+grant execute on function private.find_conversations(uuid, text, private.ingest_conversation[]) to service_role;
+
+create function private.create_conversations(
+    p_user_id uuid, p_platform text, p_participants private.ingest_participant[]
 ) returns jsonb
-language sql
-volatile
+language plpgsql
 set search_path = ''
 as $$
+declare
+    v_created jsonb;
+begin
     -- In one order for everybody: two requests that create the same conversations then cannot wait for each other.
     with created as (
         insert into public.conversations (
@@ -922,151 +918,201 @@ as $$
         )
         select
             p_user_id, p_platform, given.external_id,
-            given.participant_identifier, given.identified_at, given.participant_name, given.named_at
-        from private.newest_participants(p_conversations) as given
-        where (
-            -- A scalar lookup, here and below: one index probe each, whatever the planner thinks of the sizes.
-            select existing.id
-            from public.conversations as existing
-            where existing.user_id = p_user_id
-                and existing.platform = p_platform
-                and existing.external_conversation_id = given.external_id
-        ) is null
+            given.identifier, given.identified_at, given.name, given.named_at
+        from unnest(p_participants) as given
         order by given.external_id collate "C"
         on conflict on constraint conversations_external_id_unique do nothing
         returning id
     )
 
-    select coalesce(jsonb_object_agg(created.id, true), '{}') from created
+    select jsonb_object_agg(created.id, true) into v_created from created;
+    return coalesce(v_created, '{}');
+end
 $$;
-comment on function private.create_conversations(uuid, text, private.ingest_conversation[]) is
-'Makes the conversations that a request is the first to name; their ids are the keys of the answer.';
-revoke all on function private.create_conversations(uuid, text, private.ingest_conversation[])
+comment on function private.create_conversations(uuid, text, private.ingest_participant[]) is
+'Makes those conversations that nobody made before; their ids are the keys of the answer.';
+revoke all on function private.create_conversations(uuid, text, private.ingest_participant[])
 from public, anon, authenticated, service_role;
-grant execute on function private.create_conversations(uuid, text, private.ingest_conversation[]) to service_role;
+grant execute on function private.create_conversations(uuid, text, private.ingest_participant[]) to service_role;
+
+create function private.compare_messages(
+    p_messages private.ingest_message[], p_ids uuid[],
+    out unknown private.ingest_message[], out conflicts jsonb
+)
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_conflicting private.ingest_message[];
+begin
+    -- Of the same id twice in one request the first counts, whichever conversation object it stands in.
+    select
+        array_agg(given.line order by p_ids[(given.line).position], (given.line).external_id)
+            filter (where stored.conversation_id is null),
+        array_agg(given.line order by (given.line).external_id)
+            filter (where stored.message <> (given.line).message)
+    into unknown, v_conflicting
+    from (
+        select distinct on (p_ids[line.position], line.external_id) line
+        from unnest(p_messages) as line
+        order by p_ids[line.position], line.external_id, line.position, line.index
+    ) as given
+    left join public.conversation_messages as stored
+        on stored.conversation_id = p_ids[(given.line).position]
+        and stored.external_id = (given.line).external_id;
+
+    if v_conflicting is not null then
+        select jsonb_object_agg(conflicting.position, conflicting.external_ids) into conflicts
+        from (
+            select message.position, jsonb_agg(message.external_id) as external_ids
+            from unnest(v_conflicting) as message
+            group by message.position
+        ) as conflicting;
+    end if;
+end
+$$;
+comment on function private.compare_messages(private.ingest_message[], uuid[]) is
+'Which messages are not stored yet, and the ids, by position, of those that are stored with other content.';
+revoke all on function private.compare_messages(private.ingest_message[], uuid[])
+from public, anon, authenticated, service_role;
+grant execute on function private.compare_messages(private.ingest_message[], uuid[]) to service_role;
 
 create function private.lock_conversations(
-    p_ids uuid[], p_conversations private.ingest_conversation[], p_growing jsonb
+    p_ids uuid[], p_participants private.ingest_participant[], p_growing uuid[]
 ) returns uuid[]
-language sql
-volatile
+language plpgsql
 set search_path = ''
 as $$
+begin
     -- Whoever changes a conversation that others can see holds its row first, taken in one order by everybody.
-    select array_agg(locked.id)
-    from (
+    return array(
         select existing.id
         from public.conversations as existing
-        inner join private.newest_participants(p_conversations) as given
-            on existing.external_conversation_id = given.external_id
+        inner join unnest(p_participants) as given on existing.external_conversation_id = given.external_id
         where existing.id = any(p_ids)
             and (
-                p_growing ? existing.id::text
-                or (given.identified_at, given.participant_identifier)
+                existing.id = any(p_growing)
+                or (given.identified_at, given.identifier)
                 > (existing.participant_identified_at, existing.participant_identifier)
-                or (given.named_at, given.participant_name)
+                or (given.named_at, given.name)
                 > (existing.participant_named_at, coalesce(existing.participant_name, ''))
             )
         order by existing.id
         for no key update of existing
-    ) as locked
+    );
+end
 $$;
-comment on function private.lock_conversations(uuid[], private.ingest_conversation[], jsonb) is
-'Locks and returns those of the conversations that a request changes: the keys of p_growing, and any with news of
-its participant.';
-revoke all on function private.lock_conversations(uuid[], private.ingest_conversation[], jsonb)
+comment on function private.lock_conversations(uuid[], private.ingest_participant[], uuid[]) is
+'Locks and returns those of the conversations that a request changes: p_growing, and any with news of its participant.';
+revoke all on function private.lock_conversations(uuid[], private.ingest_participant[], uuid[])
 from public, anon, authenticated, service_role;
-grant execute on function private.lock_conversations(uuid[], private.ingest_conversation[], jsonb) to service_role;
+grant execute on function private.lock_conversations(uuid[], private.ingest_participant[], uuid[]) to service_role;
 
-create function private.update_participants(
-    p_ids uuid[], p_conversations private.ingest_conversation[]
-) returns void
-language sql
-volatile
+create function private.update_participants(p_ids uuid[], p_participants private.ingest_participant[]) returns void
+language plpgsql
 set search_path = ''
 as $$
+begin
     update public.conversations as target
     set
         participant_identifier = case
-            when merged.is_identified then merged.participant_identifier else target.participant_identifier
+            when merged.is_identified then merged.identifier else target.participant_identifier
         end,
         participant_identified_at = greatest(target.participant_identified_at, merged.identified_at),
-        participant_name = case
-            when merged.is_named then merged.participant_name else target.participant_name
-        end,
+        participant_name = case when merged.is_named then merged.name else target.participant_name end,
         participant_named_at = greatest(target.participant_named_at, merged.named_at)
     from (
         select
             existing.id,
             given.*,
-            (given.identified_at, given.participant_identifier)
+            (given.identified_at, given.identifier)
             > (existing.participant_identified_at, existing.participant_identifier) as is_identified,
-            given.participant_name is not null and (given.named_at, given.participant_name)
+            given.name is not null and (given.named_at, given.name)
             > (existing.participant_named_at, coalesce(existing.participant_name, '')) as is_named
         from public.conversations as existing
-        inner join private.newest_participants(p_conversations) as given
-            on existing.external_conversation_id = given.external_id
+        inner join unnest(p_participants) as given on existing.external_conversation_id = given.external_id
         where existing.id = any(p_ids)
     ) as merged
-    where target.id = merged.id and (merged.is_identified or merged.is_named)
+    where target.id = merged.id and (merged.is_identified or merged.is_named);
+end
 $$;
-comment on function private.update_participants(uuid[], private.ingest_conversation[]) is
+comment on function private.update_participants(uuid[], private.ingest_participant[]) is
 'Takes over identifier and name of participants where a request knows them as of later. The rows are locked already.';
-revoke all on function private.update_participants(uuid[], private.ingest_conversation[])
+revoke all on function private.update_participants(uuid[], private.ingest_participant[])
 from public, anon, authenticated, service_role;
-grant execute on function private.update_participants(uuid[], private.ingest_conversation[]) to service_role;
+grant execute on function private.update_participants(uuid[], private.ingest_participant[]) to service_role;
 
 create function private.describe_results(
-    p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb, p_added jsonb, p_conflicts jsonb
+    p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb,
+    p_added private.ingest_message[], p_conflicts jsonb
 ) returns json
-language sql
+language plpgsql
 stable
 set search_path = ''
 as $$
-    select json_build_object(
-        'success', true,
-        'processed', count(*) filter (where result.error is null),
-        'results', coalesce(json_agg(case
-            when result.error is not null then json_build_object(
-                'conversation_id', null, 'external_conversation_id', result.external_id,
-                'messages_added', 0, 'status', 'error: ' || result.error
-            )
-            when result.conflicts is not null then json_build_object(
-                'conversation_id', result.id, 'messages_added', result.added, 'status', result.status,
-                'conflicting_message_ids', result.conflicts
-            )
-            else json_build_object(
-                'conversation_id', result.id, 'messages_added', result.added, 'status', result.status
-            )
-        end order by result.position), '[]')
-    )
-    from (
-        select
-            given.position,
-            given.external_id,
-            given.error,
-            p_ids[given.position] as id,
-            counted.added,
-            p_conflicts -> given.position::text as conflicts,
-            case
-                when p_created ? p_ids[given.position]::text
-                    and row_number() over (partition by p_ids[given.position] order by given.position) = 1
-                    then 'created'
-                when counted.added > 0 then 'updated'
-                else 'no_new_messages'
-            end as status
-        from unnest(p_conversations) as given
-        cross join lateral (
-            select coalesce((p_added ->> given.position::text)::integer, 0) as added
+declare
+    v_added jsonb := (
+        select jsonb_object_agg(counted.position, counted.added)
+        from (
+            select message.position, count(*) as added
+            from unnest(p_added) as message
+            group by message.position
         ) as counted
-    ) as result
+    );
+begin
+    return (
+        select json_build_object(
+            'success', true,
+            'processed', count(*) filter (where result.error is null),
+            'results', coalesce(json_agg(case
+                when result.error is not null then json_build_object(
+                    'conversation_id', null, 'external_conversation_id', result.external_id,
+                    'messages_added', 0, 'status', 'error: ' || result.error
+                )
+                when result.conflicts is not null then json_build_object(
+                    'conversation_id', result.id, 'messages_added', result.added, 'status', result.status,
+                    'conflicting_message_ids', result.conflicts
+                )
+                else json_build_object(
+                    'conversation_id', result.id, 'messages_added', result.added, 'status', result.status
+                )
+            end order by result.position), '[]')
+        )
+        from (
+            select
+                given.position,
+                given.external_id,
+                given.error,
+                p_ids[given.position] as id,
+                counted.added,
+                p_conflicts -> given.position::text as conflicts,
+                case
+                    when p_created ? p_ids[given.position]::text
+                        and row_number() over (partition by p_ids[given.position] order by given.position) = 1
+                        then 'created'
+                    when counted.added > 0 then 'updated'
+                    else 'no_new_messages'
+                end as status
+            from unnest(p_conversations) as given
+            cross join lateral (
+                select coalesce((v_added ->> given.position::text)::integer, 0) as added
+            ) as counted
+        ) as result
+    );
+end
 $$;
-comment on function private.describe_results(private.ingest_conversation[], uuid[], jsonb, jsonb, jsonb) is
+comment on function private.describe_results(
+    private.ingest_conversation[], uuid[], jsonb, private.ingest_message[], jsonb
+) is
 'The answer to a request: one result per conversation, in the order of the request.';
-revoke all on function private.describe_results(private.ingest_conversation[], uuid[], jsonb, jsonb, jsonb)
-from public, anon, authenticated, service_role;
-grant execute on function private.describe_results(private.ingest_conversation[], uuid[], jsonb, jsonb, jsonb)
-to service_role;
+revoke all on function private.describe_results(
+    private.ingest_conversation[], uuid[], jsonb, private.ingest_message[], jsonb
+) from public, anon, authenticated, service_role;
+grant execute on function private.describe_results(
+    private.ingest_conversation[], uuid[], jsonb, private.ingest_message[], jsonb
+) to service_role;
 
 create function private.store_conversations(p_user_id uuid, p_platform text, p_conversations jsonb) returns json
 language plpgsql
@@ -1075,61 +1121,47 @@ as $$
 declare
     v_conversations private.ingest_conversation[];
     v_messages private.ingest_message[];
-    v_created jsonb;
+    v_participants private.ingest_participant[];
     v_ids uuid[];
+    v_created jsonb := '{}';
     v_unknown private.ingest_message[];
     v_conflicts jsonb;
+    v_growing uuid[];
     v_locked uuid[];
-    v_stored integer;
 begin
     select given.conversations, given.messages into v_conversations, v_messages
     from private.read_conversations(p_conversations) as given;
+    v_participants := private.newest_participants(v_conversations);
 
-    perform private.lock_matching(p_user_id, p_exclusive => false);
-    v_created := private.create_conversations(p_user_id, p_platform, v_conversations);
-    select array_agg((
-        select existing.id
-        from public.conversations as existing
-        where existing.user_id = p_user_id
-            and existing.platform = p_platform
-            and existing.external_conversation_id = given.external_id
-            and given.error is null
-    ) order by given.position) into v_ids
-    from unnest(v_conversations) as given;
+    perform pg_advisory_xact_lock_shared(private.matching_lock(p_user_id));
+    v_ids := private.find_conversations(p_user_id, p_platform, v_conversations);
+    if exists (select from unnest(v_conversations) as given where given.error is null and v_ids[given.position] is null)
+    then
+        v_created := private.create_conversations(p_user_id, p_platform, v_participants);
+        v_ids := private.find_conversations(p_user_id, p_platform, v_conversations);
+    end if;
 
     select compared.unknown, compared.conflicts into v_unknown, v_conflicts
     from private.compare_messages(v_messages, v_ids) as compared;
     -- Nobody else sees a conversation that was created just now; a pure replay changes none and takes no lock.
-    v_locked := private.lock_conversations(
-        v_ids, v_conversations,
-        (
-            select coalesce(jsonb_object_agg(growing.id, true), '{}')
-            from (select distinct v_ids[message.position] as id from unnest(v_unknown) as message) as growing
-            where not v_created ? growing.id::text
-        )
+    v_growing := array(
+        select distinct v_ids[message.position]
+        from unnest(v_unknown) as message
+        where not v_created ? v_ids[message.position]::text
     );
-    if v_locked is not null then
-        perform private.update_participants(v_locked, v_conversations);
+    v_locked := private.lock_conversations(v_ids, v_participants, v_growing);
+    if v_locked <> '{}' then
+        perform private.update_participants(v_locked, v_participants);
         select compared.unknown, compared.conflicts into v_unknown, v_conflicts
         from private.compare_messages(v_messages, v_ids) as compared;
     end if;
 
-    insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
-    select v_ids[message.position], message.external_id, p_user_id, message.sent_at, message.message
-    from unnest(v_unknown) as message;
-
-    return private.describe_results(
-        v_conversations, v_ids, v_created,
-        (
-            select jsonb_object_agg(counted.position, counted.added)
-            from (
-                select message.position, count(*) as added
-                from unnest(v_unknown) as message
-                group by message.position
-            ) as counted
-        ),
-        v_conflicts
-    );
+    if v_unknown is not null then
+        insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
+        select v_ids[message.position], message.external_id, p_user_id, message.sent_at, message.message
+        from unnest(v_unknown) as message;
+    end if;
+    return private.describe_results(v_conversations, v_ids, v_created, v_unknown, v_conflicts);
 end
 $$;
 comment on function private.store_conversations(uuid, text, jsonb) is
@@ -1140,14 +1172,18 @@ from public, anon, authenticated, service_role;
 grant execute on function private.store_conversations(uuid, text, jsonb) to service_role;
 
 create function private.count_messages(p_conversations jsonb) returns bigint
-language sql
+language plpgsql
 immutable
 set search_path = ''
 as $$
-    select sum(greatest(1, case
-        when jsonb_typeof(given.value -> 'messages') = 'array' then jsonb_array_length(given.value -> 'messages')
-    end))
-    from jsonb_array_elements(p_conversations) as given
+begin
+    return (
+        select sum(greatest(1, case
+            when jsonb_typeof(given.value -> 'messages') = 'array' then jsonb_array_length(given.value -> 'messages')
+        end))
+        from jsonb_array_elements(p_conversations) as given
+    );
+end
 $$;
 comment on function private.count_messages(jsonb) is
 'How many messages a request carries; a conversation without any counts as one, since it costs as much.';

@@ -14,10 +14,6 @@ if (patience) {
 await import("../../supabase/functions/messaging-ingest/index.ts");
 
 serve({ hostname: "127.0.0.1", port: 0, onListen: ({ port }) => console.log(port) }, (request) => {
-  const url = new URL(request.url);
-  url.pathname = url.pathname.replace(/^\/functions\/v1(?=\/)/, "");
-  if (url.pathname.split("/")[1] !== "messaging-ingest") {
-    return new Response("Function not found", { status: 404 });
-  }
-  return handler(new Request(url, request));
+  const path = new URL(request.url).pathname.replace(/^\/functions\/v1(?=\/)/, "");
+  return path.split("/")[1] === "messaging-ingest" ? handler(request) : new Response("Function not found", { status: 404 });
 });

@@ -14,6 +14,7 @@ from threadline.local.postgres import SUPERUSER
 from threadline.local.project import Project
 
 PASSWORDS = {"postgres": keys.DATABASE_PASSWORD, "authenticator": keys.DATABASE_PASSWORD}
+NEXT, PREVIOUS = "threadline_next", "threadline_previous"
 
 
 class Cluster:
@@ -58,10 +59,10 @@ class Cluster:
         Whoever is connected is disconnected once, at the end.
         """
         async with self.session(SUPERUSER, "template1") as connection:
-            await connection.execute("drop database if exists next with (force)")
-            await connection.execute("drop database if exists previous with (force)")
-            await connection.execute("create database next")
-        await self.prepare(project, "next")
+            for name in (NEXT, PREVIOUS):  # left by a reset that was interrupted
+                await connection.execute(f"drop database if exists {name} with (force)")
+            await connection.execute(f"create database {NEXT}")
+        await self.prepare(project, NEXT)
         await self._swap()
 
     async def _swap(self) -> None:
@@ -71,16 +72,16 @@ class Cluster:
             renaming = asyncio.create_task(self._rename(one))
             while not renaming.done():
                 await two.execute(
-                    "select pg_terminate_backend(pid) from pg_stat_activity where datname in ('postgres', 'next')"
+                    "select pg_terminate_backend(pid) from pg_stat_activity where datname = any($1)", ["postgres", NEXT]
                 )
                 await asyncio.wait([renaming], timeout=0.02)
             await renaming
-            await two.execute("drop database previous with (force)")
+            await two.execute(f"drop database {PREVIOUS} with (force)")
 
     async def _rename(self, connection: asyncpg.Connection) -> None:
         async with connection.transaction():
-            await connection.execute("alter database postgres rename to previous")
-            await connection.execute("alter database next rename to postgres")
+            await connection.execute(f"alter database postgres rename to {PREVIOUS}")
+            await connection.execute(f"alter database {NEXT} rename to postgres")
 
     async def find_user(self, email: str) -> Mapping[str, Any]:
         """Return a user's row of auth.users; raise StackError when nobody has that address."""

@@ -1,4 +1,4 @@
-"""The HTTP side of the stack: its port, taken before anything else starts, and the server on it."""
+"""The HTTP server of the stack."""
 
 import socket
 from collections.abc import Callable
@@ -10,19 +10,6 @@ from threadline.local.errors import StackError
 from threadline.local.process import signals_handled_by
 
 GRACE = 3  # seconds that requests under way are given when the stack stops
-
-
-def reserve(port: int, variable: str) -> socket.socket:
-    """Listen on a loopback port, so that clients wait until it is served; raise StackError when it is taken."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("127.0.0.1", port))
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        raise StackError(f"Port {port} cannot be used ({error.strerror}); set {variable} to another.") from error
-    return listener
 
 
 class Server(uvicorn.Server):

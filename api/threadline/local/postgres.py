@@ -15,6 +15,7 @@ from pathlib import Path
 from threadline.local import account, binaries, process
 from threadline.local.errors import StackError
 from threadline.local.home import Home, is_alive
+from threadline.local.project import reserve
 
 SUPERUSER = "supabase_admin"  # as on the platform, where `postgres` is an ordinary role
 SETTINGS = {
@@ -51,9 +52,12 @@ class Server:
         """Start the server."""
         self._account = account.for_data(self.home.data)
         self._binaries = binaries.find(self._account)
+        if self.home.data.exists():
+            self._check_version()
+            end_previous(self.home.data.resolve())
+        reserve(self.port, "THREADLINE_DB_PORT").close()
         if not self.home.data.exists():
             self._create_cluster()
-        self._check_version()
         self._start()
         return self
 
@@ -84,12 +88,10 @@ class Server:
         return said[-1] if said else f"exit status {self._process.returncode}"
 
     def _start(self) -> None:
-        data = self.home.data.resolve()
-        end_previous(data)
         if self.home.log.exists():
             self.home.log.replace(self.home.log.with_suffix(".log.1"))
         settings = {**SETTINGS, "port": self.port}
-        command = [self._binaries.folder / "postgres", "-D", data]
+        command = [self._binaries.folder / "postgres", "-D", self.home.data.resolve()]
         command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with self.home.log.open("wb") as log:
             self._process = process.spawn(command, output=log, end=signal.SIGINT, account=self._account)

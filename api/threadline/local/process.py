@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -17,7 +17,12 @@ PR_SET_PDEATHSIG = 1
 
 
 def spawn(
-    command: Sequence[str | Path], *, output: IO, end: signal.Signals, account: Account | None = None
+    command: Sequence[str | Path],
+    *,
+    output: IO,
+    end: signal.Signals,
+    account: Account | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen:
     """Start a program that gets the signal `end` when this process dies, in whatever way (Linux only).
 
@@ -30,7 +35,7 @@ def spawn(
         stdout=output,
         stderr=subprocess.STDOUT,
         cwd="/",  # our own folder may be closed to the child's user
-        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", **(environment or {})},
         start_new_session=True,
         preexec_fn=die_with_parent(end),  # runs after the change of user, which would undo it
         **(account.identity() if account else {}),

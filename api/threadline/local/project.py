@@ -1,6 +1,7 @@
 """Which Supabase project the commands work on, and where its local stack listens."""
 
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,3 +74,16 @@ def read_port(name: str, default: int) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
         raise StackError(f"{name} must be a port number from 1 to 65535, not {text!r}.")
     return int(text)
+
+
+def reserve(port: int, variable: str) -> socket.socket:
+    """Listen on a loopback port, so that clients wait until it is served; raise StackError when it is taken."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise StackError(f"Port {port} cannot be used ({error.strerror}); set {variable} to another.") from error
+    return listener

@@ -5,18 +5,20 @@ import os
 import signal
 import time
 from contextlib import ExitStack, suppress
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import click
-import uvloop
 
-from threadline.local import http, report
+from threadline.local import report
 from threadline.local.database import PASSWORDS, Cluster
 from threadline.local.errors import StackError
 from threadline.local.home import Home
 from threadline.local.postgres import Server
 from threadline.local.process import signals_handled_by
-from threadline.local.project import Ports, Project
+from threadline.local.project import Ports, Project, reserve
+
+if TYPE_CHECKING:
+    from threadline.local.data_api import DataApi
 
 STOP_TIMEOUT = 30.0  # longer than HTTP and Postgres together are given
 
@@ -40,14 +42,19 @@ def up(project: Project) -> None:
     with suppress(KeyboardInterrupt), signals_handled_by(signal.default_int_handler), ExitStack() as parts:
         parts.enter_context(home.held())
         home.announce(ports, ready=False)
-        listener = parts.enter_context(http.reserve(ports.http, "THREADLINE_PORT"))
-        http.reserve(ports.database, "THREADLINE_DB_PORT").close()
+        listener = parts.enter_context(reserve(ports.http, "THREADLINE_PORT"))
         postgres = parts.enter_context(Server(home, ports.database))
-        application = create_application(ports)  # imports much, while Postgres starts
+        # These imports take longer than Postgres does to start, and no other command needs them.
+        import uvloop
+
+        from threadline.local import http
+
+        application, data_api = create_application(project)
         postgres.wait_until_ready()
         runner = parts.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
         runner.run(Cluster(home, ports.database).prepare(project))
-        children: list[Child] = [postgres]  # further ones start here, by parts.enter_context()
+        parts.callback(lambda: runner.run(data_api.close()))
+        children: list[Child] = [postgres, parts.enter_context(data_api)]
 
         def on_ready() -> None:
             home.announce(ports, ready=True)
@@ -62,12 +69,15 @@ def up(project: Project) -> None:
             raise StackError(f"{names[0]} ended by itself, and so does the stack; see the logs in {home.folder}.")
 
 
-def create_application(ports: Ports) -> object:
-    """Build the HTTP application, connected to this stack's database."""
+def create_application(project: Project) -> "tuple[object, DataApi]":
+    """Build the HTTP application, connected to this stack's database, and the Data API that it leads to."""
     from threadline.app import create_app
+    from threadline.local.data_api import DataApi
     from threadline.settings import Settings
 
-    return create_app(Settings(database_url=ports.database_url("authenticator", PASSWORDS["authenticator"])))
+    settings = Settings(database_url=project.ports.database_url("authenticator", PASSWORDS["authenticator"]))
+    data_api = DataApi(project)
+    return create_app(settings, extra_routes=[data_api.route()]), data_api
 
 
 def welcome(ports: Ports) -> str:

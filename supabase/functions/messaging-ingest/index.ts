@@ -112,7 +112,7 @@ async function callDatabase(apiSecret: string, body: Blob): Promise<Reply> {
     ...credentials(),
     "content-profile": "public",
     "content-type": "application/octet-stream",
-    "x-api-key": apiSecret,
+    "x-api-key": toHeader(apiSecret),
   };
   for (let attempt = 1; attempt <= 2; attempt++) {
     const reply = await post(url, headers, body);
@@ -148,6 +148,11 @@ function findProblem(body: ArrayBuffer): string | undefined {
   } catch {
     return "without a code";
   }
+}
+
+/** Text as the header that PostgREST reads it from: there bytes are UTF-8, and it fails on others; here they are Latin-1. */
+function toHeader(text: string): string {
+  return String.fromCharCode(...new TextEncoder().encode(text));
 }
 
 function credentials(): Record<string, string> {

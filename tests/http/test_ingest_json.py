@@ -1,0 +1,135 @@
+"""What may stand in a JSON body: every text of every script is kept as it came, and nothing makes the service fail."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.ingest import Sender, conversation, message
+
+NOT_JSON = {"error": "Request body is not valid JSON"}
+GOOD = conversation(message("good"), external_id="good")
+
+
+def encode(body: dict[str, Any]) -> bytes:
+    """ASCII only, so that half a surrogate pair can be written."""
+    return json.dumps(body).encode("ascii")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " \n\t ",
+        "\U0001f469\u200d\U0001f469\u200d\U0001f467 \U0001f1e7\U0001f1f7 e\u0301",
+        "\u202b\u0645\u0631\u062d\u0628\u0627 \u05e9\u05dc\u05d5\u05dd\u202c",
+        "\u4f60\u597d\u3002\u308f\u304b\u308a\u307e\u3057\u305f",
+        "\x01\x02\x1f\x7f\x80\ufffe\uffff\U0010ffff",
+        "\\u0000 \\\\ud800 \\' \" $1 %s {} '); drop table public.conversations; --",
+        "60 kB " + "\u00fc" * 30_000,
+    ],
+    ids=ascii,
+)
+def test_a_text_is_stored_as_it_came(sender: Sender, text: str) -> None:
+    sent = message("odd", content=text, author=text, **{f"key {text[:100]}": text})
+    for body in (sender.request(conversation(sent)), sender.request(conversation(sent, participant_name=text[:500]))):
+        assert sender.send(encode(body)).json()["processed"] == 1
+    assert sender.stored_messages() == [sent]
+    assert sender.inconsistencies() == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("a\0b", "a\ufffdb"),
+        ("a\ud83d", "a\ufffd"),
+        ("\ude00b", "\ufffdb"),
+        ("\ude00\ud83d", "\ufffd\ufffd"),
+        ("\ud83d\0\ud83d\ude00", "\ufffd\ufffd\U0001f600"),
+        ("\0 \\u0000 \\\\ud83d", "\ufffd \\u0000 \\\\ud83d"),
+    ],
+    ids=ascii,
+)
+def test_what_postgres_cannot_hold_becomes_a_replacement_character(sender: Sender, sent: str, stored: str) -> None:
+    reply = sender.send(encode(sender.request(conversation(message("odd", content=sent, author=sent)), GOOD)))
+    assert [result["status"] for result in reply.json()["results"]] == ["created", "created"]
+    assert sender.stored_messages() == [message("good"), message("odd", content=stored, author=stored)]
+
+
+def test_a_nul_in_an_identifier_does_not_make_two_threads_of_one(sender: Sender) -> None:
+    for _ in range(2):
+        sender.send(encode(sender.request(conversation(message("a\0"), external_id="chat\0"))))
+    assert sender.stored() == {"chat\ufffd": ["a\ufffd"]}
+
+
+@pytest.mark.parametrize("number", ["1e400", "-0", "1e-400", "9" * 5000, "0.1e1"])
+def test_numbers_of_any_size_are_kept(sender: Sender, number: str) -> None:
+    body = encode(sender.request(conversation(message("odd", size="?")))).replace(b'"?"', number.encode())
+    assert sender.send(body).json()["processed"] == 1
+    (stored,) = sender.stored_messages()
+    assert stored["size"] == json.loads(number) or number == "1e-400"
+
+
+@pytest.mark.parametrize("depth", [1_000, 1_000_000])
+def test_deep_nesting_is_stored_or_refused(sender: Sender, depth: int) -> None:
+    nested = b"[" * depth + b"]" * depth
+    reply = sender.send(encode(sender.request(conversation(message("odd", extra="?")), GOOD)).replace(b'"?"', nested))
+    if depth == 1_000:
+        assert (reply.status_code, sender.stored()) == (200, {"chat": ["odd"], "good": ["good"]})
+    else:
+        assert (reply.status_code, reply.json()) == (400, NOT_JSON)
+
+
+def test_of_a_key_that_comes_twice_the_last_counts(sender: Sender) -> None:
+    body = encode(sender.request(conversation(message("odd", content="last"))))
+    reply = sender.send(body.replace(b'"content"', b'"content": "first", "content"'))
+    assert reply.status_code == 200
+    assert sender.stored_messages() == [message("odd", content="last")]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf", b"\n\t "], ids=["none", "BOM", "space"])
+def test_a_mark_or_space_before_the_json_is_ignored(sender: Sender, mark: bytes) -> None:
+    assert sender.send(mark + encode(sender.request(GOOD))).json()["processed"] == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b'{"platform": "whatsapp",}',
+        b"{'platform': 'whatsapp'}",
+        b"{} {}",
+        b'{"platform": NaN}',
+        b'{"platform": -Infinity}',
+        b'{"platform": 1e999999}',
+        b'{"platform": "\x00"}',
+        b'{"platform": "\n"}',
+        b'{"platform": "\\u00"}',
+        b'{"platform": "\\ud83d" "\\u0000"}',
+        b'{"platform": "\xff"}',
+        b'{"platform": "\xed\xa0\x80"}',
+        b"platform=whatsapp",
+        '{"platform": "whatsapp"}'.encode("utf-16"),
+        '{"platform": "whatsapp"}'.encode("utf-32-le"),
+        b"\x1f\x8b\x08\x00",
+    ],
+    ids=ascii,
+)
+def test_what_is_not_json_in_utf_8_is_400(sender: Sender, body: bytes) -> None:
+    reply = sender.send(body)
+    assert (reply.status_code, reply.json()) == (400, NOT_JSON)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [None, 5, "text", [], {}, {"messages": []}, conversation(5), conversation({}), conversation(None, message("a"))],
+    ids=ascii,
+)
+def test_a_thread_with_an_error_does_not_harm_the_one_beside_it(sender: Sender, wrong: object) -> None:
+    reply = sender.post(wrong, GOOD)
+    assert reply.status_code == 200
+    refused, stored = reply.json()["results"]
+    assert refused["status"].startswith("error: ")
+    assert stored["status"] == "created"
+    assert sender.stored() == {"good": ["good"]}

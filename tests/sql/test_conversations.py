@@ -1,0 +1,182 @@
+"""sql/30_conversations.sql: a record per thread, kept right by triggers whoever writes its messages."""
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.errors import IntegrityConstraintViolation
+
+from tests.sql.conftest import (
+    BOB,
+    MATTY,
+    Db,
+    add_thread,
+    become,
+    become_service,
+    conversation,
+    ingest,
+    message,
+    refused,
+    rows,
+    thread,
+    value,
+)
+
+INSERT = """
+insert into public.conversation_messages (conversation_id, user_id, external_id, sent_at, message)
+select %(thread)s, %(user)s, given.value ->> 'id', (given.value ->> 'sent_at')::timestamptz, given.value
+from jsonb_array_elements(%(messages)s::jsonb) as given
+"""
+
+
+def insert(db: Db, thread_id: object, *messages: dict[str, Any], user_id: str = BOB) -> None:
+    """Add messages as a backend of the operator's own would; afterwards, be it."""
+    become_service(db)
+    db.execute(INSERT, {"thread": thread_id, "user": user_id, "messages": json.dumps(messages)})
+
+
+def summary(db: Db, thread_id: object) -> Any:
+    """Count, newest time and preview of a conversation."""
+    query = "select message_count, last_message_at::text, last_message_preview from public.conversations where id = %s"
+    (only,) = rows(db, query, thread_id)
+    return only
+
+
+EMPTY = (0, None, None)
+EARLY = message("early", "2026-02-01T10:00:00Z", content="first")
+LATE = message("late", "2026-02-01T11:00:00Z", content="last")
+
+
+def test_a_thread_is_read_as_one_array_in_time_order(db: Db) -> None:
+    ingest(db, conversation(LATE))
+    ingest(db, conversation(EARLY))
+    become(db, MATTY)
+    db.execute("set local search_path = public")
+    assert rows(db, "select c.messages from conversations c") == [[EARLY, LATE]]
+
+
+def test_messages_of_one_moment_are_ordered_by_id(db: Db) -> None:
+    ingest(db, conversation(message("b"), message("a"), message("B")))
+    assert [stored["id"] for stored in thread(db)["messages"]] == ["B", "a", "b"]
+
+
+def test_a_thread_without_messages_reads_as_an_empty_array(db: Db) -> None:
+    ingest(db, conversation())
+    assert thread(db)["messages"] == []
+
+
+def test_the_messages_of_another_cannot_be_read_through_the_computed_field(db: Db) -> None:
+    ingest(db, conversation(EARLY))
+    known = value(db, "select to_jsonb(c) from public.conversations as c")
+    read = "select public.messages(jsonb_populate_record(null::public.conversations, %s))"
+    become(db, MATTY)
+    assert value(db, read, json.dumps(known)) == [EARLY]
+    become(db, BOB)
+    assert value(db, read, json.dumps(known)) == []
+
+
+def test_messages_that_a_backend_inserts_are_summarized(db: Db) -> None:
+    one, other = add_thread(db, "@ann"), add_thread(db, "@bea")
+    insert(db, one, LATE, EARLY)
+    assert summary(db, one) == (2, "2026-02-01 11:00:00+00", "last")
+    assert summary(db, other) == EMPTY
+
+
+def test_one_statement_may_add_to_several_threads(db: Db) -> None:
+    threads = [add_thread(db, "@ann"), add_thread(db, "@bea")]
+    become_service(db)
+    db.execute(
+        """
+        insert into public.conversation_messages (conversation_id, user_id, external_id, sent_at, message)
+        select id, user_id, 'm' || n, now(), '{"type": "image"}'
+        from public.conversations cross join generate_series(1, 3) as n
+        where id = any(%s)
+        """,
+        (threads,),
+    )
+    assert [summary(db, found)[::2] for found in threads] == [(3, "Photo")] * 2
+
+
+def test_deletions_leave_the_summary_of_what_remains(db: Db) -> None:
+    found = add_thread(db, "@ann")
+    insert(db, found, EARLY, LATE)
+    db.execute("delete from public.conversation_messages where external_id = 'late'")
+    assert summary(db, found) == (1, "2026-02-01 10:00:00+00", "first")
+    db.execute("delete from public.conversation_messages")
+    assert summary(db, found) == EMPTY
+
+
+def test_a_thread_goes_with_its_messages(db: Db) -> None:
+    found = add_thread(db, "@ann")
+    insert(db, found, EARLY)
+    db.execute("delete from public.conversations where id = %s", (found,))
+    assert rows(db, "select from public.conversation_messages") == []
+
+
+def test_a_message_of_another_user_than_the_threads_is_refused(db: Db) -> None:
+    found = add_thread(db, "@ann")
+    with pytest.raises(IntegrityConstraintViolation) as caught, db.transaction():
+        insert(db, found, EARLY, user_id=MATTY)
+    assert caught.value.diag.constraint_name == "conversation_messages_user_id_is_the_conversations"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update public.conversation_messages set message = '{}'",
+        "update public.conversation_messages set user_id = user_id",
+        "update public.conversations set user_id = user_id",
+        "truncate public.conversation_messages",
+    ],
+)
+def test_not_even_a_backend_changes_what_was_said_and_whose_it_is(db: Db, statement: str) -> None:
+    become_service(db)
+    refused(db, statement)
+
+
+@pytest.mark.parametrize(
+    ("fields", "preview"),
+    [
+        ({"content": "Hello"}, "Hello"),
+        ({"content": "  two\n\nlines\t"}, "two lines"),
+        ({"content": "x" * 101}, "x" * 100),
+        ({"content": "\U0001f600" * 101}, "\U0001f600" * 100),
+        ({"content": "Product photo", "type": "image"}, "Product photo"),
+        ({"content": "", "type": "image"}, "Photo"),
+        ({"content": "", "type": "audio"}, "Voice message"),
+        ({"content": "", "type": "video"}, "Video"),
+        ({"content": "", "type": "file"}, "File"),
+        ({"content": "", "type": "location"}, "Location"),
+        ({"content": "", "type": "text"}, "Message"),
+        ({"content": " \n ", "type": "file"}, "File"),
+    ],
+)
+def test_a_preview_says_what_the_message_says_or_is(db: Db, fields: dict[str, str], preview: str) -> None:
+    ingest(db, conversation(message(**fields)))
+    assert thread(db)["last_message_preview"] == preview
+
+
+@pytest.mark.parametrize(
+    ("column", "given", "constraint"),
+    [
+        ("platform", "icq", "conversations_platform_known"),
+        ("external_conversation_id", "", "conversations_external_id_length"),
+        ("external_conversation_id", "x" * 501, "conversations_external_id_length"),
+        ("participant_identifier", "", "conversations_participant_identifier_length"),
+        ("participant_identifier", "x" * 501, "conversations_participant_identifier_length"),
+        ("participant_name", "", "conversations_participant_name_length"),
+        ("participant_name", "x" * 501, "conversations_participant_name_length"),
+        ("message_count", -1, "conversations_message_count_not_negative"),
+    ],
+)
+def test_a_record_that_cannot_be_is_refused_by_name(db: Db, column: str, given: object, constraint: str) -> None:
+    add_thread(db, "@ann")
+    diagnostics = refused(db, f"update public.conversations set {column} = %s", given, by=psycopg.Error)
+    assert diagnostics.constraint_name == constraint
+
+
+def test_a_change_of_a_thread_is_stamped(db: Db) -> None:
+    found = add_thread(db, "@ann")
+    db.execute("update public.conversations set updated_at = '2020-01-01' where id = %s", (found,))
+    assert value(db, "select updated_at = now() from public.conversations where id = %s", found)

@@ -1,0 +1,94 @@
+"""sql/90_gateway.sql: the login role of the service reaches the functions of `public`, as their caller, and no more."""
+
+import json
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.errors import InsufficientPrivilege, UndefinedFunction
+
+from tests.sql.conftest import MATTY, SECRET, Db, refused, rows, value
+
+CALL = "select status, body from private.call(%s, %s, %s, %s, %s)"
+ROLES = ["anon", "authenticated", "service_role"]
+SETTINGS = ["role", "request.jwt.claims", "request.headers", "response.status"]
+
+
+@pytest.fixture
+def service(postgres_url: str) -> Iterator[Db]:
+    """A transaction of the role that the service signs in as."""
+    with psycopg.connect(make_conninfo(postgres_url, user="authenticator")) as connection:
+        yield connection
+        connection.rollback()
+
+
+def arguments(function: str | None = "messaging_ingest", role: str | None = "service_role", key: str = SECRET) -> tuple:
+    claims, headers = {"role": role, "sub": MATTY}, {"x-api-key": key}
+    body = {"platform": "whatsapp", "connection_id": "wa_business_123", "conversations": []}
+    return function, role, json.dumps(claims), json.dumps(headers), json.dumps(body).encode()
+
+
+def test_it_answers_status_and_body(service: Db) -> None:
+    assert rows(service, CALL, *arguments()) == [(200, '{"success" : true, "processed" : 0, "results" : []}')]
+
+
+def test_a_status_does_not_outlive_its_call(service: Db) -> None:
+    assert rows(service, CALL, *arguments(key="wrong"))[0][0] == 401
+    service.execute("reset role")
+    assert rows(service, CALL, *arguments())[0][0] == 200
+
+
+def test_the_function_sees_role_claims_and_headers_as_through_postgrest(service: Db) -> None:
+    service.execute(CALL, arguments())
+    seen = "select current_user::text, auth.role(), auth.uid()::text, current_setting('request.headers')::json"
+    assert rows(service, seen) == [("service_role", "service_role", MATTY, {"x-api-key": SECRET})]
+
+
+def test_nothing_of_a_call_is_left_when_its_transaction_ends(service: Db) -> None:
+    service.execute(CALL, arguments(key="wrong"))
+    service.commit()
+    left = [value(service, "select current_setting(%s, true)", name) for name in SETTINGS]
+    assert left == ["none", "", "", ""]
+
+
+@pytest.mark.parametrize("role", ["anon", "authenticated"])
+def test_a_client_role_reaches_only_what_it_was_granted(service: Db, role: str) -> None:
+    diagnostics = refused(service, CALL, *arguments(role=role), by=InsufficientPrivilege)
+    assert diagnostics.message_primary == "permission denied for function messaging_ingest"
+
+
+@pytest.mark.parametrize(
+    "role", ["postgres", "supabase_admin", "authenticator", "pg_monitor", "none", "", "SERVICE_ROLE", None]
+)
+def test_it_acts_for_no_other_role(service: Db, role: str | None) -> None:
+    diagnostics = refused(service, CALL, *arguments(role=role), by=InsufficientPrivilege)
+    assert diagnostics.message_primary == "The gateway does not act for this role."
+
+
+@pytest.mark.parametrize("function", ["rotate_messaging_key", "public.messaging_ingest", "messaging_ingest ", "", None])
+def test_it_calls_no_other_function(service: Db, function: str | None) -> None:
+    refused(service, CALL, *arguments(function), by=UndefinedFunction)
+
+
+def test_it_is_the_only_function_of_the_login_role(db: Db) -> None:
+    callable_ = rows(
+        db,
+        """
+        select proname from pg_proc
+        where pronamespace in ('public'::regnamespace, 'private'::regnamespace)
+            and has_function_privilege('authenticator', oid, 'execute')
+        """,
+    )
+    assert callable_ == ["call"]
+
+
+@pytest.mark.parametrize("table", ["public.people", "public.conversations", "private.messaging_keys"])
+def test_the_login_role_itself_reads_no_table(service: Db, table: str) -> None:
+    refused(service, f"select from {table}")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_client_role_calls_it(db: Db, role: str) -> None:
+    db.execute(f"set local role {role}")
+    refused(db, CALL, *arguments())

@@ -1,0 +1,86 @@
+"""Who sees what: an owner their own, everybody else nothing."""
+
+import json
+
+import psycopg
+import pytest
+
+from tests.sql.conftest import (
+    BOB,
+    MATTY,
+    SECRET,
+    Db,
+    become,
+    become_anon,
+    conversation,
+    ingest,
+    message,
+    refused,
+    rows,
+    value,
+)
+
+TABLES = ["people", "messaging_connections", "conversations", "conversation_messages"]
+
+
+@pytest.fixture
+def stored(db: Db) -> Db:
+    ingest(db, conversation(message()))
+    return db
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_an_owner_sees_all_that_is_theirs(stored: Db, table: str) -> None:
+    everything = rows(stored, f"select {table}::text from public.{table} order by 1")
+    become(stored, MATTY)
+    assert rows(stored, f"select {table}::text from public.{table} order by 1") == everything != []
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_another_user_sees_nothing(stored: Db, table: str) -> None:
+    become(stored, BOB)
+    assert rows(stored, f"select from public.{table}") == []
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_client_that_has_not_signed_in_is_refused(stored: Db, table: str) -> None:
+    become_anon(stored)
+    refused(stored, f"select from public.{table}")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_claims_as_realtime_and_storage_set_them_give_the_same_view(stored: Db, table: str) -> None:
+    become(stored, MATTY)
+    as_postgrest = rows(stored, f"select {table}::text from public.{table} order by 1")
+    stored.execute("select set_config('request.jwt.claims', '', true)")
+    stored.execute("select set_config('request.jwt.claim.sub', %s, true)", (MATTY,))
+    assert rows(stored, f"select {table}::text from public.{table} order by 1") == as_postgrest != []
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_claims_without_a_user_give_no_view(stored: Db, table: str) -> None:
+    become(stored, MATTY)
+    stored.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps({"role": "authenticated"}),))
+    assert rows(stored, f"select from public.{table}") == []
+
+
+@pytest.mark.parametrize("table", ["conversations", "conversation_messages"])
+@pytest.mark.parametrize("change", ["insert into {} default values", "update {} set user_id = null", "delete from {}"])
+def test_an_owner_cannot_write_what_ingest_writes(stored: Db, table: str, change: str) -> None:
+    become(stored, MATTY)
+    refused(stored, change.format(f"public.{table}"))
+
+
+def test_a_user_whom_supabase_auth_deletes_leaves_nothing(admin_url: str) -> None:
+    with psycopg.connect(admin_url) as auth:
+        ingest(auth, conversation(message(), participant_identifier="+1 234 567 890"))
+        become(auth, BOB)
+        auth.execute("insert into public.people (full_name, phone) values ('John too', '+1 234 567 890')")
+        auth.execute("set local role supabase_auth_admin")
+        assert auth.execute("delete from auth.users where id = %s", (MATTY,)).rowcount == 1
+        auth.execute("reset role")
+        left = {table: value(auth, f"select count(*) from public.{table}") for table in TABLES}
+        assert left == {"people": 1, "messaging_connections": 0, "conversations": 0, "conversation_messages": 0}
+        assert value(auth, "select count(*) from private.messaging_keys") == 0
+        assert ingest(auth, key=SECRET).status == 401
+        auth.rollback()

@@ -1,0 +1,161 @@
+"""sql/10_people.sql: contacts are their owner's, and phone numbers find them."""
+
+import pytest
+from psycopg.errors import CheckViolation
+
+from tests.sql.conftest import (
+    BOB,
+    MATTY,
+    Db,
+    add_person,
+    add_thread,
+    become,
+    become_service,
+    person_of,
+    refused,
+    rows,
+    value,
+)
+
+
+def test_a_user_keeps_contacts_of_their_own(db: Db) -> None:
+    become(db, BOB)
+    added = value(db, "insert into public.people (full_name, phone) values ('Ann', '+49 1') returning id")
+    db.execute("update public.people set full_name = 'Ann B.' where id = %s", (added,))
+    assert rows(db, "select user_id::text, full_name from public.people") == [(BOB, "Ann B.")]
+    db.execute("delete from public.people where id = %s", (added,))
+    assert rows(db, "select id from public.people") == []
+
+
+@pytest.mark.parametrize("change", ["update public.people set full_name = 'Mine'", "delete from public.people"])
+def test_a_user_cannot_change_the_contacts_of_another(db: Db, change: str) -> None:
+    become(db, BOB)
+    assert db.execute(change).rowcount == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"insert into public.people (user_id, full_name) values ('{MATTY}', 'Trojan')",
+        f"update public.people set user_id = '{MATTY}'",
+        "update public.people set created_at = now()",
+        "truncate public.people",
+    ],
+)
+def test_a_user_cannot_say_whose_contact_it_is(db: Db, statement: str) -> None:
+    become(db, BOB)
+    refused(db, statement)
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [("full_name", ""), ("full_name", "x" * 501), ("phone", "1" * 101)],
+)
+def test_names_and_numbers_have_a_length(db: Db, column: str, text: str) -> None:
+    become(db, MATTY)
+    refused(db, f"update public.people set {column} = %s", text, by=CheckViolation)
+
+
+def test_a_change_is_stamped(db: Db) -> None:
+    old = add_person(db, None)
+    db.execute("update public.people set updated_at = '2020-01-01' where id = %s", (old,))
+    assert value(db, "select updated_at = now() from public.people where id = %s", old)
+
+
+@pytest.mark.parametrize(
+    ("phone", "digits"),
+    [
+        ("+1 234 567 890", "1234567890"),
+        ("(030) 12.34-56/7", "0301234567"),
+        ("+49,151", "49151"),
+        ("\u202a+49\u00a0151\u2011234\u202c\u200e", "49151234"),  # as phones copy them
+        ("7", "7"),
+        ("", None),
+        ("+", None),
+        ("@1234567890", None),
+        ("1234567890x", None),
+        ("1234567890@s.whatsapp.net", None),
+        ("bob1234567890", None),
+        (None, None),
+    ],
+)
+def test_only_what_looks_like_a_number_has_digits(db: Db, phone: str | None, digits: str | None) -> None:
+    assert value(db, "select private.phone_digits(%s)", phone) == digits
+
+
+@pytest.mark.parametrize(
+    ("phones", "identifier", "expected"),
+    [
+        pytest.param(["+49 (151) 2345-6789"], "4915123456789", 0, id="the same digits match"),
+        pytest.param(["123-456-789"], "123456789", 0, id="the same digits match although they are few"),
+        pytest.param(["+49 151 23456789"], "0151 23456789", 0, id="the last ten digits match"),
+        pytest.param(["0151 23456789", "+49 151 23456789"], "+4915123456789", 1, id="the same digits win"),
+        pytest.param(["+49 151 23456789", "0049 15123456789"], "0151 23456789", None, id="two tails match nobody"),
+        pytest.param(["+49 151", "+49151"], "49 151", None, id="two who are equal match nobody"),
+        pytest.param(["+49 151", "+49151", "0 49 151"], "49 151", None, id="a tie is not broken by a third"),
+        pytest.param(["+49 123456789"], "123456789", None, id="nine digits are no tail"),
+        pytest.param(["123456789"], "+49 123456789", None, id="nine digits of a contact are no tail"),
+        pytest.param(["1234567890"], "@1234567890", None, id="a username matches no number"),
+        pytest.param(["@1234567890"], "@1234567890", None, id="a username matches no username"),
+        pytest.param([None], "+49 151 23456789", None, id="a contact without a number matches nothing"),
+    ],
+)
+def test_a_thread_finds_its_contact(db: Db, phones: list[str | None], identifier: str, expected: int | None) -> None:
+    people = [add_person(db, phone) for phone in phones]
+    found = person_of(db, add_thread(db, identifier))
+    assert found == (None if expected is None else people[expected])
+
+
+def test_the_contact_of_another_user_is_not_found(db: Db) -> None:
+    add_person(db, "+49 151 23456789", user_id=MATTY)
+    assert person_of(db, add_thread(db, "+49 151 23456789", user_id=BOB)) is None
+
+
+@pytest.mark.parametrize("phone", ["+49 151 23456789", "0151 23456789"])
+def test_a_new_contact_finds_earlier_threads(db: Db, phone: str) -> None:
+    one, other = add_thread(db, "+49 151 23456789"), add_thread(db, "+49 151 99999999")
+    become(db, BOB)
+    person = value(db, "insert into public.people (full_name, phone) values ('Ann', %s) returning id", phone)
+    assert (person_of(db, one), person_of(db, other)) == (person, None)
+
+
+def test_a_new_number_frees_the_old_threads_and_finds_others(db: Db) -> None:
+    person = add_person(db, "+49 151 23456789")
+    old, new = add_thread(db, "+49 151 23456789"), add_thread(db, "+49 151 99999999")
+    become(db, BOB)
+    db.execute("update public.people set phone = '0151 99999999'")
+    assert (person_of(db, old), person_of(db, new)) == (None, person)
+
+
+def test_a_second_contact_with_the_number_takes_the_match_and_its_deletion_gives_it_back(db: Db) -> None:
+    first, found = add_person(db, "+49 151 23456789"), add_thread(db, "+49 151 23456789")
+    second = add_person(db, "+49 151 234 567 89")
+    assert person_of(db, found) is None
+    become(db, BOB)
+    db.execute("delete from public.people where id = %s", (second,))
+    assert person_of(db, found) == first
+
+
+def test_the_deletion_of_the_only_contact_leaves_its_thread(db: Db) -> None:
+    add_person(db, "+49 151 23456789")
+    found = add_thread(db, "+49 151 23456789")
+    become(db, BOB)
+    db.execute("delete from public.people")
+    assert person_of(db, found) is None
+
+
+def test_a_contact_that_moves_to_another_user_takes_the_match_along(db: Db) -> None:
+    person = add_person(db, "+49 151 23456789")
+    bobs, mattys = add_thread(db, "+49 151 23456789"), add_thread(db, "+49 151 23456789", user_id=MATTY)
+    become_service(db)
+    db.execute("update public.people set user_id = %s where id = %s", (MATTY, person))
+    assert (person_of(db, bobs), person_of(db, mattys)) == (None, person)
+
+
+def test_many_contacts_in_one_statement_find_their_threads(db: Db) -> None:
+    threads = [add_thread(db, f"+49 151 2345678{digit}") for digit in range(3)]
+    become(db, BOB)
+    db.execute(
+        "insert into public.people (full_name, phone) select 'P', '01512345678' || d from generate_series(0, 2) d"
+    )
+    assert len({person_of(db, found) for found in threads} - {None}) == 3

@@ -1,0 +1,144 @@
+"""Requests to the ingest endpoint: their bodies, senders with a connection of their own, and what became of it all."""
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx
+import psycopg
+from psycopg.rows import dict_row
+
+PATH = "/functions/v1/messaging-ingest"
+Result = TypeVar("Result")
+
+NEW_SENDER = """
+with owner as (
+    insert into auth.users (id, email, aud, role)
+    values (gen_random_uuid(), %(connection_id)s || '@example.com', 'authenticated', 'authenticated')
+    returning id
+), connection as (
+    insert into public.messaging_connections (user_id, platform, connection_id)
+    select owner.id, 'whatsapp', %(connection_id)s from owner
+    returning id
+), key as (
+    insert into private.messaging_keys (connection_id, secret_hash)
+    select connection.id, private.hash_secret(%(secret)s) from connection
+)
+select id::text from owner
+"""
+
+STORED = """
+select
+    conversation.external_conversation_id,
+    array(
+        select stored.external_id from public.conversation_messages as stored
+        where stored.conversation_id = conversation.id
+        order by stored.external_id
+    )
+from public.conversations as conversation
+where conversation.user_id = %s
+"""
+
+# What triggers keep up to date, beside what it is when worked out anew.
+SUMMARIES = """
+with summary as (
+    select
+        conversation.external_conversation_id,
+        (
+            conversation.message_count, conversation.last_message_at,
+            conversation.last_message_preview, conversation.person_id
+        ) as kept,
+        (
+            counted.messages::integer, newest.sent_at, private.message_preview(newest.message),
+            private.match_person(conversation.user_id, conversation.participant_digits)
+        ) as recomputed
+    from public.conversations as conversation
+    cross join lateral (
+        select count(*) as messages from public.conversation_messages as stored
+        where stored.conversation_id = conversation.id
+    ) as counted
+    left join lateral (
+        select stored.* from public.conversation_messages as stored
+        where stored.conversation_id = conversation.id
+        order by stored.sent_at desc, stored.external_id desc
+        limit 1
+    ) as newest on true
+    where conversation.user_id = %s
+)
+select external_conversation_id, kept::text, recomputed::text from summary where kept is distinct from recomputed
+"""
+
+
+def message(name: str = "m1", /, **fields: Any) -> dict[str, Any]:
+    """A text message with this id; fields replace what it has or come on top."""
+    given = {"id": name, "direction": "inbound", "type": "text", "content": f"Content of {name}"}
+    return {**given, "sent_at": "2026-02-01T10:30:00Z", **fields}
+
+
+def conversation(*messages: Any, external_id: str = "chat", **fields: Any) -> dict[str, Any]:
+    """A conversation with somebody who has a username."""
+    given = {"external_conversation_id": external_id, "participant_identifier": "@somebody"}
+    return {**given, "messages": list(messages), **fields}
+
+
+def request(*conversations: Any, **fields: Any) -> dict[str, Any]:
+    """A whole body, on the WhatsApp connection of `seed.sql`."""
+    return {"platform": "whatsapp", "connection_id": "wa_business_123", "conversations": list(conversations), **fields}
+
+
+@dataclass(frozen=True)
+class Sender:
+    """An outside service with a connection of its own, whose owner has no other."""
+
+    client: httpx.Client
+    database_url: str  # of role postgres
+    user_id: str
+    connection_id: str
+    secret: str
+
+    @classmethod
+    def create(cls, client: httpx.Client, database_url: str) -> "Sender":
+        """Make the user, the connection and its key."""
+        names = {"connection_id": f"test_{secrets.token_hex(8)}", "secret": secrets.token_urlsafe(32)}
+        with psycopg.connect(database_url) as connection:
+            (user_id,) = connection.execute(NEW_SENDER, names).fetchone()
+        return cls(client, database_url, user_id, **names)
+
+    def request(self, *conversations: Any, **fields: Any) -> dict[str, Any]:
+        """A whole body on this connection."""
+        return request(*conversations, **{"connection_id": self.connection_id, **fields})
+
+    def post(self, *conversations: Any, **fields: Any) -> httpx.Response:
+        """Send conversations as a JSON body."""
+        return self.client.post(PATH, json=self.request(*conversations, **fields), headers={"x-api-key": self.secret})
+
+    def send(self, content: bytes | Iterable[bytes], **headers: str | None) -> httpx.Response:
+        """Send these very bytes. A header of None is left out, `_` in a name stands for `-`."""
+        given = {"content-type": "application/json", "x-api-key": self.secret}
+        given |= {name.replace("_", "-"): value for name, value in headers.items()}
+        given = {name: value for name, value in given.items() if value is not None}
+        return self.client.post(PATH, content=content, headers=given)
+
+    def stored(self) -> dict[str, list[str]]:
+        """Conversations and the ids of their messages, in the order of the ids."""
+        with psycopg.connect(self.database_url) as connection:
+            return dict(connection.execute(STORED, [self.user_id]).fetchall())
+
+    def stored_messages(self) -> list[dict[str, Any]]:
+        """The messages themselves, as they were stored, in the order of their ids."""
+        with psycopg.connect(self.database_url) as connection:
+            statement = "select message from public.conversation_messages where user_id = %s order by external_id"
+            return [row for (row,) in connection.execute(statement, [self.user_id])]
+
+    def inconsistencies(self) -> list[dict[str, Any]]:
+        """Conversations whose count, last message or contact is not what it is when worked out anew."""
+        with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
+            return connection.execute(SUMMARIES, [self.user_id]).fetchall()
+
+
+def in_parallel(calls: Sequence[Callable[[], Result]]) -> list[Result]:
+    """Do all of it at once, a thread each; answers the results in order, or raises what the first failure raised."""
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return [future.result() for future in [threads.submit(call) for call in calls]]

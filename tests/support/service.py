@@ -1,0 +1,74 @@
+"""`threadline serve` as a process of its own, as it runs in production."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.cluster import free_port
+
+PROGRAM = Path(sys.executable).with_name("threadline")
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service and the file with everything it has printed."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def url(self) -> str:
+        """Its base URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def failures(self) -> list[str]:
+        """The lines of its log that tell of a call that went wrong."""
+        return [line for line in self.log.read_text().splitlines() if " failed" in line]
+
+    def wait_until_listening(self) -> None:
+        """Return when it takes connections; raise with its own words when it ends first."""
+        for _ in range(1000):
+            if self.process.poll() is not None:
+                raise RuntimeError(f"The service ended by itself: {self.log.read_text()}")
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+            except ConnectionRefusedError:
+                time.sleep(0.02)
+            else:
+                return
+        raise RuntimeError(f"The service does not listen: {self.log.read_text()}")
+
+
+@contextmanager
+def serving(
+    database_url: str, log: Path, *options: str, port: int | None = None, **environment: str
+) -> Iterator[Service]:
+    """A service for the length of the block, on a free port unless one is named."""
+    port = port or free_port()
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [PROGRAM, "serve", "--port", str(port), *options],
+            env={**os.environ, "DATABASE_URL": database_url, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    service = Service(port, process, log)
+    try:
+        service.wait_until_listening()
+        yield service
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
+            process.wait()

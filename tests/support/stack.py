@@ -1,0 +1,188 @@
+"""`threadline up` as its users run it: a process, two ports, a home."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+from tests.support.schema import ROOT
+
+READY = "Ctrl-C stops everything."
+PATIENCE = 60.0
+
+
+class RunningStack:
+    """A stack on free ports, ready when its `with` block begins and gone when it ends.
+
+    Args:
+        project: the folder with supabase/migrations and seed.sql.
+        home: its home; by default a new one, which is removed at the end.
+        environment: variables beside ours.
+        command: how `threadline` is called.
+    """
+
+    def __init__(
+        self,
+        project: Path = ROOT,
+        home: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        command: Sequence[str] = (sys.executable, "-m", "threadline"),
+    ) -> None:
+        self.home = home or new_home()
+        self._is_our_home = home is None
+        self._output = self.home.with_name(f"{self.home.name}.output")
+        self.port, self.database_port = free_ports()
+        self.environment = {
+            **os.environ,
+            "THREADLINE_PROJECT": str(project),
+            "THREADLINE_HOME": str(self.home),
+            "THREADLINE_PORT": str(self.port),
+            "THREADLINE_DB_PORT": str(self.database_port),
+            **(environment or {}),
+        }
+        self.command = list(command)
+        self.api_url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> "RunningStack":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+        if self._is_our_home:
+            remove_home(self.home)
+
+    def start(self) -> None:
+        """Run `up` and return when it is ready; AssertionError with its output when it ends before."""
+        self.launch()
+        self.wait_for(READY)
+
+    def launch(self) -> None:
+        """Run `up` without waiting for anything."""
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [*self.command, "up"],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a process group of its own, as a terminal gives it
+            )
+
+    def wait_for(self, text: str) -> None:
+        """Return when the output of `up` has this text in it."""
+        deadline = time.monotonic() + PATIENCE
+        while text not in self.output:
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() < deadline, self.output
+            time.sleep(0.01)
+
+    @property
+    def output(self) -> str:
+        """What `up` has printed so far."""
+        return self._output.read_text()
+
+    @property
+    def database_log(self) -> str:
+        """What Postgres has logged so far."""
+        return (self.home / "postgres.log").read_text()
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """What `threadline status` says: API_URL, DB_URL, ANON_KEY, SERVICE_ROLE_KEY and so on."""
+        return json.loads(self.run("status", "-o", "json").stdout)
+
+    def database_url(self, user: str = "postgres") -> str:
+        """The connection string of a login role (postgres, authenticator) or of supabase_admin."""
+        password = (self.home / "superuser-password").read_text() if user == "supabase_admin" else "postgres"
+        return f"postgresql://{user}:{password}@127.0.0.1:{self.database_port}/postgres"
+
+    def token(self, email: str) -> str:
+        """An access token of a user in auth.users."""
+        return self.run("token", email).stdout.strip()
+
+    def run(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run another threadline command on this stack; AssertionError when it fails, unless told not to check."""
+        result = subprocess.run(
+            [*self.command, *arguments],
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert not check or result.returncode == 0, result.stderr
+        return result
+
+    def children(self) -> list[psutil.Process]:
+        """The processes that `up` has started, and theirs."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Press Ctrl-C (or send another signal) if it runs, and return its exit status."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+        return self.process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """End `up` in a way that it cannot notice."""
+        self.process.kill()
+        self.process.wait()
+
+
+def free_ports() -> tuple[int, int]:
+    """Two ports that nobody uses, below those that outgoing connections are given."""
+    found = []
+    while len(found) < 2:
+        port = random.randint(20000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found.append(port)
+    return found[0], found[1]
+
+
+def new_home() -> Path:
+    """An empty folder that Postgres's user can reach also when root runs the tests, whose own folders it cannot."""
+    home = Path(tempfile.mkdtemp(prefix="threadline-", dir="/tmp"))
+    home.chmod(0o711)
+    return home
+
+
+def remove_home(home: Path) -> None:
+    """Remove a home, and the data that it may have outside."""
+    data = (home / "postgres").resolve()
+    if data.parent != home.resolve():
+        shutil.rmtree(data.parent, ignore_errors=True)
+    shutil.rmtree(home, ignore_errors=True)
+    home.with_name(f"{home.name}.output").unlink(missing_ok=True)
+
+
+def survivors(processes: Sequence[psutil.Process], seconds: float = 5) -> list[psutil.Process]:
+    """Those that still run after some time. A zombie does not run: nobody here may collect orphans."""
+    deadline = time.monotonic() + seconds
+    while (left := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
