@@ -1,0 +1,65 @@
+"""The two doors to the ingest endpoint, on one and the same database."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.functions import edge
+from tests.support import tools
+from tests.support.cluster import free_port
+from tests.support.service import serving
+from tests.support.stack import RunningStack
+
+
+@pytest.fixture(scope="session")
+def deno() -> Path:
+    """The Deno program; without one, what needs it is skipped."""
+    return tools.deno() or pytest.skip(tools.why_not("deno"))
+
+
+@pytest.fixture(scope="session")
+def service_door(stack: RunningStack) -> str:
+    """The base URL of the service."""
+    return stack.api_url
+
+
+@pytest.fixture(scope="session")
+def edge_door(stack: RunningStack, deno: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The base URL of the Edge Function, which reaches the database through the stack's Data API."""
+    secret = stack.keys["SECRET_KEY"]
+    if httpx.get(f"{stack.api_url}/rest/v1/", headers={"apikey": secret}).status_code == 503:
+        pytest.skip(tools.why_not("postgrest"))
+    log = tmp_path_factory.mktemp("edge") / "edge.log"
+    with edge.serving(deno, log, SUPABASE_URL=stack.api_url, SUPABASE_SERVICE_ROLE_KEY=secret) as function:
+        yield function.url
+
+
+@pytest.fixture(scope="session")
+def service_door_without_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The base URL of a service that reaches no Postgres."""
+    url = f"postgresql://authenticator:postgres@127.0.0.1:{free_port()}/postgres"
+    with serving(url, tmp_path_factory.mktemp("service") / "service.log") as service:
+        yield service.url
+
+
+@pytest.fixture(scope="session")
+def edge_door_without_database(deno: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The base URL of an Edge Function that reaches no Data API."""
+    log = tmp_path_factory.mktemp("edge") / "edge.log"
+    url = f"http://127.0.0.1:{free_port()}"
+    with edge.serving(deno, log, SUPABASE_URL=url, SUPABASE_SERVICE_ROLE_KEY="sb_secret_x") as function:
+        yield function.url
+
+
+@pytest.fixture(params=["service", "edge"])
+def door(request: pytest.FixtureRequest) -> str:
+    """The base URL of one door after the other."""
+    return request.getfixturevalue(f"{request.param}_door")
+
+
+@pytest.fixture(params=["service", "edge"])
+def door_without_database(request: pytest.FixtureRequest) -> str:
+    """The base URL of one door after the other, each with nothing behind it."""
+    return request.getfixturevalue(f"{request.param}_door_without_database")

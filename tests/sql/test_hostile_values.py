@@ -1,0 +1,117 @@
+"""Values that break naive code have defined answers: stored as they came, mended, or refused as no JSON."""
+
+import json
+
+import pytest
+
+from tests.sql.conftest import Db, conversation, ingest, message, post, rows, thread, value
+
+KEPT = {
+    "emoji of several characters": "\U0001f469\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea \U0001f44d\U0001f3fd",
+    "marks of direction": "\u202e\u05e9\u05dc\u05d5\u05dd\u202c \u200f\u0645\u0631\u062d\u0628\u0627\u200e",
+    "combining marks": "Z\u0351\u036b\u0343a\u0302\u0303",
+    "control characters": "\u0001\u0002 \u001b[31m \u007f \u0085 \u2028",
+    "a byte order mark": "\ufeffa\ufeff",
+    "what is no character": "\uffff\U0010ffff",
+    "an escape that is none": "\\u0000 \\ud800 C:\\users\\",
+    "backslashes": "\\" * 7,
+    "quotes": "'; drop table people; -- \" $$ %s {}",
+    "markup": "<script>alert(1)</script>&amp;",
+}
+MENDED = {
+    "nul": ("a\x00b", "a\ufffdb"),
+    "nul behind a backslash": ("\\\x00\\u0000", "\\\ufffd\\u0000"),
+    "half a pair": ("\ud83d b", "\ufffd b"),
+    "the other half": ("a \ude00", "a \ufffd"),
+    "halves in the wrong order": ("\ude00\ud83d", "\ufffd\ufffd"),
+    "one half too many": ("\ud83d\ud83d\ude00\ude00", "\ufffd\U0001f600\ufffd"),
+    "nul beside a pair": ("\x00\U0001f600\\\U0001f600", "\ufffd\U0001f600\\\U0001f600"),
+}
+VALUES = {**{name: (text, text) for name, text in KEPT.items()}, **MENDED}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_text_is_stored_wherever_it_stands(db: Db, name: str) -> None:
+    given, stored = VALUES[name]
+    sent = message(given, content=given, media_url=given, **{given: given})
+    ingest(
+        db,
+        conversation(sent, external_conversation_id=given, participant_identifier=given, participant_name=f"({given})"),
+    )
+    found = thread(db, stored)
+    assert (found["participant_identifier"], found["participant_name"]) == (stored, f"({stored})")
+    assert found["messages"] == [{**message(stored, content=stored, media_url=stored), stored: stored}]
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_second_request_with_it_is_a_replay(db: Db, name: str) -> None:
+    given, _ = VALUES[name]
+    chat = conversation(message(given, content=given), external_conversation_id=given)
+    assert [ingest(db, chat).statuses, ingest(db, chat).statuses] == [["created"], ["no_new_messages"]]
+
+
+def test_a_text_of_60_kilobytes_is_stored_whole(db: Db) -> None:
+    text = "".join(chr(0x4E00 + number % 20000) for number in range(20000))
+    ingest(db, conversation(message(content=text)))
+    stored = thread(db)
+    assert (stored["messages"][0]["content"], stored["last_message_preview"]) == (text, text[:100])
+
+
+def test_the_longest_ids_fit_into_their_indexes(db: Db) -> None:
+    # Of characters that do not compress, four bytes each.
+    longest = "".join(chr(0x20000 + number * 83 % 40000) for number in range(500))
+    chat = conversation(message(longest), external_conversation_id=longest, participant_identifier=longest)
+    assert ingest(db, chat).statuses == ["created"]
+
+
+def nested(depth: int) -> bytes:
+    body = {
+        "platform": "whatsapp",
+        "connection_id": "wa_business_123",
+        "conversations": [conversation(message(deep="here"))],
+    }
+    return json.dumps(body).encode().replace(b'"here"', b"[" * depth + b"]" * depth)
+
+
+def test_a_thousand_levels_are_stored_and_read_again(db: Db) -> None:
+    assert post(db, nested(1000)).statuses == ["created"]
+    assert value(db, "select c.messages -> 0 ->> 'deep' from public.conversations c") == "[" * 1000 + "]" * 1000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"{",
+        b"{}}",
+        b"{'platform': 1}",
+        b'{"a": NaN}',
+        b'{"a": 01}',
+        b'{"a": "\\x41"}',
+        b'{"a": "\\ud8"}',
+        b'{"a": "\\u0000" "b"}',
+        b'{"a": "line\nbreak"}',
+        b'{"a": "\x00"}',
+        b'{"a": "\\u0000\x01"}',
+        b'{"a": "\\u0000\x02"}',
+        pytest.param(b'{"a": "\xff"}', id="not UTF-8"),
+        pytest.param(b'{"a": "\xed\xa0\xbd\xed\xb8\x80"}', id="surrogates in UTF-8"),
+        pytest.param(b'{"a": "\xc0\x80"}', id="nul in two bytes"),
+        pytest.param("{}".encode("utf-16"), id="UTF-16"),
+        pytest.param(b'{"a": 1e400000}', id="a number without bounds"),
+        pytest.param(nested(100_000), id="a hundred thousand levels"),
+    ],
+)
+def test_what_is_not_json_is_refused_as_such(db: Db, body: bytes) -> None:
+    assert post(db, body) == (400, {"error": "Request body is not valid JSON"})
+
+
+def test_a_byte_order_mark_before_the_body_is_passed_over(db: Db) -> None:
+    assert post(db, b"\xef\xbb\xbf" + nested(1)).statuses == ["created"]
+
+
+def test_the_last_of_equal_keys_counts(db: Db) -> None:
+    body = nested(1).replace(b'"content": "Hello"', b'"content": "first", "content": "last"')
+    assert post(db, body).statuses == ["created"]
+    assert rows(db, "select last_message_preview from public.conversations") == ["last"]

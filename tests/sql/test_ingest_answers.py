@@ -1,0 +1,351 @@
+"""sql/40_ingest.sql: what an ingest request is answered, in which order it is judged."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.sql.conftest import (
+    MATTY,
+    SECRET,
+    TELEGRAM,
+    WHATSAPP,
+    Db,
+    become,
+    conversation,
+    ingest,
+    message,
+    post,
+    rows,
+    value,
+)
+
+WHOLE = {"platform": "whatsapp", "connection_id": "wa_business_123", "conversations": []}
+MISSING = "Missing required fields: platform, connection_id, conversations"
+ABSENT = object()
+
+
+def without(field: str, given: dict[str, Any]) -> dict[str, Any]:
+    return {name: kept for name, kept in given.items() if name != field}
+
+
+def changed(given: dict[str, Any], field: str, new: object) -> dict[str, Any]:
+    """An object with another value in a field, or without it."""
+    return without(field, given) if new is ABSENT else {**given, field: new}
+
+
+# Each request has the faults of those below it too: what is judged first is answered.
+@pytest.mark.parametrize(
+    ("key", "body", "status", "error"),
+    [
+        (None, "{", 401, "Missing x-api-key header"),
+        ("", "{", 401, "Missing x-api-key header"),
+        ("wrong", "{", 400, "Request body is not valid JSON"),
+        ("wrong", {"platform": "telegram", "conversations": {}}, 400, MISSING),
+        ("wrong", {**WHOLE, "platform": "telegram", "conversations": {}}, 400, "conversations must be an array"),
+        ("wrong", {**WHOLE, "platform": "telegram", "conversations": [1, 2]}, 401, "Invalid connection_id or platform"),
+        ("wrong", {**WHOLE, "conversations": [1, 2]}, 401, "Invalid API key"),
+        (SECRET, {**WHOLE, "conversations": [1, 2]}, 403, "Connection is inactive"),
+    ],
+)
+def test_a_request_is_judged_in_this_order(db: Db, key: str | None, body: Any, status: int, error: str) -> None:
+    db.execute("update private.settings set ingest_max_messages = 1")
+    db.execute("update public.messaging_connections set is_active = false")
+    assert post(db, (body if isinstance(body, str) else json.dumps(body)).encode(), key) == (status, {"error": error})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *([], 5, None, "platform", {}),
+        *(without(field, WHOLE) for field in WHOLE),
+        *({**WHOLE, field: None} for field in WHOLE),
+        *({**WHOLE, field: ""} for field in ("platform", "connection_id")),
+    ],
+    ids=json.dumps,
+)
+def test_a_request_without_its_fields_is_refused(db: Db, body: object) -> None:
+    assert post(db, json.dumps(body).encode()) == (400, {"error": MISSING})
+
+
+@pytest.mark.parametrize("conversations", [{}, "chat", 5, True])
+def test_conversations_are_an_array(db: Db, conversations: object) -> None:
+    body = {**WHOLE, "conversations": conversations}
+    assert post(db, json.dumps(body).encode()) == (400, {"error": "conversations must be an array"})
+
+
+@pytest.mark.parametrize(
+    ("field", "given"),
+    [
+        ("connection_id", "nobodys"),
+        ("connection_id", 5),
+        ("connection_id", ["wa_business_123"]),
+        ("platform", "signal"),
+        ("platform", "icq"),
+        ("platform", {}),
+    ],
+)
+def test_a_connection_is_named_by_its_id_and_its_platform(db: Db, field: str, given: object) -> None:
+    body = {**WHOLE, field: given}
+    assert post(db, json.dumps(body).encode()) == (401, {"error": "Invalid connection_id or platform"})
+
+
+@pytest.mark.parametrize("key", ["wrong", f" {SECRET}", SECRET.upper(), "k\u00e9y"])
+def test_a_wrong_key_is_refused(db: Db, key: str) -> None:
+    assert ingest(db, key=key) == (401, {"error": "Invalid API key"})
+
+
+@pytest.mark.parametrize(
+    ("conversations", "status"),
+    [
+        ([conversation(message("a"), message("b"))], 200),
+        ([conversation(), conversation()], 200),
+        ([conversation(message("a"), message("b"), message("c"))], 413),
+        ([conversation(message("a")), conversation(message("a")), conversation(message("a"))], 413),
+        ([conversation(), conversation(), conversation()], 413),
+        ([1, None, "chat"], 413),
+    ],
+)
+def test_a_request_carries_only_so_many_messages(db: Db, conversations: list[Any], status: int) -> None:
+    db.execute("update private.settings set ingest_max_messages = 2")
+    answer = ingest(db, *conversations)
+    assert answer.status == status
+    assert status == 200 or answer.body == {"error": "Too many messages: at most 2 in one request"}
+
+
+def test_a_refused_request_stores_nothing(db: Db) -> None:
+    db.execute("update private.settings set ingest_max_messages = 1")
+    ingest(db, conversation(message("a"), message("b")))
+    ingest(db, conversation(message()), key="wrong")
+    assert rows(db, "select from public.conversations") == []
+
+
+def test_a_request_without_conversations_is_processed(db: Db) -> None:
+    assert ingest(db) == (200, {"success": True, "processed": 0, "results": []})
+
+
+def test_the_statuses_are_those_of_the_document(db: Db) -> None:
+    first = ingest(db, conversation(message("a")))
+    again = ingest(db, conversation(message("a")))
+    more = ingest(db, conversation(message("a"), message("b")))
+    stored = str(value(db, "select id from public.conversations"))
+    assert [answer.body for answer in (first, again, more)] == [
+        {
+            "success": True,
+            "processed": 1,
+            "results": [{"conversation_id": stored, "messages_added": added, "status": status}],
+        }
+        for added, status in [(1, "created"), (0, "no_new_messages"), (1, "updated")]
+    ]
+
+
+def test_a_conversation_without_messages_is_created(db: Db) -> None:
+    assert ingest(db, conversation()).statuses == ["created"]
+    assert ingest(db, conversation()).statuses == ["no_new_messages"]
+
+
+def test_results_are_in_the_order_of_the_request(db: Db) -> None:
+    names = ["z", "a", "m", "B"]
+    answer = ingest(db, *(conversation(message(), external_conversation_id=name) for name in names))
+    stored = dict(rows(db, "select id::text, external_conversation_id from public.conversations"))
+    assert [stored[result["conversation_id"]] for result in answer.body["results"]] == names
+
+
+def test_a_conversation_that_comes_twice_has_two_results(db: Db) -> None:
+    answer = ingest(
+        db, conversation(message("a")), conversation(message("b"), message("c")), conversation(message("a"))
+    )
+    results = [(result["status"], result["messages_added"]) for result in answer.body["results"]]
+    assert results == [("created", 1), ("updated", 2), ("no_new_messages", 0)]
+    assert len({result["conversation_id"] for result in answer.body["results"]}) == 1
+
+
+def test_a_message_that_comes_twice_in_a_request_counts_once(db: Db) -> None:
+    answer = ingest(db, conversation(message("a"), message("a"), message("b")))
+    assert [(result["messages_added"], "conflicting_message_ids" in result) for result in answer.body["results"]] == [
+        (2, False)
+    ]
+
+
+def test_other_content_under_a_stored_id_is_reported_and_left_out(db: Db) -> None:
+    ingest(db, conversation(message("b", content="kept"), message("a", content="kept")))
+    answer = ingest(
+        db,
+        conversation(message("b", content="other"), message("new"), message("a", content="other")),
+        conversation(message("a", sent_at="2026-02-01T11:00:00Z"), message("b", content="kept")),
+    )
+    assert [(result["status"], result["conflicting_message_ids"]) for result in answer.body["results"]] == [
+        ("updated", ["a", "b"]),
+        ("no_new_messages", ["a"]),
+    ]
+    contents = "select message ->> 'content' from public.conversation_messages order by external_id"
+    assert rows(db, contents) == ["kept", "kept", "Hello"]
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_other_content_under_an_id_of_the_same_request_is_reported_and_left_out(db: Db, is_stored: bool) -> None:
+    first, second = message(content="first"), message(content="second")
+    if is_stored:
+        ingest(db, conversation(first))
+    for conversations in ([conversation(first, second)], [conversation(first), conversation(second)]):
+        with db.transaction(force_rollback=True):
+            answer = ingest(db, *conversations)
+            assert answer.body["results"][-1]["conflicting_message_ids"] == ["m1"]
+            assert rows(db, "select message ->> 'content' from public.conversation_messages") == ["first"]
+
+
+def test_the_same_content_written_otherwise_is_no_conflict(db: Db) -> None:
+    ingest(db, conversation(message(size=1, content="\u00e9")))
+    rewritten = json.dumps({**WHOLE, "conversations": [conversation(message(size=1.0, content="\u00e9"))]}, indent=4)
+    (result,) = post(db, rewritten.encode()).body["results"]
+    assert set(result) == {"conversation_id", "messages_added", "status"}
+
+
+BAD_CONVERSATIONS = {
+    "conversation must be an object": [None, 5, "chat", [], True],
+    "external_conversation_id must be a string of 1 to 500 characters": [
+        changed(conversation(), "external_conversation_id", bad) for bad in (ABSENT, None, "", "x" * 501, 5, {}, [])
+    ],
+    "participant_identifier must be a string of 1 to 500 characters": [
+        changed(conversation(), "participant_identifier", bad) for bad in (ABSENT, None, "", "x" * 501, 5, {}, [])
+    ],
+    "participant_name must be a string of at most 500 characters": [
+        changed(conversation(), "participant_name", bad) for bad in ("x" * 501, 5, {}, [])
+    ],
+    "messages must be an array": [
+        changed(conversation(), "messages", bad) for bad in (ABSENT, None, "", 5, {}, {"id": "m1"})
+    ],
+}
+BAD_MESSAGES = {
+    "messages[1] must be an object": [None, 5, "text", [], [message()]],
+    "messages[1].id must be a string of 1 to 500 characters": [
+        changed(message(), "id", bad) for bad in (ABSENT, None, "", "x" * 501, 5, {}, [])
+    ],
+    "messages[1].direction must be inbound or outbound": [
+        changed(message(), "direction", bad) for bad in (ABSENT, None, "", "sideways", "Inbound", 5, {}, [])
+    ],
+    "messages[1].type must be text, image, audio, video, file or location": [
+        changed(message(), "type", bad) for bad in (ABSENT, None, "", "sticker", "TEXT", 5, {}, [])
+    ],
+    "messages[1].content must be a string": [
+        changed(message(), "content", bad) for bad in (ABSENT, None, 5, {}, [], False)
+    ],
+    "messages[1].media_url must be a string or null": [
+        changed(message(), "media_url", bad) for bad in (5, {}, [], False)
+    ],
+    "messages[1].sent_at must be an ISO 8601 timestamp": [
+        changed(message(), "sent_at", bad)
+        for bad in (
+            *(ABSENT, None, "", 5, 1769940000, {}, []),
+            *("now", "today", "infinity", "-infinity", "epoch", "1769940000", "Sun Feb 1 2026", "01/02/2026 10:00"),
+            *("2026-02-01", "2026-02-30T10:00:00Z", "2026-13-01T10:00:00Z", "2026-02-01T25:00:00Z"),
+            *("2026-02-01T10:00:00+16:00", "2026-02-01T10:00:00 Europe/Berlin", "2026-02-01T10:00:00ZZ"),
+            *("2026-02-01T10:00:00Z\n", " 2026-02-01T10:00:00Z", "+2026-02-01T10:00:00Z", "-0044-03-15T10:00:00Z"),
+            *("0000-01-01T00:00:00Z", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"),
+            "2026-02-01T10:00:00.1234567890123Z",
+            "\u0662\u0660\u0662\u0666-02-01T10:00:00Z",
+        )
+    ],
+}
+
+
+@pytest.mark.parametrize("error", BAD_CONVERSATIONS)
+def test_a_bad_conversation_is_told_what_is_wrong(db: Db, error: str) -> None:
+    answer = ingest(db, *BAD_CONVERSATIONS[error])
+    assert answer.statuses == [f"error: {error}"] * len(BAD_CONVERSATIONS[error])
+
+
+@pytest.mark.parametrize("error", BAD_MESSAGES)
+def test_a_bad_message_is_told_what_is_wrong_and_where(db: Db, error: str) -> None:
+    answer = ingest(db, *(conversation(message("good"), bad) for bad in BAD_MESSAGES[error]))
+    assert answer.statuses == [f"error: {error}"] * len(BAD_MESSAGES[error])
+
+
+def test_the_first_of_several_errors_is_told(db: Db) -> None:
+    bad = [message("a", type="?", direction="?"), message("")]
+    assert ingest(db, conversation(*bad)).statuses == ["error: messages[0].direction must be inbound or outbound"]
+    assert ingest(db, conversation(*bad, participant_identifier="")).statuses == [
+        "error: participant_identifier must be a string of 1 to 500 characters"
+    ]
+
+
+def test_an_error_has_all_keys_of_a_result_and_says_which_thread_it_was(db: Db) -> None:
+    assert ingest(db, conversation(message(type="?"))).body["results"] == [
+        {
+            "conversation_id": None,
+            "external_conversation_id": "chat",
+            "messages_added": 0,
+            "status": "error: messages[0].type must be text, image, audio, video, file or location",
+        }
+    ]
+
+
+def test_bad_conversations_do_not_keep_out_the_good(db: Db) -> None:
+    answer = ingest(
+        db,
+        conversation(message("a"), message("b", type="?")),
+        conversation(message("c")),
+        5,
+        conversation(message("d"), external_conversation_id="other"),
+    )
+    assert [status.split(":")[0] for status in answer.statuses] == ["error", "created", "error", "created"]
+    assert answer.body["processed"] == 2
+    assert rows(db, "select external_id from public.conversation_messages order by 1") == ["c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("sent_at", "moment"),
+    [
+        ("2026-02-01T10:30:00Z", "2026-02-01T10:30:00"),
+        ("2026-02-01T10:30:00.123Z", "2026-02-01T10:30:00.123"),
+        ("2026-02-01T10:30:00.123456789Z", "2026-02-01T10:30:00.123457"),
+        ("2026-02-01T10:30Z", "2026-02-01T10:30:00"),
+        ("2026-02-01t10:30:00z", "2026-02-01T10:30:00"),
+        ("2026-02-01 10:30:00+00", "2026-02-01T10:30:00"),
+        ("2026-02-01T12:30:00+02:00", "2026-02-01T10:30:00"),
+        ("2026-02-01T05:00:00-0530", "2026-02-01T10:30:00"),
+        ("2026-02-01T10:30:00", "2026-02-01T10:30:00"),
+        ("2026-02-01T10:30:00.5", "2026-02-01T10:30:00.5"),
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00"),
+        ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59"),
+    ],
+)
+def test_iso_8601_is_understood_whatever_the_time_zone_of_the_session(db: Db, sent_at: str, moment: str) -> None:
+    db.execute("set local timezone = 'Asia/Kolkata'")
+    assert ingest(db, conversation(message(sent_at=sent_at))).statuses == ["created"]
+    db.execute("set local timezone = 'UTC'")
+    assert value(db, "select to_jsonb(sent_at) from public.conversation_messages") == moment + "+00:00"
+
+
+@pytest.mark.parametrize("media_url", [ABSENT, None, "", "https://example.com/a.jpg"])
+def test_a_media_url_may_be_absent_or_null(db: Db, media_url: object) -> None:
+    given = changed(message(type="image"), "media_url", media_url)
+    assert ingest(db, conversation(given)).statuses == ["created"]
+    assert value(db, "select message from public.conversation_messages") == given
+
+
+@pytest.mark.parametrize("participant_name", [ABSENT, None, "", "  "])
+def test_a_participant_may_have_no_name(db: Db, participant_name: object) -> None:
+    ingest(db, changed(conversation(), "participant_name", participant_name))
+    assert value(db, "select participant_name from public.conversations") is None
+
+
+def test_the_examples_of_the_document_are_stored_and_matched(db: Db) -> None:
+    john = conversation(
+        message("msg_001"),
+        message("msg_002", direction="outbound"),
+        external_conversation_id="chat_abc123",
+        participant_identifier="+1234567890",
+        participant_name="John Doe",
+    )
+    assert ingest(db, john, connection=WHATSAPP).statuses == ["created"]
+    photo = message("tg_msg_100", type="image", media_url="https://example.com/images/product.jpg")
+    both = [
+        conversation(photo, external_conversation_id="chat_user_1", participant_identifier="@johndoe"),
+        conversation(message("tg_msg_200"), external_conversation_id="chat_user_2", participant_identifier="@janedoe"),
+    ]
+    assert ingest(db, *both, connection=TELEGRAM).statuses == ["created", "created"]
+    become(db, MATTY)
+    matched = "select c.platform, p.full_name from public.conversations c left join public.people p on p.id = person_id"
+    assert sorted(rows(db, matched), key=str) == [("telegram", None), ("telegram", None), ("whatsapp", "John Doe")]

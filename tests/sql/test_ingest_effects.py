@@ -1,0 +1,160 @@
+"""sql/40_ingest.sql: what is in the database after ingest requests."""
+
+import pytest
+
+from tests.sql.conftest import (
+    BOB,
+    JOHN_DOE,
+    MATTY,
+    TELEGRAM,
+    Db,
+    become,
+    conversation,
+    ingest,
+    message,
+    rows,
+    thread,
+    value,
+)
+
+MORNING, NOON, EVENING = (f"2026-02-01T{hour}:00:00Z" for hour in ("08", "12", "18"))
+
+
+def test_a_thread_is_a_record_of_the_connections_owner(db: Db) -> None:
+    ingest(db, conversation(message(content="Hi"), participant_name="Ann"))
+    stored = thread(db)
+    assert {name: stored[name] for name in ("user_id", "platform", "participant_identifier", "participant_name")} == {
+        "user_id": MATTY,
+        "platform": "whatsapp",
+        "participant_identifier": "@ann",
+        "participant_name": "Ann",
+    }
+    assert (stored["message_count"], stored["last_message_preview"]) == (1, "Hi")
+
+
+def test_a_message_is_kept_as_it_came(db: Db) -> None:
+    given = message(media_url=None, reactions=[{"by": "@ann", "emoji": "\U0001f44d"}], size=12.5, is_forwarded=False)
+    ingest(db, conversation(given))
+    assert thread(db)["messages"] == [given]
+
+
+def test_a_late_message_takes_its_place_and_leaves_the_last_as_it_is(db: Db) -> None:
+    ingest(db, conversation(message("evening", EVENING, content="last")))
+    ingest(db, conversation(message("noon", NOON), message("morning", MORNING)))
+    stored = thread(db)
+    assert [line["id"] for line in stored["messages"]] == ["morning", "noon", "evening"]
+    assert (stored["last_message_at"], stored["last_message_preview"]) == ("2026-02-01T18:00:00+00:00", "last")
+
+
+def test_a_newer_message_becomes_the_last(db: Db) -> None:
+    ingest(db, conversation(message("morning", MORNING)))
+    ingest(db, conversation(message("evening", "2026-02-01T19:00:00+01:00", content="bye"), message("noon", NOON)))
+    stored = thread(db)
+    assert (stored["last_message_at"], stored["last_message_preview"]) == ("2026-02-01T18:00:00+00:00", "bye")
+
+
+def test_a_replay_changes_nothing_at_all(db: Db) -> None:
+    given = [conversation(message("a"), message("b", NOON), participant_name="Ann")]
+    where = "select ctid::text, xmin::text from public.{} order by 1"
+    ingest(db, *given)
+    before = [rows(db, where.format(table)) for table in ("conversations", "conversation_messages")]
+    ingest(db, *given)
+    assert [rows(db, where.format(table)) for table in ("conversations", "conversation_messages")] == before
+
+
+def test_one_id_may_stand_in_several_threads(db: Db) -> None:
+    ingest(db, conversation(message("1")), conversation(message("1"), external_conversation_id="other"))
+    assert (thread(db)["message_count"], thread(db, "other")["message_count"]) == (1, 1)
+
+
+def test_one_thread_id_may_stand_on_several_platforms(db: Db) -> None:
+    answers = [ingest(db, conversation(message())), ingest(db, conversation(message()), connection=TELEGRAM)]
+    assert [answer.statuses for answer in answers] == [["created"], ["created"]]
+
+
+def test_one_thread_id_may_be_of_several_users(db: Db) -> None:
+    ingest(db, conversation(message()))
+    become(db, BOB)
+    made = value(db, "select public.create_messaging_connection('whatsapp', 'bobs')")
+    answer = ingest(db, conversation(message()), connection=("whatsapp", "bobs"), key=made["api_secret"])
+    assert answer.statuses == ["created"]
+    become(db, BOB)
+    assert rows(db, "select user_id::text from public.conversations") == [BOB]
+
+
+def test_two_connections_of_a_user_and_platform_share_their_threads(db: Db) -> None:
+    ingest(db, conversation(message("a")))
+    become(db, MATTY)
+    made = value(db, "select public.create_messaging_connection('whatsapp', 'second')")
+    answer = ingest(db, conversation(message("b")), connection=("whatsapp", "second"), key=made["api_secret"])
+    assert answer.statuses == ["updated"]
+
+
+# Batches as (newest message, name, identifier), in the order of arrival, and what the thread says of its participant.
+@pytest.mark.parametrize(
+    ("batches", "name", "identifier"),
+    [
+        pytest.param([(NOON, None, "@a"), (EVENING, "Ann", "@a")], "Ann", "@a", id="a name may come later"),
+        pytest.param([(NOON, None, "@a"), (MORNING, "Ann", "@a")], "Ann", "@a", id="even with an older batch"),
+        pytest.param([(NOON, None, "@a"), (None, "Ann", "@a")], "Ann", "@a", id="even with no message"),
+        pytest.param([(NOON, "Ann", "@a"), (EVENING, None, "@a")], "Ann", "@a", id="none does not empty it"),
+        pytest.param([(NOON, "Ann", "@a"), (EVENING, "", "@a")], "Ann", "@a", id="an empty one does not empty it"),
+        pytest.param([(NOON, "Ann", "@a"), (EVENING, " ", "@a")], "Ann", "@a", id="a blank one does not empty it"),
+        pytest.param([(NOON, "Ann", "@a"), (EVENING, "Bea", "@b")], "Bea", "@b", id="a newer batch knows better"),
+        pytest.param([(NOON, "Ann", "@a"), (MORNING, "Bea", "@b")], "Ann", "@a", id="an older batch does not"),
+        pytest.param([(NOON, "Ann", "@a"), (None, "Bea", "@b")], "Ann", "@a", id="nor one with no message"),
+        pytest.param([(NOON, "Bea", "@b"), (NOON, "Ann", "@a")], "Bea", "@b", id="of two equals the greater wins"),
+        pytest.param([(NOON, "Ann", "@a"), (NOON, "Bea", "@b")], "Bea", "@b", id="whichever came first"),
+        pytest.param([(NOON, " Ann ", "@a")], "Ann", "@a", id="a name is trimmed"),
+    ],
+)
+@pytest.mark.parametrize("is_one_request", [False, True])
+def test_the_newest_batch_says_who_it_is(
+    db: Db, batches: list[tuple[str | None, str | None, str]], name: str, identifier: str, is_one_request: bool
+) -> None:
+    given = [
+        conversation(
+            *([message(f"m{number}", sent_at)] if sent_at else []),
+            participant_name=named,
+            participant_identifier=identified,
+        )
+        for number, (sent_at, named, identified) in enumerate(batches)
+    ]
+    for request in [given] if is_one_request else [[one] for one in given]:
+        ingest(db, *request)
+    stored = thread(db)
+    assert (stored["participant_name"], stored["participant_identifier"]) == (name, identifier)
+
+
+def test_a_thread_whose_identifier_changes_is_matched_anew(db: Db) -> None:
+    ingest(db, conversation(message("a", MORNING)))
+    assert thread(db)["person_id"] is None
+    ingest(db, conversation(message("b", NOON), participant_identifier="+1 (234) 567-890"))
+    assert thread(db)["person_id"] == JOHN_DOE
+    ingest(db, conversation(message("c", EVENING)))
+    assert thread(db)["person_id"] is None
+
+
+def test_a_conversation_with_an_error_changes_nothing_of_its_thread(db: Db) -> None:
+    ingest(db, conversation(message("a", MORNING), participant_name="Ann"))
+    before = thread(db)
+    ingest(
+        db,
+        conversation(
+            message("b", NOON), message("c", EVENING, type="?"), participant_name="Bea", participant_identifier="@bea"
+        ),
+    )
+    assert thread(db) == before
+
+
+def test_a_thread_that_was_deleted_may_come_again(db: Db) -> None:
+    ingest(db, conversation(message()))
+    db.execute("delete from public.conversations")
+    assert ingest(db, conversation(message())).statuses == ["created"]
+
+
+def test_a_message_that_was_deleted_may_come_again(db: Db) -> None:
+    ingest(db, conversation(message("a", MORNING), message("b", NOON)))
+    db.execute("delete from public.conversation_messages where external_id = 'b'")
+    assert ingest(db, conversation(message("b", NOON))).statuses == ["updated"]
+    assert thread(db)["message_count"] == 2
