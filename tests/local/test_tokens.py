@@ -73,7 +73,7 @@ def test_a_user_token_has_the_claims_that_supabase_auth_puts_in(key: keys.Signin
 
 
 def test_a_row_that_was_seeded_with_the_bare_minimum_gets_a_token_too(key: keys.SigningKey) -> None:
-    bare = {name: None for name in USER} | {"id": USER["id"], "is_anonymous": True}
+    bare = dict.fromkeys(USER) | {"id": USER["id"], "is_anonymous": True}
     claims = claims_of(keys.mint_user_token(bare, api_url="http://127.0.0.1:54321", key=key), key)
     assert (claims["role"], claims["email"], claims["is_anonymous"]) == ("authenticated", "", True)
 

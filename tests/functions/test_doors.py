@@ -1,0 +1,46 @@
+"""The service and the Edge Function give the same answers, to the byte."""
+
+import httpx
+import psycopg
+import pytest
+
+from tests.functions.cases import CASES, CONNECTION, JSON, UNAVAILABLE, Answer, Case, document
+from tests.support.ingest import PATH, Sender
+from tests.support.stack import RunningStack
+
+
+def speak_to(door: str) -> httpx.Client:
+    # Unasked, neither door compresses; and what comes back is compared as it came.
+    return httpx.Client(base_url=door, headers={"accept-encoding": "identity"}, timeout=60)
+
+
+def send(client: httpx.Client, case: Case, sender: Sender) -> Answer:
+    headers = {**JSON, "x-api-key": sender.secret, **case.headers}
+    body = case.encode(case.body.replace(CONNECTION.encode(), sender.connection_id.encode()))
+    return Answer.of(
+        client.request(
+            case.method,
+            PATH,
+            headers={name: value for name, value in headers.items() if value is not None},
+            content=body or None,
+        )
+    )
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_answer(case: Case, door: str, stack: RunningStack) -> None:
+    with speak_to(door) as client:
+        sender = Sender.create(client, stack.database_url())
+        if case.before:
+            send(client, Case("before", case.answer, case.before), sender)
+        if not case.is_active:
+            with psycopg.connect(stack.database_url()) as connection:
+                change = "update public.messaging_connections set is_active = false where connection_id = %s"
+                connection.execute(change, [sender.connection_id])
+        assert send(client, case, sender) == case.answer
+
+
+def test_without_a_database_the_answer_is_to_come_again(door_without_database: str) -> None:
+    with speak_to(door_without_database) as client:
+        reply = client.post(PATH, content=document(), headers={**JSON, "x-api-key": "x"})
+    assert Answer.of(reply) == UNAVAILABLE
