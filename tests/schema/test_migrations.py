@@ -28,7 +28,11 @@ def test_both_default_privilege_modes_give_the_same_rights(cluster: TestCluster,
     legacy = schema.dump(cluster.url(database), cluster.binaries)
     # The modes themselves are part of a dump; what they must not change is everything else.
     without_defaults = [
-        "\n".join(line for line in dump.splitlines() if not line.startswith(("ALTER DEFAULT PRIVILEGES", "-- Name: DEFAULT PRIV")))
+        "\n".join(
+            line
+            for line in dump.splitlines()
+            if not line.startswith(("ALTER DEFAULT PRIVILEGES", "-- Name: DEFAULT PRIV"))
+        )
         for dump in (legacy, dump_of_sql)
     ]
     assert not schema.difference(*(re.sub(r"\n{2,}", "\n", text) for text in without_defaults), ("legacy", "explicit"))

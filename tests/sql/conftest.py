@@ -1,11 +1,14 @@
 """Become someone, try, assert: what the tests of the SQL have in common."""
 
 import json
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
+
+from tests.support.ingest import request
 
 Db = psycopg.Connection[Any]
 
@@ -16,6 +19,20 @@ JOHN_DOE = "0b9d3c52-6f0e-4a6c-9d5e-000000000001"
 SECRET = "your-api-secret"
 WHATSAPP = ("whatsapp", "wa_business_123")
 TELEGRAM = ("telegram", "tg_bot_456")
+
+
+@pytest.fixture(scope="session")
+def session(postgres_url: str) -> Iterator[Db]:
+    """Role postgres, signed in once: most of what a short test costs is signing in."""
+    with psycopg.connect(postgres_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def db(session: Db) -> Iterator[Db]:
+    """A transaction of role postgres in the seeded database; nothing of it stays."""
+    yield session
+    session.rollback()
 
 
 def become(db: Db, user_id: str) -> None:
@@ -64,17 +81,6 @@ def refused(db: Db, statement: str, *parameters: object, by: type[Exception] = I
     return caught.value.diag
 
 
-def message(id: str = "m1", sent_at: str = "2026-02-01T10:00:00Z", **fields: object) -> dict[str, Any]:  # noqa: A002
-    """A message of a request."""
-    return {"id": id, "direction": "inbound", "type": "text", "content": "Hello", "sent_at": sent_at, **fields}
-
-
-def conversation(*messages: object, **fields: object) -> dict[str, Any]:
-    """A conversation of a request, with somebody whom nobody knows."""
-    given = {"external_conversation_id": "chat", "participant_identifier": "@ann", "messages": list(messages)}
-    return {**given, **fields}
-
-
 class Answer(NamedTuple):
     """What HTTP would answer."""
 
@@ -90,7 +96,7 @@ class Answer(NamedTuple):
 def ingest(db: Db, *conversations: object, connection: tuple[str, str] = WHATSAPP, key: str | None = SECRET) -> Answer:
     """Send conversations through the gateway; before and afterwards, be the role that signed in."""
     platform, connection_id = connection
-    body = {"platform": platform, "connection_id": connection_id, "conversations": conversations}
+    body = request(*conversations, platform=platform, connection_id=connection_id)
     return post(db, json.dumps(body).encode(), key)
 
 

@@ -14,14 +14,13 @@ from tests.sql.conftest import (
     add_thread,
     become,
     become_service,
-    conversation,
     ingest,
-    message,
     refused,
     rows,
     thread,
     value,
 )
+from tests.support.ingest import conversation, message
 
 INSERT = """
 insert into public.conversation_messages (conversation_id, user_id, external_id, sent_at, message)
@@ -44,8 +43,8 @@ def summary(db: Db, thread_id: object) -> Any:
 
 
 EMPTY = (0, None, None)
-EARLY = message("early", "2026-02-01T10:00:00Z", content="first")
-LATE = message("late", "2026-02-01T11:00:00Z", content="last")
+EARLY = message("early", sent_at="2026-02-01T10:00:00Z", content="first")
+LATE = message("late", sent_at="2026-02-01T11:00:00Z", content="last")
 
 
 def test_a_thread_is_read_as_one_array_in_time_order(db: Db) -> None:

@@ -16,7 +16,7 @@ SETTINGS = ["role", "request.jwt.claims", "request.headers", "response.status"]
 
 
 @pytest.fixture
-def service(postgres_url: str) -> Iterator[Db]:
+def login(postgres_url: str) -> Iterator[Db]:
     """A transaction of the role that the service signs in as."""
     with psycopg.connect(make_conninfo(postgres_url, user="authenticator")) as connection:
         yield connection
@@ -29,46 +29,46 @@ def arguments(function: str | None = "messaging_ingest", role: str | None = "ser
     return function, role, json.dumps(claims), json.dumps(headers), json.dumps(body).encode()
 
 
-def test_it_answers_status_and_body(service: Db) -> None:
-    assert rows(service, CALL, *arguments()) == [(200, '{"success" : true, "processed" : 0, "results" : []}')]
+def test_it_answers_status_and_body(login: Db) -> None:
+    assert rows(login, CALL, *arguments()) == [(200, '{"success" : true, "processed" : 0, "results" : []}')]
 
 
-def test_a_status_does_not_outlive_its_call(service: Db) -> None:
-    assert rows(service, CALL, *arguments(key="wrong"))[0][0] == 401
-    service.execute("reset role")
-    assert rows(service, CALL, *arguments())[0][0] == 200
+def test_a_status_does_not_outlive_its_call(login: Db) -> None:
+    assert rows(login, CALL, *arguments(key="wrong"))[0][0] == 401
+    login.execute("reset role")
+    assert rows(login, CALL, *arguments())[0][0] == 200
 
 
-def test_the_function_sees_role_claims_and_headers_as_through_postgrest(service: Db) -> None:
-    service.execute(CALL, arguments())
+def test_the_function_sees_role_claims_and_headers_as_through_postgrest(login: Db) -> None:
+    login.execute(CALL, arguments())
     seen = "select current_user::text, auth.role(), auth.uid()::text, current_setting('request.headers')::json"
-    assert rows(service, seen) == [("service_role", "service_role", MATTY, {"x-api-key": SECRET})]
+    assert rows(login, seen) == [("service_role", "service_role", MATTY, {"x-api-key": SECRET})]
 
 
-def test_nothing_of_a_call_is_left_when_its_transaction_ends(service: Db) -> None:
-    service.execute(CALL, arguments(key="wrong"))
-    service.commit()
-    left = [value(service, "select current_setting(%s, true)", name) for name in SETTINGS]
+def test_nothing_of_a_call_is_left_when_its_transaction_ends(login: Db) -> None:
+    login.execute(CALL, arguments(key="wrong"))
+    login.commit()
+    left = [value(login, "select current_setting(%s, true)", name) for name in SETTINGS]
     assert left == ["none", "", "", ""]
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated"])
-def test_a_client_role_reaches_only_what_it_was_granted(service: Db, role: str) -> None:
-    diagnostics = refused(service, CALL, *arguments(role=role), by=InsufficientPrivilege)
+def test_a_client_role_reaches_only_what_it_was_granted(login: Db, role: str) -> None:
+    diagnostics = refused(login, CALL, *arguments(role=role), by=InsufficientPrivilege)
     assert diagnostics.message_primary == "permission denied for function messaging_ingest"
 
 
 @pytest.mark.parametrize(
     "role", ["postgres", "supabase_admin", "authenticator", "pg_monitor", "none", "", "SERVICE_ROLE", None]
 )
-def test_it_acts_for_no_other_role(service: Db, role: str | None) -> None:
-    diagnostics = refused(service, CALL, *arguments(role=role), by=InsufficientPrivilege)
+def test_it_acts_for_no_other_role(login: Db, role: str | None) -> None:
+    diagnostics = refused(login, CALL, *arguments(role=role), by=InsufficientPrivilege)
     assert diagnostics.message_primary == "The gateway does not act for this role."
 
 
 @pytest.mark.parametrize("function", ["rotate_messaging_key", "public.messaging_ingest", "messaging_ingest ", "", None])
-def test_it_calls_no_other_function(service: Db, function: str | None) -> None:
-    refused(service, CALL, *arguments(function), by=UndefinedFunction)
+def test_it_calls_no_other_function(login: Db, function: str | None) -> None:
+    refused(login, CALL, *arguments(function), by=UndefinedFunction)
 
 
 def test_it_is_the_only_function_of_the_login_role(db: Db) -> None:
@@ -84,8 +84,8 @@ def test_it_is_the_only_function_of_the_login_role(db: Db) -> None:
 
 
 @pytest.mark.parametrize("table", ["public.people", "public.conversations", "private.messaging_keys"])
-def test_the_login_role_itself_reads_no_table(service: Db, table: str) -> None:
-    refused(service, f"select from {table}")
+def test_the_login_role_itself_reads_no_table(login: Db, table: str) -> None:
+    refused(login, f"select from {table}")
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from tests.sql.conftest import Db, conversation, ingest, message, post, rows, thread, value
+from tests.sql.conftest import Db, ingest, post, rows, thread, value
+from tests.support.ingest import conversation, message, request
 
 KEPT = {
-    "emoji of several characters": "\U0001f469\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea \U0001f44d\U0001f3fd",
+    "emoji of several characters": "\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea \U0001f44d\U0001f3fd",
     "marks of direction": "\u202e\u05e9\u05dc\u05d5\u05dd\u202c \u200f\u0645\u0631\u062d\u0628\u0627\u200e",
     "combining marks": "Z\u0351\u036b\u0343a\u0302\u0303",
     "control characters": "\u0001\u0002 \u001b[31m \u007f \u0085 \u2028",
@@ -36,7 +37,7 @@ def test_a_text_is_stored_wherever_it_stands(db: Db, name: str) -> None:
     sent = message(given, content=given, media_url=given, **{given: given})
     ingest(
         db,
-        conversation(sent, external_conversation_id=given, participant_identifier=given, participant_name=f"({given})"),
+        conversation(sent, external_id=given, participant_identifier=given, participant_name=f"({given})"),
     )
     found = thread(db, stored)
     assert (found["participant_identifier"], found["participant_name"]) == (stored, f"({stored})")
@@ -46,7 +47,7 @@ def test_a_text_is_stored_wherever_it_stands(db: Db, name: str) -> None:
 @pytest.mark.parametrize("name", VALUES)
 def test_a_second_request_with_it_is_a_replay(db: Db, name: str) -> None:
     given, _ = VALUES[name]
-    chat = conversation(message(given, content=given), external_conversation_id=given)
+    chat = conversation(message(given, content=given), external_id=given)
     assert [ingest(db, chat).statuses, ingest(db, chat).statuses] == [["created"], ["no_new_messages"]]
 
 
@@ -60,16 +61,12 @@ def test_a_text_of_60_kilobytes_is_stored_whole(db: Db) -> None:
 def test_the_longest_ids_fit_into_their_indexes(db: Db) -> None:
     # Of characters that do not compress, four bytes each.
     longest = "".join(chr(0x20000 + number * 83 % 40000) for number in range(500))
-    chat = conversation(message(longest), external_conversation_id=longest, participant_identifier=longest)
+    chat = conversation(message(longest), external_id=longest, participant_identifier=longest)
     assert ingest(db, chat).statuses == ["created"]
 
 
 def nested(depth: int) -> bytes:
-    body = {
-        "platform": "whatsapp",
-        "connection_id": "wa_business_123",
-        "conversations": [conversation(message(deep="here"))],
-    }
+    body = request(conversation(message(deep="here")))
     return json.dumps(body).encode().replace(b'"here"', b"[" * depth + b"]" * depth)
 
 
@@ -112,6 +109,6 @@ def test_a_byte_order_mark_before_the_body_is_passed_over(db: Db) -> None:
 
 
 def test_the_last_of_equal_keys_counts(db: Db) -> None:
-    body = nested(1).replace(b'"content": "Hello"', b'"content": "first", "content": "last"')
+    body = nested(1).replace(b'"content": "Content of m1"', b'"content": "first", "content": "last"')
     assert post(db, body).statuses == ["created"]
     assert rows(db, "select last_message_preview from public.conversations") == ["last"]

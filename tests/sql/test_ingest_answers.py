@@ -12,15 +12,14 @@ from tests.sql.conftest import (
     WHATSAPP,
     Db,
     become,
-    conversation,
     ingest,
-    message,
     post,
     rows,
     value,
 )
+from tests.support.ingest import conversation, message, request
 
-WHOLE = {"platform": "whatsapp", "connection_id": "wa_business_123", "conversations": []}
+WHOLE = request()
 MISSING = "Missing required fields: platform, connection_id, conversations"
 ABSENT = object()
 
@@ -146,7 +145,7 @@ def test_a_conversation_without_messages_is_created(db: Db) -> None:
 
 def test_results_are_in_the_order_of_the_request(db: Db) -> None:
     names = ["z", "a", "m", "B"]
-    answer = ingest(db, *(conversation(message(), external_conversation_id=name) for name in names))
+    answer = ingest(db, *(conversation(message(), external_id=name) for name in names))
     stored = dict(rows(db, "select id::text, external_conversation_id from public.conversations"))
     assert [stored[result["conversation_id"]] for result in answer.body["results"]] == names
 
@@ -179,7 +178,7 @@ def test_other_content_under_a_stored_id_is_reported_and_left_out(db: Db) -> Non
         ("no_new_messages", ["a"]),
     ]
     contents = "select message ->> 'content' from public.conversation_messages order by external_id"
-    assert rows(db, contents) == ["kept", "kept", "Hello"]
+    assert rows(db, contents) == ["kept", "kept", "Content of new"]
 
 
 @pytest.mark.parametrize("is_stored", [False, True])
@@ -286,7 +285,7 @@ def test_bad_conversations_do_not_keep_out_the_good(db: Db) -> None:
         conversation(message("a"), message("b", type="?")),
         conversation(message("c")),
         5,
-        conversation(message("d"), external_conversation_id="other"),
+        conversation(message("d"), external_id="other"),
     )
     assert [status.split(":")[0] for status in answer.statuses] == ["error", "created", "error", "created"]
     assert answer.body["processed"] == 2
@@ -335,15 +334,15 @@ def test_the_examples_of_the_document_are_stored_and_matched(db: Db) -> None:
     john = conversation(
         message("msg_001"),
         message("msg_002", direction="outbound"),
-        external_conversation_id="chat_abc123",
+        external_id="chat_abc123",
         participant_identifier="+1234567890",
         participant_name="John Doe",
     )
     assert ingest(db, john, connection=WHATSAPP).statuses == ["created"]
     photo = message("tg_msg_100", type="image", media_url="https://example.com/images/product.jpg")
     both = [
-        conversation(photo, external_conversation_id="chat_user_1", participant_identifier="@johndoe"),
-        conversation(message("tg_msg_200"), external_conversation_id="chat_user_2", participant_identifier="@janedoe"),
+        conversation(photo, external_id="chat_user_1", participant_identifier="@johndoe"),
+        conversation(message("tg_msg_200"), external_id="chat_user_2", participant_identifier="@janedoe"),
     ]
     assert ingest(db, *both, connection=TELEGRAM).statuses == ["created", "created"]
     become(db, MATTY)

@@ -9,13 +9,12 @@ from tests.sql.conftest import (
     TELEGRAM,
     Db,
     become,
-    conversation,
     ingest,
-    message,
     rows,
     thread,
     value,
 )
+from tests.support.ingest import conversation, message
 
 MORNING, NOON, EVENING = (f"2026-02-01T{hour}:00:00Z" for hour in ("08", "12", "18"))
 
@@ -26,7 +25,7 @@ def test_a_thread_is_a_record_of_the_connections_owner(db: Db) -> None:
     assert {name: stored[name] for name in ("user_id", "platform", "participant_identifier", "participant_name")} == {
         "user_id": MATTY,
         "platform": "whatsapp",
-        "participant_identifier": "@ann",
+        "participant_identifier": "@somebody",
         "participant_name": "Ann",
     }
     assert (stored["message_count"], stored["last_message_preview"]) == (1, "Hi")
@@ -39,22 +38,27 @@ def test_a_message_is_kept_as_it_came(db: Db) -> None:
 
 
 def test_a_late_message_takes_its_place_and_leaves_the_last_as_it_is(db: Db) -> None:
-    ingest(db, conversation(message("evening", EVENING, content="last")))
-    ingest(db, conversation(message("noon", NOON), message("morning", MORNING)))
+    ingest(db, conversation(message("evening", sent_at=EVENING, content="last")))
+    ingest(db, conversation(message("noon", sent_at=NOON), message("morning", sent_at=MORNING)))
     stored = thread(db)
     assert [line["id"] for line in stored["messages"]] == ["morning", "noon", "evening"]
     assert (stored["last_message_at"], stored["last_message_preview"]) == ("2026-02-01T18:00:00+00:00", "last")
 
 
 def test_a_newer_message_becomes_the_last(db: Db) -> None:
-    ingest(db, conversation(message("morning", MORNING)))
-    ingest(db, conversation(message("evening", "2026-02-01T19:00:00+01:00", content="bye"), message("noon", NOON)))
+    ingest(db, conversation(message("morning", sent_at=MORNING)))
+    ingest(
+        db,
+        conversation(
+            message("evening", sent_at="2026-02-01T19:00:00+01:00", content="bye"), message("noon", sent_at=NOON)
+        ),
+    )
     stored = thread(db)
     assert (stored["last_message_at"], stored["last_message_preview"]) == ("2026-02-01T18:00:00+00:00", "bye")
 
 
 def test_a_replay_changes_nothing_at_all(db: Db) -> None:
-    given = [conversation(message("a"), message("b", NOON), participant_name="Ann")]
+    given = [conversation(message("a"), message("b", sent_at=NOON), participant_name="Ann")]
     where = "select ctid::text, xmin::text from public.{} order by 1"
     ingest(db, *given)
     before = [rows(db, where.format(table)) for table in ("conversations", "conversation_messages")]
@@ -63,7 +67,7 @@ def test_a_replay_changes_nothing_at_all(db: Db) -> None:
 
 
 def test_one_id_may_stand_in_several_threads(db: Db) -> None:
-    ingest(db, conversation(message("1")), conversation(message("1"), external_conversation_id="other"))
+    ingest(db, conversation(message("1")), conversation(message("1"), external_id="other"))
     assert (thread(db)["message_count"], thread(db, "other")["message_count"]) == (1, 1)
 
 
@@ -114,7 +118,7 @@ def test_the_newest_batch_says_who_it_is(
 ) -> None:
     given = [
         conversation(
-            *([message(f"m{number}", sent_at)] if sent_at else []),
+            *([message(f"m{number}", sent_at=sent_at)] if sent_at else []),
             participant_name=named,
             participant_identifier=identified,
         )
@@ -127,21 +131,24 @@ def test_the_newest_batch_says_who_it_is(
 
 
 def test_a_thread_whose_identifier_changes_is_matched_anew(db: Db) -> None:
-    ingest(db, conversation(message("a", MORNING)))
+    ingest(db, conversation(message("a", sent_at=MORNING)))
     assert thread(db)["person_id"] is None
-    ingest(db, conversation(message("b", NOON), participant_identifier="+1 (234) 567-890"))
+    ingest(db, conversation(message("b", sent_at=NOON), participant_identifier="+1 (234) 567-890"))
     assert thread(db)["person_id"] == JOHN_DOE
-    ingest(db, conversation(message("c", EVENING)))
+    ingest(db, conversation(message("c", sent_at=EVENING)))
     assert thread(db)["person_id"] is None
 
 
 def test_a_conversation_with_an_error_changes_nothing_of_its_thread(db: Db) -> None:
-    ingest(db, conversation(message("a", MORNING), participant_name="Ann"))
+    ingest(db, conversation(message("a", sent_at=MORNING), participant_name="Ann"))
     before = thread(db)
     ingest(
         db,
         conversation(
-            message("b", NOON), message("c", EVENING, type="?"), participant_name="Bea", participant_identifier="@bea"
+            message("b", sent_at=NOON),
+            message("c", sent_at=EVENING, type="?"),
+            participant_name="Bea",
+            participant_identifier="@bea",
         ),
     )
     assert thread(db) == before
@@ -154,7 +161,7 @@ def test_a_thread_that_was_deleted_may_come_again(db: Db) -> None:
 
 
 def test_a_message_that_was_deleted_may_come_again(db: Db) -> None:
-    ingest(db, conversation(message("a", MORNING), message("b", NOON)))
+    ingest(db, conversation(message("a", sent_at=MORNING), message("b", sent_at=NOON)))
     db.execute("delete from public.conversation_messages where external_id = 'b'")
-    assert ingest(db, conversation(message("b", NOON))).statuses == ["updated"]
+    assert ingest(db, conversation(message("b", sent_at=NOON))).statuses == ["updated"]
     assert thread(db)["message_count"] == 2

@@ -12,13 +12,12 @@ from tests.sql.conftest import (
     Db,
     become,
     become_anon,
-    conversation,
     ingest,
-    message,
     refused,
     rows,
     value,
 )
+from tests.support.ingest import conversation, message
 
 TABLES = ["people", "messaging_connections", "conversations", "conversation_messages"]
 

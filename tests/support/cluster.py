@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -22,6 +22,8 @@ from threadline.local.project import Ports, Project
 from tests.support.schema import ROOT
 
 EMBEDDED = "embedded"
+# Fast, because nothing in a test's server need survive a power cut.
+FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 def lanes() -> dict[str, Path | None]:
@@ -81,8 +83,10 @@ class TestCluster:
 
 
 @contextmanager
-def running(folder: Path, programs: Path | None) -> Iterator[TestCluster]:
-    """A server in a folder for the length of the block; fast, because nothing in it need survive a power cut."""
+def running(
+    folder: Path, programs: Path | None, settings: Mapping[str, str] = FORGETFUL
+) -> Iterator[TestCluster]:
+    """A server in a folder for the length of the block. Settings that need a restart hold from the next block on."""
     port = free_port()
     before = os.environ.get("THREADLINE_PG_BIN")
     if programs:
@@ -94,8 +98,8 @@ def running(folder: Path, programs: Path | None) -> Iterator[TestCluster]:
             server.wait_until_ready()
             cluster = TestCluster(LocalCluster(Home(folder), port), server._binaries.folder)
             with psycopg.connect(cluster.url("template1"), autocommit=True) as connection:
-                for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-                    connection.execute(f"alter system set {setting} = off")
+                for name, value in settings.items():
+                    connection.execute(sql.SQL("alter system set {} = {}").format(sql.Identifier(name), value))
                 connection.execute("select pg_reload_conf()")
             yield cluster
     finally:

@@ -1,14 +1,18 @@
 """Requests to the ingest endpoint: their bodies, senders with a connection of their own, and what became of it all."""
 
+import json
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 
 import httpx
 import psycopg
 from psycopg.rows import dict_row
+from psycopg.types.json import set_json_loads
 
 PATH = "/functions/v1/messaging-ingest"
 Result = TypeVar("Result")
@@ -127,8 +131,9 @@ class Sender:
             return dict(connection.execute(STORED, [self.user_id]).fetchall())
 
     def stored_messages(self) -> list[dict[str, Any]]:
-        """The messages themselves, as they were stored, in the order of their ids."""
+        """The messages themselves, as they were stored, in the order of their ids; numbers of any size."""
         with psycopg.connect(self.database_url) as connection:
+            set_json_loads(partial(json.loads, parse_int=Decimal, parse_float=Decimal), connection)
             statement = "select message from public.conversation_messages where user_id = %s order by external_id"
             return [row for (row,) in connection.execute(statement, [self.user_id])]
 

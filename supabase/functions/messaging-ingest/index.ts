@@ -144,9 +144,9 @@ async function post(url: string, headers: Record<string, string>, body: Blob): P
 function findProblem(body: ArrayBuffer): string | undefined {
   try {
     const { code, error } = JSON.parse(new TextDecoder().decode(body));
-    return typeof error === "string" ? undefined : String(code);
+    return typeof error === "string" ? undefined : String(code ?? "no code");
   } catch {
-    return "without a code";
+    return "no code";
   }
 }
 

@@ -1,0 +1,1 @@
+"""Timings of Threadline, and of what one would write instead, in one run. docs/benchmarks.md says what and how."""

@@ -1,0 +1,6 @@
+// Clients of Supabase put /rest/v1 before every path, and its gateway takes it off again. Here is no gateway: loaded
+// before a function, this sends its calls straight to PostgREST, at no cost to whoever is measured.
+
+const { fetch } = globalThis;
+
+globalThis.fetch = (target, options) => fetch(String(target).replace("/rest/v1/", "/"), options);

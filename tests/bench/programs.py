@@ -1,0 +1,76 @@
+"""Servers beside the service: PostgREST, and functions under Deno. Each ends with its `with` block, or with us."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import httpx
+from threadline.local import keys, process
+
+from tests.support.cluster import free_port
+
+PATIENCE = 60.0
+NO_GATEWAY = Path(__file__).with_name("no_gateway.ts")
+RIGHTS = ("--no-prompt", "--allow-net=127.0.0.1", "--allow-env")
+
+
+@contextmanager
+def postgrest(program: Path, database_url: str, schemas: str) -> Iterator[str]:
+    """The Data API of these schemas, the first of which is the default; answers its URL."""
+    environment = {
+        "LC_ALL": "C.UTF-8",
+        "PGRST_DB_ANON_ROLE": "anon",
+        "PGRST_DB_SCHEMAS": schemas,
+        "PGRST_DB_URI": database_url,
+        "PGRST_JWT_SECRET": keys.JWT_SECRET,
+        "PGRST_LOG_LEVEL": "crit",
+        "PGRST_SERVER_HOST": "127.0.0.1",
+        "PGRST_SERVER_PORT": str(port := free_port()),
+    }
+    with _answering([program], port, environment) as url:
+        yield url
+
+
+@contextmanager
+def function(deno: Path, script: Path, **environment: str) -> Iterator[str]:
+    """A function that calls Deno.serve, with no gateway before PostgREST; answers its URL."""
+    port = free_port()
+    told = {
+        "DENO_NO_UPDATE_CHECK": "1",
+        "DENO_SERVE_ADDRESS": f"tcp:127.0.0.1:{port}",
+        "HOME": os.environ["HOME"],  # where Deno keeps the packages it has fetched
+        "PORT": str(port),
+        **environment,
+    }
+    command = [deno, "run", "--quiet", "--no-config", "--no-lock", *RIGHTS, "--preload", NO_GATEWAY, script]
+    with _answering(command, port, told) as url:
+        yield url
+
+
+@contextmanager
+def _answering(command: Sequence[str | Path], port: int, environment: Mapping[str, str]) -> Iterator[str]:
+    url = f"http://127.0.0.1:{port}"
+    with TemporaryFile() as output:
+        child = process.spawn(command, output=output, end=signal.SIGTERM, environment=environment)
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while not _is_answering(url):
+                if child.poll() is not None or time.monotonic() > deadline:
+                    output.seek(0)
+                    raise RuntimeError(f"{Path(command[0]).name} does not answer: {output.read().decode()}")
+                time.sleep(0.05)
+            yield url
+        finally:
+            process.stop(child, (signal.SIGTERM, 5.0))
+
+
+def _is_answering(url: str) -> bool:
+    """Whether there is any answer but 503, which PostgREST gives until it has read the schema."""
+    try:
+        return httpx.get(url, timeout=PATIENCE).status_code != httpx.codes.SERVICE_UNAVAILABLE
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,68 @@
+"""How much of everything is measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The size of a run.
+
+    Attributes:
+        rounds: how often everything is measured, each target in turn.
+        quiet: seconds to wait at most, before a measurement, for others to leave the processor alone.
+        requests, conversations, messages: of one load, as requests x conversations x messages.
+        connections: how many requests of a load are under way at once, one load for each.
+        race: requests that meet on one conversation.
+        lengths: of the threads that grow.
+        longest_array: beyond it, nothing is appended to what keeps a thread in one array.
+        appends: how many messages are added at once, and how often in a round.
+        long_read, short_read: the length of the thread whose end is read, and of the one that is read whole.
+        reads: how often in a round.
+    """
+
+    rounds: int
+    quiet: float
+    requests: int
+    conversations: int
+    messages: int
+    connections: tuple[int, ...]
+    race: int
+    lengths: tuple[int, ...]
+    longest_array: int
+    appends: Mapping[int, int]
+    long_read: int
+    short_read: int
+    reads: int
+
+
+FULL = Sizes(
+    rounds=7,
+    quiet=6,
+    requests=200,
+    conversations=10,
+    messages=20,
+    connections=(1, 8),
+    race=80,
+    lengths=(10, 1_000, 10_000, 50_000, 100_000),
+    longest_array=50_000,
+    appends={1: 20, 500: 5},
+    long_read=100_000,
+    short_read=1_000,
+    reads=50,
+)
+QUICK = Sizes(
+    rounds=1,
+    quiet=0,
+    requests=4,
+    conversations=2,
+    messages=5,
+    connections=(1, 2),
+    race=8,
+    lengths=(10, 200),
+    longest_array=200,
+    appends={1: 2, 50: 1},
+    long_read=200,
+    short_read=100,
+    reads=2,
+)

@@ -1,0 +1,211 @@
+"""What the Edge Function makes of the Data API behind it, of its environment, and of what it may log."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.functions import edge, upstream
+from tests.functions.cases import JSON, UNAVAILABLE, Answer, from_http, from_sql
+from tests.functions.edge import EdgeFunction
+from tests.functions.upstream import Question, Reply, Upstream
+from tests.support.ingest import PATH
+
+BODY = b'{"content": "nobody may log this"}'
+SECRET = "threadline_secret"  # of the caller
+SECRET_KEY = "sb_secret_of_the_project"
+LEGACY_KEY = "eyJhbGciOiJIUzI1NiJ9.e30.x"
+STORED = Reply(200, '{"success" : true}')
+FAILED = from_http(500, "Internal server error")
+
+Start = Callable[..., AbstractContextManager[EdgeFunction]]
+
+
+@pytest.fixture(scope="module")
+def data_api() -> Iterator[Upstream]:
+    with upstream.running() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def start(deno: Path, tmp_path_factory: pytest.TempPathFactory) -> Start:
+    """Starts the function with the environment that is given."""
+
+    def start(patience: float | None = None, **environment: str) -> AbstractContextManager[EdgeFunction]:
+        log = tmp_path_factory.mktemp("edge") / "edge.log"
+        return edge.serving(deno, log, patience=patience, **environment)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def function(start: Start, data_api: Upstream) -> Iterator[EdgeFunction]:
+    with start(patience=0.5, SUPABASE_URL=data_api.url, SUPABASE_SERVICE_ROLE_KEY=SECRET_KEY) as function:
+        yield function
+
+
+def post(function: EdgeFunction, body: bytes = BODY) -> Answer:
+    headers = {**JSON, "x-api-key": SECRET, "accept-encoding": "identity"}
+    return Answer.of(httpx.post(function.url + PATH, content=body, headers=headers, timeout=60))
+
+
+def ask(function: EdgeFunction, data_api: Upstream, *replies: Reply) -> tuple[Answer, list[Question]]:
+    """What the function answers, and asks, when the Data API replies so."""
+    data_api.replies, data_api.questions = [*replies], []
+    answer = post(function)
+    assert not data_api.replies
+    return answer, data_api.questions
+
+
+def refusal(status: int, code: str) -> Reply:
+    """An error as PostgREST reports it."""
+    text = f"of {BODY.decode()}"
+    return Reply(status, json.dumps({"code": code, "message": text, "details": text, "hint": None}), JSON)
+
+
+TEMPORARY = {
+    "serialization-failure": refusal(500, "40001"),
+    "deadlock": refusal(500, "40P01"),
+    "unique-violation": refusal(409, "23505"),
+    "connection-failure": refusal(503, "08006"),
+    "too-many-connections": refusal(503, "53300"),
+    "statement-timeout": refusal(500, "57014"),
+    "terminated": refusal(503, "57P01"),
+    "lock-timeout": refusal(500, "55P03"),
+    "no-connection": refusal(503, "PGRST000"),
+    "lost-connection": refusal(503, "PGRST001"),
+    "no-schema-yet": refusal(503, "PGRST002"),
+    "pool-exhausted": refusal(504, "PGRST003"),
+    "gateway-without-upstream": Reply(502, "An invalid response was received from the upstream server"),
+    "gateway-timeout": Reply(504, "<html></html>"),
+    "connection-broken": Reply(200, '{"success" : true}', sent=5),
+    "silence": Reply(200, "", is_silent=True),
+}
+LASTING = {
+    "no-privilege": refusal(403, "42501"),
+    "no-function": refusal(404, "PGRST202"),
+    "wrong-key": refusal(401, "PGRST301"),
+    "exception": refusal(400, "P0001"),
+    "check-violation": refusal(400, "23514"),
+    "gateway-refuses": Reply(401, '{"message":"Invalid API key"}'),
+    "gateway-knows-no-route": Reply(404, '{"message":"no Route matched with those values"}'),
+    "no-json": Reply(500, "Something went wrong"),
+    "json-null": Reply(500, "null"),
+    "redirect": Reply(307, "", {"location": "/elsewhere"}),
+}
+
+
+@pytest.mark.parametrize("reply", TEMPORARY.values(), ids=TEMPORARY)
+def test_what_may_pass_is_tried_again_and_then_unavailable(
+    reply: Reply, function: EdgeFunction, data_api: Upstream
+) -> None:
+    answer, questions = ask(function, data_api, reply, reply)
+    assert answer == UNAVAILABLE
+    first, second = questions
+    assert first == second
+
+
+@pytest.mark.parametrize("reply", TEMPORARY.values(), ids=TEMPORARY)
+def test_when_the_second_time_works_nobody_notices(reply: Reply, function: EdgeFunction, data_api: Upstream) -> None:
+    answer, _ = ask(function, data_api, reply, STORED)
+    assert answer == from_sql(200, STORED.body)
+
+
+@pytest.mark.parametrize("reply", LASTING.values(), ids=LASTING)
+def test_what_stays_wrong_is_not_tried_again(reply: Reply, function: EdgeFunction, data_api: Upstream) -> None:
+    answer, questions = ask(function, data_api, reply)
+    assert answer == FAILED
+    assert len(questions) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 413])
+def test_errors_of_the_sql_function_are_passed_on(status: int, function: EdgeFunction, data_api: Upstream) -> None:
+    answer, _ = ask(function, data_api, Reply(status, '{"error" : "as it is"}'))
+    assert answer == from_sql(status, '{"error" : "as it is"}')
+
+
+def test_the_data_api_gets_body_and_key_and_nothing_else_of_the_caller(
+    function: EdgeFunction, data_api: Upstream
+) -> None:
+    _, (question,) = ask(function, data_api, STORED)
+    assert (question.method, question.path) == ("POST", "/rest/v1/rpc/messaging_ingest")
+    assert question.body == BODY
+    of_deno = {"accept", "accept-encoding", "accept-language", "host", "user-agent"}
+    assert {name: value for name, value in question.headers.items() if name not in of_deno} == {
+        "apikey": SECRET_KEY,
+        "content-length": str(len(BODY)),
+        "content-profile": "public",
+        "content-type": "application/octet-stream",
+        "x-api-key": SECRET,
+    }
+
+
+@pytest.mark.parametrize(
+    ("environment", "apikey", "authorization"),
+    [
+        ({"SUPABASE_SECRET_KEYS": json.dumps({"default": SECRET_KEY})}, SECRET_KEY, None),
+        ({"SUPABASE_SECRET_KEYS": json.dumps({"other": "x"})}, LEGACY_KEY, f"Bearer {LEGACY_KEY}"),
+        ({"SUPABASE_SECRET_KEYS": ""}, LEGACY_KEY, f"Bearer {LEGACY_KEY}"),
+        ({}, LEGACY_KEY, f"Bearer {LEGACY_KEY}"),
+    ],
+    ids=["secret-key", "no-default-secret-key", "empty-secret-keys", "legacy-key"],
+)
+def test_only_a_legacy_key_is_a_bearer_token(
+    environment: dict[str, str], apikey: str, authorization: str | None, start: Start, data_api: Upstream
+) -> None:
+    with start(SUPABASE_URL=data_api.url, SUPABASE_SERVICE_ROLE_KEY=LEGACY_KEY, **environment) as function:
+        _, (question,) = ask(function, data_api, STORED)
+    assert question.headers["apikey"] == apikey
+    assert question.headers.get("authorization") == authorization
+
+
+@pytest.mark.parametrize(
+    ("environment", "line"),
+    [
+        ({"SUPABASE_SERVICE_ROLE_KEY": SECRET_KEY}, "SUPABASE_URL is not set"),
+        ({"SUPABASE_URL": "http://127.0.0.1:1"}, "SUPABASE_SERVICE_ROLE_KEY is not set"),
+        (
+            {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SECRET_KEYS": SECRET_KEY},
+            "SUPABASE_SECRET_KEYS is not JSON",
+        ),
+        ({"INGEST_MAX_BYTES": "10 MB"}, "INGEST_MAX_BYTES must be a positive whole number"),
+        ({"INGEST_MAX_BYTES": "0"}, "INGEST_MAX_BYTES must be a positive whole number"),
+    ],
+)
+def test_a_wrong_environment_is_named_in_one_line_of_the_log(
+    environment: dict[str, str], line: str, start: Start
+) -> None:
+    with start(**environment) as function:
+        assert post(function) == FAILED
+        assert function.lines == [line]
+
+
+def test_the_limit_can_be_set(start: Start, data_api: Upstream) -> None:
+    variables = {"SUPABASE_URL": data_api.url, "SUPABASE_SERVICE_ROLE_KEY": SECRET_KEY, "INGEST_MAX_BYTES": "10"}
+    data_api.replies = [STORED]
+    with start(**variables) as function:
+        assert post(function, b"x" * 11) == from_http(413, "Request body too large: at most 10 bytes")
+        assert post(function, b"x" * 10) == from_sql(200, STORED.body)
+
+
+def test_the_log_tells_what_happened_but_not_to_whom(function: EdgeFunction, data_api: Upstream) -> None:
+    before = len(function.lines)
+    ask(function, data_api, TEMPORARY["deadlock"], LASTING["check-violation"])
+    ask(function, data_api, TEMPORARY["silence"], TEMPORARY["gateway-timeout"])
+    assert function.lines[before:] == [
+        "messaging_ingest failed with 40P01",
+        "messaging_ingest failed: 400 23514",
+        "messaging_ingest failed with TimeoutError",
+        "messaging_ingest failed with no code",
+    ]
+    printed = function.log.read_text()
+    for secret in (SECRET, SECRET_KEY, BODY.decode()):
+        assert secret not in printed
+
+
+def test_the_router_takes_both_paths_and_no_others(function: EdgeFunction) -> None:
+    answers = [httpx.get(function.url + path) for path in (PATH, "/messaging-ingest", "/functions/v1/other", "/")]
+    assert [answer.status_code for answer in answers] == [405, 405, 404, 404]

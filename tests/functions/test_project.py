@@ -1,0 +1,55 @@
+"""The tools of the platform take the Edge Function and the project's settings as they are."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.functions.edge import FUNCTION, MAIN
+from tests.support import tools
+from tests.support.schema import MIGRATIONS, ROOT
+from tests.support.stack import RunningStack
+
+
+@pytest.mark.parametrize("command", ["check", "lint", "fmt --check"])
+def test_deno_finds_nothing_to_say(command: str, deno: Path) -> None:
+    files = [FUNCTION / "index.ts", MAIN]
+    result = subprocess.run(
+        [deno, *command.split(), "--config", FUNCTION / "deno.json", *files],
+        env={"HOME": os.environ["HOME"], "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_function_imports_nothing() -> None:
+    # It starts at the same speed wherever it is, and no registry has to be up for that.
+    assert "import" not in (FUNCTION / "index.ts").read_text()
+
+
+def test_the_cli_reads_settings_and_migrations(stack: RunningStack, tmp_path: Path) -> None:
+    cli = tools.supabase_cli() or pytest.skip(tools.why_not("supabase"))
+    for name in ("supabase", "sql"):  # it leaves notes in the folder that it works in
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns(".*"))
+    shutil.copy(ROOT / "seed.sql", tmp_path)
+    result = subprocess.run(
+        [cli, "migration", "list", f"--remote={stack.database_url()}?sslmode=disable", "--output-format=json"],
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path), "PATH": os.environ["PATH"], "DO_NOT_TRACK": "1", "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "WARN" not in result.stderr  # so it says that a setting is unknown to it
+    for migration in MIGRATIONS.glob("*.sql"):
+        assert result.stdout.count(migration.name.partition("_")[0]) == 2, result.stdout  # here and there
+
+
+def test_the_lock_file_names_no_registry() -> None:
+    assert "://" not in (ROOT / "tests" / "package-lock.json").read_text()

@@ -1,0 +1,81 @@
+"""A proxy in front of Postgres that can be out of order, and counts what clients say to the server."""
+
+import socket
+import threading
+from collections import Counter
+from contextlib import suppress
+from types import TracebackType
+
+STARTUP = 196608  # protocol version 3.0; what comes before it (a wish for TLS) has no type either
+
+
+class Wire:
+    """Forwards a port of its own to Postgres from `open` on; before, and after `close`, nobody answers there.
+
+    `sent` counts the messages of all clients by their type: P Parse, B Bind, E Execute, S Sync, Q Query and so on.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.sent: Counter[str] = Counter()
+        self._target = target
+        self._sockets: list[socket.socket] = []
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+
+    def __enter__(self) -> "Wire":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for end in (self._listener, *self._sockets):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def open(self) -> None:
+        """Be in order from now on."""
+        self._listener.listen(100)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target))
+                self._sockets += [client, server]
+                for source, sink, is_client in ((client, server, True), (server, client, False)):
+                    threading.Thread(target=self._pump, args=(source, sink, is_client), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, is_client: bool) -> None:
+        frames = Frames(self.sent)
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if is_client:
+                    frames.feed(data)
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+class Frames:
+    """Cuts what one client says into messages and counts them."""
+
+    def __init__(self, counter: Counter[str]) -> None:
+        self._counter = counter
+        self._rest = b""
+        self._has_started = False
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self._rest += data
+        while len(self._rest) >= 8 - 3 * self._has_started:
+            start = 1 if self._has_started else 0
+            end = start + int.from_bytes(self._rest[start : start + 4])
+            if len(self._rest) < end:
+                return
+            if self._has_started:
+                self._counter[chr(self._rest[0])] += 1
+            else:
+                self._has_started = int.from_bytes(self._rest[4:8]) == STARTUP
+            self._rest = self._rest[end:]

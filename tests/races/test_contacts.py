@@ -1,0 +1,90 @@
+"""Threads come in while their contacts come, change number and go: in the end each thread has the right one."""
+
+import json
+import random
+
+import psycopg
+
+from tests.support.ingest import Sender, conversation, in_parallel, message
+
+# Three numbers, each as several platforms and people write it.
+NUMBERS = [
+    [f"+49 151 2345 67{digit}8", f"004915123456 7{digit}8", f"0151 2345 67{digit}8", f"+49 (151) 2345-67{digit}8"]
+    for digit in range(3)
+]
+ROUNDS = 40
+
+
+def as_owner(connection: psycopg.Connection, sender: Sender, statement: str, *parameters: object) -> None:
+    """A statement of the signed-in user, in a transaction of its own, as through the Data API."""
+    with connection.transaction():
+        claims = json.dumps({"sub": sender.user_id, "role": "authenticated"})
+        connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
+        connection.execute("set local role authenticated")
+        connection.execute(statement, parameters)
+
+
+def any_number(chance: random.Random) -> str:
+    return chance.choice(chance.choice(NUMBERS))
+
+
+def change_contacts(sender: Sender, seed: int) -> None:
+    chance = random.Random(seed)
+    with psycopg.connect(sender.database_url, autocommit=True) as connection:
+        for number in range(ROUNDS):
+            name = f"contact {seed} {chance.randrange(3)}"
+            if chance.random() < 0.1:
+                as_owner(connection, sender, "delete from public.people")
+            elif chance.random() < 0.4:
+                as_owner(connection, sender, "delete from public.people where full_name = %s", name)
+            elif chance.random() < 0.5:
+                phone = chance.choice([None, any_number(chance)])
+                as_owner(connection, sender, "update public.people set phone = %s where full_name = %s", phone, name)
+            else:
+                rows = [name, any_number(chance), f"contact {seed} {number}", any_number(chance)]
+                as_owner(connection, sender, "insert into public.people (full_name, phone) values (%s, %s), (%s, %s)", *rows)
+
+
+def deliver(sender: Sender, seed: int) -> None:
+    chance = random.Random(seed)
+    for number in range(ROUNDS):
+        chats = [
+            conversation(
+                message(f"{seed} {number}", sent_at=f"2026-02-01T10:{number:02}:0{seed % 10}Z"),
+                external_id=f"chat {chance.randrange(25)}",
+                participant_identifier=any_number(chance),
+            )
+            for _ in range(2)
+        ]
+        assert sender.post(*chats).status_code == 200
+
+
+def test_no_match_is_lost_and_none_is_left_over(sender: Sender) -> None:
+    in_parallel(
+        [lambda seed=seed: deliver(sender, seed) for seed in range(6)]
+        + [lambda seed=seed: change_contacts(sender, seed) for seed in range(3)]
+    )
+    assert sender.inconsistencies() == []
+    assert len({one for chat in sender.stored().values() for one in chat}) == 6 * ROUNDS
+
+
+def test_a_contact_and_its_first_message_that_come_together_find_each_other(sender: Sender) -> None:
+    with psycopg.connect(sender.database_url, autocommit=True) as connection:
+        for number in range(25):
+            phone = f"+49 160 90000{number:03}"
+            chat = conversation(message(), external_id=phone, participant_identifier=phone)
+            insert = "insert into public.people (full_name, phone) values (%s, %s)"
+            in_parallel(
+                [lambda chat=chat: sender.post(chat), lambda new=(phone, phone): as_owner(connection, sender, insert, *new)]
+            )
+        matched = connection.execute(
+            """
+            select count(*) from public.conversations as conversation
+            inner join public.people as person
+                on conversation.person_id = person.id and conversation.external_conversation_id = person.full_name
+            where conversation.user_id = %s
+            """,
+            [sender.user_id],
+        ).fetchone()
+    assert matched == (25,)
+    assert sender.inconsistencies() == []

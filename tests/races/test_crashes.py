@@ -1,0 +1,81 @@
+"""Service or Postgres die under load: what was acknowledged is there, and sending all of it again doubles nothing."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from tests.support.cluster import TestCluster
+from tests.support.ingest import Sender, conversation, message
+from tests.support.service import Service, serving
+
+WRITERS, BATCHES = 8, 60
+
+
+def kill_the_service(service: Service, _: str) -> None:
+    service.process.kill()
+    service.process.wait()
+
+
+def kill_postgres(_: Service, database_url: str) -> None:
+    """End one session in a way that makes Postgres end them all and start anew."""
+    with psycopg.connect(database_url) as connection:
+        statement = "select pid from pg_stat_activity where application_name = 'threadline' and datname = current_database()"
+        os.kill(connection.execute(statement).fetchone()[0], signal.SIGKILL)
+
+
+@pytest.mark.parametrize("kill", [kill_the_service, kill_postgres])
+def test_nothing_acknowledged_is_lost_and_nothing_doubled(
+    cluster: TestCluster, service_database: str, tmp_path: Path, kill: Callable[[Service, str], None]
+) -> None:
+    login, log = cluster.url(service_database, "authenticator"), tmp_path / "log"
+    acknowledged: set[tuple[str, str]] = set()
+
+    def batch(writer: int, number: int) -> list[dict]:
+        # Writers share the threads; every second message of a batch is in the next one too.
+        messages = [message(f"{writer} {number + step:03}") for step in range(2)]
+        return [conversation(*messages, external_id=f"chat {(writer + number + step) % 5}") for step in range(2)]
+
+    def deliver(sender: Sender, writer: int, *, until_done: bool) -> None:
+        for number in range(BATCHES):
+            chats = batch(writer, number)
+            reply = None
+            while reply is None or reply.status_code == 503:
+                try:
+                    reply = sender.post(*chats)
+                except httpx.TransportError:
+                    if not until_done:
+                        return
+                    time.sleep(0.02)
+            assert reply.status_code == 200
+            acknowledged.update((chat["external_conversation_id"], one["id"]) for chat in chats for one in chat["messages"])
+
+    def stored(sender: Sender) -> set[tuple[str, str]]:
+        return {(chat, one) for chat, ids in sender.stored().items() for one in ids}
+
+    with serving(login, log) as service, httpx.Client(base_url=service.url, timeout=20) as client:
+        sender = Sender.create(client, cluster.url(service_database, "postgres"))
+        with ThreadPoolExecutor(WRITERS) as threads:
+            writers = [threads.submit(deliver, sender, writer, until_done=False) for writer in range(WRITERS)]
+            while len(acknowledged) < 200:
+                time.sleep(0.005)
+            kill(service, sender.database_url)
+            for writer in writers:
+                writer.result()
+        port = service.port
+    assert 200 <= len(acknowledged)
+    with serving(login, log, port=port) as service, httpx.Client(base_url=service.url, timeout=20) as client:
+        again = Sender(client, sender.database_url, sender.user_id, sender.connection_id, sender.secret)
+        assert acknowledged <= stored(again)
+        with ThreadPoolExecutor(WRITERS) as threads:
+            for writer in [threads.submit(deliver, again, writer, until_done=True) for writer in range(WRITERS)]:
+                writer.result()
+    assert stored(again) == acknowledged
+    assert again.inconsistencies() == []
+    assert [line for line in service.failures if "messaging-ingest failed" in line] == []  # that would be a 500

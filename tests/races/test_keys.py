@@ -1,0 +1,113 @@
+"""Keys are exchanged, and owners and threads go, while messages come in."""
+
+import json
+import threading
+from collections import Counter
+
+import httpx
+import psycopg
+
+from tests.support.ingest import PATH, Sender, conversation, in_parallel, message
+
+ROTATE = "select public.rotate_messaging_key(%s, %s) ->> 'api_secret'"
+
+
+def rotate(sender: Sender, overlap: str) -> str:
+    """A new key for the sender's connection, asked for by its owner."""
+    with psycopg.connect(sender.database_url) as connection:
+        claims = json.dumps({"sub": sender.user_id, "role": "authenticated"})
+        connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
+        connection.execute("set local role authenticated")
+        return connection.execute(ROTATE, [sender.connection_id, overlap]).fetchone()[0]
+
+
+def post(sender: Sender, key: str, name: str) -> httpx.Response:
+    body = sender.request(conversation(message(name)))
+    return sender.client.post(PATH, json=body, headers={"x-api-key": key})
+
+
+def test_a_key_is_exchanged_without_a_gap(sender: Sender) -> None:
+    keys, done = [sender.secret], threading.Event()
+
+    def exchange() -> None:
+        for _ in range(8):
+            keys.append(rotate(sender, "1 hour"))
+        done.set()
+
+    def deliver(writer: int) -> list[str]:
+        sent = []
+        while not done.is_set():
+            sent.append(f"{writer} {len(sent)}")
+            for key in (keys[0], keys[-1]):
+                assert post(sender, key, sent[-1]).status_code == 200
+        return sent
+
+    _, *sent = in_parallel([exchange, *(lambda writer=writer: deliver(writer) for writer in range(6))])
+    assert sender.stored() == {"chat": sorted(name for names in sent for name in names)}
+    assert post(sender, rotate(sender, "0"), "last").status_code == 200
+    assert {post(sender, key, "too late").status_code for key in keys} == {401}
+
+
+def test_a_key_that_ends_at_once_ends_between_two_requests(sender: Sender) -> None:
+    gone = threading.Event()
+
+    def end_it() -> None:
+        rotate(sender, "0")
+        gone.set()
+
+    def deliver(writer: int) -> list[tuple[str, int, bool]]:
+        replies = []
+        while not replies or replies[-1][1] == 200:
+            name, was_gone = f"{writer} {len(replies)}", gone.is_set()
+            replies.append((name, post(sender, sender.secret, name).status_code, was_gone))
+        return replies
+
+    _, *replies = in_parallel([end_it, *(lambda writer=writer: deliver(writer) for writer in range(6))])
+    replies = [reply for writer in replies for reply in writer]
+    assert Counter(status for _, status, _ in replies) == Counter({200: len(replies) - 6, 401: 6})
+    assert all(status == 401 for _, status, was_gone in replies if was_gone)
+    assert sorted(name for name, status, _ in replies if status == 200) == sender.stored().get("chat", [])
+
+
+def test_a_thread_may_be_deleted_while_messages_come_in(sender: Sender) -> None:
+    done = threading.Event()
+
+    def deliver(writer: int) -> None:
+        number = 0
+        while not done.is_set() or number < 20:
+            chats = [conversation(message(f"{writer} {number}"), external_id=chat) for chat in ("a", "b")]
+            reply = sender.post(*chats)
+            assert (reply.status_code, reply.json().get("processed")) == (200, 2)
+            number += 1
+
+    def delete() -> None:
+        with psycopg.connect(sender.database_url, autocommit=True) as connection:
+            for number in range(40):
+                chat = "ab"[number % 2]
+                connection.execute(
+                    "delete from public.conversations where user_id = %s and external_conversation_id = %s",
+                    [sender.user_id, chat],
+                )
+        done.set()
+
+    in_parallel([delete, *(lambda writer=writer: deliver(writer) for writer in range(4))])
+    assert sender.inconsistencies() == []
+
+
+def test_an_owner_may_go_while_messages_come_in(sender: Sender) -> None:
+    def deliver(writer: int) -> list[int]:
+        statuses = []
+        while not statuses or statuses[-1] == 200:
+            chats = [conversation(message(f"{writer}"), external_id=f"{writer} {len(statuses)} {n}") for n in range(5)]
+            statuses.append(sender.post(*chats).status_code)
+        return statuses
+
+    def go() -> list[int]:
+        with psycopg.connect(sender.database_url) as connection:
+            connection.execute("select pg_sleep(0.1)")
+            connection.execute("delete from auth.users where id = %s", [sender.user_id])
+        return []
+
+    _, *statuses = in_parallel([go, *(lambda writer=writer: deliver(writer) for writer in range(6))])
+    assert [found[-1] for found in statuses] == [401] * 6
+    assert sender.stored() == {}

@@ -1,0 +1,71 @@
+"""plpgsql_check reads every body: Postgres itself looks at one only when it runs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+Db = psycopg.Connection[Any]
+
+# A trigger function means something only with its table and the names of its transition tables.
+FINDINGS = """
+select code.oid::regprocedure::text, found.lineno, found.message, found.detail
+from pg_proc as code
+inner join pg_language as language on language.oid = code.prolang and language.lanname = 'plpgsql'
+left join pg_trigger as cause on cause.tgfoid = code.oid and not cause.tgisinternal
+cross join lateral extensions.plpgsql_check_function_tb(
+    code.oid, coalesce(cause.tgrelid, 0), oldtable => cause.tgoldtable, newtable => cause.tgnewtable,
+    fatal_errors => false, performance_warnings => true, security_warnings => true
+) as found
+where code.pronamespace in ('public'::regnamespace, 'private'::regnamespace)
+"""
+
+
+@pytest.fixture
+def checker(admin_url: str) -> Iterator[Db]:
+    """A transaction of the superuser with the extension, on a server that has it."""
+    with psycopg.connect(admin_url) as connection:
+        if not connection.execute("select from pg_available_extensions where name = 'plpgsql_check'").fetchall():
+            pytest.skip("no plpgsql_check for this Postgres: apt-get install postgresql-15-plpgsql-check")
+        connection.execute("create extension plpgsql_check with schema extensions")
+        yield connection
+        connection.rollback()
+
+
+def test_no_body_has_a_fault(checker: Db) -> None:
+    assert checker.execute(FINDINGS).fetchall() == []
+
+
+@pytest.mark.parametrize(
+    ("declarations", "statement", "finding"),
+    [
+        ("", "perform nothing from public.people", 'column "nothing" does not exist'),
+        ("v_unused integer;", "", 'unused variable "v_unused"'),
+    ],
+)
+def test_a_fault_is_found(checker: Db, declarations: str, statement: str, finding: str) -> None:
+    checker.execute(
+        f"""
+        create function private.planted() returns void language plpgsql set search_path = '' as $$
+        declare {declarations}
+        begin {statement};
+        end $$
+        """
+    )
+    assert [(name, message) for name, _, message, _ in checker.execute(FINDINGS)] == [("private.planted()", finding)]
+
+
+def test_a_fault_in_a_trigger_function_is_found(checker: Db) -> None:
+    checker.execute(
+        """
+        create function private.planted() returns trigger language plpgsql set search_path = '' as $$
+        begin
+            perform changed.nothing from changed;
+            return null;
+        end $$;
+        create trigger people_after_delete_planted after delete on public.people
+        referencing old table as changed for each statement execute function private.planted()
+        """
+    )
+    assert [message for _, _, message, _ in checker.execute(FINDINGS)] == ["column changed.nothing does not exist"]

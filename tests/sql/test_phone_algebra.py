@@ -1,0 +1,77 @@
+"""Phone numbers match as Google's library of the world's numbering plans says, and whichever side they stand on."""
+
+import phonenumbers
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from phonenumbers import MatchType, PhoneNumber, PhoneNumberFormat
+
+from tests.sql.conftest import BOB, Db, add_person, value
+
+PROPERTY = settings(
+    max_examples=100,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example is rolled back
+)
+INTERNATIONAL = [PhoneNumberFormat.E164, PhoneNumberFormat.INTERNATIONAL]
+EVERYWHERE = sorted(phonenumbers.SUPPORTED_REGIONS)
+# Where a number is dialled within the country as it is from abroad, but for a leading zero.
+REGULAR = ["BR", "CN", "DE", "GB", "IN", "NG", "TR", "US"]
+MARKS = ["", " ", "-", "\u00a0", "\u2011", "\u202a", ".", "/"]
+
+
+@st.composite
+def numbers(draw: st.DrawFn, regions: list[str]) -> PhoneNumber:
+    """A number near the textbook example of a region, so that equal ones are drawn often."""
+    kind = draw(st.sampled_from([phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE]))
+    region = draw(st.sampled_from(regions))
+    number = PhoneNumber()
+    number.merge_from(phonenumbers.example_number_for_type(region, kind) or phonenumbers.example_number(region))
+    number.national_number += draw(st.integers(0, 3))
+    return number
+
+
+@st.composite
+def spellings(draw: st.DrawFn, number: PhoneNumber, formats: list[int]) -> str:
+    """A number in one of the formats, with the marks of other habits between its characters."""
+    text = phonenumbers.format_number(number, draw(st.sampled_from(formats)))
+    return "".join(character + draw(st.sampled_from(MARKS)) for character in text)
+
+
+def finds(db: Db, contact: str, identifier: str) -> bool:
+    """Whether a thread with this identifier finds a contact with this number."""
+    with db.transaction(force_rollback=True):
+        person = add_person(db, contact)
+        return value(db, "select private.match_person(%s, private.phone_digits(%s))", BOB, identifier) == person
+
+
+@PROPERTY
+@given(data=st.data())
+def test_international_numbers_match_when_they_are_the_same(db: Db, data: st.DataObject) -> None:
+    region = data.draw(st.sampled_from(EVERYWHERE))
+    one, other = data.draw(numbers([region])), data.draw(numbers([region]))
+    spelled = [data.draw(spellings(number, INTERNATIONAL)) for number in (one, other)]
+    assert finds(db, *spelled) == (phonenumbers.is_number_match(one, other) == MatchType.EXACT_MATCH)
+
+
+def is_long(number: PhoneNumber) -> bool:
+    return len(phonenumbers.national_significant_number(number)) >= 10
+
+
+@PROPERTY
+@given(data=st.data())
+def test_a_long_number_matches_itself_without_its_country(db: Db, data: st.DataObject) -> None:
+    number = data.draw(numbers(REGULAR).filter(is_long))
+    abroad = data.draw(spellings(number, INTERNATIONAL))
+    at_home = data.draw(spellings(number, [PhoneNumberFormat.NATIONAL]))
+    assert finds(db, abroad, at_home)
+    assert finds(db, at_home, abroad)
+
+
+prefixes = st.sampled_from(["", "0", "1", "+49", "+43", "0043", "@"])
+
+
+@PROPERTY
+@given(one=prefixes, other=prefixes, tail=st.text("0123456789", min_size=8, max_size=11))
+def test_it_does_not_matter_which_of_two_is_the_contact(db: Db, one: str, other: str, tail: str) -> None:
+    assert finds(db, one + tail, other + tail) == finds(db, other + tail, one + tail)
