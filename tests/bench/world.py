@@ -1,45 +1,19 @@
-"""What is measured, and where: one Postgres with durable settings, and in it Threadline beside what one would write."""
+"""What is measured: endpoints, and the one Postgres behind all of them."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import UUID
 
-import httpx
 import psycopg
-from threadline.local import keys
 
-from tests.bench import load, programs
-from tests.support import cluster as clusters
-from tests.support import tools
-from tests.support.ingest import PATH, Sender
-from tests.support.schema import ROOT
-from tests.support.service import serving
+from tests.bench import load, texts
 
-# Beside what the local stack and Postgres itself set, such as fsync = on: room for a working set, and for a run
-# without a checkpoint that nobody asked for.
-SETTINGS = {
-    "shared_buffers": "1GB",
-    "effective_cache_size": "8GB",
-    "work_mem": "16MB",
-    "maintenance_work_mem": "256MB",
-    "min_wal_size": "2GB",
-    "max_wal_size": "8GB",
-    "checkpoint_timeout": "1h",
-}
-SCHEMAS = "public,naive"
-EDGE_FUNCTION = ROOT / "supabase" / "functions" / "messaging-ingest" / "index.ts"
-
-# Contacts of whom half of the conversations of a load find theirs, as many and as numbered as the reference has.
-PEOPLE = """
-insert into public.people (user_id, full_name, phone)
-select %(user_id)s, 'Contact ' || number, '+1555' || lpad(number::text, 7, '0') from generate_series(0, 999) as number
-"""
-
+SOURCE = "the thread of which others are copies"
+SOURCE_TEXTS = 0xFFFFFF
+PORTION = 1_000  # messages in one request
 
 @dataclass(frozen=True)
 class Store:
@@ -48,7 +22,7 @@ class Store:
     Attributes:
         tables: what it keeps them in.
         read: answers a thread as an array.
-        copy: makes a thread of the first `length` messages of Threadline's thread `source`.
+        copy: makes a thread of the first `length` messages of Threadline's thread `source`; answers its id.
     """
 
     tables: tuple[str, ...]
@@ -75,6 +49,7 @@ ROWS = Store(
     from copy, source inner join public.conversation_messages as stored on stored.conversation_id = source.id
     order by stored.sent_at
     limit %(length)s
+    returning conversation_id
     """,
 )
 ARRAY = Store(
@@ -94,6 +69,7 @@ ARRAY = Store(
             limit %(length)s
         ) as line
     ) as thread
+    returning id
     """,
 )
 
@@ -114,7 +90,7 @@ class Target:
         """Whether it is Threadline, so that what it loses is a failure."""
         return self.store is ROWS
 
-    def request(self, conversations: Sequence[dict[str, Any]]) -> bytes:
+    def request(self, *conversations: dict[str, Any]) -> bytes:
         """The request with these conversations, as it goes over the wire."""
         body = {"platform": "whatsapp", "connection_id": self.connection_id, "conversations": conversations}
         headers = {"content-type": "application/json", "x-api-key": self.secret}
@@ -125,37 +101,61 @@ class Target:
         return load.send(self.url, requests, connections)
 
 
+def conversation(thread: str, messages: list[dict[str, Any]], identifier: str = "@somebody") -> dict[str, Any]:
+    """A conversation of a request."""
+    return {
+        "external_conversation_id": thread,
+        "participant_identifier": identifier,
+        "participant_name": f"Contact {identifier}",
+        "messages": messages,
+    }
+
+
+def results(answer: load.Answer) -> list[dict[str, Any]]:
+    """The results in an answer; a refusal has none."""
+    return json.loads(answer.body)["results"] if answer.status == 200 else []
+
+
 @dataclass(frozen=True)
 class World:
     """Everything that runs, and a session of the superuser for what surrounds the measurements.
 
     Attributes:
         targets: what is measured; the first is Threadline's service, to which all others are compared.
-        data_api: the URL of PostgREST for `SCHEMAS`; None where there is none.
-        omissions: what could not be measured, and why, in sentences.
+        owner_id: the user whose threads Threadline's targets write.
+        login_url: a connection string of the role that may become a user, as PostgREST does.
+        data_api: the URL of PostgREST; None where there is none.
+        omissions: what is not measured, and why, in sentences.
     """
 
-    database_url: str
-    login_url: str
     admin: psycopg.Connection
+    targets: Sequence[Target]
     owner_id: str
-    targets: list[Target]
+    login_url: str
     data_api: str | None
-    omissions: list[str]
+    omissions: Sequence[str]
 
     @cached_property
     def stores(self) -> list[Store]:
         """The different ways in which the targets keep threads."""
         return list(dict.fromkeys(target.store for target in self.targets))
 
-    def copy(self, store: Store, source: str, thread: str, length: int) -> None:
-        """Make a thread of the first messages of another."""
-        self.admin.execute(store.copy, {"source": source, "thread": thread, "length": length})
+    def fill(self, length: int) -> None:
+        """Make `SOURCE` that long, by ingesting it."""
+        service, present = self.targets[0], len(self.read(ROWS, SOURCE))
+        starts = range(present, length, PORTION)
+        portions = [texts.messages(SOURCE_TEXTS, start, min(PORTION, length - start)) for start in starts]
+        service.send([service.request(conversation(SOURCE, portion)) for portion in portions])
+
+    def copy(self, store: Store, thread: str, length: int) -> UUID:
+        """Make a thread of the first messages of `SOURCE`, and answer its id."""
+        names = {"source": SOURCE, "thread": thread, "length": length}
+        return self.admin.execute(store.copy, names).fetchone()[0]
 
     def read(self, store: Store, thread: str) -> list[dict[str, Any]]:
-        """The messages of a thread."""
-        (found,) = self.admin.execute(store.read, {"thread": thread}).fetchone()
-        return found
+        """The messages of a thread, which need not exist."""
+        row = self.admin.execute(store.read, {"thread": thread}).fetchone()
+        return row[0] if row else []
 
     def settle(self) -> None:
         """Do now what autovacuum would do at some moment of a measurement."""
@@ -164,35 +164,10 @@ class World:
                 self.admin.execute(f"vacuum (analyze) {table}")
 
     def checkpoint(self) -> None:
-        """From here on each page goes into the WAL as a whole once, when it is first changed."""
+        """From here on, the first change of a page writes the whole page into the WAL."""
         self.admin.execute("checkpoint")
 
     def wal_position(self) -> int:
-        """How many bytes of WAL there have been."""
-        (position,) = self.admin.execute("select pg_current_wal_insert_lsn() - '0/0'").fetchone()
+        """How many bytes of WAL have been written so far."""
+        (position,) = self.admin.execute("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()
         return int(position)
-
-
-@contextmanager
-def running(reference: Path | None) -> Iterator[World]:
-    """Start everything there is to measure, beside the reference in this folder if one is given."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(dir="/tmp", prefix="threadline-bench-")))
-        with clusters.running(folder, None, SETTINGS):
-            pass  # some of the settings hold from the next start on
-        cluster = stack.enter_context(clusters.running(folder, None, SETTINGS))
-        database = cluster.create()
-        cluster.prepare(database)
-        database_url, login_url = cluster.url(database, "postgres"), cluster.url(database, "authenticator")
-        admin = stack.enter_context(psycopg.connect(cluster.url(database), autocommit=True))
-
-        service = stack.enter_context(serving(login_url, folder / "service.log"))
-        with httpx.Client() as nobody:
-            sender = Sender.create(nobody, database_url)
-        admin.execute(PEOPLE, {"user_id": sender.user_id})
-        target = Target("threadline", service.url, PATH, sender.connection_id, sender.secret, ROWS)
-        world = World(database_url, login_url, admin, sender.user_id, [target], None, [])
-        if reference:
-            schema = (reference / "naive" / "schema.sql").read_text(encoding="utf-8")
-            ...
-        yield world

@@ -1,7 +1,6 @@
 """The two doors to the ingest endpoint, on one and the same database."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -12,11 +11,12 @@ from tests.support.cluster import free_port
 from tests.support.service import serving
 from tests.support.stack import RunningStack
 
-
-@pytest.fixture(scope="session")
-def deno() -> Path:
-    """The Deno program; without one, what needs it is skipped."""
-    return tools.deno() or pytest.skip(tools.why_not("deno"))
+# Looked for while tests are collected, so that it is there when the stack, which runs PostgREST, starts.
+MISSING = next((name for name in ("deno", "postgrest") if tools.find(name) is None), None)
+DOORS = [
+    "service",
+    pytest.param("edge", marks=[pytest.mark.skip(reason=tools.why_not(MISSING))] if MISSING else []),
+]
 
 
 @pytest.fixture(scope="session")
@@ -26,14 +26,12 @@ def service_door(stack: RunningStack) -> str:
 
 
 @pytest.fixture(scope="session")
-def edge_door(stack: RunningStack, deno: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def edge_door(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base URL of the Edge Function, which reaches the database through the stack's Data API."""
-    if tools.postgrest() is None:
-        pytest.skip(tools.why_not("postgrest"))
     secret = stack.keys["SECRET_KEY"]
     assert httpx.get(f"{stack.api_url}/rest/v1/", headers={"apikey": secret}).is_success, "the stack has no Data API"
     log = tmp_path_factory.mktemp("edge") / "edge.log"
-    with edge.serving(deno, log, SUPABASE_URL=stack.api_url, SUPABASE_SERVICE_ROLE_KEY=secret) as function:
+    with edge.serving(log, SUPABASE_URL=stack.api_url, SUPABASE_SERVICE_ROLE_KEY=secret) as function:
         yield function.url
 
 
@@ -46,21 +44,21 @@ def service_door_without_database(tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture(scope="session")
-def edge_door_without_database(deno: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def edge_door_without_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base URL of an Edge Function that reaches no Data API."""
     log = tmp_path_factory.mktemp("edge") / "edge.log"
     url = f"http://127.0.0.1:{free_port()}"
-    with edge.serving(deno, log, SUPABASE_URL=url, SUPABASE_SERVICE_ROLE_KEY="sb_secret_x") as function:
+    with edge.serving(log, SUPABASE_URL=url, SUPABASE_SERVICE_ROLE_KEY="sb_secret_x") as function:
         yield function.url
 
 
-@pytest.fixture(params=["service", "edge"])
+@pytest.fixture(params=DOORS)
 def door(request: pytest.FixtureRequest) -> str:
     """The base URL of one door after the other."""
     return request.getfixturevalue(f"{request.param}_door")
 
 
-@pytest.fixture(params=["service", "edge"])
+@pytest.fixture(params=DOORS)
 def door_without_database(request: pytest.FixtureRequest) -> str:
     """The base URL of one door after the other, each with nothing behind it."""
     return request.getfixturevalue(f"{request.param}_door_without_database")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support import tools
 from tests.support.schema import ROOT
 
 FUNCTION = ROOT / "supabase" / "functions" / "messaging-ingest"
@@ -30,12 +31,12 @@ class EdgeFunction:
 
 
 @contextmanager
-def serving(deno: Path, log: Path, *, patience: float | None = None, **environment: str) -> Iterator[EdgeFunction]:
+def serving(log: Path, *, patience: float | None = None, **environment: str) -> Iterator[EdgeFunction]:
     """The function for the length of the block, with these variables; patience, in seconds, instead of its own."""
     arguments = [str(round(patience * 1000))] if patience else []
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [deno, "run", "--quiet", "--no-config", *RIGHTS, MAIN, *arguments],
+            [tools.deno(), "run", "--quiet", "--no-config", *RIGHTS, MAIN, *arguments],
             env={"HOME": os.environ["HOME"], "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1", **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 import httpx
 import pytest
@@ -12,7 +11,11 @@ from tests.functions import edge, upstream
 from tests.functions.cases import JSON, UNAVAILABLE, Answer, from_http, from_sql
 from tests.functions.edge import EdgeFunction
 from tests.functions.upstream import Question, Reply, Upstream
+from tests.support import tools
 from tests.support.ingest import PATH
+
+if tools.deno() is None:
+    pytest.skip(tools.why_not("deno"), allow_module_level=True)
 
 BODY = b'{"content": "nobody may log this"}'
 SECRET = "threadline_secret"  # of the caller
@@ -31,12 +34,12 @@ def data_api() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="module")
-def start(deno: Path, tmp_path_factory: pytest.TempPathFactory) -> Start:
+def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
     """Starts the function with the environment that is given."""
 
     def start(patience: float | None = None, **environment: str) -> AbstractContextManager[EdgeFunction]:
         log = tmp_path_factory.mktemp("edge") / "edge.log"
-        return edge.serving(deno, log, patience=patience, **environment)
+        return edge.serving(log, patience=patience, **environment)
 
     return start
 

@@ -12,12 +12,16 @@ from tests.support import tools
 from tests.support.schema import MIGRATIONS, ROOT
 from tests.support.stack import RunningStack
 
+needs_deno = pytest.mark.skipif(tools.deno() is None, reason=tools.why_not("deno"))
+needs_cli = pytest.mark.skipif(tools.supabase_cli() is None, reason=tools.why_not("supabase"))
 
+
+@needs_deno
 @pytest.mark.parametrize("command", ["check", "lint", "fmt --check"])
-def test_deno_finds_nothing_to_say(command: str, deno: Path) -> None:
+def test_deno_finds_nothing_to_say(command: str) -> None:
     files = [FUNCTION / "index.ts", MAIN]
     result = subprocess.run(
-        [deno, *command.split(), "--config", FUNCTION / "deno.json", *files],
+        [tools.deno(), *command.split(), "--config", FUNCTION / "deno.json", *files],
         env={"HOME": os.environ["HOME"], "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"},
         capture_output=True,
         text=True,
@@ -31,13 +35,19 @@ def test_the_function_imports_nothing() -> None:
     assert "import" not in (FUNCTION / "index.ts").read_text()
 
 
+@needs_cli
 def test_the_cli_reads_settings_and_migrations(stack: RunningStack, tmp_path: Path) -> None:
-    cli = tools.supabase_cli() or pytest.skip(tools.why_not("supabase"))
     for name in ("supabase", "sql"):  # it leaves notes in the folder that it works in
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns(".*"))
     shutil.copy(ROOT / "seed.sql", tmp_path)
     result = subprocess.run(
-        [cli, "migration", "list", f"--remote={stack.database_url()}?sslmode=disable", "--output-format=json"],
+        [
+            tools.supabase_cli(),
+            "migration",
+            "list",
+            f"--remote={stack.database_url()}?sslmode=disable",
+            "--output-format=json",
+        ],
         cwd=tmp_path,
         env={"HOME": str(tmp_path), "PATH": os.environ["PATH"], "DO_NOT_TRACK": "1", "NO_COLOR": "1"},
         stdin=subprocess.DEVNULL,

@@ -46,7 +46,10 @@ def test_no_key_and_no_message_is_ever_logged(cluster: TestCluster, talkative_da
         with psycopg.connect(sender.database_url) as holder:
             holder.execute("select from public.conversations where user_id = %s for update", [sender.user_id])
             statuses.append(sender.post(conversation(message("late", content=CANARY), external_id=CANARY)).status_code)
-        for spoiled in (f"x-api-key: {CANARY}\0", f"content-type: application/json\r\nx-api-key: {CANARY}\r\ncontent-length: 9"):
+        for spoiled in (
+            f"x-api-key: {CANARY}\0",
+            f"content-type: application/json\r\nx-api-key: {CANARY}\r\ncontent-length: 9",
+        ):
             with socket.create_connection(("127.0.0.1", service.port)) as connection:
                 connection.sendall(f"POST {PATH} HTTP/1.1\r\n{spoiled}\r\n\r\n{CANARY[:3]}".encode())
         assert client.get("/health").status_code == 200

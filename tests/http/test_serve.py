@@ -20,7 +20,9 @@ from tests.support.stack import survivors
 def sessions(url: str) -> int:
     """How many sessions of a service there are in a database."""
     with psycopg.connect(url) as connection:
-        statement = "select count(*) from pg_stat_activity where datname = current_database() and usename = 'authenticator'"
+        statement = (
+            "select count(*) from pg_stat_activity where datname = current_database() and usename = 'authenticator'"
+        )
         return connection.execute(statement).fetchone()[0]
 
 
@@ -72,7 +74,9 @@ def test_a_client_that_never_ends_its_body_does_not_keep_it_alive(tmp_path: Path
 )
 def test_it_says_in_one_sentence_what_its_environment_lacks(variables: dict[str, str], sentence: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"} | variables
-    result = subprocess.run([PROGRAM, "serve"], env=environment, capture_output=True, text=True, timeout=20, check=False)
+    result = subprocess.run(
+        [PROGRAM, "serve"], env=environment, capture_output=True, text=True, timeout=20, check=False
+    )
     assert (result.returncode, result.stdout, result.stderr) == (1, "", sentence)
 
 

@@ -18,18 +18,15 @@ from supabase import create_client
 from tests.support import tools
 from tests.support.stack import RunningStack, survivors
 
+if tools.postgrest() is None:
+    pytest.skip(tools.why_not("postgrest"), allow_module_level=True)
+
 SEEDED = ["Alice Smith", "Chen Wei", "Ines Duarte", "John Doe"]
 
 
-@pytest.fixture(scope="session")
-def postgrest() -> str:
-    """The path of the PostgREST program; without one, what needs it is skipped."""
-    return str(tools.postgrest() or pytest.skip(tools.why_not("postgrest")))
-
-
 @pytest.fixture(scope="module")
-def only_stack(postgrest: str) -> Iterator[RunningStack]:
-    with RunningStack(environment={"THREADLINE_POSTGREST": postgrest}) as running:
+def only_stack() -> Iterator[RunningStack]:
+    with RunningStack(environment={"THREADLINE_POSTGREST": str(tools.postgrest())}) as running:
         yield running
 
 

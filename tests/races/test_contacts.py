@@ -42,7 +42,9 @@ def change_contacts(sender: Sender, seed: int) -> None:
                 as_owner(connection, sender, "update public.people set phone = %s where full_name = %s", phone, name)
             else:
                 rows = [name, any_number(chance), f"contact {seed} {number}", any_number(chance)]
-                as_owner(connection, sender, "insert into public.people (full_name, phone) values (%s, %s), (%s, %s)", *rows)
+                as_owner(
+                    connection, sender, "insert into public.people (full_name, phone) values (%s, %s), (%s, %s)", *rows
+                )
 
 
 def deliver(sender: Sender, seed: int) -> None:
@@ -75,7 +77,10 @@ def test_a_contact_and_its_first_message_that_come_together_find_each_other(send
             chat = conversation(message(), external_id=phone, participant_identifier=phone)
             insert = "insert into public.people (full_name, phone) values (%s, %s)"
             in_parallel(
-                [lambda chat=chat: sender.post(chat), lambda new=(phone, phone): as_owner(connection, sender, insert, *new)]
+                [
+                    lambda chat=chat: sender.post(chat),
+                    lambda new=(phone, phone): as_owner(connection, sender, insert, *new),
+                ]
             )
         matched = connection.execute(
             """

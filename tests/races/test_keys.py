@@ -1,4 +1,4 @@
-"""Keys are exchanged, and owners and threads go, while messages come in."""
+"""Keys are exchanged while messages come in."""
 
 import json
 import threading
@@ -67,47 +67,3 @@ def test_a_key_that_ends_at_once_ends_between_two_requests(sender: Sender) -> No
     assert Counter(status for _, status, _ in replies) == Counter({200: len(replies) - 6, 401: 6})
     assert all(status == 401 for _, status, was_gone in replies if was_gone)
     assert sorted(name for name, status, _ in replies if status == 200) == sender.stored().get("chat", [])
-
-
-def test_a_thread_may_be_deleted_while_messages_come_in(sender: Sender) -> None:
-    done = threading.Event()
-
-    def deliver(writer: int) -> None:
-        number = 0
-        while not done.is_set() or number < 20:
-            chats = [conversation(message(f"{writer} {number}"), external_id=chat) for chat in ("a", "b")]
-            reply = sender.post(*chats)
-            assert (reply.status_code, reply.json().get("processed")) == (200, 2)
-            number += 1
-
-    def delete() -> None:
-        with psycopg.connect(sender.database_url, autocommit=True) as connection:
-            for number in range(40):
-                chat = "ab"[number % 2]
-                connection.execute(
-                    "delete from public.conversations where user_id = %s and external_conversation_id = %s",
-                    [sender.user_id, chat],
-                )
-        done.set()
-
-    in_parallel([delete, *(lambda writer=writer: deliver(writer) for writer in range(4))])
-    assert sender.inconsistencies() == []
-
-
-def test_an_owner_may_go_while_messages_come_in(sender: Sender) -> None:
-    def deliver(writer: int) -> list[int]:
-        statuses = []
-        while not statuses or statuses[-1] == 200:
-            chats = [conversation(message(f"{writer}"), external_id=f"{writer} {len(statuses)} {n}") for n in range(5)]
-            statuses.append(sender.post(*chats).status_code)
-        return statuses
-
-    def go() -> list[int]:
-        with psycopg.connect(sender.database_url) as connection:
-            connection.execute("select pg_sleep(0.1)")
-            connection.execute("delete from auth.users where id = %s", [sender.user_id])
-        return []
-
-    _, *statuses = in_parallel([go, *(lambda writer=writer: deliver(writer) for writer in range(6))])
-    assert [found[-1] for found in statuses] == [401] * 6
-    assert sender.stored() == {}

@@ -58,7 +58,10 @@ RULES = {
         "public.planted()",
     ),
     "every function has an empty search_path": Rule(
-        "select oid::regprocedure::text from our_functions where not coalesce(proconfig, '{}') @> array['search_path=\"\"']",
+        """
+        select oid::regprocedure::text from our_functions
+        where not coalesce(proconfig, '{}') @> array['search_path=""']
+        """,
         "create function public.planted() returns integer language sql set search_path = public as 'select 1'",
         "public.planted()",
     ),
@@ -277,7 +280,9 @@ with object (name, acl, owner) as (
     select object.name, grantee, lower(privilege_type) as privilege
     from object cross join aclexplode(acl) where grantee <> owner
     union all
-    select oid::regclass::text, grantee, format('%s (%s)', lower(privilege_type), string_agg(attname, ', ' order by attnum))
+    select
+        oid::regclass::text, grantee,
+        format('%s (%s)', lower(privilege_type), string_agg(attname, ', ' order by attnum))
     from our_relations inner join pg_attribute on attrelid = oid cross join aclexplode(attacl)
     group by oid, grantee, privilege_type
 )

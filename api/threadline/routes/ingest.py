@@ -57,6 +57,9 @@ async def _read_body(request: Request[Any, Any, Any], limit: int) -> bytes:
                 raise HTTPException("Request body is not valid gzip", status_code=400) from None
         if len(body) > limit:
             raise HTTPException(f"Request body too large: at most {limit} bytes", status_code=413)
+        if decompressor is not None and decompressor.unused_data:
+            # zlib would keep all that follows the end, however much it is.
+            raise HTTPException("Request body is not valid gzip", status_code=400)
     if decompressor is not None and not decompressor.eof:
         raise HTTPException("Request body is not valid gzip", status_code=400)
     return bytes(body)

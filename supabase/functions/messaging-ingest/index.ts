@@ -150,14 +150,14 @@ function findProblem(body: ArrayBuffer): string | undefined {
   }
 }
 
-/** Text as the header that PostgREST reads it from: there bytes are UTF-8, and it fails on others; here they are Latin-1. */
+/** A header in which PostgREST reads this text. Bytes are Latin-1 here and UTF-8 there, where others end in a 500. */
 function toHeader(text: string): string {
   return String.fromCharCode(...new TextEncoder().encode(text));
 }
 
 function credentials(): Record<string, string> {
   const apikey = secretKey();
-  // Keys of the new kind are no tokens: the gateway makes one of them, but only where there is none yet.
+  // A legacy key is a token. One of the new kind, sb_secret_..., is none: the gateway puts a token in its place.
   return apikey.startsWith("eyJ") ? { apikey, authorization: `Bearer ${apikey}` } : { apikey };
 }
 

@@ -1,0 +1,104 @@
+"""Messages onto threads of several lengths: how long it takes, and how much WAL it writes."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from tests.bench import machine, texts
+from tests.bench.report import WAL, Report
+from tests.bench.setting import EDGE
+from tests.bench.sizes import Sizes
+from tests.bench.world import SOURCE_TEXTS, Target, World, conversation, results
+
+STEADY = 0.05  # how much longer a thread may get before another takes its place
+
+
+@dataclass(frozen=True)
+class Append:
+    """So many messages that come at once onto a copy of the long thread, from the one with index `start` on."""
+
+    target: Target
+    copy: str
+    start: int
+    added: int
+
+    def run(self, world: World) -> tuple[float, float]:
+        """Do it; answers milliseconds and KiB of WAL."""
+        messages = texts.messages(SOURCE_TEXTS, self.start, self.added)
+        request = self.target.request(conversation(self.copy, messages))
+        position = world.wal_position()
+        (answer,), _ = self.target.send([request])
+        written = world.wal_position() - position
+        added = sum(result["messages_added"] for result in results(answer))
+        assert added == self.added, f"{self.target.name} added {added} messages of {self.added}: {answer}"
+        return answer.milliseconds, written / 1024
+
+
+def plan(target: Target, name: str, length: int, appends: Mapping[int, int]) -> Iterator[Append]:
+    """Appends to threads of a length, as many of each size as wanted; a copy that has grown too much is left alone."""
+    copy, grown = 0, 0
+    for added, times in appends.items():
+        for _ in range(times):
+            if grown and grown + added > length * STEADY:
+                copy, grown = copy + 1, 0
+            yield Append(target, f"{name}, copy {copy}", length + grown, added)
+            grown += added
+
+
+# Appends of one size to threads of one length by one target. The last of them is for after a checkpoint.
+Cases = dict[tuple[int, int, Target], list[Append]]
+
+
+def measure(world: World, sizes: Sizes, report: Report) -> None:
+    """In each round, append to new copies of one long thread; at the end once more, each time after a checkpoint."""
+    world.fill(max(sizes.lengths))
+    for number in range(sizes.rounds):
+        # All pages that the appends touch have been written since this checkpoint, so none goes into the WAL whole.
+        world.checkpoint()
+        cases = prepare(world, sizes, number)
+        world.settle()
+        append(world, sizes, report, cases)
+        append_after_checkpoints(world, report, cases)
+
+
+def prepare(world: World, sizes: Sizes, number: int) -> Cases:
+    """Plan the appends of a round, and make the threads for them."""
+    cases: Cases = {}
+    # The Edge Function does in the database what the service does.
+    targets = [target for target in world.targets if target.name != EDGE]
+    appends = {added: times + 1 for added, times in sizes.appends.items()}
+    for length in machine.rotated(sizes.lengths, number):
+        for target in machine.rotated(targets, number):
+            if target.is_ours or length <= sizes.longest_array:
+                planned = list(plan(target, f"{target.name} {number} {length}", length, appends))
+                for copy in dict.fromkeys(append.copy for append in planned):
+                    world.copy(target.store, copy, length)
+                for step in planned:
+                    cases.setdefault((step.added, length, target), []).append(step)
+    return cases
+
+
+def append(world: World, sizes: Sizes, report: Report, cases: Cases) -> None:
+    """Measure the appends of a round, and compare the longest thread with the shortest."""
+    took: dict[tuple[int, str], dict[int, float]] = defaultdict(dict)
+    for (added, length, target), steps in cases.items():
+        machine.wait_until_quiet(sizes.quiet)
+        samples = machine.for_a_second(step.run(world) for step in steps[:-1])
+        milliseconds, written = (median(column) for column in zip(*samples, strict=True))
+        report.add("growth", f"{added:,} onto {length:,}", "ms", target.name, milliseconds)
+        report.add("growth", f"{added:,} onto {length:,}", WAL, target.name, written)
+        took[added, target.name][length] = milliseconds
+    for (added, name), by_length in took.items():
+        shortest, longest = min(by_length), max(by_length)
+        case = f"{added:,} onto {longest:,}, in times of onto {shortest:,}"
+        report.add("growth", case, "×", name, by_length[longest] / by_length[shortest])
+
+
+def append_after_checkpoints(world: World, report: Report, cases: Cases) -> None:
+    """Measure the most WAL that an append can write: each page that it touches goes in whole."""
+    for (added, length, target), steps in cases.items():
+        if target.is_ours:
+            world.checkpoint()
+            _, written = steps[-1].run(world)
+            report.add("growth", f"{added:,} onto {length:,}, first after a checkpoint", WAL, target.name, written)

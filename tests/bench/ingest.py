@@ -1,0 +1,70 @@
+"""Loads of many conversations, sent once and sent again; and one conversation that everybody writes at once."""
+
+from tests.bench import machine, texts
+from tests.bench.report import Report
+from tests.bench.sizes import Sizes
+from tests.bench.world import Target, World, conversation, results
+
+
+def measure(world: World, sizes: Sizes, report: Report) -> None:
+    """Fresh and replayed loads with each number of connections, then the race, in every round."""
+    loads = Loads(sizes)
+    for target in world.targets:  # each opens its connections to the database
+        target.send(loads.requests(target, "warm-up")[: max(sizes.connections)], max(sizes.connections))
+    for number in range(sizes.rounds):
+        for connections in sizes.connections:
+            for target in machine.rotated(world.targets, number):
+                requests = loads.requests(target, f"{number}-{connections}")
+                for phase, expected in (("fresh", loads.size), ("replayed", 0)):
+                    machine.wait_until_quiet(sizes.quiet)
+                    answers, seconds = target.send(requests, connections)
+                    added = sum(result["messages_added"] for answer in answers for result in results(answer))
+                    assert added == expected, f"{target.name} added {added} messages of {expected}: {answers[0]}"
+                    case = f"{phase}, {connections} at once"
+                    report.add("ingest", case, "messages/s", target.name, loads.size / seconds)
+        for target in machine.rotated(world.targets, number):
+            race(world, sizes, report, target, f"race {target.name} {number}")
+
+
+class Loads:
+    """Requests of the size that is wanted. The messages are the same in each load, the conversations others."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        self._sizes = sizes
+        count = sizes.requests * sizes.conversations
+        self._threads = [texts.messages(thread, 0, sizes.messages) for thread in range(count)]
+        self.size = count * sizes.messages
+
+    def requests(self, target: Target, name: str) -> list[bytes]:
+        """The requests of one load, which its name tells from all others."""
+        conversations = [
+            conversation(f"{target.name} {name} {number}", messages, f"+1555{number:07}")
+            for number, messages in enumerate(self._threads)
+        ]
+        step = self._sizes.conversations
+        return [target.request(*conversations[start : start + step]) for start in range(0, len(conversations), step)]
+
+
+def race(world: World, sizes: Sizes, report: Report, target: Target, thread: str) -> None:
+    """Write one new conversation from as many connections as there are at most, and count what became of it."""
+    batches = [texts.messages(0, number * sizes.messages, sizes.messages) for number in range(sizes.race)]
+    requests = [target.request(conversation(thread, batch)) for batch in batches]
+    answers, _ = target.send(requests, max(sizes.connections))
+
+    sent = [message["id"] for batch in batches for message in batch]
+    stored = [message["id"] for message in world.read(target.store, thread)]
+    acknowledged = [
+        message["id"]
+        for batch, answer in zip(batches, answers, strict=True)
+        if sum(result["messages_added"] for result in results(answer)) == len(batch)
+        for message in batch
+    ]
+    found = {
+        "lost": len(set(acknowledged) - set(stored)),
+        "doubled": len(stored) - len(set(stored)),
+        "refused": len(sent) - len(acknowledged),
+    }
+    for fate, count in found.items():
+        report.add("ingest", f"race for one conversation, {fate} of {len(sent):,}", "messages", target.name, count)
+        if count and target.is_ours:
+            report.failures.append(f"FAILED: in the race, {target.name} had {count} messages {fate}.")

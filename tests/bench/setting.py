@@ -1,0 +1,105 @@
+"""Starts everything that is measured on this machine: Threadline, and beside it what one would write instead."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+import psycopg
+from threadline.local import keys
+
+from tests.bench import programs
+from tests.bench.world import ARRAY, ROWS, Target, World
+from tests.support import cluster as clusters
+from tests.support import tools
+from tests.support.ingest import PATH, Sender
+from tests.support.schema import ROOT
+from tests.support.service import serving
+
+# Beside what the local stack sets and what Postgres sets by itself, such as fsync = on: room for all that is
+# measured, and no checkpoint that nobody asked for.
+SETTINGS = {
+    "shared_buffers": "1GB",
+    "effective_cache_size": "8GB",
+    "work_mem": "16MB",
+    "maintenance_work_mem": "256MB",
+    "min_wal_size": "2GB",
+    "max_wal_size": "8GB",
+    "checkpoint_timeout": "1h",
+}
+SERVICE, EDGE = "threadline", "threadline, Edge Function"
+NAIVE_DIRECT, NAIVE_JS = "naive, direct", "naive, supabase-js"
+EDGE_FUNCTION = ROOT / "supabase" / "functions" / "messaging-ingest" / "index.ts"
+
+# Half of the participants of a load are among them, as in the reference.
+PEOPLE = """
+insert into public.people (user_id, full_name, phone)
+select %(user_id)s, 'Contact ' || number, '+1555' || lpad(number::text, 7, '0') from generate_series(0, 999) as number
+"""
+# What the Data API needs to read and write the reference's tables.
+GRANTS = """
+grant usage on schema naive to authenticated, service_role;
+grant select on all tables in schema naive to authenticated;
+grant all on all tables in schema naive to service_role;
+"""
+
+
+@contextmanager
+def running(reference: Path | None) -> Iterator[World]:
+    """All that can be had here, for the length of the block; with a folder, the reference in it too."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(dir="/tmp", prefix="threadline-bench-")))
+        with clusters.running(folder, None, SETTINGS):
+            pass  # some settings hold from the next start on
+        cluster = stack.enter_context(clusters.running(folder, None, SETTINGS))
+        database = cluster.create()
+        cluster.prepare(database)
+        postgres_url, login_url = cluster.url(database, "postgres"), cluster.url(database, "authenticator")
+        admin = stack.enter_context(psycopg.connect(cluster.url(database), autocommit=True))
+        if reference:
+            with psycopg.connect(postgres_url) as connection:
+                connection.execute((reference / "naive" / "schema.sql").read_text(encoding="utf-8"))
+                connection.execute(GRANTS)
+
+        service = stack.enter_context(serving(login_url, folder / "service.log"))
+        sender = Sender.create(stack.enter_context(httpx.Client()), postgres_url)
+        admin.execute(PEOPLE, {"user_id": sender.user_id})
+        ours = Target(SERVICE, service.url, PATH, sender.connection_id, sender.secret, ROWS)
+
+        data_api, omissions = None, []
+        if program := tools.postgrest():
+            schemas = "public,naive" if reference else "public"
+            data_api = stack.enter_context(programs.postgrest(program, login_url, schemas))
+        else:
+            omissions.append(f"Left out: what needs a Data API. {tools.why_not('postgrest')}")
+        targets = [ours]
+        if deno := tools.deno():
+            targets += start_functions(stack, deno, ours, data_api)
+            if reference:
+                targets += start_reference(stack, deno, reference, admin, postgres_url, data_api)
+        else:
+            omissions.append(f"Left out: what needs Deno. {tools.why_not('deno')}")
+        yield World(admin, targets, sender.user_id, login_url, data_api, omissions)
+
+
+def start_functions(stack: ExitStack, deno: Path, ours: Target, data_api: str | None) -> Iterator[Target]:
+    """Threadline's other door, for the same connection."""
+    if data_api:
+        told = {"SUPABASE_URL": data_api, "SUPABASE_SERVICE_ROLE_KEY": keys.SERVICE_ROLE_KEY}
+        url = stack.enter_context(programs.function(deno, EDGE_FUNCTION, **told))
+        yield replace(ours, name=EDGE, url=url)
+
+
+def start_reference(
+    stack: ExitStack, deno: Path, reference: Path, admin: psycopg.Connection, database_url: str, data_api: str | None
+) -> Iterator[Target]:
+    """The function that an integrator writes: on a direct connection, and with supabase-js."""
+    row = admin.execute("select connection_id, api_secret from naive.messaging_connections").fetchone()
+    ways = {NAIVE_DIRECT: {"DATA": "pg", "DSN": database_url}}
+    if data_api:
+        ways[NAIVE_JS] = {"DATA": "supabase", "SUPABASE_URL": data_api, "SUPABASE_KEY": keys.SERVICE_ROLE_KEY}
+    for name, told in ways.items():
+        url = stack.enter_context(programs.function(deno, reference / "naive" / "ingest.ts", **told))
+        yield Target(name, url, "/", *row, ARRAY)

@@ -1,0 +1,233 @@
+"""Rules of style that no linter sees: it reads the body of a function as one string.
+
+Each rule is a function from the text of a file to what offends in it, and stands beside something that does.
+"""
+
+import ast
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from pglast import parse_sql, scan
+from pglast.ast import CommentStmt, CreateFunctionStmt, GrantStmt
+from pglast.enums import FunctionParameterMode
+
+from tests.support import schema
+
+CLIENT_ROLES = {"", "anon", "authenticated", "service_role"}  # the empty one is `public`
+LONGEST_BODY = 60
+# One pass over a request; a function call for each message would make it a sixth slower.
+LONGER_BODIES = {"private.read_conversations": 94}
+API = sorted((schema.ROOT / "api" / "threadline").rglob("*.py"))
+PRODUCTION = [file for file in API if "local" not in file.relative_to(schema.ROOT).parts]
+
+
+class Function(NamedTuple):
+    """A `create function` statement."""
+
+    name: str
+    language: str
+    parameters: list[str]
+    body: str
+
+    @classmethod
+    def of(cls, statement: CreateFunctionStmt) -> "Function":
+        options = {option.defname: option.arg for option in statement.options}
+        given = [
+            parameter.name
+            for parameter in statement.parameters or ()
+            if parameter.mode not in {FunctionParameterMode.FUNC_PARAM_OUT, FunctionParameterMode.FUNC_PARAM_TABLE}
+        ]
+        return cls(dotted(statement.funcname), options["language"].sval, given, options["as"][0].sval)
+
+    def words(self) -> list[tuple[str, bool]]:
+        """The tokens of the body, and whether each is a keyword; comments and literals are none."""
+        tokens = [(self.body.encode()[token.start : token.end + 1].decode(), token) for token in scan(self.body)]
+        return [
+            (text, token.kind != "NO_KEYWORD") for text, token in tokens if token.name not in {"SQL_COMMENT", "SCONST"}
+        ]
+
+
+def dotted(names: Any) -> str:
+    return ".".join(name.sval for name in names)
+
+
+def functions(text: str) -> Iterator[Function]:
+    for raw in parse_sql(text):
+        if isinstance(raw.stmt, CreateFunctionStmt):
+            yield Function.of(raw.stmt)
+
+
+def keywords_in_capitals(text: str) -> Iterator[str]:
+    for function in functions(text):
+        for word, is_keyword in function.words():
+            if is_keyword and word != word.lower():
+                yield f"{function.name}: {word}"
+
+
+def long_bodies(text: str) -> Iterator[str]:
+    for function in functions(text):
+        if (lines := len(function.body.strip().splitlines())) > LONGER_BODIES.get(function.name, LONGEST_BODY):
+            yield f"{function.name}: {lines} lines"
+
+
+def parameters_like_columns(text: str) -> Iterator[str]:
+    """In a `language sql` body a column wins over a parameter of its name, and nobody is told."""
+    for function in functions(text):
+        if function.language == "sql" or function.name.startswith("private."):
+            for name in function.parameters:
+                if name and not name.startswith("p_"):
+                    yield f"{function.name}: {name}"
+
+
+def changes_of_every_row(text: str) -> Iterator[str]:
+    """`update` and `delete` need a `where`: behind the Data API, Supabase refuses them without."""
+    for function in functions(text):
+        words = [word.lower() for word, _ in function.words()]
+        for place, word in enumerate(words):
+            is_statement = word == "delete" or (word == "update" and words[place - 1] not in {"for", "key", "do"})
+            if is_statement and "where" not in words[place : [*words, ";"].index(";", place)]:
+                yield f"{function.name}: {word}"
+
+
+def dynamic_sql(text: str) -> Iterator[str]:
+    for function in functions(text):
+        if "execute" in [word for word, _ in function.words()]:
+            yield function.name
+
+
+def functions_left_open(text: str) -> Iterator[str]:
+    """After each function its comment, then the revocation of what default privileges may have given."""
+    statements = [raw.stmt for raw in parse_sql(text)]
+    for place, statement in enumerate(statements):
+        if isinstance(statement, CreateFunctionStmt):
+            comment, revoke = [*statements[place + 1 : place + 3], None, None][:2]
+            is_commented = isinstance(comment, CommentStmt) and dotted(comment.object.objname) == dotted(
+                statement.funcname
+            )
+            is_closed = (
+                isinstance(revoke, GrantStmt)
+                and not revoke.is_grant
+                and revoke.privileges is None
+                and {role.rolename or "" for role in revoke.grantees} == CLIENT_ROLES
+                and [dotted(each.objname) for each in revoke.objects] == [dotted(statement.funcname)]
+            )
+            if not (is_commented and is_closed):
+                yield dotted(statement.funcname)
+
+
+def characters_beyond_ascii(text: str) -> Iterator[str]:
+    yield from re.findall(r"[^\x00-\x7f]", text)
+
+
+PLANTED = """
+create function private.planted({parameters}) returns void language {language} set search_path = '' as $$ {body} $$;
+"""
+
+
+def planted(body: str = "select 1", parameters: str = "", language: str = "sql") -> str:
+    return PLANTED.format(body=body, parameters=parameters, language=language)
+
+
+RULES: dict[Callable[[str], Iterator[str]], list[str]] = {
+    keywords_in_capitals: [planted("SELECT 1"), planted("begin RETURN; end", language="plpgsql")],
+    long_bodies: [planted("\n".join(["select 1;"] * 61))],
+    parameters_like_columns: [planted(parameters="user_id uuid"), planted(parameters="in x text", language="plpgsql")],
+    changes_of_every_row: [
+        planted("update public.people set phone = ''"),
+        planted("begin delete from public.people; delete from public.people where true; end", language="plpgsql"),
+    ],
+    dynamic_sql: [planted("begin execute 'select 1'; end", language="plpgsql")],
+    functions_left_open: [
+        planted(),
+        planted() + "comment on function private.planted() is ''; grant all on function private.planted() to anon;",
+        planted() + "comment on function private.planted() is ''; revoke all on function private.planted() from anon;",
+        planted() + "comment on function private.other() is '';"
+        "revoke all on function private.planted() from public, anon, authenticated, service_role;",
+    ],
+    characters_beyond_ascii: ["-- \u2013"],
+}
+
+
+EXCEPT = {("90_gateway.sql", dynamic_sql)}
+
+
+@pytest.mark.parametrize(
+    ("file", "rule"),
+    [
+        pytest.param(file, rule, id=f"{rule.__name__}-{file.name}")
+        for rule in RULES
+        for file in schema.SQL
+        if (file.name, rule) not in EXCEPT
+    ],
+)
+def test_a_file_has_none_of(file: Path, rule: Callable[[str], Iterator[str]]) -> None:
+    assert list(rule(file.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "violation"),
+    [pytest.param(rule, text, id=rule.__name__) for rule, violations in RULES.items() for text in violations],
+)
+def test_a_violation_is_seen(rule: Callable[[str], Iterator[str]], violation: str) -> None:
+    assert len(list(rule(violation))) == 1
+
+
+def unknown_names(texts: Iterable[str]) -> Iterator[str]:
+    """What a text refers to although neither it nor one before it makes it."""
+    known = set()
+    for text in texts:
+        code = re.sub(r"--.*|'(?:[^']|'')*'", "", text)
+        known |= set(re.findall(r"^create (?:table|type|view|function) ([\w.]+)", code, re.MULTILINE))
+        yield from set(re.findall(r"\b(?:public|private)\.\w+", code)) - known
+
+
+def test_a_file_refers_only_to_what_it_and_those_before_it_make() -> None:
+    assert list(unknown_names(file.read_text(encoding="utf-8") for file in schema.SQL)) == []
+
+
+def test_a_reference_to_a_later_file_is_seen() -> None:
+    table = "create table public.later (id integer primary key);"
+    assert list(unknown_names([planted("select id from public.later"), table])) == ["public.later"]
+    assert list(unknown_names([table, planted("select id from public.later")])) == []
+
+
+STATEMENT = re.compile(r"\s*(select|insert|update|delete|with|create|alter|drop|call|set|begin|listen|notify)\s")
+ALLOWED = {"select status, body from private.call($1, $2, $3, $4, $5)", "select true"}
+
+
+def statements(code: str) -> set[str]:
+    """The texts in Python code that look like SQL."""
+    texts = [node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)]
+    return {text for text in texts if isinstance(text, str) and STATEMENT.match(text)}
+
+
+def local_imports(code: str) -> Iterator[str]:
+    """Imports of the local stack, which production is installed without."""
+    for node in ast.walk(ast.parse(code)):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names]
+        yield from (name for name in names if re.match(r"(threadline|\.+)\.?local\b", name))
+
+
+def test_the_service_sends_one_statement_and_a_ping() -> None:
+    assert set().union(*(statements(file.read_text(encoding="utf-8")) for file in PRODUCTION)) == ALLOWED
+
+
+def test_a_statement_is_seen() -> None:
+    assert statements("'Select a user.'; f'delete from {table}'") == {"delete from "}
+
+
+@pytest.mark.parametrize("file", PRODUCTION, ids=lambda file: file.name)
+def test_production_does_not_import_the_local_stack(file: Path) -> None:
+    assert list(local_imports(file.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "code", ["import threadline.local.stack", "from threadline import local", "def f(): from .local import stack"]
+)
+def test_an_import_of_the_local_stack_is_seen(code: str) -> None:
+    assert len(list(local_imports(code))) == 1
