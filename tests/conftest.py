@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import httpx
 import psycopg
 import pytest
 
@@ -36,9 +35,11 @@ def lane(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def cluster(lane: str) -> Iterator[TestCluster]:
     """A server of that version."""
-    with TemporaryDirectory(dir="/tmp", prefix="threadline-test-", ignore_cleanup_errors=True) as folder:
-        with clusters.running(Path(folder), clusters.lanes()[lane]) as running:
-            yield running
+    with (
+        TemporaryDirectory(dir="/tmp", prefix="threadline-test-", ignore_cleanup_errors=True) as folder,
+        clusters.running(Path(folder), clusters.lanes()[lane]) as running,
+    ):
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -112,14 +113,7 @@ def service(cluster: TestCluster, service_database: str, tmp_path_factory: pytes
         yield running
 
 
-@pytest.fixture(scope="session")
-def client(service: Service) -> Iterator[httpx.Client]:
-    """Speaks HTTP with the service."""
-    with httpx.Client(base_url=service.url, timeout=60) as client:
-        yield client
-
-
 @pytest.fixture
-def sender(cluster: TestCluster, service_database: str, client: httpx.Client) -> Sender:
+def sender(cluster: TestCluster, service_database: str, service: Service) -> Sender:
     """A user and a connection for one test alone, which is why it may commit."""
-    return Sender.create(client, cluster.url(service_database, "postgres"))
+    return Sender.create(service.client, cluster.url(service_database, "postgres"))

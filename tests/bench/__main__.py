@@ -1,33 +1,47 @@
-"""`python -m tests.bench`: measures, prints a table, and ends with 1 when a race lost, doubled or refused a message."""
+"""`python -m tests.bench`: measures, prints a table, and fails when a race lost, doubled or refused a message."""
 
-import argparse
-import os
 import sys
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import click
 
 from tests.bench import growth, ingest, machine, reading, setting
 from tests.bench.report import Report
 from tests.bench.sizes import FULL, QUICK
 
 ENTRIES = {"ingest": ingest.measure, "growth": growth.measure, "reading": reading.measure}
-REFERENCE = "THREADLINE_BENCH_REFERENCE"
+FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what the command line asks for and answer the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Timings, as ratios within one run.")
-    parser.add_argument("entries", nargs="*", metavar="entry", help=f"{', '.join(ENTRIES)}; by default all")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs")
-    parser.add_argument("--rounds", type=int, help="how often everything is measured")
-    parser.add_argument(
-        "--reference",
-        type=Path,
-        default=os.environ.get(REFERENCE),
-        help=f"a folder with naive/ingest.ts and naive/schema.sql to compare with; by default ${REFERENCE}",
-    )
-    parser.add_argument("--json", type=Path, help="a file for all samples")
-    options = parser.parse_args(arguments)
-    if unknown := set(options.entries) - set(ENTRIES):
-        parser.error(f"no such entry: {', '.join(sorted(unknown))}")
+@click.command()
+@click.argument("entries", nargs=-1, type=click.Choice(list(ENTRIES)))
+@click.option("--quick", is_flag=True, help="Tiny sizes, to see that everything runs.")
+@click.option("--rounds", type=click.IntRange(min=1), help="How often everything is measured.")
+@click.option(
+    "--reference",
+    type=FOLDER,
+    envvar="THREADLINE_BENCH_REFERENCE",
+    show_envvar=True,
+    help="A folder with naive/ingest.ts and naive/schema.sql, to be measured in the same run.",
+)
+@click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Where to put all samples.")
+def main(entries: tuple[str, ...], quick: bool, rounds: int | None, reference: Path | None, file: Path | None) -> None:
+    """Measure ENTRIES (by default all) and print medians with the ratios of each round."""
+    sizes = QUICK if quick else FULL
+    if rounds:
+        sizes = replace(sizes, rounds=rounds)
+    report = Report()
+    with setting.running(reference) as world:
+        report.remarks += [machine.describe(world.admin), *world.omissions]
+        for entry in entries or ENTRIES:
+            click.echo(f"{entry} ...", err=True)
+            ENTRIES[entry](world, sizes, report)
+    click.echo(report.table())
+    if file:
+        file.write_text(report.json(), encoding="utf-8")
+    sys.exit(1 if report.failures else 0)
 
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import httpx
 import psycopg
 from threadline.local import keys
 
@@ -64,9 +63,9 @@ def running(reference: Path | None) -> Iterator[World]:
                 connection.execute(GRANTS)
 
         service = stack.enter_context(serving(login_url, folder / "service.log"))
-        sender = Sender.create(stack.enter_context(httpx.Client()), postgres_url)
+        sender = Sender.create(service.client, postgres_url)
         admin.execute(PEOPLE, {"user_id": sender.user_id})
-        ours = Target(SERVICE, service.url, PATH, sender.connection_id, sender.secret, ROWS)
+        ours = Target(SERVICE, str(service.client.base_url), PATH, sender.connection_id, sender.secret, ROWS)
 
         data_api, omissions = None, []
         if program := tools.postgrest():

@@ -15,6 +15,7 @@ SOURCE = "the thread of which others are copies"
 SOURCE_TEXTS = 0xFFFFFF
 PORTION = 1_000  # messages in one request
 
+
 @dataclass(frozen=True)
 class Store:
     """How a target keeps threads. Statements take `thread`, an external id, and work for the superuser.

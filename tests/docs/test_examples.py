@@ -36,10 +36,8 @@ def run(stack: RunningStack, tmp_path: Path) -> Run:
         assert DOCUMENTED_URL in text
         script = tmp_path / example
         script.write_text(text.replace(DOCUMENTED_URL, stack.api_url))
-        variables = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"} | environment
-        result = subprocess.run(
-            [*command, script], env=variables, capture_output=True, text=True, timeout=60, check=False
-        )
+        variables = {**os.environ, "PYTHONWARNINGS": "", **environment}
+        result = subprocess.run([*command, script], env=variables, capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stderr
         return result.stdout
 

@@ -1,11 +1,10 @@
 """The service and its Postgres: one round trip per request, and what becomes of requests when Postgres has trouble."""
 
-import os
-import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -14,16 +13,10 @@ import pytest
 
 from tests.http.wire import Wire
 from tests.support.cluster import TestCluster
-from tests.support.ingest import Sender, conversation, message
-from tests.support.service import Service, serving
+from tests.support.ingest import PATH, Sender, conversation, message
+from tests.support.service import Service, crash_postgres, serving
 
 UNAVAILABLE = (503, "5", {"error": "Service temporarily unavailable"})
-
-
-@pytest.fixture
-def wire(cluster: TestCluster) -> Iterator[Wire]:
-    with Wire(cluster.local.port) as wire:
-        yield wire
 
 
 def through(wire: Wire, database: str) -> str:
@@ -32,6 +25,10 @@ def through(wire: Wire, database: str) -> str:
 
 def answer(reply: httpx.Response) -> tuple[int, str | None, dict]:
     return reply.status_code, reply.headers.get("retry-after"), reply.json()
+
+
+def kinds(failures: list[str]) -> list[str]:
+    return [line.rpartition("messaging_ingest failed with ")[2] for line in failures]
 
 
 def until_ok(sender: Sender, *conversations: dict) -> list[httpx.Response]:
@@ -43,101 +40,100 @@ def until_ok(sender: Sender, *conversations: dict) -> list[httpx.Response]:
     return replies
 
 
-def test_a_request_is_one_statement_and_one_round_trip(
-    wire: Wire, cluster: TestCluster, service_database: str, tmp_path: Path
-) -> None:
-    wire.open()
-    with serving(through(wire, service_database), tmp_path / "log", THREADLINE_POOL_SIZE="1") as service:
-        with httpx.Client(base_url=service.url, timeout=20) as client:
-            sender = Sender.create(client, cluster.url(service_database, "postgres"))
-            sender.post(conversation(message("first")))  # on a new connection, the statement is prepared as well
-            wire.sent.clear()
-            for number in range(5):
-                sender.post(conversation(message(f"again {number}")), conversation(external_id=f"new {number}"))
-            sender.post(conversation(message("first")))
-            sender.send(b"not JSON")
-            sender.post(connection_id="nobody")
-            # Bind and Execute the one statement; Sync ends its transaction.
-            assert wire.sent == Counter(B=8, E=8, S=8)
+@pytest.fixture(scope="module")
+def counted(
+    cluster: TestCluster, service_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Sender, Counter[str]]]:
+    """A sender, and what its service has said to Postgres on a connection that it has open already."""
+    log = tmp_path_factory.mktemp("counted") / "log"
+    with Wire(cluster.local.port) as wire, serving(through(wire, service_database), log) as service:
+        wire.open()
+        sender = Sender.create(service.client, cluster.url(service_database, "postgres"))
+        sender.post()  # on a new connection, the statement is prepared as well
+        yield sender, wire.sent
 
 
-def test_a_request_that_is_refused_by_http_does_not_reach_the_database(
-    wire: Wire, service_database: str, tmp_path: Path
-) -> None:
-    wire.open()
-    with serving(through(wire, service_database), tmp_path / "log") as service:
-        with httpx.Client(base_url=service.url, timeout=20) as client:
-            sender = Sender(client, "", "", "", "any key")
-            statuses = [
-                client.get("/functions/v1/messaging-ingest").status_code,
-                sender.send(b"{}", content_type="text/plain").status_code,
-                sender.send(b"{}", content_encoding="gzip").status_code,
-                sender.send(bytes(10_000_001)).status_code,
-            ]
+def test_a_request_is_one_statement_and_one_round_trip(counted: tuple[Sender, Counter[str]]) -> None:
+    sender, sent = counted
+    sent.clear()
+    for number in range(5):
+        sender.post(conversation(message(f"again {number}")), conversation(external_id=f"new {number}"))
+    sender.post(conversation(message("again 0")))
+    sender.send(b"not JSON")
+    sender.post(connection_id="nobody")
+    assert sent == Counter(B=8, E=8, S=8)  # Bind and Execute the one statement; Sync ends its transaction
+
+
+def test_a_request_that_http_refuses_does_not_reach_the_database(counted: tuple[Sender, Counter[str]]) -> None:
+    sender, sent = counted
+    sent.clear()
+    statuses = [
+        sender.client.get(PATH).status_code,
+        sender.send(b"{}", content_type="text/plain").status_code,
+        sender.send(b"{}", content_encoding="gzip").status_code,
+        sender.send(bytes(10_000_001)).status_code,
+    ]
     assert statuses == [405, 415, 400, 413]
-    assert wire.sent == Counter()
+    assert sent == Counter()
 
 
 def test_without_postgres_at_the_start_requests_are_503_until_it_comes(
-    wire: Wire, cluster: TestCluster, service_database: str, tmp_path: Path
+    cluster: TestCluster, service_database: str, tmp_path: Path
 ) -> None:
-    with serving(through(wire, service_database), tmp_path / "log") as service:
-        with httpx.Client(base_url=service.url, timeout=20) as client:
-            sender = Sender.create(client, cluster.url(service_database, "postgres"))
-            began = time.monotonic()
-            assert answer(sender.post(conversation(message()))) == UNAVAILABLE
-            assert time.monotonic() - began < 3
-            wire.open()
-            assert sender.post(conversation(message())).json()["results"][0]["status"] == "created"
-            assert client.get("/health").status_code == 200
+    with Wire(cluster.local.port) as wire, serving(through(wire, service_database), tmp_path / "log") as service:
+        sender = Sender.create(service.client, cluster.url(service_database, "postgres"))
+        began = time.monotonic()
+        assert answer(sender.post(conversation(message()))) == UNAVAILABLE
+        assert service.client.get("/health").status_code == 503
+        assert time.monotonic() - began < 3
+        wire.open()
+        assert sender.post(conversation(message())).json()["results"][0]["status"] == "created"
+        assert service.client.get("/health").status_code == 200
 
 
 def test_when_postgres_restarts_requests_are_503_until_it_is_back(sender: Sender, service: Service) -> None:
     sender.post(conversation(message("before")))
-    # At the end of a session in this way, Postgres ends all others as well and starts anew.
-    with psycopg.connect(sender.database_url) as connection:
-        statement = "select pid from pg_stat_activity where application_name = 'threadline' limit 1"
-        os.kill(connection.execute(statement).fetchone()[0], signal.SIGKILL)
+    crash_postgres(sender.database_url)
     *failed, last = until_ok(sender, conversation(message("after")))
     assert [answer(reply) for reply in failed] == [UNAVAILABLE] * len(failed)
     assert last.json()["processed"] == 1
     assert sender.stored() == {"chat": ["after", "before"]}
 
 
-@pytest.fixture
-def impatient(cluster: TestCluster, service_database: str, tmp_path: Path) -> Iterator[tuple[Sender, Service]]:
-    """A service whose statements wait for a lock half a second at most, and a sender."""
-    url = cluster.url(service_database, "authenticator") + "?lock_timeout=500"
-    with serving(url, tmp_path / "log") as service, httpx.Client(base_url=service.url, timeout=20) as client:
-        yield Sender.create(client, cluster.url(service_database, "postgres")), service
+@pytest.fixture(scope="module")
+def impatient(
+    cluster: TestCluster, service_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """A service whose statements wait for a lock half a second at most."""
+    log = tmp_path_factory.mktemp("impatient") / "log"
+    with serving(cluster.url(service_database, "authenticator") + "?lock_timeout=500", log) as service:
+        yield service
 
 
-def test_a_request_that_meets_a_lock_is_tried_twice_and_then_503(impatient: tuple[Sender, Service]) -> None:
-    sender, service = impatient
+def test_a_request_that_meets_a_lock_is_tried_twice_and_then_503(sender: Sender, impatient: Service) -> None:
+    sender, before = replace(sender, client=impatient.client), len(impatient.failures)
     sender.post(conversation(message("a")))
     with psycopg.connect(sender.database_url) as holder:
         holder.execute("select from public.conversations where user_id = %s for update", [sender.user_id])
         assert answer(sender.post(conversation(message("b")))) == UNAVAILABLE
-    assert [line.split(" - ")[-1] for line in service.failures] == [
-        "messaging_ingest failed with LockNotAvailableError"
-    ] * 2
+    assert kinds(impatient.failures[before:]) == ["LockNotAvailableError"] * 2
     assert sender.stored() == {"chat": ["a"]}
 
 
-def test_a_request_that_meets_a_lock_once_succeeds(impatient: tuple[Sender, Service]) -> None:
-    sender, service = impatient
+def test_a_request_that_meets_a_lock_once_succeeds(sender: Sender, impatient: Service) -> None:
+    sender, before = replace(sender, client=impatient.client), len(impatient.failures)
     sender.post(conversation(message("a")))
     with psycopg.connect(sender.database_url) as holder:
         holder.execute("select from public.conversations where user_id = %s for update", [sender.user_id])
         replies = []
         thread = threading.Thread(target=lambda: replies.append(sender.post(conversation(message("b")))))
         thread.start()
-        while not service.failures:
+        while len(impatient.failures) == before:
             time.sleep(0.01)
         holder.rollback()
         thread.join()
     assert replies[0].json()["results"][0]["status"] == "updated"
-    assert len(service.failures) == 1
+    assert kinds(impatient.failures[before:]) == ["LockNotAvailableError"]
 
 
 def test_the_victim_of_a_deadlock_tries_again_and_succeeds(
@@ -165,7 +161,5 @@ def test_the_victim_of_a_deadlock_tries_again_and_succeeds(
         rival.rollback()
         send.join()
     assert [result["status"] for result in replies[0].json()["results"]] == ["updated", "updated"]
-    assert [line.split(" - ")[-1] for line in service.failures[before:]] == [
-        "messaging_ingest failed with DeadlockDetectedError"
-    ]
+    assert kinds(service.failures[before:]) == ["DeadlockDetectedError"]
     assert sender.stored() == {"one": ["a", "b"], "two": ["a", "b"]}

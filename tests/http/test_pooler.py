@@ -4,10 +4,10 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from shutil import which
 
-import httpx
 import psycopg
 import pytest
 
@@ -70,16 +70,15 @@ def test_many_clients_of_many_users_are_never_mixed_up(
 ) -> None:
     environment = {"THREADLINE_POOL_SIZE": str(CLIENTS), "THREADLINE_TRANSACTION_POOLER": "true"}
     with serving(pooler, tmp_path / "log", **environment) as service:
-        with httpx.Client(base_url=service.url, timeout=60) as client:
-            url = cluster.url(service_database, "postgres")
-            senders = [Sender.create(client, url) for _ in range(CLIENTS)]
+        url = cluster.url(service_database, "postgres")
+        senders = [Sender.create(service.client, url) for _ in range(CLIENTS)]
 
-            def send_all(sender: Sender) -> list[str]:
-                replies = [sender.post(conversation(message(f"{number:02}"))) for number in range(REQUESTS)]
-                assert client.get("/health").status_code == 200  # another statement on the same servers
-                return [reply.json()["results"][0]["status"] for reply in replies]
+        def send_all(sender: Sender) -> list[str]:
+            replies = [sender.post(conversation(message(f"{number:02}"))) for number in range(REQUESTS)]
+            assert service.client.get("/health").status_code == 200  # another statement on the same servers
+            return [reply.json()["results"][0]["status"] for reply in replies]
 
-            answers = in_parallel([lambda sender=sender: send_all(sender) for sender in senders])
+        answers = in_parallel([partial(send_all, sender) for sender in senders])
         assert service.failures == []
     assert answers == [["created"] + ["updated"] * (REQUESTS - 1)] * CLIENTS
     expected = {"chat": [f"{number:02}" for number in range(REQUESTS)]}

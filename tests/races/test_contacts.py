@@ -2,6 +2,7 @@
 
 import json
 import random
+from functools import partial
 
 import psycopg
 
@@ -13,6 +14,7 @@ NUMBERS = [
     for digit in range(3)
 ]
 ROUNDS = 40
+INSERT = "insert into public.people (full_name, phone) values (%s, %s)"
 
 
 def as_owner(connection: psycopg.Connection, sender: Sender, statement: str, *parameters: object) -> None:
@@ -41,10 +43,8 @@ def change_contacts(sender: Sender, seed: int) -> None:
                 phone = chance.choice([None, any_number(chance)])
                 as_owner(connection, sender, "update public.people set phone = %s where full_name = %s", phone, name)
             else:
-                rows = [name, any_number(chance), f"contact {seed} {number}", any_number(chance)]
-                as_owner(
-                    connection, sender, "insert into public.people (full_name, phone) values (%s, %s), (%s, %s)", *rows
-                )
+                both = [name, any_number(chance), f"contact {seed} {number}", any_number(chance)]
+                as_owner(connection, sender, f"{INSERT}, (%s, %s)", *both)
 
 
 def deliver(sender: Sender, seed: int) -> None:
@@ -63,8 +63,8 @@ def deliver(sender: Sender, seed: int) -> None:
 
 def test_no_match_is_lost_and_none_is_left_over(sender: Sender) -> None:
     in_parallel(
-        [lambda seed=seed: deliver(sender, seed) for seed in range(6)]
-        + [lambda seed=seed: change_contacts(sender, seed) for seed in range(3)]
+        [partial(deliver, sender, seed) for seed in range(6)]
+        + [partial(change_contacts, sender, seed) for seed in range(3)]
     )
     assert sender.inconsistencies() == []
     assert len({one for chat in sender.stored().values() for one in chat}) == 6 * ROUNDS
@@ -75,13 +75,7 @@ def test_a_contact_and_its_first_message_that_come_together_find_each_other(send
         for number in range(25):
             phone = f"+49 160 90000{number:03}"
             chat = conversation(message(), external_id=phone, participant_identifier=phone)
-            insert = "insert into public.people (full_name, phone) values (%s, %s)"
-            in_parallel(
-                [
-                    lambda chat=chat: sender.post(chat),
-                    lambda new=(phone, phone): as_owner(connection, sender, insert, *new),
-                ]
-            )
+            in_parallel([partial(sender.post, chat), partial(as_owner, connection, sender, INSERT, phone, phone)])
         matched = connection.execute(
             """
             select count(*) from public.conversations as conversation

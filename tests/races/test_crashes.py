@@ -1,21 +1,19 @@
 """Service or Postgres die under load: what was acknowledged is there, and sending all of it again doubles nothing."""
 
-import os
-import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
-import psycopg
 import pytest
 
 from tests.support.cluster import TestCluster
 from tests.support.ingest import Sender, conversation, message
-from tests.support.service import Service, serving
+from tests.support.service import Service, crash_postgres, serving
 
-WRITERS, BATCHES = 8, 60
+WRITERS, BATCHES, ENOUGH = 8, 20, 100
 
 
 def kill_the_service(service: Service, _: str) -> None:
@@ -24,12 +22,7 @@ def kill_the_service(service: Service, _: str) -> None:
 
 
 def kill_postgres(_: Service, database_url: str) -> None:
-    """End one session in a way that makes Postgres end them all and start anew."""
-    with psycopg.connect(database_url) as connection:
-        statement = (
-            "select pid from pg_stat_activity where application_name = 'threadline' and datname = current_database()"
-        )
-        os.kill(connection.execute(statement).fetchone()[0], signal.SIGKILL)
+    crash_postgres(database_url)
 
 
 @pytest.mark.parametrize("kill", [kill_the_service, kill_postgres])
@@ -38,6 +31,9 @@ def test_nothing_acknowledged_is_lost_and_nothing_doubled(
 ) -> None:
     login, log = cluster.url(service_database, "authenticator"), tmp_path / "log"
     acknowledged: set[tuple[str, str]] = set()
+
+    def names(chats: list[dict]) -> set[tuple[str, str]]:
+        return {(chat["external_conversation_id"], one["id"]) for chat in chats for one in chat["messages"]}
 
     def batch(writer: int, number: int) -> list[dict]:
         # Writers share the threads; every second message of a batch is in the next one too.
@@ -56,26 +52,23 @@ def test_nothing_acknowledged_is_lost_and_nothing_doubled(
                         return
                     time.sleep(0.02)
             assert reply.status_code == 200
-            acknowledged.update(
-                (chat["external_conversation_id"], one["id"]) for chat in chats for one in chat["messages"]
-            )
+            acknowledged.update(names(chats))
 
     def stored(sender: Sender) -> set[tuple[str, str]]:
         return {(chat, one) for chat, ids in sender.stored().items() for one in ids}
 
-    with serving(login, log) as service, httpx.Client(base_url=service.url, timeout=20) as client:
-        sender = Sender.create(client, cluster.url(service_database, "postgres"))
+    with serving(login, log) as service:
+        sender = Sender.create(service.client, cluster.url(service_database, "postgres"))
         with ThreadPoolExecutor(WRITERS) as threads:
             writers = [threads.submit(deliver, sender, writer, until_done=False) for writer in range(WRITERS)]
-            while len(acknowledged) < 200:
+            while len(acknowledged) < ENOUGH:
                 time.sleep(0.005)
             kill(service, sender.database_url)
             for writer in writers:
                 writer.result()
         port = service.port
-    assert len(acknowledged) >= 200
-    with serving(login, log, port=port) as service, httpx.Client(base_url=service.url, timeout=20) as client:
-        again = Sender(client, sender.database_url, sender.user_id, sender.connection_id, sender.secret)
+    with serving(login, log, port=port) as service:
+        again = replace(sender, client=service.client)
         assert acknowledged <= stored(again)
         with ThreadPoolExecutor(WRITERS) as threads:
             for writer in [threads.submit(deliver, again, writer, until_done=True) for writer in range(WRITERS)]:

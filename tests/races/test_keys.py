@@ -3,6 +3,7 @@
 import json
 import threading
 from collections import Counter
+from functools import partial
 
 import httpx
 import psycopg
@@ -31,7 +32,7 @@ def test_a_key_is_exchanged_without_a_gap(sender: Sender) -> None:
 
     def exchange() -> None:
         for _ in range(8):
-            keys.append(rotate(sender, "1 hour"))
+            keys.append(rotate(sender, "1 hour"))  # noqa: PERF401 (the others read it meanwhile)
         done.set()
 
     def deliver(writer: int) -> list[str]:
@@ -42,7 +43,7 @@ def test_a_key_is_exchanged_without_a_gap(sender: Sender) -> None:
                 assert post(sender, key, sent[-1]).status_code == 200
         return sent
 
-    _, *sent = in_parallel([exchange, *(lambda writer=writer: deliver(writer) for writer in range(6))])
+    _, *sent = in_parallel([exchange, *(partial(deliver, writer) for writer in range(6))])
     assert sender.stored() == {"chat": sorted(name for names in sent for name in names)}
     assert post(sender, rotate(sender, "0"), "last").status_code == 200
     assert {post(sender, key, "too late").status_code for key in keys} == {401}
@@ -62,7 +63,7 @@ def test_a_key_that_ends_at_once_ends_between_two_requests(sender: Sender) -> No
             replies.append((name, post(sender, sender.secret, name).status_code, was_gone))
         return replies
 
-    _, *replies = in_parallel([end_it, *(lambda writer=writer: deliver(writer) for writer in range(6))])
+    _, *replies = in_parallel([end_it, *(partial(deliver, writer) for writer in range(6))])
     replies = [reply for writer in replies for reply in writer]
     assert Counter(status for _, status, _ in replies) == Counter({200: len(replies) - 6, 401: 6})
     assert all(status == 401 for _, status, was_gone in replies if was_gone)

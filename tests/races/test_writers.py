@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from functools import partial
 
 import httpx
 
@@ -20,14 +21,10 @@ def test_24_writers_with_overlapping_batches_on_one_thread(sender: Sender) -> No
     chance = random.Random(24)
     minutes = [f"2026-02-01T{number // 60:02}:{number % 60:02}:00Z" for number in range(240)]
     messages = [message(f"{number:03}", sent_at=sent_at) for number, sent_at in enumerate(minutes)]
-    batches = [messages[start : start + 40] for start in range(0, 220, 10)] + [
-        chance.sample(messages, 40) for _ in range(2)
-    ]
+    batches = [messages[start : start + 40] for start in range(0, 200, 10)]
+    batches += [chance.sample(messages, 40) for _ in range(4)]
     assert len(batches) == 24
-    replies = in_parallel(
-        [lambda batch=batch: [sender.post(conversation(*part)) for part in (batch[:20], batch)] for batch in batches]
-    )
-    replies = [reply for both in replies for reply in both]
+    replies = in_parallel([partial(sender.post, conversation(*batch)) for batch in batches])
     sent = sorted({one["id"] for batch in batches for one in batch})
     assert added(replies) == len(sent)
     assert sender.stored() == {"chat": sent}
@@ -46,9 +43,7 @@ def test_writers_that_name_the_same_threads_in_different_orders(sender: Sender) 
         return sender.post(*(conversation(own, shared, external_id=name, **fields) for name in order))
 
     replies = [
-        reply
-        for round_ in range(3)
-        for reply in in_parallel([lambda writer=writer, round_=round_: write(writer, round_) for writer in range(16)])
+        reply for round_ in range(3) for reply in in_parallel([partial(write, writer, round_) for writer in range(16)])
     ]
     expected = sorted([f"{writer:02} {round_}" for writer in range(16) for round_ in range(3)])
     expected += [f"shared {round_}" for round_ in range(3)]
@@ -60,9 +55,7 @@ def test_writers_that_name_the_same_threads_in_different_orders(sender: Sender) 
 def test_requests_that_create_the_same_thread_at_once_agree_on_it(sender: Sender) -> None:
     for round_ in range(10):
         chat = f"round {round_}"
-        replies = in_parallel(
-            [lambda one=one: sender.post(conversation(message(one), external_id=chat)) for one in "abcdef"]
-        )
+        replies = in_parallel([partial(sender.post, conversation(message(one), external_id=chat)) for one in "abcdef"])
         assert added(replies) == 6
         results = [result for reply in replies for result in reply.json()["results"]]
         assert sorted(result["status"] for result in results) == ["created"] + ["updated"] * 5
@@ -72,13 +65,12 @@ def test_requests_that_create_the_same_thread_at_once_agree_on_it(sender: Sender
 
 
 def test_one_request_sent_32_times_at_once_is_stored_once(sender: Sender) -> None:
-    chats = [
-        conversation(*(message(f"{number:02}") for number in range(50)), external_id=f"chat {n}") for n in range(3)
-    ]
-    replies = in_parallel([lambda: sender.post(*chats)] * 32)
+    names = [f"{number:02}" for number in range(50)]
+    chats = [conversation(*map(message, names), external_id=f"chat {number}") for number in range(3)]
+    replies = in_parallel([partial(sender.post, *chats)] * 32)
     assert added(replies) == 150
     assert Counter(result["status"] for reply in replies for result in reply.json()["results"]) == Counter(
         created=3, no_new_messages=93
     )
-    assert sender.stored() == {f"chat {n}": [f"{number:02}" for number in range(50)] for n in range(3)}
+    assert sender.stored() == {f"chat {number}": names for number in range(3)}
     assert sender.inconsistencies() == []

@@ -164,6 +164,12 @@ def test_a_rotation_without_overlap_ends_the_earlier_keys_at_once(db: Db) -> Non
     assert (opens(db, made, made["api_secret"]), opens(db, made, new["api_secret"])) == (401, 200)
 
 
+def test_a_rotation_leaves_the_keys_of_other_connections_alone(db: Db) -> None:
+    made, other = create(db), create(db)
+    rotate(db, made["connection_id"], "0")
+    assert opens(db, other, other["api_secret"]) == 200
+
+
 def test_a_second_rotation_does_not_lengthen_the_life_of_a_key(db: Db) -> None:
     made = create(db)
     rotate(db, made["connection_id"], "1 hour")

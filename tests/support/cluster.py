@@ -83,9 +83,7 @@ class TestCluster:
 
 
 @contextmanager
-def running(
-    folder: Path, programs: Path | None, settings: Mapping[str, str] = FORGETFUL
-) -> Iterator[TestCluster]:
+def running(folder: Path, programs: Path | None, settings: Mapping[str, str] = FORGETFUL) -> Iterator[TestCluster]:
     """A server in a folder for the length of the block. Settings that need a restart hold from the next block on."""
     port = free_port()
     before = os.environ.get("THREADLINE_PG_BIN")

@@ -18,7 +18,7 @@ from tests.support.cluster import running
 INITIAL = "20261122000000_initial.sql"
 POLICIES = "20261122000001_policies.sql"
 HEADER = "-- Written from sql/ by `make migration`; change it there.\n\nset lock_timeout = '5s';\n\n"
-POLICIES_NOTE = "-- Apart, because on Supabase a statement about policies locks tables of Auth and Storage until its end.\n\n"
+POLICIES_NOTE = "-- Apart: on Supabase a statement about policies locks tables of Auth and Storage until its end.\n\n"
 
 
 def initial() -> dict[str, str]:
@@ -67,7 +67,7 @@ def main(name: str) -> None:
         sys.exit("sql/ and supabase/migrations agree: there is nothing to migrate.")
     path = schema.MIGRATIONS / f"{datetime.now(UTC):%Y%m%d%H%M%S}_{name}.sql"
     notes = "".join(f"-- {line}\n" for line in change.splitlines())
-    path.write_text(f"set lock_timeout = '5s';\n\n-- Write the statements that make this difference, then remove it:\n{notes}")
+    path.write_text(f"set lock_timeout = '5s';\n\n-- Write what makes this difference, then remove it:\n{notes}")
     print(path.relative_to(schema.ROOT))
 
 

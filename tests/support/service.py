@@ -1,6 +1,7 @@
 """`threadline serve` as a process of its own, as it runs in production."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+import psycopg
+
 from tests.support.cluster import free_port
 
 PROGRAM = Path(sys.executable).with_name("threadline")
@@ -17,16 +21,12 @@ PROGRAM = Path(sys.executable).with_name("threadline")
 
 @dataclass(frozen=True)
 class Service:
-    """A running service and the file with everything it has printed."""
+    """A running service, the file with everything it has printed, and a client that threads may share."""
 
     port: int
     process: subprocess.Popen[bytes]
     log: Path
-
-    @property
-    def url(self) -> str:
-        """Its base URL."""
-        return f"http://127.0.0.1:{self.port}"
+    client: httpx.Client
 
     @property
     def failures(self) -> list[str]:
@@ -61,14 +61,26 @@ def serving(
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    service = Service(port, process, log)
+    # Certificates are not loaded: that takes longer than most tests.
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, verify=False, limits=httpx.Limits())
+    service = Service(port, process, log, client)
     try:
         service.wait_until_listening()
         yield service
     finally:
+        client.close()
         process.terminate()
         try:
             process.wait(20)
         finally:
             process.kill()
             process.wait()
+
+
+def crash_postgres(database_url: str) -> None:
+    """Kill one session of a service: Postgres then ends all sessions of all databases and starts anew."""
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute(
+            "select pid from pg_stat_activity where application_name = 'threadline' and datname = current_database()"
+        ).fetchone()
+    os.kill(found[0], signal.SIGKILL)
