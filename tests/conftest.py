@@ -117,3 +117,9 @@ def service(cluster: TestCluster, service_database: str, tmp_path_factory: pytes
 def sender(cluster: TestCluster, service_database: str, service: Service) -> Sender:
     """A user and a connection for one test alone, which is why it may commit."""
     return Sender.create(service.client, cluster.url(service_database, "postgres"))
+
+
+@pytest.fixture
+def stranger(service: Service) -> Sender:
+    """A sender that no connection is known of, for requests that end before anybody looks."""
+    return Sender(service.client, "", "", "nobody", "some key")

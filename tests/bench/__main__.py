@@ -33,10 +33,12 @@ def main(entries: tuple[str, ...], quick: bool, rounds: int | None, reference: P
         sizes = replace(sizes, rounds=rounds)
     report = Report()
     with setting.running(reference) as world:
-        report.remarks += [machine.describe(world.admin), *world.omissions]
+        for sentence in (machine.describe(world.admin), *world.omissions):
+            report.remark(sentence)
         for entry in entries or ENTRIES:
             click.echo(f"{entry} ...", err=True)
             ENTRIES[entry](world, sizes, report)
+    report.remark(f"{sum(report.waits)} of {len(report.waits)} measurements began on a quiet machine.")
     click.echo(report.table())
     if file:
         file.write_text(report.json(), encoding="utf-8")

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from statistics import median
 
 from tests.bench import machine, texts
+from tests.bench.ingest import judge
 from tests.bench.report import WAL, Report
 from tests.bench.setting import EDGE
 from tests.bench.sizes import Sizes
-from tests.bench.world import SOURCE_TEXTS, Target, World, conversation, results
+from tests.bench.world import SOURCE_TEXTS, Target, World, conversation
 
 STEADY = 0.05  # how much longer a thread may get before another takes its place
 
@@ -23,15 +24,14 @@ class Append:
     start: int
     added: int
 
-    def run(self, world: World) -> tuple[float, float]:
+    def run(self, world: World, report: Report) -> tuple[float, float]:
         """Do it; answers milliseconds and KiB of WAL."""
         messages = texts.messages(SOURCE_TEXTS, self.start, self.added)
         request = self.target.request(conversation(self.copy, messages))
         position = world.wal_position()
         (answer,), _ = self.target.send([request])
         written = world.wal_position() - position
-        added = sum(result["messages_added"] for result in results(answer))
-        assert added == self.added, f"{self.target.name} added {added} messages of {self.added}: {answer}"
+        judge(self.target, "growth", [answer], self.added, report)
         return answer.milliseconds, written / 1024
 
 
@@ -83,16 +83,16 @@ def append(world: World, sizes: Sizes, report: Report, cases: Cases) -> None:
     """Measure the appends of a round, and compare the longest thread with the shortest."""
     took: dict[tuple[int, str], dict[int, float]] = defaultdict(dict)
     for (added, length, target), steps in cases.items():
-        machine.wait_until_quiet(sizes.quiet)
-        samples = machine.for_a_second(step.run(world) for step in steps[:-1])
+        report.waits.append(machine.becomes_quiet(sizes.quiet))
+        samples = machine.for_a_second(step.run(world, report) for step in steps[:-1])
         milliseconds, written = (median(column) for column in zip(*samples, strict=True))
         report.add("growth", f"{added:,} onto {length:,}", "ms", target.name, milliseconds)
         report.add("growth", f"{added:,} onto {length:,}", WAL, target.name, written)
         took[added, target.name][length] = milliseconds
     for (added, name), by_length in took.items():
         shortest, longest = min(by_length), max(by_length)
-        case = f"{added:,} onto {longest:,}, in times of onto {shortest:,}"
-        report.add("growth", case, "×", name, by_length[longest] / by_length[shortest])
+        case = f"{added:,} onto {longest:,} / onto {shortest:,}"
+        report.add("growth", case, "x", name, by_length[longest] / by_length[shortest])
 
 
 def append_after_checkpoints(world: World, report: Report, cases: Cases) -> None:
@@ -100,5 +100,5 @@ def append_after_checkpoints(world: World, report: Report, cases: Cases) -> None
     for (added, length, target), steps in cases.items():
         if target.is_ours:
             world.checkpoint()
-            _, written = steps[-1].run(world)
+            _, written = steps[-1].run(world, report)
             report.add("growth", f"{added:,} onto {length:,}, first after a checkpoint", WAL, target.name, written)

@@ -17,7 +17,7 @@ def measure(world: World, sizes: Sizes, report: Report) -> None:
             for target in machine.rotated(world.targets, number):
                 requests = loads.requests(target, f"{number}-{connections}")
                 for phase, expected in (("fresh", loads.size), ("replayed", 0)):
-                    machine.wait_until_quiet(sizes.quiet)
+                    report.waits.append(machine.becomes_quiet(sizes.quiet))
                     answers, seconds = target.send(requests, connections)
                     case = f"{phase}, {connections} at once"
                     report.add("ingest", case, "messages/s", target.name, loads.size / seconds)
@@ -46,17 +46,18 @@ class Loads:
 
 
 def judge(target: Target, case: str, answers: list[Answer], expected: int, report: Report) -> None:
-    """Say so if not everything was added that was new."""
+    """Say so if anything was refused, or if not all was added that was new."""
     found = [result for answer in answers for result in results(answer)]
-    if (added := sum(result["messages_added"] for result in found)) != expected:
-        errors = {result["status"] for result in found if result["status"].startswith("error")}
-        refusals = {f"{answer.status}" for answer in answers if answer.status != 200}
-        reasons = "; ".join(sorted(errors | refusals))
-        sentence = f"{case}: {target.name} added {added:,} of {expected:,} new messages ({reasons})."
+    added = sum(result["messages_added"] for result in found)
+    errors = {result["status"] for result in found if result["status"].startswith("error")}
+    errors |= {f"HTTP {answer.status}" for answer in answers if answer.status != 200}
+    if added != expected or errors:
+        said = "; ".join(sorted(errors)) or "no error"
+        sentence = f"{case}: {target.name} added {added:,} of {expected:,} new messages ({said})."
         if target.is_ours:
             report.failures.append(f"FAILED: {sentence}")
         else:
-            report.remarks.append(sentence)
+            report.remark(sentence)
 
 
 def race(world: World, sizes: Sizes, report: Report, target: Target, thread: str) -> None:

@@ -13,11 +13,13 @@ QUIET = 12.0  # per cent of all processors
 Thing = TypeVar("Thing")
 
 
-def wait_until_quiet(seconds: float) -> None:
-    """Return when nobody else is at work, or when that time is over."""
+def becomes_quiet(seconds: float) -> bool:
+    """Return True as soon as nobody is at work here, or False when that time is over."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and psutil.cpu_percent(interval=0.25) > QUIET:
-        pass
+    while time.monotonic() < deadline:
+        if psutil.cpu_percent(interval=0.25) < QUIET:
+            return True
+    return False
 
 
 def describe(connection: psycopg.Connection) -> str:

@@ -56,7 +56,10 @@ NEWEST = {
         "public",
     ),
     ARRAY: Query(
-        f"select jsonb_path_query_array(messages, '$[last - {PAGE - 1} to last]') from naive.conversations where id = %s",
+        f"""
+        select jsonb_path_query_array(messages, '$[last - {PAGE - 1} to last]')
+        from naive.conversations where id = %s
+        """,
         ALL[ARRAY].path,  # the Data API cannot cut a piece out of an array
         "naive",
     ),
@@ -107,16 +110,14 @@ def measure(world: World, sizes: Sizes, report: Report) -> None:
         (f"newest {PAGE} of {sizes.long_read:,}", NEWEST, sizes.long_read),
         (f"all of {sizes.short_read:,}", ALL, sizes.short_read),
     ]
-    threads = {
-        (store, length): world.copy(store, f"{name}", length) for name, _, length in cases for store in world.stores
-    }
+    threads = {(store, length): world.copy(store, name, length) for name, _, length in cases for store in world.stores}
     world.settle()
     with owner(world) as reader:
         for number in range(sizes.rounds):
             for name, queries, length in cases:
                 for way in reader.ways():
                     for store in machine.rotated(world.stores, number):
-                        machine.wait_until_quiet(sizes.quiet)
+                        report.waits.append(machine.becomes_quiet(sizes.quiet))
                         reads = (reader.read(way, queries[store], threads[store, length]) for _ in range(sizes.reads))
                         took = median(machine.for_a_second(reads))
                         report.add("reading", f"{name}, {way}", "ms", NAMES[store], took)

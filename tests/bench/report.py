@@ -8,7 +8,7 @@ from statistics import median
 WAL = "KiB of WAL"
 # Whether more of it is better. Units that are not here are not compared.
 MORE_IS_BETTER = {"messages/s": True, "ms": False, WAL: False}
-HEADINGS = ("entry", "case", "target", "median [min .. max]", "how many times better the first target is")
+HEADINGS = ("entry", "case", "target", "median [min .. max]", "threadline is better by")
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         """The row as text, under `HEADINGS`."""
-        ratio = f"{summary(self.ratios)} ×" if self.ratios else ""
+        ratio = f"{summary(self.ratios)} x" if self.ratios else ""
         return self.entry, self.case, self.target, f"{summary(self.samples)} {self.unit}", ratio
 
 
@@ -39,16 +39,23 @@ class Report:
     Attributes:
         failures: sentences about what must never happen.
         remarks: sentences about the run.
+        waits: for each wait for a quiet machine, whether it became quiet.
     """
 
     failures: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    waits: list[bool] = field(default_factory=list)
     _cases: dict[tuple[str, str, str], dict[str, Row]] = field(default_factory=dict)
 
     def add(self, entry: str, case: str, unit: str, target: str, sample: float) -> None:
         """Add what was measured in one round."""
         rows = self._cases.setdefault((entry, case, unit), {})
         rows.setdefault(target, Row(entry, case, unit, target)).samples.append(sample)
+
+    def remark(self, sentence: str) -> None:
+        """Add a remark, unless it has been made."""
+        if sentence not in self.remarks:
+            self.remarks.append(sentence)
 
     def rows(self) -> Iterator[Row]:
         """What was measured, case by case."""

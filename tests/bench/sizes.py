@@ -46,10 +46,10 @@ FULL = Sizes(
     race=80,
     lengths=(10, 1_000, 10_000, 50_000, 100_000),
     longest_array=50_000,
-    appends={1: 20, 500: 5},
+    appends={1: 10, 500: 3},
     long_read=100_000,
     short_read=1_000,
-    reads=50,
+    reads=30,
 )
 QUICK = Sizes(
     rounds=1,

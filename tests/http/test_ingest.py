@@ -78,26 +78,26 @@ def test_no_conversations_are_a_success_too(sender: Sender) -> None:
     ],
     ids=str,
 )
-def test_a_request_that_lacks_a_field_is_400(sender: Sender, fields: dict[str, Any]) -> None:
-    reply = sender.post(**fields)
+def test_a_request_that_lacks_a_field_is_400(stranger: Sender, fields: dict[str, Any]) -> None:
+    reply = stranger.post(**fields)
     assert (reply.status_code, reply.json()) == (400, MISSING)
 
 
 @pytest.mark.parametrize("conversations", ["", "text", {}, 5, True], ids=str)
-def test_conversations_that_are_no_array_are_400(sender: Sender, conversations: object) -> None:
-    reply = sender.post(conversations=conversations)
+def test_conversations_that_are_no_array_are_400(stranger: Sender, conversations: object) -> None:
+    reply = stranger.post(conversations=conversations)
     assert (reply.status_code, reply.json()) == (400, {"error": "conversations must be an array"})
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"5", b'"platform"', b"{}"])
-def test_json_that_is_no_request_is_400(sender: Sender, body: bytes) -> None:
-    reply = sender.send(body)
+def test_json_that_is_no_request_is_400(stranger: Sender, body: bytes) -> None:
+    reply = stranger.send(body)
     assert (reply.status_code, reply.json()) == (400, MISSING)
 
 
 @pytest.mark.parametrize("key", [None, ""])
-def test_a_request_without_a_key_is_401(sender: Sender, key: str | None) -> None:
-    reply = sender.send(b"not even JSON", x_api_key=key)
+def test_a_request_without_a_key_is_401(stranger: Sender, key: str | None) -> None:
+    reply = stranger.send(b"not even JSON", x_api_key=key)
     assert (reply.status_code, reply.json()) == (401, {"error": "Missing x-api-key header"})
 
 
@@ -155,15 +155,15 @@ def test_5000_messages_are_taken_and_5001_are_413(sender: Sender) -> None:
     assert sender.stored() == {"chat": [f"{number:04}" for number in range(5000)]}
 
 
-def test_every_answer_may_be_read_by_a_page_of_another_origin(sender: Sender) -> None:
-    for reply in (sender.post(), sender.send(b"{"), sender.send(b"{}", x_api_key=None)):
+def test_every_answer_may_be_read_by_a_page_of_another_origin(stranger: Sender) -> None:
+    for reply in (stranger.post(), stranger.send(b"{"), stranger.send(b"{}", x_api_key=None)):
         assert CORS.items() <= dict(reply.headers).items()
-    for reply in (sender.client.get(PATH), sender.send(b"{}", content_type="text/plain")):
+    for reply in (stranger.client.get(PATH), stranger.send(b"{}", content_type="text/plain")):
         assert reply.headers["access-control-allow-origin"] == "*"
 
 
-def test_a_preflight_is_answered_without_a_key(sender: Sender) -> None:
+def test_a_preflight_is_answered_without_a_key(stranger: Sender) -> None:
     asked = {"origin": "https://crm.example", "access-control-request-method": "POST"}
-    reply = sender.client.options(PATH, headers=asked)
+    reply = stranger.client.options(PATH, headers=asked)
     assert (reply.status_code, reply.content) == (204, b"")
     assert CORS.items() <= dict(reply.headers).items()

@@ -116,8 +116,8 @@ def test_a_mark_or_space_before_the_json_is_ignored(sender: Sender, mark: bytes)
     ],
     ids=ascii,
 )
-def test_what_is_not_json_in_utf_8_is_400(sender: Sender, body: bytes) -> None:
-    reply = sender.send(body)
+def test_what_is_not_json_in_utf_8_is_400(stranger: Sender, body: bytes) -> None:
+    reply = stranger.send(body)
     assert (reply.status_code, reply.json()) == (400, NOT_JSON)
 
 

@@ -13,7 +13,7 @@ from tests.support.cluster import TestCluster
 from tests.support.ingest import Sender, conversation, message
 from tests.support.service import Service, crash_postgres, serving
 
-WRITERS, BATCHES, ENOUGH = 8, 20, 100
+WRITERS, BATCHES, ENOUGH = 6, 20, 80
 
 
 def kill_the_service(service: Service, _: str) -> None:

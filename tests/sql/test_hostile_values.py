@@ -65,6 +65,15 @@ def test_the_longest_ids_fit_into_their_indexes(db: Db) -> None:
     assert ingest(db, chat).statuses == ["created"]
 
 
+@pytest.mark.parametrize("number", ["1e999", "1e-999", "-0.0", "1e0000001", "12345678901234567890.123", "9" * 1000])
+def test_a_number_keeps_its_value(db: Db, number: str) -> None:
+    body = json.dumps(request(conversation(message(content="all, 1e9999 of it", size="here")))).replace(
+        '"here"', number
+    )
+    assert post(db, body.encode()).statuses == ["created"]
+    assert value(db, "select (message ->> 'size')::numeric = %s::numeric from public.conversation_messages", number)
+
+
 def nested(depth: int) -> bytes:
     body = request(conversation(message(deep="here")))
     return json.dumps(body).encode().replace(b'"here"', b"[" * depth + b"]" * depth)
@@ -96,7 +105,10 @@ def test_a_thousand_levels_are_stored_and_read_again(db: Db) -> None:
         pytest.param(b'{"a": "\xed\xa0\xbd\xed\xb8\x80"}', id="surrogates in UTF-8"),
         pytest.param(b'{"a": "\xc0\x80"}', id="nul in two bytes"),
         pytest.param("{}".encode("utf-16"), id="UTF-16"),
-        pytest.param(b'{"a": 1e400000}', id="a number without bounds"),
+        b'{"a": 1e400000}',
+        b'{"a": [1,1e131071]}',
+        b'{"a":-1.5E-00016383}',
+        b'{"a\\"": 1e+4000, "b": "\\u0000"}',
         pytest.param(nested(100_000), id="a hundred thousand levels"),
     ],
 )

@@ -186,7 +186,7 @@ def test_other_content_under_an_id_of_the_same_request_is_reported_and_left_out(
     first, second = message(content="first"), message(content="second")
     if is_stored:
         ingest(db, conversation(first))
-    for conversations in ([conversation(first, second)], [conversation(first), conversation(second)]):
+    for conversations in ([conversation(first, second, second)], [conversation(first), conversation(second)]):
         with db.transaction(force_rollback=True):
             answer = ingest(db, *conversations)
             assert answer.body["results"][-1]["conflicting_message_ids"] == ["m1"]

@@ -29,6 +29,11 @@ class Service:
     client: httpx.Client
 
     @property
+    def url(self) -> str:
+        """Its base URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def failures(self) -> list[str]:
         """The lines of its log that tell of a call that went wrong."""
         return [line for line in self.log.read_text().splitlines() if " failed" in line]
@@ -62,7 +67,7 @@ def serving(
             stderr=subprocess.STDOUT,
         )
     # Certificates are not loaded: that takes longer than most tests.
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, verify=False, limits=httpx.Limits())
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, verify=False)
     service = Service(port, process, log, client)
     try:
         service.wait_until_listening()

@@ -1,0 +1,79 @@
+"""That the benchmarks run and say what they should; never how long anything takes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.bench import growth, ingest, reading, texts
+from tests.bench.report import Report
+from tests.bench.setting import SERVICE
+from tests.bench.sizes import QUICK
+from tests.bench.world import ROWS, Store, Target, World
+from tests.support.cluster import TestCluster
+from tests.support.ingest import PATH, Sender
+
+
+@pytest.fixture
+def world(cluster: TestCluster, service_database: str, sender: Sender) -> Iterator[World]:
+    """The service that all tests share, and nothing else."""
+    target = Target(SERVICE, str(sender.client.base_url), PATH, sender.connection_id, sender.secret, ROWS)
+    with psycopg.connect(cluster.url(service_database), autocommit=True) as admin:
+        login_url = cluster.url(service_database, "authenticator")
+        yield World(admin, [target], sender.user_id, login_url, None, [])
+
+
+def test_every_case_is_in_the_table_and_nothing_is_lost(world: World) -> None:
+    report = Report()
+    for entry in (ingest, growth, reading):
+        entry.measure(world, QUICK, report)
+    assert report.failures == []
+    assert {f"{row.case}: {row.unit}" for row in report.rows()} == {
+        *(f"{phase}, {number} at once: messages/s" for phase in ("fresh", "replayed") for number in (1, 2)),
+        *(f"race for one conversation, {fate} of 40: messages" for fate in ("lost", "doubled", "refused")),
+        *(f"{added} onto {length}: {unit}" for added in (1, 50) for length in (10, 200) for unit in ("ms", growth.WAL)),
+        *(f"{added} onto 200 / onto 10: x" for added in (1, 50)),
+        *(
+            f"{added} onto {length}, first after a checkpoint: {growth.WAL}"
+            for added in (1, 50)
+            for length in (10, 200)
+        ),
+        "newest 50 of 200, SQL: ms",
+        "all of 100, SQL: ms",
+    }
+
+
+def test_a_message_that_is_lost_or_there_twice_fails_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = World.read
+
+    def read_wrongly(self: World, store: Store, thread: str) -> list[dict[str, Any]]:
+        first, _, *others = read(self, store, thread)
+        return [first, first, *others]
+
+    monkeypatch.setattr(World, "read", read_wrongly)
+    report = Report()
+    ingest.race(world, QUICK, report, world.targets[0], "a race")
+    assert report.failures == [
+        "FAILED: race: threadline lost 1 messages.",
+        "FAILED: race: threadline doubled 1 messages.",
+    ]
+
+
+def test_ratios_are_of_one_round_and_greater_than_one_when_the_first_target_is_better() -> None:
+    report = Report()
+    for ours, theirs in ((4, 2), (9, 3)):
+        report.add("entry", "speed", "messages/s", "ours", ours)
+        report.add("entry", "time", "ms", "ours", theirs)
+        report.add("entry", "speed", "messages/s", "theirs", theirs)
+        report.add("entry", "time", "ms", "theirs", ours)
+    assert [row.ratios for row in report.rows()] == [[], [2, 3], [], [2, 3]]
+    assert "| entry | speed | theirs | 2.5 [2 .. 3] messages/s | 2.5 [2 .. 3] x" in report.table()
+
+
+@pytest.mark.parametrize("thread", [1, 2])
+def test_messages_are_the_same_in_every_run_and_of_the_size_that_is_promised(thread: int) -> None:
+    messages = texts.messages(thread, 0, 300)
+    assert messages[100:] == texts.messages(thread, 100, 200)
+    assert all(20 <= len(message["content"]) <= 400 for message in messages)
+    assert len({message["id"] for message in messages}) == 300
