@@ -152,7 +152,9 @@ as $$
 declare
     v_id uuid;
 begin
-    if rotate_messaging_key.overlap not between interval '0' and interval '30 days' then
+    if rotate_messaging_key.overlap is null
+        or rotate_messaging_key.overlap not between interval '0' and interval '30 days'
+    then
         raise sqlstate 'PT400' using
             message = 'The overlap must lie between zero and 30 days.', detail = 'overlap_out_of_range';
     end if;

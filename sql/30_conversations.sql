@@ -54,7 +54,9 @@ create index conversations_person_id_idx on public.conversations (person_id);
 alter table public.conversations enable row level security;
 revoke all on public.conversations from public, anon, authenticated, service_role;
 grant select on public.conversations to authenticated;
-grant select, insert, update, delete on public.conversations to service_role;
+grant select, insert, delete on public.conversations to service_role;
+grant update (participant_identifier, participant_name, participant_identified_at, participant_named_at)
+on public.conversations to service_role;
 
 create policy conversations_select_owner on public.conversations
 for select to authenticated using (user_id = (select auth.uid()));
@@ -113,6 +115,7 @@ grant execute on function public.messages(public.conversations) to authenticated
 create function private.message_preview(p_message jsonb) returns text
 language sql
 immutable
+strict
 parallel safe
 set search_path = ''
 as $$

@@ -7,7 +7,12 @@ set search_path = ''
 as $$
 declare
     v_text text := ltrim(convert_from(p_body, 'UTF8'), U&'\FEFF');
+    c_huge constant text := '[:,[\s]-?[0-9.]+[eE][-+]?0*[1-9][0-9]{3}';
 begin
+    -- Seven bytes such as 1e99999 would be written out as a hundred thousand digits whenever they are read.
+    if v_text ~ c_huge and regexp_replace(v_text, '"(?:[^"\\]|\\.)*"', '', 'g') ~ c_huge then
+        raise numeric_value_out_of_range using message = 'A number is too large.';
+    end if;
     return v_text::jsonb;
 exception
     when untranslatable_character or invalid_text_representation then
@@ -35,21 +40,21 @@ stable
 set search_path = ''
 as $$
 declare
-    -- The usual forms are told by comparison: matching a pattern takes three times as long.
-    v_form text := translate(p_text, '123456789', '000000000');
+    v_at timestamptz;
 begin
-    if v_form in ('0000-00-00T00:00:00Z', '0000-00-00T00:00:00.000Z') then
-        return p_text::timestamptz;
-    elsif v_form ~ '^0{4}-00-00[Tt ]00:00(:00([.]0{1,12})?)?([Zz]|[+-]00(:?00)?)$' then
-        return p_text::timestamptz;
-    elsif v_form ~ '^0{4}-00-00[Tt ]00:00(:00([.]0{1,12})?)?$' then
-        -- Without an offset it is UTC, whatever the session's time zone is.
-        return (p_text || 'Z')::timestamptz;
-    end if;
-    return null;
-exception
-    when data_exception then
+    if p_text !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,12})?)?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?$'
+    then
         return null;
+    end if;
+    begin
+        -- Without an offset it is UTC, whatever the session's time zone is.
+        v_at := (p_text || case when p_text ~ '([Zz]|[0-9][+-][0-9]{2}(:?[0-9]{2})?)$' then '' else 'Z' end)::timestamptz;
+    exception
+        when data_exception then
+            return null;
+    end;
+    -- An offset can move a time out of the years that ISO 8601 writes with four digits.
+    return case when v_at >= '0001-01-01T00:00:00Z' and v_at < '9999-12-31T23:59:59.9999995Z' then v_at end;
 end
 $$;
 comment on function private.parse_timestamp(text) is
@@ -123,11 +128,32 @@ begin
             parent.position,
             given.position::integer - 1 as index,
             given.value as message,
-            private.parse_timestamp(given.value ->> 'sent_at') as sent_at
+            given.value ->> 'sent_at' as sent_at
         from given_conversation as parent
         cross join lateral jsonb_array_elements(
             case when parent.error is null then parent.body -> 'messages' else '[]' end
         ) with ordinality as given (value, position)
+    ),
+
+    timed_message as materialized (
+        select
+            given.position,
+            given.index,
+            given.message,
+            -- Nearly all look like this. They cannot fail to be cast; a call for each would take ten times as long.
+            case
+                when translate(given.sent_at, '123456789', '000000000')
+                    in ('0000-00-00T00:00:00Z', '0000-00-00T00:00:00.000Z')
+                    and substr(given.sent_at, 1, 4) collate "C" >= '0001'
+                    and substr(given.sent_at, 6, 2) collate "C" between '01' and '12'
+                    and substr(given.sent_at, 9, 2) collate "C" between '01' and '28'
+                    and substr(given.sent_at, 12, 2) collate "C" < '24'
+                    and substr(given.sent_at, 15, 2) collate "C" < '60'
+                    and substr(given.sent_at, 18, 2) collate "C" < '60'
+                    then given.sent_at::timestamptz
+                else private.parse_timestamp(given.sent_at)
+            end as sent_at
+        from given_message as given
     ),
 
     judged_message as materialized (
@@ -150,7 +176,7 @@ begin
                 when jsonb_typeof(given.message -> 'sent_at') is distinct from 'string' or given.sent_at is null
                     then '.sent_at must be an ISO 8601 timestamp'
             end as error
-        from given_message as given
+        from timed_message as given
     ),
 
     summed_conversation as (
@@ -183,6 +209,7 @@ begin
             select array_agg(
                 (judged.position, judged.index, judged.message ->> 'id', judged.sent_at, judged.message)
                 ::private.ingest_message
+                order by judged.position, judged.index
             )
             from judged_message as judged
             inner join summed_conversation as summed on judged.position = summed.position
@@ -228,7 +255,7 @@ revoke all on function private.newest_participants(private.ingest_conversation[]
 from public, anon, authenticated, service_role;
 grant execute on function private.newest_participants(private.ingest_conversation[]) to service_role;
 
--- Planned at each call, as private.compare_messages is: a plan that was kept from when the table was nearly empty may
+-- Planned at each call, as private.look_up_messages is: a plan that was kept from when the table was nearly empty may
 -- walk through all of a user's conversations for each of them.
 create function private.find_conversations(
     p_user_id uuid, p_platform text, p_conversations private.ingest_conversation[]
@@ -293,46 +320,96 @@ revoke all on function private.create_conversations(uuid, text, private.ingest_p
 from public, anon, authenticated, service_role;
 grant execute on function private.create_conversations(uuid, text, private.ingest_participant[]) to service_role;
 
-create function private.compare_messages(
+create function private.look_up_messages(
     p_messages private.ingest_message[], p_ids uuid[],
-    out unknown private.ingest_message[], out conflicts jsonb
+    out is_unknown boolean[], out is_conflict boolean[], out are_distinct boolean
 )
 language plpgsql
 stable
 set search_path = ''
 set plan_cache_mode = 'force_custom_plan'
 as $$
-declare
-    v_conflicting private.ingest_message[];
 begin
-    -- Of the same id twice in one request the first counts, whichever conversation object it stands in.
     select
-        array_agg(given.line order by p_ids[(given.line).position], (given.line).external_id)
-            filter (where stored.conversation_id is null),
-        array_agg(given.line order by (given.line).external_id)
-            filter (where stored.message <> (given.line).message)
-    into unknown, v_conflicting
+        array_agg(looked_up.stored_message is null),
+        array_agg(coalesce(looked_up.stored_message <> looked_up.message, false)),
+        count(distinct looked_up.key) = count(*)
+    into is_unknown, is_conflict, are_distinct
     from (
-        select distinct on (p_ids[line.position], line.external_id) line
-        from unnest(p_messages) as line
-        order by p_ids[line.position], line.external_id, line.position, line.index
-    ) as given
-    left join public.conversation_messages as stored
-        on stored.conversation_id = p_ids[(given.line).position]
-        and stored.external_id = (given.line).external_id;
+        select
+            (p_ids[given.position], given.external_id) as key,
+            given.message,
+            (
+                select stored.message
+                from public.conversation_messages as stored
+                where stored.conversation_id = p_ids[given.position] and stored.external_id = given.external_id
+            ) as stored_message
+        from unnest(p_messages) with ordinality as given (position, index, external_id, sent_at, message, line)
+        order by given.line
+    ) as looked_up;
+end
+$$;
+comment on function private.look_up_messages(private.ingest_message[], uuid[]) is
+'For each message whether it is not stored yet, and whether it is with other content; and whether all ids differ.';
+revoke all on function private.look_up_messages(private.ingest_message[], uuid[])
+from public, anon, authenticated, service_role;
+grant execute on function private.look_up_messages(private.ingest_message[], uuid[]) to service_role;
 
-    if v_conflicting is not null then
+create function private.compare_messages(
+    p_messages private.ingest_message[], p_ids uuid[],
+    out is_unknown boolean[], out unknown_counts jsonb, out conflicts jsonb
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_known record;
+begin
+    select * into v_known from private.look_up_messages(p_messages, p_ids);
+    if not v_known.are_distinct then
+        -- Of the same id twice in one request the first counts, whichever conversation object it stands in.
+        select
+            array_agg(v_known.is_unknown[twin.line] and twin.number = 1 order by twin.line),
+            array_agg(
+                v_known.is_conflict[twin.line]
+                or v_known.is_unknown[twin.line] and twin.message <> twin.first_message
+                order by twin.line
+            )
+        into v_known.is_unknown, v_known.is_conflict
+        from (
+            select
+                given.line,
+                given.message,
+                row_number() over twins as number,
+                first_value(given.message) over twins as first_message
+            from unnest(p_messages) with ordinality as given (position, index, external_id, sent_at, message, line)
+            window twins as (partition by p_ids[given.position], given.external_id order by given.line)
+        ) as twin;
+    end if;
+
+    is_unknown := v_known.is_unknown;
+    select jsonb_object_agg(counted.position, counted.count) into unknown_counts
+    from (
+        select given.position, count(*) as count
+        from unnest(p_messages) with ordinality as given (position, index, external_id, sent_at, message, line)
+        where v_known.is_unknown[given.line]
+        group by given.position
+    ) as counted;
+    if true = any(v_known.is_conflict) then
         select jsonb_object_agg(conflicting.position, conflicting.external_ids) into conflicts
         from (
-            select message.position, jsonb_agg(message.external_id) as external_ids
-            from unnest(v_conflicting) as message
-            group by message.position
+            select given.position, jsonb_agg(distinct given.external_id) as external_ids
+            from unnest(p_messages) with ordinality as given (position, index, external_id, sent_at, message, line)
+            where v_known.is_conflict[given.line]
+            group by given.position
         ) as conflicting;
     end if;
 end
 $$;
 comment on function private.compare_messages(private.ingest_message[], uuid[]) is
-'Which messages are not stored yet, and the ids, by position, of those that are stored with other content.';
+'For each message whether it is yet to be stored; by position how many are, and the ids of those that are known with
+other content.';
 revoke all on function private.compare_messages(private.ingest_message[], uuid[])
 from public, anon, authenticated, service_role;
 grant execute on function private.compare_messages(private.ingest_message[], uuid[]) to service_role;
@@ -403,22 +480,12 @@ from public, anon, authenticated, service_role;
 grant execute on function private.update_participants(uuid[], private.ingest_participant[]) to service_role;
 
 create function private.describe_results(
-    p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb,
-    p_added private.ingest_message[], p_conflicts jsonb
+    p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb, p_added jsonb, p_conflicts jsonb
 ) returns json
 language plpgsql
 stable
 set search_path = ''
 as $$
-declare
-    v_added jsonb := (
-        select jsonb_object_agg(counted.position, counted.added)
-        from (
-            select message.position, count(*) as added
-            from unnest(p_added) as message
-            group by message.position
-        ) as counted
-    );
 begin
     return (
         select json_build_object(
@@ -455,22 +522,18 @@ begin
                 end as status
             from unnest(p_conversations) as given
             cross join lateral (
-                select coalesce((v_added ->> given.position::text)::integer, 0) as added
+                select coalesce((p_added ->> given.position::text)::integer, 0) as added
             ) as counted
         ) as result
     );
 end
 $$;
-comment on function private.describe_results(
-    private.ingest_conversation[], uuid[], jsonb, private.ingest_message[], jsonb
-) is
+comment on function private.describe_results(private.ingest_conversation[], uuid[], jsonb, jsonb, jsonb) is
 'The answer to a request: one result per conversation, in the order of the request.';
-revoke all on function private.describe_results(
-    private.ingest_conversation[], uuid[], jsonb, private.ingest_message[], jsonb
-) from public, anon, authenticated, service_role;
-grant execute on function private.describe_results(
-    private.ingest_conversation[], uuid[], jsonb, private.ingest_message[], jsonb
-) to service_role;
+revoke all on function private.describe_results(private.ingest_conversation[], uuid[], jsonb, jsonb, jsonb)
+from public, anon, authenticated, service_role;
+grant execute on function private.describe_results(private.ingest_conversation[], uuid[], jsonb, jsonb, jsonb)
+to service_role;
 
 create function private.store_conversations(p_user_id uuid, p_platform text, p_conversations jsonb) returns json
 language plpgsql
@@ -481,10 +544,8 @@ declare
     v_messages private.ingest_message[];
     v_participants private.ingest_participant[];
     v_ids uuid[];
-    v_created jsonb := '{}';
-    v_unknown private.ingest_message[];
-    v_conflicts jsonb;
-    v_growing uuid[];
+    v_created jsonb := jsonb_build_object();
+    v_compared record;
     v_locked uuid[];
 begin
     select given.conversations, given.messages into v_conversations, v_messages
@@ -499,27 +560,27 @@ begin
         v_ids := private.find_conversations(p_user_id, p_platform, v_conversations);
     end if;
 
-    select compared.unknown, compared.conflicts into v_unknown, v_conflicts
-    from private.compare_messages(v_messages, v_ids) as compared;
+    select * into v_compared from private.compare_messages(v_messages, v_ids);
     -- Nobody else sees a conversation that was created just now; a pure replay changes none and takes no lock.
-    v_growing := array(
-        select distinct v_ids[message.position]
-        from unnest(v_unknown) as message
-        where not v_created ? v_ids[message.position]::text
-    );
-    v_locked := private.lock_conversations(v_ids, v_participants, v_growing);
+    v_locked := private.lock_conversations(v_ids, v_participants, array(
+        select distinct v_ids[growing.position::integer]
+        from jsonb_object_keys(v_compared.unknown_counts) as growing (position)
+        where not v_created ? v_ids[growing.position::integer]::text
+    ));
     if v_locked <> '{}' then
         perform private.update_participants(v_locked, v_participants);
-        select compared.unknown, compared.conflicts into v_unknown, v_conflicts
-        from private.compare_messages(v_messages, v_ids) as compared;
+        select * into v_compared from private.compare_messages(v_messages, v_ids);
     end if;
 
-    if v_unknown is not null then
+    if v_compared.unknown_counts is not null then
         insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
-        select v_ids[message.position], message.external_id, p_user_id, message.sent_at, message.message
-        from unnest(v_unknown) as message;
+        select v_ids[given.position], given.external_id, p_user_id, given.sent_at, given.message
+        from unnest(v_messages) with ordinality as given (position, index, external_id, sent_at, message, line)
+        where v_compared.is_unknown[given.line];
     end if;
-    return private.describe_results(v_conversations, v_ids, v_created, v_unknown, v_conflicts);
+    return private.describe_results(
+        v_conversations, v_ids, v_created, v_compared.unknown_counts, v_compared.conflicts
+    );
 end
 $$;
 comment on function private.store_conversations(uuid, text, jsonb) is

@@ -10,7 +10,7 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-    if p_role not in ('anon', 'authenticated', 'service_role') then
+    if coalesce(p_role, '') not in ('anon', 'authenticated', 'service_role') then
         raise insufficient_privilege using message = 'The gateway does not act for this role.';
     end if;
     perform

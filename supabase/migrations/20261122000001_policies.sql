@@ -2,7 +2,7 @@
 
 set lock_timeout = '5s';
 
--- Apart, because on Supabase a statement about policies locks tables of Auth and Storage until its end.
+-- Apart: on Supabase a statement about policies locks tables of Auth and Storage until its end.
 
 create policy people_select_owner on public.people
 for select to authenticated using (user_id = (select auth.uid()));

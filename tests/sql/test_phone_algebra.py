@@ -33,9 +33,8 @@ def numbers(draw: st.DrawFn, regions: list[str]) -> PhoneNumber:
 
 @st.composite
 def spellings(draw: st.DrawFn, number: PhoneNumber, formats: list[int]) -> str:
-    """A number in one of the formats, with the marks of other habits between its characters."""
-    text = phonenumbers.format_number(number, draw(st.sampled_from(formats)))
-    return "".join(character + draw(st.sampled_from(MARKS)) for character in text)
+    """A number in one of the formats, with a mark of other habits between its characters."""
+    return draw(st.sampled_from(MARKS)).join(phonenumbers.format_number(number, draw(st.sampled_from(formats))))
 
 
 def finds(db: Db, contact: str, identifier: str) -> bool:

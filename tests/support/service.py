@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,9 +83,15 @@ def serving(
 
 
 def crash_postgres(database_url: str) -> None:
-    """Kill one session of a service: Postgres then ends all sessions of all databases and starts anew."""
-    with psycopg.connect(database_url) as connection:
+    """Kill one session of a service: Postgres then ends all sessions of all databases, and starts anew.
+
+    It returns when sessions have begun to end.
+    """
+    with closing(psycopg.connect(database_url, autocommit=True)) as connection:
         found = connection.execute(
             "select pid from pg_stat_activity where application_name = 'threadline' and datname = current_database()"
         ).fetchone()
-    os.kill(found[0], signal.SIGKILL)
+        os.kill(found[0], signal.SIGKILL)
+        with suppress(psycopg.OperationalError):
+            while True:
+                connection.execute("select pg_sleep(0.01)")
