@@ -55,6 +55,7 @@ comment on column private.messaging_keys.secret_hash is
 'SHA-256 of the secret. A slow hash would add nothing: generated secrets have 256 random bits.';
 comment on column private.messaging_keys.expires_at is 'The key is refused from this moment on; null means never.';
 comment on column private.messaging_keys.last_used_at is 'To the minute, so that not every request writes.';
+create index messaging_keys_secret_hash_idx on private.messaging_keys (secret_hash);
 alter table private.messaging_keys enable row level security;
 revoke all on private.messaging_keys from public, anon, authenticated, service_role;
 
@@ -246,3 +247,20 @@ comment on function private.authenticate_connection(text, text, text) is
 revoke all on function private.authenticate_connection(text, text, text)
 from public, anon, authenticated, service_role;
 grant execute on function private.authenticate_connection(text, text, text) to service_role;
+
+-- Definer, because the hashes are for no other eyes.
+create function private.is_live_key(p_secret text) returns boolean
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select exists (
+        select from private.messaging_keys as key
+        where key.secret_hash = private.hash_secret(p_secret)
+            and (key.expires_at is null or key.expires_at > now())
+    )
+$$;
+comment on function private.is_live_key(text) is 'Whether a secret opens any connection at all.';
+revoke all on function private.is_live_key(text) from public, anon, authenticated, service_role;
+grant execute on function private.is_live_key(text) to service_role;

@@ -238,6 +238,30 @@ execute function private.match_participant();
 create trigger conversations_before_update_stamp before update on public.conversations
 for each row execute function private.set_updated_at();
 
+-- Definer, because the lock is no business of those who change people.
+create function private.hold_matching() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- Before any row is locked, and so before it is known whose rows these are: a signed-in user has only their own.
+    if (select auth.uid()) is not null then
+        perform pg_advisory_xact_lock(private.matching_lock((select auth.uid())));
+    end if;
+    return null;
+end
+$$;
+comment on function private.hold_matching() is
+'Trigger: a user''s contacts change while none of their threads is being matched, so that neither waits for the other.';
+revoke all on function private.hold_matching() from public, anon, authenticated, service_role;
+
+create trigger people_before_update_hold_matching before update on public.people
+for each statement execute function private.hold_matching();
+
+create trigger people_before_delete_hold_matching before delete on public.people
+for each statement execute function private.hold_matching();
+
 -- Definer, because people are changed by their owners, who may not write conversations.
 create function private.match_conversations_again() returns trigger
 language plpgsql

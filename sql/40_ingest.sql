@@ -30,7 +30,8 @@ exception
 end
 $$;
 comment on function private.parse_json(bytea) is
-'A request body as jsonb. Raises a data exception (class 22) or 54001 for what is not UTF-8, not JSON or too deep.';
+'A request body as jsonb. Raises a data exception (class 22) or 54001 for what is not UTF-8, not JSON or too deep.
+It mends what jsonb cannot hold, which may take seconds for megabytes: for callers who are known.';
 revoke all on function private.parse_json(bytea) from public, anon, authenticated, service_role;
 grant execute on function private.parse_json(bytea) to service_role;
 
@@ -78,10 +79,11 @@ create type private.ingest_message as (
     index integer,
     external_id text,
     sent_at timestamptz,
-    message jsonb
+    message jsonb,
+    error text
 );
 comment on type private.ingest_message is
-'A message of a request: the position of its conversation, its index there, and what is stored of it.';
+'A message of a request: the position of its conversation, its index there, what is stored of it, and what is wrong.';
 
 create type private.ingest_participant as (
     external_id text,
@@ -93,6 +95,75 @@ create type private.ingest_participant as (
 comment on type private.ingest_participant is
 'What a request says of the participant of one of its threads, and how new that is.';
 
+create function private.read_messages(p_conversations jsonb) returns private.ingest_message[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    return array(
+        with given as materialized (
+            select
+                parent.position::integer as position,
+                line.position::integer - 1 as index,
+                line.value as message,
+                line.value ->> 'sent_at' as sent_at
+            from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
+            cross join lateral jsonb_array_elements(
+                case jsonb_typeof(parent.value -> 'messages') when 'array' then parent.value -> 'messages' else '[]' end
+            ) with ordinality as line (value, position)
+        ),
+
+        timed as materialized (
+            select
+                given.position,
+                given.index,
+                given.message,
+                -- Nearly all look like this. They cannot fail to be cast; a call for each would take far longer.
+                case
+                    when translate(given.sent_at, '123456789', '000000000')
+                        in ('0000-00-00T00:00:00Z', '0000-00-00T00:00:00.000Z')
+                        and substr(given.sent_at, 1, 4) collate "C" >= '0001'
+                        and substr(given.sent_at, 6, 2) collate "C" between '01' and '12'
+                        and substr(given.sent_at, 9, 2) collate "C" between '01' and '28'
+                        and substr(given.sent_at, 12, 2) collate "C" < '24'
+                        and substr(given.sent_at, 15, 2) collate "C" < '60'
+                        and substr(given.sent_at, 18, 2) collate "C" < '60'
+                        then given.sent_at::timestamptz
+                    else private.parse_timestamp(given.sent_at)
+                end as sent_at
+            from given
+        )
+
+        select (
+            timed.position, timed.index, timed.message ->> 'id', timed.sent_at, timed.message,
+            case
+                when jsonb_typeof(timed.message) <> 'object' then ' must be an object'
+                when jsonb_typeof(timed.message -> 'id') is distinct from 'string'
+                    or char_length(timed.message ->> 'id') not between 1 and 500
+                    then '.id must be a string of 1 to 500 characters'
+                when coalesce(timed.message ->> 'direction', '') not in ('inbound', 'outbound')
+                    then '.direction must be inbound or outbound'
+                when coalesce(timed.message ->> 'type', '')
+                    not in ('text', 'image', 'audio', 'video', 'file', 'location')
+                    then '.type must be text, image, audio, video, file or location'
+                when jsonb_typeof(timed.message -> 'content') is distinct from 'string'
+                    then '.content must be a string'
+                when coalesce(jsonb_typeof(timed.message -> 'media_url'), 'null') not in ('string', 'null')
+                    then '.media_url must be a string or null'
+                when jsonb_typeof(timed.message -> 'sent_at') is distinct from 'string' or timed.sent_at is null
+                    then '.sent_at must be an ISO 8601 timestamp'
+            end
+        )::private.ingest_message
+        from timed
+        order by timed.position, timed.index
+    );
+end
+$$;
+comment on function private.read_messages(jsonb) is 'The messages of a request in its order, each judged.';
+revoke all on function private.read_messages(jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.read_messages(jsonb) to service_role;
+
 create function private.read_conversations(
     p_conversations jsonb,
     out conversations private.ingest_conversation[], out messages private.ingest_message[]
@@ -102,10 +173,14 @@ stable
 set search_path = ''
 as $$
 begin
-    with given_conversation as materialized (
-        select
-            given.position::integer as position,
-            given.value as body,
+    messages := private.read_messages(p_conversations);
+    conversations := array(
+        select (
+            given.position,
+            given.value ->> 'external_conversation_id',
+            given.value ->> 'participant_identifier',
+            nullif(btrim(given.value ->> 'participant_name'), ''),
+            coalesce(summed.newest_at, '-infinity'),
             case
                 when jsonb_typeof(given.value) <> 'object' then 'conversation must be an object'
                 when jsonb_typeof(given.value -> 'external_conversation_id') is distinct from 'string'
@@ -119,103 +194,30 @@ begin
                     then 'participant_name must be a string of at most 500 characters'
                 when jsonb_typeof(given.value -> 'messages') is distinct from 'array'
                     then 'messages must be an array'
-            end as error
+                else summed.error
+            end
+        )::private.ingest_conversation
         from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
-    ),
-
-    given_message as materialized (
-        select
-            parent.position,
-            given.position::integer - 1 as index,
-            given.value as message,
-            given.value ->> 'sent_at' as sent_at
-        from given_conversation as parent
-        cross join lateral jsonb_array_elements(
-            case when parent.error is null then parent.body -> 'messages' else '[]' end
-        ) with ordinality as given (value, position)
-    ),
-
-    timed_message as materialized (
-        select
-            given.position,
-            given.index,
-            given.message,
-            -- Nearly all look like this. They cannot fail to be cast; a call for each would take ten times as long.
-            case
-                when translate(given.sent_at, '123456789', '000000000')
-                    in ('0000-00-00T00:00:00Z', '0000-00-00T00:00:00.000Z')
-                    and substr(given.sent_at, 1, 4) collate "C" >= '0001'
-                    and substr(given.sent_at, 6, 2) collate "C" between '01' and '12'
-                    and substr(given.sent_at, 9, 2) collate "C" between '01' and '28'
-                    and substr(given.sent_at, 12, 2) collate "C" < '24'
-                    and substr(given.sent_at, 15, 2) collate "C" < '60'
-                    and substr(given.sent_at, 18, 2) collate "C" < '60'
-                    then given.sent_at::timestamptz
-                else private.parse_timestamp(given.sent_at)
-            end as sent_at
-        from given_message as given
-    ),
-
-    judged_message as materialized (
-        select
-            given.*,
-            case
-                when jsonb_typeof(given.message) <> 'object' then ' must be an object'
-                when jsonb_typeof(given.message -> 'id') is distinct from 'string'
-                    or char_length(given.message ->> 'id') not between 1 and 500
-                    then '.id must be a string of 1 to 500 characters'
-                when coalesce(given.message ->> 'direction', '') not in ('inbound', 'outbound')
-                    then '.direction must be inbound or outbound'
-                when coalesce(given.message ->> 'type', '')
-                    not in ('text', 'image', 'audio', 'video', 'file', 'location')
-                    then '.type must be text, image, audio, video, file or location'
-                when jsonb_typeof(given.message -> 'content') is distinct from 'string'
-                    then '.content must be a string'
-                when coalesce(jsonb_typeof(given.message -> 'media_url'), 'null') not in ('string', 'null')
-                    then '.media_url must be a string or null'
-                when jsonb_typeof(given.message -> 'sent_at') is distinct from 'string' or given.sent_at is null
-                    then '.sent_at must be an ISO 8601 timestamp'
-            end as error
-        from timed_message as given
-    ),
-
-    summed_conversation as (
-        select
-            judged.position,
-            max(judged.sent_at) as newest_at,
-            (array_agg('messages[' || judged.index || ']' || judged.error order by judged.index)
-                filter (where judged.error is not null))[1] as error
-        from judged_message as judged
-        group by judged.position
-    )
-
-    select
-        (
-            select array_agg(
-                (
-                    parent.position,
-                    parent.body ->> 'external_conversation_id',
-                    parent.body ->> 'participant_identifier',
-                    nullif(btrim(parent.body ->> 'participant_name'), ''),
-                    coalesce(summed.newest_at, '-infinity'),
-                    coalesce(parent.error, summed.error)
-                )::private.ingest_conversation
-                order by parent.position
-            )
-            from given_conversation as parent
-            left join summed_conversation as summed on parent.position = summed.position
-        ),
-        (
-            select array_agg(
-                (judged.position, judged.index, judged.message ->> 'id', judged.sent_at, judged.message)
-                ::private.ingest_message
-                order by judged.position, judged.index
-            )
-            from judged_message as judged
-            inner join summed_conversation as summed on judged.position = summed.position
-            where summed.error is null
-        )
-    into conversations, messages;
+        left join (
+            select
+                line.position,
+                max(line.sent_at) as newest_at,
+                (array_agg('messages[' || line.index || ']' || line.error order by line.index)
+                    filter (where line.error is not null))[1] as error
+            from unnest(messages) as line
+            group by line.position
+        ) as summed on given.position = summed.position
+        order by given.position
+    );
+    if exists (select from unnest(conversations) as given where given.error is not null) then
+        messages := array(
+            select line
+            from unnest(messages) as line
+            inner join unnest(conversations) as given on line.position = given.position
+            where given.error is null
+            order by line.position, line.index
+        );
+    end if;
 end
 $$;
 comment on function private.read_conversations(jsonb) is
@@ -331,21 +333,23 @@ set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
     select
-        array_agg(looked_up.stored_message is null),
-        array_agg(coalesce(looked_up.stored_message <> looked_up.message, false)),
+        array_agg(looked_up.stored_message is null order by looked_up.line),
+        array_agg(coalesce(looked_up.stored_message <> looked_up.message, false) order by looked_up.line),
         count(distinct looked_up.key) = count(*)
     into is_unknown, is_conflict, are_distinct
     from (
         select
             (p_ids[given.position], given.external_id) as key,
+            given.line,
             given.message,
             (
                 select stored.message
                 from public.conversation_messages as stored
                 where stored.conversation_id = p_ids[given.position] and stored.external_id = given.external_id
             ) as stored_message
-        from unnest(p_messages) with ordinality as given (position, index, external_id, sent_at, message, line)
-        order by given.line
+        from unnest(p_messages) with ordinality as given (position, index, external_id, sent_at, message, error, line)
+        -- Not to be merged into the outer query, which would look up twice.
+        offset 0
     ) as looked_up;
 end
 $$;
@@ -383,7 +387,7 @@ begin
                 given.message,
                 row_number() over twins as number,
                 first_value(given.message) over twins as first_message
-            from unnest(p_messages) with ordinality as given (position, index, external_id, sent_at, message, line)
+            from unnest(p_messages) with ordinality as given (position, index, external_id, sent_at, message, error, line)
             window twins as (partition by p_ids[given.position], given.external_id order by given.line)
         ) as twin;
     end if;
@@ -392,7 +396,7 @@ begin
     select jsonb_object_agg(counted.position, counted.count) into unknown_counts
     from (
         select given.position, count(*) as count
-        from unnest(p_messages) with ordinality as given (position, index, external_id, sent_at, message, line)
+        from unnest(p_messages) with ordinality as given (position, index, external_id, sent_at, message, error, line)
         where v_known.is_unknown[given.line]
         group by given.position
     ) as counted;
@@ -400,7 +404,7 @@ begin
         select jsonb_object_agg(conflicting.position, conflicting.external_ids) into conflicts
         from (
             select given.position, jsonb_agg(distinct given.external_id) as external_ids
-            from unnest(p_messages) with ordinality as given (position, index, external_id, sent_at, message, line)
+            from unnest(p_messages) with ordinality as given (position, index, external_id, sent_at, message, error, line)
             where v_known.is_conflict[given.line]
             group by given.position
         ) as conflicting;
@@ -558,6 +562,12 @@ begin
     then
         v_created := private.create_conversations(p_user_id, p_platform, v_participants);
         v_ids := private.find_conversations(p_user_id, p_platform, v_conversations);
+        if exists (
+            select from unnest(v_conversations) as given where given.error is null and v_ids[given.position] is null
+        ) then
+            -- Deleted in the instant since. Trying again here, with rows locked already, could deadlock.
+            raise serialization_failure using message = 'A conversation was deleted while it was written to.';
+        end if;
     end if;
 
     select * into v_compared from private.compare_messages(v_messages, v_ids);
@@ -575,7 +585,7 @@ begin
     if v_compared.unknown_counts is not null then
         insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
         select v_ids[given.position], given.external_id, p_user_id, given.sent_at, given.message
-        from unnest(v_messages) with ordinality as given (position, index, external_id, sent_at, message, line)
+        from unnest(v_messages) with ordinality as given (position, index, external_id, sent_at, message, error, line)
         where v_compared.is_unknown[given.line];
     end if;
     return private.describe_results(
@@ -638,7 +648,11 @@ begin
         return private.refuse(401, 'Missing x-api-key header');
     end if;
     begin
-        v_request := private.parse_json($1);
+        -- Strangers are refused anyway; what their bodies cost is kept small.
+        v_request := case
+            when private.is_live_key(v_secret) then private.parse_json($1)
+            else ltrim(convert_from($1, 'UTF8'), U&'\FEFF')::jsonb
+        end;
     exception
         when data_exception or statement_too_complex or program_limit_exceeded then
             return private.refuse(400, 'Request body is not valid JSON');

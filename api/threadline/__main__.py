@@ -67,6 +67,7 @@ def serve(host: str, port: int, workers: int) -> None:
         loop="uvloop",
         http="httptools",
         access_log=False,  # a request line may carry an API key in its query string
+        timeout_graceful_shutdown=3,  # seconds for requests under way; one that never ends must not keep us
     )
 
 

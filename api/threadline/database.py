@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping
@@ -18,13 +19,19 @@ logger = logging.getLogger(__name__)
 _CALL = "select status, body from private.call($1, $2, $3, $4, $5)"
 
 # Nobody's fault, and nothing happened: another transaction was in the way.
-_LOST_A_RACE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.UniqueViolationError)
+_LOST_A_RACE = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.UniqueViolationError,
+    asyncpg.ForeignKeyViolationError,  # a thread or its owner was deleted in the middle
+)
 # The connection broke, or Postgres has no room or is restarting: whether anything happened is unknown.
 _LOST_TOUCH = (
     asyncpg.PostgresConnectionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,  # as on Supabase when the disk is full, or on a standby
     asyncpg.InterfaceError,
     OSError,
     TimeoutError,
@@ -55,6 +62,7 @@ class Database:
             settings.database_url,
             min_size=0,
             max_size=settings.pool_size,
+            timeout=3,  # to connect; a Postgres out of reach often does not even refuse
             command_timeout=30,
             # Behind a transaction pooler the next statement may meet a server that has not prepared it.
             statement_cache_size=0 if settings.transaction_pooler else 100,
@@ -110,7 +118,8 @@ class Database:
     async def is_answering(self) -> bool:
         """Whether Postgres answers a query within two seconds."""
         try:
-            return await self._pool.fetchval("select true", timeout=2)
+            async with asyncio.timeout(2):
+                return await self._pool.fetchval("select true")
         except (asyncpg.PostgresError, *_LOST_TOUCH):
             return False
 

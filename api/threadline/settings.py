@@ -42,15 +42,29 @@ class Settings:
         database_url = environment.get("DATABASE_URL", "")
         if not database_url:
             raise SettingsError("Set DATABASE_URL to the connection string of your Postgres.")
+        port = _port(database_url)
         pooler = environment.get("THREADLINE_TRANSACTION_POOLER", "")
         return cls(
             database_url=database_url,
             pool_size=_positive(environment, "THREADLINE_POOL_SIZE", cls.pool_size),
-            transaction_pooler=pooler.lower() in {"1", "true", "yes"}
-            if pooler
-            else urlsplit(database_url).port == TRANSACTION_POOLER_PORT,
+            transaction_pooler=pooler.lower() in {"1", "true", "yes"} if pooler else port == TRANSACTION_POOLER_PORT,
             ingest_max_bytes=_positive(environment, "THREADLINE_INGEST_MAX_BYTES", cls.ingest_max_bytes),
         )
+
+
+def _port(database_url: str) -> int | None:
+    try:
+        parts = urlsplit(database_url)
+        if parts.scheme in {"postgresql", "postgres"}:
+            # With several hosts, the last one's.
+            return parts._replace(netloc=parts.netloc.rpartition(",")[2]).port
+    except ValueError:
+        pass
+    # The reason is not quoted: it may hold a part of the password.
+    raise SettingsError(
+        "DATABASE_URL must be a URL like postgresql://user:password@host:5432/postgres; "
+        "percent-encode what is special in the password."
+    )
 
 
 def _positive(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -15,7 +15,9 @@ DEFINERS = {
     "private.issue_messaging_key": "no client role may touch the keys",
     "private.describe_messaging_keys": "no client role may read the keys",
     "private.authenticate_connection": "the hashes are for no other eyes",
+    "private.is_live_key": "the hashes are for no other eyes",
     "private.summarize_conversations": "runs when Supabase Auth deletes a user, too",
+    "private.hold_matching": "owners of contacts may not call its helper",
     "private.match_conversations_again": "owners of contacts may not write conversations",
 }
 
@@ -235,6 +237,7 @@ nobody
     private.check_message_owner()
     private.generate_secret()
     private.hash_secret(text)
+    private.hold_matching()
     private.match_conversations_again()
     private.match_participant()
     private.messaging_keys
@@ -245,9 +248,11 @@ service_role
     private.compare_messages(private.ingest_message[],uuid[]): execute
     private.count_messages(jsonb): execute
     private.create_conversations(uuid,text,private.ingest_participant[]): execute
-    private.describe_results(private.ingest_conversation[],uuid[],jsonb,private.ingest_message[],jsonb): execute
+    private.describe_results(private.ingest_conversation[],uuid[],jsonb,jsonb,jsonb): execute
     private.find_conversations(uuid,text,private.ingest_conversation[]): execute
+    private.is_live_key(text): execute
     private.lock_conversations(uuid[],private.ingest_participant[],uuid[]): execute
+    private.look_up_messages(private.ingest_message[],uuid[]): execute
     private.match_person(uuid,text): execute
     private.matching_lock(uuid): execute
     private.message_preview(jsonb): execute
@@ -256,6 +261,7 @@ service_role
     private.parse_timestamp(text): execute
     private.phone_digits(text): execute
     private.read_conversations(jsonb): execute
+    private.read_messages(jsonb): execute
     private.refuse(integer,text): execute
     private.settings: select
     private.store_conversations(uuid,text,jsonb): execute

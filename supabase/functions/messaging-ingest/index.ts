@@ -11,7 +11,7 @@ const PIECE = 16_384;
 
 // Nobody's fault: another transaction was in the way, or Postgres or the way to it has no room or is restarting.
 // A request bears being made twice, and mostly does better the second time.
-const TEMPORARY = /^((08|53|57)...|40001|40P01|23505|55P03|PGRST00[0-3])$/;
+const TEMPORARY = /^((08|53|57)...|40001|40P01|23503|23505|25006|55P03|PGRST00[0-3])$/;
 
 /** An answer that HTTP decides. */
 class Refusal extends Error {
