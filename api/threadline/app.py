@@ -13,7 +13,9 @@ from threadline import errors
 from threadline.database import Database
 from threadline.routes.health import health
 from threadline.routes.ingest import ingest
+from threadline.routes.messages import messages
 from threadline.settings import Settings
+from threadline.tokens import Verifier
 
 
 def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandler] = ()) -> Litestar:
@@ -33,11 +35,14 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
     async def provide_database() -> Database:
         return app.state.database
 
+    verifier = Verifier(settings)
+
     app = Litestar(
-        route_handlers=[health, ingest, *extra_routes],
+        route_handlers=[health, ingest, messages, *extra_routes],
         lifespan=[lifespan],
         dependencies={
             "database": Provide(provide_database),
+            "verifier": Provide(lambda: verifier, sync_to_thread=False, use_cache=True),
             "settings": Provide(lambda: settings, sync_to_thread=False, use_cache=True),
         },
         exception_handlers=errors.handlers,

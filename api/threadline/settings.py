@@ -25,16 +25,20 @@ class Settings:
         pool_size: the most connections that this process opens.
         transaction_pooler: whether `database_url` leads through a pooler in transaction mode.
         ingest_max_bytes: the largest ingest body, counted after decompression.
+        jwks_url: where Supabase Auth publishes the keys of its access tokens.
+        jwt_secret: the legacy secret of access tokens, if the project still has one.
     """
 
     database_url: str
     pool_size: int = 10
     transaction_pooler: bool = False
     ingest_max_bytes: int = 10_000_000
+    jwks_url: str | None = None
+    jwt_secret: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read DATABASE_URL and, where set, THREADLINE_POOL_SIZE, _TRANSACTION_POOLER, _INGEST_MAX_BYTES.
+        """Read DATABASE_URL and, where set, SUPABASE_URL, JWT_SECRET, THREADLINE_POOL_SIZE and so on.
 
         Raises:
             SettingsError: DATABASE_URL is missing, or a value is not a positive number.
@@ -43,6 +47,7 @@ class Settings:
         if not database_url:
             raise SettingsError("Set DATABASE_URL to the connection string of your Postgres.")
         pooler = environment.get("THREADLINE_TRANSACTION_POOLER", "")
+        supabase_url = environment.get("SUPABASE_URL", "").rstrip("/")
         return cls(
             database_url=database_url,
             pool_size=_positive(environment, "THREADLINE_POOL_SIZE", cls.pool_size),
@@ -50,6 +55,8 @@ class Settings:
             if pooler
             else urlsplit(database_url).port == TRANSACTION_POOLER_PORT,
             ingest_max_bytes=_positive(environment, "THREADLINE_INGEST_MAX_BYTES", cls.ingest_max_bytes),
+            jwks_url=f"{supabase_url}/auth/v1/.well-known/jwks.json" if supabase_url else None,
+            jwt_secret=environment.get("JWT_SECRET") or None,
         )
 
 

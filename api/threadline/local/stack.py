@@ -72,12 +72,18 @@ def up(project: Project) -> None:
 def create_application(project: Project) -> "tuple[object, DataApi]":
     """Build the HTTP application, connected to this stack's database, and the Data API that it leads to."""
     from threadline.app import create_app
+    from threadline.local.auth import JWKS_PATH, jwks_route
     from threadline.local.data_api import DataApi
+    from threadline.local.keys import JWT_SECRET
     from threadline.settings import Settings
 
-    settings = Settings(database_url=project.ports.database_url("authenticator", PASSWORDS["authenticator"]))
+    settings = Settings(
+        database_url=project.ports.database_url("authenticator", PASSWORDS["authenticator"]),
+        jwks_url=project.ports.api_url + JWKS_PATH,
+        jwt_secret=JWT_SECRET,
+    )
     data_api = DataApi(project)
-    return create_app(settings, extra_routes=[data_api.route()]), data_api
+    return create_app(settings, extra_routes=[data_api.route(), jwks_route(Home(project.home))]), data_api
 
 
 def welcome(ports: Ports) -> str:
