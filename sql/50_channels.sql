@@ -67,6 +67,21 @@ revoke all on function private.my_governed_channel_ids() from public, anon, auth
 grant execute on function private.my_governed_channel_ids() to authenticated;
 
 -- Definer, for the same reason.
+create function private.my_owned_channel_ids() returns setof uuid
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select member.channel_id
+    from public.channel_members as member
+    where member.user_id = (select auth.uid()) and member.role = 'owner'
+$$;
+comment on function private.my_owned_channel_ids() is 'The channels that the caller owns.';
+revoke all on function private.my_owned_channel_ids() from public, anon, authenticated, service_role;
+grant execute on function private.my_owned_channel_ids() to authenticated;
+
+-- Definer, for the same reason.
 create function private.my_fellow_ids() returns setof uuid
 language sql
 stable
@@ -114,8 +129,8 @@ create policy channels_update_governor on public.channels
 for update to authenticated
 using (id in (select private.my_governed_channel_ids()))
 with check (id in (select private.my_governed_channel_ids()));
-create policy channels_delete_governor on public.channels
-for delete to authenticated using (id in (select private.my_governed_channel_ids()));
+create policy channels_delete_owner on public.channels
+for delete to authenticated using (id in (select private.my_owned_channel_ids()));
 
 alter table public.channel_members enable row level security;
 revoke all on public.channel_members from public, anon, authenticated, service_role;
@@ -171,7 +186,12 @@ for each row execute function private.create_user_profile();
 insert into public.user_profiles (user_id, display_name)
 select
     existing.id,
-    left(coalesce(nullif(btrim(existing.raw_user_meta_data ->> 'full_name'), ''), existing.email, 'User'), 200) as name
+    left(coalesce(
+        nullif(btrim(existing.raw_user_meta_data ->> 'full_name'), ''),
+        nullif(btrim(existing.raw_user_meta_data ->> 'name'), ''),
+        nullif(split_part(existing.email, '@', 1), ''),
+        'User'
+    ), 200) as display_name
 from auth.users as existing
 on conflict do nothing;
 
@@ -205,7 +225,14 @@ begin
     -- Admins govern members, owners govern everybody; who the caller is counts, not what the row says.
     if (select auth.uid()) is not null
         and (tg_op <> 'INSERT' and old.role = 'owner' or tg_op <> 'DELETE' and new.role = 'owner')
-        and not (tg_op = 'DELETE' and old.user_id = (select auth.uid()))
+        and not (
+            tg_op = 'DELETE'
+            and (
+                old.user_id = (select auth.uid())
+                -- With their channel, all members go.
+                or not exists (select from public.channels as channel where channel.id = old.channel_id)
+            )
+        )
         and not exists (
             select from public.channel_members as owner
             where owner.channel_id = coalesce(new.channel_id, old.channel_id)

@@ -188,8 +188,13 @@ security definer
 set search_path = ''
 as $$
 begin
-    if old.deleted_at is not null then
-        raise sqlstate 'PT404' using message = 'There is no such message.', detail = 'message_not_found';
+    if tg_op = 'DELETE' then
+        perform private.record_event(old.channel_id, 'message.deleted', old.id, (select auth.uid()), null, -1);
+    elsif old.deleted_at is not null then
+        -- Its author, its twin and its parent may still go, which sets them null.
+        if (new.content, new.deleted_at) is distinct from (old.content, old.deleted_at) then
+            raise sqlstate 'PT404' using message = 'There is no such message.', detail = 'message_not_found';
+        end if;
     elsif new.deleted_at is not null then
         select event.at into new.deleted_at
         from private.record_event(new.channel_id, 'message.deleted', new.id, (select auth.uid()), null, -1) as event;
@@ -211,6 +216,25 @@ revoke all on function private.track_message() from public, anon, authenticated,
 
 create trigger messages_before_update_track before update on public.messages
 for each row execute function private.track_message();
+-- Definer, because an author may delete what another has pinned, and a client that edits may not unpin.
+create function private.unpin_deleted() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    delete from public.message_pins as pin where pin.message_id = new.id;
+    return null;
+end
+$$;
+comment on function private.unpin_deleted() is
+'Trigger: what is deleted is no longer pinned. Afterwards, so that this is no event of its own.';
+revoke all on function private.unpin_deleted() from public, anon, authenticated, service_role;
+
+create trigger messages_after_update_unpin after update of deleted_at on public.messages
+for each row when (new.deleted_at is not null) execute function private.unpin_deleted();
+create trigger messages_after_delete_track after delete on public.messages
+for each row when (old.deleted_at is null) execute function private.track_message();
 
 -- Definer, because it asks of the message whether or not the caller may see it; the policy asks about the caller.
 create function private.locate_message() returns trigger

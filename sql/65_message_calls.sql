@@ -135,7 +135,8 @@ as $$
         'ai_twin_id', p_message.ai_twin_id,
         'parent_message_id', p_message.parent_message_id,
         'conversation_id', p_message.conversation_id,
-        'metadata', p_message.metadata || coalesce((
+        -- What says that it is pinned comes from the pin, never from who wrote the message.
+        'metadata', (p_message.metadata - '{pinned,pinned_by,pinned_at}'::text[]) || coalesce((
             select jsonb_build_object(
                 'pinned', true, 'pinned_by', pin.pinned_by, 'pinned_at', private.format_time(pin.pinned_at)
             )
@@ -210,6 +211,7 @@ declare
     v_channel_id uuid := private.read_uuid($1, 'channel_id');
     v_content text := private.read_text($1, 'content', 40000);
     v_twin_id uuid := private.read_uuid($1, 'ai_twin_id', false);
+    v_user_id uuid;
     v_message public.messages;
 begin
     perform private.require_channel(v_channel_id);
@@ -229,9 +231,13 @@ begin
     elsif octet_length(($1 -> 'metadata')::text) > 16384 then
         perform private.fail(413, 'metadata_too_large', 'metadata must have at most 16 kB.', 'metadata');
     elsif coalesce(jsonb_typeof($1 -> 'attachments'), 'null') not in ('array', 'null')
-        or jsonb_path_exists($1, '$.attachments[*] ? (@.type() <> "object")')
+        or jsonb_path_exists($1, 'strict $.attachments[*] ? (@.type() <> "object")', '{}', true)
     then
         perform private.fail(400, 'invalid_field', 'attachments must be an array of objects.', 'attachments');
+    end if;
+    -- The twin speaks, and not its owner; but nobody names somebody else.
+    if v_twin_id is null or (select auth.role()) <> 'service_role' then
+        v_user_id := private.read_user($1);
     end if;
     insert into public.messages (
         channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
@@ -239,7 +245,7 @@ begin
     )
     values (
         v_channel_id,
-        case when v_twin_id is null then private.read_user($1) end,
+        case when v_twin_id is null then v_user_id end,
         v_twin_id,
         private.read_uuid($1, 'parent_message_id', false),
         private.read_uuid($1, 'conversation_id', false),
@@ -309,7 +315,7 @@ as $$
         'emoji', counted.emoji,
         'count', counted.count,
         'user_ids', counted.user_ids,
-        'reacted', (select auth.uid()) = any(counted.user_ids)
+        'reacted', coalesce((select auth.uid()) = any(counted.user_ids), false)
     ) order by counted.first_at, counted.emoji), '[]')
     from (
         select
@@ -467,11 +473,13 @@ declare
     v_thread_id uuid := private.read_uuid($1, 'thread_id', false);
     v_limit integer := private.read_integer($1, 'limit', 1, 200, 50);
     v_offset integer := private.read_integer($1, 'offset', 0, 999999999, 0);
-    v_before bigint := private.read_cursor($1, 'before', v_channel_id);
-    v_after bigint := private.read_cursor($1, 'after', v_channel_id);
+    v_before bigint;
+    v_after bigint;
     v_page record;
 begin
     perform private.require_channel(v_channel_id);
+    v_before := private.read_cursor($1, 'before', v_channel_id);
+    v_after := private.read_cursor($1, 'after', v_channel_id);
     if v_before is not null and v_after is not null then
         perform private.fail(400, 'invalid_cursor', 'before and after cannot be combined.', 'after');
     end if;
@@ -482,7 +490,11 @@ begin
         jsonb_build_object(
             'total', case
                 when v_thread_id is null then private.count_channel(v_channel_id)
-                else (select count(*) from public.messages as reply where reply.parent_message_id = v_thread_id)
+                else (
+                    select count(*) from public.messages as reply
+                    where reply.parent_message_id = v_thread_id
+                        and reply.channel_id = v_channel_id and reply.deleted_at is null
+                )
             end,
             'page', v_offset / v_limit + 1,
             'limit', v_limit,
@@ -642,6 +654,9 @@ declare
     v_user_id uuid := private.read_user($1);
     v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
 begin
+    -- Looked up again under the lock: it may have been deleted meanwhile.
+    perform private.lock_channel(v_message.channel_id);
+    v_message := private.find_message(v_message.id);
     insert into public.message_pins (message_id, pinned_by) values (v_message.id, v_user_id)
     on conflict on constraint message_pins_pkey do nothing;
     return private.succeed((
@@ -663,6 +678,8 @@ as $$
 declare
     v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
 begin
+    -- The lock first, as pinning and deleting take it: in the other order they would wait for each other.
+    perform private.lock_channel(v_message.channel_id);
     delete from public.message_pins as pin where pin.message_id = v_message.id;
     return private.succeed(private.render_message(v_message));
 end
@@ -684,6 +701,7 @@ declare
 begin
     -- One at a time: of two toggles at once, one adds and the other removes.
     perform private.lock_channel(v_message.channel_id);
+    v_message := private.find_message(v_message.id);
     select * into v_reaction
     from public.message_reactions as reaction
     where reaction.message_id = v_message.id and reaction.user_id = v_user_id and reaction.emoji = v_emoji;

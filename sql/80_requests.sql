@@ -71,6 +71,9 @@ begin
         limit 10
         for update skip locked
     );
+    delete from private.idempotency_keys as expired
+    where expired.principal = v_principal and expired.route = p_route and expired.key = p_key
+        and expired.created_at < now() - interval '24 hours';
     -- The same key at the same moment waits here until the first request is through.
     insert into private.idempotency_keys (principal, route, key, request_hash)
     values (v_principal, p_route, p_key, v_hash)

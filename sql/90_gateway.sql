@@ -54,7 +54,7 @@ set search_path = ''
 as $$
 declare
     v_key text := p_headers ->> 'idempotency-key';
-    v_is_keyed boolean := v_key is not null and p_function in ('create_message', 'reply_to_message');
+    v_is_keyed boolean := v_key is not null and p_function in ('create_message', 'reply_to_message', 'toggle_reaction');
 begin
     headers := '{}';
     if v_is_keyed then
@@ -70,7 +70,12 @@ begin
         end if;
     end if;
     -- Dynamic, so that each call is planned and its rights are checked under the role that the gateway has set.
-    execute format('select public.%I($1)', p_function) into body using p_request;
+    execute format(
+        'select %I.%I($1)',
+        -- What only the service may do is out of reach for clients of the Data API.
+        case when p_function like '%\_summary' then 'private' else 'public' end,
+        p_function
+    ) into body using p_request;
     status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
     if v_is_keyed then
         perform private.finish_once(p_function, v_key, status, body);
@@ -90,25 +95,29 @@ set search_path = ''
 as $$
 declare
     v_limits jsonb := '{}';
-    v_counted record;
+    v_granted integer;
+    v_used integer;
+    v_seconds_left integer;
     v_sqlstate text;
     v_message text;
     v_detail text;
     v_field text;
     v_constraint text;
 begin
-    if (select auth.role()) <> 'service_role' then
-        select * into v_counted from private.count_request();
+    -- An upload is one request, though two calls.
+    if (select auth.role()) <> 'service_role' and p_function <> 'finish_upload' then
+        select counted.granted, counted.used, counted.seconds_left into v_granted, v_used, v_seconds_left
+        from private.count_request() as counted;
         v_limits := jsonb_build_object(
-            'ratelimit-limit', v_counted.granted::text,
-            'ratelimit-remaining', greatest(0, v_counted.granted - v_counted.used)::text,
-            'ratelimit-reset', v_counted.seconds_left::text
+            'ratelimit-limit', v_granted::text,
+            'ratelimit-remaining', greatest(0, v_granted - v_used)::text,
+            'ratelimit-reset', v_seconds_left::text
         );
     end if;
     -- What fails is undone, but not the count.
     begin
-        if v_counted.used > v_counted.granted then
-            v_limits := v_limits || jsonb_build_object('retry-after', v_counted.seconds_left::text);
+        if v_used > v_granted then
+            v_limits := v_limits || jsonb_build_object('retry-after', v_seconds_left::text);
             perform private.fail(429, 'rate_limited', 'Too many requests in this minute.');
         end if;
         select answer.status, v_limits || answer.headers, answer.body into status, headers, body
@@ -186,10 +195,15 @@ begin
             headers := '{}';
         when p_function in (
             'create_message', 'reply_to_message', 'list_messages', 'search_messages', 'get_message', 'edit_message', 'list_message_edits',
-            'delete_message', 'pin_message', 'unpin_message', 'toggle_reaction', 'add_reaction', 'remove_reaction'
+            'delete_message', 'pin_message', 'unpin_message', 'toggle_reaction', 'add_reaction', 'remove_reaction',
+            'begin_upload', 'finish_upload', 'get_attachment',
+            'begin_summary', 'finish_summary', 'poll_summary',
+            'claim_deliveries', 'finish_delivery'
         ) then
             select answer.status, answer.headers::text, answer.body into status, headers, body
-            from private.call_messages(p_function, p_headers::jsonb, p_parameters::jsonb, p_body) as answer;
+            from private.call_messages(
+                p_function, p_headers::jsonb, private.read_object(convert_to(p_parameters, 'UTF8')), p_body
+            ) as answer;
         else
             raise undefined_function using message = 'The gateway knows no such function.';
     end case;

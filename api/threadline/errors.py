@@ -14,6 +14,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
 from threadline.database import DatabaseUnavailableError
+from threadline.storage import StorageRefusedError, StorageUnavailableError
 from threadline.tokens import InvalidTokenError
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,11 @@ CODES = {
 
 
 def _answer(
-    request: Request[Any, Any, Any], status: int, message: str, headers: dict[str, str] | None = None
+    request: Request[Any, Any, Any],
+    status: int,
+    message: str,
+    headers: dict[str, str] | None = None,
+    extra: Any = None,
 ) -> Response[dict[str, Any]]:
     content: dict[str, Any] = {"error": message}
     # Each document has a shape of its own for errors.
@@ -39,7 +44,12 @@ def _answer(
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         content = {
             "success": False,
-            "error": {"code": CODES.get(status, "refused"), "message": message},
+            "error": {
+                "code": CODES.get(status, "refused"),
+                "message": message,
+                # A route that knows a cause better gives its code and field.
+                **(extra if isinstance(extra, dict) else {}),
+            },
             "meta": {"timestamp": now},
         }
     return Response(
@@ -51,7 +61,7 @@ def _answer(
 
 
 def _refused(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
-    return _answer(request, error.status_code, error.detail, dict(error.headers or {}))
+    return _answer(request, error.status_code, error.detail, dict(error.headers or {}), error.extra)
 
 
 def _unauthorized(request: Request[Any, Any, Any], error: InvalidTokenError) -> Response[dict[str, Any]]:
@@ -60,6 +70,19 @@ def _unauthorized(request: Request[Any, Any, Any], error: InvalidTokenError) -> 
 
 def _unavailable(request: Request[Any, Any, Any], _: DatabaseUnavailableError) -> Response[dict[str, Any]]:
     return _answer(request, 503, "Service temporarily unavailable", {"retry-after": "5"})
+
+
+def _storage_refused(request: Request[Any, Any, Any], error: StorageRefusedError) -> Response[dict[str, Any]]:
+    if error.status == 404:
+        return _answer(request, 404, "The file is no longer there.", extra={"code": "file_not_found"})
+    if error.status == 413:
+        return _answer(request, 413, "Storage takes no file as large.", extra={"code": "file_too_large"})
+    return _answer(request, 403, "Storage does not let you do this.", extra={"code": "storage_refused"})
+
+
+def _storage_unavailable(request: Request[Any, Any, Any], _: StorageUnavailableError) -> Response[dict[str, Any]]:
+    extra = {"code": "storage_unavailable"}
+    return _answer(request, 503, "Storage is out of reach.", {"retry-after": "5"}, extra)
 
 
 def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
@@ -73,5 +96,7 @@ handlers: ExceptionHandlersMap = {
     HTTPException: _refused,
     InvalidTokenError: _unauthorized,
     DatabaseUnavailableError: _unavailable,
+    StorageRefusedError: _storage_refused,
+    StorageUnavailableError: _storage_unavailable,
     Exception: _failed,
 }

@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 
 import jwt
@@ -41,7 +42,7 @@ class Verifier:
         self._secret = settings.jwt_secret
         self._client = jwt.PyJWKClient(settings.jwks_url, cache_jwk_set=False, timeout=5) if settings.jwks_url else None
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched_at = -float("inf")
+        self._fetched_at = self._tried_at = -float("inf")
         self._fetching = asyncio.Lock()
 
     async def verify(self, authorization: str | None) -> Caller:
@@ -65,7 +66,7 @@ class Verifier:
                 leeway=LEEWAY,
                 options={"require": ["exp", "role"], "verify_aud": False},
             )
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, KeyError) as error:
             raise InvalidTokenError("The access token is not valid, or no longer.") from error
         return _caller(claims)
 
@@ -87,16 +88,18 @@ class Verifier:
         return key
 
     def _is_stale(self, kid: str) -> bool:
-        age = time.monotonic() - self._fetched_at
-        return age > KEYS_LIFETIME or (kid not in self._keys and age > KEYS_PATIENCE)
+        now = time.monotonic()
+        is_due = now - self._fetched_at > KEYS_LIFETIME or kid not in self._keys
+        return is_due and now - self._tried_at > KEYS_PATIENCE
 
     async def _fetch(self) -> None:
         try:
             found = await asyncio.to_thread(self._client.get_jwk_set)
-        except jwt.PyJWKClientError:
+        except (jwt.PyJWTError, OSError, ValueError, HTTPException):
             # The keys known so far go on serving; with none, nobody gets in.
-            self._fetched_at = time.monotonic() - KEYS_LIFETIME + KEYS_PATIENCE
             return
+        finally:
+            self._tried_at = time.monotonic()
         self._keys = {key.key_id: key for key in found.keys if key.key_id}
         self._fetched_at = time.monotonic()
 

@@ -16,14 +16,33 @@ create table private.settings (
     is_only_row boolean primary key default true,
     ingest_max_messages integer not null default 5000,
     requests_per_minute integer not null default 60,
+    twin_max_hops integer not null default 3,
+    twin_max_attempts integer not null default 8,
+    twin_retry_seconds integer not null default 5,
+    summaries_per_user_per_day integer not null default 50,
+    summary_max_bytes integer not null default 1000000,
     constraint settings_has_one_row check (is_only_row),
     constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
-    constraint settings_requests_per_minute_positive check (requests_per_minute > 0)
+    constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
+    constraint settings_twin_max_hops_not_negative check (twin_max_hops >= 0),
+    constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
+    constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
+    constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
+    constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0)
 );
 comment on table private.settings is 'Limits that an operator may change with an UPDATE; one row, always.';
 comment on column private.settings.ingest_max_messages is
 'Messages, and conversations, that one ingest request may carry; above it the answer is 413.';
 comment on column private.settings.requests_per_minute is 'Requests to /api/v2 that a user may make in a minute.';
+comment on column private.settings.twin_max_hops is
+'Turns of twins, since a person spoke, that are forwarded to other twins; 0 forwards only what people say.';
+comment on column private.settings.twin_max_attempts is 'Failures after which a delivery to a twin is dead.';
+comment on column private.settings.twin_retry_seconds is
+'How long a delivery waits after its first failure; four times as long after each further one, an hour at most.';
+comment on column private.settings.summaries_per_user_per_day is
+'Summaries that a user may have made in a day (UTC); those from the cache are not counted.';
+comment on column private.settings.summary_max_bytes is
+'Text that one summary may send to the model; the oldest messages beyond it are left out, and the answer says so.';
 alter table private.settings enable row level security;
 revoke all on private.settings from public, anon, authenticated, service_role;
 grant select on private.settings to service_role;
@@ -2614,6 +2633,1276 @@ comment on function public.remove_reaction(jsonb) is
 revoke all on function public.remove_reaction(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.remove_reaction(jsonb) to authenticated, service_role;
 
+-- Files of channels: the bucket that holds them, who may reach them there, and what they are called.
+
+-- Private also where a bucket of this name was there before and was not: links to these files are signed or fail.
+insert into storage.buckets (id, name, public, file_size_limit)
+values ('attachments', 'attachments', false, 52428800)
+on conflict (id) do update set public = false;
+
+create table public.attachments (
+    id uuid primary key default gen_random_uuid(),
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    path text not null generated always as (channel_id::text || '/' || id::text) stored,
+    file_name text not null,
+    size bigint not null,
+    content_type text not null,
+    uploaded_by uuid references auth.users (id) on delete set null,
+    created_at timestamptz not null default now(),
+    constraint attachments_file_name_length check (char_length(file_name) between 1 and 255),
+    constraint attachments_file_name_printable check (file_name !~ '[\u0001-\u001f\u007f]'),
+    constraint attachments_size_not_negative check (size >= 0)
+);
+comment on table public.attachments is
+'Files of channels, which lie in the bucket of this name. Messages name them by id.';
+comment on column public.attachments.path is 'Where in the bucket.';
+comment on column public.attachments.file_name is 'To show to people, as the uploader called it.';
+comment on column public.attachments.size is 'In bytes, as Storage counted them. Set by a trigger, as the next two.';
+comment on column public.attachments.content_type is 'What Storage was told when the file was stored.';
+comment on column public.attachments.uploaded_by is 'Who stored it; null for service_role, and when the user is gone.';
+create index attachments_channel_id_idx on public.attachments (channel_id);
+create index attachments_uploaded_by_idx on public.attachments (uploaded_by);
+
+alter table public.attachments enable row level security;
+revoke all on public.attachments from public, anon, authenticated, service_role;
+grant select, insert (id, channel_id, file_name), delete on public.attachments to authenticated, service_role;
+
+create function private.describe_attachment() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+    select
+        (stored.metadata ->> 'size')::bigint,
+        split_part(stored.metadata ->> 'mimetype', ';', 1),
+        stored.owner_id::uuid
+    into new.size, new.content_type, new.uploaded_by
+    from storage.objects as stored
+    where stored.bucket_id = 'attachments' and stored.name = new.channel_id || '/' || new.id;
+    if not found then
+        perform private.fail(404, 'file_not_found', 'No such file has been stored.', 'files');
+    end if;
+    return new;
+end
+$$;
+comment on function private.describe_attachment() is
+'Trigger: an attachment is a file that is there and that the caller may see. Size, type and uploader are Storage''s.';
+revoke all on function private.describe_attachment() from public, anon, authenticated, service_role;
+
+create trigger attachments_before_insert_describe before insert on public.attachments
+for each row execute function private.describe_attachment();
+
+create function private.check_attachments() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_uuid text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+begin
+    -- An `id` of another form is the application's own; `attachment_id` means ours.
+    if exists (
+        select from jsonb_array_elements(new.attachments) as item (value)
+        cross join lateral (
+            values (item.value ->> 'attachment_id', true), (item.value ->> 'id', false)
+        ) as named (id, is_ours)
+        where (named.is_ours and named.id is not null or named.id ~* v_uuid)
+            and not exists (
+                select from public.attachments as attachment
+                where attachment.id = case when named.id ~* v_uuid then named.id::uuid end
+            )
+    ) then
+        perform private.fail(
+            404, 'attachment_not_found', 'There is no such uploaded file for you to attach.', 'attachments'
+        );
+    end if;
+    return new;
+end
+$$;
+comment on function private.check_attachments() is
+'Trigger: an uploaded file that a message names must be one that its author may read.';
+revoke all on function private.check_attachments() from public, anon, authenticated, service_role;
+
+create trigger messages_before_insert_check_attachments before insert on public.messages
+for each row when (jsonb_typeof(new.attachments) = 'array') execute function private.check_attachments();
+
+create function private.render_attachment(p_attachment public.attachments) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'id', p_attachment.id,
+        'name', p_attachment.file_name,
+        'size', p_attachment.size,
+        'type', p_attachment.content_type,
+        'path', p_attachment.path
+    )
+$$;
+comment on function private.render_attachment(public.attachments) is
+'An attachment as the calls show it. A link to it is signed by Storage, whose keys no function has.';
+revoke all on function private.render_attachment(public.attachments) from public, anon, authenticated, service_role;
+grant execute on function private.render_attachment(public.attachments) to authenticated, service_role;
+
+create function private.read_files(p_body jsonb) returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+    v_file jsonb;
+begin
+    if coalesce(jsonb_typeof(p_body -> 'files'), 'null') <> 'array' or p_body -> 'files' = '[]' then
+        perform private.fail(400, 'missing_field', 'files is required: one or more.', 'files');
+    elsif jsonb_array_length(p_body -> 'files') > 100 then
+        perform private.fail(413, 'too_many_files', 'At most 100 files can be uploaded at once.', 'files');
+    end if;
+    for v_file in select item.value from jsonb_array_elements(p_body -> 'files') as item (value) loop
+        if jsonb_typeof(v_file) <> 'object' then
+            perform private.fail(400, 'invalid_field', 'files must be an array of objects.', 'files');
+        end if;
+        perform private.read_uuid(v_file, 'id', false), private.read_text(v_file, 'name', 1000);
+    end loop;
+    return p_body -> 'files';
+end
+$$;
+comment on function private.read_files(jsonb) is 'The files of a request, objects with id and name; errors are PT400.';
+revoke all on function private.read_files(jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.read_files(jsonb) to authenticated, service_role;
+
+create function private.find_conversation_type(p_body jsonb) returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_channel_id uuid := private.read_uuid(p_body, 'conversation_id');
+    v_kind text;
+begin
+    perform private.read_uuid(p_body, 'workspace_id', false);
+    select channel.kind into v_kind from public.channels as channel where channel.id = v_channel_id;
+    if v_kind is null then
+        perform private.fail(404, 'channel_not_found', 'There is no such conversation.', 'conversation_id');
+    elsif private.read_text(p_body, 'conversation_type', 100, v_kind) <> v_kind then
+        perform private.fail(
+            400, 'conversation_type_mismatch', format('This conversation is a %s.', v_kind), 'conversation_type'
+        );
+    end if;
+    return v_kind;
+end
+$$;
+comment on function private.find_conversation_type(jsonb) is
+'What the conversation of an upload is: channel or dm. PT404 unless the caller may see it.';
+revoke all on function private.find_conversation_type(jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.find_conversation_type(jsonb) to authenticated, service_role;
+
+create function public.begin_upload(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_type text := private.find_conversation_type($1);
+    v_channel_id uuid := private.read_uuid($1, 'conversation_id');
+begin
+    return private.succeed(jsonb_build_object(
+        'files', (
+            select jsonb_agg(jsonb_build_object(
+                'id', given.id, 'name', given.name, 'path', v_channel_id || '/' || given.id
+            ) order by given.number)
+            from (
+                select file.number, file.value ->> 'name' as name, gen_random_uuid() as id
+                from jsonb_array_elements(private.read_files($1)) with ordinality as file (value, number)
+            ) as given
+        ),
+        'conversation_id', v_channel_id,
+        'conversation_type', v_type
+    ));
+end
+$$;
+comment on function public.begin_upload(jsonb) is
+'First half of an upload: conversation_id, files (objects with name), and optionally conversation_type, workspace_id.
+Answers the id and path that each file is to have in the bucket attachments; nothing is stored yet.';
+revoke all on function public.begin_upload(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.begin_upload(jsonb) to authenticated, service_role;
+
+create function public.finish_upload(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_type text := private.find_conversation_type($1);
+    v_channel_id uuid := private.read_uuid($1, 'conversation_id');
+    v_files jsonb := private.read_files($1);
+begin
+    -- Control characters could hide what a name says; so long a name nobody reads.
+    insert into public.attachments (id, channel_id, file_name)
+    select
+        private.read_uuid(file.value, 'id') as id,
+        v_channel_id,
+        left(regexp_replace(file.value ->> 'name', '[\u0001-\u001f\u007f]', '_', 'g'), 255) as name
+    from jsonb_array_elements(v_files) as file (value)
+    on conflict on constraint attachments_pkey do nothing;
+    return private.succeed(jsonb_build_object(
+        'files', (
+            select jsonb_agg(private.render_attachment(stored) order by file.number)
+            from jsonb_array_elements(v_files) with ordinality as file (value, number)
+            inner join public.attachments as stored
+                on stored.id = private.read_uuid(file.value, 'id') and stored.channel_id = v_channel_id
+        ),
+        'conversation_id', v_channel_id,
+        'conversation_type', v_type
+    ));
+end
+$$;
+comment on function public.finish_upload(jsonb) is
+'Second half of an upload, once Storage has the files: conversation_id, files (objects with id and name). Said again,
+it changes nothing.';
+revoke all on function public.finish_upload(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.finish_upload(jsonb) to authenticated, service_role;
+
+create function public.get_attachment(jsonb) returns json
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_id uuid := private.read_uuid($1, 'id');
+    v_attachment public.attachments;
+begin
+    select * into v_attachment from public.attachments as attachment where attachment.id = v_id;
+    if v_attachment.id is null then
+        perform private.fail(404, 'attachment_not_found', 'There is no such file.');
+    end if;
+    return private.succeed(
+        private.render_attachment(v_attachment) || jsonb_build_object('conversation_id', v_attachment.channel_id)
+    );
+end
+$$;
+comment on function public.get_attachment(jsonb) is 'GET /api/v2/messages/attachments/:id/url, but for the link: id.';
+revoke all on function public.get_attachment(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.get_attachment(jsonb) to authenticated, service_role;
+
+-- Forwarding: what is said in a channel goes to the webhooks of its twins, at least once and in order.
+-- An outbox: the message and the rows that tell of it are written in one transaction, a worker takes it from there.
+
+create table public.twin_webhooks (
+    ai_twin_id uuid primary key references public.ai_twins (id) on delete cascade,
+    url text not null,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    -- No credentials, no fragment, nothing to encode. Where it leads to is checked when the worker connects.
+    constraint twin_webhooks_url_form check (
+        url ~ '^https?://([a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?([/?][!"$-~]*)?$'
+    ),
+    constraint twin_webhooks_url_length check (char_length(url) <= 2000)
+);
+comment on table public.twin_webhooks is
+'Where a twin is told what is said in its channels. A twin without one listens to Realtime instead.';
+
+create table private.twin_secrets (
+    id uuid primary key default gen_random_uuid(),
+    ai_twin_id uuid not null references public.twin_webhooks (ai_twin_id) on delete cascade,
+    inner_key bytea not null,
+    outer_key bytea not null,
+    created_at timestamptz not null default now(),
+    expires_at timestamptz,
+    constraint twin_secrets_keys_are_blocks check (octet_length(inner_key) = 64 and octet_length(outer_key) = 64)
+);
+comment on table private.twin_secrets is
+'What deliveries are signed with. Unlike a key that only opens, one that signs cannot be kept as a hash; it is kept as
+the two blocks that HMAC makes of it, and never leaves the database (docs/decisions/0004).';
+comment on column private.twin_secrets.expires_at is 'Nothing is signed with it from this moment on; null means never.';
+create index twin_secrets_ai_twin_id_idx on private.twin_secrets (ai_twin_id);
+
+create table private.twin_queues (
+    ai_twin_id uuid not null references public.twin_webhooks (ai_twin_id) on delete cascade,
+    channel_id uuid not null,
+    due_at timestamptz,
+    lease uuid,
+    primary key (ai_twin_id, channel_id),
+    constraint twin_queues_assignment_fkey foreign key (channel_id, ai_twin_id)
+    references public.channel_twins (channel_id, ai_twin_id) on delete cascade,
+    constraint twin_queues_lease_unique unique (lease)
+);
+comment on table private.twin_queues is
+'A queue for each twin and channel. Whoever works on one locks its row first: so one delivery of it is under way at a
+time, and one that fails holds up those behind it and no others.';
+comment on column private.twin_queues.due_at is
+'When to look at it next: the end of the lease while somebody works on it; null when nothing waits.';
+comment on column private.twin_queues.lease is 'Proves to the database who works on it; null when nobody does.';
+create index twin_queues_due_at_idx on private.twin_queues (due_at) where due_at is not null;
+
+create table public.twin_deliveries (
+    id uuid primary key default gen_random_uuid(),
+    ai_twin_id uuid not null,
+    channel_id uuid not null,
+    message_id uuid not null references public.messages (id) on delete cascade,
+    seq bigint not null,
+    state text not null default 'pending',
+    attempts integer not null default 0,
+    next_attempt_at timestamptz,
+    last_status integer,
+    last_error text,
+    created_at timestamptz not null default now(),
+    finished_at timestamptz,
+    constraint twin_deliveries_once unique (ai_twin_id, channel_id, seq),
+    constraint twin_deliveries_queue_fkey foreign key (ai_twin_id, channel_id)
+    references private.twin_queues (ai_twin_id, channel_id) on delete cascade,
+    constraint twin_deliveries_state_known check (state in ('pending', 'delivered', 'dead')),
+    constraint twin_deliveries_finished_unless_pending check ((state = 'pending') = (finished_at is null)),
+    constraint twin_deliveries_last_error_length check (char_length(last_error) <= 200)
+);
+comment on table public.twin_deliveries is
+'What goes to which twin. Pending until its webhook has answered 2xx, dead when it would not; kept a week afterwards,
+dead ones until they are replayed or the twin leaves.';
+comment on column public.twin_deliveries.seq is 'The message''s place in the channel, in which order it is delivered.';
+comment on column public.twin_deliveries.next_attempt_at is 'After a failure, when it is tried again at the earliest.';
+comment on column public.twin_deliveries.last_status is 'What the webhook answered last; null when it did not answer.';
+comment on column public.twin_deliveries.last_error is 'What was wrong with the last attempt.';
+create index twin_deliveries_message_id_idx on public.twin_deliveries (message_id);
+create index twin_deliveries_pending_idx on public.twin_deliveries (ai_twin_id, channel_id, seq)
+where state = 'pending';
+create index twin_deliveries_delivered_idx on public.twin_deliveries (finished_at) where state = 'delivered';
+
+alter table public.messages add column hops integer not null default 0;
+comment on column public.messages.hops is
+'How many turns of twins lie between this message and what a person said last; 0 when a person says it.';
+
+alter table public.twin_webhooks enable row level security;
+revoke all on public.twin_webhooks from public, anon, authenticated, service_role;
+grant select, delete on public.twin_webhooks to authenticated, service_role;
+
+alter table private.twin_secrets enable row level security;
+revoke all on private.twin_secrets from public, anon, authenticated, service_role;
+
+alter table private.twin_queues enable row level security;
+revoke all on private.twin_queues from public, anon, authenticated, service_role;
+
+alter table public.twin_deliveries enable row level security;
+revoke all on public.twin_deliveries from public, anon, authenticated, service_role;
+grant select on public.twin_deliveries to authenticated, service_role;
+
+create trigger twin_webhooks_before_update_stamp before update on public.twin_webhooks
+for each row execute function private.set_updated_at();
+
+-- Definer, because it looks at messages whether or not the writer may see them.
+create function private.count_hops() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- A twin takes its turn after what was said last, in the channel and in the thread. Which of the two it answers
+    -- nobody knows, so the longer chain counts: else two twins that both reply to the head of a thread, or one in the
+    -- thread and one outside of it, would talk for ever. Two messages of one twin in a row are one turn.
+    select max(previous.hops + case when previous.ai_twin_id = new.ai_twin_id then 0 else 1 end) into new.hops
+    from (
+        (
+            select said.ai_twin_id, said.hops
+            from public.messages as said
+            where said.channel_id = new.channel_id
+            order by said.seq desc
+            limit 1
+        )
+        union all
+        (
+            select thread.ai_twin_id, thread.hops
+            from (
+                select head.ai_twin_id, head.hops, head.seq
+                from public.messages as head
+                where head.id = new.parent_message_id
+                union all
+                (
+                    select reply.ai_twin_id, reply.hops, reply.seq
+                    from public.messages as reply
+                    where reply.parent_message_id = new.parent_message_id
+                    order by reply.seq desc
+                    limit 1
+                )
+            ) as thread
+            order by thread.seq desc
+            limit 1
+        )
+    ) as previous;
+    new.hops := coalesce(new.hops, 1);
+    return new;
+end
+$$;
+comment on function private.count_hops() is 'Trigger: counts the turns of twins since a person spoke.';
+revoke all on function private.count_hops() from public, anon, authenticated, service_role;
+
+-- After the trigger that admits the message, in whose lock the last message is the last one.
+create trigger messages_before_insert_count_hops before insert on public.messages
+for each row when (new.ai_twin_id is not null) execute function private.count_hops();
+
+-- Definer, because no client writes to the outbox.
+create function private.forward_message() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if new.hops > 0 and new.hops > (select settings.twin_max_hops from private.settings) then
+        return null;
+    end if;
+    -- The locks wait for a twin that is just leaving: its row would be gone when the foreign keys look for it.
+    with hearing as (
+        select assigned.ai_twin_id
+        from public.channel_twins as assigned
+        inner join public.twin_webhooks as webhook on assigned.ai_twin_id = webhook.ai_twin_id
+        where assigned.channel_id = new.channel_id and assigned.ai_twin_id is distinct from new.ai_twin_id
+        order by assigned.ai_twin_id
+        for key share of assigned, webhook
+    ), woken as (
+        insert into private.twin_queues as queue (ai_twin_id, channel_id, due_at)
+        select hearing.ai_twin_id, new.channel_id, now() from hearing
+        on conflict on constraint twin_queues_pkey do update set due_at = excluded.due_at
+        where queue.due_at is null
+    )
+
+    insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq)
+    select hearing.ai_twin_id, new.channel_id, new.id, new.seq
+    from hearing;
+    return null;
+end
+$$;
+comment on function private.forward_message() is
+'Trigger: a message is to be delivered to the twins of its channel that have a webhook, but not to its author, nor when
+twins have been talking among themselves for too long.';
+revoke all on function private.forward_message() from public, anon, authenticated, service_role;
+
+create trigger messages_after_insert_forward after insert on public.messages
+for each row execute function private.forward_message();
+
+-- Definer, because no client writes to the outbox.
+create function private.recall_message() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    delete from public.twin_deliveries as delivery where delivery.message_id = new.id and delivery.state <> 'delivered';
+    return null;
+end
+$$;
+comment on function private.recall_message() is 'Trigger: what is deleted is not delivered any more.';
+revoke all on function private.recall_message() from public, anon, authenticated, service_role;
+
+create trigger messages_after_update_recall after update of deleted_at on public.messages
+for each row when (new.deleted_at is not null) execute function private.recall_message();
+
+-- Definer, because whoever removes a member need not own the twins.
+create function private.dismiss_twins() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- As whoever writes a message does: the channel first, then its twins.
+    perform private.lock_channel(old.channel_id);
+    delete from public.channel_twins as assigned
+    where assigned.channel_id = old.channel_id
+        and assigned.ai_twin_id in (select twin.id from public.ai_twins as twin where twin.user_id = old.user_id);
+    return null;
+end
+$$;
+comment on function private.dismiss_twins() is
+'Trigger: with a member go their twins, and what was still to be delivered to them.';
+revoke all on function private.dismiss_twins() from public, anon, authenticated, service_role;
+
+create trigger channel_members_after_delete_dismiss after delete on public.channel_members
+for each row execute function private.dismiss_twins();
+
+create function private.hmac_block(p_key bytea, p_mask integer) returns bytea
+language sql
+immutable
+set search_path = ''
+as $$
+    select string_agg(set_byte('\x00', 0, p_mask # case
+        when place < octet_length(p_key) then get_byte(p_key, place) else 0
+    end), ''::bytea order by place)
+    from generate_series(0, 63) as place
+$$;
+comment on function private.hmac_block(bytea, integer) is
+'A key of at most 64 bytes, filled up and masked as RFC 2104 has it. Not every Postgres has an hmac of its own.';
+revoke all on function private.hmac_block(bytea, integer) from public, anon, authenticated, service_role;
+
+create function private.sign(p_twin_id uuid, p_text text) returns text
+language sql
+stable
+set search_path = ''
+as $$
+    select string_agg(
+        'v1=' || encode(sha256(secret.outer_key || sha256(secret.inner_key || convert_to(p_text, 'UTF8'))), 'hex'),
+        ',' order by secret.created_at desc, secret.id
+    )
+    from private.twin_secrets as secret
+    where secret.ai_twin_id = p_twin_id and (secret.expires_at is null or secret.expires_at > now())
+$$;
+comment on function private.sign(uuid, text) is
+'HMAC-SHA256 of a text with each secret of a twin that is good now, the newest first.';
+revoke all on function private.sign(uuid, text) from public, anon, authenticated, service_role;
+
+-- Definer, because no client role may touch the secrets: it asks itself whose twin it is.
+create function private.issue_twin_secret(p_twin_id uuid, p_overlap interval) returns text
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_secret text := private.generate_secret();
+begin
+    perform from public.twin_webhooks as webhook
+    inner join public.ai_twins as twin on webhook.ai_twin_id = twin.id
+    where webhook.ai_twin_id = p_twin_id
+        and (twin.user_id = (select auth.uid()) or (select auth.role()) = 'service_role')
+    for no key update of webhook;
+    if not found then
+        perform private.fail(404, 'webhook_not_found', 'You have no such twin, or it has no webhook.', 'ai_twin_id');
+    end if;
+    update private.twin_secrets as secret
+    set expires_at = least(secret.expires_at, now() + p_overlap)
+    where secret.ai_twin_id = p_twin_id;
+    insert into private.twin_secrets (ai_twin_id, inner_key, outer_key)
+    values (
+        p_twin_id,
+        private.hmac_block(convert_to(v_secret, 'UTF8'), 54),
+        private.hmac_block(convert_to(v_secret, 'UTF8'), 92)
+    );
+    return v_secret;
+end
+$$;
+comment on function private.issue_twin_secret(uuid, interval) is
+'A new secret for the webhook of the caller''s twin; deliveries carry signatures of the earlier ones, too, until the
+overlap is over. PT404 for anyone else.';
+revoke all on function private.issue_twin_secret(uuid, interval) from public, anon, authenticated, service_role;
+grant execute on function private.issue_twin_secret(uuid, interval) to authenticated, service_role;
+
+-- Definer, because a webhook that a client inserted by itself would have no secret.
+create function private.store_twin_webhook(p_twin_id uuid, p_url text) returns boolean
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_is_new boolean;
+begin
+    if not exists (
+        select from public.ai_twins as twin
+        where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select auth.role()) = 'service_role')
+    ) then
+        perform private.fail(404, 'twin_not_found', 'You have no such twin.', 'ai_twin_id');
+    end if;
+    insert into public.twin_webhooks (ai_twin_id, url) values (p_twin_id, p_url)
+    on conflict on constraint twin_webhooks_pkey do nothing;
+    v_is_new := found;
+    update public.twin_webhooks as webhook set url = p_url
+    where webhook.ai_twin_id = p_twin_id and webhook.url <> p_url;
+    return v_is_new;
+end
+$$;
+comment on function private.store_twin_webhook(uuid, text) is
+'Sets where the caller''s twin is told, and answers whether it had no webhook before. PT404 for anyone else.';
+revoke all on function private.store_twin_webhook(uuid, text) from public, anon, authenticated, service_role;
+grant execute on function private.store_twin_webhook(uuid, text) to authenticated, service_role;
+
+create function public.set_twin_webhook(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_twin_id uuid := private.read_uuid($1, 'ai_twin_id');
+    v_url text := private.read_text($1, 'url', 2000);
+    v_is_new boolean := private.store_twin_webhook(v_twin_id, v_url);
+begin
+    return private.succeed(jsonb_build_object(
+        'ai_twin_id', v_twin_id,
+        'url', v_url,
+        'secret', case when v_is_new then private.issue_twin_secret(v_twin_id, interval '0') end
+    ));
+end
+$$;
+comment on function public.set_twin_webhook(jsonb) is
+'Sets the webhook of a twin of the caller: ai_twin_id, url. The first time, the answer holds the secret that deliveries
+are signed with, this once; afterwards secret is null and stays what it was.';
+revoke all on function public.set_twin_webhook(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.set_twin_webhook(jsonb) to authenticated, service_role;
+
+create function public.rotate_twin_secret(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_twin_id uuid := private.read_uuid($1, 'ai_twin_id');
+    v_hours integer := private.read_integer($1, 'overlap_hours', 0, 720, 24);
+begin
+    return private.succeed(jsonb_build_object(
+        'ai_twin_id', v_twin_id,
+        'secret', private.issue_twin_secret(v_twin_id, make_interval(hours => v_hours)),
+        'previous_secrets_expire_at', private.format_time(now() + make_interval(hours => v_hours))
+    ));
+end
+$$;
+comment on function public.rotate_twin_secret(jsonb) is
+'A new secret for the webhook of a twin of the caller, shown this once: ai_twin_id, and optionally overlap_hours (24,
+at most 720), during which deliveries are signed with the earlier ones as well.';
+revoke all on function public.rotate_twin_secret(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.rotate_twin_secret(jsonb) to authenticated, service_role;
+
+create function public.remove_twin_webhook(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_twin_id uuid := private.read_uuid($1, 'ai_twin_id');
+begin
+    delete from public.twin_webhooks as webhook where webhook.ai_twin_id = v_twin_id;
+    if not found then
+        perform private.fail(404, 'webhook_not_found', 'You have no such twin, or it has no webhook.', 'ai_twin_id');
+    end if;
+    return private.succeed(jsonb_build_object('ai_twin_id', v_twin_id));
+end
+$$;
+comment on function public.remove_twin_webhook(jsonb) is
+'Removes the webhook of a twin of the caller, with its secrets and all that was to be delivered there: ai_twin_id.';
+revoke all on function public.remove_twin_webhook(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.remove_twin_webhook(jsonb) to authenticated, service_role;
+
+create function private.render_claim(p_delivery public.twin_deliveries, p_lease uuid) returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_time text := floor(extract(epoch from now()))::text;
+    v_body text := (
+        select (private.render_message(message) || jsonb_build_object('seq', message.seq))::text
+        from public.messages as message
+        where message.id = p_delivery.message_id
+    );
+begin
+    return jsonb_build_object(
+        'id', p_delivery.id,
+        'lease', p_lease,
+        'url', (select hook.url from public.twin_webhooks as hook where hook.ai_twin_id = p_delivery.ai_twin_id),
+        'headers', jsonb_build_object(
+            'content-type', 'application/json',
+            'threadline-delivery', p_delivery.id,
+            'threadline-twin', p_delivery.ai_twin_id,
+            'threadline-signature',
+            't=' || v_time || ',' || private.sign(p_delivery.ai_twin_id, v_time || '.' || v_body)
+        ),
+        'body', v_body
+    );
+end
+$$;
+comment on function private.render_claim(public.twin_deliveries, uuid) is
+'A delivery as it is to be sent: the message as it is now, signed.';
+revoke all on function private.render_claim(public.twin_deliveries, uuid)
+from public, anon, authenticated, service_role;
+
+-- Definer, because queues and secrets are for no other eyes. Planned at each call: the queues are empty when the
+-- first plan is made (docs/decisions/0003).
+create function private.claim_due(p_limit integer, p_lease interval) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_leases uuid[];
+    v_claims jsonb;
+begin
+    with due as (
+        select queue.ai_twin_id, queue.channel_id
+        from private.twin_queues as queue
+        where queue.due_at <= now()
+        order by queue.due_at
+        limit p_limit
+        for update skip locked
+    ), leased as (
+        update private.twin_queues as queue
+        set lease = gen_random_uuid(), due_at = now() + p_lease
+        from due
+        where queue.ai_twin_id = due.ai_twin_id and queue.channel_id = due.channel_id
+        returning queue.lease
+    )
+
+    select array_agg(leased.lease) into v_leases from leased;
+    if v_leases is null then
+        return '[]'::jsonb;
+    end if;
+    -- A statement of its own: it sees what was done to the queues until they were locked.
+    with head as (
+        update public.twin_deliveries as delivery
+        set attempts = delivery.attempts + 1, next_attempt_at = null
+        from private.twin_queues as queue
+        where queue.lease = any(v_leases)
+            and delivery.id = (
+                select pending.id
+                from public.twin_deliveries as pending
+                where pending.ai_twin_id = queue.ai_twin_id
+                    and pending.channel_id = queue.channel_id
+                    and pending.state = 'pending'
+                order by pending.seq
+                limit 1
+            )
+        returning delivery, queue.lease
+    )
+
+    select coalesce(jsonb_agg(private.render_claim(head.delivery, head.lease)), '[]') into v_claims from head;
+    -- Messages that were deleted may leave a queue behind that has nothing to deliver.
+    update private.twin_queues as queue set lease = null, due_at = null
+    where queue.lease = any(v_leases)
+        and not v_claims @> jsonb_build_array(jsonb_build_object('lease', queue.lease));
+    return v_claims;
+end
+$$;
+comment on function private.claim_due(integer, interval) is
+'Takes the first delivery of each of the queues that are due. Nobody else gets them until the lease ends.';
+revoke all on function private.claim_due(integer, interval) from public, anon, authenticated, service_role;
+grant execute on function private.claim_due(integer, interval) to service_role;
+
+create function public.claim_deliveries(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    return private.succeed(private.claim_due(
+        private.read_integer($1, 'limit', 1, 1000, 10),
+        make_interval(secs => private.read_integer($1, 'lease_seconds', 1, 3600, 60))
+    ));
+end
+$$;
+comment on function public.claim_deliveries(jsonb) is
+'For workers: what is to be sent now, each with id, lease, url, headers and body; limit, lease_seconds. Of each twin and
+channel at most one, and none while another is under way. What is not finished within the lease is given out again.';
+revoke all on function public.claim_deliveries(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.claim_deliveries(jsonb) to service_role;
+
+create function private.retry_delay(p_attempts integer) returns interval
+language sql
+volatile
+set search_path = ''
+as $$
+    -- Four times as long after each failure, an hour at most; by chance up to a half less, so that what failed
+    -- together does not come back together.
+    select make_interval(
+        secs => least(3600, settings.twin_retry_seconds * power(4, least(p_attempts, 10) - 1)) * (1 - random() / 2)
+    )
+    from private.settings as settings
+$$;
+comment on function private.retry_delay(integer) is 'How long to wait after so many failures.';
+revoke all on function private.retry_delay(integer) from public, anon, authenticated, service_role;
+
+-- Definer, because no client writes to the outbox.
+create function private.finish_claim(p_id uuid, p_lease uuid, p_status integer, p_error text) returns text
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_queue private.twin_queues;
+    v_delivery public.twin_deliveries;
+begin
+    select * into v_queue from private.twin_queues as queue where queue.lease = p_lease for update;
+    if v_queue.lease is null then
+        return null;
+    end if;
+    update public.twin_deliveries as delivery
+    set
+        state = outcome.state,
+        last_status = p_status,
+        last_error = left(p_error, 200),
+        next_attempt_at = case when outcome.state = 'pending' then now() + private.retry_delay(delivery.attempts) end,
+        finished_at = case when outcome.state <> 'pending' then now() end
+    from public.twin_deliveries as attempt
+    cross join private.settings as settings
+    cross join lateral (
+        select case
+            when p_error is null then 'delivered'
+            when attempt.attempts >= settings.twin_max_attempts then 'dead'
+            else 'pending'
+        end as state
+    ) as outcome
+    where delivery.id = p_id and attempt.id = delivery.id and delivery.state = 'pending'
+        and delivery.ai_twin_id = v_queue.ai_twin_id and delivery.channel_id = v_queue.channel_id
+    returning delivery.* into v_delivery;
+    update private.twin_queues as queue
+    set lease = null, due_at = coalesce(v_delivery.next_attempt_at, (
+        select now()
+        from public.twin_deliveries as pending
+        where pending.ai_twin_id = queue.ai_twin_id
+            and pending.channel_id = queue.channel_id and pending.state = 'pending'
+        limit 1
+    ))
+    where queue.lease = p_lease;
+    delete from public.twin_deliveries as expired
+    where expired.id in (
+        select old.id
+        from public.twin_deliveries as old
+        where old.state = 'delivered' and old.finished_at < now() - interval '7 days'
+        order by old.finished_at
+        limit 10
+        for update skip locked
+    );
+    return v_delivery.state;
+end
+$$;
+comment on function private.finish_claim(uuid, uuid, integer, text) is
+'Ends an attempt: delivered when there is no error, else pending again, or dead after the last one. The state, or null
+when the lease has gone to somebody else or the message is deleted.';
+revoke all on function private.finish_claim(uuid, uuid, integer, text) from public, anon, authenticated, service_role;
+grant execute on function private.finish_claim(uuid, uuid, integer, text) to service_role;
+
+create function public.finish_delivery(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_id uuid := private.read_uuid($1, 'id');
+begin
+    return private.succeed(jsonb_build_object(
+        'id', v_id,
+        'state', private.finish_claim(
+            v_id,
+            private.read_uuid($1, 'lease'),
+            private.read_integer($1, 'status', 100, 999, null),
+            $1 ->> 'error'
+        )
+    ));
+end
+$$;
+comment on function public.finish_delivery(jsonb) is
+'For workers: what became of a delivery: id, lease, status that the webhook answered, error unless it went well.
+Repeating it does no harm; state is null when the lease was not theirs any more.';
+revoke all on function public.finish_delivery(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.finish_delivery(jsonb) to service_role;
+
+create function public.list_twin_deliveries(jsonb) returns json
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_twin_id uuid := private.read_uuid($1, 'ai_twin_id');
+    v_state text := private.read_text($1, 'state', 20, 'dead');
+    v_limit integer := private.read_integer($1, 'limit', 1, 200, 50);
+begin
+    if v_state not in ('pending', 'delivered', 'dead') then
+        perform private.fail(400, 'invalid_field', 'state must be pending, delivered or dead.', 'state');
+    end if;
+    return private.succeed((
+        select coalesce(jsonb_agg(jsonb_build_object(
+            'id', found.id,
+            'channel_id', found.channel_id,
+            'message_id', found.message_id,
+            'seq', found.seq,
+            'state', found.state,
+            'attempts', found.attempts,
+            'next_attempt_at', private.format_time(found.next_attempt_at),
+            'last_status', found.last_status,
+            'last_error', found.last_error,
+            'created_at', private.format_time(found.created_at),
+            'finished_at', private.format_time(found.finished_at)
+        ) order by found.created_at desc, found.channel_id, found.seq desc), '[]')
+        from (
+            select delivery.*
+            from public.twin_deliveries as delivery
+            where delivery.ai_twin_id = v_twin_id and delivery.state = v_state
+            order by delivery.created_at desc, delivery.channel_id, delivery.seq desc
+            limit v_limit
+        ) as found
+    ));
+end
+$$;
+comment on function public.list_twin_deliveries(jsonb) is
+'Deliveries to a twin of the caller, the newest first: ai_twin_id, and optionally state (dead) and limit (50, at most
+200).';
+revoke all on function public.list_twin_deliveries(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.list_twin_deliveries(jsonb) to authenticated, service_role;
+
+-- Definer, because no client writes to the outbox. It asks itself whose twin it is.
+create function private.revive_deliveries(p_twin_id uuid, p_id uuid) returns bigint
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_revived bigint;
+begin
+    if not exists (
+        select from public.ai_twins as twin
+        where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select auth.role()) = 'service_role')
+    ) then
+        perform private.fail(404, 'twin_not_found', 'You have no such twin.', 'ai_twin_id');
+    end if;
+    -- As a worker does: queues first, then what is in them.
+    perform from private.twin_queues as queue
+    where queue.ai_twin_id = p_twin_id
+    order by queue.channel_id
+    for update;
+    update public.twin_deliveries as delivery
+    set state = 'pending', attempts = 0, finished_at = null
+    where delivery.ai_twin_id = p_twin_id and delivery.state = 'dead' and delivery.id = coalesce(p_id, delivery.id);
+    get diagnostics v_revived = row_count;
+    update private.twin_queues as queue set due_at = now()
+    where queue.ai_twin_id = p_twin_id
+        and queue.lease is null
+        and exists (
+            select from public.twin_deliveries as pending
+            where pending.ai_twin_id = queue.ai_twin_id
+                and pending.channel_id = queue.channel_id and pending.state = 'pending' and pending.attempts = 0
+        );
+    return v_revived;
+end
+$$;
+comment on function private.revive_deliveries(uuid, uuid) is
+'Makes dead deliveries of the caller''s twin pending again, one or all, and answers how many. PT404 for anyone else.';
+revoke all on function private.revive_deliveries(uuid, uuid) from public, anon, authenticated, service_role;
+grant execute on function private.revive_deliveries(uuid, uuid) to authenticated, service_role;
+
+create function public.replay_twin_deliveries(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    return private.succeed(jsonb_build_object('replayed', private.revive_deliveries(
+        private.read_uuid($1, 'ai_twin_id'), private.read_uuid($1, 'id', false)
+    )));
+end
+$$;
+comment on function public.replay_twin_deliveries(jsonb) is
+'Delivers dead deliveries to a twin of the caller anew, as from the beginning: ai_twin_id, and id for only one.';
+revoke all on function public.replay_twin_deliveries(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.replay_twin_deliveries(jsonb) to authenticated, service_role;
+
+-- Summaries of channels: who may have one, what the model reads, what it said, and that it is asked only once.
+
+create table private.summaries (
+    id uuid primary key default gen_random_uuid(),
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    last_seq bigint not null,
+    requested_count integer not null,
+    model text not null,
+    prompt_version integer not null,
+    claim uuid not null default gen_random_uuid(),
+    claim_expires_at timestamptz not null,
+    answer jsonb,
+    failure jsonb,
+    finished_at timestamptz,
+    constraint summaries_request_unique unique (channel_id, last_seq, requested_count, model, prompt_version),
+    constraint summaries_is_answer_or_failure check (answer is null or failure is null),
+    constraint summaries_finished_with_something check ((finished_at is null) = (coalesce(answer, failure) is null))
+);
+comment on table private.summaries is
+'What the model said about a state of a channel, for a day, and who is asking it at this moment. No transcripts.';
+comment on column private.summaries.last_seq is 'The last event that changed what is said in the channel.';
+comment on column private.summaries.claim is 'Known only to who is asking the model; it lets them store the answer.';
+comment on column private.summaries.claim_expires_at is
+'From then on somebody else may ask: a killed service holds nobody up.';
+comment on column private.summaries.failure is
+'Status, code and message, for those who waited. The next caller tries again.';
+create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, claim_expires_at));
+alter table private.summaries enable row level security;
+revoke all on private.summaries from public, anon, authenticated, service_role;
+grant select, update on private.summaries to service_role;
+
+create table private.summary_counts (
+    user_id uuid primary key references auth.users (id) on delete cascade,
+    day date not null,
+    used integer not null,
+    constraint summary_counts_used_not_negative check (used >= 0)
+);
+comment on table private.summary_counts is 'How many summaries each user has had made on their latest day (UTC).';
+alter table private.summary_counts enable row level security;
+revoke all on private.summary_counts from public, anon, authenticated, service_role;
+grant select, update on private.summary_counts to service_role;
+
+-- Definer, because nobody may change a count but by using it up. It asks itself who the caller is.
+create function private.count_summary() returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_used integer;
+begin
+    insert into private.summary_counts as counted (user_id, day, used)
+    values ((select auth.uid()), (now() at time zone 'UTC')::date, 1)
+    on conflict on constraint summary_counts_pkey do update
+    set
+        used = case when counted.day = excluded.day then counted.used + 1 else 1 end,
+        day = excluded.day
+    returning counted.used into v_used;
+    if v_used > (select settings.summaries_per_user_per_day from private.settings) then
+        perform private.fail(
+            429, 'summary_budget_exhausted', 'You have had all the summaries of today; a new day begins at 00:00 UTC.'
+        );
+    end if;
+end
+$$;
+comment on function private.count_summary() is
+'Counts a summary that is made for the caller; PT429, which undoes the count, above what a day grants.';
+revoke all on function private.count_summary() from public, anon, authenticated, service_role;
+
+-- Definer, because summaries are for no other eyes. Its caller has made sure that the channel may be seen.
+create function private.claim_summary(
+    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer, p_seconds integer,
+    out id uuid, out claim uuid, out max_bytes integer
+)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- What is outdated goes, but not before everybody who waited for it has read it.
+    delete from private.summaries as old
+    where old.id in (
+        select known.id
+        from private.summaries as known
+        where coalesce(known.finished_at, known.claim_expires_at) < now() - interval '1 day'
+            or (
+                known.channel_id = p_channel_id and known.last_seq < p_last_seq
+                and coalesce(known.finished_at, known.claim_expires_at) < now() - interval '5 minutes'
+            )
+        limit 100
+        for update skip locked
+    );
+    -- Of several at once the first one gets the claim; the others wait here until that is settled.
+    insert into private.summaries as known (
+        channel_id, last_seq, requested_count, model, prompt_version, claim_expires_at
+    )
+    values (p_channel_id, p_last_seq, p_count, p_model, p_prompt_version, now() + make_interval(secs => p_seconds))
+    on conflict on constraint summaries_request_unique do update
+    set
+        claim = excluded.claim, claim_expires_at = excluded.claim_expires_at,
+        failure = null, finished_at = null
+    where known.answer is null and (known.failure is not null or known.claim_expires_at < now())
+    returning known.id, known.claim into claim_summary.id, claim_summary.claim;
+    if claim is not null then
+        if (select auth.role()) <> 'service_role' then
+            perform private.count_summary();
+        end if;
+        select settings.summary_max_bytes into max_bytes from private.settings;
+    end if;
+end
+$$;
+comment on function private.claim_summary(uuid, bigint, integer, text, integer, integer) is
+'The right to ask the model, if nobody else has it and there is no answer: the row, a claim on it for so many seconds,
+and how much text may be sent. All null otherwise.';
+revoke all on function private.claim_summary(uuid, bigint, integer, text, integer, integer)
+from public, anon, authenticated, service_role;
+grant execute on function private.claim_summary(uuid, bigint, integer, text, integer, integer)
+to authenticated, service_role;
+
+-- Definer, for the same reason.
+create function private.find_summary(
+    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
+    out id uuid, out answer jsonb
+)
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select known.id, known.answer
+    from private.summaries as known
+    where known.channel_id = p_channel_id
+        and known.last_seq = p_last_seq
+        and known.requested_count = p_count
+        and known.model = p_model
+        and known.prompt_version = p_prompt_version
+        and (
+            (select auth.role()) = 'service_role'
+            or known.channel_id in (select private.my_channel_ids())
+        )
+$$;
+comment on function private.find_summary(uuid, bigint, integer, text, integer) is
+'The summary of this state of a channel, with its answer if there is one.';
+revoke all on function private.find_summary(uuid, bigint, integer, text, integer)
+from public, anon, authenticated, service_role;
+grant execute on function private.find_summary(uuid, bigint, integer, text, integer) to authenticated, service_role;
+
+create function private.read_transcript(
+    p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer
+) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    with newest as (
+        select message.*
+        from public.messages as message
+        where message.channel_id = p_channel_id
+            and message.deleted_at is null
+            and message.seq <= p_last_seq
+        order by message.seq desc
+        limit p_count
+    ),
+
+    measured as (
+        select
+            newest.*,
+            sum(octet_length(newest.content)) over (order by newest.seq desc) as bytes_so_far,
+            row_number() over (order by newest.seq desc) as place
+        from newest
+    ),
+
+    sent as (
+        select * from measured where measured.bytes_so_far <= p_max_bytes or measured.place = 1
+    )
+
+    select jsonb_build_object(
+        'messages', coalesce(jsonb_agg(jsonb_build_object(
+            'id', sent.id,
+            'parent_id', sent.parent_message_id,
+            'author', coalesce(author.display_name, 'somebody who is gone'),
+            'at', private.format_time(sent.created_at),
+            'content', sent.content
+        ) order by sent.seq), '[]'),
+        'scope', jsonb_build_object(
+            'messageCount', count(*),
+            'timeRange', jsonb_build_object(
+                'from', private.format_time(min(sent.created_at)),
+                'to', private.format_time(max(sent.created_at))
+            ),
+            'truncated', count(*) < (select count(*) from newest)
+        )
+    )
+    from sent
+    left join private.name_authors(
+        array(select distinct sent.user_id from sent), array(select distinct sent.ai_twin_id from sent)
+    ) as author on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
+$$;
+comment on function private.read_transcript(uuid, bigint, integer, integer) is
+'The newest messages of a channel, the oldest of them first, as many as fit; and what part of the channel that is.';
+revoke all on function private.read_transcript(uuid, bigint, integer, integer)
+from public, anon, authenticated, service_role;
+grant execute on function private.read_transcript(uuid, bigint, integer, integer) to authenticated, service_role;
+
+-- Private, as are the two below: a client that could reach them could store a summary of its own invention.
+create function private.begin_summary(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_channel_id uuid := private.read_uuid($1, 'channel_id');
+    v_count integer := private.read_integer($1, 'messageCount', 1, 2000, 500);
+    v_model text := $1 ->> 'model';
+    v_prompt_version integer := ($1 ->> 'prompt_version')::integer;
+    v_last_seq bigint;
+    v_known record;
+    v_claimed record;
+begin
+    if (select auth.role()) <> 'service_role' then
+        perform private.read_user($1);
+    end if;
+    perform private.require_channel(v_channel_id);
+    -- Not the end of the event log: a reaction does not change what is said, and must not cost anything.
+    select coalesce(max(event.seq), 0) into v_last_seq
+    from public.message_events as event
+    where event.channel_id = v_channel_id
+        and event.kind in ('message.created', 'message.updated', 'message.deleted');
+    -- The newest one, not any: that is found by the index, whatever else the table holds.
+    if (
+        select message.id
+        from public.messages as message
+        where message.channel_id = v_channel_id and message.deleted_at is null and message.seq <= v_last_seq
+        order by message.seq desc
+        limit 1
+    ) is null then
+        return private.succeed(jsonb_build_object(
+            'summary', '', 'messageCount', 0, 'timeRange', jsonb_build_object('from', null, 'to', null),
+            'citations', '[]'::jsonb, 'model', null, 'truncated', false
+        ));
+    end if;
+    select * into v_known
+    from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
+    if v_known.answer is not null then
+        return private.succeed(v_known.answer);
+    elsif $1 ->> 'is_configured' <> 'true' then
+        perform private.fail(
+            503, 'summaries_not_configured', 'Summaries need a key of the Claude API: set ANTHROPIC_API_KEY.'
+        );
+    end if;
+    select * into v_claimed
+    from private.claim_summary(
+        v_channel_id, v_last_seq, v_count, v_model, v_prompt_version, ($1 ->> 'claim_seconds')::integer
+    );
+    if v_claimed.claim is null then
+        select * into v_known
+        from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
+        return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
+    end if;
+    return private.succeed(
+        private.read_transcript(v_channel_id, v_last_seq, v_count, v_claimed.max_bytes)
+        || jsonb_build_object('id', v_claimed.id, 'claim', v_claimed.claim, 'user_id', (select auth.uid())),
+        null,
+        201
+    );
+end
+$$;
+comment on function private.begin_summary(jsonb) is
+'The first half of POST /api/v2/messages/summarize: channel_id, messageCount; and from the service model, claim_seconds,
+prompt_version, is_configured. 200: the answer. 201: a transcript, and a claim for finish_summary. 202: somebody else is
+asking the model for the same; poll_summary tells what came of it.';
+revoke all on function private.begin_summary(jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.begin_summary(jsonb) to authenticated, service_role;
+
+create function private.finish_summary(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    update private.summaries as known
+    set answer = $1 -> 'answer', failure = $1 -> 'failure', finished_at = now()
+    where known.id = private.read_uuid($1, 'id')
+        and known.claim = private.read_uuid($1, 'claim')
+        and known.finished_at is null;
+    -- Where the model was not there at all, nothing was paid.
+    if found and $1 -> 'failure' ->> 'status' = '503' then
+        update private.summary_counts as counted
+        set used = counted.used - 1
+        where counted.user_id = private.read_uuid($1, 'user_id', false)
+            and counted.day = (now() at time zone 'UTC')::date
+            and counted.used > 0;
+    end if;
+    return private.succeed($1 -> 'answer');
+end
+$$;
+comment on function private.finish_summary(jsonb) is
+'What came of asking the model: id, claim, user_id, and answer or failure (status, code, message). Who has lost the
+claim stores nothing, but gets the answer all the same.';
+revoke all on function private.finish_summary(jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.finish_summary(jsonb) to service_role;
+
+create function private.poll_summary(jsonb) returns json
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_known private.summaries;
+begin
+    select * into v_known from private.summaries as known where known.id = private.read_uuid($1, 'id');
+    if v_known.id is null then
+        perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
+    elsif v_known.failure is not null then
+        perform private.fail(
+            (v_known.failure ->> 'status')::integer, v_known.failure ->> 'code', v_known.failure ->> 'message'
+        );
+    elsif v_known.answer is null and ($1 ->> 'is_last' = 'true' or v_known.claim_expires_at < now()) then
+        perform private.fail(504, 'summary_timeout', 'The model took too long; try again in a moment.');
+    end if;
+    return private.succeed(v_known.answer, null, case when v_known.answer is null then 202 else 200 end);
+end
+$$;
+comment on function private.poll_summary(jsonb) is
+'What came of a summary that somebody is having made: id. 202 while there is nothing, and PT504 if is_last says that
+nobody will ask again.';
+revoke all on function private.poll_summary(jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.poll_summary(jsonb) to service_role;
+
 -- What a request costs and whether it is a repetition: rate limits and idempotency keys, shared by all processes.
 
 -- Unlogged: after a crash everybody starts with an empty count, which harms nobody.
@@ -2798,7 +4087,12 @@ begin
         end if;
     end if;
     -- Dynamic, so that each call is planned and its rights are checked under the role that the gateway has set.
-    execute format('select public.%I($1)', p_function) into body using p_request;
+    execute format(
+        'select %I.%I($1)',
+        -- What only the service may do is out of reach for clients of the Data API.
+        case when p_function like '%\_summary' then 'private' else 'public' end,
+        p_function
+    ) into body using p_request;
     status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
     if v_is_keyed then
         perform private.finish_once(p_function, v_key, status, body);
@@ -2818,25 +4112,29 @@ set search_path = ''
 as $$
 declare
     v_limits jsonb := '{}';
-    v_counted record;
+    v_granted integer;
+    v_used integer;
+    v_seconds_left integer;
     v_sqlstate text;
     v_message text;
     v_detail text;
     v_field text;
     v_constraint text;
 begin
-    if (select auth.role()) <> 'service_role' then
-        select * into v_counted from private.count_request();
+    -- An upload is one request, though two calls.
+    if (select auth.role()) <> 'service_role' and p_function <> 'finish_upload' then
+        select counted.granted, counted.used, counted.seconds_left into v_granted, v_used, v_seconds_left
+        from private.count_request() as counted;
         v_limits := jsonb_build_object(
-            'ratelimit-limit', v_counted.granted::text,
-            'ratelimit-remaining', greatest(0, v_counted.granted - v_counted.used)::text,
-            'ratelimit-reset', v_counted.seconds_left::text
+            'ratelimit-limit', v_granted::text,
+            'ratelimit-remaining', greatest(0, v_granted - v_used)::text,
+            'ratelimit-reset', v_seconds_left::text
         );
     end if;
     -- What fails is undone, but not the count.
     begin
-        if v_counted.used > v_counted.granted then
-            v_limits := v_limits || jsonb_build_object('retry-after', v_counted.seconds_left::text);
+        if v_used > v_granted then
+            v_limits := v_limits || jsonb_build_object('retry-after', v_seconds_left::text);
             perform private.fail(429, 'rate_limited', 'Too many requests in this minute.');
         end if;
         select answer.status, v_limits || answer.headers, answer.body into status, headers, body
@@ -2914,7 +4212,10 @@ begin
             headers := '{}';
         when p_function in (
             'create_message', 'reply_to_message', 'list_messages', 'search_messages', 'get_message', 'edit_message', 'list_message_edits',
-            'delete_message', 'pin_message', 'unpin_message', 'toggle_reaction', 'add_reaction', 'remove_reaction'
+            'delete_message', 'pin_message', 'unpin_message', 'toggle_reaction', 'add_reaction', 'remove_reaction',
+            'begin_upload', 'finish_upload', 'get_attachment',
+            'begin_summary', 'finish_summary', 'poll_summary',
+            'claim_deliveries', 'finish_delivery'
         ) then
             select answer.status, answer.headers::text, answer.body into status, headers, body
             from private.call_messages(p_function, p_headers::jsonb, p_parameters::jsonb, p_body) as answer;

@@ -132,3 +132,54 @@ for delete to authenticated using (channel_id in (select private.my_channel_ids(
 
 create policy message_events_select_member on public.message_events
 for select to authenticated using (channel_id in (select private.my_channel_ids()));
+
+-- A file lies at <channel id>/<attachment id>. Names that people gave never become paths.
+create policy objects_select_attachment_member on storage.objects
+for select to authenticated
+using (
+    bucket_id = 'attachments'
+    and (storage.foldername(name))[1] in (select mine.id::text from private.my_channel_ids() as mine (id))
+);
+create policy objects_insert_attachment_member on storage.objects
+for insert to authenticated
+with check (
+    bucket_id = 'attachments'
+    and name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+    and (storage.foldername(name))[1] in (select mine.id::text from private.my_channel_ids() as mine (id))
+    and owner_id = (select auth.uid())::text
+);
+-- There is none for update: what was sent stays what it was.
+create policy objects_delete_attachment_owner_or_governor on storage.objects
+for delete to authenticated
+using (
+    bucket_id = 'attachments'
+    and (
+        (storage.foldername(name))[1] in (
+            select governed.id::text from private.my_governed_channel_ids() as governed (id)
+        )
+        or (
+            owner_id = (select auth.uid())::text
+            and (storage.foldername(name))[1] in (select mine.id::text from private.my_channel_ids() as mine (id))
+        )
+    )
+);
+
+create policy attachments_select_member on public.attachments
+for select to authenticated using (channel_id in (select private.my_channel_ids()));
+create policy attachments_insert_uploader on public.attachments
+for insert to authenticated
+with check (uploaded_by = (select auth.uid()) and channel_id in (select private.my_channel_ids()));
+create policy attachments_delete_uploader_or_governor on public.attachments
+for delete to authenticated
+using (
+    channel_id in (select private.my_governed_channel_ids())
+    or (uploaded_by = (select auth.uid()) and channel_id in (select private.my_channel_ids()))
+);
+
+create policy twin_webhooks_select_owner on public.twin_webhooks
+for select to authenticated using (ai_twin_id in (select private.my_twin_ids()));
+create policy twin_webhooks_delete_owner on public.twin_webhooks
+for delete to authenticated using (ai_twin_id in (select private.my_twin_ids()));
+
+create policy twin_deliveries_select_owner on public.twin_deliveries
+for select to authenticated using (ai_twin_id in (select private.my_twin_ids()));
