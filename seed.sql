@@ -61,3 +61,45 @@ select
     connection.id,
     private.hash_secret('your-api-secret') as secret_hash
 from connection;
+
+insert into public.channels (id, kind, name, created_by)
+values ('550e8400-e29b-41d4-a716-446655440000', 'channel', 'general', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11');
+
+insert into public.channel_members (channel_id, user_id)
+values
+('550e8400-e29b-41d4-a716-446655440000', 'b0b0b0b0-0000-4000-8000-000000000002'),
+('550e8400-e29b-41d4-a716-446655440000', 'ca401ca4-0000-4000-8000-000000000003');
+
+insert into public.ai_twins (id, user_id, display_name)
+values ('b5b2c3d4-e5f6-7890-abcd-ef1234567890', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'Matty''s twin');
+
+insert into public.channel_twins (channel_id, ai_twin_id)
+values ('550e8400-e29b-41d4-a716-446655440000', 'b5b2c3d4-e5f6-7890-abcd-ef1234567890');
+
+insert into public.messages (id, channel_id, user_id, content)
+values
+(
+    '11c0f3a2-5d1e-4a7b-8c3d-000000000001', '550e8400-e29b-41d4-a716-446655440000',
+    'b0b0b0b0-0000-4000-8000-000000000002', 'Morning! The staging deployment is scheduled for Friday.'
+),
+(
+    '11c0f3a2-5d1e-4a7b-8c3d-000000000002', '550e8400-e29b-41d4-a716-446655440000',
+    'ca401ca4-0000-4000-8000-000000000003', 'Good. I will add Slack notifications to the **CI/CD** pipeline before.'
+),
+(
+    '7c9e6679-7425-40de-944b-e07fc1f90ae7', '550e8400-e29b-41d4-a716-446655440000',
+    'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'Can you analyze the Q1 marketing data?'
+);
+
+insert into public.messages (id, channel_id, user_id, parent_message_id, content)
+values
+(
+    '11c0f3a2-5d1e-4a7b-8c3d-000000000004', '550e8400-e29b-41d4-a716-446655440000',
+    'b0b0b0b0-0000-4000-8000-000000000002', '7c9e6679-7425-40de-944b-e07fc1f90ae7',
+    'On it. Enterprise accounts grew by 15 %, the rest is flat.'
+);
+
+insert into public.message_reactions (message_id, user_id, emoji)
+values
+('11c0f3a2-5d1e-4a7b-8c3d-000000000001', 'ca401ca4-0000-4000-8000-000000000003', 'fire'),
+('11c0f3a2-5d1e-4a7b-8c3d-000000000002', 'b0b0b0b0-0000-4000-8000-000000000002', 'thumbsup');

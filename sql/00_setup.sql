@@ -11,12 +11,34 @@ grant usage on schema private to authenticated, service_role;
 create table private.settings (
     is_only_row boolean primary key default true,
     ingest_max_messages integer not null default 5000,
+    requests_per_minute integer not null default 60,
+    twin_max_hops integer not null default 3,
+    twin_max_attempts integer not null default 8,
+    twin_retry_seconds integer not null default 5,
+    summaries_per_user_per_day integer not null default 50,
+    summary_max_bytes integer not null default 1000000,
     constraint settings_has_one_row check (is_only_row),
-    constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0)
+    constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
+    constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
+    constraint settings_twin_max_hops_not_negative check (twin_max_hops >= 0),
+    constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
+    constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
+    constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
+    constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0)
 );
 comment on table private.settings is 'Limits that an operator may change with an UPDATE; one row, always.';
 comment on column private.settings.ingest_max_messages is
 'Messages, and conversations, that one ingest request may carry; above it the answer is 413.';
+comment on column private.settings.requests_per_minute is 'Requests to /api/v2 that a user may make in a minute.';
+comment on column private.settings.twin_max_hops is
+'Turns of twins, since a person spoke, that are forwarded to other twins; 0 forwards only what people say.';
+comment on column private.settings.twin_max_attempts is 'Failures after which a delivery to a twin is dead.';
+comment on column private.settings.twin_retry_seconds is
+'How long a delivery waits after its first failure; four times as long after each further one, an hour at most.';
+comment on column private.settings.summaries_per_user_per_day is
+'Summaries that a user may have made in a day (UTC); those from the cache are not counted.';
+comment on column private.settings.summary_max_bytes is
+'Text that one summary may send to the model; the oldest messages beyond it are left out, and the answer says so.';
 alter table private.settings enable row level security;
 revoke all on private.settings from public, anon, authenticated, service_role;
 grant select on private.settings to service_role;

@@ -1,10 +1,180 @@
 -- One statement per request: how the service reaches the functions of `public` as its caller.
 
+create function private.describe_failure(
+    p_sqlstate text, p_message text, p_detail text, p_field text, p_constraint text,
+    out status integer, out body text
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_code text;
+    v_message text;
+begin
+    -- Only what was raised for people reaches people: Postgres's own sentences name tables and values.
+    if p_sqlstate ~ '^PT[1-5][0-9]{2}$' then
+        status := substr(p_sqlstate, 3)::integer;
+        v_code := coalesce(nullif(p_detail, ''), 'refused');
+        v_message := p_message;
+    elsif p_sqlstate = '42501' then
+        status := 403;
+        v_code := 'forbidden';
+        v_message := 'You may not do this.';
+    elsif p_sqlstate in ('23505', '23503') then
+        status := 409;
+        v_code := coalesce(nullif(p_constraint, ''), 'conflict');
+        v_message := 'This contradicts what is stored.';
+    elsif p_sqlstate in ('23514', '23502') or p_sqlstate like '22%' then
+        status := 400;
+        v_code := coalesce(nullif(p_constraint, ''), 'invalid_value');
+        v_message := 'A value is not acceptable.';
+    end if;
+    body := json_build_object(
+        'success', false,
+        'error', case
+            when p_field = '' then json_build_object('code', v_code, 'message', v_message)
+            else json_build_object('code', v_code, 'message', v_message, 'field', p_field)
+        end,
+        'meta', json_build_object('timestamp', private.format_time(now()))
+    )::text;
+end
+$$;
+comment on function private.describe_failure(text, text, text, text, text) is
+'What an error of a call is in HTTP: the one table from SQLSTATE to status and code. A null status means that it is
+nobody''s fault or ours, and for the service to deal with.';
+revoke all on function private.describe_failure(text, text, text, text, text)
+from public, anon, authenticated, service_role;
+grant execute on function private.describe_failure(text, text, text, text, text) to authenticated, service_role;
+
+create function private.call_once(p_function text, p_headers jsonb, p_request jsonb)
+returns table (status integer, headers jsonb, body text)
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_key text := p_headers ->> 'idempotency-key';
+    v_is_keyed boolean := v_key is not null and p_function in ('create_message', 'reply_to_message', 'toggle_reaction');
+begin
+    headers := '{}';
+    if v_is_keyed then
+        if char_length(v_key) not between 1 and 255 then
+            perform private.fail(400, 'invalid_idempotency_key', 'An Idempotency-Key has 1 to 255 characters.');
+        end if;
+        select known.status, known.body into status, body
+        from private.begin_once(p_function, v_key, p_request) as known;
+        if status is not null then
+            headers := '{"idempotent-replayed": "true"}';
+            return next;
+            return;
+        end if;
+    end if;
+    -- Dynamic, so that each call is planned and its rights are checked under the role that the gateway has set.
+    execute format(
+        'select %I.%I($1)',
+        -- What only the service may do is out of reach for clients of the Data API.
+        case when p_function like '%\_summary' then 'private' else 'public' end,
+        p_function
+    ) into body using p_request;
+    status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
+    if v_is_keyed then
+        perform private.finish_once(p_function, v_key, status, body);
+    end if;
+    return next;
+end
+$$;
+comment on function private.call_once(text, jsonb, jsonb) is
+'Runs a function, or answers what it answered before under the same Idempotency-Key.';
+revoke all on function private.call_once(text, jsonb, jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.call_once(text, jsonb, jsonb) to authenticated, service_role;
+
+create function private.call_messages(p_function text, p_headers jsonb, p_parameters jsonb, p_body bytea)
+returns table (status integer, headers jsonb, body text)
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_limits jsonb := '{}';
+    v_granted integer;
+    v_used integer;
+    v_seconds_left integer;
+    v_sqlstate text;
+    v_message text;
+    v_detail text;
+    v_field text;
+    v_constraint text;
+begin
+    -- An upload is one request, though two calls.
+    if (select auth.role()) <> 'service_role' and p_function <> 'finish_upload' then
+        select counted.granted, counted.used, counted.seconds_left into v_granted, v_used, v_seconds_left
+        from private.count_request() as counted;
+        v_limits := jsonb_build_object(
+            'ratelimit-limit', v_granted::text,
+            'ratelimit-remaining', greatest(0, v_granted - v_used)::text,
+            'ratelimit-reset', v_seconds_left::text
+        );
+    end if;
+    -- What fails is undone, but not the count.
+    begin
+        if v_used > v_granted then
+            v_limits := v_limits || jsonb_build_object('retry-after', v_seconds_left::text);
+            perform private.fail(429, 'rate_limited', 'Too many requests in this minute.');
+        end if;
+        select answer.status, v_limits || answer.headers, answer.body into status, headers, body
+        from private.call_once(p_function, p_headers, private.read_object(p_body) || p_parameters) as answer;
+    exception
+        when others then
+            get stacked diagnostics
+                v_sqlstate = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
+                v_field = column_name, v_constraint = constraint_name;
+            select failure.status, failure.body into status, body
+            from private.describe_failure(v_sqlstate, v_message, v_detail, v_field, v_constraint) as failure;
+            if status is null then
+                raise;
+            end if;
+            headers := v_limits;
+    end;
+    return next;
+end
+$$;
+comment on function private.call_messages(text, jsonb, jsonb, bytea) is
+'A call of /api/v2: counted, then run; its failures are answers too.';
+revoke all on function private.call_messages(text, jsonb, jsonb, bytea) from public, anon, authenticated, service_role;
+grant execute on function private.call_messages(text, jsonb, jsonb, bytea) to authenticated, service_role;
+
+create function private.read_object(p_body bytea) returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+    v_request jsonb;
+begin
+    if octet_length(p_body) = 0 then
+        return '{}';
+    end if;
+    begin
+        v_request := private.parse_json(p_body);
+    exception
+        when data_exception or statement_too_complex or program_limit_exceeded then
+            perform private.fail(400, 'invalid_json', 'The request body is not valid JSON.');
+    end;
+    if jsonb_typeof(v_request) <> 'object' then
+        perform private.fail(400, 'invalid_json', 'The request body must be a JSON object.');
+    end if;
+    return v_request;
+end
+$$;
+comment on function private.read_object(bytea) is 'A request body as a JSON object; PT400 for anything else.';
+revoke all on function private.read_object(bytea) from public, anon, authenticated, service_role;
+grant execute on function private.read_object(bytea) to authenticated, service_role;
+grant execute on function private.parse_json(bytea) to authenticated;
+
 -- Invoker on purpose: Postgres allows no change of role inside a definer function. The settings are those that
 -- PostgREST makes, so that a function cannot tell which of the two doors it was called through.
 create function private.call(
-    p_function text, p_role text, p_claims text, p_headers text, p_body bytea,
-    out status integer, out body text
+    p_function text, p_role text, p_claims text, p_headers text, p_parameters text, p_body bytea,
+    out status integer, out headers text, out body text
 )
 language plpgsql
 set search_path = ''
@@ -18,17 +188,31 @@ begin
         set_config('request.headers', p_headers, true),
         set_config('response.status', '', true),
         set_config('role', p_role, true);
-    -- Dynamic, so that each call is planned and its rights are checked under the role set above.
-    case p_function
-        when 'messaging_ingest' then execute 'select public.messaging_ingest($1)' into body using p_body;
-        else raise undefined_function using message = 'The gateway knows no such function.';
+    case
+        when p_function = 'messaging_ingest' then
+            execute 'select public.messaging_ingest($1)' into body using p_body;
+            status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
+            headers := '{}';
+        when p_function in (
+            'create_message', 'reply_to_message', 'list_messages', 'search_messages', 'get_message', 'edit_message', 'list_message_edits',
+            'delete_message', 'pin_message', 'unpin_message', 'toggle_reaction', 'add_reaction', 'remove_reaction',
+            'begin_upload', 'finish_upload', 'get_attachment',
+            'begin_summary', 'finish_summary', 'poll_summary',
+            'claim_deliveries', 'finish_delivery'
+        ) then
+            select answer.status, answer.headers::text, answer.body into status, headers, body
+            from private.call_messages(
+                p_function, p_headers::jsonb, private.read_object(convert_to(p_parameters, 'UTF8')), p_body
+            ) as answer;
+        else
+            raise undefined_function using message = 'The gateway knows no such function.';
     end case;
-    status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
 end
 $$;
-comment on function private.call(text, text, text, text, bytea) is
-'Calls one of the functions listed in it as p_role with these claims and headers (JSON objects); answers HTTP status
-and body. For the login role of the service alone: it may become only what that role was granted.';
-revoke all on function private.call(text, text, text, text, bytea) from public, anon, authenticated, service_role;
+comment on function private.call(text, text, text, text, text, bytea) is
+'Calls one of the functions listed in it as p_role. Claims, headers and parameters (of path and query) are JSON objects;
+so are the headers of the answer, beside its HTTP status and body. For the login role of the service alone: it may become only what that role was
+granted.';
+revoke all on function private.call(text, text, text, text, text, bytea) from public, anon, authenticated, service_role;
 grant usage on schema private to authenticator;
-grant execute on function private.call(text, text, text, text, bytea) to authenticator;
+grant execute on function private.call(text, text, text, text, text, bytea) to authenticator;

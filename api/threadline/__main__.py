@@ -71,6 +71,22 @@ def serve(host: str, port: int, workers: int) -> None:
     )
 
 
+@main.command()
+def work() -> None:
+    """Forward messages to digital twins and do nothing else; set THREADLINE_DELIVER=0 where `serve` should not."""
+    import asyncio
+    import signal
+
+    from threadline.settings import Settings, SettingsError
+    from threadline.worker import deliver
+
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    asyncio.run(deliver(settings, (signal.SIGINT, signal.SIGTERM)))
+
+
 def application() -> object:
     """Build the ASGI application from the environment; each worker of `serve` calls it once."""
     from threadline.app import create_app

@@ -13,7 +13,14 @@ from threadline import errors
 from threadline.database import Database
 from threadline.routes.health import health
 from threadline.routes.ingest import ingest
+from threadline.routes.messages import messages
+from threadline.routes.summaries import summarize
+from threadline.routes.uploads import uploads
 from threadline.settings import Settings
+from threadline.storage import Storage
+from threadline.summarizer import Summarizer
+from threadline.tokens import Verifier
+from threadline.worker import delivering
 
 
 def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandler] = ()) -> Litestar:
@@ -26,18 +33,29 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with Database(settings) as database:
+        async with Database(settings) as database, delivering(database, settings):
             app.state.database = database
-            yield
+            try:
+                yield
+            finally:
+                await storage.close()
+                await summarizer.close()
 
     async def provide_database() -> Database:
         return app.state.database
 
+    verifier = Verifier(settings)
+    storage = Storage(settings)
+    summarizer = Summarizer(settings)
+
     app = Litestar(
-        route_handlers=[health, ingest, *extra_routes],
+        route_handlers=[health, ingest, messages, uploads, summarize, *extra_routes],
         lifespan=[lifespan],
         dependencies={
             "database": Provide(provide_database),
+            "verifier": Provide(lambda: verifier, sync_to_thread=False, use_cache=True),
+            "storage": Provide(lambda: storage, sync_to_thread=False, use_cache=True),
+            "summarizer": Provide(lambda: summarizer, sync_to_thread=False, use_cache=True),
             "settings": Provide(lambda: settings, sync_to_thread=False, use_cache=True),
         },
         exception_handlers=errors.handlers,

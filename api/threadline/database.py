@@ -16,7 +16,7 @@ from threadline.settings import Settings
 logger = logging.getLogger(__name__)
 
 # sql/90_gateway.sql. One statement is one transaction, so this holds behind a transaction pooler too.
-_CALL = "select status, body from private.call($1, $2, $3, $4, $5)"
+_CALL = "select status, headers, body from private.call($1, $2, $3, $4, $5, $6)"
 
 # Nobody's fault, and nothing happened: another transaction was in the way.
 _LOST_A_RACE = (
@@ -44,9 +44,10 @@ class DatabaseUnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a function answers: an HTTP status and a JSON text."""
+    """What a function answers: an HTTP status, headers and a JSON text."""
 
     status: int
+    headers: dict[str, str]
     body: bytes
 
 
@@ -88,32 +89,48 @@ class Database:
         headers: Mapping[str, str],
         body: bytes,
         claims: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, str] | None = None,
+        repeatable: bool = True,
     ) -> Reply:
         """Call one of the functions that the gateway knows.
 
         Args:
-            function: its name, such as "messaging_ingest". It must bear being called twice with one request.
+            function: its name, such as "messaging_ingest".
             role: whom the database takes the caller for: anon, authenticated or service_role.
             headers: those of the request that the function reads, with lower-case names.
             body: its argument.
             claims: of the caller's verified token.
+            parameters: of the request's path and query.
+            repeatable: whether it does no harm if the function has done its work already when the connection breaks.
 
         Raises:
-            DatabaseUnavailableError: Postgres was out of reach or busy, twice.
+            DatabaseUnavailableError: Postgres was out of reach or busy, and again at a second try if there was one.
         """
-        arguments = (function, role, json.dumps({"role": role, **(claims or {})}), json.dumps(headers), body)
-        for is_last in (False, True):
-            try:
-                async with self._pool.acquire(timeout=10) as connection:
-                    row = await connection.fetchrow(_CALL, *arguments)
-            except (*_LOST_A_RACE, *_LOST_TOUCH) as error:
-                # The name of the error only: its text may quote what the caller sent.
-                logger.warning("%s failed with %s", function, type(error).__name__)
-                if is_last:
-                    raise DatabaseUnavailableError from error
-            else:
-                return Reply(row["status"], row["body"].encode())
-        raise AssertionError("unreachable")
+        arguments = (
+            function,
+            role,
+            json.dumps(claims or {"role": role}),
+            json.dumps(headers),
+            json.dumps(parameters or {}),
+            body,
+        )
+        try:
+            return await self._call(arguments)
+        except (*_LOST_A_RACE, *_LOST_TOUCH) as error:
+            # The name of the error only: its text may quote what the caller sent.
+            logger.warning("%s failed with %s", function, type(error).__name__)
+            if not repeatable and not isinstance(error, _LOST_A_RACE):
+                raise DatabaseUnavailableError from error
+        try:
+            return await self._call(arguments)
+        except (*_LOST_A_RACE, *_LOST_TOUCH) as error:
+            logger.warning("%s failed again with %s", function, type(error).__name__)
+            raise DatabaseUnavailableError from error
+
+    async def _call(self, arguments: tuple[str | bytes, ...]) -> Reply:
+        async with self._pool.acquire(timeout=10) as connection:
+            row = await connection.fetchrow(_CALL, *arguments)
+        return Reply(row["status"], json.loads(row["headers"]), row["body"].encode())
 
     async def is_answering(self) -> bool:
         """Whether Postgres answers a query within two seconds."""

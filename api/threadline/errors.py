@@ -1,8 +1,12 @@
-"""Errors as HTTP answers: a JSON object with one sentence, never a stack trace, never SQL."""
+"""Errors as HTTP answers: a JSON object with one sentence, never a stack trace, never SQL.
+
+What a function refuses is described in `sql/90_gateway.sql`; here is what never reaches one.
+"""
 
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
 from litestar import Request, Response
@@ -10,36 +14,89 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
 from threadline.database import DatabaseUnavailableError
+from threadline.storage import StorageRefusedError, StorageUnavailableError
+from threadline.tokens import InvalidTokenError
 
 logger = logging.getLogger(__name__)
 
+CODES = {
+    400: "invalid_request",
+    401: "invalid_token",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+    500: "internal_error",
+    503: "unavailable",
+}
 
-def _answer(status: int, error: str, headers: dict[str, str] | None = None) -> Response[dict[str, str]]:
+
+def _answer(
+    request: Request[Any, Any, Any],
+    status: int,
+    message: str,
+    headers: dict[str, str] | None = None,
+    extra: Any = None,
+) -> Response[dict[str, Any]]:
+    content: dict[str, Any] = {"error": message}
+    # Each document has a shape of its own for errors.
+    if request.url.path.startswith("/api/v2/"):
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        content = {
+            "success": False,
+            "error": {
+                "code": CODES.get(status, "refused"),
+                "message": message,
+                # A route that knows a cause better gives its code and field.
+                **(extra if isinstance(extra, dict) else {}),
+            },
+            "meta": {"timestamp": now},
+        }
     return Response(
-        {"error": error},
+        content,
         status_code=status,
         media_type="application/json",
         headers={"access-control-allow-origin": "*", **(headers or {})},
     )
 
 
-def _refused(_: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:
-    return _answer(error.status_code, error.detail, dict(error.headers or {}))
+def _refused(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
+    return _answer(request, error.status_code, error.detail, dict(error.headers or {}), error.extra)
 
 
-def _unavailable(_: Request[Any, Any, Any], __: DatabaseUnavailableError) -> Response[dict[str, str]]:
-    return _answer(503, "Service temporarily unavailable", {"retry-after": "5"})
+def _unauthorized(request: Request[Any, Any, Any], error: InvalidTokenError) -> Response[dict[str, Any]]:
+    return _answer(request, 401, str(error), {"www-authenticate": "Bearer"})
 
 
-def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
+def _unavailable(request: Request[Any, Any, Any], _: DatabaseUnavailableError) -> Response[dict[str, Any]]:
+    return _answer(request, 503, "Service temporarily unavailable", {"retry-after": "5"})
+
+
+def _storage_refused(request: Request[Any, Any, Any], error: StorageRefusedError) -> Response[dict[str, Any]]:
+    if error.status == 404:
+        return _answer(request, 404, "The file is no longer there.", extra={"code": "file_not_found"})
+    if error.status == 413:
+        return _answer(request, 413, "Storage takes no file as large.", extra={"code": "file_too_large"})
+    return _answer(request, 403, "Storage does not let you do this.", extra={"code": "storage_refused"})
+
+
+def _storage_unavailable(request: Request[Any, Any, Any], _: StorageUnavailableError) -> Response[dict[str, Any]]:
+    extra = {"code": "storage_unavailable"}
+    return _answer(request, 503, "Storage is out of reach.", {"retry-after": "5"}, extra)
+
+
+def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
     # Only the kind of error: texts of errors may quote what the caller sent.
     kind, sqlstate = type(error).__name__, getattr(error, "sqlstate", None)
     logger.error("%s %s failed: %s %s", request.method, request.url.path, kind, sqlstate or "")
-    return _answer(500, "Internal server error")
+    return _answer(request, 500, "Internal server error")
 
 
 handlers: ExceptionHandlersMap = {
     HTTPException: _refused,
+    InvalidTokenError: _unauthorized,
     DatabaseUnavailableError: _unavailable,
+    StorageRefusedError: _storage_refused,
+    StorageUnavailableError: _storage_unavailable,
     Exception: _failed,
 }

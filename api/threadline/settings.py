@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 # Supabase's pooler in transaction mode; there each statement may reach another server process.
@@ -25,16 +25,44 @@ class Settings:
         pool_size: the most connections that this process opens.
         transaction_pooler: whether `database_url` leads through a pooler in transaction mode.
         ingest_max_bytes: the largest ingest body, counted after decompression.
+        jwks_url: where Supabase Auth publishes the keys of its access tokens.
+        jwt_secret: the legacy secret of access tokens, if the project still has one.
+        supabase_url: the project's URL, under which its Storage is.
+        supabase_key: a key that anybody may know; who calls, the tokens say.
+        upload_max_files: how many files one upload may bring.
+        upload_max_bytes: how large each of them may be.
+        deliver: whether this process forwards messages to digital twins, beside what else it does.
+        webhook_timeout: how many seconds the webhook of a twin has to answer.
+        webhook_allow_private: whether webhooks may lead to private addresses, and be plain http.
+        anthropic_api_key: a key of the Claude API; without one there are no summaries.
+        anthropic_base_url: where that API is, if not at its usual address.
+        summary_model: the model that writes summaries.
+        summary_window: how many tokens it takes; what is longer is summarised in parts.
+        summary_timeout: how many seconds a summary may take.
     """
 
     database_url: str
     pool_size: int = 10
     transaction_pooler: bool = False
     ingest_max_bytes: int = 10_000_000
+    jwks_url: str | None = None
+    jwt_secret: str | None = None
+    supabase_url: str | None = None
+    supabase_key: str | None = None
+    upload_max_files: int = 10
+    upload_max_bytes: int = 52_428_800
+    deliver: bool = True
+    webhook_timeout: int = 10
+    webhook_allow_private: bool = False
+    anthropic_api_key: str | None = field(default=None, repr=False)
+    anthropic_base_url: str | None = None
+    summary_model: str = "claude-haiku-5-5"
+    summary_window: int = 200_000
+    summary_timeout: int = 90
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read DATABASE_URL and, where set, THREADLINE_POOL_SIZE, _TRANSACTION_POOLER, _INGEST_MAX_BYTES.
+        """Read DATABASE_URL and, where set, SUPABASE_URL, JWT_SECRET, THREADLINE_POOL_SIZE and so on.
 
         Raises:
             SettingsError: DATABASE_URL is missing, or a value is not a positive number.
@@ -44,11 +72,26 @@ class Settings:
             raise SettingsError("Set DATABASE_URL to the connection string of your Postgres.")
         port = _port(database_url)
         pooler = environment.get("THREADLINE_TRANSACTION_POOLER", "")
+        supabase_url = environment.get("SUPABASE_URL", "").rstrip("/")
         return cls(
             database_url=database_url,
             pool_size=_positive(environment, "THREADLINE_POOL_SIZE", cls.pool_size),
             transaction_pooler=pooler.lower() in {"1", "true", "yes"} if pooler else port == TRANSACTION_POOLER_PORT,
             ingest_max_bytes=_positive(environment, "THREADLINE_INGEST_MAX_BYTES", cls.ingest_max_bytes),
+            jwks_url=f"{supabase_url}/auth/v1/.well-known/jwks.json" if supabase_url else None,
+            jwt_secret=environment.get("JWT_SECRET") or None,
+            supabase_url=supabase_url or None,
+            supabase_key=environment.get("SUPABASE_PUBLISHABLE_KEY") or environment.get("SUPABASE_ANON_KEY") or None,
+            upload_max_files=_positive(environment, "THREADLINE_UPLOAD_MAX_FILES", cls.upload_max_files),
+            upload_max_bytes=_positive(environment, "THREADLINE_UPLOAD_MAX_BYTES", cls.upload_max_bytes),
+            deliver=_flag(environment, "THREADLINE_DELIVER", cls.deliver),
+            webhook_timeout=_positive(environment, "THREADLINE_WEBHOOK_TIMEOUT", cls.webhook_timeout),
+            webhook_allow_private=_flag(environment, "THREADLINE_WEBHOOK_ALLOW_PRIVATE", cls.webhook_allow_private),
+            anthropic_api_key=environment.get("ANTHROPIC_API_KEY") or None,
+            anthropic_base_url=environment.get("ANTHROPIC_BASE_URL") or None,
+            summary_model=environment.get("THREADLINE_SUMMARY_MODEL") or cls.summary_model,
+            summary_window=_positive(environment, "THREADLINE_SUMMARY_WINDOW", cls.summary_window),
+            summary_timeout=_positive(environment, "THREADLINE_SUMMARY_TIMEOUT", cls.summary_timeout),
         )
 
 
@@ -72,3 +115,8 @@ def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise SettingsError(f"{name} must be a positive whole number.")
     return int(text)
+
+
+def _flag(environment: Mapping[str, str], name: str, default: bool) -> bool:
+    text = environment.get(name, "")
+    return text.lower() in {"1", "true", "yes"} if text else default

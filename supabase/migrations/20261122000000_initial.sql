@@ -15,12 +15,34 @@ grant usage on schema private to authenticated, service_role;
 create table private.settings (
     is_only_row boolean primary key default true,
     ingest_max_messages integer not null default 5000,
+    requests_per_minute integer not null default 60,
+    twin_max_hops integer not null default 3,
+    twin_max_attempts integer not null default 8,
+    twin_retry_seconds integer not null default 5,
+    summaries_per_user_per_day integer not null default 50,
+    summary_max_bytes integer not null default 1000000,
     constraint settings_has_one_row check (is_only_row),
-    constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0)
+    constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
+    constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
+    constraint settings_twin_max_hops_not_negative check (twin_max_hops >= 0),
+    constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
+    constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
+    constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
+    constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0)
 );
 comment on table private.settings is 'Limits that an operator may change with an UPDATE; one row, always.';
 comment on column private.settings.ingest_max_messages is
 'Messages, and conversations, that one ingest request may carry; above it the answer is 413.';
+comment on column private.settings.requests_per_minute is 'Requests to /api/v2 that a user may make in a minute.';
+comment on column private.settings.twin_max_hops is
+'Turns of twins, since a person spoke, that are forwarded to other twins; 0 forwards only what people say.';
+comment on column private.settings.twin_max_attempts is 'Failures after which a delivery to a twin is dead.';
+comment on column private.settings.twin_retry_seconds is
+'How long a delivery waits after its first failure; four times as long after each further one, an hour at most.';
+comment on column private.settings.summaries_per_user_per_day is
+'Summaries that a user may have made in a day (UTC); those from the cache are not counted.';
+comment on column private.settings.summary_max_bytes is
+'Text that one summary may send to the model; the oldest messages beyond it are left out, and the answer says so.';
 alter table private.settings enable row level security;
 revoke all on private.settings from public, anon, authenticated, service_role;
 grant select on private.settings to service_role;
@@ -1382,13 +1404,2916 @@ errors included, with response.status set. Only the two doors, the service and t
 revoke all on function public.messaging_ingest(bytea) from public, anon, authenticated, service_role;
 grant execute on function public.messaging_ingest(bytea) to service_role;
 
+-- Who is who, the channels they talk in, and who belongs to which.
+
+create table public.user_profiles (
+    user_id uuid primary key references auth.users (id) on delete cascade,
+    display_name text not null,
+    avatar_url text,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint user_profiles_display_name_length check (char_length(display_name) between 1 and 200),
+    constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000)
+);
+comment on table public.user_profiles is 'What others see of a user. Made when the user signs up.';
+
+create table public.channels (
+    id uuid primary key default gen_random_uuid(),
+    workspace_id uuid,
+    kind text not null default 'channel',
+    name text,
+    created_by uuid default auth.uid() references auth.users (id) on delete set null,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint channels_kind_known check (kind in ('channel', 'dm')),
+    constraint channels_name_length check (char_length(name) between 1 and 200),
+    constraint channels_name_unless_dm check (kind = 'dm' or name is not null)
+);
+comment on table public.channels is 'A place where members talk: a named channel, or a direct conversation (dm).';
+comment on column public.channels.workspace_id is 'Groups channels for the application; it grants nothing.';
+create index channels_created_by_idx on public.channels (created_by);
+
+create table public.channel_members (
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    user_id uuid not null references auth.users (id) on delete cascade,
+    role text not null default 'member',
+    created_at timestamptz not null default now(),
+    primary key (channel_id, user_id),
+    constraint channel_members_role_known check (role in ('owner', 'admin', 'member'))
+);
+comment on table public.channel_members is 'Who belongs to a channel, and as what. Nobody else sees anything of it.';
+create index channel_members_user_id_idx on public.channel_members (user_id);
+
+-- Definer, because a policy on channel_members that reads channel_members would ask itself for ever.
+create function private.my_channel_ids() returns setof uuid
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select member.channel_id from public.channel_members as member where member.user_id = (select auth.uid())
+$$;
+comment on function private.my_channel_ids() is 'The channels that the caller belongs to.';
+revoke all on function private.my_channel_ids() from public, anon, authenticated, service_role;
+grant execute on function private.my_channel_ids() to authenticated;
+
+-- Definer, for the same reason.
+create function private.my_governed_channel_ids() returns setof uuid
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select member.channel_id
+    from public.channel_members as member
+    where member.user_id = (select auth.uid()) and member.role in ('owner', 'admin')
+$$;
+comment on function private.my_governed_channel_ids() is 'The channels in which the caller is owner or admin.';
+revoke all on function private.my_governed_channel_ids() from public, anon, authenticated, service_role;
+grant execute on function private.my_governed_channel_ids() to authenticated;
+
+-- Definer, for the same reason.
+create function private.my_fellow_ids() returns setof uuid
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select distinct fellow.user_id
+    from public.channel_members as mine
+    inner join public.channel_members as fellow on mine.channel_id = fellow.channel_id
+    where mine.user_id = (select auth.uid())
+$$;
+comment on function private.my_fellow_ids() is 'The users with whom the caller shares a channel.';
+revoke all on function private.my_fellow_ids() from public, anon, authenticated, service_role;
+grant execute on function private.my_fellow_ids() to authenticated;
+
+alter table public.user_profiles enable row level security;
+revoke all on public.user_profiles from public, anon, authenticated, service_role;
+grant select on public.user_profiles to authenticated;
+grant update (display_name, avatar_url) on public.user_profiles to authenticated;
+grant select, insert, update, delete on public.user_profiles to service_role;
+
+alter table public.channels enable row level security;
+revoke all on public.channels from public, anon, authenticated, service_role;
+grant select, delete on public.channels to authenticated;
+grant insert (id, workspace_id, kind, name), update (workspace_id, name) on public.channels to authenticated;
+grant select, insert, update, delete on public.channels to service_role;
+
+alter table public.channel_members enable row level security;
+revoke all on public.channel_members from public, anon, authenticated, service_role;
+grant select, delete on public.channel_members to authenticated;
+grant insert (channel_id, user_id, role), update (role) on public.channel_members to authenticated;
+grant select, insert, update, delete on public.channel_members to service_role;
+
+create trigger user_profiles_before_update_stamp before update on public.user_profiles
+for each row execute function private.set_updated_at();
+create trigger channels_before_update_stamp before update on public.channels
+for each row execute function private.set_updated_at();
+
+-- Definer, because Supabase Auth makes users under a role that may not write here.
+create function private.create_user_profile() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    insert into public.user_profiles (user_id, display_name, avatar_url)
+    values (
+        new.id,
+        left(coalesce(
+            nullif(btrim(new.raw_user_meta_data ->> 'full_name'), ''),
+            nullif(btrim(new.raw_user_meta_data ->> 'name'), ''),
+            nullif(split_part(new.email, '@', 1), ''),
+            'User'
+        ), 200),
+        left(new.raw_user_meta_data ->> 'avatar_url', 2000)
+    )
+    on conflict on constraint user_profiles_pkey do nothing;
+    return null;
+end
+$$;
+comment on function private.create_user_profile() is 'Trigger: a user who signs up gets a profile from what is known.';
+revoke all on function private.create_user_profile() from public, anon, authenticated, service_role;
+
+create trigger threadline_after_insert_create_profile after insert on auth.users
+for each row execute function private.create_user_profile();
+
+insert into public.user_profiles (user_id, display_name)
+select
+    existing.id,
+    left(coalesce(nullif(btrim(existing.raw_user_meta_data ->> 'full_name'), ''), existing.email, 'User'), 200) as name
+from auth.users as existing
+on conflict do nothing;
+
+-- Definer, because the creator is no member yet and so may not add one.
+create function private.add_creator() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if new.created_by is not null then
+        insert into public.channel_members (channel_id, user_id, role) values (new.id, new.created_by, 'owner')
+        on conflict do nothing;
+    end if;
+    return null;
+end
+$$;
+comment on function private.add_creator() is 'Trigger: who makes a channel owns it.';
+revoke all on function private.add_creator() from public, anon, authenticated, service_role;
+
+create trigger channels_after_insert_add_creator after insert on public.channels
+for each row execute function private.add_creator();
+
+-- Definer, because it must see all members to know whether one is the last owner.
+create function private.protect_ownership() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- Admins govern members, owners govern everybody; who the caller is counts, not what the row says.
+    if (select auth.uid()) is not null
+        and (tg_op <> 'INSERT' and old.role = 'owner' or tg_op <> 'DELETE' and new.role = 'owner')
+        and not (tg_op = 'DELETE' and old.user_id = (select auth.uid()))
+        and not exists (
+            select from public.channel_members as owner
+            where owner.channel_id = coalesce(new.channel_id, old.channel_id)
+                and owner.user_id = (select auth.uid()) and owner.role = 'owner'
+        )
+        and not exists (
+            select from public.channels as made
+            where made.id = new.channel_id and made.created_by = new.user_id and tg_op = 'INSERT'
+        )
+    then
+        raise insufficient_privilege using
+            message = 'Only an owner of the channel may make, change or remove an owner.',
+            detail = 'owner_required';
+    end if;
+    return coalesce(new, old);
+end
+$$;
+comment on function private.protect_ownership() is 'Trigger: an admin cannot become owner, nor put an owner out.';
+revoke all on function private.protect_ownership() from public, anon, authenticated, service_role;
+
+create trigger channel_members_before_write_protect before insert or update or delete on public.channel_members
+for each row execute function private.protect_ownership();
+
+-- Digital twins: who speaks for a user, and in which channels.
+
+create table public.ai_twins (
+    id uuid primary key default gen_random_uuid(),
+    user_id uuid not null default auth.uid() references auth.users (id) on delete cascade,
+    display_name text not null,
+    avatar_url text,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint ai_twins_display_name_length check (char_length(display_name) between 1 and 200),
+    constraint ai_twins_avatar_url_length check (char_length(avatar_url) <= 2000)
+);
+comment on table public.ai_twins is 'A digital twin: an agent that writes under its own name, on behalf of its owner.';
+comment on column public.ai_twins.user_id is 'The owner, who alone may let it speak.';
+create index ai_twins_user_id_idx on public.ai_twins (user_id);
+
+create table public.channel_twins (
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    ai_twin_id uuid not null references public.ai_twins (id) on delete cascade,
+    created_at timestamptz not null default now(),
+    primary key (channel_id, ai_twin_id)
+);
+comment on table public.channel_twins is
+'The channels that a twin takes part in: it hears what is said there and may answer.';
+create index channel_twins_ai_twin_id_idx on public.channel_twins (ai_twin_id);
+
+-- Definer, so that a policy on channel_twins need not read ai_twins, whose policy reads channel_twins.
+create function private.my_twin_ids() returns setof uuid
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select twin.id from public.ai_twins as twin where twin.user_id = (select auth.uid())
+$$;
+comment on function private.my_twin_ids() is 'The twins that the caller owns.';
+revoke all on function private.my_twin_ids() from public, anon, authenticated, service_role;
+grant execute on function private.my_twin_ids() to authenticated;
+
+-- Definer, for the same reason.
+create function private.my_fellow_twin_ids() returns setof uuid
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select assigned.ai_twin_id
+    from public.channel_twins as assigned
+    where assigned.channel_id in (select private.my_channel_ids())
+$$;
+comment on function private.my_fellow_twin_ids() is 'The twins that take part in a channel of the caller.';
+revoke all on function private.my_fellow_twin_ids() from public, anon, authenticated, service_role;
+grant execute on function private.my_fellow_twin_ids() to authenticated;
+
+alter table public.ai_twins enable row level security;
+revoke all on public.ai_twins from public, anon, authenticated, service_role;
+grant select, delete on public.ai_twins to authenticated;
+grant insert (id, display_name, avatar_url), update (display_name, avatar_url) on public.ai_twins to authenticated;
+grant select, insert, update, delete on public.ai_twins to service_role;
+
+alter table public.channel_twins enable row level security;
+revoke all on public.channel_twins from public, anon, authenticated, service_role;
+grant select, delete on public.channel_twins to authenticated;
+grant insert (channel_id, ai_twin_id) on public.channel_twins to authenticated;
+grant select, insert, update, delete on public.channel_twins to service_role;
+
+create trigger ai_twins_before_update_stamp before update on public.ai_twins
+for each row execute function private.set_updated_at();
+
+-- Messages of channels, their edits, reactions and pins; and the event log, from which everybody learns of a change.
+
+-- Counters, apart from the channels: they change with every message, and no client reads them.
+create table private.channel_heads (
+    channel_id uuid primary key references public.channels (id) on delete cascade,
+    last_seq bigint not null default 0,
+    message_count bigint not null default 0
+);
+comment on table private.channel_heads is
+'The end of each channel''s event log. Every change of a channel locks its row first: this is what orders them.';
+comment on column private.channel_heads.message_count is 'Messages that are not deleted, so that nobody has to count.';
+alter table private.channel_heads enable row level security;
+revoke all on private.channel_heads from public, anon, authenticated, service_role;
+
+create table public.messages (
+    id uuid primary key default gen_random_uuid(),
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    seq bigint not null default 0,
+    user_id uuid default auth.uid() references auth.users (id) on delete set null,
+    ai_twin_id uuid references public.ai_twins (id) on delete set null,
+    parent_message_id uuid references public.messages (id) on delete set null,
+    conversation_id uuid,
+    content text not null,
+    content_type text not null default 'text',
+    metadata jsonb not null default '{}',
+    attachments jsonb,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    deleted_at timestamptz,
+    constraint messages_seq_unique unique (channel_id, seq),
+    constraint messages_author_is_one check (user_id is null or ai_twin_id is null),
+    constraint messages_content_length check (char_length(content) between 1 and 40000),
+    constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
+    constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
+    constraint messages_metadata_size check (octet_length(metadata::text) <= 16384),
+    constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array')
+);
+comment on table public.messages is 'What is said in channels. A deleted message stays as a row that no client sees.';
+comment on column public.messages.seq is
+'Number of the event that made it; the order of a channel, and what cursors rest on. Set by a trigger.';
+comment on column public.messages.user_id is 'The author, unless a twin is; null when the user is gone.';
+comment on column public.messages.parent_message_id is 'The message whose thread this is a reply in.';
+comment on column public.messages.conversation_id is 'A context that the application knows; it means nothing here.';
+create index messages_user_id_idx on public.messages (user_id);
+create index messages_ai_twin_id_idx on public.messages (ai_twin_id);
+create index messages_thread_idx on public.messages (parent_message_id, seq);
+
+create table public.message_edits (
+    message_id uuid not null references public.messages (id) on delete cascade,
+    version integer not null,
+    content text not null,
+    written_at timestamptz not null,
+    replaced_at timestamptz not null default now(),
+    primary key (message_id, version)
+);
+comment on table public.message_edits is 'Earlier versions of edited messages, the first as version 1.';
+comment on column public.message_edits.written_at is 'When this version was written.';
+comment on column public.message_edits.replaced_at is 'When the next one took its place.';
+
+create table public.message_reactions (
+    id uuid primary key default gen_random_uuid(),
+    message_id uuid not null references public.messages (id) on delete cascade,
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    user_id uuid not null default auth.uid() references auth.users (id) on delete cascade,
+    emoji text not null,
+    created_at timestamptz not null default now(),
+    constraint message_reactions_once unique (message_id, user_id, emoji),
+    constraint message_reactions_emoji_length check (char_length(emoji) between 1 and 64)
+);
+comment on table public.message_reactions is 'Who reacted to what with which emoji.';
+comment on column public.message_reactions.channel_id is 'The message''s channel, repeated for row-level security.';
+create index message_reactions_channel_id_idx on public.message_reactions (channel_id);
+create index message_reactions_user_id_idx on public.message_reactions (user_id);
+
+create table public.message_pins (
+    message_id uuid primary key references public.messages (id) on delete cascade,
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    pinned_by uuid default auth.uid() references auth.users (id) on delete set null,
+    pinned_at timestamptz not null default now()
+);
+comment on table public.message_pins is 'Pinned messages.';
+comment on column public.message_pins.channel_id is 'The message''s channel, repeated for row-level security.';
+create index message_pins_channel_id_idx on public.message_pins (channel_id);
+create index message_pins_pinned_by_idx on public.message_pins (pinned_by);
+
+create table public.message_events (
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    seq bigint not null,
+    kind text not null,
+    message_id uuid,
+    actor_id uuid,
+    emoji text,
+    created_at timestamptz not null,
+    primary key (channel_id, seq),
+    constraint message_events_kind_known check (
+        kind in (
+            'message.created', 'message.updated', 'message.deleted', 'message.pinned', 'message.unpinned',
+            'reaction.added', 'reaction.removed', 'member.joined', 'member.left'
+        )
+    )
+);
+comment on table public.message_events is
+'Every change of a channel, once, in order and without a gap. It names what changed; contents are read where they are.';
+comment on column public.message_events.actor_id is 'Who did it; of member events, whom it is about.';
+
+-- Definer, because no client writes events or counters.
+create function private.record_event(
+    p_channel_id uuid, p_kind text, p_message_id uuid, p_actor_id uuid, p_emoji text, p_messages integer,
+    out seq bigint, out at timestamptz
+)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    update private.channel_heads as head
+    set last_seq = head.last_seq + 1, message_count = head.message_count + p_messages
+    where head.channel_id = p_channel_id
+    returning head.last_seq into seq;
+    if seq is null then
+        insert into private.channel_heads as head (channel_id, last_seq, message_count)
+        select existing.id, 1, p_messages from public.channels as existing where existing.id = p_channel_id
+        on conflict on constraint channel_heads_pkey do update
+        set last_seq = head.last_seq + 1, message_count = head.message_count + p_messages
+        returning head.last_seq into seq;
+    end if;
+    -- The clock is read under the lock, so that times run as the numbers do.
+    at := clock_timestamp();
+    if seq is not null then
+        insert into public.message_events (channel_id, seq, kind, message_id, actor_id, emoji, created_at)
+        values (p_channel_id, record_event.seq, p_kind, p_message_id, p_actor_id, p_emoji, record_event.at);
+    end if;
+end
+$$;
+comment on function private.record_event(uuid, text, uuid, uuid, text, integer) is
+'Writes the next event of a channel and answers its number and time; p_messages is what it adds to the count.
+Nothing happens for a channel that is being deleted.';
+revoke all on function private.record_event(uuid, text, uuid, uuid, text, integer)
+from public, anon, authenticated, service_role;
+
+-- Definer, because no client may touch the counters.
+create function private.lock_channel(p_channel_id uuid) returns void
+language sql
+volatile
+security definer
+set search_path = ''
+as $$
+    select head.channel_id from private.channel_heads as head where head.channel_id = p_channel_id for no key update
+$$;
+comment on function private.lock_channel(uuid) is
+'Waits until nobody else is changing a channel. Whoever decides by the state of a message takes this first.';
+revoke all on function private.lock_channel(uuid) from public, anon, authenticated, service_role;
+grant execute on function private.lock_channel(uuid) to authenticated, service_role;
+
+-- Definer, because it asks of the parent whether or not the caller may see it; the policy asks about the caller.
+create function private.admit_message() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    perform private.lock_channel(new.channel_id);
+    if new.parent_message_id is not null and not exists (
+        select from public.messages as parent
+        where parent.id = new.parent_message_id
+            and parent.channel_id = new.channel_id and parent.deleted_at is null
+    ) then
+        raise sqlstate 'PT404' using
+            message = 'There is no such message to reply to in this channel.',
+            detail = 'parent_not_found', column = 'parent_message_id';
+    end if;
+    select event.seq, event.at, event.at into new.seq, new.created_at, new.updated_at
+    from private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1) as event;
+    return new;
+end
+$$;
+comment on function private.admit_message() is
+'Trigger: a new message gets its number and time, and a reply belongs to a message of the same channel.';
+revoke all on function private.admit_message() from public, anon, authenticated, service_role;
+
+create trigger messages_before_insert_admit before insert on public.messages
+for each row execute function private.admit_message();
+
+-- Definer, because no client writes edits and events.
+create function private.track_message() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if old.deleted_at is not null then
+        raise sqlstate 'PT404' using message = 'There is no such message.', detail = 'message_not_found';
+    elsif new.deleted_at is not null then
+        select event.at into new.deleted_at
+        from private.record_event(new.channel_id, 'message.deleted', new.id, (select auth.uid()), null, -1) as event;
+        delete from public.message_pins as pin where pin.message_id = new.id;
+    elsif new.content <> old.content then
+        select event.at into new.updated_at
+        from private.record_event(new.channel_id, 'message.updated', new.id, (select auth.uid()), null, 0) as event;
+        insert into public.message_edits (message_id, version, content, written_at, replaced_at)
+        select new.id, count(*) + 1, old.content, old.updated_at, new.updated_at
+        from public.message_edits as edit
+        where edit.message_id = new.id;
+    end if;
+    return new;
+end
+$$;
+comment on function private.track_message() is
+'Trigger: an edit keeps what was there before, a deletion is final, and both are events.';
+revoke all on function private.track_message() from public, anon, authenticated, service_role;
+
+create trigger messages_before_update_track before update on public.messages
+for each row execute function private.track_message();
+
+-- Definer, because it asks of the message whether or not the caller may see it; the policy asks about the caller.
+create function private.locate_message() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    select message.channel_id into new.channel_id
+    from public.messages as message
+    where message.id = new.message_id;
+    perform private.lock_channel(new.channel_id);
+    -- Asked again under the lock. Of a message that is gone nothing is said: the policy refuses a row of no channel.
+    if not exists (
+        select from public.messages as message where message.id = new.message_id and message.deleted_at is null
+    ) then
+        new.channel_id := null;
+    end if;
+    return new;
+end
+$$;
+comment on function private.locate_message() is
+'Trigger: a reaction or a pin is of the channel of its message, which must not be deleted.';
+revoke all on function private.locate_message() from public, anon, authenticated, service_role;
+
+create trigger message_reactions_before_insert_locate before insert on public.message_reactions
+for each row execute function private.locate_message();
+create trigger message_pins_before_insert_locate before insert on public.message_pins
+for each row execute function private.locate_message();
+
+-- Definer, because no client writes events.
+create function private.track_mark() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_is_added boolean := tg_op = 'INSERT';
+    v_mark jsonb := to_jsonb(case when tg_op = 'INSERT' then new else old end);
+begin
+    -- With its message, a mark goes without an event of its own.
+    if not v_is_added and not exists (
+        select from public.messages as message
+        where message.id = (v_mark ->> 'message_id')::uuid and message.deleted_at is null
+    ) then
+        return null;
+    end if;
+    perform private.record_event(
+        (v_mark ->> 'channel_id')::uuid,
+        case tg_table_name
+            when 'message_pins' then case when v_is_added then 'message.pinned' else 'message.unpinned' end
+            else case when v_is_added then 'reaction.added' else 'reaction.removed' end
+        end,
+        (v_mark ->> 'message_id')::uuid,
+        coalesce((v_mark ->> 'user_id')::uuid, (select auth.uid())),
+        v_mark ->> 'emoji',
+        0
+    );
+    return null;
+end
+$$;
+comment on function private.track_mark() is 'Trigger: reactions and pins that come and go are events.';
+revoke all on function private.track_mark() from public, anon, authenticated, service_role;
+
+create trigger message_reactions_after_write_track after insert or delete on public.message_reactions
+for each row execute function private.track_mark();
+create trigger message_pins_after_write_track after insert or delete on public.message_pins
+for each row execute function private.track_mark();
+
+-- Definer, because no client writes events.
+create function private.track_member() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if tg_op = 'INSERT' then
+        perform private.record_event(new.channel_id, 'member.joined', null, new.user_id, null, 0);
+    else
+        perform private.record_event(old.channel_id, 'member.left', null, old.user_id, null, 0);
+    end if;
+    return null;
+end
+$$;
+comment on function private.track_member() is 'Trigger: members who come and go are events.';
+revoke all on function private.track_member() from public, anon, authenticated, service_role;
+
+create trigger channel_members_after_write_track after insert or delete on public.channel_members
+for each row execute function private.track_member();
+
+alter table public.messages enable row level security;
+revoke all on public.messages from public, anon, authenticated, service_role;
+grant select on public.messages to authenticated;
+grant insert (
+    id, channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
+    content, content_type, metadata, attachments
+) on public.messages to authenticated, service_role;
+grant update (content) on public.messages to authenticated;
+grant select, delete on public.messages to service_role;
+grant update (content, deleted_at) on public.messages to service_role;
+
+alter table public.message_edits enable row level security;
+revoke all on public.message_edits from public, anon, authenticated, service_role;
+grant select on public.message_edits to authenticated, service_role;
+
+alter table public.message_reactions enable row level security;
+revoke all on public.message_reactions from public, anon, authenticated, service_role;
+grant select, delete on public.message_reactions to authenticated, service_role;
+grant insert (id, message_id, user_id, emoji) on public.message_reactions to authenticated, service_role;
+
+alter table public.message_pins enable row level security;
+revoke all on public.message_pins from public, anon, authenticated, service_role;
+grant select, delete on public.message_pins to authenticated, service_role;
+grant insert (message_id, pinned_by) on public.message_pins to authenticated, service_role;
+
+alter table public.message_events enable row level security;
+revoke all on public.message_events from public, anon, authenticated, service_role;
+grant select on public.message_events to authenticated, service_role;
+
+-- The calls of /api/v2/messages: a JSON object in, the documented answer out, the rules in the tables.
+
+create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    raise exception using errcode = 'PT' || p_status, message = p_message, detail = p_code, column = p_field;
+end
+$$;
+comment on function private.fail(integer, text, text, text) is
+'Raises an error that both doors turn into this HTTP status: a code for programs, a sentence for people, a field.';
+revoke all on function private.fail(integer, text, text, text) from public, anon, authenticated, service_role;
+grant execute on function private.fail(integer, text, text, text) to authenticated, service_role;
+
+create function private.read_text(p_body jsonb, p_field text, p_most integer, p_default text default null) returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
+        if p_default is null then
+            perform private.fail(400, 'missing_field', format('%s is required.', p_field), p_field);
+        end if;
+        return p_default;
+    elsif jsonb_typeof(p_body -> p_field) <> 'string' then
+        perform private.fail(400, 'invalid_field', format('%s must be a string.', p_field), p_field);
+    elsif char_length(p_body ->> p_field) not between 1 and p_most then
+        perform private.fail(
+            400, 'invalid_field', format('%s must have 1 to %s characters.', p_field, p_most), p_field
+        );
+    end if;
+    return p_body ->> p_field;
+end
+$$;
+comment on function private.read_text(jsonb, text, integer, text) is
+'A string of a request. Without a default it is required; errors are PT400 with the field.';
+revoke all on function private.read_text(jsonb, text, integer, text) from public, anon, authenticated, service_role;
+grant execute on function private.read_text(jsonb, text, integer, text) to authenticated, service_role;
+
+create function private.read_uuid(p_body jsonb, p_field text, p_is_required boolean default true) returns uuid
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
+        if p_is_required then
+            perform private.fail(400, 'missing_field', format('%s is required.', p_field), p_field);
+        end if;
+        return null;
+    elsif p_body ->> p_field !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then
+        perform private.fail(400, 'invalid_field', format('%s must be a UUID.', p_field), p_field);
+    end if;
+    return (p_body ->> p_field)::uuid;
+end
+$$;
+comment on function private.read_uuid(jsonb, text, boolean) is 'A UUID of a request; errors are PT400 with the field.';
+revoke all on function private.read_uuid(jsonb, text, boolean) from public, anon, authenticated, service_role;
+grant execute on function private.read_uuid(jsonb, text, boolean) to authenticated, service_role;
+
+create function private.read_integer(
+    p_body jsonb, p_field text, p_least integer, p_most integer, p_default integer
+) returns integer
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    -- Query strings bring numbers as text.
+    if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
+        return p_default;
+    elsif p_body ->> p_field !~ '^[0-9]{1,9}$' or (p_body ->> p_field)::integer not between p_least and p_most then
+        perform private.fail(
+            400, 'invalid_field', format('%s must be a whole number from %s to %s.', p_field, p_least, p_most), p_field
+        );
+    end if;
+    return (p_body ->> p_field)::integer;
+end
+$$;
+comment on function private.read_integer(jsonb, text, integer, integer, integer) is
+'A whole number of a request; errors are PT400 with the field.';
+revoke all on function private.read_integer(jsonb, text, integer, integer, integer)
+from public, anon, authenticated, service_role;
+grant execute on function private.read_integer(jsonb, text, integer, integer, integer) to authenticated, service_role;
+
+create function private.read_user(p_body jsonb) returns uuid
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_user_id uuid := private.read_uuid(p_body, 'user_id', false);
+begin
+    if (select auth.role()) = 'service_role' then
+        if v_user_id is null then
+            perform private.fail(400, 'missing_field', 'user_id is required for service_role.', 'user_id');
+        end if;
+    elsif v_user_id <> (select auth.uid()) then
+        -- The documents take the word of the caller for who it is; we take the token's.
+        perform private.fail(403, 'user_id_mismatch', 'user_id is not the user of the token.', 'user_id');
+    end if;
+    return coalesce(v_user_id, (select auth.uid()));
+end
+$$;
+comment on function private.read_user(jsonb) is
+'For whom a call acts: the user of the token, or whom service_role names. PT403 when a user names somebody else.';
+revoke all on function private.read_user(jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.read_user(jsonb) to authenticated, service_role;
+
+create function private.format_time(p_at timestamptz) returns text
+language sql
+immutable
+set search_path = ''
+as $$
+    select to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+$$;
+comment on function private.format_time(timestamptz) is 'A time as the documents write it: 2026-03-19T15:10:22.000Z.';
+revoke all on function private.format_time(timestamptz) from public, anon, authenticated, service_role;
+grant execute on function private.format_time(timestamptz) to authenticated, service_role;
+
+create function private.render_message(p_message public.messages) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'id', p_message.id,
+        'channel_id', p_message.channel_id,
+        'content', p_message.content,
+        'content_type', p_message.content_type,
+        'user_id', p_message.user_id,
+        'ai_twin_id', p_message.ai_twin_id,
+        'parent_message_id', p_message.parent_message_id,
+        'conversation_id', p_message.conversation_id,
+        'metadata', p_message.metadata || coalesce((
+            select jsonb_build_object(
+                'pinned', true, 'pinned_by', pin.pinned_by, 'pinned_at', private.format_time(pin.pinned_at)
+            )
+            from public.message_pins as pin
+            where pin.message_id = p_message.id
+        ), '{}'),
+        'attachments', p_message.attachments,
+        'created_at', private.format_time(p_message.created_at),
+        'updated_at', private.format_time(p_message.updated_at)
+    )
+$$;
+comment on function private.render_message(public.messages) is 'A message as every call shows it.';
+revoke all on function private.render_message(public.messages) from public, anon, authenticated, service_role;
+grant execute on function private.render_message(public.messages) to authenticated, service_role;
+
+create function private.succeed(p_data jsonb, p_meta jsonb default null, p_status integer default 200) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    perform set_config('response.status', p_status::text, true);
+    if p_meta is null then
+        return json_build_object('success', true, 'data', p_data);
+    end if;
+    return json_build_object('success', true, 'data', p_data, 'meta', p_meta);
+end
+$$;
+comment on function private.succeed(jsonb, jsonb, integer) is 'The envelope of an answer.';
+revoke all on function private.succeed(jsonb, jsonb, integer) from public, anon, authenticated, service_role;
+grant execute on function private.succeed(jsonb, jsonb, integer) to authenticated, service_role;
+
+create function private.find_message(p_id uuid) returns public.messages
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_message public.messages;
+begin
+    select * into v_message from public.messages as message where message.id = p_id and message.deleted_at is null;
+    if v_message.id is null then
+        perform private.fail(404, 'message_not_found', 'There is no such message.');
+    end if;
+    return v_message;
+end
+$$;
+comment on function private.find_message(uuid) is
+'A message that the caller may see; PT404 otherwise, whether it exists or not.';
+revoke all on function private.find_message(uuid) from public, anon, authenticated, service_role;
+grant execute on function private.find_message(uuid) to authenticated, service_role;
+
+create function private.require_channel(p_channel_id uuid) returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    if not exists (select from public.channels as channel where channel.id = p_channel_id) then
+        perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
+    end if;
+end
+$$;
+comment on function private.require_channel(uuid) is 'PT404 unless the caller may see the channel.';
+revoke all on function private.require_channel(uuid) from public, anon, authenticated, service_role;
+grant execute on function private.require_channel(uuid) to authenticated, service_role;
+
+create function public.create_message(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_channel_id uuid := private.read_uuid($1, 'channel_id');
+    v_content text := private.read_text($1, 'content', 40000);
+    v_twin_id uuid := private.read_uuid($1, 'ai_twin_id', false);
+    v_message public.messages;
+begin
+    perform private.require_channel(v_channel_id);
+    if v_twin_id is not null and not exists (
+        select from public.channel_twins as assigned
+        inner join public.ai_twins as twin on assigned.ai_twin_id = twin.id
+        where twin.id = v_twin_id
+            and assigned.channel_id = v_channel_id
+            and ((select auth.role()) = 'service_role' or twin.user_id = (select auth.uid()))
+    ) then
+        perform private.fail(
+            403, 'twin_not_allowed', 'This twin is not yours, or does not take part in the channel.', 'ai_twin_id'
+        );
+    end if;
+    if coalesce(jsonb_typeof($1 -> 'metadata'), 'null') not in ('object', 'null') then
+        perform private.fail(400, 'invalid_field', 'metadata must be an object.', 'metadata');
+    elsif octet_length(($1 -> 'metadata')::text) > 16384 then
+        perform private.fail(413, 'metadata_too_large', 'metadata must have at most 16 kB.', 'metadata');
+    elsif coalesce(jsonb_typeof($1 -> 'attachments'), 'null') not in ('array', 'null')
+        or jsonb_path_exists($1, '$.attachments[*] ? (@.type() <> "object")')
+    then
+        perform private.fail(400, 'invalid_field', 'attachments must be an array of objects.', 'attachments');
+    end if;
+    insert into public.messages (
+        channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
+        content, content_type, metadata, attachments
+    )
+    values (
+        v_channel_id,
+        case when v_twin_id is null then private.read_user($1) end,
+        v_twin_id,
+        private.read_uuid($1, 'parent_message_id', false),
+        private.read_uuid($1, 'conversation_id', false),
+        v_content,
+        private.read_text($1, 'content_type', 100, 'text'),
+        coalesce(nullif($1 -> 'metadata', 'null'), '{}'),
+        nullif($1 -> 'attachments', 'null')
+    )
+    returning * into v_message;
+    return private.succeed(
+        private.render_message(v_message),
+        jsonb_build_object('timestamp', private.format_time(v_message.created_at)),
+        201
+    );
+end
+$$;
+comment on function public.create_message(jsonb) is
+'POST /api/v2/messages: channel_id, content, and optionally content_type, parent_message_id, metadata, attachments,
+conversation_id, user_id, ai_twin_id.';
+revoke all on function public.create_message(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.create_message(jsonb) to authenticated, service_role;
+
+create function public.reply_to_message(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_parent public.messages := private.find_message(private.read_uuid($1, 'id'));
+begin
+    return public.create_message(
+        $1 || jsonb_build_object('channel_id', v_parent.channel_id, 'parent_message_id', v_parent.id)
+    );
+end
+$$;
+comment on function public.reply_to_message(jsonb) is
+'POST /api/v2/messages/:id/thread: id, content, and what create_message takes.';
+revoke all on function public.reply_to_message(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.reply_to_message(jsonb) to authenticated, service_role;
+
+-- Definer, because authors who left the channel are still named there. It is asked only for authors of messages that
+-- the caller has just read.
+create function private.name_authors(p_user_ids uuid[], p_twin_ids uuid[])
+returns table (author_id uuid, display_name text, avatar_url text)
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select profile.user_id, profile.display_name, profile.avatar_url
+    from public.user_profiles as profile
+    where profile.user_id = any(p_user_ids)
+    union all
+    select twin.id, twin.display_name, twin.avatar_url
+    from public.ai_twins as twin
+    where twin.id = any(p_twin_ids)
+$$;
+comment on function private.name_authors(uuid[], uuid[]) is 'Names and pictures of users and twins.';
+revoke all on function private.name_authors(uuid[], uuid[]) from public, anon, authenticated, service_role;
+grant execute on function private.name_authors(uuid[], uuid[]) to authenticated, service_role;
+
+create function private.render_reactions(p_message_id uuid) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    select coalesce(jsonb_agg(jsonb_build_object(
+        'emoji', counted.emoji,
+        'count', counted.count,
+        'user_ids', counted.user_ids,
+        'reacted', (select auth.uid()) = any(counted.user_ids)
+    ) order by counted.first_at, counted.emoji), '[]')
+    from (
+        select
+            reaction.emoji,
+            count(*) as count,
+            array_agg(reaction.user_id order by reaction.created_at, reaction.user_id) as user_ids,
+            min(reaction.created_at) as first_at
+        from public.message_reactions as reaction
+        where reaction.message_id = p_message_id
+        group by reaction.emoji
+    ) as counted
+$$;
+comment on function private.render_reactions(uuid) is
+'One entry per emoji: how many, who, and whether the caller is among them.';
+revoke all on function private.render_reactions(uuid) from public, anon, authenticated, service_role;
+grant execute on function private.render_reactions(uuid) to authenticated, service_role;
+
+-- Definer, because no client reads the counters; it answers only those who may see the channel.
+create function private.count_channel(p_channel_id uuid) returns bigint
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select coalesce((
+        select head.message_count
+        from private.channel_heads as head
+        where head.channel_id = p_channel_id
+            and (
+                (select auth.role()) = 'service_role'
+                or head.channel_id in (select private.my_channel_ids())
+            )
+    ), 0)
+$$;
+comment on function private.count_channel(uuid) is
+'How many messages a channel has, at the same cost for ten and for a million.';
+revoke all on function private.count_channel(uuid) from public, anon, authenticated, service_role;
+grant execute on function private.count_channel(uuid) to authenticated, service_role;
+
+-- Definer, because a cursor stays good when its message is deleted.
+create function private.read_cursor(p_body jsonb, p_field text, p_channel_id uuid) returns bigint
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+    v_text text := p_body ->> p_field;
+    v_seq bigint;
+begin
+    if v_text is null then
+        return null;
+    elsif v_text ~ '^seq_[0-9]{1,18}$' then
+        return substr(v_text, 5)::bigint;
+    end if;
+    select message.seq into v_seq
+    from public.messages as message
+    where message.id = private.read_uuid(p_body, p_field) and message.channel_id = p_channel_id;
+    if v_seq is null then
+        perform private.fail(400, 'invalid_cursor', format('%s names no message of this channel.', p_field), p_field);
+    end if;
+    return v_seq;
+end
+$$;
+comment on function private.read_cursor(jsonb, text, uuid) is
+'The place in a channel that a message id or a returned cursor stands for.';
+revoke all on function private.read_cursor(jsonb, text, uuid) from public, anon, authenticated, service_role;
+grant execute on function private.read_cursor(jsonb, text, uuid) to authenticated, service_role;
+
+create function private.find_page(
+    p_channel_id uuid, p_thread_id uuid, p_before bigint, p_after bigint, p_limit integer, p_offset integer,
+    out ids uuid[], out next_cursor text
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_seqs bigint[];
+begin
+    -- One row more than asked for tells whether there is a next page.
+    if p_after is null then
+        select array_agg(found.id), array_agg(found.seq) into ids, v_seqs
+        from (
+            select message.id, message.seq
+            from public.messages as message
+            where message.channel_id = p_channel_id
+                and message.deleted_at is null
+                and message.seq < coalesce(p_before, 9223372036854775807)
+                and (p_thread_id is null or message.parent_message_id = p_thread_id)
+            order by message.seq desc
+            limit p_limit + 1 offset p_offset
+        ) as found;
+    else
+        select array_agg(found.id), array_agg(found.seq) into ids, v_seqs
+        from (
+            select message.id, message.seq
+            from public.messages as message
+            where message.channel_id = p_channel_id
+                and message.deleted_at is null
+                and message.seq > p_after
+                and (p_thread_id is null or message.parent_message_id = p_thread_id)
+            order by message.seq
+            limit p_limit + 1 offset p_offset
+        ) as found;
+    end if;
+    if cardinality(ids) > p_limit then
+        next_cursor := 'seq_' || v_seqs[p_limit];
+    end if;
+    ids := ids[1:p_limit];
+end
+$$;
+comment on function private.find_page(uuid, uuid, bigint, bigint, integer, integer) is
+'A page of a channel or thread: its message ids, and the cursor of the next page in the same direction, or null.';
+revoke all on function private.find_page(uuid, uuid, bigint, bigint, integer, integer)
+from public, anon, authenticated, service_role;
+grant execute on function private.find_page(uuid, uuid, bigint, bigint, integer, integer)
+to authenticated, service_role;
+
+create function private.render_page(p_ids uuid[]) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    with page as (
+        select message
+        from public.messages as message
+        where message.id = any(p_ids)
+    )
+
+    select coalesce(jsonb_agg(
+        private.render_message(page.message) || jsonb_build_object(
+            'display_name', author.display_name,
+            'avatar_url', author.avatar_url,
+            'reactions', private.render_reactions((page.message).id)
+        )
+        order by (page.message).seq desc
+    ), '[]')
+    from page
+    left join private.name_authors(
+        array(select (page.message).user_id from page), array(select (page.message).ai_twin_id from page)
+    ) as author on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
+$$;
+comment on function private.render_page(uuid[]) is 'Messages with their authors and reactions, newest first.';
+revoke all on function private.render_page(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function private.render_page(uuid[]) to authenticated, service_role;
+
+create function public.list_messages(jsonb) returns json
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_channel_id uuid := private.read_uuid($1, 'channel_id');
+    v_thread_id uuid := private.read_uuid($1, 'thread_id', false);
+    v_limit integer := private.read_integer($1, 'limit', 1, 200, 50);
+    v_offset integer := private.read_integer($1, 'offset', 0, 999999999, 0);
+    v_before bigint := private.read_cursor($1, 'before', v_channel_id);
+    v_after bigint := private.read_cursor($1, 'after', v_channel_id);
+    v_page record;
+begin
+    perform private.require_channel(v_channel_id);
+    if v_before is not null and v_after is not null then
+        perform private.fail(400, 'invalid_cursor', 'before and after cannot be combined.', 'after');
+    end if;
+    select * into v_page
+    from private.find_page(v_channel_id, v_thread_id, v_before, v_after, v_limit, v_offset);
+    return private.succeed(
+        private.render_page(v_page.ids),
+        jsonb_build_object(
+            'total', case
+                when v_thread_id is null then private.count_channel(v_channel_id)
+                else (select count(*) from public.messages as reply where reply.parent_message_id = v_thread_id)
+            end,
+            'page', v_offset / v_limit + 1,
+            'limit', v_limit,
+            'offset', v_offset,
+            'next_cursor', v_page.next_cursor
+        )
+    );
+end
+$$;
+comment on function public.list_messages(jsonb) is
+'GET /api/v2/messages/history: channel_id, and optionally thread_id, limit (1 to 200), offset, before, after. Newest
+first, with authors and reactions.';
+revoke all on function public.list_messages(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.list_messages(jsonb) to authenticated, service_role;
+
+create function public.get_message(jsonb) returns json
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
+begin
+    return private.succeed(
+        private.render_message(v_message) || jsonb_build_object(
+            'reaction_count',
+            (select count(*) from public.message_reactions as reaction where reaction.message_id = v_message.id)
+        ),
+        '{}'
+    );
+end
+$$;
+comment on function public.get_message(jsonb) is 'GET /api/v2/messages/:id.';
+revoke all on function public.get_message(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.get_message(jsonb) to authenticated, service_role;
+
+create function public.edit_message(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_content text := private.read_text($1, 'content', 40000);
+    v_user_id uuid := private.read_user($1);
+    v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
+begin
+    if v_message.user_id is distinct from v_user_id then
+        perform private.fail(403, 'not_the_author', 'Only its author can edit a message.');
+    end if;
+    update public.messages as message set content = v_content
+    where message.id = v_message.id
+    returning * into v_message;
+    if v_message.id is null then
+        perform private.fail(404, 'message_not_found', 'There is no such message.');
+    end if;
+    return private.succeed(private.render_message(v_message));
+end
+$$;
+comment on function public.edit_message(jsonb) is
+'PUT /api/v2/messages/:id: content, user_id. The author''s own; what was there before is kept.';
+revoke all on function public.edit_message(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.edit_message(jsonb) to authenticated, service_role;
+
+create function public.list_message_edits(jsonb) returns json
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
+begin
+    return private.succeed((
+        select coalesce(jsonb_agg(jsonb_build_object(
+            'version', edit.version,
+            'content', edit.content,
+            'written_at', private.format_time(edit.written_at),
+            'replaced_at', private.format_time(edit.replaced_at)
+        ) order by edit.version), '[]')
+        from public.message_edits as edit
+        where edit.message_id = v_message.id
+    ));
+end
+$$;
+comment on function public.list_message_edits(jsonb) is
+'GET /api/v2/messages/:id/edits: the earlier versions, the first one first.';
+revoke all on function public.list_message_edits(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.list_message_edits(jsonb) to authenticated, service_role;
+
+-- Definer, because a client may not write deleted_at: the row would vanish from its own sight. Who may is decided by
+-- the caller of this function.
+create function private.mark_deleted(p_message_id uuid) returns timestamptz
+language sql
+volatile
+security definer
+set search_path = ''
+as $$
+    update public.messages as message set deleted_at = now()
+    where message.id = p_message_id and message.deleted_at is null
+    returning message.deleted_at
+$$;
+comment on function private.mark_deleted(uuid) is 'Deletes a message softly and answers when; null when it was gone.';
+revoke all on function private.mark_deleted(uuid) from public, anon, authenticated, service_role;
+grant execute on function private.mark_deleted(uuid) to authenticated, service_role;
+
+create function private.is_app_admin() returns boolean
+language sql
+stable
+set search_path = ''
+as $$
+    -- app_metadata is written by the project alone; user_metadata by the user, and so proves nothing.
+    select coalesce((select auth.jwt()) -> 'app_metadata' ->> 'role' = 'admin', false)
+$$;
+comment on function private.is_app_admin() is 'Whether the token is of an administrator of the whole application.';
+revoke all on function private.is_app_admin() from public, anon, authenticated, service_role;
+grant execute on function private.is_app_admin() to authenticated, service_role;
+
+create function public.delete_message(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_user_id uuid := private.read_user($1);
+    v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
+    v_deleted_at timestamptz;
+begin
+    if v_message.user_id is distinct from v_user_id and not (
+        coalesce($1 ->> 'admin', 'false') in ('true', '1')
+        and (
+            private.is_app_admin()
+            or exists (
+                select from public.channel_members as member
+                where member.channel_id = v_message.channel_id
+                    and member.user_id = v_user_id and member.role in ('owner', 'admin')
+            )
+        )
+    ) then
+        perform private.fail(403, 'not_the_author', 'Only its author, or an admin with admin=true, can delete a message.');
+    end if;
+    v_deleted_at := private.mark_deleted(v_message.id);
+    if v_deleted_at is null then
+        perform private.fail(404, 'message_not_found', 'There is no such message.');
+    end if;
+    return private.succeed(
+        jsonb_build_object('id', v_message.id, 'deleted_at', private.format_time(v_deleted_at))
+    );
+end
+$$;
+comment on function public.delete_message(jsonb) is
+'DELETE /api/v2/messages/:id: user_id; admin=true for owners and admins of the channel, and of the application.';
+revoke all on function public.delete_message(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.delete_message(jsonb) to authenticated, service_role;
+
+create function public.pin_message(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_user_id uuid := private.read_user($1);
+    v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
+begin
+    insert into public.message_pins (message_id, pinned_by) values (v_message.id, v_user_id)
+    on conflict on constraint message_pins_pkey do nothing;
+    return private.succeed((
+        select private.render_message(v_message) || jsonb_build_object('updated_at', private.format_time(pin.pinned_at))
+        from public.message_pins as pin
+        where pin.message_id = v_message.id
+    ));
+end
+$$;
+comment on function public.pin_message(jsonb) is
+'POST /api/v2/messages/:id/pin: user_id. Pinned already, it stays as it was pinned first.';
+revoke all on function public.pin_message(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.pin_message(jsonb) to authenticated, service_role;
+
+create function public.unpin_message(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
+begin
+    delete from public.message_pins as pin where pin.message_id = v_message.id;
+    return private.succeed(private.render_message(v_message));
+end
+$$;
+comment on function public.unpin_message(jsonb) is 'DELETE /api/v2/messages/:id/pin. Not pinned, nothing happens.';
+revoke all on function public.unpin_message(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.unpin_message(jsonb) to authenticated, service_role;
+
+create function private.change_reaction(p_body jsonb, p_change text) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_emoji text := private.read_text(p_body, 'emoji', 64);
+    v_user_id uuid := private.read_user(p_body);
+    v_message public.messages := private.find_message(private.read_uuid(p_body, 'id'));
+    v_reaction public.message_reactions;
+    v_action text := 'unchanged';
+begin
+    -- One at a time: of two toggles at once, one adds and the other removes.
+    perform private.lock_channel(v_message.channel_id);
+    select * into v_reaction
+    from public.message_reactions as reaction
+    where reaction.message_id = v_message.id and reaction.user_id = v_user_id and reaction.emoji = v_emoji;
+    if v_reaction.id is null and p_change <> 'remove' then
+        insert into public.message_reactions (message_id, user_id, emoji)
+        values (v_message.id, v_user_id, v_emoji)
+        returning * into v_reaction;
+        v_action := 'added';
+    elsif v_reaction.id is not null and p_change <> 'add' then
+        delete from public.message_reactions as reaction where reaction.id = v_reaction.id;
+        v_action := 'removed';
+    end if;
+    return private.succeed(
+        case when v_reaction.id is not null then jsonb_build_object(
+            'id', v_reaction.id,
+            'message_id', v_reaction.message_id,
+            'user_id', v_reaction.user_id,
+            'emoji', v_reaction.emoji,
+            'created_at', private.format_time(v_reaction.created_at)
+        ) end,
+        jsonb_build_object('action', v_action)
+    );
+end
+$$;
+comment on function private.change_reaction(jsonb, text) is
+'Adds, removes or toggles the caller''s reaction and says in meta.action which it was: added, removed, unchanged.';
+revoke all on function private.change_reaction(jsonb, text) from public, anon, authenticated, service_role;
+grant execute on function private.change_reaction(jsonb, text) to authenticated, service_role;
+
+create function public.toggle_reaction(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    return private.change_reaction($1, 'toggle');
+end
+$$;
+comment on function public.toggle_reaction(jsonb) is
+'POST /api/v2/messages/:id/react: emoji, user_id. Adds the reaction, or removes it if it is there.';
+revoke all on function public.toggle_reaction(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.toggle_reaction(jsonb) to authenticated, service_role;
+
+create function public.add_reaction(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    return private.change_reaction($1, 'add');
+end
+$$;
+comment on function public.add_reaction(jsonb) is
+'PUT /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, as toggling is not.';
+revoke all on function public.add_reaction(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.add_reaction(jsonb) to authenticated, service_role;
+
+create function public.remove_reaction(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    return private.change_reaction($1, 'remove');
+end
+$$;
+comment on function public.remove_reaction(jsonb) is
+'DELETE /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, as toggling is not.';
+revoke all on function public.remove_reaction(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.remove_reaction(jsonb) to authenticated, service_role;
+
+-- Files of channels: the bucket that holds them, who may reach them there, and what they are called.
+
+-- Private also where a bucket of this name was there before and was not: links to these files are signed or fail.
+insert into storage.buckets (id, name, public, file_size_limit)
+values ('attachments', 'attachments', false, 52428800)
+on conflict (id) do update set public = false;
+
+create table public.attachments (
+    id uuid primary key default gen_random_uuid(),
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    path text not null generated always as (channel_id::text || '/' || id::text) stored,
+    file_name text not null,
+    size bigint not null,
+    content_type text not null,
+    uploaded_by uuid references auth.users (id) on delete set null,
+    created_at timestamptz not null default now(),
+    constraint attachments_file_name_length check (char_length(file_name) between 1 and 255),
+    constraint attachments_file_name_printable check (file_name !~ '[\u0001-\u001f\u007f]'),
+    constraint attachments_size_not_negative check (size >= 0)
+);
+comment on table public.attachments is
+'Files of channels, which lie in the bucket of this name. Messages name them by id.';
+comment on column public.attachments.path is 'Where in the bucket.';
+comment on column public.attachments.file_name is 'To show to people, as the uploader called it.';
+comment on column public.attachments.size is 'In bytes, as Storage counted them. Set by a trigger, as the next two.';
+comment on column public.attachments.content_type is 'What Storage was told when the file was stored.';
+comment on column public.attachments.uploaded_by is 'Who stored it; null for service_role, and when the user is gone.';
+create index attachments_channel_id_idx on public.attachments (channel_id);
+create index attachments_uploaded_by_idx on public.attachments (uploaded_by);
+
+alter table public.attachments enable row level security;
+revoke all on public.attachments from public, anon, authenticated, service_role;
+grant select, insert (id, channel_id, file_name), delete on public.attachments to authenticated, service_role;
+
+create function private.describe_attachment() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+    select
+        (stored.metadata ->> 'size')::bigint,
+        split_part(stored.metadata ->> 'mimetype', ';', 1),
+        stored.owner_id::uuid
+    into new.size, new.content_type, new.uploaded_by
+    from storage.objects as stored
+    where stored.bucket_id = 'attachments' and stored.name = new.channel_id || '/' || new.id;
+    if not found then
+        perform private.fail(404, 'file_not_found', 'No such file has been stored.', 'files');
+    end if;
+    return new;
+end
+$$;
+comment on function private.describe_attachment() is
+'Trigger: an attachment is a file that is there and that the caller may see. Size, type and uploader are Storage''s.';
+revoke all on function private.describe_attachment() from public, anon, authenticated, service_role;
+
+create trigger attachments_before_insert_describe before insert on public.attachments
+for each row execute function private.describe_attachment();
+
+create function private.check_attachments() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_uuid text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+begin
+    -- An `id` of another form is the application's own; `attachment_id` means ours.
+    if exists (
+        select from jsonb_array_elements(new.attachments) as item (value)
+        cross join lateral (
+            values (item.value ->> 'attachment_id', true), (item.value ->> 'id', false)
+        ) as named (id, is_ours)
+        where (named.is_ours and named.id is not null or named.id ~* v_uuid)
+            and not exists (
+                select from public.attachments as attachment
+                where attachment.id = case when named.id ~* v_uuid then named.id::uuid end
+            )
+    ) then
+        perform private.fail(
+            404, 'attachment_not_found', 'There is no such uploaded file for you to attach.', 'attachments'
+        );
+    end if;
+    return new;
+end
+$$;
+comment on function private.check_attachments() is
+'Trigger: an uploaded file that a message names must be one that its author may read.';
+revoke all on function private.check_attachments() from public, anon, authenticated, service_role;
+
+create trigger messages_before_insert_check_attachments before insert on public.messages
+for each row when (jsonb_typeof(new.attachments) = 'array') execute function private.check_attachments();
+
+create function private.render_attachment(p_attachment public.attachments) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'id', p_attachment.id,
+        'name', p_attachment.file_name,
+        'size', p_attachment.size,
+        'type', p_attachment.content_type,
+        'path', p_attachment.path
+    )
+$$;
+comment on function private.render_attachment(public.attachments) is
+'An attachment as the calls show it. A link to it is signed by Storage, whose keys no function has.';
+revoke all on function private.render_attachment(public.attachments) from public, anon, authenticated, service_role;
+grant execute on function private.render_attachment(public.attachments) to authenticated, service_role;
+
+create function private.read_files(p_body jsonb) returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+    v_file jsonb;
+begin
+    if coalesce(jsonb_typeof(p_body -> 'files'), 'null') <> 'array' or p_body -> 'files' = '[]' then
+        perform private.fail(400, 'missing_field', 'files is required: one or more.', 'files');
+    elsif jsonb_array_length(p_body -> 'files') > 100 then
+        perform private.fail(413, 'too_many_files', 'At most 100 files can be uploaded at once.', 'files');
+    end if;
+    for v_file in select item.value from jsonb_array_elements(p_body -> 'files') as item (value) loop
+        if jsonb_typeof(v_file) <> 'object' then
+            perform private.fail(400, 'invalid_field', 'files must be an array of objects.', 'files');
+        end if;
+        perform private.read_uuid(v_file, 'id', false), private.read_text(v_file, 'name', 1000);
+    end loop;
+    return p_body -> 'files';
+end
+$$;
+comment on function private.read_files(jsonb) is 'The files of a request, objects with id and name; errors are PT400.';
+revoke all on function private.read_files(jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.read_files(jsonb) to authenticated, service_role;
+
+create function private.find_conversation_type(p_body jsonb) returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_channel_id uuid := private.read_uuid(p_body, 'conversation_id');
+    v_kind text;
+begin
+    perform private.read_uuid(p_body, 'workspace_id', false);
+    select channel.kind into v_kind from public.channels as channel where channel.id = v_channel_id;
+    if v_kind is null then
+        perform private.fail(404, 'channel_not_found', 'There is no such conversation.', 'conversation_id');
+    elsif private.read_text(p_body, 'conversation_type', 100, v_kind) <> v_kind then
+        perform private.fail(
+            400, 'conversation_type_mismatch', format('This conversation is a %s.', v_kind), 'conversation_type'
+        );
+    end if;
+    return v_kind;
+end
+$$;
+comment on function private.find_conversation_type(jsonb) is
+'What the conversation of an upload is: channel or dm. PT404 unless the caller may see it.';
+revoke all on function private.find_conversation_type(jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.find_conversation_type(jsonb) to authenticated, service_role;
+
+create function public.begin_upload(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_type text := private.find_conversation_type($1);
+    v_channel_id uuid := private.read_uuid($1, 'conversation_id');
+begin
+    return private.succeed(jsonb_build_object(
+        'files', (
+            select jsonb_agg(jsonb_build_object(
+                'id', given.id, 'name', given.name, 'path', v_channel_id || '/' || given.id
+            ) order by given.number)
+            from (
+                select file.number, file.value ->> 'name' as name, gen_random_uuid() as id
+                from jsonb_array_elements(private.read_files($1)) with ordinality as file (value, number)
+            ) as given
+        ),
+        'conversation_id', v_channel_id,
+        'conversation_type', v_type
+    ));
+end
+$$;
+comment on function public.begin_upload(jsonb) is
+'First half of an upload: conversation_id, files (objects with name), and optionally conversation_type, workspace_id.
+Answers the id and path that each file is to have in the bucket attachments; nothing is stored yet.';
+revoke all on function public.begin_upload(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.begin_upload(jsonb) to authenticated, service_role;
+
+create function public.finish_upload(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_type text := private.find_conversation_type($1);
+    v_channel_id uuid := private.read_uuid($1, 'conversation_id');
+    v_files jsonb := private.read_files($1);
+begin
+    -- Control characters could hide what a name says; so long a name nobody reads.
+    insert into public.attachments (id, channel_id, file_name)
+    select
+        private.read_uuid(file.value, 'id') as id,
+        v_channel_id,
+        left(regexp_replace(file.value ->> 'name', '[\u0001-\u001f\u007f]', '_', 'g'), 255) as name
+    from jsonb_array_elements(v_files) as file (value)
+    on conflict on constraint attachments_pkey do nothing;
+    return private.succeed(jsonb_build_object(
+        'files', (
+            select jsonb_agg(private.render_attachment(stored) order by file.number)
+            from jsonb_array_elements(v_files) with ordinality as file (value, number)
+            inner join public.attachments as stored
+                on stored.id = private.read_uuid(file.value, 'id') and stored.channel_id = v_channel_id
+        ),
+        'conversation_id', v_channel_id,
+        'conversation_type', v_type
+    ));
+end
+$$;
+comment on function public.finish_upload(jsonb) is
+'Second half of an upload, once Storage has the files: conversation_id, files (objects with id and name). Said again,
+it changes nothing.';
+revoke all on function public.finish_upload(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.finish_upload(jsonb) to authenticated, service_role;
+
+create function public.get_attachment(jsonb) returns json
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_id uuid := private.read_uuid($1, 'id');
+    v_attachment public.attachments;
+begin
+    select * into v_attachment from public.attachments as attachment where attachment.id = v_id;
+    if v_attachment.id is null then
+        perform private.fail(404, 'attachment_not_found', 'There is no such file.');
+    end if;
+    return private.succeed(
+        private.render_attachment(v_attachment) || jsonb_build_object('conversation_id', v_attachment.channel_id)
+    );
+end
+$$;
+comment on function public.get_attachment(jsonb) is 'GET /api/v2/messages/attachments/:id/url, but for the link: id.';
+revoke all on function public.get_attachment(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.get_attachment(jsonb) to authenticated, service_role;
+
+-- Forwarding: what is said in a channel goes to the webhooks of its twins, at least once and in order.
+-- An outbox: the message and the rows that tell of it are written in one transaction, a worker takes it from there.
+
+create table public.twin_webhooks (
+    ai_twin_id uuid primary key references public.ai_twins (id) on delete cascade,
+    url text not null,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    -- No credentials, no fragment, nothing to encode. Where it leads to is checked when the worker connects.
+    constraint twin_webhooks_url_form check (
+        url ~ '^https?://([a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?([/?][!"$-~]*)?$'
+    ),
+    constraint twin_webhooks_url_length check (char_length(url) <= 2000)
+);
+comment on table public.twin_webhooks is
+'Where a twin is told what is said in its channels. A twin without one listens to Realtime instead.';
+
+create table private.twin_secrets (
+    id uuid primary key default gen_random_uuid(),
+    ai_twin_id uuid not null references public.twin_webhooks (ai_twin_id) on delete cascade,
+    inner_key bytea not null,
+    outer_key bytea not null,
+    created_at timestamptz not null default now(),
+    expires_at timestamptz,
+    constraint twin_secrets_keys_are_blocks check (octet_length(inner_key) = 64 and octet_length(outer_key) = 64)
+);
+comment on table private.twin_secrets is
+'What deliveries are signed with. Unlike a key that only opens, one that signs cannot be kept as a hash; it is kept as
+the two blocks that HMAC makes of it, and never leaves the database (docs/decisions/0004).';
+comment on column private.twin_secrets.expires_at is 'Nothing is signed with it from this moment on; null means never.';
+create index twin_secrets_ai_twin_id_idx on private.twin_secrets (ai_twin_id);
+
+create table private.twin_queues (
+    ai_twin_id uuid not null references public.twin_webhooks (ai_twin_id) on delete cascade,
+    channel_id uuid not null,
+    due_at timestamptz,
+    lease uuid,
+    primary key (ai_twin_id, channel_id),
+    constraint twin_queues_assignment_fkey foreign key (channel_id, ai_twin_id)
+    references public.channel_twins (channel_id, ai_twin_id) on delete cascade,
+    constraint twin_queues_lease_unique unique (lease)
+);
+comment on table private.twin_queues is
+'A queue for each twin and channel. Whoever works on one locks its row first: so one delivery of it is under way at a
+time, and one that fails holds up those behind it and no others.';
+comment on column private.twin_queues.due_at is
+'When to look at it next: the end of the lease while somebody works on it; null when nothing waits.';
+comment on column private.twin_queues.lease is 'Proves to the database who works on it; null when nobody does.';
+create index twin_queues_due_at_idx on private.twin_queues (due_at) where due_at is not null;
+
+create table public.twin_deliveries (
+    id uuid primary key default gen_random_uuid(),
+    ai_twin_id uuid not null,
+    channel_id uuid not null,
+    message_id uuid not null references public.messages (id) on delete cascade,
+    seq bigint not null,
+    state text not null default 'pending',
+    attempts integer not null default 0,
+    next_attempt_at timestamptz,
+    last_status integer,
+    last_error text,
+    created_at timestamptz not null default now(),
+    finished_at timestamptz,
+    constraint twin_deliveries_once unique (ai_twin_id, channel_id, seq),
+    constraint twin_deliveries_queue_fkey foreign key (ai_twin_id, channel_id)
+    references private.twin_queues (ai_twin_id, channel_id) on delete cascade,
+    constraint twin_deliveries_state_known check (state in ('pending', 'delivered', 'dead')),
+    constraint twin_deliveries_finished_unless_pending check ((state = 'pending') = (finished_at is null)),
+    constraint twin_deliveries_last_error_length check (char_length(last_error) <= 200)
+);
+comment on table public.twin_deliveries is
+'What goes to which twin. Pending until its webhook has answered 2xx, dead when it would not; kept a week afterwards,
+dead ones until they are replayed or the twin leaves.';
+comment on column public.twin_deliveries.seq is 'The message''s place in the channel, in which order it is delivered.';
+comment on column public.twin_deliveries.next_attempt_at is 'After a failure, when it is tried again at the earliest.';
+comment on column public.twin_deliveries.last_status is 'What the webhook answered last; null when it did not answer.';
+comment on column public.twin_deliveries.last_error is 'What was wrong with the last attempt.';
+create index twin_deliveries_message_id_idx on public.twin_deliveries (message_id);
+create index twin_deliveries_pending_idx on public.twin_deliveries (ai_twin_id, channel_id, seq)
+where state = 'pending';
+create index twin_deliveries_delivered_idx on public.twin_deliveries (finished_at) where state = 'delivered';
+
+alter table public.messages add column hops integer not null default 0;
+comment on column public.messages.hops is
+'How many turns of twins lie between this message and what a person said last; 0 when a person says it.';
+
+alter table public.twin_webhooks enable row level security;
+revoke all on public.twin_webhooks from public, anon, authenticated, service_role;
+grant select, delete on public.twin_webhooks to authenticated, service_role;
+
+alter table private.twin_secrets enable row level security;
+revoke all on private.twin_secrets from public, anon, authenticated, service_role;
+
+alter table private.twin_queues enable row level security;
+revoke all on private.twin_queues from public, anon, authenticated, service_role;
+
+alter table public.twin_deliveries enable row level security;
+revoke all on public.twin_deliveries from public, anon, authenticated, service_role;
+grant select on public.twin_deliveries to authenticated, service_role;
+
+create trigger twin_webhooks_before_update_stamp before update on public.twin_webhooks
+for each row execute function private.set_updated_at();
+
+-- Definer, because it looks at messages whether or not the writer may see them.
+create function private.count_hops() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- A twin takes its turn after what was said last, in the channel and in the thread. Which of the two it answers
+    -- nobody knows, so the longer chain counts: else two twins that both reply to the head of a thread, or one in the
+    -- thread and one outside of it, would talk for ever. Two messages of one twin in a row are one turn.
+    select max(previous.hops + case when previous.ai_twin_id = new.ai_twin_id then 0 else 1 end) into new.hops
+    from (
+        (
+            select said.ai_twin_id, said.hops
+            from public.messages as said
+            where said.channel_id = new.channel_id
+            order by said.seq desc
+            limit 1
+        )
+        union all
+        (
+            select thread.ai_twin_id, thread.hops
+            from (
+                select head.ai_twin_id, head.hops, head.seq
+                from public.messages as head
+                where head.id = new.parent_message_id
+                union all
+                (
+                    select reply.ai_twin_id, reply.hops, reply.seq
+                    from public.messages as reply
+                    where reply.parent_message_id = new.parent_message_id
+                    order by reply.seq desc
+                    limit 1
+                )
+            ) as thread
+            order by thread.seq desc
+            limit 1
+        )
+    ) as previous;
+    new.hops := coalesce(new.hops, 1);
+    return new;
+end
+$$;
+comment on function private.count_hops() is 'Trigger: counts the turns of twins since a person spoke.';
+revoke all on function private.count_hops() from public, anon, authenticated, service_role;
+
+-- After the trigger that admits the message, in whose lock the last message is the last one.
+create trigger messages_before_insert_count_hops before insert on public.messages
+for each row when (new.ai_twin_id is not null) execute function private.count_hops();
+
+-- Definer, because no client writes to the outbox.
+create function private.forward_message() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if new.hops > 0 and new.hops > (select settings.twin_max_hops from private.settings) then
+        return null;
+    end if;
+    -- The locks wait for a twin that is just leaving: its row would be gone when the foreign keys look for it.
+    with hearing as (
+        select assigned.ai_twin_id
+        from public.channel_twins as assigned
+        inner join public.twin_webhooks as webhook on assigned.ai_twin_id = webhook.ai_twin_id
+        where assigned.channel_id = new.channel_id and assigned.ai_twin_id is distinct from new.ai_twin_id
+        order by assigned.ai_twin_id
+        for key share of assigned, webhook
+    ), woken as (
+        insert into private.twin_queues as queue (ai_twin_id, channel_id, due_at)
+        select hearing.ai_twin_id, new.channel_id, now() from hearing
+        on conflict on constraint twin_queues_pkey do update set due_at = excluded.due_at
+        where queue.due_at is null
+    )
+
+    insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq)
+    select hearing.ai_twin_id, new.channel_id, new.id, new.seq
+    from hearing;
+    return null;
+end
+$$;
+comment on function private.forward_message() is
+'Trigger: a message is to be delivered to the twins of its channel that have a webhook, but not to its author, nor when
+twins have been talking among themselves for too long.';
+revoke all on function private.forward_message() from public, anon, authenticated, service_role;
+
+create trigger messages_after_insert_forward after insert on public.messages
+for each row execute function private.forward_message();
+
+-- Definer, because no client writes to the outbox.
+create function private.recall_message() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    delete from public.twin_deliveries as delivery where delivery.message_id = new.id and delivery.state <> 'delivered';
+    return null;
+end
+$$;
+comment on function private.recall_message() is 'Trigger: what is deleted is not delivered any more.';
+revoke all on function private.recall_message() from public, anon, authenticated, service_role;
+
+create trigger messages_after_update_recall after update of deleted_at on public.messages
+for each row when (new.deleted_at is not null) execute function private.recall_message();
+
+-- Definer, because whoever removes a member need not own the twins.
+create function private.dismiss_twins() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- As whoever writes a message does: the channel first, then its twins.
+    perform private.lock_channel(old.channel_id);
+    delete from public.channel_twins as assigned
+    where assigned.channel_id = old.channel_id
+        and assigned.ai_twin_id in (select twin.id from public.ai_twins as twin where twin.user_id = old.user_id);
+    return null;
+end
+$$;
+comment on function private.dismiss_twins() is
+'Trigger: with a member go their twins, and what was still to be delivered to them.';
+revoke all on function private.dismiss_twins() from public, anon, authenticated, service_role;
+
+create trigger channel_members_after_delete_dismiss after delete on public.channel_members
+for each row execute function private.dismiss_twins();
+
+create function private.hmac_block(p_key bytea, p_mask integer) returns bytea
+language sql
+immutable
+set search_path = ''
+as $$
+    select string_agg(set_byte('\x00', 0, p_mask # case
+        when place < octet_length(p_key) then get_byte(p_key, place) else 0
+    end), ''::bytea order by place)
+    from generate_series(0, 63) as place
+$$;
+comment on function private.hmac_block(bytea, integer) is
+'A key of at most 64 bytes, filled up and masked as RFC 2104 has it. Not every Postgres has an hmac of its own.';
+revoke all on function private.hmac_block(bytea, integer) from public, anon, authenticated, service_role;
+
+create function private.sign(p_twin_id uuid, p_text text) returns text
+language sql
+stable
+set search_path = ''
+as $$
+    select string_agg(
+        'v1=' || encode(sha256(secret.outer_key || sha256(secret.inner_key || convert_to(p_text, 'UTF8'))), 'hex'),
+        ',' order by secret.created_at desc, secret.id
+    )
+    from private.twin_secrets as secret
+    where secret.ai_twin_id = p_twin_id and (secret.expires_at is null or secret.expires_at > now())
+$$;
+comment on function private.sign(uuid, text) is
+'HMAC-SHA256 of a text with each secret of a twin that is good now, the newest first.';
+revoke all on function private.sign(uuid, text) from public, anon, authenticated, service_role;
+
+-- Definer, because no client role may touch the secrets: it asks itself whose twin it is.
+create function private.issue_twin_secret(p_twin_id uuid, p_overlap interval) returns text
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_secret text := private.generate_secret();
+begin
+    perform from public.twin_webhooks as webhook
+    inner join public.ai_twins as twin on webhook.ai_twin_id = twin.id
+    where webhook.ai_twin_id = p_twin_id
+        and (twin.user_id = (select auth.uid()) or (select auth.role()) = 'service_role')
+    for no key update of webhook;
+    if not found then
+        perform private.fail(404, 'webhook_not_found', 'You have no such twin, or it has no webhook.', 'ai_twin_id');
+    end if;
+    update private.twin_secrets as secret
+    set expires_at = least(secret.expires_at, now() + p_overlap)
+    where secret.ai_twin_id = p_twin_id;
+    insert into private.twin_secrets (ai_twin_id, inner_key, outer_key)
+    values (
+        p_twin_id,
+        private.hmac_block(convert_to(v_secret, 'UTF8'), 54),
+        private.hmac_block(convert_to(v_secret, 'UTF8'), 92)
+    );
+    return v_secret;
+end
+$$;
+comment on function private.issue_twin_secret(uuid, interval) is
+'A new secret for the webhook of the caller''s twin; deliveries carry signatures of the earlier ones, too, until the
+overlap is over. PT404 for anyone else.';
+revoke all on function private.issue_twin_secret(uuid, interval) from public, anon, authenticated, service_role;
+grant execute on function private.issue_twin_secret(uuid, interval) to authenticated, service_role;
+
+-- Definer, because a webhook that a client inserted by itself would have no secret.
+create function private.store_twin_webhook(p_twin_id uuid, p_url text) returns boolean
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_is_new boolean;
+begin
+    if not exists (
+        select from public.ai_twins as twin
+        where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select auth.role()) = 'service_role')
+    ) then
+        perform private.fail(404, 'twin_not_found', 'You have no such twin.', 'ai_twin_id');
+    end if;
+    insert into public.twin_webhooks (ai_twin_id, url) values (p_twin_id, p_url)
+    on conflict on constraint twin_webhooks_pkey do nothing;
+    v_is_new := found;
+    update public.twin_webhooks as webhook set url = p_url
+    where webhook.ai_twin_id = p_twin_id and webhook.url <> p_url;
+    return v_is_new;
+end
+$$;
+comment on function private.store_twin_webhook(uuid, text) is
+'Sets where the caller''s twin is told, and answers whether it had no webhook before. PT404 for anyone else.';
+revoke all on function private.store_twin_webhook(uuid, text) from public, anon, authenticated, service_role;
+grant execute on function private.store_twin_webhook(uuid, text) to authenticated, service_role;
+
+create function public.set_twin_webhook(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_twin_id uuid := private.read_uuid($1, 'ai_twin_id');
+    v_url text := private.read_text($1, 'url', 2000);
+    v_is_new boolean := private.store_twin_webhook(v_twin_id, v_url);
+begin
+    return private.succeed(jsonb_build_object(
+        'ai_twin_id', v_twin_id,
+        'url', v_url,
+        'secret', case when v_is_new then private.issue_twin_secret(v_twin_id, interval '0') end
+    ));
+end
+$$;
+comment on function public.set_twin_webhook(jsonb) is
+'Sets the webhook of a twin of the caller: ai_twin_id, url. The first time, the answer holds the secret that deliveries
+are signed with, this once; afterwards secret is null and stays what it was.';
+revoke all on function public.set_twin_webhook(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.set_twin_webhook(jsonb) to authenticated, service_role;
+
+create function public.rotate_twin_secret(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_twin_id uuid := private.read_uuid($1, 'ai_twin_id');
+    v_hours integer := private.read_integer($1, 'overlap_hours', 0, 720, 24);
+begin
+    return private.succeed(jsonb_build_object(
+        'ai_twin_id', v_twin_id,
+        'secret', private.issue_twin_secret(v_twin_id, make_interval(hours => v_hours)),
+        'previous_secrets_expire_at', private.format_time(now() + make_interval(hours => v_hours))
+    ));
+end
+$$;
+comment on function public.rotate_twin_secret(jsonb) is
+'A new secret for the webhook of a twin of the caller, shown this once: ai_twin_id, and optionally overlap_hours (24,
+at most 720), during which deliveries are signed with the earlier ones as well.';
+revoke all on function public.rotate_twin_secret(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.rotate_twin_secret(jsonb) to authenticated, service_role;
+
+create function public.remove_twin_webhook(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_twin_id uuid := private.read_uuid($1, 'ai_twin_id');
+begin
+    delete from public.twin_webhooks as webhook where webhook.ai_twin_id = v_twin_id;
+    if not found then
+        perform private.fail(404, 'webhook_not_found', 'You have no such twin, or it has no webhook.', 'ai_twin_id');
+    end if;
+    return private.succeed(jsonb_build_object('ai_twin_id', v_twin_id));
+end
+$$;
+comment on function public.remove_twin_webhook(jsonb) is
+'Removes the webhook of a twin of the caller, with its secrets and all that was to be delivered there: ai_twin_id.';
+revoke all on function public.remove_twin_webhook(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.remove_twin_webhook(jsonb) to authenticated, service_role;
+
+create function private.render_claim(p_delivery public.twin_deliveries, p_lease uuid) returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_time text := floor(extract(epoch from now()))::text;
+    v_body text := (
+        select (private.render_message(message) || jsonb_build_object('seq', message.seq))::text
+        from public.messages as message
+        where message.id = p_delivery.message_id
+    );
+begin
+    return jsonb_build_object(
+        'id', p_delivery.id,
+        'lease', p_lease,
+        'url', (select hook.url from public.twin_webhooks as hook where hook.ai_twin_id = p_delivery.ai_twin_id),
+        'headers', jsonb_build_object(
+            'content-type', 'application/json',
+            'threadline-delivery', p_delivery.id,
+            'threadline-twin', p_delivery.ai_twin_id,
+            'threadline-signature',
+            't=' || v_time || ',' || private.sign(p_delivery.ai_twin_id, v_time || '.' || v_body)
+        ),
+        'body', v_body
+    );
+end
+$$;
+comment on function private.render_claim(public.twin_deliveries, uuid) is
+'A delivery as it is to be sent: the message as it is now, signed.';
+revoke all on function private.render_claim(public.twin_deliveries, uuid)
+from public, anon, authenticated, service_role;
+
+-- Definer, because queues and secrets are for no other eyes. Planned at each call: the queues are empty when the
+-- first plan is made (docs/decisions/0003).
+create function private.claim_due(p_limit integer, p_lease interval) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_leases uuid[];
+    v_claims jsonb;
+begin
+    with due as (
+        select queue.ai_twin_id, queue.channel_id
+        from private.twin_queues as queue
+        where queue.due_at <= now()
+        order by queue.due_at
+        limit p_limit
+        for update skip locked
+    ), leased as (
+        update private.twin_queues as queue
+        set lease = gen_random_uuid(), due_at = now() + p_lease
+        from due
+        where queue.ai_twin_id = due.ai_twin_id and queue.channel_id = due.channel_id
+        returning queue.lease
+    )
+
+    select array_agg(leased.lease) into v_leases from leased;
+    if v_leases is null then
+        return '[]'::jsonb;
+    end if;
+    -- A statement of its own: it sees what was done to the queues until they were locked.
+    with head as (
+        update public.twin_deliveries as delivery
+        set attempts = delivery.attempts + 1, next_attempt_at = null
+        from private.twin_queues as queue
+        where queue.lease = any(v_leases)
+            and delivery.id = (
+                select pending.id
+                from public.twin_deliveries as pending
+                where pending.ai_twin_id = queue.ai_twin_id
+                    and pending.channel_id = queue.channel_id
+                    and pending.state = 'pending'
+                order by pending.seq
+                limit 1
+            )
+        returning delivery, queue.lease
+    )
+
+    select coalesce(jsonb_agg(private.render_claim(head.delivery, head.lease)), '[]') into v_claims from head;
+    -- Messages that were deleted may leave a queue behind that has nothing to deliver.
+    update private.twin_queues as queue set lease = null, due_at = null
+    where queue.lease = any(v_leases)
+        and not v_claims @> jsonb_build_array(jsonb_build_object('lease', queue.lease));
+    return v_claims;
+end
+$$;
+comment on function private.claim_due(integer, interval) is
+'Takes the first delivery of each of the queues that are due. Nobody else gets them until the lease ends.';
+revoke all on function private.claim_due(integer, interval) from public, anon, authenticated, service_role;
+grant execute on function private.claim_due(integer, interval) to service_role;
+
+create function public.claim_deliveries(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    return private.succeed(private.claim_due(
+        private.read_integer($1, 'limit', 1, 1000, 10),
+        make_interval(secs => private.read_integer($1, 'lease_seconds', 1, 3600, 60))
+    ));
+end
+$$;
+comment on function public.claim_deliveries(jsonb) is
+'For workers: what is to be sent now, each with id, lease, url, headers and body; limit, lease_seconds. Of each twin and
+channel at most one, and none while another is under way. What is not finished within the lease is given out again.';
+revoke all on function public.claim_deliveries(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.claim_deliveries(jsonb) to service_role;
+
+create function private.retry_delay(p_attempts integer) returns interval
+language sql
+volatile
+set search_path = ''
+as $$
+    -- Four times as long after each failure, an hour at most; by chance up to a half less, so that what failed
+    -- together does not come back together.
+    select make_interval(
+        secs => least(3600, settings.twin_retry_seconds * power(4, least(p_attempts, 10) - 1)) * (1 - random() / 2)
+    )
+    from private.settings as settings
+$$;
+comment on function private.retry_delay(integer) is 'How long to wait after so many failures.';
+revoke all on function private.retry_delay(integer) from public, anon, authenticated, service_role;
+
+-- Definer, because no client writes to the outbox.
+create function private.finish_claim(p_id uuid, p_lease uuid, p_status integer, p_error text) returns text
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_queue private.twin_queues;
+    v_delivery public.twin_deliveries;
+begin
+    select * into v_queue from private.twin_queues as queue where queue.lease = p_lease for update;
+    if v_queue.lease is null then
+        return null;
+    end if;
+    update public.twin_deliveries as delivery
+    set
+        state = outcome.state,
+        last_status = p_status,
+        last_error = left(p_error, 200),
+        next_attempt_at = case when outcome.state = 'pending' then now() + private.retry_delay(delivery.attempts) end,
+        finished_at = case when outcome.state <> 'pending' then now() end
+    from public.twin_deliveries as attempt
+    cross join private.settings as settings
+    cross join lateral (
+        select case
+            when p_error is null then 'delivered'
+            when attempt.attempts >= settings.twin_max_attempts then 'dead'
+            else 'pending'
+        end as state
+    ) as outcome
+    where delivery.id = p_id and attempt.id = delivery.id and delivery.state = 'pending'
+        and delivery.ai_twin_id = v_queue.ai_twin_id and delivery.channel_id = v_queue.channel_id
+    returning delivery.* into v_delivery;
+    update private.twin_queues as queue
+    set lease = null, due_at = coalesce(v_delivery.next_attempt_at, (
+        select now()
+        from public.twin_deliveries as pending
+        where pending.ai_twin_id = queue.ai_twin_id
+            and pending.channel_id = queue.channel_id and pending.state = 'pending'
+        limit 1
+    ))
+    where queue.lease = p_lease;
+    delete from public.twin_deliveries as expired
+    where expired.id in (
+        select old.id
+        from public.twin_deliveries as old
+        where old.state = 'delivered' and old.finished_at < now() - interval '7 days'
+        order by old.finished_at
+        limit 10
+        for update skip locked
+    );
+    return v_delivery.state;
+end
+$$;
+comment on function private.finish_claim(uuid, uuid, integer, text) is
+'Ends an attempt: delivered when there is no error, else pending again, or dead after the last one. The state, or null
+when the lease has gone to somebody else or the message is deleted.';
+revoke all on function private.finish_claim(uuid, uuid, integer, text) from public, anon, authenticated, service_role;
+grant execute on function private.finish_claim(uuid, uuid, integer, text) to service_role;
+
+create function public.finish_delivery(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_id uuid := private.read_uuid($1, 'id');
+begin
+    return private.succeed(jsonb_build_object(
+        'id', v_id,
+        'state', private.finish_claim(
+            v_id,
+            private.read_uuid($1, 'lease'),
+            private.read_integer($1, 'status', 100, 999, null),
+            $1 ->> 'error'
+        )
+    ));
+end
+$$;
+comment on function public.finish_delivery(jsonb) is
+'For workers: what became of a delivery: id, lease, status that the webhook answered, error unless it went well.
+Repeating it does no harm; state is null when the lease was not theirs any more.';
+revoke all on function public.finish_delivery(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.finish_delivery(jsonb) to service_role;
+
+create function public.list_twin_deliveries(jsonb) returns json
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_twin_id uuid := private.read_uuid($1, 'ai_twin_id');
+    v_state text := private.read_text($1, 'state', 20, 'dead');
+    v_limit integer := private.read_integer($1, 'limit', 1, 200, 50);
+begin
+    if v_state not in ('pending', 'delivered', 'dead') then
+        perform private.fail(400, 'invalid_field', 'state must be pending, delivered or dead.', 'state');
+    end if;
+    return private.succeed((
+        select coalesce(jsonb_agg(jsonb_build_object(
+            'id', found.id,
+            'channel_id', found.channel_id,
+            'message_id', found.message_id,
+            'seq', found.seq,
+            'state', found.state,
+            'attempts', found.attempts,
+            'next_attempt_at', private.format_time(found.next_attempt_at),
+            'last_status', found.last_status,
+            'last_error', found.last_error,
+            'created_at', private.format_time(found.created_at),
+            'finished_at', private.format_time(found.finished_at)
+        ) order by found.created_at desc, found.channel_id, found.seq desc), '[]')
+        from (
+            select delivery.*
+            from public.twin_deliveries as delivery
+            where delivery.ai_twin_id = v_twin_id and delivery.state = v_state
+            order by delivery.created_at desc, delivery.channel_id, delivery.seq desc
+            limit v_limit
+        ) as found
+    ));
+end
+$$;
+comment on function public.list_twin_deliveries(jsonb) is
+'Deliveries to a twin of the caller, the newest first: ai_twin_id, and optionally state (dead) and limit (50, at most
+200).';
+revoke all on function public.list_twin_deliveries(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.list_twin_deliveries(jsonb) to authenticated, service_role;
+
+-- Definer, because no client writes to the outbox. It asks itself whose twin it is.
+create function private.revive_deliveries(p_twin_id uuid, p_id uuid) returns bigint
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_revived bigint;
+begin
+    if not exists (
+        select from public.ai_twins as twin
+        where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select auth.role()) = 'service_role')
+    ) then
+        perform private.fail(404, 'twin_not_found', 'You have no such twin.', 'ai_twin_id');
+    end if;
+    -- As a worker does: queues first, then what is in them.
+    perform from private.twin_queues as queue
+    where queue.ai_twin_id = p_twin_id
+    order by queue.channel_id
+    for update;
+    update public.twin_deliveries as delivery
+    set state = 'pending', attempts = 0, finished_at = null
+    where delivery.ai_twin_id = p_twin_id and delivery.state = 'dead' and delivery.id = coalesce(p_id, delivery.id);
+    get diagnostics v_revived = row_count;
+    update private.twin_queues as queue set due_at = now()
+    where queue.ai_twin_id = p_twin_id
+        and queue.lease is null
+        and exists (
+            select from public.twin_deliveries as pending
+            where pending.ai_twin_id = queue.ai_twin_id
+                and pending.channel_id = queue.channel_id and pending.state = 'pending' and pending.attempts = 0
+        );
+    return v_revived;
+end
+$$;
+comment on function private.revive_deliveries(uuid, uuid) is
+'Makes dead deliveries of the caller''s twin pending again, one or all, and answers how many. PT404 for anyone else.';
+revoke all on function private.revive_deliveries(uuid, uuid) from public, anon, authenticated, service_role;
+grant execute on function private.revive_deliveries(uuid, uuid) to authenticated, service_role;
+
+create function public.replay_twin_deliveries(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    return private.succeed(jsonb_build_object('replayed', private.revive_deliveries(
+        private.read_uuid($1, 'ai_twin_id'), private.read_uuid($1, 'id', false)
+    )));
+end
+$$;
+comment on function public.replay_twin_deliveries(jsonb) is
+'Delivers dead deliveries to a twin of the caller anew, as from the beginning: ai_twin_id, and id for only one.';
+revoke all on function public.replay_twin_deliveries(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.replay_twin_deliveries(jsonb) to authenticated, service_role;
+
+-- Summaries of channels: who may have one, what the model reads, what it said, and that it is asked only once.
+
+create table private.summaries (
+    id uuid primary key default gen_random_uuid(),
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    last_seq bigint not null,
+    requested_count integer not null,
+    model text not null,
+    prompt_version integer not null,
+    claim uuid not null default gen_random_uuid(),
+    claim_expires_at timestamptz not null,
+    answer jsonb,
+    failure jsonb,
+    finished_at timestamptz,
+    constraint summaries_request_unique unique (channel_id, last_seq, requested_count, model, prompt_version),
+    constraint summaries_is_answer_or_failure check (answer is null or failure is null),
+    constraint summaries_finished_with_something check ((finished_at is null) = (coalesce(answer, failure) is null))
+);
+comment on table private.summaries is
+'What the model said about a state of a channel, for a day, and who is asking it at this moment. No transcripts.';
+comment on column private.summaries.last_seq is 'The last event that changed what is said in the channel.';
+comment on column private.summaries.claim is 'Known only to who is asking the model; it lets them store the answer.';
+comment on column private.summaries.claim_expires_at is
+'From then on somebody else may ask: a killed service holds nobody up.';
+comment on column private.summaries.failure is
+'Status, code and message, for those who waited. The next caller tries again.';
+create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, claim_expires_at));
+alter table private.summaries enable row level security;
+revoke all on private.summaries from public, anon, authenticated, service_role;
+grant select, update on private.summaries to service_role;
+
+create table private.summary_counts (
+    user_id uuid primary key references auth.users (id) on delete cascade,
+    day date not null,
+    used integer not null,
+    constraint summary_counts_used_not_negative check (used >= 0)
+);
+comment on table private.summary_counts is 'How many summaries each user has had made on their latest day (UTC).';
+alter table private.summary_counts enable row level security;
+revoke all on private.summary_counts from public, anon, authenticated, service_role;
+grant select, update on private.summary_counts to service_role;
+
+-- Definer, because nobody may change a count but by using it up. It asks itself who the caller is.
+create function private.count_summary() returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_used integer;
+begin
+    insert into private.summary_counts as counted (user_id, day, used)
+    values ((select auth.uid()), (now() at time zone 'UTC')::date, 1)
+    on conflict on constraint summary_counts_pkey do update
+    set
+        used = case when counted.day = excluded.day then counted.used + 1 else 1 end,
+        day = excluded.day
+    returning counted.used into v_used;
+    if v_used > (select settings.summaries_per_user_per_day from private.settings) then
+        perform private.fail(
+            429, 'summary_budget_exhausted', 'You have had all the summaries of today; a new day begins at 00:00 UTC.'
+        );
+    end if;
+end
+$$;
+comment on function private.count_summary() is
+'Counts a summary that is made for the caller; PT429, which undoes the count, above what a day grants.';
+revoke all on function private.count_summary() from public, anon, authenticated, service_role;
+
+-- Definer, because summaries are for no other eyes. Its caller has made sure that the channel may be seen.
+create function private.claim_summary(
+    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer, p_seconds integer,
+    out id uuid, out claim uuid, out max_bytes integer
+)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- What is outdated goes, but not before everybody who waited for it has read it.
+    delete from private.summaries as old
+    where old.id in (
+        select known.id
+        from private.summaries as known
+        where coalesce(known.finished_at, known.claim_expires_at) < now() - interval '1 day'
+            or (
+                known.channel_id = p_channel_id and known.last_seq < p_last_seq
+                and coalesce(known.finished_at, known.claim_expires_at) < now() - interval '5 minutes'
+            )
+        limit 100
+        for update skip locked
+    );
+    -- Of several at once the first one gets the claim; the others wait here until that is settled.
+    insert into private.summaries as known (
+        channel_id, last_seq, requested_count, model, prompt_version, claim_expires_at
+    )
+    values (p_channel_id, p_last_seq, p_count, p_model, p_prompt_version, now() + make_interval(secs => p_seconds))
+    on conflict on constraint summaries_request_unique do update
+    set
+        claim = excluded.claim, claim_expires_at = excluded.claim_expires_at,
+        failure = null, finished_at = null
+    where known.answer is null and (known.failure is not null or known.claim_expires_at < now())
+    returning known.id, known.claim into claim_summary.id, claim_summary.claim;
+    if claim is not null then
+        if (select auth.role()) <> 'service_role' then
+            perform private.count_summary();
+        end if;
+        select settings.summary_max_bytes into max_bytes from private.settings;
+    end if;
+end
+$$;
+comment on function private.claim_summary(uuid, bigint, integer, text, integer, integer) is
+'The right to ask the model, if nobody else has it and there is no answer: the row, a claim on it for so many seconds,
+and how much text may be sent. All null otherwise.';
+revoke all on function private.claim_summary(uuid, bigint, integer, text, integer, integer)
+from public, anon, authenticated, service_role;
+grant execute on function private.claim_summary(uuid, bigint, integer, text, integer, integer)
+to authenticated, service_role;
+
+-- Definer, for the same reason.
+create function private.find_summary(
+    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
+    out id uuid, out answer jsonb
+)
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select known.id, known.answer
+    from private.summaries as known
+    where known.channel_id = p_channel_id
+        and known.last_seq = p_last_seq
+        and known.requested_count = p_count
+        and known.model = p_model
+        and known.prompt_version = p_prompt_version
+        and (
+            (select auth.role()) = 'service_role'
+            or known.channel_id in (select private.my_channel_ids())
+        )
+$$;
+comment on function private.find_summary(uuid, bigint, integer, text, integer) is
+'The summary of this state of a channel, with its answer if there is one.';
+revoke all on function private.find_summary(uuid, bigint, integer, text, integer)
+from public, anon, authenticated, service_role;
+grant execute on function private.find_summary(uuid, bigint, integer, text, integer) to authenticated, service_role;
+
+create function private.read_transcript(
+    p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer
+) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    with newest as (
+        select message.*
+        from public.messages as message
+        where message.channel_id = p_channel_id
+            and message.deleted_at is null
+            and message.seq <= p_last_seq
+        order by message.seq desc
+        limit p_count
+    ),
+
+    measured as (
+        select
+            newest.*,
+            sum(octet_length(newest.content)) over (order by newest.seq desc) as bytes_so_far,
+            row_number() over (order by newest.seq desc) as place
+        from newest
+    ),
+
+    sent as (
+        select * from measured where measured.bytes_so_far <= p_max_bytes or measured.place = 1
+    )
+
+    select jsonb_build_object(
+        'messages', coalesce(jsonb_agg(jsonb_build_object(
+            'id', sent.id,
+            'parent_id', sent.parent_message_id,
+            'author', coalesce(author.display_name, 'somebody who is gone'),
+            'at', private.format_time(sent.created_at),
+            'content', sent.content
+        ) order by sent.seq), '[]'),
+        'scope', jsonb_build_object(
+            'messageCount', count(*),
+            'timeRange', jsonb_build_object(
+                'from', private.format_time(min(sent.created_at)),
+                'to', private.format_time(max(sent.created_at))
+            ),
+            'truncated', count(*) < (select count(*) from newest)
+        )
+    )
+    from sent
+    left join private.name_authors(
+        array(select distinct sent.user_id from sent), array(select distinct sent.ai_twin_id from sent)
+    ) as author on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
+$$;
+comment on function private.read_transcript(uuid, bigint, integer, integer) is
+'The newest messages of a channel, the oldest of them first, as many as fit; and what part of the channel that is.';
+revoke all on function private.read_transcript(uuid, bigint, integer, integer)
+from public, anon, authenticated, service_role;
+grant execute on function private.read_transcript(uuid, bigint, integer, integer) to authenticated, service_role;
+
+-- Private, as are the two below: a client that could reach them could store a summary of its own invention.
+create function private.begin_summary(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_channel_id uuid := private.read_uuid($1, 'channel_id');
+    v_count integer := private.read_integer($1, 'messageCount', 1, 2000, 500);
+    v_model text := $1 ->> 'model';
+    v_prompt_version integer := ($1 ->> 'prompt_version')::integer;
+    v_last_seq bigint;
+    v_known record;
+    v_claimed record;
+begin
+    if (select auth.role()) <> 'service_role' then
+        perform private.read_user($1);
+    end if;
+    perform private.require_channel(v_channel_id);
+    -- Not the end of the event log: a reaction does not change what is said, and must not cost anything.
+    select coalesce(max(event.seq), 0) into v_last_seq
+    from public.message_events as event
+    where event.channel_id = v_channel_id
+        and event.kind in ('message.created', 'message.updated', 'message.deleted');
+    -- The newest one, not any: that is found by the index, whatever else the table holds.
+    if (
+        select message.id
+        from public.messages as message
+        where message.channel_id = v_channel_id and message.deleted_at is null and message.seq <= v_last_seq
+        order by message.seq desc
+        limit 1
+    ) is null then
+        return private.succeed(jsonb_build_object(
+            'summary', '', 'messageCount', 0, 'timeRange', jsonb_build_object('from', null, 'to', null),
+            'citations', '[]'::jsonb, 'model', null, 'truncated', false
+        ));
+    end if;
+    select * into v_known
+    from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
+    if v_known.answer is not null then
+        return private.succeed(v_known.answer);
+    elsif $1 ->> 'is_configured' <> 'true' then
+        perform private.fail(
+            503, 'summaries_not_configured', 'Summaries need a key of the Claude API: set ANTHROPIC_API_KEY.'
+        );
+    end if;
+    select * into v_claimed
+    from private.claim_summary(
+        v_channel_id, v_last_seq, v_count, v_model, v_prompt_version, ($1 ->> 'claim_seconds')::integer
+    );
+    if v_claimed.claim is null then
+        select * into v_known
+        from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
+        return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
+    end if;
+    return private.succeed(
+        private.read_transcript(v_channel_id, v_last_seq, v_count, v_claimed.max_bytes)
+        || jsonb_build_object('id', v_claimed.id, 'claim', v_claimed.claim, 'user_id', (select auth.uid())),
+        null,
+        201
+    );
+end
+$$;
+comment on function private.begin_summary(jsonb) is
+'The first half of POST /api/v2/messages/summarize: channel_id, messageCount; and from the service model, claim_seconds,
+prompt_version, is_configured. 200: the answer. 201: a transcript, and a claim for finish_summary. 202: somebody else is
+asking the model for the same; poll_summary tells what came of it.';
+revoke all on function private.begin_summary(jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.begin_summary(jsonb) to authenticated, service_role;
+
+create function private.finish_summary(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    update private.summaries as known
+    set answer = $1 -> 'answer', failure = $1 -> 'failure', finished_at = now()
+    where known.id = private.read_uuid($1, 'id')
+        and known.claim = private.read_uuid($1, 'claim')
+        and known.finished_at is null;
+    -- Where the model was not there at all, nothing was paid.
+    if found and $1 -> 'failure' ->> 'status' = '503' then
+        update private.summary_counts as counted
+        set used = counted.used - 1
+        where counted.user_id = private.read_uuid($1, 'user_id', false)
+            and counted.day = (now() at time zone 'UTC')::date
+            and counted.used > 0;
+    end if;
+    return private.succeed($1 -> 'answer');
+end
+$$;
+comment on function private.finish_summary(jsonb) is
+'What came of asking the model: id, claim, user_id, and answer or failure (status, code, message). Who has lost the
+claim stores nothing, but gets the answer all the same.';
+revoke all on function private.finish_summary(jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.finish_summary(jsonb) to service_role;
+
+create function private.poll_summary(jsonb) returns json
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_known private.summaries;
+begin
+    select * into v_known from private.summaries as known where known.id = private.read_uuid($1, 'id');
+    if v_known.id is null then
+        perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
+    elsif v_known.failure is not null then
+        perform private.fail(
+            (v_known.failure ->> 'status')::integer, v_known.failure ->> 'code', v_known.failure ->> 'message'
+        );
+    elsif v_known.answer is null and ($1 ->> 'is_last' = 'true' or v_known.claim_expires_at < now()) then
+        perform private.fail(504, 'summary_timeout', 'The model took too long; try again in a moment.');
+    end if;
+    return private.succeed(v_known.answer, null, case when v_known.answer is null then 202 else 200 end);
+end
+$$;
+comment on function private.poll_summary(jsonb) is
+'What came of a summary that somebody is having made: id. 202 while there is nothing, and PT504 if is_last says that
+nobody will ask again.';
+revoke all on function private.poll_summary(jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.poll_summary(jsonb) to service_role;
+
+-- What a request costs and whether it is a repetition: rate limits and idempotency keys, shared by all processes.
+
+-- Unlogged: after a crash everybody starts with an empty count, which harms nobody.
+create unlogged table private.request_counts (
+    user_id uuid primary key,
+    minute timestamptz not null,
+    used integer not null
+);
+comment on table private.request_counts is 'How many requests each user has made in their current minute.';
+alter table private.request_counts enable row level security;
+revoke all on private.request_counts from public, anon, authenticated, service_role;
+
+-- Definer, because nobody may set a count but by using it up. It asks itself who the caller is.
+create function private.count_request(out granted integer, out used integer, out seconds_left integer)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    insert into private.request_counts as counted (user_id, minute, used)
+    values ((select auth.uid()), date_trunc('minute', now()), 1)
+    on conflict on constraint request_counts_pkey do update
+    set
+        used = case when counted.minute = excluded.minute then counted.used + 1 else 1 end,
+        minute = excluded.minute
+    returning counted.used into used;
+    granted := (select settings.requests_per_minute from private.settings);
+    seconds_left := ceil(extract(epoch from date_trunc('minute', now()) + interval '1 minute' - now()));
+end
+$$;
+comment on function private.count_request() is
+'Counts a request of the caller: how many a minute grants, how many are used with this one, when the next one begins.';
+revoke all on function private.count_request() from public, anon, authenticated, service_role;
+grant execute on function private.count_request() to authenticated;
+
+create table private.idempotency_keys (
+    principal text not null,
+    route text not null,
+    key text not null,
+    request_hash bytea not null,
+    status integer,
+    body text,
+    created_at timestamptz not null default now(),
+    primary key (principal, route, key),
+    constraint idempotency_keys_key_length check (char_length(key) between 1 and 255)
+);
+comment on table private.idempotency_keys is
+'Answers to requests with an Idempotency-Key, for a day: the same request again gets the same answer.';
+comment on column private.idempotency_keys.principal is 'The user, or service_role.';
+create index idempotency_keys_created_at_idx on private.idempotency_keys (created_at);
+alter table private.idempotency_keys enable row level security;
+revoke all on private.idempotency_keys from public, anon, authenticated, service_role;
+
+-- Definer, because answers are for nobody but who asked. It asks itself who the caller is.
+create function private.begin_once(p_route text, p_key text, p_request jsonb, out status integer, out body text)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_principal text := coalesce((select auth.uid())::text, (select auth.role()));
+    v_hash bytea := sha256(convert_to(p_request::text, 'UTF8'));
+    v_known private.idempotency_keys;
+begin
+    delete from private.idempotency_keys as expired
+    where (expired.principal, expired.route, expired.key) in (
+        select old.principal, old.route, old.key
+        from private.idempotency_keys as old
+        where old.created_at < now() - interval '24 hours'
+        order by old.created_at
+        limit 10
+        for update skip locked
+    );
+    -- The same key at the same moment waits here until the first request is through.
+    insert into private.idempotency_keys (principal, route, key, request_hash)
+    values (v_principal, p_route, p_key, v_hash)
+    on conflict on constraint idempotency_keys_pkey do nothing;
+    if found then
+        return;
+    end if;
+    select * into v_known
+    from private.idempotency_keys as known
+    where known.principal = v_principal and known.route = p_route and known.key = p_key;
+    if v_known.request_hash <> v_hash then
+        perform private.fail(
+            422, 'idempotency_key_reused', 'This Idempotency-Key came with another request before.'
+        );
+    end if;
+    status := v_known.status;
+    body := v_known.body;
+end
+$$;
+comment on function private.begin_once(text, text, jsonb) is
+'The answer that this request got before under this key; nulls when it is the first. PT422 for another request.';
+revoke all on function private.begin_once(text, text, jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.begin_once(text, text, jsonb) to authenticated, service_role;
+
+-- Definer, for the same reason.
+create function private.finish_once(p_route text, p_key text, p_status integer, p_body text) returns void
+language sql
+volatile
+security definer
+set search_path = ''
+as $$
+    update private.idempotency_keys as known set status = p_status, body = p_body
+    where known.principal = coalesce((select auth.uid())::text, (select auth.role()))
+        and known.route = p_route and known.key = p_key
+$$;
+comment on function private.finish_once(text, text, integer, text) is 'Keeps the answer to a first request.';
+revoke all on function private.finish_once(text, text, integer, text) from public, anon, authenticated, service_role;
+grant execute on function private.finish_once(text, text, integer, text) to authenticated, service_role;
+
 -- One statement per request: how the service reaches the functions of `public` as its caller.
+
+create function private.describe_failure(
+    p_sqlstate text, p_message text, p_detail text, p_field text, p_constraint text,
+    out status integer, out body text
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_code text;
+    v_message text;
+begin
+    -- Only what was raised for people reaches people: Postgres's own sentences name tables and values.
+    if p_sqlstate ~ '^PT[1-5][0-9]{2}$' then
+        status := substr(p_sqlstate, 3)::integer;
+        v_code := coalesce(nullif(p_detail, ''), 'refused');
+        v_message := p_message;
+    elsif p_sqlstate = '42501' then
+        status := 403;
+        v_code := 'forbidden';
+        v_message := 'You may not do this.';
+    elsif p_sqlstate in ('23505', '23503') then
+        status := 409;
+        v_code := coalesce(nullif(p_constraint, ''), 'conflict');
+        v_message := 'This contradicts what is stored.';
+    elsif p_sqlstate in ('23514', '23502') or p_sqlstate like '22%' then
+        status := 400;
+        v_code := coalesce(nullif(p_constraint, ''), 'invalid_value');
+        v_message := 'A value is not acceptable.';
+    end if;
+    body := json_build_object(
+        'success', false,
+        'error', case
+            when p_field = '' then json_build_object('code', v_code, 'message', v_message)
+            else json_build_object('code', v_code, 'message', v_message, 'field', p_field)
+        end,
+        'meta', json_build_object('timestamp', private.format_time(now()))
+    )::text;
+end
+$$;
+comment on function private.describe_failure(text, text, text, text, text) is
+'What an error of a call is in HTTP: the one table from SQLSTATE to status and code. A null status means that it is
+nobody''s fault or ours, and for the service to deal with.';
+revoke all on function private.describe_failure(text, text, text, text, text)
+from public, anon, authenticated, service_role;
+grant execute on function private.describe_failure(text, text, text, text, text) to authenticated, service_role;
+
+create function private.call_once(p_function text, p_headers jsonb, p_request jsonb)
+returns table (status integer, headers jsonb, body text)
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_key text := p_headers ->> 'idempotency-key';
+    v_is_keyed boolean := v_key is not null and p_function in ('create_message', 'reply_to_message');
+begin
+    headers := '{}';
+    if v_is_keyed then
+        if char_length(v_key) not between 1 and 255 then
+            perform private.fail(400, 'invalid_idempotency_key', 'An Idempotency-Key has 1 to 255 characters.');
+        end if;
+        select known.status, known.body into status, body
+        from private.begin_once(p_function, v_key, p_request) as known;
+        if status is not null then
+            headers := '{"idempotent-replayed": "true"}';
+            return next;
+            return;
+        end if;
+    end if;
+    -- Dynamic, so that each call is planned and its rights are checked under the role that the gateway has set.
+    execute format(
+        'select %I.%I($1)',
+        -- What only the service may do is out of reach for clients of the Data API.
+        case when p_function like '%\_summary' then 'private' else 'public' end,
+        p_function
+    ) into body using p_request;
+    status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
+    if v_is_keyed then
+        perform private.finish_once(p_function, v_key, status, body);
+    end if;
+    return next;
+end
+$$;
+comment on function private.call_once(text, jsonb, jsonb) is
+'Runs a function, or answers what it answered before under the same Idempotency-Key.';
+revoke all on function private.call_once(text, jsonb, jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.call_once(text, jsonb, jsonb) to authenticated, service_role;
+
+create function private.call_messages(p_function text, p_headers jsonb, p_parameters jsonb, p_body bytea)
+returns table (status integer, headers jsonb, body text)
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_limits jsonb := '{}';
+    v_granted integer;
+    v_used integer;
+    v_seconds_left integer;
+    v_sqlstate text;
+    v_message text;
+    v_detail text;
+    v_field text;
+    v_constraint text;
+begin
+    -- An upload is one request, though two calls.
+    if (select auth.role()) <> 'service_role' and p_function <> 'finish_upload' then
+        select counted.granted, counted.used, counted.seconds_left into v_granted, v_used, v_seconds_left
+        from private.count_request() as counted;
+        v_limits := jsonb_build_object(
+            'ratelimit-limit', v_granted::text,
+            'ratelimit-remaining', greatest(0, v_granted - v_used)::text,
+            'ratelimit-reset', v_seconds_left::text
+        );
+    end if;
+    -- What fails is undone, but not the count.
+    begin
+        if v_used > v_granted then
+            v_limits := v_limits || jsonb_build_object('retry-after', v_seconds_left::text);
+            perform private.fail(429, 'rate_limited', 'Too many requests in this minute.');
+        end if;
+        select answer.status, v_limits || answer.headers, answer.body into status, headers, body
+        from private.call_once(p_function, p_headers, private.read_object(p_body) || p_parameters) as answer;
+    exception
+        when others then
+            get stacked diagnostics
+                v_sqlstate = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
+                v_field = column_name, v_constraint = constraint_name;
+            select failure.status, failure.body into status, body
+            from private.describe_failure(v_sqlstate, v_message, v_detail, v_field, v_constraint) as failure;
+            if status is null then
+                raise;
+            end if;
+            headers := v_limits;
+    end;
+    return next;
+end
+$$;
+comment on function private.call_messages(text, jsonb, jsonb, bytea) is
+'A call of /api/v2: counted, then run; its failures are answers too.';
+revoke all on function private.call_messages(text, jsonb, jsonb, bytea) from public, anon, authenticated, service_role;
+grant execute on function private.call_messages(text, jsonb, jsonb, bytea) to authenticated, service_role;
+
+create function private.read_object(p_body bytea) returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+    v_request jsonb;
+begin
+    if octet_length(p_body) = 0 then
+        return '{}';
+    end if;
+    begin
+        v_request := private.parse_json(p_body);
+    exception
+        when data_exception or statement_too_complex or program_limit_exceeded then
+            perform private.fail(400, 'invalid_json', 'The request body is not valid JSON.');
+    end;
+    if jsonb_typeof(v_request) <> 'object' then
+        perform private.fail(400, 'invalid_json', 'The request body must be a JSON object.');
+    end if;
+    return v_request;
+end
+$$;
+comment on function private.read_object(bytea) is 'A request body as a JSON object; PT400 for anything else.';
+revoke all on function private.read_object(bytea) from public, anon, authenticated, service_role;
+grant execute on function private.read_object(bytea) to authenticated, service_role;
+grant execute on function private.parse_json(bytea) to authenticated;
 
 -- Invoker on purpose: Postgres allows no change of role inside a definer function. The settings are those that
 -- PostgREST makes, so that a function cannot tell which of the two doors it was called through.
 create function private.call(
-    p_function text, p_role text, p_claims text, p_headers text, p_body bytea,
-    out status integer, out body text
+    p_function text, p_role text, p_claims text, p_headers text, p_parameters text, p_body bytea,
+    out status integer, out headers text, out body text
 )
 language plpgsql
 set search_path = ''
@@ -1402,17 +4327,29 @@ begin
         set_config('request.headers', p_headers, true),
         set_config('response.status', '', true),
         set_config('role', p_role, true);
-    -- Dynamic, so that each call is planned and its rights are checked under the role set above.
-    case p_function
-        when 'messaging_ingest' then execute 'select public.messaging_ingest($1)' into body using p_body;
-        else raise undefined_function using message = 'The gateway knows no such function.';
+    case
+        when p_function = 'messaging_ingest' then
+            execute 'select public.messaging_ingest($1)' into body using p_body;
+            status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
+            headers := '{}';
+        when p_function in (
+            'create_message', 'reply_to_message', 'list_messages', 'search_messages', 'get_message', 'edit_message', 'list_message_edits',
+            'delete_message', 'pin_message', 'unpin_message', 'toggle_reaction', 'add_reaction', 'remove_reaction',
+            'begin_upload', 'finish_upload', 'get_attachment',
+            'begin_summary', 'finish_summary', 'poll_summary',
+            'claim_deliveries', 'finish_delivery'
+        ) then
+            select answer.status, answer.headers::text, answer.body into status, headers, body
+            from private.call_messages(p_function, p_headers::jsonb, p_parameters::jsonb, p_body) as answer;
+        else
+            raise undefined_function using message = 'The gateway knows no such function.';
     end case;
-    status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
 end
 $$;
-comment on function private.call(text, text, text, text, bytea) is
-'Calls one of the functions listed in it as p_role with these claims and headers (JSON objects); answers HTTP status
-and body. For the login role of the service alone: it may become only what that role was granted.';
-revoke all on function private.call(text, text, text, text, bytea) from public, anon, authenticated, service_role;
+comment on function private.call(text, text, text, text, text, bytea) is
+'Calls one of the functions listed in it as p_role. Claims, headers and parameters (of path and query) are JSON objects;
+so are the headers of the answer, beside its HTTP status and body. For the login role of the service alone: it may become only what that role was
+granted.';
+revoke all on function private.call(text, text, text, text, text, bytea) from public, anon, authenticated, service_role;
 grant usage on schema private to authenticator;
-grant execute on function private.call(text, text, text, text, bytea) to authenticator;
+grant execute on function private.call(text, text, text, text, text, bytea) to authenticator;

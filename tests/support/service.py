@@ -61,7 +61,8 @@ def serving(
     with log.open("ab") as output:
         process = subprocess.Popen(
             [PROGRAM, "serve", "--port", str(port), *options],
-            env={**os.environ, "DATABASE_URL": database_url, **environment},
+            # Tests that count statements or sessions want no worker beside the requests.
+            env={**os.environ, "DATABASE_URL": database_url, "THREADLINE_DELIVER": "0", **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

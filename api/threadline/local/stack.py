@@ -19,6 +19,7 @@ from threadline.local.project import Ports, Project, reserve
 
 if TYPE_CHECKING:
     from threadline.local.data_api import DataApi
+    from threadline.local.storage.api import StorageApi
 
 STOP_TIMEOUT = 30.0  # longer than HTTP and Postgres together are given
 
@@ -49,11 +50,12 @@ def up(project: Project) -> None:
 
         from threadline.local import http
 
-        application, data_api = create_application(project)
+        application, data_api, storage = create_application(project)
         postgres.wait_until_ready()
         runner = parts.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
         runner.run(Cluster(home, ports.database).prepare(project))
         parts.callback(lambda: runner.run(data_api.close()))
+        parts.callback(lambda: runner.run(storage.close()))
         children: list[Child] = [postgres, parts.enter_context(data_api)]
 
         def on_ready() -> None:
@@ -69,15 +71,30 @@ def up(project: Project) -> None:
             raise StackError(f"{names[0]} ended by itself, and so does the stack; see the logs in {home.folder}.")
 
 
-def create_application(project: Project) -> "tuple[object, DataApi]":
-    """Build the HTTP application, connected to this stack's database, and the Data API that it leads to."""
+def create_application(project: Project) -> "tuple[object, DataApi, StorageApi]":
+    """Build the HTTP application, connected to this stack's database, and the Data API and Storage in it."""
     from threadline.app import create_app
+    from threadline.local.auth import JWKS_PATH, jwks_route
     from threadline.local.data_api import DataApi
+    from threadline.local.keys import JWT_SECRET, PUBLISHABLE_KEY
+    from threadline.local.storage.api import StorageApi
     from threadline.settings import Settings
 
-    settings = Settings(database_url=project.ports.database_url("authenticator", PASSWORDS["authenticator"]))
-    data_api = DataApi(project)
-    return create_app(settings, extra_routes=[data_api.route()]), data_api
+    settings = Settings(
+        database_url=project.ports.database_url("authenticator", PASSWORDS["authenticator"]),
+        jwks_url=project.ports.api_url + JWKS_PATH,
+        jwt_secret=JWT_SECRET,
+        supabase_url=project.ports.api_url,
+        supabase_key=PUBLISHABLE_KEY,
+        anthropic_api_key=os.environ.get("ANTHROPIC_API_KEY") or None,
+        anthropic_base_url=os.environ.get("ANTHROPIC_BASE_URL") or None,
+        summary_model=os.environ.get("THREADLINE_SUMMARY_MODEL") or Settings.summary_model,
+        # Whoever develops a twin runs it here as well, but has to say so.
+        webhook_allow_private=os.environ.get("THREADLINE_WEBHOOK_ALLOW_PRIVATE") == "1",
+    )
+    data_api, storage = DataApi(project), StorageApi(project)
+    routes = [data_api.route(), storage.route(), jwks_route(Home(project.home))]
+    return create_app(settings, extra_routes=routes), data_api, storage
 
 
 def welcome(ports: Ports) -> str:

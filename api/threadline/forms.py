@@ -1,0 +1,116 @@
+"""Multipart forms, read as they arrive: never whole in memory, within limits."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import BinaryIO
+
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+
+MAX_FIELDS = 20
+MAX_FIELD_BYTES = 10_000
+MAX_OVERHEAD = 1_000_000  # bytes that are neither a file's nor a field's
+
+__all__ = ["Form", "FormFile", "MultipartError", "TooLargeError", "TooManyFilesError", "read_form", "read_parts"]
+
+
+class TooLargeError(Exception):
+    """A file has more bytes than it may."""
+
+
+class TooManyFilesError(Exception):
+    """The form has more files than it may."""
+
+
+@dataclass
+class FormFile:
+    """A file of a form, in an unnamed temporary file that the form closes."""
+
+    name: str
+    content: BinaryIO
+    size: int = 0
+
+
+@dataclass
+class Form:
+    """The fields and files of a form. Leaving its `with` block removes the files."""
+
+    fields: dict[str, str] = field(default_factory=dict)
+    files: list[FormFile] = field(default_factory=list)
+    _open: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Form:
+        """Do nothing yet."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Remove the files."""
+        self._open.close()
+
+    def add_file(self, name: str) -> FormFile:
+        """Begin a file."""
+        # Unbuffered: storage3 streams raw files, and takes any other object for the name of one.
+        file = FormFile(name, self._open.enter_context(tempfile.TemporaryFile(buffering=0)))  # noqa: SIM115
+        self.files.append(file)
+        return file
+
+
+async def read_parts(stream: AsyncIterator[bytes], content_type: str) -> AsyncIterator[MultipartSegment | bytes | None]:
+    """Yield each part of a form as its head, its content in pieces, and None at its end.
+
+    Raises:
+        MultipartError: it is no form, or a broken one.
+    """
+    kind, options = parse_options_header(content_type)
+    if kind != "multipart/form-data":
+        raise MultipartError("Not a form.")
+    overhead = 0
+    with PushMultipartParser(options.get("boundary", "")) as parser:
+        async for chunk in stream:
+            overhead += len(chunk)
+            for event in parser.parse(chunk):
+                overhead -= len(event) if isinstance(event, bytes) else 0
+                yield event
+            if overhead > MAX_OVERHEAD:
+                raise MultipartError("Too much that is not content.")
+
+
+async def read_form(
+    form: Form, stream: AsyncIterator[bytes], content_type: str, *, max_files: int, max_bytes: int
+) -> None:
+    """Read a whole form: its fields into memory, its files onto the disk.
+
+    Raises:
+        MultipartError: it is no form, a broken one, or one with too many or too long fields.
+        TooManyFilesError: it has more than `max_files` files.
+        TooLargeError: one of them has more than `max_bytes` bytes.
+    """
+    file: FormFile | None = None
+    name, text, count = "", bytearray(), 0
+    async for event in read_parts(stream, content_type):
+        if isinstance(event, MultipartSegment):
+            name, text, file = event.name or "", bytearray(), None
+            if event.filename is not None:
+                if len(form.files) == max_files:
+                    raise TooManyFilesError
+                file = form.add_file(event.filename)
+            elif (count := count + 1) > MAX_FIELDS:
+                raise MultipartError("Too many fields.")
+        elif event is None:
+            if file is None:
+                form.fields[name] = text.decode(errors="replace")
+        elif file is not None:
+            file.size += len(event)
+            if file.size > max_bytes:
+                raise TooLargeError
+            file.content.write(event)
+        else:
+            text += event
+            if len(text) > MAX_FIELD_BYTES:
+                raise MultipartError("A field is too long.")

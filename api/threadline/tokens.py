@@ -1,0 +1,117 @@
+"""Who calls: access tokens of Supabase Auth, verified."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Any
+
+import jwt
+
+from threadline.settings import Settings
+
+LEEWAY = 30  # seconds by which clocks may differ
+KEYS_LIFETIME = 600  # seconds, what the key list itself says
+KEYS_PATIENCE = 10  # seconds between two looks for a key that the list has not
+ASYMMETRIC = ("ES256", "RS256")
+
+
+class InvalidTokenError(Exception):
+    """The bearer token proves nothing; the text says why, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who a verified token is of: the role for Postgres, and the claims for its policies."""
+
+    role: str
+    claims: dict[str, Any]
+
+
+class Verifier:
+    """Checks bearer tokens against the project's public keys, or the legacy shared secret.
+
+    Args:
+        settings: where the keys are, and the secret if the project still has one.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._secret = settings.jwt_secret
+        self._client = jwt.PyJWKClient(settings.jwks_url, cache_jwk_set=False, timeout=5) if settings.jwks_url else None
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched_at = self._tried_at = -float("inf")
+        self._fetching = asyncio.Lock()
+
+    async def verify(self, authorization: str | None) -> Caller:
+        """Return the caller that an Authorization header proves.
+
+        Raises:
+            InvalidTokenError: no token, a wrong one, one of another audience, or of nobody.
+        """
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise InvalidTokenError("An Authorization header with a bearer token is required.")
+        if token.startswith("sb_"):
+            raise InvalidTokenError("An API key is no access token.")
+        try:
+            header = jwt.get_unverified_header(token)
+            key = await self._key(header)
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[header["alg"]],
+                leeway=LEEWAY,
+                options={"require": ["exp", "role"], "verify_aud": False},
+            )
+        except (jwt.PyJWTError, KeyError) as error:
+            raise InvalidTokenError("The access token is not valid, or no longer.") from error
+        return _caller(claims)
+
+    async def _key(self, header: dict[str, Any]) -> jwt.PyJWK | str:
+        # The algorithm decides where the key comes from: a public key must never serve as a shared secret.
+        if header["alg"] == "HS256" and self._secret:
+            return self._secret
+        if header["alg"] not in ASYMMETRIC or self._client is None:
+            raise jwt.InvalidAlgorithmError
+        kid = header.get("kid", "")
+        if self._is_stale(kid):
+            async with self._fetching:
+                # Whoever waited here finds what the one before has fetched.
+                if self._is_stale(kid):
+                    await self._fetch()
+        key = self._keys.get(kid)
+        if key is None or key.algorithm_name != header["alg"]:
+            raise jwt.InvalidKeyError
+        return key
+
+    def _is_stale(self, kid: str) -> bool:
+        now = time.monotonic()
+        is_due = now - self._fetched_at > KEYS_LIFETIME or kid not in self._keys
+        return is_due and now - self._tried_at > KEYS_PATIENCE
+
+    async def _fetch(self) -> None:
+        try:
+            found = await asyncio.to_thread(self._client.get_jwk_set)
+        except (jwt.PyJWTError, OSError, ValueError, HTTPException):
+            # The keys known so far go on serving; with none, nobody gets in.
+            return
+        finally:
+            self._tried_at = time.monotonic()
+        self._keys = {key.key_id: key for key in found.keys if key.key_id}
+        self._fetched_at = time.monotonic()
+
+
+def _caller(claims: dict[str, Any]) -> Caller:
+    role, audience = claims["role"], claims.get("aud", [])
+    if role == "service_role":
+        return Caller(role, claims)
+    if role != "authenticated" or "authenticated" not in ([audience] if isinstance(audience, str) else audience):
+        raise InvalidTokenError("The access token is not of a signed-in user.")
+    try:
+        uuid.UUID(claims.get("sub", ""))
+    except ValueError:
+        raise InvalidTokenError("The access token names no user.") from None
+    return Caller(role, claims)

@@ -1,0 +1,2 @@
+curl -X GET "https://api.lvng.ai/api/v2/messages/search?query=deployment&channel_id=550e8400-e29b-41d4-a716-446655440000" \
+  -H "Authorization: Bearer YOUR_JWT_TOKEN"

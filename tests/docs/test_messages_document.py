@@ -1,0 +1,87 @@
+"""The calls of the messages document, as they stand there but for address and token, and their documented answers.
+
+In `examples/messages`, a `.sh` is a documented call and the `.json` beside it the documented answer.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.schema import ROOT
+from tests.support.stack import RunningStack
+
+FOLDER = Path(__file__).parent / "examples" / "messages"
+DOCUMENTED_URL = "https://api.lvng.ai"
+DOCUMENTED_TOKEN = "YOUR_JWT_TOKEN"
+STATUSES = {"create": 201, "send": 201, "thread": 201}
+TIME = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+# The values that a call is about, beside the documented forms of all others.
+PROMISED = {
+    "channel_id", "content", "content_type", "user_id", "ai_twin_id", "parent_message_id", "message_id", "emoji",
+    "limit", "offset", "page", "pinned", "pinned_by", "source", "priority",
+}  # fmt: skip
+
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+
+
+@pytest.fixture
+def seeded(stack: RunningStack) -> RunningStack:
+    """The stack with the messages of seed.sql, as the document finds them."""
+    seed = (ROOT / "seed.sql").read_text(encoding="utf-8")
+    with psycopg.connect(stack.database_url()) as connection:
+        connection.execute(
+            "delete from public.channels; delete from public.ai_twins; delete from private.request_counts"
+        )
+        connection.execute(seed[seed.index("insert into public.channels") :])
+    return stack
+
+
+def run(stack: RunningStack, name: str, tmp_path: Path) -> tuple[int, Any]:
+    """Status and body of the answer to a documented call, made by Matty."""
+    text = (FOLDER / f"{name}.sh").read_text(encoding="utf-8")
+    assert DOCUMENTED_URL in text
+    assert DOCUMENTED_TOKEN in text
+    script = tmp_path / f"{name}.sh"
+    text = text.replace(DOCUMENTED_URL, stack.api_url).replace(DOCUMENTED_TOKEN, stack.token("matty@example.com"))
+    script.write_text(text.rstrip() + " \\\n  --silent --write-out '\\n%{http_code}'\n", encoding="utf-8")
+    result = subprocess.run(["sh", script], capture_output=True, text=True, timeout=60, check=True)
+    body, status = result.stdout.rsplit("\n", 1)
+    return int(status), json.loads(body)
+
+
+def differences(documented: Any, found: Any, where: str = "") -> list[str]:
+    """Where an answer is not what the document shows: keys that are missing, forms and promised values that differ."""
+    name = where.rsplit(".", 1)[-1]
+    if isinstance(documented, dict) and isinstance(found, dict):
+        missing = [f"{where}.{key} is missing" for key in documented.keys() - found.keys()]
+        shared = documented.keys() & found.keys()
+        return missing + [text for key in shared for text in differences(documented[key], found[key], f"{where}.{key}")]
+    if isinstance(documented, list) and isinstance(found, list):
+        return [text for one in found for text in differences(documented[0], one, f"{where}[]")] if documented else []
+    if name in PROMISED and "[]" not in where:
+        return [] if documented == found else [f"{where} is {found!r}, not {documented!r}"]
+    if isinstance(documented, str) and re.fullmatch(TIME, documented):
+        return [] if re.fullmatch(TIME, str(found)) else [f"{where} is {found!r}, no time"]
+    is_same = type(documented) is type(found) or documented is None or (found is None and "[]" in where)
+    return [] if is_same else [f"{where} is {found!r}, not as {documented!r}"]
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in FOLDER.glob("*.sh")))
+def test_a_documented_call_is_answered_as_documented(seeded: RunningStack, name: str, tmp_path: Path) -> None:
+    status, body = run(seeded, name, tmp_path)
+    assert status == STATUSES.get(name, 200), body
+    assert differences(json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")), body) == []
+
+
+def test_the_document_from_its_first_call_to_its_last(seeded: RunningStack, tmp_path: Path) -> None:
+    names = ["create", "send", "history", "get", "edit", "pin", "react", "thread", "delete"]
+    answers = {name: run(seeded, name, tmp_path) for name in names}
+    assert {name: status for name, (status, _) in answers.items()} == {name: STATUSES.get(name, 200) for name in names}
+    assert answers["history"][1]["meta"]["total"] == 6
+    assert run(seeded, "get", tmp_path)[0] == 404

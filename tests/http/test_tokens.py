@@ -1,0 +1,317 @@
+"""Whose token is taken for whom: JWKS and shared secret, and everything that is no token."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from threadline import tokens
+from threadline.local import keys
+from threadline.settings import Settings
+from threadline.tokens import InvalidTokenError, Verifier
+
+from tests.sql.conftest import MATTY
+from tests.sql.messages import BASE, MESSAGE, SECRET, bearer, generous, sign, speaking
+from tests.support.cluster import TestCluster, free_port
+
+PATH = f"{BASE}/{MESSAGE}"
+
+
+class Issuer:
+    """Serves a key list, counts how often it is asked for, and signs tokens."""
+
+    def __init__(self) -> None:
+        self.fetches = 0
+        self.mode = "well"
+        self.keys: dict[str, Any] = {}
+        issuer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                issuer.fetches += 1
+                time.sleep(0.05)  # long enough for others to ask too
+                if issuer.mode == "silent":
+                    self.close_connection = True
+                    return
+                listed = {"keys": [key.public for key in issuer.keys.values()]}
+                body = {"well": json.dumps(listed), "empty": '{"keys": []}', "garbled": "<html>"}[issuer.mode].encode()
+                self.send_response(200)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> "Issuer":
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def add(self, kid: str, algorithm: str = "ES256") -> "Key":
+        """Make a key and list it."""
+        self.keys[kid] = Key(kid, algorithm)
+        return self.keys[kid]
+
+
+class Key:
+    """A key pair."""
+
+    def __init__(self, kid: str, algorithm: str = "ES256") -> None:
+        self.kid, self.algorithm = kid, algorithm
+        if algorithm == "ES256":
+            self.private = ec.generate_private_key(ec.SECP256R1())
+            public = ECAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
+        else:
+            self.private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+            public = RSAAlgorithm.to_jwk(self.private.public_key(), as_dict=True)
+        self.public = {**public, "kid": kid, "alg": algorithm, "use": "sig"}
+
+    def sign(self, kid: str | None = None, **claims: Any) -> str:
+        """A token of Matty's, with other claims where given; of None, without."""
+        headers = {"kid": kid or self.kid}
+        return jwt.encode(claims_of(**claims), self.private, algorithm=self.algorithm, headers=headers)
+
+
+def claims_of(**claims: Any) -> dict[str, Any]:
+    """The claims of a token of Matty's; None leaves one out."""
+    given = {"sub": MATTY, "aud": "authenticated", "role": "authenticated", "exp": int(time.time()) + 60, **claims}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def raw(header: Any, claims: Any, signature: bytes = b"") -> str:
+    """Anything in the form of a token."""
+    parts = (json.dumps(header).encode(), json.dumps(claims).encode(), signature)
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Issuer]:
+    with Issuer() as issuer:
+        issuer.add("ec")
+        issuer.add("rsa", "RS256")
+        yield issuer
+
+
+@pytest.fixture(scope="module")
+def client(
+    cluster: TestCluster, template: str, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
+    """A service that knows the issuer and the secret."""
+    url = cluster.url(generous(cluster, template), "authenticator")
+    with speaking(url, tmp_path_factory.mktemp("tokens") / "log", SUPABASE_URL=issuer.url) as (_, client):
+        yield client
+
+
+def status(client: httpx.Client, token: str) -> int:
+    """Whether a token is taken; if not, check the shape of the refusal."""
+    reply = client.get(PATH, headers=bearer(token))
+    if reply.status_code != 200:
+        body = reply.json()
+        assert (body["success"], body["error"]["code"]) == (False, "invalid_token")
+        assert reply.headers["www-authenticate"] == "Bearer"
+        assert reply.headers["content-type"] == "application/json"
+    return reply.status_code
+
+
+def test_tokens_of_all_three_kinds_are_taken(client: httpx.Client, issuer: Issuer) -> None:
+    tokens = [issuer.keys["ec"].sign(), issuer.keys["rsa"].sign(), sign(claims_of())]
+    assert [status(client, token) for token in tokens] == [200] * 3
+
+
+def test_the_word_bearer_is_written_in_any_case(client: httpx.Client) -> None:
+    reply = client.get(PATH, headers={"authorization": f"bEARER {sign(claims_of())}"})
+    assert reply.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"exp": None},
+        {"exp": 1},
+        {"role": None},
+        {"role": "anon"},
+        {"role": "postgres"},
+        {"role": ["authenticated"]},
+        {"sub": None},
+        {"sub": "matty"},
+        {"sub": ""},
+        {"sub": 5},
+        {"aud": None},
+        {"aud": "anon"},
+        {"aud": ["other"]},
+        {"aud": []},
+        {"nbf": 4_000_000_000},
+    ],
+    ids=str,
+)
+def test_a_token_that_lacks_something_is_401_however_signed(
+    client: httpx.Client, issuer: Issuer, claims: dict[str, Any]
+) -> None:
+    assert status(client, sign(claims_of(**claims))) == 401
+    assert status(client, issuer.keys["ec"].sign(**claims)) == 401
+
+
+@pytest.mark.parametrize(("ago", "expected"), [(20, 200), (40, 401)])
+def test_clocks_may_differ_by_30_seconds(client: httpx.Client, ago: int, expected: int) -> None:
+    assert status(client, sign(claims_of(exp=int(time.time()) - ago))) == expected
+
+
+def test_an_audience_may_be_a_list(client: httpx.Client) -> None:
+    assert status(client, sign(claims_of(aud=["other", "authenticated"]))) == 200
+
+
+def test_the_service_key_needs_neither_user_nor_audience(client: httpx.Client) -> None:
+    reply = client.get(PATH, headers=bearer(sign({"role": "service_role", "exp": int(time.time()) + 60})))
+    assert reply.status_code == 200
+    assert [name for name in reply.headers if name.startswith("ratelimit")] == []
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", "HS512", "ES512", "EdDSA", "HS256 ", None, 5, []])
+def test_another_algorithm_is_401(client: httpx.Client, algorithm: Any) -> None:
+    assert status(client, raw({"alg": algorithm, "kid": "ec"}, claims_of())) == 401
+    assert status(client, raw({"alg": algorithm, "kid": "ec"}, claims_of(), b"x" * 64)) == 401
+
+
+@pytest.mark.parametrize(
+    "header", [{}, {"typ": "JWT"}, {"alg": "ES256"}, {"alg": "ES256", "kid": 5}, [], None, "x", 5], ids=str
+)
+def test_a_header_that_says_too_little_is_401(client: httpx.Client, header: Any) -> None:
+    assert status(client, raw(header, claims_of(), b"x" * 64)) == 401
+
+
+@pytest.mark.parametrize("claims", [[], None, 5, "x"], ids=str)
+def test_claims_that_are_no_object_are_401(client: httpx.Client, claims: Any) -> None:
+    header, body = raw({"alg": "HS256"}, claims).split(".")[:2]
+    signed = jwt.api_jws.encode(json.dumps(claims).encode(), SECRET, algorithm="HS256")
+    assert [status(client, token) for token in (f"{header}.{body}.", signed)] == [401, 401]
+
+
+@pytest.mark.parametrize("kid", ["ec", "rsa"])
+def test_a_public_key_is_no_shared_secret(client: httpx.Client, issuer: Issuer, kid: str) -> None:
+    public = issuer.keys[kid].private.public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    for secret in (pem, pem.strip(), json.dumps(issuer.keys[kid].public).encode()):
+        unsigned = raw({"alg": "HS256", "kid": kid}, claims_of()).rstrip(".")
+        signature = base64.urlsafe_b64encode(hmac.digest(secret, unsigned.encode(), hashlib.sha256)).rstrip(b"=")
+        assert status(client, f"{unsigned}.{signature.decode()}") == 401
+
+
+def test_the_key_of_another_algorithm_does_not_verify(client: httpx.Client, issuer: Issuer) -> None:
+    assert status(client, issuer.keys["ec"].sign(kid="rsa")) == 401
+    assert status(client, Key("ec").sign()) == 401
+    assert status(client, sign(claims_of(), "another-secret-of-thirty-two-characters")) == 401
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None, "", "Bearer", "Bearer  x", "Basic eDp5", "Bearer x", "Bearer a.b.c", "Bearer ...",
+        f"Bearer {keys.PUBLISHABLE_KEY}", f"Bearer {keys.SECRET_KEY}", "Bearer sb_publishable_x",
+        "Bearer \xe9.\xe9.\xe9",
+        "Bearer " + "x" * 10_000, "Bearer " + "." * 1000,
+    ],
+    ids=lambda header: str(header)[:30],
+)  # fmt: skip
+def test_what_is_no_token_is_401(client: httpx.Client, header: str | None) -> None:
+    headers = {} if header is None else {"authorization": header.encode("latin-1")}
+    reply = client.get(PATH, headers=headers)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (401, "invalid_token")
+
+
+@pytest.fixture
+def own() -> Iterator[tuple[Issuer, Verifier]]:
+    """An issuer and a verifier that have never met."""
+    with Issuer() as issuer:
+        issuer.add("ec")
+        yield issuer, Verifier(Settings("", jwks_url=f"{issuer.url}/auth/v1/.well-known/jwks.json", jwt_secret=SECRET))
+
+
+def taken(verifier: Verifier, *tokens: str) -> list[bool]:
+    """Which tokens are taken, when all come at once. Anything but a token that is refused is an error."""
+
+    async def one(token: str) -> bool:
+        try:
+            return (await verifier.verify(f"Bearer {token}")).claims["sub"] == MATTY
+        except InvalidTokenError:
+            return False
+
+    async def everything() -> list[bool]:
+        return await asyncio.gather(*map(one, tokens))
+
+    return asyncio.run(everything())
+
+
+def test_the_key_list_is_asked_for_once(own: tuple[Issuer, Verifier]) -> None:
+    issuer, verifier = own
+    assert taken(verifier, *(issuer.keys["ec"].sign() for _ in range(20))) == [True] * 20
+    assert taken(verifier, issuer.keys["ec"].sign()) == [True]
+    assert issuer.fetches == 1
+
+
+def test_a_new_key_is_fetched_once_and_strangers_do_not_make_it_fetch_again(
+    own: tuple[Issuer, Verifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer, verifier = own
+    assert taken(verifier, issuer.keys["ec"].sign()) == [True]
+    strange = [Key("unknown").sign(kid=f"unknown {number}") for number in range(20)]
+    assert taken(verifier, *strange) == [False] * 20
+    assert issuer.fetches == 1
+    rotated = issuer.add("new").sign()
+    monkeypatch.setattr(tokens, "KEYS_PATIENCE", 0)
+    assert taken(verifier, rotated) == [True]
+    assert issuer.fetches == 2
+    assert taken(verifier, *[rotated] * 20, issuer.keys["ec"].sign()) == [True] * 21
+    assert issuer.fetches == 2
+
+
+def test_keys_that_are_known_serve_while_the_issuer_is_in_trouble(
+    own: tuple[Issuer, Verifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer, verifier = own
+    token = issuer.keys["ec"].sign()
+    assert taken(verifier, token) == [True]
+    issuer.mode = "garbled"
+    for name in ("KEYS_PATIENCE", "KEYS_LIFETIME"):
+        monkeypatch.setattr(tokens, name, 0)
+    assert taken(verifier, token) == [True]
+    assert issuer.fetches == 2
+
+
+@pytest.mark.parametrize("mode", ["silent", "empty", "garbled"])
+def test_an_issuer_in_trouble_is_asked_once_and_nobody_gets_in(own: tuple[Issuer, Verifier], mode: str) -> None:
+    issuer, verifier = own
+    issuer.mode = mode
+    found = taken(verifier, *(issuer.keys["ec"].sign() for _ in range(10)), sign(claims_of()))
+    assert found == [False] * 10 + [True]
+    assert taken(verifier, issuer.keys["ec"].sign()) == [False]
+    assert issuer.fetches == 1
+
+
+def test_an_issuer_out_of_reach_is_no_error() -> None:
+    verifier = Verifier(Settings("", jwks_url=f"http://127.0.0.1:{free_port()}/jwks.json"))
+    assert taken(verifier, Key("ec").sign()) == [False]
+
+
+def test_without_an_issuer_and_a_secret_nobody_gets_in() -> None:
+    verifier = Verifier(Settings(""))
+    candidates = [sign(claims_of()), Key("ec").sign(), sign(claims_of(), "x" * 32), raw({"alg": "none"}, claims_of())]
+    assert taken(verifier, *candidates) == [False] * 4

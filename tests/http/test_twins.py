@@ -1,0 +1,371 @@
+"""Messages reach the webhooks of twins, signed and until they are taken; and no webhook leads to what is inside."""
+
+import asyncio
+import datetime
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpcore
+import httpx
+import psycopg
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from threadline import worker
+from threadline.worker import PrivateAddressError, PublicNetwork, is_public
+
+from tests.sql.messages import Team, generous, speaking
+from tests.support.cluster import TestCluster
+from tests.support.service import Service
+from tests.support.twin import ENVIRONMENT, Told, add_twin, ask, until, webhook, working
+
+
+@pytest.fixture(scope="module")
+def database(cluster: TestCluster, template: str) -> str:
+    """A database where a failure is tried again at once, at most three times."""
+    name = generous(cluster, template)
+    with psycopg.connect(cluster.url(name, "postgres")) as db:
+        db.execute("update private.settings set twin_retry_seconds = 0, twin_max_attempts = 3")
+    return name
+
+
+@pytest.fixture(scope="module")
+def forwarding(
+    cluster: TestCluster, database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Service, httpx.Client]]:
+    """A service that also forwards."""
+    log = tmp_path_factory.mktemp("forwarding") / "log"
+    with speaking(cluster.url(database, "authenticator"), log, **ENVIRONMENT) as running:
+        yield running
+
+
+@pytest.fixture
+def team(cluster: TestCluster, database: str, forwarding: tuple[Service, httpx.Client]) -> Team:
+    """Two users and a channel for one test alone."""
+    return Team.create(forwarding[1], cluster.url(database, "postgres"))
+
+
+def give_twin(team: Team, url: str, owner: int = 0) -> tuple[str, str]:
+    return add_twin(team.database_url, team.user_ids[owner], [team.channel_id], url)
+
+
+def deliveries(team: Team, state: str) -> list[Any]:
+    """Status and error of deliveries in the team's channel."""
+    statement = """
+    select last_status, last_error from public.twin_deliveries where channel_id = %s and state = %s order by seq
+    """
+    return team.query(statement, team.channel_id, state)
+
+
+def test_a_twin_is_told_what_the_call_answered(team: Team) -> None:
+    with webhook() as hook:
+        twin_id, secret = give_twin(team, hook.url + "?key=1")
+        said = team.send("**Gr\u00fc\u00dfe** \U0001f600", metadata={"a": [1]}).json()["data"]
+        (told,) = hook.wait(1)
+    assert told.message == {**said, "seq": told.message["seq"]}
+    assert team.history()["data"][0]["id"] == said["id"]
+    assert (told.path, told.headers["content-type"]) == ("/hook?key=1", "application/json")
+    assert told.headers["threadline-twin"] == twin_id
+    assert told.is_signed_with(secret)
+    assert not told.is_signed_with("another")
+
+
+def test_a_delivery_is_repeated_under_its_id_until_it_is_taken(team: Team) -> None:
+    with webhook(lambda _: 200 if len(hook.told) > 2 else 503) as hook:
+        give_twin(team, hook.url)
+        said = [team.said(str(number)) for number in range(3)]
+        hook.wait(3)
+        assert [told.message["id"] for told in hook.taken] == said
+        assert len({told.headers["threadline-delivery"] for told in hook.told[:3]}) == 1
+        assert len(hook.told) == 5
+
+
+def test_what_is_never_taken_is_dead_until_its_owner_replays_it(team: Team) -> None:
+    is_up = threading.Event()
+    with webhook(lambda _: 200 if is_up.is_set() else 500) as hook:
+        twin_id, _ = give_twin(team, hook.url)
+        said = team.said()
+        until(lambda: deliveries(team, "dead") == [(500, "The webhook answered 500.")])
+        assert len(hook.told) == 3
+        is_up.set()
+        later = team.said()
+        hook.wait(1)
+        assert ask(team.database_url, team.user_ids[0], "replay_twin_deliveries", ai_twin_id=twin_id)["replayed"] == 1
+        assert [told.message["id"] for told in hook.wait(2)] == [later, said]
+
+
+def test_a_redirect_is_not_followed(team: Team) -> None:
+    with webhook() as inside, webhook(lambda _: 307, location=inside.url) as hook:
+        give_twin(team, hook.url)
+        team.said()
+        until(lambda: deliveries(team, "dead") == [(307, "The webhook answered 307.")])
+        assert inside.told == []
+
+
+def test_a_webhook_that_does_not_answer_holds_up_nobody_else(team: Team) -> None:
+    is_over = threading.Event()
+    with webhook(lambda _: is_over.wait(20) and 200) as slow, webhook() as hook:
+        give_twin(team, slow.url)
+        give_twin(team, hook.url)
+        said = [team.said(str(number)) for number in range(5)]
+        assert [told.message["id"] for told in hook.wait(5, seconds=5)] == said
+        until(lambda: (None, "The webhook did not answer in time.") in deliveries(team, "dead"))
+        is_over.set()
+
+
+def test_what_does_not_speak_http_is_a_failure_like_others(team: Team) -> None:
+    def babble() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(100)
+                connection.sendall(b"220 mail.example.com ESMTP\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=babble, daemon=True).start()
+        give_twin(team, f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        team.said()
+        until(lambda: deliveries(team, "dead"))
+        listener.shutdown(socket.SHUT_RDWR)
+    ((status, error),) = deliveries(team, "dead")
+    assert (status, error) == (None, "The connection to the webhook broke, or it does not speak HTTP.")
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("http://127.0.0.1:1/", "The webhook could not be reached."),
+        ("http://127.0.0.1:99999/", "The URL of the webhook is not valid."),
+        ("https://no-such-host.invalid/", "The webhook could not be reached."),
+    ],
+)
+def test_its_owner_reads_what_is_wrong(team: Team, url: str, error: str) -> None:
+    give_twin(team, url)
+    team.said()
+    until(lambda: deliveries(team, "dead") == [(None, error)])
+
+
+def test_two_twins_that_answer_everything_fall_silent(team: Team) -> None:
+    def answer(told: Told) -> int:
+        twin_id = told.headers["threadline-twin"]
+        reply = team.send("And you?", ai_twin_id=twin_id, parent_message_id=told.message["id"])
+        assert reply.status_code == 201
+        return 200
+
+    with webhook(answer) as hook:
+        give_twin(team, hook.url)
+        give_twin(team, hook.url)
+        team.said("How are you?", who=1)
+        until(lambda: deliveries(team, "pending") == [] and len(hook.taken) > 2)
+        before = len(hook.taken)
+        time.sleep(1.5)
+        assert len(hook.taken) == before < 20
+
+
+def test_the_log_tells_no_secret_no_message_and_no_url(team: Team, forwarding: tuple[Service, httpx.Client]) -> None:
+    with webhook(lambda _: 500) as hook:
+        _, secret = give_twin(team, hook.url + "?key=hidden")
+        team.said("between us")
+        until(lambda: deliveries(team, "dead"))
+    log = forwarding[0].log.read_text()
+    assert not any(text in log for text in (secret, "hidden", "between us", hook.url))
+
+
+# Who does it
+
+
+def test_a_service_that_shall_not_forward_leaves_it_to_a_worker(
+    cluster: TestCluster, template: str, tmp_path: Path
+) -> None:
+    name = generous(cluster, template)
+    login = cluster.url(name, "authenticator")
+    with speaking(login, tmp_path / "log", THREADLINE_DELIVER="0") as (_, client), webhook() as hook:
+        team = Team.create(client, cluster.url(name, "postgres"))
+        give_twin(team, hook.url)
+        said = team.said()
+        time.sleep(1.5)
+        assert hook.told == []
+        with working(login, tmp_path / "log"):
+            assert [told.message["id"] for told in hook.wait(1)] == [said]
+            later = team.said()
+            assert hook.wait(2)[1].message["id"] == later
+
+
+def test_a_worker_that_is_told_to_end_finishes_what_is_under_way(
+    cluster: TestCluster, template: str, tmp_path: Path
+) -> None:
+    name = generous(cluster, template)
+    login = cluster.url(name, "authenticator")
+    is_free = threading.Event()
+    with speaking(login, tmp_path / "log") as (_, client), webhook(lambda _: is_free.wait(20) and 200) as hook:
+        team = Team.create(client, cluster.url(name, "postgres"))
+        give_twin(team, hook.url)
+        team.said("first"), team.said("second")
+        with working(login, tmp_path / "worker.log", THREADLINE_WEBHOOK_TIMEOUT="10") as process:
+            until(lambda: hook.told)
+            process.terminate()
+            time.sleep(0.2)
+            is_free.set()
+            assert process.wait(5) == 0
+        assert deliveries(team, "delivered") == [(200, None)]
+        assert len(deliveries(team, "pending")) == len(hook.told) == 1
+        assert (tmp_path / "worker.log").read_text() == ""
+
+
+# Where it does not lead
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "error"),
+    [
+        ("https", "127.0.0.1", "The webhook leads to a private address."),
+        ("https", "localhost", "The webhook leads to a private address."),
+        ("https", "[::ffff:127.0.0.1]", "The webhook leads to a private address."),
+        ("https", "2130706433", "The webhook leads to a private address."),
+        ("http", "127.0.0.1", "The webhook must be https."),
+    ],
+)
+def test_a_webhook_inside_is_not_contacted(inside: Team, scheme: str, host: str, error: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0)
+        give_twin(inside, f"{scheme}://{host}:{listener.getsockname()[1]}/")
+        inside.said()
+        until(lambda: (None, error) in deliveries(inside, "dead"))
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
+@pytest.fixture(scope="module")
+def inside(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """A team whose worker allows no private addresses."""
+    name = generous(cluster, template)
+    with psycopg.connect(cluster.url(name, "postgres")) as db:
+        db.execute("update private.settings set twin_max_attempts = 1")
+    environment = {**ENVIRONMENT, "THREADLINE_WEBHOOK_ALLOW_PRIVATE": "0"}
+    log = tmp_path_factory.mktemp("inside") / "log"
+    with speaking(cluster.url(name, "authenticator"), log, **environment) as (_, client):
+        yield Team.create(client, cluster.url(name, "postgres"))
+
+
+@pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1"])
+def test_an_address_of_the_internet_is_public(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "127.0.0.1",
+            "127.1.2.3",
+            "0.0.0.0",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "169.254.169.254",
+        ),
+        *("224.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "240.0.0.1"),
+        *("::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1", "2001:db8::1"),
+        *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::10.0.0.1", "2002:7f00:1::", "2002:a00:1::1"),
+    ],
+)
+def test_any_other_is_not(address: str) -> None:
+    assert not is_public(address)
+
+
+class Network(httpcore.AsyncNetworkBackend):
+    """Notes where it is to connect."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def connect_tcp(self, host: str, port: int, *_: object) -> Any:
+        self.asked.append(host)
+        if host == "1.0.0.1":
+            raise httpcore.ConnectError
+        return "a stream"
+
+
+def resolves_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    async def getaddrinfo(*_: object, **__: object) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443)) for address in addresses]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", lambda self, *_, **__: getaddrinfo())
+
+
+def test_it_connects_to_the_address_that_it_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = PublicNetwork()
+    network._network = seen = Network()
+    resolves_to(monkeypatch, "10.0.0.1", "1.0.0.1", "127.0.0.1", "1.1.1.1")
+    assert asyncio.run(network.connect_tcp("twin.example.com", 443)) == "a stream"
+    assert seen.asked == ["1.0.0.1", "1.1.1.1"]
+
+
+def test_a_name_that_leads_inside_only_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = PublicNetwork()
+    network._network = seen = Network()
+    resolves_to(monkeypatch, "10.0.0.1", "127.0.0.1")
+    with pytest.raises(PrivateAddressError):
+        asyncio.run(network.connect_tcp("twin.example.com", 443))
+    assert seen.asked == []
+
+
+def certificate(folder: Path, name: str) -> Path:
+    """A key and a certificate that it has signed itself, in one file."""
+    key, subject = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    file = folder / "certificate.pem"
+    file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+        + made.public_bytes(serialization.Encoding.PEM)
+    )
+    return file
+
+
+@pytest.mark.parametrize(("name", "is_reached"), [("twin.example.com", True), ("other.example.com", False)])
+def test_the_certificate_must_be_of_the_name_though_the_address_is_connected_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, is_reached: bool
+) -> None:
+    file = certificate(tmp_path, name)
+    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ours.load_cert_chain(file)
+    monkeypatch.setattr(worker, "is_public", lambda _: True)
+    resolves_to(monkeypatch, "127.0.0.1")
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async def post() -> int:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=ours)
+        port = server.sockets[0].getsockname()[1]
+        trusted = ssl.create_default_context(cafile=file)
+        async with server, httpcore.AsyncConnectionPool(trusted, network_backend=PublicNetwork()) as pool:
+            return (await pool.request("POST", f"https://twin.example.com:{port}/")).status
+
+    if is_reached:
+        assert asyncio.run(post()) == 204
+    else:
+        with pytest.raises(httpcore.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            asyncio.run(post())

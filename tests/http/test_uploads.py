@@ -1,0 +1,271 @@
+"""POST /api/v2/messages/upload: files into Storage, all or none, and links that work without a token."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import psutil
+import psycopg
+import pytest
+from threadline.local import keys
+
+from tests.support.cluster import free_port
+from tests.support.service import Service, serving
+from tests.support.stack import RunningStack
+
+PATH = "/api/v2/messages/upload"
+CHANNEL = "550e8400-e29b-41d4-a716-446655440000"
+BOB = "b0b0b0b0-0000-4000-8000-000000000002"
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(100)
+PDF = b"%PDF-1.7\n% a report"
+
+
+class Uploader:
+    """A signed-in user who sends forms."""
+
+    def __init__(self, stack: RunningStack, url: str, sub: str = BOB) -> None:
+        self.stack = stack
+        now = int(time.time())
+        claims = {"sub": sub, "role": "authenticated", "aud": "authenticated", "iat": now, "exp": now + 600}
+        token = jwt.encode(claims, keys.JWT_SECRET, algorithm="HS256")
+        self.client = httpx.Client(base_url=url, timeout=60, headers={"authorization": f"Bearer {token}"})
+
+    def send(self, *files: tuple[str, Any], content_type: str = "image/gif", **fields: str) -> httpx.Response:
+        named = [("files", (name, content, content_type)) for name, content in files]
+        return self.client.post(PATH, files=named, data={"conversation_id": CHANNEL, **fields})
+
+    def stored(self) -> int:
+        """How many files of the channel are there, by their rows and by their bytes."""
+        with psycopg.connect(self.stack.database_url()) as connection:
+            (rows,) = connection.execute("select count(*) from storage.objects").fetchone()
+            (attachments,) = connection.execute("select count(*) from public.attachments").fetchone()
+        assert rows == attachments == len(list((self.stack.home / "storage").glob("*")))
+        return rows
+
+
+@pytest.fixture(autouse=True, scope="module")
+def unhurried(stack: RunningStack) -> Iterator[None]:
+    """As many requests in a minute as it takes."""
+    with psycopg.connect(stack.database_url(), autocommit=True) as connection:
+        connection.execute("update private.settings set requests_per_minute = 10000")
+        yield
+        connection.execute("update private.settings set requests_per_minute = default")
+
+
+@pytest.fixture
+def bob(stack: RunningStack) -> Iterator[Uploader]:
+    """A member of the channel."""
+    uploader = Uploader(stack, stack.api_url)
+    with uploader.client:
+        yield uploader
+
+
+@pytest.fixture
+def mallory(stack: RunningStack) -> Iterator[Uploader]:
+    """A member of nothing."""
+    uploader = Uploader(stack, stack.api_url, "3a110123-0000-4000-8000-000000000004")
+    with uploader.client:
+        yield uploader
+
+
+@pytest.fixture(scope="module")
+def small_service(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service of its own that takes two files of up to 20 MB."""
+    yield from another(stack, tmp_path_factory, stack.api_url, UPLOAD_MAX_FILES="2", UPLOAD_MAX_BYTES="20000000")
+
+
+@pytest.fixture(scope="module")
+def service_without_storage(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service whose Storage is out of reach."""
+    yield from another(stack, tmp_path_factory, f"http://127.0.0.1:{free_port()}")
+
+
+def another(
+    stack: RunningStack, folder: pytest.TempPathFactory, supabase_url: str, **settings: str
+) -> Iterator[Service]:
+    environment = {
+        "JWT_SECRET": keys.JWT_SECRET,
+        "SUPABASE_URL": supabase_url,
+        "SUPABASE_PUBLISHABLE_KEY": keys.PUBLISHABLE_KEY,
+        **{f"THREADLINE_{name}": value for name, value in settings.items()},
+    }
+    log = folder.mktemp("service") / "service.log"
+    with serving(stack.database_url("authenticator"), log, **environment) as service:
+        yield service
+
+
+def failure(answer: httpx.Response) -> tuple[int, str]:
+    body = answer.json()
+    assert body["success"] is False
+    assert body["meta"]["timestamp"]
+    return answer.status_code, body["error"]["code"]
+
+
+def test_the_answer_is_the_documented_one(bob: Uploader) -> None:
+    answer = bob.send(("report.pdf", PDF), ("chart.png", PNG))
+    assert answer.status_code == 200
+    assert answer.headers["ratelimit-limit"] == "10000"
+    data = answer.json()["data"]
+    assert [(file["name"], file["size"], file["type"]) for file in data["files"]] == [
+        ("report.pdf", len(PDF), "application/pdf"),
+        ("chart.png", len(PNG), "image/png"),
+    ]
+    assert set(data["files"][0]) == {"name", "url", "size", "type", "id"}
+    assert (data["conversation_id"], data["conversation_type"]) == (CHANNEL, "channel")
+
+
+def test_the_link_works_in_a_browser_without_a_token(bob: Uploader) -> None:
+    [file] = bob.send(("chart.png", PNG)).json()["data"]["files"]
+    answer = httpx.get(file["url"])
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, PNG, "image/png")
+
+
+def test_a_link_can_be_signed_again_by_who_may_read_the_file(bob: Uploader, mallory: Uploader) -> None:
+    [file] = bob.send(("chärt.png", PNG)).json()["data"]["files"]
+    path = f"/api/v2/messages/attachments/{file['id']}/url"
+    again = bob.client.get(path).json()["data"]
+    assert {**again, "url": ""} == {**file, "url": "", "conversation_id": CHANNEL}
+    assert httpx.get(again["url"]).content == PNG
+    to_save = httpx.get(bob.client.get(f"{path}?download=true").json()["data"]["url"])
+    assert to_save.headers["content-disposition"].startswith("attachment; filename=ch%C3%A4rt.png")
+    assert failure(mallory.client.get(path)) == (404, "attachment_not_found")
+    assert failure(bob.client.get("/api/v2/messages/attachments/x/url")) == (400, "invalid_field")
+
+
+def test_a_file_that_was_removed_from_storage_has_no_link(bob: Uploader) -> None:
+    [file] = bob.send(("chart.png", PNG)).json()["data"]["files"]
+    removed = bob.client.request(
+        "DELETE", "/storage/v1/object/attachments", json={"prefixes": [f"{CHANNEL}/{file['id']}"]}
+    )
+    assert len(removed.json()) == 1
+    assert failure(bob.client.get(f"/api/v2/messages/attachments/{file['id']}/url")) == (404, "file_not_found")
+    with psycopg.connect(bob.stack.database_url()) as connection:
+        connection.execute("delete from public.attachments where id = %s", [file["id"]])
+
+
+def test_a_message_takes_the_file_as_its_attachment(bob: Uploader) -> None:
+    files = bob.send(("chart.png", PNG)).json()["data"]["files"]
+    message = {"channel_id": CHANNEL, "content": "See the chart", "attachments": files}
+    assert bob.client.post("/api/v2/messages", json=message).json()["data"]["attachments"] == files
+    message["attachments"] = [{"attachment_id": str(uuid.uuid4())}]
+    assert failure(bob.client.post("/api/v2/messages", json=message)) == (404, "attachment_not_found")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"<!doctype html><script>alert(1)</script>", "text/plain"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>', "text/plain"),
+        ("Grüße, 你好".encode() * 2000, "text/plain"),
+        (b"BMW, a maker of cars", "text/plain"),
+        (b"", "text/plain"),
+        (bytes(100), "application/octet-stream"),
+        (b"\xff\xd8\xff\xe0" + bytes(100), "image/jpeg"),
+    ],
+)
+def test_the_type_is_what_the_content_shows_whatever_the_client_says(bob: Uploader, content: bytes, kind: str) -> None:
+    [file] = bob.send(("x.html", content), content_type="text/html").json()["data"]["files"]
+    assert (file["type"], file["size"]) == (kind, len(content))
+    assert httpx.get(file["url"]).headers["content-type"].startswith(kind)
+
+
+def test_a_name_is_display_text(bob: Uploader) -> None:
+    name = "../../../" + "ü" * 300 + ".pdf"
+    [file] = bob.send((name, PDF)).json()["data"]["files"]
+    assert file["name"] == name[:255]
+    assert f"{CHANNEL}/{file['id']}?" in file["url"]
+
+
+def test_if_one_file_fails_none_is_left_behind(stack: RunningStack, bob: Uploader) -> None:
+    before = bob.stored() if bob.send(("a", PNG)).is_success else 0
+    with psycopg.connect(stack.database_url(), autocommit=True) as connection:
+        connection.execute("update storage.buckets set file_size_limit = 1000 where id = 'attachments'")
+        try:
+            answer = bob.send(("small.png", PNG), ("large.png", PNG * 100), ("small.png", PNG))
+        finally:
+            connection.execute("update storage.buckets set file_size_limit = 52428800 where id = 'attachments'")
+    assert failure(answer) == (413, "file_too_large")
+    assert bob.stored() == before
+
+
+def test_a_stranger_stores_nothing(mallory: Uploader, bob: Uploader) -> None:
+    before = bob.stored() if bob.send(("a", PNG)).is_success else 0
+    assert failure(mallory.send(("chart.png", PNG))) == (404, "channel_not_found")
+    assert bob.stored() == before
+
+
+def test_the_service_stores_for_anybody(stack: RunningStack) -> None:
+    answer = httpx.post(
+        f"{stack.api_url}{PATH}",
+        headers={"authorization": f"Bearer {keys.SERVICE_ROLE_KEY}"},
+        files=[("files", ("chart.png", PNG))],
+        data={"conversation_id": CHANNEL},
+    )
+    assert answer.json()["data"]["files"][0]["type"] == "image/png"
+
+
+def test_what_the_form_must_have(bob: Uploader) -> None:
+    assert failure(bob.client.post(PATH, files={"files": ("x", b"x")})) == (400, "missing_field")
+    assert failure(bob.client.post(PATH, files={"conversation_id": (None, CHANNEL)})) == (400, "missing_field")
+    assert failure(bob.send(("x", b"x"), conversation_id="x")) == (400, "invalid_field")
+    assert failure(bob.send(("x", b"x"), conversation_type="dm")) == (400, "conversation_type_mismatch")
+    assert bob.send(("x", b"x"), conversation_type="channel", workspace_id="").status_code == 200
+
+
+def test_what_is_no_form_is_refused(bob: Uploader) -> None:
+    assert failure(bob.client.post(PATH, json={})) == (415, "unsupported_media_type")
+    for content_type in ("multipart/form-data", "multipart/form-data; boundary=x"):
+        answer = bob.client.post(PATH, content=b"--x\r\nnot a form", headers={"content-type": content_type})
+        assert failure(answer) == (400, "invalid_form")
+
+
+def test_without_a_token_nothing_is_read(stack: RunningStack) -> None:
+    answer = httpx.post(f"{stack.api_url}{PATH}", files={"files": ("x", b"x")})
+    assert failure(answer) == (401, "invalid_token")
+
+
+def test_more_files_or_larger_ones_are_413(stack: RunningStack, small_service: Service, bob: Uploader) -> None:
+    before = bob.stored() if bob.send(("a", PNG)).is_success else 0
+    uploader = Uploader(stack, small_service.url)
+    with uploader.client:
+        assert failure(uploader.send(*[("x", b"x")] * 3)) == (413, "too_many_files")
+        assert failure(uploader.send(("x", bytes(20_000_001)))) == (413, "file_too_large")
+    assert bob.stored() == before
+
+
+def test_a_file_is_never_whole_in_memory(stack: RunningStack, small_service: Service, tmp_path: Path) -> None:
+    large = tmp_path / "large.bin"
+    large.write_bytes(bytes(19_000_000))
+    uploader = Uploader(stack, small_service.url)
+    process = psutil.Process(small_service.process.pid)
+    with uploader.client:
+        assert uploader.send(("warm", b"up")).status_code == 200
+        before = process.memory_info().rss
+        for _ in range(2):
+            with large.open("rb") as one, large.open("rb") as other:
+                answer = uploader.send(("one.bin", one), ("other.bin", other))
+            assert [file["size"] for file in answer.json()["data"]["files"]] == [19_000_000] * 2
+        assert process.memory_info().rss - before < 12_000_000
+
+
+def test_storage_out_of_reach_is_503(stack: RunningStack, service_without_storage: Service) -> None:
+    uploader = Uploader(stack, service_without_storage.url)
+    with uploader.client:
+        answer = uploader.send(("x", b"x"))
+    assert failure(answer) == (503, "storage_unavailable")
+    assert answer.headers["retry-after"] == "5"
+
+
+def test_a_service_without_a_project_says_what_it_needs(
+    stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    for service in another(stack, tmp_path_factory, ""):
+        uploader = Uploader(stack, service.url)
+        with uploader.client:
+            answer = uploader.send(("x", b"x"))
+        assert failure(answer) == (503, "storage_not_configured")
+        assert "SUPABASE_URL" in answer.json()["error"]["message"]

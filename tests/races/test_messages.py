@@ -1,0 +1,206 @@
+"""Many at once in one channel: nothing is lost, doubled or skipped, nobody waits for each other for ever."""
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.sql.messages import Team, generous, speaking
+from tests.support.cluster import TestCluster
+from tests.support.ingest import in_parallel
+from tests.support.service import Service
+
+
+@pytest.fixture(scope="module")
+def running(
+    cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Service, httpx.Client, str]]:
+    """A service on a database that limits nobody."""
+    name = generous(cluster, template)
+    log = tmp_path_factory.mktemp("races") / "log"
+    with speaking(cluster.url(name, "authenticator"), log, THREADLINE_POOL_SIZE="24") as (service, client):
+        yield service, client, cluster.url(name, "postgres")
+
+
+@pytest.fixture(scope="module")
+def service(running: tuple[Service, httpx.Client, str]) -> Service:
+    """It, for conftest.py, which looks into its log after every race."""
+    return running[0]
+
+
+@pytest.fixture
+def team(running: tuple[Service, httpx.Client, str]) -> Iterator[Team]:
+    """Twelve people. Whatever they did: the log and the counters are right, and nothing had to be tried again."""
+    service, client, database_url = running
+    before = len(service.failures)
+    team = Team.create(client, database_url, 12)
+    yield team
+    assert team.inconsistencies() == []
+    assert service.failures[before:] == []
+
+
+def statuses(replies: list[httpx.Response]) -> Counter[int]:
+    return Counter(reply.status_code for reply in replies)
+
+
+def test_two_editors_lose_no_version(team: Team) -> None:
+    message_id = team.said("0")
+    contents = [f"{editor} {step}" for editor in range(2) for step in range(20)]
+
+    def edit(editor: int) -> list[httpx.Response]:
+        mine = contents[editor * 20 : editor * 20 + 20]
+        return [team.request("PUT", f"/{message_id}", json={"content": content}) for content in mine]
+
+    replies = in_parallel([lambda: edit(0), lambda: edit(1)])
+    assert statuses([*replies[0], *replies[1]]) == {200: 40}
+    last = team.request("GET", f"/{message_id}").json()["data"]["content"]
+    versions = team.request("GET", f"/{message_id}/edits").json()["data"]
+    assert [one["version"] for one in versions] == list(range(1, 41))
+    assert sorted([*(one["content"] for one in versions), last]) == sorted(["0", *contents])
+
+
+def test_fifty_reactions_at_once_are_all_there(team: Team) -> None:
+    message_id = team.said()
+
+    def react(number: int) -> httpx.Response:
+        return team.request("PUT", f"/{message_id}/reactions/{number // 10}", who=number % 10)
+
+    assert statuses(in_parallel([lambda number=number: react(number) for number in range(50)])) == {200: 50}
+    reactions = team.history()["data"][0]["reactions"]
+    assert sorted((one["emoji"], one["count"]) for one in reactions) == [(str(emoji), 10) for emoji in range(5)]
+
+
+@pytest.mark.parametrize("times", [50, 51])
+def test_toggles_at_once_take_turns(team: Team, times: int) -> None:
+    message_id = team.said()
+
+    def toggle() -> httpx.Response:
+        return team.request("POST", f"/{message_id}/react", json={"emoji": "fire"})
+
+    replies = in_parallel([toggle] * times)
+    assert statuses(replies) == {200: times}
+    actions = Counter(reply.json()["meta"]["action"] for reply in replies)
+    assert actions == {"added": (times + 1) // 2, "removed": times // 2}
+    assert team.request("GET", f"/{message_id}").json()["data"]["reaction_count"] == times % 2
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/pin", None),
+        ("PUT", "/reactions/fire", None),
+        ("POST", "/react", {"emoji": "fire"}),
+        ("POST", "/thread", {"content": "reply"}),
+        ("PUT", "", {"content": "edited"}),
+        ("DELETE", "/pin", None),
+    ],
+)
+def test_against_a_deletion_either_comes_first(team: Team, method: str, path: str, body: dict[str, str] | None) -> None:
+    messages = [team.said(str(number)) for number in range(12)]
+    if method == "DELETE":
+        for message_id in messages:
+            team.request("POST", f"/{message_id}/pin")
+    replies = in_parallel(
+        [
+            call
+            for message_id in messages
+            for call in (
+                lambda message_id=message_id: team.request(method, f"/{message_id}{path}", json=body),
+                lambda message_id=message_id: team.request("DELETE", f"/{message_id}"),
+            )
+        ]
+    )
+    assert statuses(replies[1::2]) == {200: 12}
+    late = [reply.json()["error"] for reply in replies[::2] if reply.status_code >= 300]
+    assert {reply.status_code for reply in replies[::2]} <= {200, 201, 404}
+    assert {error["code"] for error in late} <= {"message_not_found", "parent_not_found"}
+
+
+def test_pinning_and_unpinning_at_once(team: Team) -> None:
+    message_id = team.said()
+
+    def turn(who: int) -> list[httpx.Response]:
+        return [team.request(("POST", "DELETE")[(who + step) % 2], f"/{message_id}/pin", who) for step in range(15)]
+
+    replies = [reply for part in in_parallel([lambda who=who: turn(who) for who in range(8)]) for reply in part]
+    assert statuses(replies) == {200: 120}
+    assert all(reply.json()["data"] is not None for reply in replies)
+
+
+def test_pages_neither_skip_nor_repeat_while_others_write(team: Team) -> None:
+    there = {team.said(f"there {number}", number % 12) for number in range(60)}
+    gone, done = [team.said("to be deleted") for _ in range(20)], threading.Event()
+
+    def write(who: int) -> None:
+        number = 0
+        while not done.is_set() and number < 60:
+            team.said(f"{who} {number}", who)
+            number += 1
+
+    def delete() -> None:
+        for message_id in gone:
+            team.request("DELETE", f"/{message_id}")
+
+    def walk(direction: str) -> list[str]:
+        found, page = [], team.history(limit=20, **({} if direction == "before" else {"after": "seq_0"}))
+        while True:
+            part = [message["id"] for message in page["data"]]
+            found += part if direction == "before" else part[::-1]
+            if page["meta"]["next_cursor"] is None or (direction == "after" and there <= set(found)):
+                return found
+            page = team.history(limit=20, **{direction: page["meta"]["next_cursor"]})
+
+    with ThreadPoolExecutor(9) as threads:
+        others = [*(threads.submit(write, who) for who in range(8)), threads.submit(delete)]
+        try:
+            for direction in ("before", "after", "before"):
+                found = walk(direction)
+                assert len(found) == len(set(found))
+                assert there <= set(found)
+                newest_first = found if direction == "before" else found[::-1]
+                query = "select id::text from public.messages where id = any(%s::uuid[]) order by seq desc"
+                assert newest_first == team.query(query, found)
+        finally:
+            done.set()
+        for other in others:
+            other.result()
+
+
+def test_a_mixed_storm_ends_with_everything_right(team: Team) -> None:
+    messages = [team.said(str(number), number % 12) for number in range(6)]
+    seen: Counter[int] = Counter()
+
+    def storm(who: int) -> None:
+        chance = random.Random(who)
+        for step in range(40):
+            message_id = f"/{chance.choice(messages[-8:])}"
+            method, path, body = chance.choice(
+                [
+                    ("POST", "", {"channel_id": team.channel_id, "content": f"{who} {step}"}),
+                    ("POST", f"{message_id}/thread", {"content": f"{who} {step}"}),
+                    ("PUT", message_id, {"content": f"{who} {step}"}),
+                    ("DELETE", f"{message_id}?admin={'true' if who == 0 else 'false'}", None),
+                    ("POST", f"{message_id}/react", {"emoji": chance.choice("abc")}),
+                    ("PUT", f"{message_id}/reactions/a", None),
+                    ("DELETE", f"{message_id}/reactions/a", None),
+                    ("POST", f"{message_id}/pin", None),
+                    ("DELETE", f"{message_id}/pin", None),
+                    ("GET", f"/history?channel_id={team.channel_id}&limit=5", None),
+                ]
+            )
+            reply = team.request(method, path, who, json=body)
+            seen[reply.status_code] += 1
+            if reply.status_code == 201:
+                messages.append(reply.json()["data"]["id"])
+
+    in_parallel([lambda who=who: storm(who) for who in range(12)])
+    assert seen.keys() <= {200, 201, 403, 404}, seen
+    assert seen[200] > 100
+    total = team.query(
+        "select count(*) from public.messages where channel_id = %s and deleted_at is null", team.channel_id
+    )
+    assert team.history()["meta"]["total"] == total[0]

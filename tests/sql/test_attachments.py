@@ -1,0 +1,205 @@
+"""Files of channels: who may store, see and remove them, and what a message may name."""
+
+import json
+import uuid
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.errors import InsufficientPrivilege
+
+from tests.sql.conftest import BOB, MATTY, Db, back, become, become_anon, become_service, refused, rows, value
+
+CAROL = "ca401ca4-0000-4000-8000-000000000003"
+MALLORY = "3a110123-0000-4000-8000-000000000004"
+CHANNEL = "550e8400-e29b-41d4-a716-446655440000"
+STORE = "insert into storage.objects (bucket_id, name, owner_id, metadata) values ('attachments', %s, %s, %s)"
+REMOVE = "delete from storage.objects where bucket_id = 'attachments' and name = %s returning name"
+METADATA = json.dumps({"size": 5, "mimetype": "text/plain; charset=utf-8"})
+MEMBERS_AND_NOBODY = [(MATTY, True), (BOB, True), (CAROL, True), (MALLORY, False)]
+
+
+def call(db: Db, function: str, **request: Any) -> dict[str, Any]:
+    return value(db, f"select public.{function}(%s)", json.dumps(request))["data"]
+
+
+def store(db: Db, user_id: str, name: str = "report.txt") -> dict[str, Any]:
+    """Upload a file as a user and stay that user."""
+    become(db, user_id)
+    [file] = call(db, "begin_upload", conversation_id=CHANNEL, files=[{"name": name}])["files"]
+    db.execute(STORE, (file["path"], user_id, METADATA))
+    return file
+
+
+def upload(db: Db, user_id: str, name: str = "report.txt") -> dict[str, Any]:
+    """Upload a file, make it an attachment, and stay that user."""
+    [file] = call(db, "finish_upload", conversation_id=CHANNEL, files=[store(db, user_id, name)])["files"]
+    return file
+
+
+def code(db: Db, statement: str, *parameters: object) -> tuple[str, str]:
+    """The status and code that a refusal has in HTTP."""
+    diag = refused(db, statement, *parameters, by=psycopg.Error)
+    return diag.sqlstate, diag.message_detail
+
+
+def test_the_bucket_is_private(db: Db) -> None:
+    assert rows(db, "select public, file_size_limit from storage.buckets where id = 'attachments'") == [
+        (False, 52_428_800)
+    ]
+
+
+def test_a_file_is_what_storage_says_of_it(db: Db) -> None:
+    file = upload(db, BOB)
+    assert file == {**file, "name": "report.txt", "size": 5, "type": "text/plain"}
+    assert value(db, "select uploaded_by from public.attachments where id = %s", file["id"]) == uuid.UUID(BOB)
+
+
+def test_a_name_is_text_and_no_path(db: Db) -> None:
+    file = upload(db, BOB, "../../etc/pass\nwd" + "x" * 300)
+    assert file["name"] == ("../../etc/pass_wd" + "x" * 300)[:255]
+    assert file["path"] == f"{CHANNEL}/{file['id']}"
+
+
+def test_finishing_again_changes_nothing(db: Db) -> None:
+    file = upload(db, BOB)
+    again = call(db, "finish_upload", conversation_id=CHANNEL, files=[file])
+    assert again["files"] == [file]
+
+
+@pytest.mark.parametrize(("user_id", "is_member"), MEMBERS_AND_NOBODY)
+def test_members_alone_see_a_file(db: Db, user_id: str, is_member: bool) -> None:
+    file = upload(db, BOB)
+    become(db, user_id)
+    assert len(rows(db, "select id from public.attachments where id = %s", file["id"])) == is_member
+    assert len(rows(db, "select id from storage.objects where name = %s", file["path"])) == is_member
+
+
+def test_former_members_and_strangers_to_the_project_see_nothing(db: Db) -> None:
+    file = upload(db, BOB)
+    back(db)
+    db.execute("delete from public.channel_members where user_id = %s", [BOB])
+    become(db, BOB)
+    assert rows(db, "select id from storage.objects where name = %s", file["path"]) == []
+    assert rows(db, "select id from public.attachments") == []
+    assert refused(db, REMOVE, file["path"]).sqlstate == "42501"  # no rows, but the platform's own guard
+    become_anon(db)
+    assert rows(db, "select id from storage.objects where name = %s", file["path"]) == []
+    refused(db, "select id from public.attachments")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{CHANNEL}/report.txt",
+        f"{CHANNEL}/{uuid.UUID(int=1)}/more",
+        f"{uuid.UUID(int=2)}/{uuid.UUID(int=1)}",
+        str(uuid.UUID(int=1)),
+    ],
+)
+def test_nothing_is_stored_elsewhere_than_in_a_channel_of_ones_own(db: Db, path: str) -> None:
+    become(db, BOB)
+    refused(db, STORE, path, BOB, METADATA)
+
+
+def test_nothing_is_stored_by_a_stranger_or_in_the_name_of_another(db: Db) -> None:
+    path = f"{CHANNEL}/{uuid.uuid4()}"
+    become(db, MALLORY)
+    refused(db, STORE, path, MALLORY, METADATA)
+    become(db, BOB)
+    refused(db, STORE, path, MATTY, METADATA)
+
+
+def test_what_was_stored_stays_what_it_was(db: Db) -> None:
+    file = upload(db, BOB)
+    assert rows(db, "update storage.objects set version = 'x' where name = %s returning id", file["path"]) == []
+    refused(db, "update public.attachments set file_name = 'x'")
+
+
+@pytest.mark.parametrize(("user_id", "may"), [(BOB, True), (MATTY, True), (CAROL, False), (MALLORY, False)])
+def test_the_uploader_and_those_who_govern_may_remove_a_file(db: Db, user_id: str, may: bool) -> None:
+    file = upload(db, BOB)
+    db.execute("select set_config('storage.allow_delete_query', 'true', true)")
+    become(db, user_id)
+    assert len(rows(db, REMOVE, file["path"])) == may
+    assert len(rows(db, "delete from public.attachments where id = %s returning id", file["id"])) == may
+
+
+def test_an_attachment_needs_a_file_that_is_there_and_ones_own(db: Db) -> None:
+    become(db, BOB)
+    request = json.dumps({"conversation_id": CHANNEL, "files": [{"id": str(uuid.uuid4()), "name": "x"}]})
+    assert code(db, "select public.finish_upload(%s)", request) == ("PT404", "file_not_found")
+    file = store(db, CAROL)
+    become(db, BOB)
+    with pytest.raises(InsufficientPrivilege), db.transaction():
+        call(db, "finish_upload", conversation_id=CHANNEL, files=[file])
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ({"files": [{"name": "x"}]}, ("PT400", "missing_field")),
+        ({"conversation_id": CHANNEL}, ("PT400", "missing_field")),
+        ({"conversation_id": CHANNEL, "files": []}, ("PT400", "missing_field")),
+        ({"conversation_id": CHANNEL, "files": ["x"]}, ("PT400", "invalid_field")),
+        ({"conversation_id": CHANNEL, "files": [{}]}, ("PT400", "missing_field")),
+        ({"conversation_id": CHANNEL, "files": [{"name": "x"}] * 101}, ("PT413", "too_many_files")),
+        ({"conversation_id": str(uuid.UUID(int=1)), "files": [{"name": "x"}]}, ("PT404", "channel_not_found")),
+        (
+            {"conversation_id": CHANNEL, "conversation_type": "dm", "files": [{"name": "x"}]},
+            ("PT400", "conversation_type_mismatch"),
+        ),
+        ({"conversation_id": CHANNEL, "workspace_id": "x", "files": [{"name": "x"}]}, ("PT400", "invalid_field")),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused(db: Db, request_: object, expected: tuple[str, str]) -> None:
+    become(db, BOB)
+    assert code(db, "select public.begin_upload(%s)", json.dumps(request_)) == expected
+
+
+def test_the_type_of_the_conversation_is_answered(db: Db) -> None:
+    become(db, BOB)
+    begun = call(db, "begin_upload", conversation_id=CHANNEL, conversation_type="channel", files=[{"name": "x"}])
+    assert (begun["conversation_id"], begun["conversation_type"]) == (CHANNEL, "channel")
+
+
+POST = "insert into public.messages (channel_id, content, attachments) values (%s, 'See this', %s)"
+
+
+@pytest.mark.parametrize("key", ["id", "attachment_id"])
+def test_a_message_names_files_that_its_author_may_read(db: Db, key: str) -> None:
+    file = upload(db, BOB)
+    become(db, CAROL)
+    db.execute(POST, (CHANNEL, json.dumps([{key: file["id"].upper()}, {"id": "the application's own"}, {"url": "x"}])))
+    unknown = json.dumps([{key: file["id"]}, {key: str(uuid.uuid4())}])
+    assert code(db, POST, CHANNEL, unknown) == ("PT404", "attachment_not_found")
+
+
+def test_a_message_cannot_name_a_file_of_a_channel_that_its_author_does_not_see(db: Db) -> None:
+    file = upload(db, BOB)
+    become(db, MALLORY)
+    own = value(db, "insert into public.channels (name) values ('Mine') returning id")
+    assert code(db, POST, own, json.dumps([{"id": file["id"]}])) == ("PT404", "attachment_not_found")
+    request = json.dumps({"channel_id": str(own), "content": "x", "attachments": [{"attachment_id": file["id"]}]})
+    assert code(db, "select public.create_message(%s)", request) == ("PT404", "attachment_not_found")
+    assert code(db, "select public.get_attachment(%s)", json.dumps({"id": file["id"]}))[0] == "PT404"
+
+
+def test_an_attachment_id_of_another_form_is_nobodys(db: Db) -> None:
+    become(db, BOB)
+    assert code(db, POST, CHANNEL, '[{"attachment_id": "x"}]') == ("PT404", "attachment_not_found")
+
+
+def test_the_service_may_attach_too(db: Db) -> None:
+    become_service(db)
+    [file] = call(db, "begin_upload", conversation_id=CHANNEL, files=[{"name": "x"}])["files"]
+    db.execute(STORE, (file["path"], None, METADATA))
+    [file] = call(db, "finish_upload", conversation_id=CHANNEL, files=[file])["files"]
+    assert value(db, "select uploaded_by from public.attachments where id = %s", file["id"]) is None
+
+
+def test_the_caller_is_asked_for_once_per_query(db: Db) -> None:
+    become(db, BOB)
+    for table in ("storage.objects", "public.attachments"):
+        plan = "\n".join(rows(db, f"explain select * from {table}"))
+        assert "hashed SubPlan" in plan

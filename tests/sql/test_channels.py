@@ -1,0 +1,216 @@
+"""sql/50_channels.sql and 55_twins.sql: profiles, channels, who governs them, and twins."""
+
+import json
+from typing import Any
+
+import pytest
+from psycopg.errors import CheckViolation, InsufficientPrivilege
+
+from tests.sql.conftest import BOB, MATTY, Db, back, become, become_service, refused, rows, value
+from tests.sql.messages import (
+    CAROL,
+    CHANNEL,
+    MALLORY,
+    MESSAGE,
+    TWIN,
+    call,
+    events,
+    inconsistencies,
+    last_seq,
+    send,
+)
+
+NEW_USER = """
+insert into auth.users (id, email, aud, role, raw_user_meta_data)
+values (gen_random_uuid(), %s, 'authenticated', 'authenticated', %s) returning id
+"""
+
+
+def make_channel(db: Db, user_id: str = MATTY) -> str:
+    become(db, user_id)
+    channel_id = value(db, "insert into public.channels (name) values ('new') returning id::text")
+    back(db)
+    return channel_id
+
+
+def grant(db: Db, role: str, user_id: str) -> None:
+    """Give a member of the seeded channel another role."""
+    db.execute("update public.channel_members set role = %s where user_id = %s", (role, user_id))
+
+
+@pytest.mark.parametrize(
+    ("email", "known", "name", "picture"),
+    [
+        ("ada@example.com", {"full_name": "Ada L.", "name": "ada"}, "Ada L.", None),
+        ("ada@example.com", {"name": "ada", "avatar_url": "https://x.example/a.png"}, "ada", "https://x.example/a.png"),
+        ("ada@example.com", {"full_name": "  "}, "ada", None),
+        ("ada@example.com", {}, "ada", None),
+        ("ada@example.com", None, "ada", None),
+        (None, [], "User", None),
+        ("", {}, "User", None),
+        ("a@b.example", {"full_name": "x" * 500, "avatar_url": "y" * 5000}, "x" * 200, "y" * 2000),
+        ("a@b.example", {"full_name": "' ; drop table users; --"}, "' ; drop table users; --", None),
+    ],
+)
+def test_who_signs_up_gets_a_profile(db: Db, email: str | None, known: Any, name: str, picture: str | None) -> None:
+    user_id = value(db, NEW_USER, email, json.dumps(known))
+    query = "select display_name, avatar_url from public.user_profiles where user_id = %s"
+    assert rows(db, query, user_id) == [(name, picture)]
+
+
+def test_who_makes_a_channel_owns_it_and_gets_its_row_back(db: Db) -> None:
+    channel_id = make_channel(db)
+    query = "select user_id::text, role from public.channel_members where channel_id = %s"
+    assert rows(db, query, channel_id) == [(MATTY, "owner")]
+    assert events(db, channel_id) == [("member.joined", None, MATTY, None)]
+
+
+def test_a_channel_that_nobody_made_has_no_members(db: Db) -> None:
+    become_service(db)
+    channel_id = value(db, "insert into public.channels (name) values ('new') returning id::text")
+    assert rows(db, "select from public.channel_members where channel_id = %s", channel_id) == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "constraint"),
+    [
+        ("(name) values ('')", "channels_name_length"),
+        ("(name) values (repeat('x', 201))", "channels_name_length"),
+        ("(name) values (null)", "channels_name_unless_dm"),
+        ("(kind, name) values ('room', 'x')", "channels_kind_known"),
+    ],
+)
+def test_a_channel_that_cannot_be_is_refused_by_name(db: Db, columns: str, constraint: str) -> None:
+    become(db, MATTY)
+    assert refused(db, f"insert into public.channels {columns}", by=CheckViolation).constraint_name == constraint
+
+
+def test_a_direct_conversation_needs_no_name(db: Db) -> None:
+    become(db, MATTY)
+    db.execute("insert into public.channels (kind) values ('dm')")
+
+
+def test_a_role_is_one_of_three(db: Db) -> None:
+    become(db, MATTY)
+    statement = "update public.channel_members set role = 'king' where user_id = %s"
+    assert refused(db, statement, BOB, by=CheckViolation).constraint_name == "channel_members_role_known"
+
+
+def test_an_owner_makes_another_one_who_may_then_put_the_first_out(db: Db) -> None:
+    become(db, MATTY)
+    grant(db, "owner", BOB)
+    become(db, BOB)
+    db.execute("delete from public.channel_members where user_id = %s", (MATTY,))
+    back(db)
+    assert rows(db, "select user_id::text from public.channel_members where role = 'owner'") == [BOB]
+
+
+@pytest.mark.parametrize(
+    "statement", ["update public.channel_members set role = 'member'", "delete from public.channel_members"]
+)
+def test_an_admin_neither_demotes_nor_removes_an_owner(db: Db, statement: str) -> None:
+    grant(db, "admin", BOB)
+    become(db, BOB)
+    diagnostics = refused(db, f"{statement} where user_id = %s", MATTY)
+    assert diagnostics.message_detail == "owner_required"
+
+
+def test_a_former_member_sees_nothing_any_more(db: Db) -> None:
+    become(db, BOB)
+    assert rows(db, "select from public.channels") != []
+    db.execute("delete from public.channel_members where user_id = %s", (BOB,))
+    tables = ["channels", "channel_members", "channel_twins", "messages", "message_events", "message_reactions"]
+    assert [rows(db, f"select from public.{table}") for table in tables] == [[]] * len(tables)
+    assert rows(db, "select user_id::text from public.user_profiles") == [BOB]
+
+
+@pytest.mark.parametrize("owners", [[MATTY], [MATTY, BOB], [BOB, MATTY, CAROL]], ids=len)
+def test_an_owner_removes_a_channel_with_all_that_is_in_it(db: Db, owners: list[str]) -> None:
+    for user_id in owners:
+        grant(db, "owner", user_id)
+    gone = send(db)
+    call(db, "edit_message", id=MESSAGE, content="edited")
+    call(db, "pin_message", id=MESSAGE)
+    call(db, "delete_message", id=gone)
+    for user_id in owners:
+        with db.transaction(force_rollback=True):
+            become(db, user_id)
+            assert db.execute("delete from public.channels where id = %s", (CHANNEL,)).rowcount == 1
+            back(db)
+            tables = ["channel_members", "channel_twins", "messages", "message_events", "message_pins"]
+            assert [rows(db, f"select from public.{table}") for table in tables] == [[]] * len(tables)
+            assert rows(db, "select from private.channel_heads") == []
+
+
+def test_an_admin_does_not_remove_a_channel(db: Db) -> None:
+    grant(db, "admin", BOB)
+    become(db, BOB)
+    assert db.execute("delete from public.channels where id = %s", (CHANNEL,)).rowcount == 0
+
+
+def test_a_user_who_has_said_and_deleted_things_can_go(db: Db) -> None:
+    kept, deleted = send(db, who=BOB), send(db, who=BOB)
+    reply = call(db, "reply_to_message", BOB, id=kept, content="mine too").data["id"]
+    call(db, "delete_message", BOB, id=deleted)
+    call(db, "pin_message", BOB, id=MESSAGE)
+    call(db, "add_reaction", BOB, id=MESSAGE, emoji="fire")
+    db.execute("delete from auth.users where id = %s", (BOB,))
+    query = "select user_id from public.messages where id = any(%s::uuid[])"
+    assert rows(db, query, [kept, deleted, reply]) == [None] * 3
+    assert rows(db, "select pinned_by from public.message_pins") == [None]
+    gone = {("member.left", None, BOB, None), ("reaction.removed", MESSAGE, BOB, "fire")}
+    assert gone <= set(events(db)[-3:])
+    assert inconsistencies(db) == []
+    assert call(db, "get_message", id=kept).data["user_id"] is None
+
+
+def test_a_twin_that_has_said_and_deleted_things_can_go(db: Db) -> None:
+    kept, deleted = send(db, ai_twin_id=TWIN), send(db, ai_twin_id=TWIN)
+    call(db, "delete_message", id=deleted, admin=True)
+    become(db, MATTY)
+    assert db.execute("delete from public.ai_twins where id = %s", (TWIN,)).rowcount == 1
+    back(db)
+    assert call(db, "get_message", id=kept).data["ai_twin_id"] is None
+    assert inconsistencies(db) == []
+
+
+def test_members_who_come_and_go_are_events(db: Db) -> None:
+    before = last_seq(db)
+    become(db, MATTY)
+    db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (CHANNEL, MALLORY))
+    db.execute("delete from public.channel_members where user_id = %s", (BOB,))
+    back(db)
+    assert events(db, after=before) == [("member.joined", None, MALLORY, None), ("member.left", None, BOB, None)]
+
+
+def test_a_profile_is_seen_by_those_who_share_a_channel_only(db: Db) -> None:
+    query = "select user_id::text from public.user_profiles"
+    become(db, CAROL)
+    assert set(rows(db, query)) == {MATTY, BOB, CAROL}
+    become(db, MALLORY)
+    assert rows(db, query) == [MALLORY]
+
+
+def test_a_twin_is_made_and_brought_by_its_owner(db: Db) -> None:
+    become(db, BOB)
+    twin_id = value(db, "insert into public.ai_twins (display_name) values ('Bob II') returning id::text")
+    db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, twin_id))
+    back(db)
+    reply = call(db, "create_message", BOB, channel_id=CHANNEL, content="I am a machine", ai_twin_id=twin_id)
+    assert (reply.data["user_id"], reply.data["ai_twin_id"]) == (None, twin_id)
+
+
+def test_a_member_learns_the_names_of_twins_that_take_part(db: Db) -> None:
+    become(db, CAROL)
+    assert rows(db, "select display_name from public.ai_twins") == ["Matty's twin"]
+    become(db, MALLORY)
+    assert rows(db, "select display_name from public.ai_twins") == []
+
+
+@pytest.mark.parametrize(
+    "function", ["my_channel_ids", "my_governed_channel_ids", "my_fellow_ids", "my_twin_ids", "my_fellow_twin_ids"]
+)
+@pytest.mark.parametrize("role", ["anon", "service_role"])
+def test_questions_about_oneself_are_for_signed_in_users(db: Db, function: str, role: str) -> None:
+    db.execute(f"set local role {role}")
+    refused(db, f"select private.{function}()", by=InsufficientPrivilege)

@@ -1,0 +1,506 @@
+"""sql/72_deliveries.sql: who is told what, one at a time and in order, what becomes of failures, and who knows."""
+
+import hashlib
+import hmac
+import json
+from typing import Any
+
+import pytest
+from psycopg.errors import CheckViolation, InsufficientPrivilege
+
+from tests.sql.conftest import BOB, MATTY, Db, back, become, become_anon, become_service, refused, rows, value
+from tests.sql.messages import CAROL, CHANNEL, MALLORY, MESSAGE, NOBODY, TWIN, call, send, unlimited
+
+URL = "https://twin.example.com/hook?key=1"
+
+
+@pytest.fixture
+def secret(db: Db) -> str:
+    """The secret of the seed's twin, which has a webhook."""
+    return ask(db, MATTY, "set_twin_webhook", ai_twin_id=TWIN, url=URL)["secret"]
+
+
+def ask(db: Db, user_id: str | None, function: str, **fields: object) -> Any:
+    """What a function of the Data API answers a user, or service_role; afterwards, be the role that signed in."""
+    become(db, user_id) if user_id else become_service(db)
+    answer = value(db, f"select public.{function}(%s)", json.dumps(fields))
+    back(db)
+    return answer["data"]
+
+
+def error(db: Db, user_id: str, function: str, **fields: object) -> tuple[str, str]:
+    """The SQLSTATE and the code with which a function refuses."""
+    become(db, user_id)
+    diagnostics = refused(db, f"select public.{function}(%s)", json.dumps(fields), by=Exception)
+    back(db)
+    return diagnostics.sqlstate, diagnostics.message_detail
+
+
+def claim(db: Db, limit: int = 100, lease_seconds: int = 60) -> list[dict[str, Any]]:
+    return ask(db, None, "claim_deliveries", limit=limit, lease_seconds=lease_seconds)
+
+
+def finish(db: Db, delivery: dict[str, Any], error: str | None = None, status: int | None = 200) -> str | None:
+    fields = {"id": delivery["id"], "lease": delivery["lease"], "status": status, "error": error}
+    return ask(db, None, "finish_delivery", **fields)["state"]
+
+
+def fail(db: Db, delivery: dict[str, Any]) -> str | None:
+    return finish(db, delivery, "The webhook answered 500.", 500)
+
+
+def drain(db: Db) -> list[str]:
+    """The ids of all messages that can be delivered now, in that order."""
+    delivered = []
+    while claimed := claim(db):
+        for delivery in claimed:
+            delivered.append(json.loads(delivery["body"])["id"])
+            assert finish(db, delivery) == "delivered"
+    return delivered
+
+
+def pass_time(db: Db) -> None:
+    """Let every lease and every wait be over."""
+    db.execute("update private.twin_queues set due_at = now() where due_at is not null")
+
+
+def add_twin(db: Db, owner: str = BOB, channel_id: str = CHANNEL, url: str | None = URL) -> str:
+    twin_id = value(
+        db, "insert into public.ai_twins (user_id, display_name) values (%s, 'T') returning id::text", owner
+    )
+    db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (channel_id, twin_id))
+    if url:
+        ask(db, owner, "set_twin_webhook", ai_twin_id=twin_id, url=url)
+    return twin_id
+
+
+def add_channel(db: Db, *members: str) -> str:
+    channel_id = value(db, "insert into public.channels (name, created_by) values ('c', %s) returning id::text", MATTY)
+    for member in members:
+        db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (channel_id, member))
+    return channel_id
+
+
+def outbox(db: Db, message_id: str) -> set[str]:
+    return set(rows(db, "select ai_twin_id::text from public.twin_deliveries where message_id = %s", message_id))
+
+
+def states(db: Db) -> list[tuple[str, int]]:
+    return rows(db, "select state, attempts from public.twin_deliveries order by ai_twin_id, channel_id, seq")
+
+
+# Who is told
+
+
+def test_a_message_goes_to_every_twin_with_a_webhook(db: Db, secret: str) -> None:
+    other, silent = add_twin(db), add_twin(db, url=None)
+    assert outbox(db, send(db)) == {TWIN, other}
+    assert silent not in outbox(db, send(db, who=BOB))
+
+
+def test_a_twin_is_not_told_what_it_says_itself(db: Db, secret: str) -> None:
+    other = add_twin(db)
+    assert outbox(db, send(db, ai_twin_id=TWIN)) == {other}
+
+
+def test_twins_of_other_channels_are_told_nothing(db: Db, secret: str) -> None:
+    assert outbox(db, send(db, channel_id=add_channel(db))) == set()
+
+
+def test_a_message_that_is_not_stored_is_not_forwarded(db: Db, secret: str) -> None:
+    assert call(db, "create_message", MATTY, channel_id=CHANNEL, content="").status == 400
+    assert states(db) == []
+
+
+def test_what_was_said_before_there_was_a_webhook_is_not_forwarded(db: Db, secret: str) -> None:
+    assert claim(db) == []
+
+
+def test_a_deleted_message_is_not_delivered_any_more(db: Db, secret: str) -> None:
+    first, second = send(db), send(db)
+    assert call(db, "delete_message", MATTY, id=first).status == 200
+    assert drain(db) == [second]
+
+
+def test_a_message_deleted_in_mid_delivery_does_not_hold_up_the_next(db: Db, secret: str) -> None:
+    first, second = send(db), send(db)
+    (delivery,) = claim(db)
+    call(db, "delete_message", MATTY, id=first)
+    assert finish(db, delivery) is None
+    assert drain(db) == [second]
+
+
+def test_a_queue_whose_messages_were_all_deleted_rests(db: Db, secret: str) -> None:
+    call(db, "delete_message", MATTY, id=send(db))
+    assert claim(db) == []
+    assert rows(db, "select due_at, lease from private.twin_queues") == [(None, None)]
+    assert drain(db) == []
+    later = send(db)
+    assert drain(db) == [later]
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        f"delete from public.channel_twins where ai_twin_id = '{TWIN}'",
+        f"delete from public.channel_members where user_id = '{MATTY}'",
+        f"delete from public.twin_webhooks where ai_twin_id = '{TWIN}'",
+        f"delete from public.ai_twins where id = '{TWIN}'",
+        f"delete from auth.users where id = '{MATTY}'",
+    ],
+)
+def test_a_twin_that_leaves_is_told_nothing_more(db: Db, secret: str, leave: str) -> None:
+    send(db, who=BOB)
+    db.execute(leave)
+    assert claim(db) == []
+    assert outbox(db, send(db, who=BOB)) == set()
+
+
+# Hops
+
+
+def test_twins_do_not_talk_for_ever(db: Db, secret: str) -> None:
+    unlimited(db)
+    other = add_twin(db, MATTY)
+    send(db, who=BOB)
+    heard = [bool(outbox(db, send(db, ai_twin_id=speaker))) for speaker in (TWIN, other) * 5]
+    assert heard == [True] * 3 + [False] * 7
+
+
+@pytest.mark.parametrize("is_root", [True, False])
+def test_twins_do_not_talk_for_ever_in_a_thread_while_people_talk_outside(db: Db, secret: str, is_root: bool) -> None:
+    unlimited(db)
+    other = add_twin(db, MATTY)
+    parent, heard = send(db, who=BOB), []
+    for speaker in (TWIN, other) * 4:
+        said = send(db, ai_twin_id=speaker, parent_message_id=parent)
+        heard.append(bool(outbox(db, said) - {speaker}))
+        parent = parent if is_root else said
+        send(db, who=CAROL)
+    assert heard == [True] * 3 + [False] * 5
+
+
+def test_one_twin_in_the_thread_and_one_outside_do_not_talk_for_ever(db: Db, secret: str) -> None:
+    unlimited(db)
+    other, root = add_twin(db, MATTY), send(db, who=BOB)
+    heard = []
+    for _ in range(4):
+        heard.append(bool(outbox(db, send(db, ai_twin_id=TWIN, parent_message_id=root))))
+        heard.append(bool(outbox(db, send(db, ai_twin_id=other))))
+    assert heard == [True] * 3 + [False] * 5
+
+
+def test_when_a_person_speaks_twins_may_talk_again(db: Db, secret: str) -> None:
+    other = add_twin(db, MATTY)
+    for speaker in (TWIN, other) * 3:
+        send(db, ai_twin_id=speaker)
+    assert outbox(db, send(db, who=BOB)) == {TWIN, other}
+    assert outbox(db, send(db, ai_twin_id=other)) == {TWIN}
+
+
+def test_several_messages_of_one_twin_are_one_turn(db: Db, secret: str) -> None:
+    other = add_twin(db, MATTY)
+    assert [outbox(db, send(db, ai_twin_id=TWIN)) for _ in range(6)] == [{other}] * 6
+
+
+@pytest.mark.parametrize("most", [0, 1, 5])
+def test_how_many_turns_are_forwarded_is_a_setting(db: Db, secret: str, most: int) -> None:
+    unlimited(db)
+    other = add_twin(db, MATTY)
+    db.execute("update private.settings set twin_max_hops = %s", (most,))
+    heard = [bool(outbox(db, send(db, ai_twin_id=speaker))) for speaker in (TWIN, other) * 4]
+    assert heard == [True] * most + [False] * (8 - most)
+
+
+def test_nobody_sets_the_hops_of_a_message(db: Db, secret: str) -> None:
+    become(db, MATTY)
+    refused(db, f"insert into public.messages (channel_id, content, hops) values ('{CHANNEL}', 'x', 0)")
+
+
+# What they are told
+
+
+def test_the_body_is_what_the_call_answers_and_the_number(db: Db, secret: str) -> None:
+    said = call(
+        db, "create_message", MATTY, channel_id=CHANNEL, content="Gr\u00fc\u00dfe \U0001f600", metadata={"a": [1]}
+    ).data
+    (delivery,) = claim(db)
+    seq = value(db, "select seq from public.messages where id = %s", said["id"])
+    assert json.loads(delivery["body"]) == {**said, "seq": seq}
+    assert delivery["url"] == URL
+    assert delivery["headers"]["threadline-delivery"] == delivery["id"]
+    assert delivery["headers"]["threadline-twin"] == TWIN
+
+
+def signatures(delivery: dict[str, Any]) -> tuple[str, list[str]]:
+    time, *found = delivery["headers"]["threadline-signature"].split(",")
+    return time.removeprefix("t="), [each.removeprefix("v1=") for each in found]
+
+
+def signed(delivery: dict[str, Any], secret: str) -> str:
+    message = f"{signatures(delivery)[0]}.{delivery['body']}".encode()
+    return hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
+
+
+def test_it_is_signed_with_the_twins_secret_over_time_and_body(db: Db, secret: str) -> None:
+    send(db, "\u00e4\u00f6\u00fc")
+    (delivery,) = claim(db)
+    time, found = signatures(delivery)
+    assert found == [signed(delivery, secret)]
+    assert abs(int(time) - value(db, "select extract(epoch from now())")) <= 1
+
+
+@pytest.mark.parametrize("length", [0, 1, 54, 63, 64])
+def test_the_signature_is_hmac_for_keys_of_any_length(db: Db, length: int) -> None:
+    key = bytes(range(256))[-length:] if length else b""
+    statement = """
+    select encode(sha256(private.hmac_block(%s, 92) || sha256(private.hmac_block(%s, 54) || %s)), 'hex')
+    """
+    assert value(db, statement, key, key, b"text") == hmac.new(key, b"text", hashlib.sha256).hexdigest()
+
+
+def test_after_a_rotation_both_secrets_sign_until_the_overlap_ends(db: Db, secret: str) -> None:
+    new = ask(db, MATTY, "rotate_twin_secret", ai_twin_id=TWIN)["secret"]
+    send(db)
+    (delivery,) = claim(db)
+    assert set(signatures(delivery)[1]) == {signed(delivery, new), signed(delivery, secret)}
+    db.execute("update private.twin_secrets set expires_at = now() where expires_at is not null")
+    pass_time(db)
+    (delivery,) = claim(db)
+    assert signatures(delivery)[1] == [signed(delivery, new)]
+
+
+def test_an_edit_before_the_delivery_is_what_is_delivered(db: Db, secret: str) -> None:
+    call(db, "edit_message", MATTY, id=send(db, "before"), content="after")
+    assert json.loads(claim(db)[0]["body"])["content"] == "after"
+
+
+# One at a time, in order
+
+
+def test_a_queue_is_worked_off_in_order_and_one_at_a_time(db: Db, secret: str) -> None:
+    said = [send(db) for _ in range(3)]
+    (first,) = claim(db)
+    assert claim(db) == []
+    assert finish(db, first) == "delivered"
+    assert [json.loads(first["body"])["id"], *drain(db)] == said
+
+
+def test_twins_and_channels_do_not_wait_for_each_other(db: Db, secret: str) -> None:
+    add_twin(db)
+    elsewhere = add_channel(db)
+    db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (elsewhere, TWIN))
+    send(db), send(db), send(db, channel_id=elsewhere)
+    assert len(claim(db)) == 3
+
+
+def test_a_claim_takes_no_more_than_it_was_told(db: Db, secret: str) -> None:
+    add_twin(db)
+    send(db)
+    assert [len(claim(db, limit=1)) for _ in range(3)] == [1, 1, 0]
+
+
+def test_a_lease_that_has_ended_is_given_to_somebody_else(db: Db, secret: str) -> None:
+    send(db)
+    (lost,) = claim(db)
+    pass_time(db)
+    (found,) = claim(db)
+    assert (found["id"], found["lease"] == lost["lease"]) == (lost["id"], False)
+    assert finish(db, lost) is None
+    assert fail(db, lost) is None
+    assert states(db) == [("pending", 2)]
+    assert finish(db, found) == "delivered"
+    assert finish(db, found) is None
+
+
+# Failures
+
+
+def test_a_failure_is_tried_again_later_and_holds_up_its_queue_only(db: Db, secret: str) -> None:
+    other = add_twin(db)
+    first, second = send(db), send(db)
+    for delivery in claim(db):
+        fail(db, delivery) if delivery["headers"]["threadline-twin"] == TWIN else finish(db, delivery)
+    assert drain(db) == [second]  # to the other one
+    assert rows(db, "select distinct ai_twin_id::text from public.twin_deliveries where state = 'delivered'") == [other]
+    pass_time(db)
+    assert drain(db) == [first, second]
+
+
+def test_the_wait_grows_to_an_hour(db: Db) -> None:
+    def longest(attempts: int) -> float:
+        statement = "select max(extract(epoch from private.retry_delay(%s)))::float from generate_series(1, 400)"
+        return value(db, statement, attempts)
+
+    waits = [longest(attempts) for attempts in (1, 2, 3, 6, 1000)]
+    assert waits == pytest.approx([5, 20, 80, 3600, 3600], rel=0.1)
+
+
+def test_the_owner_sees_when_it_is_tried_again(db: Db, secret: str) -> None:
+    send(db)
+    fail(db, claim(db)[0])
+    (found,) = ask(db, MATTY, "list_twin_deliveries", ai_twin_id=TWIN, state="pending")
+    assert found["next_attempt_at"] > found["created_at"]
+    assert (found["attempts"], found["last_status"], found["last_error"]) == (1, 500, "The webhook answered 500.")
+
+
+def kill(db: Db) -> None:
+    """Let what is first in the queue die."""
+    db.execute("update private.settings set twin_max_attempts = 2")
+    assert fail(db, claim(db)[0]) == "pending"
+    pass_time(db)
+    assert fail(db, claim(db)[0]) == "dead"
+
+
+def test_after_the_last_attempt_it_is_dead_and_the_next_goes_on(db: Db, secret: str) -> None:
+    _, second = send(db), send(db)
+    kill(db)
+    assert drain(db) == [second]
+    assert states(db) == [("dead", 2), ("delivered", 1)]
+
+
+def test_the_owner_sees_the_dead_and_replays_them(db: Db, secret: str) -> None:
+    dead, _ = send(db), send(db)
+    kill(db)
+    drain(db)
+    (found,) = ask(db, MATTY, "list_twin_deliveries", ai_twin_id=TWIN)
+    assert (found["message_id"], found["state"], found["attempts"]) == (dead, "dead", 2)
+    assert ask(db, MATTY, "replay_twin_deliveries", ai_twin_id=TWIN, id=NOBODY) == {"replayed": 0}
+    assert ask(db, MATTY, "replay_twin_deliveries", ai_twin_id=TWIN, id=found["id"]) == {"replayed": 1}
+    assert drain(db) == [dead]
+    assert ask(db, MATTY, "list_twin_deliveries", ai_twin_id=TWIN) == []
+    assert ask(db, MATTY, "replay_twin_deliveries", ai_twin_id=TWIN) == {"replayed": 0}
+
+
+def test_a_replay_waits_for_what_is_under_way(db: Db, secret: str) -> None:
+    dead, second = send(db), send(db)
+    kill(db)
+    (under_way,) = claim(db)
+    ask(db, MATTY, "replay_twin_deliveries", ai_twin_id=TWIN)
+    assert claim(db) == []
+    assert finish(db, under_way) == "delivered"
+    assert json.loads(under_way["body"])["id"] == second
+    assert drain(db) == [dead]
+
+
+def test_what_was_delivered_is_forgotten_after_a_week(db: Db, secret: str) -> None:
+    send(db)
+    drain(db)
+    db.execute("update public.twin_deliveries set finished_at = now() - interval '8 days'")
+    later = send(db)
+    drain(db)
+    assert rows(db, "select message_id::text from public.twin_deliveries") == [later]
+
+
+# Who may
+
+
+def test_the_secret_is_shown_once_and_kept_nowhere(db: Db, secret: str) -> None:
+    assert len(secret) > 40
+    assert ask(db, MATTY, "set_twin_webhook", ai_twin_id=TWIN, url=URL + "2")["secret"] is None
+    assert rows(db, "select url from public.twin_webhooks") == [URL + "2"]
+    kept = value(db, "select string_agg(encode(s.inner_key || s.outer_key, 'escape'), '') from private.twin_secrets s")
+    assert secret not in kept
+
+
+@pytest.mark.parametrize(
+    ("function", "fields"),
+    [
+        ("set_twin_webhook", {"url": URL}),
+        ("rotate_twin_secret", {}),
+        ("remove_twin_webhook", {}),
+        ("replay_twin_deliveries", {}),
+    ],
+)
+def test_only_the_owner_governs_a_webhook(db: Db, secret: str, function: str, fields: dict[str, str]) -> None:
+    for stranger in (BOB, MALLORY):
+        assert error(db, stranger, function, ai_twin_id=TWIN, **fields)[0] == "PT404"
+    ask(db, MATTY, function, ai_twin_id=TWIN, **fields)
+
+
+def test_only_the_owner_sees_webhook_and_deliveries(db: Db, secret: str) -> None:
+    send(db)
+    for user_id, seen in ((MATTY, 1), (BOB, 0), (MALLORY, 0)):
+        become(db, user_id)
+        for table in ("twin_webhooks", "twin_deliveries"):
+            assert value(db, f"select count(*) from public.{table}") == seen
+        back(db)
+        assert len(ask(db, user_id, "list_twin_deliveries", ai_twin_id=TWIN, state="pending")) == seen
+
+
+@pytest.mark.parametrize("become_someone", [lambda db: become(db, MATTY), become_anon])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select public.claim_deliveries('{}')",
+        f'select public.finish_delivery(\'{{"id": "{NOBODY}", "lease": "{NOBODY}"}}\')',
+        "select private.claim_due(1, '1 minute')",
+        f"insert into public.twin_webhooks (ai_twin_id, url) values ('{TWIN}', 'https://x')",
+        "update public.twin_webhooks set url = 'https://x'",
+        "update public.twin_deliveries set state = 'pending'",
+        "select from private.twin_secrets",
+        "select from private.twin_queues",
+    ],
+)
+def test_nobody_does_the_workers_work_or_writes_past_the_functions(
+    db: Db, secret: str, become_someone: Any, statement: str
+) -> None:
+    become_someone(db)
+    refused(db, statement, by=InsufficientPrivilege)
+
+
+def test_service_role_reads_no_secret(db: Db, secret: str) -> None:
+    become_service(db)
+    refused(db, "select from private.twin_secrets")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:8080", "https://a-b.example.com/x?y=%20z", "https://[2001:db8::1]:444/", "http://a_b/"]
+)
+def test_a_webhook_is_an_http_url(db: Db, url: str) -> None:
+    assert ask(db, MATTY, "set_twin_webhook", ai_twin_id=TWIN, url=url)["url"] == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://a/",
+        "https://",
+        "//a",
+        "https://user:pw@a/",
+        "https://a b/",
+        "https://a/#x",
+        "https://a/\n",
+        "https://\u00e4/",
+    ],
+)
+def test_a_webhook_is_nothing_else(db: Db, url: str) -> None:
+    become(db, MATTY)
+    body = json.dumps({"ai_twin_id": TWIN, "url": url})
+    found = refused(db, "select public.set_twin_webhook(%s)", body, by=CheckViolation)
+    assert found.constraint_name == "twin_webhooks_url_form"
+
+
+def test_a_removed_webhook_leaves_nothing_behind(db: Db, secret: str) -> None:
+    send(db)
+    ask(db, MATTY, "remove_twin_webhook", ai_twin_id=TWIN)
+    for table in ("private.twin_secrets", "private.twin_queues", "public.twin_deliveries", "public.twin_webhooks"):
+        assert value(db, f"select count(*) from {table}") == 0
+
+
+def test_the_worker_reaches_its_functions_through_the_gateway(db: Db, secret: str) -> None:
+    send(db)
+    (delivery,) = call(db, "claim_deliveries", None, limit=5).data
+    fields = {"id": delivery["id"], "lease": delivery["lease"], "status": 204, "error": None}
+    assert call(db, "finish_delivery", None, **fields).data == {"id": delivery["id"], "state": "delivered"}
+    assert call(db, "claim_deliveries", MATTY).error == (403, "forbidden", None)
+
+
+def test_an_idle_look_reads_an_index(db: Db, secret: str) -> None:
+    db.execute("set local enable_seqscan = off")
+    plan = rows(db, "explain select from private.twin_queues where due_at <= now() order by due_at limit 10")
+    assert "twin_queues_due_at_idx" in " ".join(plan)
+
+
+def test_a_message_that_was_there_before_has_no_hops(db: Db) -> None:
+    assert value(db, "select hops from public.messages where id = %s", MESSAGE) == 0

@@ -1,0 +1,518 @@
+"""sql/65_message_calls.sql: what each call answers, and each of its errors by status, code and field."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.sql.conftest import BOB, MATTY, Db, become, rows, value
+from tests.sql.messages import (
+    CAROL,
+    CHANNEL,
+    MALLORY,
+    MESSAGE,
+    NOBODY,
+    TIME,
+    TWIN,
+    call,
+    inconsistencies,
+    send,
+    unlimited,
+)
+
+SHOWN = {
+    "id",
+    "channel_id",
+    "content",
+    "content_type",
+    "user_id",
+    "ai_twin_id",
+    "parent_message_id",
+    "conversation_id",
+    "metadata",
+    "attachments",
+    "created_at",
+    "updated_at",
+}
+ALL = [
+    "create_message",
+    "reply_to_message",
+    "list_messages",
+    "get_message",
+    "edit_message",
+    "list_message_edits",
+    "delete_message",
+    "pin_message",
+    "unpin_message",
+    "toggle_reaction",
+    "add_reaction",
+    "remove_reaction",
+]
+ABOUT_ONE = [name for name in ALL if name not in {"create_message", "list_messages"}]
+NAMING_A_USER = [
+    "create_message",
+    "reply_to_message",
+    "edit_message",
+    "delete_message",
+    "pin_message",
+    "toggle_reaction",
+    "add_reaction",
+    "remove_reaction",
+]
+
+
+def fields_of(function: str, **fields: Any) -> dict[str, Any]:
+    """What a call needs to succeed for Matty."""
+    needed = {"channel_id": CHANNEL} if function in {"create_message", "list_messages"} else {"id": MESSAGE}
+    if function in {"create_message", "reply_to_message", "edit_message"}:
+        needed["content"] = "Hello **world**"
+    if "reaction" in function:
+        needed["emoji"] = "fire"
+    return needed | fields
+
+
+def test_create_answers_the_message_and_the_time(db: Db) -> None:
+    given = {"content_type": "markdown", "metadata": {"a": [1, None]}, "attachments": [{"name": "x"}]}
+    reply = call(db, "create_message", **fields_of("create_message", conversation_id=NOBODY, **given))
+    assert reply.status == 201
+    assert reply.data.keys() == SHOWN
+    assert {name: reply.data[name] for name in given} == given
+    assert (reply.data["user_id"], reply.data["conversation_id"]) == (MATTY, NOBODY)
+    assert re.fullmatch(TIME, reply.data["created_at"])
+    assert reply.data["created_at"] == reply.data["updated_at"] == reply.meta["timestamp"]
+    assert reply.meta.keys() == {"timestamp"}
+
+
+def test_what_is_left_out_has_the_documented_defaults(db: Db) -> None:
+    reply = call(db, "create_message", **fields_of("create_message", metadata=None, attachments=None, user_id=None))
+    assert (reply.data["content_type"], reply.data["metadata"], reply.data["attachments"]) == ("text", {}, None)
+
+
+@pytest.mark.parametrize(
+    "content", ["x", "x" * 40_000, "\u6f22" * 40_000, " ", "**b** <i>&amp;</i> \\ \"'\n\t", "'; --"]
+)
+def test_content_is_kept_as_written(db: Db, content: str) -> None:
+    message_id = send(db, content)
+    assert call(db, "get_message", id=message_id).data["content"] == content
+
+
+def test_nul_and_half_surrogates_become_replacement_characters(db: Db) -> None:
+    body = json.dumps({"channel_id": CHANNEL, "content": "a\0b\ud800c"}).encode()
+    assert call(db, "create_message", body=body).data["content"] == "a\ufffdb\ufffdc"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"channel_id": None}, (400, "missing_field", "channel_id")),
+        ({"channel_id": "general"}, (400, "invalid_field", "channel_id")),
+        ({"channel_id": 5}, (400, "invalid_field", "channel_id")),
+        ({"channel_id": [CHANNEL]}, (400, "invalid_field", "channel_id")),
+        ({"channel_id": NOBODY}, (404, "channel_not_found", "channel_id")),
+        ({"content": None}, (400, "missing_field", "content")),
+        ({"content": ""}, (400, "invalid_field", "content")),
+        ({"content": "x" * 40_001}, (400, "invalid_field", "content")),
+        ({"content": 5}, (400, "invalid_field", "content")),
+        ({"content": {"a": 1}}, (400, "invalid_field", "content")),
+        ({"content_type": ""}, (400, "invalid_field", "content_type")),
+        ({"content_type": "x" * 101}, (400, "invalid_field", "content_type")),
+        ({"metadata": []}, (400, "invalid_field", "metadata")),
+        ({"metadata": "x"}, (400, "invalid_field", "metadata")),
+        ({"metadata": {"x": "y" * 16_384}}, (413, "metadata_too_large", "metadata")),
+        ({"attachments": {}}, (400, "invalid_field", "attachments")),
+        ({"attachments": ["x"]}, (400, "invalid_field", "attachments")),
+        ({"attachments": [{}, None]}, (400, "invalid_field", "attachments")),
+        ({"attachments": [[]]}, (400, "invalid_field", "attachments")),
+        ({"attachments": [[{"name": "x"}]]}, (400, "invalid_field", "attachments")),
+        ({"parent_message_id": "x"}, (400, "invalid_field", "parent_message_id")),
+        ({"parent_message_id": NOBODY}, (404, "parent_not_found", "parent_message_id")),
+        ({"conversation_id": "x"}, (400, "invalid_field", "conversation_id")),
+        ({"user_id": "x"}, (400, "invalid_field", "user_id")),
+        ({"user_id": BOB}, (403, "user_id_mismatch", "user_id")),
+        ({"ai_twin_id": "x"}, (400, "invalid_field", "ai_twin_id")),
+        ({"ai_twin_id": NOBODY}, (403, "twin_not_allowed", "ai_twin_id")),
+        ({"ai_twin_id": TWIN, "user_id": BOB}, (403, "user_id_mismatch", "user_id")),
+    ],
+    ids=lambda given: str(given)[:60],
+)
+def test_create_says_what_is_wrong(db: Db, fields: dict[str, Any], error: tuple[int, str, str]) -> None:
+    reply = call(db, "create_message", **fields_of("create_message", **fields))
+    assert reply.error == error
+    assert reply.body["success"] is False
+    assert re.fullmatch(TIME, reply.meta["timestamp"])
+    assert inconsistencies(db) == []
+
+
+def test_metadata_of_exactly_16_kb_is_taken(db: Db) -> None:
+    metadata = {"x": "y" * (16_384 - len('{"x": ""}'))}
+    assert call(db, "create_message", **fields_of("create_message", metadata=metadata)).status == 201
+
+
+@pytest.mark.parametrize("user_id", [BOB, MALLORY])
+def test_a_twin_speaks_for_its_owner_only(db: Db, user_id: str) -> None:
+    reply = call(db, "create_message", user_id, **fields_of("create_message", ai_twin_id=TWIN))
+    assert reply.status == (403 if user_id == BOB else 404)
+
+
+def test_a_twin_speaks_where_it_takes_part_only(db: Db) -> None:
+    db.execute("delete from public.channel_twins")
+    error = call(db, "create_message", **fields_of("create_message", ai_twin_id=TWIN)).error
+    assert error == (403, "twin_not_allowed", "ai_twin_id")
+
+
+def test_a_twin_that_speaks_is_the_author(db: Db) -> None:
+    reply = call(db, "reply_to_message", **fields_of("reply_to_message", ai_twin_id=TWIN))
+    assert (reply.status, reply.data["user_id"], reply.data["ai_twin_id"]) == (201, None, TWIN)
+    assert reply.data["parent_message_id"] == MESSAGE
+
+
+def test_a_reply_is_in_the_channel_of_its_parent_whatever_the_body_says(db: Db) -> None:
+    fields = fields_of("reply_to_message", channel_id=NOBODY, parent_message_id=NOBODY)
+    reply = call(db, "reply_to_message", **fields)
+    assert (reply.data["channel_id"], reply.data["parent_message_id"]) == (CHANNEL, MESSAGE)
+
+
+@pytest.mark.parametrize("function", ALL)
+def test_who_is_no_member_learns_nothing(db: Db, function: str) -> None:
+    reply = call(db, function, MALLORY, **fields_of(function))
+    expected = (404, "message_not_found", None) if function in ABOUT_ONE else (404, "channel_not_found", "channel_id")
+    assert reply.error == expected
+    where = {"id": NOBODY} if function in ABOUT_ONE else {"channel_id": NOBODY}
+    assert reply.body["error"] == call(db, function, MALLORY, **fields_of(function, **where)).body["error"]
+
+
+@pytest.mark.parametrize("function", ALL)
+def test_a_former_member_is_nobody(db: Db, function: str) -> None:
+    db.execute("delete from public.channel_members where user_id = %s", (MATTY,))
+    assert call(db, function, **fields_of(function)).status == 404
+
+
+@pytest.mark.parametrize("function", ABOUT_ONE)
+@pytest.mark.parametrize(
+    ("id_", "error"),
+    [
+        (None, (400, "missing_field", "id")),
+        ("x", (400, "invalid_field", "id")),
+        (f"{MESSAGE}\n", (400, "invalid_field", "id")),
+        ("' or true --", (400, "invalid_field", "id")),
+        (NOBODY, (404, "message_not_found", None)),
+    ],
+)
+def test_a_message_that_is_not_there(
+    db: Db, function: str, id_: str | None, error: tuple[int, str, str | None]
+) -> None:
+    assert call(db, function, **fields_of(function, id=id_)).error == error
+
+
+@pytest.mark.parametrize("function", ABOUT_ONE)
+def test_a_deleted_message_is_not_there(db: Db, function: str) -> None:
+    call(db, "delete_message", id=MESSAGE)
+    assert call(db, function, **fields_of(function)).error == (404, "message_not_found", None)
+
+
+@pytest.mark.parametrize("function", NAMING_A_USER)
+def test_nobody_acts_for_somebody_else(db: Db, function: str) -> None:
+    reply = call(db, function, BOB, **fields_of(function, user_id=MATTY))
+    assert reply.error == (403, "user_id_mismatch", "user_id")
+    assert call(db, function, **fields_of(function, user_id=MATTY)).status in {200, 201}
+
+
+@pytest.mark.parametrize("function", NAMING_A_USER)
+def test_the_service_acts_for_whom_it_names(db: Db, function: str) -> None:
+    assert call(db, function, None, **fields_of(function)).error == (400, "missing_field", "user_id")
+    reply = call(db, function, None, **fields_of(function, user_id=MATTY))
+    assert reply.status in {200, 201}
+    assert reply.headers == {}
+    assert (reply.data or {}).get("user_id", MATTY) == MATTY
+
+
+@pytest.mark.parametrize("function", ["list_messages", "get_message", "list_message_edits"])
+def test_the_service_reads_everything(db: Db, function: str) -> None:
+    assert call(db, function, None, **fields_of(function)).status == 200
+
+
+def test_the_service_lets_any_twin_speak_that_takes_part(db: Db) -> None:
+    reply = call(db, "create_message", None, **fields_of("create_message", ai_twin_id=TWIN))
+    assert (reply.status, reply.data["ai_twin_id"], reply.data["user_id"]) == (201, TWIN, None)
+
+
+def test_a_page_of_history_has_authors_and_reactions(db: Db) -> None:
+    page = call(db, "list_messages", BOB, channel_id=CHANNEL)
+    assert page.meta == {"total": 4, "page": 1, "limit": 50, "offset": 0, "next_cursor": None}
+    assert all(message.keys() == SHOWN | {"display_name", "avatar_url", "reactions"} for message in page.data)
+    assert [message["display_name"] for message in page.data] == [
+        "Bob Okafor",
+        "Matty Squarzoni",
+        "Carol Lindqvist",
+        "Bob Okafor",
+    ]
+    assert page.data[2]["reactions"] == [{"emoji": "thumbsup", "count": 1, "user_ids": [BOB], "reacted": True}]
+    assert page.data[3]["reactions"] == [{"emoji": "fire", "count": 1, "user_ids": [CAROL], "reacted": False}]
+
+
+def test_a_twin_and_somebody_who_left_are_named_too(db: Db) -> None:
+    call(db, "create_message", **fields_of("create_message", ai_twin_id=TWIN))
+    db.execute("delete from public.channel_members where user_id in (%s, %s)", (BOB, CAROL))
+    names = [message["display_name"] for message in call(db, "list_messages", channel_id=CHANNEL).data]
+    assert names == ["Matty's twin", "Bob Okafor", "Matty Squarzoni", "Carol Lindqvist", "Bob Okafor"]
+
+
+@pytest.fixture
+def ten(db: Db) -> list[str]:
+    """A channel with ten messages, two of them deleted; the contents of the rest, newest first."""
+    unlimited(db)
+    ids = [send(db, str(number)) for number in range(10)]
+    db.execute("delete from public.messages where channel_id = %s and content !~ '^[0-9]$'", (CHANNEL,))
+    db.execute("update private.channel_heads set message_count = 10 where channel_id = %s", (CHANNEL,))
+    for number in (3, 7):
+        call(db, "delete_message", id=ids[number])
+    return ["9", "8", "6", "5", "4", "2", "1", "0"]
+
+
+def page(db: Db, **parameters: Any) -> tuple[list[str], dict[str, Any]]:
+    """Contents and meta of a page, asked for as a query string asks."""
+    texts = {name: str(given) for name, given in parameters.items()}
+    reply = call(db, "list_messages", parameters={"channel_id": CHANNEL, **texts})
+    return [message["content"] for message in reply.data], reply.meta
+
+
+@pytest.mark.parametrize(
+    ("limit", "offset", "number"), [(3, 0, 1), (3, 3, 2), (3, 6, 3), (3, 9, 4), (3, 4, 2), (200, 0, 1), (1, 7, 8)]
+)
+def test_offset_pages(db: Db, ten: list[str], limit: int, offset: int, number: int) -> None:
+    contents, meta = page(db, limit=limit, offset=offset)
+    assert contents == ten[offset : offset + limit]
+    assert {**meta, "next_cursor": ""} == {
+        "total": 8,
+        "page": number,
+        "limit": limit,
+        "offset": offset,
+        "next_cursor": "",
+    }
+    assert (meta["next_cursor"] is None) == (offset + limit >= len(ten))
+
+
+@pytest.mark.parametrize("limit", [1, 3, 8, 9])
+def test_cursors_lead_through_everything_once(db: Db, ten: list[str], limit: int) -> None:
+    found, cursor = page(db, limit=limit)[0], page(db, limit=limit)[1]["next_cursor"]
+    while cursor:
+        contents, meta = page(db, limit=limit, before=cursor)
+        found, cursor = found + contents, meta["next_cursor"]
+    assert found == ten
+    found, cursor = [], "seq_0"
+    while cursor:
+        contents, meta = page(db, limit=limit, after=cursor)
+        found, cursor = contents + found, meta["next_cursor"]
+    assert found == ten
+
+
+def test_a_message_id_is_a_cursor_even_when_it_is_deleted(db: Db, ten: list[str]) -> None:
+    query = "select content, id::text from public.messages where channel_id = %s"
+    ids = dict(rows(db, query, CHANNEL))
+    assert page(db, before=ids["5"])[0] == ["4", "2", "1", "0"]
+    assert page(db, before=ids["7"])[0] == ["6", "5", "4", "2", "1", "0"]
+    assert page(db, after=ids["7"])[0] == ["9", "8"]
+    assert page(db, after=ids["9"])[0] == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error"),
+    [
+        ({"limit": "0"}, (400, "invalid_field", "limit")),
+        ({"limit": "201"}, (400, "invalid_field", "limit")),
+        ({"limit": "-1"}, (400, "invalid_field", "limit")),
+        ({"limit": "ten"}, (400, "invalid_field", "limit")),
+        ({"limit": ""}, (400, "invalid_field", "limit")),
+        ({"limit": "1e2"}, (400, "invalid_field", "limit")),
+        ({"offset": "-1"}, (400, "invalid_field", "offset")),
+        ({"offset": "99999999999999999999"}, (400, "invalid_field", "offset")),
+        ({"thread_id": "x"}, (400, "invalid_field", "thread_id")),
+        ({"before": "x"}, (400, "invalid_field", "before")),
+        ({"before": "seq_"}, (400, "invalid_field", "before")),
+        ({"before": "seq_99999999999999999999"}, (400, "invalid_field", "before")),
+        ({"after": NOBODY}, (400, "invalid_cursor", "after")),
+        ({"before": "seq_1", "after": "seq_1"}, (400, "invalid_cursor", "after")),
+    ],
+)
+def test_history_says_what_is_wrong(db: Db, parameters: dict[str, str], error: tuple[int, str, str]) -> None:
+    assert call(db, "list_messages", parameters={"channel_id": CHANNEL, **parameters}).error == error
+
+
+@pytest.mark.parametrize("cursor", [MESSAGE, NOBODY, "seq_1"])
+def test_a_cursor_tells_strangers_nothing(db: Db, cursor: str) -> None:
+    reply = call(db, "list_messages", MALLORY, channel_id=CHANNEL, before=cursor)
+    assert reply.error == (404, "channel_not_found", "channel_id")
+
+
+def test_a_thread_is_its_replies(db: Db) -> None:
+    call(db, "reply_to_message", id=MESSAGE, content="new")
+    contents, meta = page(db, thread_id=MESSAGE, limit=1)
+    assert (contents, meta["total"], meta["page"]) == (["new"], 2, 1)
+    assert len(page(db, thread_id=MESSAGE, limit=1, before=meta["next_cursor"])[0]) == 1
+    assert page(db, thread_id=NOBODY)[0] == []
+
+
+def test_a_thread_of_another_channel_is_neither_shown_nor_counted(db: Db) -> None:
+    become(db, MATTY)
+    other = value(db, "insert into public.channels (name) values ('other') returning id::text")
+    reply = call(db, "list_messages", channel_id=other, thread_id=MESSAGE)
+    assert (reply.data, reply.meta["total"]) == ([], 0)
+
+
+def test_the_total_is_not_counted(db: Db) -> None:
+    db.execute("update private.channel_heads set message_count = 123456 where channel_id = %s", (CHANNEL,))
+    assert page(db)[1]["total"] == 123456
+
+
+def rows_read(db: Db) -> int:
+    """How many rows of messages this transaction has read so far."""
+    query = """
+        select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relid = 'public.messages'::regclass
+    """
+    return value(db, query)
+
+
+def test_a_page_costs_the_same_at_any_depth(db: Db) -> None:
+    unlimited(db)
+    db.execute(
+        "insert into public.messages (channel_id, user_id, content) select %s, %s, 'x' from generate_series(1, 3000)",
+        (CHANNEL, MATTY),
+    )
+    db.execute("analyze public.messages")
+    for _ in range(10):
+        page(db)  # after some times, Postgres plans for any values
+    costs = []
+    for cursor in ({}, {"before": "seq_1500"}, {"before": "seq_40"}, {"after": "seq_1500"}):
+        before = rows_read(db)
+        assert len(page(db, limit=20, **cursor)[0]) == 20
+        costs.append(rows_read(db) - before)
+    assert max(costs) < 200
+    before = rows_read(db)
+    assert len(page(db, thread_id=MESSAGE)[0]) == 1
+    assert rows_read(db) - before < 200
+
+
+def test_get_counts_reactions(db: Db) -> None:
+    for user_id, emoji in ((BOB, "fire"), (CAROL, "fire"), (BOB, "tada")):
+        call(db, "add_reaction", user_id, id=MESSAGE, emoji=emoji)
+    reply = call(db, "get_message", id=MESSAGE)
+    assert reply.data.keys() == SHOWN | {"reaction_count"}
+    assert (reply.data["reaction_count"], reply.meta) == (3, {})
+
+
+def test_only_the_author_edits(db: Db) -> None:
+    reply = call(db, "edit_message", id=MESSAGE, content="second", user_id=MATTY)
+    assert (reply.status, reply.body.keys(), reply.data.keys()) == (200, {"success", "data"}, SHOWN)
+    assert reply.data["updated_at"] >= reply.data["created_at"]
+    assert call(db, "edit_message", BOB, id=MESSAGE, content="x").error == (403, "not_the_author", None)
+    db.execute("update public.channel_members set role = 'admin' where user_id = %s", (BOB,))
+    assert call(db, "edit_message", BOB, id=MESSAGE, content="x").error == (403, "not_the_author", None)
+
+
+@pytest.mark.parametrize("content", [None, "", "x" * 40_001, 5])
+def test_an_edit_needs_content_too(db: Db, content: Any) -> None:
+    code = "missing_field" if content is None else "invalid_field"
+    assert call(db, "edit_message", id=MESSAGE, content=content).error == (400, code, "content")
+
+
+def test_the_earlier_versions_are_listed_the_first_one_first(db: Db) -> None:
+    assert call(db, "list_message_edits", BOB, id=MESSAGE).body == {"success": True, "data": []}
+    for content in ("second", "second", "third"):
+        call(db, "edit_message", id=MESSAGE, content=content)
+    versions = call(db, "list_message_edits", BOB, id=MESSAGE).data
+    first = "Can you analyze the Q1 marketing data?"
+    assert [(one["version"], one["content"]) for one in versions] == [(1, first), (2, "second")]
+    assert all(re.fullmatch(TIME, one[name]) for one in versions for name in ("written_at", "replaced_at"))
+
+
+def test_the_author_deletes(db: Db) -> None:
+    reply = call(db, "delete_message", id=MESSAGE, user_id=MATTY)
+    assert reply.body.keys() == {"success", "data"}
+    assert reply.data.keys() == {"id", "deleted_at"}
+    assert re.fullmatch(TIME, reply.data["deleted_at"])
+
+
+@pytest.mark.parametrize("admin", ["true", "1", True])
+@pytest.mark.parametrize("role", ["owner", "admin"])
+def test_who_governs_the_channel_deletes_what_others_said(db: Db, role: str, admin: Any) -> None:
+    db.execute("update public.channel_members set role = %s where user_id = %s", (role, CAROL))
+    assert call(db, "delete_message", CAROL, id=MESSAGE).error == (403, "not_the_author", None)
+    assert call(db, "delete_message", CAROL, id=MESSAGE, admin=admin).status == 200
+
+
+def test_an_admin_of_the_application_does_too(db: Db) -> None:
+    claims = {"app_metadata": {"role": "admin"}}
+    assert call(db, "delete_message", CAROL, id=MESSAGE, claims=claims).status == 403
+    assert call(db, "delete_message", CAROL, id=MESSAGE, claims=claims, admin=True).status == 200
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {},
+        {"user_metadata": {"role": "admin"}},
+        {"app_metadata": {"role": "administrator"}},
+        {"app_metadata": "admin"},
+        {"app_metadata": {"role": ["admin"]}},
+        {"app_role": "admin", "is_admin": True},
+    ],
+    ids=str,
+)
+def test_nobody_is_an_admin_by_saying_so(db: Db, claims: dict[str, Any]) -> None:
+    reply = call(db, "delete_message", CAROL, id=MESSAGE, claims=claims, admin=True)
+    assert reply.error == (403, "not_the_author", None)
+
+
+def test_pinning_is_idempotent_and_shows_in_metadata(db: Db) -> None:
+    first = call(db, "pin_message", BOB, id=MESSAGE)
+    pin = first.data["metadata"]
+    assert (pin["pinned"], pin["pinned_by"]) == (True, BOB)
+    assert re.fullmatch(TIME, pin["pinned_at"])
+    assert first.data["updated_at"] == pin["pinned_at"]
+    assert call(db, "pin_message", CAROL, id=MESSAGE).data == first.data
+    assert call(db, "get_message", id=MESSAGE).data["metadata"] == pin
+    for _ in range(2):
+        assert call(db, "unpin_message", CAROL, id=MESSAGE).data["metadata"] == {}
+    assert inconsistencies(db) == []
+
+
+def test_nobody_writes_a_pin_into_metadata(db: Db) -> None:
+    forged = {"pinned": True, "pinned_by": BOB, "pinned_at": "2026-01-01T00:00:00.000Z", "kept": 1}
+    message_id = send(db, metadata=forged)
+    assert call(db, "get_message", id=message_id).data["metadata"] == {"kept": 1}
+
+
+def test_react_toggles_and_says_so(db: Db) -> None:
+    first = call(db, "toggle_reaction", id=MESSAGE, emoji="fire", user_id=MATTY)
+    assert first.data.keys() == {"id", "message_id", "user_id", "emoji", "created_at"}
+    assert (first.data["message_id"], first.data["user_id"], first.data["emoji"]) == (MESSAGE, MATTY, "fire")
+    assert first.meta == {"action": "added"}
+    second = call(db, "toggle_reaction", id=MESSAGE, emoji="fire")
+    assert (second.data, second.meta) == (first.data, {"action": "removed"})
+    assert call(db, "toggle_reaction", id=MESSAGE, emoji="fire").meta == {"action": "added"}
+
+
+def test_adding_and_removing_can_be_repeated(db: Db) -> None:
+    actions = [
+        call(db, function, id=MESSAGE, emoji="fire").meta["action"]
+        for function in ("add_reaction", "add_reaction", "remove_reaction", "remove_reaction")
+    ]
+    assert actions == ["added", "unchanged", "removed", "unchanged"]
+    assert call(db, "remove_reaction", id=MESSAGE, emoji="fire").data is None
+
+
+@pytest.mark.parametrize("emoji", ["x", "\U0001f44d\U0001f3fd", "x" * 64, "' or true --", "%"])
+def test_an_emoji_is_any_text_of_64_characters(db: Db, emoji: str) -> None:
+    assert call(db, "toggle_reaction", id=MESSAGE, emoji=emoji).data["emoji"] == emoji
+    listed = call(db, "list_messages", channel_id=CHANNEL).data[1]["reactions"]
+    assert listed == [{"emoji": emoji, "count": 1, "user_ids": [MATTY], "reacted": True}]
+
+
+@pytest.mark.parametrize("function", ["toggle_reaction", "add_reaction", "remove_reaction"])
+@pytest.mark.parametrize(
+    ("emoji", "code"),
+    [(None, "missing_field"), ("", "invalid_field"), ("x" * 65, "invalid_field"), (5, "invalid_field")],
+)
+def test_an_emoji_that_is_none(db: Db, function: str, emoji: Any, code: str) -> None:
+    assert call(db, function, id=MESSAGE, emoji=emoji).error == (400, code, "emoji")

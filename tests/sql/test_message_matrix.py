@@ -1,0 +1,382 @@
+"""Who may do what with the tables of channels, twins and messages: everybody, every verb, by direct SQL.
+
+A cell says what becomes of a statement, as PostgREST would run it for that caller:
+
+    yes  it touches the rows that it names
+    -    it runs, but those rows do not exist for the caller
+    no   it is refused: a policy, a privilege, or a rule of ownership
+    dup  it would be allowed, were the row not there already
+    null it would be allowed, but something is missing, such as a message that is not deleted
+    gone it is told that the message is deleted
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import psycopg
+import pytest
+from psycopg.errors import InsufficientPrivilege, NotNullViolation, UniqueViolation
+
+from tests.sql.conftest import Db, become, become_anon, become_service, value
+from tests.support.schema import SQL
+
+CALLERS = ["owner", "admin", "member", "former", "mallory", "twin_owner", "anon", "service"]
+
+# "former" has left the channel, where a message and a reaction of theirs remain. "mallory" owns another channel.
+# "twin_owner" is in no channel, but a twin of theirs was put into this one. "service" holds the service key.
+USERS = {name: f"00000000-0000-4000-8000-0000000000{number:02}" for number, name in enumerate(CALLERS[:6], 1)}
+NEWCOMER = "00000000-0000-4000-8000-000000000099"
+ROWS = {
+    "channel": "00000000-0000-4000-8001-000000000001",
+    "elsewhere": "00000000-0000-4000-8001-000000000002",
+    "empty": "00000000-0000-4000-8001-000000000003",
+    **{f"{name}_said": f"00000000-0000-4000-8002-0000000000{number:02}" for number, name in enumerate(USERS, 1)},
+    "deleted": "00000000-0000-4000-8002-000000000099",
+    **{f"{name}_twin": f"00000000-0000-4000-8003-0000000000{number:02}" for number, name in enumerate(USERS, 1)},
+    "owner_id": USERS["owner"],
+    "admin_id": USERS["admin"],
+    "member_id": USERS["member"],
+    "newcomer": NEWCOMER,
+}
+
+# The columns are CALLERS; {me} is the caller (of anon and service: the owner), {mine} their message, {my_twin} theirs.
+MATRIX = """
+                                                    owner  admin  member former mallory twin_o anon   service
+user_profiles
+  read one's own                                    yes    yes    yes    yes    yes     yes    no     yes
+    select from user_profiles where user_id = {me}
+  read a member's                                   yes    yes    yes    -      -       -      no     yes
+    select from user_profiles where user_id = {member_id}
+  make one                                          no     no     no     no     no      no     no     dup
+    insert into user_profiles (user_id, display_name) values ({newcomer}, 'x')
+  rename oneself                                    yes    yes    yes    yes    yes     yes    no     yes
+    update user_profiles set display_name = 'x' where user_id = {me}
+  rename the admin                                  -      yes    -      -      -       -      no     yes
+    update user_profiles set display_name = 'x' where user_id = {admin_id}
+  become somebody else                              no     no     no     no     no      no     no     dup
+    update user_profiles set user_id = {newcomer} where user_id = {me}
+  remove one's own                                  no     no     no     no     no      no     no     yes
+    delete from user_profiles where user_id = {me}
+
+channels
+  read it                                           yes    yes    yes    -      -       -      no     yes
+    select from channels where id = {channel}
+  make one                                          yes    yes    yes    yes    yes     yes    no     yes
+    insert into channels (name) values ('x')
+  make one and read it back                         yes    yes    yes    yes    yes     yes    no     yes
+    insert into channels (name) values ('x') returning *
+  make one in another's name                        no     no     no     no     no      no     no     yes
+    insert into channels (name, created_by) values ('x', {newcomer})
+  rename it                                         yes    yes    -      -      -       -      no     yes
+    update channels set name = 'x' where id = {channel}
+  change what it is                                 no     no     no     no     no      no     no     yes
+    update channels set kind = 'dm' where id = {channel}
+  remove it                                         yes    -      -      -      -       -      no     yes
+    delete from channels where id = {channel}
+
+channel_members
+  read who is in it                                 yes    yes    yes    -      -       -      no     yes
+    select from channel_members where channel_id = {channel}
+  add a member                                      yes    yes    no     no     no      no     no     yes
+    insert into channel_members (channel_id, user_id) values ({channel}, {newcomer})
+  add an owner                                      yes    no     no     no     no      no     no     yes
+    insert into channel_members (channel_id, user_id, role) values ({channel}, {newcomer}, 'owner')
+  join by oneself                                   dup    dup    no     no     no      no     no     dup
+    insert into channel_members (channel_id, user_id) values ({channel}, {me})
+  make the member an admin                          yes    yes    -      -      -       -      no     yes
+    update channel_members set role = 'admin' where (channel_id, user_id) = ({channel}, {member_id})
+  make the member an owner                          yes    no     -      -      -       -      no     yes
+    update channel_members set role = 'owner' where (channel_id, user_id) = ({channel}, {member_id})
+  make oneself an owner                             yes    no     -      -      -       -      no     yes
+    update channel_members set role = 'owner' where (channel_id, user_id) = ({channel}, {me})
+  move the member to another channel                no     no     no     no     no      no     no     yes
+    update channel_members set channel_id = {elsewhere} where (channel_id, user_id) = ({channel}, {member_id})
+  put the member out                                yes    yes    yes    -      -       -      no     yes
+    delete from channel_members where (channel_id, user_id) = ({channel}, {member_id})
+  put the admin out                                 yes    yes    -      -      -       -      no     yes
+    delete from channel_members where (channel_id, user_id) = ({channel}, {admin_id})
+  put the owner out                                 yes    no     -      -      -       -      no     yes
+    delete from channel_members where (channel_id, user_id) = ({channel}, {owner_id})
+  leave                                             yes    yes    yes    -      -       -      no     yes
+    delete from channel_members where (channel_id, user_id) = ({channel}, {me})
+
+ai_twins
+  read one's own                                    yes    yes    yes    yes    yes     yes    no     yes
+    select from ai_twins where id = {my_twin}
+  read one that takes part                          yes    yes    yes    -      -       yes    no     yes
+    select from ai_twins where id = {twin_owner_twin}
+  read one that does not                            -      -      yes    -      -       -      no     yes
+    select from ai_twins where id = {member_twin}
+  make one                                          yes    yes    yes    yes    yes     yes    no     null
+    insert into ai_twins (display_name) values ('x')
+  make one for somebody else                        no     no     no     no     no      no     no     yes
+    insert into ai_twins (user_id, display_name) values ({newcomer}, 'x')
+  rename one's own                                  yes    yes    yes    yes    yes     yes    no     yes
+    update ai_twins set display_name = 'x' where id = {my_twin}
+  rename another's                                  -      -      -      -      -       yes    no     yes
+    update ai_twins set display_name = 'x' where id = {twin_owner_twin}
+  give it away                                      no     no     no     no     no      no     no     yes
+    update ai_twins set user_id = {newcomer} where id = {my_twin}
+  remove one's own                                  yes    yes    yes    yes    yes     yes    no     yes
+    delete from ai_twins where id = {my_twin}
+  remove another's                                  -      -      -      -      -       yes    no     yes
+    delete from ai_twins where id = {twin_owner_twin}
+
+channel_twins
+  read who takes part                               yes    yes    yes    -      -       yes    no     yes
+    select from channel_twins where (channel_id, ai_twin_id) = ({channel}, {twin_owner_twin})
+  bring one's own                                   dup    yes    yes    no     no      no     no     dup
+    insert into channel_twins (channel_id, ai_twin_id) values ({channel}, {my_twin})
+  bring another's                                   no     no     yes    no     no      no     no     yes
+    insert into channel_twins (channel_id, ai_twin_id) values ({channel}, {member_twin})
+  move one to another channel                       no     no     no     no     no      no     no     yes
+    update channel_twins set channel_id = {elsewhere} where ai_twin_id = {twin_owner_twin}
+  take one's own out                                yes    -      -      -      -       yes    no     yes
+    delete from channel_twins where (channel_id, ai_twin_id) = ({channel}, {my_twin})
+  take another's out                                yes    yes    -      -      -       yes    no     yes
+    delete from channel_twins where (channel_id, ai_twin_id) = ({channel}, {twin_owner_twin})
+
+messages
+  read what the member said                         yes    yes    yes    -      -       -      no     yes
+    select from messages where id = {member_said}
+  read what oneself said                            yes    yes    yes    -      yes     -      no     yes
+    select from messages where id = {mine}
+  read what was deleted                             -      -      -      -      -       -      no     yes
+    select from messages where id = {deleted}
+  say something                                     yes    yes    yes    no     no      no     no     yes
+    insert into messages (channel_id, user_id, content) values ({channel}, {me}, 'x')
+  say something and read it back                    yes    yes    yes    no     no      no     no     yes
+    insert into messages (channel_id, user_id, content) values ({channel}, {me}, 'x') returning *
+  say something as the admin                        no     yes    no     no     no      no     no     yes
+    insert into messages (channel_id, user_id, content) values ({channel}, {admin_id}, 'x')
+  say something as nobody                           no     no     no     no     no      no     no     yes
+    insert into messages (channel_id, user_id, content) values ({channel}, null, 'x')
+  let one's own twin speak where it takes part      yes    no     no     no     no      no     no     yes
+    insert into messages (channel_id, user_id, ai_twin_id, content) values ({channel}, null, {my_twin}, 'x')
+  let another's twin speak                          no     no     no     no     no      no     no     yes
+    insert into messages (channel_id, user_id, ai_twin_id, content) values ({channel}, null, {twin_owner_twin}, 'x')
+  reply to what the member said                     yes    yes    yes    no     no      no     no     yes
+    insert into messages (channel_id, user_id, parent_message_id, content) values ({channel}, {me}, {member_said}, 'x')
+  choose its number                                 no     no     no     no     no      no     no     no
+    insert into messages (channel_id, user_id, seq, content) values ({channel}, {me}, 1, 'x')
+  choose its time                                   no     no     no     no     no      no     no     no
+    insert into messages (channel_id, user_id, created_at, content) values ({channel}, {me}, now(), 'x')
+  say something that is deleted already             no     no     no     no     no      no     no     no
+    insert into messages (channel_id, user_id, deleted_at, content) values ({channel}, {me}, now(), 'x')
+  edit one's own                                    yes    yes    yes    -      yes     -      no     yes
+    update messages set content = 'x' where id = {mine}
+  edit what the member said                         -      -      yes    -      -       -      no     yes
+    update messages set content = 'x' where id = {member_said}
+  edit what was deleted                             -      -      -      -      -       -      no     gone
+    update messages set content = 'x' where id = {deleted}
+  change an author                                  no     no     no     no     no      no     no     no
+    update messages set user_id = {newcomer} where id = {mine}
+  change a channel                                  no     no     no     no     no      no     no     no
+    update messages set channel_id = {elsewhere} where id = {mine}
+  change a number                                   no     no     no     no     no      no     no     no
+    update messages set seq = 9 where id = {mine}
+  change a time                                     no     no     no     no     no      no     no     no
+    update messages set created_at = now() where id = {mine}
+  change metadata                                   no     no     no     no     no      no     no     no
+    update messages set metadata = '{{}}' where id = {mine}
+  delete softly by hand                             no     no     no     no     no      no     no     yes
+    update messages set deleted_at = now() where id = {mine}
+  bring back what was deleted                       no     no     no     no     no      no     no     gone
+    update messages set deleted_at = null where id = {deleted}
+  delete for good                                   no     no     no     no     no      no     no     yes
+    delete from messages where id = {mine}
+
+message_edits
+  read what was there before                        yes    yes    yes    -      -       -      no     yes
+    select from message_edits where message_id = {member_said}
+  read what was there before a deletion             -      -      -      -      -       -      no     yes
+    select from message_edits where message_id = {deleted}
+  make one up                                       no     no     no     no     no      no     no     no
+    insert into message_edits (message_id, version, content, written_at) values ({mine}, 9, 'x', now())
+  change one                                        no     no     no     no     no      no     no     no
+    update message_edits set content = 'x' where message_id = {member_said}
+  remove one                                        no     no     no     no     no      no     no     no
+    delete from message_edits where message_id = {member_said}
+
+message_reactions
+  read them                                         yes    yes    yes    -      -       -      no     yes
+    select from message_reactions where message_id = {member_said}
+  react                                             yes    yes    yes    no     no      no     no     yes
+    insert into message_reactions (message_id, user_id, emoji) values ({member_said}, {me}, 'new')
+  react and read it back                            yes    yes    yes    no     no      no     no     yes
+    insert into message_reactions (message_id, user_id, emoji) values ({member_said}, {me}, 'new') returning *
+  react as the admin                                no     yes    no     no     no      no     no     yes
+    insert into message_reactions (message_id, user_id, emoji) values ({member_said}, {admin_id}, 'new')
+  react to what was deleted                         no     no     no     no     no      no     no     null
+    insert into message_reactions (message_id, user_id, emoji) values ({deleted}, {me}, 'new')
+  name another channel                              no     no     no     no     no      no     no     no
+    insert into message_reactions (message_id, user_id, channel_id, emoji) \
+    values ({member_said}, {me}, {elsewhere}, 'new')
+  change one                                        no     no     no     no     no      no     no     no
+    update message_reactions set emoji = 'x' where message_id = {member_said}
+  take back one's own                               yes    yes    yes    -      -       -      no     yes
+    delete from message_reactions where message_id = {member_said} and user_id = {me}
+  take back the admin's                             -      yes    -      -      -       -      no     yes
+    delete from message_reactions where message_id = {member_said} and user_id = {admin_id}
+
+message_pins
+  read them                                         yes    yes    yes    -      -       -      no     yes
+    select from message_pins where message_id = {admin_said}
+  pin                                               yes    yes    yes    no     no      no     no     yes
+    insert into message_pins (message_id, pinned_by) values ({member_said}, {me})
+  pin and read it back                              yes    yes    yes    no     no      no     no     yes
+    insert into message_pins (message_id, pinned_by) values ({member_said}, {me}) returning *
+  pin as the admin                                  no     yes    no     no     no      no     no     yes
+    insert into message_pins (message_id, pinned_by) values ({member_said}, {admin_id})
+  pin what was deleted                              no     no     no     no     no      no     no     null
+    insert into message_pins (message_id, pinned_by) values ({deleted}, {me})
+  change who pinned                                 no     no     no     no     no      no     no     no
+    update message_pins set pinned_by = {me} where message_id = {admin_said}
+  unpin                                             yes    yes    yes    -      -       -      no     yes
+    delete from message_pins where message_id = {admin_said}
+
+message_events
+  read them                                         yes    yes    yes    -      -       -      no     yes
+    select from message_events where channel_id = {channel}
+  make one up                                       no     no     no     no     no      no     no     no
+    insert into message_events (channel_id, seq, kind, created_at) values ({channel}, 999, 'member.left', now())
+  change one                                        no     no     no     no     no      no     no     no
+    update message_events set kind = 'member.left' where channel_id = {channel}
+  remove one                                        no     no     no     no     no      no     no     no
+    delete from message_events where channel_id = {channel}
+
+private.channel_heads
+  read it                                           no     no     no     no     no      no     no     no
+    select from private.channel_heads where channel_id = {channel}
+  make one                                          no     no     no     no     no      no     no     no
+    insert into private.channel_heads (channel_id) values ({empty})
+  change it                                         no     no     no     no     no      no     no     no
+    update private.channel_heads set last_seq = 0 where channel_id = {channel}
+  remove it                                         no     no     no     no     no      no     no     no
+    delete from private.channel_heads where channel_id = {channel}
+"""
+
+WORLD = """
+insert into auth.users (id, email, aud, role)
+select id::uuid, name || '@matrix.example', 'authenticated', 'authenticated'
+from unnest(%(user_ids)s::text[], %(names)s::text[]) as people (id, name);
+-- Made in the past, or else whoever made them would see them for that alone.
+insert into channels (id, name, created_by, created_at) values
+(%(channel)s, 'the channel', %(owner_id)s, now() - interval '1 day'),
+(%(elsewhere)s, 'another one', %(mallory_id)s, now() - interval '1 day'),
+(%(empty)s, 'one without members', null, now() - interval '1 day');
+delete from private.channel_heads where channel_id = %(empty)s;
+insert into channel_members (channel_id, user_id, role) values
+(%(channel)s, %(admin_id)s, 'admin'), (%(channel)s, %(member_id)s, 'member'), (%(channel)s, %(former_id)s, 'member');
+insert into ai_twins (id, user_id, display_name)
+select id::uuid, user_id::uuid, 'twin'
+from unnest(%(twin_ids)s::text[], %(twin_owners)s::text[]) as twins (id, user_id);
+insert into channel_twins (channel_id, ai_twin_id) values
+(%(channel)s, %(owner_twin)s), (%(channel)s, %(twin_owner_twin)s);
+insert into messages (id, channel_id, user_id, content) values
+(%(owner_said)s, %(channel)s, %(owner_id)s, 'owner'), (%(admin_said)s, %(channel)s, %(admin_id)s, 'admin'),
+(%(member_said)s, %(channel)s, %(member_id)s, 'member'), (%(former_said)s, %(channel)s, %(former_id)s, 'former'),
+(%(deleted)s, %(channel)s, %(member_id)s, 'deleted'), (%(mallory_said)s, %(elsewhere)s, %(mallory_id)s, 'mallory');
+insert into message_reactions (message_id, user_id, emoji) values
+(%(member_said)s, %(owner_id)s, 'old'), (%(member_said)s, %(admin_id)s, 'old'),
+(%(member_said)s, %(member_id)s, 'old'), (%(member_said)s, %(former_id)s, 'old');
+insert into message_pins (message_id, pinned_by) values (%(admin_said)s, %(admin_id)s);
+update messages set content = content || ' again' where id in (%(member_said)s, %(deleted)s);
+update messages set deleted_at = now() where id = %(deleted)s;
+delete from channel_members where user_id = %(former_id)s;
+"""
+
+
+class Cell(NamedTuple):
+    """One caller and one statement."""
+
+    table: str
+    title: str
+    caller: str
+    outcome: str
+    statement: str
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.caller}: {self.title}"
+
+
+def cells() -> Iterator[Cell]:
+    """The matrix, read."""
+    table, title, outcomes = "", "", []
+    for line in MATRIX.splitlines()[2:]:
+        if line.startswith("    "):
+            yield from (Cell(table, title, *each, line.strip()) for each in zip(CALLERS, outcomes, strict=True))
+        elif line.startswith("  "):
+            *words, outcomes = *line.split()[:-8], line.split()[-8:]
+            title = " ".join(words)
+        elif line:
+            table = line
+
+
+CELLS = list(cells())
+
+
+@pytest.fixture(scope="module")
+def world(postgres_url: str) -> Iterator[Db]:
+    """Everybody and everything of the matrix, in a transaction that is never committed."""
+    everything = {
+        **ROWS,
+        **{f"{name}_id": user_id for name, user_id in USERS.items()},
+        "user_ids": [*USERS.values(), NEWCOMER],
+        "names": [*USERS, "newcomer"],
+        "twin_ids": [ROWS[f"{name}_twin"] for name in USERS],
+        "twin_owners": [*USERS.values()],
+    }
+    with psycopg.connect(postgres_url, cursor_factory=psycopg.ClientCursor) as db:
+        db.execute(WORLD, everything)
+        yield db
+        db.rollback()
+
+
+def outcome(db: Db, cell: Cell) -> str:
+    """What becomes of the statement; afterwards nothing of it is left."""
+    me = cell.caller if cell.caller in USERS else "owner"
+    names = {**ROWS, "me": USERS[me], "mine": ROWS[f"{me}_said"], "my_twin": ROWS[f"{me}_twin"]}
+    statement = cell.statement.format(**{name: f"'{id_}'::uuid" for name, id_ in names.items()})
+    try:
+        with db.transaction(force_rollback=True):
+            if cell.caller in USERS:
+                become(db, USERS[cell.caller])
+            else:
+                (become_anon if cell.caller == "anon" else become_service)(db)
+            return "yes" if db.execute(statement).rowcount else "-"
+    except InsufficientPrivilege:
+        return "no"
+    except UniqueViolation:
+        return "dup"
+    except NotNullViolation:
+        return "null"
+    except psycopg.Error as error:
+        if error.sqlstate != "PT404":
+            raise
+        return "gone"
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+def test_everybody_may_do_this_and_no_more(world: Db, cell: Cell) -> None:
+    assert outcome(world, cell) == cell.outcome
+
+
+def test_the_matrix_has_every_table_and_verb() -> None:
+    text = "".join(file.read_text() for file in SQL if "50" <= file.name[:2] <= "60")
+    tables = {name.removeprefix("public.") for name in re.findall(r"^create table (\S+)", text, re.MULTILINE)}
+    expected = {(table, verb) for table in tables for verb in ("select", "insert", "update", "delete")}
+    assert {(cell.table, cell.statement.split()[0]) for cell in CELLS} == expected
+    assert all(re.search(rf"\b{cell.table}\b", cell.statement) for cell in CELLS)
+
+
+def test_no_client_role_owns_or_bypasses_what_decides(world: Db) -> None:
+    query = """
+        select count(*) from pg_class as relation
+        where relation.relnamespace in ('public'::regnamespace, 'private'::regnamespace) and relation.relkind = 'r'
+            and (not relation.relrowsecurity or relation.relowner in (
+                select oid from pg_roles where rolname in ('anon', 'authenticated', 'service_role', 'authenticator')
+            ))
+    """
+    assert value(world, query) == 0

@@ -1,0 +1,261 @@
+"""sql/60_messages.sql: what the tables themselves see to, however they are written to."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.errors import CheckViolation, RaiseException, UniqueViolation
+
+from tests.sql.conftest import BOB, MATTY, Db, back, become, become_service, refused, rows, value
+from tests.sql.messages import CAROL, CHANNEL, MESSAGE, NOBODY, TWIN, call, inconsistencies, last_seq, send
+
+INSERT = "insert into public.messages (channel_id, content) values (%s, 'Hello') returning id::text"
+TABLES = [
+    "user_profiles",
+    "channels",
+    "channel_members",
+    "ai_twins",
+    "channel_twins",
+    "messages",
+    "message_edits",
+    "message_reactions",
+    "message_pins",
+    "message_events",
+]
+QUERIES = [
+    *(f"select * from public.{table}" for table in TABLES),
+    "update public.user_profiles set display_name = 'x'",
+    "update public.channels set name = 'x'",
+    "update public.channel_members set role = role",
+    "update public.ai_twins set display_name = 'x'",
+    "update public.messages set content = 'x'",
+    "delete from public.channels",
+    "delete from public.ai_twins",
+    "delete from public.channel_twins",
+    "delete from public.message_reactions",
+    "delete from public.message_pins",
+]
+
+
+def not_found(db: Db, statement: str, *parameters: object) -> Any:
+    """The diagnostics of a PT404."""
+    with pytest.raises(psycopg.Error) as caught, db.transaction():
+        db.execute(statement, parameters)
+    assert caught.value.sqlstate == "PT404"
+    return caught.value.diag
+
+
+def test_a_client_that_inserts_is_the_author(db: Db) -> None:
+    before = last_seq(db)
+    become(db, BOB)
+    message_id = value(db, INSERT, CHANNEL)
+    row = rows(db, "select user_id::text, seq, created_at = updated_at from public.messages where id = %s", message_id)
+    assert row == [(BOB, before + 1, True)]
+
+
+def test_several_rows_of_one_statement_are_numbered_in_a_row(db: Db) -> None:
+    before = last_seq(db)
+    become(db, BOB)
+    statement = """
+        insert into public.messages (channel_id, content)
+        select %s, n::text from generate_series(1, 5) as n returning content::integer, seq
+    """
+    assert rows(db, statement, CHANNEL) == [(n, before + n) for n in range(1, 6)]
+    back(db)
+    assert inconsistencies(db) == []
+
+
+@pytest.mark.parametrize("parent", ["elsewhere", "deleted", "nobody"])
+def test_a_parent_is_a_living_message_of_the_same_channel(db: Db, parent: str) -> None:
+    become(db, BOB)
+    elsewhere = value(db, "insert into public.channels (name) values ('bobs') returning id::text")
+    parents = {"elsewhere": value(db, INSERT, elsewhere), "deleted": send(db), "nobody": NOBODY}
+    call(db, "delete_message", id=parents["deleted"])
+    become(db, BOB)
+    statement = "insert into public.messages (channel_id, parent_message_id, content) values (%s, %s, 'x')"
+    diagnostics = not_found(db, statement, CHANNEL, parents[parent])
+    assert (diagnostics.message_detail, diagnostics.column_name) == ("parent_not_found", "parent_message_id")
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "constraint"),
+    [
+        ("content", "''", "messages_content_length"),
+        ("content", "repeat('x', 40001)", "messages_content_length"),
+        ("content, content_type", "'x', ''", "messages_content_type_length"),
+        ("content, metadata", "'x', '[]'", "messages_metadata_object"),
+        ("content, metadata", "'x', jsonb_build_object('x', repeat('y', 16384))", "messages_metadata_size"),
+        ("content, attachments", "'x', '{}'", "messages_attachments_array"),
+        ("content, ai_twin_id", f"'x', '{TWIN}'", "messages_author_is_one"),
+    ],
+)
+def test_a_message_that_cannot_be_is_refused_by_name(db: Db, columns: str, values: str, constraint: str) -> None:
+    become(db, MATTY)
+    statement = f"insert into public.messages (channel_id, {columns}) values (%s, {values})"
+    assert refused(db, statement, CHANNEL, by=CheckViolation).constraint_name == constraint
+
+
+def test_what_is_refused_takes_no_number(db: Db) -> None:
+    before = last_seq(db)
+    become(db, MATTY)
+    refused(db, "insert into public.messages (channel_id, content) values (%s, '')", CHANNEL, by=CheckViolation)
+    back(db)
+    assert last_seq(db) == before
+    send(db)
+    assert inconsistencies(db) == []
+
+
+def test_an_edit_by_a_client_keeps_what_was_there_and_changes_the_time(db: Db) -> None:
+    become(db, MATTY)
+    db.execute("update public.messages set content = 'second' where id = %s", (MESSAGE,))
+    db.execute("update public.messages set content = 'third' where id = %s", (MESSAGE,))
+    query = "select version, content from public.message_edits where message_id = %s order by 1"
+    assert rows(db, query, MESSAGE) == [(1, "Can you analyze the Q1 marketing data?"), (2, "second")]
+    query = """
+        select message.updated_at = max(edit.replaced_at), message.created_at = min(edit.written_at)
+        from public.messages as message inner join public.message_edits as edit on message.id = edit.message_id
+        where message.id = %s group by message.id
+    """
+    assert rows(db, query, MESSAGE) == [(True, True)]
+    back(db)
+    assert inconsistencies(db) == []
+
+
+def test_an_edit_that_changes_nothing_is_none(db: Db) -> None:
+    before = last_seq(db)
+    become(db, MATTY)
+    db.execute("update public.messages set content = content where id = %s", (MESSAGE,))
+    back(db)
+    assert last_seq(db) == before
+    assert rows(db, "select from public.message_edits") == []
+
+
+def test_the_edits_of_a_deleted_message_are_not_shown_either(db: Db) -> None:
+    call(db, "edit_message", id=MESSAGE, content="second")
+    become(db, BOB)
+    assert len(rows(db, "select from public.message_edits where message_id = %s", MESSAGE)) == 1
+    call(db, "delete_message", id=MESSAGE)
+    become(db, BOB)
+    assert rows(db, "select from public.message_edits where message_id = %s", MESSAGE) == []
+
+
+def test_a_deletion_is_final_even_for_the_service(db: Db) -> None:
+    call(db, "delete_message", id=MESSAGE)
+    become_service(db)
+    for change in ("content = 'x'", "deleted_at = null", "deleted_at = now()"):
+        diagnostics = not_found(db, f"update public.messages set {change} where id = %s", MESSAGE)
+        assert diagnostics.message_detail == "message_not_found"
+
+
+def test_replies_outlive_their_parent(db: Db) -> None:
+    reply = call(db, "reply_to_message", BOB, id=MESSAGE, content="reply").data["id"]
+    call(db, "delete_message", id=MESSAGE)
+    assert call(db, "get_message", id=reply).data["parent_message_id"] == MESSAGE
+
+
+def test_a_message_that_the_service_removes_for_good_is_an_event_and_not_counted(db: Db) -> None:
+    reply, deleted = (call(db, "reply_to_message", id=MESSAGE, content="reply").data["id"] for _ in range(2))
+    call(db, "delete_message", id=deleted)
+    call(db, "pin_message", id=MESSAGE)
+    before = last_seq(db)
+    become_service(db)
+    db.execute("delete from public.messages where id = any(%s::uuid[])", ([MESSAGE, deleted],))
+    back(db)
+    kinds = rows(db, "select kind, message_id::text from public.message_events where seq > %s", before)
+    assert kinds == [("message.deleted", MESSAGE)]
+    assert inconsistencies(db) == []
+    assert call(db, "get_message", id=reply).data["parent_message_id"] is None
+
+
+def test_a_reaction_is_there_once(db: Db) -> None:
+    become(db, BOB)
+    statement = "insert into public.message_reactions (message_id, emoji) values (%s, 'fire')"
+    db.execute(statement, (MESSAGE,))
+    diagnostics = refused(db, statement, MESSAGE, by=UniqueViolation)
+    assert diagnostics.constraint_name == "message_reactions_once"
+    db.execute(f"{statement} on conflict do nothing", (MESSAGE,))
+    back(db)
+    assert inconsistencies(db) == []
+
+
+@pytest.mark.parametrize("emoji", ["''", "repeat('x', 65)"])
+def test_an_emoji_has_1_to_64_characters(db: Db, emoji: str) -> None:
+    become(db, BOB)
+    statement = f"insert into public.message_reactions (message_id, emoji) values (%s, {emoji})"
+    assert refused(db, statement, MESSAGE, by=CheckViolation).constraint_name == "message_reactions_emoji_length"
+
+
+def test_any_member_unpins_what_another_has_pinned(db: Db) -> None:
+    become(db, BOB)
+    db.execute("insert into public.message_pins (message_id) values (%s)", (MESSAGE,))
+    become(db, CAROL)
+    assert rows(db, "delete from public.message_pins returning pinned_by::text, channel_id::text") == [(BOB, CHANNEL)]
+
+
+def test_nothing_can_be_sent_to_a_channel_that_is_not_there(db: Db) -> None:
+    become_service(db)
+    with pytest.raises((psycopg.errors.ForeignKeyViolation, RaiseException, psycopg.errors.NotNullViolation)):
+        db.execute("insert into public.messages (channel_id, content) values (%s, 'x')", (NOBODY,))
+
+
+@pytest.fixture
+def crowd(db: Db) -> Db:
+    """Enough rows that asking once a row would show."""
+    db.execute(
+        """
+        insert into public.messages (channel_id, user_id, content)
+        select %s, %s, n::text from generate_series(1, 60) as n
+        """,
+        (CHANNEL, MATTY),
+    )
+    db.execute("update public.messages set content = content || '!' where content ~ '^[0-9]+$'")
+    db.execute("insert into public.message_pins (message_id, pinned_by) select id, user_id from public.messages")
+    db.execute(
+        "insert into public.message_reactions (message_id, user_id, emoji) select id, %s, 'x' from public.messages",
+        (CAROL,),
+    )
+    db.execute(
+        """
+        insert into public.channels (name, created_by) select n::text, %(bob)s from generate_series(1, 5) as n;
+        insert into public.ai_twins (user_id, display_name) select %(bob)s, n::text from generate_series(1, 5) as n;
+        insert into public.channel_twins
+        select member.channel_id, twin.id
+        from public.channel_members as member cross join public.ai_twins as twin
+        where (member.user_id, twin.user_id) = (%(bob)s, %(bob)s)
+        """.replace("%(bob)s", f"'{BOB}'")
+    )
+    return db
+
+
+def nodes(db: Db, query: str) -> list[dict[str, Any]]:
+    """The nodes of the plan of a query that has been run, deepest first."""
+
+    def walk(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for child in node.get("Plans", []):
+            yield from walk(child)
+        yield node
+
+    statement = f"explain (analyze, timing off, summary off, costs off, format json) {query}"
+    return list(walk(value(db, statement)[0]["Plan"]))
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_policy_asks_about_the_caller_once_per_query(crowd: Db, query: str) -> None:
+    become(crowd, BOB)
+    plan = nodes(crowd, query)
+    # The helpers are set-returning: each call of one is a ProjectSet or a Function Scan of its own.
+    asked = [node["Actual Loops"] for node in plan if node["Node Type"] in {"ProjectSet", "Function Scan"}]
+    initial = [node["Actual Loops"] for node in plan if node.get("Parent Relationship") == "InitPlan"]
+    assert asked + initial != []
+    assert max(asked + initial) == 1
+    # Asked per row, the setting behind auth.uid() would show in a condition.
+    assert "current_setting" not in json.dumps(plan)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_no_policy_leads_back_to_itself(db: Db, table: str) -> None:
+    for user_id in (MATTY, BOB, CAROL):
+        become(db, user_id)
+        db.execute(f"select from public.{table}")

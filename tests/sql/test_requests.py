@@ -1,0 +1,188 @@
+"""sql/80_requests.sql and the part of sql/90_gateway.sql about it: limits, idempotency keys, errors as answers."""
+
+import json
+from typing import Any
+
+import pytest
+from psycopg.errors import InsufficientPrivilege
+
+from tests.sql.conftest import BOB, MATTY, Db, refused, rows, value
+from tests.sql.messages import CHANNEL, MESSAGE, NOBODY, call, inconsistencies, unlimited
+
+CREATE = {"channel_id": CHANNEL, "content": "once"}
+
+
+def limit(db: Db, requests: int) -> None:
+    db.execute("update private.settings set requests_per_minute = %s", (requests,))
+
+
+def said(db: Db, content: str = "once") -> int:
+    """How many messages say this."""
+    return value(db, "select count(*) from public.messages where content = %s", content)
+
+
+def test_every_answer_tells_what_is_left(db: Db) -> None:
+    limit(db, 3)
+    replies = [call(db, "get_message", id=id_) for id_ in (MESSAGE, NOBODY, "x")]
+    assert [reply.status for reply in replies] == [200, 404, 400]
+    assert [reply.headers["ratelimit-remaining"] for reply in replies] == ["2", "1", "0"]
+    assert {reply.headers["ratelimit-limit"] for reply in replies} == {"3"}
+    assert all(1 <= int(reply.headers["ratelimit-reset"]) <= 60 for reply in replies)
+
+
+def test_one_too_many_is_refused_without_being_run(db: Db) -> None:
+    limit(db, 2)
+    replies = [call(db, "create_message", **CREATE) for _ in range(4)]
+    assert [reply.status for reply in replies] == [201, 201, 429, 429]
+    assert replies[2].error == (429, "rate_limited", None)
+    assert replies[2].headers["ratelimit-remaining"] == "0"
+    assert replies[2].headers["retry-after"] == replies[2].headers["ratelimit-reset"]
+    assert "retry-after" not in replies[1].headers
+    assert said(db) == 2
+
+
+def test_each_user_has_a_count_of_their_own_and_the_service_none(db: Db) -> None:
+    limit(db, 1)
+    assert [call(db, "get_message", user, id=MESSAGE).status for user in (MATTY, BOB, MATTY)] == [200, 200, 429]
+    assert [call(db, "get_message", None, id=MESSAGE).status for _ in range(3)] == [200] * 3
+
+
+def test_the_next_minute_begins_anew(db: Db) -> None:
+    limit(db, 1)
+    assert [call(db, "get_message", id=MESSAGE).status for _ in range(2)] == [200, 429]
+    db.execute("update private.request_counts set minute = minute - interval '1 minute'")
+    assert call(db, "get_message", id=MESSAGE).status == 200
+
+
+def test_the_same_request_with_the_same_key_gets_the_same_answer(db: Db) -> None:
+    first, again = (call(db, "create_message", key="k", **CREATE) for _ in range(2))
+    assert (again.status, again.body) == (first.status, first.body) == (201, first.body)
+    assert "idempotent-replayed" not in first.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    assert said(db) == 1
+    assert inconsistencies(db) == []
+
+
+def test_the_service_has_keys_too(db: Db) -> None:
+    first, again = (call(db, "create_message", None, key="k", user_id=MATTY, **CREATE) for _ in range(2))
+    assert (again.body, again.headers) == (first.body, {"idempotent-replayed": "true"})
+
+
+def test_the_order_of_fields_does_not_matter(db: Db) -> None:
+    bodies = (json.dumps(CREATE).encode(), json.dumps(dict(reversed(CREATE.items())), indent=1).encode())
+    first, again = (call(db, "create_message", key="k", body=body) for body in bodies)
+    assert again.body == first.body
+
+
+def test_another_request_with_the_same_key_is_refused(db: Db) -> None:
+    call(db, "create_message", key="k", **CREATE)
+    reply = call(db, "create_message", key="k", **CREATE | {"content": "other"})
+    assert reply.error == (422, "idempotency_key_reused", None)
+    assert said(db, "other") == 0
+
+
+@pytest.mark.parametrize("id_", [MESSAGE, "11c0f3a2-5d1e-4a7b-8c3d-000000000001"])
+def test_a_reply_to_another_message_is_another_request(db: Db, id_: str) -> None:
+    call(db, "reply_to_message", key="k", parameters={"id": MESSAGE}, content="once")
+    again = call(db, "reply_to_message", key="k", parameters={"id": id_}, content="once")
+    assert again.status == (201 if id_ == MESSAGE else 422)
+
+
+def test_other_users_and_other_routes_are_independent(db: Db) -> None:
+    replies = [
+        call(db, "create_message", MATTY, key="k", **CREATE),
+        call(db, "create_message", BOB, key="k", **CREATE),
+        call(db, "reply_to_message", MATTY, key="k", id=MESSAGE, content="once"),
+    ]
+    assert [reply.status for reply in replies] == [201] * 3
+    assert len({reply.data["id"] for reply in replies}) == 3
+
+
+def test_what_failed_may_be_tried_again_with_its_key(db: Db) -> None:
+    assert call(db, "create_message", key="k", channel_id=NOBODY, content="once").status == 404
+    assert call(db, "create_message", key="k", **CREATE).status == 201
+
+
+@pytest.mark.parametrize("backlog", [0, 30])
+def test_a_key_is_good_for_a_day(db: Db, backlog: int) -> None:
+    first = call(db, "create_message", key="k", **CREATE)
+    db.execute(
+        """
+        insert into private.idempotency_keys (principal, route, key, request_hash, status, body, created_at)
+        select 'x', 'x', n::text, '', 200, '', now() - interval '9 days' from generate_series(1, %s) as n
+        """,
+        (backlog,),
+    )
+    db.execute("update private.idempotency_keys set created_at = now() - interval '23 h 59 min' where key = 'k'")
+    assert call(db, "create_message", key="k", **CREATE).body == first.body
+    db.execute("update private.idempotency_keys set created_at = now() - interval '24 h 1 min' where key = 'k'")
+    second = call(db, "create_message", key="k", **CREATE | {"content": "other"})
+    assert (second.status, second.headers.get("idempotent-replayed")) == (201, None)
+
+
+def test_old_keys_are_removed_little_by_little(db: Db) -> None:
+    db.execute(
+        """
+        insert into private.idempotency_keys (principal, route, key, request_hash, created_at)
+        select 'x', 'x', n::text, '', now() - interval '2 days' from generate_series(1, 15) as n
+        """
+    )
+    for key in "ab":
+        call(db, "create_message", key=key, **CREATE)
+    assert rows(db, "select key from private.idempotency_keys order by 1") == ["a", "b"]
+
+
+@pytest.mark.parametrize(("key", "status"), [("", 400), ("x", 201), ("x" * 255, 201), ("x" * 256, 400)])
+def test_a_key_has_1_to_255_characters(db: Db, key: str, status: int) -> None:
+    assert call(db, "create_message", key=key, **CREATE).status == status
+
+
+def test_a_toggle_with_a_key_toggles_once(db: Db) -> None:
+    replies = [call(db, "toggle_reaction", key="k", id=MESSAGE, emoji="fire") for _ in range(2)]
+    assert [reply.meta["action"] for reply in replies] == ["added", "added"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[]", b"5", b'"x"', b"null", b"{", b"\xff", b'{"a": 1e999999}', b"[" * 100_000, b'{"id": ' * 50_000, b"\0"],
+    ids=lambda body: repr(body[:10]),
+)
+def test_a_body_that_is_no_object_is_400(db: Db, body: bytes) -> None:
+    reply = call(db, "create_message", body=body)
+    assert reply.status == 400
+    assert reply.error[1] in {"invalid_json", "missing_field"}
+
+
+@pytest.mark.parametrize("text", ["\0", "a\0b", "\ud800", "\udfff\ud800", "\\u0000", "' or 1=1 --"], ids=ascii)
+@pytest.mark.parametrize("name", ["id", "emoji", "anything"])
+def test_parameters_may_hold_anything(db: Db, name: str, text: str) -> None:
+    parameters = {"id": MESSAGE, "emoji": "fire", name: text}
+    assert call(db, "add_reaction", parameters=parameters).status in {200, 400}
+
+
+@pytest.mark.parametrize(
+    "fields", [{"user_id": NOBODY}, {"user_id": NOBODY, "content": "'; drop table public.messages; --"}]
+)
+def test_errors_of_postgres_do_not_speak_of_it(db: Db, fields: dict[str, Any]) -> None:
+    reply = call(db, "create_message", None, **CREATE | fields)
+    assert (reply.status, reply.body["error"]["message"]) == (409, "This contradicts what is stored.")
+
+
+@pytest.mark.parametrize("table", ["request_counts", "idempotency_keys"])
+@pytest.mark.parametrize("role", ["anon", "authenticated", "service_role", "authenticator"])
+def test_nobody_reads_or_writes_what_is_kept(db: Db, role: str, table: str) -> None:
+    verbs = "select, insert, update, delete, truncate"
+    assert not value(db, "select has_table_privilege(%s, %s, %s)", role, f"private.{table}", verbs)
+
+
+def test_anonymous_callers_reach_no_call(db: Db) -> None:
+    db.execute("set local role anon")
+    for function in ("create_message", "list_messages", "delete_message"):
+        refused(db, f"select public.{function}('{{}}')", by=InsufficientPrivilege)
+
+
+def test_a_request_more_or_less_is_all_that_is_written_for_a_read(db: Db) -> None:
+    unlimited(db)
+    call(db, "get_message", id=MESSAGE)
+    query = "select used from private.request_counts where user_id = %s"
+    assert rows(db, query, MATTY) == [1]

@@ -1,0 +1,306 @@
+"""sql/75_summaries.sql: who gets a summary, from the cache or with a claim to make it, and what that costs."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.sql.conftest import BOB, MATTY, Db, become, become_anon, become_service, refused, rows, value
+from tests.sql.messages import CHANNEL, MALLORY, MESSAGE, NOBODY, TIME, Reply, call, send, unlimited
+
+SERVICE = {"model": "claude-test", "prompt_version": "1", "claim_seconds": "120", "is_configured": "true"}
+ANSWER = {"summary": "They talked.", "messageCount": 4, "citations": [MESSAGE], "model": "m", "truncated": False}
+FAILURE = {"status": 502, "code": "summary_refused", "message": "No."}
+
+
+@pytest.fixture(autouse=True)
+def _many_requests(db: Db) -> None:
+    unlimited(db)
+
+
+def begin(db: Db, user_id: str | None = MATTY, service: dict[str, str] | None = None, **fields: Any) -> Reply:
+    """Ask for a summary as the service does."""
+    parameters = {**SERVICE, **(service or {})}
+    return call(db, "begin_summary", user_id, parameters=parameters, **{"channel_id": CHANNEL, **fields})
+
+
+def finish(db: Db, task: dict[str, Any], **outcome: Any) -> Reply:
+    """Say what came of a claim."""
+    named = {name: task[name] for name in ("id", "claim", "user_id")}
+    return call(db, "finish_summary", None, body=json.dumps(named | outcome).encode())
+
+
+def poll(db: Db, task: dict[str, Any], *, is_last: bool = False) -> Reply:
+    """Look what came of somebody's claim."""
+    return call(db, "poll_summary", None, id=task["id"], is_last=is_last)
+
+
+def used(db: Db, user_id: str = MATTY) -> int:
+    """How many summaries a user has had made today."""
+    return sum(rows(db, "select used from private.summary_counts where user_id = %s", user_id))
+
+
+def expire(db: Db) -> None:
+    """Let two minutes pass over all claims."""
+    db.execute("update private.summaries set claim_expires_at = now() - interval '1 second'")
+
+
+def empty(db: Db) -> None:
+    """Delete all messages of the channel."""
+    db.execute("update public.messages set deleted_at = now() where channel_id = %s", (CHANNEL,))
+
+
+def test_the_first_caller_gets_the_transcript_oldest_first(db: Db) -> None:
+    reply = begin(db)
+    messages, scope = reply.data["messages"], reply.data["scope"]
+    assert reply.status == 201
+    assert [each["author"] for each in messages] == ["Bob Okafor", "Carol Lindqvist", "Matty Squarzoni", "Bob Okafor"]
+    assert (messages[2]["id"], messages[3]["parent_id"]) == (MESSAGE, MESSAGE)
+    assert messages[2]["content"] == "Can you analyze the Q1 marketing data?"
+    times = {"from": messages[0]["at"], "to": messages[3]["at"]}
+    assert scope == {"messageCount": 4, "timeRange": times, "truncated": False}
+
+
+def test_a_count_takes_the_newest_messages(db: Db) -> None:
+    task = begin(db, messageCount=2).data
+    assert task["messages"][0]["id"] == MESSAGE
+    assert task["scope"]["messageCount"] == 2
+    assert not task["scope"]["truncated"]
+
+
+def test_a_deleted_message_is_not_in_the_transcript(db: Db) -> None:
+    db.execute("update public.messages set deleted_at = now() where id = %s", (MESSAGE,))
+    assert MESSAGE not in [each["id"] for each in begin(db).data["messages"]]
+
+
+def test_what_is_too_much_is_left_out_from_the_old_end(db: Db) -> None:
+    db.execute("update private.settings set summary_max_bytes = 10000")
+    sent = [send(db, letter * 4000) for letter in "abc"]
+    task = begin(db).data
+    assert [each["id"] for each in task["messages"]] == sent[1:]
+    assert task["scope"]["messageCount"] == 2
+    assert task["scope"]["truncated"]
+
+
+def test_the_newest_message_is_sent_however_long_it_is(db: Db) -> None:
+    db.execute("update private.settings set summary_max_bytes = 10")
+    sent = send(db, "x" * 40000)
+    assert [each["id"] for each in begin(db).data["messages"]] == [sent]
+
+
+def test_an_author_who_is_gone_has_no_name(db: Db) -> None:
+    db.execute("delete from auth.users where id = %s", (BOB,))
+    assert begin(db).data["messages"][0]["author"] == "somebody who is gone"
+
+
+def test_a_second_caller_waits_and_gets_the_answer_of_the_first(db: Db) -> None:
+    task = begin(db).data
+    other = begin(db, BOB)
+    assert (other.status, other.data) == (202, {"id": task["id"]})
+    assert poll(db, task).status == 202
+    assert finish(db, task, answer=ANSWER).data == ANSWER
+    reply = poll(db, task)
+    assert (reply.status, reply.data) == (200, ANSWER)
+
+
+def test_an_unchanged_channel_is_answered_from_the_cache_and_costs_nothing(db: Db) -> None:
+    finish(db, begin(db).data, answer=ANSWER)
+    reply = begin(db, BOB)
+    assert (reply.status, reply.data) == (200, ANSWER)
+    assert (used(db), used(db, BOB)) == (1, 0)
+
+
+@pytest.mark.parametrize("change", ["create", "edit", "delete"])
+def test_another_text_needs_another_summary(db: Db, change: str) -> None:
+    finish(db, begin(db).data, answer=ANSWER)
+    match change:
+        case "create":
+            send(db)
+        case "edit":
+            call(db, "edit_message", MATTY, id=MESSAGE, content="Never mind.")
+        case "delete":
+            call(db, "delete_message", MATTY, id=MESSAGE)
+    assert begin(db).status == 201
+
+
+def test_a_reaction_and_a_pin_need_no_other_summary(db: Db) -> None:
+    finish(db, begin(db).data, answer=ANSWER)
+    call(db, "toggle_reaction", BOB, id=MESSAGE, emoji="fire")
+    call(db, "pin_message", BOB, id=MESSAGE)
+    assert begin(db).status == 200
+
+
+@pytest.mark.parametrize(
+    ("service", "fields"),
+    [({"model": "other"}, {}), ({"prompt_version": "2"}, {}), ({}, {"messageCount": 3})],
+    ids=str,
+)
+def test_another_question_needs_another_summary(db: Db, service: dict[str, str], fields: dict[str, int]) -> None:
+    finish(db, begin(db).data, answer=ANSWER)
+    assert begin(db, service=service, **fields).status == 201
+
+
+def test_what_the_service_says_cannot_be_overruled_by_a_body(db: Db) -> None:
+    begin(db, model="other", prompt_version=9)
+    assert rows(db, "select model, prompt_version from private.summaries") == [("claude-test", 1)]
+
+
+def test_a_claim_that_was_abandoned_goes_to_the_next_caller(db: Db) -> None:
+    first = begin(db).data
+    expire(db)
+    assert poll(db, first).error == (504, "summary_timeout", None)
+    second = begin(db, BOB)
+    assert (second.status, second.data["id"]) == (201, first["id"])
+    assert second.data["claim"] != first["claim"]
+
+
+def test_who_lost_the_claim_stores_nothing(db: Db) -> None:
+    first = begin(db).data
+    expire(db)
+    second = begin(db, BOB).data
+    assert finish(db, first, answer={**ANSWER, "summary": "Too late."}).data["summary"] == "Too late."
+    assert poll(db, second).status == 202
+    finish(db, second, answer=ANSWER)
+    finish(db, second, answer={**ANSWER, "summary": "Twice."})
+    assert begin(db).data == ANSWER
+
+
+def test_a_failure_is_told_to_those_who_waited_and_the_next_caller_tries_again(db: Db) -> None:
+    task = begin(db).data
+    finish(db, task, failure=FAILURE)
+    assert poll(db, task).error == (502, "summary_refused", None)
+    assert begin(db, BOB).status == 201
+    assert poll(db, task).status == 202
+
+
+def test_who_will_not_ask_again_is_told_that_it_took_too_long(db: Db) -> None:
+    assert poll(db, begin(db).data, is_last=True).error == (504, "summary_timeout", None)
+
+
+def test_a_day_has_so_many_summaries_for_a_user(db: Db) -> None:
+    db.execute("update private.settings set summaries_per_user_per_day = 2")
+    for count in (1, 2):
+        assert begin(db, messageCount=count).status == 201
+    assert begin(db, messageCount=3).error == (429, "summary_budget_exhausted", None)
+    assert rows(db, "select requested_count from private.summaries order by 1") == [1, 2]
+    assert begin(db, BOB, messageCount=3).status == 201
+    db.execute("update private.summary_counts set day = day - 1")
+    assert begin(db, messageCount=4).status == 201
+    assert used(db) == 1
+
+
+def test_the_budget_does_not_bind_the_service_itself(db: Db) -> None:
+    db.execute("update private.settings set summaries_per_user_per_day = 0")
+    assert begin(db, None).status == 201
+
+
+@pytest.mark.parametrize(("status", "left"), [(502, 1), (503, 0), (504, 1)])
+def test_only_where_the_model_was_not_there_the_budget_gets_its_summary_back(db: Db, status: int, left: int) -> None:
+    finish(db, begin(db).data, failure={**FAILURE, "status": status})
+    assert used(db) == left
+
+
+def test_a_channel_without_messages_has_an_empty_summary_at_no_cost(db: Db) -> None:
+    empty(db)
+    reply = begin(db, service={"is_configured": "false"})
+    assert (reply.status, used(db)) == (200, 0)
+    assert reply.data == {
+        "summary": "",
+        "messageCount": 0,
+        "timeRange": {"from": None, "to": None},
+        "citations": [],
+        "model": None,
+        "truncated": False,
+    }
+
+
+def test_without_a_key_only_what_is_known_is_answered(db: Db) -> None:
+    reply = begin(db, service={"is_configured": "false"})
+    assert reply.error == (503, "summaries_not_configured", None)
+    assert "ANTHROPIC_API_KEY" in reply.body["error"]["message"]
+    finish(db, begin(db).data, answer=ANSWER)
+    assert begin(db, service={"is_configured": "false"}).data == ANSWER
+
+
+@pytest.mark.parametrize("user_id", [MALLORY, NOBODY])
+def test_who_is_no_member_learns_nothing(db: Db, user_id: str) -> None:
+    finish(db, begin(db).data, answer=ANSWER)
+    assert begin(db, user_id).error == (404, "channel_not_found", "channel_id")
+
+
+def test_who_left_the_channel_gets_no_summary_from_the_cache(db: Db) -> None:
+    finish(db, begin(db).data, answer=ANSWER)
+    db.execute("delete from public.channel_members where user_id = %s", (BOB,))
+    assert begin(db, BOB).error == (404, "channel_not_found", "channel_id")
+
+
+@pytest.mark.parametrize("count", [0, -1, 2001, 1.5, "many", True, [], {}], ids=str)
+def test_a_count_is_a_whole_number_from_1_to_2000(db: Db, count: object) -> None:
+    assert begin(db, messageCount=count).error == (400, "invalid_field", "messageCount")
+
+
+def test_a_channel_must_be_named(db: Db) -> None:
+    assert begin(db, channel_id=None).error == (400, "missing_field", "channel_id")
+    assert begin(db, channel_id="general").error == (400, "invalid_field", "channel_id")
+
+
+def test_a_user_asks_for_nobody_else(db: Db) -> None:
+    assert begin(db, service={"user_id": BOB}).error == (403, "user_id_mismatch", "user_id")
+
+
+def test_what_is_outdated_goes_after_those_who_waited_have_read_it(db: Db) -> None:
+    finish(db, begin(db).data, answer=ANSWER)
+    send(db)
+    begin(db)
+    assert value(db, "select count(*) from private.summaries") == 2
+    db.execute("update private.summaries set finished_at = now() - interval '6 minutes' where answer is not null")
+    send(db)
+    begin(db)
+    assert value(db, "select count(*) from private.summaries where answer is not null") == 0
+
+
+def test_nothing_is_kept_for_longer_than_a_day(db: Db) -> None:
+    finish(db, begin(db).data, answer=ANSWER)
+    db.execute("update private.summaries set finished_at = now() - interval '25 hours'")
+    begin(db, messageCount=1)
+    assert rows(db, "select requested_count from private.summaries") == [1]
+
+
+def test_a_channel_takes_its_summaries_with_it(db: Db) -> None:
+    task = begin(db).data
+    db.execute("delete from public.channels where id = %s", (CHANNEL,))
+    assert value(db, "select count(*) from private.summaries") == 0
+    assert poll(db, task).error == (404, "channel_not_found", "channel_id")
+
+
+def test_no_word_of_a_transcript_is_kept(db: Db) -> None:
+    send(db, "canary")
+    finish(db, begin(db).data, answer=ANSWER)
+    assert "canary" not in value(db, "select string_agg(known::text, '') from private.summaries as known")
+
+
+@pytest.mark.parametrize("function", ["finish_summary", "poll_summary"])
+def test_a_user_neither_stores_nor_polls(db: Db, function: str) -> None:
+    task = begin(db).data
+    assert call(db, function, MATTY, id=task["id"], claim=task["claim"], answer=ANSWER).error[:2] == (403, "forbidden")
+
+
+@pytest.mark.parametrize("function", ["begin_summary", "finish_summary", "poll_summary"])
+def test_the_data_api_has_none_of_this(db: Db, function: str) -> None:
+    assert rows(db, "select pronamespace::regnamespace::text from pg_proc where proname = %s", function) == ["private"]
+
+
+@pytest.mark.parametrize("table", ["private.summaries", "private.summary_counts"])
+def test_no_client_reads_or_writes_the_tables(db: Db, table: str) -> None:
+    for act in (lambda: become(db, MATTY), lambda: become_anon(db)):
+        act()
+        refused(db, f"select from {table}")
+        refused(db, f"delete from {table}")
+    become_service(db)
+    refused(db, f"delete from {table}")
+
+
+def test_times_are_written_as_in_the_document(db: Db) -> None:
+    scope = begin(db).data["scope"]
+    assert all(re.fullmatch(TIME, at) for at in scope["timeRange"].values())

@@ -1,0 +1,177 @@
+"""Digital twins as their owners run them: a web server that is told things, and `threadline work` that tells them."""
+
+import hashlib
+import hmac
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.support.service import PROGRAM
+
+# A worker of tests: it may post to this machine, and a delivery that it loses is free again after three seconds.
+ENVIRONMENT = {"THREADLINE_DELIVER": "1", "THREADLINE_WEBHOOK_ALLOW_PRIVATE": "1", "THREADLINE_WEBHOOK_TIMEOUT": "1"}
+
+
+@dataclass(frozen=True)
+class Told:
+    """A request that a webhook got."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def message(self) -> Any:
+        """The message in it."""
+        return json.loads(self.body)
+
+    @property
+    def queue(self) -> tuple[str, str]:
+        """The twin and the channel: what is ordered among itself."""
+        return self.headers["threadline-twin"], self.message["channel_id"]
+
+    def is_signed_with(self, secret: str) -> bool:
+        """Check the signature as a twin does."""
+        moment, *signatures = self.headers["threadline-signature"].split(",")
+        signed = moment.removeprefix("t=").encode() + b"." + self.body
+        expected = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+        is_recent = abs(time.time() - int(moment.removeprefix("t="))) < 300
+        return is_recent and any(hmac.compare_digest(each, f"v1={expected}") for each in signatures)
+
+
+@dataclass
+class Webhook:
+    """What a running webhook has been told. `answer` decides the status, and may take its time."""
+
+    port: int
+    answer: Callable[[Told], int]
+    told: list[Told] = field(default_factory=list)
+    taken: list[Told] = field(default_factory=list)  # those that it answered with 200
+    overlaps: int = 0  # requests that came while another of the same queue was not answered
+    _busy: set[tuple[str, str]] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.port}/hook"
+
+    def take(self, told: Told) -> int:
+        """Note a request and decide on its status."""
+        with self._lock:
+            self.told.append(told)
+            self.overlaps += told.queue in self._busy
+            self._busy.add(told.queue)
+        status = self.answer(told)
+        with self._lock:
+            self._busy.discard(told.queue)
+            if status == 200:
+                self.taken.append(told)
+        return status
+
+    def wait(self, count: int, seconds: float = 20) -> list[Told]:
+        """Return what it has taken when that is so much; AssertionError when it does not become so."""
+        until(lambda: len(self.taken) >= count, seconds)
+        return self.taken
+
+
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Return when something is so; AssertionError when it does not become so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@contextmanager
+def webhook(answer: Callable[[Told], int] = lambda _: 200, **headers: str) -> Iterator[Webhook]:
+    """A web server of a twin for the length of the block; the headers go with its answers."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            names = {name.lower(): value for name, value in self.headers.items()}
+            status = running.take(Told(self.path, names, body))
+            try:
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", "0")
+                self.end_headers()
+            except OSError:
+                self.close_connection = True  # the worker did not wait, or is dead
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        block_on_close = False
+
+        def handle_error(self, *_: object) -> None:
+            pass  # connections that a killed worker leaves
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        running = Webhook(server.server_port, answer)
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            yield running
+        finally:
+            server.shutdown()
+
+
+@contextmanager
+def working(database_url: str, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`threadline work` for the length of the block."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [PROGRAM, "work"],
+            env={**os.environ, "DATABASE_URL": database_url, **ENVIRONMENT, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def add_twin(database_url: str, owner_id: str, channel_ids: list[str], url: str) -> tuple[str, str]:
+    """Make a twin with a webhook, and return its id and its secret."""
+    with psycopg.connect(database_url) as db:
+        (twin_id,) = db.execute(
+            "insert into public.ai_twins (user_id, display_name) values (%s, 'Twin') returning id::text", (owner_id,)
+        ).fetchone()
+        db.execute(
+            "insert into public.channel_twins (channel_id, ai_twin_id) select unnest(%s::uuid[]), %s",
+            (channel_ids, twin_id),
+        )
+    return twin_id, ask(database_url, owner_id, "set_twin_webhook", ai_twin_id=twin_id, url=url)["secret"]
+
+
+def ask(database_url: str, user_id: str, function: str, **fields: object) -> Any:
+    """What a function of the Data API answers a user."""
+    claims = json.dumps({"role": "authenticated", "sub": user_id})
+    with psycopg.connect(database_url) as db:
+        db.execute(
+            "select set_config('role', 'authenticated', true), set_config('request.jwt.claims', %s, true)", (claims,)
+        )
+        return db.execute(f"select public.{function}(%s)", (json.dumps(fields),)).fetchone()[0]["data"]
