@@ -2,7 +2,7 @@
 
 create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
 language plpgsql
-immutable
+volatile
 set search_path = ''
 as $$
 begin

@@ -1473,6 +1473,21 @@ revoke all on function private.my_governed_channel_ids() from public, anon, auth
 grant execute on function private.my_governed_channel_ids() to authenticated;
 
 -- Definer, for the same reason.
+create function private.my_owned_channel_ids() returns setof uuid
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select member.channel_id
+    from public.channel_members as member
+    where member.user_id = (select auth.uid()) and member.role = 'owner'
+$$;
+comment on function private.my_owned_channel_ids() is 'The channels that the caller owns.';
+revoke all on function private.my_owned_channel_ids() from public, anon, authenticated, service_role;
+grant execute on function private.my_owned_channel_ids() to authenticated;
+
+-- Definer, for the same reason.
 create function private.my_fellow_ids() returns setof uuid
 language sql
 stable
@@ -1542,7 +1557,12 @@ for each row execute function private.create_user_profile();
 insert into public.user_profiles (user_id, display_name)
 select
     existing.id,
-    left(coalesce(nullif(btrim(existing.raw_user_meta_data ->> 'full_name'), ''), existing.email, 'User'), 200) as name
+    left(coalesce(
+        nullif(btrim(existing.raw_user_meta_data ->> 'full_name'), ''),
+        nullif(btrim(existing.raw_user_meta_data ->> 'name'), ''),
+        nullif(split_part(existing.email, '@', 1), ''),
+        'User'
+    ), 200) as display_name
 from auth.users as existing
 on conflict do nothing;
 
@@ -1576,7 +1596,14 @@ begin
     -- Admins govern members, owners govern everybody; who the caller is counts, not what the row says.
     if (select auth.uid()) is not null
         and (tg_op <> 'INSERT' and old.role = 'owner' or tg_op <> 'DELETE' and new.role = 'owner')
-        and not (tg_op = 'DELETE' and old.user_id = (select auth.uid()))
+        and not (
+            tg_op = 'DELETE'
+            and (
+                old.user_id = (select auth.uid())
+                -- With their channel, all members go.
+                or not exists (select from public.channels as channel where channel.id = old.channel_id)
+            )
+        )
         and not exists (
             select from public.channel_members as owner
             where owner.channel_id = coalesce(new.channel_id, old.channel_id)
@@ -1859,8 +1886,13 @@ security definer
 set search_path = ''
 as $$
 begin
-    if old.deleted_at is not null then
-        raise sqlstate 'PT404' using message = 'There is no such message.', detail = 'message_not_found';
+    if tg_op = 'DELETE' then
+        perform private.record_event(old.channel_id, 'message.deleted', old.id, (select auth.uid()), null, -1);
+    elsif old.deleted_at is not null then
+        -- Its author, its twin and its parent may still go, which sets them null.
+        if (new.content, new.deleted_at) is distinct from (old.content, old.deleted_at) then
+            raise sqlstate 'PT404' using message = 'There is no such message.', detail = 'message_not_found';
+        end if;
     elsif new.deleted_at is not null then
         select event.at into new.deleted_at
         from private.record_event(new.channel_id, 'message.deleted', new.id, (select auth.uid()), null, -1) as event;
@@ -1882,6 +1914,25 @@ revoke all on function private.track_message() from public, anon, authenticated,
 
 create trigger messages_before_update_track before update on public.messages
 for each row execute function private.track_message();
+-- Definer, because an author may delete what another has pinned, and a client that edits may not unpin.
+create function private.unpin_deleted() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    delete from public.message_pins as pin where pin.message_id = new.id;
+    return null;
+end
+$$;
+comment on function private.unpin_deleted() is
+'Trigger: what is deleted is no longer pinned. Afterwards, so that this is no event of its own.';
+revoke all on function private.unpin_deleted() from public, anon, authenticated, service_role;
+
+create trigger messages_after_update_unpin after update of deleted_at on public.messages
+for each row when (new.deleted_at is not null) execute function private.unpin_deleted();
+create trigger messages_after_delete_track after delete on public.messages
+for each row when (old.deleted_at is null) execute function private.track_message();
 
 -- Definer, because it asks of the message whether or not the caller may see it; the policy asks about the caller.
 create function private.locate_message() returns trigger
@@ -2005,7 +2056,7 @@ grant select on public.message_events to authenticated, service_role;
 
 create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
 language plpgsql
-immutable
+volatile
 set search_path = ''
 as $$
 begin
@@ -2138,7 +2189,8 @@ as $$
         'ai_twin_id', p_message.ai_twin_id,
         'parent_message_id', p_message.parent_message_id,
         'conversation_id', p_message.conversation_id,
-        'metadata', p_message.metadata || coalesce((
+        -- What says that it is pinned comes from the pin, never from who wrote the message.
+        'metadata', (p_message.metadata - '{pinned,pinned_by,pinned_at}'::text[]) || coalesce((
             select jsonb_build_object(
                 'pinned', true, 'pinned_by', pin.pinned_by, 'pinned_at', private.format_time(pin.pinned_at)
             )
@@ -2213,6 +2265,7 @@ declare
     v_channel_id uuid := private.read_uuid($1, 'channel_id');
     v_content text := private.read_text($1, 'content', 40000);
     v_twin_id uuid := private.read_uuid($1, 'ai_twin_id', false);
+    v_user_id uuid;
     v_message public.messages;
 begin
     perform private.require_channel(v_channel_id);
@@ -2232,9 +2285,13 @@ begin
     elsif octet_length(($1 -> 'metadata')::text) > 16384 then
         perform private.fail(413, 'metadata_too_large', 'metadata must have at most 16 kB.', 'metadata');
     elsif coalesce(jsonb_typeof($1 -> 'attachments'), 'null') not in ('array', 'null')
-        or jsonb_path_exists($1, '$.attachments[*] ? (@.type() <> "object")')
+        or jsonb_path_exists($1, 'strict $.attachments[*] ? (@.type() <> "object")', '{}', true)
     then
         perform private.fail(400, 'invalid_field', 'attachments must be an array of objects.', 'attachments');
+    end if;
+    -- The twin speaks, and not its owner; but nobody names somebody else.
+    if v_twin_id is null or (select auth.role()) <> 'service_role' then
+        v_user_id := private.read_user($1);
     end if;
     insert into public.messages (
         channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
@@ -2242,7 +2299,7 @@ begin
     )
     values (
         v_channel_id,
-        case when v_twin_id is null then private.read_user($1) end,
+        case when v_twin_id is null then v_user_id end,
         v_twin_id,
         private.read_uuid($1, 'parent_message_id', false),
         private.read_uuid($1, 'conversation_id', false),
@@ -2312,7 +2369,7 @@ as $$
         'emoji', counted.emoji,
         'count', counted.count,
         'user_ids', counted.user_ids,
-        'reacted', (select auth.uid()) = any(counted.user_ids)
+        'reacted', coalesce((select auth.uid()) = any(counted.user_ids), false)
     ) order by counted.first_at, counted.emoji), '[]')
     from (
         select
@@ -2470,11 +2527,13 @@ declare
     v_thread_id uuid := private.read_uuid($1, 'thread_id', false);
     v_limit integer := private.read_integer($1, 'limit', 1, 200, 50);
     v_offset integer := private.read_integer($1, 'offset', 0, 999999999, 0);
-    v_before bigint := private.read_cursor($1, 'before', v_channel_id);
-    v_after bigint := private.read_cursor($1, 'after', v_channel_id);
+    v_before bigint;
+    v_after bigint;
     v_page record;
 begin
     perform private.require_channel(v_channel_id);
+    v_before := private.read_cursor($1, 'before', v_channel_id);
+    v_after := private.read_cursor($1, 'after', v_channel_id);
     if v_before is not null and v_after is not null then
         perform private.fail(400, 'invalid_cursor', 'before and after cannot be combined.', 'after');
     end if;
@@ -2485,7 +2544,11 @@ begin
         jsonb_build_object(
             'total', case
                 when v_thread_id is null then private.count_channel(v_channel_id)
-                else (select count(*) from public.messages as reply where reply.parent_message_id = v_thread_id)
+                else (
+                    select count(*) from public.messages as reply
+                    where reply.parent_message_id = v_thread_id
+                        and reply.channel_id = v_channel_id and reply.deleted_at is null
+                )
             end,
             'page', v_offset / v_limit + 1,
             'limit', v_limit,
@@ -2645,6 +2708,9 @@ declare
     v_user_id uuid := private.read_user($1);
     v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
 begin
+    -- Looked up again under the lock: it may have been deleted meanwhile.
+    perform private.lock_channel(v_message.channel_id);
+    v_message := private.find_message(v_message.id);
     insert into public.message_pins (message_id, pinned_by) values (v_message.id, v_user_id)
     on conflict on constraint message_pins_pkey do nothing;
     return private.succeed((
@@ -2666,6 +2732,8 @@ as $$
 declare
     v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
 begin
+    -- The lock first, as pinning and deleting take it: in the other order they would wait for each other.
+    perform private.lock_channel(v_message.channel_id);
     delete from public.message_pins as pin where pin.message_id = v_message.id;
     return private.succeed(private.render_message(v_message));
 end
@@ -2687,6 +2755,7 @@ declare
 begin
     -- One at a time: of two toggles at once, one adds and the other removes.
     perform private.lock_channel(v_message.channel_id);
+    v_message := private.find_message(v_message.id);
     select * into v_reaction
     from public.message_reactions as reaction
     where reaction.message_id = v_message.id and reaction.user_id = v_user_id and reaction.emoji = v_emoji;
@@ -4098,6 +4167,9 @@ begin
         limit 10
         for update skip locked
     );
+    delete from private.idempotency_keys as expired
+    where expired.principal = v_principal and expired.route = p_route and expired.key = p_key
+        and expired.created_at < now() - interval '24 hours';
     -- The same key at the same moment waits here until the first request is through.
     insert into private.idempotency_keys (principal, route, key, request_hash)
     values (v_principal, p_route, p_key, v_hash)
@@ -4193,7 +4265,7 @@ set search_path = ''
 as $$
 declare
     v_key text := p_headers ->> 'idempotency-key';
-    v_is_keyed boolean := v_key is not null and p_function in ('create_message', 'reply_to_message');
+    v_is_keyed boolean := v_key is not null and p_function in ('create_message', 'reply_to_message', 'toggle_reaction');
 begin
     headers := '{}';
     if v_is_keyed then
@@ -4340,7 +4412,9 @@ begin
             'claim_deliveries', 'finish_delivery'
         ) then
             select answer.status, answer.headers::text, answer.body into status, headers, body
-            from private.call_messages(p_function, p_headers::jsonb, p_parameters::jsonb, p_body) as answer;
+            from private.call_messages(
+                p_function, p_headers::jsonb, private.read_object(convert_to(p_parameters, 'UTF8')), p_body
+            ) as answer;
         else
             raise undefined_function using message = 'The gateway knows no such function.';
     end case;

@@ -48,8 +48,8 @@ create policy channels_update_governor on public.channels
 for update to authenticated
 using (id in (select private.my_governed_channel_ids()))
 with check (id in (select private.my_governed_channel_ids()));
-create policy channels_delete_governor on public.channels
-for delete to authenticated using (id in (select private.my_governed_channel_ids()));
+create policy channels_delete_owner on public.channels
+for delete to authenticated using (id in (select private.my_owned_channel_ids()));
 
 create policy channel_members_select_member on public.channel_members
 for select to authenticated using (channel_id in (select private.my_channel_ids()));

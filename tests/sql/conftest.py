@@ -105,7 +105,7 @@ def post(db: Db, body: bytes, key: str | None = SECRET) -> Answer:
     back(db)
     headers = {} if key is None else {"x-api-key": key}
     answer = db.execute(
-        "select status, body::json from private.call('messaging_ingest', 'service_role', %s, %s, %s)",
+        "select status, body::json from private.call('messaging_ingest', 'service_role', %s, %s, '{}', %s)",
         (json.dumps({"role": "service_role"}), json.dumps(headers), body),
     ).fetchone()
     back(db)

@@ -10,7 +10,7 @@ from psycopg.errors import InsufficientPrivilege, UndefinedFunction
 
 from tests.sql.conftest import MATTY, SECRET, Db, refused, rows, value
 
-CALL = "select status, body from private.call(%s, %s, %s, %s, %s)"
+CALL = "select status, body from private.call(%s, %s, %s, %s, '{}', %s)"
 ROLES = ["anon", "authenticated", "service_role"]
 SETTINGS = ["role", "request.jwt.claims", "request.headers", "response.status"]
 
