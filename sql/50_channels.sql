@@ -222,8 +222,9 @@ security definer
 set search_path = ''
 as $$
 begin
-    -- Admins govern members, owners govern everybody; who the caller is counts, not what the row says.
-    if (select auth.uid()) is not null
+    -- Admins govern members, owners govern everybody; who the caller is counts, not what the row says. Only clients
+    -- are asked: Supabase Auth, say, deletes users with all they had.
+    if current_setting('role') = 'authenticated'
         and (tg_op <> 'INSERT' and old.role = 'owner' or tg_op <> 'DELETE' and new.role = 'owner')
         and not (
             tg_op = 'DELETE'
@@ -253,5 +254,5 @@ $$;
 comment on function private.protect_ownership() is 'Trigger: an admin cannot become owner, nor put an owner out.';
 revoke all on function private.protect_ownership() from public, anon, authenticated, service_role;
 
-create trigger channel_members_before_write_protect before insert or update or delete on public.channel_members
+create trigger channel_members_before_insert_or_change_protect before insert or update or delete on public.channel_members
 for each row execute function private.protect_ownership();

@@ -198,7 +198,6 @@ begin
     elsif new.deleted_at is not null then
         select event.at into new.deleted_at
         from private.record_event(new.channel_id, 'message.deleted', new.id, (select auth.uid()), null, -1) as event;
-        delete from public.message_pins as pin where pin.message_id = new.id;
     elsif new.content <> old.content then
         select event.at into new.updated_at
         from private.record_event(new.channel_id, 'message.updated', new.id, (select auth.uid()), null, 0) as event;
@@ -216,6 +215,7 @@ revoke all on function private.track_message() from public, anon, authenticated,
 
 create trigger messages_before_update_track before update on public.messages
 for each row execute function private.track_message();
+
 -- Definer, because an author may delete what another has pinned, and a client that edits may not unpin.
 create function private.unpin_deleted() returns trigger
 language plpgsql
@@ -233,6 +233,7 @@ revoke all on function private.unpin_deleted() from public, anon, authenticated,
 
 create trigger messages_after_update_unpin after update of deleted_at on public.messages
 for each row when (new.deleted_at is not null) execute function private.unpin_deleted();
+
 create trigger messages_after_delete_track after delete on public.messages
 for each row when (old.deleted_at is null) execute function private.track_message();
 
@@ -299,9 +300,9 @@ $$;
 comment on function private.track_mark() is 'Trigger: reactions and pins that come and go are events.';
 revoke all on function private.track_mark() from public, anon, authenticated, service_role;
 
-create trigger message_reactions_after_write_track after insert or delete on public.message_reactions
+create trigger message_reactions_after_insert_or_delete_track after insert or delete on public.message_reactions
 for each row execute function private.track_mark();
-create trigger message_pins_after_write_track after insert or delete on public.message_pins
+create trigger message_pins_after_insert_or_delete_track after insert or delete on public.message_pins
 for each row execute function private.track_mark();
 
 -- Definer, because no client writes events.
@@ -322,7 +323,7 @@ $$;
 comment on function private.track_member() is 'Trigger: members who come and go are events.';
 revoke all on function private.track_member() from public, anon, authenticated, service_role;
 
-create trigger channel_members_after_write_track after insert or delete on public.channel_members
+create trigger channel_members_after_insert_or_delete_track after insert or delete on public.channel_members
 for each row execute function private.track_member();
 
 alter table public.messages enable row level security;

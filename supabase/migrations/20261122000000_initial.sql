@@ -1593,8 +1593,9 @@ security definer
 set search_path = ''
 as $$
 begin
-    -- Admins govern members, owners govern everybody; who the caller is counts, not what the row says.
-    if (select auth.uid()) is not null
+    -- Admins govern members, owners govern everybody; who the caller is counts, not what the row says. Only clients
+    -- are asked: Supabase Auth, say, deletes users with all they had.
+    if current_setting('role') = 'authenticated'
         and (tg_op <> 'INSERT' and old.role = 'owner' or tg_op <> 'DELETE' and new.role = 'owner')
         and not (
             tg_op = 'DELETE'
@@ -1624,7 +1625,7 @@ $$;
 comment on function private.protect_ownership() is 'Trigger: an admin cannot become owner, nor put an owner out.';
 revoke all on function private.protect_ownership() from public, anon, authenticated, service_role;
 
-create trigger channel_members_before_write_protect before insert or update or delete on public.channel_members
+create trigger channel_members_before_insert_or_change_protect before insert or update or delete on public.channel_members
 for each row execute function private.protect_ownership();
 
 -- Digital twins: who speaks for a user, and in which channels.
@@ -1896,7 +1897,6 @@ begin
     elsif new.deleted_at is not null then
         select event.at into new.deleted_at
         from private.record_event(new.channel_id, 'message.deleted', new.id, (select auth.uid()), null, -1) as event;
-        delete from public.message_pins as pin where pin.message_id = new.id;
     elsif new.content <> old.content then
         select event.at into new.updated_at
         from private.record_event(new.channel_id, 'message.updated', new.id, (select auth.uid()), null, 0) as event;
@@ -1914,6 +1914,7 @@ revoke all on function private.track_message() from public, anon, authenticated,
 
 create trigger messages_before_update_track before update on public.messages
 for each row execute function private.track_message();
+
 -- Definer, because an author may delete what another has pinned, and a client that edits may not unpin.
 create function private.unpin_deleted() returns trigger
 language plpgsql
@@ -1931,6 +1932,7 @@ revoke all on function private.unpin_deleted() from public, anon, authenticated,
 
 create trigger messages_after_update_unpin after update of deleted_at on public.messages
 for each row when (new.deleted_at is not null) execute function private.unpin_deleted();
+
 create trigger messages_after_delete_track after delete on public.messages
 for each row when (old.deleted_at is null) execute function private.track_message();
 
@@ -1997,9 +1999,9 @@ $$;
 comment on function private.track_mark() is 'Trigger: reactions and pins that come and go are events.';
 revoke all on function private.track_mark() from public, anon, authenticated, service_role;
 
-create trigger message_reactions_after_write_track after insert or delete on public.message_reactions
+create trigger message_reactions_after_insert_or_delete_track after insert or delete on public.message_reactions
 for each row execute function private.track_mark();
-create trigger message_pins_after_write_track after insert or delete on public.message_pins
+create trigger message_pins_after_insert_or_delete_track after insert or delete on public.message_pins
 for each row execute function private.track_mark();
 
 -- Definer, because no client writes events.
@@ -2020,7 +2022,7 @@ $$;
 comment on function private.track_member() is 'Trigger: members who come and go are events.';
 revoke all on function private.track_member() from public, anon, authenticated, service_role;
 
-create trigger channel_members_after_write_track after insert or delete on public.channel_members
+create trigger channel_members_after_insert_or_delete_track after insert or delete on public.channel_members
 for each row execute function private.track_member();
 
 alter table public.messages enable row level security;

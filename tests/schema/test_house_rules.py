@@ -19,6 +19,42 @@ DEFINERS = {
     "private.summarize_conversations": "runs when Supabase Auth deletes a user, too",
     "private.hold_matching": "owners of contacts may not call its helper",
     "private.match_conversations_again": "owners of contacts may not write conversations",
+    "private.add_creator": "the creator is no member yet and may not add one",
+    "private.admit_message": "asks of a parent whether or not the caller may see it",
+    "private.begin_once": "answers are for nobody but who asked",
+    "private.claim_due": "no role may touch the queues",
+    "private.claim_summary": "no client writes claims",
+    "private.count_channel": "no client reads the counters",
+    "private.count_hops": "counts messages whether or not the caller may see them",
+    "private.count_request": "nobody may set a count but by using it up",
+    "private.count_summary": "nobody may set a count but by using it up",
+    "private.create_user_profile": "Supabase Auth makes users under a role that may not write here",
+    "private.dismiss_twins": "who leaves may not change what belongs to the channel",
+    "private.find_summary": "no client reads the cache",
+    "private.finish_claim": "no role may touch the queues",
+    "private.finish_once": "answers are for nobody but who asked",
+    "private.forward_message": "no client writes deliveries",
+    "private.issue_twin_secret": "no role may read the secrets",
+    "private.locate_message": "asks of a message whether or not the caller may see it",
+    "private.lock_channel": "no client may touch the counters",
+    "private.mark_deleted": "a client may not write deleted_at; its caller decides who may",
+    "private.my_channel_ids": "a policy on members that reads members would ask itself for ever",
+    "private.my_fellow_ids": "a policy on members that reads members would ask itself for ever",
+    "private.my_fellow_twin_ids": "policies of twins and channels would ask each other for ever",
+    "private.my_governed_channel_ids": "a policy on members that reads members would ask itself for ever",
+    "private.my_owned_channel_ids": "a policy on members that reads members would ask itself for ever",
+    "private.my_twin_ids": "policies of twins and channels would ask each other for ever",
+    "private.name_authors": "authors who left are still named",
+    "private.protect_ownership": "must see all members to know an owner",
+    "private.read_cursor": "a cursor stays good when its message is deleted",
+    "private.recall_message": "no client writes deliveries",
+    "private.record_event": "no client writes events or counters",
+    "private.revive_deliveries": "no client writes deliveries",
+    "private.store_twin_webhook": "no client writes queues",
+    "private.track_mark": "no client writes events",
+    "private.track_member": "no client writes events",
+    "private.track_message": "no client writes edits and events",
+    "private.unpin_deleted": "an author may delete what another has pinned",
 }
 
 
@@ -218,60 +254,240 @@ def test_every_function_that_runs_with_its_owners_rights_is_known(catalog: Db) -
 # Who may do what, but for the owner. What nobody else may touch is listed too: each object is a decision.
 RIGHTS = """
 authenticated
+    private.begin_once(text,text,jsonb): execute
+    private.begin_summary(jsonb): execute
+    private.call_messages(text,jsonb,jsonb,bytea): execute
+    private.call_once(text,jsonb,jsonb): execute
+    private.change_reaction(jsonb,text): execute
+    private.claim_summary(uuid,bigint,integer,text,integer,integer): execute
+    private.count_channel(uuid): execute
+    private.count_request(): execute
+    private.describe_failure(text,text,text,text,text): execute
     private.describe_messaging_keys(uuid): execute
+    private.fail(integer,text,text,text): execute
+    private.find_conversation_type(jsonb): execute
+    private.find_message(uuid): execute
+    private.find_page(uuid,uuid,bigint,bigint,integer,integer): execute
+    private.find_summary(uuid,bigint,integer,text,integer): execute
+    private.finish_once(text,text,integer,text): execute
+    private.format_time(timestamp with time zone): execute
+    private.is_app_admin(): execute
     private.issue_messaging_key(uuid,interval): execute
+    private.issue_twin_secret(uuid,interval): execute
+    private.lock_channel(uuid): execute
+    private.mark_deleted(uuid): execute
+    private.my_channel_ids(): execute
+    private.my_fellow_ids(): execute
+    private.my_fellow_twin_ids(): execute
+    private.my_governed_channel_ids(): execute
+    private.my_owned_channel_ids(): execute
+    private.my_twin_ids(): execute
+    private.name_authors(uuid[],uuid[]): execute
+    private.parse_json(bytea): execute
     private.phone_digits(text): execute
+    private.read_cursor(jsonb,text,uuid): execute
+    private.read_files(jsonb): execute
+    private.read_integer(jsonb,text,integer,integer,integer): execute
+    private.read_object(bytea): execute
+    private.read_text(jsonb,text,integer,text): execute
+    private.read_transcript(uuid,bigint,integer,integer): execute
+    private.read_user(jsonb): execute
+    private.read_uuid(jsonb,text,boolean): execute
+    private.render_attachment(public.attachments): execute
+    private.render_message(public.messages): execute
+    private.render_page(uuid[]): execute
+    private.render_reactions(uuid): execute
+    private.require_channel(uuid): execute
+    private.revive_deliveries(uuid,uuid): execute
+    private.store_twin_webhook(uuid,text): execute
+    private.succeed(jsonb,jsonb,integer): execute
+    public.add_reaction(jsonb): execute
+    public.ai_twins: delete, insert (id, display_name, avatar_url), select, update (display_name, avatar_url)
+    public.attachments: delete, insert (id, channel_id, file_name), select
+    public.begin_upload(jsonb): execute
+    public.channel_members: delete, insert (channel_id, user_id, role), select, update (role)
+    public.channel_twins: delete, insert (channel_id, ai_twin_id), select
+    public.channels: delete, insert (id, workspace_id, kind, name), select, update (workspace_id, name)
     public.conversation_messages: select
     public.conversations: select
+    public.create_message(jsonb): execute
     public.create_messaging_connection(text,text): execute
+    public.delete_message(jsonb): execute
+    public.edit_message(jsonb): execute
+    public.finish_upload(jsonb): execute
+    public.get_attachment(jsonb): execute
+    public.get_message(jsonb): execute
     public.keys(public.messaging_connections): execute
+    public.list_message_edits(jsonb): execute
+    public.list_messages(jsonb): execute
+    public.list_twin_deliveries(jsonb): execute
+    public.message_edits: select
+    public.message_events: select
+    public.message_pins: delete, insert (message_id, pinned_by), select
+    public.message_reactions: delete, insert (id, message_id, user_id, emoji), select
+    public.messages: insert (id, channel_id, user_id, ai_twin_id, parent_message_id, conversation_id, content, content_type, metadata, attachments), select, update (content)
     public.messages(public.conversations): execute
     public.messaging_connections: delete, insert (platform, connection_id), select, update (is_active)
     public.people: delete, insert (id, full_name, phone), select, update (full_name, phone)
+    public.pin_message(jsonb): execute
+    public.remove_reaction(jsonb): execute
+    public.remove_twin_webhook(jsonb): execute
+    public.replay_twin_deliveries(jsonb): execute
+    public.reply_to_message(jsonb): execute
     public.rotate_messaging_key(text,interval): execute
+    public.rotate_twin_secret(jsonb): execute
+    public.set_twin_webhook(jsonb): execute
+    public.toggle_reaction(jsonb): execute
+    public.twin_deliveries: select
+    public.twin_webhooks: delete, select
+    public.unpin_message(jsonb): execute
+    public.user_profiles: select, update (display_name, avatar_url)
     schema private: usage
 authenticator
-    private.call(text,text,text,text,bytea): execute
+    private.call(text,text,text,text,text,bytea): execute
     schema private: usage
 nobody
+    private.add_creator()
+    private.admit_message()
+    private.channel_heads
+    private.check_attachments()
     private.check_message_owner()
+    private.count_hops()
+    private.count_summary()
+    private.create_user_profile()
+    private.describe_attachment()
+    private.dismiss_twins()
+    private.forward_message()
     private.generate_secret()
     private.hash_secret(text)
+    private.hmac_block(bytea,integer)
     private.hold_matching()
+    private.idempotency_keys
+    private.locate_message()
     private.match_conversations_again()
     private.match_participant()
     private.messaging_keys
+    private.protect_ownership()
+    private.recall_message()
+    private.record_event(uuid,text,uuid,uuid,text,integer)
+    private.render_claim(public.twin_deliveries,uuid)
+    private.request_counts
+    private.retry_delay(integer)
     private.set_updated_at()
+    private.sign(uuid,text)
     private.summarize_conversations()
+    private.track_mark()
+    private.track_member()
+    private.track_message()
+    private.twin_queues
+    private.twin_secrets
+    private.unpin_deleted()
 service_role
     private.authenticate_connection(text,text,text): execute
+    private.begin_once(text,text,jsonb): execute
+    private.begin_summary(jsonb): execute
+    private.call_messages(text,jsonb,jsonb,bytea): execute
+    private.call_once(text,jsonb,jsonb): execute
+    private.change_reaction(jsonb,text): execute
+    private.claim_due(integer,interval): execute
+    private.claim_summary(uuid,bigint,integer,text,integer,integer): execute
     private.compare_messages(private.ingest_message[],uuid[]): execute
+    private.count_channel(uuid): execute
     private.count_messages(jsonb): execute
     private.create_conversations(uuid,text,private.ingest_participant[]): execute
+    private.describe_failure(text,text,text,text,text): execute
     private.describe_results(private.ingest_conversation[],uuid[],jsonb,jsonb,jsonb): execute
+    private.fail(integer,text,text,text): execute
+    private.find_conversation_type(jsonb): execute
     private.find_conversations(uuid,text,private.ingest_conversation[]): execute
+    private.find_message(uuid): execute
+    private.find_page(uuid,uuid,bigint,bigint,integer,integer): execute
+    private.find_summary(uuid,bigint,integer,text,integer): execute
+    private.finish_claim(uuid,uuid,integer,text): execute
+    private.finish_once(text,text,integer,text): execute
+    private.finish_summary(jsonb): execute
+    private.format_time(timestamp with time zone): execute
+    private.is_app_admin(): execute
     private.is_live_key(text): execute
+    private.issue_twin_secret(uuid,interval): execute
+    private.lock_channel(uuid): execute
     private.lock_conversations(uuid[],private.ingest_participant[],uuid[]): execute
     private.look_up_messages(private.ingest_message[],uuid[]): execute
+    private.mark_deleted(uuid): execute
     private.match_person(uuid,text): execute
     private.matching_lock(uuid): execute
     private.message_preview(jsonb): execute
+    private.name_authors(uuid[],uuid[]): execute
     private.newest_participants(private.ingest_conversation[]): execute
     private.parse_json(bytea): execute
     private.parse_timestamp(text): execute
     private.phone_digits(text): execute
+    private.poll_summary(jsonb): execute
     private.read_conversations(jsonb): execute
+    private.read_cursor(jsonb,text,uuid): execute
+    private.read_files(jsonb): execute
+    private.read_integer(jsonb,text,integer,integer,integer): execute
     private.read_messages(jsonb): execute
+    private.read_object(bytea): execute
+    private.read_text(jsonb,text,integer,text): execute
+    private.read_transcript(uuid,bigint,integer,integer): execute
+    private.read_user(jsonb): execute
+    private.read_uuid(jsonb,text,boolean): execute
     private.refuse(integer,text): execute
+    private.render_attachment(public.attachments): execute
+    private.render_message(public.messages): execute
+    private.render_page(uuid[]): execute
+    private.render_reactions(uuid): execute
+    private.require_channel(uuid): execute
+    private.revive_deliveries(uuid,uuid): execute
     private.settings: select
     private.store_conversations(uuid,text,jsonb): execute
+    private.store_twin_webhook(uuid,text): execute
+    private.succeed(jsonb,jsonb,integer): execute
+    private.summaries: select, update
+    private.summary_counts: select, update
     private.update_participants(uuid[],private.ingest_participant[]): execute
+    public.add_reaction(jsonb): execute
+    public.ai_twins: delete, insert, select, update
+    public.attachments: delete, insert (id, channel_id, file_name), select
+    public.begin_upload(jsonb): execute
+    public.channel_members: delete, insert, select, update
+    public.channel_twins: delete, insert, select, update
+    public.channels: delete, insert, select, update
+    public.claim_deliveries(jsonb): execute
     public.conversation_messages: delete, insert, select
     public.conversations: delete, insert, select, update (participant_identifier, participant_name, participant_identified_at, participant_named_at)
+    public.create_message(jsonb): execute
+    public.delete_message(jsonb): execute
+    public.edit_message(jsonb): execute
+    public.finish_delivery(jsonb): execute
+    public.finish_upload(jsonb): execute
+    public.get_attachment(jsonb): execute
+    public.get_message(jsonb): execute
+    public.list_message_edits(jsonb): execute
+    public.list_messages(jsonb): execute
+    public.list_twin_deliveries(jsonb): execute
+    public.message_edits: select
+    public.message_events: select
+    public.message_pins: delete, insert (message_id, pinned_by), select
+    public.message_reactions: delete, insert (id, message_id, user_id, emoji), select
+    public.messages: delete, insert (id, channel_id, user_id, ai_twin_id, parent_message_id, conversation_id, content, content_type, metadata, attachments), select, update (content, deleted_at)
     public.messages(public.conversations): execute
     public.messaging_connections: delete, insert, select, update
     public.messaging_ingest(bytea): execute
     public.people: delete, insert, select, update
+    public.pin_message(jsonb): execute
+    public.remove_reaction(jsonb): execute
+    public.remove_twin_webhook(jsonb): execute
+    public.replay_twin_deliveries(jsonb): execute
+    public.reply_to_message(jsonb): execute
+    public.rotate_twin_secret(jsonb): execute
+    public.set_twin_webhook(jsonb): execute
+    public.toggle_reaction(jsonb): execute
+    public.twin_deliveries: select
+    public.twin_webhooks: delete, select
+    public.unpin_message(jsonb): execute
+    public.user_profiles: delete, insert, select, update
     schema private: usage
 """  # noqa: E501
 

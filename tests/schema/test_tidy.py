@@ -180,7 +180,7 @@ def unknown_names(texts: Iterable[str]) -> Iterator[str]:
     known = set()
     for text in texts:
         code = re.sub(r"--.*|'(?:[^']|'')*'", "", text)
-        known |= set(re.findall(r"^create (?:table|type|view|function) ([\w.]+)", code, re.MULTILINE))
+        known |= set(re.findall(r"^create (?:(?:unlogged )?table|type|view|function) ([\w.]+)", code, re.MULTILINE))
         yield from set(re.findall(r"\b(?:public|private)\.\w+", code)) - known
 
 
