@@ -254,5 +254,6 @@ $$;
 comment on function private.protect_ownership() is 'Trigger: an admin cannot become owner, nor put an owner out.';
 revoke all on function private.protect_ownership() from public, anon, authenticated, service_role;
 
-create trigger channel_members_before_insert_or_change_protect before insert or update or delete on public.channel_members
+create trigger channel_members_before_insert_or_change_protect
+before insert or update or delete on public.channel_members
 for each row execute function private.protect_ownership();

@@ -94,7 +94,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-    v_limits jsonb := '{}';
+    v_limits jsonb := jsonb_build_object();
     v_granted integer;
     v_used integer;
     v_seconds_left integer;
@@ -151,7 +151,7 @@ declare
     v_request jsonb;
 begin
     if octet_length(p_body) = 0 then
-        return '{}';
+        return '{}'::jsonb;
     end if;
     begin
         v_request := private.parse_json(p_body);

@@ -124,7 +124,7 @@ class Database:
         try:
             return await self._call(arguments)
         except (*_LOST_A_RACE, *_LOST_TOUCH) as error:
-            logger.warning("%s failed again with %s", function, type(error).__name__)
+            logger.warning("%s failed with %s", function, type(error).__name__)
             raise DatabaseUnavailableError from error
 
     async def _call(self, arguments: tuple[str | bytes, ...]) -> Reply:

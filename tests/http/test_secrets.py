@@ -56,7 +56,7 @@ def test_no_key_and_no_message_is_ever_logged(cluster: TestCluster, talkative_da
     service_log, postgres_log = service.log.read_text(), cluster.local.home.log.read_text()
     assert "POST /functions/v1/messaging-ingest failed: CheckViolationError 23514" in service_log
     assert "messaging_ingest failed with LockNotAvailableError" in service_log
-    assert "select status, body from private.call" in postgres_log
+    assert "select status, headers, body from private.call" in postgres_log
     assert "violates check constraint" in postgres_log
     for secret in (CANARY, sender.secret, "your-api-secret"):
         assert secret not in service_log

@@ -38,6 +38,8 @@ DEFINERS = {
     "private.locate_message": "asks of a message whether or not the caller may see it",
     "private.lock_channel": "no client may touch the counters",
     "private.mark_deleted": "a client may not write deleted_at; its caller decides who may",
+    "private.index_message": "no client writes the index",
+    "private.match_messages": "row-level security keeps the index from being used; it asks itself for the channels",
     "private.my_channel_ids": "a policy on members that reads members would ask itself for ever",
     "private.my_fellow_ids": "a policy on members that reads members would ask itself for ever",
     "private.my_fellow_twin_ids": "policies of twins and channels would ask each other for ever",
@@ -265,17 +267,21 @@ authenticated
     private.describe_failure(text,text,text,text,text): execute
     private.describe_messaging_keys(uuid): execute
     private.fail(integer,text,text,text): execute
+    private.find_authors(text): execute
+    private.find_channels(text): execute
     private.find_conversation_type(jsonb): execute
     private.find_message(uuid): execute
     private.find_page(uuid,uuid,bigint,bigint,integer,integer): execute
     private.find_summary(uuid,bigint,integer,text,integer): execute
     private.finish_once(text,text,integer,text): execute
+    private.fold_text(text): execute
     private.format_time(timestamp with time zone): execute
     private.is_app_admin(): execute
     private.issue_messaging_key(uuid,interval): execute
     private.issue_twin_secret(uuid,interval): execute
     private.lock_channel(uuid): execute
     private.mark_deleted(uuid): execute
+    private.match_messages(private.message_search): execute
     private.my_channel_ids(): execute
     private.my_fellow_ids(): execute
     private.my_fellow_twin_ids(): execute
@@ -284,11 +290,16 @@ authenticated
     private.my_twin_ids(): execute
     private.name_authors(uuid[],uuid[]): execute
     private.parse_json(bytea): execute
+    private.parse_timestamp(text): execute
     private.phone_digits(text): execute
     private.read_cursor(jsonb,text,uuid): execute
     private.read_files(jsonb): execute
     private.read_integer(jsonb,text,integer,integer,integer): execute
+    private.read_moment(text): execute
     private.read_object(bytea): execute
+    private.read_operator(private.message_search,text,text,boolean): execute
+    private.read_phrase(text): execute
+    private.read_search(text): execute
     private.read_text(jsonb,text,integer,text): execute
     private.read_transcript(uuid,bigint,integer,integer): execute
     private.read_user(jsonb): execute
@@ -299,6 +310,7 @@ authenticated
     private.render_reactions(uuid): execute
     private.require_channel(uuid): execute
     private.revive_deliveries(uuid,uuid): execute
+    private.split_words(text): execute
     private.store_twin_webhook(uuid,text): execute
     private.succeed(jsonb,jsonb,integer): execute
     public.add_reaction(jsonb): execute
@@ -336,6 +348,7 @@ authenticated
     public.reply_to_message(jsonb): execute
     public.rotate_messaging_key(text,interval): execute
     public.rotate_twin_secret(jsonb): execute
+    public.search_messages(jsonb): execute
     public.set_twin_webhook(jsonb): execute
     public.toggle_reaction(jsonb): execute
     public.twin_deliveries: select
@@ -363,9 +376,14 @@ nobody
     private.hmac_block(bytea,integer)
     private.hold_matching()
     private.idempotency_keys
+    private.index_message()
+    private.index_words(text,jsonb)
     private.locate_message()
     private.match_conversations_again()
     private.match_participant()
+    private.match_span(private.message_search,bigint,bigint,integer)
+    private.message_words
+    private.message_words_number_seq
     private.messaging_keys
     private.protect_ownership()
     private.recall_message()
@@ -398,6 +416,8 @@ service_role
     private.describe_failure(text,text,text,text,text): execute
     private.describe_results(private.ingest_conversation[],uuid[],jsonb,jsonb,jsonb): execute
     private.fail(integer,text,text,text): execute
+    private.find_authors(text): execute
+    private.find_channels(text): execute
     private.find_conversation_type(jsonb): execute
     private.find_conversations(uuid,text,private.ingest_conversation[]): execute
     private.find_message(uuid): execute
@@ -406,6 +426,7 @@ service_role
     private.finish_claim(uuid,uuid,integer,text): execute
     private.finish_once(text,text,integer,text): execute
     private.finish_summary(jsonb): execute
+    private.fold_text(text): execute
     private.format_time(timestamp with time zone): execute
     private.is_app_admin(): execute
     private.is_live_key(text): execute
@@ -414,6 +435,7 @@ service_role
     private.lock_conversations(uuid[],private.ingest_participant[],uuid[]): execute
     private.look_up_messages(private.ingest_message[],uuid[]): execute
     private.mark_deleted(uuid): execute
+    private.match_messages(private.message_search): execute
     private.match_person(uuid,text): execute
     private.matching_lock(uuid): execute
     private.message_preview(jsonb): execute
@@ -428,7 +450,11 @@ service_role
     private.read_files(jsonb): execute
     private.read_integer(jsonb,text,integer,integer,integer): execute
     private.read_messages(jsonb): execute
+    private.read_moment(text): execute
     private.read_object(bytea): execute
+    private.read_operator(private.message_search,text,text,boolean): execute
+    private.read_phrase(text): execute
+    private.read_search(text): execute
     private.read_text(jsonb,text,integer,text): execute
     private.read_transcript(uuid,bigint,integer,integer): execute
     private.read_user(jsonb): execute
@@ -441,6 +467,7 @@ service_role
     private.require_channel(uuid): execute
     private.revive_deliveries(uuid,uuid): execute
     private.settings: select
+    private.split_words(text): execute
     private.store_conversations(uuid,text,jsonb): execute
     private.store_twin_webhook(uuid,text): execute
     private.succeed(jsonb,jsonb,integer): execute
@@ -482,6 +509,7 @@ service_role
     public.replay_twin_deliveries(jsonb): execute
     public.reply_to_message(jsonb): execute
     public.rotate_twin_secret(jsonb): execute
+    public.search_messages(jsonb): execute
     public.set_twin_webhook(jsonb): execute
     public.toggle_reaction(jsonb): execute
     public.twin_deliveries: select

@@ -10,6 +10,7 @@ from tests.sql.conftest import (
     MATTY,
     SECRET,
     Db,
+    back,
     become,
     become_anon,
     ingest,
@@ -75,6 +76,7 @@ def test_a_user_whom_supabase_auth_deletes_leaves_nothing(admin_url: str) -> Non
         ingest(auth, conversation(message(), participant_identifier="+1 234 567 890"))
         become(auth, BOB)
         auth.execute("insert into public.people (full_name, phone) values ('John too', '+1 234 567 890')")
+        back(auth)
         auth.execute("set local role supabase_auth_admin")
         assert auth.execute("delete from auth.users where id = %s", (MATTY,)).rowcount == 1
         auth.execute("reset role")
