@@ -3164,7 +3164,7 @@ declare
         -- Postgres refuses words of more than 2,046 bytes.
         select string_agg('''' || left(given.word, 255) || ''':' || given.place, ' ')
         from unnest(v_words) with ordinality as given (word, place)
-    ), '');
+    )::tsvector, '');
     -- Places are counted to 16,383, and 255 of a word are kept: what is beyond is in no phrase. See read_phrase.
     v_is_long boolean := cardinality(v_words) >= 255 and (
         cardinality(v_words) >= 16383
@@ -3373,7 +3373,7 @@ begin
     elsif v_at is not null then
         p_search.since := greatest(p_search.since, v_at);
     elsif v_mark in ('link', 'file') then
-        v_marks := ''':' || v_mark || '''';
+        v_marks := (''':' || v_mark || '''')::tsquery;
         v_marks := case when p_is_wanted then v_marks else !!v_marks end;
         p_search.marks := coalesce(p_search.marks && v_marks, v_marks);
     elsif v_mark = 'reaction' then
