@@ -152,10 +152,16 @@ def test_the_victim_of_a_deadlock_tries_again_and_succeeds(
         for update
     """
     with psycopg.connect(cluster.url(service_database)) as rival:
+
+        def holds_the_first() -> bool:
+            with rival.transaction(force_rollback=True):
+                query = lock.replace("for update", "for share skip locked")
+                return rival.execute(query, [sender.user_id, 0]).fetchone() is None
+
         rival.execute("set local deadlock_timeout = '20s'")  # so that the other one is the victim
         rival.execute(lock, [sender.user_id, 1])
         send.start()
-        while not rival.execute("select 1 from pg_locks where not granted").fetchone():
+        while not (holds_the_first() and rival.execute("select 1 from pg_locks where not granted").fetchone()):
             time.sleep(0.01)
         rival.execute(lock, [sender.user_id, 0])
         rival.rollback()

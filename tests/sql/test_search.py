@@ -1,0 +1,71 @@
+"""Search finds what was said, in any language, and only for those who may read it."""
+
+import json
+from uuid import UUID
+
+import pytest
+
+from tests.sql.conftest import Db
+
+CHANNEL = "550e8400-e29b-41d4-a716-446655440000"
+MATTY = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
+MALLORY = "3a110123-0000-4000-8000-000000000004"
+SAID = {
+    "plain": "The deployment of the staging environment is done",
+    "accents": "Der Café-Besitzer zahlt später",
+    "chinese": "明天上午我们讨论部署计划",
+    "thai": "พรุ่งนี้เราจะประชุมเรื่องงบประมาณ",
+    "link": "See https://example.com/report for the budget",
+}
+
+
+def search(db: Db, user_id: str, query: str, **more: object) -> list[str]:
+    """What a user finds: the keys of SAID, best first."""
+    with db.transaction(force_rollback=True):
+        for content in SAID.values():
+            db.execute(
+                "insert into public.messages (channel_id, user_id, content) values (%s, %s, %s)",
+                [CHANNEL, MATTY, content],
+            )
+        claims = json.dumps({"sub": user_id, "role": "authenticated"})
+        db.execute(
+            "select set_config('request.jwt.claims', %s, true), set_config('role', 'authenticated', true)", [claims]
+        )
+        (answer,) = db.execute(
+            "select public.search_messages(%s::jsonb)", [json.dumps({"query": query, **more})]
+        ).fetchone()
+        assert answer["success"]
+        keys = {content: key for key, content in SAID.items()}
+        return [keys[found["content"]] for found in answer["data"] if found["content"] in keys]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("deployment staging", ["plain"]),
+        ('"staging environment"', ["plain"]),
+        ('"environment staging"', []),
+        ("deployment -staging", []),
+        ("cafe", ["accents"]),
+        ("spater", ["accents"]),
+        ("部署", ["chinese"]),
+        ("讨论部署", ["chinese"]),
+        ("งบประมาณ", ["thai"]),
+        ("budget has:link", ["link"]),
+        ("from:me cafe", ["accents"]),
+        ("from:bob cafe", []),
+    ],
+)
+def test_what_was_said_is_found(db: Db, query: str, found: list[str]) -> None:
+    assert search(db, MATTY, query) == found
+
+
+def test_an_outsider_finds_nothing(db: Db) -> None:
+    assert search(db, MALLORY, "deployment") == []
+
+
+@pytest.mark.parametrize(
+    "query", ['"', "-", "from:", "has:nothing", "before:never", "' or 1=1 --", "& | ! <->", ":*", "部"]
+)
+def test_any_input_is_a_query(db: Db, query: str) -> None:
+    search(db, MATTY, query, channel_id=str(UUID(CHANNEL)))
