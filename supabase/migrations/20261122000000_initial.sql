@@ -4039,51 +4039,53 @@ set search_path = ''
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
-    v_leases uuid[];
-    v_claims jsonb;
-begin
-    with due as (
-        select queue.ai_twin_id, queue.channel_id
+    v_due private.twin_queues[] := array(
+        select queue
         from private.twin_queues as queue
         where queue.due_at <= now()
         order by queue.due_at
         limit p_limit
         for update skip locked
+    );
+    v_claims jsonb;
+begin
+    -- A statement of its own: it sees what was done to the queues until they were locked. It changes each of them
+    -- once, since a second change would look for its webhook again, for which whoever removes that holds the queue up.
+    with head as materialized (
+        select due.ai_twin_id, due.channel_id, pending.id, gen_random_uuid() as lease
+        from unnest(v_due) as due
+        left join lateral (
+            select delivery.id
+            from public.twin_deliveries as delivery
+            where delivery.ai_twin_id = due.ai_twin_id
+                and delivery.channel_id = due.channel_id
+                and delivery.state = 'pending'
+            order by delivery.seq
+            limit 1
+        ) as pending on true
+    ), held as materialized (
+        -- What is being deleted just now is left to the next round: waiting for it could deadlock.
+        select delivery.id
+        from public.twin_deliveries as delivery
+        where delivery.id in (select head.id from head)
+        for update skip locked
     ), leased as (
         update private.twin_queues as queue
-        set lease = gen_random_uuid(), due_at = now() + p_lease
-        from due
-        where queue.ai_twin_id = due.ai_twin_id and queue.channel_id = due.channel_id
-        returning queue.lease
-    )
-
-    select array_agg(leased.lease) into v_leases from leased;
-    if v_leases is null then
-        return '[]'::jsonb;
-    end if;
-    -- A statement of its own: it sees what was done to the queues until they were locked.
-    with head as (
+        set lease = case when head.id is not null then head.lease end,
+            due_at = case when head.id is not null then now() + p_lease end
+        from head
+        where queue.ai_twin_id = head.ai_twin_id and queue.channel_id = head.channel_id
+            and (head.id is null or head.id in (select held.id from held))
+    ), attempted as (
         update public.twin_deliveries as delivery
         set attempts = delivery.attempts + 1, next_attempt_at = null
-        from private.twin_queues as queue
-        where queue.lease = any(v_leases)
-            and delivery.id = (
-                select pending.id
-                from public.twin_deliveries as pending
-                where pending.ai_twin_id = queue.ai_twin_id
-                    and pending.channel_id = queue.channel_id
-                    and pending.state = 'pending'
-                order by pending.seq
-                limit 1
-            )
-        returning delivery, queue.lease
+        from head
+        where delivery.id = head.id and head.id in (select held.id from held)
+        returning delivery, head.lease
     )
 
-    select coalesce(jsonb_agg(private.render_claim(head.delivery, head.lease)), '[]') into v_claims from head;
-    -- Messages that were deleted may leave a queue behind that has nothing to deliver.
-    update private.twin_queues as queue set lease = null, due_at = null
-    where queue.lease = any(v_leases)
-        and not v_claims @> jsonb_build_array(jsonb_build_object('lease', queue.lease));
+    select coalesce(jsonb_agg(private.render_claim(attempted.delivery, attempted.lease)), '[]') into v_claims
+    from attempted;
     return v_claims;
 end
 $$;

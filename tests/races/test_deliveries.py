@@ -122,7 +122,6 @@ def test_what_a_killed_worker_had_goes_on_with_another(url: str, login: str, hoo
     assert again.headers["threadline-delivery"] == first.headers["threadline-delivery"]
 
 
-@pytest.mark.xfail(reason="open defect: a writer and a twin that leaves deadlock now and then (40P01)", strict=False)
 def test_writers_do_not_fail_when_twins_come_and_go(url: str, hook: Webhook) -> None:
     user_id, (channel_id,) = add_people(url, 1)
     twin_id, _ = add_twin(url, user_id, [channel_id], hook.url)
