@@ -1,18 +1,26 @@
 -- POST /functions/v1/messaging-ingest: what an outside service sends becomes conversations and messages.
 
+create function private.decode_text(p_body bytea) returns text
+language sql
+immutable
+set search_path = ''
+as $$
+    select convert_from(
+        case when substring(p_body from 1 for 3) = '\xefbbbf' then substring(p_body from 4) else p_body end, 'UTF8'
+    )
+$$;
+comment on function private.decode_text(bytea) is 'UTF-8 without its byte order mark; a data exception if it is none.';
+revoke all on function private.decode_text(bytea) from public, anon, authenticated, service_role;
+grant execute on function private.decode_text(bytea) to authenticated, service_role;
+
 create function private.parse_json(p_body bytea) returns jsonb
 language plpgsql
 immutable
 set search_path = ''
 as $$
 declare
-    v_text text := ltrim(convert_from(p_body, 'UTF8'), U&'\FEFF');
-    c_huge constant text := '[:,[\s]-?[0-9.]+[eE][-+]?0*[1-9][0-9]{3}';
+    v_text text := private.decode_text(p_body);
 begin
-    -- Seven bytes such as 1e99999 would be written out as a hundred thousand digits whenever they are read.
-    if v_text ~ c_huge and regexp_replace(v_text, '"(?:[^"\\]|\\.)*"', '', 'g') ~ c_huge then
-        raise numeric_value_out_of_range using message = 'A number is too large.';
-    end if;
     return v_text::jsonb;
 exception
     when untranslatable_character or invalid_text_representation then
@@ -63,6 +71,28 @@ comment on function private.parse_timestamp(text) is
 revoke all on function private.parse_timestamp(text) from public, anon, authenticated, service_role;
 grant execute on function private.parse_timestamp(text) to service_role;
 
+create function private.has_huge_number(p_value jsonb) returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    -- Seven bytes such as 1e99999 would be written out as a hundred thousand digits whenever they are read.
+    return exists (
+        select from jsonb_path_query(p_value, '$.** ? (@.type() == "number")') as found (number)
+        where abs(found.number::numeric) >= 1e1000 or scale(found.number::numeric) > 1000
+    );
+exception
+    when statement_too_complex then
+        -- Too deep to be looked through.
+        return true;
+end
+$$;
+comment on function private.has_huge_number(jsonb) is
+'Whether there is a number of more than 1,000 digits before or after the point anywhere in it, written out.';
+revoke all on function private.has_huge_number(jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.has_huge_number(jsonb) to authenticated, service_role;
+
 create type private.ingest_conversation as (
     position integer,
     external_id text,
@@ -72,18 +102,22 @@ create type private.ingest_conversation as (
     error text
 );
 comment on type private.ingest_conversation is
-'A conversation of a request: its position, what it says of its participant, its newest sent_at, and what is wrong.';
+'A conversation of a request: its position from 1, what it says of its participant, its newest sent_at, and what is
+wrong.';
 
 create type private.ingest_message as (
-    position integer,
+    parent integer,
     index integer,
     external_id text,
-    sent_at timestamptz,
     message jsonb,
+    is_known boolean,
+    is_conflicting boolean,
+    sent_at timestamptz,
     error text
 );
 comment on type private.ingest_message is
-'A message of a request: the position of its conversation, its index there, what is stored of it, and what is wrong.';
+'A message of a request: the position of its conversation, its index there from 0, what is stored of it; whether it is
+known already, and with other content; and what is wrong.';
 
 create type private.ingest_participant as (
     external_id text,
@@ -95,135 +129,342 @@ create type private.ingest_participant as (
 comment on type private.ingest_participant is
 'What a request says of the participant of one of its threads, and how new that is.';
 
-create function private.read_messages(p_conversations jsonb) returns private.ingest_message[]
+create function private.read_conversations(p_conversations jsonb) returns private.ingest_conversation[]
 language plpgsql
-stable
+immutable
 set search_path = ''
 as $$
 begin
     return array(
-        with given as materialized (
-            select
-                parent.position::integer as position,
-                line.position::integer - 1 as index,
-                line.value as message,
-                line.value ->> 'sent_at' as sent_at
-            from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
-            cross join lateral jsonb_array_elements(
-                case jsonb_typeof(parent.value -> 'messages') when 'array' then parent.value -> 'messages' else '[]' end
-            ) with ordinality as line (value, position)
-        ),
-
-        timed as materialized (
-            select
-                given.position,
-                given.index,
-                given.message,
-                -- Nearly all look like this. They cannot fail to be cast; a call for each would take far longer.
-                case
-                    when translate(given.sent_at, '123456789', '000000000')
-                        in ('0000-00-00T00:00:00Z', '0000-00-00T00:00:00.000Z')
-                        and substr(given.sent_at, 1, 4) collate "C" >= '0001'
-                        and substr(given.sent_at, 6, 2) collate "C" between '01' and '12'
-                        and substr(given.sent_at, 9, 2) collate "C" between '01' and '28'
-                        and substr(given.sent_at, 12, 2) collate "C" < '24'
-                        and substr(given.sent_at, 15, 2) collate "C" < '60'
-                        and substr(given.sent_at, 18, 2) collate "C" < '60'
-                        then given.sent_at::timestamptz
-                    else private.parse_timestamp(given.sent_at)
-                end as sent_at
-            from given
-        )
-
         select (
-            timed.position, timed.index, timed.message ->> 'id', timed.sent_at, timed.message,
+            given.position,
+            own.external_id,
+            own.identifier,
+            nullif(btrim(own.name), ''),
+            '-infinity',
             case
-                when jsonb_typeof(timed.message) <> 'object' then ' must be an object'
-                when jsonb_typeof(timed.message -> 'id') is distinct from 'string'
-                    or char_length(timed.message ->> 'id') not between 1 and 500
-                    then '.id must be a string of 1 to 500 characters'
-                when coalesce(timed.message ->> 'direction', '') not in ('inbound', 'outbound')
-                    then '.direction must be inbound or outbound'
-                when coalesce(timed.message ->> 'type', '')
-                    not in ('text', 'image', 'audio', 'video', 'file', 'location')
-                    then '.type must be text, image, audio, video, file or location'
-                when jsonb_typeof(timed.message -> 'content') is distinct from 'string'
-                    then '.content must be a string'
-                when coalesce(jsonb_typeof(timed.message -> 'media_url'), 'null') not in ('string', 'null')
-                    then '.media_url must be a string or null'
-                when jsonb_typeof(timed.message -> 'sent_at') is distinct from 'string' or timed.sent_at is null
-                    then '.sent_at must be an ISO 8601 timestamp'
+                when jsonb_typeof(given.value) <> 'object' then 'conversation must be an object'
+                when own.external_id is null or char_length(own.external_id) not between 1 and 500
+                    then 'external_conversation_id must be a string of 1 to 500 characters'
+                when own.identifier is null or char_length(own.identifier) not between 1 and 500
+                    then 'participant_identifier must be a string of 1 to 500 characters'
+                when coalesce(jsonb_typeof(given.value -> 'participant_name'), 'null') not in ('string', 'null')
+                    or char_length(own.name) > 500
+                    then 'participant_name must be a string of at most 500 characters'
+                when jsonb_typeof(given.value -> 'messages') is distinct from 'array'
+                    then 'messages must be an array'
             end
-        )::private.ingest_message
-        from timed
-        order by timed.position, timed.index
+        )::private.ingest_conversation
+        from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
+        cross join lateral (
+            select
+                case jsonb_typeof(given.value -> 'external_conversation_id') when 'string' then given.value ->> 'external_conversation_id' end as external_id,
+                case jsonb_typeof(given.value -> 'participant_identifier') when 'string' then given.value ->> 'participant_identifier' end as identifier,
+                case jsonb_typeof(given.value -> 'participant_name') when 'string' then given.value ->> 'participant_name' end as name
+        ) as own
+        order by given.position
     );
 end
 $$;
-comment on function private.read_messages(jsonb) is 'The messages of a request in its order, each judged.';
+comment on function private.read_conversations(jsonb) is
+'The conversations of a request in its order, each judged without its messages.';
+revoke all on function private.read_conversations(jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.read_conversations(jsonb) to service_role;
+
+create function private.read_messages(p_conversations jsonb) returns private.ingest_message[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    return array(
+        select (
+            parent.position, line.position - 1,
+            case jsonb_typeof(line.value -> 'id') when 'string' then line.value ->> 'id' end,
+            line.value, false, false, null, null
+        )::private.ingest_message
+        from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
+        cross join lateral jsonb_array_elements(
+            case jsonb_typeof(parent.value -> 'messages') when 'array' then parent.value -> 'messages' else '[]' end
+        ) with ordinality as line (value, position)
+        order by parent.position, line.position
+    );
+end
+$$;
+comment on function private.read_messages(jsonb) is 'The messages of a request in its order, not judged yet.';
 revoke all on function private.read_messages(jsonb) from public, anon, authenticated, service_role;
 grant execute on function private.read_messages(jsonb) to service_role;
 
-create function private.read_conversations(
-    p_conversations jsonb,
-    out conversations private.ingest_conversation[], out messages private.ingest_message[]
-)
+-- Planned at each call: a plan that was kept from when the table was nearly empty may walk through all of a user's
+-- conversations for each of them (docs/decisions/0003).
+create function private.find_conversations(
+    p_user_id uuid, p_platform text, p_conversations private.ingest_conversation[]
+) returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    return array(
+        select (
+            select existing.id
+            from public.conversations as existing
+            where existing.user_id = p_user_id
+                and existing.platform = p_platform
+                and existing.external_conversation_id = given.external_id
+                and given.error is null
+        )
+        from unnest(p_conversations) as given
+        order by given.position
+    );
+end
+$$;
+comment on function private.find_conversations(uuid, text, private.ingest_conversation[]) is
+'The ids of the conversations of a request, by position; null for those that do not exist, or have an error.';
+revoke all on function private.find_conversations(uuid, text, private.ingest_conversation[])
+from public, anon, authenticated, service_role;
+grant execute on function private.find_conversations(uuid, text, private.ingest_conversation[]) to service_role;
+
+create function private.look_up_messages(p_messages private.ingest_message[], p_ids uuid[])
+returns private.ingest_message[]
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    if array_remove(p_ids, null) = '{}' then
+        return p_messages;
+    end if;
+    return array(
+        select (
+            given.parent, given.index, given.external_id, given.message,
+            given.is_known or stored.message is not null,
+            coalesce(stored.message <> given.message, given.is_conflicting),
+            coalesce(stored.sent_at, given.sent_at),
+            given.error
+        )::private.ingest_message
+        from unnest(p_messages) as given
+        left join lateral (
+            select known.message, known.sent_at
+            from public.conversation_messages as known
+            where known.conversation_id = p_ids[given.parent] and known.external_id = given.external_id
+            -- One look-up for each, whatever the planner believes of the table.
+            offset 0
+        ) as stored on not given.is_known
+        order by given.parent, given.index
+    );
+end
+$$;
+comment on function private.look_up_messages(private.ingest_message[], uuid[]) is
+'The same messages, with what is found of them in their conversations, whose ids are given by position.';
+revoke all on function private.look_up_messages(private.ingest_message[], uuid[])
+from public, anon, authenticated, service_role;
+grant execute on function private.look_up_messages(private.ingest_message[], uuid[]) to service_role;
+
+create function private.judge_new_messages(p_messages private.ingest_message[], p_are_times_castable boolean)
+returns private.ingest_message[]
 language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+    c_fields constant text[] := '{id,direction,type,content,media_url,sent_at}';
 begin
-    messages := private.read_messages(p_conversations);
-    conversations := array(
+    return array(
         select (
-            given.position,
-            given.value ->> 'external_conversation_id',
-            given.value ->> 'participant_identifier',
-            nullif(btrim(given.value ->> 'participant_name'), ''),
-            coalesce(summed.newest_at, '-infinity'),
+            given.parent, given.index, given.external_id, given.message, given.is_known, given.is_conflicting,
+            given.sent_at,
             case
-                when jsonb_typeof(given.value) <> 'object' then 'conversation must be an object'
-                when jsonb_typeof(given.value -> 'external_conversation_id') is distinct from 'string'
-                    or char_length(given.value ->> 'external_conversation_id') not between 1 and 500
-                    then 'external_conversation_id must be a string of 1 to 500 characters'
-                when jsonb_typeof(given.value -> 'participant_identifier') is distinct from 'string'
-                    or char_length(given.value ->> 'participant_identifier') not between 1 and 500
-                    then 'participant_identifier must be a string of 1 to 500 characters'
-                when coalesce(jsonb_typeof(given.value -> 'participant_name'), 'null') not in ('string', 'null')
-                    or char_length(given.value ->> 'participant_name') > 500
-                    then 'participant_name must be a string of at most 500 characters'
-                when jsonb_typeof(given.value -> 'messages') is distinct from 'array'
-                    then 'messages must be an array'
-                else summed.error
+                when given.is_known and not given.is_conflicting then null
+                when jsonb_typeof(given.message) <> 'object' then ' must be an object'
+                when given.external_id is null or char_length(given.external_id) not between 1 and 500
+                    then '.id must be a string of 1 to 500 characters'
+                when coalesce(given.message ->> 'direction', '') not in ('inbound', 'outbound')
+                    then '.direction must be inbound or outbound'
+                when coalesce(given.message ->> 'type', '')
+                    not in ('text', 'image', 'audio', 'video', 'file', 'location')
+                    then '.type must be text, image, audio, video, file or location'
+                when jsonb_typeof(given.message -> 'content') is distinct from 'string'
+                    then '.content must be a string'
+                when coalesce(jsonb_typeof(given.message -> 'media_url'), 'null') not in ('string', 'null')
+                    then '.media_url must be a string or null'
+                when given.sent_at is null then '.sent_at must be an ISO 8601 timestamp'
+                when given.message - c_fields <> '{}' and private.has_huge_number(given.message - c_fields)
+                    then ' must not have a number of more than 1000 digits'
             end
+        )::private.ingest_message
+        from (
+            select
+                line.parent,
+                line.index,
+                line.external_id,
+                line.message,
+                line.is_known,
+                line.is_conflicting,
+                case
+                    when line.is_known and not line.is_conflicting then line.sent_at
+                    when jsonb_typeof(line.message -> 'sent_at') <> 'string' then null
+                    when p_are_times_castable then (line.message ->> 'sent_at')::timestamptz
+                    else private.parse_timestamp(line.message ->> 'sent_at')
+                end as sent_at
+            from unnest(p_messages) as line
+            -- Not to be merged into the outer query, which would parse each time twice.
+            offset 0
+        ) as given
+        order by given.parent, given.index
+    );
+end
+$$;
+comment on function private.judge_new_messages(private.ingest_message[], boolean) is
+'The same messages with sent_at and what is wrong with them. Where every sent_at can be cast as it is, that is far
+cheaper.';
+revoke all on function private.judge_new_messages(private.ingest_message[], boolean)
+from public, anon, authenticated, service_role;
+grant execute on function private.judge_new_messages(private.ingest_message[], boolean) to service_role;
+
+create function private.judge_messages(p_messages private.ingest_message[]) returns private.ingest_message[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    -- What parse_timestamp takes as it is, far from the ends of its range. Nearly all times look like this, and one
+    -- match over all of them takes a tenth of what a match for each would.
+    c_castable constant text := '^([12][0-9]{3}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,12})?)?'
+        || '([Zz]|[+-][0-9]{2}:[0-9]{2})\n)*$';
+    v_times text := (
+        select string_agg((given.message ->> 'sent_at') || E'\n', '')
+        from unnest(p_messages) as given
+        where (not given.is_known or given.is_conflicting) and jsonb_typeof(given.message -> 'sent_at') = 'string'
+    );
+begin
+    -- What is stored with the same content was judged when it came.
+    if not exists (select from unnest(p_messages) as given where not given.is_known or given.is_conflicting) then
+        return p_messages;
+    end if;
+    begin
+        return private.judge_new_messages(p_messages, coalesce(v_times ~ c_castable, false));
+    exception
+        when data_exception then
+            -- Such as the thirtieth of February.
+            return private.judge_new_messages(p_messages, false);
+    end;
+end
+$$;
+comment on function private.judge_messages(private.ingest_message[]) is 'The same messages, each judged.';
+revoke all on function private.judge_messages(private.ingest_message[])
+from public, anon, authenticated, service_role;
+grant execute on function private.judge_messages(private.ingest_message[]) to service_role;
+
+create function private.keep_messages(
+    p_messages private.ingest_message[], p_conversations private.ingest_conversation[]
+) returns private.ingest_message[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    if not exists (select from unnest(p_conversations) as parent where parent.error is not null) then
+        return p_messages;
+    end if;
+    return array(
+        select line
+        from unnest(p_messages) as line
+        inner join unnest(p_conversations) as parent on line.parent = parent.position
+        where parent.error is null
+        order by line.parent, line.index
+    );
+end
+$$;
+comment on function private.keep_messages(private.ingest_message[], private.ingest_conversation[]) is
+'The messages of the conversations that have no error.';
+revoke all on function private.keep_messages(private.ingest_message[], private.ingest_conversation[])
+from public, anon, authenticated, service_role;
+grant execute on function private.keep_messages(private.ingest_message[], private.ingest_conversation[])
+to service_role;
+
+create function private.mark_twins(
+    p_messages private.ingest_message[], p_conversations private.ingest_conversation[]
+) returns private.ingest_message[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    if cardinality(p_messages) = (
+        select count(*)
+        from (
+            select from unnest(p_messages) as line
+            inner join unnest(p_conversations) as parent on line.parent = parent.position
+            group by parent.external_id, line.external_id
+        ) as different
+    ) then
+        return p_messages;
+    end if;
+    -- Of the same id twice in one thread the first counts, whichever conversation object it stands in.
+    return array(
+        select (
+            given.parent, given.index, given.external_id, given.message,
+            given.is_known or given.number > 1,
+            given.is_conflicting or not given.is_known and given.message <> given.first_message,
+            given.sent_at, given.error
+        )::private.ingest_message
+        from (
+            select
+                line.*,
+                row_number() over twins as number,
+                first_value(line.message) over twins as first_message
+            from unnest(p_messages) as line
+            inner join unnest(p_conversations) as parent on line.parent = parent.position
+            window twins as (
+                partition by parent.external_id, line.external_id order by line.parent, line.index
+            )
+        ) as given
+        order by given.parent, given.index
+    );
+end
+$$;
+comment on function private.mark_twins(private.ingest_message[], private.ingest_conversation[]) is
+'The same messages; those whose id stands in the request twice count as known from the second on.';
+revoke all on function private.mark_twins(private.ingest_message[], private.ingest_conversation[])
+from public, anon, authenticated, service_role;
+grant execute on function private.mark_twins(private.ingest_message[], private.ingest_conversation[]) to service_role;
+
+create function private.judge_conversations(
+    p_conversations private.ingest_conversation[], p_messages private.ingest_message[]
+) returns private.ingest_conversation[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    return array(
+        select (
+            given.position, given.external_id, given.participant_identifier, given.participant_name,
+            coalesce(summed.newest_at, '-infinity'), coalesce(given.error, summed.error)
         )::private.ingest_conversation
-        from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
+        from unnest(p_conversations) as given
         left join (
             select
-                line.position,
+                line.parent,
                 max(line.sent_at) as newest_at,
                 (array_agg('messages[' || line.index || ']' || line.error order by line.index)
                     filter (where line.error is not null))[1] as error
-            from unnest(messages) as line
-            group by line.position
-        ) as summed on given.position = summed.position
+            from unnest(p_messages) as line
+            group by line.parent
+        ) as summed on given.position = summed.parent
         order by given.position
     );
-    if exists (select from unnest(conversations) as given where given.error is not null) then
-        messages := array(
-            select line
-            from unnest(messages) as line
-            inner join unnest(conversations) as given on line.position = given.position
-            where given.error is null
-            order by line.position, line.index
-        );
-    end if;
 end
 $$;
-comment on function private.read_conversations(jsonb) is
-'The conversations of a request in its order, each judged, and all messages of those without an error.';
-revoke all on function private.read_conversations(jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.read_conversations(jsonb) to service_role;
+comment on function private.judge_conversations(private.ingest_conversation[], private.ingest_message[]) is
+'The same conversations with what their messages say: the newest sent_at, the first error.';
+revoke all on function private.judge_conversations(private.ingest_conversation[], private.ingest_message[])
+from public, anon, authenticated, service_role;
+grant execute on function private.judge_conversations(private.ingest_conversation[], private.ingest_message[])
+to service_role;
 
 create function private.newest_participants(p_conversations private.ingest_conversation[])
 returns private.ingest_participant[]
@@ -257,37 +498,6 @@ revoke all on function private.newest_participants(private.ingest_conversation[]
 from public, anon, authenticated, service_role;
 grant execute on function private.newest_participants(private.ingest_conversation[]) to service_role;
 
--- Planned at each call, as private.look_up_messages is: a plan that was kept from when the table was nearly empty may
--- walk through all of a user's conversations for each of them.
-create function private.find_conversations(
-    p_user_id uuid, p_platform text, p_conversations private.ingest_conversation[]
-) returns uuid[]
-language plpgsql
-stable
-set search_path = ''
-set plan_cache_mode = 'force_custom_plan'
-as $$
-begin
-    return array(
-        select (
-            select existing.id
-            from public.conversations as existing
-            where existing.user_id = p_user_id
-                and existing.platform = p_platform
-                and existing.external_conversation_id = given.external_id
-                and given.error is null
-        )
-        from unnest(p_conversations) as given
-        order by given.position
-    );
-end
-$$;
-comment on function private.find_conversations(uuid, text, private.ingest_conversation[]) is
-'The ids of the conversations of a request, by position; null for those that do not exist, or have an error.';
-revoke all on function private.find_conversations(uuid, text, private.ingest_conversation[])
-from public, anon, authenticated, service_role;
-grant execute on function private.find_conversations(uuid, text, private.ingest_conversation[]) to service_role;
-
 create function private.create_conversations(
     p_user_id uuid, p_platform text, p_participants private.ingest_participant[]
 ) returns jsonb
@@ -309,114 +519,18 @@ begin
         from unnest(p_participants) as given
         order by given.external_id collate "C"
         on conflict on constraint conversations_external_id_unique do nothing
-        returning id
+        returning external_conversation_id, id
     )
 
-    select jsonb_object_agg(created.id, true) into v_created from created;
+    select jsonb_object_agg(created.external_conversation_id, created.id) into v_created from created;
     return coalesce(v_created, '{}');
 end
 $$;
 comment on function private.create_conversations(uuid, text, private.ingest_participant[]) is
-'Makes those conversations that nobody made before; their ids are the keys of the answer.';
+'Makes those conversations that nobody made before, and answers their ids by external id.';
 revoke all on function private.create_conversations(uuid, text, private.ingest_participant[])
 from public, anon, authenticated, service_role;
 grant execute on function private.create_conversations(uuid, text, private.ingest_participant[]) to service_role;
-
-create function private.look_up_messages(
-    p_messages private.ingest_message[], p_ids uuid[],
-    out is_unknown boolean[], out is_conflict boolean[], out are_distinct boolean
-)
-language plpgsql
-stable
-set search_path = ''
-set plan_cache_mode = 'force_custom_plan'
-as $$
-begin
-    select
-        array_agg(looked_up.stored_message is null order by looked_up.line),
-        array_agg(coalesce(looked_up.stored_message <> looked_up.message, false) order by looked_up.line),
-        count(distinct looked_up.key) = count(*)
-    into is_unknown, is_conflict, are_distinct
-    from (
-        select
-            (p_ids[given.position], given.external_id) as key,
-            given.line,
-            given.message,
-            (
-                select stored.message
-                from public.conversation_messages as stored
-                where stored.conversation_id = p_ids[given.position] and stored.external_id = given.external_id
-            ) as stored_message
-        from unnest(p_messages) with ordinality as given (position, index, external_id, sent_at, message, error, line)
-        -- Not to be merged into the outer query, which would look up twice.
-        offset 0
-    ) as looked_up;
-end
-$$;
-comment on function private.look_up_messages(private.ingest_message[], uuid[]) is
-'For each message whether it is not stored yet, and whether it is with other content; and whether all ids differ.';
-revoke all on function private.look_up_messages(private.ingest_message[], uuid[])
-from public, anon, authenticated, service_role;
-grant execute on function private.look_up_messages(private.ingest_message[], uuid[]) to service_role;
-
-create function private.compare_messages(
-    p_messages private.ingest_message[], p_ids uuid[],
-    out is_unknown boolean[], out unknown_counts jsonb, out conflicts jsonb
-)
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-    v_known record;
-begin
-    select * into v_known from private.look_up_messages(p_messages, p_ids);
-    if not v_known.are_distinct then
-        -- Of the same id twice in one request the first counts, whichever conversation object it stands in.
-        select
-            array_agg(v_known.is_unknown[twin.line] and twin.number = 1 order by twin.line),
-            array_agg(
-                v_known.is_conflict[twin.line]
-                or v_known.is_unknown[twin.line] and twin.message <> twin.first_message
-                order by twin.line
-            )
-        into v_known.is_unknown, v_known.is_conflict
-        from (
-            select
-                given.line,
-                given.message,
-                row_number() over twins as number,
-                first_value(given.message) over twins as first_message
-            from unnest(p_messages) with ordinality as given (position, index, external_id, sent_at, message, error, line)
-            window twins as (partition by p_ids[given.position], given.external_id order by given.line)
-        ) as twin;
-    end if;
-
-    is_unknown := v_known.is_unknown;
-    select jsonb_object_agg(counted.position, counted.count) into unknown_counts
-    from (
-        select given.position, count(*) as count
-        from unnest(p_messages) with ordinality as given (position, index, external_id, sent_at, message, error, line)
-        where v_known.is_unknown[given.line]
-        group by given.position
-    ) as counted;
-    if true = any(v_known.is_conflict) then
-        select jsonb_object_agg(conflicting.position, conflicting.external_ids) into conflicts
-        from (
-            select given.position, jsonb_agg(distinct given.external_id) as external_ids
-            from unnest(p_messages) with ordinality as given (position, index, external_id, sent_at, message, error, line)
-            where v_known.is_conflict[given.line]
-            group by given.position
-        ) as conflicting;
-    end if;
-end
-$$;
-comment on function private.compare_messages(private.ingest_message[], uuid[]) is
-'For each message whether it is yet to be stored; by position how many are, and the ids of those that are known with
-other content.';
-revoke all on function private.compare_messages(private.ingest_message[], uuid[])
-from public, anon, authenticated, service_role;
-grant execute on function private.compare_messages(private.ingest_message[], uuid[]) to service_role;
 
 create function private.lock_conversations(
     p_ids uuid[], p_participants private.ingest_participant[], p_growing uuid[]
@@ -484,7 +598,8 @@ from public, anon, authenticated, service_role;
 grant execute on function private.update_participants(uuid[], private.ingest_participant[]) to service_role;
 
 create function private.describe_results(
-    p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb, p_added jsonb, p_conflicts jsonb
+    p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb,
+    p_messages private.ingest_message[]
 ) returns json
 language plpgsql
 stable
@@ -515,28 +630,38 @@ begin
                 given.external_id,
                 given.error,
                 p_ids[given.position] as id,
-                counted.added,
-                p_conflicts -> given.position::text as conflicts,
+                coalesce(counted.added, 0) as added,
+                counted.conflicts,
                 case
-                    when p_created ? p_ids[given.position]::text
-                        and row_number() over (partition by p_ids[given.position] order by given.position) = 1
+                    when p_created ? given.external_id
+                        and row_number() over (
+                            partition by given.external_id, given.error is null order by given.position
+                        ) = 1
                         then 'created'
                     when counted.added > 0 then 'updated'
                     else 'no_new_messages'
                 end as status
             from unnest(p_conversations) as given
-            cross join lateral (
-                select coalesce((p_added ->> given.position::text)::integer, 0) as added
-            ) as counted
+            left join (
+                select
+                    line.parent,
+                    count(*) filter (where not line.is_known) as added,
+                    json_agg(distinct line.external_id) filter (where line.is_conflicting) as conflicts
+                from unnest(p_messages) as line
+                group by line.parent
+            ) as counted on given.position = counted.parent
         ) as result
     );
 end
 $$;
-comment on function private.describe_results(private.ingest_conversation[], uuid[], jsonb, jsonb, jsonb) is
+comment on function
+private.describe_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_message[]) is
 'The answer to a request: one result per conversation, in the order of the request.';
-revoke all on function private.describe_results(private.ingest_conversation[], uuid[], jsonb, jsonb, jsonb)
+revoke all on function
+private.describe_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_message[])
 from public, anon, authenticated, service_role;
-grant execute on function private.describe_results(private.ingest_conversation[], uuid[], jsonb, jsonb, jsonb)
+grant execute on function
+private.describe_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_message[])
 to service_role;
 
 create function private.store_conversations(p_user_id uuid, p_platform text, p_conversations jsonb) returns json
@@ -544,20 +669,19 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-    v_conversations private.ingest_conversation[];
-    v_messages private.ingest_message[];
+    v_conversations private.ingest_conversation[] := private.read_conversations(p_conversations);
+    v_messages private.ingest_message[] := private.read_messages(p_conversations);
+    v_ids uuid[] := private.find_conversations(p_user_id, p_platform, v_conversations);
     v_participants private.ingest_participant[];
-    v_ids uuid[];
     v_created jsonb := jsonb_build_object();
-    v_compared record;
     v_locked uuid[];
 begin
-    select given.conversations, given.messages into v_conversations, v_messages
-    from private.read_conversations(p_conversations) as given;
+    v_messages := private.judge_messages(private.look_up_messages(v_messages, v_ids));
+    v_conversations := private.judge_conversations(v_conversations, v_messages);
+    v_messages := private.mark_twins(private.keep_messages(v_messages, v_conversations), v_conversations);
     v_participants := private.newest_participants(v_conversations);
 
     perform pg_advisory_xact_lock_shared(private.matching_lock(p_user_id));
-    v_ids := private.find_conversations(p_user_id, p_platform, v_conversations);
     if exists (select from unnest(v_conversations) as given where given.error is null and v_ids[given.position] is null)
     then
         v_created := private.create_conversations(p_user_id, p_platform, v_participants);
@@ -570,27 +694,23 @@ begin
         end if;
     end if;
 
-    select * into v_compared from private.compare_messages(v_messages, v_ids);
     -- Nobody else sees a conversation that was created just now; a pure replay changes none and takes no lock.
     v_locked := private.lock_conversations(v_ids, v_participants, array(
-        select distinct v_ids[growing.position::integer]
-        from jsonb_object_keys(v_compared.unknown_counts) as growing (position)
-        where not v_created ? v_ids[growing.position::integer]::text
+        select distinct v_ids[line.parent]
+        from unnest(v_messages) as line
+        inner join unnest(v_conversations) as parent on line.parent = parent.position
+        where not line.is_known and not v_created ? parent.external_id
     ));
     if v_locked <> '{}' then
         perform private.update_participants(v_locked, v_participants);
-        select * into v_compared from private.compare_messages(v_messages, v_ids);
+        v_messages := private.look_up_messages(v_messages, v_ids);
     end if;
 
-    if v_compared.unknown_counts is not null then
-        insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
-        select v_ids[given.position], given.external_id, p_user_id, given.sent_at, given.message
-        from unnest(v_messages) with ordinality as given (position, index, external_id, sent_at, message, error, line)
-        where v_compared.is_unknown[given.line];
-    end if;
-    return private.describe_results(
-        v_conversations, v_ids, v_created, v_compared.unknown_counts, v_compared.conflicts
-    );
+    insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
+    select v_ids[line.parent], line.external_id, p_user_id, line.sent_at, line.message
+    from unnest(v_messages) as line
+    where not line.is_known;
+    return private.describe_results(v_conversations, v_ids, v_created, v_messages);
 end
 $$;
 comment on function private.store_conversations(uuid, text, jsonb) is
@@ -651,7 +771,7 @@ begin
         -- Strangers are refused anyway; what their bodies cost is kept small.
         v_request := case
             when private.is_live_key(v_secret) then private.parse_json($1)
-            else ltrim(convert_from($1, 'UTF8'), U&'\FEFF')::jsonb
+            else private.decode_text($1)::jsonb
         end;
     exception
         when data_exception or statement_too_complex or program_limit_exceeded then

@@ -159,6 +159,9 @@ begin
         when data_exception or statement_too_complex or program_limit_exceeded then
             perform private.fail(400, 'invalid_json', 'The request body is not valid JSON.');
     end;
+    if private.has_huge_number(v_request) then
+        perform private.fail(400, 'invalid_json', 'A number of the request body has more than 1000 digits.');
+    end if;
     if jsonb_typeof(v_request) <> 'object' then
         perform private.fail(400, 'invalid_json', 'The request body must be a JSON object.');
     end if;

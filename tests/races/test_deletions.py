@@ -3,12 +3,19 @@
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 
 import psycopg
+import pytest
+from psycopg import IsolationLevel
 
 from tests.support.ingest import Sender, conversation, in_parallel, message
 
+ADD = """
+insert into public.conversation_messages (conversation_id, user_id, external_id, sent_at, message)
+select id, user_id, gen_random_uuid()::text, now(), '{}' from public.conversations where user_id = %(user)s
+"""
 DELETE = "delete from public.conversations where user_id = %s and external_conversation_id = %s"
 
 
@@ -54,3 +61,33 @@ def test_when_an_owner_goes_the_key_is_unknown_at_once(sender: Sender) -> None:
 
     assert {statuses[-1] for statuses in in_parallel([go, *(partial(deliver, writer) for writer in range(6))])} == {401}
     assert sender.stored() == {}
+    assert sender.inconsistencies() == []
+
+
+@pytest.mark.parametrize("isolation", list(IsolationLevel))
+def test_no_message_stays_behind_when_its_thread_goes(sender: Sender, isolation: IsolationLevel) -> None:
+    done = threading.Event()
+
+    def add() -> int:
+        """As a backend of the operator's own would, past the endpoint."""
+        added = 0
+        with psycopg.connect(sender.database_url, autocommit=True) as connection:
+            connection.isolation_level = isolation
+            while not done.is_set() or not added:
+                with suppress(psycopg.errors.ForeignKeyViolation, psycopg.errors.SerializationFailure):
+                    added += connection.execute(ADD, {"user": sender.user_id}).rowcount
+        return added
+
+    def delete() -> int:
+        deleted = 0
+        with psycopg.connect(sender.database_url, autocommit=True) as connection:
+            connection.isolation_level = isolation
+            while deleted < 40:
+                sender.post(conversation(external_id="a"))
+                with suppress(psycopg.errors.SerializationFailure):
+                    deleted += connection.execute(DELETE, [sender.user_id, "a"]).rowcount
+        done.set()
+        return deleted
+
+    assert min(in_parallel([delete, add, add, add])) > 0
+    assert sender.inconsistencies() == []

@@ -2,10 +2,11 @@
 
 import json
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg.errors import IntegrityConstraintViolation
+from psycopg.errors import ForeignKeyViolation
 
 from tests.sql.conftest import (
     BOB,
@@ -115,9 +116,20 @@ def test_a_thread_goes_with_its_messages(db: Db) -> None:
 
 def test_a_message_of_another_user_than_the_threads_is_refused(db: Db) -> None:
     found = add_thread(db, "@ann")
-    with pytest.raises(IntegrityConstraintViolation) as caught, db.transaction():
+    with pytest.raises(ForeignKeyViolation) as caught, db.transaction():
         insert(db, found, EARLY, user_id=MATTY)
-    assert caught.value.diag.constraint_name == "conversation_messages_user_id_is_the_conversations"
+    assert caught.value.diag.constraint_name == "conversation_messages_conversation_fkey"
+
+
+def test_a_message_of_no_conversation_is_refused_with_all_that_came_with_it(db: Db) -> None:
+    found = add_thread(db, "@ann")
+    statement = """
+    insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
+    select id, 'x', %s, now(), '{}' from unnest(%s::uuid[]) as id
+    """
+    with pytest.raises(ForeignKeyViolation), db.transaction():
+        db.execute(statement, (BOB, [found, uuid4()]))
+    assert rows(db, "select from public.conversation_messages") == []
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,19 @@ def test_a_number_keeps_its_value(db: Db, number: str) -> None:
     assert value(db, "select (message ->> 'size')::numeric = %s::numeric from public.conversation_messages", number)
 
 
+@pytest.mark.parametrize(
+    "number", ["1e1000", "-1e131071", "1e-16000", "0e-1001", "[[{}, 1e9999]]", '{"n": {"n": 1E+1001}}']
+)
+def test_a_few_bytes_that_would_be_written_out_as_thousands_of_digits_are_refused(db: Db, number: str) -> None:
+    chats = [
+        conversation(message("a"), message("b", size="here"), external_id="bad"),
+        conversation(message("c"), external_id="good"),
+    ]
+    answer = post(db, json.dumps(request(*chats)).replace('"here"', number).encode())
+    assert answer.statuses == ["error: messages[1] must not have a number of more than 1000 digits", "created"]
+    assert value(db, "select array_agg(external_id) from public.conversation_messages") == ["c"]
+
+
 def nested(depth: int) -> bytes:
     body = request(conversation(message(deep="here")))
     return json.dumps(body).encode().replace(b'"here"', b"[" * depth + b"]" * depth)
@@ -106,9 +119,7 @@ def test_a_thousand_levels_are_stored_and_read_again(db: Db) -> None:
         pytest.param(b'{"a": "\xc0\x80"}', id="nul in two bytes"),
         pytest.param("{}".encode("utf-16"), id="UTF-16"),
         b'{"a": 1e400000}',
-        b'{"a": [1,1e131071]}',
         b'{"a":-1.5E-00016383}',
-        b'{"a\\"": 1e+4000, "b": "\\u0000"}',
         pytest.param(nested(100_000), id="a hundred thousand levels"),
     ],
 )

@@ -73,6 +73,11 @@ with summary as (
 )
 select external_conversation_id, kept::text, recomputed::text from summary where kept is distinct from recomputed
 """
+ORPHANS = """
+select stored.conversation_id, stored.external_id from public.conversation_messages as stored
+where stored.user_id = %s
+    and not exists (select from public.conversations as parent where parent.id = stored.conversation_id)
+"""
 
 
 def message(name: str = "m1", /, **fields: Any) -> dict[str, Any]:
@@ -138,9 +143,9 @@ class Sender:
             return [row for (row,) in connection.execute(statement, [self.user_id])]
 
     def inconsistencies(self) -> list[dict[str, Any]]:
-        """Conversations whose count, last message or contact is not what it is when worked out anew."""
+        """Conversations whose count, last message or contact is not what it is when worked out anew; lone messages."""
         with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
-            return connection.execute(SUMMARIES, [self.user_id]).fetchall()
+            return [row for query in (SUMMARIES, ORPHANS) for row in connection.execute(query, [self.user_id])]
 
 
 def in_parallel(calls: Sequence[Callable[[], Result]]) -> list[Result]:
