@@ -75,7 +75,7 @@ comment on column public.conversations.last_message_preview is
 create index conversations_user_id_last_message_at_idx on public.conversations (user_id, last_message_at desc);
 create index conversations_user_id_participant_tail_idx
 on public.conversations (user_id, right(participant_digits, 10));
-create index conversations_person_id_idx on public.conversations (person_id) where person_id is not null;
+create index conversations_person_id_idx on public.conversations (person_id);
 
 alter table public.conversations enable row level security;
 revoke all on public.conversations from public, anon, authenticated, service_role;
@@ -88,7 +88,7 @@ create policy conversations_select_owner on public.conversations
 for select to authenticated using (user_id = (select auth.uid()));
 
 -- Without a foreign key: triggers check for a whole statement what it would check row by row, which took a sixth of an
--- ingest (docs/decisions/0005).
+-- ingest (docs/decisions/0006).
 create table public.conversation_messages (
     conversation_id uuid not null,
     external_id text collate "C" not null,

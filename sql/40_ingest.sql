@@ -270,7 +270,7 @@ stable
 set search_path = ''
 as $$
 declare
-    c_fields constant text[] := '{id,direction,type,content,media_url,sent_at}';
+    c_fields constant text[] := array['id', 'direction', 'type', 'content', 'media_url', 'sent_at'];
 begin
     return array(
         select (

@@ -478,7 +478,7 @@ comment on column public.conversations.last_message_preview is
 create index conversations_user_id_last_message_at_idx on public.conversations (user_id, last_message_at desc);
 create index conversations_user_id_participant_tail_idx
 on public.conversations (user_id, right(participant_digits, 10));
-create index conversations_person_id_idx on public.conversations (person_id) where person_id is not null;
+create index conversations_person_id_idx on public.conversations (person_id);
 
 alter table public.conversations enable row level security;
 revoke all on public.conversations from public, anon, authenticated, service_role;
@@ -488,7 +488,7 @@ grant update (participant_identifier, participant_name, participant_identified_a
 on public.conversations to service_role;
 
 -- Without a foreign key: triggers check for a whole statement what it would check row by row, which took a sixth of an
--- ingest (docs/decisions/0005).
+-- ingest (docs/decisions/0006).
 create table public.conversation_messages (
     conversation_id uuid not null,
     external_id text collate "C" not null,
@@ -548,7 +548,8 @@ as $$
 $$;
 comment on function public.conversation_messages(public.conversations) is
 'Computed relationship: the rows of a conversation, for select=*,conversation_messages(*) in the Data API.';
-revoke all on function public.conversation_messages(public.conversations) from public, anon, authenticated, service_role;
+revoke all on function public.conversation_messages(public.conversations)
+from public, anon, authenticated, service_role;
 grant execute on function public.conversation_messages(public.conversations) to authenticated, service_role;
 
 create function private.message_preview(p_message jsonb) returns text
@@ -1042,7 +1043,7 @@ stable
 set search_path = ''
 as $$
 declare
-    c_fields constant text[] := '{id,direction,type,content,media_url,sent_at}';
+    c_fields constant text[] := array['id', 'direction', 'type', 'content', 'media_url', 'sent_at'];
 begin
     return array(
         select (
@@ -1154,7 +1155,8 @@ comment on function private.keep_messages(private.ingest_message[], private.inge
 'The messages of the conversations that have no error.';
 revoke all on function private.keep_messages(private.ingest_message[], private.ingest_conversation[])
 from public, anon, authenticated, service_role;
-grant execute on function private.keep_messages(private.ingest_message[], private.ingest_conversation[]) to service_role;
+grant execute on function private.keep_messages(private.ingest_message[], private.ingest_conversation[])
+to service_role;
 
 create function private.mark_twins(
     p_messages private.ingest_message[], p_conversations private.ingest_conversation[]

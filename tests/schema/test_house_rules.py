@@ -17,6 +17,7 @@ DEFINERS = {
     "private.authenticate_connection": "the hashes are for no other eyes",
     "private.is_live_key": "the hashes are for no other eyes",
     "private.summarize_conversations": "runs when Supabase Auth deletes a user, too",
+    "private.delete_messages": "runs when Supabase Auth deletes a user, too",
     "private.hold_matching": "owners of contacts may not call its helper",
     "private.match_conversations_again": "owners of contacts may not write conversations",
     "private.add_creator": "the creator is no member yet and may not add one",
@@ -264,6 +265,7 @@ authenticated
     private.claim_summary(uuid,bigint,integer,text,integer,integer): execute
     private.count_channel(uuid): execute
     private.count_request(): execute
+    private.decode_text(bytea): execute
     private.describe_failure(text,text,text,text,text): execute
     private.describe_messaging_keys(uuid): execute
     private.fail(integer,text,text,text): execute
@@ -276,6 +278,7 @@ authenticated
     private.finish_once(text,text,integer,text): execute
     private.fold_text(text): execute
     private.format_time(timestamp with time zone): execute
+    private.has_huge_number(jsonb): execute
     private.is_app_admin(): execute
     private.issue_messaging_key(uuid,interval): execute
     private.issue_twin_secret(uuid,interval): execute
@@ -321,6 +324,7 @@ authenticated
     public.channel_twins: delete, insert (channel_id, ai_twin_id), select
     public.channels: delete, insert (id, workspace_id, kind, name), select, update (workspace_id, name)
     public.conversation_messages: select
+    public.conversation_messages(public.conversations): execute
     public.conversations: select
     public.create_message(jsonb): execute
     public.create_messaging_connection(text,text): execute
@@ -364,10 +368,10 @@ nobody
     private.admit_message()
     private.channel_heads
     private.check_attachments()
-    private.check_message_owner()
     private.count_hops()
     private.count_summary()
     private.create_user_profile()
+    private.delete_messages()
     private.describe_attachment()
     private.dismiss_twins()
     private.forward_message()
@@ -409,12 +413,12 @@ service_role
     private.change_reaction(jsonb,text): execute
     private.claim_due(integer,interval): execute
     private.claim_summary(uuid,bigint,integer,text,integer,integer): execute
-    private.compare_messages(private.ingest_message[],uuid[]): execute
     private.count_channel(uuid): execute
     private.count_messages(jsonb): execute
     private.create_conversations(uuid,text,private.ingest_participant[]): execute
+    private.decode_text(bytea): execute
     private.describe_failure(text,text,text,text,text): execute
-    private.describe_results(private.ingest_conversation[],uuid[],jsonb,jsonb,jsonb): execute
+    private.describe_results(private.ingest_conversation[],uuid[],jsonb,private.ingest_message[]): execute
     private.fail(integer,text,text,text): execute
     private.find_authors(text): execute
     private.find_channels(text): execute
@@ -428,13 +432,20 @@ service_role
     private.finish_summary(jsonb): execute
     private.fold_text(text): execute
     private.format_time(timestamp with time zone): execute
+    private.generate_id(): execute
+    private.has_huge_number(jsonb): execute
     private.is_app_admin(): execute
     private.is_live_key(text): execute
     private.issue_twin_secret(uuid,interval): execute
+    private.judge_conversations(private.ingest_conversation[],private.ingest_message[]): execute
+    private.judge_messages(private.ingest_message[]): execute
+    private.judge_new_messages(private.ingest_message[],boolean): execute
+    private.keep_messages(private.ingest_message[],private.ingest_conversation[]): execute
     private.lock_channel(uuid): execute
     private.lock_conversations(uuid[],private.ingest_participant[],uuid[]): execute
     private.look_up_messages(private.ingest_message[],uuid[]): execute
     private.mark_deleted(uuid): execute
+    private.mark_twins(private.ingest_message[],private.ingest_conversation[]): execute
     private.match_messages(private.message_search): execute
     private.match_person(uuid,text): execute
     private.matching_lock(uuid): execute
@@ -483,6 +494,7 @@ service_role
     public.channels: delete, insert, select, update
     public.claim_deliveries(jsonb): execute
     public.conversation_messages: delete, insert, select
+    public.conversation_messages(public.conversations): execute
     public.conversations: delete, insert, select, update (participant_identifier, participant_name, participant_identified_at, participant_named_at)
     public.create_message(jsonb): execute
     public.delete_message(jsonb): execute
