@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
+from threadline.local import keys
 
 from tests.support import cluster as clusters
 from tests.support.cluster import EMBEDDED, TestCluster
@@ -109,7 +110,7 @@ def service(cluster: TestCluster, service_database: str, tmp_path_factory: pytes
     """`threadline serve`, of which tests share one."""
     log = tmp_path_factory.mktemp("service") / "service.log"
     url = cluster.url(service_database, "authenticator")
-    with serving(url, log, THREADLINE_POOL_SIZE="24") as running:
+    with serving(url, log, THREADLINE_POOL_SIZE="24", JWT_SECRET=keys.JWT_SECRET) as running:
         yield running
 
 

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import click
 
-from tests.bench import growth, ingest, machine, reading, setting
+from tests.bench import growth, ingest, machine, messages, reading, setting
 from tests.bench.report import Report
 from tests.bench.sizes import FULL, QUICK
 
-ENTRIES = {"ingest": ingest.measure, "growth": growth.measure, "reading": reading.measure}
+ENTRIES = {
+    "ingest": ingest.measure,
+    "growth": growth.measure,
+    "reading": reading.measure,
+    "messages": messages.measure,
+}
 FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import httpx
 from threadline.local import keys, process
 
 from tests.support.cluster import free_port
+from tests.support.schema import ROOT
 
 PATIENCE = 60.0
 NO_GATEWAY = Path(__file__).with_name("no_gateway.ts")
@@ -32,6 +34,16 @@ def postgrest(program: Path, database_url: str, schemas: str) -> Iterator[str]:
         "PGRST_SERVER_PORT": str(port := free_port()),
     }
     with _answering([program], port, environment) as url:
+        yield url
+
+
+@contextmanager
+def asgi(application: str, **environment: str) -> Iterator[str]:
+    """An ASGI application, given as module:name, under the server of `threadline serve`; answers its URL."""
+    port = free_port()
+    options = ("--port", str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log")
+    command = [sys.executable, "-m", "uvicorn", application, *options]
+    with _answering(command, port, {"PYTHONPATH": str(ROOT), **environment}) as url:
         yield url
 
 

@@ -62,7 +62,7 @@ def running(reference: Path | None) -> Iterator[World]:
                 connection.execute((reference / "naive" / "schema.sql").read_text(encoding="utf-8"))
                 connection.execute(GRANTS)
 
-        service = stack.enter_context(serving(login_url, folder / "service.log"))
+        service = stack.enter_context(serving(login_url, folder / "service.log", JWT_SECRET=keys.JWT_SECRET))
         sender = Sender.create(service.client, postgres_url)
         admin.execute(PEOPLE, {"user_id": sender.user_id})
         ours = Target(SERVICE, str(service.client.base_url), PATH, sender.connection_id, sender.secret, ROWS)
@@ -80,7 +80,7 @@ def running(reference: Path | None) -> Iterator[World]:
                 targets += start_reference(stack, deno, reference, admin, postgres_url, data_api)
         else:
             omissions.append(f"Left out: what needs Deno. {tools.why_not('deno')}")
-        yield World(admin, targets, sender.user_id, login_url, data_api, omissions)
+        yield World(admin, targets, sender.user_id, postgres_url, login_url, data_api, omissions)
 
 
 def start_functions(stack: ExitStack, deno: Path, ours: Target, data_api: str | None) -> Iterator[Target]:

@@ -19,6 +19,8 @@ class Sizes:
         appends: how many messages are added at once, and how often in a round.
         long_read, short_read: the length of the thread whose end is read, and of the one that is read whole.
         reads: how often in a round.
+        writes: messages that are created in a round by each target.
+        long_channel, depth: messages of the channel that is read, and how far from its end a page lies.
     """
 
     rounds: int
@@ -34,6 +36,9 @@ class Sizes:
     long_read: int
     short_read: int
     reads: int
+    writes: int
+    long_channel: int
+    depth: int
 
 
 FULL = Sizes(
@@ -50,6 +55,9 @@ FULL = Sizes(
     long_read=100_000,
     short_read=1_000,
     reads=30,
+    writes=2_000,
+    long_channel=1_000_000,
+    depth=100_000,
 )
 QUICK = Sizes(
     rounds=1,
@@ -65,4 +73,7 @@ QUICK = Sizes(
     long_read=200,
     short_read=100,
     reads=2,
+    writes=20,
+    long_channel=300,
+    depth=200,
 )

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.bench import growth, ingest, reading, texts
+from tests.bench import growth, ingest, messages, reading, texts
 from tests.bench.report import Report
 from tests.bench.setting import SERVICE
 from tests.bench.sizes import QUICK
@@ -19,14 +19,14 @@ from tests.support.ingest import PATH, Sender
 def world(cluster: TestCluster, service_database: str, sender: Sender) -> Iterator[World]:
     """The service that all tests share, and nothing else."""
     target = Target(SERVICE, str(sender.client.base_url), PATH, sender.connection_id, sender.secret, ROWS)
+    login_url, postgres_url = (cluster.url(service_database, role) for role in ("authenticator", "postgres"))
     with psycopg.connect(cluster.url(service_database), autocommit=True) as admin:
-        login_url = cluster.url(service_database, "authenticator")
-        yield World(admin, [target], sender.user_id, login_url, None, [])
+        yield World(admin, [target], sender.user_id, postgres_url, login_url, None, [])
 
 
 def test_every_case_is_in_the_table_and_nothing_is_lost(world: World) -> None:
     report = Report()
-    for entry in (ingest, growth, reading):
+    for entry in (ingest, growth, reading, messages):
         entry.measure(world, QUICK, report)
     assert report.failures == []
     assert {f"{row.case}: {row.unit}" for row in report.rows()} == {
@@ -41,6 +41,13 @@ def test_every_case_is_in_the_table_and_nothing_is_lost(world: World) -> None:
         ),
         "newest 50 of 200, SQL: ms",
         "all of 100, SQL: ms",
+        "create, 16 at once: messages/s",
+        *(f"history, 50 of 300, {way}: ms" for way in ("newest", "before cursor, 200 deep", "offset 200")),
+        *(f"history, {way} / newest: x" for way in ("before cursor, 200 deep", "offset 200")),
+        *(
+            f"search 300 for {what}: ms"
+            for what in ("a common word", "a rare word", "a phrase", "no such word", "two characters of Chinese")
+        ),
     }
 
 

@@ -125,6 +125,7 @@ class World:
     Attributes:
         targets: what is measured; the first is Threadline's service, to which all others are compared.
         owner_id: the user whose threads Threadline's targets write.
+        database_url: a connection string of role postgres.
         login_url: a connection string of the role that may become a user, as PostgREST does.
         data_api: the URL of PostgREST; None where there is none.
         omissions: what is not measured, and why, in sentences.
@@ -133,6 +134,7 @@ class World:
     admin: psycopg.Connection
     targets: Sequence[Target]
     owner_id: str
+    database_url: str
     login_url: str
     data_api: str | None
     omissions: Sequence[str]
