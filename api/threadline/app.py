@@ -10,6 +10,7 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
 from threadline import errors
+from threadline.cors import allow_browsers
 from threadline.database import Database
 from threadline.routes.health import health
 from threadline.routes.ingest import ingest
@@ -63,4 +64,6 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
         request_max_body_size=None,
         openapi_config=None,
     )
+    # Around the routes, since those that Litestar adds for OPTIONS have no middleware.
+    app.asgi_handler = allow_browsers(app.asgi_handler)
     return app

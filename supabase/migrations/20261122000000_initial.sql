@@ -4797,6 +4797,25 @@ revoke all on function private.describe_failure(text, text, text, text, text)
 from public, anon, authenticated, service_role;
 grant execute on function private.describe_failure(text, text, text, text, text) to authenticated, service_role;
 
+create function private.retry_after(p_status integer, p_code text) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    select case
+        when p_code = 'summary_budget_exhausted' then
+            jsonb_build_object('retry-after', ceil(extract(
+                epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now()
+            ))::text)
+        when p_status in (429, 503) then '{"retry-after": "5"}'
+        else '{}'
+    end
+$$;
+comment on function private.retry_after(integer, text) is
+'The header Retry-After, in seconds, where a failure is one of too many or too early; no header otherwise.';
+revoke all on function private.retry_after(integer, text) from public, anon, authenticated, service_role;
+grant execute on function private.retry_after(integer, text) to authenticated, service_role;
+
 create function private.call_once(p_function text, p_headers jsonb, p_request jsonb)
 returns table (status integer, headers jsonb, body text)
 language plpgsql
@@ -4882,7 +4901,7 @@ begin
             if status is null then
                 raise;
             end if;
-            headers := v_limits;
+            headers := private.retry_after(status, v_detail) || v_limits;
     end;
     return next;
 end

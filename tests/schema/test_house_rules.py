@@ -309,6 +309,7 @@ authenticated
     private.render_page(uuid[]): execute
     private.render_reactions(uuid): execute
     private.require_channel(uuid): execute
+    private.retry_after(integer,text): execute
     private.revive_deliveries(uuid,uuid): execute
     private.split_words(text): execute
     private.store_twin_webhook(uuid,text): execute
@@ -465,6 +466,7 @@ service_role
     private.render_page(uuid[]): execute
     private.render_reactions(uuid): execute
     private.require_channel(uuid): execute
+    private.retry_after(integer,text): execute
     private.revive_deliveries(uuid,uuid): execute
     private.settings: select
     private.split_words(text): execute
