@@ -15,6 +15,7 @@ from threadline.database import Database
 from threadline.routes.health import health
 from threadline.routes.ingest import ingest
 from threadline.routes.messages import messages
+from threadline.routes.schema import schema
 from threadline.routes.summaries import summarize
 from threadline.routes.uploads import uploads
 from threadline.settings import Settings
@@ -50,7 +51,7 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
     summarizer = Summarizer(settings)
 
     app = Litestar(
-        route_handlers=[health, ingest, messages, uploads, summarize, *extra_routes],
+        route_handlers=[health, schema, ingest, messages, uploads, summarize, *extra_routes],
         lifespan=[lifespan],
         dependencies={
             "database": Provide(provide_database),

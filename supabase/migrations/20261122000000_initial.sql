@@ -4963,8 +4963,11 @@ begin
             status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
             headers := '{}';
         when p_function in (
-            'create_message', 'reply_to_message', 'list_messages', 'search_messages', 'get_message', 'edit_message', 'list_message_edits',
-            'delete_message', 'pin_message', 'unpin_message', 'toggle_reaction', 'add_reaction', 'remove_reaction',
+            'create_message', 'reply_to_message', 'list_messages', 'search_messages', 'get_message', 'edit_message',
+            'list_message_edits', 'delete_message', 'pin_message', 'unpin_message',
+            'toggle_reaction', 'add_reaction', 'remove_reaction',
+            'set_twin_webhook', 'remove_twin_webhook', 'rotate_twin_secret',
+            'list_twin_deliveries', 'replay_twin_deliveries',
             'begin_upload', 'finish_upload', 'get_attachment',
             'begin_summary', 'finish_summary', 'poll_summary',
             'claim_deliveries', 'finish_delivery'

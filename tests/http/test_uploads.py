@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from threadline.local import keys
 
+from tests.support import contract
 from tests.support.cluster import free_port
 from tests.support.service import Service, serving
 from tests.support.stack import RunningStack
@@ -32,7 +33,12 @@ class Uploader:
         now = int(time.time())
         claims = {"sub": sub, "role": "authenticated", "aud": "authenticated", "iat": now, "exp": now + 600}
         token = jwt.encode(claims, keys.JWT_SECRET, algorithm="HS256")
-        self.client = httpx.Client(base_url=url, timeout=60, headers={"authorization": f"Bearer {token}"})
+        self.client = httpx.Client(
+            base_url=url,
+            timeout=60,
+            headers={"authorization": f"Bearer {token}"},
+            event_hooks={"response": [contract.check]},
+        )
 
     def send(self, *files: tuple[str, Any], content_type: str = "image/gif", **fields: str) -> httpx.Response:
         named = [("files", (name, content, content_type)) for name, content in files]

@@ -29,6 +29,11 @@ CALLS: tuple[tuple[Literal["DELETE", "GET", "POST", "PUT"], str, str], ...] = (
     ("PUT", "/messages/{id:str}/reactions/{emoji:str}", "add_reaction"),
     ("DELETE", "/messages/{id:str}/reactions/{emoji:str}", "remove_reaction"),
     ("POST", "/messages/{id:str}/thread", "reply_to_message"),
+    ("PUT", "/twins/{ai_twin_id:str}/webhook", "set_twin_webhook"),
+    ("DELETE", "/twins/{ai_twin_id:str}/webhook", "remove_twin_webhook"),
+    ("POST", "/twins/{ai_twin_id:str}/webhook/secret", "rotate_twin_secret"),
+    ("GET", "/twins/{ai_twin_id:str}/deliveries", "list_twin_deliveries"),
+    ("POST", "/twins/{ai_twin_id:str}/deliveries/replay", "replay_twin_deliveries"),
 )
 
 HttpRequest = Request[Any, Any, Any]
