@@ -37,7 +37,7 @@ DEFINERS = {
     "private.issue_twin_secret": "no role may read the secrets",
     "private.locate_message": "asks of a message whether or not the caller may see it",
     "private.lock_channel": "no client may touch the counters",
-    "private.mark_deleted": "a client may not write deleted_at; its caller decides who may",
+    "private.keep_an_owner": "must see all members to know the last owner",
     "private.index_message": "no client writes the index",
     "private.match_messages": "row-level security keeps the index from being used; it asks itself for the channels",
     "private.my_channel_ids": "a policy on members that reads members would ask itself for ever",
@@ -47,6 +47,7 @@ DEFINERS = {
     "private.my_owned_channel_ids": "a policy on members that reads members would ask itself for ever",
     "private.my_twin_ids": "policies of twins and channels would ask each other for ever",
     "private.name_authors": "authors who left are still named",
+    "private.remove_message": "a client may not write deleted_at, and who administers the application is no member",
     "private.protect_ownership": "must see all members to know an owner",
     "private.read_cursor": "a cursor stays good when its message is deleted",
     "private.recall_message": "no client writes deliveries",
@@ -277,10 +278,10 @@ authenticated
     private.fold_text(text): execute
     private.format_time(timestamp with time zone): execute
     private.is_app_admin(): execute
+    private.is_author(public.messages,uuid): execute
     private.issue_messaging_key(uuid,interval): execute
     private.issue_twin_secret(uuid,interval): execute
     private.lock_channel(uuid): execute
-    private.mark_deleted(uuid): execute
     private.match_messages(private.message_search): execute
     private.my_channel_ids(): execute
     private.my_fellow_ids(): execute
@@ -304,6 +305,7 @@ authenticated
     private.read_transcript(uuid,bigint,integer,integer): execute
     private.read_user(jsonb): execute
     private.read_uuid(jsonb,text,boolean): execute
+    private.remove_message(uuid,uuid,boolean): execute
     private.render_attachment(public.attachments): execute
     private.render_message(public.messages): execute
     private.render_page(uuid[]): execute
@@ -379,6 +381,7 @@ nobody
     private.idempotency_keys
     private.index_message()
     private.index_words(text,jsonb)
+    private.keep_an_owner()
     private.locate_message()
     private.match_conversations_again()
     private.match_participant()
@@ -386,6 +389,7 @@ nobody
     private.message_words
     private.message_words_number_seq
     private.messaging_keys
+    private.my_acting_id()
     private.protect_ownership()
     private.recall_message()
     private.record_event(uuid,text,uuid,uuid,text,integer)
@@ -430,12 +434,12 @@ service_role
     private.fold_text(text): execute
     private.format_time(timestamp with time zone): execute
     private.is_app_admin(): execute
+    private.is_author(public.messages,uuid): execute
     private.is_live_key(text): execute
     private.issue_twin_secret(uuid,interval): execute
     private.lock_channel(uuid): execute
     private.lock_conversations(uuid[],private.ingest_participant[],uuid[]): execute
     private.look_up_messages(private.ingest_message[],uuid[]): execute
-    private.mark_deleted(uuid): execute
     private.match_messages(private.message_search): execute
     private.match_person(uuid,text): execute
     private.matching_lock(uuid): execute
@@ -461,6 +465,7 @@ service_role
     private.read_user(jsonb): execute
     private.read_uuid(jsonb,text,boolean): execute
     private.refuse(integer,text): execute
+    private.remove_message(uuid,uuid,boolean): execute
     private.render_attachment(public.attachments): execute
     private.render_message(public.messages): execute
     private.render_page(uuid[]): execute

@@ -4,9 +4,11 @@ import json
 import re
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.errors import CheckViolation
 
-from tests.sql.conftest import BOB, MATTY, Db, become, rows, value
+from tests.sql.conftest import BOB, MATTY, Db, back, become, refused, rows, value
 from tests.sql.messages import (
     CAROL,
     CHANNEL,
@@ -16,6 +18,7 @@ from tests.sql.messages import (
     TIME,
     TWIN,
     call,
+    events,
     inconsistencies,
     send,
     unlimited,
@@ -56,6 +59,7 @@ NAMING_A_USER = [
     "edit_message",
     "delete_message",
     "pin_message",
+    "unpin_message",
     "toggle_reaction",
     "add_reaction",
     "remove_reaction",
@@ -445,6 +449,70 @@ def test_an_admin_of_the_application_does_too(db: Db) -> None:
     claims = {"app_metadata": {"role": "admin"}}
     assert call(db, "delete_message", CAROL, id=MESSAGE, claims=claims).status == 403
     assert call(db, "delete_message", CAROL, id=MESSAGE, claims=claims, admin=True).status == 200
+
+
+def test_an_admin_of_the_application_need_not_be_a_member(db: Db) -> None:
+    claims = {"app_metadata": {"role": "admin"}}
+    assert call(db, "delete_message", MALLORY, id=MESSAGE, claims=claims).error == (404, "message_not_found", None)
+    assert call(db, "delete_message", MALLORY, id=NOBODY, claims=claims, admin=True).status == 404
+    assert call(db, "delete_message", MALLORY, id=MESSAGE, admin=True).error == (404, "message_not_found", None)
+    assert call(db, "delete_message", MALLORY, id=MESSAGE, claims=claims, admin=True).status == 200
+    assert events(db)[-1] == ("message.deleted", MESSAGE, MALLORY, None)
+    assert call(db, "delete_message", MALLORY, id=MESSAGE, claims=claims, admin=True).status == 404
+
+
+def test_what_a_twin_said_is_its_owners(db: Db) -> None:
+    said = send(db, ai_twin_id=TWIN)
+    db.execute("update public.channel_members set role = 'admin' where user_id = %s", (BOB,))
+    assert call(db, "edit_message", BOB, id=said, content="x").error == (403, "not_the_author", None)
+    reply = call(db, "edit_message", id=said, content="better")
+    assert (reply.data["content"], reply.data["ai_twin_id"], reply.data["user_id"]) == ("better", TWIN, None)
+    assert call(db, "delete_message", CAROL, id=said, admin=True).error == (403, "not_the_author", None)
+    assert call(db, "delete_message", id=said).status == 200
+    other = send(db, ai_twin_id=TWIN)
+    assert call(db, "delete_message", BOB, id=other, admin=True).status == 200
+    assert inconsistencies(db) == []
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"),
+    [
+        ("edit_message", "message.updated"),
+        ("pin_message", "message.pinned"),
+        ("unpin_message", "message.unpinned"),
+        ("delete_message", "message.deleted"),
+    ],
+)
+def test_whom_the_service_names_is_who_did_it(db: Db, function: str, kind: str) -> None:
+    if function == "unpin_message":
+        call(db, "pin_message", id=MESSAGE)
+    assert call(db, function, None, **fields_of(function, user_id=MATTY)).status == 200
+    assert events(db)[-1] == (kind, MESSAGE, MATTY, None)
+
+
+def test_a_setting_makes_nobody_somebody_else(db: Db) -> None:
+    become(db, MATTY)
+    db.execute("select set_config('threadline.acting_id', %s, true)", (BOB,))
+    db.execute("update public.messages set content = 'x' where id = %s", (MESSAGE,))
+    back(db)
+    assert events(db)[-1] == ("message.updated", MESSAGE, MATTY, None)
+
+
+def test_nobody_deletes_past_the_call(db: Db) -> None:
+    become(db, BOB)
+    diagnostics = refused(db, "select private.remove_message(%s, %s, true)", MESSAGE, MATTY, by=psycopg.Error)
+    assert (diagnostics.sqlstate, diagnostics.message_detail) == ("PT403", "not_the_author")
+
+
+def test_attachments_have_at_most_64_kb(db: Db) -> None:
+    attachments = [{"url": "x" * (65536 - len('[{"url": ""}]'))}]
+    send(db, attachments=attachments)
+    reply = call(db, "create_message", **fields_of("create_message", attachments=[{"url": "x" * 65536}]))
+    assert reply.error == (413, "attachments_too_large", "attachments")
+    become(db, MATTY)
+    statement = "insert into public.messages (channel_id, content, attachments) values (%s, 'x', %s)"
+    diagnostics = refused(db, statement, CHANNEL, json.dumps([{"url": "x" * 65536}]), by=CheckViolation)
+    assert diagnostics.constraint_name == "messages_attachments_size"
 
 
 @pytest.mark.parametrize(
