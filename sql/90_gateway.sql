@@ -218,7 +218,7 @@ begin
             'toggle_reaction', 'add_reaction', 'remove_reaction',
             'set_twin_webhook', 'remove_twin_webhook', 'rotate_twin_secret',
             'list_twin_deliveries', 'replay_twin_deliveries',
-            'begin_upload', 'finish_upload', 'get_attachment',
+            'begin_upload', 'finish_upload', 'get_attachment', 'sweep_attachments',
             'begin_summary', 'finish_summary', 'poll_summary',
             'claim_deliveries', 'finish_delivery'
         ) then

@@ -21,6 +21,7 @@ from threadline.routes.uploads import uploads
 from threadline.settings import Settings
 from threadline.storage import Storage
 from threadline.summarizer import Summarizer
+from threadline.sweeper import sweeping
 from threadline.tokens import Verifier
 from threadline.worker import delivering
 
@@ -35,7 +36,7 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with Database(settings) as database, delivering(database, settings):
+        async with Database(settings) as database, delivering(database, settings), sweeping(database, settings):
             app.state.database = database
             try:
                 yield

@@ -29,6 +29,8 @@ DEFINERS = {
     "private.count_request": "nobody may set a count but by using it up",
     "private.count_summary": "nobody may set a count but by using it up",
     "private.create_user_profile": "Supabase Auth makes users under a role that may not write here",
+    "private.drop_unsent_attachments": "locks what it removes, and no client may see which files are in use",
+    "private.link_attachments": "no client may say that a file is in use but by using it",
     "private.dismiss_twins": "who leaves may not change what belongs to the channel",
     "private.find_summary": "no client reads the cache",
     "private.finish_claim": "no role may touch the queues",
@@ -382,10 +384,12 @@ nobody
     private.index_message()
     private.index_words(text,jsonb)
     private.keep_an_owner()
+    private.link_attachments()
     private.locate_message()
     private.match_conversations_again()
     private.match_participant()
     private.match_span(private.message_search,bigint,bigint,integer)
+    private.message_files
     private.message_words
     private.message_words_number_seq
     private.messaging_keys
@@ -420,6 +424,7 @@ service_role
     private.create_conversations(uuid,text,private.ingest_participant[]): execute
     private.describe_failure(text,text,text,text,text): execute
     private.describe_results(private.ingest_conversation[],uuid[],jsonb,jsonb,jsonb): execute
+    private.drop_unsent_attachments(integer,interval): execute
     private.fail(integer,text,text,text): execute
     private.find_authors(text): execute
     private.find_channels(text): execute
@@ -518,6 +523,7 @@ service_role
     public.rotate_twin_secret(jsonb): execute
     public.search_messages(jsonb): execute
     public.set_twin_webhook(jsonb): execute
+    public.sweep_attachments(jsonb): execute
     public.toggle_reaction(jsonb): execute
     public.twin_deliveries: select
     public.twin_webhooks: delete, select
