@@ -397,6 +397,8 @@ create function private.find_page(
 language plpgsql
 stable
 set search_path = ''
+-- A plan for any values suits neither a page at depth nor a thread (docs/decisions/0003).
+set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
     v_seqs bigint[];

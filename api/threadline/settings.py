@@ -42,12 +42,12 @@ class Settings:
         summary_timeout: how many seconds a summary may take.
     """
 
-    database_url: str
+    database_url: str = field(repr=False)
     pool_size: int = 10
     transaction_pooler: bool = False
     ingest_max_bytes: int = 10_000_000
     jwks_url: str | None = None
-    jwt_secret: str | None = None
+    jwt_secret: str | None = field(default=None, repr=False)
     supabase_url: str | None = None
     supabase_key: str | None = None
     supabase_secret_key: str | None = field(default=None, repr=False)

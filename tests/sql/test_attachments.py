@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import CheckViolation, InsufficientPrivilege
 
 from tests.sql.conftest import BOB, MATTY, Db, back, become, become_anon, become_service, refused, rows, value
 from tests.support.cluster import TestCluster
@@ -234,6 +234,16 @@ def test_what_no_message_names_is_swept_after_a_day(db: Db) -> None:
     assert swept(db) == {failed, unsent}
     assert rows(db, "select path from public.attachments") == [young]
     assert swept(db) == {failed, unsent}  # until they are gone from Storage
+
+
+def test_how_long_a_file_may_wait_is_a_setting(db: Db) -> None:
+    path = upload(db, BOB)["path"]
+    age(db, path)
+    back(db)
+    db.execute("update private.settings set unsent_file_hours = 49")
+    assert swept(db) == set()
+    back(db)
+    refused(db, "update private.settings set unsent_file_hours = 0", by=CheckViolation)
 
 
 def test_what_a_message_names_stays_until_it_is_deleted(db: Db) -> None:

@@ -584,3 +584,36 @@ def test_an_emoji_is_any_text_of_64_characters(db: Db, emoji: str) -> None:
 )
 def test_an_emoji_that_is_none(db: Db, function: str, emoji: Any, code: str) -> None:
     assert call(db, function, id=MESSAGE, emoji=emoji).error == (400, code, "emoji")
+
+
+LARGE = 20_000
+
+
+@pytest.fixture
+def large(db: Db) -> Db:
+    """The channel with 20,000 messages more, in which threads are rare and old."""
+    unlimited(db)
+    db.execute("alter table public.messages disable trigger user")
+    db.execute(
+        """
+        insert into public.messages (channel_id, user_id, seq, content, parent_message_id)
+        select %s, %s, n + 1000, 'x', case when n %% 1000 = 7 then %s::uuid end from generate_series(1, %s) as n
+        """,
+        (CHANNEL, MATTY, MESSAGE, LARGE),
+    )
+    db.execute("alter table public.messages enable trigger user")
+    db.execute("analyze public.messages")
+    return db
+
+
+@pytest.mark.parametrize("mode", ["auto", "force_generic_plan"])
+def test_a_page_of_a_large_channel_reads_little_whatever_was_planned_before(large: Db, mode: str) -> None:
+    large.execute("select set_config('plan_cache_mode', %s, true)", (mode,))
+    for where in ({}, {"before": "seq_20000"}, {"before": "seq_1100"}, {"after": "seq_1100"}, {"after": "seq_20000"}):
+        before = rows_read(large)
+        assert len(page(large, limit=50, **where)[0]) == 50
+        assert rows_read(large) - before <= 2 * 51
+        before = rows_read(large)
+        # The thread has 21 replies, which are counted.
+        assert len(page(large, limit=5, thread_id=MESSAGE, **where)[0]) >= 1
+        assert rows_read(large) - before <= 50
