@@ -14,6 +14,7 @@ from threadline.storage import Storage
 
 logger = logging.getLogger(__name__)
 
+START = 60  # seconds before the first look: the local stack serves its Storage itself, and not at once
 PAUSE = 3600  # seconds between two looks
 LIMIT = 1000  # files a look; Storage removes no more at once
 
@@ -50,6 +51,7 @@ async def sweeping(database: Database, settings: Settings) -> AsyncIterator[None
 async def _run(database: Database, settings: Settings) -> None:
     storage = Storage(settings)
     try:
+        await asyncio.sleep(START)
         while True:
             try:
                 await sweep(database, storage)
