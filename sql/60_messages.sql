@@ -33,7 +33,8 @@ create table public.messages (
     constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
     constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
     constraint messages_metadata_size check (octet_length(metadata::text) <= 16384),
-    constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array')
+    constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
+    constraint messages_attachments_size check (octet_length(attachments::text) <= 65536)
 );
 comment on table public.messages is 'What is said in channels. A deleted message stays as a row that no client sees.';
 comment on column public.messages.seq is
@@ -101,7 +102,8 @@ create table public.message_events (
 );
 comment on table public.message_events is
 'Every change of a channel, once, in order and without a gap. It names what changed; contents are read where they are.';
-comment on column public.message_events.actor_id is 'Who did it; of member events, whom it is about.';
+comment on column public.message_events.actor_id is
+'Who did it; of member events, whom it is about. Null when a twin did, or the service key without naming anybody.';
 
 -- Definer, because no client writes events or counters.
 create function private.record_event(
@@ -152,6 +154,60 @@ comment on function private.lock_channel(uuid) is
 revoke all on function private.lock_channel(uuid) from public, anon, authenticated, service_role;
 grant execute on function private.lock_channel(uuid) to authenticated, service_role;
 
+-- Definer, because it must see all members to know whether one is the last owner.
+create function private.keep_an_owner() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- Clients are asked, and the service key; not Supabase Auth, which deletes users with all they had.
+    if current_setting('role') not in ('authenticated', 'service_role')
+        or (tg_op = 'UPDATE' and new.role = 'owner' and new.channel_id = old.channel_id)
+    then
+        return coalesce(new, old);
+    end if;
+    -- Of two owners who leave at once, the second waits here and then sees that the first is gone.
+    perform private.lock_channel(old.channel_id);
+    if not exists (
+        select from public.channel_members as other
+        where other.channel_id = old.channel_id and other.user_id <> old.user_id and other.role = 'owner'
+    ) and exists (
+        -- With their channel, all members go.
+        select from public.channels as channel where channel.id = old.channel_id
+    ) then
+        raise sqlstate 'PT409' using
+            message = 'A channel keeps an owner: make somebody else one first, or delete the channel.',
+            detail = 'last_owner';
+    end if;
+    return coalesce(new, old);
+end
+$$;
+comment on function private.keep_an_owner() is 'Trigger: the last owner of a channel neither leaves nor steps down.';
+revoke all on function private.keep_an_owner() from public, anon, authenticated, service_role;
+
+-- By its name after the trigger that asks who may: whoever may not is told that first.
+create trigger channel_members_before_update_or_delete_keep_an_owner before update or delete on public.channel_members
+for each row when (old.role = 'owner') execute function private.keep_an_owner();
+
+create function private.my_acting_id() returns uuid
+language sql
+stable
+set search_path = ''
+as $$
+    -- The setting is made by private.read_user. Others could make it too, so it counts for the service key alone.
+    select coalesce(
+        (select auth.uid()),
+        case
+            when (select auth.role()) = 'service_role'
+                then nullif(current_setting('threadline.acting_id', true), '')::uuid
+        end
+    )
+$$;
+comment on function private.my_acting_id() is
+'Who acts: the user of the token, or whom a call with the service key has named; null when nobody is known.';
+revoke all on function private.my_acting_id() from public, anon, authenticated, service_role;
+
 -- Definer, because it asks of the parent whether or not the caller may see it; the policy asks about the caller.
 create function private.admit_message() returns trigger
 language plpgsql
@@ -189,7 +245,7 @@ set search_path = ''
 as $$
 begin
     if tg_op = 'DELETE' then
-        perform private.record_event(old.channel_id, 'message.deleted', old.id, (select auth.uid()), null, -1);
+        perform private.record_event(old.channel_id, 'message.deleted', old.id, private.my_acting_id(), null, -1);
     elsif old.deleted_at is not null then
         -- Its author, its twin and its parent may still go, which sets them null.
         if (new.content, new.deleted_at) is distinct from (old.content, old.deleted_at) then
@@ -197,10 +253,10 @@ begin
         end if;
     elsif new.deleted_at is not null then
         select event.at into new.deleted_at
-        from private.record_event(new.channel_id, 'message.deleted', new.id, (select auth.uid()), null, -1) as event;
+        from private.record_event(new.channel_id, 'message.deleted', new.id, private.my_acting_id(), null, -1) as event;
     elsif new.content <> old.content then
         select event.at into new.updated_at
-        from private.record_event(new.channel_id, 'message.updated', new.id, (select auth.uid()), null, 0) as event;
+        from private.record_event(new.channel_id, 'message.updated', new.id, private.my_acting_id(), null, 0) as event;
         insert into public.message_edits (message_id, version, content, written_at, replaced_at)
         select new.id, count(*) + 1, old.content, old.updated_at, new.updated_at
         from public.message_edits as edit
@@ -290,7 +346,7 @@ begin
             else case when v_is_added then 'reaction.added' else 'reaction.removed' end
         end,
         (v_mark ->> 'message_id')::uuid,
-        coalesce((v_mark ->> 'user_id')::uuid, (select auth.uid())),
+        coalesce((v_mark ->> 'user_id')::uuid, private.my_acting_id()),
         v_mark ->> 'emoji',
         0
     );
@@ -358,8 +414,14 @@ with check (
 );
 create policy messages_update_author on public.messages
 for update to authenticated
-using (user_id = (select auth.uid()) and channel_id in (select private.my_channel_ids()))
-with check (user_id = (select auth.uid()) and channel_id in (select private.my_channel_ids()));
+using (
+    channel_id in (select private.my_channel_ids())
+    and (user_id = (select auth.uid()) or ai_twin_id in (select private.my_twin_ids()))
+)
+with check (
+    channel_id in (select private.my_channel_ids())
+    and (user_id = (select auth.uid()) or ai_twin_id in (select private.my_twin_ids()))
+);
 
 alter table public.message_edits enable row level security;
 revoke all on public.message_edits from public, anon, authenticated, service_role;

@@ -102,11 +102,14 @@ begin
         -- The documents take the word of the caller for who it is; we take the token's.
         perform private.fail(403, 'user_id_mismatch', 'user_id is not the user of the token.', 'user_id');
     end if;
-    return coalesce(v_user_id, (select auth.uid()));
+    v_user_id := coalesce(v_user_id, (select auth.uid()));
+    perform set_config('threadline.acting_id', v_user_id::text, true);
+    return v_user_id;
 end
 $$;
 comment on function private.read_user(jsonb) is
-'For whom a call acts: the user of the token, or whom service_role names. PT403 when a user names somebody else.';
+'For whom a call acts: the user of the token, or whom service_role names; triggers learn it from my_acting_id. PT403
+when a user names somebody else.';
 revoke all on function private.read_user(jsonb) from public, anon, authenticated, service_role;
 grant execute on function private.read_user(jsonb) to authenticated, service_role;
 
@@ -234,6 +237,8 @@ begin
         or jsonb_path_exists($1, 'strict $.attachments[*] ? (@.type() <> "object")', '{}', true)
     then
         perform private.fail(400, 'invalid_field', 'attachments must be an array of objects.', 'attachments');
+    elsif octet_length(($1 -> 'attachments')::text) > 65536 then
+        perform private.fail(413, 'attachments_too_large', 'attachments must have at most 64 kB.', 'attachments');
     end if;
     -- The twin speaks, and not its owner; but nobody names somebody else.
     if v_twin_id is null or (select auth.role()) <> 'service_role' then
@@ -392,6 +397,8 @@ create function private.find_page(
 language plpgsql
 stable
 set search_path = ''
+-- A plan for any values suits neither a page at depth nor a thread (docs/decisions/0003).
+set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
     v_seqs bigint[];
@@ -531,6 +538,20 @@ comment on function public.get_message(jsonb) is 'GET /api/v2/messages/:id.';
 revoke all on function public.get_message(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.get_message(jsonb) to authenticated, service_role;
 
+create function private.is_author(p_message public.messages, p_user_id uuid) returns boolean
+language sql
+stable
+set search_path = ''
+as $$
+    select coalesce(p_message.user_id = p_user_id, false) or exists (
+        select from public.ai_twins as twin where twin.id = p_message.ai_twin_id and twin.user_id = p_user_id
+    )
+$$;
+comment on function private.is_author(public.messages, uuid) is
+'Whether a user answers for a message: who said it, or who owns the twin that did.';
+revoke all on function private.is_author(public.messages, uuid) from public, anon, authenticated, service_role;
+grant execute on function private.is_author(public.messages, uuid) to authenticated, service_role;
+
 create function public.edit_message(jsonb) returns json
 language plpgsql
 set search_path = ''
@@ -540,7 +561,7 @@ declare
     v_user_id uuid := private.read_user($1);
     v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
 begin
-    if v_message.user_id is distinct from v_user_id then
+    if not private.is_author(v_message, v_user_id) then
         perform private.fail(403, 'not_the_author', 'Only its author can edit a message.');
     end if;
     update public.messages as message set content = v_content
@@ -553,7 +574,7 @@ begin
 end
 $$;
 comment on function public.edit_message(jsonb) is
-'PUT /api/v2/messages/:id: content, user_id. The author''s own; what was there before is kept.';
+'PUT /api/v2/messages/:id: content, user_id. One''s own, or one''s twin''s; what was there before is kept.';
 revoke all on function public.edit_message(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.edit_message(jsonb) to authenticated, service_role;
 
@@ -582,22 +603,6 @@ comment on function public.list_message_edits(jsonb) is
 revoke all on function public.list_message_edits(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.list_message_edits(jsonb) to authenticated, service_role;
 
--- Definer, because a client may not write deleted_at: the row would vanish from its own sight. Who may is decided by
--- the caller of this function.
-create function private.mark_deleted(p_message_id uuid) returns timestamptz
-language sql
-volatile
-security definer
-set search_path = ''
-as $$
-    update public.messages as message set deleted_at = now()
-    where message.id = p_message_id and message.deleted_at is null
-    returning message.deleted_at
-$$;
-comment on function private.mark_deleted(uuid) is 'Deletes a message softly and answers when; null when it was gone.';
-revoke all on function private.mark_deleted(uuid) from public, anon, authenticated, service_role;
-grant execute on function private.mark_deleted(uuid) to authenticated, service_role;
-
 create function private.is_app_admin() returns boolean
 language sql
 stable
@@ -610,35 +615,69 @@ comment on function private.is_app_admin() is 'Whether the token is of an admini
 revoke all on function private.is_app_admin() from public, anon, authenticated, service_role;
 grant execute on function private.is_app_admin() to authenticated, service_role;
 
+-- Definer, because a client may not write deleted_at: the row would vanish from its own sight. And because who
+-- administers the application need not be a member. It asks itself who the caller is.
+create function private.remove_message(p_message_id uuid, p_user_id uuid, p_as_admin boolean) returns timestamptz
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_is_service boolean := (select auth.role()) is not distinct from 'service_role';
+    v_user_id uuid := case when v_is_service then p_user_id else (select auth.uid()) end;
+    v_is_app_admin boolean := p_as_admin and private.is_app_admin();
+    v_message public.messages;
+    v_role text;
+    v_deleted_at timestamptz;
+begin
+    select * into v_message from public.messages as message where message.id = p_message_id;
+    select member.role into v_role
+    from public.channel_members as member
+    where member.channel_id = v_message.channel_id and member.user_id = v_user_id;
+    if v_role is null and not v_is_service and not v_is_app_admin then
+        v_message := null;
+    end if;
+    if v_message.id is not null
+        and not (
+            private.is_author(v_message, v_user_id)
+            or v_is_app_admin
+            or (p_as_admin and coalesce(v_role in ('owner', 'admin'), false))
+        )
+        and v_message.deleted_at is null
+    then
+        perform private.fail(
+            403, 'not_the_author', 'Only its author, or an admin with admin=true, can delete a message.'
+        );
+    end if;
+    update public.messages as message set deleted_at = now()
+    where message.id = v_message.id and message.deleted_at is null
+    returning message.deleted_at into v_deleted_at;
+    if v_deleted_at is null then
+        perform private.fail(404, 'message_not_found', 'There is no such message.');
+    end if;
+    return v_deleted_at;
+end
+$$;
+comment on function private.remove_message(uuid, uuid, boolean) is
+'Deletes a message softly for the caller, or for whom the service key names, and answers when. PT403 unless it is their
+own or their twin''s, or they use that they are an admin; PT404 for who may not know of it.';
+revoke all on function private.remove_message(uuid, uuid, boolean) from public, anon, authenticated, service_role;
+grant execute on function private.remove_message(uuid, uuid, boolean) to authenticated, service_role;
+
 create function public.delete_message(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 declare
     v_user_id uuid := private.read_user($1);
-    v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
-    v_deleted_at timestamptz;
+    v_id uuid := private.read_uuid($1, 'id');
 begin
-    if v_message.user_id is distinct from v_user_id and not (
-        coalesce($1 ->> 'admin', 'false') in ('true', '1')
-        and (
-            private.is_app_admin()
-            or exists (
-                select from public.channel_members as member
-                where member.channel_id = v_message.channel_id
-                    and member.user_id = v_user_id and member.role in ('owner', 'admin')
-            )
+    return private.succeed(jsonb_build_object(
+        'id', v_id,
+        'deleted_at', private.format_time(
+            private.remove_message(v_id, v_user_id, coalesce($1 ->> 'admin', 'false') in ('true', '1'))
         )
-    ) then
-        perform private.fail(403, 'not_the_author', 'Only its author, or an admin with admin=true, can delete a message.');
-    end if;
-    v_deleted_at := private.mark_deleted(v_message.id);
-    if v_deleted_at is null then
-        perform private.fail(404, 'message_not_found', 'There is no such message.');
-    end if;
-    return private.succeed(
-        jsonb_build_object('id', v_message.id, 'deleted_at', private.format_time(v_deleted_at))
-    );
+    ));
 end
 $$;
 comment on function public.delete_message(jsonb) is
@@ -678,13 +717,15 @@ as $$
 declare
     v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
 begin
+    perform private.read_user($1);
     -- The lock first, as pinning and deleting take it: in the other order they would wait for each other.
     perform private.lock_channel(v_message.channel_id);
     delete from public.message_pins as pin where pin.message_id = v_message.id;
     return private.succeed(private.render_message(v_message));
 end
 $$;
-comment on function public.unpin_message(jsonb) is 'DELETE /api/v2/messages/:id/pin. Not pinned, nothing happens.';
+comment on function public.unpin_message(jsonb) is
+'DELETE /api/v2/messages/:id/pin: user_id. Not pinned, nothing happens.';
 revoke all on function public.unpin_message(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.unpin_message(jsonb) to authenticated, service_role;
 

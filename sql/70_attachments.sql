@@ -133,6 +133,38 @@ revoke all on function private.check_attachments() from public, anon, authentica
 create trigger messages_before_insert_check_attachments before insert on public.messages
 for each row when (jsonb_typeof(new.attachments) = 'array') execute function private.check_attachments();
 
+create table private.message_files (
+    attachment_id uuid not null references public.attachments (id) on delete cascade,
+    message_id uuid not null references public.messages (id) on delete cascade,
+    primary key (attachment_id, message_id)
+);
+comment on table private.message_files is 'Which uploaded files messages name. What no message names is swept away.';
+create index message_files_message_id_idx on private.message_files (message_id);
+alter table private.message_files enable row level security;
+revoke all on private.message_files from public, anon, authenticated, service_role;
+
+-- Definer, because no client may say that a file is in use but by using it.
+create function private.link_attachments() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- Whatever looks like an id of ours is one: that has been checked.
+    insert into private.message_files (attachment_id, message_id)
+    select distinct named.id::uuid, new.id
+    from jsonb_array_elements(new.attachments) as item (value)
+    cross join lateral (values (item.value ->> 'attachment_id'), (item.value ->> 'id')) as named (id)
+    where named.id ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+    return null;
+end
+$$;
+comment on function private.link_attachments() is 'Trigger: an uploaded file that a message names is kept.';
+revoke all on function private.link_attachments() from public, anon, authenticated, service_role;
+
+create trigger messages_after_insert_link_attachments after insert on public.messages
+for each row when (jsonb_typeof(new.attachments) = 'array') execute function private.link_attachments();
+
 create function private.render_attachment(p_attachment public.attachments) returns jsonb
 language sql
 stable
@@ -288,3 +320,75 @@ $$;
 comment on function public.get_attachment(jsonb) is 'GET /api/v2/messages/attachments/:id/url, but for the link: id.';
 revoke all on function public.get_attachment(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.get_attachment(jsonb) to authenticated, service_role;
+
+-- Definer, because it locks what it is about to remove, and no client may see which files are in use.
+create function private.drop_unsent_attachments(p_limit integer, p_age interval) returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_ids uuid[];
+begin
+    -- Whoever is naming one of them in a message at this moment has it locked.
+    select array_agg(old.id) into v_ids
+    from (
+        select attachment.id
+        from public.attachments as attachment
+        where attachment.created_at < now() - p_age
+            and not exists (
+                select from private.message_files as used
+                inner join public.messages as message on used.message_id = message.id
+                where used.attachment_id = attachment.id and message.deleted_at is null
+            )
+        order by attachment.created_at
+        limit p_limit
+        for update of attachment skip locked
+    ) as old;
+    -- Looked at again now that nobody can begin to.
+    delete from public.attachments as attachment
+    where attachment.id = any(v_ids)
+        and not exists (
+            select from private.message_files as used
+            inner join public.messages as message on used.message_id = message.id
+            where used.attachment_id = attachment.id and message.deleted_at is null
+        );
+end
+$$;
+comment on function private.drop_unsent_attachments(integer, interval) is
+'Forgets uploaded files of this age that no message names, or only messages that are deleted.';
+revoke all on function private.drop_unsent_attachments(integer, interval)
+from public, anon, authenticated, service_role;
+grant execute on function private.drop_unsent_attachments(integer, interval) to service_role;
+
+create function public.sweep_attachments(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_limit integer := private.read_integer($1, 'limit', 1, 1000, 1000);
+    v_age interval := (select make_interval(hours => settings.unsent_file_hours) from private.settings);
+begin
+    perform private.drop_unsent_attachments(v_limit, v_age);
+    return private.succeed(jsonb_build_object('paths', (
+        select coalesce(jsonb_agg(orphan.name), '[]')
+        from (
+            select stored.name
+            from storage.objects as stored
+            where stored.bucket_id = 'attachments'
+                and stored.created_at < now() - v_age
+                and not exists (
+                    select from public.attachments as attachment where attachment.path = stored.name
+                )
+            order by stored.created_at
+            limit v_limit
+        ) as orphan
+    )));
+end
+$$;
+comment on function public.sweep_attachments(jsonb) is
+'For sweepers: forgets files that were uploaded long ago and that no message names, and answers paths in the bucket
+attachments that nothing leads to (any more), such as those of uploads that failed; limit. Whoever asks removes them
+through Storage; what is not removed is answered again.';
+revoke all on function public.sweep_attachments(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.sweep_attachments(jsonb) to service_role;

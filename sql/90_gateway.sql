@@ -47,6 +47,25 @@ revoke all on function private.describe_failure(text, text, text, text, text)
 from public, anon, authenticated, service_role;
 grant execute on function private.describe_failure(text, text, text, text, text) to authenticated, service_role;
 
+create function private.retry_after(p_status integer, p_code text) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    select case
+        when p_code = 'summary_budget_exhausted' then
+            jsonb_build_object('retry-after', ceil(extract(
+                epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now()
+            ))::text)
+        when p_status in (429, 503) then '{"retry-after": "5"}'
+        else '{}'
+    end
+$$;
+comment on function private.retry_after(integer, text) is
+'The header Retry-After, in seconds, where a failure is one of too many or too early; no header otherwise.';
+revoke all on function private.retry_after(integer, text) from public, anon, authenticated, service_role;
+grant execute on function private.retry_after(integer, text) to authenticated, service_role;
+
 create function private.call_once(p_function text, p_headers jsonb, p_request jsonb)
 returns table (status integer, headers jsonb, body text)
 language plpgsql
@@ -132,7 +151,7 @@ begin
             if status is null then
                 raise;
             end if;
-            headers := v_limits;
+            headers := private.retry_after(status, v_detail) || v_limits;
     end;
     return next;
 end
@@ -197,9 +216,12 @@ begin
             status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
             headers := '{}';
         when p_function in (
-            'create_message', 'reply_to_message', 'list_messages', 'search_messages', 'get_message', 'edit_message', 'list_message_edits',
-            'delete_message', 'pin_message', 'unpin_message', 'toggle_reaction', 'add_reaction', 'remove_reaction',
-            'begin_upload', 'finish_upload', 'get_attachment',
+            'create_message', 'reply_to_message', 'list_messages', 'search_messages', 'get_message', 'edit_message',
+            'list_message_edits', 'delete_message', 'pin_message', 'unpin_message',
+            'toggle_reaction', 'add_reaction', 'remove_reaction',
+            'set_twin_webhook', 'remove_twin_webhook', 'rotate_twin_secret',
+            'list_twin_deliveries', 'replay_twin_deliveries',
+            'begin_upload', 'finish_upload', 'get_attachment', 'sweep_attachments',
             'begin_summary', 'finish_summary', 'poll_summary',
             'claim_deliveries', 'finish_delivery'
         ) then

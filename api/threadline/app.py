@@ -10,15 +10,18 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
 from threadline import errors
+from threadline.cors import allow_browsers
 from threadline.database import Database
 from threadline.routes.health import health
 from threadline.routes.ingest import ingest
 from threadline.routes.messages import messages
+from threadline.routes.schema import schema
 from threadline.routes.summaries import summarize
 from threadline.routes.uploads import uploads
 from threadline.settings import Settings
 from threadline.storage import Storage
 from threadline.summarizer import Summarizer
+from threadline.sweeper import sweeping
 from threadline.tokens import Verifier
 from threadline.worker import delivering
 
@@ -33,7 +36,7 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with Database(settings) as database, delivering(database, settings):
+        async with Database(settings) as database, delivering(database, settings), sweeping(database, settings):
             app.state.database = database
             try:
                 yield
@@ -49,7 +52,7 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
     summarizer = Summarizer(settings)
 
     app = Litestar(
-        route_handlers=[health, ingest, messages, uploads, summarize, *extra_routes],
+        route_handlers=[health, schema, ingest, messages, uploads, summarize, *extra_routes],
         lifespan=[lifespan],
         dependencies={
             "database": Provide(provide_database),
@@ -63,4 +66,6 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
         request_max_body_size=None,
         openapi_config=None,
     )
+    # Around the routes, since those that Litestar adds for OPTIONS have no middleware.
+    app.asgi_handler = allow_browsers(app.asgi_handler)
     return app

@@ -56,7 +56,11 @@ def _answer(
         content,
         status_code=status,
         media_type="application/json",
-        headers={"access-control-allow-origin": "*", **(headers or {})},
+        headers={
+            "access-control-allow-origin": "*",
+            **({"retry-after": "5"} if status == 503 else {}),
+            **(headers or {}),
+        },
     )
 
 
@@ -69,7 +73,7 @@ def _unauthorized(request: Request[Any, Any, Any], error: InvalidTokenError) -> 
 
 
 def _unavailable(request: Request[Any, Any, Any], _: DatabaseUnavailableError) -> Response[dict[str, Any]]:
-    return _answer(request, 503, "Service temporarily unavailable", {"retry-after": "5"})
+    return _answer(request, 503, "Service temporarily unavailable")
 
 
 def _storage_refused(request: Request[Any, Any, Any], error: StorageRefusedError) -> Response[dict[str, Any]]:
@@ -81,8 +85,7 @@ def _storage_refused(request: Request[Any, Any, Any], error: StorageRefusedError
 
 
 def _storage_unavailable(request: Request[Any, Any, Any], _: StorageUnavailableError) -> Response[dict[str, Any]]:
-    extra = {"code": "storage_unavailable"}
-    return _answer(request, 503, "Storage is out of reach.", {"retry-after": "5"}, extra)
+    return _answer(request, 503, "Storage is out of reach.", extra={"code": "storage_unavailable"})
 
 
 def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:

@@ -29,6 +29,7 @@ class Settings:
         jwt_secret: the legacy secret of access tokens, if the project still has one.
         supabase_url: the project's URL, under which its Storage is.
         supabase_key: a key that anybody may know; who calls, the tokens say.
+        supabase_secret_key: the key that may do everything; with it, files that nothing leads to are removed.
         upload_max_files: how many files one upload may bring.
         upload_max_bytes: how large each of them may be.
         deliver: whether this process forwards messages to digital twins, beside what else it does.
@@ -41,14 +42,15 @@ class Settings:
         summary_timeout: how many seconds a summary may take.
     """
 
-    database_url: str
+    database_url: str = field(repr=False)
     pool_size: int = 10
     transaction_pooler: bool = False
     ingest_max_bytes: int = 10_000_000
     jwks_url: str | None = None
-    jwt_secret: str | None = None
+    jwt_secret: str | None = field(default=None, repr=False)
     supabase_url: str | None = None
     supabase_key: str | None = None
+    supabase_secret_key: str | None = field(default=None, repr=False)
     upload_max_files: int = 10
     upload_max_bytes: int = 52_428_800
     deliver: bool = True
@@ -82,6 +84,9 @@ class Settings:
             jwt_secret=environment.get("JWT_SECRET") or None,
             supabase_url=supabase_url or None,
             supabase_key=environment.get("SUPABASE_PUBLISHABLE_KEY") or environment.get("SUPABASE_ANON_KEY") or None,
+            supabase_secret_key=(
+                environment.get("SUPABASE_SECRET_KEY") or environment.get("SUPABASE_SERVICE_ROLE_KEY") or None
+            ),
             upload_max_files=_positive(environment, "THREADLINE_UPLOAD_MAX_FILES", cls.upload_max_files),
             upload_max_bytes=_positive(environment, "THREADLINE_UPLOAD_MAX_BYTES", cls.upload_max_bytes),
             deliver=_flag(environment, "THREADLINE_DELIVER", cls.deliver),

@@ -48,6 +48,7 @@ class Storage:
         self.is_configured = bool(settings.supabase_url and settings.supabase_key)
         self._url = f"{settings.supabase_url}/storage/v1/"
         self._key = settings.supabase_key or ""
+        self._secret_key = settings.supabase_secret_key or ""
         self._lifetime = lifetime
         # A proxy that the environment names leads out of this machine; the local stack is on it.
         is_local = urlsplit(self._url).hostname in {"127.0.0.1", "localhost"}
@@ -60,7 +61,14 @@ class Storage:
 
     def acting_for(self, token: str) -> Bucket:
         """Return the bucket as the holder of an access token may use it."""
-        headers = {"apikey": self._key, "authorization": f"Bearer {token}"}
+        return self._bucket(self._key, token)
+
+    def acting_for_itself(self) -> Bucket:
+        """Return the bucket as the holder of the secret key may use it, whom no policy limits."""
+        return self._bucket(self._secret_key, self._secret_key)
+
+    def _bucket(self, key: str, token: str) -> Bucket:
+        headers = {"apikey": key, "authorization": f"Bearer {token}"}
         storage = AsyncStorageClient(self._url, headers, http_client=self._client)
         return Bucket(storage, self._lifetime)
 

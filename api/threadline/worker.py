@@ -20,6 +20,7 @@ import httpcore
 from threadline import __version__
 from threadline.database import Database, DatabaseUnavailableError
 from threadline.settings import Settings
+from threadline.sweeper import sweeping
 
 logger = logging.getLogger(__name__)
 
@@ -209,7 +210,7 @@ async def delivering(database: Database, settings: Settings) -> AsyncIterator[No
 
 async def deliver(settings: Settings, signals: Iterable[int]) -> None:
     """Deliver until the process gets one of the signals."""
-    async with Database(settings) as database:
+    async with Database(settings) as database, sweeping(database, settings):
         worker = Worker(database, settings)
         for number in signals:
             asyncio.get_running_loop().add_signal_handler(number, worker.stop)

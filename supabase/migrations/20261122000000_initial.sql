@@ -21,6 +21,7 @@ create table private.settings (
     twin_retry_seconds integer not null default 5,
     summaries_per_user_per_day integer not null default 50,
     summary_max_bytes integer not null default 1000000,
+    unsent_file_hours integer not null default 24,
     constraint settings_has_one_row check (is_only_row),
     constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
     constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
@@ -28,7 +29,8 @@ create table private.settings (
     constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
-    constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0)
+    constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
+    constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0)
 );
 comment on table private.settings is 'Limits that an operator may change with an UPDATE; one row, always.';
 comment on column private.settings.ingest_max_messages is
@@ -43,6 +45,8 @@ comment on column private.settings.summaries_per_user_per_day is
 'Summaries that a user may have made in a day (UTC); those from the cache are not counted.';
 comment on column private.settings.summary_max_bytes is
 'Text that one summary may send to the model; the oldest messages beyond it are left out, and the answer says so.';
+comment on column private.settings.unsent_file_hours is
+'How old an uploaded file is at least that is removed because no message names it.';
 alter table private.settings enable row level security;
 revoke all on private.settings from public, anon, authenticated, service_role;
 grant select on private.settings to service_role;
@@ -1915,7 +1919,8 @@ create table public.messages (
     constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
     constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
     constraint messages_metadata_size check (octet_length(metadata::text) <= 16384),
-    constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array')
+    constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
+    constraint messages_attachments_size check (octet_length(attachments::text) <= 65536)
 );
 comment on table public.messages is 'What is said in channels. A deleted message stays as a row that no client sees.';
 comment on column public.messages.seq is
@@ -1983,7 +1988,8 @@ create table public.message_events (
 );
 comment on table public.message_events is
 'Every change of a channel, once, in order and without a gap. It names what changed; contents are read where they are.';
-comment on column public.message_events.actor_id is 'Who did it; of member events, whom it is about.';
+comment on column public.message_events.actor_id is
+'Who did it; of member events, whom it is about. Null when a twin did, or the service key without naming anybody.';
 
 -- Definer, because no client writes events or counters.
 create function private.record_event(
@@ -2034,6 +2040,60 @@ comment on function private.lock_channel(uuid) is
 revoke all on function private.lock_channel(uuid) from public, anon, authenticated, service_role;
 grant execute on function private.lock_channel(uuid) to authenticated, service_role;
 
+-- Definer, because it must see all members to know whether one is the last owner.
+create function private.keep_an_owner() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- Clients are asked, and the service key; not Supabase Auth, which deletes users with all they had.
+    if current_setting('role') not in ('authenticated', 'service_role')
+        or (tg_op = 'UPDATE' and new.role = 'owner' and new.channel_id = old.channel_id)
+    then
+        return coalesce(new, old);
+    end if;
+    -- Of two owners who leave at once, the second waits here and then sees that the first is gone.
+    perform private.lock_channel(old.channel_id);
+    if not exists (
+        select from public.channel_members as other
+        where other.channel_id = old.channel_id and other.user_id <> old.user_id and other.role = 'owner'
+    ) and exists (
+        -- With their channel, all members go.
+        select from public.channels as channel where channel.id = old.channel_id
+    ) then
+        raise sqlstate 'PT409' using
+            message = 'A channel keeps an owner: make somebody else one first, or delete the channel.',
+            detail = 'last_owner';
+    end if;
+    return coalesce(new, old);
+end
+$$;
+comment on function private.keep_an_owner() is 'Trigger: the last owner of a channel neither leaves nor steps down.';
+revoke all on function private.keep_an_owner() from public, anon, authenticated, service_role;
+
+-- By its name after the trigger that asks who may: whoever may not is told that first.
+create trigger channel_members_before_update_or_delete_keep_an_owner before update or delete on public.channel_members
+for each row when (old.role = 'owner') execute function private.keep_an_owner();
+
+create function private.my_acting_id() returns uuid
+language sql
+stable
+set search_path = ''
+as $$
+    -- The setting is made by private.read_user. Others could make it too, so it counts for the service key alone.
+    select coalesce(
+        (select auth.uid()),
+        case
+            when (select auth.role()) = 'service_role'
+                then nullif(current_setting('threadline.acting_id', true), '')::uuid
+        end
+    )
+$$;
+comment on function private.my_acting_id() is
+'Who acts: the user of the token, or whom a call with the service key has named; null when nobody is known.';
+revoke all on function private.my_acting_id() from public, anon, authenticated, service_role;
+
 -- Definer, because it asks of the parent whether or not the caller may see it; the policy asks about the caller.
 create function private.admit_message() returns trigger
 language plpgsql
@@ -2071,7 +2131,7 @@ set search_path = ''
 as $$
 begin
     if tg_op = 'DELETE' then
-        perform private.record_event(old.channel_id, 'message.deleted', old.id, (select auth.uid()), null, -1);
+        perform private.record_event(old.channel_id, 'message.deleted', old.id, private.my_acting_id(), null, -1);
     elsif old.deleted_at is not null then
         -- Its author, its twin and its parent may still go, which sets them null.
         if (new.content, new.deleted_at) is distinct from (old.content, old.deleted_at) then
@@ -2079,10 +2139,10 @@ begin
         end if;
     elsif new.deleted_at is not null then
         select event.at into new.deleted_at
-        from private.record_event(new.channel_id, 'message.deleted', new.id, (select auth.uid()), null, -1) as event;
+        from private.record_event(new.channel_id, 'message.deleted', new.id, private.my_acting_id(), null, -1) as event;
     elsif new.content <> old.content then
         select event.at into new.updated_at
-        from private.record_event(new.channel_id, 'message.updated', new.id, (select auth.uid()), null, 0) as event;
+        from private.record_event(new.channel_id, 'message.updated', new.id, private.my_acting_id(), null, 0) as event;
         insert into public.message_edits (message_id, version, content, written_at, replaced_at)
         select new.id, count(*) + 1, old.content, old.updated_at, new.updated_at
         from public.message_edits as edit
@@ -2172,7 +2232,7 @@ begin
             else case when v_is_added then 'reaction.added' else 'reaction.removed' end
         end,
         (v_mark ->> 'message_id')::uuid,
-        coalesce((v_mark ->> 'user_id')::uuid, (select auth.uid())),
+        coalesce((v_mark ->> 'user_id')::uuid, private.my_acting_id()),
         v_mark ->> 'emoji',
         0
     );
@@ -2341,11 +2401,14 @@ begin
         -- The documents take the word of the caller for who it is; we take the token's.
         perform private.fail(403, 'user_id_mismatch', 'user_id is not the user of the token.', 'user_id');
     end if;
-    return coalesce(v_user_id, (select auth.uid()));
+    v_user_id := coalesce(v_user_id, (select auth.uid()));
+    perform set_config('threadline.acting_id', v_user_id::text, true);
+    return v_user_id;
 end
 $$;
 comment on function private.read_user(jsonb) is
-'For whom a call acts: the user of the token, or whom service_role names. PT403 when a user names somebody else.';
+'For whom a call acts: the user of the token, or whom service_role names; triggers learn it from my_acting_id. PT403
+when a user names somebody else.';
 revoke all on function private.read_user(jsonb) from public, anon, authenticated, service_role;
 grant execute on function private.read_user(jsonb) to authenticated, service_role;
 
@@ -2473,6 +2536,8 @@ begin
         or jsonb_path_exists($1, 'strict $.attachments[*] ? (@.type() <> "object")', '{}', true)
     then
         perform private.fail(400, 'invalid_field', 'attachments must be an array of objects.', 'attachments');
+    elsif octet_length(($1 -> 'attachments')::text) > 65536 then
+        perform private.fail(413, 'attachments_too_large', 'attachments must have at most 64 kB.', 'attachments');
     end if;
     -- The twin speaks, and not its owner; but nobody names somebody else.
     if v_twin_id is null or (select auth.role()) <> 'service_role' then
@@ -2631,6 +2696,8 @@ create function private.find_page(
 language plpgsql
 stable
 set search_path = ''
+-- A plan for any values suits neither a page at depth nor a thread (docs/decisions/0003).
+set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
     v_seqs bigint[];
@@ -2770,6 +2837,20 @@ comment on function public.get_message(jsonb) is 'GET /api/v2/messages/:id.';
 revoke all on function public.get_message(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.get_message(jsonb) to authenticated, service_role;
 
+create function private.is_author(p_message public.messages, p_user_id uuid) returns boolean
+language sql
+stable
+set search_path = ''
+as $$
+    select coalesce(p_message.user_id = p_user_id, false) or exists (
+        select from public.ai_twins as twin where twin.id = p_message.ai_twin_id and twin.user_id = p_user_id
+    )
+$$;
+comment on function private.is_author(public.messages, uuid) is
+'Whether a user answers for a message: who said it, or who owns the twin that did.';
+revoke all on function private.is_author(public.messages, uuid) from public, anon, authenticated, service_role;
+grant execute on function private.is_author(public.messages, uuid) to authenticated, service_role;
+
 create function public.edit_message(jsonb) returns json
 language plpgsql
 set search_path = ''
@@ -2779,7 +2860,7 @@ declare
     v_user_id uuid := private.read_user($1);
     v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
 begin
-    if v_message.user_id is distinct from v_user_id then
+    if not private.is_author(v_message, v_user_id) then
         perform private.fail(403, 'not_the_author', 'Only its author can edit a message.');
     end if;
     update public.messages as message set content = v_content
@@ -2792,7 +2873,7 @@ begin
 end
 $$;
 comment on function public.edit_message(jsonb) is
-'PUT /api/v2/messages/:id: content, user_id. The author''s own; what was there before is kept.';
+'PUT /api/v2/messages/:id: content, user_id. One''s own, or one''s twin''s; what was there before is kept.';
 revoke all on function public.edit_message(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.edit_message(jsonb) to authenticated, service_role;
 
@@ -2821,22 +2902,6 @@ comment on function public.list_message_edits(jsonb) is
 revoke all on function public.list_message_edits(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.list_message_edits(jsonb) to authenticated, service_role;
 
--- Definer, because a client may not write deleted_at: the row would vanish from its own sight. Who may is decided by
--- the caller of this function.
-create function private.mark_deleted(p_message_id uuid) returns timestamptz
-language sql
-volatile
-security definer
-set search_path = ''
-as $$
-    update public.messages as message set deleted_at = now()
-    where message.id = p_message_id and message.deleted_at is null
-    returning message.deleted_at
-$$;
-comment on function private.mark_deleted(uuid) is 'Deletes a message softly and answers when; null when it was gone.';
-revoke all on function private.mark_deleted(uuid) from public, anon, authenticated, service_role;
-grant execute on function private.mark_deleted(uuid) to authenticated, service_role;
-
 create function private.is_app_admin() returns boolean
 language sql
 stable
@@ -2849,35 +2914,69 @@ comment on function private.is_app_admin() is 'Whether the token is of an admini
 revoke all on function private.is_app_admin() from public, anon, authenticated, service_role;
 grant execute on function private.is_app_admin() to authenticated, service_role;
 
+-- Definer, because a client may not write deleted_at: the row would vanish from its own sight. And because who
+-- administers the application need not be a member. It asks itself who the caller is.
+create function private.remove_message(p_message_id uuid, p_user_id uuid, p_as_admin boolean) returns timestamptz
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_is_service boolean := (select auth.role()) is not distinct from 'service_role';
+    v_user_id uuid := case when v_is_service then p_user_id else (select auth.uid()) end;
+    v_is_app_admin boolean := p_as_admin and private.is_app_admin();
+    v_message public.messages;
+    v_role text;
+    v_deleted_at timestamptz;
+begin
+    select * into v_message from public.messages as message where message.id = p_message_id;
+    select member.role into v_role
+    from public.channel_members as member
+    where member.channel_id = v_message.channel_id and member.user_id = v_user_id;
+    if v_role is null and not v_is_service and not v_is_app_admin then
+        v_message := null;
+    end if;
+    if v_message.id is not null
+        and not (
+            private.is_author(v_message, v_user_id)
+            or v_is_app_admin
+            or (p_as_admin and coalesce(v_role in ('owner', 'admin'), false))
+        )
+        and v_message.deleted_at is null
+    then
+        perform private.fail(
+            403, 'not_the_author', 'Only its author, or an admin with admin=true, can delete a message.'
+        );
+    end if;
+    update public.messages as message set deleted_at = now()
+    where message.id = v_message.id and message.deleted_at is null
+    returning message.deleted_at into v_deleted_at;
+    if v_deleted_at is null then
+        perform private.fail(404, 'message_not_found', 'There is no such message.');
+    end if;
+    return v_deleted_at;
+end
+$$;
+comment on function private.remove_message(uuid, uuid, boolean) is
+'Deletes a message softly for the caller, or for whom the service key names, and answers when. PT403 unless it is their
+own or their twin''s, or they use that they are an admin; PT404 for who may not know of it.';
+revoke all on function private.remove_message(uuid, uuid, boolean) from public, anon, authenticated, service_role;
+grant execute on function private.remove_message(uuid, uuid, boolean) to authenticated, service_role;
+
 create function public.delete_message(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 declare
     v_user_id uuid := private.read_user($1);
-    v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
-    v_deleted_at timestamptz;
+    v_id uuid := private.read_uuid($1, 'id');
 begin
-    if v_message.user_id is distinct from v_user_id and not (
-        coalesce($1 ->> 'admin', 'false') in ('true', '1')
-        and (
-            private.is_app_admin()
-            or exists (
-                select from public.channel_members as member
-                where member.channel_id = v_message.channel_id
-                    and member.user_id = v_user_id and member.role in ('owner', 'admin')
-            )
+    return private.succeed(jsonb_build_object(
+        'id', v_id,
+        'deleted_at', private.format_time(
+            private.remove_message(v_id, v_user_id, coalesce($1 ->> 'admin', 'false') in ('true', '1'))
         )
-    ) then
-        perform private.fail(403, 'not_the_author', 'Only its author, or an admin with admin=true, can delete a message.');
-    end if;
-    v_deleted_at := private.mark_deleted(v_message.id);
-    if v_deleted_at is null then
-        perform private.fail(404, 'message_not_found', 'There is no such message.');
-    end if;
-    return private.succeed(
-        jsonb_build_object('id', v_message.id, 'deleted_at', private.format_time(v_deleted_at))
-    );
+    ));
 end
 $$;
 comment on function public.delete_message(jsonb) is
@@ -2917,13 +3016,15 @@ as $$
 declare
     v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
 begin
+    perform private.read_user($1);
     -- The lock first, as pinning and deleting take it: in the other order they would wait for each other.
     perform private.lock_channel(v_message.channel_id);
     delete from public.message_pins as pin where pin.message_id = v_message.id;
     return private.succeed(private.render_message(v_message));
 end
 $$;
-comment on function public.unpin_message(jsonb) is 'DELETE /api/v2/messages/:id/pin. Not pinned, nothing happens.';
+comment on function public.unpin_message(jsonb) is
+'DELETE /api/v2/messages/:id/pin: user_id. Not pinned, nothing happens.';
 revoke all on function public.unpin_message(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.unpin_message(jsonb) to authenticated, service_role;
 
@@ -3101,6 +3202,38 @@ revoke all on function private.check_attachments() from public, anon, authentica
 create trigger messages_before_insert_check_attachments before insert on public.messages
 for each row when (jsonb_typeof(new.attachments) = 'array') execute function private.check_attachments();
 
+create table private.message_files (
+    attachment_id uuid not null references public.attachments (id) on delete cascade,
+    message_id uuid not null references public.messages (id) on delete cascade,
+    primary key (attachment_id, message_id)
+);
+comment on table private.message_files is 'Which uploaded files messages name. What no message names is swept away.';
+create index message_files_message_id_idx on private.message_files (message_id);
+alter table private.message_files enable row level security;
+revoke all on private.message_files from public, anon, authenticated, service_role;
+
+-- Definer, because no client may say that a file is in use but by using it.
+create function private.link_attachments() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- Whatever looks like an id of ours is one: that has been checked.
+    insert into private.message_files (attachment_id, message_id)
+    select distinct named.id::uuid, new.id
+    from jsonb_array_elements(new.attachments) as item (value)
+    cross join lateral (values (item.value ->> 'attachment_id'), (item.value ->> 'id')) as named (id)
+    where named.id ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+    return null;
+end
+$$;
+comment on function private.link_attachments() is 'Trigger: an uploaded file that a message names is kept.';
+revoke all on function private.link_attachments() from public, anon, authenticated, service_role;
+
+create trigger messages_after_insert_link_attachments after insert on public.messages
+for each row when (jsonb_typeof(new.attachments) = 'array') execute function private.link_attachments();
+
 create function private.render_attachment(p_attachment public.attachments) returns jsonb
 language sql
 stable
@@ -3256,6 +3389,78 @@ $$;
 comment on function public.get_attachment(jsonb) is 'GET /api/v2/messages/attachments/:id/url, but for the link: id.';
 revoke all on function public.get_attachment(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.get_attachment(jsonb) to authenticated, service_role;
+
+-- Definer, because it locks what it is about to remove, and no client may see which files are in use.
+create function private.drop_unsent_attachments(p_limit integer, p_age interval) returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_ids uuid[];
+begin
+    -- Whoever is naming one of them in a message at this moment has it locked.
+    select array_agg(old.id) into v_ids
+    from (
+        select attachment.id
+        from public.attachments as attachment
+        where attachment.created_at < now() - p_age
+            and not exists (
+                select from private.message_files as used
+                inner join public.messages as message on used.message_id = message.id
+                where used.attachment_id = attachment.id and message.deleted_at is null
+            )
+        order by attachment.created_at
+        limit p_limit
+        for update of attachment skip locked
+    ) as old;
+    -- Looked at again now that nobody can begin to.
+    delete from public.attachments as attachment
+    where attachment.id = any(v_ids)
+        and not exists (
+            select from private.message_files as used
+            inner join public.messages as message on used.message_id = message.id
+            where used.attachment_id = attachment.id and message.deleted_at is null
+        );
+end
+$$;
+comment on function private.drop_unsent_attachments(integer, interval) is
+'Forgets uploaded files of this age that no message names, or only messages that are deleted.';
+revoke all on function private.drop_unsent_attachments(integer, interval)
+from public, anon, authenticated, service_role;
+grant execute on function private.drop_unsent_attachments(integer, interval) to service_role;
+
+create function public.sweep_attachments(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_limit integer := private.read_integer($1, 'limit', 1, 1000, 1000);
+    v_age interval := (select make_interval(hours => settings.unsent_file_hours) from private.settings);
+begin
+    perform private.drop_unsent_attachments(v_limit, v_age);
+    return private.succeed(jsonb_build_object('paths', (
+        select coalesce(jsonb_agg(orphan.name), '[]')
+        from (
+            select stored.name
+            from storage.objects as stored
+            where stored.bucket_id = 'attachments'
+                and stored.created_at < now() - v_age
+                and not exists (
+                    select from public.attachments as attachment where attachment.path = stored.name
+                )
+            order by stored.created_at
+            limit v_limit
+        ) as orphan
+    )));
+end
+$$;
+comment on function public.sweep_attachments(jsonb) is
+'For sweepers: forgets files that were uploaded long ago and that no message names, and answers paths in the bucket
+attachments that nothing leads to (any more), such as those of uploads that failed; limit. Whoever asks removes them
+through Storage; what is not removed is answered again.';
+revoke all on function public.sweep_attachments(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.sweep_attachments(jsonb) to service_role;
 
 -- Search: an index of what messages say, what a query means, and the call of /api/v2/messages/search.
 
@@ -4981,6 +5186,25 @@ revoke all on function private.describe_failure(text, text, text, text, text)
 from public, anon, authenticated, service_role;
 grant execute on function private.describe_failure(text, text, text, text, text) to authenticated, service_role;
 
+create function private.retry_after(p_status integer, p_code text) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    select case
+        when p_code = 'summary_budget_exhausted' then
+            jsonb_build_object('retry-after', ceil(extract(
+                epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now()
+            ))::text)
+        when p_status in (429, 503) then '{"retry-after": "5"}'
+        else '{}'
+    end
+$$;
+comment on function private.retry_after(integer, text) is
+'The header Retry-After, in seconds, where a failure is one of too many or too early; no header otherwise.';
+revoke all on function private.retry_after(integer, text) from public, anon, authenticated, service_role;
+grant execute on function private.retry_after(integer, text) to authenticated, service_role;
+
 create function private.call_once(p_function text, p_headers jsonb, p_request jsonb)
 returns table (status integer, headers jsonb, body text)
 language plpgsql
@@ -5066,7 +5290,7 @@ begin
             if status is null then
                 raise;
             end if;
-            headers := v_limits;
+            headers := private.retry_after(status, v_detail) || v_limits;
     end;
     return next;
 end
@@ -5131,9 +5355,12 @@ begin
             status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
             headers := '{}';
         when p_function in (
-            'create_message', 'reply_to_message', 'list_messages', 'search_messages', 'get_message', 'edit_message', 'list_message_edits',
-            'delete_message', 'pin_message', 'unpin_message', 'toggle_reaction', 'add_reaction', 'remove_reaction',
-            'begin_upload', 'finish_upload', 'get_attachment',
+            'create_message', 'reply_to_message', 'list_messages', 'search_messages', 'get_message', 'edit_message',
+            'list_message_edits', 'delete_message', 'pin_message', 'unpin_message',
+            'toggle_reaction', 'add_reaction', 'remove_reaction',
+            'set_twin_webhook', 'remove_twin_webhook', 'rotate_twin_secret',
+            'list_twin_deliveries', 'replay_twin_deliveries',
+            'begin_upload', 'finish_upload', 'get_attachment', 'sweep_attachments',
             'begin_summary', 'finish_summary', 'poll_summary',
             'claim_deliveries', 'finish_delivery'
         ) then

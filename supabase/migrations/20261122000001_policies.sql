@@ -106,8 +106,14 @@ with check (
 );
 create policy messages_update_author on public.messages
 for update to authenticated
-using (user_id = (select auth.uid()) and channel_id in (select private.my_channel_ids()))
-with check (user_id = (select auth.uid()) and channel_id in (select private.my_channel_ids()));
+using (
+    channel_id in (select private.my_channel_ids())
+    and (user_id = (select auth.uid()) or ai_twin_id in (select private.my_twin_ids()))
+)
+with check (
+    channel_id in (select private.my_channel_ids())
+    and (user_id = (select auth.uid()) or ai_twin_id in (select private.my_twin_ids()))
+);
 
 create policy message_edits_select_member on public.message_edits
 for select to authenticated

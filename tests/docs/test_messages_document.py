@@ -7,13 +7,16 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from tests.support import claude as stand_in
 from tests.support.schema import ROOT
+from tests.support.service import serving
 from tests.support.stack import RunningStack
 
 FOLDER = Path(__file__).parent / "examples" / "messages"
@@ -42,15 +45,34 @@ def seeded(stack: RunningStack) -> RunningStack:
     return stack
 
 
-def run(stack: RunningStack, name: str, tmp_path: Path) -> tuple[int, Any]:
-    """Status and body of the answer to a documented call, made by Matty."""
+@pytest.fixture(scope="module")
+def api_url(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service beside the stack's that has a model to ask; that one has none."""
+    with stand_in.running() as claude:
+        environment = {
+            "SUPABASE_URL": stack.api_url,
+            "SUPABASE_PUBLISHABLE_KEY": stack.keys["PUBLISHABLE_KEY"],
+            "ANTHROPIC_API_KEY": stand_in.KEY,
+            "ANTHROPIC_BASE_URL": claude.url,
+        }
+        log = tmp_path_factory.mktemp("documented") / "log"
+        with serving(stack.database_url("authenticator"), log, **environment) as service:
+            yield service.url
+
+
+def run(stack: RunningStack, name: str, tmp_path: Path, api_url: str | None = None) -> tuple[int, Any]:
+    """Status and body of the answer to a documented call, made by Matty in a folder with the documented files."""
+    (tmp_path / "report.pdf").write_bytes(b"%PDF-1.7\n% the report")
+    (tmp_path / "chart.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(100))
     text = (FOLDER / f"{name}.sh").read_text(encoding="utf-8")
     assert DOCUMENTED_URL in text
     assert DOCUMENTED_TOKEN in text
     script = tmp_path / f"{name}.sh"
-    text = text.replace(DOCUMENTED_URL, stack.api_url).replace(DOCUMENTED_TOKEN, stack.token("matty@example.com"))
+    text = text.replace(DOCUMENTED_URL, api_url or stack.api_url).replace(
+        DOCUMENTED_TOKEN, stack.token("matty@example.com")
+    )
     script.write_text(text.rstrip() + " \\\n  --silent --write-out '\\n%{http_code}'\n", encoding="utf-8")
-    result = subprocess.run(["sh", script], capture_output=True, text=True, timeout=60, check=True)
+    result = subprocess.run(["sh", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
     body, status = result.stdout.rsplit("\n", 1)
     return int(status), json.loads(body)
 
@@ -73,8 +95,10 @@ def differences(documented: Any, found: Any, where: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in FOLDER.glob("*.sh")))
-def test_a_documented_call_is_answered_as_documented(seeded: RunningStack, name: str, tmp_path: Path) -> None:
-    status, body = run(seeded, name, tmp_path)
+def test_a_documented_call_is_answered_as_documented(
+    seeded: RunningStack, api_url: str, name: str, tmp_path: Path
+) -> None:
+    status, body = run(seeded, name, tmp_path, api_url)
     assert status == STATUSES.get(name, 200), body
     assert differences(json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")), body) == []
 

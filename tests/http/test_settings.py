@@ -1,5 +1,11 @@
 """What the environment may say, and what is said of an environment that makes no sense."""
 
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 from threadline.settings import Settings, SettingsError
 
@@ -19,6 +25,48 @@ def test_everything_else_may_be_set_as_well() -> None:
         "THREADLINE_INGEST_MAX_BYTES": "1000",
     }
     assert Settings.from_environment(environment) == Settings(DIRECT, 3, True, 1000)
+
+
+@pytest.mark.parametrize(
+    ("environment", "settings"),
+    [
+        (
+            {"SUPABASE_URL": "https://ref.supabase.co/", "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_x"},
+            {
+                "supabase_url": "https://ref.supabase.co",
+                "supabase_key": "sb_publishable_x",
+                "jwks_url": "https://ref.supabase.co/auth/v1/.well-known/jwks.json",
+            },
+        ),
+        ({"SUPABASE_ANON_KEY": "legacy"}, {"supabase_key": "legacy"}),
+        ({"SUPABASE_SECRET_KEY": "sb_secret_x"}, {"supabase_secret_key": "sb_secret_x"}),
+        ({"SUPABASE_SERVICE_ROLE_KEY": "legacy"}, {"supabase_secret_key": "legacy"}),
+        ({"JWT_SECRET": "a secret"}, {"jwt_secret": "a secret"}),
+        ({"THREADLINE_UPLOAD_MAX_FILES": "2"}, {"upload_max_files": 2}),
+        ({"THREADLINE_UPLOAD_MAX_BYTES": "99"}, {"upload_max_bytes": 99}),
+        ({"THREADLINE_DELIVER": "0"}, {"deliver": False}),
+        ({"THREADLINE_DELIVER": "yes"}, {}),
+        ({"THREADLINE_WEBHOOK_TIMEOUT": "3"}, {"webhook_timeout": 3}),
+        ({"THREADLINE_WEBHOOK_ALLOW_PRIVATE": "1"}, {"webhook_allow_private": True}),
+        ({"ANTHROPIC_API_KEY": "sk"}, {"anthropic_api_key": "sk"}),
+        ({"ANTHROPIC_BASE_URL": "http://127.0.0.1:1"}, {"anthropic_base_url": "http://127.0.0.1:1"}),
+        ({"THREADLINE_SUMMARY_MODEL": "another"}, {"summary_model": "another"}),
+        ({"THREADLINE_SUMMARY_WINDOW": "9000"}, {"summary_window": 9000}),
+        ({"THREADLINE_SUMMARY_TIMEOUT": "5"}, {"summary_timeout": 5}),
+    ],
+    ids=lambda given: " ".join(given),
+)
+def test_each_variable_is_one_setting(environment: dict[str, str], settings: dict[str, Any]) -> None:
+    given = Settings.from_environment({"DATABASE_URL": DIRECT, **environment})
+    assert given == dataclasses.replace(Settings(DIRECT), **settings)
+
+
+def test_every_setting_is_tried_here_and_secrets_are_not_shown() -> None:
+    text = Path(__file__).read_text(encoding="utf-8")
+    source = inspect.getsource(Settings.from_environment)
+    assert [name for name in re.findall(r'"([A-Z][A-Z_]+)"', source) if f'"{name}"' not in text] == []
+    secret = Settings("canary", anthropic_api_key="canary", supabase_secret_key="canary", jwt_secret="canary")
+    assert "canary" not in repr(secret)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +93,18 @@ def test_without_a_database_there_is_nothing_to_serve(environment: dict[str, str
         Settings.from_environment(environment)
 
 
-@pytest.mark.parametrize("name", ["THREADLINE_POOL_SIZE", "THREADLINE_INGEST_MAX_BYTES"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "THREADLINE_POOL_SIZE",
+        "THREADLINE_INGEST_MAX_BYTES",
+        "THREADLINE_UPLOAD_MAX_FILES",
+        "THREADLINE_UPLOAD_MAX_BYTES",
+        "THREADLINE_WEBHOOK_TIMEOUT",
+        "THREADLINE_SUMMARY_WINDOW",
+        "THREADLINE_SUMMARY_TIMEOUT",
+    ],
+)
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "ten", " "])
 def test_a_number_must_be_positive_and_whole(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{name} must be a positive whole number\.$"):

@@ -235,6 +235,7 @@ def test_a_failure_of_the_model_is_never_ours(
     claude.answer = lambda _: reply
     answer = summarize(team)
     assert failure(answer) == expected
+    assert ("retry-after" in answer.headers) == (expected[0] == 503)
     assert answer.json()["success"] is False
     assert re.fullmatch(TIME, answer.json()["meta"]["timestamp"])
     assert len(claude.requests) == calls
@@ -268,7 +269,10 @@ def test_a_budget_that_is_used_up_is_429(team: Team, claude: Claude) -> None:
         "insert into private.summary_counts values (%s, (now() at time zone 'UTC')::date, 50) returning day",
         team.user_ids[0],
     )
-    assert failure(summarize(team)) == (429, "summary_budget_exhausted")
+    refused = summarize(team)
+    assert failure(refused) == (429, "summary_budget_exhausted")
+    midnight = "select extract(epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now())::integer"
+    assert abs(int(refused.headers["retry-after"]) - team.query(midnight)[0]) < 60
     assert claude.requests == []
     assert summary(team, who=1)["messageCount"] == 1
 

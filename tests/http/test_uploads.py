@@ -1,5 +1,6 @@
 """POST /api/v2/messages/upload: files into Storage, all or none, and links that work without a token."""
 
+import asyncio
 import time
 import uuid
 from collections.abc import Iterator
@@ -11,8 +12,13 @@ import jwt
 import psutil
 import psycopg
 import pytest
+from threadline.database import Database
 from threadline.local import keys
+from threadline.settings import Settings
+from threadline.storage import Storage
+from threadline.sweeper import sweep
 
+from tests.support import contract
 from tests.support.cluster import free_port
 from tests.support.service import Service, serving
 from tests.support.stack import RunningStack
@@ -32,7 +38,12 @@ class Uploader:
         now = int(time.time())
         claims = {"sub": sub, "role": "authenticated", "aud": "authenticated", "iat": now, "exp": now + 600}
         token = jwt.encode(claims, keys.JWT_SECRET, algorithm="HS256")
-        self.client = httpx.Client(base_url=url, timeout=60, headers={"authorization": f"Bearer {token}"})
+        self.client = httpx.Client(
+            base_url=url,
+            timeout=60,
+            headers={"authorization": f"Bearer {token}"},
+            event_hooks={"response": [contract.check]},
+        )
 
     def send(self, *files: tuple[str, Any], content_type: str = "image/gif", **fields: str) -> httpx.Response:
         named = [("files", (name, content, content_type)) for name, content in files]
@@ -269,3 +280,36 @@ def test_a_service_without_a_project_says_what_it_needs(
             answer = uploader.send(("x", b"x"))
         assert failure(answer) == (503, "storage_not_configured")
         assert "SUPABASE_URL" in answer.json()["error"]["message"]
+
+
+def test_what_nothing_leads_to_is_removed_from_storage(stack: RunningStack, bob: Uploader) -> None:
+    kept = bob.send(("kept", PNG)).json()["data"]["files"][0]["id"]
+    attached = {"channel_id": CHANNEL, "content": "see", "attachments": [{"id": kept}]}
+    assert bob.client.post("/api/v2/messages", json=attached).status_code == 201
+    before = bob.stored()
+    bob.send(("unsent", PDF), ("unsent too", PNG))
+    assert bob.stored() == before + 2
+    with psycopg.connect(stack.database_url("supabase_admin")) as connection:
+        for table in ("public.attachments", "storage.objects"):
+            connection.execute(f"update {table} set created_at = now() - interval '2 days'")
+        connection.execute("delete from public.attachments where file_name = 'unsent'")  # as if it had failed
+    settings = Settings(
+        database_url=stack.database_url("authenticator"),
+        supabase_url=stack.api_url,
+        supabase_secret_key=keys.SECRET_KEY,
+    )
+
+    async def run() -> None:
+        storage = Storage(settings)
+        async with Database(settings) as database:
+            await sweep(database, storage)
+        await storage.close()
+
+    asyncio.run(run())
+    link = bob.client.get(f"/api/v2/messages/attachments/{kept}/url").json()["data"]["url"]
+    assert httpx.get(link).content == PNG
+    with psycopg.connect(stack.database_url()) as connection:
+        left = connection.execute("select file_name from public.attachments").fetchall()
+    assert ("kept",) in left
+    assert ("unsent too",) not in left
+    bob.stored()

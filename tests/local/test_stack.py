@@ -163,8 +163,12 @@ def test_nobody_but_its_owner_reads_what_the_home_keeps(stack: RunningStack) -> 
 
 def test_db_reset_makes_a_running_database_new(stack: RunningStack) -> None:
     add_note(stack, "to be lost")
+    uploaded = stack.home / "storage" / "1d2c7f2e-0000-4000-8000-000000000001"
+    uploaded.parent.mkdir(exist_ok=True)
+    uploaded.write_bytes(b"the bytes of an object that the new database does not know")
     with psycopg.connect(stack.database_url()) as client:
         stack.run("db", "reset")
+        assert not uploaded.exists()
         with pytest.raises(psycopg.OperationalError):
             client.execute("select 1")
     assert notes(stack) == ["from the seed"]

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import psycopg
 import pytest
 
+from tests.sql.conftest import become
 from tests.sql.messages import Team, generous, speaking
 from tests.support.cluster import TestCluster
 from tests.support.ingest import in_parallel
@@ -204,3 +206,36 @@ def test_a_mixed_storm_ends_with_everything_right(team: Team) -> None:
         "select count(*) from public.messages where channel_id = %s and deleted_at is null", team.channel_id
     )
     assert team.history()["meta"]["total"] == total[0]
+
+
+def test_of_owners_who_leave_at_once_one_stays(team: Team) -> None:
+    for _ in range(5):
+        team.query(
+            "update public.channel_members set role = 'owner' where channel_id = %s returning 1", team.channel_id
+        )
+
+        def step_down(who: int) -> bool:
+            statement = (
+                "delete from public.channel_members where (channel_id, user_id) = (%s, %s)"
+                if who % 2
+                else "update public.channel_members set role = 'member' where (channel_id, user_id) = (%s, %s)"
+            )
+            with psycopg.connect(team.database_url) as db:
+                become(db, team.user_ids[who])
+                try:
+                    return db.execute(statement, (team.channel_id, team.user_ids[who])).rowcount == 1
+                except psycopg.Error as error:
+                    if error.sqlstate != "PT409":
+                        raise
+                    return False
+
+        left = in_parallel([lambda who=who: step_down(who) for who in range(12)])
+        assert left.count(False) == 1
+        owners = "select user_id from public.channel_members where channel_id = %s and role = 'owner'"
+        assert len(team.query(owners, team.channel_id)) == 1
+        team.query(
+            "insert into public.channel_members (channel_id, user_id) select %s, unnest(%s::uuid[]) "
+            "on conflict do nothing returning 1",
+            team.channel_id,
+            team.user_ids,
+        )

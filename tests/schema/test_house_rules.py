@@ -30,6 +30,8 @@ DEFINERS = {
     "private.count_request": "nobody may set a count but by using it up",
     "private.count_summary": "nobody may set a count but by using it up",
     "private.create_user_profile": "Supabase Auth makes users under a role that may not write here",
+    "private.drop_unsent_attachments": "locks what it removes, and no client may see which files are in use",
+    "private.link_attachments": "no client may say that a file is in use but by using it",
     "private.dismiss_twins": "who leaves may not change what belongs to the channel",
     "private.find_summary": "no client reads the cache",
     "private.finish_claim": "no role may touch the queues",
@@ -38,7 +40,7 @@ DEFINERS = {
     "private.issue_twin_secret": "no role may read the secrets",
     "private.locate_message": "asks of a message whether or not the caller may see it",
     "private.lock_channel": "no client may touch the counters",
-    "private.mark_deleted": "a client may not write deleted_at; its caller decides who may",
+    "private.keep_an_owner": "must see all members to know the last owner",
     "private.index_message": "no client writes the index",
     "private.match_messages": "row-level security keeps the index from being used; it asks itself for the channels",
     "private.my_channel_ids": "a policy on members that reads members would ask itself for ever",
@@ -48,6 +50,7 @@ DEFINERS = {
     "private.my_owned_channel_ids": "a policy on members that reads members would ask itself for ever",
     "private.my_twin_ids": "policies of twins and channels would ask each other for ever",
     "private.name_authors": "authors who left are still named",
+    "private.remove_message": "a client may not write deleted_at, and who administers the application is no member",
     "private.protect_ownership": "must see all members to know an owner",
     "private.read_cursor": "a cursor stays good when its message is deleted",
     "private.recall_message": "no client writes deliveries",
@@ -280,10 +283,10 @@ authenticated
     private.format_time(timestamp with time zone): execute
     private.has_huge_number(jsonb): execute
     private.is_app_admin(): execute
+    private.is_author(public.messages,uuid): execute
     private.issue_messaging_key(uuid,interval): execute
     private.issue_twin_secret(uuid,interval): execute
     private.lock_channel(uuid): execute
-    private.mark_deleted(uuid): execute
     private.match_messages(private.message_search): execute
     private.my_channel_ids(): execute
     private.my_fellow_ids(): execute
@@ -307,11 +310,13 @@ authenticated
     private.read_transcript(uuid,bigint,integer,integer): execute
     private.read_user(jsonb): execute
     private.read_uuid(jsonb,text,boolean): execute
+    private.remove_message(uuid,uuid,boolean): execute
     private.render_attachment(public.attachments): execute
     private.render_message(public.messages): execute
     private.render_page(uuid[]): execute
     private.render_reactions(uuid): execute
     private.require_channel(uuid): execute
+    private.retry_after(integer,text): execute
     private.revive_deliveries(uuid,uuid): execute
     private.split_words(text): execute
     private.store_twin_webhook(uuid,text): execute
@@ -382,13 +387,17 @@ nobody
     private.idempotency_keys
     private.index_message()
     private.index_words(text,jsonb)
+    private.keep_an_owner()
+    private.link_attachments()
     private.locate_message()
     private.match_conversations_again()
     private.match_participant()
     private.match_span(private.message_search,bigint,bigint,integer)
+    private.message_files
     private.message_words
     private.message_words_number_seq
     private.messaging_keys
+    private.my_acting_id()
     private.protect_ownership()
     private.recall_message()
     private.record_event(uuid,text,uuid,uuid,text,integer)
@@ -419,6 +428,7 @@ service_role
     private.decode_text(bytea): execute
     private.describe_failure(text,text,text,text,text): execute
     private.describe_results(private.ingest_conversation[],uuid[],jsonb,private.ingest_message[]): execute
+    private.drop_unsent_attachments(integer,interval): execute
     private.fail(integer,text,text,text): execute
     private.find_authors(text): execute
     private.find_channels(text): execute
@@ -435,6 +445,7 @@ service_role
     private.generate_id(): execute
     private.has_huge_number(jsonb): execute
     private.is_app_admin(): execute
+    private.is_author(public.messages,uuid): execute
     private.is_live_key(text): execute
     private.issue_twin_secret(uuid,interval): execute
     private.judge_conversations(private.ingest_conversation[],private.ingest_message[]): execute
@@ -444,7 +455,6 @@ service_role
     private.lock_channel(uuid): execute
     private.lock_conversations(uuid[],private.ingest_participant[],uuid[]): execute
     private.look_up_messages(private.ingest_message[],uuid[]): execute
-    private.mark_deleted(uuid): execute
     private.mark_twins(private.ingest_message[],private.ingest_conversation[]): execute
     private.match_messages(private.message_search): execute
     private.match_person(uuid,text): execute
@@ -471,11 +481,13 @@ service_role
     private.read_user(jsonb): execute
     private.read_uuid(jsonb,text,boolean): execute
     private.refuse(integer,text): execute
+    private.remove_message(uuid,uuid,boolean): execute
     private.render_attachment(public.attachments): execute
     private.render_message(public.messages): execute
     private.render_page(uuid[]): execute
     private.render_reactions(uuid): execute
     private.require_channel(uuid): execute
+    private.retry_after(integer,text): execute
     private.revive_deliveries(uuid,uuid): execute
     private.settings: select
     private.split_words(text): execute
@@ -523,6 +535,7 @@ service_role
     public.rotate_twin_secret(jsonb): execute
     public.search_messages(jsonb): execute
     public.set_twin_webhook(jsonb): execute
+    public.sweep_attachments(jsonb): execute
     public.toggle_reaction(jsonb): execute
     public.twin_deliveries: select
     public.twin_webhooks: delete, select

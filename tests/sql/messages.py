@@ -14,6 +14,7 @@ import jwt
 import psycopg
 
 from tests.sql.conftest import MATTY, Db, back, rows, value
+from tests.support import contract
 from tests.support.cluster import TestCluster
 from tests.support.service import Service, serving
 
@@ -262,7 +263,8 @@ def speaking(database_url: str, log: Path, **environment: str) -> Iterator[tuple
         service = opened.enter_context(serving(database_url, log, **{"JWT_SECRET": SECRET, **environment}))
         # Certificates are not loaded: that takes longer than most tests.
         url = f"http://127.0.0.1:{service.port}"
-        yield service, opened.enter_context(httpx.Client(base_url=url, timeout=60, verify=False))
+        hooks = {"response": [contract.check]}
+        yield service, opened.enter_context(httpx.Client(base_url=url, timeout=60, verify=False, event_hooks=hooks))
 
 
 def generous(cluster: TestCluster, template: str) -> str:

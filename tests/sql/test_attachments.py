@@ -6,9 +6,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import CheckViolation, InsufficientPrivilege
 
 from tests.sql.conftest import BOB, MATTY, Db, back, become, become_anon, become_service, refused, rows, value
+from tests.support.cluster import TestCluster
 
 CAROL = "ca401ca4-0000-4000-8000-000000000003"
 MALLORY = "3a110123-0000-4000-8000-000000000004"
@@ -203,3 +204,82 @@ def test_the_caller_is_asked_for_once_per_query(db: Db) -> None:
     for table in ("storage.objects", "public.attachments"):
         plan = "\n".join(rows(db, f"explain select * from {table}"))
         assert "hashed SubPlan" in plan
+
+
+def age(db: Db, *paths: str) -> None:
+    """Let files have been uploaded two days ago."""
+    back(db)
+    db.execute(
+        "update public.attachments set created_at = now() - interval '2 days' where path = any(%s)", (list(paths),)
+    )
+    become_service(db)
+    db.execute("update storage.objects set created_at = now() - interval '2 days' where name = any(%s)", (list(paths),))
+
+
+def swept(db: Db) -> set[str]:
+    """The paths that a sweeper is told."""
+    become_service(db)
+    return set(call(db, "sweep_attachments")["paths"])
+
+
+def say(db: Db, *attachments: dict[str, str]) -> Any:
+    become(db, BOB)
+    statement = "insert into public.messages (channel_id, content, attachments) values (%s, 'x', %s) returning id"
+    return value(db, statement, CHANNEL, json.dumps(attachments))
+
+
+def test_what_no_message_names_is_swept_after_a_day(db: Db) -> None:
+    failed, unsent, young = store(db, BOB)["path"], upload(db, BOB)["path"], upload(db, BOB)["path"]
+    age(db, failed, unsent)
+    assert swept(db) == {failed, unsent}
+    assert rows(db, "select path from public.attachments") == [young]
+    assert swept(db) == {failed, unsent}  # until they are gone from Storage
+
+
+def test_how_long_a_file_may_wait_is_a_setting(db: Db) -> None:
+    path = upload(db, BOB)["path"]
+    age(db, path)
+    back(db)
+    db.execute("update private.settings set unsent_file_hours = 49")
+    assert swept(db) == set()
+    back(db)
+    refused(db, "update private.settings set unsent_file_hours = 0", by=CheckViolation)
+
+
+def test_what_a_message_names_stays_until_it_is_deleted(db: Db) -> None:
+    one, two, upper = upload(db, BOB), upload(db, BOB), upload(db, BOB)
+    said = say(db, {"id": one["id"]}, {"attachment_id": two["id"]}, {"id": upper["id"].upper()})
+    again = say(db, {"id": one["id"], "attachment_id": one["id"]})
+    age(db, one["path"], two["path"], upper["path"])
+    assert swept(db) == set()
+    db.execute("update public.messages set deleted_at = now() where id = %s", (said,))
+    assert swept(db) == {two["path"], upper["path"]}
+    db.execute("delete from public.messages where id = %s", (again,))
+    assert swept(db) == {one["path"], two["path"], upper["path"]}
+
+
+def test_the_files_of_a_channel_go_with_it(db: Db) -> None:
+    file = upload(db, BOB)
+    say(db, {"id": file["id"]})
+    age(db, file["path"])
+    become(db, MATTY)
+    db.execute("delete from public.channels where id = %s", (CHANNEL,))
+    assert swept(db) == {file["path"]}
+
+
+def test_a_file_that_is_being_named_is_not_swept(cluster: TestCluster, fresh_database: str) -> None:
+    url = cluster.url(fresh_database, "postgres")
+    with psycopg.connect(url) as sender, psycopg.connect(url) as sweeper:
+        file = upload(sender, BOB)
+        age(sender, file["path"])
+        sender.commit()
+        say(sender, {"id": file["id"]})
+        assert swept(sweeper) == set()
+        sender.commit()
+        assert swept(sweeper) == set()
+
+
+def test_no_client_sweeps(db: Db) -> None:
+    become(db, MATTY)
+    refused(db, "select public.sweep_attachments('{}')")
+    refused(db, "select private.drop_unsent_attachments(1, interval '0')")

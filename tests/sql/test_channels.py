@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege
 
@@ -140,6 +141,35 @@ def test_an_owner_removes_a_channel_with_all_that_is_in_it(db: Db, owners: list[
             tables = ["channel_members", "channel_twins", "messages", "message_events", "message_pins"]
             assert [rows(db, f"select from public.{table}") for table in tables] == [[]] * len(tables)
             assert rows(db, "select from private.channel_heads") == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from public.channel_members where user_id = %s",
+        "update public.channel_members set role = 'admin' where user_id = %s",
+        "delete from public.channel_members where channel_id is not null or user_id = %s",
+    ],
+)
+@pytest.mark.parametrize("who", [MATTY, None])
+def test_the_last_owner_stays(db: Db, statement: str, who: str | None) -> None:
+    become(db, who) if who else become_service(db)
+    diagnostics = refused(db, statement, MATTY, by=psycopg.Error)
+    assert (diagnostics.sqlstate, diagnostics.message_detail) == ("PT409", "last_owner")
+
+
+def test_an_owner_who_is_not_the_last_may_step_down_and_leave(db: Db) -> None:
+    grant(db, "owner", BOB)
+    become(db, MATTY)
+    grant(db, "admin", MATTY)
+    db.execute("delete from public.channel_members where user_id = %s", (MATTY,))
+    become(db, BOB)
+    refused(db, "delete from public.channel_members where user_id = %s", BOB, by=psycopg.Error)
+
+
+def test_the_last_owner_may_end_their_account(db: Db) -> None:
+    db.execute("delete from auth.users where id = %s", (MATTY,))
+    assert rows(db, "select from public.channel_members where role = 'owner'") == []
 
 
 def test_an_admin_does_not_remove_a_channel(db: Db) -> None:

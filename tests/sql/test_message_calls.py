@@ -4,9 +4,11 @@ import json
 import re
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.errors import CheckViolation
 
-from tests.sql.conftest import BOB, MATTY, Db, become, rows, value
+from tests.sql.conftest import BOB, MATTY, Db, back, become, refused, rows, value
 from tests.sql.messages import (
     CAROL,
     CHANNEL,
@@ -16,6 +18,7 @@ from tests.sql.messages import (
     TIME,
     TWIN,
     call,
+    events,
     inconsistencies,
     send,
     unlimited,
@@ -56,6 +59,7 @@ NAMING_A_USER = [
     "edit_message",
     "delete_message",
     "pin_message",
+    "unpin_message",
     "toggle_reaction",
     "add_reaction",
     "remove_reaction",
@@ -447,6 +451,70 @@ def test_an_admin_of_the_application_does_too(db: Db) -> None:
     assert call(db, "delete_message", CAROL, id=MESSAGE, claims=claims, admin=True).status == 200
 
 
+def test_an_admin_of_the_application_need_not_be_a_member(db: Db) -> None:
+    claims = {"app_metadata": {"role": "admin"}}
+    assert call(db, "delete_message", MALLORY, id=MESSAGE, claims=claims).error == (404, "message_not_found", None)
+    assert call(db, "delete_message", MALLORY, id=NOBODY, claims=claims, admin=True).status == 404
+    assert call(db, "delete_message", MALLORY, id=MESSAGE, admin=True).error == (404, "message_not_found", None)
+    assert call(db, "delete_message", MALLORY, id=MESSAGE, claims=claims, admin=True).status == 200
+    assert events(db)[-1] == ("message.deleted", MESSAGE, MALLORY, None)
+    assert call(db, "delete_message", MALLORY, id=MESSAGE, claims=claims, admin=True).status == 404
+
+
+def test_what_a_twin_said_is_its_owners(db: Db) -> None:
+    said = send(db, ai_twin_id=TWIN)
+    db.execute("update public.channel_members set role = 'admin' where user_id = %s", (BOB,))
+    assert call(db, "edit_message", BOB, id=said, content="x").error == (403, "not_the_author", None)
+    reply = call(db, "edit_message", id=said, content="better")
+    assert (reply.data["content"], reply.data["ai_twin_id"], reply.data["user_id"]) == ("better", TWIN, None)
+    assert call(db, "delete_message", CAROL, id=said, admin=True).error == (403, "not_the_author", None)
+    assert call(db, "delete_message", id=said).status == 200
+    other = send(db, ai_twin_id=TWIN)
+    assert call(db, "delete_message", BOB, id=other, admin=True).status == 200
+    assert inconsistencies(db) == []
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"),
+    [
+        ("edit_message", "message.updated"),
+        ("pin_message", "message.pinned"),
+        ("unpin_message", "message.unpinned"),
+        ("delete_message", "message.deleted"),
+    ],
+)
+def test_whom_the_service_names_is_who_did_it(db: Db, function: str, kind: str) -> None:
+    if function == "unpin_message":
+        call(db, "pin_message", id=MESSAGE)
+    assert call(db, function, None, **fields_of(function, user_id=MATTY)).status == 200
+    assert events(db)[-1] == (kind, MESSAGE, MATTY, None)
+
+
+def test_a_setting_makes_nobody_somebody_else(db: Db) -> None:
+    become(db, MATTY)
+    db.execute("select set_config('threadline.acting_id', %s, true)", (BOB,))
+    db.execute("update public.messages set content = 'x' where id = %s", (MESSAGE,))
+    back(db)
+    assert events(db)[-1] == ("message.updated", MESSAGE, MATTY, None)
+
+
+def test_nobody_deletes_past_the_call(db: Db) -> None:
+    become(db, BOB)
+    diagnostics = refused(db, "select private.remove_message(%s, %s, true)", MESSAGE, MATTY, by=psycopg.Error)
+    assert (diagnostics.sqlstate, diagnostics.message_detail) == ("PT403", "not_the_author")
+
+
+def test_attachments_have_at_most_64_kb(db: Db) -> None:
+    attachments = [{"url": "x" * (65536 - len('[{"url": ""}]'))}]
+    send(db, attachments=attachments)
+    reply = call(db, "create_message", **fields_of("create_message", attachments=[{"url": "x" * 65536}]))
+    assert reply.error == (413, "attachments_too_large", "attachments")
+    become(db, MATTY)
+    statement = "insert into public.messages (channel_id, content, attachments) values (%s, 'x', %s)"
+    diagnostics = refused(db, statement, CHANNEL, json.dumps([{"url": "x" * 65536}]), by=CheckViolation)
+    assert diagnostics.constraint_name == "messages_attachments_size"
+
+
 @pytest.mark.parametrize(
     "claims",
     [
@@ -516,3 +584,36 @@ def test_an_emoji_is_any_text_of_64_characters(db: Db, emoji: str) -> None:
 )
 def test_an_emoji_that_is_none(db: Db, function: str, emoji: Any, code: str) -> None:
     assert call(db, function, id=MESSAGE, emoji=emoji).error == (400, code, "emoji")
+
+
+LARGE = 20_000
+
+
+@pytest.fixture
+def large(db: Db) -> Db:
+    """The channel with 20,000 messages more, in which threads are rare and old."""
+    unlimited(db)
+    db.execute("alter table public.messages disable trigger user")
+    db.execute(
+        """
+        insert into public.messages (channel_id, user_id, seq, content, parent_message_id)
+        select %s, %s, n + 1000, 'x', case when n %% 1000 = 7 then %s::uuid end from generate_series(1, %s) as n
+        """,
+        (CHANNEL, MATTY, MESSAGE, LARGE),
+    )
+    db.execute("alter table public.messages enable trigger user")
+    db.execute("analyze public.messages")
+    return db
+
+
+@pytest.mark.parametrize("mode", ["auto", "force_generic_plan"])
+def test_a_page_of_a_large_channel_reads_little_whatever_was_planned_before(large: Db, mode: str) -> None:
+    large.execute("select set_config('plan_cache_mode', %s, true)", (mode,))
+    for where in ({}, {"before": "seq_20000"}, {"before": "seq_1100"}, {"after": "seq_1100"}, {"after": "seq_20000"}):
+        before = rows_read(large)
+        assert len(page(large, limit=50, **where)[0]) == 50
+        assert rows_read(large) - before <= 2 * 51
+        before = rows_read(large)
+        # The thread has 21 replies, which are counted.
+        assert len(page(large, limit=5, thread_id=MESSAGE, **where)[0]) >= 1
+        assert rows_read(large) - before <= 50

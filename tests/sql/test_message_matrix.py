@@ -8,6 +8,7 @@ A cell says what becomes of a statement, as PostgREST would run it for that call
     dup  it would be allowed, were the row not there already
     null it would be allowed, but something is missing, such as a message that is not deleted
     gone it is told that the message is deleted
+    last it is told that a channel keeps an owner
 """
 
 import re
@@ -33,6 +34,7 @@ ROWS = {
     "empty": "00000000-0000-4000-8001-000000000003",
     **{f"{name}_said": f"00000000-0000-4000-8002-0000000000{number:02}" for number, name in enumerate(USERS, 1)},
     "deleted": "00000000-0000-4000-8002-000000000099",
+    "twin_said": "00000000-0000-4000-8002-000000000098",
     **{f"{name}_twin": f"00000000-0000-4000-8003-0000000000{number:02}" for number, name in enumerate(USERS, 1)},
     "owner_id": USERS["owner"],
     "admin_id": USERS["admin"],
@@ -96,9 +98,11 @@ channel_members
     delete from channel_members where (channel_id, user_id) = ({channel}, {member_id})
   put the admin out                                 yes    yes    -      -      -       -      no     yes
     delete from channel_members where (channel_id, user_id) = ({channel}, {admin_id})
-  put the owner out                                 yes    no     -      -      -       -      no     yes
+  put the owner out                                 last   no     -      -      -       -      no     last
     delete from channel_members where (channel_id, user_id) = ({channel}, {owner_id})
-  leave                                             yes    yes    yes    -      -       -      no     yes
+  make the owner a member                           last   no     -      -      -       -      no     last
+    update channel_members set role = 'member' where (channel_id, user_id) = ({channel}, {owner_id})
+  leave                                             last   yes    yes    -      -       -      no     last
     delete from channel_members where (channel_id, user_id) = ({channel}, {me})
 
 ai_twins
@@ -168,6 +172,8 @@ messages
     update messages set content = 'x' where id = {mine}
   edit what the member said                         -      -      yes    -      -       -      no     yes
     update messages set content = 'x' where id = {member_said}
+  edit what the owner's twin said                   yes    -      -      -      -       -      no     yes
+    update messages set content = 'x' where id = {twin_said}
   edit what was deleted                             -      -      -      -      -       -      no     gone
     update messages set content = 'x' where id = {deleted}
   change an author                                  no     no     no     no     no      no     no     no
@@ -278,6 +284,8 @@ insert into messages (id, channel_id, user_id, content) values
 (%(owner_said)s, %(channel)s, %(owner_id)s, 'owner'), (%(admin_said)s, %(channel)s, %(admin_id)s, 'admin'),
 (%(member_said)s, %(channel)s, %(member_id)s, 'member'), (%(former_said)s, %(channel)s, %(former_id)s, 'former'),
 (%(deleted)s, %(channel)s, %(member_id)s, 'deleted'), (%(mallory_said)s, %(elsewhere)s, %(mallory_id)s, 'mallory');
+insert into messages (id, channel_id, user_id, ai_twin_id, content) values
+(%(twin_said)s, %(channel)s, null, %(owner_twin)s, 'twin');
 insert into message_reactions (message_id, user_id, emoji) values
 (%(member_said)s, %(owner_id)s, 'old'), (%(member_said)s, %(admin_id)s, 'old'),
 (%(member_said)s, %(member_id)s, 'old'), (%(member_said)s, %(former_id)s, 'old');
@@ -353,9 +361,9 @@ def outcome(db: Db, cell: Cell) -> str:
     except NotNullViolation:
         return "null"
     except psycopg.Error as error:
-        if error.sqlstate != "PT404":
+        if error.sqlstate not in {"PT404", "PT409"}:
             raise
-        return "gone"
+        return "gone" if error.sqlstate == "PT404" else "last"
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import CheckViolation, InsufficientPrivilege
 
 from tests.sql.conftest import BOB, MATTY, Db, refused, rows, value
 from tests.sql.messages import CHANNEL, MESSAGE, NOBODY, call, inconsistencies, unlimited
@@ -186,3 +186,14 @@ def test_a_request_more_or_less_is_all_that_is_written_for_a_read(db: Db) -> Non
     call(db, "get_message", id=MESSAGE)
     query = "select used from private.request_counts where user_id = %s"
     assert rows(db, query, MATTY) == [1]
+
+
+def test_no_limit_of_the_settings_is_negative(db: Db) -> None:
+    columns = """
+        select column_name::text from information_schema.columns
+        where (table_schema, table_name, data_type) = ('private', 'settings', 'integer')
+    """
+    names = rows(db, columns)
+    assert len(names) >= 8
+    for name in names:
+        refused(db, f"update private.settings set {name} = -1", by=CheckViolation)

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import psycopg
 
+from tests.support import contract
 from tests.support.cluster import free_port
 
 PROGRAM = Path(sys.executable).with_name("threadline")
@@ -68,7 +69,8 @@ def serving(
             stderr=subprocess.STDOUT,
         )
     # Certificates are not loaded: that takes longer than most tests.
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, verify=False)
+    hooks = {"response": [contract.check]}
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, verify=False, event_hooks=hooks)
     service = Service(port, process, log, client)
     try:
         service.wait_until_listening()

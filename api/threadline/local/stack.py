@@ -16,6 +16,7 @@ from threadline.local.home import Home
 from threadline.local.postgres import Server
 from threadline.local.process import signals_handled_by
 from threadline.local.project import Ports, Project, reserve
+from threadline.local.storage.files import Files
 
 if TYPE_CHECKING:
     from threadline.local.data_api import DataApi
@@ -76,7 +77,7 @@ def create_application(project: Project) -> "tuple[object, DataApi, StorageApi]"
     from threadline.app import create_app
     from threadline.local.auth import JWKS_PATH, jwks_route
     from threadline.local.data_api import DataApi
-    from threadline.local.keys import JWT_SECRET, PUBLISHABLE_KEY
+    from threadline.local.keys import JWT_SECRET, PUBLISHABLE_KEY, SECRET_KEY
     from threadline.local.storage.api import StorageApi
     from threadline.settings import Settings
 
@@ -86,6 +87,7 @@ def create_application(project: Project) -> "tuple[object, DataApi, StorageApi]"
         jwt_secret=JWT_SECRET,
         supabase_url=project.ports.api_url,
         supabase_key=PUBLISHABLE_KEY,
+        supabase_secret_key=SECRET_KEY,
         anthropic_api_key=os.environ.get("ANTHROPIC_API_KEY") or None,
         anthropic_base_url=os.environ.get("ANTHROPIC_BASE_URL") or None,
         summary_model=os.environ.get("THREADLINE_SUMMARY_MODEL") or Settings.summary_model,
@@ -124,10 +126,15 @@ def stop(home: Home) -> None:
 def reset(project: Project) -> None:
     """Build the database anew, in the stack that runs or else with Postgres started for the moment."""
     home = Home(project.home)
+    # What is uploaded from now on may belong to the new database already.
+    files = Files(home.folder / "storage")
+    outdated = files.versions()
     if not home.is_free():
         asyncio.run(Cluster(home, home.running().ports.database).reset(project))
-        return
-    server = Server(home, project.ports.database)
-    with signals_handled_by(signal.default_int_handler), home.held(), server:
-        server.wait_until_ready()
-        asyncio.run(Cluster(home, server.port).reset(project))
+    else:
+        server = Server(home, project.ports.database)
+        with signals_handled_by(signal.default_int_handler), home.held(), server:
+            server.wait_until_ready()
+            asyncio.run(Cluster(home, server.port).reset(project))
+    for version in outdated:
+        files.remove(version)

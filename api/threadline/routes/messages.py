@@ -1,24 +1,48 @@
-"""/api/v2/messages. What the calls mean is decided in `sql/65_message_calls.sql`."""
+"""The calls of /api/v2. What they mean is decided in `sql/65_message_calls.sql` and the files after it."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from litestar import Request, Response, Router, delete, get, post, put
+from litestar import Request, Response, Router, route
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 
 from threadline.database import Database
 from threadline.tokens import Verifier
 
 MAX_BYTES = 1_000_000  # of a JSON body: 40,000 characters, metadata and attachments fit several times
 
+# Names in paths are fields of the functions' argument.
+CALLS: tuple[tuple[Literal["DELETE", "GET", "POST", "PUT"], str, str], ...] = (
+    ("POST", "/messages", "create_message"),
+    ("POST", "/messages/send", "create_message"),
+    ("GET", "/messages/history", "list_messages"),
+    ("GET", "/messages/search", "search_messages"),
+    ("GET", "/messages/{id:str}", "get_message"),
+    ("PUT", "/messages/{id:str}", "edit_message"),
+    ("DELETE", "/messages/{id:str}", "delete_message"),
+    ("GET", "/messages/{id:str}/edits", "list_message_edits"),
+    ("POST", "/messages/{id:str}/pin", "pin_message"),
+    ("DELETE", "/messages/{id:str}/pin", "unpin_message"),
+    ("POST", "/messages/{id:str}/react", "toggle_reaction"),
+    ("PUT", "/messages/{id:str}/reactions/{emoji:str}", "add_reaction"),
+    ("DELETE", "/messages/{id:str}/reactions/{emoji:str}", "remove_reaction"),
+    ("POST", "/messages/{id:str}/thread", "reply_to_message"),
+    ("PUT", "/twins/{ai_twin_id:str}/webhook", "set_twin_webhook"),
+    ("DELETE", "/twins/{ai_twin_id:str}/webhook", "remove_twin_webhook"),
+    ("POST", "/twins/{ai_twin_id:str}/webhook/secret", "rotate_twin_secret"),
+    ("GET", "/twins/{ai_twin_id:str}/deliveries", "list_twin_deliveries"),
+    ("POST", "/twins/{ai_twin_id:str}/deliveries/replay", "replay_twin_deliveries"),
+)
+
 HttpRequest = Request[Any, Any, Any]
 
 
 async def call(
-    function: str, request: HttpRequest, database: Database, verifier: Verifier, **path: str
+    function: str, request: HttpRequest, database: Database, verifier: Verifier, **known: str
 ) -> Response[bytes]:
-    """Call a function as the caller, with the body, the query and what the path names; the path wins."""
+    """Call a function as the caller, with the body, the query, what the path names and what is known; the last wins."""
     caller = await verifier.verify(request.headers.get("authorization"))
     key = request.headers.get("idempotency-key")
     reply = await database.call(
@@ -26,7 +50,7 @@ async def call(
         role=caller.role,
         claims=caller.claims,
         headers={} if key is None else {"idempotency-key": key},
-        parameters={**dict(request.query_params.items()), **path},
+        parameters={**dict(request.query_params.items()), **request.path_params, **known},
         body=await _read_body(request),
         repeatable=key is not None or request.method != "POST",
     )
@@ -44,103 +68,12 @@ async def _read_body(request: HttpRequest) -> bytes:
     return bytes(body)
 
 
-@post(["/", "/send"])
-async def create(request: HttpRequest, database: Database, verifier: Verifier) -> Response[bytes]:
-    """Create a message in a channel."""
-    return await call("create_message", request, database, verifier)
+def _route(method: Literal["DELETE", "GET", "POST", "PUT"], path: str, function: str) -> HTTPRouteHandler:
+    @route(path, http_method=method, status_code=200)
+    async def handle(request: HttpRequest, database: Database, verifier: Verifier) -> Response[bytes]:
+        return await call(function, request, database, verifier)
+
+    return handle
 
 
-@get("/history")
-async def history(request: HttpRequest, database: Database, verifier: Verifier) -> Response[bytes]:
-    """List the messages of a channel, newest first."""
-    return await call("list_messages", request, database, verifier)
-
-
-@get("/search")
-async def search(request: HttpRequest, database: Database, verifier: Verifier) -> Response[bytes]:
-    """Find messages by what they say."""
-    return await call("search_messages", request, database, verifier)
-
-
-@get("/{message_id:str}")
-async def show(request: HttpRequest, database: Database, verifier: Verifier, message_id: str) -> Response[bytes]:
-    """Get one message."""
-    return await call("get_message", request, database, verifier, id=message_id)
-
-
-@put("/{message_id:str}")
-async def edit(request: HttpRequest, database: Database, verifier: Verifier, message_id: str) -> Response[bytes]:
-    """Edit one's own message."""
-    return await call("edit_message", request, database, verifier, id=message_id)
-
-
-@delete("/{message_id:str}", status_code=200)
-async def remove(request: HttpRequest, database: Database, verifier: Verifier, message_id: str) -> Response[bytes]:
-    """Delete a message softly."""
-    return await call("delete_message", request, database, verifier, id=message_id)
-
-
-@get("/{message_id:str}/edits")
-async def edits(request: HttpRequest, database: Database, verifier: Verifier, message_id: str) -> Response[bytes]:
-    """List the earlier versions of a message."""
-    return await call("list_message_edits", request, database, verifier, id=message_id)
-
-
-@post("/{message_id:str}/pin")
-async def pin(request: HttpRequest, database: Database, verifier: Verifier, message_id: str) -> Response[bytes]:
-    """Pin a message."""
-    return await call("pin_message", request, database, verifier, id=message_id)
-
-
-@delete("/{message_id:str}/pin", status_code=200)
-async def unpin(request: HttpRequest, database: Database, verifier: Verifier, message_id: str) -> Response[bytes]:
-    """Unpin a message."""
-    return await call("unpin_message", request, database, verifier, id=message_id)
-
-
-@post("/{message_id:str}/react")
-async def react(request: HttpRequest, database: Database, verifier: Verifier, message_id: str) -> Response[bytes]:
-    """Toggle a reaction."""
-    return await call("toggle_reaction", request, database, verifier, id=message_id)
-
-
-@put("/{message_id:str}/reactions/{emoji:str}")
-async def add_reaction(
-    request: HttpRequest, database: Database, verifier: Verifier, message_id: str, emoji: str
-) -> Response[bytes]:
-    """Add a reaction, or leave it there."""
-    return await call("add_reaction", request, database, verifier, id=message_id, emoji=emoji)
-
-
-@delete("/{message_id:str}/reactions/{emoji:str}", status_code=200)
-async def remove_reaction(
-    request: HttpRequest, database: Database, verifier: Verifier, message_id: str, emoji: str
-) -> Response[bytes]:
-    """Remove a reaction, if it is there."""
-    return await call("remove_reaction", request, database, verifier, id=message_id, emoji=emoji)
-
-
-@post("/{message_id:str}/thread")
-async def reply(request: HttpRequest, database: Database, verifier: Verifier, message_id: str) -> Response[bytes]:
-    """Reply in a thread."""
-    return await call("reply_to_message", request, database, verifier, id=message_id)
-
-
-messages = Router(
-    "/api/v2/messages",
-    route_handlers=[
-        create,
-        history,
-        search,
-        show,
-        edit,
-        remove,
-        edits,
-        pin,
-        unpin,
-        react,
-        add_reaction,
-        remove_reaction,
-        reply,
-    ],
-)
+messages = Router("/api/v2", route_handlers=[_route(*each) for each in CALLS])

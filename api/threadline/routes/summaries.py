@@ -37,7 +37,8 @@ async def summarize(
     task = json.loads(begun.content)["data"]
     reply = await _make(task, database, summarizer) if begun.status_code == 201 else None
     reply = reply or await _wait(task["id"], database, summarizer.timeout + GRACE / 2)
-    return Response(reply.body, status_code=reply.status, headers=begun.headers, media_type="application/json")
+    headers = {**begun.headers, **reply.headers}
+    return Response(reply.body, status_code=reply.status, headers=headers, media_type="application/json")
 
 
 async def _make(task: dict[str, Any], database: Database, summarizer: Summarizer) -> Reply | None:

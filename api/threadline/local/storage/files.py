@@ -23,6 +23,10 @@ class Files:
         """Open a version for reading; raise FileNotFoundError when there is none."""
         return (self._folder / version).open("rb")
 
+    def versions(self) -> list[str]:
+        """Return the names of all versions, also of those that are just arriving."""
+        return [path.name for path in self._folder.iterdir()] if self._folder.exists() else []
+
     def remove(self, version: str) -> None:
         """Remove a version, if it is there."""
         (self._folder / version).unlink(missing_ok=True)
@@ -45,7 +49,7 @@ class Incoming:
         """Close the file, and remove it if it did not become an object."""
         self._file.close()
         if kind:
-            self._path.unlink()
+            self._path.unlink(missing_ok=True)  # a reset of the database may have removed it
 
     def write(self, piece: bytes) -> None:
         """Add some bytes."""

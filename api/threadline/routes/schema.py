@@ -1,0 +1,25 @@
+"""GET /schema: what the service offers. A test holds `openapi.yaml` against it (docs/decisions/0005)."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import yaml
+from litestar import Response, get
+
+from threadline import __version__
+
+
+@cache
+def document() -> bytes:
+    """Return the document as JSON, with the version of this package."""
+    text = Path(__file__).parents[1].joinpath("openapi.yaml").read_text(encoding="utf-8")
+    described = yaml.safe_load(text)
+    described["info"]["version"] = __version__
+    return json.dumps(described).encode()
+
+
+@get("/schema")
+async def schema() -> Response[bytes]:
+    """Answer the document."""
+    return Response(document(), media_type="application/json", headers={"access-control-allow-origin": "*"})

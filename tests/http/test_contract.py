@@ -1,0 +1,216 @@
+"""/schema is what the service does: the same routes, examples that are accepted, no answer that it does not know."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from litestar.routes import HTTPRoute
+from schemathesis import GenerationMode
+from threadline.app import create_app
+from threadline.settings import Settings
+
+from tests.sql.conftest import MATTY
+from tests.sql.messages import CHANNEL, MESSAGE, TWIN, bearer, generous, speaking, token
+from tests.support import contract
+from tests.support.cluster import TestCluster
+from tests.support.contract import DOCUMENT, ContractError, operations, parameters, resolve
+from tests.support.schema import ROOT, SQL
+
+# Files are not sent here, but in test_uploads.py, where there is a Storage.
+FORMS = {("POST", "/api/v2/messages/upload")}
+# Codes of functions and tables that no route leads to.
+OF_THE_DATA_API = {"owner_required", "connection_not_found", "overlap_out_of_range"}
+FEW = settings(
+    max_examples=5,
+    phases=[Phase.generate],
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(scope="module")
+def running(
+    cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[httpx.Client, str]]:
+    """A client of a service that has no failure to tell of afterwards, and the service's database."""
+    name = generous(cluster, template)
+    log = tmp_path_factory.mktemp("contract") / "log"
+    with speaking(cluster.url(name, "authenticator"), log) as (service, client):
+        client.headers.update(bearer(token(MATTY)) | {"x-api-key": "your-api-secret"})
+        yield client, cluster.url(name, "postgres")
+        assert service.failures == []
+
+
+@pytest.fixture
+def client(running: tuple[httpx.Client, str]) -> httpx.Client:
+    """Speaks as Matty in the world of seed.sql, whose twin has a webhook."""
+    client, database_url = running
+    seed = (ROOT / "seed.sql").read_text(encoding="utf-8")
+    with psycopg.connect(database_url) as db:
+        db.execute("delete from public.channels; delete from public.ai_twins")
+        db.execute(seed[seed.index("insert into public.channels") :])
+    client.put(f"/api/v2/twins/{TWIN}/webhook", json={"url": "https://twin.example/hook"}).raise_for_status()
+    return client
+
+
+def served() -> set[tuple[str, str]]:
+    """Every method and path that the service has of its own, as OpenAPI writes them."""
+    app = create_app(Settings(database_url="postgresql://nowhere"))
+    return {
+        (method, re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path))
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        if handler.handler_name != "options_handler"
+        for method in handler.http_methods
+    }
+
+
+def test_it_is_served_to_everybody(client: httpx.Client) -> None:
+    reply = httpx.get(f"{client.base_url}/schema", verify=False)
+    assert (reply.status_code, reply.headers["content-type"]) == (200, "application/json")
+    assert reply.json() == DOCUMENT
+    assert reply.json()["openapi"] == "3.1.0"
+
+
+@pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")  # of 3, which is not let in
+def test_every_route_is_in_it_and_no_other() -> None:
+    # Whatever else is asked of the ingest route is refused by itself, as the Edge Function does.
+    refused = {(method, "/functions/v1/messaging-ingest") for method in ("DELETE", "GET", "HEAD", "PATCH", "PUT")}
+    assert served() - refused == operations().keys()
+
+
+def test_its_references_lead_somewhere_and_nothing_is_left_over() -> None:
+    text = json.dumps(DOCUMENT)
+    used = set(re.findall(r'"#/components/(\w+)/([\w-]+)"', text))
+    known = {(kind, name) for kind, each in DOCUMENT["components"].items() for name in each}
+    assert used == known - {("securitySchemes", name) for name in DOCUMENT["components"]["securitySchemes"]}
+    assert len({operation["operationId"] for operation in operations().values()}) == len(operations())
+
+
+def test_every_code_of_an_error_is_in_it() -> None:
+    api = [file for file in (ROOT / "api" / "threadline").rglob("*.py") if "local" not in file.parts]
+    raised = {
+        code
+        for file in [*SQL, *api]
+        for pattern in (
+            r"private\.fail\(\s*\d+,\s*'(\w+)'",
+            r"detail = '(\w+)'",
+            r'"code": "(\w+)"',
+            r'\d{3}: "(\w+)"',
+            r'SummaryFailedError\(\s*\d+,\s*"(\w+)"',
+        )
+        for code in re.findall(pattern, file.read_text(encoding="utf-8"))
+    }
+    described = set(re.findall(r"`([a-z_]+)`", json.dumps(DOCUMENT)))
+    # 404 and 405 are of paths and methods that are none.
+    assert raised - described <= {"method_not_allowed", *OF_THE_DATA_API}
+    assert len(raised) > 30
+
+
+def examples() -> list[Any]:
+    """Every request that the document shows, as options of httpx."""
+    found = []
+    for (method, path), operation in operations().items():
+        if (method, path) in FORMS:
+            continue
+        given = {each["name"]: each for each in parameters(method, path)}
+        known = {"id": MESSAGE, "ai_twin_id": TWIN, "emoji": "thumbsup", "attachment_id": MESSAGE}
+        url = path.format(**known)
+        query = {name: each["example"] for name, each in given.items() if each["in"] == "query" and "example" in each}
+        content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+        for name, example in content.get("examples", {"none": None}).items():
+            options = {"params": query} if query else {}
+            if example is not None:
+                options["json"] = example["value"]
+            found.append(pytest.param(method, url, options, id=f"{method} {path} {name}"))
+    return found
+
+
+@pytest.mark.parametrize(("method", "url", "options"), examples())
+def test_an_example_is_accepted(client: httpx.Client, method: str, url: str, options: dict[str, Any]) -> None:
+    reply = client.request(method, url, **options)
+    # There is no Storage here, and no key of the Claude API.
+    if url.endswith(("/url", "/summarize")):
+        assert reply.json()["error"]["code"].endswith("_not_configured")
+    else:
+        assert reply.status_code < 300, reply.text
+
+
+@pytest.mark.parametrize("place", ["requestBody", "responses"])
+def test_an_example_is_as_its_schema_says(place: str) -> None:
+    for (method, path), operation in operations().items():
+        bodies = [operation["requestBody"]] if place == "requestBody" and place in operation else []
+        bodies += [resolve(each) for each in operation["responses"].values()] if place == "responses" else []
+        for content in [content for body in bodies for content in body.get("content", {}).values()]:
+            for example in content.get("examples", {}).values():
+                errors = contract.validator(json.dumps(content["schema"])).iter_errors(example["value"])
+                assert not list(errors), (method, path)
+
+
+def cases(mode: GenerationMode) -> list[Any]:
+    """The operations, to be asked for cases that are as described, or are not."""
+    # Who asks is not its affair: the client says that.
+    schema = schemathesis.openapi.from_dict({**DOCUMENT, "security": []})
+    schema.config.generation.update(modes=[mode])
+    found = [each.ok() for each in schema.get_all_operations()]
+    return [
+        pytest.param(each, id=each.label)
+        for each in found
+        if (each.method.upper(), each.path) not in FORMS and (each.path.startswith("/api") or each.method == "post")
+    ]
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("operation", cases(GenerationMode.POSITIVE))
+def test_whatever_is_asked_is_answered_as_described(client: httpx.Client, operation: Any, mode: GenerationMode) -> None:
+    @given(data=st.data())
+    @FEW
+    def ask(data: st.DataObject) -> None:
+        case = data.draw(operation.as_strategy(generation_mode=mode))
+        asked = case.as_transport_kwargs(base_url=str(client.base_url))
+        try:
+            request = client.build_request(
+                asked["method"],
+                asked["url"],
+                params=asked.get("params"),
+                headers={**asked["headers"], **client.headers},
+                json=asked.get("json"),
+                content=asked.get("data"),
+            )
+            reply = client.send(request)
+        except (httpx.InvalidURL, httpx.LocalProtocolError, UnicodeError, ValueError, TypeError):
+            return  # what no client can send
+        assert reply.status_code != 500
+
+    ask()
+
+
+def test_an_answer_that_is_not_described_is_noticed() -> None:
+    request = httpx.Request("GET", f"http://127.0.0.1/api/v2/messages/{MESSAGE}")
+    message = {
+        "id": MESSAGE, "channel_id": CHANNEL, "content": "x", "content_type": "text", "user_id": None,
+        "ai_twin_id": None, "parent_message_id": None, "conversation_id": None, "metadata": {}, "attachments": None,
+        "created_at": "2026-03-19T15:10:22.000Z", "updated_at": "2026-03-19T15:10:22.000Z", "reaction_count": 0,
+    }  # fmt: skip
+    right: dict[str, Any] = {"success": True, "data": message, "meta": {}}
+    contract.check(httpx.Response(200, json=right, request=request))
+    for wrong in (
+        httpx.Response(201, json=right, request=request),
+        httpx.Response(200, json=right | {"data": message | {"secret": 1}}, request=request),
+        httpx.Response(200, json=right | {"data": message | {"created_at": "2026-03-19T15:10:22Z"}}, request=request),
+        httpx.Response(200, json=right, request=request, headers={"ratelimit-limit": "many"}),
+        httpx.Response(429, json={}, request=request, headers={"retry-after": "1"}),
+        httpx.Response(503, json=right, request=request),
+    ):
+        with pytest.raises(ContractError):
+            contract.check(wrong)

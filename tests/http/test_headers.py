@@ -1,0 +1,86 @@
+"""Headers that every answer of /api/v2 has: what browsers ask for, and when to come back."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sql.messages import BASE, NOBODY, Team, bearer, generous, speaking, token
+from tests.support.cluster import TestCluster, free_port
+
+PATHS = [("GET", "/history"), ("POST", ""), ("DELETE", f"/{NOBODY}"), ("POST", "/upload"), ("POST", "/summarize")]
+EXPOSED = {"idempotent-replayed", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "retry-after"}
+
+
+@pytest.fixture(scope="module")
+def team(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """A team whose service has neither Storage nor a key of the Claude API."""
+    name = generous(cluster, template)
+    with speaking(cluster.url(name, "authenticator"), tmp_path_factory.mktemp("headers") / "log") as (_, client):
+        yield Team.create(client, cluster.url(name, "postgres"))
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+def test_a_browser_of_any_origin_may_ask(team: Team, method: str, path: str) -> None:
+    asked = {
+        "origin": "https://app.example",
+        "access-control-request-method": method,
+        "access-control-request-headers": "authorization,content-type,idempotency-key",
+    }
+    reply = team.client.options(BASE + path, headers=asked)
+    assert (reply.status_code, reply.content) == (204, b"")
+    assert reply.headers["access-control-allow-origin"] == "*"
+    assert method in reply.headers["access-control-allow-methods"].split(", ")
+    allowed = set(reply.headers["access-control-allow-headers"].split(", "))
+    assert {"authorization", "content-type", "idempotency-key"} <= allowed
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+def test_a_browser_may_read_errors_and_their_headers(team: Team, method: str, path: str) -> None:
+    for reply in (team.request(method, path), team.client.request(method, BASE + path)):
+        assert reply.status_code >= 400
+        assert reply.headers.get_list("access-control-allow-origin") == ["*"]
+        assert set(reply.headers["access-control-expose-headers"].split(", ")) == EXPOSED
+
+
+def test_a_browser_may_read_answers_and_their_headers(team: Team) -> None:
+    reply = team.send()
+    assert reply.status_code == 201
+    assert reply.headers.get_list("access-control-allow-origin") == ["*"]
+    assert set(reply.headers["access-control-expose-headers"].split(", ")) == EXPOSED
+
+
+def test_what_is_not_configured_says_when_to_ask_again(team: Team) -> None:
+    team.said()
+    for path, code, options in (
+        ("/upload", "storage_not_configured", {"files": {"files": b"x"}}),
+        ("/summarize", "summaries_not_configured", {"json": {"channel_id": team.channel_id}}),
+    ):
+        reply = team.request("POST", path, **options)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (503, code)
+        assert int(reply.headers["retry-after"]) > 0
+
+
+def test_a_database_out_of_reach_says_when_to_ask_again(team: Team, tmp_path: Path) -> None:
+    nowhere = f"postgresql://authenticator@127.0.0.1:{free_port()}/postgres"
+    with speaking(nowhere, tmp_path / "log") as (_, client):
+        for path in ("/health", f"{BASE}/{NOBODY}"):
+            reply = client.get(path, headers=owner(team))
+            assert reply.status_code == 503
+            assert int(reply.headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize(("kind", "status"), [("text/plain", 415), ("application/json", 413)])
+def test_what_is_refused_before_postgres_is_asked_is_not_counted(
+    cluster: TestCluster, fresh_database: str, tmp_path: Path, kind: str, status: int
+) -> None:
+    with speaking(cluster.url(fresh_database, "authenticator"), tmp_path / "log") as (_, client):
+        team = Team.create(client, cluster.url(fresh_database, "postgres"))
+        body = b" " * 1_000_001 if status == 413 else b"x"
+        assert team.request("POST", content=body, headers={"content-type": kind}).status_code == status
+        assert client.get(f"{BASE}/history", headers=bearer("no token")).status_code == 401
+        assert team.query("select from private.request_counts") == []
+
+
+def owner(team: Team) -> dict[str, str]:
+    return bearer(token(team.user_ids[0]))

@@ -1,0 +1,72 @@
+"""What the platform's own checks say of the schema: `supabase db advisors` and `supabase db lint`."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support import tools
+from tests.support.cluster import TestCluster
+
+pytestmark = pytest.mark.skipif(tools.supabase_cli() is None, reason=tools.why_not("supabase"))
+
+
+def is_argued(advice: dict[str, Any]) -> bool:
+    """Whether docs/platform.md argues why this is as it should be."""
+    about = advice["metadata"]
+    match advice["name"]:
+        case "unused_index":
+            return True
+        case "rls_enabled_no_policy":
+            return about["schema"] == "private"
+        case "unindexed_foreign_keys":
+            return about["fkey_name"] == "twin_queues_assignment_fkey"
+    return False
+
+
+def check(folder: Path, url: str, *command: str) -> list[dict[str, Any]]:
+    """What a check of the CLI finds in a database."""
+    result = subprocess.run(
+        [tools.supabase_cli(), "db", *command, f"--remote={url}?sslmode=disable", "--output-format=json"],
+        cwd=folder,
+        env={"HOME": str(folder), "PATH": os.environ["PATH"], "DO_NOT_TRACK": "1", "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return json.loads(result.stdout)["results"]
+
+
+def advice(folder: Path, url: str) -> list[str]:
+    """What the advisors say that is not argued."""
+    found = check(folder, url, "advisors", "--type=all", "--level=info")
+    return [each["detail"] for each in found if not is_argued(each)]
+
+
+def test_the_advisors_have_nothing_to_say(postgres_url: str, tmp_path: Path) -> None:
+    assert advice(tmp_path, postgres_url) == []
+
+
+def test_the_advisors_would_say_it(cluster: TestCluster, fresh_database: str, tmp_path: Path) -> None:
+    url = cluster.url(fresh_database, "postgres")
+    with psycopg.connect(url) as db:
+        db.execute("create table public.planted (id integer)")
+        db.execute("create function public.planted() returns void language sql as 'select'")
+    assert len(advice(tmp_path, url)) == 2  # no primary key; a search_path that callers set
+
+
+def test_the_linter_has_nothing_to_say(cluster: TestCluster, fresh_database: str, tmp_path: Path) -> None:
+    with psycopg.connect(cluster.url(fresh_database)) as db:
+        if not db.execute("select from pg_available_extensions where name = 'plpgsql_check'").fetchall():
+            pytest.skip("no plpgsql_check for this Postgres: apt-get install postgresql-15-plpgsql-check")
+        db.execute("create extension plpgsql_check with schema extensions")
+    url = cluster.url(fresh_database, "postgres")
+    for schema in ("public", "private"):
+        assert check(tmp_path, url, "lint", "--level=warning", f"--schema={schema}") == []
