@@ -17,6 +17,8 @@ create table private.settings (
     twin_retry_seconds integer not null default 5,
     summaries_per_user_per_day integer not null default 50,
     summary_max_bytes integer not null default 1000000,
+    broadcast_max_bytes integer not null default 200000,
+    broadcast_max_messages integer not null default 10,
     constraint settings_has_one_row check (is_only_row),
     constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
     constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
@@ -24,7 +26,9 @@ create table private.settings (
     constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
-    constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0)
+    constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
+    constraint settings_broadcast_max_bytes_positive check (broadcast_max_bytes > 0),
+    constraint settings_broadcast_max_messages_not_negative check (broadcast_max_messages >= 0)
 );
 comment on table private.settings is 'Limits that an operator may change with an UPDATE; one row, always.';
 comment on column private.settings.ingest_max_messages is
@@ -39,6 +43,10 @@ comment on column private.settings.summaries_per_user_per_day is
 'Summaries that a user may have made in a day (UTC); those from the cache are not counted.';
 comment on column private.settings.summary_max_bytes is
 'Text that one summary may send to the model; the oldest messages beyond it are left out, and the answer says so.';
+comment on column private.settings.broadcast_max_bytes is
+'Size of a broadcast, as JSON; what is larger is sent as a pointer. The smallest plan of Supabase takes 256 kB.';
+comment on column private.settings.broadcast_max_messages is
+'New messages of a conversation that are broadcast with it; of more, which come with a history, only how many.';
 alter table private.settings enable row level security;
 revoke all on private.settings from public, anon, authenticated, service_role;
 grant select on private.settings to service_role;

@@ -196,7 +196,7 @@ begin
         when p_function in (
             'create_message', 'reply_to_message', 'list_messages', 'search_messages', 'get_message', 'edit_message', 'list_message_edits',
             'delete_message', 'pin_message', 'unpin_message', 'toggle_reaction', 'add_reaction', 'remove_reaction',
-            'begin_upload', 'finish_upload', 'get_attachment',
+            'list_channel_events', 'begin_upload', 'finish_upload', 'get_attachment',
             'begin_summary', 'finish_summary', 'poll_summary',
             'claim_deliveries', 'finish_delivery'
         ) then

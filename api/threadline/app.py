@@ -11,6 +11,7 @@ from litestar.types import ControllerRouterHandler
 
 from threadline import errors
 from threadline.database import Database
+from threadline.routes.channels import channels
 from threadline.routes.health import health
 from threadline.routes.ingest import ingest
 from threadline.routes.messages import messages
@@ -49,7 +50,7 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
     summarizer = Summarizer(settings)
 
     app = Litestar(
-        route_handlers=[health, ingest, messages, uploads, summarize, *extra_routes],
+        route_handlers=[health, ingest, messages, channels, uploads, summarize, *extra_routes],
         lifespan=[lifespan],
         dependencies={
             "database": Provide(provide_database),
