@@ -4569,29 +4569,23 @@ create constraint trigger message_events_after_insert_broadcast after insert on 
 deferrable initially deferred
 for each row execute function private.broadcast_events();
 
-create function private.render_conversation(
-    p_conversation public.conversations, p_added bigint, p_messages jsonb
-) returns jsonb
+create function private.render_conversation(p_conversation public.conversations, p_added bigint, p_messages jsonb)
+returns jsonb
 language plpgsql
 stable
 set search_path = ''
-set timezone = 'UTC'
 as $$
-declare
-    v_payload jsonb := jsonb_build_object(
-        'conversation', to_jsonb(p_conversation), 'messages_added', p_added, 'messages', p_messages
-    );
 begin
-    if p_messages is null
-        or octet_length(v_payload::text) > (select settings.broadcast_max_bytes from private.settings)
-    then
-        return v_payload || '{"messages": [], "truncated": true}';
-    end if;
-    return v_payload;
+    return jsonb_build_object(
+        'conversation', to_jsonb(p_conversation),
+        'messages_added', p_added,
+        'messages', coalesce(p_messages, '[]')
+    ) || case when p_messages is null then jsonb_build_object('truncated', true) else '{}' end;
 end
 $$;
 comment on function private.render_conversation(public.conversations, bigint, jsonb) is
-'What an inbox is told: the record as the Data API shows it, how many messages came, and the messages if they are few.';
+'What an inbox is told: the record as the Data API shows it, how many messages came, and the messages unless they are
+null, which is too many to send.';
 revoke all on function private.render_conversation(public.conversations, bigint, jsonb)
 from public, anon, authenticated, service_role;
 
@@ -4609,46 +4603,61 @@ comment on function private.mark_told(text) is
 'Remembers for the rest of the transaction which versions of conversations, as id and ctid, their owners were told of.';
 revoke all on function private.mark_told(text) from public, anon, authenticated, service_role;
 
--- Definer, because only the database sends to inboxes.
+-- Definer, because only the database sends to inboxes. Times are written in UTC, as the Data API does.
 create function private.broadcast_new_messages() returns trigger
 language plpgsql
 security definer
 set search_path = ''
+set timezone = 'UTC'
 as $$
 declare
     v_told text;
 begin
-    with counted as materialized (
+    with counted as (
+        select changed.conversation_id, count(*) as added from changed group by changed.conversation_id
+    ), grown as materialized (
         select
-            changed.conversation_id,
-            count(*) as added,
-            count(*) <= (select settings.broadcast_max_messages from private.settings) as is_short
-        from changed
-        group by changed.conversation_id
+            found.conversation,
+            found.version,
+            counted.added,
+            settings.broadcast_max_bytes as max_bytes,
+            counted.added <= settings.broadcast_max_messages as is_short
+        from counted
+        cross join private.settings as settings
+        -- The limit keeps the planner from reading the whole table, however small it was when the plan was made.
+        cross join lateral (
+            select conversation, conversation.ctid as version
+            from public.conversations as conversation
+            where conversation.id = counted.conversation_id
+            limit 1
+        ) as found
     ), listed as (
         select
             changed.conversation_id,
             jsonb_agg(changed.message order by changed.sent_at, changed.external_id) as messages
         from changed
-        inner join counted on changed.conversation_id = counted.conversation_id and counted.is_short
+        inner join grown on changed.conversation_id = (grown.conversation).id and grown.is_short
         group by changed.conversation_id
     ), sent as (
         insert into realtime.messages (topic, extension, event, payload, private)
         select
-            'inbox:' || conversation.user_id,
+            'inbox:' || (grown.conversation).user_id,
             'broadcast',
             -- Both are the time of this transaction for a conversation that it has made.
-            case when conversation.created_at = now() then 'conversation.created' else 'conversation.updated' end,
-            private.render_conversation(conversation, counted.added, listed.messages),
+            case
+                when (grown.conversation).created_at = now() then 'conversation.created'
+                else 'conversation.updated'
+            end,
+            private.render_conversation(
+                grown.conversation, grown.added,
+                case when octet_length(listed.messages::text) <= grown.max_bytes then listed.messages end
+            ),
             true
-        from counted
-        inner join public.conversations as conversation on counted.conversation_id = conversation.id
-        left join listed on counted.conversation_id = listed.conversation_id
+        from grown
+        left join listed on (grown.conversation).id = listed.conversation_id
     )
 
-    select string_agg(conversation.id::text || conversation.ctid::text, ' ') into v_told
-    from counted
-    inner join public.conversations as conversation on counted.conversation_id = conversation.id;
+    select string_agg((grown.conversation).id::text || grown.version::text, ' ') into v_told from grown;
     perform private.mark_told(v_told);
     return null;
 exception
@@ -4671,34 +4680,37 @@ create function private.broadcast_conversation() returns trigger
 language plpgsql
 security definer
 set search_path = ''
+set timezone = 'UTC'
 as $$
 declare
+    v_told text := coalesce(current_setting('threadline.told', true), '');
     v_found record;
 begin
-    select conversation as record, conversation.id::text || conversation.ctid::text as version into v_found
-    from public.conversations as conversation
-    where conversation.id = new.id;
-    -- If messages came in the same transaction, it was told with them; or this very version was told already.
-    if v_found.version is null
-        or (tg_op = 'INSERT' and (v_found.record).message_count > 0)
-        or position(v_found.version in coalesce(current_setting('threadline.told', true), '')) > 0
-    then
+    -- Most are told with their first messages, in the transaction that makes them.
+    if tg_op = 'INSERT' and position(new.id::text in v_told) > 0 then
         return null;
     end if;
-    insert into realtime.messages (topic, extension, event, payload, private)
-    values (
-        'inbox:' || (v_found.record).user_id,
-        'broadcast',
-        case when (v_found.record).created_at = now() then 'conversation.created' else 'conversation.updated' end,
-        private.render_conversation(v_found.record, 0, '[]'),
-        true
-    );
-    perform private.mark_told(v_found.version);
+    begin
+        select conversation as record, conversation.id::text || conversation.ctid::text as version into v_found
+        from public.conversations as conversation
+        where conversation.id = new.id;
+        if v_found.version is null or position(v_found.version in v_told) > 0 then
+            return null;
+        end if;
+        insert into realtime.messages (topic, extension, event, payload, private)
+        values (
+            'inbox:' || (v_found.record).user_id,
+            'broadcast',
+            case when (v_found.record).created_at = now() then 'conversation.created' else 'conversation.updated' end,
+            private.render_conversation(v_found.record, 0, '[]'),
+            true
+        );
+        perform private.mark_told(v_found.version);
+    exception
+        when others then
+            perform private.lose_broadcast('inbox:' || new.user_id, sqlstate, sqlerrm);
+    end;
     return null;
-exception
-    when others then
-        perform private.lose_broadcast('inbox:' || new.user_id, sqlstate, sqlerrm);
-        return null;
 end
 $$;
 comment on function private.broadcast_conversation() is

