@@ -70,5 +70,5 @@ if (import.meta.main) {
   const { argv, env } = (await import("node:process")).default;
   const [url, key, channelId, since = "0"] = argv.slice(2);
   const client = createClient(url, key, { accessToken: () => Promise.resolve(env.ACCESS_TOKEN) });
-  follow(client, channelId, Number(since), (event, payload) => console.log(JSON.stringify({ event, payload })), 1);
+  follow(client, channelId, Number(since), (event, payload) => console.log(JSON.stringify({ event, payload })));
 }

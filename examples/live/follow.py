@@ -99,7 +99,7 @@ def main() -> None:
     def show(event: str, payload: dict[str, Any]) -> None:
         print(json.dumps({"event": event, "payload": payload}), flush=True)
 
-    asyncio.run(Follower(url, key, os.environ["ACCESS_TOKEN"], channel_id, int(since), show, seconds=1).run())
+    asyncio.run(Follower(url, key, os.environ["ACCESS_TOKEN"], channel_id, int(since), show).run())
 
 
 if __name__ == "__main__":
