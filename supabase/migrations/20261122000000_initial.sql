@@ -4520,6 +4520,26 @@ comment on function private.twin_topics(public.message_events) is
 'The topics of those twins that hear of an event: the ones that it would be forwarded to if they had webhooks.';
 revoke all on function private.twin_topics(public.message_events) from public, anon, authenticated, service_role;
 
+create function private.broadcast_event(p_event public.message_events, p_max_bytes integer) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_payload jsonb := private.render_event(p_event);
+begin
+    if octet_length(v_payload::text) > p_max_bytes then
+        v_payload := private.point_to(v_payload);
+    end if;
+    insert into realtime.messages (topic, extension, event, payload, private)
+    select listening.topic, 'broadcast', p_event.kind, v_payload, true
+    from unnest(array['channel:' || p_event.channel_id] || private.twin_topics(p_event)) as listening (topic);
+end
+$$;
+comment on function private.broadcast_event(public.message_events, integer) is
+'Sends an event to its channel and to the twins that hear of it, or a pointer if its payload is larger than that.';
+revoke all on function private.broadcast_event(public.message_events, integer)
+from public, anon, authenticated, service_role;
+
 -- Definer, because only the database sends to these topics. It writes the table itself: realtime.send would hide from
 -- us what fails, write into payloads, and open a subtransaction for each.
 create function private.broadcast_events() returns trigger
@@ -4529,30 +4549,32 @@ set search_path = ''
 as $$
 declare
     v_sent jsonb := coalesce(nullif(current_setting('threadline.sent_events', true), ''), '{}')::jsonb;
-    v_event public.message_events;
-    v_payload jsonb;
+    v_last bigint;
+    v_max_bytes integer;
 begin
     -- All events of this transaction in this channel are sent with the first of them: their numbers follow each other,
     -- since the transaction has held the channel from there on.
     if new.seq <= (v_sent ->> new.channel_id::text)::bigint then
         return null;
     end if;
-    perform set_config('threadline.sent_events', (v_sent || jsonb_build_object(new.channel_id, (
-        select head.last_seq from private.channel_heads as head where head.channel_id = new.channel_id
-    )))::text, true);
-    for v_event in
-        select * from public.message_events as event
-        where event.channel_id = new.channel_id and event.seq >= new.seq
-        order by event.seq
-    loop
-        v_payload := private.render_event(v_event);
-        if octet_length(v_payload::text) > (select settings.broadcast_max_bytes from private.settings) then
-            v_payload := private.point_to(v_payload);
-        end if;
-        insert into realtime.messages (topic, extension, event, payload, private)
-        select listening.topic, 'broadcast', v_event.kind, v_payload, true
-        from unnest(array['channel:' || new.channel_id] || private.twin_topics(v_event)) as listening (topic);
-    end loop;
+    select head.last_seq, settings.broadcast_max_bytes into v_last, v_max_bytes
+    from private.channel_heads as head
+    cross join private.settings as settings
+    where head.channel_id = new.channel_id;
+    if v_last is null then
+        return null;
+    end if;
+    perform set_config('threadline.sent_events', (v_sent || jsonb_build_object(new.channel_id, v_last))::text, true);
+    perform private.broadcast_event(new, v_max_bytes);
+    if v_last > new.seq then
+        perform private.broadcast_event(rest.later, v_max_bytes)
+        from (
+            select later
+            from public.message_events as later
+            where later.channel_id = new.channel_id and later.seq > new.seq
+            order by later.seq
+        ) as rest;
+    end if;
     return null;
 exception
     when others then

@@ -374,6 +374,7 @@ nobody
     private.add_creator()
     private.admit_message()
     private.broadcast_conversation()
+    private.broadcast_event(public.message_events,integer)
     private.broadcast_events()
     private.broadcast_new_messages()
     private.channel_heads
