@@ -18,6 +18,8 @@ create table private.settings (
     summaries_per_user_per_day integer not null default 50,
     summary_max_bytes integer not null default 1000000,
     unsent_file_hours integer not null default 24,
+    broadcast_max_bytes integer not null default 200000,
+    broadcast_max_messages integer not null default 10,
     constraint settings_has_one_row check (is_only_row),
     constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
     constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
@@ -26,7 +28,9 @@ create table private.settings (
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
-    constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0)
+    constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
+    constraint settings_broadcast_max_bytes_positive check (broadcast_max_bytes > 0),
+    constraint settings_broadcast_max_messages_not_negative check (broadcast_max_messages >= 0)
 );
 comment on table private.settings is 'Limits that an operator may change with an UPDATE; one row, always.';
 comment on column private.settings.ingest_max_messages is
@@ -43,6 +47,10 @@ comment on column private.settings.summary_max_bytes is
 'Text that one summary may send to the model; the oldest messages beyond it are left out, and the answer says so.';
 comment on column private.settings.unsent_file_hours is
 'How old an uploaded file is at least that is removed because no message names it.';
+comment on column private.settings.broadcast_max_bytes is
+'Size of a broadcast, as JSON; what is larger is sent as a pointer. The smallest plan of Supabase takes 256 kB.';
+comment on column private.settings.broadcast_max_messages is
+'New messages of a conversation that are broadcast with it; of more, which come with a history, only how many.';
 alter table private.settings enable row level security;
 revoke all on private.settings from public, anon, authenticated, service_role;
 grant select on private.settings to service_role;

@@ -92,6 +92,8 @@ create table public.message_events (
     actor_id uuid,
     emoji text,
     created_at timestamptz not null,
+    mark_id uuid,
+    marked_at timestamptz,
     primary key (channel_id, seq),
     constraint message_events_kind_known check (
         kind in (
@@ -104,10 +106,16 @@ comment on table public.message_events is
 'Every change of a channel, once, in order and without a gap. It names what changed; contents are read where they are.';
 comment on column public.message_events.actor_id is
 'Who did it; of member events, whom it is about. Null when a twin did, or the service key without naming anybody.';
+comment on column public.message_events.mark_id is 'Of reactions, the id that the reaction has or had.';
+comment on column public.message_events.marked_at is 'Of reactions and pins, since when it is or was there.';
+-- Whether a message was pinned when it was edited.
+create index message_events_pins_idx on public.message_events (message_id, seq)
+where kind in ('message.pinned', 'message.unpinned');
 
 -- Definer, because no client writes events or counters.
 create function private.record_event(
     p_channel_id uuid, p_kind text, p_message_id uuid, p_actor_id uuid, p_emoji text, p_messages integer,
+    p_mark_id uuid default null, p_marked_at timestamptz default null,
     out seq bigint, out at timestamptz
 )
 language plpgsql
@@ -129,15 +137,20 @@ begin
     -- The clock is read under the lock, so that times run as the numbers do.
     at := clock_timestamp();
     if seq is not null then
-        insert into public.message_events (channel_id, seq, kind, message_id, actor_id, emoji, created_at)
-        values (p_channel_id, record_event.seq, p_kind, p_message_id, p_actor_id, p_emoji, record_event.at);
+        insert into public.message_events (
+            channel_id, seq, kind, message_id, actor_id, emoji, created_at, mark_id, marked_at
+        )
+        values (
+            p_channel_id, record_event.seq, p_kind, p_message_id, p_actor_id, p_emoji, record_event.at,
+            p_mark_id, p_marked_at
+        );
     end if;
 end
 $$;
-comment on function private.record_event(uuid, text, uuid, uuid, text, integer) is
+comment on function private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz) is
 'Writes the next event of a channel and answers its number and time; p_messages is what it adds to the count.
 Nothing happens for a channel that is being deleted.';
-revoke all on function private.record_event(uuid, text, uuid, uuid, text, integer)
+revoke all on function private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz)
 from public, anon, authenticated, service_role;
 
 -- Definer, because no client may touch the counters.
@@ -346,9 +359,15 @@ begin
             else case when v_is_added then 'reaction.added' else 'reaction.removed' end
         end,
         (v_mark ->> 'message_id')::uuid,
-        coalesce((v_mark ->> 'user_id')::uuid, private.my_acting_id()),
+        coalesce(
+            (v_mark ->> 'user_id')::uuid,
+            case when v_is_added then (v_mark ->> 'pinned_by')::uuid end,
+            private.my_acting_id()
+        ),
         v_mark ->> 'emoji',
-        0
+        0,
+        (v_mark ->> 'id')::uuid,
+        coalesce(v_mark ->> 'created_at', v_mark ->> 'pinned_at')::timestamptz
     );
     return null;
 end

@@ -124,9 +124,9 @@ comment on function private.format_time(timestamptz) is 'A time as the documents
 revoke all on function private.format_time(timestamptz) from public, anon, authenticated, service_role;
 grant execute on function private.format_time(timestamptz) to authenticated, service_role;
 
-create function private.render_message(p_message public.messages) returns jsonb
+create function private.render_message(p_message public.messages, p_pin jsonb) returns jsonb
 language sql
-stable
+immutable
 set search_path = ''
 as $$
     select jsonb_build_object(
@@ -139,19 +139,42 @@ as $$
         'parent_message_id', p_message.parent_message_id,
         'conversation_id', p_message.conversation_id,
         -- What says that it is pinned comes from the pin, never from who wrote the message.
-        'metadata', (p_message.metadata - '{pinned,pinned_by,pinned_at}'::text[]) || coalesce((
-            select jsonb_build_object(
-                'pinned', true, 'pinned_by', pin.pinned_by, 'pinned_at', private.format_time(pin.pinned_at)
-            )
-            from public.message_pins as pin
-            where pin.message_id = p_message.id
-        ), '{}'),
+        'metadata', (p_message.metadata - '{pinned,pinned_by,pinned_at}'::text[]) || coalesce(p_pin, '{}'),
         'attachments', p_message.attachments,
         'created_at', private.format_time(p_message.created_at),
         'updated_at', private.format_time(p_message.updated_at)
     )
 $$;
-comment on function private.render_message(public.messages) is 'A message as every call shows it.';
+comment on function private.render_message(public.messages, jsonb) is
+'A message as every call shows it, with what private.render_pin says of its pin.';
+revoke all on function private.render_message(public.messages, jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.render_message(public.messages, jsonb) to authenticated, service_role;
+
+create function private.render_pin(p_pinned_by uuid, p_pinned_at timestamptz) returns jsonb
+language sql
+immutable
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'pinned', true, 'pinned_by', p_pinned_by, 'pinned_at', private.format_time(p_pinned_at)
+    )
+$$;
+comment on function private.render_pin(uuid, timestamptz) is 'What metadata says of a message that is pinned.';
+revoke all on function private.render_pin(uuid, timestamptz) from public, anon, authenticated, service_role;
+grant execute on function private.render_pin(uuid, timestamptz) to authenticated, service_role;
+
+create function private.render_message(p_message public.messages) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    select private.render_message(p_message, (
+        select private.render_pin(pin.pinned_by, pin.pinned_at)
+        from public.message_pins as pin
+        where pin.message_id = p_message.id
+    ))
+$$;
+comment on function private.render_message(public.messages) is 'A message as it is now.';
 revoke all on function private.render_message(public.messages) from public, anon, authenticated, service_role;
 grant execute on function private.render_message(public.messages) to authenticated, service_role;
 
@@ -729,6 +752,27 @@ comment on function public.unpin_message(jsonb) is
 revoke all on function public.unpin_message(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.unpin_message(jsonb) to authenticated, service_role;
 
+create function private.render_reaction(
+    p_id uuid, p_message_id uuid, p_user_id uuid, p_emoji text, p_created_at timestamptz
+) returns jsonb
+language sql
+immutable
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'id', p_id,
+        'message_id', p_message_id,
+        'user_id', p_user_id,
+        'emoji', p_emoji,
+        'created_at', private.format_time(p_created_at)
+    )
+$$;
+comment on function private.render_reaction(uuid, uuid, uuid, text, timestamptz) is
+'A reaction as every call shows it, whether it is still there or not.';
+revoke all on function private.render_reaction(uuid, uuid, uuid, text, timestamptz)
+from public, anon, authenticated, service_role;
+grant execute on function private.render_reaction(uuid, uuid, uuid, text, timestamptz) to authenticated, service_role;
+
 create function private.change_reaction(p_body jsonb, p_change text) returns json
 language plpgsql
 set search_path = ''
@@ -756,12 +800,8 @@ begin
         v_action := 'removed';
     end if;
     return private.succeed(
-        case when v_reaction.id is not null then jsonb_build_object(
-            'id', v_reaction.id,
-            'message_id', v_reaction.message_id,
-            'user_id', v_reaction.user_id,
-            'emoji', v_reaction.emoji,
-            'created_at', private.format_time(v_reaction.created_at)
+        case when v_reaction.id is not null then private.render_reaction(
+            v_reaction.id, v_reaction.message_id, v_reaction.user_id, v_reaction.emoji, v_reaction.created_at
         ) end,
         jsonb_build_object('action', v_action)
     );

@@ -218,7 +218,7 @@ begin
         when p_function in (
             'create_message', 'reply_to_message', 'list_messages', 'search_messages', 'get_message', 'edit_message',
             'list_message_edits', 'delete_message', 'pin_message', 'unpin_message',
-            'toggle_reaction', 'add_reaction', 'remove_reaction',
+            'toggle_reaction', 'add_reaction', 'remove_reaction', 'list_channel_events',
             'set_twin_webhook', 'remove_twin_webhook', 'rotate_twin_secret',
             'list_twin_deliveries', 'replay_twin_deliveries',
             'begin_upload', 'finish_upload', 'get_attachment', 'sweep_attachments',

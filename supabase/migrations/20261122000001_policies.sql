@@ -189,3 +189,35 @@ for delete to authenticated using (ai_twin_id in (select private.my_twin_ids()))
 
 create policy twin_deliveries_select_owner on public.twin_deliveries
 for select to authenticated using (ai_twin_id in (select private.my_twin_ids()));
+
+-- Realtime asks with rows that have a topic and an extension and nothing else, so no policy may look at more.
+create policy messages_select_listener on realtime.messages
+for select to authenticated
+using (
+    (extension = 'broadcast' and topic in (select private.my_topics()))
+    or (extension in ('broadcast', 'presence') and topic in (select private.my_live_topics()))
+);
+create policy messages_insert_live_member on realtime.messages
+for insert to authenticated
+with check (extension in ('broadcast', 'presence') and topic in (select private.my_live_topics()));
+
+-- Policies of the application cannot open our topics: many let everybody hear and send everything.
+create policy messages_select_listener_only on realtime.messages
+as restrictive for select to authenticated
+using (
+    topic !~ '^(inbox|twin|channel):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:live)?$'
+    or topic in (select private.my_topics())
+    or topic in (select private.my_live_topics())
+);
+create policy messages_insert_live_member_only on realtime.messages
+as restrictive for insert to authenticated
+with check (
+    topic !~ '^(inbox|twin|channel):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:live)?$'
+    or topic in (select private.my_live_topics())
+);
+create policy messages_select_anon on realtime.messages
+as restrictive for select to anon
+using (topic !~ '^(inbox|twin|channel):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:live)?$');
+create policy messages_insert_anon on realtime.messages
+as restrictive for insert to anon
+with check (topic !~ '^(inbox|twin|channel):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:live)?$');

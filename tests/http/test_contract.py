@@ -124,8 +124,8 @@ def examples() -> list[Any]:
         if (method, path) in FORMS:
             continue
         given = {each["name"]: each for each in parameters(method, path)}
-        known = {"id": MESSAGE, "ai_twin_id": TWIN, "emoji": "thumbsup", "attachment_id": MESSAGE}
-        url = path.format(**known)
+        ids = {"id": MESSAGE, "channel_id": CHANNEL, "ai_twin_id": TWIN, "attachment_id": MESSAGE}
+        url = path.format(**ids, emoji="thumbsup")
         query = {name: each["example"] for name, each in given.items() if each["in"] == "query" and "example" in each}
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
         for name, example in content.get("examples", {"none": None}).items():

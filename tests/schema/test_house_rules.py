@@ -22,6 +22,9 @@ DEFINERS = {
     "private.match_conversations_again": "owners of contacts may not write conversations",
     "private.add_creator": "the creator is no member yet and may not add one",
     "private.admit_message": "asks of a parent whether or not the caller may see it",
+    "private.broadcast_conversation": "only the database sends to inboxes",
+    "private.broadcast_events": "only the database sends to channels and twins",
+    "private.broadcast_new_messages": "only the database sends to inboxes",
     "private.begin_once": "answers are for nobody but who asked",
     "private.claim_due": "no role may touch the queues",
     "private.claim_summary": "no client writes claims",
@@ -53,6 +56,7 @@ DEFINERS = {
     "private.remove_message": "a client may not write deleted_at, and who administers the application is no member",
     "private.protect_ownership": "must see all members to know an owner",
     "private.read_cursor": "a cursor stays good when its message is deleted",
+    "private.read_events": "policies would be asked for each event again; it asks itself for the channels",
     "private.recall_message": "no client writes deliveries",
     "private.record_event": "no client writes events or counters",
     "private.revive_deliveries": "no client writes deliveries",
@@ -292,13 +296,16 @@ authenticated
     private.my_fellow_ids(): execute
     private.my_fellow_twin_ids(): execute
     private.my_governed_channel_ids(): execute
+    private.my_live_topics(): execute
     private.my_owned_channel_ids(): execute
+    private.my_topics(): execute
     private.my_twin_ids(): execute
     private.name_authors(uuid[],uuid[]): execute
     private.parse_json(bytea): execute
     private.parse_timestamp(text): execute
     private.phone_digits(text): execute
     private.read_cursor(jsonb,text,uuid): execute
+    private.read_events(uuid,bigint,integer): execute
     private.read_files(jsonb): execute
     private.read_integer(jsonb,text,integer,integer,integer): execute
     private.read_moment(text): execute
@@ -313,7 +320,10 @@ authenticated
     private.remove_message(uuid,uuid,boolean): execute
     private.render_attachment(public.attachments): execute
     private.render_message(public.messages): execute
+    private.render_message(public.messages,jsonb): execute
     private.render_page(uuid[]): execute
+    private.render_pin(uuid,timestamp with time zone): execute
+    private.render_reaction(uuid,uuid,uuid,text,timestamp with time zone): execute
     private.render_reactions(uuid): execute
     private.require_channel(uuid): execute
     private.retry_after(integer,text): execute
@@ -339,6 +349,7 @@ authenticated
     public.get_attachment(jsonb): execute
     public.get_message(jsonb): execute
     public.keys(public.messaging_connections): execute
+    public.list_channel_events(jsonb): execute
     public.list_message_edits(jsonb): execute
     public.list_messages(jsonb): execute
     public.list_twin_deliveries(jsonb): execute
@@ -371,6 +382,10 @@ authenticator
 nobody
     private.add_creator()
     private.admit_message()
+    private.broadcast_conversation()
+    private.broadcast_event(public.message_events,integer)
+    private.broadcast_events()
+    private.broadcast_new_messages()
     private.channel_heads
     private.check_attachments()
     private.count_hops()
@@ -390,6 +405,8 @@ nobody
     private.keep_an_owner()
     private.link_attachments()
     private.locate_message()
+    private.lose_broadcast(text,text,text)
+    private.mark_told(text)
     private.match_conversations_again()
     private.match_participant()
     private.match_span(private.message_search,bigint,bigint,integer)
@@ -398,10 +415,13 @@ nobody
     private.message_words_number_seq
     private.messaging_keys
     private.my_acting_id()
+    private.point_to(jsonb)
     private.protect_ownership()
     private.recall_message()
-    private.record_event(uuid,text,uuid,uuid,text,integer)
+    private.record_event(uuid,text,uuid,uuid,text,integer,uuid,timestamp with time zone)
     private.render_claim(public.twin_deliveries,uuid)
+    private.render_conversation(public.conversations,bigint,jsonb)
+    private.render_event(public.message_events)
     private.request_counts
     private.retry_delay(integer)
     private.set_updated_at()
@@ -412,6 +432,7 @@ nobody
     private.track_message()
     private.twin_queues
     private.twin_secrets
+    private.twin_topics(public.message_events)
     private.unpin_deleted()
 service_role
     private.authenticate_connection(text,text,text): execute
@@ -468,6 +489,7 @@ service_role
     private.poll_summary(jsonb): execute
     private.read_conversations(jsonb): execute
     private.read_cursor(jsonb,text,uuid): execute
+    private.read_events(uuid,bigint,integer): execute
     private.read_files(jsonb): execute
     private.read_integer(jsonb,text,integer,integer,integer): execute
     private.read_messages(jsonb): execute
@@ -484,7 +506,10 @@ service_role
     private.remove_message(uuid,uuid,boolean): execute
     private.render_attachment(public.attachments): execute
     private.render_message(public.messages): execute
+    private.render_message(public.messages,jsonb): execute
     private.render_page(uuid[]): execute
+    private.render_pin(uuid,timestamp with time zone): execute
+    private.render_reaction(uuid,uuid,uuid,text,timestamp with time zone): execute
     private.render_reactions(uuid): execute
     private.require_channel(uuid): execute
     private.retry_after(integer,text): execute
@@ -515,6 +540,7 @@ service_role
     public.finish_upload(jsonb): execute
     public.get_attachment(jsonb): execute
     public.get_message(jsonb): execute
+    public.list_channel_events(jsonb): execute
     public.list_message_edits(jsonb): execute
     public.list_messages(jsonb): execute
     public.list_twin_deliveries(jsonb): execute

@@ -29,6 +29,7 @@ CALLS: tuple[tuple[Literal["DELETE", "GET", "POST", "PUT"], str, str], ...] = (
     ("PUT", "/messages/{id:str}/reactions/{emoji:str}", "add_reaction"),
     ("DELETE", "/messages/{id:str}/reactions/{emoji:str}", "remove_reaction"),
     ("POST", "/messages/{id:str}/thread", "reply_to_message"),
+    ("GET", "/channels/{channel_id:str}/events", "list_channel_events"),
     ("PUT", "/twins/{ai_twin_id:str}/webhook", "set_twin_webhook"),
     ("DELETE", "/twins/{ai_twin_id:str}/webhook", "remove_twin_webhook"),
     ("POST", "/twins/{ai_twin_id:str}/webhook/secret", "rotate_twin_secret"),

@@ -1,0 +1,62 @@
+"""GET /api/v2/channels/{id}/events over HTTP."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.sql.messages import NOBODY, Team, bearer, generous, speaking, token
+from tests.support.cluster import TestCluster
+
+
+@pytest.fixture(scope="module")
+def team(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """Two people of one channel, whose requests nobody counts."""
+    name = generous(cluster, template)
+    log = tmp_path_factory.mktemp("channels") / "log"
+    with speaking(cluster.url(name, "authenticator"), log) as (_, client):
+        yield Team.create(client, cluster.url(name, "postgres"))
+
+
+def read(team: Team, path: str | None = None, user_id: str | None = None, **query: object) -> httpx.Response:
+    """Ask for the events of a channel."""
+    headers = bearer(token(user_id or team.user_ids[0]))
+    return team.client.get(f"/api/v2/channels/{path or team.channel_id}/events", params=query, headers=headers)
+
+
+def test_it_answers_what_was_missed(team: Team) -> None:
+    sent = team.send("hello")
+    answer = read(team, since=2)
+    assert answer.status_code == 200
+    assert answer.json()["data"] == [
+        {"event": "message.created", "payload": sent.json()["data"] | {"seq": 3, "prev_seq": 2}}
+    ]
+    assert answer.json()["meta"] == {"last_seq": 3, "has_more": False}
+    assert "ratelimit-remaining" in answer.headers
+
+
+def test_limit_and_since_are_taken_from_the_query(team: Team) -> None:
+    answer = read(team, since="1", limit="1").json()
+    assert [entry["payload"]["seq"] for entry in answer["data"]] == [2]
+    assert answer["meta"] == {"last_seq": 2, "has_more": True}
+
+
+@pytest.mark.parametrize("query", [{"since": "x"}, {"since": "-1"}, {"since": ""}, {"limit": 0}, {"limit": "all"}])
+def test_a_query_that_makes_no_sense_is_400(team: Team, query: dict[str, object]) -> None:
+    answer = read(team, **query)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_field")
+
+
+@pytest.mark.parametrize(("path", "status"), [(NOBODY, 404), ("not-a-uuid", 400), ("%00", 400), ("%ED%A0%80", 400)])
+def test_a_channel_that_is_none_is_400_or_404(team: Team, path: str, status: int) -> None:
+    answer = read(team, path)
+    assert (answer.status_code, answer.json()["success"]) == (status, False)
+
+
+def test_others_find_no_channel(team: Team) -> None:
+    assert read(team, user_id=NOBODY).status_code == 404
+    assert team.client.get(f"/api/v2/channels/{team.channel_id}/events").status_code == 401
+
+
+def test_the_channel_of_the_path_counts(team: Team) -> None:
+    assert read(team, NOBODY, channel_id=team.channel_id).status_code == 404

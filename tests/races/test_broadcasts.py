@@ -1,0 +1,87 @@
+"""Many writers in one channel: what is broadcast is the event log, and what is caught up with while they write too."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.sql.messages import Team, bearer, generous, speaking, token
+from tests.support.cluster import TestCluster
+from tests.support.ingest import in_parallel
+from tests.support.service import Service
+
+Running = tuple[Service, httpx.Client, str]
+SENT = """
+select event, payload from realtime.messages where topic = 'channel:' || %s order by (payload ->> 'seq')::bigint
+"""
+
+
+@pytest.fixture(scope="module")
+def running(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service on a database that limits nobody."""
+    name = generous(cluster, template)
+    log = tmp_path_factory.mktemp("broadcasts") / "log"
+    with speaking(cluster.url(name, "authenticator"), log, THREADLINE_POOL_SIZE="24") as (service, client):
+        yield service, client, cluster.url(name, "postgres")
+
+
+@pytest.fixture(scope="module")
+def service(running: Running) -> Service:
+    """It, for conftest.py, which looks into its log after every race."""
+    return running[0]
+
+
+@pytest.fixture
+def team(running: Running) -> Team:
+    """Eight people in a channel of their own."""
+    return Team.create(running[1], running[2], 8)
+
+
+def read_events(team: Team, since: int, who: int = 0, **parameters: int) -> httpx.Response:
+    return team.client.get(
+        f"/api/v2/channels/{team.channel_id}/events",
+        params={"since": since, **parameters},
+        headers=bearer(token(team.user_ids[who])),
+    )
+
+
+def write(team: Team, who: int) -> None:
+    for step in range(8):
+        message_id = team.said(f"{who} {step}", who)
+        team.request("PUT", f"/{message_id}", who, json={"content": f"{who} {step} edited"})
+        team.request("POST", f"/{message_id}/pin", who)
+        team.request("PUT", f"/{message_id}/reactions/fire", who)
+
+
+def test_writers_at_once_leave_no_gap_and_no_double(team: Team) -> None:
+    in_parallel([lambda who=who: write(team, who) for who in range(8)])
+    sent = team.query(SENT, team.channel_id)
+    assert len(sent) == 8 + 8 * 8 * 4
+    assert [(payload["prev_seq"], payload["seq"]) for _, payload in sent] == [
+        (seq - 1, seq) for seq in range(1, len(sent) + 1)
+    ]
+    answer = read_events(team, 0, limit=1000).json()
+    assert [(entry["event"], entry["payload"]) for entry in answer["data"]] == sent
+    assert answer["meta"] == {"last_seq": len(sent), "has_more": False}
+
+
+def test_who_catches_up_while_others_write_misses_nothing(team: Team) -> None:
+    done = []
+
+    def follow(who: int) -> list[int]:
+        since, seen = 0, []
+        while True:
+            is_over = len(done) == 6
+            answer = read_events(team, since, who, limit=20).json()
+            seen += [entry["payload"]["seq"] for entry in answer["data"]]
+            since = answer["meta"]["last_seq"]
+            if is_over and not answer["meta"]["has_more"]:
+                return seen
+
+    def write_and_tell(who: int) -> None:
+        write(team, who)
+        done.append(who)
+
+    results = in_parallel([lambda who=who: (write_and_tell if who < 6 else follow)(who) for who in range(8)])
+    for seen in results[6:]:
+        assert seen == list(range(1, 8 + 6 * 8 * 4 + 1))

@@ -1,0 +1,386 @@
+"""sql/74_broadcasts.sql: what is sent to whom, and who may listen."""
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.sql.conftest import BOB, MATTY, Db, add_person, back, become, become_service, ingest, refused, rows, value
+from tests.sql.messages import CAROL, CHANNEL, MALLORY, MESSAGE, NOBODY, TWIN, call, last_seq, send
+from tests.sql.realtime import broadcasts, is_admitted, may_send, settle
+from tests.support.cluster import TestCluster
+from tests.support.ingest import conversation, message
+
+TOPIC = f"channel:{CHANNEL}"
+INBOX = f"inbox:{MATTY}"
+
+
+@pytest.fixture(autouse=True)
+def quiet(db: Db) -> None:
+    """Nothing has been sent before a test."""
+    db.execute("delete from realtime.messages where true")
+
+
+def numbered(seq: int) -> dict[str, int]:
+    return {"seq": seq, "prev_seq": seq - 1}
+
+
+# What is called, on the message `id` where it takes one, and what it tells.
+CALLS: list[tuple[str, dict[str, Any], str]] = [
+    ("create_message", {"channel_id": CHANNEL, "content": "new", "metadata": {"a": 1}}, "message.created"),
+    ("reply_to_message", {"id": MESSAGE, "content": "new", "attachments": [{"a": 1}]}, "message.created"),
+    ("edit_message", {"id": MESSAGE, "content": "edited once"}, "message.updated"),
+    ("pin_message", {"id": MESSAGE}, "message.pinned"),
+    ("edit_message", {"id": MESSAGE, "content": "edited while pinned"}, "message.updated"),
+    ("unpin_message", {"id": MESSAGE}, "message.unpinned"),
+    ("edit_message", {"id": MESSAGE, "content": "edited afterwards"}, "message.updated"),
+    ("add_reaction", {"id": MESSAGE, "emoji": "fire"}, "reaction.added"),
+    ("remove_reaction", {"id": MESSAGE, "emoji": "fire"}, "reaction.removed"),
+    ("toggle_reaction", {"id": MESSAGE, "emoji": "wave"}, "reaction.added"),
+    ("pin_message", {"id": MESSAGE}, "message.pinned"),
+    ("delete_message", {"id": MESSAGE}, "message.deleted"),
+]
+
+
+def test_a_call_is_broadcast_as_it_was_answered(db: Db) -> None:
+    for function, fields, event in CALLS:
+        db.execute("delete from realtime.messages where true")
+        data = call(db, function, **fields).data
+        assert broadcasts(db, TOPIC) == [(event, data | numbered(last_seq(db)))], (function, fields)
+
+
+def test_what_service_role_pins_for_a_user_is_told_with_the_user(db: Db) -> None:
+    data = call(db, "pin_message", None, id=MESSAGE, user_id=BOB).data
+    assert broadcasts(db, TOPIC) == [("message.pinned", data | numbered(last_seq(db)))]
+
+
+def test_members_who_come_and_go_are_broadcast(db: Db) -> None:
+    become_service(db)
+    db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (CHANNEL, MALLORY))
+    db.execute("delete from public.channel_members where user_id = %s", (MALLORY,))
+    back(db)
+    seq, sent = last_seq(db), broadcasts(db, TOPIC)
+    assert [(event, payload["user_id"], payload["channel_id"]) for event, payload in sent] == [
+        ("member.joined", MALLORY, CHANNEL),
+        ("member.left", MALLORY, CHANNEL),
+    ]
+    assert [payload.keys() for _, payload in sent] == [{"channel_id", "user_id", "created_at", "seq", "prev_seq"}] * 2
+    assert [payload["seq"] for _, payload in sent] == [seq - 1, seq]
+
+
+def test_what_fails_or_is_rolled_back_is_not_broadcast(db: Db) -> None:
+    call(db, "create_message", channel_id=CHANNEL, content="")
+    with db.transaction(force_rollback=True):
+        send(db)
+    assert broadcasts(db, TOPIC) == []
+
+
+def test_events_of_one_transaction_are_each_broadcast_once(db: Db) -> None:
+    become_service(db)
+    (other,) = rows(db, "insert into public.channels (name, created_by) values ('b', %s) returning id::text", MATTY)
+    db.execute(
+        """
+        insert into public.messages (channel_id, user_id, content)
+        select case n %% 2 when 0 then %s else %s end::uuid, %s, n from generate_series(1, 200) as n
+        """,
+        (CHANNEL, other, MATTY),
+    )
+    db.execute("update public.messages set content = content || ' edited' where content in ('2', '4')")
+    back(db)
+    for channel_id in (CHANNEL, other):
+        logged = rows(db, "select kind, seq from public.message_events where channel_id = %s order by seq", channel_id)
+        sent = [(event, payload["seq"]) for event, payload in broadcasts(db, f"channel:{channel_id}")]
+        assert sent == logged[-len(sent) :]
+        assert len(sent) >= 101
+    # Each says what was so then, not what came of it.
+    contents = [payload["content"] for _, payload in broadcasts(db, TOPIC)]
+    assert contents == [*map(str, range(2, 201, 2)), "2 edited", "4 edited"]
+    send(db)
+    assert broadcasts(db, TOPIC)[-1][1]["seq"] == last_seq(db)
+    assert len(broadcasts(db, TOPIC)) == 103
+
+
+def test_what_is_deleted_in_the_same_transaction_is_not_told(db: Db) -> None:
+    sent = call(db, "create_message", channel_id=CHANNEL, content="a slip")
+    call(db, "delete_message", id=sent.data["id"])
+    told = broadcasts(db, TOPIC)
+    assert "a slip" not in json.dumps(told)
+    assert [event for event, _ in told] == ["message.created", "message.deleted"]
+    assert told[0][1] == {"id": sent.data["id"], "deleted": True} | numbered(last_seq(db) - 1)
+
+
+def test_what_is_too_large_is_sent_as_a_pointer(db: Db) -> None:
+    # A control character is six in JSON.
+    data = call(db, "create_message", channel_id=CHANNEL, content="\u0001" * 40_000).data
+    pointer = {"id": data["id"], "channel_id": CHANNEL, "truncated": True}
+    assert broadcasts(db, TOPIC) == [("message.created", pointer | numbered(last_seq(db)))]
+
+
+def test_a_channel_that_is_deleted_tells_nothing(db: Db) -> None:
+    become(db, MATTY)
+    db.execute("delete from public.channels where id = %s", (CHANNEL,))
+    back(db)
+    assert broadcasts(db, TOPIC) == []
+
+
+def test_a_broadcast_that_fails_costs_no_message(cluster: TestCluster, fresh_database: str) -> None:
+    with psycopg.connect(cluster.url(fresh_database)) as admin:
+        warnings: list[str] = []
+        admin.add_notice_handler(lambda notice: warnings.append(str(notice.message_primary)))
+        admin.execute("alter table realtime.messages rename column payload to something_else")
+        seq = last_seq(admin)
+        send(admin)
+        ingest(admin, conversation(message()))
+        admin.execute("set constraints all immediate")
+        assert last_seq(admin) == seq + 1
+        assert len(warnings) >= 2
+        assert all(warning.startswith("A broadcast to ") for warning in warnings)
+
+
+def test_without_partitions_nothing_is_said_about_it(cluster: TestCluster, fresh_database: str) -> None:
+    with psycopg.connect(cluster.url(fresh_database)) as admin:
+        warnings: list[str] = []
+        admin.add_notice_handler(lambda notice: warnings.append(str(notice.message_primary)))
+        admin.execute("drop table realtime.messages_default")
+        seq = last_seq(admin)
+        send(admin)
+        ingest(admin, conversation(message()))
+        admin.execute("set constraints all immediate")
+        assert (last_seq(admin), warnings) == (seq + 1, [])
+
+
+def test_a_twin_hears_what_others_say(db: Db) -> None:
+    data = call(db, "create_message", BOB, channel_id=CHANNEL, content="hello twin").data
+    assert broadcasts(db, f"twin:{TWIN}") == [("message.created", data | numbered(last_seq(db)))]
+    call(db, "edit_message", BOB, id=data["id"], content="edited")
+    call(db, "create_message", channel_id=CHANNEL, content="I am the twin", ai_twin_id=TWIN)
+    assert len(broadcasts(db, f"twin:{TWIN}")) == 1
+
+
+def test_twins_do_not_talk_for_ever(db: Db) -> None:
+    other = value(db, "insert into public.ai_twins (user_id, display_name) values (%s, 'b') returning id::text", BOB)
+    db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, other))
+    owners = {TWIN: MATTY, other: BOB}
+    for twin_id in [TWIN, other] * 3:
+        call(db, "create_message", owners[twin_id], channel_id=CHANNEL, content="and?", ai_twin_id=twin_id)
+    assert len(broadcasts(db, f"twin:{TWIN}") + broadcasts(db, f"twin:{other}")) == 3
+
+
+LISTENERS = [
+    (TOPIC, "broadcast", {MATTY, BOB, CAROL}),
+    (TOPIC, "presence", set()),
+    (f"{TOPIC}:live", "broadcast", {MATTY, BOB, CAROL}),
+    (f"{TOPIC}:live", "presence", {MATTY, BOB, CAROL}),
+    (f"inbox:{MATTY}", "broadcast", {MATTY}),
+    (f"inbox:{MATTY}", "presence", set()),
+    (f"twin:{TWIN}", "broadcast", {MATTY}),
+]
+PEOPLE = [MATTY, BOB, CAROL, MALLORY, NOBODY, None]
+
+
+@pytest.mark.parametrize(("topic", "extension", "listeners"), LISTENERS)
+def test_a_topic_admits(db: Db, topic: str, extension: str, listeners: set[str]) -> None:
+    assert {user for user in PEOPLE if is_admitted(db, user, topic, extension)} == listeners
+
+
+@pytest.mark.parametrize(("topic", "extension", "listeners"), LISTENERS)
+def test_members_send_to_the_live_topic_and_nobody_to_the_others(
+    db: Db, topic: str, extension: str, listeners: set[str]
+) -> None:
+    senders = listeners if topic.endswith(":live") else set()
+    assert {user for user in PEOPLE if may_send(db, user, topic, extension)} == senders
+
+
+LOOK_ALIKES = [
+    TOPIC.upper(), f"channel:{CHANNEL.upper()}", f"Channel:{CHANNEL}", f" {TOPIC}", f"{TOPIC} ", f"{TOPIC}\n",
+    f"{TOPIC}:", f"{TOPIC}:live:", f"{TOPIC}:live:x", f"{TOPIC}:LIVE", f"{TOPIC}:live ", f"{TOPIC}:live\n{TOPIC}",
+    f"channel:{{{CHANNEL}}}", f"channel:{CHANNEL.replace('-', '')}", f"channel::{CHANNEL}", f"channel:{CHANNEL}\u200b",
+    f"realtime:{TOPIC}", "channel:", "channel:live", "channel::live", "channel:not-a-uuid", "channel:not-a-uuid:live",
+    "channel:%", "channel:%:live", "inbox:", "inbox:%", "twin:", "twin:null", "", ":", "channel:' or true --",
+    f"{TOPIC}:live" * 1000, "x" * 100_000, f"channel:{NOBODY}", f"channel:{NOBODY}:live", f"inbox:{BOB}",
+    f"inbox:{MATTY}:live", f"twin:{TWIN}:live", f"twin:{NOBODY}", f"channel:{MESSAGE}:live",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("topic", LOOK_ALIKES, ids=lambda topic: ascii(topic[:50]))
+def test_a_topic_that_only_looks_alike_admits_nobody(db: Db, topic: str) -> None:
+    for extension in ("broadcast", "presence"):
+        assert not is_admitted(db, MATTY, topic, extension)
+        assert not may_send(db, MATTY, topic, extension)
+
+
+def test_other_extensions_are_nobodys(db: Db) -> None:
+    for extension in ("postgres_changes", "", "BROADCAST"):
+        assert not may_send(db, MATTY, f"{TOPIC}:live", extension)
+        assert not is_admitted(db, MATTY, f"{TOPIC}:live", extension)
+
+
+def test_a_removed_member_cannot_come_back(db: Db) -> None:
+    db.execute("delete from public.channel_members where user_id = %s", (BOB,))
+    for topic in (TOPIC, f"{TOPIC}:live"):
+        assert not is_admitted(db, BOB, topic)
+        assert not may_send(db, BOB, topic)
+
+
+@pytest.mark.parametrize("topic", [TOPIC, INBOX, f"inbox:{BOB}", f"twin:{TWIN}"])
+def test_nobody_forges_what_only_the_database_says(db: Db, topic: str) -> None:
+    for user_id in (MATTY, BOB, MALLORY):
+        become(db, user_id)
+        for is_private in (True, False):
+            statement = """
+            insert into realtime.messages (topic, extension, event, payload, private)
+            values (%s, 'broadcast', 'message.created', '{}', %s)
+            """
+            refused(db, statement, topic, is_private)
+        refused(db, "update realtime.messages set topic = %s where true returning 1/0", topic, by=psycopg.Error)
+    back(db)
+    assert broadcasts(db, topic) == []
+
+
+def test_a_policy_for_everybody_opens_other_topics_only(db: Db) -> None:
+    db.execute("create policy hear_all on realtime.messages for select to anon, authenticated using (true)")
+    db.execute("create policy send_all on realtime.messages for insert to anon, authenticated with check (true)")
+    for topic in (TOPIC, f"{TOPIC}:live", INBOX, f"twin:{TWIN}", f"channel:{NOBODY}"):
+        for user_id in (MALLORY, None):
+            assert not is_admitted(db, user_id, topic)
+            assert not may_send(db, user_id, topic)
+    assert is_admitted(db, BOB, TOPIC)
+    assert not may_send(db, BOB, TOPIC)
+    for topic in ("channel:general", f"{TOPIC}:mine", "lobby", f"channel:{CHANNEL.upper()}"):
+        assert is_admitted(db, MALLORY, topic)
+        assert may_send(db, None, topic)
+
+
+def test_who_can_send_on_live_cannot_move_it_to_the_channel(db: Db) -> None:
+    become(db, BOB)
+    db.execute("insert into realtime.messages (topic, extension) values (%s, 'broadcast')", (f"{TOPIC}:live",))
+    changed = db.execute("update realtime.messages set topic = %s where true", (TOPIC,))
+    assert changed.rowcount == 0
+
+
+def test_a_reader_of_the_table_sees_only_what_they_may_hear(db: Db) -> None:
+    send(db)
+    settle(db)
+    become(db, MALLORY)
+    db.execute("select set_config('realtime.topic', %s, true)", (TOPIC,))
+    assert rows(db, "select topic from realtime.messages") == []
+    become(db, BOB)
+    assert set(rows(db, "select topic from realtime.messages")) == {TOPIC}
+
+
+def test_a_policy_asks_once_about_the_caller(db: Db) -> None:
+    become(db, MATTY)
+    plan = "\n".join(rows(db, "explain select id from realtime.messages"))
+    assert plan.count("hashed SubPlan") == 4, plan
+    assert "auth.uid" not in plan
+
+
+def record(db: Db, external_id: str = "chat") -> Any:
+    db.execute("set local timezone = 'UTC'")
+    return value(
+        db, "select to_jsonb(c) from public.conversations as c where external_conversation_id = %s", external_id
+    )
+
+
+def test_ingest_tells_the_owner_once_for_each_conversation(db: Db) -> None:
+    first = [message(f"m{n}", sent_at=f"2026-02-01T10:30:0{n}Z") for n in range(3)]
+    ingest(db, conversation(*first), conversation(message("x"), external_id="other"))
+    sent = {
+        payload["conversation"]["external_conversation_id"]: (event, payload)
+        for event, payload in broadcasts(db, INBOX)
+    }
+    assert sent["chat"] == (
+        "conversation.created",
+        {"conversation": record(db), "messages_added": 3, "messages": first},
+    )
+    assert sent["other"][1]["messages"] == [message("x")]
+    assert len(broadcasts(db, INBOX)) == 2
+
+
+@pytest.fixture
+def known(db: Db) -> None:
+    """A conversation that was there before this transaction, which Matty has been told of."""
+    ingest(db, conversation(message(), participant_name="A"))
+    db.execute("update public.conversations set created_at = now() - interval '1 day' where true")
+    settle(db)
+    db.execute("delete from realtime.messages where true")
+
+
+def test_a_thread_that_grows_is_an_update_with_what_is_new(db: Db, known: None) -> None:
+    late = message("m0", sent_at="2026-01-01T00:00:00Z")
+    ingest(db, conversation(message(), late))
+    assert broadcasts(db, INBOX) == [
+        ("conversation.updated", {"conversation": record(db), "messages_added": 1, "messages": [late]})
+    ]
+
+
+def test_a_participant_who_changes_with_new_messages_is_told_once(db: Db, known: None) -> None:
+    new = message("m2", sent_at="2026-03-01T00:00:00Z")
+    ingest(db, conversation(new, participant_name="B"))
+    told = broadcasts(db, INBOX)
+    assert [(event, payload["conversation"]["participant_name"]) for event, payload in told] == [
+        ("conversation.updated", "B")
+    ]
+    assert told[0][1]["messages"] == [new]
+
+
+def test_a_participant_who_changes_alone_is_told(db: Db, known: None) -> None:
+    ingest(db, conversation(message(), participant_name="B"))
+    assert broadcasts(db, INBOX) == [
+        ("conversation.updated", {"conversation": record(db), "messages_added": 0, "messages": []})
+    ]
+
+
+def test_a_replay_tells_nothing(db: Db, known: None) -> None:
+    ingest(db, conversation(message(), participant_name="A"))
+    assert broadcasts(db, INBOX) == []
+
+
+def test_a_conversation_without_messages_is_told(db: Db) -> None:
+    ingest(db, conversation())
+    assert broadcasts(db, INBOX) == [
+        ("conversation.created", {"conversation": record(db), "messages_added": 0, "messages": []})
+    ]
+
+
+def test_a_contact_that_is_matched_later_is_told(db: Db) -> None:
+    ingest(db, conversation(message(), participant_identifier="+49 170 5551234"))
+    settle(db)
+    db.execute("delete from realtime.messages where true")
+    person_id = add_person(db, "+49 170 5551234", MATTY)
+    told = broadcasts(db, INBOX)
+    assert [payload["conversation"]["person_id"] for _, payload in told] == [str(person_id)]
+
+
+def test_of_a_history_only_the_count_is_told(db: Db) -> None:
+    history = [message(f"m{n}") for n in range(11)]
+    ingest(db, conversation(*history), conversation(*history[:10], external_id="short"))
+    told = {payload["conversation"]["external_conversation_id"]: payload for _, payload in broadcasts(db, INBOX)}
+    assert told["chat"] == {"conversation": record(db), "messages_added": 11, "messages": [], "truncated": True}
+    assert len(told["short"]["messages"]) == 10
+    assert "truncated" not in told["short"]
+
+
+def test_messages_too_large_to_send_are_counted(db: Db) -> None:
+    ingest(db, conversation(message(content="\u0001" * 40_000)))
+    ((_, payload),) = broadcasts(db, INBOX)
+    assert (payload["messages_added"], payload["messages"], payload["truncated"]) == (1, [], True)
+
+
+def test_ten_thousand_messages_are_a_handful_of_broadcasts(db: Db) -> None:
+    db.execute("update private.settings set ingest_max_messages = 10000")
+    threads = [
+        conversation(*(message(f"m{n}") for n in range(2000)), external_id=f"thread {number}") for number in range(5)
+    ]
+    assert ingest(db, *threads).status == 200
+    told = broadcasts(db, INBOX)
+    assert [payload["messages_added"] for _, payload in told] == [2000] * 5
+    assert max(len(json.dumps(payload)) for _, payload in told) < 2000
+
+
+PUBLISHED = "select tablename from pg_publication_tables where pubname = 'supabase_realtime' order by 1"
+
+
+def test_three_tables_are_published_for_postgres_changes(db: Db) -> None:
+    assert rows(db, PUBLISHED) == ["conversations", "message_reactions", "messages"]

@@ -1,0 +1,172 @@
+"""list_channel_events of sql/74_broadcasts.sql: what a client missed, exactly as it was broadcast."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.sql.conftest import BOB, MATTY, Db, become, become_service, rows, value
+from tests.sql.messages import CAROL, CHANNEL, MALLORY, MESSAGE, NOBODY, TWIN, call, last_seq, send
+from tests.sql.realtime import broadcasts, settle
+from tests.sql.test_broadcasts import CALLS, TOPIC
+
+Event = tuple[str, dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def quiet(db: Db) -> None:
+    """Nothing has been sent before a test."""
+    db.execute("delete from realtime.messages where true")
+
+
+def caught_up(db: Db, since: int, user_id: str | None = BOB, **fields: Any) -> list[Event]:
+    """What a client that has heard everything up to a number is told."""
+    reply = call(db, "list_channel_events", user_id, channel_id=CHANNEL, since=since, **fields)
+    return [(entry["event"], entry["payload"]) for entry in reply.data]
+
+
+def test_it_answers_what_was_broadcast_whatever_happened_since(db: Db) -> None:
+    start, told = last_seq(db), []
+    db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (CHANNEL, MALLORY))
+    db.execute("delete from public.channel_members where user_id = %s", (MALLORY,))
+    for function, fields, event in CALLS[:-1]:
+        call(db, function, **fields)
+        settle(db)
+        told = broadcasts(db, TOPIC)
+        assert told[-1][0] == event
+        assert caught_up(db, start) == told
+    assert [payload["prev_seq"] for _, payload in told] == list(range(start, last_seq(db)))
+    assert caught_up(db, start + 5) == told[5:]
+    assert caught_up(db, start, None) == told
+
+
+def test_what_is_deleted_keeps_its_place_and_loses_its_content(db: Db) -> None:
+    start = last_seq(db)
+    for function, fields, _ in CALLS:
+        call(db, function, **fields)
+    told = broadcasts(db, TOPIC)
+    for who in (BOB, None):
+        now = caught_up(db, start, who)
+        assert [(event, payload["seq"]) for event, payload in now] == [
+            (event, payload["seq"]) for event, payload in told
+        ]
+        assert "edited" not in json.dumps(now)
+        for event, payload in now:
+            if payload["id"] == MESSAGE and event != "message.deleted":
+                assert payload == {
+                    "id": MESSAGE,
+                    "deleted": True,
+                    "seq": payload["seq"],
+                    "prev_seq": payload["seq"] - 1,
+                }
+        assert now[:2] == told[:2]
+        assert now[-1] == told[-1]
+
+
+def test_what_is_removed_for_good_keeps_its_place(db: Db) -> None:
+    start, sent = last_seq(db), send(db)
+    become_service(db)
+    db.execute("delete from public.messages where id = %s", (sent,))
+    assert [(event, payload.get("deleted")) for event, payload in caught_up(db, start)] == [
+        ("message.created", True),
+        ("message.deleted", None),
+    ]
+
+
+def test_what_is_too_large_to_broadcast_comes_whole(db: Db) -> None:
+    start = last_seq(db)
+    data = call(db, "create_message", channel_id=CHANNEL, content="\u0001" * 40_000).data
+    assert broadcasts(db, TOPIC)[0][1]["truncated"]
+    assert caught_up(db, start) == [("message.created", data | {"seq": start + 1, "prev_seq": start})]
+
+
+def test_pages_are_complete_and_in_order(db: Db) -> None:
+    for number in range(25):
+        send(db, content=str(number))
+    since, found = 0, []
+    while True:
+        reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL, since=since, limit=7)
+        found += [entry["payload"]["seq"] for entry in reply.data]
+        since = reply.meta["last_seq"]
+        if not reply.meta["has_more"]:
+            break
+        assert len(reply.data) == 7
+    assert found == list(range(1, last_seq(db) + 1))
+    assert since == last_seq(db)
+
+
+def test_a_page_has_about_a_megabyte_and_at_least_one_event(db: Db) -> None:
+    start = last_seq(db)
+    for number in range(3):
+        call(db, "create_message", channel_id=CHANNEL, content="\u0001" * 40_000, attachments=[{"a": "x" * 400_000}])
+        if number == 0:
+            assert len(caught_up(db, start)) == 1
+    reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL, since=start)
+    assert (len(reply.data), reply.meta) == (1, {"last_seq": start + 1, "has_more": True})
+
+
+def test_without_a_token_it_begins_at_the_beginning(db: Db) -> None:
+    reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL)
+    assert reply.data[0]["payload"]["seq"] == 1
+    assert reply.meta == {"last_seq": last_seq(db), "has_more": False}
+
+
+def test_nothing_missed_is_an_empty_page(db: Db) -> None:
+    seq = last_seq(db)
+    reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL, since=seq)
+    assert (reply.data, reply.meta) == ([], {"last_seq": seq, "has_more": False})
+
+
+def test_a_token_from_a_future_that_was_rolled_back_is_corrected(db: Db) -> None:
+    reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL, since=10**17)
+    assert (reply.data, reply.meta) == ([], {"last_seq": last_seq(db), "has_more": False})
+
+
+@pytest.mark.parametrize("user_id", [MALLORY, NOBODY])
+def test_strangers_find_no_channel(db: Db, user_id: str) -> None:
+    reply = call(db, "list_channel_events", user_id, channel_id=CHANNEL)
+    assert reply.error == (404, "channel_not_found", "channel_id")
+
+
+def test_a_former_member_sees_nothing(db: Db) -> None:
+    db.execute("delete from public.channel_members where user_id = %s", (CAROL,))
+    reply = call(db, "list_channel_events", CAROL, channel_id=CHANNEL)
+    assert reply.error == (404, "channel_not_found", "channel_id")
+
+
+def test_a_channel_that_is_none_is_not_found(db: Db) -> None:
+    for user_id in (BOB, None):
+        assert call(db, "list_channel_events", user_id, channel_id=NOBODY).error[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("since", given) for given in ("-1", "1.5", "x", "", [], {}, True, "9" * 19, "1; select", "seq_1", 1e30)),
+        *(("limit", given) for given in (0, 1001, -1, "x")),
+        *(("channel_id", given) for given in ("x", "", 5, None, TWIN + "x")),
+    ],
+)
+def test_a_value_that_is_none_is_400(db: Db, field: str, value: Any) -> None:
+    reply = call(db, "list_channel_events", BOB, **({"channel_id": CHANNEL} | {field: value}))
+    assert (reply.error[0], reply.error[2]) == (400, field)
+
+
+def test_supabase_clients_get_the_same(db: Db) -> None:
+    start = last_seq(db)
+    data = call(db, "create_message", channel_id=CHANNEL, content="new").data
+    become(db, BOB)
+    answer = value(
+        db, "select public.list_channel_events(%s)", json.dumps({"channel_id": CHANNEL, "since": start, "limit": 5})
+    )
+    assert answer["data"][0]["payload"] == data | {"seq": start + 1, "prev_seq": start}
+    become(db, MALLORY)
+    assert rows(db, "select seq from private.read_events(%s, 0, 10)", CHANNEL) == []
+
+
+def test_a_message_whose_author_is_gone_keeps_its_place(db: Db) -> None:
+    start = last_seq(db)
+    send(db, who=CAROL)
+    db.execute("delete from auth.users where id = %s", (CAROL,))
+    told = {event: payload["user_id"] for event, payload in caught_up(db, start, MATTY)}
+    assert told == {"message.created": None, "reaction.removed": CAROL, "member.left": CAROL}
