@@ -129,11 +129,13 @@ class Call:
 
     async def _read(self) -> bytes:
         body = bytearray()
-        async for chunk in self._request.stream():
-            body += chunk
+        while (message := await self._request.receive())["type"] == "http.request":
+            body += message["body"]
             if len(body) > BODY_BYTES:
                 raise Refusal(413, "Request Entity Too Large")
-        return bytes(body)
+            if not message["more_body"]:
+                return bytes(body)
+        raise Refusal(400, "Bad Request")  # nobody is left to read it
 
     async def _read_json(self) -> Any:
         body = await self._read()

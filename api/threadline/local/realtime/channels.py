@@ -203,8 +203,8 @@ class Channel:
             return None
         match event.lower(), self._rights.may_write(PRESENCE):
             case "untrack", _:
-                self._room.tell_change(self._room.presence.untrack(self))
                 self.reply(message.ref, "ok", {})
+                self._room.tell_change(self._room.presence.untrack(self))
             case "track", None:
                 return self._ask_and_track(message)
             case "track", True:
@@ -229,10 +229,10 @@ class Channel:
         elif message.size > self._service.limits.payload_bytes:
             self.shut_down("Track message size exceeded")
         else:
+            self.reply(message.ref, "ok", {})
             if self._rights.may_read(PRESENCE):
                 self._room.watch(self)
             self._room.tell_change(self._room.presence.track(self, self._join.presence_key, payload))
-            self.reply(message.ref, "ok", {})
 
     def _confirm_later(self, claims: Claims) -> None:
         if self._confirmation:

@@ -42,10 +42,11 @@ class Limits:
     @classmethod
     def from_environment(cls) -> "Limits":
         """Read $THREADLINE_REALTIME_CLIENTS, _JOINS_PER_SECOND and _EVENTS_PER_SECOND; raise StackError."""
+        largest = cls()
         return cls(
-            clients=_count("THREADLINE_REALTIME_CLIENTS", cls.clients),
-            joins_per_second=_count("THREADLINE_REALTIME_JOINS_PER_SECOND", cls.joins_per_second),
-            events_per_second=_count("THREADLINE_REALTIME_EVENTS_PER_SECOND", cls.events_per_second),
+            clients=_count("THREADLINE_REALTIME_CLIENTS", largest.clients),
+            joins_per_second=_count("THREADLINE_REALTIME_JOINS_PER_SECOND", largest.joins_per_second),
+            events_per_second=_count("THREADLINE_REALTIME_EVENTS_PER_SECOND", largest.events_per_second),
         )
 
 

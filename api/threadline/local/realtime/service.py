@@ -1,5 +1,6 @@
 """The stand-in for Supabase Realtime, put together. The only place that knows all of its parts."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +33,7 @@ class Realtime:
     """
 
     def __init__(self, database_url: str, signing_key: keys.SigningKey, limits: Limits) -> None:
+        logging.getLogger("websockets").setLevel(logging.WARNING)  # below, it writes a line for every connection
         self.limits = limits
         self.joins = Rate(limits.joins_per_second)
         self.events = Rate(limits.events_per_second)
