@@ -83,14 +83,25 @@ class Cluster:
             await connection.execute(f"alter database postgres rename to {PREVIOUS}")
             await connection.execute(f"alter database {NEXT} rename to postgres")
 
-    async def find_user(self, email: str) -> Mapping[str, Any]:
-        """Return a user's row of auth.users; raise StackError when nobody has that address."""
+    async def sign_in(self, email: str) -> Mapping[str, Any]:
+        """Open a session for a user and return their row with its id; raise StackError when nobody has that address."""
         async with self.session("postgres") as connection:
             row = await connection.fetchrow(
                 """
-                select id, aud, role, email, phone, raw_app_meta_data, raw_user_meta_data, is_anonymous
-                from auth.users
-                where lower(email) = lower($1) and deleted_at is null
+                with found as (
+                    select id, aud, role, email, phone, raw_app_meta_data, raw_user_meta_data, is_anonymous
+                    from auth.users
+                    where lower(email) = lower($1) and deleted_at is null
+                ),
+
+                opened as (
+                    insert into auth.sessions (id, user_id, created_at, updated_at, refresh_token_counter)
+                    select gen_random_uuid(), found.id, now(), now(), 0 from found
+                    returning id
+                )
+
+                select found.*, opened.id as session
+                from found cross join opened
                 """,
                 email,
             )
