@@ -25,6 +25,7 @@ class Limits:
         idle_seconds: without a sign of the client, after which its socket is closed.
         unread_bytes: waiting for a client that does not read, above which it is dropped.
         unread_seconds: for which a client may be slow; then it is dropped too.
+        linger_seconds: for which the database's log is read on after the last channel has gone.
     """
 
     clients: int = 10_000
@@ -38,6 +39,7 @@ class Limits:
     idle_seconds: float = 60.0
     unread_bytes: int = 8 << 20
     unread_seconds: float = 30.0
+    linger_seconds: float = 60.0
 
     @classmethod
     def from_environment(cls) -> "Limits":

@@ -41,7 +41,7 @@ class Realtime:
         self.policies = Policies(database_url)
         self.verifier = Verifier(signing_key)
         self.subscriptions = Subscriptions(database_url)
-        self.stream = Stream(database_url, self.hub, self.subscriptions, self.channels, limits.payload_bytes)
+        self.stream = Stream(database_url, self.hub, self.subscriptions, self.channels, limits)
         self.clients = 0  # with a channel
         self._sessions: set[Session] = set()
 

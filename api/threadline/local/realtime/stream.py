@@ -16,6 +16,7 @@ from msgspec import Raw
 from threadline.local.realtime.changes import Subscriptions
 from threadline.local.realtime.feed import CHANGES_PUBLICATION, MESSAGES_PUBLICATION, Commit, FeedLost, follow
 from threadline.local.realtime.frames import UserBroadcast
+from threadline.local.realtime.limits import Limits
 from threadline.local.realtime.pgoutput import Change
 from threadline.local.realtime.policies import PolicyError
 from threadline.local.realtime.rooms import Hub
@@ -23,7 +24,6 @@ from threadline.local.realtime.rooms import Hub
 logger = logging.getLogger(__name__)
 
 JOIN_PATIENCE = 8.0  # seconds; the clients give a join 10
-IDLE = 60.0  # seconds for which the log is read on after the last channel has gone
 BACKOFF = (0.1, 5.0)  # seconds before a lost stream is tried again: at first, at most
 BURST = 100  # broadcasts in a row, after which the sockets may write what they have
 MATCHES_AHEAD = 1000  # commits that may wait for row-level security to be asked
@@ -49,7 +49,7 @@ class Stream:
         hub: of the rooms to broadcast in.
         subscriptions: who wants changes of tables.
         listeners: returns all channels at the moment.
-        largest: payload that is delivered, in bytes; longer ones are dropped, as in Realtime.
+        limits: what is larger than a payload may be is dropped, as in Realtime.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class Stream:
         hub: Hub,
         subscriptions: Subscriptions,
         listeners: Callable[[], Iterable[Listener]],
-        largest: int,
+        limits: Limits,
     ) -> None:
         self._url = database_url
         self._hub = hub
         self._subscriptions = subscriptions
         self._listeners = listeners
-        self._largest = largest
+        self._limits = limits
         self._is_streaming = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._end: asyncio.TimerHandle | None = None
@@ -95,7 +95,7 @@ class Stream:
     def release(self) -> None:
         """Take note that nobody listens any more."""
         if self._task and not self._end:
-            self._end = asyncio.get_running_loop().call_later(IDLE, self._stop)
+            self._end = asyncio.get_running_loop().call_later(self._limits.linger_seconds, self._stop)
 
     def _stop(self) -> None:
         self._end = None
@@ -175,7 +175,7 @@ class Stream:
         topic, event, private = row.get("topic"), row.get("event"), row.get("private")
         text, binary = row.get("payload"), row.get("binary_payload")
         content = bytes.fromhex(binary.removeprefix("\\x")) if binary is not None else (text or "").encode()
-        if None in (topic, event, private) or text is binary is None or len(content) > self._largest:
+        if None in (topic, event, private) or text is binary is None or len(content) > self._limits.payload_bytes:
             return
         broadcast = UserBroadcast(event, content, is_json=binary is None, meta={"id": row["id"]})
         self._hub.broadcast(topic, broadcast, is_private=private == "t")
