@@ -1,0 +1,202 @@
+"""Rows of the log as JSON, and who may see them: what Postgres is asked about the changes of one table.
+
+Everything is asked for many rows at a time: types and rights once, values and filters once, row-level security once for
+each set of claims.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
+
+from threadline.local.realtime.changes_requests import Filter
+from threadline.local.realtime.pgoutput import Change, Column, Row
+
+TIMEOUT = "3s"  # for the policies of one set of claims, as role anon has it
+OPERATORS: dict[str, LiteralString] = {
+    "eq": "=",
+    "neq": "<>",
+    "lt": "<",
+    "lte": "<=",
+    "gt": ">",
+    "gte": ">=",
+    "like": "like",
+    "ilike": "ilike",
+    "match": "~",
+    "imatch": "~*",
+}
+UNQUOTED = frozenset({21, 23, 20, 700, 701, 1700})  # numbers, which the log's JSON has without quotes or as null
+BYTEA = 17
+
+DESCRIBE: LiteralString = """
+select
+    c.oid,
+    c.relrowsecurity,
+    array(
+        select row_to_json(described)
+        from (
+            select
+                a.attname as name,
+                t.typname as type,
+                coalesce(a.attnum = any(k.conkey), false) as is_key,
+                array(
+                    select role from unnest(%(roles)s::text[]) as role
+                    where has_column_privilege(role, c.oid, a.attnum, 'select')
+                ) as readers
+            from pg_attribute as a
+            inner join pg_type as t on a.atttypid = t.oid
+            left join pg_constraint as k on k.conrelid = c.oid and k.contype = 'p'
+            where a.attrelid = c.oid and a.attnum > 0
+            order by a.attnum
+        ) as described
+    ),
+    array(
+        select format_type(given.oid, -1)
+        from unnest(%(oids)s::oid[]) with ordinality as given (oid, place)
+        order by given.place
+    )
+from pg_class as c
+inner join pg_namespace as n on c.relnamespace = n.oid
+where n.nspname = %(schema)s and c.relname = %(table)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A column as it is now, with the roles that may read it."""
+
+    name: str
+    type: str
+    is_key: bool
+    readers: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as it is now, and the types by which the log's values are read."""
+
+    schema: str
+    name: str
+    has_policies: bool
+    columns: tuple[Readable, ...]
+    types: Mapping[str, str]
+
+    @property
+    def key(self) -> tuple[Readable, ...]:
+        """Return the columns of the primary key."""
+        return tuple(column for column in self.columns if column.is_key)
+
+
+async def describe(connection: psycopg.AsyncConnection[Any], change: Change, roles: Collection[str]) -> Table | None:
+    """Return the table of a change; None when there is no such table any more."""
+    oids = [column.type_oid for column in change.columns]
+    asked = {"roles": list(roles), "oids": oids, "schema": change.schema, "table": change.table}
+    row = await (await connection.execute(DESCRIBE, asked)).fetchone()
+    if row is None:
+        return None
+    _, has_policies, columns, types = row
+    readable = tuple(
+        Readable(each["name"], each["type"], each["is_key"], frozenset(each["readers"])) for each in columns
+    )
+    named = {column.name: kind for column, kind in zip(change.columns, types, strict=True)}
+    return Table(change.schema, change.table, has_policies, readable, named)
+
+
+async def convert(
+    connection: psycopg.AsyncConnection[Any],
+    table: Table,
+    columns: Sequence[Column],
+    rows: Sequence[Row],
+    filters: Sequence[Filter],
+) -> list[tuple[dict[str, str], frozenset[Filter]]]:
+    """Return for each row its values as JSON texts, and those of the filters that it meets.
+
+    What a row does not have is not in the answer, and meets no filter.
+    """
+    known = [each for each in filters if each.column in table.types]
+    values = SQL(", ").join(_json(table, column) for column in columns)
+    conditions = SQL(", ").join(SQL("coalesce({}, false)").format(_condition(table, each)) for each in known)
+    query = SQL("select array[{}]::text[], array[{}]::boolean[] from {} order by place").format(
+        values, conditions, _rows([[row.get(column.name) for row in rows] for column in columns], columns)
+    )
+    answers = await (await connection.execute(query)).fetchall()
+    return [
+        (
+            {
+                column.name: "null" if text is None else text
+                for column, text in zip(columns, texts, strict=True)
+                if column.name in row
+            },
+            frozenset(each for each, met in zip(known, meets, strict=True) if met and each.column in row),
+        )
+        for row, (texts, meets) in zip(rows, answers, strict=True)
+    ]
+
+
+async def visible(
+    connection: psycopg.AsyncConnection[Any], table: Table, claims: str, rows: Sequence[Row]
+) -> frozenset[int]:
+    """Return the places of those rows that the policies show to somebody with these claims, as the table is now.
+
+    Args:
+        connection: of a superuser, with cursors that send parameters inside of the statement.
+        table: with a primary key that the role may read.
+        claims: JSON text; `role` is who asks.
+        rows: of which the primary key is looked up.
+
+    """
+    names = [column.name for column in table.key]
+    if not table.types.keys() >= set(names):  # the key was another one at the time of the change
+        return frozenset()
+    matches = SQL(" and ").join(
+        SQL("t.{0} = log.{0}::{1}").format(Identifier(name), SQL(table.types[name])) for name in names
+    )
+    # One message, which Postgres takes for one transaction, so that the settings end with it.
+    query = SQL(
+        "select set_config('role', {role}, true), set_config('request.jwt.claims', {claims}, true), "
+        "set_config('statement_timeout', {timeout}, true); "
+        "select log.place from {rows} where exists (select from {table} as t where {matches})"
+    ).format(
+        role=Literal(json.loads(claims)["role"]),
+        claims=Literal(claims),
+        timeout=Literal(TIMEOUT),
+        rows=_rows([[row.get(name) for row in rows] for name in names], names),
+        table=Identifier(table.schema, table.name),
+        matches=matches,
+    )
+    cursor = await connection.execute(query)
+    cursor.nextset()
+    return frozenset(place - 1 for (place,) in await cursor.fetchall())
+
+
+def _rows(values: Sequence[Sequence[str | None]], columns: Sequence[Column] | Sequence[str]) -> Composed:
+    """Return the texts of some columns as a table `log`, with the `place` of each row from 1."""
+    arrays = SQL(", ").join(SQL("{}::text[]").format(Literal(list(column))) for column in values)
+    names = [Identifier(column if isinstance(column, str) else column.name) for column in columns]
+    return SQL("unnest({}) with ordinality as log ({}, place)").format(arrays, SQL(", ").join(names))
+
+
+def _json(table: Table, column: Column) -> Composable:
+    value: Composable = SQL("log.{}").format(Identifier(column.name))
+    if column.type_oid == BYTEA:  # hexadecimal digits without the mark in front
+        return SQL("to_jsonb(substr({}, 3))::text").format(value)
+    if column.type_oid in UNQUOTED:
+        value = SQL("case when {0} not in ('NaN', 'Infinity', '-Infinity') then {0} end").format(value)
+    return SQL("to_jsonb(({})::{})::text").format(value, SQL(table.types[column.name]))
+
+
+def _condition(table: Table, each: Filter) -> Composable:
+    kind = SQL(table.types[each.column])
+    left = SQL("log.{}::{}").format(Identifier(each.column), kind)
+    no = SQL("not ") if each.is_negated else SQL("")
+    if each.operator == "is":
+        return SQL("{} is {}{}").format(left, no, SQL(each.value))
+    right = SQL("{}::{}").format(Literal(each.value), kind)
+    if each.operator == "isdistinct":
+        return SQL("{} is {}distinct from {}").format(left, no, right)
+    if each.operator == "in":
+        return SQL("{}({} = any ({}[]))").format(no, left, right)
+    return SQL("{}({} {} ({}))").format(no, left, SQL(OPERATORS[each.operator]), right)
