@@ -46,7 +46,8 @@ async def test_what_is_rolled_back_is_not_delivered(server: Start) -> None:
     async with server() as running, running.client() as client:
         await client.join("den", token(ANN), private=True)
         await running.sql(
-            "do $$ begin perform realtime.send('{\"n\": 1}', 'e', 'den', true); raise 'no'; exception when others then end $$"
+            "do $$ begin perform realtime.send('{\"n\": 1}', 'e', 'den', true); raise 'no';"
+            " exception when others then end $$"
         )
         await send(running, "den", 2)
         await client.event("broadcast")

@@ -28,6 +28,25 @@ def token(sub: str | None = ANN, role: str = "authenticated", seconds: float = 6
     return jwt.encode({k: v for k, v in claims.items() if v is not None}, keys.JWT_SECRET, algorithm="HS256")
 
 
+class Connections(set[Any]):
+    """The open connections of a server."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ended = asyncio.Event()
+
+    def discard(self, connection: Any) -> None:
+        super().discard(connection)
+        self._ended.set()
+
+    async def fall_to(self, count: int) -> None:
+        """Wait until there are only so many."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self) > count:
+                self._ended.clear()
+                await self._ended.wait()
+
+
 @dataclass
 class Server:
     """A Realtime that listens on a port of its own."""
@@ -35,7 +54,7 @@ class Server:
     realtime: Realtime
     port: int
     database_url: str
-    connections: set[Any]
+    connections: Connections
 
     @property
     def url(self) -> str:
@@ -61,7 +80,7 @@ class Server:
 async def serving(superuser_url: str, database_url: str, folder: Path, **limits: Any) -> AsyncIterator[Server]:
     """A server for the length of the block."""
     realtime = Realtime(superuser_url, keys.SigningKey.of(folder / "signing-key.json"), Limits(**limits))
-    connections: set[Any] = set()
+    connections = Connections()
     listener = await asyncio.get_running_loop().create_server(lambda: realtime.accept(connections), "127.0.0.1", 0)
     try:
         yield Server(realtime, listener.sockets[0].getsockname()[1], database_url, connections)
