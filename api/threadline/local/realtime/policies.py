@@ -24,13 +24,15 @@ select set_config('role', $1, true), set_config('realtime.topic', $2, true),
 PROBE = "insert into realtime.messages (id, topic, extension) select * from unnest($1::uuid[], $2::text[], $3::text[])"
 SEE = "select id from realtime.messages where id = any($1)"
 TRY = "insert into realtime.messages (topic, extension) values ($1, $2)"
-# Newest first and cut, since that is what a limit means here; the caller turns them round.
+# Newest first and cut, since that is what a limit means here; the caller turns them round. The rows of one transaction
+# have one time. Realtime gets them from an index in the order of their writing, so that they end up the wrong way
+# round; whoever relies on their order is to see that here too.
 PAST = """
 select id, event, payload::text as payload, binary_payload
 from realtime.messages
 where topic = $1 and private and extension = 'broadcast'
     and inserted_at >= $2 and inserted_at < timezone('utc', now()) + interval '1 minute'
-order by inserted_at desc
+order by inserted_at desc, ctid
 limit $3
 """
 PATIENCE = 5.0  # seconds for a statement
