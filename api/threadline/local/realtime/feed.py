@@ -15,7 +15,7 @@ from datetime import datetime
 import psycopg
 from psycopg import sql
 from psycopg.pq import ExecStatus
-from psycopg.pq.abc import PGconn
+from psycopg.pq.abc import PGconn, PGresult
 
 from threadline.local.realtime.pgoutput import EPOCH, Begin, Change, Decoder, End
 
@@ -73,12 +73,9 @@ async def follow(dsn: str, publications: Sequence[str]) -> AsyncIterator[AsyncIt
         )
     except psycopg.Error as error:
         raise FeedLost(str(error)) from error
-    stream = _Stream(connection.pgconn)
-    async with connection:
-        try:
-            await stream.start(connection, publications)
-        except psycopg.Error as error:
-            raise FeedLost(str(error)) from error
+    try:  # leaving the connection's own block would commit, which this protocol does not know
+        stream = _Stream(connection.pgconn)
+        await stream.start(connection, publications)
         commits = _commits(stream)
         reports = asyncio.create_task(_report_regularly(stream))
         try:
@@ -86,6 +83,8 @@ async def follow(dsn: str, publications: Sequence[str]) -> AsyncIterator[AsyncIt
         finally:
             reports.cancel()
             await commits.aclose()
+    finally:
+        await connection.close()
 
 
 async def _commits(stream: "_Stream") -> AsyncGenerator[Commit, None]:
@@ -128,26 +127,29 @@ class _Stream:
         self._is_in_transaction = False
 
     async def start(self, connection: psycopg.AsyncConnection, publications: Sequence[str]) -> None:
-        """Make the slot and switch the connection to streaming."""
+        """Make the slot and switch the connection to streaming; raise FeedLost when the server does not let us."""
         slot = sql.Identifier(f"threadline_{uuid.uuid4().hex}")
         # Capitals, because this grammar knows its words in no other form.
         create = sql.SQL("CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput (SNAPSHOT 'nothing')")
-        await connection.execute(create.format(slot))
         names = ",".join(sql.Identifier(name).as_string() for name in publications)
         start = sql.SQL("START_REPLICATION SLOT {} LOGICAL 0/0 (proto_version '1', publication_names {})")
-        self._pgconn.send_query(start.format(slot, sql.Literal(names)).as_bytes(connection))
+        try:
+            await connection.execute(create.format(slot))
+            self._pgconn.send_query(start.format(slot, sql.Literal(names)).as_bytes(connection))
+        except psycopg.Error as error:
+            raise FeedLost(str(error)) from error
         while self._pgconn.is_busy():
             await self._wait_for_input()
         result = self._pgconn.get_result()
         if result is None or result.status != ExecStatus.COPY_BOTH:
-            raise psycopg.OperationalError(self._reason())
+            raise FeedLost(self._reason(result))
 
     async def read(self) -> bytes:
         """Return what the plugin says next, answering keepalives before it; raise FeedLost when the stream ends."""
         while True:
             length, data = self._next()
             if length < 0:
-                raise FeedLost(self._reason())
+                raise FeedLost(self._reason(self._pgconn.get_result()))
             if length == 0:
                 await self._wait_for_input()
             elif data[0] == ord("w"):
@@ -194,5 +196,6 @@ class _Stream:
         except psycopg.Error as error:
             raise FeedLost(str(error)) from error
 
-    def _reason(self) -> str:
-        return self._pgconn.error_message.decode(errors="replace").strip() or "the server ended the stream"
+    def _reason(self, result: PGresult | None) -> str:
+        said = (result.error_message if result else b"") or self._pgconn.error_message
+        return said.decode(errors="replace").strip() or "the server ended the stream"
