@@ -41,7 +41,7 @@ class Refusal(Exception):  # noqa: N818
 def route(realtime: "Realtime") -> ASGIRouteHandler:
     """Return the handler of everything below /realtime/v1 that is no WebSocket."""
 
-    @asgi(PATH, is_mount=True)
+    @asgi(PATH, is_mount=True, copy_scope=True)
     async def handler(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
         if request.method == "OPTIONS":

@@ -68,8 +68,7 @@ class Realtime:
 
     def identify(self, authorization: str, apikey: str | None) -> Claims:
         """Return who makes an HTTP call, by their token or else the key; raise TokenError."""
-        token = authorization.removeprefix("Bearer ")
-        return self.verifier.verify(keys.gateway_key(apikey or "" if not token or token.startswith("sb_") else token))
+        return self.verifier.verify(keys.gateway_key(authorization.removeprefix("Bearer ") or apikey or ""))
 
     def _open_session(self, socket: Socket, query: dict[str, str], headers: dict[str, str]) -> Session:
         serializer = SERIALIZERS.get(query.get("vsn", "1.0.0"))
