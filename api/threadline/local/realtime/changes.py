@@ -24,7 +24,7 @@ import psycopg
 from threadline.local.realtime import changes_checks, changes_requests
 from threadline.local.realtime.changes_documents import Event, document, refusal
 from threadline.local.realtime.changes_requests import Refused, Request, request_id
-from threadline.local.realtime.changes_rows import Table, convert, describe, visible
+from threadline.local.realtime.changes_rows import Table, ask_as, convert, describe, lookup
 from threadline.local.realtime.feed import Commit
 from threadline.local.realtime.pgoutput import Change
 
@@ -186,28 +186,41 @@ async def _hearers(
     ]
     if refused or not table.has_policies:
         return heard
-    asked: dict[str, list[int]] = {}
-    for place, event in enumerate(events):
-        for claims in dict.fromkeys(each.claims for each in heard[place]):
-            if event.change.kind != "DELETE":
-                asked.setdefault(claims, []).append(place)
-    for claims, places in asked.items():
-        shown = await _shown(connection, table, claims, [events[place] for place in places])
-        for number, place in enumerate(places):
-            if number not in shown:
-                heard[place] = [each for each in heard[place] if each.claims != claims]
-    return heard
+    return await _shown(connection, table, events, heard)
 
 
 async def _shown(
-    connection: psycopg.AsyncConnection[Any], table: Table, claims: str, events: Sequence[Event]
-) -> frozenset[int]:
+    connection: psycopg.AsyncConnection[Any],
+    table: Table,
+    events: Sequence[Event],
+    heard: Sequence[Sequence[_Subscription]],
+) -> list[list[_Subscription]]:
+    """Return those of the hearers to whom the policies show the row; about a deleted one nobody can be asked."""
+    asked: dict[str, list[int]] = {}
+    for place, event in enumerate(events):
+        if event.change.kind != "DELETE":
+            for claims in {each.claims for each in heard[place]}:
+                asked.setdefault(claims, []).append(place)
+    queries: dict[tuple[int, ...], bytes] = {}  # often the same for everybody
+    shown: list[set[str]] = [set() for _ in events]
+    for claims, places in asked.items():
+        if (key := tuple(places)) not in queries:
+            queries[key] = lookup(connection, table, [events[place].change.record or {} for place in places])
+        for number in await _ask(connection, table, claims, queries[key]):
+            shown[places[number - 1]].add(claims)
+    return [
+        [each for each in hearers if event.change.kind == "DELETE" or each.claims in shown[place]]
+        for place, (event, hearers) in enumerate(zip(events, heard, strict=True))
+    ]
+
+
+async def _ask(connection: psycopg.AsyncConnection[Any], table: Table, claims: str, query: bytes) -> frozenset[int]:
     try:
-        return await visible(connection, table, claims, [event.change.record or {} for event in events])
+        return await ask_as(connection, claims, query)
     except psycopg.Error as error:
         if connection.closed:
             raise
-        # A policy that fails shows nothing, to whom it fails for.
+        # A policy that fails shows nothing to whom it fails for.
         logger.warning("Realtime: a policy of %s fails: %s", table.name, error.diag.message_primary)
         return frozenset()
 

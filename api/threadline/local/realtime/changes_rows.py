@@ -136,40 +136,44 @@ async def convert(
     ]
 
 
-async def visible(
-    connection: psycopg.AsyncConnection[Any], table: Table, claims: str, rows: Sequence[Row]
-) -> frozenset[int]:
-    """Return the places of those rows that the policies show to somebody with these claims, as the table is now.
+def lookup(connection: psycopg.AsyncConnection[Any], table: Table, rows: Sequence[Row]) -> bytes:
+    """Return the query that finds the places, from 1, of those rows that whoever asks may see as the table is now.
 
     Args:
-        connection: of a superuser, with cursors that send parameters inside of the statement.
-        table: with a primary key that the role may read.
-        claims: JSON text; `role` is who asks.
+        connection: in whose encoding the query is written.
+        table: with a primary key that whoever asks may read.
         rows: of which the primary key is looked up.
 
     """
     names = [column.name for column in table.key]
     if not table.types.keys() >= set(names):  # the key was another one at the time of the change
-        return frozenset()
+        return b"select 0 where false"
     matches = SQL(" and ").join(
         SQL("t.{0} = log.{0}::{1}").format(Identifier(name), SQL(table.types[name])) for name in names
     )
-    # One message, which Postgres takes for one transaction, so that the settings end with it.
-    query = SQL(
-        "select set_config('role', {role}, true), set_config('request.jwt.claims', {claims}, true), "
-        "set_config('statement_timeout', {timeout}, true); "
-        "select log.place from {rows} where exists (select from {table} as t where {matches})"
-    ).format(
-        role=Literal(json.loads(claims)["role"]),
-        claims=Literal(claims),
-        timeout=Literal(TIMEOUT),
-        rows=_rows([[row.get(name) for row in rows] for name in names], names),
-        table=Identifier(table.schema, table.name),
-        matches=matches,
+    query = SQL("select log.place from {} where exists (select from {} as t where {})").format(
+        _rows([[row.get(name) for row in rows] for name in names], names), Identifier(table.schema, table.name), matches
     )
-    cursor = await connection.execute(query)
+    return query.as_bytes(connection)
+
+
+async def ask_as(connection: psycopg.AsyncConnection[Any], claims: str, query: bytes) -> frozenset[int]:
+    """Return what a `lookup` finds for somebody with these claims.
+
+    Args:
+        connection: of a superuser, with cursors that send parameters inside of the statement.
+        claims: JSON text; `role` is who asks.
+        query: what `lookup` has made.
+
+    """
+    # One message, which Postgres takes for one transaction, so that the settings end with it.
+    settings = SQL(
+        "select set_config('role', {}, true), set_config('request.jwt.claims', {}, true), "
+        "set_config('statement_timeout', {}, true);"
+    ).format(Literal(json.loads(claims)["role"]), Literal(claims), Literal(TIMEOUT))
+    cursor = await connection.execute(settings.as_bytes(connection) + query)
     cursor.nextset()
-    return frozenset(place - 1 for (place,) in await cursor.fetchall())
+    return frozenset(place for (place,) in await cursor.fetchall())
 
 
 def _rows(values: Sequence[Sequence[str | None]], columns: Sequence[Column] | Sequence[str]) -> Composed:
