@@ -69,7 +69,7 @@ async def test_a_removed_member_is_cut_off_by_the_next_token(server: Start) -> N
         await running.sql(f"insert into rooms values ('pub', '{ANN}', true, '{{broadcast}}')")
         await client.join("pub", token(ANN), private=True)
         await running.sql(f"delete from rooms where topic = 'pub' and member = '{ANN}'")
-        await client.push("realtime:pub", "access_token", {"access_token": token(ANN, seconds=700)})
+        await client.push("realtime:pub", "access_token", {"access_token": token(ANN, seconds=90_000)})
         await client.event("phx_close")
 
 
@@ -89,9 +89,20 @@ async def test_losing_a_part_of_what_could_be_read_ends_a_channel(server: Start)
         await running.sql(f"insert into rooms values ('bar', '{ANN}', true, '{{broadcast,presence}}')")
         await client.join("bar", token(ANN), private=True, presence={"key": "", "enabled": True})
         await running.sql("update rooms set extensions = '{presence}' where topic = 'bar'")
-        await client.push("realtime:bar", "access_token", {"access_token": token(ANN, seconds=700)})
+        await client.push("realtime:bar", "access_token", {"access_token": token(ANN, seconds=90_000)})
         told = (await client.event("system"))[0]["payload"]["message"]
         assert told == "You no longer have permission to read from this Channel topic: bar"
+
+
+async def test_a_new_token_that_allows_more_is_enough(server: Start) -> None:
+    async with server() as running, running.client() as client:
+        await running.sql(f"insert into rooms values ('inn', '{ANN}', true, '{{presence}}')")
+        await client.join("inn", token(ANN), private=True, presence={"key": "", "enabled": True})
+        await running.sql("update rooms set extensions = '{broadcast,presence}' where topic = 'inn'")
+        await client.push("realtime:inn", "access_token", {"access_token": token(ANN, seconds=90_000)})
+        await client.settle()
+        await running.sql("select realtime.send('{}', 'e', 'inn', true)")
+        await client.event("broadcast")
 
 
 @pytest.mark.parametrize("access_token", [token(ANN), token(ANN, role="no_such_role")])

@@ -23,7 +23,7 @@ ANN, BOB = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-2222
 PLAIN = {"broadcast": {}, "presence": {"key": "", "enabled": False}, "postgres_changes": [], "private": False}
 
 
-def token(sub: str | None = ANN, role: str = "authenticated", seconds: float = 600, **claims: Any) -> str:
+def token(sub: str | None = ANN, role: str = "authenticated", seconds: float = 86_400, **claims: Any) -> str:
     claims = {"role": role, "sub": sub, "aud": role, "exp": int(time.time() + seconds), **claims}
     return jwt.encode({k: v for k, v in claims.items() if v is not None}, keys.JWT_SECRET, algorithm="HS256")
 

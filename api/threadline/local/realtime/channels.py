@@ -6,15 +6,18 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+
 from threadline.local.realtime.changes import Refused, request_id
 from threadline.local.realtime.frames import Message, Ref, UserBroadcast
 from threadline.local.realtime.joins import Join
 from threadline.local.realtime.limits import Calls
-from threadline.local.realtime.policies import BROADCAST, PRESENCE, Asker, PolicyError
+from threadline.local.realtime.policies import BROADCAST, PRESENCE, UNREACHABLE, Asker, PolicyError
 from threadline.local.realtime.replay import Replay, ReplayError
 from threadline.local.realtime.rights import Rights, UnauthorizedError
 from threadline.local.realtime.rooms import PREFIX
 from threadline.local.realtime.tokens import Claims, TokenError
+from threadline.local.realtime.voice import Voice
 
 if TYPE_CHECKING:
     from threadline.local.realtime.sessions import Session
@@ -47,6 +50,7 @@ class Channel:
         self._join_ref = join_ref
         self._join = join
         self._token = join.token or session.token
+        self.voice = Voice(self.serializer, self.send, wire_topic, join_ref)
         self._is_open = True
         self._is_watching = join.wants_presence
         self._presence_calls = Calls(self._service.limits.presence_calls, self._service.limits.presence_window)
@@ -96,24 +100,25 @@ class Channel:
         if not self._is_open:
             return
         entries = [{**entry, "id": request_id(entry)} for entry in self._join.changes]
-        self.reply(ref, "ok", {"postgres_changes": entries})
+        self.voice.reply(ref, "ok", {"postgres_changes": entries})
         if self._replay:
             self._send_past(self._replay, past)
-        elif self._rights.may_read(BROADCAST):
-            self._room.listen(self, with_replay=False)
+        self._take_part()
+        if self._is_watching and self._rights.may_read(PRESENCE):
+            self.voice.push("presence_state", self._room.presence.state())
+        if self._join.wants_readiness:
+            self.voice.tell("system", "ok", "Replication connection established")
+
+    def _take_part(self) -> None:
+        """Hear what may be read."""
+        if self._rights.may_read(BROADCAST):
+            self._room.listen(self, with_replay=self._replay is not None)
         if self._rights.may_read(PRESENCE):
             self._room.watch(self)
-            if self._is_watching:
-                self.push("presence_state", self._room.presence.state())
-        if self._join.wants_readiness:
-            self.tell("system", "ok", "Replication connection established")
 
     def _send_past(self, replay: Replay, past: Sequence[Any]) -> None:
         for broadcast in replay.past(past):
-            if broadcast.is_json:
-                self.push("broadcast", broadcast.envelope())
-            elif frame := self.serializer.broadcast(self._wire_topic, broadcast):
-                self.send(frame)
+            self.voice.replay(broadcast)
         for frame in replay.release():
             self.send(frame)
 
@@ -132,24 +137,15 @@ class Channel:
         try:
             await self._service.subscriptions.add(self, claims.all, self._join.changes)
         except Refused as refusal:
-            self.tell("postgres_changes", "error", str(refusal))
+            self.voice.tell("postgres_changes", "error", str(refusal))
+        except psycopg.Error:
+            self.fail(UNREACHABLE)
         else:
-            self.tell("postgres_changes", "ok", "Subscribed to PostgreSQL")
+            self.voice.tell("postgres_changes", "ok", "Subscribed to PostgreSQL")
 
-    def push(self, event: str, payload: Any) -> None:
-        """Send a message of this channel."""
-        # A change of the database is the same for all who hear of it, and names no join.
-        join_ref = None if event == "postgres_changes" else self._join_ref
-        self.send(self.serializer.push(self._wire_topic, event, payload, join_ref=join_ref))
-
-    def reply(self, ref: Ref, status: str, response: Any) -> None:
-        """Answer a message."""
-        self.send(self.serializer.reply(ref, self._join_ref, self._wire_topic, status, response))
-
-    def tell(self, extension: str, status: str, message: str) -> None:
-        """Send a system message."""
-        content = {"extension": extension, "status": status, "message": message, "channel": self._topic}
-        self.push("system", content)
+    def push_change(self, payload: Any) -> None:
+        """Send a change of the database."""
+        self.voice.push_change(payload)
 
     def handle(self, message: Message) -> Work:
         """Do what the client says; return what has to be waited for."""
@@ -163,7 +159,7 @@ class Channel:
                 if isinstance(token, str) and not token.startswith("sb_") and token != self._token:
                     return self._renew(token)
             case "phx_leave" if self._join_ref is None or message.join_ref in (self._join_ref, None):
-                self.reply(message.ref, "ok", {})
+                self.voice.reply(message.ref, "ok", {})
                 self.close()
         return None
 
@@ -190,27 +186,27 @@ class Channel:
         if not is_too_large:
             self._room.broadcast(message.payload, sender=None if self._join.echo else self)
         if self._join.ack:
-            self.reply(message.ref, *(("error", "payload_size_exceeded") if is_too_large else ("ok", {})))
+            self.voice.reply(message.ref, *(("error", "payload_size_exceeded") if is_too_large else ("ok", {})))
 
     def _presence(self, message: Message) -> Work:
         payload = message.object()
         event = payload.get("event")
         if not isinstance(event, str):
-            self.reply(message.ref, "ok", {})
+            self.voice.reply(message.ref, "ok", {})
             return None
         if self._presence_calls.is_one_too_many():
             self.shut_down("Client presence rate limit exceeded")
             return None
         match event.lower(), self._rights.may_write(PRESENCE):
             case "untrack", _:
-                self.reply(message.ref, "ok", {})
+                self.voice.reply(message.ref, "ok", {})
                 self._room.tell_change(self._room.presence.untrack(self))
             case "track", None:
                 return self._ask_and_track(message)
             case "track", True:
                 self._track(message)
             case _:
-                self.reply(message.ref, "error", {})
+                self.voice.reply(message.ref, "error", {})
         return None
 
     async def _ask_and_track(self, message: Message) -> None:
@@ -220,18 +216,18 @@ class Channel:
         if self._is_open and self._rights.may_write(PRESENCE):
             self._track(message)
         else:
-            self.reply(message.ref, "error", {})
+            self.voice.reply(message.ref, "error", {})
 
     def _track(self, message: Message) -> None:
         payload = message.object().get("payload", {})
         if not isinstance(payload, dict):
-            self.reply(message.ref, "error", {"reason": "Presence track payload must be a map"})
+            self.voice.reply(message.ref, "error", {"reason": "Presence track payload must be a map"})
         elif message.size > self._service.limits.payload_bytes:
             self.shut_down("Track message size exceeded")
         else:
-            self.reply(message.ref, "ok", {})
-            if self._rights.may_read(PRESENCE):
-                self._room.watch(self)
+            self.voice.reply(message.ref, "ok", {})
+            self._is_watching = True
+            self._take_part()
             self._room.tell_change(self._room.presence.track(self, self._join.presence_key, payload))
 
     def _confirm_later(self, claims: Claims) -> None:
@@ -264,30 +260,26 @@ class Channel:
             self.shut_down(f"You no longer have permission to read from this Channel topic: {self._topic}")
             return
         self._rights = rights
+        self._take_part()
         self._confirm_later(claims)
         self._subscribe(claims)
 
     def close(self) -> None:
         """Leave, and say so."""
         if self.leave():
-            self.say_closed()
-
-    def say_closed(self) -> None:
-        """Tell the client that this join is over."""
-        self.send(self.serializer.push(self._wire_topic, "phx_close", {}, ref=self._join_ref, join_ref=self._join_ref))
+            self.voice.close()
 
     def shut_down(self, message: str) -> None:
         """End, with this as the reason."""
         if self._is_open:
-            self.tell("system", "error", message)
+            self.voice.tell("system", "error", message)
             self.close()
 
     def fail(self, message: str) -> None:
         """End in such a way that the client joins again by itself."""
         if self.leave():
-            self.tell("system", "error", message)
-            ref = self._join_ref
-            self.send(self.serializer.push(self._wire_topic, "phx_error", {"reason": message}, ref=ref, join_ref=ref))
+            self.voice.tell("system", "error", message)
+            self.voice.error(message)
 
     def leave(self) -> bool:
         """Take part in nothing any more; False when that was so already."""

@@ -35,6 +35,7 @@ where topic = $1 and private and extension = 'broadcast'
 order by inserted_at desc, ctid
 limit $3
 """
+UNREACHABLE = "Realtime was unable to connect to the project database"
 PATIENCE = 5.0  # seconds for a statement
 
 
@@ -142,8 +143,7 @@ class Policies:
                     if not connection.is_closed():
                         await transaction.rollback()
         except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError, TimeoutError) as error:
-            message = "Realtime was unable to connect to the project database"
-            raise PolicyError("UnableToConnectToProject", message) from error
+            raise PolicyError("UnableToConnectToProject", UNREACHABLE) from error
 
 
 async def _become_owner(connection: asyncpg.Connection) -> None:

@@ -126,7 +126,7 @@ class Session:
             self._reply(message, message.join_ref, "error", {"reason": str(error)})
             channel.leave()
         if replaced:
-            replaced.say_closed()
+            replaced.voice.close()
 
     def _check_limits(self, topic: str) -> None:
         service, limits = self.service, self.service.limits

@@ -34,8 +34,8 @@ PUBLISH = f"create publication {MESSAGES_PUBLICATION} for table realtime.message
 class Listener(Protocol):
     """A channel, as the stream sees it."""
 
-    def push(self, event: str, payload: Any) -> None:
-        """Send a message."""
+    def push_change(self, payload: Any) -> None:
+        """Send a change of the database."""
 
     def fail(self, message: str) -> None:
         """End in such a way that the client joins again."""
@@ -184,4 +184,4 @@ class Stream:
         for delivery in await self._subscriptions.match(commit):
             data = Raw(delivery.data)
             for channel, ids in delivery.recipients:
-                channel.push("postgres_changes", {"ids": ids, "data": data})
+                channel.push_change({"ids": ids, "data": data})
