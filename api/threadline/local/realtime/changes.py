@@ -24,13 +24,15 @@ import psycopg
 from threadline.local.realtime import changes_checks, changes_requests
 from threadline.local.realtime.changes_documents import Event, document, refusal
 from threadline.local.realtime.changes_requests import Refused, Request, request_id
-from threadline.local.realtime.changes_rows import Table, ask_as, convert, describe, lookup
+from threadline.local.realtime.changes_rows import Table, ask, convert, describe, lookup
 from threadline.local.realtime.feed import Commit
 from threadline.local.realtime.pgoutput import Change
 
 __all__ = ["Delivery", "Refused", "Subscriptions", "request_id"]
 
 logger = logging.getLogger(__name__)
+
+TOGETHER = 50  # sets of claims for which policies are asked in one message
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,27 +204,35 @@ async def _shown(
             for claims in {each.claims for each in heard[place]}:
                 asked.setdefault(claims, []).append(place)
     queries: dict[tuple[int, ...], bytes] = {}  # often the same for everybody
-    shown: list[set[str]] = [set() for _ in events]
-    for claims, places in asked.items():
+    for places in asked.values():
         if (key := tuple(places)) not in queries:
             queries[key] = lookup(connection, table, [events[place].change.record or {} for place in places])
-        for number in await _ask(connection, table, claims, queries[key]):
-            shown[places[number - 1]].add(claims)
+    questions = [(claims, queries[tuple(places)]) for claims, places in asked.items()]
+    shown: list[set[str]] = [set() for _ in events]
+    for first in range(0, len(questions), TOGETHER):
+        together = questions[first : first + TOGETHER]
+        for (claims, _), found in zip(together, await _answers(connection, table, together), strict=True):
+            for number in found:
+                shown[asked[claims][number - 1]].add(claims)
     return [
         [each for each in hearers if event.change.kind == "DELETE" or each.claims in shown[place]]
         for place, (event, hearers) in enumerate(zip(events, heard, strict=True))
     ]
 
 
-async def _ask(connection: psycopg.AsyncConnection[Any], table: Table, claims: str, query: bytes) -> frozenset[int]:
+async def _answers(
+    connection: psycopg.AsyncConnection[Any], table: Table, questions: Sequence[tuple[str, bytes]]
+) -> list[frozenset[int]]:
     try:
-        return await ask_as(connection, claims, query)
+        return await ask(connection, questions)
     except psycopg.Error as error:
         if connection.closed:
             raise
+        if len(questions) > 1:
+            return [(await _answers(connection, table, [question]))[0] for question in questions]
         # A policy that fails shows nothing to whom it fails for.
         logger.warning("Realtime: a policy of %s fails: %s", table.name, error.diag.message_primary)
-        return frozenset()
+        return [frozenset()]
 
 
 def _deliveries(

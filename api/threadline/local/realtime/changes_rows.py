@@ -157,23 +157,30 @@ def lookup(connection: psycopg.AsyncConnection[Any], table: Table, rows: Sequenc
     return query.as_bytes(connection)
 
 
-async def ask_as(connection: psycopg.AsyncConnection[Any], claims: str, query: bytes) -> frozenset[int]:
-    """Return what a `lookup` finds for somebody with these claims.
+async def ask(connection: psycopg.AsyncConnection[Any], questions: Sequence[tuple[str, bytes]]) -> list[frozenset[int]]:
+    """Return what each of some lookups finds for somebody with certain claims.
 
     Args:
         connection: of a superuser, with cursors that send parameters inside of the statement.
-        claims: JSON text; `role` is who asks.
-        query: what `lookup` has made.
+        questions: claims as JSON text, of which `role` is who asks; and what `lookup` has made.
 
     """
     # One message, which Postgres takes for one transaction, so that the settings end with it.
-    settings = SQL(
+    message = b";".join(_settings(claims).as_bytes(connection) + b";" + query for claims, query in questions)
+    cursor = await connection.execute(message)
+    answers = []
+    for _ in questions:
+        cursor.nextset()
+        answers.append(frozenset(place for (place,) in await cursor.fetchall()))
+        cursor.nextset()
+    return answers
+
+
+def _settings(claims: str) -> Composed:
+    return SQL(
         "select set_config('role', {}, true), set_config('request.jwt.claims', {}, true), "
-        "set_config('statement_timeout', {}, true);"
+        "set_config('statement_timeout', {}, true)"
     ).format(Literal(json.loads(claims)["role"]), Literal(claims), Literal(TIMEOUT))
-    cursor = await connection.execute(settings.as_bytes(connection) + query)
-    cursor.nextset()
-    return frozenset(place for (place,) in await cursor.fetchall())
 
 
 def _rows(values: Sequence[Sequence[str | None]], columns: Sequence[Column] | Sequence[str]) -> Composed:
