@@ -144,3 +144,16 @@ async def test_nobody_reads_the_log_when_nobody_listens(server: Start, cluster: 
             await client.join("den", token(ANN), private=True)
             await send(running, "den", 1)
             await client.event("broadcast")
+
+
+async def test_old_messages_go_when_somebody_connects(server: Start) -> None:
+    async with server() as running:
+        await running.sql("delete from realtime.messages")
+        for hours in (71, 73):
+            await running.sql(
+                "insert into realtime.messages (topic, extension, event, inserted_at)"
+                f" values ('t', 'broadcast', '{hours}', timezone('utc', now()) - interval '{hours} hours')"
+            )
+        async with running.client() as client:
+            await client.join("open")
+        assert await running.value("select string_agg(event, ',') from realtime.messages") == "71"

@@ -29,6 +29,7 @@ BURST = 100  # broadcasts in a row, after which the sockets may write what they 
 MATCHES_AHEAD = 1000  # commits that may wait for row-level security to be asked
 PUBLICATIONS = "select pubname from pg_publication where pubname = any(%s)"
 PUBLISH = f"create publication {MESSAGES_PUBLICATION} for table realtime.messages"
+FORGET = "delete from realtime.messages where inserted_at < timezone('utc', now()) - interval '72 hours'"
 
 
 class Listener(Protocol):
@@ -129,7 +130,7 @@ class Stream:
 
     async def _follow(self) -> None:
         commits_to_match: asyncio.Queue[Commit] = asyncio.Queue(MATCHES_AHEAD)
-        async with follow(self._url, await self._publications()) as commits:
+        async with follow(self._url, await self._prepare()) as commits:
             self._is_streaming.set()
 
             async def read() -> None:
@@ -152,12 +153,13 @@ class Stream:
             for task in done:
                 task.result()
 
-    async def _publications(self) -> list[str]:
-        """Return the publications to follow; the one for messages is made by whoever connects first, as it is there."""
+    async def _prepare(self) -> list[str]:
+        """Return the publications to follow, after the chores of whoever connects, which Realtime has too."""
         names = [MESSAGES_PUBLICATION, CHANGES_PUBLICATION]
         async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
             with suppress(psycopg.errors.DuplicateObject):
                 await connection.execute(PUBLISH)
+            await connection.execute(FORGET)
             cursor = await connection.execute(PUBLICATIONS, [names])
             return [name for (name,) in await cursor.fetchall()]
 
