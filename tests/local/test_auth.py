@@ -129,7 +129,8 @@ def test_a_wrong_password_and_an_unknown_address_are_told_apart_by_nobody(http: 
     assert wrong.content == unknown.content
     assert refusal(sign_in(http, password="x" * 100)) == (400, "invalid_credentials")
     assert refusal(sign_in(http, email="")) == (400, "validation_failed")
-    assert refusal(http.post("/token?grant_type=password", content=b"{")) == (400, "bad_json")
+    for body in (b"{", b"[]", b"[" * 100_000, b'{"email":"\xff"}'):
+        assert refusal(http.post("/token?grant_type=password", content=body)) == (400, "bad_json")
     assert refusal(http.post("/token?grant_type=magic", json={})) == (400, "invalid_credentials")
 
 
@@ -214,6 +215,7 @@ def test_only_the_secret_key_manages_users(http: httpx.Client) -> None:
         ({"email": "matty@example.com"}, (422, "email_exists")),
         ({"email": "new@example.com", "password": "x" * 73}, (400, "validation_failed")),
         ({"email": "new@example.com", "id": "seven"}, (400, "validation_failed")),
+        ({"email": "new@example.com", "id": "b0b0b0b0-0000-4000-8000-000000000002"}, (422, "conflict")),
         ({"email": "new@example.com", "user_metadata": 7}, (400, "bad_json")),
         ({"email": "new\0@example.com"}, (400, "validation_failed")),
         ({"email": "new@example.com", "user_metadata": {"a": [{"\ud800": 1}]}}, (400, "validation_failed")),
@@ -238,6 +240,33 @@ def test_who_is_not_confirmed_or_banned_does_not_get_in(stack: RunningStack, htt
     assert refusal(refresh(http, session["refresh_token"])) == (400, "user_banned")
     assert refusal(http.get("/user", headers=bearer(session["access_token"]))) == (403, "user_banned")
     assert http.delete(f"/admin/users/{made['id']}", headers={"apikey": keys.SECRET_KEY}).json() == {}
+
+
+def test_users_change_themselves_and_the_secret_key_changes_them(client: Client, admin: Client) -> None:
+    email = f"{uuid.uuid4()}@example.com"
+    user = client.auth.sign_up({"email": email, "password": "secret!"}).user
+    first = client.auth.get_session()
+    client.auth.sign_in_with_password({"email": email, "password": "secret!"})
+    changed = client.auth.update_user({"data": {"name": "Ann", "email_verified": None}, "password": "secret?"}).user
+    assert changed.user_metadata == {"name": "Ann"}
+    with pytest.raises(AuthApiError) as caught:
+        client.auth.refresh_session(first.refresh_token)
+    assert caught.value.code == "refresh_token_not_found"
+    with pytest.raises(AuthApiError) as caught:
+        client.auth.update_user({"password": "secret?"})
+    assert caught.value.code == "same_password"
+    with pytest.raises(AuthApiError) as caught:
+        client.auth.update_user({"email": "other@example.com"})
+    assert caught.value.code == "validation_failed"
+
+    wanted = {"app_metadata": {"team": 7}, "user_metadata": {"name": None}, "password": "secret#"}
+    managed = admin.auth.admin.update_user_by_id(user.id, wanted).user
+    assert (managed.app_metadata["team"], managed.app_metadata["provider"]) == (7, "email")
+    assert managed.user_metadata == {}
+    with pytest.raises(AuthApiError):
+        client.auth.get_user()
+    assert client.auth.sign_in_with_password({"email": email, "password": "secret#"}).user.id == user.id
+    admin.auth.admin.delete_user(user.id)
 
 
 def test_a_weak_password_says_why(http: httpx.Client) -> None:

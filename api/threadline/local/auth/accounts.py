@@ -50,6 +50,17 @@ insert into auth.identities (
 )
 select id, id, $8, 'email', now(), now(), now() from made
 """
+# What is null in an object takes that member away.
+UPDATE = """
+update auth.users
+set
+    encrypted_password = coalesce($2, encrypted_password),
+    raw_user_meta_data = (coalesce(raw_user_meta_data, '{}') || $3::jsonb) - $4::text[],
+    raw_app_meta_data = (coalesce(raw_app_meta_data, '{}') || $5::jsonb) - $6::text[],
+    email_confirmed_at = coalesce(email_confirmed_at, case when $7 then now() end),
+    updated_at = now()
+where id = $1
+"""
 OPEN = """
 with signed_in as (update auth.users set last_sign_in_at = now(), updated_at = now() where id = $2)
 insert into auth.sessions (id, user_id, created_at, updated_at, user_agent, refresh_token_counter)
@@ -107,6 +118,8 @@ class Accounts:
         try:
             async with self._pool.acquire(timeout=10) as connection:
                 yield connection
+        except asyncpg.UniqueViolationError as error:
+            raise refusals.conflict() from error
         except asyncpg.PostgresError as error:
             logger.error("Auth: the database refuses %s: %s", doing, error)
             raise refusals.database_error(doing) from error
@@ -149,6 +162,25 @@ class Accounts:
             await connection.execute(
                 CREATE, user, role, email, password_hash, is_confirmed, provided, metadata, identity
             )
+        return await self.find(user)
+
+    async def update(
+        self,
+        user: uuid.UUID,
+        *,
+        password_hash: str | None,
+        user_metadata: Mapping[str, Any],
+        app_metadata: Mapping[str, Any],
+        is_confirmed: bool = False,
+    ) -> asyncpg.Record | None:
+        """Change what is given and return the user; None when they are gone."""
+        changes = [
+            value
+            for patch in (user_metadata, app_metadata)
+            for value in (patch, [n for n in patch if patch[n] is None])
+        ]
+        async with self._acting("updating user") as connection:
+            await connection.execute(UPDATE, user, password_hash, *changes, is_confirmed)
         return await self.find(user)
 
     async def delete(self, user: uuid.UUID) -> None:

@@ -9,7 +9,7 @@ from litestar import Request
 
 from threadline.local.auth import answers, passwords, refusals
 from threadline.local.auth.accounts import Accounts
-from threadline.local.auth.bodies import check_length, read_email, read_id, read_json, read_object
+from threadline.local.auth.bodies import check_length, read_email, read_id, read_json, read_new_password, read_object
 from threadline.local.auth.refusals import Refusal
 from threadline.local.storage.answers import Answer, document
 
@@ -30,8 +30,8 @@ async def answer(accounts: Accounts, method: str, path: list[str], request: Requ
             return await _create(accounts, await read_json(request))
         case "GET", []:
             return await _list(accounts, request.query_params)
-        case (("GET" | "DELETE"), [user]):
-            return await _find_or_delete(accounts, method, user, request)
+        case (("GET" | "PUT" | "DELETE"), [user]):
+            return await _manage(accounts, method, user, request)
     raise Refusal(405, "method_not_allowed", "Method not allowed here")
 
 
@@ -72,13 +72,34 @@ def _count(query: Mapping[str, str], name: str, default: int) -> int:
     return int(value)
 
 
-async def _find_or_delete(accounts: Accounts, method: str, user: str, request: Request) -> Answer:
+async def _manage(accounts: Accounts, method: str, user: str, request: Request) -> Answer:
     row = await accounts.find(read_id(user, "user_id must be an UUID", 404))
     if row is None:
         raise refusals.no_user()
     if method == "GET":
         return document(answers.user(row))
-    if (await read_json(request)).get("should_soft_delete"):
+    wanted = await read_json(request)
+    if method == "PUT":
+        return await _update(accounts, row, wanted)
+    if wanted.get("should_soft_delete"):
         raise refusals.invalid("Soft deletion is not available on this machine")
     await accounts.delete(row["id"])
     return document({})
+
+
+async def _update(accounts: Accounts, row: Mapping[str, Any], wanted: dict[str, Any]) -> Answer:
+    if (wanted.get("email") or row["email"]) != row["email"]:
+        raise refusals.invalid("An address cannot be changed on this machine: nothing here sends mail")
+    password = await read_new_password(wanted, None)
+    changed = await accounts.update(
+        row["id"],
+        password_hash=password,
+        user_metadata=read_object(wanted, "user_metadata"),
+        app_metadata=read_object(wanted, "app_metadata"),
+        is_confirmed=wanted.get("email_confirm") is True,
+    )
+    if changed is None:
+        raise refusals.no_user()
+    if password:
+        await accounts.close_sessions(row["id"], None, "global")
+    return document(answers.user(changed))

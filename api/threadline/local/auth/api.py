@@ -13,7 +13,7 @@ from litestar.types import Receive, Scope, Send
 
 from threadline.local.auth import admin, answers, passwords, refusals, tokens
 from threadline.local.auth.accounts import SCOPES, Accounts
-from threadline.local.auth.bodies import read_email, read_id, read_json, read_object, read_password
+from threadline.local.auth.bodies import read_email, read_id, read_json, read_new_password, read_object, read_password
 from threadline.local.auth.refusals import Refusal
 from threadline.local.home import Home
 from threadline.local.keys import TOKEN_LIFETIME, SigningKey, mint_user_token
@@ -80,6 +80,8 @@ class AuthApi:
             case "GET", "user":
                 user, _ = await self._caller(request)
                 return document(answers.user(user))
+            case "PUT", "user":
+                return await self._update(request)
             case "POST", "logout":
                 return await self._sign_out(request)
             case method, "admin", "users", *path:
@@ -153,6 +155,21 @@ class AuthApi:
             },
             cache_control="no-store",
         )
+
+    async def _update(self, request: Request) -> Answer:
+        user, session = await self._caller(request)
+        wanted = await read_json(request)
+        if (wanted.get("email") or user["email"]) != user["email"]:
+            raise refusals.invalid("An address cannot be changed on this machine: nothing here sends mail")
+        password = await read_new_password(wanted, user["encrypted_password"])
+        changed = await self._accounts.update(
+            user["id"], password_hash=password, user_metadata=read_object(wanted, "data"), app_metadata={}
+        )
+        if changed is None:
+            raise refusals.no_user()
+        if password:
+            await self._accounts.close_sessions(user["id"], session, "others")
+        return document(answers.user(changed))
 
     async def _sign_out(self, request: Request) -> Answer:
         scope = request.query_params.get("scope") or "global"

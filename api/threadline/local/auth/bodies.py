@@ -26,11 +26,12 @@ async def read_json(request: Request) -> dict[str, Any]:
             raise Refusal(413, "request_entity_too_large", message)
     try:
         content = json.loads(body or b"{}")
-    except ValueError as error:
+        can_be_stored = all(map(_can_be_stored, _texts(content)))
+    except (ValueError, RecursionError) as error:
         raise Refusal(400, "bad_json", "Could not parse request body as JSON") from error
     if not isinstance(content, dict):
         raise Refusal(400, "bad_json", "Could not parse request body as JSON: it is no object")
-    if not all(map(_can_be_stored, _texts(content))):
+    if not can_be_stored:
         raise refusals.invalid("Text must be Unicode without null characters")
     return content
 
@@ -73,6 +74,16 @@ def read_password(wanted: dict[str, Any]) -> str:
     if len(password) < passwords.SHORTEST:
         raise refusals.weak_password(passwords.SHORTEST)
     return password
+
+
+async def read_new_password(wanted: dict[str, Any], before: str | None) -> str | None:
+    """Return the hash of the password that is to take the place of one, None if there is none; or raise Refusal."""
+    if wanted.get("password") is None:
+        return None
+    password = read_password(wanted)
+    if await passwords.is_right(password, before):
+        raise Refusal(422, "same_password", "New password should be different from the old password.")
+    return await passwords.encrypt(password)
 
 
 def check_length(password: str) -> None:

@@ -87,6 +87,11 @@ def weak_password(shortest: int) -> Refusal:
     return Refusal(422, "weak_password", message, weak_password={"reasons": ["length"]})
 
 
+def conflict() -> Refusal:
+    """Return the refusal of an id that is taken, or of an address that somebody else took at the same moment."""
+    return Refusal(422, "conflict", "Another user has this id or address")
+
+
 def database_error(doing: str) -> Refusal:
     """Return what is said when the database refuses, for example because of a trigger on auth.users."""
     return Refusal(500, "unexpected_failure", f"Database error {doing}")
