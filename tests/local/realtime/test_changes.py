@@ -41,7 +41,8 @@ create policy faulty on public.faulty for select to authenticated
 create type public.mood as enum ('glad', 'sad');
 create table public.kinds (
     id int primary key, bytes bytea, mood public.mood, span interval, at timestamptz, day date, doc jsonb, docs json,
-    list text[], moods public.mood[], big bigint, exact numeric, approximate float8, letters char(3), net inet
+    list text[], moods public.mood[], big bigint, exact numeric, approximate float8, letters char(3), net inet,
+    place text, "100%s "" of" text
 );
 grant select on public.kinds to authenticated;
 create table public.unpublished (id int primary key);
@@ -186,14 +187,14 @@ async def test_a_change_has_the_form_that_clients_read(
 async def test_values_are_the_json_that_postgres_makes_of_them(
     url: str, subscriptions: Subscriptions, writer: psycopg.Connection
 ) -> None:
-    await subscriptions.add("ann", claims(), [asking("kinds")])
+    await subscriptions.add("ann", claims(), [asking("kinds"), asking("kinds", filter='100%s " of=eq.%%,place=eq.%s')])
     async with hearing(url, subscriptions) as heard:
         writer.execute(
             """
             insert into kinds values (
                 1, '\\x00ff', 'glad', '1 day 2 hours', '2026-01-02 03:04:05.678+01', '2026-01-02',
                 '{"b": 1, "a": null}', '[1, 2]', '{a,null,"b c"}', '{glad,sad}',
-                9007199254740993, 1.10, 'NaN', 'a', '::1'
+                9007199254740993, 1.10, 'NaN', 'a', '::1', '%s', '%%'
             );
             insert into kinds values (2);
             """
@@ -215,9 +216,11 @@ async def test_values_are_the_json_that_postgres_makes_of_them(
         "approximate": None,
         "letters": "a  ",
         "net": "::1",
+        "place": "%s",
+        '100%s " of': "%%",
     }
     assert set(empty["record"].values()) == {2, None}
-    assert [column["type"] for column in values["columns"][-6:]] == [
+    assert [column["type"] for column in values["columns"][9:-2]] == [
         "_mood", "int8", "numeric", "float8", "bpchar", "inet",
     ]  # fmt: skip
 
@@ -319,6 +322,19 @@ async def test_what_cannot_be_told_says_why(url: str, subscriptions: Subscriptio
     assert (large["record"], large["errors"]) == ({"id": 1}, ["Error 413: Payload Too Large"])
 
 
+async def test_a_wide_table_is_no_trouble(url: str, subscriptions: Subscriptions, writer: psycopg.Connection) -> None:
+    columns = ", ".join(f"c{number} int default {number}" for number in range(300))
+    writer.execute(f"create table public.wide (id int primary key, {columns})")
+    writer.execute("grant select on wide to authenticated")
+    writer.execute("alter publication supabase_realtime add table wide")
+    await subscriptions.add("ann", claims(), [asking("wide", filter="c299=eq.299")])
+    async with hearing(url, subscriptions) as heard:
+        writer.execute("insert into wide values (1)")
+        (told,) = await heard.data("ann")
+    writer.execute("drop table wide")
+    assert told["record"]["c299"] == 299
+
+
 async def test_a_policy_that_fails_for_one_hides_the_row_from_nobody_else(
     url: str, subscriptions: Subscriptions, writer: psycopg.Connection
 ) -> None:
@@ -412,6 +428,8 @@ CHECK = UNABLE + "An exception happened so please check your connect parameters:
         (asking("notes", filter="n=eq.5,"), "filter must not contain empty segments (check for extra commas)"),
         (asking("notes", select="id"), "Error parsing `select` params: expected a list of column name strings"),
         (asking("*", select=["id"]), "Column selection is not supported for wildcard subscriptions."),
+        (asking("notes", filter="name=eq.\0"), "PostgreSQL text fields cannot contain NUL"),
+        (asking("no\0tes"), "PostgreSQL text fields cannot contain NUL"),
         ({"event": "*"}, 'to subscribe to: %{"event" => "*"}'),
         (asking("notes", filter=5), "No subscription params provided."),
     ],

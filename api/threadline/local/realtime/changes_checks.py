@@ -44,7 +44,8 @@ async def check(connection: psycopg.AsyncConnection[Any], role: str, request: Re
     except errors.OperationalError:
         raise
     except psycopg.Error as error:
-        raise _refusal(request, f"{error.sqlstate} ({_condition(error)}) {error.diag.message_primary}") from error
+        message = error.diag.message_primary or error  # psycopg refuses some values before Postgres sees them
+        raise _refusal(request, f"{error.sqlstate or '22000'} ({_condition(error)}) {message}") from error
     except _UnfitError as error:
         raise _refusal(request, f"P0001 (raise_exception) {error}") from error
     if not tables:

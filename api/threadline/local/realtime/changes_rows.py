@@ -116,11 +116,14 @@ async def convert(
 
     What a row does not have is not in the answer, and meets no filter.
     """
+    names = [column.name for column in columns]
     known = [each for each in filters if each.column in table.types]
-    values = SQL(", ").join(_json(table, column) for column in columns)
-    conditions = SQL(", ").join(SQL("coalesce({}, false)").format(_condition(table, each)) for each in known)
-    query = SQL("select array[{}]::text[], array[{}]::boolean[] from {} order by place").format(
-        values, conditions, _rows([[row.get(column.name) for row in rows] for column in columns], columns)
+    values = SQL(", ").join(_json(table, column, _place(place)) for place, column in enumerate(columns))
+    conditions = SQL(", ").join(
+        SQL("coalesce({}, false)").format(_condition(table, each, _place(names.index(each.column)))) for each in known
+    )
+    query = SQL("select array[{}]::text[], array[{}]::boolean[] from {} order by log.place").format(
+        values, conditions, _rows(names, rows)
     )
     answers = await (await connection.execute(query)).fetchall()
     return [
@@ -149,10 +152,11 @@ def lookup(connection: psycopg.AsyncConnection[Any], table: Table, rows: Sequenc
     if not table.types.keys() >= set(names):  # the key was another one at the time of the change
         return b"select 0 where false"
     matches = SQL(" and ").join(
-        SQL("t.{0} = log.{0}::{1}").format(Identifier(name), SQL(table.types[name])) for name in names
+        SQL("t.{} = {}::{}").format(Identifier(name), _place(place), SQL(table.types[name]))
+        for place, name in enumerate(names)
     )
     query = SQL("select log.place from {} where exists (select from {} as t where {})").format(
-        _rows([[row.get(name) for row in rows] for name in names], names), Identifier(table.schema, table.name), matches
+        _rows(names, rows), Identifier(table.schema, table.name), matches
     )
     return query.as_bytes(connection)
 
@@ -183,15 +187,21 @@ def _settings(claims: str) -> Composed:
     ).format(Literal(json.loads(claims)["role"]), Literal(claims), Literal(TIMEOUT))
 
 
-def _rows(values: Sequence[Sequence[str | None]], columns: Sequence[Column] | Sequence[str]) -> Composed:
-    """Return the texts of some columns as a table `log`, with the `place` of each row from 1."""
-    arrays = SQL(", ").join(SQL("{}::text[]").format(Literal(list(column))) for column in values)
-    names = [Identifier(column if isinstance(column, str) else column.name) for column in columns]
-    return SQL("unnest({}) with ordinality as log ({}, place)").format(arrays, SQL(", ").join(names))
+def _rows(names: Sequence[str], rows: Sequence[Row]) -> Composed:
+    """Return the texts of some columns as a table `log`, with the `place` of each row from 1.
+
+    Its columns have names of their own, by `_place`, since a column may be called anything.
+    """
+    texts = SQL(", ").join(SQL("{}::text[]").format(Literal([row.get(name) for row in rows])) for name in names)
+    columns = SQL(", ").join(Identifier(f"column_{place}") for place in range(len(names)))
+    return SQL("unnest({}) with ordinality as log ({}, place)").format(texts, columns)
 
 
-def _json(table: Table, column: Column) -> Composable:
-    value: Composable = SQL("log.{}").format(Identifier(column.name))
+def _place(place: int) -> Composable:
+    return Identifier("log", f"column_{place}")
+
+
+def _json(table: Table, column: Column, value: Composable) -> Composable:
     if column.type_oid == BYTEA:  # hexadecimal digits without the mark in front
         return SQL("to_jsonb(substr({}, 3))::text").format(value)
     if column.type_oid in UNQUOTED:
@@ -199,9 +209,9 @@ def _json(table: Table, column: Column) -> Composable:
     return SQL("to_jsonb(({})::{})::text").format(value, SQL(table.types[column.name]))
 
 
-def _condition(table: Table, each: Filter) -> Composable:
+def _condition(table: Table, each: Filter, value: Composable) -> Composable:
     kind = SQL(table.types[each.column])
-    left = SQL("log.{}::{}").format(Identifier(each.column), kind)
+    left = SQL("{}::{}").format(value, kind)
     no = SQL("not ") if each.is_negated else SQL("")
     if each.operator == "is":
         return SQL("{} is {}{}").format(left, no, SQL(each.value))
