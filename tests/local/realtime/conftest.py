@@ -1,13 +1,15 @@
 """Fixtures: a database with policies of the tests' own, and servers on it."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from threadline.local.realtime.changes import Subscriptions
 
+from tests.local.realtime.hearing import REMOVAL, SETTING
 from tests.local.realtime.wire import ANN, BOB, Server, serving
 from tests.support.cluster import TestCluster
 
@@ -58,3 +60,29 @@ def server(cluster: TestCluster, database: str, tmp_path: Path) -> Callable[...,
         return serving(cluster.url(database), cluster.url(database, "postgres"), tmp_path, **limits)
 
     return start
+
+
+@pytest.fixture(scope="module")
+def published(cluster: TestCluster, database: str) -> Iterator[str]:
+    """Where role postgres finds a database with published tables of several kinds."""
+    url = cluster.url(database, "postgres")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(SETTING)
+        yield url
+        connection.execute(REMOVAL)
+
+
+@pytest.fixture
+def writer(published: str) -> Iterator[psycopg.Connection]:
+    """Whoever writes into them; what it does is committed at once."""
+    with psycopg.connect(published, autocommit=True) as connection:
+        yield connection
+        connection.execute("truncate notes, open_notes, keyless, hidden, faulty, kinds")
+
+
+@pytest.fixture
+async def subscriptions(cluster: TestCluster, database: str) -> AsyncIterator[Subscriptions]:
+    """The register of those who want to hear of changes, as the service has it."""
+    register = Subscriptions(cluster.url(database))
+    yield register
+    await register.close()
