@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from tests.bench import growth, ingest, machine, reading, setting
+from tests.bench import fanout, growth, ingest, machine, reading, setting
 from tests.bench.report import Report
 from tests.bench.sizes import FULL, QUICK
 
-ENTRIES = {"ingest": ingest.measure, "growth": growth.measure, "reading": reading.measure}
+ENTRIES = {"ingest": ingest.measure, "growth": growth.measure, "reading": reading.measure, "fanout": fanout.measure}
 FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
 
 

@@ -19,6 +19,8 @@ class Sizes:
         appends: how many messages are added at once, and how often in a round.
         long_read, short_read: the length of the thread whose end is read, and of the one that is read whole.
         reads: how often in a round.
+        subscribers: of one message; broadcasts: how many they get one after the other in a round.
+        burst: messages to one subscriber at once.
     """
 
     rounds: int
@@ -34,6 +36,9 @@ class Sizes:
     long_read: int
     short_read: int
     reads: int
+    subscribers: tuple[int, ...]
+    broadcasts: int
+    burst: int
 
 
 FULL = Sizes(
@@ -50,6 +55,9 @@ FULL = Sizes(
     long_read=100_000,
     short_read=1_000,
     reads=30,
+    subscribers=(100, 1_000),
+    broadcasts=30,
+    burst=20_000,
 )
 QUICK = Sizes(
     rounds=1,
@@ -65,4 +73,7 @@ QUICK = Sizes(
     long_read=200,
     short_read=100,
     reads=2,
+    subscribers=(1, 10),
+    broadcasts=2,
+    burst=100,
 )

@@ -6,8 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.bench import growth, ingest, reading, texts
-from tests.bench.report import Report
+from tests.bench import fanout, growth, ingest, reading, texts
+from tests.bench.report import MEMORY, Report
 from tests.bench.setting import SERVICE
 from tests.bench.sizes import QUICK
 from tests.bench.world import ROWS, Store, Target, World
@@ -26,7 +26,7 @@ def world(cluster: TestCluster, service_database: str, sender: Sender) -> Iterat
 
 def test_every_case_is_in_the_table_and_nothing_is_lost(world: World) -> None:
     report = Report()
-    for entry in (ingest, growth, reading):
+    for entry in (ingest, growth, reading, fanout):
         entry.measure(world, QUICK, report)
     assert report.failures == []
     assert {f"{row.case}: {row.unit}" for row in report.rows()} == {
@@ -41,6 +41,9 @@ def test_every_case_is_in_the_table_and_nothing_is_lost(world: World) -> None:
         ),
         "newest 50 of 200, SQL: ms",
         "all of 100, SQL: ms",
+        *(f"to the last of {size}: ms" for size in (1, 10)),
+        f"each of 10 subscribers: {MEMORY}",
+        "to one subscriber: messages/s",
     }
 
 
