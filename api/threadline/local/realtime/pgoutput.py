@@ -86,15 +86,28 @@ class _Reader:
         self._at += layout.size
         return values
 
-    def bytes(self, length: int) -> bytes:
-        self._at += length
-        return self._message[self._at - length : self._at]
-
     def text(self) -> str:
         end = self._message.index(0, self._at)
         value = self._message[self._at : end].decode()
         self._at = end + 1
         return value
+
+    def row(self, columns: tuple[Column, ...]) -> Row:
+        """Return the values that the stream has; a large one that was not touched is not there."""
+        (count,) = self.take(_COUNT)
+        message, at = self._message, self._at
+        row: Row = {}
+        for column in columns[:count]:
+            kind = message[at]
+            at += 1
+            if kind == _TEXT:
+                start = at + _LENGTH.size
+                at = start + _LENGTH.unpack_from(message, at)[0]
+                row[column.name] = message[start:at].decode()
+            elif kind == _NULL:
+                row[column.name] = None
+        self._at = at
+        return row
 
 
 _TAG = struct.Struct("!c")
@@ -106,6 +119,7 @@ _LENGTH = struct.Struct("!i")
 _COLUMN_FLAGS = struct.Struct("!B")
 _COLUMN_TYPE = struct.Struct("!Ii")
 _TRUNCATE = struct.Struct("!iB")
+_TEXT, _NULL = b"tn"  # kinds of values
 
 
 class Decoder:
@@ -155,13 +169,13 @@ def _change(tag: bytes, relation: Relation, reader: _Reader) -> Change:
     new: Row | None = None
     (part,) = reader.take(_TAG)
     if part in (b"O", b"K"):
-        old = _row(relation, reader)
+        old = reader.row(relation.columns)
         if part == b"K":  # what is no part of the key comes as null
             old = _identity(relation, old)
         if tag == b"U":
             reader.take(_TAG)
     if tag != b"D":
-        new = _row(relation, reader)
+        new = reader.row(relation.columns)
     if tag == b"U":
         # Without an old row the key has not changed.
         old = old if old is not None else _identity(relation, new)
@@ -172,16 +186,3 @@ def _change(tag: bytes, relation: Relation, reader: _Reader) -> Change:
 
 def _identity(relation: Relation, row: Row) -> Row:
     return {column.name: row[column.name] for column in relation.columns if column.is_identity and column.name in row}
-
-
-def _row(relation: Relation, reader: _Reader) -> Row:
-    """Return the values that the stream has; a large one that was not touched is not there."""
-    row: Row = {}
-    (count,) = reader.take(_COUNT)
-    for column in relation.columns[:count]:
-        (kind,) = reader.take(_TAG)
-        if kind == b"t":
-            row[column.name] = reader.bytes(reader.take(_LENGTH)[0]).decode()
-        elif kind == b"n":
-            row[column.name] = None
-    return row
