@@ -128,6 +128,18 @@ async def test_a_lost_stream_is_told_and_joining_again_helps(server: Start, clus
         assert numbers(client) == [7]
 
 
+async def test_a_fault_of_ours_does_not_end_the_stream(server: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with server() as running, running.client() as client:
+        await client.join("den", token(ANN), private=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(running.realtime.hub, "broadcast", None)
+            await send(running, "den", 1)
+            await client.event("phx_error")
+        await client.join("den", token(ANN), ref="2", private=True)
+        await send(running, "den", 2)
+        await client.event("broadcast")
+
+
 async def test_nobody_reads_the_log_when_nobody_listens(server: Start, cluster: TestCluster) -> None:
     async with server(linger_seconds=0.05) as running:
         async with running.client() as client:

@@ -162,3 +162,38 @@ async def test_the_end_of_the_server_is_told(server: Start) -> None:
         for connection in list(running.connections):
             connection.shutdown()
         assert await client.closed() == 1012
+
+
+async def test_clients_that_go_in_the_middle_of_a_join_leave_nothing(server: Start) -> None:
+    async with server() as running:
+        for _ in range(20):
+            async with running.client() as client:
+                await client.push("realtime:den", "phx_join", {"config": {"private": True}, "access_token": token()})
+                client.socket.transport.abort()
+        await running.connections.fall_to(0)
+        async with running.client() as client:  # what is left to do is done before this
+            assert (await client.join("den", token(), private=True))["status"] == "ok"
+            assert running.realtime.clients == 1
+        await running.connections.fall_to(0)
+        assert running.realtime.clients == 0
+        assert list(running.realtime.channels()) == []
+
+
+async def test_a_fault_of_ours_is_told_and_ends_nothing_else(
+    server: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> set[str]:
+        raise RuntimeError("as the test has it")
+
+    async with server() as running, running.client() as client:
+        await client.join("t")
+        with monkeypatch.context() as patch:
+            patch.setattr(running.realtime.policies, "readable", fail)
+            answer = await client.join("den", token(), ref="2", private=True)
+        assert answer == {"status": "error", "response": {"reason": "Unknown Error on Channel"}}
+        assert (await client.join("den", token(), ref="3", private=True))["status"] == "ok"
+        monkeypatch.setattr(running.realtime.policies, "writable", fail)
+        await client.broadcast("den", "e", {})
+        assert (await client.event("phx_error"))[0]["payload"] == {"reason": "channel_crash"}
+        assert (await client.join("den", token(), ref="4", private=True))["status"] == "ok"
+        assert "as the test has it" in caplog.text

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WAITING = 100  # messages of a client that may wait for the one that is being done
+WAITING = 16  # messages of a client that may wait for the one that is being done
 
 
 class Line(Protocol):
@@ -62,6 +62,7 @@ class Session:
         self._channels: dict[str, Channel] = {}
         self._waiting: deque[Message] = deque()
         self._worker: asyncio.Task[None] | None = None
+        self._is_lost = False
 
     def __iter__(self) -> Iterator[Channel]:
         """Return the channels that are open."""
@@ -113,6 +114,8 @@ class Session:
         self.send(self.serializer.reply(message.ref, join_ref, message.topic, status, response))
 
     async def _join(self, message: Message) -> None:
+        if self._is_lost:
+            return
         if replaced := self._channels.get(message.topic):
             replaced.leave()
         channel = Channel(self, message.topic, message.join_ref, Join.read(message.object()))
@@ -122,8 +125,11 @@ class Session:
                 self.service.entered()
             self._channels[message.topic] = channel
             await channel.open(message.ref)
-        except JoinError as error:
-            self._reply(message, message.join_ref, "error", {"reason": str(error)})
+        except Exception as error:
+            if not isinstance(error, JoinError):
+                logger.exception("Realtime failed at a join")
+            reason = str(error) if isinstance(error, JoinError) else "Unknown Error on Channel"
+            self._reply(message, message.join_ref, "error", {"reason": reason})
             channel.leave()
         if replaced:
             replaced.voice.close()
@@ -150,6 +156,7 @@ class Session:
 
     def lost(self) -> None:
         """End, because the client is gone."""
+        self._is_lost = True
         self._waiting.clear()
         for channel in list(self._channels.values()):
             channel.leave()

@@ -120,6 +120,8 @@ class Stream:
                 await self._follow()
             except (FeedLost, psycopg.Error) as error:
                 logger.warning("Realtime lost the database's log: %s", str(error).strip())
+            except Exception:
+                logger.exception("Realtime failed at the database's log")
             if self._is_streaming.is_set():
                 self._is_streaming.clear()
                 delay = BACKOFF[0]
