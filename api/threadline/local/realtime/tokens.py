@@ -2,11 +2,14 @@
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import jwt
 
 from threadline.local import keys
+
+REMEMBERED = 1000  # tokens whose signature has been checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +46,13 @@ class Verifier:
     def __init__(self, signing_key: keys.SigningKey) -> None:
         """Take the key that signs the tokens of this home's users."""
         self._public_key = jwt.PyJWK(signing_key.public_jwk)
+        self._decode = lru_cache(REMEMBERED)(self._decode)  # all sockets come with the same key
 
     def verify(self, token: str) -> Claims:
         """Return the claims of a token; raise TokenError when it is not valid now."""
+        return read(self._decode(token))
+
+    def _decode(self, token: str) -> dict[str, Any]:
         try:
             header = jwt.get_unverified_header(token)
             claims = jwt.decode(token, options={"verify_signature": False})
@@ -61,7 +68,7 @@ class Verifier:
             )
         except jwt.PyJWTError as error:
             raise TokenError("JwtSignatureError", "Failed to validate JWT signature") from error
-        return read(claims)
+        return claims
 
     def _key(self, header: dict[str, Any]) -> Any:
         kid = header.get("kid")
