@@ -185,6 +185,18 @@ def test_a_token_of_the_command_line_is_as_good(stack: RunningStack, http: httpx
     assert [identity["provider"] for identity in answer.json()["identities"]] == ["email"]
 
 
+def test_a_database_of_an_earlier_version_says_what_to_do(stack: RunningStack, http: httpx.Client) -> None:
+    with psycopg.connect(stack.database_url("supabase_admin"), autocommit=True) as connection:
+        connection.execute("alter table auth.sessions rename to other")
+        try:
+            run, answer = stack.run("token", "bob@example.com", check=False), sign_in(http)
+        finally:
+            connection.execute("alter table auth.other rename to sessions")
+    assert (run.returncode, "threadline db reset" in run.stderr, "Traceback" in run.stderr) == (1, True, False)
+    assert refusal(answer) == (500, "unexpected_failure")
+    assert "auth.sessions" not in answer.text
+
+
 def test_what_proves_nobody_is_refused(http: httpx.Client) -> None:
     def asked(token: str) -> tuple[int, str]:
         return refusal(http.get("/user", headers=bearer(token)))

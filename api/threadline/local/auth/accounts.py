@@ -121,7 +121,8 @@ class Accounts:
         except asyncpg.UniqueViolationError as error:
             raise refusals.conflict() from error
         except asyncpg.PostgresError as error:
-            logger.error("Auth: the database refuses %s: %s", doing, error)
+            # Not its details, in which whole rows turn up.
+            logger.error("Auth: the database refuses %s: %s", doing, error.message)
             raise refusals.database_error(doing) from error
 
     async def find(self, user: uuid.UUID) -> asyncpg.Record | None:
