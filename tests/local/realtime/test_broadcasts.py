@@ -13,6 +13,7 @@ from tests.local.realtime.wire import ANN, BOB, Server, token
 
 Start = Callable[..., AbstractAsyncContextManager[Server]]
 pytestmark = pytest.mark.anyio
+DEEP = b"[" * 9999 + b"]" * 9999
 ONE = {"topic": "t", "event": "e", "payload": {"n": 1}}
 
 
@@ -85,7 +86,9 @@ async def test_what_is_wrong_is_named(server: Start, message: dict[str, Any], pr
 
 
 @pytest.mark.parametrize(
-    ("content", "status"), [(b"{", 400), (b"\xff", 400), (b"[]", 422), (b"", 422), (b'{"messages": 5}', 422)]
+    ("content", "status"),
+    [(b"{", 400), (b"\xff", 400), (DEEP, 400), (b"[]", 422), (b"", 422), (b'{"messages": 5}', 422)],
+    ids=["cut", "no UTF-8", "too deep", "a list", "empty", "a number"],
 )
 async def test_bodies_that_are_none(server: Start, content: bytes, status: int) -> None:
     async with server() as running, http(running) as caller:

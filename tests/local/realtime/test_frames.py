@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from threadline.local.realtime.frames import SERIALIZERS, MalformedError, Message, UserBroadcast
+from threadline.local.realtime.frames import SERIALIZERS, MalformedError, Message, Serializer, UserBroadcast
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
@@ -69,6 +69,15 @@ def test_what_a_version_cannot_carry() -> None:
 def test_binary_frames_that_are_none(data: bytes) -> None:
     with pytest.raises(MalformedError):
         V2.decode(Opcode.BINARY, data)
+
+
+@pytest.mark.parametrize("serializer", [V1, V2])
+@pytest.mark.parametrize(
+    "template", [b'["1", "2", "t", "e", %b]', b'{"topic": "t", "event": "e", "payload": %b, "ref": 1}']
+)
+def test_what_is_nested_too_deeply(serializer: Serializer, template: bytes) -> None:
+    with pytest.raises(MalformedError):
+        serializer.decode(Opcode.TEXT, template % (b"[" * 100_000 + b"]" * 100_000))
 
 
 @given(st.sampled_from(list(SERIALIZERS)), st.sampled_from([Opcode.TEXT, Opcode.BINARY]), st.binary())

@@ -197,3 +197,14 @@ async def test_a_fault_of_ours_is_told_and_ends_nothing_else(
         assert (await client.event("phx_error"))[0]["payload"] == {"reason": "channel_crash"}
         assert (await client.join("den", token(), ref="4", private=True))["status"] == "ok"
         assert "as the test has it" in caplog.text
+
+
+async def test_a_fault_in_passing_ends_one_channel(server: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with server() as running, running.client() as client:
+        await client.join("t")
+        await client.join("u", ref="2")
+        monkeypatch.setattr(running.realtime.hub._rooms["t", False], "broadcast", None)
+        await client.broadcast("t", "e", {})
+        assert [frame["topic"] for frame in await client.event("phx_error")] == ["realtime:t"]
+        await client.broadcast("u", "e", {})
+        await client.settle()

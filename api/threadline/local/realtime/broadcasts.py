@@ -10,7 +10,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 from msgspec import Raw
 
-from threadline.local.realtime.frames import UserBroadcast
+from threadline.local.realtime.frames import UNREADABLE, UserBroadcast
 from threadline.local.realtime.policies import BROADCAST, PRESENCE, Asker, PolicyError
 from threadline.local.realtime.tokens import Claims, TokenError
 
@@ -141,7 +141,7 @@ class Call:
         body = await self._read()
         try:
             return msgspec.json.decode(body.decode()) if body else {}
-        except ValueError as error:
+        except UNREADABLE as error:
             raise Refusal(400, "Bad Request") from error
 
     def _check(self, document: Any) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from websockets.frames import Frame, Opcode
 
 USER_BROADCAST_PUSH, USER_BROADCAST = 3, 4  # kinds of binary frames: from a client, to a client
 LONGEST = 255  # bytes of a string in a binary frame, whose length has one byte
+UNREADABLE = (ValueError, RecursionError)  # what JSON is that is none, or is nested too deeply to be of any use
 
 Ref = str | int | None
 
@@ -103,7 +104,7 @@ class V1:
             raise MalformedError("1.0.0 has no binary frames")
         try:
             fields = self._decoder.decode(data.decode())
-        except ValueError as error:
+        except UNREADABLE as error:
             raise MalformedError(str(error)) from error
         return Message(fields.join_ref, fields.ref, fields.topic, fields.event, fields.payload)
 
@@ -131,7 +132,7 @@ class V2:
         """Return the message in a frame; raise MalformedError when there is none."""
         try:
             return self._decode_text(data) if opcode is Opcode.TEXT else _decode_binary(data)
-        except (ValueError, IndexError) as error:
+        except (*UNREADABLE, IndexError) as error:
             raise MalformedError(str(error)) from error
 
     def _decode_text(self, data: bytes) -> Message:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+FAULT = "Realtime failed at %s"
 WAITING = 16  # messages of a client that may wait for the one that is being done
 
 
@@ -87,9 +88,8 @@ class Session:
             try:
                 await work
             except Exception:
-                logger.exception("Realtime failed at %s", message.event)
-                if channel := self._channels.get(message.topic):
-                    channel.fail("channel_crash")
+                logger.exception(FAULT, message.event)
+                self._crash(message)
             work = None
             while self._waiting and not work:
                 message = self._waiting.popleft()
@@ -98,6 +98,19 @@ class Session:
         self._line.resume_reading()
 
     def _do(self, message: Message) -> Work:
+        try:
+            return self._dispatch(message)
+        except Exception:
+            logger.exception(FAULT, message.event)
+            self._crash(message)
+        return None
+
+    def _crash(self, message: Message) -> None:
+        """End the channel in which something of ours went wrong, and nothing else."""
+        if channel := self._channels.get(message.topic):
+            channel.fail("channel_crash")
+
+    def _dispatch(self, message: Message) -> Work:
         if message.event == "heartbeat" and message.topic == "phoenix":
             self._reply(message, None, "ok", {})
         elif message.event == "phx_join" and message.topic.startswith(PREFIX):
@@ -127,7 +140,7 @@ class Session:
             await channel.open(message.ref)
         except Exception as error:
             if not isinstance(error, JoinError):
-                logger.exception("Realtime failed at a join")
+                logger.exception(FAULT, message.event)
             reason = str(error) if isinstance(error, JoinError) else "Unknown Error on Channel"
             self._reply(message, message.join_ref, "error", {"reason": reason})
             channel.leave()
