@@ -1,12 +1,17 @@
 """The official clients on `make up`, unmodified: each feature, with each client."""
 
+import asyncio
 import time
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
+import httpx
 import psycopg
 import pytest
+from supabase.lib.client_options import AsyncClientOptions
 
+from supabase import acreate_client
 from tests.local.realtime.agents import Agent, JavaScriptAgent, PythonAgent
 from tests.local.realtime.wire import ANN, BOB, token
 from tests.support import tools
@@ -187,3 +192,18 @@ async def test_clients_come_back_when_the_stream_is_lost(
         await client.wait("status", room, lambda _: client.heard("status", room)[-1]["status"] == "SUBSCRIBED")
         send(database, room, 1, private=False)
         await client.wait("broadcast", room)
+
+
+async def test_a_user_who_signs_in_is_known_to_realtime(stack: RunningStack, database: psycopg.Connection) -> None:
+    heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    async with httpx.AsyncClient() as http:
+        options = AsyncClientOptions(httpx_client=http)
+        client = await acreate_client(stack.api_url, stack.keys["PUBLISHABLE_KEY"], options)
+        user = (await client.auth.sign_in_with_password({"email": "matty@example.com", "password": "password123"})).user
+        channel = client.channel(f"club:{user.id}", {"config": {"private": True, "broadcast": {}, "presence": {}}})
+        await channel.on_broadcast("e", heard.put_nowait).subscribe()
+        send(database, f"club:{user.id}", 1)
+        assert (await asyncio.wait_for(heard.get(), 10))["payload"]["n"] == 1
+        await client.auth.sign_out()
+        await client.remove_all_channels()
+        await client.realtime.close()
