@@ -26,6 +26,26 @@ values
     '{"provider": "email", "providers": ["email"]}', '{"full_name": "Mallory Pike"}', now(), now()
 );
 
+-- They sign in with `password123`. Supabase Auth cannot read a user whose tokens are null.
+update auth.users set
+    encrypted_password = '$2a$10$uDVxmzoX7WxZMdchwOuivu6LdQN0I2JTKaclkz5cDKFyxHaZtgsQa',
+    confirmation_token = '', recovery_token = '', email_change_token_new = '', email_change = ''
+where email in ('matty@example.com', 'bob@example.com', 'carol@example.com', 'mallory@example.com');
+
+insert into auth.identities (provider_id, user_id, identity_data, provider, last_sign_in_at, created_at, updated_at)
+select
+    users.id::text as provider_id,
+    users.id as user_id,
+    jsonb_build_object(
+        'sub', users.id, 'email', users.email, 'email_verified', false, 'phone_verified', false
+    ) as identity_data,
+    'email' as provider,
+    now() as last_sign_in_at,
+    now() as created_at,
+    now() as updated_at
+from auth.users
+where users.email in ('matty@example.com', 'bob@example.com', 'carol@example.com', 'mallory@example.com');
+
 insert into public.people (id, user_id, full_name, phone)
 values
 (

@@ -33,7 +33,7 @@ def postgrest(program: Path, database_url: str, schemas: str) -> Iterator[str]:
         "PGRST_SERVER_HOST": "127.0.0.1",
         "PGRST_SERVER_PORT": str(port := free_port()),
     }
-    with _answering([program], port, environment) as url:
+    with _answering([program], port, environment) as (url, _):
         yield url
 
 
@@ -59,12 +59,23 @@ def function(deno: Path, script: Path, **environment: str) -> Iterator[str]:
         **environment,
     }
     command = [deno, "run", "--quiet", "--no-config", "--no-lock", *RIGHTS, "--preload", NO_GATEWAY, script]
-    with _answering(command, port, told) as url:
+    with _answering(command, port, told) as (url, _):
         yield url
 
 
 @contextmanager
-def _answering(command: Sequence[str | Path], port: int, environment: Mapping[str, str]) -> Iterator[str]:
+def fan_server(*arguments: str) -> Iterator[tuple[int, int]]:
+    """A server of `fan_server.py`: its name and what else it takes; answers its port and process id."""
+    port = free_port()
+    name, *more = arguments
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "tests.bench.fan_server", name, str(port), *more]
+    with _answering(command, port, environment) as (_, pid):
+        yield port, pid
+
+
+@contextmanager
+def _answering(command: Sequence[str | Path], port: int, environment: Mapping[str, str]) -> Iterator[tuple[str, int]]:
     url = f"http://127.0.0.1:{port}"
     with TemporaryFile() as output:
         child = process.spawn(command, output=output, end=signal.SIGTERM, environment=environment)
@@ -75,7 +86,7 @@ def _answering(command: Sequence[str | Path], port: int, environment: Mapping[st
                     output.seek(0)
                     raise RuntimeError(f"{Path(command[0]).name} does not answer: {output.read().decode()}")
                 time.sleep(0.05)
-            yield url
+            yield url, child.pid
         finally:
             process.stop(child, (signal.SIGTERM, 5.0))
 

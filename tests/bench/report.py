@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 
 WAL = "KiB of WAL"
+MEMORY = "KiB of memory"
 # Whether more of it is better. Units that are not here are not compared.
-MORE_IS_BETTER = {"messages/s": True, "ms": False, WAL: False}
+MORE_IS_BETTER = {"messages/s": True, "ms": False, WAL: False, MEMORY: False}
 HEADINGS = ("entry", "case", "target", "median [min .. max]", "threadline is better by")
 
 

@@ -21,6 +21,8 @@ class Sizes:
         reads: how often in a round.
         writes: messages that are created in a round by each target.
         long_channel, depth: messages of the channel that is read, and how far from its end a page lies.
+        subscribers: of one message; broadcasts: how many they get one after the other in a round.
+        burst: messages to one subscriber at once.
     """
 
     rounds: int
@@ -39,6 +41,9 @@ class Sizes:
     writes: int
     long_channel: int
     depth: int
+    subscribers: tuple[int, ...]
+    broadcasts: int
+    burst: int
 
 
 FULL = Sizes(
@@ -58,6 +63,9 @@ FULL = Sizes(
     writes=2_000,
     long_channel=1_000_000,
     depth=100_000,
+    subscribers=(100, 1_000),
+    broadcasts=30,
+    burst=20_000,
 )
 QUICK = Sizes(
     rounds=1,
@@ -76,4 +84,7 @@ QUICK = Sizes(
     writes=20,
     long_channel=300,
     depth=200,
+    subscribers=(1, 10),
+    broadcasts=2,
+    burst=100,
 )

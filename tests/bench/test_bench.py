@@ -6,8 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.bench import growth, ingest, messages, reading, texts
-from tests.bench.report import Report
+from tests.bench import fanout, growth, ingest, messages, reading, texts
+from tests.bench.report import MEMORY, Report
 from tests.bench.setting import SERVICE
 from tests.bench.sizes import QUICK
 from tests.bench.world import ROWS, Store, Target, World
@@ -26,7 +26,7 @@ def world(cluster: TestCluster, service_database: str, sender: Sender) -> Iterat
 
 def test_every_case_is_in_the_table_and_nothing_is_lost(world: World) -> None:
     report = Report()
-    for entry in (ingest, growth, reading, messages):
+    for entry in (ingest, growth, reading, messages, fanout):
         entry.measure(world, QUICK, report)
     assert report.failures == []
     assert {f"{row.case}: {row.unit}" for row in report.rows()} == {
@@ -48,6 +48,9 @@ def test_every_case_is_in_the_table_and_nothing_is_lost(world: World) -> None:
             f"search 300 for {what}: ms"
             for what in ("a common word", "a rare word", "a phrase", "no such word", "two characters of Chinese")
         ),
+        *(f"to the last of {size}: ms" for size in (1, 10)),
+        f"each of 10 subscribers: {MEMORY}",
+        "to one subscriber: messages/s",
     }
 
 

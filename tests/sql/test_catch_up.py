@@ -95,14 +95,12 @@ def test_pages_are_complete_and_in_order(db: Db) -> None:
     assert since == last_seq(db)
 
 
-def test_a_page_has_about_a_megabyte_and_at_least_one_event(db: Db) -> None:
+def test_a_page_has_about_a_megabyte(db: Db) -> None:
     start = last_seq(db)
-    for number in range(3):
-        call(db, "create_message", channel_id=CHANNEL, content="\u0001" * 40_000, attachments=[{"a": "x" * 400_000}])
-        if number == 0:
-            assert len(caught_up(db, start)) == 1
+    for _ in range(5):
+        call(db, "create_message", channel_id=CHANNEL, content="\u0001" * 40_000)  # six bytes each, as JSON
     reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL, since=start)
-    assert (len(reply.data), reply.meta) == (1, {"last_seq": start + 1, "has_more": True})
+    assert (len(reply.data), reply.meta) == (4, {"last_seq": start + 4, "has_more": True})
 
 
 def test_without_a_token_it_begins_at_the_beginning(db: Db) -> None:

@@ -31,9 +31,9 @@ def token(email: str) -> None:
     """Print an access token for the user with this address, as signing in with a password gives."""
     home = Home(Project.from_environment().home)
     running = _ready(home)
-    user = asyncio.run(Cluster(home, running.ports.database).find_user(email))
+    user = asyncio.run(Cluster(home, running.ports.database).sign_in(email))
     key = keys.SigningKey.of(home.signing_key)
-    click.echo(keys.mint_user_token(user, api_url=running.ports.api_url, key=key))
+    click.echo(keys.mint_user_token(user, api_url=running.ports.api_url, key=key, session=user["session"]))
 
 
 @click.command()

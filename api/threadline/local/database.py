@@ -14,6 +14,22 @@ from threadline.local.postgres import SUPERUSER
 from threadline.local.project import Project
 
 PASSWORDS = {"postgres": keys.DATABASE_PASSWORD, "authenticator": keys.DATABASE_PASSWORD}
+SIGN_IN = """
+with found as (
+    select id, aud, role, email, phone, raw_app_meta_data, raw_user_meta_data, is_anonymous
+    from auth.users
+    where lower(email) = lower($1) and deleted_at is null
+),
+
+opened as (
+    insert into auth.sessions (id, user_id, created_at, updated_at, refresh_token_counter)
+    select gen_random_uuid(), found.id, now(), now(), 0 from found
+    returning id
+)
+
+select found.*, opened.id as session
+from found cross join opened
+"""
 NEXT, PREVIOUS = "threadline_next", "threadline_previous"
 
 
@@ -83,17 +99,14 @@ class Cluster:
             await connection.execute(f"alter database postgres rename to {PREVIOUS}")
             await connection.execute(f"alter database {NEXT} rename to postgres")
 
-    async def find_user(self, email: str) -> Mapping[str, Any]:
-        """Return a user's row of auth.users; raise StackError when nobody has that address."""
+    async def sign_in(self, email: str) -> Mapping[str, Any]:
+        """Open a session for a user and return their row with its id; raise StackError when nobody has that address."""
         async with self.session("postgres") as connection:
-            row = await connection.fetchrow(
-                """
-                select id, aud, role, email, phone, raw_app_meta_data, raw_user_meta_data, is_anonymous
-                from auth.users
-                where lower(email) = lower($1) and deleted_at is null
-                """,
-                email,
-            )
+            try:
+                row = await connection.fetchrow(SIGN_IN, email)
+            except asyncpg.UndefinedTableError as error:
+                message = "This database is of an earlier version: `threadline db reset` makes it anew."
+                raise StackError(message) from error
         if row is None:
             raise StackError(f"No user has the address {email}.")
         return row

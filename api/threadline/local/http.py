@@ -1,10 +1,13 @@
 """The HTTP server of the stack."""
 
+import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import uvicorn
+from uvicorn.server import ServerState
 
 from threadline.local.errors import StackError
 from threadline.local.process import signals_handled_by
@@ -15,12 +18,32 @@ GRACE = 3  # seconds that requests under way are given when the stack stops
 class Server(uvicorn.Server):
     """Serves an application on a reserved port until a signal comes, or until `must_end` says so."""
 
-    def __init__(self, application: object, *, on_ready: Callable[[], None], must_end: Callable[[], bool]) -> None:
-        """Take the application, what to do once it answers, and what to ask every second."""
+    def __init__(
+        self,
+        application: object,
+        accept: Callable[[set[Any]], asyncio.Protocol],
+        *,
+        on_ready: Callable[[], None],
+        must_end: Callable[[], bool],
+    ) -> None:
+        """Take the application and its stand-ins.
+
+        Args:
+            application: for HTTP.
+            accept: returns the protocol of a connection that asks for a WebSocket; it takes the set of those that
+                are told when the server stops. ASGI is passed by: what goes to many clients is written as one frame.
+            on_ready: what to do once it answers.
+            must_end: what to ask every second.
+        """
+
+        def websocket(server_state: ServerState, **_: object) -> asyncio.Protocol:
+            return accept(server_state.connections)
+
         super().__init__(
             uvicorn.Config(
                 application,
                 http="httptools",
+                ws=websocket,
                 lifespan="on",
                 log_config=None,
                 log_level="warning",

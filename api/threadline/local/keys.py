@@ -61,10 +61,23 @@ class SigningKey:
         return jwt.encode(dict(claims), key, algorithm="ES256", headers={"kid": self.jwk["kid"]})
 
 
-def mint_user_token(user: Mapping[str, Any], *, api_url: str, key: SigningKey) -> str:
-    """Return the access token that Supabase Auth gives a user who has just signed in with a password.
+def mint_user_token(
+    user: Mapping[str, Any],
+    *,
+    api_url: str,
+    key: SigningKey,
+    session: uuid.UUID | None = None,
+    signed_in_at: int | None = None,
+) -> str:
+    """Return the access token that Supabase Auth gives a user who has signed in with a password.
 
-    `user` is a row of auth.users; its two `raw_*_meta_data` may be JSON text, an object or null.
+    Args:
+        user: a row of auth.users; its two `raw_*_meta_data` may be JSON text, an object or null.
+        api_url: the base URL that clients are given.
+        key: signs it.
+        session: the id of a row of auth.sessions; Auth takes no token without one.
+        signed_in_at: when, in seconds since 1970; now if it is not given.
+
     """
     now = int(time.time())
     return key.sign(
@@ -80,8 +93,8 @@ def mint_user_token(user: Mapping[str, Any], *, api_url: str, key: SigningKey) -
             "user_metadata": _object(user["raw_user_meta_data"]),
             "role": user["role"] or "authenticated",
             "aal": "aal1",
-            "amr": [{"method": "password", "timestamp": now}],
-            "session_id": str(uuid.uuid4()),
+            "amr": [{"method": "password", "timestamp": signed_in_at or now}],
+            "session_id": str(session or uuid.uuid4()),
             "is_anonymous": bool(user["is_anonymous"]),
         }
     )

@@ -19,7 +19,9 @@ from threadline.local.project import Ports, Project, reserve
 from threadline.local.storage.files import Files
 
 if TYPE_CHECKING:
+    from threadline.local.auth.api import AuthApi
     from threadline.local.data_api import DataApi
+    from threadline.local.realtime.service import Realtime
     from threadline.local.storage.api import StorageApi
 
 STOP_TIMEOUT = 30.0  # longer than HTTP and Postgres together are given
@@ -51,12 +53,14 @@ def up(project: Project) -> None:
 
         from threadline.local import http
 
-        application, data_api, storage = create_application(project)
+        application, data_api, auth, storage, realtime = create_application(project)
         postgres.wait_until_ready()
         runner = parts.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
         runner.run(Cluster(home, ports.database).prepare(project))
         parts.callback(lambda: runner.run(data_api.close()))
+        parts.callback(lambda: runner.run(auth.close()))
         parts.callback(lambda: runner.run(storage.close()))
+        parts.callback(lambda: runner.run(realtime.close()))
         children: list[Child] = [postgres, parts.enter_context(data_api)]
 
         def on_ready() -> None:
@@ -66,18 +70,19 @@ def up(project: Project) -> None:
         def ended() -> list[str]:
             return [child.name for child in children if child.has_ended()]
 
-        server = http.Server(application, on_ready=on_ready, must_end=lambda: bool(ended()))
+        server = http.Server(application, realtime.accept, on_ready=on_ready, must_end=lambda: bool(ended()))
         runner.run(server.serve(sockets=[listener]))
         if names := ended():
             raise StackError(f"{names[0]} ended by itself, and so does the stack; see the logs in {home.folder}.")
 
 
-def create_application(project: Project) -> "tuple[object, DataApi, StorageApi]":
-    """Build the HTTP application, connected to this stack's database, and the Data API and Storage in it."""
+def create_application(project: Project) -> "tuple[object, DataApi, AuthApi, StorageApi, Realtime]":
+    """Build the HTTP application, connected to this stack's database, and the stand-ins in it."""
     from threadline.app import create_app
-    from threadline.local.auth import JWKS_PATH, jwks_route
+    from threadline.local.auth.api import JWKS_PATH, AuthApi
     from threadline.local.data_api import DataApi
     from threadline.local.keys import JWT_SECRET, PUBLISHABLE_KEY, SECRET_KEY
+    from threadline.local.realtime.service import Realtime
     from threadline.local.storage.api import StorageApi
     from threadline.settings import Settings
 
@@ -94,9 +99,9 @@ def create_application(project: Project) -> "tuple[object, DataApi, StorageApi]"
         # Whoever develops a twin runs it here as well, but has to say so.
         webhook_allow_private=os.environ.get("THREADLINE_WEBHOOK_ALLOW_PRIVATE") == "1",
     )
-    data_api, storage = DataApi(project), StorageApi(project)
-    routes = [data_api.route(), storage.route(), jwks_route(Home(project.home))]
-    return create_app(settings, extra_routes=routes), data_api, storage
+    data_api, auth, storage, realtime = DataApi(project), AuthApi(project), StorageApi(project), Realtime.of(project)
+    routes = [part.route() for part in (data_api, auth, storage, realtime)]
+    return create_app(settings, extra_routes=routes), data_api, auth, storage, realtime
 
 
 def welcome(ports: Ports) -> str:

@@ -73,9 +73,24 @@ create table auth.identities (
     constraint identities_user_id_fkey foreign key (user_id) references auth.users (id) on delete cascade
 );
 
+-- Of the columns, those that signing in with a password needs.
+create table auth.sessions (
+    id uuid not null,
+    user_id uuid not null,
+    created_at timestamptz,
+    updated_at timestamptz,
+    refreshed_at timestamp,
+    user_agent text,
+    refresh_token_counter bigint,
+    constraint sessions_pkey primary key (id),
+    constraint sessions_user_id_fkey foreign key (user_id) references auth.users (id) on delete cascade
+);
+create index sessions_user_id_idx on auth.sessions (user_id);
+
 alter table auth.users enable row level security;
 alter table auth.identities enable row level security;
-grant select on auth.users, auth.identities to postgres with grant option;
+alter table auth.sessions enable row level security;
+grant select on auth.users, auth.identities, auth.sessions to postgres with grant option;
 
 -- In each of the four, the older form of the setting wins. An empty one counts as absent, for that is how
 -- a transaction that has set it leaves it.
