@@ -1,16 +1,18 @@
 -- The people a user knows, and how a phone number finds one of them.
 
 create function private.phone_digits(p_phone text) returns text
-language sql
+language plpgsql
 immutable
 parallel safe
 set search_path = ''
 as $$
+begin
     -- Besides the usual punctuation, the spaces, dashes and direction marks that phones put into copied numbers.
-    select case
+    return case
         when p_phone ~ '^[-+0-9 ().,/\u00a0\u200b\u200e\u200f\u2010-\u2015\u202a-\u202f\u2066-\u2069\ufeff]+$'
             then nullif(regexp_replace(p_phone, '[^0-9]', '', 'g'), '')
-    end
+    end;
+end
 $$;
 comment on function private.phone_digits(text) is
 'The digits of a phone number as written; null for anything else, so that a username never looks like a number.';
@@ -56,18 +58,22 @@ create trigger people_before_update_stamp before update on public.people
 for each row execute function private.set_updated_at();
 
 create function private.match_person(p_user_id uuid, p_digits text) returns uuid
-language sql
+language plpgsql
 stable
 set search_path = ''
 as $$
+begin
     -- The last ten digits bridge country codes ('Contact Matching' of the ingest document). Two people who
     -- fit equally well match nobody: to show the wrong person's data is worse than to show none.
-    select case count(*) filter (where person.phone_digits = p_digits)
-        when 1 then (array_agg(person.id) filter (where person.phone_digits = p_digits))[1]
-        when 0 then case when count(*) = 1 and length(p_digits) >= 10 then (array_agg(person.id))[1] end
-    end
-    from public.people as person
-    where person.user_id = p_user_id and right(person.phone_digits, 10) = right(p_digits, 10)
+    return (
+        select case count(*) filter (where person.phone_digits = p_digits)
+            when 1 then (array_agg(person.id) filter (where person.phone_digits = p_digits))[1]
+            when 0 then case when count(*) = 1 and length(p_digits) >= 10 then (array_agg(person.id))[1] end
+        end
+        from public.people as person
+        where person.user_id = p_user_id and right(person.phone_digits, 10) = right(p_digits, 10)
+    );
+end
 $$;
 comment on function private.match_person(uuid, text) is
 'The one contact of a user whose number has these digits, or else the same last ten; null when none or several do.';

@@ -1,26 +1,18 @@
 -- Conversations from outside platforms: one record per thread, its messages, and the person it is with.
 
 create function private.generate_id() returns uuid
-language sql
+language plpgsql
 volatile
 set search_path = ''
 as $$
+declare
+    v_milliseconds bytea := int8send((extract(epoch from clock_timestamp()) * 1000)::bigint);
+    v_id bytea := overlay(uuid_send(gen_random_uuid()) placing substring(v_milliseconds from 3) from 1 for 6);
+begin
     -- Version 7 of RFC 9562, which Postgres has from 18 on: 48 bits of time, then random ones. What is made together
-    -- lies together in indexes.
-    select encode(
-        set_bit(
-            set_bit(
-                overlay(
-                    uuid_send(gen_random_uuid())
-                    placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
-                    from 1 for 6
-                ),
-                52, 1
-            ),
-            53, 1
-        ),
-        'hex'
-    )::uuid
+    -- lies together in indexes. Bits 52 and 53 turn the version from 4 to 7.
+    return encode(set_bit(set_bit(v_id, 52, 1), 53, 1), 'hex')::uuid;
+end
 $$;
 comment on function private.generate_id() is 'A new id that is greater than those of earlier milliseconds.';
 revoke all on function private.generate_id() from public, anon, authenticated, service_role;
@@ -34,8 +26,8 @@ create table public.conversations (
     participant_identifier text not null,
     participant_name text,
     participant_digits text generated always as (private.phone_digits(participant_identifier)) stored,
-    participant_identified_at timestamptz not null default '-infinity',
-    participant_named_at timestamptz not null default '-infinity',
+    participant_identified_at timestamptz,
+    participant_named_at timestamptz,
     person_id uuid references public.people (id) on delete set null,
     message_count integer not null default 0,
     last_message_at timestamptz,
@@ -156,18 +148,20 @@ from public, anon, authenticated, service_role;
 grant execute on function public.conversation_messages(public.conversations) to authenticated, service_role;
 
 create function private.message_preview(p_message jsonb) returns text
-language sql
+language plpgsql
 immutable
 strict
 parallel safe
 set search_path = ''
 as $$
-    select coalesce(
+declare
+    v_text text := left(p_message ->> 'content', 1000);
+begin
+    return coalesce(
         nullif(btrim(left(case
             -- Most texts have only single spaces; to find that out costs a fifth of replacing them.
-            when left(p_message ->> 'content', 1000) ~ '\s\s|[^\S ]'
-                then regexp_replace(left(p_message ->> 'content', 1000), '\s+', ' ', 'g')
-            else left(p_message ->> 'content', 100)
+            when v_text ~ '\s\s|[^\S ]' then regexp_replace(v_text, '\s+', ' ', 'g')
+            else v_text
         end, 100)), ''),
         case p_message ->> 'type'
             when 'image' then 'Photo'
@@ -177,7 +171,8 @@ as $$
             when 'location' then 'Location'
             else 'Message'
         end
-    )
+    );
+end
 $$;
 comment on function private.message_preview(jsonb) is
 'At most 100 characters on one line that show what an ingested message says, or what it is.';

@@ -250,8 +250,8 @@ begin
             select known.message, known.sent_at
             from public.conversation_messages as known
             where known.conversation_id = p_ids[given.parent] and known.external_id = given.external_id
-            -- One look-up for each, whatever the planner believes of the table.
-            offset 0
+            -- One look-up by the key for each, whatever the planner believes of the table.
+            limit 1
         ) as stored on not given.is_known
         order by given.parent, given.index
     );
@@ -515,7 +515,7 @@ begin
         )
         select
             p_user_id, p_platform, given.external_id,
-            given.identifier, given.identified_at, given.name, given.named_at
+            given.identifier, nullif(given.identified_at, '-infinity'), given.name, nullif(given.named_at, '-infinity')
         from unnest(p_participants) as given
         order by given.external_id collate "C"
         on conflict on constraint conversations_external_id_unique do nothing
@@ -548,9 +548,9 @@ begin
             and (
                 existing.id = any(p_growing)
                 or (given.identified_at, given.identifier)
-                > (existing.participant_identified_at, existing.participant_identifier)
+                > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
                 or (given.named_at, given.name)
-                > (existing.participant_named_at, coalesce(existing.participant_name, ''))
+                > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
             )
         order by existing.id
         for no key update of existing
@@ -573,17 +573,19 @@ begin
         participant_identifier = case
             when merged.is_identified then merged.identifier else target.participant_identifier
         end,
-        participant_identified_at = greatest(target.participant_identified_at, merged.identified_at),
+        participant_identified_at = nullif(
+            greatest(target.participant_identified_at, merged.identified_at), '-infinity'
+        ),
         participant_name = case when merged.is_named then merged.name else target.participant_name end,
-        participant_named_at = greatest(target.participant_named_at, merged.named_at)
+        participant_named_at = nullif(greatest(target.participant_named_at, merged.named_at), '-infinity')
     from (
         select
             existing.id,
             given.*,
             (given.identified_at, given.identifier)
-            > (existing.participant_identified_at, existing.participant_identifier) as is_identified,
+            > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier) as is_identified,
             given.name is not null and (given.named_at, given.name)
-            > (existing.participant_named_at, coalesce(existing.participant_name, '')) as is_named
+            > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, '')) as is_named
         from public.conversations as existing
         inner join unnest(p_participants) as given on existing.external_conversation_id = given.external_id
         where existing.id = any(p_ids)
@@ -685,7 +687,14 @@ begin
     if exists (select from unnest(v_conversations) as given where given.error is null and v_ids[given.position] is null)
     then
         v_created := private.create_conversations(p_user_id, p_platform, v_participants);
-        v_ids := private.find_conversations(p_user_id, p_platform, v_conversations);
+        v_ids := array(
+            select coalesce(v_ids[given.position], (v_created ->> given.external_id)::uuid)
+            from unnest(v_conversations) as given
+            order by given.position
+        );
+        if array_position(v_ids, null) is not null then
+            v_ids := private.find_conversations(p_user_id, p_platform, v_conversations);
+        end if;
         if exists (
             select from unnest(v_conversations) as given where given.error is null and v_ids[given.position] is null
         ) then

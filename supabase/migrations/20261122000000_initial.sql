@@ -75,16 +75,18 @@ revoke all on function private.set_updated_at() from public, anon, authenticated
 -- The people a user knows, and how a phone number finds one of them.
 
 create function private.phone_digits(p_phone text) returns text
-language sql
+language plpgsql
 immutable
 parallel safe
 set search_path = ''
 as $$
+begin
     -- Besides the usual punctuation, the spaces, dashes and direction marks that phones put into copied numbers.
-    select case
+    return case
         when p_phone ~ '^[-+0-9 ().,/\u00a0\u200b\u200e\u200f\u2010-\u2015\u202a-\u202f\u2066-\u2069\ufeff]+$'
             then nullif(regexp_replace(p_phone, '[^0-9]', '', 'g'), '')
-    end
+    end;
+end
 $$;
 comment on function private.phone_digits(text) is
 'The digits of a phone number as written; null for anything else, so that a username never looks like a number.';
@@ -121,18 +123,22 @@ create trigger people_before_update_stamp before update on public.people
 for each row execute function private.set_updated_at();
 
 create function private.match_person(p_user_id uuid, p_digits text) returns uuid
-language sql
+language plpgsql
 stable
 set search_path = ''
 as $$
+begin
     -- The last ten digits bridge country codes ('Contact Matching' of the ingest document). Two people who
     -- fit equally well match nobody: to show the wrong person's data is worse than to show none.
-    select case count(*) filter (where person.phone_digits = p_digits)
-        when 1 then (array_agg(person.id) filter (where person.phone_digits = p_digits))[1]
-        when 0 then case when count(*) = 1 and length(p_digits) >= 10 then (array_agg(person.id))[1] end
-    end
-    from public.people as person
-    where person.user_id = p_user_id and right(person.phone_digits, 10) = right(p_digits, 10)
+    return (
+        select case count(*) filter (where person.phone_digits = p_digits)
+            when 1 then (array_agg(person.id) filter (where person.phone_digits = p_digits))[1]
+            when 0 then case when count(*) = 1 and length(p_digits) >= 10 then (array_agg(person.id))[1] end
+        end
+        from public.people as person
+        where person.user_id = p_user_id and right(person.phone_digits, 10) = right(p_digits, 10)
+    );
+end
 $$;
 comment on function private.match_person(uuid, text) is
 'The one contact of a user whose number has these digits, or else the same last ten; null when none or several do.';
@@ -416,26 +422,18 @@ grant execute on function private.is_live_key(text) to service_role;
 -- Conversations from outside platforms: one record per thread, its messages, and the person it is with.
 
 create function private.generate_id() returns uuid
-language sql
+language plpgsql
 volatile
 set search_path = ''
 as $$
+declare
+    v_milliseconds bytea := int8send((extract(epoch from clock_timestamp()) * 1000)::bigint);
+    v_id bytea := overlay(uuid_send(gen_random_uuid()) placing substring(v_milliseconds from 3) from 1 for 6);
+begin
     -- Version 7 of RFC 9562, which Postgres has from 18 on: 48 bits of time, then random ones. What is made together
-    -- lies together in indexes.
-    select encode(
-        set_bit(
-            set_bit(
-                overlay(
-                    uuid_send(gen_random_uuid())
-                    placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
-                    from 1 for 6
-                ),
-                52, 1
-            ),
-            53, 1
-        ),
-        'hex'
-    )::uuid
+    -- lies together in indexes. Bits 52 and 53 turn the version from 4 to 7.
+    return encode(set_bit(set_bit(v_id, 52, 1), 53, 1), 'hex')::uuid;
+end
 $$;
 comment on function private.generate_id() is 'A new id that is greater than those of earlier milliseconds.';
 revoke all on function private.generate_id() from public, anon, authenticated, service_role;
@@ -449,8 +447,8 @@ create table public.conversations (
     participant_identifier text not null,
     participant_name text,
     participant_digits text generated always as (private.phone_digits(participant_identifier)) stored,
-    participant_identified_at timestamptz not null default '-infinity',
-    participant_named_at timestamptz not null default '-infinity',
+    participant_identified_at timestamptz,
+    participant_named_at timestamptz,
     person_id uuid references public.people (id) on delete set null,
     message_count integer not null default 0,
     last_message_at timestamptz,
@@ -565,18 +563,20 @@ from public, anon, authenticated, service_role;
 grant execute on function public.conversation_messages(public.conversations) to authenticated, service_role;
 
 create function private.message_preview(p_message jsonb) returns text
-language sql
+language plpgsql
 immutable
 strict
 parallel safe
 set search_path = ''
 as $$
-    select coalesce(
+declare
+    v_text text := left(p_message ->> 'content', 1000);
+begin
+    return coalesce(
         nullif(btrim(left(case
             -- Most texts have only single spaces; to find that out costs a fifth of replacing them.
-            when left(p_message ->> 'content', 1000) ~ '\s\s|[^\S ]'
-                then regexp_replace(left(p_message ->> 'content', 1000), '\s+', ' ', 'g')
-            else left(p_message ->> 'content', 100)
+            when v_text ~ '\s\s|[^\S ]' then regexp_replace(v_text, '\s+', ' ', 'g')
+            else v_text
         end, 100)), ''),
         case p_message ->> 'type'
             when 'image' then 'Photo'
@@ -586,7 +586,8 @@ as $$
             when 'location' then 'Location'
             else 'Message'
         end
-    )
+    );
+end
 $$;
 comment on function private.message_preview(jsonb) is
 'At most 100 characters on one line that show what an ingested message says, or what it is.';
@@ -1035,8 +1036,8 @@ begin
             select known.message, known.sent_at
             from public.conversation_messages as known
             where known.conversation_id = p_ids[given.parent] and known.external_id = given.external_id
-            -- One look-up for each, whatever the planner believes of the table.
-            offset 0
+            -- One look-up by the key for each, whatever the planner believes of the table.
+            limit 1
         ) as stored on not given.is_known
         order by given.parent, given.index
     );
@@ -1300,7 +1301,7 @@ begin
         )
         select
             p_user_id, p_platform, given.external_id,
-            given.identifier, given.identified_at, given.name, given.named_at
+            given.identifier, nullif(given.identified_at, '-infinity'), given.name, nullif(given.named_at, '-infinity')
         from unnest(p_participants) as given
         order by given.external_id collate "C"
         on conflict on constraint conversations_external_id_unique do nothing
@@ -1333,9 +1334,9 @@ begin
             and (
                 existing.id = any(p_growing)
                 or (given.identified_at, given.identifier)
-                > (existing.participant_identified_at, existing.participant_identifier)
+                > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
                 or (given.named_at, given.name)
-                > (existing.participant_named_at, coalesce(existing.participant_name, ''))
+                > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
             )
         order by existing.id
         for no key update of existing
@@ -1358,17 +1359,19 @@ begin
         participant_identifier = case
             when merged.is_identified then merged.identifier else target.participant_identifier
         end,
-        participant_identified_at = greatest(target.participant_identified_at, merged.identified_at),
+        participant_identified_at = nullif(
+            greatest(target.participant_identified_at, merged.identified_at), '-infinity'
+        ),
         participant_name = case when merged.is_named then merged.name else target.participant_name end,
-        participant_named_at = greatest(target.participant_named_at, merged.named_at)
+        participant_named_at = nullif(greatest(target.participant_named_at, merged.named_at), '-infinity')
     from (
         select
             existing.id,
             given.*,
             (given.identified_at, given.identifier)
-            > (existing.participant_identified_at, existing.participant_identifier) as is_identified,
+            > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier) as is_identified,
             given.name is not null and (given.named_at, given.name)
-            > (existing.participant_named_at, coalesce(existing.participant_name, '')) as is_named
+            > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, '')) as is_named
         from public.conversations as existing
         inner join unnest(p_participants) as given on existing.external_conversation_id = given.external_id
         where existing.id = any(p_ids)
@@ -1470,7 +1473,14 @@ begin
     if exists (select from unnest(v_conversations) as given where given.error is null and v_ids[given.position] is null)
     then
         v_created := private.create_conversations(p_user_id, p_platform, v_participants);
-        v_ids := private.find_conversations(p_user_id, p_platform, v_conversations);
+        v_ids := array(
+            select coalesce(v_ids[given.position], (v_created ->> given.external_id)::uuid)
+            from unnest(v_conversations) as given
+            order by given.position
+        );
+        if array_position(v_ids, null) is not null then
+            v_ids := private.find_conversations(p_user_id, p_platform, v_conversations);
+        end if;
         if exists (
             select from unnest(v_conversations) as given where given.error is null and v_ids[given.position] is null
         ) then
