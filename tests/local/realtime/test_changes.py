@@ -4,7 +4,8 @@ import json
 
 import psycopg
 import pytest
-from threadline.local.realtime.changes import Subscriptions
+from threadline.local.realtime import changes_checks
+from threadline.local.realtime.changes import Refused, Subscriptions
 
 from tests.local.realtime.hearing import asking, claims, hearing, names
 from tests.local.realtime.wire import ANN, BOB
@@ -152,3 +153,20 @@ async def test_a_connection_that_was_lost_is_made_anew(
     async with hearing(published, subscriptions) as heard:
         writer.execute("insert into open_notes values (1)")
         assert names(await heard.next()) == ["ann", "bob"]
+
+
+async def test_what_is_subscribed_holds_until_what_replaces_it_is_checked(
+    published: str, subscriptions: Subscriptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await subscriptions.add("ann", claims(), [asking("notes")])
+    held = []
+
+    async def look(*_: object) -> None:
+        held.extend(subscriptions._by_channel)
+
+    monkeypatch.setattr(changes_checks, "check", look)
+    await subscriptions.add("ann", claims(BOB), [asking("notes")])
+    assert held == ["ann"]
+    with pytest.raises(Refused):
+        await subscriptions.add("ann", claims(), [{**asking("notes"), "filter": "nonsense"}])
+    assert list(subscriptions._by_channel) == []

@@ -80,12 +80,15 @@ class Subscriptions:
             requests: the entries of `postgres_changes` of the join, as the client sent them.
 
         """
-        self.remove(channel)
-        wanted = [changes_requests.read(request) for request in requests]
         role, text = claims["role"], json.dumps(claims, ensure_ascii=False, sort_keys=True)
-        async with self._database() as connection:
-            for request in wanted:
-                await changes_checks.check(connection, role, request)
+        try:
+            wanted = [changes_requests.read(request) for request in requests]
+            async with self._database() as connection:
+                for request in wanted:
+                    await changes_checks.check(connection, role, request)
+        except Refused:
+            self.remove(channel)  # not before: until the new ones are checked, the old ones hold
+            raise
         self._by_channel[channel] = tuple(_Subscription(channel, role, text, request) for request in wanted)
 
     def remove(self, channel: Hashable) -> None:

@@ -144,8 +144,9 @@ class Channel:
             self.voice.tell("postgres_changes", "ok", "Subscribed to PostgreSQL")
 
     def push_change(self, payload: Any) -> None:
-        """Send a change of the database."""
-        self.voice.push_change(payload)
+        """Send a change of the database, unless the channel has ended while it was looked at."""
+        if self._is_open:
+            self.voice.push_change(payload)
 
     def handle(self, message: Message) -> Work:
         """Do what the client says; return what has to be waited for."""
