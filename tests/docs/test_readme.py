@@ -1,17 +1,25 @@
-"""Every call in the README runs as it stands there, but for the port and the token."""
+"""Every call and every program in the README runs as it stands there, but for the port and the token."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
+from uuid import uuid4
 
+import httpx
 import pytest
 
 from tests.support import tools
 from tests.support.schema import ROOT
 from tests.support.stack import RunningStack
 
-BLOCKS = re.findall(r"```bash\n(curl .+?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```bash\n(curl .+?)```", README, re.DOTALL)
+PROGRAMS = dict(re.findall(r"```(js|python)\n(.+?)```", README, re.DOTALL))
+CHANNEL = "550e8400-e29b-41d4-a716-446655440000"
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
@@ -31,3 +39,40 @@ def test_a_call_of_the_readme_succeeds(stack: RunningStack, block: str) -> None:
 
 def test_the_readme_shows_calls() -> None:
     assert len(BLOCKS) == 3
+
+
+def program(language: str, folder: Path, api_url: str) -> list[str | Path]:
+    """The command that runs a program of the README on that stack."""
+    text = PROGRAMS[language].replace("http://127.0.0.1:54321", api_url)
+    if language == "python":
+        (folder / "hear.py").write_text(text)
+        return [sys.executable, folder / "hear.py"]
+    if tools.deno() is None:
+        pytest.skip(tools.why_not("deno"))
+    script = folder / "hear.mjs"
+    script.write_text(text)
+    return tools.run_script(script)
+
+
+@pytest.mark.parametrize("language", ["js", "python"])
+def test_a_program_of_the_readme_hears_a_message(stack: RunningStack, tmp_path: Path, language: str) -> None:
+    process = subprocess.Popen(
+        program(language, tmp_path, stack.api_url),
+        env={**os.environ, "no_proxy": "127.0.0.1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert "SUBSCRIBED" in process.stdout.readline()
+        said = f"Said {uuid4()}"
+        httpx.post(
+            f"{stack.api_url}/api/v2/messages",
+            json={"channel_id": CHANNEL, "content": said},
+            headers={"authorization": f"Bearer {stack.token('matty@example.com')}"},
+        ).raise_for_status()
+        assert process.stdout.readline().strip() == said
+    finally:
+        process.terminate()
+        process.wait()
+        process.stdout.close()

@@ -4,13 +4,13 @@ import json
 import os
 import random
 import select
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,6 @@ from tests.support.stack import RunningStack
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "live"
 PATIENCE = 60.0
-SUPABASE = "npm:@supabase/supabase-js@2"
-
-pytestmark = pytest.mark.skipif(
-    find_spec("threadline.local.realtime") is None, reason="the local stack has no Realtime yet"
-)
 
 
 class Line:
@@ -91,16 +86,7 @@ def javascript(folder: Path) -> list[str]:
     """How the JavaScript follower is run: Deno takes the package from npm."""
     if tools.deno() is None or tools.postgrest() is None:
         pytest.skip(tools.why_not("deno") if tools.deno() is None else tools.why_not("postgrest"))
-    script = (EXAMPLES / "follow.mjs").read_text().replace('"@supabase/supabase-js"', f'"{SUPABASE}"')
-    (folder / "follow.mjs").write_text(script)
-    return [
-        str(tools.deno()),
-        "run",
-        "--allow-net=127.0.0.1",
-        "--allow-env",
-        "--allow-read",
-        str(folder / "follow.mjs"),
-    ]
+    return [str(word) for word in tools.run_script(Path(shutil.copy(EXAMPLES / "follow.mjs", folder)))]
 
 
 @contextmanager

@@ -32,6 +32,14 @@ def supabase_cli() -> Path | None:
     return find("supabase")
 
 
+def run_script(script: Path) -> list[str | Path]:
+    """The command that runs a script under Deno, with the packages of tests/package.json and nothing from elsewhere."""
+    shutil.copy(FOLDER / "package.json", script.parent)
+    (script.parent / "node_modules").symlink_to(MODULES)
+    rights = ("--allow-net=127.0.0.1", "--allow-env", "--allow-read")
+    return [deno(), "run", "--no-lock", "--node-modules-dir=manual", *rights, script]
+
+
 def why_not(name: str) -> str:
     """One line that tells why a program cannot be had."""
     return f"{name} is neither on the PATH nor in tests/node_modules: {install() or 'npm has none for this machine'}"
