@@ -56,15 +56,19 @@ def text(marker: str) -> str:
     return json.dumps({"topic": f"realtime:{TOPIC}", "event": "broadcast", "payload": payload, "ref": None})
 
 
+def database_url(world: World) -> str:
+    """A connection string of the superuser, as whom the local Realtime reads the log."""
+    info = world.admin.info
+    return f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
+
+
 @contextmanager
 def servers(world: World) -> Iterator[list[Server]]:
     """Both of them."""
-    info = world.admin.info
-    database_url = f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
     path = f"/realtime/v1/websocket?vsn=1.0.0&apikey={keys.ANON_KEY}"
     with ExitStack() as stack:
-        session = stack.enter_context(psycopg.connect(database_url))
-        realtime_port, realtime_pid = stack.enter_context(programs.fan_server("realtime", database_url))
+        session = stack.enter_context(psycopg.connect(database_url(world)))
+        realtime_port, realtime_pid = stack.enter_context(programs.fan_server("realtime", database_url(world)))
         bare_port, bare_pid = stack.enter_context(programs.fan_server("bare"))
 
         def send(_: sockets.Audience, marker: str) -> Callable[[], object]:

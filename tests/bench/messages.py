@@ -1,20 +1,22 @@
 """The calls of `/api/v2/messages`: writing, and reading a channel that is long."""
 
+import http.client
 import json
 import random
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 from uuid import UUID, uuid4
 
 import jwt
 import psycopg
 from threadline.local import keys
 
-from tests.bench import load, machine, programs, texts
+from tests.bench import fanout, load, machine, programs, sockets, texts
 from tests.bench.report import Report
 from tests.bench.setting import SERVICE
 from tests.bench.sizes import Sizes
@@ -109,6 +111,7 @@ def measure(world: World, sizes: Sizes, report: Report) -> None:
     world.admin.execute("update private.settings set requests_per_minute = 1000000000")
     people = callers(world)
     write(world, people, sizes, report)
+    tell(world, people[0], sizes, report)
     long = channel(world)
     fill(world.admin, long, world.owner_id, sizes.long_channel)
     read(people, long, sizes, report)
@@ -143,6 +146,29 @@ def write(world: World, people: Sequence[Caller], sizes: Sizes, report: Report) 
                 if number:
                     case = f"create, {CONNECTIONS} at once"
                     report.add("messages", case, "messages/s", writer.name, len(requests) / seconds)
+
+
+def tell(world: World, person: Caller, sizes: Sizes, report: Report) -> None:
+    """Post messages one by one, each as soon as every member of the channel who listens has heard the one before."""
+    size = min(sizes.subscribers)
+    channel_id = channel(world)
+    payload = {"config": {"private": True}, "access_token": person.token}
+    join = {"topic": f"realtime:channel:{channel_id}", "event": "phx_join", "payload": payload, "ref": "1"}
+    path = f"/realtime/v1/websocket?vsn=1.0.0&apikey={keys.ANON_KEY}"
+    for number in range(sizes.rounds):
+        with ExitStack() as stack:
+            port, _ = stack.enter_context(programs.fan_server("realtime", fanout.database_url(world)))
+            members = stack.enter_context(sockets.audience(size, port, path, json.dumps(join)))
+            service = stack.enter_context(closing(http.client.HTTPConnection(urlsplit(person.url).netloc)))
+            report.waits.append(machine.becomes_quiet(sizes.quiet))
+            took = []
+            for index in range(sizes.broadcasts + 1):  # the first warms up
+                marker = f"message {number} {index:06}"
+                body = json.dumps({"channel_id": str(channel_id), "content": marker})
+                headers = {"authorization": f"Bearer {person.token}", "content-type": "application/json"}
+                took.append(members.time(partial(service.request, "POST", PATH, body, headers), marker))
+                service.getresponse().read()
+        report.add("messages", f"from POST to the last of {size:,} members", "ms", SERVICE, median(took[1:]))
 
 
 def contents(count: int) -> list[str]:

@@ -43,7 +43,7 @@ def asgi(application: str, **environment: str) -> Iterator[str]:
     port = free_port()
     options = ("--port", str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log")
     command = [sys.executable, "-m", "uvicorn", application, *options]
-    with _answering(command, port, {"PYTHONPATH": str(ROOT), **environment}) as url:
+    with _answering(command, port, {"PYTHONPATH": str(ROOT), **environment}) as (url, _):
         yield url
 
 
