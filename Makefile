@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --extra local --group build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help up test lint fix bench migration lock clean
+.PHONY: help up test lint fix bench migration types lock clean
 
 help: ## what there is to do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ bench: .venv/.dev ## timings, as ratios within one run
 
 migration: .venv/.dev ## write the next migration from sql/: make migration name=add_something
 	$(BIN)/python -m tests.support.migration $(name)
+
+types: .venv/.dev ## write supabase/types/ from the database
+	$(BIN)/python -m tests.support.types
 
 lock: .venv/.dev ## resolve the dependencies of pyproject.toml again
 	$(COMPILE) --upgrade --group dev pyproject.toml -o tests/requirements.lock
