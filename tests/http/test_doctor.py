@@ -10,12 +10,13 @@ import pytest
 from threadline import doctor
 from threadline.local.keys import ANON_KEY, PUBLISHABLE_KEY, SECRET_KEY, SERVICE_ROLE_KEY
 
-from tests.support import schema, supabase
+from tests.support import project as projects
+from tests.support import schema
 from tests.support.cluster import TestCluster, free_port
 from tests.support.pooler import needs_pgbouncer, pooling
+from tests.support.project import Answer, Project
 from tests.support.service import PROGRAM
 from tests.support.stack import RunningStack
-from tests.support.supabase import Answer, Project
 
 HAS_REALTIME = (schema.ROOT / "api" / "threadline" / "local" / "realtime").is_dir()
 
@@ -23,7 +24,7 @@ HAS_REALTIME = (schema.ROOT / "api" / "threadline" / "local" / "realtime").is_di
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Project]:
     """The HTTP side of a project."""
-    with supabase.running() as running:
+    with projects.running() as running:
         yield running
 
 
