@@ -1,7 +1,8 @@
 # One verb per task. `make up` and `make test` need Python 3.11+ and make; everything else they install into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --extra local --group build
+LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes
+COMPILE := $(LOCK) --extra local --group build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help up test lint fix bench migration types lock clean
@@ -15,10 +16,11 @@ up: .venv/.runtime ## run the whole stack on this machine until Ctrl-C; no Docke
 test: .venv/.dev lint ## every check there is
 	$(BIN)/python -m pytest
 
-lint: .venv/.dev ## style of the SQL and the Python
+lint: .venv/.dev ## style of the SQL, the Python and the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/sqlfluff lint --disable-progress-bar sql supabase/migrations seed.sql api/threadline/local
+	$(BIN)/sqlfluff lint --disable-progress-bar sql supabase/migrations supabase/snippets seed.sql api/threadline/local
+	$(BIN)/hadolint Dockerfile
 
 fix: .venv/.dev ## format the Python
 	$(BIN)/ruff check --fix .
@@ -36,6 +38,7 @@ types: .venv/.dev ## write supabase/types/ from the database
 lock: .venv/.dev ## resolve the dependencies of pyproject.toml again
 	$(COMPILE) --upgrade --group dev pyproject.toml -o tests/requirements.lock
 	$(COMPILE) --constraints tests/requirements.lock pyproject.toml -o api/requirements.lock
+	$(LOCK) --constraints tests/requirements.lock pyproject.toml -o api/serve.lock
 
 clean: ## remove what was installed here and the local database
 	rm -rf .venv .threadline
