@@ -5,7 +5,7 @@ LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-ha
 COMPILE := $(LOCK) --extra local --group build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help up test lint fix bench migration types lock clean
+.PHONY: help up test lint fix bench migration types release lock clean
 
 help: ## what there is to do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ migration: .venv/.dev ## write the next migration from sql/: make migration name
 
 types: .venv/.dev ## write supabase/types/ from the database
 	$(BIN)/python -m tests.support.types
+
+release: .venv/.dev ## record the state of a release, for the test of upgrades: make release version=0.1.0
+	$(BIN)/python -m tests.support.release $(version)
 
 lock: .venv/.dev ## resolve the dependencies of pyproject.toml again
 	$(COMPILE) --upgrade --group dev pyproject.toml -o tests/requirements.lock
