@@ -1,10 +1,11 @@
 # One verb per task. `make up` and `make test` need Python 3.11+ and make; everything else they install into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --extra local --group build
+LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes
+COMPILE := $(LOCK) --extra local --group build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help up test lint fix bench migration lock clean
+.PHONY: help up test lint fix bench migration types release lock clean
 
 help: ## what there is to do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,10 +16,11 @@ up: .venv/.runtime ## run the whole stack on this machine until Ctrl-C; no Docke
 test: .venv/.dev lint ## every check there is
 	$(BIN)/python -m pytest
 
-lint: .venv/.dev ## style of the SQL and the Python
+lint: .venv/.dev ## style of the SQL, the Python and the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/sqlfluff lint --disable-progress-bar sql supabase/migrations seed.sql api/threadline/local
+	$(BIN)/sqlfluff lint --disable-progress-bar sql supabase/migrations supabase/snippets seed.sql api/threadline/local
+	$(BIN)/hadolint Dockerfile
 
 fix: .venv/.dev ## format the Python
 	$(BIN)/ruff check --fix .
@@ -30,9 +32,16 @@ bench: .venv/.dev ## timings, as ratios within one run
 migration: .venv/.dev ## write the next migration from sql/: make migration name=add_something
 	$(BIN)/python -m tests.support.migration $(name)
 
+types: .venv/.dev ## write supabase/types/ from the database
+	$(BIN)/python -m tests.support.types
+
+release: .venv/.dev ## record the state of a release, for the test of upgrades: make release version=0.1.0
+	$(BIN)/python -m tests.support.release $(version)
+
 lock: .venv/.dev ## resolve the dependencies of pyproject.toml again
 	$(COMPILE) --upgrade --group dev pyproject.toml -o tests/requirements.lock
 	$(COMPILE) --constraints tests/requirements.lock pyproject.toml -o api/requirements.lock
+	$(LOCK) --constraints tests/requirements.lock pyproject.toml -o api/serve.lock
 
 clean: ## remove what was installed here and the local database
 	rm -rf .venv .threadline

@@ -87,6 +87,23 @@ def work() -> None:
     asyncio.run(deliver(settings, (signal.SIGINT, signal.SIGTERM)))
 
 
+@main.command()
+def doctor() -> None:
+    """Look at the project that the environment names, and say what is missing or wrong; exit 1 if anything is."""
+    import asyncio
+
+    from threadline.doctor import examine
+    from threadline.settings import Settings, SettingsError
+
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+    findings = asyncio.run(examine(settings))
+    click.echo("\n".join(findings) or "Nothing is missing or wrong.")
+    sys.exit(bool(findings))
+
+
 def application() -> object:
     """Build the ASGI application from the environment; each worker of `serve` calls it once."""
     from threadline.app import create_app

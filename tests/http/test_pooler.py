@@ -1,75 +1,46 @@
-"""Through a pooler in transaction mode, where one client's next statement may meet any server process."""
+"""Through a pooler; in transaction mode a client's next statement may meet any server process."""
 
-import os
-import subprocess
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from shutil import which
 
 import psycopg
 import pytest
 
-from tests.support.cluster import TestCluster, free_port
+from tests.support.cluster import TestCluster
 from tests.support.ingest import Sender, conversation, in_parallel, message
+from tests.support.pooler import needs_pgbouncer, pooling
+from tests.support.schema import ROOT
 from tests.support.service import serving
 
-PROGRAM = which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-CLIENTS, REQUESTS, SERVERS = 32, 20, 4
+CLIENTS, REQUESTS = 32, 20
+LOGIN = ROOT / "supabase" / "snippets" / "service_login.sql"
 
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed")
+pytestmark = needs_pgbouncer
 
 
 @pytest.fixture
-def pooler(cluster: TestCluster, service_database: str, tmp_path: Path) -> Iterator[str]:
-    """The URL of the service's database through pgbouncer."""
-    port = free_port()
-    (tmp_path / "users").write_text('"authenticator" "postgres"\n')
-    (tmp_path / "pgbouncer.ini").write_text(
-        f"""
-        [databases]
-        {service_database} = host=127.0.0.1 port={cluster.local.port}
-        [pgbouncer]
-        listen_addr = 127.0.0.1
-        listen_port = {port}
-        unix_socket_dir =
-        auth_type = scram-sha-256
-        auth_file = {tmp_path / "users"}
-        pool_mode = transaction
-        default_pool_size = {SERVERS}
-        """
-    )
-    account = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
-    for step in [tmp_path, *tmp_path.parents[:2]] if account else []:
-        step.chmod(0o755)
-    with (tmp_path / "pgbouncer.log").open("wb") as log:
-        process = subprocess.Popen([PROGRAM, tmp_path / "pgbouncer.ini"], stdout=log, stderr=log, **account)
-    url = f"postgresql://authenticator:postgres@127.0.0.1:{port}/{service_database}"
-    try:
-        wait_until_answering(url)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(10)
+def login(cluster: TestCluster, service_database: str) -> Iterator[str]:
+    """A login that can become only those for whom the service acts."""
+    with psycopg.connect(cluster.url(service_database, "postgres"), autocommit=True) as db:
+        for _ in range(2):  # a second run changes nothing
+            db.execute(LOGIN.read_text())
+        db.execute("alter role threadline_service password 'postgres'")
+    yield "threadline_service"
+    with psycopg.connect(cluster.url(service_database), autocommit=True) as db:
+        db.execute("drop owned by threadline_service")
+        db.execute("drop role threadline_service")
 
 
-def wait_until_answering(url: str) -> None:
-    for _ in range(200):
-        try:
-            psycopg.connect(url).close()
-        except psycopg.OperationalError:
-            time.sleep(0.02)
-        else:
-            return
-    raise RuntimeError("pgbouncer does not answer")
-
-
+@pytest.mark.parametrize("mode", ["session", "transaction"])
 def test_many_clients_of_many_users_are_never_mixed_up(
-    cluster: TestCluster, service_database: str, pooler: str, tmp_path: Path
+    cluster: TestCluster, service_database: str, login: str, mode: str, tmp_path: Path
 ) -> None:
-    environment = {"THREADLINE_POOL_SIZE": str(CLIENTS), "THREADLINE_TRANSACTION_POOLER": "true"}
-    with serving(pooler, tmp_path / "log", **environment) as service:
+    environment = {"THREADLINE_POOL_SIZE": str(CLIENTS), "THREADLINE_TRANSACTION_POOLER": str(mode == "transaction")}
+    with (
+        pooling(cluster, service_database, tmp_path, mode, login) as pooler,
+        serving(pooler, tmp_path / "log", **environment) as service,
+    ):
         url = cluster.url(service_database, "postgres")
         senders = [Sender.create(service.client, url) for _ in range(CLIENTS)]
 

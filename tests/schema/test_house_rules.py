@@ -35,6 +35,7 @@ DEFINERS = {
     "private.create_user_profile": "Supabase Auth makes users under a role that may not write here",
     "private.drop_unsent_attachments": "locks what it removes, and no client may see which files are in use",
     "private.link_attachments": "no client may say that a file is in use but by using it",
+    "private.diagnose": "the service may read neither the list of migrations nor the buckets",
     "private.dismiss_twins": "who leaves may not change what belongs to the channel",
     "private.find_summary": "no client reads the cache",
     "private.finish_claim": "no role may touch the queues",
@@ -393,6 +394,10 @@ nobody
     private.create_user_profile()
     private.delete_messages()
     private.describe_attachment()
+    private.diagnose_login()
+    private.diagnose_migrations(text[])
+    private.diagnose_platform()
+    private.diagnose_tables()
     private.dismiss_twins()
     private.forward_message()
     private.generate_secret()
@@ -449,6 +454,7 @@ service_role
     private.decode_text(bytea): execute
     private.describe_failure(text,text,text,text,text): execute
     private.describe_results(private.ingest_conversation[],uuid[],jsonb,private.ingest_message[]): execute
+    private.diagnose(text[],timestamp with time zone): execute
     private.drop_unsent_attachments(integer,interval): execute
     private.fail(integer,text,text,text): execute
     private.find_authors(text): execute

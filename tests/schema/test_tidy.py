@@ -193,7 +193,14 @@ def test_a_reference_to_a_later_file_is_seen() -> None:
 
 
 STATEMENT = re.compile(r"\s*(select|insert|update|delete|with|create|alter|drop|call|set|begin|listen|notify)\s")
-ALLOWED = {"select status, headers, body from private.call($1, $2, $3, $4, $5, $6)", "select true"}
+ALLOWED = {
+    "select status, headers, body from private.call($1, $2, $3, $4, $5, $6)",
+    "select true",
+    # Of `threadline doctor`.
+    "select private.diagnose($1, $2)",
+    "select pg_backend_pid()",
+    "select set_config('role', 'service_role', true)",
+}
 
 
 def statements(code: str) -> set[str]:
@@ -211,7 +218,7 @@ def local_imports(code: str) -> Iterator[str]:
         yield from (name for name in names if re.match(r"(threadline|\.+)\.?local\b", name))
 
 
-def test_the_service_sends_one_statement_and_a_ping() -> None:
+def test_the_service_sends_one_statement_and_a_ping_and_the_doctor_asks() -> None:
     assert set().union(*(statements(file.read_text(encoding="utf-8")) for file in PRODUCTION)) == ALLOWED
 
 

@@ -7,10 +7,12 @@ it, migrations are only ever added: a draft is made of what `sql/` has and the m
 import re
 import sys
 import tempfile
+import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pglast import split
+from pglast import parse_sql, split
+from pglast.ast import CompositeTypeStmt, CreateSchemaStmt, CreateStmt, ViewStmt
 
 from tests.support import schema
 from tests.support.cluster import running
@@ -19,6 +21,49 @@ INITIAL = "20261122000000_initial.sql"
 POLICIES = "20261122000001_policies.sql"
 HEADER = "-- Written from sql/ by `make migration`; change it there.\n\nset lock_timeout = '5s';\n\n"
 POLICIES_NOTE = "-- Apart: on Supabase a statement about policies locks tables of Auth and Storage until its end.\n\n"
+
+# The first statement of all. Tables, views and types share one list of names; of a function there may be several.
+GUARD = """\
+do $$
+declare
+    v_taken text;
+begin
+    select string_agg(taken.name, ', ' order by taken.name) into v_taken
+    from (
+        select 'the schema ' || nspname as name from pg_namespace where nspname in ({schemas})
+        union all
+        select 'public.' || typname from pg_type
+        where typnamespace = 'public'::regnamespace and typname in (
+            {types}
+        )
+    ) as taken;
+    if v_taken is not null then
+        raise exception using
+            errcode = 'duplicate_object',
+            message = 'Threadline needs names that this database uses already, and has changed nothing: ' || v_taken
+            || '. Rename those, or give Threadline a project of its own.';
+    end if;
+end
+$$;
+
+"""
+
+
+def guard(text: str) -> str:
+    """The statement that refuses a database in which somebody else has made what this SQL makes."""
+    schemas, types = set(), set()
+    for raw in parse_sql(text):
+        match raw.stmt:
+            case CreateSchemaStmt(schemaname=name):
+                schemas.add(name)
+            case CreateStmt(relation=made) | ViewStmt(view=made) | CompositeTypeStmt(typevar=made):
+                types |= {made.relname} if made.schemaname == "public" else set()
+
+    def listed(names: set[str]) -> str:
+        quoted = ", ".join(f"'{name}'" for name in sorted(names))
+        return textwrap.fill(quoted, 100, subsequent_indent=" " * 12, break_long_words=False)
+
+    return GUARD.format(schemas=listed(schemas), types=listed(types))
 
 
 def initial() -> dict[str, str]:
@@ -36,7 +81,7 @@ def initial() -> dict[str, str]:
                 objects += statement
         objects += "\n\n"
     return {
-        INITIAL: HEADER + re.sub(r"\n{3,}", "\n\n", objects.strip("\n")) + "\n",
+        INITIAL: HEADER + guard(objects) + re.sub(r"\n{3,}", "\n\n", objects.strip("\n")) + "\n",
         POLICIES: HEADER + POLICIES_NOTE + re.sub(r"\n{3,}", "\n\n", policies.strip("\n")) + "\n",
     }
 

@@ -21,7 +21,16 @@ def load(url: str, files: list[Path]) -> None:
 
 def dump(url: str, binaries: Path) -> str:
     """What pg_dump says of the schemas that are ours: tables, functions, policies, triggers, comments, grants."""
-    command = [binaries / "pg_dump", "--schema-only", "--restrict-key=x", "-n", "public", "-n", "private", url]
+    return _dump(binaries, "-n", "public", "-n", "private", url)
+
+
+def dump_all(url: str, binaries: Path) -> str:
+    """What pg_dump says of every schema but the one in which the CLI keeps its books."""
+    return _dump(binaries, "-N", "supabase_migrations", url)
+
+
+def _dump(binaries: Path, *arguments: str) -> str:
+    command = [binaries / "pg_dump", "--schema-only", "--restrict-key=x", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 

@@ -1,0 +1,487 @@
+"""Written by `make types` from the database: models of rows, and what may be written."""
+from __future__ import annotations
+
+import datetime
+import uuid
+from typing import (
+    Annotated,
+    Any,
+    List,
+    Literal,
+    Optional,
+    TypedDict,
+)
+from typing_extensions import NotRequired, TypeAlias
+
+from pydantic import BaseModel, Field, JsonValue
+
+RealtimeAction: TypeAlias = Literal["INSERT", "UPDATE", "DELETE", "TRUNCATE", "ERROR"]
+
+RealtimeEqualityOp: TypeAlias = Literal["eq", "neq", "lt", "lte", "gt", "gte", "in", "like", "ilike", "is", "match", "imatch", "isdistinct"]
+
+StorageBuckettype: TypeAlias = Literal["STANDARD", "ANALYTICS", "VECTOR"]
+
+class PublicAiTwins(BaseModel):
+    avatar_url: Optional[str] = Field(alias="avatar_url")
+    created_at: datetime.datetime = Field(alias="created_at")
+    display_name: str = Field(alias="display_name")
+    id: uuid.UUID = Field(alias="id")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+    user_id: uuid.UUID = Field(alias="user_id")
+
+class PublicAiTwinsInsert(TypedDict):
+    avatar_url: NotRequired[Annotated[Optional[str], Field(alias="avatar_url")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    display_name: Annotated[str, Field(alias="display_name")]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+
+class PublicAiTwinsUpdate(TypedDict):
+    avatar_url: NotRequired[Annotated[Optional[str], Field(alias="avatar_url")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    display_name: NotRequired[Annotated[str, Field(alias="display_name")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+
+class PublicAttachments(BaseModel):
+    channel_id: uuid.UUID = Field(alias="channel_id")
+    content_type: str = Field(alias="content_type")
+    created_at: datetime.datetime = Field(alias="created_at")
+    file_name: str = Field(alias="file_name")
+    id: uuid.UUID = Field(alias="id")
+    path: str = Field(alias="path")
+    size: int = Field(alias="size")
+    uploaded_by: Optional[uuid.UUID] = Field(alias="uploaded_by")
+
+class PublicAttachmentsInsert(TypedDict):
+    channel_id: Annotated[uuid.UUID, Field(alias="channel_id")]
+    content_type: Annotated[str, Field(alias="content_type")]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    file_name: Annotated[str, Field(alias="file_name")]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    path: NotRequired[Annotated[str, Field(alias="path")]]
+    size: Annotated[int, Field(alias="size")]
+    uploaded_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="uploaded_by")]]
+
+class PublicAttachmentsUpdate(TypedDict):
+    channel_id: NotRequired[Annotated[uuid.UUID, Field(alias="channel_id")]]
+    content_type: NotRequired[Annotated[str, Field(alias="content_type")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    file_name: NotRequired[Annotated[str, Field(alias="file_name")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    path: NotRequired[Annotated[str, Field(alias="path")]]
+    size: NotRequired[Annotated[int, Field(alias="size")]]
+    uploaded_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="uploaded_by")]]
+
+class PublicChannelMembers(BaseModel):
+    channel_id: uuid.UUID = Field(alias="channel_id")
+    created_at: datetime.datetime = Field(alias="created_at")
+    role: str = Field(alias="role")
+    user_id: uuid.UUID = Field(alias="user_id")
+
+class PublicChannelMembersInsert(TypedDict):
+    channel_id: Annotated[uuid.UUID, Field(alias="channel_id")]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    role: NotRequired[Annotated[str, Field(alias="role")]]
+    user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+
+class PublicChannelMembersUpdate(TypedDict):
+    channel_id: NotRequired[Annotated[uuid.UUID, Field(alias="channel_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    role: NotRequired[Annotated[str, Field(alias="role")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+
+class PublicChannelTwins(BaseModel):
+    ai_twin_id: uuid.UUID = Field(alias="ai_twin_id")
+    channel_id: uuid.UUID = Field(alias="channel_id")
+    created_at: datetime.datetime = Field(alias="created_at")
+
+class PublicChannelTwinsInsert(TypedDict):
+    ai_twin_id: Annotated[uuid.UUID, Field(alias="ai_twin_id")]
+    channel_id: Annotated[uuid.UUID, Field(alias="channel_id")]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+
+class PublicChannelTwinsUpdate(TypedDict):
+    ai_twin_id: NotRequired[Annotated[uuid.UUID, Field(alias="ai_twin_id")]]
+    channel_id: NotRequired[Annotated[uuid.UUID, Field(alias="channel_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+
+class PublicChannels(BaseModel):
+    created_at: datetime.datetime = Field(alias="created_at")
+    created_by: Optional[uuid.UUID] = Field(alias="created_by")
+    id: uuid.UUID = Field(alias="id")
+    kind: str = Field(alias="kind")
+    name: Optional[str] = Field(alias="name")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+    workspace_id: Optional[uuid.UUID] = Field(alias="workspace_id")
+
+class PublicChannelsInsert(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    created_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="created_by")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
+    name: NotRequired[Annotated[Optional[str], Field(alias="name")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    workspace_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="workspace_id")]]
+
+class PublicChannelsUpdate(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    created_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="created_by")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
+    name: NotRequired[Annotated[Optional[str], Field(alias="name")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    workspace_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="workspace_id")]]
+
+class PublicConversationMessages(BaseModel):
+    conversation_id: uuid.UUID = Field(alias="conversation_id")
+    external_id: str = Field(alias="external_id")
+    message: JsonValue = Field(alias="message")
+    received_at: datetime.datetime = Field(alias="received_at")
+    sent_at: datetime.datetime = Field(alias="sent_at")
+    user_id: uuid.UUID = Field(alias="user_id")
+
+class PublicConversationMessagesInsert(TypedDict):
+    conversation_id: Annotated[uuid.UUID, Field(alias="conversation_id")]
+    external_id: Annotated[str, Field(alias="external_id")]
+    message: Annotated[JsonValue, Field(alias="message")]
+    received_at: NotRequired[Annotated[datetime.datetime, Field(alias="received_at")]]
+    sent_at: Annotated[datetime.datetime, Field(alias="sent_at")]
+    user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+
+class PublicConversationMessagesUpdate(TypedDict):
+    conversation_id: NotRequired[Annotated[uuid.UUID, Field(alias="conversation_id")]]
+    external_id: NotRequired[Annotated[str, Field(alias="external_id")]]
+    message: NotRequired[Annotated[JsonValue, Field(alias="message")]]
+    received_at: NotRequired[Annotated[datetime.datetime, Field(alias="received_at")]]
+    sent_at: NotRequired[Annotated[datetime.datetime, Field(alias="sent_at")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+
+class PublicConversations(BaseModel):
+    created_at: datetime.datetime = Field(alias="created_at")
+    external_conversation_id: str = Field(alias="external_conversation_id")
+    id: uuid.UUID = Field(alias="id")
+    last_message_at: Optional[datetime.datetime] = Field(alias="last_message_at")
+    last_message_preview: Optional[str] = Field(alias="last_message_preview")
+    message_count: int = Field(alias="message_count")
+    participant_digits: Optional[str] = Field(alias="participant_digits")
+    participant_identified_at: datetime.datetime = Field(alias="participant_identified_at")
+    participant_identifier: str = Field(alias="participant_identifier")
+    participant_name: Optional[str] = Field(alias="participant_name")
+    participant_named_at: datetime.datetime = Field(alias="participant_named_at")
+    person_id: Optional[uuid.UUID] = Field(alias="person_id")
+    platform: str = Field(alias="platform")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+    user_id: uuid.UUID = Field(alias="user_id")
+
+class PublicConversationsInsert(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    external_conversation_id: Annotated[str, Field(alias="external_conversation_id")]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    last_message_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="last_message_at")]]
+    last_message_preview: NotRequired[Annotated[Optional[str], Field(alias="last_message_preview")]]
+    message_count: NotRequired[Annotated[int, Field(alias="message_count")]]
+    participant_digits: NotRequired[Annotated[Optional[str], Field(alias="participant_digits")]]
+    participant_identified_at: NotRequired[Annotated[datetime.datetime, Field(alias="participant_identified_at")]]
+    participant_identifier: Annotated[str, Field(alias="participant_identifier")]
+    participant_name: NotRequired[Annotated[Optional[str], Field(alias="participant_name")]]
+    participant_named_at: NotRequired[Annotated[datetime.datetime, Field(alias="participant_named_at")]]
+    person_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="person_id")]]
+    platform: Annotated[str, Field(alias="platform")]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+
+class PublicConversationsUpdate(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    external_conversation_id: NotRequired[Annotated[str, Field(alias="external_conversation_id")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    last_message_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="last_message_at")]]
+    last_message_preview: NotRequired[Annotated[Optional[str], Field(alias="last_message_preview")]]
+    message_count: NotRequired[Annotated[int, Field(alias="message_count")]]
+    participant_digits: NotRequired[Annotated[Optional[str], Field(alias="participant_digits")]]
+    participant_identified_at: NotRequired[Annotated[datetime.datetime, Field(alias="participant_identified_at")]]
+    participant_identifier: NotRequired[Annotated[str, Field(alias="participant_identifier")]]
+    participant_name: NotRequired[Annotated[Optional[str], Field(alias="participant_name")]]
+    participant_named_at: NotRequired[Annotated[datetime.datetime, Field(alias="participant_named_at")]]
+    person_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="person_id")]]
+    platform: NotRequired[Annotated[str, Field(alias="platform")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+
+class PublicMessageEdits(BaseModel):
+    content: str = Field(alias="content")
+    message_id: uuid.UUID = Field(alias="message_id")
+    replaced_at: datetime.datetime = Field(alias="replaced_at")
+    version: int = Field(alias="version")
+    written_at: datetime.datetime = Field(alias="written_at")
+
+class PublicMessageEditsInsert(TypedDict):
+    content: Annotated[str, Field(alias="content")]
+    message_id: Annotated[uuid.UUID, Field(alias="message_id")]
+    replaced_at: NotRequired[Annotated[datetime.datetime, Field(alias="replaced_at")]]
+    version: Annotated[int, Field(alias="version")]
+    written_at: Annotated[datetime.datetime, Field(alias="written_at")]
+
+class PublicMessageEditsUpdate(TypedDict):
+    content: NotRequired[Annotated[str, Field(alias="content")]]
+    message_id: NotRequired[Annotated[uuid.UUID, Field(alias="message_id")]]
+    replaced_at: NotRequired[Annotated[datetime.datetime, Field(alias="replaced_at")]]
+    version: NotRequired[Annotated[int, Field(alias="version")]]
+    written_at: NotRequired[Annotated[datetime.datetime, Field(alias="written_at")]]
+
+class PublicMessageEvents(BaseModel):
+    actor_id: Optional[uuid.UUID] = Field(alias="actor_id")
+    channel_id: uuid.UUID = Field(alias="channel_id")
+    created_at: datetime.datetime = Field(alias="created_at")
+    emoji: Optional[str] = Field(alias="emoji")
+    kind: str = Field(alias="kind")
+    message_id: Optional[uuid.UUID] = Field(alias="message_id")
+    seq: int = Field(alias="seq")
+
+class PublicMessageEventsInsert(TypedDict):
+    actor_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="actor_id")]]
+    channel_id: Annotated[uuid.UUID, Field(alias="channel_id")]
+    created_at: Annotated[datetime.datetime, Field(alias="created_at")]
+    emoji: NotRequired[Annotated[Optional[str], Field(alias="emoji")]]
+    kind: Annotated[str, Field(alias="kind")]
+    message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="message_id")]]
+    seq: Annotated[int, Field(alias="seq")]
+
+class PublicMessageEventsUpdate(TypedDict):
+    actor_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="actor_id")]]
+    channel_id: NotRequired[Annotated[uuid.UUID, Field(alias="channel_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    emoji: NotRequired[Annotated[Optional[str], Field(alias="emoji")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
+    message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="message_id")]]
+    seq: NotRequired[Annotated[int, Field(alias="seq")]]
+
+class PublicMessagePins(BaseModel):
+    channel_id: uuid.UUID = Field(alias="channel_id")
+    message_id: uuid.UUID = Field(alias="message_id")
+    pinned_at: datetime.datetime = Field(alias="pinned_at")
+    pinned_by: Optional[uuid.UUID] = Field(alias="pinned_by")
+
+class PublicMessagePinsInsert(TypedDict):
+    channel_id: Annotated[uuid.UUID, Field(alias="channel_id")]
+    message_id: Annotated[uuid.UUID, Field(alias="message_id")]
+    pinned_at: NotRequired[Annotated[datetime.datetime, Field(alias="pinned_at")]]
+    pinned_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="pinned_by")]]
+
+class PublicMessagePinsUpdate(TypedDict):
+    channel_id: NotRequired[Annotated[uuid.UUID, Field(alias="channel_id")]]
+    message_id: NotRequired[Annotated[uuid.UUID, Field(alias="message_id")]]
+    pinned_at: NotRequired[Annotated[datetime.datetime, Field(alias="pinned_at")]]
+    pinned_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="pinned_by")]]
+
+class PublicMessageReactions(BaseModel):
+    channel_id: uuid.UUID = Field(alias="channel_id")
+    created_at: datetime.datetime = Field(alias="created_at")
+    emoji: str = Field(alias="emoji")
+    id: uuid.UUID = Field(alias="id")
+    message_id: uuid.UUID = Field(alias="message_id")
+    user_id: uuid.UUID = Field(alias="user_id")
+
+class PublicMessageReactionsInsert(TypedDict):
+    channel_id: Annotated[uuid.UUID, Field(alias="channel_id")]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    emoji: Annotated[str, Field(alias="emoji")]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    message_id: Annotated[uuid.UUID, Field(alias="message_id")]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+
+class PublicMessageReactionsUpdate(TypedDict):
+    channel_id: NotRequired[Annotated[uuid.UUID, Field(alias="channel_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    emoji: NotRequired[Annotated[str, Field(alias="emoji")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    message_id: NotRequired[Annotated[uuid.UUID, Field(alias="message_id")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+
+class PublicMessages(BaseModel):
+    ai_twin_id: Optional[uuid.UUID] = Field(alias="ai_twin_id")
+    attachments: Optional[JsonValue] = Field(alias="attachments")
+    channel_id: uuid.UUID = Field(alias="channel_id")
+    content: str = Field(alias="content")
+    content_type: str = Field(alias="content_type")
+    conversation_id: Optional[uuid.UUID] = Field(alias="conversation_id")
+    created_at: datetime.datetime = Field(alias="created_at")
+    deleted_at: Optional[datetime.datetime] = Field(alias="deleted_at")
+    hops: int = Field(alias="hops")
+    id: uuid.UUID = Field(alias="id")
+    metadata: JsonValue = Field(alias="metadata")
+    parent_message_id: Optional[uuid.UUID] = Field(alias="parent_message_id")
+    seq: int = Field(alias="seq")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+    user_id: Optional[uuid.UUID] = Field(alias="user_id")
+
+class PublicMessagesInsert(TypedDict):
+    ai_twin_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="ai_twin_id")]]
+    attachments: NotRequired[Annotated[Optional[JsonValue], Field(alias="attachments")]]
+    channel_id: Annotated[uuid.UUID, Field(alias="channel_id")]
+    content: Annotated[str, Field(alias="content")]
+    content_type: NotRequired[Annotated[str, Field(alias="content_type")]]
+    conversation_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="conversation_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    deleted_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="deleted_at")]]
+    hops: NotRequired[Annotated[int, Field(alias="hops")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    metadata: NotRequired[Annotated[JsonValue, Field(alias="metadata")]]
+    parent_message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="parent_message_id")]]
+    seq: NotRequired[Annotated[int, Field(alias="seq")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    user_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="user_id")]]
+
+class PublicMessagesUpdate(TypedDict):
+    ai_twin_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="ai_twin_id")]]
+    attachments: NotRequired[Annotated[Optional[JsonValue], Field(alias="attachments")]]
+    channel_id: NotRequired[Annotated[uuid.UUID, Field(alias="channel_id")]]
+    content: NotRequired[Annotated[str, Field(alias="content")]]
+    content_type: NotRequired[Annotated[str, Field(alias="content_type")]]
+    conversation_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="conversation_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    deleted_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="deleted_at")]]
+    hops: NotRequired[Annotated[int, Field(alias="hops")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    metadata: NotRequired[Annotated[JsonValue, Field(alias="metadata")]]
+    parent_message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="parent_message_id")]]
+    seq: NotRequired[Annotated[int, Field(alias="seq")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    user_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="user_id")]]
+
+class PublicMessagingConnections(BaseModel):
+    connection_id: str = Field(alias="connection_id")
+    created_at: datetime.datetime = Field(alias="created_at")
+    id: uuid.UUID = Field(alias="id")
+    is_active: bool = Field(alias="is_active")
+    platform: str = Field(alias="platform")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+    user_id: uuid.UUID = Field(alias="user_id")
+
+class PublicMessagingConnectionsInsert(TypedDict):
+    connection_id: Annotated[str, Field(alias="connection_id")]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    is_active: NotRequired[Annotated[bool, Field(alias="is_active")]]
+    platform: Annotated[str, Field(alias="platform")]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+
+class PublicMessagingConnectionsUpdate(TypedDict):
+    connection_id: NotRequired[Annotated[str, Field(alias="connection_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    is_active: NotRequired[Annotated[bool, Field(alias="is_active")]]
+    platform: NotRequired[Annotated[str, Field(alias="platform")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+
+class PublicPeople(BaseModel):
+    created_at: datetime.datetime = Field(alias="created_at")
+    full_name: str = Field(alias="full_name")
+    id: uuid.UUID = Field(alias="id")
+    phone: Optional[str] = Field(alias="phone")
+    phone_digits: Optional[str] = Field(alias="phone_digits")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+    user_id: uuid.UUID = Field(alias="user_id")
+
+class PublicPeopleInsert(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    full_name: Annotated[str, Field(alias="full_name")]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    phone: NotRequired[Annotated[Optional[str], Field(alias="phone")]]
+    phone_digits: NotRequired[Annotated[Optional[str], Field(alias="phone_digits")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+
+class PublicPeopleUpdate(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    full_name: NotRequired[Annotated[str, Field(alias="full_name")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    phone: NotRequired[Annotated[Optional[str], Field(alias="phone")]]
+    phone_digits: NotRequired[Annotated[Optional[str], Field(alias="phone_digits")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+
+class PublicTwinDeliveries(BaseModel):
+    ai_twin_id: uuid.UUID = Field(alias="ai_twin_id")
+    attempts: int = Field(alias="attempts")
+    channel_id: uuid.UUID = Field(alias="channel_id")
+    created_at: datetime.datetime = Field(alias="created_at")
+    finished_at: Optional[datetime.datetime] = Field(alias="finished_at")
+    id: uuid.UUID = Field(alias="id")
+    last_error: Optional[str] = Field(alias="last_error")
+    last_status: Optional[int] = Field(alias="last_status")
+    message_id: uuid.UUID = Field(alias="message_id")
+    next_attempt_at: Optional[datetime.datetime] = Field(alias="next_attempt_at")
+    seq: int = Field(alias="seq")
+    state: str = Field(alias="state")
+
+class PublicTwinDeliveriesInsert(TypedDict):
+    ai_twin_id: Annotated[uuid.UUID, Field(alias="ai_twin_id")]
+    attempts: NotRequired[Annotated[int, Field(alias="attempts")]]
+    channel_id: Annotated[uuid.UUID, Field(alias="channel_id")]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    finished_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="finished_at")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    last_error: NotRequired[Annotated[Optional[str], Field(alias="last_error")]]
+    last_status: NotRequired[Annotated[Optional[int], Field(alias="last_status")]]
+    message_id: Annotated[uuid.UUID, Field(alias="message_id")]
+    next_attempt_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="next_attempt_at")]]
+    seq: Annotated[int, Field(alias="seq")]
+    state: NotRequired[Annotated[str, Field(alias="state")]]
+
+class PublicTwinDeliveriesUpdate(TypedDict):
+    ai_twin_id: NotRequired[Annotated[uuid.UUID, Field(alias="ai_twin_id")]]
+    attempts: NotRequired[Annotated[int, Field(alias="attempts")]]
+    channel_id: NotRequired[Annotated[uuid.UUID, Field(alias="channel_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    finished_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="finished_at")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    last_error: NotRequired[Annotated[Optional[str], Field(alias="last_error")]]
+    last_status: NotRequired[Annotated[Optional[int], Field(alias="last_status")]]
+    message_id: NotRequired[Annotated[uuid.UUID, Field(alias="message_id")]]
+    next_attempt_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="next_attempt_at")]]
+    seq: NotRequired[Annotated[int, Field(alias="seq")]]
+    state: NotRequired[Annotated[str, Field(alias="state")]]
+
+class PublicTwinWebhooks(BaseModel):
+    ai_twin_id: uuid.UUID = Field(alias="ai_twin_id")
+    created_at: datetime.datetime = Field(alias="created_at")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+    url: str = Field(alias="url")
+
+class PublicTwinWebhooksInsert(TypedDict):
+    ai_twin_id: Annotated[uuid.UUID, Field(alias="ai_twin_id")]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    url: Annotated[str, Field(alias="url")]
+
+class PublicTwinWebhooksUpdate(TypedDict):
+    ai_twin_id: NotRequired[Annotated[uuid.UUID, Field(alias="ai_twin_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    url: NotRequired[Annotated[str, Field(alias="url")]]
+
+class PublicUserProfiles(BaseModel):
+    avatar_url: Optional[str] = Field(alias="avatar_url")
+    created_at: datetime.datetime = Field(alias="created_at")
+    display_name: str = Field(alias="display_name")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+    user_id: uuid.UUID = Field(alias="user_id")
+
+class PublicUserProfilesInsert(TypedDict):
+    avatar_url: NotRequired[Annotated[Optional[str], Field(alias="avatar_url")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    display_name: Annotated[str, Field(alias="display_name")]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+
+class PublicUserProfilesUpdate(TypedDict):
+    avatar_url: NotRequired[Annotated[Optional[str], Field(alias="avatar_url")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    display_name: NotRequired[Annotated[str, Field(alias="display_name")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]

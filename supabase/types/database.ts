@@ -1,0 +1,839 @@
+// Written by `make types` from the database; use it as createClient<Database>(…).
+
+export type Json = string | number | boolean | null | { [key: string]: Json | undefined } | Json[];
+
+export type Database = {
+  "public": {
+    Tables: {
+      "ai_twins": {
+        Row: {
+          "avatar_url": string | null;
+          "created_at": string;
+          "display_name": string;
+          "id": string;
+          "updated_at": string;
+          "user_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "avatar_url"?: string | null;
+          "created_at"?: string;
+          "display_name": string;
+          "id"?: string;
+          "updated_at"?: string;
+          "user_id"?: string;
+        };
+        Update: {
+          "avatar_url"?: string | null;
+          "created_at"?: string;
+          "display_name"?: string;
+          "id"?: string;
+          "updated_at"?: string;
+          "user_id"?: string;
+        };
+        Relationships: [];
+      };
+      "attachments": {
+        Row: {
+          "channel_id": string;
+          "content_type": string;
+          "created_at": string;
+          "file_name": string;
+          "id": string;
+          "path": string;
+          "size": number;
+          "uploaded_by": string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          "channel_id": string;
+          "content_type": string;
+          "created_at"?: string;
+          "file_name": string;
+          "id"?: string;
+          "path"?: never;
+          "size": number;
+          "uploaded_by"?: string | null;
+        };
+        Update: {
+          "channel_id"?: string;
+          "content_type"?: string;
+          "created_at"?: string;
+          "file_name"?: string;
+          "id"?: string;
+          "path"?: never;
+          "size"?: number;
+          "uploaded_by"?: string | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "attachments_channel_id_fkey";
+            columns: ["channel_id"];
+            isOneToOne: false;
+            referencedRelation: "channels";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "channel_members": {
+        Row: {
+          "channel_id": string;
+          "created_at": string;
+          "role": string;
+          "user_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "channel_id": string;
+          "created_at"?: string;
+          "role"?: string;
+          "user_id": string;
+        };
+        Update: {
+          "channel_id"?: string;
+          "created_at"?: string;
+          "role"?: string;
+          "user_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "channel_members_channel_id_fkey";
+            columns: ["channel_id"];
+            isOneToOne: false;
+            referencedRelation: "channels";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "channel_twins": {
+        Row: {
+          "ai_twin_id": string;
+          "channel_id": string;
+          "created_at": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "ai_twin_id": string;
+          "channel_id": string;
+          "created_at"?: string;
+        };
+        Update: {
+          "ai_twin_id"?: string;
+          "channel_id"?: string;
+          "created_at"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "channel_twins_ai_twin_id_fkey";
+            columns: ["ai_twin_id"];
+            isOneToOne: false;
+            referencedRelation: "ai_twins";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "channel_twins_channel_id_fkey";
+            columns: ["channel_id"];
+            isOneToOne: false;
+            referencedRelation: "channels";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "channels": {
+        Row: {
+          "created_at": string;
+          "created_by": string | null;
+          "id": string;
+          "kind": string;
+          "name": string | null;
+          "updated_at": string;
+          "workspace_id": string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          "created_at"?: string;
+          "created_by"?: string | null;
+          "id"?: string;
+          "kind"?: string;
+          "name"?: string | null;
+          "updated_at"?: string;
+          "workspace_id"?: string | null;
+        };
+        Update: {
+          "created_at"?: string;
+          "created_by"?: string | null;
+          "id"?: string;
+          "kind"?: string;
+          "name"?: string | null;
+          "updated_at"?: string;
+          "workspace_id"?: string | null;
+        };
+        Relationships: [];
+      };
+      "conversation_messages": {
+        Row: {
+          "conversation_id": string;
+          "external_id": string;
+          "message": NonNullable<Json>;
+          "received_at": string;
+          "sent_at": string;
+          "user_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "conversation_id": string;
+          "external_id": string;
+          "message": NonNullable<Json>;
+          "received_at"?: string;
+          "sent_at": string;
+          "user_id": string;
+        };
+        Update: {
+          "conversation_id"?: string;
+          "external_id"?: string;
+          "message"?: NonNullable<Json>;
+          "received_at"?: string;
+          "sent_at"?: string;
+          "user_id"?: string;
+        };
+        Relationships: [];
+      };
+      "conversations": {
+        Row: {
+          "created_at": string;
+          "external_conversation_id": string;
+          "id": string;
+          "last_message_at": string | null;
+          "last_message_preview": string | null;
+          "message_count": number;
+          "participant_digits": string | null;
+          "participant_identified_at": string;
+          "participant_identifier": string;
+          "participant_name": string | null;
+          "participant_named_at": string;
+          "person_id": string | null;
+          "platform": string;
+          "updated_at": string;
+          "user_id": string;
+          "conversation_messages": {
+            "conversation_id": string;
+            "external_id": string;
+            "message": NonNullable<Json>;
+            "received_at": string;
+            "sent_at": string;
+            "user_id": string;
+          } | null;
+          "messages": Json | null;
+        };
+        ComputedFields: "conversation_messages" | "messages";
+        Insert: {
+          "created_at"?: string;
+          "external_conversation_id": string;
+          "id"?: string;
+          "last_message_at"?: string | null;
+          "last_message_preview"?: string | null;
+          "message_count"?: number;
+          "participant_digits"?: never;
+          "participant_identified_at"?: string;
+          "participant_identifier": string;
+          "participant_name"?: string | null;
+          "participant_named_at"?: string;
+          "person_id"?: string | null;
+          "platform": string;
+          "updated_at"?: string;
+          "user_id": string;
+        };
+        Update: {
+          "created_at"?: string;
+          "external_conversation_id"?: string;
+          "id"?: string;
+          "last_message_at"?: string | null;
+          "last_message_preview"?: string | null;
+          "message_count"?: number;
+          "participant_digits"?: never;
+          "participant_identified_at"?: string;
+          "participant_identifier"?: string;
+          "participant_name"?: string | null;
+          "participant_named_at"?: string;
+          "person_id"?: string | null;
+          "platform"?: string;
+          "updated_at"?: string;
+          "user_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "conversations_person_id_fkey";
+            columns: ["person_id"];
+            isOneToOne: false;
+            referencedRelation: "people";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "message_edits": {
+        Row: {
+          "content": string;
+          "message_id": string;
+          "replaced_at": string;
+          "version": number;
+          "written_at": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "content": string;
+          "message_id": string;
+          "replaced_at"?: string;
+          "version": number;
+          "written_at": string;
+        };
+        Update: {
+          "content"?: string;
+          "message_id"?: string;
+          "replaced_at"?: string;
+          "version"?: number;
+          "written_at"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "message_edits_message_id_fkey";
+            columns: ["message_id"];
+            isOneToOne: false;
+            referencedRelation: "messages";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "message_events": {
+        Row: {
+          "actor_id": string | null;
+          "channel_id": string;
+          "created_at": string;
+          "emoji": string | null;
+          "kind": string;
+          "message_id": string | null;
+          "seq": number;
+        };
+        ComputedFields: never;
+        Insert: {
+          "actor_id"?: string | null;
+          "channel_id": string;
+          "created_at": string;
+          "emoji"?: string | null;
+          "kind": string;
+          "message_id"?: string | null;
+          "seq": number;
+        };
+        Update: {
+          "actor_id"?: string | null;
+          "channel_id"?: string;
+          "created_at"?: string;
+          "emoji"?: string | null;
+          "kind"?: string;
+          "message_id"?: string | null;
+          "seq"?: number;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "message_events_channel_id_fkey";
+            columns: ["channel_id"];
+            isOneToOne: false;
+            referencedRelation: "channels";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "message_pins": {
+        Row: {
+          "channel_id": string;
+          "message_id": string;
+          "pinned_at": string;
+          "pinned_by": string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          "channel_id": string;
+          "message_id": string;
+          "pinned_at"?: string;
+          "pinned_by"?: string | null;
+        };
+        Update: {
+          "channel_id"?: string;
+          "message_id"?: string;
+          "pinned_at"?: string;
+          "pinned_by"?: string | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "message_pins_channel_id_fkey";
+            columns: ["channel_id"];
+            isOneToOne: false;
+            referencedRelation: "channels";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "message_pins_message_id_fkey";
+            columns: ["message_id"];
+            isOneToOne: true;
+            referencedRelation: "messages";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "message_reactions": {
+        Row: {
+          "channel_id": string;
+          "created_at": string;
+          "emoji": string;
+          "id": string;
+          "message_id": string;
+          "user_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "channel_id": string;
+          "created_at"?: string;
+          "emoji": string;
+          "id"?: string;
+          "message_id": string;
+          "user_id"?: string;
+        };
+        Update: {
+          "channel_id"?: string;
+          "created_at"?: string;
+          "emoji"?: string;
+          "id"?: string;
+          "message_id"?: string;
+          "user_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "message_reactions_channel_id_fkey";
+            columns: ["channel_id"];
+            isOneToOne: false;
+            referencedRelation: "channels";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "message_reactions_message_id_fkey";
+            columns: ["message_id"];
+            isOneToOne: false;
+            referencedRelation: "messages";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "messages": {
+        Row: {
+          "ai_twin_id": string | null;
+          "attachments": Json | null;
+          "channel_id": string;
+          "content": string;
+          "content_type": string;
+          "conversation_id": string | null;
+          "created_at": string;
+          "deleted_at": string | null;
+          "hops": number;
+          "id": string;
+          "metadata": NonNullable<Json>;
+          "parent_message_id": string | null;
+          "seq": number;
+          "updated_at": string;
+          "user_id": string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          "ai_twin_id"?: string | null;
+          "attachments"?: Json | null;
+          "channel_id": string;
+          "content": string;
+          "content_type"?: string;
+          "conversation_id"?: string | null;
+          "created_at"?: string;
+          "deleted_at"?: string | null;
+          "hops"?: number;
+          "id"?: string;
+          "metadata"?: NonNullable<Json>;
+          "parent_message_id"?: string | null;
+          "seq"?: number;
+          "updated_at"?: string;
+          "user_id"?: string | null;
+        };
+        Update: {
+          "ai_twin_id"?: string | null;
+          "attachments"?: Json | null;
+          "channel_id"?: string;
+          "content"?: string;
+          "content_type"?: string;
+          "conversation_id"?: string | null;
+          "created_at"?: string;
+          "deleted_at"?: string | null;
+          "hops"?: number;
+          "id"?: string;
+          "metadata"?: NonNullable<Json>;
+          "parent_message_id"?: string | null;
+          "seq"?: number;
+          "updated_at"?: string;
+          "user_id"?: string | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "messages_ai_twin_id_fkey";
+            columns: ["ai_twin_id"];
+            isOneToOne: false;
+            referencedRelation: "ai_twins";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "messages_channel_id_fkey";
+            columns: ["channel_id"];
+            isOneToOne: false;
+            referencedRelation: "channels";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "messages_parent_message_id_fkey";
+            columns: ["parent_message_id"];
+            isOneToOne: false;
+            referencedRelation: "messages";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "messaging_connections": {
+        Row: {
+          "connection_id": string;
+          "created_at": string;
+          "id": string;
+          "is_active": boolean;
+          "platform": string;
+          "updated_at": string;
+          "user_id": string;
+          "keys": Json | null;
+        };
+        ComputedFields: "keys";
+        Insert: {
+          "connection_id": string;
+          "created_at"?: string;
+          "id"?: string;
+          "is_active"?: boolean;
+          "platform": string;
+          "updated_at"?: string;
+          "user_id"?: string;
+        };
+        Update: {
+          "connection_id"?: string;
+          "created_at"?: string;
+          "id"?: string;
+          "is_active"?: boolean;
+          "platform"?: string;
+          "updated_at"?: string;
+          "user_id"?: string;
+        };
+        Relationships: [];
+      };
+      "people": {
+        Row: {
+          "created_at": string;
+          "full_name": string;
+          "id": string;
+          "phone": string | null;
+          "phone_digits": string | null;
+          "updated_at": string;
+          "user_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "created_at"?: string;
+          "full_name": string;
+          "id"?: string;
+          "phone"?: string | null;
+          "phone_digits"?: never;
+          "updated_at"?: string;
+          "user_id"?: string;
+        };
+        Update: {
+          "created_at"?: string;
+          "full_name"?: string;
+          "id"?: string;
+          "phone"?: string | null;
+          "phone_digits"?: never;
+          "updated_at"?: string;
+          "user_id"?: string;
+        };
+        Relationships: [];
+      };
+      "twin_deliveries": {
+        Row: {
+          "ai_twin_id": string;
+          "attempts": number;
+          "channel_id": string;
+          "created_at": string;
+          "finished_at": string | null;
+          "id": string;
+          "last_error": string | null;
+          "last_status": number | null;
+          "message_id": string;
+          "next_attempt_at": string | null;
+          "seq": number;
+          "state": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "ai_twin_id": string;
+          "attempts"?: number;
+          "channel_id": string;
+          "created_at"?: string;
+          "finished_at"?: string | null;
+          "id"?: string;
+          "last_error"?: string | null;
+          "last_status"?: number | null;
+          "message_id": string;
+          "next_attempt_at"?: string | null;
+          "seq": number;
+          "state"?: string;
+        };
+        Update: {
+          "ai_twin_id"?: string;
+          "attempts"?: number;
+          "channel_id"?: string;
+          "created_at"?: string;
+          "finished_at"?: string | null;
+          "id"?: string;
+          "last_error"?: string | null;
+          "last_status"?: number | null;
+          "message_id"?: string;
+          "next_attempt_at"?: string | null;
+          "seq"?: number;
+          "state"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "twin_deliveries_message_id_fkey";
+            columns: ["message_id"];
+            isOneToOne: false;
+            referencedRelation: "messages";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "twin_webhooks": {
+        Row: {
+          "ai_twin_id": string;
+          "created_at": string;
+          "updated_at": string;
+          "url": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "ai_twin_id": string;
+          "created_at"?: string;
+          "updated_at"?: string;
+          "url": string;
+        };
+        Update: {
+          "ai_twin_id"?: string;
+          "created_at"?: string;
+          "updated_at"?: string;
+          "url"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "twin_webhooks_ai_twin_id_fkey";
+            columns: ["ai_twin_id"];
+            isOneToOne: true;
+            referencedRelation: "ai_twins";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "user_profiles": {
+        Row: {
+          "avatar_url": string | null;
+          "created_at": string;
+          "display_name": string;
+          "updated_at": string;
+          "user_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "avatar_url"?: string | null;
+          "created_at"?: string;
+          "display_name": string;
+          "updated_at"?: string;
+          "user_id": string;
+        };
+        Update: {
+          "avatar_url"?: string | null;
+          "created_at"?: string;
+          "display_name"?: string;
+          "updated_at"?: string;
+          "user_id"?: string;
+        };
+        Relationships: [];
+      };
+    };
+    Views: {
+      [_ in never]: never;
+    };
+    Functions: {
+      "add_reaction": { Args: { "": Json }; Returns: Json };
+      "begin_upload": { Args: { "": Json }; Returns: Json };
+      "claim_deliveries": { Args: { "": Json }; Returns: Json };
+      "conversation_messages": {
+        Args: { "": Database["public"]["Tables"]["conversations"]["Row"] };
+        Returns:
+          & { error: true }
+          & "the function public.conversation_messages with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
+        SetofOptions: {
+          from: "conversations";
+          to: "conversation_messages";
+          isOneToOne: false;
+          isSetofReturn: true;
+        };
+      };
+      "create_message": { Args: { "": Json }; Returns: Json };
+      "create_messaging_connection": { Args: { "connection_id"?: string; "platform": string }; Returns: Json };
+      "delete_message": { Args: { "": Json }; Returns: Json };
+      "edit_message": { Args: { "": Json }; Returns: Json };
+      "finish_delivery": { Args: { "": Json }; Returns: Json };
+      "finish_upload": { Args: { "": Json }; Returns: Json };
+      "get_attachment": { Args: { "": Json }; Returns: Json };
+      "get_message": { Args: { "": Json }; Returns: Json };
+      "keys": {
+        Args: { "": Database["public"]["Tables"]["messaging_connections"]["Row"] };
+        Returns:
+          & { error: true }
+          & "the function public.keys with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
+      };
+      "list_message_edits": { Args: { "": Json }; Returns: Json };
+      "list_messages": { Args: { "": Json }; Returns: Json };
+      "list_twin_deliveries": { Args: { "": Json }; Returns: Json };
+      "messages": {
+        Args: { "": Database["public"]["Tables"]["conversations"]["Row"] };
+        Returns:
+          & { error: true }
+          & "the function public.messages with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
+      };
+      "pin_message": { Args: { "": Json }; Returns: Json };
+      "remove_reaction": { Args: { "": Json }; Returns: Json };
+      "remove_twin_webhook": { Args: { "": Json }; Returns: Json };
+      "replay_twin_deliveries": { Args: { "": Json }; Returns: Json };
+      "reply_to_message": { Args: { "": Json }; Returns: Json };
+      "rotate_messaging_key": { Args: { "connection_id": string; "overlap"?: string }; Returns: Json };
+      "rotate_twin_secret": { Args: { "": Json }; Returns: Json };
+      "search_messages": { Args: { "": Json }; Returns: Json };
+      "set_twin_webhook": { Args: { "": Json }; Returns: Json };
+      "toggle_reaction": { Args: { "": Json }; Returns: Json };
+      "unpin_message": { Args: { "": Json }; Returns: Json };
+    };
+    Enums: {
+      [_ in never]: never;
+    };
+    CompositeTypes: {
+      [_ in never]: never;
+    };
+  };
+};
+
+type DatabaseWithoutInternals = Omit<Database, "__InternalSupabase">;
+
+type DefaultSchema = DatabaseWithoutInternals[Extract<keyof Database, "public">];
+
+export type Tables<
+  DefaultSchemaTableNameOrOptions extends
+    | keyof (DefaultSchema["Tables"] & DefaultSchema["Views"])
+    | { schema: keyof DatabaseWithoutInternals },
+  TableName extends DefaultSchemaTableNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  } ? keyof (
+      & DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"]
+      & DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Views"]
+    )
+    : never = never,
+> = DefaultSchemaTableNameOrOptions extends { schema: keyof DatabaseWithoutInternals } ? (
+    & DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"]
+    & DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Views"]
+  )[TableName] extends {
+    Row: infer R;
+  } ? R
+  : never
+  : DefaultSchemaTableNameOrOptions extends keyof (DefaultSchema["Tables"] & DefaultSchema["Views"])
+    ? (DefaultSchema["Tables"] & DefaultSchema["Views"])[DefaultSchemaTableNameOrOptions] extends {
+      Row: infer R;
+    } ? R
+    : never
+  : never;
+
+export type TablesInsert<
+  DefaultSchemaTableNameOrOptions extends
+    | keyof DefaultSchema["Tables"]
+    | { schema: keyof DatabaseWithoutInternals },
+  TableName extends DefaultSchemaTableNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  } ? keyof DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"]
+    : never = never,
+> = DefaultSchemaTableNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"][TableName] extends {
+    Insert: infer I;
+  } ? I
+  : never
+  : DefaultSchemaTableNameOrOptions extends keyof DefaultSchema["Tables"]
+    ? DefaultSchema["Tables"][DefaultSchemaTableNameOrOptions] extends {
+      Insert: infer I;
+    } ? I
+    : never
+  : never;
+
+export type TablesUpdate<
+  DefaultSchemaTableNameOrOptions extends
+    | keyof DefaultSchema["Tables"]
+    | { schema: keyof DatabaseWithoutInternals },
+  TableName extends DefaultSchemaTableNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  } ? keyof DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"]
+    : never = never,
+> = DefaultSchemaTableNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[DefaultSchemaTableNameOrOptions["schema"]]["Tables"][TableName] extends {
+    Update: infer U;
+  } ? U
+  : never
+  : DefaultSchemaTableNameOrOptions extends keyof DefaultSchema["Tables"]
+    ? DefaultSchema["Tables"][DefaultSchemaTableNameOrOptions] extends {
+      Update: infer U;
+    } ? U
+    : never
+  : never;
+
+export type Enums<
+  DefaultSchemaEnumNameOrOptions extends
+    | keyof DefaultSchema["Enums"]
+    | { schema: keyof DatabaseWithoutInternals },
+  EnumName extends DefaultSchemaEnumNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  } ? keyof DatabaseWithoutInternals[DefaultSchemaEnumNameOrOptions["schema"]]["Enums"]
+    : never = never,
+> = DefaultSchemaEnumNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[DefaultSchemaEnumNameOrOptions["schema"]]["Enums"][EnumName]
+  : DefaultSchemaEnumNameOrOptions extends keyof DefaultSchema["Enums"]
+    ? DefaultSchema["Enums"][DefaultSchemaEnumNameOrOptions]
+  : never;
+
+export type CompositeTypes<
+  PublicCompositeTypeNameOrOptions extends
+    | keyof DefaultSchema["CompositeTypes"]
+    | { schema: keyof DatabaseWithoutInternals },
+  CompositeTypeName extends PublicCompositeTypeNameOrOptions extends {
+    schema: keyof DatabaseWithoutInternals;
+  } ? keyof DatabaseWithoutInternals[PublicCompositeTypeNameOrOptions["schema"]]["CompositeTypes"]
+    : never = never,
+> = PublicCompositeTypeNameOrOptions extends { schema: keyof DatabaseWithoutInternals }
+  ? DatabaseWithoutInternals[PublicCompositeTypeNameOrOptions["schema"]]["CompositeTypes"][CompositeTypeName]
+  : PublicCompositeTypeNameOrOptions extends keyof DefaultSchema["CompositeTypes"]
+    ? DefaultSchema["CompositeTypes"][PublicCompositeTypeNameOrOptions]
+  : never;
+
+export const Constants = {
+  "public": {
+    Enums: {},
+  },
+} as const;

@@ -1,0 +1,188 @@
+"""`threadline doctor` finds nothing in a project that is in order, and each thing that is not."""
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import psycopg
+import pytest
+from threadline import doctor
+from threadline.local.keys import ANON_KEY, PUBLISHABLE_KEY, SECRET_KEY, SERVICE_ROLE_KEY
+
+from tests.support import project as projects
+from tests.support import schema
+from tests.support.cluster import TestCluster, free_port
+from tests.support.pooler import needs_pgbouncer, pooling
+from tests.support.project import Answer, Project
+from tests.support.service import PROGRAM
+from tests.support.stack import RunningStack
+
+HAS_REALTIME = (schema.ROOT / "api" / "threadline" / "local" / "realtime").is_dir()
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Project]:
+    """The HTTP side of a project."""
+    with projects.running() as running:
+        yield running
+
+
+@pytest.fixture
+def project(gateway: Project) -> Project:
+    """The same, in order."""
+    gateway.faults.clear()
+    return gateway
+
+
+@pytest.fixture
+def environment(cluster: TestCluster, service_database: str, project: Project) -> dict[str, str]:
+    """What the service is told of a project in order."""
+    return {
+        "DATABASE_URL": cluster.url(service_database, "authenticator"),
+        "SUPABASE_URL": project.url,
+        "SUPABASE_PUBLISHABLE_KEY": PUBLISHABLE_KEY,
+    }
+
+
+def diagnose(environment: Mapping[str, str], status: int = 1) -> str:
+    """What the command prints; it must end with this status."""
+    result = subprocess.run(
+        [PROGRAM, "doctor"],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == status, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def test_nothing_is_wrong(environment: dict[str, str]) -> None:
+    assert diagnose(environment, 0) == "Nothing is missing or wrong.\n"
+
+
+def test_it_knows_the_migrations() -> None:
+    assert sorted(file.name.partition("_")[0] for file in schema.MIGRATIONS.glob("*.sql")) == doctor.MIGRATIONS
+
+
+@pytest.mark.xfail(not HAS_REALTIME, reason="the embedded stack has no Realtime yet", strict=True)
+def test_nothing_is_wrong_with_the_embedded_stack(stack: RunningStack) -> None:
+    keys = stack.keys
+    environment = {
+        "DATABASE_URL": stack.database_url("authenticator"),
+        "SUPABASE_URL": stack.api_url,
+        "SUPABASE_PUBLISHABLE_KEY": keys["PUBLISHABLE_KEY"],
+        "SUPABASE_SECRET_KEY": keys["SECRET_KEY"],
+    }
+    assert diagnose(environment, 0) == "Nothing is missing or wrong.\n"
+
+
+OUTSIDE = {
+    "Auth does not say by which keys it signs": {"/auth/v1/.well-known/jwks.json": Answer(404)},
+    "signs access tokens with its legacy secret only": {"/auth/v1/.well-known/jwks.json": Answer(200, {"keys": []})},
+    "seconds apart; set the time": {"/auth/v1/.well-known/jwks.json": Answer(200, {"keys": [{}]}, seconds=90)},
+    "messaging-ingest is not deployed": {"/functions/v1/messaging-ingest": Answer(404, {"code": "NOT_FOUND"})},
+    "verify_jwt must be false": {"/functions/v1/messaging-ingest": Answer(401, {"message": "Missing authorization"})},
+    "messaging-ingest does not work: it answers 503": {"/functions/v1/messaging-ingest": Answer(503)},
+    "refuses the key in SUPABASE_PUBLISHABLE_KEY": {"/storage/v1/bucket": Answer(401, {"message": "Invalid API key"})},
+    "Storage does not work: it answers 500": {"/storage/v1/bucket": Answer(500)},
+    "The Data API does not work: it answers 503": {"/rest/v1/settings": Answer(503)},
+    "The Data API exposes the schema private": {"/rest/v1/settings": Answer(401, {"code": "42501"})},
+    "Realtime does not work: it answers 403": {"/realtime/v1/websocket": Answer(403)},
+}
+
+
+@pytest.mark.parametrize(("sentence", "faults"), OUTSIDE.items(), ids=list(OUTSIDE))
+def test_a_fault_of_the_platform_is_named(
+    environment: dict[str, str], project: Project, sentence: str, faults: dict[str, Answer]
+) -> None:
+    project.faults.update(faults)
+    (finding,) = diagnose(environment).splitlines()
+    assert sentence in finding
+    assert finding.endswith(".")
+
+
+INSIDE = {
+    "SUPABASE_URL is not set": {"SUPABASE_URL": ""},
+    "cannot be reached (ConnectError)": {"SUPABASE_URL": f"http://127.0.0.1:{free_port()}"},
+    "SUPABASE_PUBLISHABLE_KEY is not set": {"SUPABASE_PUBLISHABLE_KEY": ""},
+    "SUPABASE_PUBLISHABLE_KEY holds a secret key": {"SUPABASE_PUBLISHABLE_KEY": SECRET_KEY},
+    "SUPABASE_ANON_KEY holds a secret key": {"SUPABASE_ANON_KEY": SERVICE_ROLE_KEY},
+    "SUPABASE_SECRET_KEY holds a public key": {"SUPABASE_SECRET_KEY": PUBLISHABLE_KEY},
+    "SUPABASE_SERVICE_ROLE_KEY holds a public key": {"SUPABASE_SERVICE_ROLE_KEY": ANON_KEY},
+    "SUPABASE_SECRET_KEY is no API key": {"SUPABASE_SECRET_KEY": "secret"},
+    "Set DATABASE_URL to the connection string": {"DATABASE_URL": ""},
+    "refuses the user or the password": {"DATABASE_URL": "postgresql://authenticator:wrong@127.0.0.1:{port}/postgres"},
+    "does not answer (ConnectionRefusedError)": {"DATABASE_URL": f"postgresql://a:b@127.0.0.1:{free_port()}/postgres"},
+    "the service needs (bypassrls, createrole, ": {
+        "DATABASE_URL": "postgresql://postgres:postgres@127.0.0.1:{port}/{name}"
+    },
+    "The migrations have not been applied": {
+        "DATABASE_URL": "postgresql://authenticator:postgres@127.0.0.1:{port}/{empty}"
+    },
+}
+
+
+@pytest.mark.parametrize(("sentence", "change"), INSIDE.items(), ids=list(INSIDE))
+def test_a_fault_of_the_environment_is_named(
+    cluster: TestCluster, service_database: str, environment: dict[str, str], sentence: str, change: dict[str, str]
+) -> None:
+    names = {"port": cluster.local.port, "name": service_database, "empty": "postgres"}
+    changed = {name: value.format(**names) if "{" in value else value for name, value in change.items()}
+    (finding,) = diagnose({**environment, **changed}).splitlines()
+    assert sentence in finding
+    for value in (*changed.values(), "wrong"):
+        assert value.startswith("http") or not value or value not in finding
+
+
+def test_nothing_is_wrong_with_the_login_of_the_documents(
+    cluster: TestCluster, environment: dict[str, str], service_database: str
+) -> None:
+    with psycopg.connect(cluster.url(service_database), autocommit=True) as db:
+        db.execute("set role postgres")
+        db.execute((schema.ROOT / "supabase" / "snippets" / "service_login.sql").read_text())
+        db.execute("alter role threadline_service password 'postgres'")
+        db.execute("reset role")
+        try:
+            url = cluster.url(service_database, "threadline_service")
+            diagnose({**environment, "DATABASE_URL": url}, 0)
+            with psycopg.connect(url) as own, pytest.raises(psycopg.errors.InsufficientPrivilege):
+                own.execute("select from public.messages")
+        finally:
+            db.execute("drop owned by threadline_service")
+            db.execute("drop role threadline_service")
+
+
+def test_a_login_that_cannot_become_anybody_is_named(
+    cluster: TestCluster, environment: dict[str, str], fresh_database: str
+) -> None:
+    with psycopg.connect(cluster.url(fresh_database), autocommit=True) as db:
+        db.execute("create role nobody_yet login password 'postgres'")
+        try:
+            (finding,) = diagnose(
+                {**environment, "DATABASE_URL": cluster.url(fresh_database, "nobody_yet")}
+            ).splitlines()
+        finally:
+            db.execute("drop role nobody_yet")
+    assert "cannot become service_role" in finding
+
+
+@needs_pgbouncer
+@pytest.mark.parametrize(
+    ("mode", "told", "findings"),
+    [("session", "", 0), ("transaction", "true", 0), ("transaction", "", 1)],
+)
+def test_the_mode_of_a_pooler_is_found_out(
+    cluster: TestCluster,
+    service_database: str,
+    environment: dict[str, str],
+    mode: str,
+    told: str,
+    findings: int,
+    tmp_path: Path,
+) -> None:
+    with pooling(cluster, service_database, tmp_path, mode) as url:
+        said = diagnose({**environment, "DATABASE_URL": url, "THREADLINE_TRANSACTION_POOLER": told}, findings)
+    assert ("a pooler in transaction mode, and the service is not told" in said) == bool(findings)

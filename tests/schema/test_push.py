@@ -1,0 +1,108 @@
+"""The Supabase CLI applies the migrations to a project's database as `postgres`, who is no superuser."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+import pytest
+
+from tests.support import migration, schema, tools
+from tests.support.cluster import TestCluster
+
+pytestmark = pytest.mark.skipif(tools.supabase_cli() is None, reason=tools.why_not("supabase"))
+
+VERSIONS = sorted(file.name.partition("_")[0] for file in schema.MIGRATIONS.glob("*.sql"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the project: the CLI leaves notes in the folder that it works in."""
+    shutil.copytree(schema.ROOT / "supabase", tmp_path / "supabase", ignore=shutil.ignore_patterns(".*"))
+    return tmp_path
+
+
+def supabase(folder: Path, url: str, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [tools.supabase_cli(), *command, f"--remote={url}?sslmode=disable", "--yes"],
+        cwd=folder,
+        env={"HOME": str(folder), "PATH": os.environ["PATH"], "DO_NOT_TRACK": "1", "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def project(cluster: TestCluster, mode: Literal["explicit", "legacy"] = "explicit") -> str:
+    """The name of a database that holds what a new project holds and nothing else."""
+    database = cluster.create()
+    cluster.install_platform(database, mode)
+    return database
+
+
+def applied(url: str) -> list[str]:
+    """The versions that the history lists."""
+    with psycopg.connect(url) as db:
+        return [row for (row,) in db.execute("select version from supabase_migrations.schema_migrations order by 1")]
+
+
+@pytest.mark.parametrize(("command", "mode"), [("db push", "explicit"), ("migration up", "legacy")])
+def test_the_cli_applies_them(
+    cluster: TestCluster, folder: Path, command: str, mode: Literal["explicit", "legacy"]
+) -> None:
+    pushed, loaded = project(cluster, mode), project(cluster, mode)
+    url = cluster.url(pushed, "postgres")
+    result = supabase(folder, url, *command.split())
+    assert result.returncode == 0, result.stderr
+    assert applied(url) == VERSIONS
+    schema.load(cluster.url(loaded, "postgres"), schema.SQL)
+    dumps = [schema.dump(cluster.url(name), cluster.binaries) for name in (pushed, loaded)]
+    assert not schema.difference(*dumps, ("pushed", "sql"))
+    assert supabase(folder, url, *command.split()).returncode == 0  # there is nothing left to do
+
+
+def test_a_database_that_uses_the_names_is_refused_unchanged(cluster: TestCluster, folder: Path) -> None:
+    database = project(cluster)
+    url = cluster.url(database, "postgres")
+    with psycopg.connect(url) as db:
+        db.execute("create table public.messages (id integer)")
+        db.execute("create view public.channels as select 1 as id")
+        db.execute("create schema private")
+    before = schema.dump_all(cluster.url(database), cluster.binaries)
+    for command in ("db push", "migration up"):
+        result = supabase(folder, url, *command.split())
+        assert result.returncode == 1
+        names = "public.channels, public.messages, the schema private"
+        assert f"has changed nothing: {names}. Rename those, or" in result.stderr + result.stdout
+    assert applied(url) == []
+    assert schema.dump_all(cluster.url(database), cluster.binaries) == before
+
+
+def test_every_name_is_guarded(cluster: TestCluster, template: str) -> None:
+    with psycopg.connect(cluster.url(template)) as db:
+        made = db.execute(
+            "select relname from pg_class"
+            " where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'c')"
+        ).fetchall()
+        guard = (schema.MIGRATIONS / migration.INITIAL).read_text().partition("$$;")[0]
+    assert [name for (name,) in made if f"'{name}'" not in guard] == []
+
+
+def test_a_migration_does_not_wait_for_long(cluster: TestCluster, folder: Path) -> None:
+    for file in folder.glob("supabase/migrations/*.sql"):
+        text = file.read_text()
+        assert text.count("\nset lock_timeout = '5s';\n") == 1
+        file.write_text(text.replace("'5s'", "'50ms'"))
+    url = cluster.url(project(cluster), "postgres")
+    with psycopg.connect(url) as reader:
+        # What an upload under way holds; statements about policies lock the table against everybody.
+        reader.execute("select from storage.objects")
+        result = supabase(folder, url, "db", "push")
+        assert result.returncode == 1
+        assert "canceling statement due to lock timeout" in result.stderr + result.stdout
+    assert applied(url) == VERSIONS[:1]
+    assert supabase(folder, url, "db", "push").returncode == 0
+    assert applied(url) == VERSIONS

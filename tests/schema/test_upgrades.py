@@ -1,0 +1,84 @@
+"""A project at any release, with data in it, becomes one at the newest state, and loses nothing.
+
+Until there is a release, the state of today stands for one.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support import release, schema
+from tests.support.cluster import TestCluster
+
+FILES = sorted(schema.MIGRATIONS.glob("*.sql"))
+RECORDS = sorted(release.FOLDER.glob("*.sql"))
+NONE_YET = pytest.mark.skip(reason="nothing has been released yet")
+GOOD = "alter table public.people add column planted text not null default ''"
+BAD = {
+    "public.message_reactions": "delete from public.message_reactions where true",
+    "public.people": "alter table public.people drop column created_at",
+    "public.message_edits": "drop table public.message_edits",
+    "public.conversations": "update public.conversations set participant_name = 'somebody'",
+}
+
+
+@pytest.fixture(scope="module")
+def today(cluster: TestCluster, template: str) -> str:
+    """The record of a release that would be made today."""
+    database = cluster.create(template)
+    release.fill(cluster.url(database, "postgres"))
+    return release.record(cluster.url(database), cluster.binaries, FILES)
+
+
+def upgrade(cluster: TestCluster, text: str, files: list[Path]) -> tuple[str, list[str]]:
+    """The name of a database of a release that had all these migrations, and the tables of which something is lost."""
+    database = release.restore(cluster, text, files)
+    before = release.read_tables(cluster.url(database))
+    assert before["public.messages"]
+    assert before["public.conversation_messages"]
+    release.migrate(cluster, database, files)
+    return database, release.losses(before, release.read_tables(cluster.url(database)))
+
+
+def planted(folder: Path, statement: str) -> Path:
+    """One more migration."""
+    path = folder / "99990101000000_planted.sql"
+    path.write_text(statement)
+    return path
+
+
+@pytest.mark.parametrize("record", RECORDS or [pytest.param(None, marks=NONE_YET)], ids=lambda path: path and path.stem)
+def test_a_release_becomes_the_newest_state(cluster: TestCluster, template: str, record: Path) -> None:
+    database, lost = upgrade(cluster, record.read_text(encoding="utf-8"), FILES)
+    assert lost == []
+    dumps = [schema.dump(cluster.url(name), cluster.binaries) for name in (database, template)]
+    assert not schema.difference(*dumps, ("upgraded", "new"))
+
+
+def test_what_stands_for_a_release_is_restored_whole(cluster: TestCluster, today: str) -> None:
+    database, lost = upgrade(cluster, today, FILES)
+    assert lost == []
+    assert release.record(cluster.url(database), cluster.binaries, FILES) == today
+
+
+def test_a_migration_that_adds_loses_nothing(cluster: TestCluster, today: str, tmp_path: Path) -> None:
+    _, lost = upgrade(cluster, today, [*FILES, planted(tmp_path, GOOD)])
+    assert lost == []
+
+
+@pytest.mark.parametrize(("table", "statement"), BAD.items(), ids=list(BAD))
+def test_a_loss_is_seen(cluster: TestCluster, today: str, tmp_path: Path, table: str, statement: str) -> None:
+    _, lost = upgrade(cluster, today, [*FILES, planted(tmp_path, statement)])
+    assert table in lost
+
+
+def test_migrations_of_releases_stay_as_they_are() -> None:
+    now = {file.name: release.checksum(file) for file in FILES}
+    for record in RECORDS:
+        assert release.recorded_migrations(record.read_text(encoding="utf-8")).items() <= now.items(), record.name
+
+
+def test_every_release_has_its_record() -> None:
+    released = re.findall(r"^## (\d+\.\d+\.\d+)", (schema.ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert {record.stem for record in RECORDS} == set(released), "run `make release` for each"

@@ -1,0 +1,65 @@
+"""The same database with `conversation_messages` in partitions (docs/scaling.md)."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from tests.sql.conftest import Db
+from tests.support import schema
+from tests.support.cluster import TestCluster
+
+COLUMNS = (
+    "    constraint conversation_messages_external_id_length check (char_length(external_id) between 1 and 500)\n)"
+)
+# Whoever reaches a partition by its own name has no rights there: those of the whole are asked.
+PARTITIONS = ";".join(
+    f"""
+    create table public.conversation_messages_{number} partition of public.conversation_messages
+    for values with (modulus 4, remainder {number});
+    alter table public.conversation_messages_{number} enable row level security;
+    revoke all on public.conversation_messages_{number} from public, anon, authenticated, service_role
+    """
+    for number in range(4)
+)
+
+
+@pytest.fixture(scope="session")
+def template(cluster: TestCluster) -> str:
+    name = cluster.create()
+    cluster.install_platform(name)
+    with psycopg.connect(cluster.url(name, "postgres")) as db:
+        for file in schema.SQL:
+            text = file.read_text(encoding="utf-8")
+            if COLUMNS in text:
+                text = text.replace(COLUMNS, f"{COLUMNS} partition by hash (conversation_id);{PARTITIONS}")
+            db.execute(text)
+        db.execute((schema.ROOT / "seed.sql").read_text(encoding="utf-8"))
+    return name
+
+
+@pytest.fixture(scope="session")
+def shared_database(cluster: TestCluster, template: str) -> str:
+    return cluster.create(template)
+
+
+@pytest.fixture(scope="session")
+def admin_url(cluster: TestCluster, shared_database: str) -> str:
+    return cluster.url(shared_database)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(cluster: TestCluster, shared_database: str) -> str:
+    return cluster.url(shared_database, "postgres")
+
+
+@pytest.fixture(scope="session")
+def session(postgres_url: str) -> Iterator[Db]:
+    with psycopg.connect(postgres_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def db(session: Db) -> Iterator[Db]:
+    yield session
+    session.rollback()

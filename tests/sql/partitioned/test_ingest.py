@@ -1,0 +1,14 @@
+"""Every test of ingest, on messages in partitions."""
+
+from tests.sql.conftest import Db
+from tests.sql.test_conversations import *  # noqa: F403
+from tests.sql.test_ingest_algebra import *  # noqa: F403
+from tests.sql.test_ingest_answers import *  # noqa: F403
+from tests.sql.test_ingest_effects import *  # noqa: F403
+
+
+def test_messages_are_in_partitions(db: Db) -> None:
+    kinds = db.execute(
+        "select relkind from pg_class where relname like 'conversation\\_messages%' and relkind in ('r', 'p')"
+    )
+    assert sorted(kind for (kind,) in kinds) == ["p", "r", "r", "r", "r"]

@@ -1,0 +1,80 @@
+"""What a database says about itself: nothing when it is in order, one sentence for each thing that is not."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from tests.support import schema
+
+VERSIONS = sorted(file.name.partition("_")[0] for file in schema.MIGRATIONS.glob("*.sql"))
+
+FAULTS = {
+    "drop schema supabase_migrations cascade": "The database keeps no list of migrations",
+    f"delete from supabase_migrations.schema_migrations where version = '{VERSIONS[-1]}'": (
+        f"The migration {VERSIONS[-1]} has not been applied"
+    ),
+    "revoke anon from authenticator": "The database user authenticator cannot become anon",
+    "alter role authenticator createdb bypassrls": "may do more than the service needs (bypassrls, createdb)",
+    "grant dashboard_user to authenticator": ("may do more than the service needs (can become dashboard_user)"),
+    "alter role authenticator superuser": "may do more than the service needs (superuser)",
+    "revoke all on function private.call(text, text, text, text, text, bytea) from authenticator": (
+        "may not call private.call"
+    ),
+    "alter table public.messages disable row level security": "Row-level security is off on public.messages",
+    "create table public.own (id integer)": "Row-level security is off on public.own",
+    "alter table public.messages disable trigger messages_after_insert_index": (
+        "The trigger messages_after_insert_index of public.messages is disabled"
+    ),
+    "update pg_index set indisvalid = false where indexrelid = 'public.attachments_channel_id_idx'::regclass": (
+        "The index public.attachments_channel_id_idx is not valid"
+    ),
+    "grant usage on schema private to anon": "have not signed in may use the schema private",
+    "delete from private.settings": "private.settings has lost its row",
+    "set local storage.allow_delete_query = true; delete from storage.buckets where id = 'attachments'": (
+        'The Storage bucket "attachments" is missing'
+    ),
+    "update storage.buckets set public = true": 'The Storage bucket "attachments" is public',
+    "drop publication supabase_realtime": "The publication supabase_realtime is missing",
+    "drop table realtime.messages_default": "Realtime has made no partition",
+}
+
+
+@pytest.fixture
+def admin(admin_url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(admin_url) as connection:
+        yield connection
+        connection.rollback()
+
+
+def findings(admin: psycopg.Connection, ahead: timedelta = timedelta()) -> list[str]:
+    """What the service's login is told."""
+    admin.execute("set local session authorization authenticator")
+    admin.execute("set local role service_role")
+    return [row for (row,) in admin.execute("select private.diagnose(%s, %s)", [VERSIONS, datetime.now(UTC) + ahead])]
+
+
+def test_nothing_is_wrong(admin: psycopg.Connection) -> None:
+    assert findings(admin) == []
+
+
+@pytest.mark.parametrize(("fault", "sentence"), FAULTS.items(), ids=list(FAULTS.values()))
+def test_a_fault_is_named(admin: psycopg.Connection, fault: str, sentence: str) -> None:
+    admin.execute(fault)
+    (finding,) = findings(admin)
+    assert sentence in finding
+    assert finding.endswith(".")
+
+
+@pytest.mark.parametrize("seconds", [-60, 60])
+def test_clocks_that_differ_are_named(admin: psycopg.Connection, seconds: int) -> None:
+    assert findings(admin, timedelta(seconds=seconds)) == [
+        "The clocks of the service and of the database are 60 seconds apart; set the time."
+    ]
+
+
+def test_a_table_of_an_extension_is_its_own_affair(admin: psycopg.Connection) -> None:
+    admin.execute("create table public.own (id integer)")
+    admin.execute("alter extension plpgsql add table public.own")
+    assert findings(admin) == []

@@ -1,0 +1,119 @@
+"""A project as its clients have it: URLs and keys, nothing of what is behind them."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.support.ingest import PATH, request
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody who has signed in."""
+
+    id: str
+    token: str = field(repr=False)
+
+
+@dataclass
+class Target:
+    """A project, one of its doors to ingest, and a service in front of it.
+
+    Attributes:
+        url: of the project, with its Data API and Auth.
+        publishable_key: of the project, or its legacy anon key.
+        secret_key: of the project, or its legacy service_role key.
+        ingest_url: the base URL of the door.
+        service_url: the base URL of a service; None where only the Edge Function runs.
+        make_user: another way to a user than Auth, where there is none.
+    """
+
+    url: str
+    publishable_key: str
+    secret_key: str = field(repr=False)
+    ingest_url: str
+    service_url: str | None = None
+    make_user: Callable[[], User] | None = None
+    _users: list[User] = field(default_factory=list)
+
+    def sign_up(self) -> User:
+        """Somebody new, known to nobody."""
+        user = self.make_user() if self.make_user else self._ask_auth()
+        self._users.append(user)
+        return user
+
+    def _ask_auth(self) -> User:
+        account = {"email": f"test-{secrets.token_hex(8)}@example.com", "password": secrets.token_urlsafe()}
+        made = self._auth("POST", "admin/users", self.secret_key, {**account, "email_confirm": True})
+        session = self._auth("POST", "token?grant_type=password", self.publishable_key, account)
+        return User(made["id"], session["access_token"])
+
+    def remove_users(self) -> None:
+        """Take everybody away who was made here; what they own goes with them."""
+        if self.make_user is None:
+            for user in self._users:
+                self._auth("DELETE", f"admin/users/{user.id}", self.secret_key)
+
+    def _auth(self, method: str, path: str, key: str, body: dict[str, Any] | None = None) -> Any:
+        headers = {"apikey": key, "authorization": f"Bearer {key}"}
+        reply = httpx.request(method, f"{self.url}/auth/v1/{path}", headers=headers, json=body, timeout=60)
+        assert reply.is_success, reply.text
+        return reply.json()
+
+    def rest(self, user: User, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        """What the Data API answers a user; AssertionError when it refuses."""
+        reply = httpx.request(
+            method,
+            f"{self.url}/rest/v1/{path}",
+            headers={"apikey": self.publishable_key, "authorization": f"Bearer {user.token}", **headers},
+            json=body,
+            timeout=60,
+        )
+        assert reply.is_success, reply.text
+        return reply.json() if reply.content else None
+
+    def connect(self, user: User, platform: str = "whatsapp") -> "Connection":
+        """A new connection of a user."""
+        made = self.rest(user, "POST", "rpc/create_messaging_connection", {"platform": platform})
+        return Connection(self, user, platform, made["connection_id"], made["api_secret"])
+
+    def messages(
+        self, user: User | None, method: str, path: str = "", body: Any = None, **headers: str
+    ) -> httpx.Response:
+        """What `/api/v2/messages` answers a user, or somebody who has not signed in."""
+        if user:
+            headers["authorization"] = f"Bearer {user.token}"
+        url = f"{self.service_url}/api/v2/messages{path}"
+        return httpx.request(method, url, headers=headers, json=body, timeout=60)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An outside service that delivers for a user."""
+
+    target: Target
+    user: User
+    platform: str
+    id: str
+    secret: str = field(repr=False)
+
+    def post(self, *conversations: Any, secret: str | None = None, **fields: Any) -> httpx.Response:
+        """Deliver conversations through the door."""
+        body = request(*conversations, **{"platform": self.platform, "connection_id": self.id, **fields})
+        headers = {"x-api-key": secret or self.secret}
+        return httpx.post(self.target.ingest_url + PATH, json=body, headers=headers, timeout=60)
+
+    def results(self, *conversations: Any) -> list[tuple[str, int]]:
+        """Status and messages added, a conversation; AssertionError when the whole request is refused."""
+        reply = self.post(*conversations)
+        assert reply.status_code == 200, reply.text
+        return [(result["status"], result.get("messages_added", 0)) for result in reply.json()["results"]]
+
+    def threads(self, user: User | None = None, select: str = "*") -> list[dict[str, Any]]:
+        """What the owner, or another user, reads through the Data API."""
+        return self.target.rest(
+            user or self.user, "GET", f"conversations?select={select}&order=external_conversation_id"
+        )

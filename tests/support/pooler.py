@@ -1,0 +1,77 @@
+"""pgbouncer in front of a test's database."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import which
+
+import psycopg
+import pytest
+
+from tests.support.cluster import TestCluster, free_port
+
+PROGRAM = which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+SERVERS = 4
+
+needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not installed: apt-get install pgbouncer")
+
+
+@contextmanager
+def pooling(
+    cluster: TestCluster, database: str, folder: Path, mode: str, login: str = "authenticator"
+) -> Iterator[str]:
+    """The URL of a database through a pooler in "session" or "transaction" mode, for the length of the block.
+
+    In transaction mode it has no more than SERVERS server processes.
+    """
+    url = cluster.url(database, login)
+    with pooling_port(cluster.local.port, folder, mode, login) as port:
+        through = url.replace(f":{cluster.local.port}/", f":{port}/")
+        wait_until_answering(through)
+        yield through
+
+
+@contextmanager
+def pooling_port(database_port: int, folder: Path, mode: str, login: str) -> Iterator[int]:
+    """The port of a pooler for all databases of a server."""
+    port = free_port()
+    (folder / "users").write_text(f'"{login}" "postgres"\n')
+    (folder / "pgbouncer.ini").write_text(
+        f"""
+        [databases]
+        * = host=127.0.0.1 port={database_port}
+        [pgbouncer]
+        listen_addr = 127.0.0.1
+        listen_port = {port}
+        unix_socket_dir =
+        auth_type = scram-sha-256
+        auth_file = {folder / "users"}
+        pool_mode = {mode}
+        default_pool_size = {SERVERS if mode == "transaction" else 100}
+        """
+    )
+    account = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
+    for step in [folder, *folder.parents[:2]] if account else []:
+        step.chmod(0o755)
+    with (folder / "pgbouncer.log").open("wb") as log:
+        process = subprocess.Popen([PROGRAM, folder / "pgbouncer.ini"], stdout=log, stderr=log, **account)
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def wait_until_answering(url: str) -> None:
+    """Return when a database answers at this URL; RuntimeError when it does not within some seconds."""
+    for _ in range(200):
+        try:
+            psycopg.connect(url).close()
+        except psycopg.OperationalError:
+            time.sleep(0.02)
+        else:
+            return
+    raise RuntimeError("pgbouncer does not answer")

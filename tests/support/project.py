@@ -1,0 +1,80 @@
+"""The HTTP side of a Supabase project in order, as far as `threadline doctor` looks; each answer can be a fault."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer; `seconds` is how far the clock of it is ahead."""
+
+    status: int
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0
+
+
+IN_ORDER = {
+    "/auth/v1/.well-known/jwks.json": Answer(200, {"keys": [{"kty": "EC", "kid": "1"}]}),
+    "/functions/v1/messaging-ingest": Answer(
+        401, {"error": "Invalid API key"}, {"access-control-allow-headers": "content-type, x-api-key"}
+    ),
+    "/storage/v1/bucket": Answer(200, []),
+    "/rest/v1/settings": Answer(406, {"code": "PGRST106"}),
+    "/realtime/v1/websocket": Answer(101, headers={"connection": "Upgrade", "upgrade": "websocket"}),
+}
+
+
+@dataclass
+class Project:
+    """A running gateway. `faults` are answers that it gives instead of those in order, by path."""
+
+    url: str
+    faults: dict[str, Answer] = field(default_factory=dict)
+
+
+@contextmanager
+def running() -> Iterator[Project]:
+    """A gateway for the length of the block."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            answer = project.faults.get(path) or IN_ORDER[path]
+            content = b"" if answer.body is None else json.dumps(answer.body).encode()
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_response_only(answer.status)
+            self.send_header("date", formatdate(time.time() + answer.seconds, usegmt=True))
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            if answer.status == 101:
+                self.close_connection = True
+            else:
+                self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_GET  # noqa: N815 - the name is the library's
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        project = Project(f"http://127.0.0.1:{server.server_port}")
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            yield project
+        finally:
+            server.shutdown()

@@ -1,0 +1,140 @@
+"""Records a release for the test of upgrades: make release version=0.1.0
+
+From a release on its migrations do not change, so they, with data that its code wrote, are its state. A record holds
+the names and checksums of the migrations, and the data as statements.
+"""
+
+import asyncio
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from threadline.local import migrations
+
+from tests.support import schema
+from tests.support.cluster import TestCluster, running
+from tests.support.ingest import conversation, message, request
+from tests.support.twin import ask
+
+FOLDER = schema.ROOT / "tests" / "releases"
+MATTY = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
+GENERAL = "550e8400-e29b-41d4-a716-446655440000"
+OURS = ["-t", "public.*", "-t", "private.*", "-t", "auth.users"]
+
+
+def fill(url: str) -> None:
+    """Put something of everything into a seeded database, by the calls that clients make."""
+    chats = [
+        conversation(message("a"), message("b", sent_at="2026-02-01T10:31:00Z"), external_id=f"chat {number}")
+        for number in range(3)
+    ]
+    with psycopg.connect(url) as db:
+        db.execute("select set_config('request.headers', %s, true)", [json.dumps({"x-api-key": "your-api-secret"})])
+        (answer,) = db.execute(
+            "select public.messaging_ingest(%s)::jsonb", [json.dumps(request(*chats)).encode()]
+        ).fetchone()
+    assert answer["success"] is True, answer
+    said = [ask(url, MATTY, "create_message", channel_id=GENERAL, content=f"Message {number}") for number in range(3)]
+    ask(url, MATTY, "edit_message", id=said[0]["id"], content="Message 0, better")
+    ask(url, MATTY, "reply_to_message", id=said[0]["id"], content="A reply")
+    ask(url, MATTY, "add_reaction", id=said[1]["id"], emoji="wave")
+    ask(url, MATTY, "pin_message", id=said[1]["id"])
+    ask(url, MATTY, "delete_message", id=said[2]["id"])
+
+
+def record(url: str, binaries: Path, files: Sequence[Path]) -> str:
+    """The record of a database (the superuser's URL) that has had these migrations."""
+    command = [binaries / "pg_dump", "--data-only", "--disable-triggers", "--rows-per-insert=50", "--restrict-key=x"]
+    dump = subprocess.run(
+        [*command, "--on-conflict-do-nothing", *OURS, url], capture_output=True, text=True, check=True
+    )
+    # What is left out speaks to psql, or sets what another version of Postgres may not know.
+    statements = re.sub(
+        r"^(--.*|\\.*|SET .*;|SELECT pg_catalog\.set_config.*;)?\n", "", dump.stdout, flags=re.MULTILINE
+    )
+    return "".join(f"-- {file.name} {checksum(file)}\n" for file in files) + statements
+
+
+def checksum(file: Path) -> str:
+    """Of a migration, as a record has it."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def recorded_migrations(text: str) -> dict[str, str]:
+    """The names and checksums of the migrations in a record."""
+    return dict(re.findall(r"^-- (\S+\.sql) ([0-9a-f]{64})$", text, re.MULTILINE))
+
+
+def restore(cluster: TestCluster, text: str, files: Sequence[Path]) -> str:
+    """Make a database that is as the release left it, and return its name; files are where its migrations may be."""
+    database = cluster.create()
+    cluster.install_platform(database)
+    names = recorded_migrations(text)
+    migrate(cluster, database, [file for file in files if file.name in names])
+    with psycopg.connect(cluster.url(database)) as db:
+        db.execute(text)
+    return database
+
+
+def migrate(cluster: TestCluster, database: str, files: Sequence[Path]) -> None:
+    """Apply those migrations that a database has not had, as postgres."""
+
+    async def run(folder: Path) -> None:
+        async with cluster.local.session("postgres", database) as connection:
+            await migrations.migrate(connection, folder)
+
+    with tempfile.TemporaryDirectory() as folder:
+        for file in files:
+            (Path(folder) / file.name).write_bytes(file.read_bytes())
+        asyncio.run(run(Path(folder)))
+
+
+def read_tables(url: str) -> dict[str, list[dict[str, Any]]]:
+    """All rows of all tables, in one order."""
+    with psycopg.connect(url) as db:
+        tables = db.execute(
+            "select relnamespace::regnamespace || '.' || quote_ident(relname) from pg_class"
+            " where relnamespace in ('public'::regnamespace, 'private'::regnamespace) and relkind in ('r', 'p')"
+        ).fetchall()
+        return {
+            table: [row for (row,) in db.execute(f"select to_jsonb(t) from {table} as t order by to_jsonb(t)")]
+            for (table,) in tables
+        }
+
+
+def losses(before: dict[str, list[dict[str, Any]]], after: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """The tables of which something is gone or different; what has been added is none."""
+    return [table for table, rows in before.items() if not _has(after.get(table), rows)]
+
+
+def _has(rows: list[dict[str, Any]] | None, wanted: list[dict[str, Any]]) -> bool:
+    if rows is None:
+        return False
+    names = set().union(*wanted)
+    found = [json.dumps({name: row[name] for name in names if name in row}, sort_keys=True) for row in rows]
+    return all(json.dumps(row, sort_keys=True) in found for row in wanted)
+
+
+def main(version: str) -> None:
+    """Write the record."""
+    if not re.fullmatch(r"\d+\.\d+\.\d+", version):
+        sys.exit("Say which: make release version=0.1.0")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, running(Path(folder), None) as cluster:
+        database = cluster.create()
+        cluster.prepare(database)
+        fill(cluster.url(database, "postgres"))
+        text = record(cluster.url(database), cluster.binaries, sorted(schema.MIGRATIONS.glob("*.sql")))
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / f"{version}.sql").write_text(text, encoding="utf-8")
+    print(f"tests/releases/{version}.sql")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "")

@@ -1,0 +1,64 @@
+"""Writes `supabase/types/`: what the Data API exposes, as TypeScript and Python types. Run it by `make types`."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.support import schema, tools
+from tests.support.cluster import running
+
+FOLDER = schema.ROOT / "supabase" / "types"
+LANGUAGES = {"database.ts": "typescript", "database.py": "python"}
+HEADERS = {
+    "database.ts": "// Written by `make types` from the database; use it as createClient<Database>(…).\n",
+    "database.py": '"""Written by `make types` from the database: models of rows, and what may be written."""\n',
+}
+
+
+def generate(url: str) -> dict[str, str]:
+    """The files of the folder, from a database with the migrations; RuntimeError when a tool fails."""
+    files = {name: HEADERS[name] + _run_cli(url, language) for name, language in LANGUAGES.items()}
+    files["database.ts"] = _format(files["database.ts"])
+    return files
+
+
+def _run_cli(url: str, language: str) -> str:
+    command = [tools.supabase_cli(), "gen", "types", f"--lang={language}", "--schema=public"]
+    with tempfile.TemporaryDirectory() as folder:
+        return _run([*command, f"--remote={url}?sslmode=disable"], folder)
+
+
+def _format(code: str) -> str:
+    """What the CLI leaves unformatted, as the Edge Function is formatted."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _run([tools.deno(), "fmt", "--line-width=120", "--ext=ts", "-"], folder, code)
+
+
+def _run(command: list[str | Path | None], folder: str, given: str = "") -> str:
+    environment = {"HOME": folder, "PATH": os.environ["PATH"], "DO_NOT_TRACK": "1", "NO_COLOR": "1"}
+    result = subprocess.run(
+        command, cwd=folder, env=environment, input=given, capture_output=True, text=True, timeout=60, check=False
+    )
+    if result.returncode:
+        raise RuntimeError(result.stderr)
+    return result.stdout
+
+
+def main() -> None:
+    """Write the files from a throw-away database."""
+    for tool in ("supabase", "deno"):
+        if tools.find(tool) is None:
+            sys.exit(tools.why_not(tool))
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, running(Path(folder), None) as cluster:
+        database = cluster.create()
+        cluster.prepare(database)
+        FOLDER.mkdir(exist_ok=True)
+        for name, text in generate(cluster.url(database, "postgres")).items():
+            (FOLDER / name).write_text(text, encoding="utf-8")
+            print(f"supabase/types/{name}")
+
+
+if __name__ == "__main__":
+    main()
