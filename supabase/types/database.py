@@ -167,10 +167,10 @@ class PublicConversations(BaseModel):
     last_message_preview: Optional[str] = Field(alias="last_message_preview")
     message_count: int = Field(alias="message_count")
     participant_digits: Optional[str] = Field(alias="participant_digits")
-    participant_identified_at: datetime.datetime = Field(alias="participant_identified_at")
+    participant_identified_at: Optional[datetime.datetime] = Field(alias="participant_identified_at")
     participant_identifier: str = Field(alias="participant_identifier")
     participant_name: Optional[str] = Field(alias="participant_name")
-    participant_named_at: datetime.datetime = Field(alias="participant_named_at")
+    participant_named_at: Optional[datetime.datetime] = Field(alias="participant_named_at")
     person_id: Optional[uuid.UUID] = Field(alias="person_id")
     platform: str = Field(alias="platform")
     updated_at: datetime.datetime = Field(alias="updated_at")
@@ -184,10 +184,10 @@ class PublicConversationsInsert(TypedDict):
     last_message_preview: NotRequired[Annotated[Optional[str], Field(alias="last_message_preview")]]
     message_count: NotRequired[Annotated[int, Field(alias="message_count")]]
     participant_digits: NotRequired[Annotated[Optional[str], Field(alias="participant_digits")]]
-    participant_identified_at: NotRequired[Annotated[datetime.datetime, Field(alias="participant_identified_at")]]
+    participant_identified_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="participant_identified_at")]]
     participant_identifier: Annotated[str, Field(alias="participant_identifier")]
     participant_name: NotRequired[Annotated[Optional[str], Field(alias="participant_name")]]
-    participant_named_at: NotRequired[Annotated[datetime.datetime, Field(alias="participant_named_at")]]
+    participant_named_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="participant_named_at")]]
     person_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="person_id")]]
     platform: Annotated[str, Field(alias="platform")]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
@@ -201,10 +201,10 @@ class PublicConversationsUpdate(TypedDict):
     last_message_preview: NotRequired[Annotated[Optional[str], Field(alias="last_message_preview")]]
     message_count: NotRequired[Annotated[int, Field(alias="message_count")]]
     participant_digits: NotRequired[Annotated[Optional[str], Field(alias="participant_digits")]]
-    participant_identified_at: NotRequired[Annotated[datetime.datetime, Field(alias="participant_identified_at")]]
+    participant_identified_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="participant_identified_at")]]
     participant_identifier: NotRequired[Annotated[str, Field(alias="participant_identifier")]]
     participant_name: NotRequired[Annotated[Optional[str], Field(alias="participant_name")]]
-    participant_named_at: NotRequired[Annotated[datetime.datetime, Field(alias="participant_named_at")]]
+    participant_named_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="participant_named_at")]]
     person_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="person_id")]]
     platform: NotRequired[Annotated[str, Field(alias="platform")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
@@ -237,6 +237,8 @@ class PublicMessageEvents(BaseModel):
     created_at: datetime.datetime = Field(alias="created_at")
     emoji: Optional[str] = Field(alias="emoji")
     kind: str = Field(alias="kind")
+    mark_id: Optional[uuid.UUID] = Field(alias="mark_id")
+    marked_at: Optional[datetime.datetime] = Field(alias="marked_at")
     message_id: Optional[uuid.UUID] = Field(alias="message_id")
     seq: int = Field(alias="seq")
 
@@ -246,6 +248,8 @@ class PublicMessageEventsInsert(TypedDict):
     created_at: Annotated[datetime.datetime, Field(alias="created_at")]
     emoji: NotRequired[Annotated[Optional[str], Field(alias="emoji")]]
     kind: Annotated[str, Field(alias="kind")]
+    mark_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="mark_id")]]
+    marked_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="marked_at")]]
     message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="message_id")]]
     seq: Annotated[int, Field(alias="seq")]
 
@@ -255,6 +259,8 @@ class PublicMessageEventsUpdate(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     emoji: NotRequired[Annotated[Optional[str], Field(alias="emoji")]]
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
+    mark_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="mark_id")]]
+    marked_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="marked_at")]]
     message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="message_id")]]
     seq: NotRequired[Annotated[int, Field(alias="seq")]]
 

@@ -207,10 +207,10 @@ export type Database = {
           "last_message_preview": string | null;
           "message_count": number;
           "participant_digits": string | null;
-          "participant_identified_at": string;
+          "participant_identified_at": string | null;
           "participant_identifier": string;
           "participant_name": string | null;
-          "participant_named_at": string;
+          "participant_named_at": string | null;
           "person_id": string | null;
           "platform": string;
           "updated_at": string;
@@ -234,10 +234,10 @@ export type Database = {
           "last_message_preview"?: string | null;
           "message_count"?: number;
           "participant_digits"?: never;
-          "participant_identified_at"?: string;
+          "participant_identified_at"?: string | null;
           "participant_identifier": string;
           "participant_name"?: string | null;
-          "participant_named_at"?: string;
+          "participant_named_at"?: string | null;
           "person_id"?: string | null;
           "platform": string;
           "updated_at"?: string;
@@ -251,10 +251,10 @@ export type Database = {
           "last_message_preview"?: string | null;
           "message_count"?: number;
           "participant_digits"?: never;
-          "participant_identified_at"?: string;
+          "participant_identified_at"?: string | null;
           "participant_identifier"?: string;
           "participant_name"?: string | null;
-          "participant_named_at"?: string;
+          "participant_named_at"?: string | null;
           "person_id"?: string | null;
           "platform"?: string;
           "updated_at"?: string;
@@ -310,6 +310,8 @@ export type Database = {
           "created_at": string;
           "emoji": string | null;
           "kind": string;
+          "mark_id": string | null;
+          "marked_at": string | null;
           "message_id": string | null;
           "seq": number;
         };
@@ -320,6 +322,8 @@ export type Database = {
           "created_at": string;
           "emoji"?: string | null;
           "kind": string;
+          "mark_id"?: string | null;
+          "marked_at"?: string | null;
           "message_id"?: string | null;
           "seq": number;
         };
@@ -329,6 +333,8 @@ export type Database = {
           "created_at"?: string;
           "emoji"?: string | null;
           "kind"?: string;
+          "mark_id"?: string | null;
+          "marked_at"?: string | null;
           "message_id"?: string | null;
           "seq"?: number;
         };
@@ -705,6 +711,7 @@ export type Database = {
           & { error: true }
           & "the function public.keys with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
+      "list_channel_events": { Args: { "": Json }; Returns: Json };
       "list_message_edits": { Args: { "": Json }; Returns: Json };
       "list_messages": { Args: { "": Json }; Returns: Json };
       "list_twin_deliveries": { Args: { "": Json }; Returns: Json };
@@ -723,6 +730,7 @@ export type Database = {
       "rotate_twin_secret": { Args: { "": Json }; Returns: Json };
       "search_messages": { Args: { "": Json }; Returns: Json };
       "set_twin_webhook": { Args: { "": Json }; Returns: Json };
+      "sweep_attachments": { Args: { "": Json }; Returns: Json };
       "toggle_reaction": { Args: { "": Json }; Returns: Json };
       "unpin_message": { Args: { "": Json }; Returns: Json };
     };
