@@ -28,6 +28,9 @@ for select to authenticated using (user_id = (select auth.uid()));
 create policy conversation_messages_select_owner on public.conversation_messages
 for select to authenticated using (user_id = (select auth.uid()));
 
+create policy ingest_log_select_owner on public.ingest_log
+for select to authenticated using (user_id = (select auth.uid()));
+
 create policy user_profiles_select_fellow on public.user_profiles
 for select to authenticated
 using (user_id = (select auth.uid()) or user_id in (select private.my_fellow_ids()));
@@ -183,3 +186,6 @@ for delete to authenticated using (ai_twin_id in (select private.my_twin_ids()))
 
 create policy twin_deliveries_select_owner on public.twin_deliveries
 for select to authenticated using (ai_twin_id in (select private.my_twin_ids()));
+
+create policy erasures_select_requester on public.erasures
+for select to authenticated using (requested_by = (select auth.uid()));
