@@ -10,10 +10,14 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
 from threadline import errors
+from threadline.cleaner import cleaning
 from threadline.database import Database
+from threadline.observer import observe
+from threadline.routes.exports import exports
 from threadline.routes.health import health
 from threadline.routes.ingest import ingest
 from threadline.routes.messages import messages
+from threadline.routes.metrics import show_metrics
 from threadline.routes.summaries import summarize
 from threadline.routes.uploads import uploads
 from threadline.settings import Settings
@@ -33,7 +37,7 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with Database(settings) as database, delivering(database, settings):
+        async with Database(settings) as database, delivering(database, settings), cleaning(database, settings):
             app.state.database = database
             try:
                 yield
@@ -49,7 +53,7 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
     summarizer = Summarizer(settings)
 
     app = Litestar(
-        route_handlers=[health, ingest, messages, uploads, summarize, *extra_routes],
+        route_handlers=[health, show_metrics, ingest, messages, uploads, summarize, exports, *extra_routes],
         lifespan=[lifespan],
         dependencies={
             "database": Provide(provide_database),
@@ -62,5 +66,9 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
         # Routes bound the bodies that they read themselves, since a limit counts decompressed bytes.
         request_max_body_size=None,
         openapi_config=None,
+        # The command that runs it says how to log.
+        logging_config=None,
     )
+    # Around everything, so that what no route takes is seen, too.
+    app.asgi_handler = observe(app.asgi_handler)
     return app

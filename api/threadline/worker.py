@@ -18,6 +18,7 @@ from typing import Any
 import httpcore
 
 from threadline import __version__
+from threadline.cleaner import cleaning
 from threadline.database import Database, DatabaseUnavailableError
 from threadline.settings import Settings
 
@@ -209,7 +210,7 @@ async def delivering(database: Database, settings: Settings) -> AsyncIterator[No
 
 async def deliver(settings: Settings, signals: Iterable[int]) -> None:
     """Deliver until the process gets one of the signals."""
-    async with Database(settings) as database:
+    async with Database(settings) as database, cleaning(database, settings):
         worker = Worker(database, settings)
         for number in signals:
             asyncio.get_running_loop().add_signal_handler(number, worker.stop)
