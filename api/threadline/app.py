@@ -13,6 +13,7 @@ from threadline import errors
 from threadline.cleaner import cleaning
 from threadline.database import Database
 from threadline.observer import observe
+from threadline.routes.erasures import erasures
 from threadline.routes.exports import exports
 from threadline.routes.health import health
 from threadline.routes.ingest import ingest
@@ -53,7 +54,7 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
     summarizer = Summarizer(settings)
 
     app = Litestar(
-        route_handlers=[health, show_metrics, ingest, messages, uploads, summarize, exports, *extra_routes],
+        route_handlers=[health, show_metrics, ingest, messages, uploads, summarize, exports, erasures, *extra_routes],
         lifespan=[lifespan],
         dependencies={
             "database": Provide(provide_database),
