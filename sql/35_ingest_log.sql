@@ -64,13 +64,15 @@ referencing old table as removed
 for each statement execute function private.delete_ingest_log();
 
 create function private.request_id() returns text
-language sql
+language plpgsql
 stable
 set search_path = ''
 as $$
-    select substring(
-        nullif(current_setting('request.headers', true), '')::json ->> 'x-request-id' from '^[A-Za-z0-9._-]{1,50}$'
-    )
+declare
+    v_id text := nullif(current_setting('request.headers', true), '')::json ->> 'x-request-id';
+begin
+    return case when v_id ~ '^[A-Za-z0-9._-]{1,50}$' then v_id end;
+end
 $$;
 comment on function private.request_id() is 'The X-Request-Id of this request, if it has one that is fit to be kept.';
 revoke all on function private.request_id() from public, anon, authenticated, service_role;

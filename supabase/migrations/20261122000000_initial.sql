@@ -834,13 +834,15 @@ referencing old table as removed
 for each statement execute function private.delete_ingest_log();
 
 create function private.request_id() returns text
-language sql
+language plpgsql
 stable
 set search_path = ''
 as $$
-    select substring(
-        nullif(current_setting('request.headers', true), '')::json ->> 'x-request-id' from '^[A-Za-z0-9._-]{1,50}$'
-    )
+declare
+    v_id text := nullif(current_setting('request.headers', true), '')::json ->> 'x-request-id';
+begin
+    return case when v_id ~ '^[A-Za-z0-9._-]{1,50}$' then v_id end;
+end
 $$;
 comment on function private.request_id() is 'The X-Request-Id of this request, if it has one that is fit to be kept.';
 revoke all on function private.request_id() from public, anon, authenticated, service_role;
@@ -5579,13 +5581,16 @@ comment on function public.clean_up(jsonb) is 'For the service: a round of clean
 revoke all on function public.clean_up(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.clean_up(jsonb) to service_role;
 
--- Where the server runs pg_cron for this database, as Supabase does; elsewhere the service alone cleans.
+-- Where the server runs pg_cron and lets us, as Supabase does. Elsewhere the service alone cleans.
 do $$
 begin
-    if current_setting('cron.database_name', true) = current_database() then
+    if exists (select from pg_available_extensions where name = 'pg_cron') then
         create extension if not exists pg_cron;
         perform cron.schedule('threadline_clean_up', '*/5 * * * *', 'select private.clean_up()');
     end if;
+exception
+    when others then
+        raise notice 'pg_cron is not used: %', sqlerrm;
 end
 $$;
 
