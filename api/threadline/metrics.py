@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -43,12 +44,23 @@ COST = Counter("threadline_summary_cost_dollars", "What these cost by the prices
 def render(measured: Iterable[dict[str, Any]]) -> bytes:
     """Return all metrics as text, with those that the database has measured (`public.read_metrics`)."""
     registry = REGISTRY
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        _forget_the_dead(folder)
         registry = CollectorRegistry()
         MultiProcessCollector(registry)
     extra = CollectorRegistry()
     extra.register(_Measured(measured))
     return generate_latest(registry) + generate_latest(extra)
+
+
+def _forget_the_dead(folder: str) -> None:
+    # What a process that was killed had under way is not under way any more; its counters stay.
+    for file in Path(folder).glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid)
 
 
 class _Measured(Collector):

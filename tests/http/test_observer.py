@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psutil
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -218,6 +219,27 @@ def test_several_processes_are_added_up(cluster: TestCluster, database: str, tmp
         samples = scrape(service.client)
     labels = {"method": "GET", "route": "unmatched", "status": "404"}
     assert samples["threadline_http_requests_total", frozenset(labels.items())] == 20
+
+
+def test_a_process_that_was_killed_is_counted_no_longer(cluster: TestCluster, database: str, tmp_path: Path) -> None:
+    url = cluster.url(database, "authenticator")
+    name = ("threadline_database_connections_max", frozenset())
+    with serving(url, tmp_path / "log", "--workers", "2", THREADLINE_METRICS_TOKEN="scrape-me") as service:
+
+        def connections() -> float:
+            with httpx.Client(base_url=service.url, verify=False) as client:
+                return scrape(client)[name]
+
+        def workers() -> set[psutil.Process]:
+            children = psutil.Process(service.process.pid).children()
+            return {each for each in children if each.status() != "zombie" and "spawn_main" in str(each.cmdline())}
+
+        until(lambda: connections() == 20)
+        before = workers()
+        victim = min(before, key=lambda each: each.pid)
+        victim.kill()
+        until(lambda: len(workers() - before) == 1)
+        until(lambda: connections() == 20)
 
 
 def test_the_service_cleans_beside_what_else_it_does(cluster: TestCluster, template: str, tmp_path: Path) -> None:
