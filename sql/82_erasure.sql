@@ -176,6 +176,42 @@ $$;
 comment on function private.count_belongings(uuid) is 'How many rows go with a user because they are nobody else''s.';
 revoke all on function private.count_belongings(uuid) from public, anon, authenticated, service_role;
 
+create function private.hand_over_channels(p_user_id uuid) returns bigint
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+    v_count bigint;
+begin
+    update public.channel_members as heir set role = 'owner'
+    where (heir.channel_id, heir.user_id) in (
+        select distinct on (other.channel_id) other.channel_id, other.user_id
+        from public.channel_members as mine
+        inner join public.channel_members as other
+            on mine.channel_id = other.channel_id and other.user_id <> p_user_id
+        where mine.user_id = p_user_id and mine.role = 'owner'
+            and not exists (
+                select from public.channel_members as owner
+                where owner.channel_id = mine.channel_id and owner.user_id <> p_user_id and owner.role = 'owner'
+            )
+        order by other.channel_id, other.role <> 'admin', other.created_at, other.user_id
+    );
+    delete from public.channels as lonely
+    where lonely.id in (select mine.channel_id from public.channel_members as mine where mine.user_id = p_user_id)
+        and not exists (
+            select from public.channel_members as other
+            where other.channel_id = lonely.id and other.user_id <> p_user_id
+        );
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+comment on function private.hand_over_channels(uuid) is
+'Where a user is the only owner, the admin, or else the member, of the longest standing becomes owner. Channels that
+nobody else belongs to are deleted, and how many they were is answered.';
+revoke all on function private.hand_over_channels(uuid) from public, anon, authenticated, service_role;
+
 -- Definer, because what belongs to a user lies in tables that no role may write. Its caller is service_role.
 create function private.erase_account(p_user_id uuid) returns jsonb
 language plpgsql
@@ -204,6 +240,7 @@ begin
     where head.channel_id = any(v_channels)
     order by head.channel_id
     for no key update;
+    v_erased := v_erased || jsonb_build_object('channels', private.hand_over_channels(p_user_id));
     delete from public.messages as said
     where said.user_id = p_user_id
         or said.ai_twin_id in (select twin.id from public.ai_twins as twin where twin.user_id = p_user_id);

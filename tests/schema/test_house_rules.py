@@ -390,6 +390,7 @@ nobody
     private.dismiss_twins()
     private.forward_message()
     private.generate_secret()
+    private.hand_over_channels(uuid)
     private.hash_secret(text)
     private.hmac_block(bytea,integer)
     private.hold_matching()

@@ -7,7 +7,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.sql.conftest import BOB, JOHN_DOE, MATTY, Db, become, become_service, ingest, refused, rows, value
-from tests.sql.messages import CHANNEL, call
+from tests.sql.messages import CAROL, CHANNEL, call
 from tests.support.ingest import conversation, message
 
 # A statement that makes one row of an age; where it is, what identifies it; the age at which it goes.
@@ -250,6 +250,23 @@ def traces(db: Db, *texts: str) -> set[tuple[str, str]]:
         for text in texts
         if rows(db, f"select from {table} as line where line::text ~ %s limit 1", text)
     }
+
+
+def test_a_channel_that_loses_its_owner_gets_another_or_goes(db: Db) -> None:
+    shared, lonely = rows(
+        db,
+        "insert into public.channels (name, created_by) values ('shared', %s), ('lonely', %s) returning id",
+        BOB,
+        BOB,
+    )
+    members = "insert into public.channel_members (channel_id, user_id, role, created_at) values (%s, %s, %s, %s)"
+    db.execute(members, (shared, MATTY, "member", "2026-01-01"))
+    db.execute(members, (shared, CAROL, "admin", "2026-02-01"))
+    receipt = call(db, "erase_user", None, user_id=BOB).data
+    assert receipt["erased"]["channels"] == 1
+    assert rows(db, "select id from public.channels where id = any(%s)", [shared, lonely]) == [shared]
+    owners = "select user_id::text from public.channel_members where channel_id = %s and role = 'owner'"
+    assert rows(db, owners, shared) == [CAROL]
 
 
 def test_the_events_of_a_channel_have_no_gap_after_somebody_is_erased(db: Db) -> None:
