@@ -213,18 +213,17 @@ grant execute on function public.keys(public.messaging_connections) to authentic
 -- Definer, because the hashes are for no other eyes.
 create function private.authenticate_connection(
     p_platform text, p_connection_id text, p_secret text,
-    out user_id uuid, out is_active boolean, out is_key_valid boolean
+    out user_id uuid, out is_active boolean, out is_key_valid boolean, out key_id uuid
 )
 language plpgsql
 security definer
 set search_path = ''
 as $$
 declare
-    v_key_id uuid;
     v_last_used_at timestamptz;
 begin
     select connection.user_id, connection.is_active, key.id is not null, key.id, key.last_used_at
-    into user_id, is_active, is_key_valid, v_key_id, v_last_used_at
+    into user_id, is_active, is_key_valid, key_id, v_last_used_at
     from public.messaging_connections as connection
     left join private.messaging_keys as key
         on connection.id = key.connection_id
@@ -236,14 +235,15 @@ begin
         update private.messaging_keys as key set last_used_at = now()
         where key.id = (
             select free.id from private.messaging_keys as free
-            where free.id = v_key_id
+            where free.id = key_id
             for no key update skip locked
         );
     end if;
 end
 $$;
 comment on function private.authenticate_connection(text, text, text) is
-'Whose connection this is, whether it is active, and whether the secret opens it; user_id is null when there is none.';
+'Whose connection this is, whether it is active, and whether the secret opens it, as which key; user_id is null when
+there is none.';
 revoke all on function private.authenticate_connection(text, text, text)
 from public, anon, authenticated, service_role;
 grant execute on function private.authenticate_connection(text, text, text) to service_role;

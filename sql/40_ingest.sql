@@ -772,6 +772,7 @@ declare
     v_request jsonb;
     v_owner record;
     v_limit integer := (select settings.ingest_max_messages from private.settings);
+    v_size bigint;
 begin
     if coalesce(v_secret, '') = '' then
         return private.refuse(401, 'Missing x-api-key header');
@@ -803,16 +804,21 @@ begin
     if v_owner.user_id is null then
         return private.refuse(401, 'Invalid connection_id or platform');
     elsif not v_owner.is_key_valid then
+        perform private.log_refusal(v_owner.user_id, v_request ->> 'connection_id', 401);
         return private.refuse(401, 'Invalid API key');
     elsif not v_owner.is_active then
+        perform private.log_refusal(v_owner.user_id, v_request ->> 'connection_id', 403);
         return private.refuse(403, 'Connection is inactive');
     end if;
 
-    if private.count_messages(v_request -> 'conversations') > v_limit then
+    v_size := private.count_messages(v_request -> 'conversations');
+    if v_size > v_limit then
+        perform private.log_refusal(v_owner.user_id, v_request ->> 'connection_id', 413);
         return private.refuse(413, format('Too many messages: at most %s in one request', v_limit));
     end if;
-    return private.store_conversations(
-        v_owner.user_id, v_request ->> 'platform', v_request -> 'conversations'
+    return private.log_ingest(
+        v_owner.user_id, v_request ->> 'connection_id', v_owner.key_id, v_size,
+        private.store_conversations(v_owner.user_id, v_request ->> 'platform', v_request -> 'conversations')
     );
 end
 $$;

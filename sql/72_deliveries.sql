@@ -78,6 +78,7 @@ comment on column public.twin_deliveries.last_error is 'What was wrong with the 
 create index twin_deliveries_message_id_idx on public.twin_deliveries (message_id);
 create index twin_deliveries_pending_idx on public.twin_deliveries (ai_twin_id, channel_id, seq)
 where state = 'pending';
+create index twin_deliveries_dead_idx on public.twin_deliveries (ai_twin_id) where state = 'dead';
 create index twin_deliveries_delivered_idx on public.twin_deliveries (finished_at) where state = 'delivered';
 
 alter table public.messages add column hops integer not null default 0;
@@ -563,15 +564,6 @@ begin
         limit 1
     ))
     where queue.lease = p_lease;
-    delete from public.twin_deliveries as expired
-    where expired.id in (
-        select old.id
-        from public.twin_deliveries as old
-        where old.state = 'delivered' and old.finished_at < now() - interval '7 days'
-        order by old.finished_at
-        limit 10
-        for update skip locked
-    );
     return v_delivery.state;
 end
 $$;

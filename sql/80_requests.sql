@@ -63,15 +63,6 @@ declare
     v_known private.idempotency_keys;
 begin
     delete from private.idempotency_keys as expired
-    where (expired.principal, expired.route, expired.key) in (
-        select old.principal, old.route, old.key
-        from private.idempotency_keys as old
-        where old.created_at < now() - interval '24 hours'
-        order by old.created_at
-        limit 10
-        for update skip locked
-    );
-    delete from private.idempotency_keys as expired
     where expired.principal = v_principal and expired.route = p_route and expired.key = p_key
         and expired.created_at < now() - interval '24 hours';
     -- The same key at the same moment waits here until the first request is through.

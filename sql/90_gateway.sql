@@ -123,8 +123,11 @@ declare
     v_field text;
     v_constraint text;
 begin
-    -- An upload is one request, though two calls.
-    if (select auth.role()) <> 'service_role' and p_function <> 'finish_upload' then
+    -- An upload is one request, though two calls; so is an export, whose further pages only the service asks for.
+    if (select auth.role()) <> 'service_role'
+        and p_function <> 'finish_upload'
+        and not (p_function like 'export\_%' and p_parameters ? 'after')
+    then
         select counted.granted, counted.used, counted.seconds_left into v_granted, v_used, v_seconds_left
         from private.count_request() as counted;
         v_limits := jsonb_build_object(
@@ -208,6 +211,8 @@ begin
     perform
         set_config('request.jwt.claims', p_claims, true),
         set_config('request.headers', p_headers, true),
+        -- Shows in pg_stat_activity and, by %a in log_line_prefix, in every line that Postgres logs of this.
+        set_config('application_name', concat_ws('/', 'threadline', p_headers::json ->> 'x-request-id'), true),
         set_config('response.status', '', true),
         set_config('role', p_role, true);
     case
@@ -223,7 +228,9 @@ begin
             'list_twin_deliveries', 'replay_twin_deliveries',
             'begin_upload', 'finish_upload', 'get_attachment', 'sweep_attachments',
             'begin_summary', 'finish_summary', 'poll_summary',
-            'claim_deliveries', 'finish_delivery'
+            'claim_deliveries', 'finish_delivery',
+            'export_conversation', 'export_channel', 'erase_person', 'erase_user',
+            'clean_up', 'read_metrics'
         ) then
             select answer.status, answer.headers::text, answer.body into status, headers, body
             from private.call_messages(

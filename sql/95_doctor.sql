@@ -93,6 +93,17 @@ as $$
     select 'The publication supabase_realtime is missing, so clients that listen to changes of tables hear nothing.'
     where not exists (select from pg_publication where pubname = 'supabase_realtime')
     union all
+    select format(
+        'The table public.%s is not in the publication supabase_realtime; add it, or who listens to it hears nothing.',
+        wanted.name
+    )
+    from unnest(array['conversations', 'messages', 'message_reactions']) as wanted (name)
+    where exists (select from pg_publication where pubname = 'supabase_realtime')
+        and not exists (
+            select from pg_publication_tables
+            where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = wanted.name
+        )
+    union all
     select 'Realtime has made no partition of realtime.messages yet, so broadcasts are lost; connect a client to it once.'
     from pg_class
     where oid = to_regclass('realtime.messages') and relkind = 'p'

@@ -1,8 +1,12 @@
 """The `threadline` command: `serve` for production, and the local stack where it is installed."""
 
 import importlib.util
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -52,31 +56,47 @@ def serve(host: str, port: int, workers: int) -> None:
     """Serve the HTTP API in front of the database that the environment names."""
     import uvicorn
 
+    from threadline.logs import CONFIG
     from threadline.settings import Settings, SettingsError
 
     try:
         Settings.from_environment()
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
-    uvicorn.run(
-        "threadline.__main__:application",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,  # a request line may carry an API key in its query string
-        timeout_graceful_shutdown=3,  # seconds for requests under way; one that never ends must not keep us
-    )
+    with adding_up_metrics() if workers > 1 else nullcontext():
+        uvicorn.run(
+            "threadline.__main__:application",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            loop="uvloop",
+            http="httptools",
+            log_config=CONFIG,
+            access_log=False,  # a request line may carry an API key in its query string
+            timeout_graceful_shutdown=3,  # seconds for requests under way; one that never ends must not keep us
+        )
+
+
+@contextmanager
+def adding_up_metrics() -> Iterator[None]:
+    """Name a folder in which processes leave their metrics, so that whichever is asked tells those of all."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        yield
+        return
+    with TemporaryDirectory(prefix="threadline-metrics-", ignore_cleanup_errors=True) as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        yield
 
 
 @main.command()
 def work() -> None:
     """Forward messages to digital twins and do nothing else; set THREADLINE_DELIVER=0 where `serve` should not."""
     import asyncio
+    import logging.config
     import signal
 
+    from threadline.logs import CONFIG
     from threadline.settings import Settings, SettingsError
     from threadline.worker import deliver
 
@@ -84,6 +104,7 @@ def work() -> None:
         settings = Settings.from_environment()
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
+    logging.config.dictConfig(CONFIG)
     asyncio.run(deliver(settings, (signal.SIGINT, signal.SIGTERM)))
 
 
@@ -106,9 +127,12 @@ def doctor() -> None:
 
 def application() -> object:
     """Build the ASGI application from the environment; each worker of `serve` calls it once."""
+    import logging
+
     from threadline.app import create_app
     from threadline.settings import Settings
 
+    logging.captureWarnings(True)
     return create_app(Settings.from_environment())
 
 

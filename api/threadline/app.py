@@ -10,11 +10,15 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
 from threadline import errors
+from threadline.cleaner import cleaning
 from threadline.cors import allow_browsers
 from threadline.database import Database
+from threadline.observer import observe
+from threadline.routes.exports import exports
 from threadline.routes.health import health
 from threadline.routes.ingest import ingest
 from threadline.routes.messages import messages
+from threadline.routes.metrics import show_metrics
 from threadline.routes.schema import schema
 from threadline.routes.summaries import summarize
 from threadline.routes.uploads import uploads
@@ -36,7 +40,12 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with Database(settings) as database, delivering(database, settings), sweeping(database, settings):
+        async with (
+            Database(settings) as database,
+            delivering(database, settings),
+            sweeping(database, settings),
+            cleaning(database, settings),
+        ):
             app.state.database = database
             try:
                 yield
@@ -52,7 +61,17 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
     summarizer = Summarizer(settings)
 
     app = Litestar(
-        route_handlers=[health, schema, ingest, messages, uploads, summarize, *extra_routes],
+        route_handlers=[
+            health,
+            schema,
+            show_metrics,
+            ingest,
+            messages,
+            uploads,
+            summarize,
+            exports,
+            *extra_routes,
+        ],
         lifespan=[lifespan],
         dependencies={
             "database": Provide(provide_database),
@@ -65,7 +84,11 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
         # Routes bound the bodies that they read themselves, since a limit counts decompressed bytes.
         request_max_body_size=None,
         openapi_config=None,
+        # The command that runs it says how to log.
+        logging_config=None,
     )
     # Around the routes, since those that Litestar adds for OPTIONS have no middleware.
     app.asgi_handler = allow_browsers(app.asgi_handler)
+    # Around everything, so that what no route takes is seen, too.
+    app.asgi_handler = observe(app.asgi_handler)
     return app

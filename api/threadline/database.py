@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 
+from threadline import logs, metrics
 from threadline.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -75,6 +78,7 @@ class Database:
     async def __aenter__(self) -> Database:
         """Make the pool ready; connections are opened when they are needed."""
         await self._pool
+        metrics.POOL_SIZE.set(self._pool.get_max_size())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -97,7 +101,7 @@ class Database:
         Args:
             function: its name, such as "messaging_ingest".
             role: whom the database takes the caller for: anon, authenticated or service_role.
-            headers: those of the request that the function reads, with lower-case names.
+            headers: those of the request that the function reads, with lower-case names; the request's id is added.
             body: its argument.
             claims: of the caller's verified token.
             parameters: of the request's path and query.
@@ -106,6 +110,8 @@ class Database:
         Raises:
             DatabaseUnavailableError: Postgres was out of reach or busy, and again at a second try if there was one.
         """
+        if own_id := logs.request_id.get():
+            headers = {**headers, "x-request-id": own_id}
         arguments = (
             function,
             role,
@@ -117,19 +123,25 @@ class Database:
         try:
             return await self._call(arguments)
         except (*_LOST_A_RACE, *_LOST_TOUCH) as error:
-            # The name of the error only: its text may quote what the caller sent.
-            logger.warning("%s failed with %s", function, type(error).__name__)
+            _note(function, error)
             if not repeatable and not isinstance(error, _LOST_A_RACE):
                 raise DatabaseUnavailableError from error
         try:
             return await self._call(arguments)
         except (*_LOST_A_RACE, *_LOST_TOUCH) as error:
-            logger.warning("%s failed with %s", function, type(error).__name__)
+            _note(function, error)
             raise DatabaseUnavailableError from error
 
     async def _call(self, arguments: tuple[str | bytes, ...]) -> Reply:
+        began = time.perf_counter()
         async with self._pool.acquire(timeout=10) as connection:
-            row = await connection.fetchrow(_CALL, *arguments)
+            metrics.WAIT_SECONDS.observe(time.perf_counter() - began)
+            with (
+                metrics.CALLS_UNDER_WAY.track_inprogress(),
+                metrics.CALL_SECONDS.labels(arguments[0]).time(),
+                _listening(connection),
+            ):
+                row = await connection.fetchrow(_CALL, *arguments)
         return Reply(row["status"], json.loads(row["headers"]), row["body"].encode())
 
     async def is_answering(self) -> bool:
@@ -139,6 +151,28 @@ class Database:
                 return await self._pool.fetchval("select true")
         except (asyncpg.PostgresError, *_LOST_TOUCH):
             return False
+
+
+def _note(function: str, error: Exception) -> None:
+    # The name of the error only: its text may quote what the caller sent.
+    logger.warning("%s failed with %s", function, type(error).__name__)
+    metrics.CALL_FAILURES.labels(type(error).__name__).inc()
+
+
+@contextmanager
+def _listening(connection: asyncpg.Connection) -> Iterator[None]:
+    connection.add_log_listener(_hear)
+    try:
+        yield
+    finally:
+        connection.remove_log_listener(_hear)
+
+
+def _hear(_: asyncpg.Connection, said: asyncpg.PostgresLogMessage) -> None:
+    # A broadcast that fails must not fail what it tells of: Postgres warns (sql/74_broadcasts.sql) and goes on.
+    if said.severity_en == "WARNING" and said.message.startswith("A broadcast "):
+        metrics.LOST_BROADCASTS.inc()
+        logger.warning("A broadcast was lost: %s", said.sqlstate)
 
 
 async def _nothing_to_reset(_: asyncpg.Connection) -> None:

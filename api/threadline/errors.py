@@ -14,6 +14,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
 from threadline.database import DatabaseUnavailableError
+from threadline.observer import route
 from threadline.storage import StorageRefusedError, StorageUnavailableError
 from threadline.tokens import InvalidTokenError
 
@@ -91,7 +92,7 @@ def _storage_unavailable(request: Request[Any, Any, Any], _: StorageUnavailableE
 def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
     # Only the kind of error: texts of errors may quote what the caller sent.
     kind, sqlstate = type(error).__name__, getattr(error, "sqlstate", None)
-    logger.error("%s %s failed: %s %s", request.method, request.url.path, kind, sqlstate or "")
+    logger.error("%s %s failed: %s %s", request.method, route(request.scope), kind, sqlstate or "")
     return _answer(request, 500, "Internal server error")
 
 

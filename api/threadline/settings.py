@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -40,6 +41,9 @@ class Settings:
         summary_model: the model that writes summaries.
         summary_window: how many tokens it takes; what is longer is summarised in parts.
         summary_timeout: how many seconds a summary may take.
+        summary_input_price: dollars for a million tokens that the model reads; without prices no cost is counted.
+        summary_output_price: dollars for a million that it writes.
+        metrics_token: what Prometheus has to show at /metrics; without one there is no such page.
     """
 
     database_url: str = field(repr=False)
@@ -61,6 +65,9 @@ class Settings:
     summary_model: str = "claude-haiku-5-5"
     summary_window: int = 200_000
     summary_timeout: int = 90
+    summary_input_price: float = 0.0
+    summary_output_price: float = 0.0
+    metrics_token: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -97,6 +104,9 @@ class Settings:
             summary_model=environment.get("THREADLINE_SUMMARY_MODEL") or cls.summary_model,
             summary_window=_positive(environment, "THREADLINE_SUMMARY_WINDOW", cls.summary_window),
             summary_timeout=_positive(environment, "THREADLINE_SUMMARY_TIMEOUT", cls.summary_timeout),
+            summary_input_price=_price(environment, "THREADLINE_SUMMARY_INPUT_PRICE"),
+            summary_output_price=_price(environment, "THREADLINE_SUMMARY_OUTPUT_PRICE"),
+            metrics_token=environment.get("THREADLINE_METRICS_TOKEN") or None,
         )
 
 
@@ -120,6 +130,13 @@ def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise SettingsError(f"{name} must be a positive whole number.")
     return int(text)
+
+
+def _price(environment: Mapping[str, str], name: str) -> float:
+    text = environment.get(name) or "0"
+    if not re.fullmatch(r"[0-9]{1,9}([.][0-9]{1,9})?", text):
+        raise SettingsError(f"{name} must be a price in dollars, such as 0.80.")
+    return float(text)
 
 
 def _flag(environment: Mapping[str, str], name: str, default: bool) -> bool:

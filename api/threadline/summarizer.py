@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from threadline import metrics
 from threadline.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class _Answer:
     text: str = ""
     model: str = ""
     stop_reason: str | None = None
+    read: int = 0  # tokens
+    written: int = 0
 
 
 class Summarizer:
@@ -94,6 +97,7 @@ class Summarizer:
     def __init__(self, settings: Settings) -> None:
         self.model = settings.summary_model
         self.timeout = settings.summary_timeout
+        self._prices = settings.summary_input_price, settings.summary_output_price
         window = max(settings.summary_window, SMALLEST_WINDOW)
         self._part_bytes = (window - MAX_TOKENS - PROMPT_TOKENS) * BYTES_PER_TOKEN
         self._client = _connect(settings) if settings.anthropic_api_key else None
@@ -174,18 +178,31 @@ class Summarizer:
                 async for event in events:
                     if event.type == "message_start":
                         answer.model = event.message.model
+                        answer.read = event.message.usage.input_tokens
                     elif event.type == "content_block_delta" and event.delta.type == "text_delta":
                         answer.text += event.delta.text
                     elif event.type == "message_delta":
                         answer.stop_reason = event.delta.stop_reason
+                        answer.written = event.usage.output_tokens
         except (AnthropicError, httpx2.HTTPError, ValueError) as error:
             raise _failure(error) from error
+        finally:
+            self._count(answer)
         if answer.stop_reason == "refusal":
             raise SummaryFailedError(502, "summary_refused", "The model refused to summarise these messages.")
         if answer.stop_reason is None:
             logger.warning("The model failed: its answer broke off")
             raise _unavailable()
         return answer
+
+    def _count(self, answer: _Answer) -> None:
+        # What was read is paid for, even if nothing came of it. Whose tokens these are, the settings say: the model's
+        # own name in an answer has a date in it.
+        metrics.SUMMARIES.labels(self.model, answer.stop_reason or "failed").inc()
+        metrics.TOKENS.labels(self.model, "read").inc(answer.read)
+        metrics.TOKENS.labels(self.model, "written").inc(answer.written)
+        input_price, output_price = self._prices
+        metrics.COST.labels(self.model).inc((answer.read * input_price + answer.written * output_price) / 1_000_000)
 
 
 def _connect(settings: Settings) -> AsyncAnthropic:

@@ -18,6 +18,7 @@ from typing import Any
 import httpcore
 
 from threadline import __version__
+from threadline.cleaner import cleaning
 from threadline.database import Database, DatabaseUnavailableError
 from threadline.settings import Settings
 from threadline.sweeper import sweeping
@@ -210,7 +211,7 @@ async def delivering(database: Database, settings: Settings) -> AsyncIterator[No
 
 async def deliver(settings: Settings, signals: Iterable[int]) -> None:
     """Deliver until the process gets one of the signals."""
-    async with Database(settings) as database, sweeping(database, settings):
+    async with Database(settings) as database, sweeping(database, settings), cleaning(database, settings):
         worker = Worker(database, settings)
         for number in signals:
             asyncio.get_running_loop().add_signal_handler(number, worker.stop)

@@ -13,9 +13,9 @@ begin
         select 'public.' || typname from pg_type
         where typnamespace = 'public'::regnamespace and typname in (
             'ai_twins', 'attachments', 'channel_members', 'channel_twins', 'channels', 'conversation_messages',
-            'conversations', 'message_edits', 'message_events', 'message_pins', 'message_reactions',
-            'messages', 'messaging_connections', 'people', 'twin_deliveries', 'twin_webhooks',
-            'user_profiles'
+            'conversations', 'erasures', 'ingest_log', 'message_edits', 'message_events',
+            'message_pins', 'message_reactions', 'messages', 'messaging_connections', 'people',
+            'twin_deliveries', 'twin_webhooks', 'user_profiles'
         )
     ) as taken;
     if v_taken is not null then
@@ -392,18 +392,17 @@ grant execute on function public.keys(public.messaging_connections) to authentic
 -- Definer, because the hashes are for no other eyes.
 create function private.authenticate_connection(
     p_platform text, p_connection_id text, p_secret text,
-    out user_id uuid, out is_active boolean, out is_key_valid boolean
+    out user_id uuid, out is_active boolean, out is_key_valid boolean, out key_id uuid
 )
 language plpgsql
 security definer
 set search_path = ''
 as $$
 declare
-    v_key_id uuid;
     v_last_used_at timestamptz;
 begin
     select connection.user_id, connection.is_active, key.id is not null, key.id, key.last_used_at
-    into user_id, is_active, is_key_valid, v_key_id, v_last_used_at
+    into user_id, is_active, is_key_valid, key_id, v_last_used_at
     from public.messaging_connections as connection
     left join private.messaging_keys as key
         on connection.id = key.connection_id
@@ -415,14 +414,15 @@ begin
         update private.messaging_keys as key set last_used_at = now()
         where key.id = (
             select free.id from private.messaging_keys as free
-            where free.id = v_key_id
+            where free.id = key_id
             for no key update skip locked
         );
     end if;
 end
 $$;
 comment on function private.authenticate_connection(text, text, text) is
-'Whose connection this is, whether it is active, and whether the secret opens it; user_id is null when there is none.';
+'Whose connection this is, whether it is active, and whether the secret opens it, as which key; user_id is null when
+there is none.';
 revoke all on function private.authenticate_connection(text, text, text)
 from public, anon, authenticated, service_role;
 grant execute on function private.authenticate_connection(text, text, text) to service_role;
@@ -808,6 +808,146 @@ for each statement execute function private.match_conversations_again();
 create trigger people_after_update_match_new after update on public.people
 referencing new table as changed
 for each statement execute function private.match_conversations_again();
+
+-- The ingest log: what came over which connection, for its owner to read. Kept for 30 days, holds no content.
+
+-- Without foreign keys: to check one would lock the connection's row, for which all of its requests would queue.
+create table public.ingest_log (
+    id bigint generated always as identity primary key,
+    user_id uuid not null,
+    connection_id text not null,
+    key_id uuid,
+    at timestamptz not null default now(),
+    status integer not null,
+    requests integer not null default 1,
+    conversations integer,
+    conversations_created integer,
+    messages integer,
+    messages_added integer,
+    errors text[],
+    request_id text
+);
+comment on table public.ingest_log is
+'What came in over each connection, for 30 days: no names, no content, no secrets. What failed with 5xx left no trace
+here but in the logs of the service.';
+comment on column public.ingest_log.connection_id is 'The public name of the connection.';
+comment on column public.ingest_log.key_id is 'The key that was used, as the computed field keys lists it.';
+comment on column public.ingest_log.status is
+'200; or 401 wrong key, 403 inactive, 413 too many messages, of which there is one row a minute.';
+comment on column public.ingest_log.requests is 'How many requests this row stands for; above 1 only where refused.';
+comment on column public.ingest_log.messages is 'As the limit counts them: a conversation without any is one.';
+comment on column public.ingest_log.errors is 'At most five of the different errors that conversations had.';
+comment on column public.ingest_log.request_id is
+'The X-Request-Id of the request, which is in the service''s logs, too; of refused ones, the first of the minute''s.';
+
+create index ingest_log_user_id_idx on public.ingest_log (user_id, id desc);
+-- However many strangers try however often, a connection has one row a minute for each way to refuse them.
+create unique index ingest_log_refused_idx on public.ingest_log (connection_id, status, at) where status <> 200;
+
+alter table public.ingest_log enable row level security;
+revoke all on public.ingest_log from public, anon, authenticated, service_role;
+revoke all on sequence public.ingest_log_id_seq from public, anon, authenticated, service_role;
+grant select on public.ingest_log to authenticated;
+grant select, insert on public.ingest_log to service_role;
+grant update (requests) on public.ingest_log to service_role;
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.delete_ingest_log() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    delete from public.ingest_log as line
+    where line.user_id in (select removed.user_id from removed)
+        and line.connection_id in (select removed.connection_id from removed);
+    return null;
+end
+$$;
+comment on function private.delete_ingest_log() is 'Trigger: with a connection goes its log.';
+revoke all on function private.delete_ingest_log() from public, anon, authenticated, service_role;
+
+create trigger messaging_connections_after_delete_delete_log after delete on public.messaging_connections
+referencing old table as removed
+for each statement execute function private.delete_ingest_log();
+
+create function private.request_id() returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_id text := nullif(current_setting('request.headers', true), '')::json ->> 'x-request-id';
+begin
+    return case when v_id ~ '^[A-Za-z0-9._-]{1,50}$' then v_id end;
+end
+$$;
+comment on function private.request_id() is 'The X-Request-Id of this request, if it has one that is fit to be kept.';
+revoke all on function private.request_id() from public, anon, authenticated, service_role;
+grant execute on function private.request_id() to service_role;
+
+create function private.relax_commit() returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+    if pg_current_xact_id_if_assigned() is null then
+        perform set_config('synchronous_commit', 'off', true);
+    end if;
+end
+$$;
+comment on function private.relax_commit() is
+'Where a transaction has written nothing yet and is about to write a line of a log: nobody waits for the disk.';
+revoke all on function private.relax_commit() from public, anon, authenticated, service_role;
+grant execute on function private.relax_commit() to service_role;
+
+create function private.log_ingest(
+    p_user_id uuid, p_connection_id text, p_key_id uuid, p_messages bigint, p_answer json
+) returns json
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+    perform private.relax_commit();
+    insert into public.ingest_log (
+        user_id, connection_id, key_id, status, request_id,
+        messages, conversations, conversations_created, messages_added, errors
+    )
+    select
+        p_user_id, p_connection_id, p_key_id, 200, private.request_id(),
+        coalesce(p_messages, 0),
+        count(*),
+        count(*) filter (where result.status = 'created'),
+        coalesce(sum(result.messages_added), 0),
+        (array_agg(distinct result.status) filter (where result.status like 'error: %'))[1:5]
+    from json_to_recordset(p_answer -> 'results') as result (status text, messages_added integer);
+    return p_answer;
+end
+$$;
+comment on function private.log_ingest(uuid, text, uuid, bigint, json) is
+'Notes what became of a request, and returns the answer to it.';
+revoke all on function private.log_ingest(uuid, text, uuid, bigint, json)
+from public, anon, authenticated, service_role;
+grant execute on function private.log_ingest(uuid, text, uuid, bigint, json) to service_role;
+
+create function private.log_refusal(p_user_id uuid, p_connection_id text, p_status integer) returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+    perform private.relax_commit();
+    insert into public.ingest_log as line (user_id, connection_id, at, status, request_id)
+    values (p_user_id, p_connection_id, date_trunc('minute', now()), p_status, private.request_id())
+    on conflict (connection_id, status, at) where status <> 200 do update set requests = line.requests + 1;
+end
+$$;
+comment on function private.log_refusal(uuid, text, integer) is
+'Notes that a request to a connection that exists was refused.';
+revoke all on function private.log_refusal(uuid, text, integer) from public, anon, authenticated, service_role;
+grant execute on function private.log_refusal(uuid, text, integer) to service_role;
 
 -- POST /functions/v1/messaging-ingest: what an outside service sends becomes conversations and messages.
 
@@ -1583,6 +1723,7 @@ declare
     v_request jsonb;
     v_owner record;
     v_limit integer := (select settings.ingest_max_messages from private.settings);
+    v_size bigint;
 begin
     if coalesce(v_secret, '') = '' then
         return private.refuse(401, 'Missing x-api-key header');
@@ -1614,16 +1755,21 @@ begin
     if v_owner.user_id is null then
         return private.refuse(401, 'Invalid connection_id or platform');
     elsif not v_owner.is_key_valid then
+        perform private.log_refusal(v_owner.user_id, v_request ->> 'connection_id', 401);
         return private.refuse(401, 'Invalid API key');
     elsif not v_owner.is_active then
+        perform private.log_refusal(v_owner.user_id, v_request ->> 'connection_id', 403);
         return private.refuse(403, 'Connection is inactive');
     end if;
 
-    if private.count_messages(v_request -> 'conversations') > v_limit then
+    v_size := private.count_messages(v_request -> 'conversations');
+    if v_size > v_limit then
+        perform private.log_refusal(v_owner.user_id, v_request ->> 'connection_id', 413);
         return private.refuse(413, format('Too many messages: at most %s in one request', v_limit));
     end if;
-    return private.store_conversations(
-        v_owner.user_id, v_request ->> 'platform', v_request -> 'conversations'
+    return private.log_ingest(
+        v_owner.user_id, v_request ->> 'connection_id', v_owner.key_id, v_size,
+        private.store_conversations(v_owner.user_id, v_request ->> 'platform', v_request -> 'conversations')
     );
 end
 $$;
@@ -4180,6 +4326,7 @@ comment on column public.twin_deliveries.last_error is 'What was wrong with the 
 create index twin_deliveries_message_id_idx on public.twin_deliveries (message_id);
 create index twin_deliveries_pending_idx on public.twin_deliveries (ai_twin_id, channel_id, seq)
 where state = 'pending';
+create index twin_deliveries_dead_idx on public.twin_deliveries (ai_twin_id) where state = 'dead';
 create index twin_deliveries_delivered_idx on public.twin_deliveries (finished_at) where state = 'delivered';
 
 alter table public.messages add column hops integer not null default 0;
@@ -4657,15 +4804,6 @@ begin
         limit 1
     ))
     where queue.lease = p_lease;
-    delete from public.twin_deliveries as expired
-    where expired.id in (
-        select old.id
-        from public.twin_deliveries as old
-        where old.state = 'delivered' and old.finished_at < now() - interval '7 days'
-        order by old.finished_at
-        limit 10
-        for update skip locked
-    );
     return v_delivery.state;
 end
 $$;
@@ -5671,15 +5809,6 @@ declare
     v_known private.idempotency_keys;
 begin
     delete from private.idempotency_keys as expired
-    where (expired.principal, expired.route, expired.key) in (
-        select old.principal, old.route, old.key
-        from private.idempotency_keys as old
-        where old.created_at < now() - interval '24 hours'
-        order by old.created_at
-        limit 10
-        for update skip locked
-    );
-    delete from private.idempotency_keys as expired
     where expired.principal = v_principal and expired.route = p_route and expired.key = p_key
         and expired.created_at < now() - interval '24 hours';
     -- The same key at the same moment waits here until the first request is through.
@@ -5720,6 +5849,681 @@ $$;
 comment on function private.finish_once(text, text, integer, text) is 'Keeps the answer to a first request.';
 revoke all on function private.finish_once(text, text, integer, text) from public, anon, authenticated, service_role;
 grant execute on function private.finish_once(text, text, integer, text) to authenticated, service_role;
+
+-- The right to be forgotten, and to take one's data along: erasure with a receipt, export in pages.
+
+create table public.erasures (
+    id uuid primary key default gen_random_uuid(),
+    kind text not null,
+    subject_id uuid not null,
+    requested_by uuid,
+    request_id text,
+    erased jsonb not null,
+    created_at timestamptz not null default now(),
+    constraint erasures_kind_known check (kind in ('person', 'user')),
+    constraint erasures_erased_object check (jsonb_typeof(erased) = 'object')
+);
+comment on table public.erasures is
+'Receipts: who was erased, when, at whose wish, and how much that was. Nothing in them says what it was.';
+comment on column public.erasures.subject_id is 'The id that the contact (kind person) or the user had.';
+comment on column public.erasures.requested_by is 'The user who asked for it; null for service_role.';
+comment on column public.erasures.erased is 'How many rows of what.';
+create index erasures_requested_by_idx on public.erasures (requested_by);
+
+alter table public.erasures enable row level security;
+revoke all on public.erasures from public, anon, authenticated, service_role;
+grant select on public.erasures to authenticated, service_role;
+
+create function private.issue_receipt(p_kind text, p_subject_id uuid, p_erased jsonb) returns jsonb
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+    v_receipt public.erasures;
+begin
+    insert into public.erasures (kind, subject_id, requested_by, request_id, erased)
+    values (p_kind, p_subject_id, (select auth.uid()), private.request_id(), p_erased)
+    returning * into v_receipt;
+    return jsonb_build_object(
+        'id', v_receipt.id,
+        'kind', v_receipt.kind,
+        'subject_id', v_receipt.subject_id,
+        'requested_by', v_receipt.requested_by,
+        'erased', v_receipt.erased,
+        'created_at', private.format_time(v_receipt.created_at)
+    );
+end
+$$;
+comment on function private.issue_receipt(text, uuid, jsonb) is 'Keeps a receipt and answers it as calls show it.';
+revoke all on function private.issue_receipt(text, uuid, jsonb) from public, anon, authenticated, service_role;
+
+-- Definer, because owners may not delete what ingest writes. It asks itself whose person that is.
+create function private.erase_contact(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_person public.people;
+    v_threads uuid[];
+    v_messages bigint;
+    v_similar uuid[];
+begin
+    select * into v_person
+    from public.people as person
+    where person.id = p_person_id
+        and (person.user_id = (select auth.uid()) or (select auth.role()) = 'service_role');
+    if v_person.id is null then
+        perform private.fail(404, 'person_not_found', 'You have no such contact.', 'person_id');
+    end if;
+    -- From here on no thread of this user is matched or added to: what is counted is what goes.
+    perform pg_advisory_xact_lock(private.matching_lock(v_person.user_id));
+    if exists (
+        select from unnest(p_conversation_ids) as named (id)
+        where not exists (
+            select from public.conversations as own where own.id = named.id and own.user_id = v_person.user_id
+        )
+    ) then
+        perform private.fail(404, 'conversation_not_found', 'You have no such thread.', 'conversation_ids');
+    end if;
+    v_threads := array(
+        select thread.id
+        from public.conversations as thread
+        where thread.user_id = v_person.user_id
+            and (thread.person_id = p_person_id or thread.id = any(p_conversation_ids))
+        order by thread.id
+        for update
+    );
+    select count(*) into v_messages
+    from public.conversation_messages as stored
+    where stored.conversation_id = any(v_threads);
+    delete from public.conversations as thread where thread.id = any(v_threads);
+    delete from public.people as person where person.id = p_person_id;
+    v_similar := array(
+        select thread.id
+        from public.conversations as thread
+        where thread.user_id = v_person.user_id
+            and right(thread.participant_digits, 10) = right(v_person.phone_digits, 10)
+        order by thread.id
+    );
+    return private.issue_receipt('person', p_person_id, jsonb_build_object(
+        'people', 1, 'conversations', cardinality(v_threads), 'conversation_messages', v_messages
+    )) || jsonb_build_object('similar_conversation_ids', v_similar);
+end
+$$;
+comment on function private.erase_contact(uuid, uuid[]) is
+'Deletes a contact of the caller with the threads that are matched to it, and those named beside; PT404 for anyone
+else''s. The receipt is followed by the threads that have the same last ten digits and stay.';
+revoke all on function private.erase_contact(uuid, uuid[]) from public, anon, authenticated, service_role;
+grant execute on function private.erase_contact(uuid, uuid[]) to authenticated, service_role;
+
+create function private.read_uuids(p_body jsonb, p_field text, p_most integer) returns uuid[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+    v_ids uuid[] := array[]::uuid[];
+    v_item jsonb;
+begin
+    if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
+        return v_ids;
+    elsif jsonb_typeof(p_body -> p_field) <> 'array' or jsonb_array_length(p_body -> p_field) > p_most then
+        perform private.fail(
+            400, 'invalid_field', format('%s must be an array of at most %s UUIDs.', p_field, p_most), p_field
+        );
+    end if;
+    for v_item in select item.value from jsonb_array_elements(p_body -> p_field) as item (value) loop
+        v_ids := v_ids || private.read_uuid(jsonb_build_object(p_field, v_item), p_field);
+    end loop;
+    return v_ids;
+end
+$$;
+comment on function private.read_uuids(jsonb, text, integer) is
+'UUIDs of a request, none where the field is missing; errors are PT400 with the field.';
+revoke all on function private.read_uuids(jsonb, text, integer) from public, anon, authenticated, service_role;
+grant execute on function private.read_uuids(jsonb, text, integer) to authenticated, service_role;
+
+create function public.erase_person(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    return private.succeed(private.erase_contact(
+        private.read_uuid($1, 'person_id'), private.read_uuids($1, 'conversation_ids', 1000)
+    ));
+end
+$$;
+comment on function public.erase_person(jsonb) is
+'Erases a contact of the caller, the threads that are matched to it and their messages, and answers the receipt:
+person_id; conversation_ids for threads under usernames, which match nobody. What its source sends again comes back.';
+revoke all on function public.erase_person(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.erase_person(jsonb) to authenticated, service_role;
+
+create function private.count_belongings(p_user_id uuid) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'connections', (
+            select count(*) from public.messaging_connections as connection where connection.user_id = p_user_id
+        ),
+        'people', (select count(*) from public.people as person where person.user_id = p_user_id),
+        'conversations', (select count(*) from public.conversations as thread where thread.user_id = p_user_id),
+        'conversation_messages', (
+            select coalesce(sum(thread.message_count), 0)
+            from public.conversations as thread
+            where thread.user_id = p_user_id
+        ),
+        'twins', (select count(*) from public.ai_twins as twin where twin.user_id = p_user_id),
+        'memberships', (select count(*) from public.channel_members as member where member.user_id = p_user_id),
+        'reactions', (select count(*) from public.message_reactions as mark where mark.user_id = p_user_id)
+    )
+$$;
+comment on function private.count_belongings(uuid) is 'How many rows go with a user because they are nobody else''s.';
+revoke all on function private.count_belongings(uuid) from public, anon, authenticated, service_role;
+
+create function private.hand_over_channels(p_user_id uuid) returns bigint
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+    v_count bigint;
+begin
+    update public.channel_members as heir set role = 'owner'
+    where (heir.channel_id, heir.user_id) in (
+        select distinct on (other.channel_id) other.channel_id, other.user_id
+        from public.channel_members as mine
+        inner join public.channel_members as other
+            on mine.channel_id = other.channel_id and other.user_id <> p_user_id
+        where mine.user_id = p_user_id and mine.role = 'owner'
+            and not exists (
+                select from public.channel_members as owner
+                where owner.channel_id = mine.channel_id and owner.user_id <> p_user_id and owner.role = 'owner'
+            )
+        order by other.channel_id, other.role <> 'admin', other.created_at, other.user_id
+    );
+    delete from public.channels as lonely
+    where lonely.id in (select mine.channel_id from public.channel_members as mine where mine.user_id = p_user_id)
+        and not exists (
+            select from public.channel_members as other
+            where other.channel_id = lonely.id and other.user_id <> p_user_id
+        );
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+comment on function private.hand_over_channels(uuid) is
+'Where a user is the only owner, the admin, or else the member, of the longest standing becomes owner. Channels that
+nobody else belongs to are deleted, and how many they were is answered.';
+revoke all on function private.hand_over_channels(uuid) from public, anon, authenticated, service_role;
+
+-- Definer, because what belongs to a user lies in tables that no role may write. Its caller is service_role.
+create function private.erase_account(p_user_id uuid) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_erased jsonb := private.count_belongings(p_user_id);
+    v_channels uuid[] := array(
+        select said.channel_id
+        from public.messages as said
+        where said.user_id = p_user_id
+            or said.ai_twin_id in (select twin.id from public.ai_twins as twin where twin.user_id = p_user_id)
+        union
+        select member.channel_id from public.channel_members as member where member.user_id = p_user_id
+        union
+        select file.channel_id from public.attachments as file where file.uploaded_by = p_user_id
+    );
+    v_count bigint;
+begin
+    if not exists (select from auth.users as known where known.id = p_user_id) then
+        perform private.fail(404, 'user_not_found', 'There is no such user.', 'user_id');
+    end if;
+    -- As whoever changes a channel does: the channel first. In one order, and before anything else is locked.
+    perform from private.channel_heads as head
+    where head.channel_id = any(v_channels)
+    order by head.channel_id
+    for no key update;
+    v_erased := v_erased || jsonb_build_object('channels', private.hand_over_channels(p_user_id));
+    delete from public.messages as said
+    where said.user_id = p_user_id
+        or said.ai_twin_id in (select twin.id from public.ai_twins as twin where twin.user_id = p_user_id);
+    get diagnostics v_count = row_count;
+    v_erased := v_erased || jsonb_build_object('messages', v_count);
+    delete from public.attachments as file where file.uploaded_by = p_user_id;
+    get diagnostics v_count = row_count;
+    v_erased := v_erased || jsonb_build_object('files', v_count);
+    -- A summary may tell what they said.
+    delete from private.summaries as known where known.channel_id = any(v_channels);
+    get diagnostics v_count = row_count;
+    v_erased := v_erased || jsonb_build_object('summaries', v_count);
+    delete from private.idempotency_keys as known where known.principal = p_user_id::text;
+    delete from private.request_counts as counted where counted.user_id = p_user_id;
+    delete from public.channel_members as member where member.user_id = p_user_id;
+    delete from auth.users as known where known.id = p_user_id;
+    -- The log keeps its numbers, without a gap, but not who it was.
+    update public.message_events as event set actor_id = null where event.actor_id = p_user_id;
+    return private.issue_receipt('user', p_user_id, v_erased);
+end
+$$;
+comment on function private.erase_account(uuid) is
+'Deletes a user, what is theirs and what they and their twins said, with the summaries of all channels that they were
+heard in. Each deleted message is an event, as always. Storage''s files are removed by the sweeper.';
+revoke all on function private.erase_account(uuid) from public, anon, authenticated, service_role;
+grant execute on function private.erase_account(uuid) to service_role;
+
+create function public.erase_user(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    return private.succeed(private.erase_account(private.read_uuid($1, 'user_id')));
+end
+$$;
+comment on function public.erase_user(jsonb) is
+'For operators: erases a user with all that they have and said, their files and the summaries of their channels, and
+answers the receipt: user_id.';
+revoke all on function public.erase_user(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.erase_user(jsonb) to service_role;
+
+-- What is stored, to take along: threads and channels in pages, from which the service makes files of JSON lines.
+
+create function public.export_conversation(jsonb) returns json
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_id uuid := private.read_uuid($1, 'conversation_id');
+    v_limit integer := private.read_integer($1, 'limit', 1, 1000, 500);
+    v_after text := $1 ->> 'after';
+    v_after_at timestamptz := timestamptz '-infinity';
+    v_lines jsonb;
+    v_last text;
+begin
+    if not exists (select from public.conversations as thread where thread.id = v_id) then
+        perform private.fail(404, 'conversation_not_found', 'There is no such thread.', 'conversation_id');
+    end if;
+    if v_after is not null then
+        select stored.sent_at into v_after_at
+        from public.conversation_messages as stored
+        where stored.conversation_id = v_id and stored.external_id = v_after;
+        if not found then
+            perform private.fail(400, 'invalid_cursor', 'after names no message of this thread.', 'after');
+        end if;
+    end if;
+    select
+        coalesce(jsonb_agg(page.message order by page.sent_at, page.external_id), '[]'),
+        (array_agg(page.external_id order by page.sent_at desc, page.external_id desc))[1]
+    into v_lines, v_last
+    from (
+        select stored.message, stored.sent_at, stored.external_id
+        from public.conversation_messages as stored
+        where stored.conversation_id = v_id
+            and (stored.sent_at, stored.external_id) > (v_after_at, coalesce(v_after, ''))
+        order by stored.sent_at, stored.external_id
+        limit v_limit
+    ) as page;
+    return private.succeed(v_lines, jsonb_build_object(
+        'next_cursor', case when jsonb_array_length(v_lines) = v_limit then v_last end
+    ));
+end
+$$;
+comment on function public.export_conversation(jsonb) is
+'The messages of a thread that the caller owns, as they were ingested, in the order of sent_at: conversation_id, limit
+(500, at most 1000), after (the next_cursor of the page before; null on the last page).';
+revoke all on function public.export_conversation(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.export_conversation(jsonb) to authenticated, service_role;
+
+create function private.render_export(p_message public.messages) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    select private.render_message(p_message) || jsonb_build_object(
+        'seq', p_message.seq,
+        'reactions', (
+            select coalesce(jsonb_agg(jsonb_build_object(
+                'emoji', mark.emoji, 'user_id', mark.user_id, 'created_at', private.format_time(mark.created_at)
+            ) order by mark.created_at, mark.id), '[]')
+            from public.message_reactions as mark
+            where mark.message_id = p_message.id
+        ),
+        'edits', (
+            select coalesce(jsonb_agg(jsonb_build_object(
+                'version', edit.version,
+                'content', edit.content,
+                'written_at', private.format_time(edit.written_at),
+                'replaced_at', private.format_time(edit.replaced_at)
+            ) order by edit.version), '[]')
+            from public.message_edits as edit
+            where edit.message_id = p_message.id
+        )
+    )
+$$;
+comment on function private.render_export(public.messages) is
+'A message with all that hangs on it: its place, its reactions, its earlier versions.';
+revoke all on function private.render_export(public.messages) from public, anon, authenticated, service_role;
+grant execute on function private.render_export(public.messages) to authenticated, service_role;
+
+create function public.export_channel(jsonb) returns json
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_id uuid := private.read_uuid($1, 'channel_id');
+    v_limit integer := private.read_integer($1, 'limit', 1, 1000, 500);
+    v_after bigint := coalesce(private.read_cursor($1, 'after', v_id), 0);
+    v_lines jsonb;
+    v_last bigint;
+begin
+    perform private.require_channel(v_id);
+    select coalesce(jsonb_agg(private.render_export(page.message) order by page.seq), '[]'), max(page.seq)
+    into v_lines, v_last
+    from (
+        select said as message, said.seq
+        from public.messages as said
+        where said.channel_id = v_id and said.deleted_at is null and said.seq > v_after
+        order by said.seq
+        limit v_limit
+    ) as page;
+    return private.succeed(v_lines, jsonb_build_object(
+        'next_cursor', case when jsonb_array_length(v_lines) = v_limit then 'seq_' || v_last end
+    ));
+end
+$$;
+comment on function public.export_channel(jsonb) is
+'The messages of a channel of the caller, the oldest first, with seq, reactions and edits: channel_id, limit (500, at
+most 1000), after (the next_cursor of the page before; null on the last page).';
+revoke all on function public.export_channel(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.export_channel(jsonb) to authenticated, service_role;
+
+-- What need not be kept for ever is removed, a little at a time: by pg_cron where there is one, and by the service.
+
+create table private.clean_ups (
+    is_only_row boolean primary key default true,
+    finished_at timestamptz,
+    removed jsonb not null default '{}',
+    constraint clean_ups_has_one_row check (is_only_row)
+);
+comment on table private.clean_ups is 'The last round of private.clean_up; one row, always.';
+comment on column private.clean_ups.finished_at is 'When it was through; null when there has been none.';
+comment on column private.clean_ups.removed is 'How many rows of what it removed.';
+alter table private.clean_ups enable row level security;
+revoke all on private.clean_ups from public, anon, authenticated, service_role;
+grant select on private.clean_ups to service_role;
+insert into private.clean_ups default values;
+
+create function private.remove_used_up(p_limit integer) returns jsonb
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+    v_removed jsonb := jsonb_build_object();
+    v_count bigint;
+begin
+    delete from private.idempotency_keys as expired
+    where (expired.principal, expired.route, expired.key) in (
+        select old.principal, old.route, old.key
+        from private.idempotency_keys as old
+        where old.created_at < now() - interval '24 hours'
+        order by old.created_at
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('idempotency_keys', v_count);
+    -- One row for each user at most, so that looking at all of them costs little.
+    delete from private.request_counts as expired
+    where expired.user_id in (
+        select old.user_id
+        from private.request_counts as old
+        where old.minute < now() - interval '1 hour'
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('request_counts', v_count);
+    delete from private.messaging_keys as expired
+    where expired.id in (
+        select old.id
+        from private.messaging_keys as old
+        where old.expires_at < now() - interval '30 days'
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('messaging_keys', v_count);
+    delete from private.twin_secrets as expired
+    where expired.id in (
+        select old.id
+        from private.twin_secrets as old
+        where old.expires_at < now() - interval '1 day'
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    return v_removed || jsonb_build_object('twin_secrets', v_count);
+end
+$$;
+comment on function private.remove_used_up(integer) is
+'Removes at most so many each of idempotency keys after a day, rate limit counts after an hour, keys of connections 30
+days after their end (as long as the ingest log names them), secrets of twins a day after theirs.';
+revoke all on function private.remove_used_up(integer) from public, anon, authenticated, service_role;
+
+create function private.remove_history(p_limit integer) returns jsonb
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+    v_removed jsonb := jsonb_build_object();
+    v_count bigint;
+begin
+    delete from public.twin_deliveries as expired
+    where expired.id in (
+        select old.id
+        from public.twin_deliveries as old
+        where old.state = 'delivered' and old.finished_at < now() - interval '7 days'
+        order by old.finished_at
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('twin_deliveries', v_count);
+    delete from private.summaries as expired
+    where expired.id in (
+        select old.id
+        from private.summaries as old
+        where coalesce(old.finished_at, old.claim_expires_at) < now() - interval '1 day'
+        order by coalesce(old.finished_at, old.claim_expires_at)
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('summaries', v_count);
+    -- Ids rise with time, so that the log needs no index on it.
+    delete from public.ingest_log as expired
+    where expired.id in (
+        select oldest.id
+        from (select line.id, line.at from public.ingest_log as line order by line.id limit p_limit) as oldest
+        where oldest.at < now() - interval '30 days'
+    );
+    get diagnostics v_count = row_count;
+    return v_removed || jsonb_build_object('ingest_log', v_count);
+end
+$$;
+comment on function private.remove_history(integer) is
+'Removes at most so many each of deliveries that were made a week ago, summaries of yesterday, lines of the ingest log
+of 30 days ago.';
+revoke all on function private.remove_history(integer) from public, anon, authenticated, service_role;
+
+-- Definer, because no role may delete what is kept here.
+create function private.clean_up(p_limit integer default 10000) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_removed jsonb := jsonb_build_object();
+begin
+    -- One round at a time is enough, whoever began it.
+    perform from private.clean_ups as last where last.is_only_row for update skip locked;
+    if not found then
+        return v_removed;
+    end if;
+    v_removed := private.remove_used_up(p_limit) || private.remove_history(p_limit);
+    update private.clean_ups as last
+    set finished_at = clock_timestamp(), removed = v_removed
+    where last.is_only_row;
+    return v_removed;
+end
+$$;
+comment on function private.clean_up(integer) is
+'Removes what is no longer needed, of each kind at most so many rows, and answers how many of what; {} while another
+round is under way. What is kept: messages, events (catch-up begins anywhere), dead deliveries, receipts of erasures.';
+revoke all on function private.clean_up(integer) from public, anon, authenticated, service_role;
+grant execute on function private.clean_up(integer) to service_role;
+
+create function public.clean_up(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    return private.succeed(private.clean_up(private.read_integer($1, 'limit', 1, 100000, 10000)));
+end
+$$;
+comment on function public.clean_up(jsonb) is 'For the service: a round of cleaning; limit (10000 of each kind).';
+revoke all on function public.clean_up(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.clean_up(jsonb) to service_role;
+
+-- Where the server runs pg_cron and lets us, as Supabase does. Elsewhere the service alone cleans.
+do $$
+begin
+    if exists (select from pg_available_extensions where name = 'pg_cron') then
+        create extension if not exists pg_cron;
+        perform cron.schedule('threadline_clean_up', '*/5 * * * *', 'select private.clean_up()');
+    end if;
+exception
+    when others then
+        raise notice 'pg_cron is not used: %', sqlerrm;
+end
+$$;
+
+-- What the database knows of its own health, for Prometheus.
+
+create type private.metric as (
+    name text,
+    help text,
+    labels jsonb,
+    value double precision
+);
+comment on type private.metric is 'A gauge of Prometheus: its name, what it says, its labels as an object, its value.';
+
+create function private.measure_deliveries() returns setof private.metric
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    return query
+    select
+        'threadline_twin_deliveries', 'Deliveries to twins that are not made yet, or never will be, by state.',
+        jsonb_build_object('state', counted.state), counted.deliveries::double precision
+    from (
+        select count(*) filter (where pending.last_error is null), count(*) filter (where pending.last_error is not null)
+        from public.twin_deliveries as pending
+        where pending.state = 'pending'
+    ) as queued (waiting, retrying)
+    cross join lateral (
+        values ('waiting', queued.waiting), ('retrying', queued.retrying), (
+            'dead', (select count(*) from public.twin_deliveries as dead where dead.state = 'dead')
+        )
+    ) as counted (state, deliveries);
+    return query
+    select
+        'threadline_twin_deliveries_in_last_hour', 'Deliveries that webhooks of twins took in the last hour.',
+        jsonb_build_object(), count(*)::double precision
+    from public.twin_deliveries as made
+    where made.state = 'delivered' and made.finished_at > now() - interval '1 hour';
+    return query
+    select
+        'threadline_twin_delivery_oldest_seconds', 'Age of the oldest delivery that is not made yet; 0 if all are.',
+        jsonb_build_object(), coalesce(extract(epoch from now() - min(pending.created_at)), 0)::double precision
+    from public.twin_deliveries as pending
+    where pending.state = 'pending';
+end
+$$;
+comment on function private.measure_deliveries() is 'How the outbox of the twins is doing.';
+revoke all on function private.measure_deliveries() from public, anon, authenticated, service_role;
+grant execute on function private.measure_deliveries() to service_role;
+
+create function private.measure_database() returns setof private.metric
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    return query
+    select
+        'threadline_database_bytes', 'Size of the database on disk.',
+        jsonb_build_object(), pg_database_size(current_database())::double precision;
+    return query
+    select
+        'threadline_database_oldest_transaction_ids',
+        'Transactions since the oldest one that is not frozen; Postgres stops writing at two billion.',
+        jsonb_build_object(), age(own.datfrozenxid)::double precision
+    from pg_database as own
+    where own.datname = current_database();
+    return query
+    select
+        'threadline_database_wal_held_bytes', 'Write-ahead log that a replication slot keeps from being removed.',
+        jsonb_build_object('slot', slot.slot_name),
+        pg_wal_lsn_diff(
+            case when pg_is_in_recovery() then pg_last_wal_receive_lsn() else pg_current_wal_lsn() end, slot.restart_lsn
+        )::double precision
+    from pg_replication_slots as slot
+    where slot.restart_lsn is not null;
+    return query
+    select
+        'threadline_clean_up_age_seconds', 'Time since the last round of cleaning ended, or -1 if there was none.',
+        jsonb_build_object(), coalesce(extract(epoch from now() - last.finished_at), -1)::double precision
+    from private.clean_ups as last;
+end
+$$;
+comment on function private.measure_database() is 'How Postgres is doing, as far as Threadline could be to blame.';
+revoke all on function private.measure_database() from public, anon, authenticated, service_role;
+grant execute on function private.measure_database() to service_role;
+
+create function public.read_metrics(jsonb) returns json
+language sql
+volatile
+set search_path = ''
+as $$
+    select private.succeed((
+        select jsonb_agg(to_jsonb(measured))
+        from (
+            select * from private.measure_deliveries()
+            union all
+            select * from private.measure_database()
+        ) as measured
+    ))
+$$;
+comment on function public.read_metrics(jsonb) is
+'For the service, whenever Prometheus asks it: an array of gauges, each with name, help, labels and value.';
+revoke all on function public.read_metrics(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.read_metrics(jsonb) to service_role;
 
 -- One statement per request: how the service reaches the functions of `public` as its caller.
 
@@ -5846,8 +6650,11 @@ declare
     v_field text;
     v_constraint text;
 begin
-    -- An upload is one request, though two calls.
-    if (select auth.role()) <> 'service_role' and p_function <> 'finish_upload' then
+    -- An upload is one request, though two calls; so is an export, whose further pages only the service asks for.
+    if (select auth.role()) <> 'service_role'
+        and p_function <> 'finish_upload'
+        and not (p_function like 'export\_%' and p_parameters ? 'after')
+    then
         select counted.granted, counted.used, counted.seconds_left into v_granted, v_used, v_seconds_left
         from private.count_request() as counted;
         v_limits := jsonb_build_object(
@@ -5931,6 +6738,8 @@ begin
     perform
         set_config('request.jwt.claims', p_claims, true),
         set_config('request.headers', p_headers, true),
+        -- Shows in pg_stat_activity and, by %a in log_line_prefix, in every line that Postgres logs of this.
+        set_config('application_name', concat_ws('/', 'threadline', p_headers::json ->> 'x-request-id'), true),
         set_config('response.status', '', true),
         set_config('role', p_role, true);
     case
@@ -5946,7 +6755,9 @@ begin
             'list_twin_deliveries', 'replay_twin_deliveries',
             'begin_upload', 'finish_upload', 'get_attachment', 'sweep_attachments',
             'begin_summary', 'finish_summary', 'poll_summary',
-            'claim_deliveries', 'finish_delivery'
+            'claim_deliveries', 'finish_delivery',
+            'export_conversation', 'export_channel', 'erase_person', 'erase_user',
+            'clean_up', 'read_metrics'
         ) then
             select answer.status, answer.headers::text, answer.body into status, headers, body
             from private.call_messages(
@@ -6059,6 +6870,17 @@ as $$
     union all
     select 'The publication supabase_realtime is missing, so clients that listen to changes of tables hear nothing.'
     where not exists (select from pg_publication where pubname = 'supabase_realtime')
+    union all
+    select format(
+        'The table public.%s is not in the publication supabase_realtime; add it, or who listens to it hears nothing.',
+        wanted.name
+    )
+    from unnest(array['conversations', 'messages', 'message_reactions']) as wanted (name)
+    where exists (select from pg_publication where pubname = 'supabase_realtime')
+        and not exists (
+            select from pg_publication_tables
+            where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = wanted.name
+        )
     union all
     select 'Realtime has made no partition of realtime.messages yet, so broadcasts are lost; connect a client to it once.'
     from pg_class

@@ -28,6 +28,9 @@ for select to authenticated using (user_id = (select auth.uid()));
 create policy conversation_messages_select_owner on public.conversation_messages
 for select to authenticated using (user_id = (select auth.uid()));
 
+create policy ingest_log_select_owner on public.ingest_log
+for select to authenticated using (user_id = (select auth.uid()));
+
 create policy user_profiles_select_fellow on public.user_profiles
 for select to authenticated
 using (user_id = (select auth.uid()) or user_id in (select private.my_fellow_ids()));
@@ -221,3 +224,6 @@ using (topic !~ '^(inbox|twin|channel):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}
 create policy messages_insert_anon on realtime.messages
 as restrictive for insert to anon
 with check (topic !~ '^(inbox|twin|channel):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:live)?$');
+
+create policy erasures_select_requester on public.erasures
+for select to authenticated using (requested_by = (select auth.uid()));

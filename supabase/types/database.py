@@ -210,6 +210,78 @@ class PublicConversationsUpdate(TypedDict):
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
 
+class PublicErasures(BaseModel):
+    created_at: datetime.datetime = Field(alias="created_at")
+    erased: JsonValue = Field(alias="erased")
+    id: uuid.UUID = Field(alias="id")
+    kind: str = Field(alias="kind")
+    request_id: Optional[str] = Field(alias="request_id")
+    requested_by: Optional[uuid.UUID] = Field(alias="requested_by")
+    subject_id: uuid.UUID = Field(alias="subject_id")
+
+class PublicErasuresInsert(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    erased: Annotated[JsonValue, Field(alias="erased")]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    kind: Annotated[str, Field(alias="kind")]
+    request_id: NotRequired[Annotated[Optional[str], Field(alias="request_id")]]
+    requested_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="requested_by")]]
+    subject_id: Annotated[uuid.UUID, Field(alias="subject_id")]
+
+class PublicErasuresUpdate(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    erased: NotRequired[Annotated[JsonValue, Field(alias="erased")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
+    request_id: NotRequired[Annotated[Optional[str], Field(alias="request_id")]]
+    requested_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="requested_by")]]
+    subject_id: NotRequired[Annotated[uuid.UUID, Field(alias="subject_id")]]
+
+class PublicIngestLog(BaseModel):
+    at: datetime.datetime = Field(alias="at")
+    connection_id: str = Field(alias="connection_id")
+    conversations: Optional[int] = Field(alias="conversations")
+    conversations_created: Optional[int] = Field(alias="conversations_created")
+    errors: Optional[List[str]] = Field(alias="errors")
+    id: int = Field(alias="id")
+    key_id: Optional[uuid.UUID] = Field(alias="key_id")
+    messages: Optional[int] = Field(alias="messages")
+    messages_added: Optional[int] = Field(alias="messages_added")
+    request_id: Optional[str] = Field(alias="request_id")
+    requests: int = Field(alias="requests")
+    status: int = Field(alias="status")
+    user_id: uuid.UUID = Field(alias="user_id")
+
+class PublicIngestLogInsert(TypedDict):
+    at: NotRequired[Annotated[datetime.datetime, Field(alias="at")]]
+    connection_id: Annotated[str, Field(alias="connection_id")]
+    conversations: NotRequired[Annotated[Optional[int], Field(alias="conversations")]]
+    conversations_created: NotRequired[Annotated[Optional[int], Field(alias="conversations_created")]]
+    errors: NotRequired[Annotated[Optional[List[str]], Field(alias="errors")]]
+    id: NotRequired[Annotated[int, Field(alias="id")]]
+    key_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="key_id")]]
+    messages: NotRequired[Annotated[Optional[int], Field(alias="messages")]]
+    messages_added: NotRequired[Annotated[Optional[int], Field(alias="messages_added")]]
+    request_id: NotRequired[Annotated[Optional[str], Field(alias="request_id")]]
+    requests: NotRequired[Annotated[int, Field(alias="requests")]]
+    status: Annotated[int, Field(alias="status")]
+    user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+
+class PublicIngestLogUpdate(TypedDict):
+    at: NotRequired[Annotated[datetime.datetime, Field(alias="at")]]
+    connection_id: NotRequired[Annotated[str, Field(alias="connection_id")]]
+    conversations: NotRequired[Annotated[Optional[int], Field(alias="conversations")]]
+    conversations_created: NotRequired[Annotated[Optional[int], Field(alias="conversations_created")]]
+    errors: NotRequired[Annotated[Optional[List[str]], Field(alias="errors")]]
+    id: NotRequired[Annotated[int, Field(alias="id")]]
+    key_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="key_id")]]
+    messages: NotRequired[Annotated[Optional[int], Field(alias="messages")]]
+    messages_added: NotRequired[Annotated[Optional[int], Field(alias="messages_added")]]
+    request_id: NotRequired[Annotated[Optional[str], Field(alias="request_id")]]
+    requests: NotRequired[Annotated[int, Field(alias="requests")]]
+    status: NotRequired[Annotated[int, Field(alias="status")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+
 class PublicMessageEdits(BaseModel):
     content: str = Field(alias="content")
     message_id: uuid.UUID = Field(alias="message_id")

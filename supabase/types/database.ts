@@ -270,6 +270,86 @@ export type Database = {
           },
         ];
       };
+      "erasures": {
+        Row: {
+          "created_at": string;
+          "erased": NonNullable<Json>;
+          "id": string;
+          "kind": string;
+          "request_id": string | null;
+          "requested_by": string | null;
+          "subject_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "created_at"?: string;
+          "erased": NonNullable<Json>;
+          "id"?: string;
+          "kind": string;
+          "request_id"?: string | null;
+          "requested_by"?: string | null;
+          "subject_id": string;
+        };
+        Update: {
+          "created_at"?: string;
+          "erased"?: NonNullable<Json>;
+          "id"?: string;
+          "kind"?: string;
+          "request_id"?: string | null;
+          "requested_by"?: string | null;
+          "subject_id"?: string;
+        };
+        Relationships: [];
+      };
+      "ingest_log": {
+        Row: {
+          "at": string;
+          "connection_id": string;
+          "conversations": number | null;
+          "conversations_created": number | null;
+          "errors": (string)[] | null;
+          "id": number;
+          "key_id": string | null;
+          "messages": number | null;
+          "messages_added": number | null;
+          "request_id": string | null;
+          "requests": number;
+          "status": number;
+          "user_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "at"?: string;
+          "connection_id": string;
+          "conversations"?: number | null;
+          "conversations_created"?: number | null;
+          "errors"?: (string)[] | null;
+          "id"?: never;
+          "key_id"?: string | null;
+          "messages"?: number | null;
+          "messages_added"?: number | null;
+          "request_id"?: string | null;
+          "requests"?: number;
+          "status": number;
+          "user_id": string;
+        };
+        Update: {
+          "at"?: string;
+          "connection_id"?: string;
+          "conversations"?: number | null;
+          "conversations_created"?: number | null;
+          "errors"?: (string)[] | null;
+          "id"?: never;
+          "key_id"?: string | null;
+          "messages"?: number | null;
+          "messages_added"?: number | null;
+          "request_id"?: string | null;
+          "requests"?: number;
+          "status"?: number;
+          "user_id"?: string;
+        };
+        Relationships: [];
+      };
       "message_edits": {
         Row: {
           "content": string;
@@ -685,6 +765,7 @@ export type Database = {
       "add_reaction": { Args: { "": Json }; Returns: Json };
       "begin_upload": { Args: { "": Json }; Returns: Json };
       "claim_deliveries": { Args: { "": Json }; Returns: Json };
+      "clean_up": { Args: { "": Json }; Returns: Json };
       "conversation_messages": {
         Args: { "": Database["public"]["Tables"]["conversations"]["Row"] };
         Returns:
@@ -701,6 +782,10 @@ export type Database = {
       "create_messaging_connection": { Args: { "connection_id"?: string; "platform": string }; Returns: Json };
       "delete_message": { Args: { "": Json }; Returns: Json };
       "edit_message": { Args: { "": Json }; Returns: Json };
+      "erase_person": { Args: { "": Json }; Returns: Json };
+      "erase_user": { Args: { "": Json }; Returns: Json };
+      "export_channel": { Args: { "": Json }; Returns: Json };
+      "export_conversation": { Args: { "": Json }; Returns: Json };
       "finish_delivery": { Args: { "": Json }; Returns: Json };
       "finish_upload": { Args: { "": Json }; Returns: Json };
       "get_attachment": { Args: { "": Json }; Returns: Json };
@@ -722,6 +807,7 @@ export type Database = {
           & "the function public.messages with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
       "pin_message": { Args: { "": Json }; Returns: Json };
+      "read_metrics": { Args: { "": Json }; Returns: Json };
       "remove_reaction": { Args: { "": Json }; Returns: Json };
       "remove_twin_webhook": { Args: { "": Json }; Returns: Json };
       "replay_twin_deliveries": { Args: { "": Json }; Returns: Json };

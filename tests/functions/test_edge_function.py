@@ -1,6 +1,7 @@
 """What the Edge Function makes of the Data API behind it, of its environment, and of what it may log."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
@@ -20,6 +21,7 @@ if tools.deno() is None:
 BODY = b'{"content": "nobody may log this"}'
 SECRET = "threadline_secret"  # of the caller
 SECRET_KEY = "sb_secret_of_the_project"
+UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 LEGACY_KEY = "eyJhbGciOiJIUzI1NiJ9.e30.x"
 STORED = Reply(200, '{"success" : true}')
 FAILED = from_http(500, "Internal server error")
@@ -130,12 +132,13 @@ def test_errors_of_the_sql_function_are_passed_on(status: int, function: EdgeFun
     assert answer == from_sql(status, '{"error" : "as it is"}')
 
 
-def test_the_data_api_gets_body_and_key_and_nothing_else_of_the_caller(
+def test_the_data_api_gets_body_key_and_id_and_nothing_else_of_the_caller(
     function: EdgeFunction, data_api: Upstream
 ) -> None:
     _, (question,) = ask(function, data_api, STORED)
     assert (question.method, question.path) == ("POST", "/rest/v1/rpc/messaging_ingest")
     assert question.body == BODY
+    assert re.fullmatch(UUID, question.headers.pop("x-request-id"))
     of_deno = {"accept", "accept-encoding", "accept-language", "host", "user-agent"}
     assert {name: value for name, value in question.headers.items() if name not in of_deno} == {
         "apikey": SECRET_KEY,
@@ -183,7 +186,8 @@ def test_a_wrong_environment_is_named_in_one_line_of_the_log(
 ) -> None:
     with start(**environment) as function:
         assert post(function) == FAILED
-        assert function.lines == [line]
+        [written] = function.lines
+        assert re.fullmatch(f"{re.escape(line)} {UUID}", written)
 
 
 def test_the_limit_can_be_set(start: Start, data_api: Upstream) -> None:
@@ -198,7 +202,8 @@ def test_the_log_tells_what_happened_but_not_to_whom(function: EdgeFunction, dat
     before = len(function.lines)
     ask(function, data_api, TEMPORARY["deadlock"], LASTING["check-violation"])
     ask(function, data_api, TEMPORARY["silence"], TEMPORARY["gateway-timeout"])
-    assert function.lines[before:] == [
+    lines = [re.fullmatch(f"(.*) {UUID}", line) for line in function.lines[before:]]
+    assert [line and line[1] for line in lines] == [
         "messaging_ingest failed with 40P01",
         "messaging_ingest failed: 400 23514",
         "messaging_ingest failed with TimeoutError",
@@ -207,6 +212,16 @@ def test_the_log_tells_what_happened_but_not_to_whom(function: EdgeFunction, dat
     printed = function.log.read_text()
     for secret in (SECRET, SECRET_KEY, BODY.decode()):
         assert secret not in printed
+
+
+@pytest.mark.parametrize("given", ["integrator-7.42_x", "not sane"])
+def test_a_request_has_one_id_from_end_to_end(given: str, function: EdgeFunction, data_api: Upstream) -> None:
+    data_api.replies, data_api.questions = [STORED], []
+    headers = {**JSON, "x-api-key": SECRET, "x-request-id": given}
+    answer = httpx.post(function.url + PATH, content=BODY, headers=headers, timeout=60)
+    [question] = data_api.questions
+    assert answer.headers["x-request-id"] == question.headers["x-request-id"]
+    assert (answer.headers["x-request-id"] == given) == (" " not in given)
 
 
 def test_the_router_takes_both_paths_and_no_others(function: EdgeFunction) -> None:

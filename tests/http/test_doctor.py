@@ -18,8 +18,6 @@ from tests.support.project import Answer, Project
 from tests.support.service import PROGRAM
 from tests.support.stack import RunningStack
 
-HAS_REALTIME = (schema.ROOT / "api" / "threadline" / "local" / "realtime").is_dir()
-
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Project]:
@@ -67,7 +65,6 @@ def test_it_knows_the_migrations() -> None:
     assert sorted(file.name.partition("_")[0] for file in schema.MIGRATIONS.glob("*.sql")) == doctor.MIGRATIONS
 
 
-@pytest.mark.xfail(not HAS_REALTIME, reason="the embedded stack has no Realtime yet", strict=True)
 def test_nothing_is_wrong_with_the_embedded_stack(stack: RunningStack) -> None:
     keys = stack.keys
     environment = {

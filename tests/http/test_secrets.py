@@ -1,14 +1,20 @@
-"""Keys and messages never reach a log, whatever goes wrong with them."""
+"""Keys and messages never reach a log, and secrets nothing that is written at all, whatever goes wrong with them."""
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
+from psycopg import sql
 
+from tests.sql.messages import Team, bearer, sign, speaking
+from tests.support.claude import running as running_claude
 from tests.support.cluster import TestCluster
 from tests.support.ingest import PATH, Sender, conversation, message
 from tests.support.service import serving
+from tests.support.twin import until, webhook, working
 
 CANARY = "canary-7f3a91"
 
@@ -61,3 +67,134 @@ def test_no_key_and_no_message_is_ever_logged(cluster: TestCluster, talkative_da
     for secret in (CANARY, sender.secret, "your-api-secret"):
         assert secret not in service_log
         assert secret not in postgres_log
+
+
+SECRETS = {
+    name: f"canary-{name.lower().replace('_', '-')}-{'9c41e7' * 4}"
+    for name in (
+        "ANTHROPIC_API_KEY",
+        "JWT_SECRET",
+        "THREADLINE_METRICS_TOKEN",
+        "SUPABASE_SECRET_KEY",
+        "DATABASE_PASSWORD",
+    )
+}
+TABLES = "select schemaname, tablename from pg_tables where schemaname not in ('pg_catalog', 'information_schema')"
+
+
+def rows_with(database_url: str, secret: str) -> list[str]:
+    """The tables, and the statements that Postgres shows, in which a secret stands."""
+    with psycopg.connect(database_url) as db:
+        found = []
+        for place in [*db.execute(TABLES).fetchall(), ("pg_catalog", "pg_stat_activity")]:
+            query = sql.SQL("select from {} as line where line::text like %s and line::text not like %s limit 1")
+            # But for this very question, which Postgres shows, too.
+            if db.execute(query.format(sql.Identifier(*place)), (f"%{secret}%", "%line::text%")).rowcount:
+                found.append(".".join(place))
+    return found
+
+
+@pytest.fixture
+def guarded_url(cluster: TestCluster, talkative_database: str) -> Iterator[str]:
+    """The talkative database, as a role whose password is a canary."""
+    with psycopg.connect(cluster.url(talkative_database), autocommit=True) as connection:
+        connection.execute("set log_statement = 'none'")  # here the log is ours to keep clean
+        connection.execute("set log_min_duration_statement = -1")
+        connection.execute(
+            f"create role guarded login noinherit password '{SECRETS['DATABASE_PASSWORD']}' in role authenticator"
+        )
+        connection.execute("grant anon, authenticated, service_role to guarded")
+        connection.execute("grant usage on schema private to guarded")
+        connection.execute("grant execute on function private.call(text, text, text, text, text, bytea) to guarded")
+    url = cluster.url(talkative_database, "guarded")
+    yield url.replace("guarded:postgres@", f"guarded:{SECRETS['DATABASE_PASSWORD']}@")
+    with psycopg.connect(cluster.url(talkative_database), autocommit=True) as connection:
+        connection.execute("drop owned by guarded")
+        connection.execute("drop role guarded")
+
+
+def test_no_secret_is_written_anywhere(
+    cluster: TestCluster, talkative_database: str, guarded_url: str, tmp_path: Path
+) -> None:
+    admin = cluster.url(talkative_database)
+    secrets = dict(SECRETS)
+    with running_claude() as claude, webhook() as hook:
+        environment = {**SECRETS, "ANTHROPIC_BASE_URL": claude.url, "ANTHROPIC_LOG": "debug"}
+        with (
+            speaking(guarded_url, tmp_path / "log", **environment) as (service, client),
+            working(guarded_url, tmp_path / "worker.log", **environment) as worker,
+        ):
+            sender, team = Sender.create(client, admin), Team.create(client, admin)
+            key, access = "canary-idempotency-9c41e7", _token(team.user_ids[0])
+            sender.post(conversation(message()))
+            sender.send(b"{}", x_api_key="canary-wrong-key-9c41e7")
+            secrets["twin secret"] = _listen(admin, team, hook.url)
+            replies = [
+                client.post(
+                    "/api/v2/messages",
+                    json={"channel_id": team.channel_id, "content": "Hello"},
+                    headers={**bearer(access), "idempotency-key": key},
+                ),
+                client.post("/api/v2/messages", json={}, headers={**bearer(access), "idempotency-key": key}),
+                client.get("/api/v2/messages/history", headers=bearer(access[:-3] + "AAA")),
+                client.post("/api/v2/messages/summarize", json={"channel_id": team.channel_id}, headers=bearer(access)),
+                client.get("/metrics", headers=bearer("canary-wrong-key-9c41e7")),
+            ]
+            hook.wait(1)
+            until(lambda: not rows_pending(admin))
+            metrics = client.get("/metrics", headers=bearer(SECRETS["THREADLINE_METRICS_TOKEN"]))
+            processes = [psutil.Process(each.pid) for each in (service.process, worker)]
+            listed = "\n".join(
+                " ".join(process.cmdline()) for process in psutil.process_iter() if _is_ours(process, processes)
+            )
+    # The model's key is not the one that the stand-in knows: refused, and that is told of in a log as well.
+    assert [reply.status_code for reply in replies] == [201, 422, 401, 502, 404]
+    assert metrics.status_code == 200
+    secrets |= {
+        "api key": sender.secret,
+        "wrong key": "canary-wrong-key-9c41e7",
+        "access token": access,
+        "its signature": access.rpartition(".")[2],
+    }
+    written = {
+        "service": service.log.read_text(),
+        "worker": (tmp_path / "worker.log").read_text(),
+        "postgres": cluster.local.home.log.read_text(),
+        "metrics": metrics.text,
+        "answers": "".join(reply.text + str(reply.headers) for reply in replies),
+        "processes": listed,
+    }
+    assert [(name, place) for name, text in secrets.items() for place in written if text in written[place]] == []
+    assert [(name, rows_with(admin, text)) for name, text in secrets.items() if rows_with(admin, text)] == []
+    # This one opens nothing. It is kept for a day, since that is what it is for.
+    assert [place for place in written if key in written[place]] == []
+    assert rows_with(admin, key) == ["private.idempotency_keys"]
+
+
+def _token(user_id: str) -> str:
+    claims = {"sub": user_id, "aud": "authenticated", "role": "authenticated", "exp": 4_000_000_000}
+    return sign(claims, SECRETS["JWT_SECRET"])
+
+
+def _listen(database_url: str, team: Team, url: str) -> str:
+    """Give the team a twin with a webhook, and return its secret."""
+    with psycopg.connect(database_url) as db:
+        (twin,) = db.execute(
+            "insert into public.ai_twins (user_id, display_name) values (%s, 'Twin') returning id::text",
+            [team.user_ids[1]],
+        ).fetchone()
+        db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", [team.channel_id, twin])
+        db.execute("select set_config('request.jwt.claims', '{\"role\": \"service_role\"}', true)")
+        request = f'{{"ai_twin_id": "{twin}", "url": "{url}"}}'
+        (answer,) = db.execute("select public.set_twin_webhook(%s::jsonb)", [request]).fetchone()
+    return answer["data"]["secret"]
+
+
+def rows_pending(database_url: str) -> bool:
+    """Whether a delivery has not been made."""
+    with psycopg.connect(database_url) as db:
+        return bool(db.execute("select from public.twin_deliveries where state = 'pending'").rowcount)
+
+
+def _is_ours(process: psutil.Process, parents: list[psutil.Process]) -> bool:
+    return process in parents or process.name() == "postgres" or any(process in each.children() for each in parents)

@@ -36,7 +36,11 @@ DEFINERS = {
     "private.drop_unsent_attachments": "locks what it removes, and no client may see which files are in use",
     "private.link_attachments": "no client may say that a file is in use but by using it",
     "private.diagnose": "the service may read neither the list of migrations nor the buckets",
+    "private.clean_up": "no role may delete what is kept",
+    "private.delete_ingest_log": "runs when Supabase Auth deletes a user, too",
     "private.dismiss_twins": "who leaves may not change what belongs to the channel",
+    "private.erase_account": "no role may write all that belongs to a user",
+    "private.erase_contact": "owners may not delete what ingest writes",
     "private.find_summary": "no client reads the cache",
     "private.finish_claim": "no role may touch the queues",
     "private.finish_once": "answers are for nobody but who asked",
@@ -276,6 +280,7 @@ authenticated
     private.decode_text(bytea): execute
     private.describe_failure(text,text,text,text,text): execute
     private.describe_messaging_keys(uuid): execute
+    private.erase_contact(uuid,uuid[]): execute
     private.fail(integer,text,text,text): execute
     private.find_authors(text): execute
     private.find_channels(text): execute
@@ -318,8 +323,10 @@ authenticated
     private.read_transcript(uuid,bigint,integer,integer): execute
     private.read_user(jsonb): execute
     private.read_uuid(jsonb,text,boolean): execute
+    private.read_uuids(jsonb,text,integer): execute
     private.remove_message(uuid,uuid,boolean): execute
     private.render_attachment(public.attachments): execute
+    private.render_export(public.messages): execute
     private.render_message(public.messages): execute
     private.render_message(public.messages,jsonb): execute
     private.render_page(uuid[]): execute
@@ -346,9 +353,14 @@ authenticated
     public.create_messaging_connection(text,text): execute
     public.delete_message(jsonb): execute
     public.edit_message(jsonb): execute
+    public.erase_person(jsonb): execute
+    public.erasures: select
+    public.export_channel(jsonb): execute
+    public.export_conversation(jsonb): execute
     public.finish_upload(jsonb): execute
     public.get_attachment(jsonb): execute
     public.get_message(jsonb): execute
+    public.ingest_log: select
     public.keys(public.messaging_connections): execute
     public.list_channel_events(jsonb): execute
     public.list_message_edits(jsonb): execute
@@ -389,9 +401,11 @@ nobody
     private.broadcast_new_messages()
     private.channel_heads
     private.check_attachments()
+    private.count_belongings(uuid)
     private.count_hops()
     private.count_summary()
     private.create_user_profile()
+    private.delete_ingest_log()
     private.delete_messages()
     private.describe_attachment()
     private.diagnose_login()
@@ -401,12 +415,14 @@ nobody
     private.dismiss_twins()
     private.forward_message()
     private.generate_secret()
+    private.hand_over_channels(uuid)
     private.hash_secret(text)
     private.hmac_block(bytea,integer)
     private.hold_matching()
     private.idempotency_keys
     private.index_message()
     private.index_words(text,jsonb)
+    private.issue_receipt(text,uuid,jsonb)
     private.keep_an_owner()
     private.link_attachments()
     private.locate_message()
@@ -424,6 +440,8 @@ nobody
     private.protect_ownership()
     private.recall_message()
     private.record_event(uuid,text,uuid,uuid,text,integer,uuid,timestamp with time zone)
+    private.remove_history(integer)
+    private.remove_used_up(integer)
     private.render_claim(public.twin_deliveries,uuid)
     private.render_conversation(public.conversations,bigint,jsonb)
     private.render_event(public.message_events)
@@ -439,6 +457,7 @@ nobody
     private.twin_secrets
     private.twin_topics(public.message_events)
     private.unpin_deleted()
+    public.ingest_log_id_seq
 service_role
     private.authenticate_connection(text,text,text): execute
     private.begin_once(text,text,jsonb): execute
@@ -448,6 +467,8 @@ service_role
     private.change_reaction(jsonb,text): execute
     private.claim_due(integer,interval): execute
     private.claim_summary(uuid,bigint,integer,text,integer,integer): execute
+    private.clean_up(integer): execute
+    private.clean_ups: select
     private.count_channel(uuid): execute
     private.count_messages(jsonb): execute
     private.create_conversations(uuid,text,private.ingest_participant[]): execute
@@ -456,6 +477,8 @@ service_role
     private.describe_results(private.ingest_conversation[],uuid[],jsonb,private.ingest_message[]): execute
     private.diagnose(text[],timestamp with time zone): execute
     private.drop_unsent_attachments(integer,interval): execute
+    private.erase_account(uuid): execute
+    private.erase_contact(uuid,uuid[]): execute
     private.fail(integer,text,text,text): execute
     private.find_authors(text): execute
     private.find_channels(text): execute
@@ -481,11 +504,15 @@ service_role
     private.keep_messages(private.ingest_message[],private.ingest_conversation[]): execute
     private.lock_channel(uuid): execute
     private.lock_conversations(uuid[],private.ingest_participant[],uuid[]): execute
+    private.log_ingest(uuid,text,uuid,bigint,json): execute
+    private.log_refusal(uuid,text,integer): execute
     private.look_up_messages(private.ingest_message[],uuid[]): execute
     private.mark_twins(private.ingest_message[],private.ingest_conversation[]): execute
     private.match_messages(private.message_search): execute
     private.match_person(uuid,text): execute
     private.matching_lock(uuid): execute
+    private.measure_database(): execute
+    private.measure_deliveries(): execute
     private.message_preview(jsonb): execute
     private.name_authors(uuid[],uuid[]): execute
     private.newest_participants(private.ingest_conversation[]): execute
@@ -508,15 +535,19 @@ service_role
     private.read_transcript(uuid,bigint,integer,integer): execute
     private.read_user(jsonb): execute
     private.read_uuid(jsonb,text,boolean): execute
+    private.read_uuids(jsonb,text,integer): execute
     private.refuse(integer,text): execute
+    private.relax_commit(): execute
     private.remove_message(uuid,uuid,boolean): execute
     private.render_attachment(public.attachments): execute
+    private.render_export(public.messages): execute
     private.render_message(public.messages): execute
     private.render_message(public.messages,jsonb): execute
     private.render_page(uuid[]): execute
     private.render_pin(uuid,timestamp with time zone): execute
     private.render_reaction(uuid,uuid,uuid,text,timestamp with time zone): execute
     private.render_reactions(uuid): execute
+    private.request_id(): execute
     private.require_channel(uuid): execute
     private.retry_after(integer,text): execute
     private.revive_deliveries(uuid,uuid): execute
@@ -536,16 +567,23 @@ service_role
     public.channel_twins: delete, insert, select, update
     public.channels: delete, insert, select, update
     public.claim_deliveries(jsonb): execute
+    public.clean_up(jsonb): execute
     public.conversation_messages: delete, insert, select
     public.conversation_messages(public.conversations): execute
     public.conversations: delete, insert, select, update (participant_identifier, participant_name, participant_identified_at, participant_named_at)
     public.create_message(jsonb): execute
     public.delete_message(jsonb): execute
     public.edit_message(jsonb): execute
+    public.erase_person(jsonb): execute
+    public.erase_user(jsonb): execute
+    public.erasures: select
+    public.export_channel(jsonb): execute
+    public.export_conversation(jsonb): execute
     public.finish_delivery(jsonb): execute
     public.finish_upload(jsonb): execute
     public.get_attachment(jsonb): execute
     public.get_message(jsonb): execute
+    public.ingest_log: insert, select, update (requests)
     public.list_channel_events(jsonb): execute
     public.list_message_edits(jsonb): execute
     public.list_messages(jsonb): execute
@@ -560,6 +598,7 @@ service_role
     public.messaging_ingest(bytea): execute
     public.people: delete, insert, select, update
     public.pin_message(jsonb): execute
+    public.read_metrics(jsonb): execute
     public.remove_reaction(jsonb): execute
     public.remove_twin_webhook(jsonb): execute
     public.replay_twin_deliveries(jsonb): execute

@@ -383,15 +383,6 @@ def test_a_replay_waits_for_what_is_under_way(db: Db, secret: str) -> None:
     assert drain(db) == [dead]
 
 
-def test_what_was_delivered_is_forgotten_after_a_week(db: Db, secret: str) -> None:
-    send(db)
-    drain(db)
-    db.execute("update public.twin_deliveries set finished_at = now() - interval '8 days'")
-    later = send(db)
-    drain(db)
-    assert rows(db, "select message_id::text from public.twin_deliveries") == [later]
-
-
 # Who may
 
 

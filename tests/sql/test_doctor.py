@@ -36,6 +36,9 @@ FAULTS = {
         'The Storage bucket "attachments" is missing'
     ),
     "update storage.buckets set public = true": 'The Storage bucket "attachments" is public',
+    "alter publication supabase_realtime drop table public.messages": (
+        "The table public.messages is not in the publication supabase_realtime"
+    ),
     "drop publication supabase_realtime": "The publication supabase_realtime is missing",
     "drop table realtime.messages_default": "Realtime has made no partition",
 }

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.sql.conftest import JOHN_DOE, Db, ingest, rows, value
+from tests.sql.conftest import JOHN_DOE, MATTY, SECRET, WHATSAPP, Db, ingest, rows, value
 from tests.support.ingest import conversation, message
 
 PROPERTY = settings(
@@ -27,6 +27,8 @@ select jsonb_object_agg(c.external_conversation_id, jsonb_build_object(
 ))
 from public.conversations as c
 """
+
+OTHER = ("whatsapp", "wa_of_the_same_owner")
 
 Conversation = dict[str, Any]
 
@@ -91,13 +93,29 @@ def model(given_conversations: list[Conversation]) -> dict[str, Any]:
     return state
 
 
+def add_connection(db: Db) -> None:
+    """A second connection of the same owner, which another service may use."""
+    db.execute(
+        """
+        with connection as (
+            insert into public.messaging_connections (user_id, platform, connection_id) values (%s, %s, %s)
+            returning id
+        )
+        insert into private.messaging_keys (connection_id, secret_hash)
+        select connection.id, private.hash_secret(%s) from connection
+        """,
+        (MATTY, *OTHER, SECRET),
+    )
+
+
 @PROPERTY
 @given(journey=journeys())
 def test_every_way_of_sending_conversations_ends_in_the_same_state(db: Db, journey: Any) -> None:
     whole, requests = journey
     with db.transaction(force_rollback=True):
-        for request in requests:
-            ingest(db, *request)
+        add_connection(db)
+        for number, request in enumerate(requests):
+            ingest(db, *request, connection=(WHATSAPP, OTHER)[number % 2])
         assert value(db, STATE) == model(whole)
 
 

@@ -120,18 +120,6 @@ def test_a_key_is_good_for_a_day(db: Db, backlog: int) -> None:
     assert (second.status, second.headers.get("idempotent-replayed")) == (201, None)
 
 
-def test_old_keys_are_removed_little_by_little(db: Db) -> None:
-    db.execute(
-        """
-        insert into private.idempotency_keys (principal, route, key, request_hash, created_at)
-        select 'x', 'x', n::text, '', now() - interval '2 days' from generate_series(1, 15) as n
-        """
-    )
-    for key in "ab":
-        call(db, "create_message", key=key, **CREATE)
-    assert rows(db, "select key from private.idempotency_keys order by 1") == ["a", "b"]
-
-
 @pytest.mark.parametrize(("key", "status"), [("", 400), ("x", 201), ("x" * 255, 201), ("x" * 256, 400)])
 def test_a_key_has_1_to_255_characters(db: Db, key: str, status: int) -> None:
     assert call(db, "create_message", key=key, **CREATE).status == status

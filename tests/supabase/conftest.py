@@ -1,10 +1,9 @@
 """Where the suite runs: the embedded stack always, a `supabase start` where a Docker engine answers, a hosted project
-when its variables are set. Realtime's tests join as a file of their own, on the same targets.
+when its variables are set.
 """
 
 import json
 import os
-import secrets
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -16,7 +15,7 @@ import pytest
 from threadline.local.keys import DATABASE_PASSWORD
 
 from tests.functions import edge
-from tests.supabase.target import Target, User
+from tests.supabase.target import Target
 from tests.support import tools
 from tests.support.pooler import needs_pgbouncer, pooling_port, wait_until_answering
 from tests.support.schema import ROOT
@@ -24,7 +23,6 @@ from tests.support.service import serving
 from tests.support.stack import RunningStack
 
 LOGIN = ROOT / "supabase" / "snippets" / "service_login.sql"
-HAS_AUTH = (ROOT / "api" / "threadline" / "local" / "auth").is_dir()
 HOSTED = ("THREADLINE_TEST_URL", "THREADLINE_TEST_PUBLISHABLE_KEY", "THREADLINE_TEST_SECRET_KEY")
 
 
@@ -161,19 +159,4 @@ def behind_pooler(stack: RunningStack, folder: Path, mode: str) -> Iterator[Targ
 def embedded(stack: RunningStack, ingest_url: str, service_url: str | None) -> Target:
     """The embedded stack behind one of its doors."""
     keys = stack.keys
-
-    def make_user() -> User:
-        email = f"{secrets.token_hex(8)}@example.com"
-        with psycopg.connect(stack.database_url()) as db:
-            statement = "insert into auth.users (id, email) values (gen_random_uuid(), %s) returning id::text"
-            (user_id,) = db.execute(statement, [email]).fetchone()
-        return User(user_id, stack.token(email))
-
-    return Target(
-        stack.api_url,
-        keys["PUBLISHABLE_KEY"],
-        keys["SECRET_KEY"],
-        ingest_url,
-        service_url,
-        None if HAS_AUTH else make_user,
-    )
+    return Target(stack.api_url, keys["PUBLISHABLE_KEY"], keys["SECRET_KEY"], ingest_url, service_url)

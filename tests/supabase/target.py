@@ -1,7 +1,6 @@
 """A project as its clients have it: URLs and keys, nothing of what is behind them."""
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +27,6 @@ class Target:
         secret_key: of the project, or its legacy service_role key.
         ingest_url: the base URL of the door.
         service_url: the base URL of a service; None where only the Edge Function runs.
-        make_user: another way to a user than Auth, where there is none.
     """
 
     url: str
@@ -36,26 +34,21 @@ class Target:
     secret_key: str = field(repr=False)
     ingest_url: str
     service_url: str | None = None
-    make_user: Callable[[], User] | None = None
     _users: list[User] = field(default_factory=list)
 
     def sign_up(self) -> User:
         """Somebody new, known to nobody."""
-        user = self.make_user() if self.make_user else self._ask_auth()
-        self._users.append(user)
-        return user
-
-    def _ask_auth(self) -> User:
         account = {"email": f"test-{secrets.token_hex(8)}@example.com", "password": secrets.token_urlsafe()}
         made = self._auth("POST", "admin/users", self.secret_key, {**account, "email_confirm": True})
         session = self._auth("POST", "token?grant_type=password", self.publishable_key, account)
-        return User(made["id"], session["access_token"])
+        user = User(made["id"], session["access_token"])
+        self._users.append(user)
+        return user
 
     def remove_users(self) -> None:
         """Take everybody away who was made here; what they own goes with them."""
-        if self.make_user is None:
-            for user in self._users:
-                self._auth("DELETE", f"admin/users/{user.id}", self.secret_key)
+        for user in self._users:
+            self._auth("DELETE", f"admin/users/{user.id}", self.secret_key)
 
     def _auth(self, method: str, path: str, key: str, body: dict[str, Any] | None = None) -> Any:
         headers = {"apikey": key, "authorization": f"Bearer {key}"}

@@ -66,7 +66,8 @@ def check(response: httpx.Response) -> None:
         [(media_type, content)] = described["content"].items()
         if response.headers.get("content-type") != media_type:
             raise ContractError(f"{where} is {response.headers.get('content-type')}")
-        for error in validator(json.dumps(content["schema"])).iter_errors(json.loads(response.read())):
+        body = json.loads(response.read()) if media_type == "application/json" else response.read().decode()
+        for error in validator(json.dumps(content["schema"])).iter_errors(body):
             raise ContractError(f"{where}: {error}")
 
 

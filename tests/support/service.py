@@ -1,5 +1,6 @@
 """`threadline serve` as a process of its own, as it runs in production."""
 
+import json
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -36,8 +38,13 @@ class Service:
 
     @property
     def failures(self) -> list[str]:
-        """The lines of its log that tell of a call that went wrong."""
-        return [line for line in self.log.read_text().splitlines() if " failed" in line]
+        """The messages of its log that tell of a call that went wrong."""
+        return [line["message"] for line in self.lines if " failed" in line["message"]]
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The lines of its log."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def wait_until_listening(self) -> None:
         """Return when it takes connections; raise with its own words when it ends first."""

@@ -5,13 +5,15 @@ What a request means is decided in `sql/40_ingest.sql`; here is what HTTP decide
 
 from __future__ import annotations
 
+import json
 import zlib
 from typing import Any
 
 from litestar import Request, Response, route
 from litestar.exceptions import HTTPException
 
-from threadline.database import Database
+from threadline import metrics
+from threadline.database import Database, Reply
 from threadline.settings import Settings
 
 PATH = "/functions/v1/messaging-ingest"
@@ -37,7 +39,16 @@ async def ingest(request: Request[Any, Any, Any], database: Database, settings: 
         headers={"x-api-key": request.headers.get("x-api-key", "")},
         body=await _read_body(request, settings.ingest_max_bytes),
     )
+    _count(reply)
     return Response(reply.body, status_code=reply.status, media_type="application/json", headers=_CORS)
+
+
+def _count(reply: Reply) -> None:
+    if reply.status != 200:
+        return
+    for result in json.loads(reply.body)["results"]:
+        metrics.CONVERSATIONS.labels(result["status"].partition(":")[0]).inc()
+        metrics.MESSAGES.inc(result["messages_added"])
 
 
 async def _read_body(request: Request[Any, Any, Any], limit: int) -> bytes:

@@ -30,6 +30,8 @@ CALLS: tuple[tuple[Literal["DELETE", "GET", "POST", "PUT"], str, str], ...] = (
     ("DELETE", "/messages/{id:str}/reactions/{emoji:str}", "remove_reaction"),
     ("POST", "/messages/{id:str}/thread", "reply_to_message"),
     ("GET", "/channels/{channel_id:str}/events", "list_channel_events"),
+    ("POST", "/erasures/person", "erase_person"),
+    ("POST", "/erasures/user", "erase_user"),
     ("PUT", "/twins/{ai_twin_id:str}/webhook", "set_twin_webhook"),
     ("DELETE", "/twins/{ai_twin_id:str}/webhook", "remove_twin_webhook"),
     ("POST", "/twins/{ai_twin_id:str}/webhook/secret", "rotate_twin_secret"),

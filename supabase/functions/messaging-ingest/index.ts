@@ -31,18 +31,31 @@ interface Reply {
 }
 
 Deno.serve(async (request) => {
+  const id = requestId(request);
+  const answer = await respond(request, id);
+  answer.headers.set("x-request-id", id);
+  return answer;
+});
+
+async function respond(request: Request, id: string): Promise<Response> {
   try {
-    return await ingest(request);
+    return await ingest(request, id);
   } catch (error) {
     if (error instanceof Refusal) {
       return answerError(error.status, error.message, error.headers);
     }
-    console.error(error instanceof Failure ? error.message : `messaging-ingest failed: ${nameOf(error)}`);
+    console.error(error instanceof Failure ? error.message : `messaging-ingest failed: ${nameOf(error)}`, id);
     return answerError(500, "Internal server error");
   }
-});
+}
 
-async function ingest(request: Request): Promise<Response> {
+/** The id that the caller gave its request if it is sane, else a new one; the ingest log and our answer have it. */
+function requestId(request: Request): string {
+  const given = request.headers.get("x-request-id") ?? "";
+  return /^[A-Za-z0-9._-]{1,50}$/.test(given) ? given : crypto.randomUUID();
+}
+
+async function ingest(request: Request, id: string): Promise<Response> {
   if (request.method === "OPTIONS") {
     return new Response(null, { status: 204, headers: CORS });
   }
@@ -53,7 +66,7 @@ async function ingest(request: Request): Promise<Response> {
     throw new Refusal(415, "Content-Type must be application/json");
   }
   const body = await readBody(request, maxBytes());
-  const reply = await callDatabase(request.headers.get("x-api-key") ?? "", body);
+  const reply = await callDatabase(request.headers.get("x-api-key") ?? "", body, id);
   return new Response(reply.body, {
     status: reply.status,
     headers: { ...CORS, "content-type": "application/json" },
@@ -106,13 +119,14 @@ function decompress(compressed: ReadableStream<Uint8Array<ArrayBuffer>>): Readab
 }
 
 /** Calls `public.messaging_ingest` through the Data API, a second time when the first came to nothing. */
-async function callDatabase(apiSecret: string, body: Blob): Promise<Reply> {
+async function callDatabase(apiSecret: string, body: Blob, id: string): Promise<Reply> {
   const url = `${required("SUPABASE_URL")}/rest/v1/rpc/messaging_ingest`;
   const headers = {
     ...credentials(),
     "content-profile": "public",
     "content-type": "application/octet-stream",
     "x-api-key": toHeader(apiSecret),
+    "x-request-id": id,
   };
   for (let attempt = 1; attempt <= 2; attempt++) {
     const reply = await post(url, headers, body);
@@ -123,7 +137,7 @@ async function callDatabase(apiSecret: string, body: Blob): Promise<Reply> {
     if (reply.status <= 500 && !TEMPORARY.test(reply.problem)) {
       throw new Failure(`messaging_ingest failed: ${reply.status} ${reply.problem}`);
     }
-    console.warn(`messaging_ingest failed with ${reply.problem}`);
+    console.warn(`messaging_ingest failed with ${reply.problem}`, id);
   }
   throw new Refusal(503, "Service temporarily unavailable", { "retry-after": "5" });
 }

@@ -1,0 +1,114 @@
+-- What is stored, to take along: threads and channels in pages, from which the service makes files of JSON lines.
+
+create function public.export_conversation(jsonb) returns json
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_id uuid := private.read_uuid($1, 'conversation_id');
+    v_limit integer := private.read_integer($1, 'limit', 1, 1000, 500);
+    v_after text := $1 ->> 'after';
+    v_after_at timestamptz := timestamptz '-infinity';
+    v_lines jsonb;
+    v_last text;
+begin
+    if not exists (select from public.conversations as thread where thread.id = v_id) then
+        perform private.fail(404, 'conversation_not_found', 'There is no such thread.', 'conversation_id');
+    end if;
+    if v_after is not null then
+        select stored.sent_at into v_after_at
+        from public.conversation_messages as stored
+        where stored.conversation_id = v_id and stored.external_id = v_after;
+        if not found then
+            perform private.fail(400, 'invalid_cursor', 'after names no message of this thread.', 'after');
+        end if;
+    end if;
+    select
+        coalesce(jsonb_agg(page.message order by page.sent_at, page.external_id), '[]'),
+        (array_agg(page.external_id order by page.sent_at desc, page.external_id desc))[1]
+    into v_lines, v_last
+    from (
+        select stored.message, stored.sent_at, stored.external_id
+        from public.conversation_messages as stored
+        where stored.conversation_id = v_id
+            and (stored.sent_at, stored.external_id) > (v_after_at, coalesce(v_after, ''))
+        order by stored.sent_at, stored.external_id
+        limit v_limit
+    ) as page;
+    return private.succeed(v_lines, jsonb_build_object(
+        'next_cursor', case when jsonb_array_length(v_lines) = v_limit then v_last end
+    ));
+end
+$$;
+comment on function public.export_conversation(jsonb) is
+'The messages of a thread that the caller owns, as they were ingested, in the order of sent_at: conversation_id, limit
+(500, at most 1000), after (the next_cursor of the page before; null on the last page).';
+revoke all on function public.export_conversation(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.export_conversation(jsonb) to authenticated, service_role;
+
+create function private.render_export(p_message public.messages) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    select private.render_message(p_message) || jsonb_build_object(
+        'seq', p_message.seq,
+        'reactions', (
+            select coalesce(jsonb_agg(jsonb_build_object(
+                'emoji', mark.emoji, 'user_id', mark.user_id, 'created_at', private.format_time(mark.created_at)
+            ) order by mark.created_at, mark.id), '[]')
+            from public.message_reactions as mark
+            where mark.message_id = p_message.id
+        ),
+        'edits', (
+            select coalesce(jsonb_agg(jsonb_build_object(
+                'version', edit.version,
+                'content', edit.content,
+                'written_at', private.format_time(edit.written_at),
+                'replaced_at', private.format_time(edit.replaced_at)
+            ) order by edit.version), '[]')
+            from public.message_edits as edit
+            where edit.message_id = p_message.id
+        )
+    )
+$$;
+comment on function private.render_export(public.messages) is
+'A message with all that hangs on it: its place, its reactions, its earlier versions.';
+revoke all on function private.render_export(public.messages) from public, anon, authenticated, service_role;
+grant execute on function private.render_export(public.messages) to authenticated, service_role;
+
+create function public.export_channel(jsonb) returns json
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_id uuid := private.read_uuid($1, 'channel_id');
+    v_limit integer := private.read_integer($1, 'limit', 1, 1000, 500);
+    v_after bigint := coalesce(private.read_cursor($1, 'after', v_id), 0);
+    v_lines jsonb;
+    v_last bigint;
+begin
+    perform private.require_channel(v_id);
+    select coalesce(jsonb_agg(private.render_export(page.message) order by page.seq), '[]'), max(page.seq)
+    into v_lines, v_last
+    from (
+        select said as message, said.seq
+        from public.messages as said
+        where said.channel_id = v_id and said.deleted_at is null and said.seq > v_after
+        order by said.seq
+        limit v_limit
+    ) as page;
+    return private.succeed(v_lines, jsonb_build_object(
+        'next_cursor', case when jsonb_array_length(v_lines) = v_limit then 'seq_' || v_last end
+    ));
+end
+$$;
+comment on function public.export_channel(jsonb) is
+'The messages of a channel of the caller, the oldest first, with seq, reactions and edits: channel_id, limit (500, at
+most 1000), after (the next_cursor of the page before; null on the last page).';
+revoke all on function public.export_channel(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.export_channel(jsonb) to authenticated, service_role;

@@ -1,0 +1,291 @@
+"""What an operator sees: ids of requests, lines of the log, /metrics, cleaning; and what goes out and away for good."""
+
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psutil
+import psycopg
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.sql.messages import SECRET, Team, bearer, generous, sign, speaking, token
+from tests.support.claude import KEY
+from tests.support.claude import running as running_claude
+from tests.support.cluster import TestCluster
+from tests.support.ingest import PATH, Sender, conversation, message
+from tests.support.service import Service, serving
+from tests.support.twin import until
+
+UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+SCRAPE = {"authorization": "Bearer scrape-me"}
+
+
+@pytest.fixture(scope="module")
+def database(cluster: TestCluster, template: str) -> str:
+    """The name of a database of this module."""
+    return generous(cluster, template)
+
+
+@pytest.fixture(scope="module")
+def watched(
+    cluster: TestCluster, database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Service, Team, Sender]]:
+    """A service that shows its metrics, and those who use it."""
+    log = tmp_path_factory.mktemp("watched") / "log"
+    url, admin = cluster.url(database, "authenticator"), cluster.url(database, "postgres")
+    with running_claude() as claude:
+        environment = {
+            "THREADLINE_METRICS_TOKEN": "scrape-me",
+            "ANTHROPIC_API_KEY": KEY,
+            "ANTHROPIC_BASE_URL": claude.url,
+            "THREADLINE_SUMMARY_INPUT_PRICE": "1.5",
+            "THREADLINE_SUMMARY_OUTPUT_PRICE": "10",
+        }
+        with speaking(url, log, **environment) as (service, client):
+            yield service, Team.create(client, admin), Sender.create(client, admin)
+
+
+def scrape(client: httpx.Client) -> dict[tuple[str, frozenset], float]:
+    """All samples by name and labels."""
+    reply = client.get("/metrics", headers=SCRAPE)
+    assert (reply.status_code, reply.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(reply.text)
+        for sample in family.samples
+    }
+
+
+def grown(before: dict, after: dict) -> dict[str, float]:
+    """By how much each counter of ours is more, written as Prometheus does."""
+    return {
+        f"{name}{{{','.join(f'{label}={text}' for label, text in sorted(labels))}}}": after[name, labels]
+        - before.get((name, labels), 0)
+        for name, labels in after
+        if name.startswith("threadline_") and name.endswith("_total")
+        if after[name, labels] != before.get((name, labels), 0)
+    }
+
+
+def test_a_request_is_known_by_its_id_to_caller_log_and_database(watched: tuple[Service, Team, Sender]) -> None:
+    service, _, sender = watched
+    given = sender.send(json.dumps(sender.request()).encode(), x_request_id="integrator-7.42_x")
+    made = sender.post(conversation(message()))
+    assert given.headers["x-request-id"] == "integrator-7.42_x"
+    assert re.fullmatch(UUID, made.headers["x-request-id"])
+    ids = ["integrator-7.42_x", made.headers["x-request-id"]]
+    logged = [line for line in service.lines if line.get("request_id") in ids]
+    assert [line["request_id"] for line in logged] == ids
+    with psycopg.connect(sender.database_url) as db:
+        statement = "select request_id from public.ingest_log where user_id = %s order by id"
+        assert [row[0] for row in db.execute(statement, [sender.user_id])] == ids
+
+
+@pytest.mark.parametrize("spoiled", ["", "x" * 51, "a b", 'a"b', "\xfc", "a,b"])
+def test_an_id_that_is_not_sane_is_replaced(watched: tuple[Service, Team, Sender], spoiled: str) -> None:
+    reply = watched[0].client.get("/nothing", headers=[(b"x-request-id", spoiled.encode("latin-1"))])
+    assert reply.status_code == 404
+    assert re.fullmatch(UUID, reply.headers["x-request-id"])
+
+
+def test_postgres_shows_which_request_it_works_on(watched: tuple[Service, Team, Sender]) -> None:
+    _, _, sender = watched
+    sender.post(conversation(message("a"), external_id="held"))
+    body = json.dumps(sender.request(conversation(message("b"), external_id="held"))).encode()
+    names = "select application_name from pg_stat_activity where application_name like 'threadline/%'"
+    with psycopg.connect(sender.database_url) as holder, ThreadPoolExecutor() as threads:
+        holder.execute("select from public.conversations where user_id = %s for update", [sender.user_id])
+        sent = threads.submit(lambda: sender.send(body, x_request_id="stuck-1"))
+        with psycopg.connect(sender.database_url, autocommit=True) as operator:
+            until(lambda: operator.execute(names).fetchall() == [("threadline/stuck-1",)])
+        holder.rollback()
+        assert sent.result().status_code == 200
+
+
+def test_a_line_tells_what_became_of_a_request_and_nothing_of_what_it_said(
+    watched: tuple[Service, Team, Sender],
+) -> None:
+    service, team, sender = watched
+    before = len(service.lines)
+    said = team.said("canary-1 in a message")
+    team.request("GET", f"/{said}?canary-2=canary-3")
+    team.request("PUT", f"/{said}/reactions/canary-4")
+    service.client.request("PROPFIND", "/canary-6")
+    sender.send(b"canary-7 is no JSON")
+    lines = service.lines[before:]
+    assert [(line["method"], line["route"], line["status"], line["outcome"]) for line in lines] == [
+        ("POST", "/api/v2/messages", 201, "ok"),
+        ("GET", "/api/v2/messages/{message_id}", 200, "ok"),
+        ("PUT", "/api/v2/messages/{message_id}/reactions/{emoji}", 200, "ok"),
+        ("other", "unmatched", 404, "refused"),
+        ("POST", PATH, 400, "refused"),
+    ]
+    for line in lines:
+        assert line["logger"] == "threadline.requests"
+        assert 0 < line["duration_ms"] < 60_000
+        assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line["time"])
+    assert "canary" not in json.dumps(lines).lower()
+
+
+def test_metrics_are_for_nobody_without_the_token(watched: tuple[Service, Team, Sender], service: Service) -> None:
+    refusals = [
+        watched[0].client.get("/metrics"),
+        watched[0].client.get("/metrics", headers=bearer("scrape-you")),
+        watched[0].client.get("/metrics", headers=[(b"authorization", b"Bearer \xfc")]),
+        service.client.get("/metrics", headers=bearer("None")),
+    ]
+    assert {(reply.status_code, reply.text) for reply in refusals} == {(404, '{"error":"Not Found"}')}
+
+
+def test_what_happens_is_counted(watched: tuple[Service, Team, Sender]) -> None:
+    service, team, sender = watched
+    before = scrape(service.client)
+    sender.post(conversation(message("a"), message("b"), external_id="counted"), conversation({"id": 1}))
+    sender.post(conversation(message("a"), message("c"), external_id="counted"))
+    sender.post(connection_id="nobody")
+    team.said()
+    team.request("POST", "/summarize", json={"channel_id": team.channel_id})
+    counts = grown(before, scrape(service.client))
+    model = "model=claude-haiku-5-5"
+    cost = counts.pop(f"threadline_summary_cost_dollars_total{{{model}}}")
+    assert cost == pytest.approx((10 * 1.5 + 9 * 10) / 1_000_000)
+    assert counts == {
+        f"threadline_http_requests_total{{method=POST,route={PATH},status=200}}": 2,
+        f"threadline_http_requests_total{{method=POST,route={PATH},status=401}}": 1,
+        "threadline_http_requests_total{method=POST,route=/api/v2/messages,status=201}": 1,
+        "threadline_http_requests_total{method=POST,route=/api/v2/messages/summarize,status=200}": 1,
+        "threadline_http_requests_total{method=GET,route=/metrics,status=200}": 1,
+        "threadline_ingest_conversations_total{outcome=created}": 1,
+        "threadline_ingest_conversations_total{outcome=updated}": 1,
+        "threadline_ingest_conversations_total{outcome=error}": 1,
+        "threadline_ingest_messages_total{}": 3,
+        f"threadline_summary_calls_total{{{model},outcome=end_turn}}": 1,
+        f"threadline_summary_tokens_total{{kind=read,{model}}}": 10,
+        f"threadline_summary_tokens_total{{kind=written,{model}}}": 9,
+    }
+
+
+def test_what_the_database_knows_is_among_the_metrics(watched: tuple[Service, Team, Sender]) -> None:
+    samples = scrape(watched[0].client)
+    assert samples["threadline_twin_deliveries", frozenset({("state", "dead")})] == 0
+    assert samples["threadline_database_bytes", frozenset()] > 1_000_000
+    assert samples["threadline_database_connections_max", frozenset()] == 10
+    assert samples["threadline_database_calls_under_way", frozenset()] == 0
+    assert samples["threadline_http_request_seconds_count", frozenset({("route", "/metrics")})] >= 1
+
+
+def test_a_broadcast_that_postgres_gives_up_is_counted(watched: tuple[Service, Team, Sender]) -> None:
+    service, team, _ = watched
+    before = scrape(service.client)
+    with psycopg.connect(team.database_url) as db:
+        db.execute(
+            """
+            create function private.lose() returns trigger language plpgsql as $$
+            begin raise warning 'A broadcast to % is lost: %', 'canary-8', 'canary-9'; return null; end $$;
+            create trigger planted after insert on public.messages execute function private.lose();
+            """
+        )
+    try:
+        team.said()
+    finally:
+        with psycopg.connect(team.database_url) as db:
+            db.execute("drop trigger planted on public.messages; drop function private.lose()")
+    assert grown(before, scrape(service.client))["threadline_broadcast_failures_total{}"] == 1
+    assert "A broadcast was lost" in service.log.read_text()
+    assert "canary" not in service.log.read_text().lower()
+
+
+def test_metrics_are_there_while_postgres_is_not(tmp_path: Path) -> None:
+    url = "postgresql://authenticator:postgres@127.0.0.1:1/postgres"
+    with serving(url, tmp_path / "log", THREADLINE_METRICS_TOKEN="scrape-me") as service:
+        assert service.client.get("/health").status_code == 503
+        scrape(service.client)
+        failures = scrape(service.client)[
+            "threadline_database_failures_total", frozenset({("error", "ConnectionRefusedError")})
+        ]
+    assert failures >= 2
+
+
+def test_several_processes_are_added_up(cluster: TestCluster, database: str, tmp_path: Path) -> None:
+    url = cluster.url(database, "authenticator")
+    options = ("--workers", "2")
+    with serving(url, tmp_path / "log", *options, THREADLINE_METRICS_TOKEN="scrape-me") as service:
+        for _ in range(20):
+            httpx.get(f"{service.url}/nothing", verify=False)  # a connection each, so that both get some
+        samples = scrape(service.client)
+    labels = {"method": "GET", "route": "unmatched", "status": "404"}
+    assert samples["threadline_http_requests_total", frozenset(labels.items())] == 20
+
+
+def test_a_process_that_was_killed_is_counted_no_longer(cluster: TestCluster, database: str, tmp_path: Path) -> None:
+    url = cluster.url(database, "authenticator")
+    name = ("threadline_database_connections_max", frozenset())
+    with serving(url, tmp_path / "log", "--workers", "2", THREADLINE_METRICS_TOKEN="scrape-me") as service:
+
+        def connections() -> float:
+            with httpx.Client(base_url=service.url, verify=False) as client:
+                return scrape(client)[name]
+
+        def workers() -> set[psutil.Process]:
+            children = psutil.Process(service.process.pid).children()
+            return {each for each in children if each.status() != "zombie" and "spawn_main" in str(each.cmdline())}
+
+        until(lambda: connections() == 20)
+        before = workers()
+        victim = min(before, key=lambda each: each.pid)
+        victim.kill()
+        until(lambda: len(workers() - before) == 1)
+        until(lambda: connections() == 20)
+
+
+def test_the_service_cleans_beside_what_else_it_does(cluster: TestCluster, template: str, tmp_path: Path) -> None:
+    name = cluster.create(template)
+    with psycopg.connect(cluster.url(name, "postgres"), autocommit=True) as db:
+        db.execute(
+            """
+            insert into public.ingest_log (user_id, connection_id, at, status)
+            select gen_random_uuid(), 'x', now() - interval '31 days', 200 from generate_series(1, 1500)
+            """
+        )
+        with serving(cluster.url(name, "authenticator"), tmp_path / "log", THREADLINE_DELIVER="1"):
+            until(lambda: db.execute("select count(*) from public.ingest_log").fetchone() == (0,))
+
+
+def test_threads_and_channels_come_as_lines_however_long_they_are(watched: tuple[Service, Team, Sender]) -> None:
+    service, team, sender = watched
+    sent = [message(f"m{n:04}", sent_at="2026-02-01T10:30:00Z") for n in range(1203)]
+    thread = sender.post(conversation(*sent, external_id="long")).json()["results"][0]["conversation_id"]
+    owner = bearer(token(sender.user_id))
+    reply = service.client.get(f"/api/v2/exports/conversations/{thread}", headers=owner)
+    assert (reply.status_code, reply.headers["content-type"]) == (200, "application/x-ndjson")
+    assert [json.loads(line) for line in reply.text.splitlines()] == sent
+    said = [team.said(f"line\n{n}") for n in range(3)]
+    for member in team.user_ids:
+        headers = bearer(token(member))
+        reply = service.client.get(f"/api/v2/exports/channels/{team.channel_id}", headers=headers)
+        assert [json.loads(line)["id"] for line in reply.text.splitlines()][-3:] == said
+    refusals = [
+        service.client.get(f"/api/v2/exports/channels/{team.channel_id}", headers=owner),
+        service.client.get(f"/api/v2/exports/conversations/{thread}", headers=bearer(token(team.user_ids[0]))),
+        service.client.get(f"/api/v2/exports/conversations/{thread}?after=m0001"),
+        service.client.get("/api/v2/exports/conversations/x", headers=owner),
+    ]
+    assert [reply.status_code for reply in refusals] == [404, 404, 401, 400]
+
+
+def test_who_is_erased_is_gone(watched: tuple[Service, Team, Sender]) -> None:
+    service, team, _ = watched
+    left = Team.create(team.client, team.database_url, size=3)
+    left.said("Hello", who=1)
+    operator = bearer(sign({"role": "service_role", "exp": 4_000_000_000}, SECRET))
+    body = {"user_id": left.user_ids[1]}
+    refused = service.client.post("/api/v2/erasures/user", json=body, headers=bearer(token(left.user_ids[1])))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "forbidden")
+    receipt = service.client.post("/api/v2/erasures/user", json=body, headers=operator).json()["data"]
+    assert (receipt["subject_id"], receipt["erased"]["messages"]) == (left.user_ids[1], 1)
+    assert left.history()["data"] == []
+    assert left.inconsistencies() == []

@@ -1,0 +1,374 @@
+"""sql/84_clean_up.sql: what is removed when, and that little is done at a time."""
+
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from tests.sql.conftest import BOB, JOHN_DOE, MATTY, Db, become, become_service, ingest, refused, rows, value
+from tests.sql.messages import CAROL, CHANNEL, call
+from tests.support.ingest import conversation, message
+
+# A statement that makes one row of an age; where it is, what identifies it; the age at which it goes.
+KINDS = {
+    "idempotency_keys": (
+        """
+        insert into private.idempotency_keys (principal, route, key, request_hash, created_at)
+        values ('x', 'x', %(name)s, '', now() - %(age)s::interval)
+        """,
+        "select key from private.idempotency_keys where principal = 'x'",
+        "24 hours",
+    ),
+    "request_counts": (
+        "insert into private.request_counts values (md5(%(name)s)::uuid, now() - %(age)s::interval, 1)",
+        "select user_id from private.request_counts",
+        "1 hour",
+    ),
+    "messaging_keys": (
+        """
+        insert into private.messaging_keys (connection_id, secret_hash, expires_at)
+        select id, sha256(%(name)s::bytea), now() - %(age)s::interval
+        from public.messaging_connections where connection_id = 'signal_123'
+        """,
+        "select id from private.messaging_keys where expires_at is not null",
+        "30 days",
+    ),
+    "twin_secrets": (
+        """
+        with hook as (
+            insert into public.twin_webhooks (ai_twin_id, url) select id, 'https://x.org' from public.ai_twins limit 1
+            on conflict (ai_twin_id) do update set url = excluded.url returning ai_twin_id
+        )
+        insert into private.twin_secrets (ai_twin_id, inner_key, outer_key, expires_at)
+        select ai_twin_id, decode(repeat('00', 64), 'hex'), decode(repeat('00', 64), 'hex'),
+            now() - %(age)s::interval from hook where %(name)s <> ''
+        """,
+        "select id from private.twin_secrets where expires_at is not null",
+        "1 day",
+    ),
+    "twin_deliveries": (
+        """
+        with hook as (
+            insert into public.twin_webhooks (ai_twin_id, url)
+            select ai_twin_id, 'https://x.org' from public.channel_twins limit 1
+            on conflict (ai_twin_id) do update set url = excluded.url returning ai_twin_id
+        ), queue as (
+            insert into private.twin_queues (ai_twin_id, channel_id)
+            select ai_twin_id, channel_id from public.channel_twins where ai_twin_id in (select ai_twin_id from hook)
+            on conflict (ai_twin_id, channel_id) do update set due_at = null returning ai_twin_id, channel_id
+        )
+        insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq, state, finished_at)
+        select ai_twin_id, queue.channel_id, message.id, hashtext(%(name)s), 'delivered', now() - %(age)s::interval
+        from queue cross join (select id from public.messages limit 1) as message limit 1
+        """,
+        "select id from public.twin_deliveries",
+        "7 days",
+    ),
+    "summaries": (
+        """
+        insert into private.summaries (
+            channel_id, last_seq, requested_count, model, prompt_version, claim_expires_at, answer, finished_at
+        )
+        select id, hashtext(%(name)s), 1, 'x', 1, now(), '{}', now() - %(age)s::interval
+        from public.channels limit 1
+        """,
+        "select id from private.summaries",
+        "1 day",
+    ),
+    "ingest_log": (
+        """
+        insert into public.ingest_log (user_id, connection_id, at, status)
+        values (gen_random_uuid(), %(name)s, now() - %(age)s::interval, 200)
+        """,
+        "select id from public.ingest_log",
+        "30 days",
+    ),
+}
+
+
+def make(db: Db, kind: str, name: str, age: str) -> None:
+    db.execute(KINDS[kind][0], {"name": name, "age": age})
+
+
+def clean(db: Db, limit: int = 100) -> dict[str, int]:
+    return value(db, "select private.clean_up(%s)", limit)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_old_enough_goes_and_the_rest_stays(db: Db, kind: str) -> None:
+    _, left, age = KINDS[kind]
+    make(db, kind, "old", f"{age} 1 minute")
+    make(db, kind, "young", f"{age} -1 minute")
+    assert len(rows(db, left)) == 2
+    assert clean(db)[kind] == 1
+    assert len(rows(db, left)) == 1
+    assert clean(db)[kind] == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_round_removes_no_more_than_it_may(db: Db, kind: str) -> None:
+    for number in range(5):
+        make(db, kind, f"old {number}", "90 days")
+    assert [clean(db, 2)[kind] for _ in range(4)] == [2, 2, 1, 0]
+
+
+def state(db: Db) -> list[Any]:
+    tables = ("public.messages", "public.message_events", "public.conversation_messages", "public.people")
+    return [rows(db, f"select md5(line::text) from {table} as line order by 1") for table in tables]
+
+
+def test_what_people_wrote_and_what_happened_stays_however_old_it_is(db: Db) -> None:
+    ingest(db, conversation(message(sent_at="1999-01-01T00:00:00Z")))
+    call(db, "create_message", channel_id=CHANNEL, content="old")
+    db.execute("update public.message_events set created_at = '1999-01-01'")
+    before = state(db)
+    clean(db)
+    assert state(db) == before
+
+
+def test_only_one_round_is_under_way(db: Db, admin_url: str) -> None:
+    with psycopg.connect(admin_url) as other:
+        other.execute("select private.clean_up()")
+        assert clean(db) == {}
+        other.rollback()
+    assert clean(db) != {}
+
+
+def test_the_service_cleans_and_nobody_else(db: Db) -> None:
+    make(db, "ingest_log", "old", "31 days")
+    reply = call(db, "clean_up", None, limit=5)
+    assert (reply.status, reply.data["ingest_log"]) == (200, 1)
+    assert call(db, "clean_up", MATTY).error[:2] == (403, "forbidden")
+    become(db, MATTY)
+    refused(db, "select private.clean_up()")
+
+
+@pytest.mark.parametrize("limit", [0, 100_001, "x"])
+def test_a_limit_is_a_number_of_rows(db: Db, limit: object) -> None:
+    assert call(db, "clean_up", None, limit=limit).error == (400, "invalid_field", "limit")
+
+
+# Erasure
+
+
+def test_an_owner_erases_a_contact_with_its_threads_and_gets_a_receipt(db: Db) -> None:
+    ingest(
+        db,
+        conversation(message("a"), message("b"), external_id="one", participant_identifier="+1 234 567 890"),
+        conversation(message("c"), external_id="two", participant_identifier="+1 (234) 567-890"),
+        conversation(message("d"), external_id="other", participant_identifier="@somebody"),
+    )
+    reply = call(db, "erase_person", MATTY, person_id=JOHN_DOE)
+    assert reply.status == 200
+    assert reply.data["erased"] == {"people": 1, "conversations": 2, "conversation_messages": 3}
+    assert (reply.data["subject_id"], reply.data["requested_by"]) == (JOHN_DOE, MATTY)
+    assert reply.data["similar_conversation_ids"] == []
+    assert rows(db, "select external_id from public.conversation_messages") == ["d"]
+    assert rows(db, "select from public.people where id = %s", JOHN_DOE) == []
+    become(db, MATTY)
+    assert rows(db, "select id::text, erased from public.erasures") == [(reply.data["id"], reply.data["erased"])]
+    become(db, BOB)
+    assert rows(db, "select from public.erasures") == []
+
+
+def test_threads_under_usernames_are_erased_when_they_are_named(db: Db) -> None:
+    ingest(db, conversation(message("a"), participant_identifier="@john"))
+    [thread] = rows(db, "select id::text from public.conversations")
+    reply = call(db, "erase_person", MATTY, person_id=JOHN_DOE, conversation_ids=[thread])
+    assert reply.data["erased"]["conversations"] == 1
+    assert rows(db, "select from public.conversations") == []
+
+
+def test_threads_that_only_may_be_theirs_stay_and_are_told(db: Db) -> None:
+    db.execute(
+        "insert into public.people (user_id, full_name, phone) values (%s, 'Twin A', '2025550143'), (%s, 'Twin B', %s)",
+        (MATTY, MATTY, "2025550143"),
+    )
+    ingest(db, conversation(message(), participant_identifier="+1 202 555 0143"))
+    [thread] = rows(db, "select id::text from public.conversations")
+    twin = value(db, "select id::text from public.people where full_name = 'Twin A'")
+    reply = call(db, "erase_person", MATTY, person_id=twin)
+    assert reply.data["erased"]["conversations"] == 0
+    assert reply.data["similar_conversation_ids"] == [thread]
+
+
+def test_nobody_erases_what_is_not_theirs(db: Db) -> None:
+    ingest(db, conversation(message()))
+    [thread] = rows(db, "select id::text from public.conversations")
+    assert call(db, "erase_person", BOB, person_id=JOHN_DOE).error == (404, "person_not_found", "person_id")
+    db.execute("insert into public.people (user_id, full_name) values (%s, 'Bob''s')", (BOB,))
+    own = value(db, "select id::text from public.people where user_id = %s", BOB)
+    reply = call(db, "erase_person", BOB, person_id=own, conversation_ids=[thread])
+    assert reply.error == (404, "conversation_not_found", "conversation_ids")
+    assert len(rows(db, "select from public.conversations")) == 1
+    assert call(db, "erase_user", BOB, user_id=MATTY).error[:2] == (403, "forbidden")
+
+
+@pytest.mark.parametrize("ids", ["x", [1], ["x"], {}, [None], ["0b9d3c52-6f0e-4a6c-9d5e-000000000001"] * 1001])
+def test_conversation_ids_are_uuids(db: Db, ids: object) -> None:
+    reply = call(db, "erase_person", MATTY, person_id=JOHN_DOE, conversation_ids=ids)
+    assert (reply.status, reply.error[2]) == (400, "conversation_ids")
+
+
+def test_a_user_is_erased_with_all_that_they_said(db: Db) -> None:
+    ingest(db, conversation(message("secret-canary", content="secret-canary")))
+    said = call(db, "create_message", MATTY, channel_id=CHANNEL, content="secret-canary").data["id"]
+    call(db, "edit_message", MATTY, id=said, content="secret-canary, too")
+    answer = call(db, "reply_to_message", BOB, id=said, content="what Bob says").data["id"]
+    call(db, "toggle_reaction", MATTY, id=answer, emoji="fire")
+    call(db, "create_message", MATTY, key="secret-canary", channel_id=CHANNEL, content="x")
+    db.execute(
+        "insert into private.summaries (channel_id, last_seq, requested_count, model, prompt_version,"
+        " claim_expires_at, answer, finished_at) values (%s, 1, 1, 'x', 1, now(), %s, now())",
+        (CHANNEL, Jsonb({"summary": "secret-canary"})),
+    )
+    before = value(db, "select count(*) from public.messages where user_id = %s", MATTY)
+    reply = call(db, "erase_user", None, user_id=MATTY)
+    assert reply.status == 200, reply.body
+    erased = reply.data["erased"]
+    assert (erased["conversations"], erased["conversation_messages"], erased["summaries"]) == (1, 1, 1)
+    assert erased["messages"] >= before
+    assert erased["connections"] == 4
+    assert traces(db, MATTY, "secret-canary") == {("public.erasures", MATTY)}
+    assert value(db, "select parent_message_id from public.messages where id = %s", answer) is None
+    assert call(db, "erase_user", None, user_id=MATTY).error == (404, "user_not_found", "user_id")
+
+
+def traces(db: Db, *texts: str) -> set[tuple[str, str]]:
+    """The tables of all schemas in which one of the texts is found anywhere."""
+    tables = rows(
+        db,
+        """
+        select schemaname || '.' || tablename from pg_tables
+        where schemaname in ('public', 'private', 'auth', 'storage') -- Realtime keeps what it was told three days
+        """,
+    )
+    return {
+        (table, text)
+        for table in tables
+        for text in texts
+        if rows(db, f"select from {table} as line where line::text ~ %s limit 1", text)
+    }
+
+
+def test_a_channel_that_loses_its_owner_gets_another_or_goes(db: Db) -> None:
+    shared, lonely = rows(
+        db,
+        "insert into public.channels (name, created_by) values ('shared', %s), ('lonely', %s) returning id",
+        BOB,
+        BOB,
+    )
+    members = "insert into public.channel_members (channel_id, user_id, role, created_at) values (%s, %s, %s, %s)"
+    db.execute(members, (shared, MATTY, "member", "2026-01-01"))
+    db.execute(members, (shared, CAROL, "admin", "2026-02-01"))
+    receipt = call(db, "erase_user", None, user_id=BOB).data
+    assert receipt["erased"]["channels"] == 1
+    assert rows(db, "select id from public.channels where id = any(%s)", [shared, lonely]) == [shared]
+    owners = "select user_id::text from public.channel_members where channel_id = %s and role = 'owner'"
+    assert rows(db, owners, shared) == [CAROL]
+
+
+def test_the_events_of_a_channel_have_no_gap_after_somebody_is_erased(db: Db) -> None:
+    call(db, "create_message", MATTY, channel_id=CHANNEL, content="x")
+    call(db, "erase_user", None, user_id=MATTY)
+    seqs = rows(db, "select seq from public.message_events where channel_id = %s order by seq", CHANNEL)
+    assert seqs == list(range(1, len(seqs) + 1))
+
+
+# Export
+
+
+def pages(db: Db, function: str, user: str | None, **fields: Any) -> list[Any]:
+    lines, cursor = [], {}
+    while True:
+        reply = call(db, function, user, **fields, **cursor)
+        assert reply.status == 200, reply.body
+        lines += reply.data
+        if not reply.meta["next_cursor"]:
+            return lines
+        cursor = {"after": reply.meta["next_cursor"]}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 6, 1000])
+def test_a_thread_is_exported_as_it_came(db: Db, limit: int) -> None:
+    sent = [message(f"m{n}", sent_at=f"2026-02-01T10:0{n // 2}:00Z", extra=[n]) for n in range(6)]
+    ingest(db, conversation(*reversed(sent)))
+    [thread] = rows(db, "select id::text from public.conversations")
+    assert pages(db, "export_conversation", MATTY, conversation_id=thread, limit=limit) == sent
+    assert call(db, "export_conversation", BOB, conversation_id=thread).error[0] == 404
+    reply = call(db, "export_conversation", MATTY, conversation_id=thread, after="nothing")
+    assert reply.error == (400, "invalid_cursor", "after")
+
+
+@pytest.mark.parametrize("limit", [1, 2, 1000])
+def test_a_channel_is_exported_with_what_hangs_on_its_messages(db: Db, limit: int) -> None:
+    said = call(db, "create_message", MATTY, channel_id=CHANNEL, content="first").data["id"]
+    call(db, "edit_message", MATTY, id=said, content="second")
+    call(db, "add_reaction", MATTY, parameters={"id": said, "emoji": "fire"})
+    gone = call(db, "create_message", MATTY, channel_id=CHANNEL, content="gone").data["id"]
+    call(db, "delete_message", MATTY, id=gone)
+    lines = pages(db, "export_channel", MATTY, channel_id=CHANNEL, limit=limit)
+    expected = "select id::text from public.messages where channel_id = %s and deleted_at is null order by seq"
+    assert [line["id"] for line in lines] == rows(db, expected, CHANNEL)
+    last = lines[-1]
+    assert (last["content"], last["edits"][0]["content"], last["reactions"][0]["emoji"]) == ("second", "first", "fire")
+
+
+def test_who_is_no_member_exports_nothing(db: Db) -> None:
+    stranger = value(db, "select id::text from auth.users where email = 'mallory@example.com'")
+    assert call(db, "export_channel", stranger, channel_id=CHANNEL).error[:2] == (404, "channel_not_found")
+
+
+def test_an_export_is_one_request_however_many_pages_it_has(db: Db) -> None:
+    db.execute("update private.settings set requests_per_minute = 1")
+    first = call(db, "export_channel", MATTY, parameters={"channel_id": CHANNEL, "limit": "1"})
+    further = call(
+        db,
+        "export_channel",
+        MATTY,
+        parameters={"channel_id": CHANNEL, "limit": "1", "after": first.meta["next_cursor"]},
+    )
+    assert (first.status, further.status) == (200, 200)
+    assert call(db, "export_channel", MATTY, parameters={"channel_id": CHANNEL}).status == 429
+
+
+# Metrics
+
+
+def measured(db: Db) -> dict[tuple[str, str | None], float]:
+    reply = call(db, "read_metrics", None)
+    return {(metric["name"], metric["labels"].get("state")): metric["value"] for metric in reply.data}
+
+
+def test_deliveries_are_measured_by_state(db: Db) -> None:
+    before = measured(db)
+    assert before["threadline_twin_delivery_oldest_seconds", None] == 0
+    for number, columns in enumerate(
+        (
+            "state = 'pending', finished_at = null",
+            "state = 'pending', finished_at = null, last_error = 'x', created_at = now() - interval '90 s'",
+            "state = 'dead'",
+            "state = 'delivered', finished_at = now()",
+        )
+    ):
+        make(db, "twin_deliveries", f"{number}", "1 day")
+        db.execute(f"update public.twin_deliveries set {columns} where seq = hashtext(%s)", (str(number),))
+    after = measured(db)
+    grown = {key for key in after if after[key] == before[key] + 1}
+    name = "threadline_twin_deliveries"
+    assert grown == {(name, "waiting"), (name, "retrying"), (name, "dead"), (f"{name}_in_last_hour", None)}
+    assert after["threadline_twin_delivery_oldest_seconds", None] == 90
+
+
+def test_the_last_round_of_cleaning_is_measured(db: Db) -> None:
+    assert measured(db)["threadline_clean_up_age_seconds", None] == -1
+    clean(db)
+    assert -1 < measured(db)["threadline_clean_up_age_seconds", None] <= 0
+    assert measured(db)["threadline_database_bytes", None] > 1_000_000
+
+
+def test_only_the_service_measures(db: Db) -> None:
+    assert call(db, "read_metrics", MATTY).error[:2] == (403, "forbidden")
+    become_service(db)
+    assert value(db, "select public.read_metrics('{}')")["success"]

@@ -1,0 +1,131 @@
+"""sql/35_ingest_log.sql: what an owner reads about their connections."""
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.sql.conftest import BOB, MATTY, SECRET, Db, back, become, become_anon, ingest, refused, rows, value
+from tests.support.ingest import conversation, message
+
+LINE = "select {} from public.ingest_log order by id"
+
+
+def lines(db: Db, *columns: str) -> list[Any]:
+    return rows(db, LINE.format(", ".join(columns)))
+
+
+def test_a_request_is_one_line_of_numbers(db: Db) -> None:
+    ingest(db, conversation(message("a"), message("b"), external_id="one"), conversation(external_id="two"))
+    ingest(db, conversation(message("b"), message("c"), external_id="one"))
+    numbers = ("status", "requests", "conversations", "conversations_created", "messages", "messages_added")
+    assert lines(db, *numbers) == [(200, 1, 2, 2, 3, 2), (200, 1, 1, 0, 2, 1)]
+    assert set(lines(db, "user_id::text", "connection_id", "errors")) == {(MATTY, "wa_business_123", None)}
+
+
+def test_it_names_the_key_but_not_the_secret(db: Db) -> None:
+    ingest(db)
+    [key_id] = lines(db, "key_id::text")
+    become(db, MATTY)
+    keys = value(db, "select c.keys from public.messaging_connections as c where connection_id = 'wa_business_123'")
+    assert [key["id"] for key in keys] == [key_id]
+    assert SECRET not in value(db, "select ingest_log::text from public.ingest_log")
+
+
+def test_it_tells_which_errors_there_were_without_content(db: Db) -> None:
+    wrong = [conversation(message(f"m{n}", type="secret-canary"), external_id=f"secret-canary-{n}") for n in range(9)]
+    ingest(db, conversation(message()), *wrong, conversation(message("x"), {"id": "secret-canary"}))
+    errors = [
+        "error: messages[0].type must be text, image, audio, video, file or location",
+        "error: messages[1].direction must be inbound or outbound",
+    ]
+    assert lines(db, "conversations", "messages_added", "errors") == [(11, 1, errors)]
+    assert "secret-canary" not in value(db, "select ingest_log::text from public.ingest_log")
+
+
+def test_at_most_five_errors_are_kept(db: Db) -> None:
+    ingest(db, *(conversation(*[message()] * n, message("x", type=0), external_id=str(n)) for n in range(7)))
+    assert lines(db, "cardinality(errors)") == [5]
+
+
+def test_refusals_of_a_connection_that_exists_are_counted_by_the_minute(db: Db) -> None:
+    for _ in range(3):
+        assert ingest(db, key="wrong").status == 401
+    db.execute("update public.messaging_connections set is_active = false")
+    assert [ingest(db, key=key).status for key in (SECRET, "wrong", SECRET)] == [403, 401, 403]
+    assert sorted(lines(db, "status", "requests", "key_id", "date_trunc('minute', at) = at")) == [
+        (401, 4, None, True),
+        (403, 2, None, True),
+    ]
+    db.execute("update public.ingest_log set at = at - interval '1 minute'")
+    ingest(db, key="wrong")
+    assert sorted(lines(db, "status", "requests")) == [(401, 1), (401, 4), (403, 2)]
+
+
+def test_a_request_with_too_many_messages_is_noted(db: Db) -> None:
+    db.execute("update private.settings set ingest_max_messages = 1")
+    assert ingest(db, conversation(message("a"), message("b"))).status == 413
+    assert lines(db, "status", "messages") == [(413, None)]
+
+
+def test_strangers_leave_no_line(db: Db) -> None:
+    ingest(db, connection=("whatsapp", "nobody"))
+    ingest(db, key=None)
+    assert lines(db, "status") == []
+
+
+@pytest.mark.parametrize(("given", "kept"), [("abc-1.2_X", "abc-1.2_X"), ("a" * 51, None), ("a b", None), ("", None)])
+def test_the_id_of_the_request_is_kept_when_it_is_fit(db: Db, given: str, kept: str | None) -> None:
+    headers = json.dumps({"x-api-key": SECRET, "x-request-id": given})
+    body = json.dumps({"platform": "whatsapp", "connection_id": "wa_business_123", "conversations": []}).encode()
+    db.execute("select private.call('messaging_ingest', 'service_role', '{}', %s, '{}', %s)", (headers, body))
+    back(db)
+    assert lines(db, "request_id") == [kept]
+
+
+def test_owners_read_their_own_lines_and_nobody_writes(db: Db) -> None:
+    ingest(db)
+    become(db, MATTY)
+    assert lines(db, "status") == [200]
+    for change in ("insert into {} default values", "update {} set status = 500", "delete from {}"):
+        refused(db, change.format("public.ingest_log"))
+    become(db, BOB)
+    assert lines(db, "status") == []
+    become_anon(db)
+    refused(db, "select from public.ingest_log")
+
+
+@pytest.mark.parametrize(
+    ("deletion", "left"),
+    [
+        ("delete from public.messaging_connections where connection_id = 'wa_business_123'", ["tg_bot_456"]),
+        (f"delete from auth.users where id = '{MATTY}'", []),
+    ],
+)
+def test_with_a_connection_goes_its_log(admin_url: str, deletion: str, left: list[str]) -> None:
+    with psycopg.connect(admin_url) as admin:
+        ingest(admin)
+        ingest(admin, connection=("telegram", "tg_bot_456"))
+        admin.execute(deletion)
+        assert lines(admin, "connection_id") == left
+        admin.rollback()
+
+
+def test_only_a_request_that_stores_something_waits_for_the_disk(db: Db) -> None:
+    def commit_after(*conversations: Any) -> str:
+        with db.transaction(force_rollback=True):
+            ingest(db, *conversations)
+            return value(db, "show synchronous_commit")
+
+    db.commit()
+    before = value(db, "show synchronous_commit")
+    db.execute("set synchronous_commit = on")
+    db.commit()
+    try:
+        assert commit_after(conversation(message())) == "on"
+        assert commit_after() in {"on", "off"}  # last_used_at is written once a minute
+    finally:
+        db.rollback()
+        db.execute(f"set synchronous_commit = {before}")
+        db.commit()
