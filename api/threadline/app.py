@@ -37,7 +37,7 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with Database(settings) as database, delivering(database, settings), sweeping(database, settings):
-            app.state.database = database
+            app.state.database, app.state.verifier = database, verifier
             try:
                 yield
             finally:
