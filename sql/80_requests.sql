@@ -2,11 +2,16 @@
 
 -- Unlogged: after a crash everybody starts with an empty count, which harms nobody.
 create unlogged table private.request_counts (
-    user_id uuid primary key,
+    user_id uuid not null,
+    slot integer not null,
     minute timestamptz not null,
-    used integer not null
+    used integer not null,
+    primary key (user_id, slot)
 );
-comment on table private.request_counts is 'How many requests each user has made in their current minute.';
+comment on table private.request_counts is
+'How many requests each user has made in their current minute: the sum over their slots.';
+comment on column private.request_counts.slot is
+'Sessions count in different rows, since a row is held until the request that counted in it is through.';
 alter table private.request_counts enable row level security;
 revoke all on private.request_counts from public, anon, authenticated, service_role;
 
@@ -17,18 +22,31 @@ security definer
 set search_path = ''
 as $$
 begin
-    insert into private.request_counts as counted (user_id, minute, used)
-    values ((select auth.uid()), date_trunc('minute', now()), 1)
-    on conflict on constraint request_counts_pkey do update
-    set
-        used = case when counted.minute = excluded.minute then counted.used + 1 else 1 end,
-        minute = excluded.minute
-    returning counted.used, (select settings.requests_per_minute from private.settings) into used, granted;
+    with mine as (
+        insert into private.request_counts as counted (user_id, slot, minute, used)
+        values (auth.uid(), pg_backend_pid() % 16, date_trunc('minute', now()), 1)
+        on conflict on constraint request_counts_pkey do update
+        set
+            used = case when counted.minute = excluded.minute then counted.used + 1 else 1 end,
+            minute = excluded.minute
+        returning counted.user_id, counted.slot, counted.minute, counted.used
+    )
+
+    select
+        settings.requests_per_minute,
+        mine.used + coalesce((
+            select sum(other.used)
+            from private.request_counts as other
+            where other.user_id = mine.user_id and other.slot <> mine.slot and other.minute = mine.minute
+        ), 0)
+    into granted, used
+    from mine cross join private.settings as settings;
     seconds_left := ceil(extract(epoch from date_trunc('minute', now()) + interval '1 minute' - now()));
 end
 $$;
 comment on function private.count_request() is
-'Counts a request of the caller: how many a minute grants, how many are used with this one, when the next one begins.';
+'Counts a request of the caller: how many a minute grants, how many are used with this one, when the next one begins.
+Requests that run at this moment do not see each other, so a user who sends several at once may get as many more.';
 revoke all on function private.count_request() from public, anon, authenticated, service_role;
 grant execute on function private.count_request() to authenticated;
 
