@@ -250,7 +250,8 @@ begin
     end if;
 end
 $$;
-comment on function private.require_twin(uuid, uuid) is 'PT403 unless the caller may speak through the twin in the channel.';
+comment on function private.require_twin(uuid, uuid) is
+'PT403 unless the caller may speak through the twin in the channel.';
 revoke all on function private.require_twin(uuid, uuid) from public, anon, authenticated, service_role;
 grant execute on function private.require_twin(uuid, uuid) to authenticated, service_role;
 

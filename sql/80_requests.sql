@@ -21,27 +21,24 @@ language plpgsql
 security definer
 set search_path = ''
 as $$
+declare
+    v_user_id uuid := auth.uid();
+    v_slot integer := pg_backend_pid() % 16;
+    v_minute timestamptz := date_trunc('minute', now());
 begin
-    with mine as (
-        insert into private.request_counts as counted (user_id, slot, minute, used)
-        values (auth.uid(), pg_backend_pid() % 16, date_trunc('minute', now()), 1)
-        on conflict on constraint request_counts_pkey do update
-        set
-            used = case when counted.minute = excluded.minute then counted.used + 1 else 1 end,
-            minute = excluded.minute
-        returning counted.user_id, counted.slot, counted.minute, counted.used
-    )
-
-    select
-        settings.requests_per_minute,
-        mine.used + coalesce((
+    insert into private.request_counts as counted (user_id, slot, minute, used)
+    values (v_user_id, v_slot, v_minute, 1)
+    on conflict on constraint request_counts_pkey do update
+    set used = case when counted.minute = v_minute then counted.used + 1 else 1 end, minute = v_minute
+    returning
+        (select settings.requests_per_minute from private.settings),
+        counted.used + coalesce((
             select sum(other.used)
             from private.request_counts as other
-            where other.user_id = mine.user_id and other.slot <> mine.slot and other.minute = mine.minute
+            where other.user_id = v_user_id and other.slot <> v_slot and other.minute = v_minute
         ), 0)
-    into granted, used
-    from mine cross join private.settings as settings;
-    seconds_left := ceil(extract(epoch from date_trunc('minute', now()) + interval '1 minute' - now()));
+    into granted, used;
+    seconds_left := ceil(extract(epoch from v_minute + interval '1 minute' - now()));
 end
 $$;
 comment on function private.count_request() is

@@ -326,6 +326,7 @@ authenticated
     private.render_reaction(uuid,uuid,uuid,text,timestamp with time zone): execute
     private.render_reactions(uuid): execute
     private.require_channel(uuid): execute
+    private.require_twin(uuid,uuid): execute
     private.retry_after(integer,text): execute
     private.revive_deliveries(uuid,uuid): execute
     private.split_words(text): execute
@@ -512,6 +513,7 @@ service_role
     private.render_reaction(uuid,uuid,uuid,text,timestamp with time zone): execute
     private.render_reactions(uuid): execute
     private.require_channel(uuid): execute
+    private.require_twin(uuid,uuid): execute
     private.retry_after(integer,text): execute
     private.revive_deliveries(uuid,uuid): execute
     private.settings: select
