@@ -221,7 +221,7 @@ begin
     if v_last is null then
         return null;
     end if;
-    v_sent := set_config('threadline.sent_events', (v_sent || jsonb_build_object(new.channel_id, v_last))::text, true);
+    perform set_config('threadline.sent_events', (v_sent || jsonb_build_object(new.channel_id, v_last))::text, true);
     perform private.broadcast_event(new, v_max_bytes);
     if v_last > new.seq then
         perform private.broadcast_event(rest.later, v_max_bytes)
