@@ -5607,16 +5607,11 @@ grant execute on function private.poll_summary(jsonb) to service_role;
 
 -- Unlogged: after a crash everybody starts with an empty count, which harms nobody.
 create unlogged table private.request_counts (
-    user_id uuid not null,
-    slot integer not null,
+    user_id uuid primary key,
     minute timestamptz not null,
-    used integer not null,
-    primary key (user_id, slot)
+    used integer not null
 );
-comment on table private.request_counts is
-'How many requests each user has made in their current minute: the sum over their slots.';
-comment on column private.request_counts.slot is
-'Sessions count in different rows, since a row is held until the request that counted in it is through.';
+comment on table private.request_counts is 'How many requests each user has made in their current minute.';
 alter table private.request_counts enable row level security;
 revoke all on private.request_counts from public, anon, authenticated, service_role;
 
@@ -5626,29 +5621,19 @@ language plpgsql
 security definer
 set search_path = ''
 as $$
-declare
-    v_user_id uuid := auth.uid();
-    v_slot integer := pg_backend_pid() % 16;
-    v_minute timestamptz := date_trunc('minute', now());
 begin
-    insert into private.request_counts as counted (user_id, slot, minute, used)
-    values (v_user_id, v_slot, v_minute, 1)
+    insert into private.request_counts as counted (user_id, minute, used)
+    values ((select auth.uid()), date_trunc('minute', now()), 1)
     on conflict on constraint request_counts_pkey do update
-    set used = case when counted.minute = v_minute then counted.used + 1 else 1 end, minute = v_minute
-    returning
-        (select settings.requests_per_minute from private.settings),
-        counted.used + coalesce((
-            select sum(other.used)
-            from private.request_counts as other
-            where other.user_id = v_user_id and other.slot <> v_slot and other.minute = v_minute
-        ), 0)
-    into granted, used;
-    seconds_left := ceil(extract(epoch from v_minute + interval '1 minute' - now()));
+    set
+        used = case when counted.minute = excluded.minute then counted.used + 1 else 1 end,
+        minute = excluded.minute
+    returning counted.used, (select settings.requests_per_minute from private.settings) into used, granted;
+    seconds_left := ceil(extract(epoch from date_trunc('minute', now()) + interval '1 minute' - now()));
 end
 $$;
 comment on function private.count_request() is
-'Counts a request of the caller: how many a minute grants, how many are used with this one, when the next one begins.
-Requests that run at this moment do not see each other, so a user who sends several at once may get as many more.';
+'Counts a request of the caller: how many a minute grants, how many are used with this one, when the next one begins.';
 revoke all on function private.count_request() from public, anon, authenticated, service_role;
 grant execute on function private.count_request() to authenticated;
 

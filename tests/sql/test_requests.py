@@ -1,10 +1,8 @@
 """sql/80_requests.sql and the part of sql/90_gateway.sql about it: limits, idempotency keys, errors as answers."""
 
 import json
-from contextlib import ExitStack
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege
 
@@ -54,16 +52,6 @@ def test_the_next_minute_begins_anew(db: Db) -> None:
     assert [call(db, "get_message", id=MESSAGE).status for _ in range(2)] == [200, 429]
     db.execute("update private.request_counts set minute = minute - interval '1 minute'")
     assert call(db, "get_message", id=MESSAGE).status == 200
-
-
-def test_requests_of_one_user_do_not_wait_for_each_other(db: Db, postgres_url: str) -> None:
-    assert call(db, "get_message", id=MESSAGE).status == 200
-    with ExitStack() as stack:
-        others = (stack.enter_context(psycopg.connect(postgres_url)) for _ in range(16))
-        other = next(one for one in others if (one.info.backend_pid - db.info.backend_pid) % 16)
-        other.execute("set lock_timeout = '100ms'")
-        assert call(other, "get_message", id=MESSAGE).status == 200
-        other.rollback()
 
 
 def test_the_same_request_with_the_same_key_gets_the_same_answer(db: Db) -> None:
