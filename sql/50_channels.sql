@@ -40,12 +40,15 @@ create index channel_members_user_id_idx on public.channel_members (user_id);
 
 -- Definer, because a policy on channel_members that reads channel_members would ask itself for ever.
 create function private.my_channel_ids() returns setof uuid
-language sql
+language plpgsql
 stable
 security definer
 set search_path = ''
 as $$
-    select member.channel_id from public.channel_members as member where member.user_id = (select auth.uid())
+begin
+    return query
+    select member.channel_id from public.channel_members as member where member.user_id = auth.uid();
+end
 $$;
 comment on function private.my_channel_ids() is 'The channels that the caller belongs to.';
 revoke all on function private.my_channel_ids() from public, anon, authenticated, service_role;

@@ -155,12 +155,13 @@ from public, anon, authenticated, service_role;
 
 -- Definer, because no client may touch the counters.
 create function private.lock_channel(p_channel_id uuid) returns void
-language sql
-volatile
+language plpgsql
 security definer
 set search_path = ''
 as $$
-    select head.channel_id from private.channel_heads as head where head.channel_id = p_channel_id for no key update
+begin
+    perform from private.channel_heads as head where head.channel_id = p_channel_id for no key update;
+end
 $$;
 comment on function private.lock_channel(uuid) is
 'Waits until nobody else is changing a channel. Whoever decides by the state of a message takes this first.';
@@ -227,19 +228,26 @@ language plpgsql
 security definer
 set search_path = ''
 as $$
+declare
+    v_event record;
 begin
-    perform private.lock_channel(new.channel_id);
-    if new.parent_message_id is not null and not exists (
-        select from public.messages as parent
-        where parent.id = new.parent_message_id
-            and parent.channel_id = new.channel_id and parent.deleted_at is null
-    ) then
-        raise sqlstate 'PT404' using
-            message = 'There is no such message to reply to in this channel.',
-            detail = 'parent_not_found', column = 'parent_message_id';
+    if new.parent_message_id is not null then
+        -- The parent stays what it is from here on. Without one, record_event takes the same lock in time.
+        perform private.lock_channel(new.channel_id);
+        if not exists (
+            select from public.messages as parent
+            where parent.id = new.parent_message_id
+                and parent.channel_id = new.channel_id and parent.deleted_at is null
+        ) then
+            raise sqlstate 'PT404' using
+                message = 'There is no such message to reply to in this channel.',
+                detail = 'parent_not_found', column = 'parent_message_id';
+        end if;
     end if;
-    select event.seq, event.at, event.at into new.seq, new.created_at, new.updated_at
-    from private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1) as event;
+    v_event := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
+    new.seq := v_event.seq;
+    new.created_at := v_event.at;
+    new.updated_at := v_event.at;
     return new;
 end
 $$;

@@ -94,17 +94,15 @@ as $$
 declare
     v_user_id uuid := private.read_uuid(p_body, 'user_id', false);
 begin
-    if (select auth.role()) = 'service_role' then
+    if auth.role() = 'service_role' then
         if v_user_id is null then
             perform private.fail(400, 'missing_field', 'user_id is required for service_role.', 'user_id');
         end if;
-    elsif v_user_id <> (select auth.uid()) then
+    elsif v_user_id <> auth.uid() then
         -- The documents take the word of the caller for who it is; we take the token's.
         perform private.fail(403, 'user_id_mismatch', 'user_id is not the user of the token.', 'user_id');
     end if;
-    v_user_id := coalesce(v_user_id, (select auth.uid()));
-    perform set_config('threadline.acting_id', v_user_id::text, true);
-    return v_user_id;
+    return nullif(set_config('threadline.acting_id', coalesce(v_user_id, auth.uid())::text, true), '')::uuid;
 end
 $$;
 comment on function private.read_user(jsonb) is
@@ -114,22 +112,25 @@ revoke all on function private.read_user(jsonb) from public, anon, authenticated
 grant execute on function private.read_user(jsonb) to authenticated, service_role;
 
 create function private.format_time(p_at timestamptz) returns text
-language sql
+language plpgsql
 immutable
 set search_path = ''
 as $$
-    select to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+begin
+    return to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
+end
 $$;
 comment on function private.format_time(timestamptz) is 'A time as the documents write it: 2026-03-19T15:10:22.000Z.';
 revoke all on function private.format_time(timestamptz) from public, anon, authenticated, service_role;
 grant execute on function private.format_time(timestamptz) to authenticated, service_role;
 
 create function private.render_message(p_message public.messages, p_pin jsonb) returns jsonb
-language sql
+language plpgsql
 immutable
 set search_path = ''
 as $$
-    select jsonb_build_object(
+begin
+    return jsonb_build_object(
         'id', p_message.id,
         'channel_id', p_message.channel_id,
         'content', p_message.content,
@@ -143,7 +144,8 @@ as $$
         'attachments', p_message.attachments,
         'created_at', private.format_time(p_message.created_at),
         'updated_at', private.format_time(p_message.updated_at)
-    )
+    );
+end
 $$;
 comment on function private.render_message(public.messages, jsonb) is
 'A message as every call shows it, with what private.render_pin says of its pin.';
@@ -229,6 +231,30 @@ comment on function private.require_channel(uuid) is 'PT404 unless the caller ma
 revoke all on function private.require_channel(uuid) from public, anon, authenticated, service_role;
 grant execute on function private.require_channel(uuid) to authenticated, service_role;
 
+create function private.require_twin(p_twin_id uuid, p_channel_id uuid) returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    if not exists (
+        select from public.channel_twins as assigned
+        inner join public.ai_twins as twin on assigned.ai_twin_id = twin.id
+        where twin.id = p_twin_id
+            and assigned.channel_id = p_channel_id
+            and ((select auth.role()) = 'service_role' or twin.user_id = (select auth.uid()))
+    ) then
+        perform private.fail(
+            403, 'twin_not_allowed', 'This twin is not yours, or does not take part in the channel.', 'ai_twin_id'
+        );
+    end if;
+end
+$$;
+comment on function private.require_twin(uuid, uuid) is
+'PT403 unless the caller may speak through the twin in the channel.';
+revoke all on function private.require_twin(uuid, uuid) from public, anon, authenticated, service_role;
+grant execute on function private.require_twin(uuid, uuid) to authenticated, service_role;
+
 create function public.create_message(jsonb) returns json
 language plpgsql
 set search_path = ''
@@ -241,16 +267,8 @@ declare
     v_message public.messages;
 begin
     perform private.require_channel(v_channel_id);
-    if v_twin_id is not null and not exists (
-        select from public.channel_twins as assigned
-        inner join public.ai_twins as twin on assigned.ai_twin_id = twin.id
-        where twin.id = v_twin_id
-            and assigned.channel_id = v_channel_id
-            and ((select auth.role()) = 'service_role' or twin.user_id = (select auth.uid()))
-    ) then
-        perform private.fail(
-            403, 'twin_not_allowed', 'This twin is not yours, or does not take part in the channel.', 'ai_twin_id'
-        );
+    if v_twin_id is not null then
+        perform private.require_twin(v_twin_id, v_channel_id);
     end if;
     if coalesce(jsonb_typeof($1 -> 'metadata'), 'null') not in ('object', 'null') then
         perform private.fail(400, 'invalid_field', 'metadata must be an object.', 'metadata');
@@ -264,7 +282,7 @@ begin
         perform private.fail(413, 'attachments_too_large', 'attachments must have at most 64 kB.', 'attachments');
     end if;
     -- The twin speaks, and not its owner; but nobody names somebody else.
-    if v_twin_id is null or (select auth.role()) <> 'service_role' then
+    if v_twin_id is null or auth.role() <> 'service_role' then
         v_user_id := private.read_user($1);
     end if;
     insert into public.messages (
@@ -284,7 +302,7 @@ begin
     )
     returning * into v_message;
     return private.succeed(
-        private.render_message(v_message),
+        private.render_message(v_message, null),  -- what is new is not pinned
         jsonb_build_object('timestamp', private.format_time(v_message.created_at)),
         201
     );

@@ -88,12 +88,12 @@ declare
         select string_agg('''' || left(given.word, 255) || ''':' || given.place, ' ')
         from unnest(v_words) with ordinality as given (word, place)
     )::tsvector, '');
-    -- Places are counted to 16,383, and 255 of a word are kept: what is beyond is in no phrase. See read_phrase.
-    v_is_long boolean := cardinality(v_words) >= 255 and (
-        cardinality(v_words) >= 16383
-        or exists (select from unnest(v_index) as kept where cardinality(kept.positions) >= 255)
-    );
+    v_is_long boolean := cardinality(v_words) >= 16383;
 begin
+    -- Places are counted to 16,383, and 255 of a word are kept: what is beyond is in no phrase. See read_phrase.
+    if cardinality(v_words) between 255 and 16382 then
+        v_is_long := exists (select from unnest(v_index) as kept where cardinality(kept.positions) >= 255);
+    end if;
     -- No word has a colon.
     return v_index || array_to_tsvector(array_remove(array[
         case when v_is_long then ':long' end,

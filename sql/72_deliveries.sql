@@ -167,7 +167,10 @@ security definer
 set search_path = ''
 as $$
 begin
-    if new.hops > 0 and new.hops > (select settings.twin_max_hops from private.settings) then
+    -- Most channels have no twin; all else here costs several times as much as this look.
+    if not exists (select from public.channel_twins as assigned where assigned.channel_id = new.channel_id)
+        or new.hops > (select settings.twin_max_hops from private.settings)
+    then
         return null;
     end if;
     -- The locks wait for a twin that is just leaving: its row would be gone when the foreign keys look for it.

@@ -23,8 +23,7 @@ begin
     set
         used = case when counted.minute = excluded.minute then counted.used + 1 else 1 end,
         minute = excluded.minute
-    returning counted.used into used;
-    granted := (select settings.requests_per_minute from private.settings);
+    returning counted.used, (select settings.requests_per_minute from private.settings) into used, granted;
     seconds_left := ceil(extract(epoch from date_trunc('minute', now()) + interval '1 minute' - now()));
 end
 $$;

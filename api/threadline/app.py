@@ -46,7 +46,7 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
             sweeping(database, settings),
             cleaning(database, settings),
         ):
-            app.state.database = database
+            app.state.database, app.state.verifier = database, verifier
             try:
                 yield
             finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 import uuid
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ LEEWAY = 30  # seconds by which clocks may differ
 KEYS_LIFETIME = 600  # seconds, what the key list itself says
 KEYS_PATIENCE = 10  # seconds between two looks for a key that the list has not
 ASYMMETRIC = ("ES256", "RS256")
+REMEMBERED = 10_000  # tokens
 
 
 class InvalidTokenError(Exception):
@@ -31,8 +33,20 @@ class Caller:
     claims: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """What was found of a token: it stays true while its key is in use and its time (Unix, seconds) has not come."""
+
+    caller: Caller
+    header: dict[str, Any]
+    key: jwt.PyJWK | str
+    expires_at: int
+
+
 class Verifier:
     """Checks bearer tokens against the project's public keys, or the legacy shared secret.
+
+    A client sends its token many times: each is taken apart once, and looked up afterwards by its hash.
 
     Args:
         settings: where the keys are, and the secret if the project still has one.
@@ -42,6 +56,7 @@ class Verifier:
         self._secret = settings.jwt_secret
         self._client = jwt.PyJWKClient(settings.jwks_url, cache_jwk_set=False, timeout=5) if settings.jwks_url else None
         self._keys: dict[str, jwt.PyJWK] = {}
+        self._verified: dict[bytes, _Verified] = {}
         self._fetched_at = self._tried_at = -float("inf")
         self._fetching = asyncio.Lock()
 
@@ -56,9 +71,13 @@ class Verifier:
             raise InvalidTokenError("An Authorization header with a bearer token is required.")
         if token.startswith("sb_"):
             raise InvalidTokenError("An API key is no access token.")
+        digest = hashlib.sha256(token.encode()).digest()
+        known = self._verified.get(digest)
         try:
-            header = jwt.get_unverified_header(token)
+            header = known.header if known else jwt.get_unverified_header(token)
             key = await self._key(header)
+            if known and known.key is key and time.time() < known.expires_at + LEEWAY:
+                return known.caller
             claims = jwt.decode(
                 token,
                 key,
@@ -68,7 +87,11 @@ class Verifier:
             )
         except (jwt.PyJWTError, KeyError) as error:
             raise InvalidTokenError("The access token is not valid, or no longer.") from error
-        return _caller(claims)
+        caller = _caller(claims)
+        if len(self._verified) >= REMEMBERED:
+            self._verified.clear()
+        self._verified[digest] = _Verified(caller, header, key, int(claims["exp"]))
+        return caller
 
     async def _key(self, header: dict[str, Any]) -> jwt.PyJWK | str:
         # The algorithm decides where the key comes from: a public key must never serve as a shared secret.

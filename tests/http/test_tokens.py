@@ -296,6 +296,30 @@ def test_keys_that_are_known_serve_while_the_issuer_is_in_trouble(
     assert issuer.fetches == 2
 
 
+def test_a_token_that_was_taken_is_not_taken_for_ever(
+    own: tuple[Issuer, Verifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer, verifier = own
+    token, short = issuer.keys["ec"].sign(exp=int(time.time()) + 1000), issuer.keys["ec"].sign()
+    assert taken(verifier, token, short) == [True, True]
+    with monkeypatch.context() as later:
+        later.setattr(tokens, "LEEWAY", -100)  # as if it were 130 seconds later
+        assert taken(verifier, token, short) == [True, False]
+    del issuer.keys["ec"]
+    issuer.add("new")
+    for name in ("KEYS_PATIENCE", "KEYS_LIFETIME"):
+        monkeypatch.setattr(tokens, name, 0)
+    assert taken(verifier, token) == [False]
+
+
+def test_what_is_remembered_of_tokens_is_bounded(own: tuple[Issuer, Verifier], monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer, verifier = own
+    monkeypatch.setattr(tokens, "REMEMBERED", 2)
+    several = [issuer.keys["ec"].sign(session=number) for number in range(5)]
+    assert taken(verifier, *several) == taken(verifier, *several) == [True] * 5
+    assert len(verifier._verified) <= 2
+
+
 @pytest.mark.parametrize("mode", ["silent", "empty", "garbled"])
 def test_an_issuer_in_trouble_is_asked_once_and_nobody_gets_in(own: tuple[Issuer, Verifier], mode: str) -> None:
     issuer, verifier = own

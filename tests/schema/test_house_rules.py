@@ -334,6 +334,7 @@ authenticated
     private.render_reaction(uuid,uuid,uuid,text,timestamp with time zone): execute
     private.render_reactions(uuid): execute
     private.require_channel(uuid): execute
+    private.require_twin(uuid,uuid): execute
     private.retry_after(integer,text): execute
     private.revive_deliveries(uuid,uuid): execute
     private.split_words(text): execute
@@ -549,6 +550,7 @@ service_role
     private.render_reactions(uuid): execute
     private.request_id(): execute
     private.require_channel(uuid): execute
+    private.require_twin(uuid,uuid): execute
     private.retry_after(integer,text): execute
     private.revive_deliveries(uuid,uuid): execute
     private.settings: select

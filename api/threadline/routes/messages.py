@@ -73,8 +73,10 @@ async def _read_body(request: HttpRequest) -> bytes:
 
 def _route(method: Literal["DELETE", "GET", "POST", "PUT"], path: str, function: str) -> HTTPRouteHandler:
     @route(path, http_method=method, status_code=200)
-    async def handle(request: HttpRequest, database: Database, verifier: Verifier) -> Response[bytes]:
-        return await call(function, request, database, verifier)
+    async def handle(request: HttpRequest) -> Response[bytes]:
+        # Not injected: Litestar starts a task for each dependency, which costs more than all that is done here.
+        state = request.app.state
+        return await call(function, request, state.database, state.verifier)
 
     return handle
 
