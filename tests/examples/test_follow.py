@@ -84,8 +84,8 @@ def test_nothing_is_missed_or_seen_twice_while_the_line_is_cut(
         psycopg.connect(stack.database_url("authenticator"), autocommit=True) as db,
         following(
             command,
-            f"http://127.0.0.1:{line.port}",
-            stack.keys["PUBLISHABLE_KEY"],
+            url,
+            PUBLISHABLE_KEY,
             stack.token("bob@example.com"),
             CHANNEL,
         ) as heard,

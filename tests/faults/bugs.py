@@ -33,8 +33,8 @@ BUGS = {
         "listeners",
         {
             "private.record_event": (
-                r"update private.channel_heads as head(.|\s)+?returning head.last_seq into seq;",
-                "seq := pg_catalog.nextval('faults.numbers'); perform pg_catalog.pg_sleep(pg_catalog.random() / 50);",
+                r"update private.channel_heads as head(.|\s)+?returning head.last_seq, head.last_at into seq, at;",
+                "seq := nextval('faults.numbers'); at := clock_timestamp(); perform pg_sleep(random() / 50);",
             ),
             "private.lock_channel": (r"for no key update", ""),
         },

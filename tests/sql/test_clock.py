@@ -9,7 +9,7 @@ from tests.sql.messages import CHANNEL, call, inconsistencies, last_seq, send
 def set_clock(db: Db, by: str) -> None:
     """Move the clock that events are stamped with."""
     source = value(db, "select pg_get_functiondef('private.record_event'::regproc)")
-    assert source.count("clock_timestamp()") == 1
+    assert "clock_timestamp()" in source
     db.execute(source.replace("clock_timestamp()", f"clock_timestamp() + interval '{by}'"))
 
 
