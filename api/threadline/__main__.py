@@ -52,6 +52,7 @@ def serve(host: str, port: int, workers: int) -> None:
     """Serve the HTTP API in front of the database that the environment names."""
     import uvicorn
 
+    from threadline.protocol import Protocol
     from threadline.settings import Settings, SettingsError
 
     try:
@@ -65,7 +66,7 @@ def serve(host: str, port: int, workers: int) -> None:
         port=port,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         access_log=False,  # a request line may carry an API key in its query string
         timeout_graceful_shutdown=3,  # seconds for requests under way; one that never ends must not keep us
     )
