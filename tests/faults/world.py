@@ -1,6 +1,5 @@
 """What clients run against, and what happens to it: a stack, a service and a worker that die, lines that are cut."""
 
-import os
 import random
 import threading
 import time
@@ -57,10 +56,18 @@ from public.conversation_messages as stored inner join public.conversations as t
     on stored.conversation_id = thread.id
 where thread.user_id = %s
 """
+LEFTOVERS = """
+select 'slot ' || slot_name from pg_replication_slots where not active
+union all
+select 'idle since ' || state_change || ': ' || application_name from pg_stat_activity
+where state like 'idle in transaction%' and state_change < now() - interval '2 seconds'
+union all
+select 'waiting since ' || query_start || ': ' || application_name from pg_stat_activity
+where wait_event_type = 'Lock' and query_start < now() - interval '2 seconds'
+union all
+select 'prepared ' || gid from pg_prepared_xacts
+"""
 PATIENCE = 60.0
-# How many times as long as in `make test` everything takes: `make soak` sets it.
-SOAK = float(os.environ.get("THREADLINE_SOAK", "1"))
-IS_LONG = SOAK > 1
 FAULTS = ("kill_service", "kill_worker", "crash_postgres", "cut_lines", "fill_disk", "forbid_writing")
 
 
@@ -159,6 +166,11 @@ class World:
                 db.execute(f"alter system set default_transaction_read_only = {setting}")
                 db.execute("select pg_reload_conf()")
                 time.sleep(0.2)
+
+    def leftovers(self) -> list[str]:
+        """What nobody needs any more and still is there: slots of the dead, transactions that do nothing."""
+        with psycopg.connect(self.url) as db:
+            return rows(db, LEFTOVERS)
 
     def arena(self, users: int) -> tuple[Arena, Sender, str]:
         """A new channel with a twin and so many members, a sender, and the twin's id."""
@@ -261,8 +273,3 @@ class World:
             [(each.message["id"], each.message["seq"]) for each in told],
             wrong,
         )
-
-
-def lengthened(seconds: float) -> float:
-    """How long a run takes: as it says, or THREADLINE_SOAK times that."""
-    return seconds * SOAK
