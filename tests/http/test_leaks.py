@@ -23,7 +23,7 @@ WAL = 40_000  # bytes of the write-ahead log that one round of six requests may 
 @pytest.mark.timeout(bounded(120, 600))
 @pytest.mark.skipif(sys.platform == "win32", reason="sizes of processes differ")
 def test_the_service_stays_as_it_is(cluster: TestCluster, template: str, tmp_path: Path) -> None:
-    name, rounds = generous(cluster, template), bounded(150, 5_000)
+    name, rounds = generous(cluster, template), bounded(40, 3_000)
     database_url = cluster.url(name, "postgres")
     login = cluster.url(name, "authenticator")
     with speaking(login, tmp_path / "log", THREADLINE_POOL_SIZE=str(POOL)) as (service, client):
@@ -64,12 +64,4 @@ def test_the_service_stays_as_it_is(cluster: TestCluster, template: str, tmp_pat
             states = rows(db, sessions, name)
             assert len(states) <= POOL
             assert set(states) <= {"idle"}
-            assert (
-                value(
-                    db,
-                    "select count(*) from pg_locks where locktype = 'advisory' and database = %s::regclass::oid",
-                    "pg_class",
-                )
-                == 0
-            )
         assert service.failures == []
