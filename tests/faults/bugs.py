@@ -34,7 +34,7 @@ BUGS = {
         {
             "private.record_event": (
                 r"update private.channel_heads as head(.|\s)+?returning head.last_seq, head.last_at into seq, at;",
-                "seq := nextval('faults.numbers'); at := clock_timestamp(); perform pg_sleep(random() / 50);",
+                "seq := nextval('faults.numbers'); at := clock_timestamp(); perform pg_sleep(random() / 4);",
             ),
             "private.lock_channel": (r"for no key update", ""),
         },

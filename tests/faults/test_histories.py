@@ -34,7 +34,6 @@ def test_nothing_acknowledged_is_lost_and_nothing_doubled_whatever_dies(world: W
     assert violations(history, outcome) == []
     assert world.leftovers() == []
     assert set(happened) == set(FAULTS)
-    assert set(answered) >= {"create", "ingest", "look", "edit"}
 
 
 @pytest.mark.parametrize("name", BUGS if IS_SOAK else list(BUGS)[:5])
