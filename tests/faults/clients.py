@@ -80,7 +80,7 @@ class Client:
     def _change(self, chance: random.Random, step: int) -> None:
         mark = chance.choice(self.marks)
         path = f"{BASE}/{self.ids[mark]}"
-        kind = chance.choices(["edit", "pin", "react", "delete"], [4, 2, 3, 1])[0]
+        kind = chance.choices(["edit", "pin", "react", "delete"], [8, 2, 3, 1])[0]
         is_on = chance.random() < 0.6
         if kind == "edit":
             text = f"{mark} edited {step}"

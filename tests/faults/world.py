@@ -69,7 +69,7 @@ union all
 select 'prepared ' || gid from pg_prepared_xacts
 """
 PATIENCE = 60.0
-VERBS, ENOUGH = ("create", "ingest", "look", "edit"), 8  # what each run has at least so many acknowledged calls of
+VERBS, ENOUGH = ("create", "ingest", "look", "edit"), 3  # what each run has at least so many acknowledged calls of
 FAULTS = ("kill_service", "kill_worker", "crash_postgres", "cut_lines", "fill_disk", "forbid_writing")
 
 
