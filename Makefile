@@ -5,7 +5,7 @@ LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-ha
 COMPILE := $(LOCK) --extra local --group build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help up test lint fix bench migration types release lock clean
+.PHONY: help up test soak lint fix bench migration types release lock clean
 
 help: ## what there is to do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,10 @@ up: .venv/.runtime ## run the whole stack on this machine until Ctrl-C; no Docke
 
 test: .venv/.dev lint ## every check there is
 	$(BIN)/python -m pytest
+
+soak: .venv/.dev ## what could go on for ever, longer: faults, 20,000 hostile requests (under an hour, this machine only)
+	THREADLINE_SOAK=1 $(BIN)/python -m pytest -s -o timeout=600 \
+		tests/faults tests/http/test_contract.py tests/http/test_hostile.py tests/http/test_leaks.py
 
 lint: .venv/.dev ## style of the SQL, the Python and the Dockerfile
 	$(BIN)/ruff check .

@@ -4,10 +4,13 @@
 create table private.channel_heads (
     channel_id uuid primary key references public.channels (id) on delete cascade,
     last_seq bigint not null default 0,
+    last_at timestamptz not null default '-infinity',
     message_count bigint not null default 0
 );
 comment on table private.channel_heads is
 'The end of each channel''s event log. Every change of a channel locks its row first: this is what orders them.';
+comment on column private.channel_heads.last_at is
+'When the last event was; the next is later, whatever the clock says.';
 comment on column private.channel_heads.message_count is 'Messages that are not deleted, so that nobody has to count.';
 alter table private.channel_heads enable row level security;
 revoke all on private.channel_heads from public, anon, authenticated, service_role;
@@ -123,19 +126,26 @@ security definer
 set search_path = ''
 as $$
 begin
+    -- Times run as the numbers do, also when the clock is set back: what was said when is told by them.
     update private.channel_heads as head
-    set last_seq = head.last_seq + 1, message_count = head.message_count + p_messages
+    set
+        last_seq = head.last_seq + 1,
+        last_at = greatest(clock_timestamp(), head.last_at + interval '1 microsecond'),
+        message_count = head.message_count + p_messages
     where head.channel_id = p_channel_id
-    returning head.last_seq into seq;
+    returning head.last_seq, head.last_at into seq, at;
     if seq is null then
-        insert into private.channel_heads as head (channel_id, last_seq, message_count)
-        select existing.id, 1, p_messages from public.channels as existing where existing.id = p_channel_id
+        insert into private.channel_heads as head (channel_id, last_seq, last_at, message_count)
+        select existing.id, 1, clock_timestamp(), p_messages
+        from public.channels as existing
+        where existing.id = p_channel_id
         on conflict on constraint channel_heads_pkey do update
-        set last_seq = head.last_seq + 1, message_count = head.message_count + p_messages
-        returning head.last_seq into seq;
+        set
+            last_seq = head.last_seq + 1,
+            last_at = greatest(clock_timestamp(), head.last_at + interval '1 microsecond'),
+            message_count = head.message_count + p_messages
+        returning head.last_seq, head.last_at into seq, at;
     end if;
-    -- The clock is read under the lock, so that times run as the numbers do.
-    at := clock_timestamp();
     if seq is not null then
         insert into public.message_events (
             channel_id, seq, kind, message_id, actor_id, emoji, created_at, mark_id, marked_at

@@ -57,6 +57,7 @@ def serve(host: str, port: int, workers: int) -> None:
     import uvicorn
 
     from threadline.logs import CONFIG
+    from threadline.protocol import Protocol
     from threadline.settings import Settings, SettingsError
 
     try:
@@ -71,7 +72,7 @@ def serve(host: str, port: int, workers: int) -> None:
             port=port,
             workers=workers,
             loop="uvloop",
-            http="httptools",
+            http=Protocol,
             log_config=CONFIG,
             access_log=False,  # a request line may carry an API key in its query string
             timeout_graceful_shutdown=3,  # seconds for requests under way; one that never ends must not keep us

@@ -22,6 +22,7 @@ from tests.support import contract
 from tests.support.cluster import TestCluster
 from tests.support.contract import DOCUMENT, ContractError, operations, parameters, resolve
 from tests.support.schema import ROOT, SQL
+from tests.support.soak import bounded
 
 # Files are not sent here, but in test_uploads.py, where there is a Storage.
 FORMS = {("POST", "/api/v2/messages/upload")}
@@ -33,8 +34,9 @@ WITHOUT_EXAMPLE = {
 }
 # Codes of functions and tables that no route leads to.
 OF_THE_DATA_API = {"owner_required", "connection_not_found", "overlap_out_of_range"}
+SECONDS = 10.0  # within which every answer comes
 FEW = settings(
-    max_examples=5,
+    max_examples=bounded(5, 500),
     phases=[Phase.generate],
     deadline=None,
     derandomize=True,
@@ -178,6 +180,7 @@ def cases(mode: GenerationMode) -> list[Any]:
     ]
 
 
+@pytest.mark.timeout(bounded(120, 600))
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 @pytest.mark.parametrize("operation", cases(GenerationMode.POSITIVE))
 def test_whatever_is_asked_is_answered_as_described(client: httpx.Client, operation: Any, mode: GenerationMode) -> None:
@@ -199,8 +202,12 @@ def test_whatever_is_asked_is_answered_as_described(client: httpx.Client, operat
         except (httpx.InvalidURL, httpx.LocalProtocolError, UnicodeError, ValueError, TypeError):
             return  # what no client can send
         assert reply.status_code != 500
+        answered.append(reply.elapsed.total_seconds())
 
+    answered: list[float] = []
     ask()
+    assert max(answered) < SECONDS
+    print(f"{operation.label}, {mode.value}: {len(answered)} answers, the slowest after {max(answered):.2f} s")
 
 
 def test_an_answer_that_is_not_described_is_noticed() -> None:

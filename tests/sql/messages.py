@@ -44,7 +44,7 @@ select 'the log has gaps' from event, head group by last_seq
 having count(*) <> last_seq or min(seq) <> 1 or max(seq) <> last_seq
 union all
 select 'times do not run as the numbers do' from (
-    select created_at < lag(created_at) over (order by seq) as is_back from event
+    select created_at <= lag(created_at) over (order by seq) as is_back from event
 ) as step where is_back
 union all
 select 'message_count is ' || message_count from head where message_count <> (select count(*) from lived)

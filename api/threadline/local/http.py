@@ -11,6 +11,7 @@ from uvicorn.server import ServerState
 
 from threadline.local.errors import StackError
 from threadline.local.process import signals_handled_by
+from threadline.protocol import Protocol
 
 GRACE = 3  # seconds that requests under way are given when the stack stops
 
@@ -42,7 +43,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 application,
-                http="httptools",
+                http=Protocol,
                 ws=websocket,
                 lifespan="on",
                 log_config=None,

@@ -97,6 +97,7 @@ def create_application(project: Project) -> "tuple[object, DataApi, AuthApi, Sto
         anthropic_base_url=os.environ.get("ANTHROPIC_BASE_URL") or None,
         summary_model=os.environ.get("THREADLINE_SUMMARY_MODEL") or Settings.summary_model,
         metrics_token=os.environ.get("THREADLINE_METRICS_TOKEN") or None,
+        deliver=os.environ.get("THREADLINE_DELIVER") != "0",
         # Whoever develops a twin runs it here as well, but has to say so.
         webhook_allow_private=os.environ.get("THREADLINE_WEBHOOK_ALLOW_PRIVATE") == "1",
     )

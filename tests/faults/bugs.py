@@ -1,0 +1,96 @@
+"""Bugs to be caught: each is what somebody could have written in `sql/`, and is undone at the end of its block."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A change of functions, and of other objects.
+
+    Args:
+        caught_by: the check that tells of it.
+        replace: by function, a pattern of its source and what takes its place.
+        do: statements before, and their opposites.
+    """
+
+    caught_by: str
+    replace: dict[str, tuple[str, str]]
+    do: str = "select"
+    undo: str = "select"
+
+
+# The first five are noticed in `make test`, all of them in `make soak`.
+BUGS = {
+    "idempotency keys are kept, and nobody looks at them": Bug(
+        "creations", {"private.begin_once": (r"status := v_known.status;\s+body := v_known.body;", "")}
+    ),
+    "events take numbers from a sequence, and no lock": Bug(
+        "listeners",
+        {
+            "private.record_event": (
+                r"update private.channel_heads as head(.|\s)+?returning head.last_seq, head.last_at into seq, at;",
+                "seq := nextval('faults.numbers'); at := clock_timestamp(); perform pg_sleep(random() / 4);",
+            ),
+            "private.lock_channel": (r"for no key update", ""),
+        },
+        do="create sequence faults.numbers; grant usage on sequence faults.numbers to public; "
+        "grant usage on schema faults to public",
+        undo="drop sequence faults.numbers",
+    ),
+    "two who look at once both find that a message is new": Bug(
+        "ingests",
+        {"private.look_up_messages": (r"known.external_id = given.external_id", r"\g<0> and random() < 0.5")},
+        do="alter table public.conversation_messages drop constraint conversation_messages_pkey",
+        undo="truncate public.conversation_messages; alter table public.conversation_messages "
+        "add constraint conversation_messages_pkey primary key (conversation_id, external_id)",
+    ),
+    "an edit is lost": Bug("changes", {"private.track_message": (r"begin", "begin new.content := old.content;")}),
+    "the newest delivery goes first": Bug(
+        "twins", {"private.claim_due": (r"order by delivery.seq\s", "order by delivery.seq desc ")}
+    ),
+    "ingest answers before it has stored": Bug(
+        "ingests",
+        {"private.store_conversations": (r"where not line.is_known;", "where not line.is_known and random() < 0.7;")},
+    ),
+    "reads come from a replica that lags": Bug(
+        "reads",
+        {
+            "private.read_events": (
+                r"event.seq > p_since",
+                r"\g<0> and event.created_at < clock_timestamp() - interval '0.2 seconds' * random()",
+            )
+        },
+    ),
+    "a delivery is given up at the first failure": Bug(
+        "twins", {"private.finish_claim": (r"twin_max_attempts", "twin_max_attempts - 99999")}
+    ),
+}
+
+
+@contextmanager
+def seeded(url: str, bug: Bug) -> Iterator[None]:
+    """A database with a bug for the length of the block."""
+    with psycopg.connect(url) as db:
+        db.execute(bug.do)
+        right = {name: _source(db, name) for name in bug.replace}
+        for name, (pattern, instead) in bug.replace.items():
+            wrong, times = re.subn(pattern, instead, right[name], count=1)
+            assert times == 1, f"{name} has no {pattern}"
+            db.execute(wrong)
+    try:
+        yield
+    finally:
+        with psycopg.connect(url) as db:
+            for source in right.values():
+                db.execute(source)
+            db.execute(bug.undo)
+
+
+def _source(db: psycopg.Connection, name: str) -> str:
+    (found,) = db.execute("select pg_get_functiondef(%s::regproc)", (name,)).fetchone()
+    return found

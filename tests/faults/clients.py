@@ -1,0 +1,187 @@
+"""Clients that write down what they were answered: each a thread with a seed, a user and a connection of its own."""
+
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.faults.history import OPEN, Call, History
+from tests.sql.messages import BASE, bearer
+from tests.support.ingest import PATH, conversation, message
+
+THREADS = 5  # of ingest, that all clients share
+PAUSE = 0.02  # seconds until what found nobody is sent again
+
+
+@dataclass
+class Arena:
+    """Where clients of one run meet: a channel with a twin in it, and a connection for ingest."""
+
+    channel_id: str
+    tokens: list[str]  # of its members
+    connection_id: str
+    secret: str
+
+
+@dataclass
+class Client:
+    """One client. The first number is its own, the second how many there are."""
+
+    number: int
+    url: str
+    arena: Arena
+    seed: int
+    history: History
+    is_over: threading.Event  # nothing new is begun from now on
+    marks: list[str] = field(default_factory=list)
+    ids: dict[str, str] = field(default_factory=dict)
+    seen: int = 0
+
+    def run(self) -> None:
+        """Do this and that until it is over, then see to it that what has a key came through."""
+        chance = random.Random(f"{self.seed} {self.number}")
+        # Two clients are one user, who sends everything that has a key twice.
+        self.headers = bearer(self.arena.tokens[self.number // 2])
+        step = 0
+        with httpx.Client(base_url=self.url, timeout=20, verify=False) as self.http:
+            while not self.is_over.is_set():
+                step += 1
+                self._act(chance, step)
+
+    def _act(self, chance: random.Random, step: int) -> None:
+        if step % 4 == 1:
+            self._send_with_key(f"pair {self.number // 2} {step}")
+        elif step % 4 == 2:
+            self._ingest(chance, step)
+        elif step % 4 == 3:
+            self._look()
+        elif not self.marks or chance.random() < 0.4:
+            self._send(f"{self.number} {step}")
+        else:
+            self._change(chance, step)
+
+    def _send_with_key(self, mark: str) -> None:
+        while self._create(mark, {"idempotency-key": mark}).status in OPEN:
+            time.sleep(PAUSE)
+
+    def _send(self, mark: str) -> None:
+        call = self._create(mark, {})
+        if call.status == 201:
+            self.marks.append(mark)
+            self.ids[mark] = call.answer["data"]["id"]
+
+    def _create(self, mark: str, headers: dict[str, str]) -> Call:
+        body = {"channel_id": self.arena.channel_id, "content": mark, "metadata": {"mark": mark}}
+        return self._call("create", mark, mark, "POST", BASE, json=body, headers=self.headers | headers)
+
+    def _change(self, chance: random.Random, step: int) -> None:
+        mark = chance.choice(self.marks)
+        path = f"{BASE}/{self.ids[mark]}"
+        kind = chance.choices(["edit", "pin", "react", "delete"], [8, 2, 3, 1])[0]
+        is_on = chance.random() < 0.6
+        if kind == "edit":
+            text = f"{mark} edited {step}"
+            self._call("edit", mark, text, "PUT", path, json={"content": text}, headers=self.headers)
+        elif kind == "pin":
+            self._call("pin", mark, is_on, "POST" if is_on else "DELETE", f"{path}/pin", headers=self.headers)
+        elif kind == "react":
+            method = "PUT" if is_on else "DELETE"
+            self._call("react", mark, is_on, method, f"{path}/reactions/fire", headers=self.headers)
+        else:
+            self._call("delete", mark, True, "DELETE", path, headers=self.headers)
+            self.marks.remove(mark)
+
+    def _ingest(self, chance: random.Random, step: int) -> None:
+        # Every second message is in the next batch too, and the next client sends the same ones.
+        names = [f"{self.number // 2} {step + more}" for more in range(0, 8, 4)]
+        thread = f"thread {chance.randrange(THREADS) if step % 8 else self.number // 2 % THREADS}"
+        body = {
+            "platform": "whatsapp",
+            "connection_id": self.arena.connection_id,
+            "conversations": [conversation(*map(message, names), external_id=thread)],
+        }
+        stored = [(thread, name) for name in names]
+        self._call("ingest", thread, stored, "POST", PATH, json=body, headers={"x-api-key": self.arena.secret})
+
+    def _look(self) -> None:
+        """Read what came since the last look, all of it."""
+        path = f"/api/v2/channels/{self.arena.channel_id}/events"
+        parameters = {"since": str(self.seen), "limit": "1000"}
+        call = self._call("look", self.arena.channel_id, None, "GET", path, params=parameters, headers=self.headers)
+        if call.status == 200:
+            self.seen = call.value
+
+    def _call(self, verb: str, subject: str, value: Any, method: str, path: str, **options: Any) -> Call:
+        began = time.monotonic()
+        try:
+            reply = self.http.request(method, path, **options)
+        except httpx.TransportError:
+            status, answer = None, None
+            time.sleep(PAUSE)
+        else:
+            status, answer = reply.status_code, reply.json()
+        if verb == "look" and status == 200:
+            # A page may end before the log does: it says nothing of what comes after it.
+            value = self.seen if answer["meta"]["has_more"] else answer["meta"]["last_seq"]
+        call = Call(f"client {self.number}", verb, subject, value, began, time.monotonic(), status, answer)
+        self.history.add(call)
+        return call
+
+
+class Listener:
+    """Catches up with the event log over and over, and keeps all that it was told; its `with` block is its life."""
+
+    def __init__(self, url: str, arena: Arena) -> None:
+        self._url, self._arena = url, arena
+        self._must_end = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.heard: list[dict[str, Any]] = []
+
+    def __enter__(self) -> "Listener":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Return when it has read all that there was at this moment."""
+        self._must_end.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with httpx.Client(base_url=self._url, timeout=20, verify=False) as http:
+            while True:
+                is_last = self._must_end.is_set()
+                page = read_page(http, self._arena, self.heard[-1]["payload"]["seq"] if self.heard else 0, limit=50)
+                if page is None:
+                    time.sleep(PAUSE)
+                    continue
+                self.heard += page["data"]
+                if is_last and not page["meta"]["has_more"]:
+                    return
+                if not page["data"]:
+                    time.sleep(PAUSE)
+
+
+def read_page(http: httpx.Client, arena: Arena, since: int, limit: int = 1000) -> Any:
+    """A page of the event log; None when nobody answered."""
+    path = f"/api/v2/channels/{arena.channel_id}/events"
+    try:
+        reply = http.get(path, params={"since": since, "limit": limit}, headers=bearer(arena.tokens[0]))
+    except httpx.TransportError:
+        return None
+    return reply.json() if reply.status_code == 200 else None
+
+
+def read_log(http: httpx.Client, arena: Arena) -> list[dict[str, Any]]:
+    """The whole event log of a channel, read anew."""
+    found: list[dict[str, Any]] = []
+    while True:
+        page = read_page(http, arena, found[-1]["payload"]["seq"] if found else 0)
+        if page is None:
+            time.sleep(PAUSE)
+            continue
+        found += page["data"]
+        if not page["meta"]["has_more"]:
+            return found

@@ -1,0 +1,43 @@
+"""Whatever dies in whichever moment, what was acknowledged holds; and the checker notices when it does not."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from threadline.local.keys import PUBLISHABLE_KEY
+
+from tests.faults.bugs import BUGS, seeded
+from tests.faults.clients import Arena
+from tests.faults.history import violations
+from tests.faults.world import FAULTS, World
+from tests.support.following import following, python
+from tests.support.soak import IS_SOAK, bounded
+
+pytestmark = pytest.mark.timeout(bounded(120, 600))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with World(tmp_path_factory.mktemp("world")) as running:
+        yield running
+
+
+def test_nothing_acknowledged_is_lost_and_nothing_doubled_whatever_dies(world: World) -> None:
+    def listening(arena: Arena) -> Any:
+        url = f"http://127.0.0.1:{world.socket_line.port}"
+        return following(python(), url, PUBLISHABLE_KEY, arena.tokens[-1], arena.channel_id)
+
+    history, outcome, happened = world.play(20, bounded(5, 120), 6, listening=listening)
+    answered = Counter(call.verb for call in history.calls if call.status in {200, 201})
+    print(f"{len(history.calls)} calls, answered: {dict(answered)}; faults: {dict(Counter(happened))}")
+    assert violations(history, outcome) == []
+    assert world.leftovers() == []
+    assert set(happened) == set(FAULTS)
+
+
+@pytest.mark.parametrize("name", BUGS if IS_SOAK else list(BUGS)[:5])
+def test_a_bug_is_noticed(world: World, name: str) -> None:
+    with seeded(world.url, BUGS[name]):
+        history, outcome, _ = world.play(12, 1, 6, faults=("cut_lines",))
+    assert {each.partition(":")[0] for each in violations(history, outcome)} >= {BUGS[name].caught_by}

@@ -1,0 +1,285 @@
+"""What clients run against, and what happens to it: a stack, a service and a worker that die, lines that are cut."""
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+from threadline.local.keys import JWT_SECRET
+
+from tests.faults.clients import Arena, Client, Listener, read_log
+from tests.faults.history import History, Outcome, Stored
+from tests.sql.conftest import rows, value
+from tests.sql.messages import inconsistencies, sign
+from tests.support.ingest import Sender
+from tests.support.line import Line
+from tests.support.service import Service, crash_postgres, serving
+from tests.support.stack import RunningStack
+from tests.support.twin import Webhook, add_twin, until, webhook, working
+
+# What faults switch. The disk is full for new rows, as Postgres itself would say it (SQLSTATE 53100).
+SWITCHES = """
+create schema faults;
+create table faults.switches (is_disk_full boolean not null default false);
+insert into faults.switches default values;
+create function faults.refuse_rows() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    if (select switch.is_disk_full from faults.switches as switch) then
+        raise disk_full using message = 'could not extend file: No space left on device';
+    end if;
+    return new;
+end
+$$;
+create trigger a_full_disk before insert on public.message_events
+for each row execute function faults.refuse_rows();
+create trigger a_full_disk before insert on public.conversation_messages
+for each row execute function faults.refuse_rows();
+update private.settings
+set requests_per_minute = 100000000, twin_retry_seconds = 0, twin_max_attempts = 100000;
+"""
+STORED = """
+select
+    message.id::text, message.metadata ->> 'mark', message.seq, message.content, message.deleted_at is not null,
+    exists (select from public.message_pins as pin where pin.message_id = message.id),
+    array(select mark.emoji from public.message_reactions as mark where mark.message_id = message.id)
+from public.messages as message where message.channel_id = %s order by message.seq
+"""
+INGESTED = """
+select thread.external_conversation_id, stored.external_id
+from public.conversation_messages as stored inner join public.conversations as thread
+    on stored.conversation_id = thread.id
+where thread.user_id = %s
+"""
+LEFTOVERS = """
+select 'slot ' || slot_name from pg_replication_slots where not active
+union all
+select 'idle since ' || state_change || ': ' || application_name from pg_stat_activity
+where state like 'idle in transaction%%' and state_change < now() - interval '2 seconds'
+union all
+select 'waiting since ' || query_start || ': ' || application_name from pg_stat_activity
+where wait_event_type = 'Lock' and query_start < now() - interval '2 seconds'
+union all
+select 'prepared ' || gid from pg_prepared_xacts
+"""
+PATIENCE = 60.0
+VERBS, ENOUGH = ("create", "ingest", "look", "edit"), 3  # what each run has at least so many acknowledged calls of
+FAULTS = ("kill_service", "kill_worker", "crash_postgres", "cut_lines", "fill_disk", "forbid_writing")
+
+
+class World:
+    """A running stack with a service and a worker beside it that may be killed. Its `with` block is its life."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._opened = ExitStack()
+
+    def __enter__(self) -> "World":
+        with self._opened:
+            enter = self._opened.enter_context
+            # The stack has the Postgres and Realtime. It delivers nothing: its worker would hold what it had in a
+            # crash of Postgres for half a minute.
+            self.stack = enter(RunningStack(environment={"THREADLINE_DELIVER": "0"}))
+            self.url = self.stack.database_url("supabase_admin")
+            with psycopg.connect(self.url) as db:
+                db.execute(SWITCHES)
+            self.hook: Webhook = enter(webhook())
+            self._service = ExitStack()
+            self._worker = ExitStack()
+            enter(self._service)
+            enter(self._worker)
+            self.service = self._start_service(None)
+            self.worker = self._start_worker()
+            self.line = Line(self.service.port)
+            self._opened.callback(self.line.close)
+            self.socket_line = Line(self.stack.port)
+            self._opened.callback(self.socket_line.close)
+            self._opened = self._opened.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def _start_service(self, port: int | None) -> Service:
+        login = self.stack.database_url("authenticator")
+        started = serving(login, self._folder / "service.log", port=port, JWT_SECRET=JWT_SECRET)
+        return self._service.enter_context(started)
+
+    def _start_worker(self) -> Any:
+        return self._worker.enter_context(working(self.stack.database_url("authenticator"), self._folder / "work.log"))
+
+    def kill_service(self) -> None:
+        """Kill -9 of the service, and another one in its place."""
+        self.service.process.kill()
+        self._service.close()
+        self.service = self._start_service(self.service.port)
+
+    def kill_worker(self) -> None:
+        """Kill -9 of the worker, and another one in its place."""
+        self.worker.kill()
+        self._worker.close()
+        self.worker = self._start_worker()
+
+    def crash_postgres(self) -> None:
+        """Kill -9 of a session, at which Postgres ends all others and recovers from its log."""
+        with suppress(psycopg.OperationalError, TypeError, ProcessLookupError):  # nobody was signed in just then
+            crash_postgres(self.url)
+        self._wait_for_postgres()
+
+    def _wait_for_postgres(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            with suppress(psycopg.OperationalError), psycopg.connect(self.url):
+                return
+            time.sleep(0.02)
+        raise AssertionError("Postgres did not come back.")
+
+    def cut_lines(self) -> None:
+        """End all connections of clients, wherever their requests and answers are."""
+        self.line.cut()
+        self.socket_line.cut()
+
+    def fill_disk(self) -> None:
+        """No new row for a while, as on a full disk."""
+        with self.disk_full():
+            time.sleep(0.2)
+
+    @contextmanager
+    def disk_full(self) -> Iterator[None]:
+        """Refuse new rows for the length of the block."""
+        with psycopg.connect(self.url, autocommit=True) as db:
+            db.execute("update faults.switches set is_disk_full = true")
+        try:
+            yield
+        finally:
+            with psycopg.connect(self.url, autocommit=True) as db:
+                db.execute("update faults.switches set is_disk_full = false")
+
+    def forbid_writing(self) -> None:
+        """Nothing may be written for a while, as Supabase has it when the disk is nearly full."""
+        # Whoever takes it back must be able to write.
+        with psycopg.connect(self.url, autocommit=True, options="-c default_transaction_read_only=off") as db:
+            for setting in ("on", "off"):
+                db.execute(f"alter system set default_transaction_read_only = {setting}")
+                db.execute("select pg_reload_conf()")
+                time.sleep(0.2)
+
+    def leftovers(self) -> list[str]:
+        """What nobody needs any more and still is there: slots of the dead, transactions that do nothing."""
+        with psycopg.connect(self.url) as db:
+            return rows(db, LEFTOVERS)
+
+    def arena(self, users: int) -> tuple[Arena, Sender, str]:
+        """A new channel with a twin and so many members, a sender, and the twin's id."""
+        sender = Sender.create(self.service.client, self.url)
+        with psycopg.connect(self.url) as db:
+            user_ids = rows(
+                db,
+                """
+                insert into auth.users (id, email, aud, role)
+                select gen_random_uuid(), gen_random_uuid() || '@example.com', 'authenticated', 'authenticated'
+                from generate_series(1, %s) returning id::text
+                """,
+                users,
+            )
+            statement = "insert into public.channels (name, created_by) values ('arena', %s) returning id::text"
+            channel_id = value(db, statement, user_ids[0])
+            db.execute(
+                "insert into public.channel_members (channel_id, user_id) select %s, unnest(%s::uuid[])",
+                (channel_id, user_ids[1:]),
+            )
+        twin_id, _ = add_twin(self.url, user_ids[0], [channel_id], self.hook.url)
+        claims = {"aud": "authenticated", "role": "authenticated", "exp": int(time.time()) + 3600}
+        tokens = [sign({"sub": user_id, **claims}, JWT_SECRET) for user_id in user_ids]
+        return Arena(channel_id, tokens, sender.connection_id, sender.secret), sender, twin_id
+
+    def play(
+        self,
+        clients: int,
+        seconds: float,
+        seed: int,
+        faults: Sequence[str] = FAULTS,
+        listening: Callable[[Arena], Any] | None = None,
+    ) -> tuple[History, Outcome, list[str]]:
+        """Let clients work while faults happen; answer what they noted, what is there, and which faults happened.
+
+        Args:
+            clients: how many, an even number: two are one user.
+            seconds: how long; a little longer, since what has a key is sent until it came through.
+            seed: of what clients do and which faults happen when; threads take turns as they like all the same.
+            faults: what may happen; each comes before any comes again.
+            listening: a `with` block that gives a growing list of events, beside a listener of ours.
+        """
+        arena, sender, twin_id = self.arena(clients // 2)
+        # Of ten times that it is told something, the twin fails once.
+        self.hook.answer = lambda _: random.choice([*[200] * 9, 503])
+        history, is_over, happened = History(), threading.Event(), []
+        url = f"http://127.0.0.1:{self.line.port}"
+        members = [Client(number, url, arena, seed, history, is_over) for number in range(clients)]
+        with ExitStack() as opened:
+            heard = {"catching up": opened.enter_context(Listener(url, arena)).heard}
+            if listening:
+                heard["socket"] = opened.enter_context(listening(arena))
+            threads = [threading.Thread(target=member.run) for member in members]
+            for thread in threads:
+                thread.start()
+            try:
+                happened = self._do_harm(seconds, seed, faults, history)
+            finally:
+                is_over.set()
+                for thread in threads:
+                    thread.join(PATIENCE)
+            log = self._settle(arena, twin_id, heard.get("socket"))
+        return history, self._outcome(arena, sender, twin_id, log, heard), happened
+
+    def _do_harm(self, seconds: float, seed: int, faults: Sequence[str], history: History) -> list[str]:
+        chance, happened, bag = random.Random(seed), [], []
+        began = time.monotonic()
+
+        def is_enough() -> bool:
+            # On a slow machine it takes longer until everything has come that the checker looks at.
+            answered = Counter(call.verb for call in [*history.calls] if call.status in {200, 201})
+            return len(happened) >= len(faults) and all(answered[verb] >= ENOUGH for verb in VERBS)
+
+        while time.monotonic() - began < seconds or not is_enough():
+            assert time.monotonic() - began < seconds + PATIENCE, "Hardly anything was answered."
+            time.sleep(chance.uniform(0.1, 0.6))
+            bag = bag or chance.sample(faults, len(faults))
+            happened.append(bag.pop())
+            getattr(self, happened[-1])()
+        return happened
+
+    def _settle(self, arena: Arena, twin_id: str, heard: list[Any] | None) -> list[dict[str, Any]]:
+        """Return the event log when the twin and who listens were told all of it, or some time has passed."""
+        pending = "select count(*) from public.twin_deliveries where ai_twin_id = %s and state = 'pending'"
+        with suppress(AssertionError), psycopg.connect(self.url, autocommit=True) as db:
+            until(lambda: value(db, pending, twin_id) == 0, PATIENCE)
+        with httpx.Client(base_url=self.service.url, timeout=20, verify=False) as http:
+            log = read_log(http, arena)
+        if heard is not None:
+            with suppress(AssertionError):
+                until(lambda: len(heard) >= len(log), PATIENCE)
+        return log
+
+    def _outcome(
+        self, arena: Arena, sender: Sender, twin_id: str, log: list[dict[str, Any]], heard: dict[str, list[Any]]
+    ) -> Outcome:
+        with psycopg.connect(self.url) as db:
+            messages = [Stored(*row[:6], frozenset(row[6])) for row in db.execute(STORED, (arena.channel_id,))]
+            wrong = inconsistencies(db, arena.channel_id) + [str(each) for each in sender.inconsistencies()]
+            ingested = db.execute(INGESTED, (sender.user_id,)).fetchall()
+        told = [each for each in self.hook.taken if each.queue == (twin_id, arena.channel_id)]
+        return Outcome(
+            messages,
+            log,
+            heard,
+            ingested,
+            [(each.message["id"], each.message["seq"]) for each in told],
+            wrong,
+        )

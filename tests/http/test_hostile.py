@@ -1,0 +1,254 @@
+"""Bytes that no good client sends: one answer at most, soon, within a stated memory, and the next request is served."""
+
+import gzip
+import json
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.sql.conftest import MATTY
+from tests.sql.messages import BASE, CHANNEL, bearer, generous, speaking, token
+from tests.support.cluster import TestCluster, free_port
+from tests.support.ingest import PATH
+from tests.support.service import Service
+
+ROUTES = [BASE, PATH]
+SECONDS = 5.0  # within which every answer comes, whatever was asked
+CEILING = 100  # megabytes that all of this together may add to what the service takes
+HIDDEN = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"  # what a smuggler wants to have answered
+
+
+@pytest.fixture(scope="module")
+def running(
+    cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Service, httpx.Client]]:
+    """A service without Storage, looked at afterwards: no failure of ours, and no more memory than it may take."""
+    login, log = cluster.url(generous(cluster, template), "authenticator"), tmp_path_factory.mktemp("hostile") / "log"
+    nowhere = {"SUPABASE_URL": f"http://127.0.0.1:{free_port()}", "SUPABASE_PUBLISHABLE_KEY": "x"}
+    with speaking(login, log, **nowhere) as (service, client):
+        client.headers.update(bearer(token(MATTY)))
+        assert client.get(f"{BASE}/history", params={"channel_id": CHANNEL}).status_code == 200
+        before = memory(service)
+        yield service, client
+        assert service.failures == []
+        if sys.platform == "linux":
+            assert memory(service) - before < CEILING
+
+
+def memory(service: Service) -> int:
+    """The most that it has ever taken, in megabytes; 0 where nobody knows."""
+    status = Path(f"/proc/{service.process.pid}/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return int(found[1]) // 1024 if found else 0
+
+
+@pytest.fixture
+def service(running: tuple[Service, httpx.Client]) -> Iterator[Service]:
+    """The service; the next good request is answered."""
+    yield running[0]
+    assert running[1].post(BASE, json={"channel_id": CHANNEL, "content": "good"}).status_code == 201
+
+
+@pytest.fixture
+def client(running: tuple[Service, httpx.Client], service: Service) -> httpx.Client:
+    """Speaks as Matty, and waits no longer than it should have to."""
+    running[1].timeout = httpx.Timeout(SECONDS)
+    return running[1]
+
+
+def request(path: str, *lines: bytes, body: bytes = b"") -> bytes:
+    """A POST with these lines in its head, as it goes over the wire."""
+    head = [b"POST " + path.encode() + b" HTTP/1.1", b"host: x", b"content-type: application/json", *lines]
+    return b"\r\n".join(head) + b"\r\n\r\n" + body
+
+
+def answers(service: Service, sent: bytes, expected: int) -> tuple[list[int], bool]:
+    """The statuses that come back, and whether the service closed the connection; TimeoutError when none comes."""
+    got = b""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=SECONDS) as connection:
+        connection.sendall(sent)
+        while len(statuses := [int(each) for each in re.findall(rb"HTTP/1\.1 (\d{3})", got)]) < expected:
+            got += (more := connection.recv(65536))
+            if not more:
+                return statuses, True
+        connection.settimeout(0.05)
+        try:
+            while more := connection.recv(65536):
+                got += more
+        except TimeoutError:
+            return [int(each) for each in re.findall(rb"HTTP/1\.1 (\d{3})", got)], False
+        return [int(each) for each in re.findall(rb"HTTP/1\.1 (\d{3})", got)], True
+
+
+CHUNKED = b"transfer-encoding: chunked"
+LENGTH = b"content-length: %d" % len(HIDDEN)
+# What two servers in a row could take for requests of different lengths.
+AMBIGUOUS = {
+    "length and chunks": ([b"content-length: 4", CHUNKED], b"0\r\n\r\n"),
+    "chunks and length": ([CHUNKED, b"content-length: 4"], b"0\r\n\r\n"),
+    "two lengths": ([b"content-length: 0", LENGTH], b""),
+    "a length twice": ([LENGTH, LENGTH], b""),
+    "a list of lengths": ([b"content-length: 0, 5"], b""),
+    "a length with a sign": ([b"content-length: +0"], b""),
+    "a negative length": ([b"content-length: -1"], b""),
+    "a hexadecimal length": ([b"content-length: 0x2"], b""),
+    "a length beyond 64 bits": ([b"content-length: " + b"9" * 40], b""),
+    "no length in it": ([b"content-length: "], b""),
+    "chunks that are not last": ([b"transfer-encoding: chunked, identity"], b"0\r\n\r\n"),
+    "an unknown coding": ([b"transfer-encoding: xchunked"], b"0\r\n\r\n"),
+    "two codings": ([CHUNKED, b"transfer-encoding: identity"], b"0\r\n\r\n"),
+    "a space before the colon": ([b"content-length : 5"], b""),
+    "a coding with a space": ([b"transfer-encoding : chunked", LENGTH], b""),
+    "a folded line": ([b"x: a", b" content-length: 5"], b""),
+    "a folded coding": ([b"transfer-encoding:", b" chunked", LENGTH], b""),
+    "a bare CR": ([b"x: a\rcontent-length: 5"], b""),
+    "a NUL": ([b"x: a\0b"], b""),
+    "a chunk with a sign": ([CHUNKED], b"+0\r\n\r\n"),
+    "a chunk in 0x": ([CHUNKED], b"0x0\r\n\r\n"),
+    "a chunk beyond 64 bits": ([CHUNKED], b"f" * 20 + b"\r\n"),
+    "chunks with bare LF": ([CHUNKED], b"0\n\n"),
+    "chunks that run on": ([CHUNKED], b"2\r\n{}0\r\n\r\n"),
+    "a length among the trailers": ([CHUNKED], b"2\r\n{}\r\n0\r\ncontent-length: 40\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize("form", AMBIGUOUS)
+def test_nothing_is_smuggled_in_a_request_of_uncertain_length(service: Service, form: str, path: str) -> None:
+    lines, body = AMBIGUOUS[form]
+    assert answers(service, request(path, *lines, body=body + HIDDEN), 1) == ([400], True)
+
+
+# Odd, but of one meaning: there are two requests, and both are answered.
+ODD = {
+    "no trailers": ([CHUNKED], b"2\r\n{}\r\n0\r\n\r\n"),
+    "10,000 trailers": ([CHUNKED], b"2\r\n{}\r\n0\r\n" + b"x: y\r\n" * 10_000 + b"\r\n"),
+    "a key among the trailers": ([CHUNKED], b"2\r\n{}\r\n0\r\nx-api-key: your-api-secret\r\n\r\n"),
+    "an extension of a chunk": ([CHUNKED], b"2;a=b\r\n{}\r\n0\r\n\r\n"),
+    "10,000 chunks": ([CHUNKED], b"1\r\n \r\n" * 10_000 + b"0\r\n\r\n"),
+    "10,000 headers": ([b"x%d: y" % number for number in range(10_000)] + [b"content-length: 2"], b"{}"),
+    "a header of 900 kB": ([b"x: " + b"y" * 900_000, b"content-length: 2"], b"{}"),
+    "two hosts": ([b"host: y", b"content-length: 2"], b"{}"),
+}
+
+
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize("form", ODD)
+def test_what_is_odd_is_refused_by_itself_and_the_next_request_answered(service: Service, form: str, path: str) -> None:
+    lines, body = ODD[form]
+    statuses, _ = answers(service, request(path, *lines, body=body + HIDDEN), 2)
+    assert statuses == [401, 200]  # no token and no key among the headers
+
+
+ENDLESS = {
+    "request line": b"GET /?",
+    "name of a header": b"GET / HTTP/1.1\r\n",
+    "header": b"GET / HTTP/1.1\r\nx: ",
+    "trailer": request(PATH, CHUNKED, b"x-api-key: none", body=b"1\r\n{\r\n0\r\nx: "),
+    "extension of a chunk": request(PATH, CHUNKED, b"x-api-key: none", body=b"1;a="),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_what_has_no_end_is_refused_before_it_takes_much(service: Service, name: str) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=SECONDS) as connection:
+        connection.sendall(ENDLESS[name])
+        sent = 0
+        try:
+            while sent < 30_000_000:
+                sent += connection.send(b"a" * 100_000)
+        except OSError:
+            pass  # it does not listen any more
+    assert sent < 20_000_000  # the kernel takes some that nobody reads
+
+
+@pytest.mark.parametrize("name", list(ENDLESS)[:3])
+def test_who_sends_too_much_that_is_not_content_is_told(service: Service, name: str) -> None:
+    statuses, is_closed = answers(service, ENDLESS[name] + b"a" * 1_000_001, 1)
+    assert (statuses, is_closed) == ([400], True)
+
+
+@pytest.mark.parametrize("missing", [1, 900])
+def test_a_body_that_stops_early_is_nobodys_request(service: Service, missing: int) -> None:
+    body = json.dumps({"channel_id": CHANNEL, "content": "never whole"}).encode()
+    lines = [f"content-length: {len(body) + missing}".encode(), b"authorization: Bearer " + token(MATTY).encode()]
+    with socket.create_connection(("127.0.0.1", service.port), timeout=SECONDS) as connection:
+        connection.sendall(request(BASE, *lines, body=body))
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100) == b""
+
+
+def test_slow_bodies_keep_nobody_waiting(service: Service, client: httpx.Client) -> None:
+    body = json.dumps({"channel_id": CHANNEL, "content": "slow"}).encode()
+    lines = [f"content-length: {len(body)}".encode(), b"authorization: Bearer " + token(MATTY).encode()]
+    slow = [socket.create_connection(("127.0.0.1", service.port), timeout=SECONDS) for _ in range(60)]
+    try:
+        for connection in slow:
+            connection.sendall(request(BASE, *lines, body=body[:10]))
+        began = time.monotonic()
+        assert client.post(BASE, json={"channel_id": CHANNEL, "content": "quick"}).status_code == 201
+        assert time.monotonic() - began < SECONDS
+        slow[0].sendall(body[10:])
+        assert slow[0].recv(12) == b"HTTP/1.1 201"
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+NASTY = {
+    "deep": b"[" * 450_000 + b"]" * 450_000,
+    "deep objects": b'{"a":' * 150_000 + b"1" + b"}" * 150_000,
+    "wide": b"{" + b",".join(b'"k%d":1' % number for number in range(70_000)) + b"}",
+    "one key 70,000 times": b"{" + b",".join([b'"content":"x"'] * 70_000) + b"}",
+    "a number of 900,000 digits": b'{"content":' + b"9" * 900_000 + b"}",
+    "an exponent": b'{"limit": 1e999999999}',
+    "half a surrogate": b'{"content": "\\ud83d"}',
+    "a NUL": b'{"content": "\\u0000"}',
+    "NaN": b'{"content": NaN}',
+    "a BOM and nothing": b"\xef\xbb\xbf",
+    "UTF-16": '{"content": "x"}'.encode("utf-16"),
+    "900,000 escapes": b'{"content": "' + b"\\u0041" * 150_000 + b'"}',
+    "zeros": bytes(1_000_000),
+}
+
+
+@pytest.mark.parametrize("path", [BASE, f"{BASE}/11c0f3a2-5d1e-4a7b-8c3d-000000000001/react"])
+@pytest.mark.parametrize("name", NASTY)
+def test_nasty_json_is_an_error_of_the_caller(client: httpx.Client, name: str, path: str) -> None:
+    reply = client.post(path, content=NASTY[name], headers={"content-type": "application/json"})
+    assert (reply.status_code, reply.json()["success"]) == (400, False)
+
+
+def test_a_bomb_is_not_opened(client: httpx.Client) -> None:
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    assert client.post(BASE, content=gzip.compress(bytes(500_000_000), 1), headers=headers).status_code == 413
+    assert client.post(BASE, content=gzip.compress(bytes(50_000_000)), headers=headers).status_code == 400
+
+
+def form(parts: int, name: str) -> bytes:
+    """A form of so many small parts."""
+    part = f"--edge\r\ncontent-disposition: form-data; {name}\r\n\r\nx\r\n"
+    return part.encode() * parts + b"--edge--\r\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (form(100_000, 'name="field"'), 400),
+        (form(100_000, 'name="files"; filename="a.txt"'), 413),
+        (b"--edge\r\n" + b"x: y\r\n" * 200_000 + b"\r\n\r\n--edge--\r\n", 400),
+        (b"--edge\r\n" * 200_000, 400),
+        (b"\r\n" * 1_000_000, 400),
+        (form(1, 'name="field"')[:-6], 400),
+    ],
+    ids=["100,000 fields", "100,000 files", "200,000 headers", "200,000 edges", "empty lines", "no end"],
+)
+def test_a_form_of_very_many_parts_is_refused(client: httpx.Client, body: bytes, status: int) -> None:
+    headers = {"content-type": "multipart/form-data; boundary=edge"}
+    assert client.post(f"{BASE}/upload", content=body, headers=headers).status_code == status

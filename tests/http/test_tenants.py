@@ -1,0 +1,153 @@
+"""Whoever names what belongs to others learns nothing: an id of theirs in every place of every call that takes one."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from tests.sql.conftest import BOB, MATTY, value
+from tests.sql.messages import CHANNEL, MALLORY, MESSAGE, NOBODY, TWIN, bearer, generous, speaking, token
+from tests.support.cluster import TestCluster
+from tests.support.contract import operations, parameters
+
+# Ids of Matty's world as the document's examples have them, and what else Mallory might guess.
+THEIRS = {CHANNEL: "channel", MESSAGE: "message", TWIN: "twin", MATTY: "user", BOB: "user"}
+FORMS = {("POST", "/api/v2/messages/upload")}
+UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+TIME = r"20\d\d-\d\d-\d\dT[\d:.]+Z"
+# All that is Matty's, to be the same afterwards.
+WORLD = f"""
+select md5(string_agg(row, '|' order by row)) from (
+    select to_jsonb(m)::text from public.messages as m where channel_id = '{CHANNEL}'
+    union all select to_jsonb(e)::text from public.message_events as e where channel_id = '{CHANNEL}'
+    union all select to_jsonb(r)::text from public.message_reactions as r where channel_id = '{CHANNEL}'
+    union all select to_jsonb(p)::text from public.message_pins as p where channel_id = '{CHANNEL}'
+    union all select to_jsonb(w)::text from public.twin_webhooks as w where ai_twin_id = '{TWIN}'
+    union all select to_jsonb(d)::text from public.twin_deliveries as d where ai_twin_id = '{TWIN}'
+    union all select to_jsonb(c)::text from public.channels as c where id = '{CHANNEL}'
+    union all select to_jsonb(c)::text from public.channel_members as c where channel_id = '{CHANNEL}'
+) as whole (row)
+"""
+
+
+def requests() -> list[Any]:
+    """Each example of the document, once for every place in it that holds an id: method, path, query, body, place."""
+    found = []
+    for (method, path), operation in operations().items():
+        if (method, path) in FORMS or not path.startswith("/api"):
+            continue
+        ids = {"id": MESSAGE, "channel_id": CHANNEL, "ai_twin_id": TWIN, "attachment_id": MESSAGE}
+        named = {each["name"]: each for each in parameters(method, path)}
+        in_path = {name: ids[name] for name in re.findall(r"\{(\w+)\}", path) if name in ids}
+        query = {name: each.get("example") for name, each in named.items() if each["in"] == "query"}
+        query = {name: example for name, example in query.items() if example is not None}
+        # Everything that a query may name by an id, also what the document shows without.
+        query |= {name: MESSAGE for name in ("thread_id",) if name in named}
+        content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+        body = next((each["value"] for each in content.get("examples", {}).values()), None)
+        if isinstance(body, dict) and "content" in body and method == "POST":
+            body = body | {"ai_twin_id": TWIN, "parent_message_id": MESSAGE}
+        asked = {"path": in_path, "query": query, "body": body if isinstance(body, dict) else {}}
+        for part, fields in asked.items():
+            for name, example in fields.items():
+                if re.search(UUID, json.dumps(example)):
+                    label = f"{method} {path} {part} {name}"
+                    found.append(pytest.param(method, path, asked, (part, name), id=label))
+    return found
+
+
+@pytest.fixture(scope="module")
+def running(
+    cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[httpx.Client, psycopg.Connection, dict[str, str]]]:
+    """Mallory's client, the database, and what of each kind is Mallory's own."""
+    name, log = generous(cluster, template), tmp_path_factory.mktemp("tenants") / "log"
+    with (
+        speaking(cluster.url(name, "authenticator"), log) as (service, client),
+        psycopg.connect(cluster.url(name, "postgres"), autocommit=True) as db,
+    ):
+        matty = bearer(token(MATTY))
+        client.put(f"/api/v2/twins/{TWIN}/webhook", json={"url": "https://twin.example/"}, headers=matty)
+        client.headers.update(bearer(token(MALLORY)))
+        own = {
+            "user": MALLORY,
+            "channel": value(
+                db,
+                "insert into public.channels (name, created_by) values ('own', %s) returning id::text",
+                MALLORY,
+            ),
+            "twin": value(
+                db,
+                "insert into public.ai_twins (user_id, display_name) values (%s, 'Own') returning id::text",
+                MALLORY,
+            ),
+        }
+        statement = "insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)"
+        db.execute(statement, (own["channel"], own["twin"]))
+        client.put(f"/api/v2/twins/{own['twin']}/webhook", json={"url": "https://twin.example/"})
+        yield client, db, own
+        assert service.failures == []
+
+
+def ask(client: httpx.Client, method: str, path: str, asked: Any, translate: dict[str, str]) -> tuple[int, str]:
+    """The status and the body of an answer, without ids and times."""
+    text = json.dumps(asked)
+    for one, other in translate.items():
+        text = text.replace(one, other)
+    sent = json.loads(text)
+    url = path.format(**sent["path"], emoji="fire")
+    reply = client.request(method, url, params=sent["query"], json=sent["body"] or None)
+    return reply.status_code, re.sub(UUID, "id", re.sub(TIME, "time", reply.text))
+
+
+@pytest.mark.parametrize(("method", "path", "asked", "place"), requests())
+def test_an_id_of_others_is_an_id_of_nothing(
+    running: tuple[httpx.Client, psycopg.Connection, dict[str, str]],
+    method: str,
+    path: str,
+    asked: dict[str, Any],
+    place: tuple[str, str],
+) -> None:
+    client, db, own = running
+    part, name = place
+    before = value(db, WORLD)
+    answers = []
+    for target in ("theirs", "nobody's"):
+        # A message of Mallory's own each time: what the first request did to it is not seen in the second.
+        message = client.post("/api/v2/messages", json={"channel_id": own["channel"], "content": "own"})
+        mine = {each: {**own, "message": message.json()["data"]["id"]}[kind] for each, kind in THEIRS.items()}
+        text = json.dumps({**asked, part: {each: given for each, given in asked[part].items() if each != name}})
+        for one, other in mine.items():
+            text = text.replace(one, other)
+        sent = json.loads(text)
+        foreign = json.dumps(asked[part][name])
+        sent[part][name] = json.loads(re.sub(UUID, NOBODY, foreign) if target == "nobody's" else foreign)
+        answers.append(ask(client, method, path, sent, {}))
+    assert answers[0] == answers[1]
+    assert value(db, WORLD) == before
+
+
+def test_all_ids_at_once_are_those_of_nothing(
+    running: tuple[httpx.Client, psycopg.Connection, dict[str, str]],
+) -> None:
+    client, db, own = running
+    before = value(db, WORLD)
+    calls = {(each.values[0], each.values[1]): each.values[2] for each in requests()}
+    for (method, path), asked in calls.items():
+        answers = [ask(client, method, path, asked, each) for each in ({}, dict.fromkeys(THEIRS, NOBODY))]
+        assert answers[0] == answers[1], (method, path)
+        if "attachments" in path:
+            continue  # without Storage there is none for anybody
+        assert answers[0][0] in {403, 404} or '"data":[]' in answers[0][1].replace(" ", ""), (method, path)
+        # That it is refused is due to the ids.
+        client.put(f"/api/v2/twins/{own['twin']}/webhook", json={"url": "https://twin.example/"})
+        message = client.post("/api/v2/messages", json={"channel_id": own["channel"], "content": "own"})
+        mine = {each: {**own, "message": message.json()["data"]["id"]}[kind] for each, kind in THEIRS.items()}
+        status, text = ask(client, method, path, asked, mine)
+        assert status < 300 or "not_configured" in text, (method, path, text)
+    assert value(db, WORLD) == before
+    assert len(calls) >= 18

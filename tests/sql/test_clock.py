@@ -1,0 +1,40 @@
+"""The clock of the server is set back, and forward: numbers go on, and what is told of the past stays true."""
+
+import pytest
+
+from tests.sql.conftest import Db, rows, value
+from tests.sql.messages import CHANNEL, call, inconsistencies, last_seq, send
+
+
+def set_clock(db: Db, by: str) -> None:
+    """Move the clock that events are stamped with."""
+    source = value(db, "select pg_get_functiondef('private.record_event'::regproc)")
+    assert "clock_timestamp()" in source
+    db.execute(source.replace("clock_timestamp()", f"clock_timestamp() + interval '{by}'"))
+
+
+@pytest.mark.parametrize("by", ["-1 hour", "1 hour"])
+def test_what_was_said_is_told_as_it_was_said_when_the_clock_jumps(db: Db, by: str) -> None:
+    since = last_seq(db)
+    message_id = send(db, "one")
+    set_clock(db, by)
+    call(db, "edit_message", id=message_id, content="two")
+    call(db, "pin_message", id=message_id)
+    call(db, "edit_message", id=message_id, content="three")
+    log = call(db, "list_channel_events", channel_id=CHANNEL, since=since).data
+    assert [(entry["event"], entry["payload"]["content"]) for entry in log] == [
+        ("message.created", "one"),
+        ("message.updated", "two"),
+        ("message.pinned", "two"),
+        ("message.updated", "three"),
+    ]
+    assert inconsistencies(db) == []
+
+
+def test_pages_follow_numbers_and_not_the_clock(db: Db) -> None:
+    before = send(db, "before")
+    set_clock(db, "-1 hour")
+    after = send(db, "after")
+    newest = call(db, "list_messages", channel_id=CHANNEL, limit=2).data
+    assert [message["id"] for message in newest] in ([before, after], [after, before])
+    assert rows(db, "select id::text from public.messages where channel_id = %s order by seq", CHANNEL)[-1] == after

@@ -1,0 +1,53 @@
+"""The followers of examples/live as processes: what they print is what they heard."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "live"
+
+
+def python() -> list[str]:
+    """How the Python follower is run."""
+    return [sys.executable, str(EXAMPLES / "follow.py")]
+
+
+@contextmanager
+def following(command: list[str], url: str, key: str, token: str, channel_id: str) -> Iterator[list[dict[str, Any]]]:
+    """What a follower of a channel has printed so far, from its first event on; it is ended with the block.
+
+    Args:
+        command: how it is run, without its arguments.
+        url: of the stack, or of a line to it.
+        key: the publishable key.
+        token: of the member that it listens for.
+        channel_id: the channel.
+    """
+    process = subprocess.Popen(
+        [*command, url, key, channel_id, "0"],
+        env={**os.environ, "ACCESS_TOKEN": token, "no_proxy": "127.0.0.1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    heard: list[dict[str, Any]] = []
+
+    def listen() -> None:
+        while text := process.stdout.readline():
+            heard.append(json.loads(text))
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    try:
+        yield heard
+    finally:
+        process.terminate()
+        process.wait()
+        listener.join()
+        process.stdout.close()

@@ -1,0 +1,53 @@
+"""A line that can be cut: what is between clients and servers in tests of faults."""
+
+import select
+import socket
+import threading
+from contextlib import suppress
+
+
+class Line:
+    """A TCP relay to a port of this machine, whose connections can be cut."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                pair = (client, socket.create_connection(("127.0.0.1", self._target)))
+            except OSError:
+                client.close()  # nobody listens there just now
+                continue
+            self._pairs.append(pair)
+            threading.Thread(target=self._relay, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _relay(*pair: socket.socket) -> None:
+        with suppress(OSError), pair[0], pair[1]:
+            while True:
+                for source in select.select(pair, [], [])[0]:
+                    data = source.recv(65536)
+                    if not data:
+                        return
+                    pair[source is pair[0]].sendall(data)
+
+    def cut(self) -> None:
+        """End all connections; new ones are taken at once."""
+        pairs, self._pairs = self._pairs, []
+        for end in (end for pair in pairs for end in pair):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Take no more connections, and end those there are."""
+        self._listener.close()
+        self.cut()

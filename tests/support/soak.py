@@ -1,0 +1,12 @@
+"""How long tests take that could go on for ever: short in `make test`, long in `make soak`."""
+
+import os
+from typing import TypeVar
+
+IS_SOAK = os.environ.get("THREADLINE_SOAK") == "1"
+Amount = TypeVar("Amount", int, float)
+
+
+def bounded(short: Amount, long: Amount) -> Amount:
+    """The first in `make test`, the second in `make soak`."""
+    return long if IS_SOAK else short
