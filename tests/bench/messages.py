@@ -31,6 +31,11 @@ RARE = "zeppelinmuseum"
 CHANNEL = """
 insert into public.channels (workspace_id, kind, name, created_by) values (null, 'channel', 'bench', %s) returning id
 """
+USERS = """
+insert into auth.users (id, email)
+select gen_random_uuid(), gen_random_uuid() || '@example.com' from generate_series(1, %s)
+returning id::text
+"""
 # What the triggers would write, without them: messages, events, the search index and the end of the channel.
 FILL = """
 with text as materialized (
@@ -96,62 +101,69 @@ class Caller:
         return load.request("POST", path, headers, json.dumps({**self.parameters, **body}).encode())
 
 
-def callers(world: World) -> list[Caller]:
-    """A member of the channels, and the operator's backend acting for them, to whom no policy applies."""
-    url = world.targets[0].url
-    claims = {"aud": "authenticated", "role": "authenticated", "sub": world.owner_id, "exp": time.time() + 36_000}
-    return [
-        Caller(SERVICE, url, jwt.encode(claims, keys.JWT_SECRET), {}),
-        Caller(WITHOUT_RLS, url, keys.SERVICE_ROLE_KEY, {"user_id": world.owner_id}),
-    ]
+def member(world: World, user_id: str) -> Caller:
+    """A user who calls for themselves."""
+    claims = {"aud": "authenticated", "role": "authenticated", "sub": user_id, "exp": time.time() + 36_000}
+    return Caller(SERVICE, world.targets[0].url, jwt.encode(claims, keys.JWT_SECRET), {})
+
+
+def backend(world: World, user_id: str) -> Caller:
+    """The operator's backend, which acts for a user: no policy and no limit applies to it."""
+    return Caller(WITHOUT_RLS, world.targets[0].url, keys.SERVICE_ROLE_KEY, {"user_id": user_id})
 
 
 def measure(world: World, sizes: Sizes, report: Report) -> None:
     """Writing beside a bare insert; then pages and searches of one long channel."""
     world.admin.execute("update private.settings set requests_per_minute = 1000000000")
-    people = callers(world)
-    write(world, people, sizes, report)
+    people = [call(world, world.owner_id) for call in (member, backend)]
+    write(world, [world.owner_id] * CONNECTIONS, f"create, {CONNECTIONS} at once by one user", sizes, report)
+    users = [user_id for (user_id,) in world.admin.execute(USERS, [CONNECTIONS])]
+    write(world, users, f"create, {CONNECTIONS} at once by as many users", sizes, report)
     tell(world, people[0], sizes, report)
-    long = channel(world)
+    long = channel(world, world.owner_id)
     fill(world.admin, long, world.owner_id, sizes.long_channel)
     read(people, long, sizes, report)
     search(people[0], long, sizes, report)
 
 
-def channel(world: World) -> UUID:
-    """A new channel of the owner's."""
-    (found,) = world.admin.execute(CHANNEL, [world.owner_id]).fetchone()
+def channel(world: World, user_id: str) -> UUID:
+    """A new channel of a user's."""
+    (found,) = world.admin.execute(CHANNEL, [user_id]).fetchone()
     return found
 
 
-def write(world: World, people: Sequence[Caller], sizes: Sizes, report: Report) -> None:
-    """Create messages over many connections, in ten channels, in turn with a bare insert."""
+def write(world: World, users: Sequence[str], case: str, sizes: Sizes, report: Report) -> None:
+    """Create messages over many connections, in a channel for each of the users, in turn with a bare insert."""
     world.admin.execute(TABLE)
-    channels = [channel(world) for _ in range(10)]
+    channels = [str(channel(world, user_id)) for user_id in users]
     with ExitStack() as stack:
         bare_url = stack.enter_context(programs.asgi("tests.bench.bare:application", DATABASE_URL=world.database_url))
-        writers = [(person, PATH) for person in people]
-        writers.append((Caller(BARE, bare_url, "", {"user_id": world.owner_id}), "/messages"))
+        writers = {
+            PATH: [[call(world, user_id) for user_id in users] for call in (member, backend)],
+            "/messages": [[Caller(BARE, bare_url, "", {"user_id": user_id}) for user_id in users]],
+        }
+        turns = [(path, callers) for path, several in writers.items() for callers in several]
         for number in range(sizes.rounds + 1):  # the first warms up
-            for writer, path in machine.rotated(writers, number):
+            for path, callers in machine.rotated(turns, number):
                 requests = [
-                    writer.post(path, {"channel_id": str(channels[index % 10]), "content": content, "metadata": {}})
+                    callers[index % len(users)].post(
+                        path, {"channel_id": channels[index % len(users)], "content": content, "metadata": {}}
+                    )
                     for index, content in enumerate(contents(sizes.writes))
                 ]
                 report.waits.append(machine.becomes_quiet(sizes.quiet))
-                answers, seconds = load.send(writer.url, requests, CONNECTIONS)
+                answers, seconds = load.send(callers[0].url, requests, CONNECTIONS)
                 statuses = {answer.status for answer in answers}
                 if statuses != {201}:
-                    report.failures.append(f"FAILED: create: {writer.name} answered {sorted(statuses)}.")
+                    report.failures.append(f"FAILED: {case}: {callers[0].name} answered {sorted(statuses)}.")
                 if number:
-                    case = f"create, {CONNECTIONS} at once"
-                    report.add("messages", case, "messages/s", writer.name, len(requests) / seconds)
+                    report.add("messages", case, "messages/s", callers[0].name, len(requests) / seconds)
 
 
 def tell(world: World, person: Caller, sizes: Sizes, report: Report) -> None:
     """Post messages one by one, each as soon as every member of the channel who listens has heard the one before."""
     size = min(sizes.subscribers)
-    channel_id = channel(world)
+    channel_id = channel(world, world.owner_id)
     payload = {"config": {"private": True}, "access_token": person.token}
     join = {"topic": f"realtime:channel:{channel_id}", "event": "phx_join", "payload": payload, "ref": "1"}
     path = f"/realtime/v1/websocket?vsn=1.0.0&apikey={keys.ANON_KEY}"

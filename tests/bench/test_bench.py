@@ -41,7 +41,7 @@ def test_every_case_is_in_the_table_and_nothing_is_lost(world: World) -> None:
         ),
         "newest 50 of 200, SQL: ms",
         "all of 100, SQL: ms",
-        "create, 16 at once: messages/s",
+        *(f"create, 16 at once by {users}: messages/s" for users in ("one user", "as many users")),
         "from POST to the last of 1 members: ms",
         *(f"history, 50 of 300, {way}: ms" for way in ("newest", "before cursor, 200 deep", "offset 200")),
         *(f"history, {way} / newest: x" for way in ("before cursor, 200 deep", "offset 200")),
