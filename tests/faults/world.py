@@ -182,8 +182,9 @@ class World:
             user_ids = rows(
                 db,
                 """
-                insert into auth.users (id, email, aud, role)
-                select gen_random_uuid(), gen_random_uuid() || '@example.com', 'authenticated', 'authenticated'
+                insert into auth.users (id, email, aud, role, created_at, updated_at)
+                select gen_random_uuid(), gen_random_uuid() || '@example.com', 'authenticated', 'authenticated',
+                    now(), now()
                 from generate_series(1, %s) returning id::text
                 """,
                 users,

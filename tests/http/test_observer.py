@@ -78,8 +78,8 @@ def test_a_request_is_known_by_its_id_to_caller_log_and_database(watched: tuple[
     assert given.headers["x-request-id"] == "integrator-7.42_x"
     assert re.fullmatch(UUID, made.headers["x-request-id"])
     ids = ["integrator-7.42_x", made.headers["x-request-id"]]
-    logged = [line for line in service.lines if line.get("request_id") in ids]
-    assert [line["request_id"] for line in logged] == ids
+    # A line is written once its answer is sent.
+    until(lambda: [line["request_id"] for line in service.lines if line.get("request_id") in ids] == ids)
     with psycopg.connect(sender.database_url) as db:
         statement = "select request_id from public.ingest_log where user_id = %s order by id"
         assert [row[0] for row in db.execute(statement, [sender.user_id])] == ids
@@ -119,8 +119,8 @@ def test_a_line_tells_what_became_of_a_request_and_nothing_of_what_it_said(
     lines = service.lines[before:]
     assert [(line["method"], line["route"], line["status"], line["outcome"]) for line in lines] == [
         ("POST", "/api/v2/messages", 201, "ok"),
-        ("GET", "/api/v2/messages/{message_id}", 200, "ok"),
-        ("PUT", "/api/v2/messages/{message_id}/reactions/{emoji}", 200, "ok"),
+        ("GET", "/api/v2/messages/{id}", 200, "ok"),
+        ("PUT", "/api/v2/messages/{id}/reactions/{emoji}", 200, "ok"),
         ("other", "unmatched", 404, "refused"),
         ("POST", PATH, 400, "refused"),
     ]

@@ -53,6 +53,9 @@ def test_everything_else_may_be_set_as_well() -> None:
         ({"THREADLINE_SUMMARY_MODEL": "another"}, {"summary_model": "another"}),
         ({"THREADLINE_SUMMARY_WINDOW": "9000"}, {"summary_window": 9000}),
         ({"THREADLINE_SUMMARY_TIMEOUT": "5"}, {"summary_timeout": 5}),
+        ({"THREADLINE_SUMMARY_INPUT_PRICE": "0.8"}, {"summary_input_price": 0.8}),
+        ({"THREADLINE_SUMMARY_OUTPUT_PRICE": "4"}, {"summary_output_price": 4.0}),
+        ({"THREADLINE_METRICS_TOKEN": "t"}, {"metrics_token": "t"}),
     ],
     ids=lambda given: " ".join(given),
 )

@@ -12,6 +12,13 @@ from tests.support.ingest import conversation, message
 LINE = "select {} from public.ingest_log order by id"
 
 
+@pytest.fixture(autouse=True)
+def _empty(request: pytest.FixtureRequest) -> None:
+    """Forget, for the length of a test that rolls back, what others have left in the log of the seeded connections."""
+    if "db" in request.fixturenames:
+        request.getfixturevalue("db").execute("delete from public.ingest_log")
+
+
 def lines(db: Db, *columns: str) -> list[Any]:
     return rows(db, LINE.format(", ".join(columns)))
 

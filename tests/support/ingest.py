@@ -19,8 +19,8 @@ Result = TypeVar("Result")
 
 NEW_SENDER = """
 with owner as (
-    insert into auth.users (id, email, aud, role)
-    values (gen_random_uuid(), %(connection_id)s || '@example.com', 'authenticated', 'authenticated')
+    insert into auth.users (id, email, aud, role, created_at, updated_at)
+    values (gen_random_uuid(), %(connection_id)s || '@example.com', 'authenticated', 'authenticated', now(), now())
     returning id
 ), connection as (
     insert into public.messaging_connections (user_id, platform, connection_id)
