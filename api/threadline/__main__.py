@@ -75,6 +75,8 @@ def serve(host: str, port: int, workers: int) -> None:
             http=Protocol,
             log_config=CONFIG,
             access_log=False,  # a request line may carry an API key in its query string
+            # Longer than proxies and clients keep an idle connection: else one is cut just as it is used again.
+            timeout_keep_alive=75,
             timeout_graceful_shutdown=3,  # seconds for requests under way; one that never ends must not keep us
         )
 

@@ -49,6 +49,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 log_level="warning",
                 access_log=False,  # a request line may carry an API key in its query string
+                timeout_keep_alive=75,
                 timeout_graceful_shutdown=GRACE,
                 callback_notify=self._look_around,
                 timeout_notify=1,
