@@ -6,15 +6,14 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from litestar import Request, Response, Router, get
+from litestar import Response, Router, get
 from litestar.response import Stream
 
 from threadline.database import Database, DatabaseUnavailableError, Reply
+from threadline.routes.messages import HttpRequest
 from threadline.tokens import Caller, Verifier
 
 PAGE = 500  # messages that are held in memory at once
-
-HttpRequest = Request[Any, Any, Any]
 
 
 @get("/channels/{channel_id:str}")

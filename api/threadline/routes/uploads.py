@@ -7,11 +7,12 @@ import json
 import logging
 from typing import Any
 
-from litestar import Request, Response, Router, get, post
+from litestar import Response, Router, get, post
 from litestar.exceptions import HTTPException
 
 from threadline.database import Database, Reply
 from threadline.forms import MAX_OVERHEAD, Form, MultipartError, TooLargeError, TooManyFilesError, read_form
+from threadline.routes.messages import HttpRequest
 from threadline.settings import Settings
 from threadline.storage import Bucket, Storage, StorageRefusedError, StorageUnavailableError
 from threadline.tokens import Caller, Verifier
@@ -19,8 +20,6 @@ from threadline.tokens import Caller, Verifier
 logger = logging.getLogger(__name__)
 
 FIELDS = ("conversation_id", "conversation_type", "workspace_id")
-
-HttpRequest = Request[Any, Any, Any]
 
 
 @post("/upload", status_code=200)
