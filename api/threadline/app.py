@@ -46,7 +46,7 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
             sweeping(database, settings),
             cleaning(database, settings),
         ):
-            app.state.database, app.state.verifier = database, verifier
+            app.state.update(database=database, verifier=verifier, settings=settings)
             try:
                 yield
             finally:

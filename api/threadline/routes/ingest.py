@@ -25,8 +25,11 @@ _CORS = {
 
 
 @route(PATH, http_method=["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"])
-async def ingest(request: Request[Any, Any, Any], database: Database, settings: Settings) -> Response[bytes]:
+async def ingest(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Hand the key and the body to `public.messaging_ingest` and answer what it answers."""
+    # Not injected: Litestar starts a task for each dependency.
+    database: Database = request.app.state.database
+    settings: Settings = request.app.state.settings
     if request.method == "OPTIONS":
         return Response(b"", status_code=204, headers=_CORS)
     if request.method != "POST":
