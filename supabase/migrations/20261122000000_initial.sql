@@ -1122,30 +1122,6 @@ comment on function private.read_conversations(jsonb) is
 revoke all on function private.read_conversations(jsonb) from public, anon, authenticated, service_role;
 grant execute on function private.read_conversations(jsonb) to service_role;
 
-create function private.read_messages(p_conversations jsonb) returns private.ingest_message[]
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-    return array(
-        select (
-            parent.position, line.position - 1,
-            case jsonb_typeof(line.value -> 'id') when 'string' then line.value ->> 'id' end,
-            line.value, false, false, null, null
-        )::private.ingest_message
-        from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
-        cross join lateral jsonb_array_elements(
-            case jsonb_typeof(parent.value -> 'messages') when 'array' then parent.value -> 'messages' else '[]' end
-        ) with ordinality as line (value, position)
-        order by parent.position, line.position
-    );
-end
-$$;
-comment on function private.read_messages(jsonb) is 'The messages of a request in its order, not judged yet.';
-revoke all on function private.read_messages(jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.read_messages(jsonb) to service_role;
-
 -- Planned at each call: a plan that was kept from when the table was nearly empty may walk through all of a user's
 -- conversations for each of them (docs/decisions/0003).
 create function private.find_conversations(
@@ -1176,6 +1152,42 @@ comment on function private.find_conversations(uuid, text, private.ingest_conver
 revoke all on function private.find_conversations(uuid, text, private.ingest_conversation[])
 from public, anon, authenticated, service_role;
 grant execute on function private.find_conversations(uuid, text, private.ingest_conversation[]) to service_role;
+
+create function private.read_messages(p_conversations jsonb, p_ids uuid[]) returns private.ingest_message[]
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    return array(
+        select (
+            parent.position, line.position - 1, own.external_id, line.value,
+            stored.message is not null, coalesce(stored.message <> line.value, false), stored.sent_at, null
+        )::private.ingest_message
+        from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
+        cross join lateral jsonb_array_elements(
+            case jsonb_typeof(parent.value -> 'messages') when 'array' then parent.value -> 'messages' else '[]' end
+        ) with ordinality as line (value, position)
+        cross join lateral (
+            select case jsonb_typeof(line.value -> 'id') when 'string' then line.value ->> 'id' end as external_id
+        ) as own
+        left join lateral (
+            select known.message, known.sent_at
+            from public.conversation_messages as known
+            where known.conversation_id = p_ids[parent.position] and known.external_id = own.external_id
+            -- One look-up by the key for each, whatever the planner believes of the table.
+            limit 1
+        ) as stored on true
+        order by parent.position, line.position
+    );
+end
+$$;
+comment on function private.read_messages(jsonb, uuid[]) is
+'The messages of a request in its order, not judged yet, with what is stored of them in their conversations, whose ids
+are given by position.';
+revoke all on function private.read_messages(jsonb, uuid[]) from public, anon, authenticated, service_role;
+grant execute on function private.read_messages(jsonb, uuid[]) to service_role;
 
 create function private.look_up_messages(p_messages private.ingest_message[], p_ids uuid[])
 returns private.ingest_message[]
@@ -1291,10 +1303,6 @@ declare
         where (not given.is_known or given.is_conflicting) and jsonb_typeof(given.message -> 'sent_at') = 'string'
     );
 begin
-    -- What is stored with the same content was judged when it came.
-    if not exists (select from unnest(p_messages) as given where not given.is_known or given.is_conflicting) then
-        return p_messages;
-    end if;
     begin
         return private.judge_new_messages(p_messages, coalesce(v_times ~ c_castable, false));
     exception
@@ -1483,6 +1491,51 @@ revoke all on function private.create_conversations(uuid, text, private.ingest_p
 from public, anon, authenticated, service_role;
 grant execute on function private.create_conversations(uuid, text, private.ingest_participant[]) to service_role;
 
+create function private.complete_ids(
+    p_user_id uuid, p_platform text,
+    p_conversations private.ingest_conversation[], p_participants private.ingest_participant[], p_ids uuid[],
+    out ids uuid[], out created jsonb
+)
+language plpgsql
+set search_path = ''
+as $$
+begin
+    ids := p_ids;
+    created := jsonb_build_object();
+    if not exists (
+        select from unnest(p_conversations) as given where given.error is null and p_ids[given.position] is null
+    ) then
+        return;
+    end if;
+    created := private.create_conversations(p_user_id, p_platform, p_participants);
+    ids := array(
+        select coalesce(p_ids[given.position], (created ->> given.external_id)::uuid)
+        from unnest(p_conversations) as given
+        order by given.position
+    );
+    if array_position(ids, null) is not null then
+        ids := private.find_conversations(p_user_id, p_platform, p_conversations);
+    end if;
+    if exists (
+        select from unnest(p_conversations) as given where given.error is null and ids[given.position] is null
+    ) then
+        -- Deleted in the instant since. Trying again here, with rows locked already, could deadlock.
+        raise serialization_failure using message = 'A conversation was deleted while it was written to.';
+    end if;
+end
+$$;
+comment on function private.complete_ids(
+    uuid, text, private.ingest_conversation[], private.ingest_participant[], uuid[]
+) is
+'The ids of the conversations of a request, by position, when those that nobody had yet are made; and these by external
+id. 40001 when one is deleted meanwhile.';
+revoke all on function private.complete_ids(
+    uuid, text, private.ingest_conversation[], private.ingest_participant[], uuid[]
+) from public, anon, authenticated, service_role;
+grant execute on function private.complete_ids(
+    uuid, text, private.ingest_conversation[], private.ingest_participant[], uuid[]
+) to service_role;
+
 create function private.lock_conversations(
     p_ids uuid[], p_participants private.ingest_participant[], p_growing uuid[]
 ) returns uuid[]
@@ -1623,36 +1676,29 @@ set search_path = ''
 as $$
 declare
     v_conversations private.ingest_conversation[] := private.read_conversations(p_conversations);
-    v_messages private.ingest_message[] := private.read_messages(p_conversations);
     v_ids uuid[] := private.find_conversations(p_user_id, p_platform, v_conversations);
+    v_messages private.ingest_message[] := private.read_messages(p_conversations, v_ids);
+    v_is_replay boolean := not exists (
+        select from unnest(v_messages) as line where not line.is_known or line.is_conflicting
+    );
     v_participants private.ingest_participant[];
-    v_created jsonb := jsonb_build_object();
+    v_created jsonb;
     v_locked uuid[];
 begin
-    v_messages := private.judge_messages(private.look_up_messages(v_messages, v_ids));
+    -- What is stored with the same content was judged when it came, and there is nothing to do with it.
+    if not v_is_replay then
+        v_messages := private.judge_messages(v_messages);
+    end if;
     v_conversations := private.judge_conversations(v_conversations, v_messages);
-    v_messages := private.mark_twins(private.keep_messages(v_messages, v_conversations), v_conversations);
+    v_messages := case
+        when v_is_replay then '{}'
+        else private.mark_twins(private.keep_messages(v_messages, v_conversations), v_conversations)
+    end;
     v_participants := private.newest_participants(v_conversations);
 
     perform pg_advisory_xact_lock_shared(private.matching_lock(p_user_id));
-    if exists (select from unnest(v_conversations) as given where given.error is null and v_ids[given.position] is null)
-    then
-        v_created := private.create_conversations(p_user_id, p_platform, v_participants);
-        v_ids := array(
-            select coalesce(v_ids[given.position], (v_created ->> given.external_id)::uuid)
-            from unnest(v_conversations) as given
-            order by given.position
-        );
-        if array_position(v_ids, null) is not null then
-            v_ids := private.find_conversations(p_user_id, p_platform, v_conversations);
-        end if;
-        if exists (
-            select from unnest(v_conversations) as given where given.error is null and v_ids[given.position] is null
-        ) then
-            -- Deleted in the instant since. Trying again here, with rows locked already, could deadlock.
-            raise serialization_failure using message = 'A conversation was deleted while it was written to.';
-        end if;
-    end if;
+    select made.ids, made.created into v_ids, v_created
+    from private.complete_ids(p_user_id, p_platform, v_conversations, v_participants, v_ids) as made;
 
     -- Nobody else sees a conversation that was created just now; a pure replay changes none and takes no lock.
     v_locked := private.lock_conversations(v_ids, v_participants, array(
@@ -1666,10 +1712,12 @@ begin
         v_messages := private.look_up_messages(v_messages, v_ids);
     end if;
 
-    insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
-    select v_ids[line.parent], line.external_id, p_user_id, line.sent_at, line.message
-    from unnest(v_messages) as line
-    where not line.is_known;
+    if not v_is_replay then
+        insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
+        select v_ids[line.parent], line.external_id, p_user_id, line.sent_at, line.message
+        from unnest(v_messages) as line
+        where not line.is_known;
+    end if;
     return private.describe_results(v_conversations, v_ids, v_created, v_messages);
 end
 $$;

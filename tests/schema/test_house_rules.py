@@ -470,6 +470,7 @@ service_role
     private.claim_summary(uuid,bigint,integer,text,integer,integer): execute
     private.clean_up(integer): execute
     private.clean_ups: select
+    private.complete_ids(uuid,text,private.ingest_conversation[],private.ingest_participant[],uuid[]): execute
     private.count_channel(uuid): execute
     private.count_messages(jsonb): execute
     private.create_conversations(uuid,text,private.ingest_participant[]): execute
@@ -526,7 +527,7 @@ service_role
     private.read_events(uuid,bigint,integer): execute
     private.read_files(jsonb): execute
     private.read_integer(jsonb,text,integer,integer,integer): execute
-    private.read_messages(jsonb): execute
+    private.read_messages(jsonb,uuid[]): execute
     private.read_moment(text): execute
     private.read_object(bytea): execute
     private.read_operator(private.message_search,text,text,boolean): execute
