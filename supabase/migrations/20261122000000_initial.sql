@@ -5846,25 +5846,66 @@ comment on table private.request_counts is 'How many requests each user has made
 alter table private.request_counts enable row level security;
 revoke all on private.request_counts from public, anon, authenticated, service_role;
 
--- Definer, because nobody may set a count but by using it up. It asks itself who the caller is.
-create function private.count_request(out granted integer, out used integer, out seconds_left integer)
+-- Definer, because nobody may read a count. It asks itself who the caller is.
+create function private.is_used_up() returns boolean
 language plpgsql
+stable
 security definer
 set search_path = ''
 as $$
 begin
+    return exists (
+        select from private.request_counts as counted
+        cross join private.settings as settings
+        where counted.user_id = (select auth.uid())
+            and counted.minute between date_trunc('minute', now()) and date_trunc('minute', now()) + interval '1 minute'
+            and counted.used >= settings.requests_per_minute
+    );
+end
+$$;
+comment on function private.is_used_up() is
+'Whether the caller has made all requests of this minute. Nobody waits for it; count_request decides.';
+revoke all on function private.is_used_up() from public, anon, authenticated, service_role;
+grant execute on function private.is_used_up() to authenticated;
+
+-- Definer, because nobody may set a count but by using it up. It asks itself who the caller is.
+create function private.count_request(out is_granted boolean, out headers jsonb)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_used integer;
+    v_granted integer;
+begin
+    -- A request that began in the minute before is counted in the one that has begun since. A count that is further
+    -- ahead comes from a clock that was set back.
     insert into private.request_counts as counted (user_id, minute, used)
     values ((select auth.uid()), date_trunc('minute', now()), 1)
     on conflict on constraint request_counts_pkey do update
     set
-        used = case when counted.minute = excluded.minute then counted.used + 1 else 1 end,
-        minute = excluded.minute
-    returning counted.used, (select settings.requests_per_minute from private.settings) into used, granted;
-    seconds_left := ceil(extract(epoch from date_trunc('minute', now()) + interval '1 minute' - now()));
+        used = case
+            when counted.minute between excluded.minute and excluded.minute + interval '1 minute'
+                then counted.used + 1
+            else 1
+        end,
+        minute = case
+            when counted.minute = excluded.minute + interval '1 minute' then counted.minute
+            else excluded.minute
+        end
+    returning counted.used, (select settings.requests_per_minute from private.settings) into v_used, v_granted;
+    is_granted := v_used <= v_granted;
+    headers := jsonb_build_object(
+        'ratelimit-limit', v_granted::text,
+        'ratelimit-remaining', greatest(0, v_granted - v_used)::text,
+        'ratelimit-reset',
+        ceil(extract(epoch from date_trunc('minute', now()) + interval '1 minute' - now()))::integer::text
+    );
 end
 $$;
 comment on function private.count_request() is
-'Counts a request of the caller: how many a minute grants, how many are used with this one, when the next one begins.';
+'Counts a request of the caller: whether a minute grants it, and the headers that tell how many a minute grants, how
+many are left, and in how many seconds the next one begins.';
 revoke all on function private.count_request() from public, anon, authenticated, service_role;
 grant execute on function private.count_request() to authenticated;
 
@@ -6663,12 +6704,13 @@ revoke all on function private.describe_failure(text, text, text, text, text)
 from public, anon, authenticated, service_role;
 grant execute on function private.describe_failure(text, text, text, text, text) to authenticated, service_role;
 
-create function private.retry_after(p_status integer, p_code text) returns jsonb
+create function private.retry_after(p_status integer, p_code text, p_limits jsonb) returns jsonb
 language sql
 stable
 set search_path = ''
 as $$
     select case
+        when p_code = 'rate_limited' then jsonb_build_object('retry-after', p_limits -> 'ratelimit-reset')
         when p_code = 'summary_budget_exhausted' then
             jsonb_build_object('retry-after', ceil(extract(
                 epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now()
@@ -6677,10 +6719,11 @@ as $$
         else '{}'
     end
 $$;
-comment on function private.retry_after(integer, text) is
-'The header Retry-After, in seconds, where a failure is one of too many or too early; no header otherwise.';
-revoke all on function private.retry_after(integer, text) from public, anon, authenticated, service_role;
-grant execute on function private.retry_after(integer, text) to authenticated, service_role;
+comment on function private.retry_after(integer, text, jsonb) is
+'The header Retry-After, in seconds, where a failure is one of too many or too early; no header otherwise. p_limits are
+the headers of the caller''s limit.';
+revoke all on function private.retry_after(integer, text, jsonb) from public, anon, authenticated, service_role;
+grant execute on function private.retry_after(integer, text, jsonb) to authenticated, service_role;
 
 create function private.call_once(
     p_function text, p_headers jsonb, p_request jsonb,
@@ -6736,9 +6779,13 @@ language plpgsql
 set search_path = ''
 as $$
 declare
+    c_limited constant text := 'Too many requests in this minute.';
+    -- An upload is one request, though two calls; so is an export, whose further pages only the service asks for.
+    v_is_counted boolean := auth.role() <> 'service_role'
+        and p_function <> 'finish_upload'
+        and not (p_function like 'export\_%' and p_parameters ? 'after');
+    v_is_granted boolean := true;
     v_limits jsonb := jsonb_build_object();
-    v_counted record;
-    v_is_refused boolean := false;
     v_answer record;
     v_sqlstate text;
     v_message text;
@@ -6746,26 +6793,24 @@ declare
     v_field text;
     v_constraint text;
 begin
-    -- An upload is one request, though two calls; so is an export, whose further pages only the service asks for.
-    if auth.role() <> 'service_role'
-        and p_function <> 'finish_upload'
-        and not (p_function like 'export\_%' and p_parameters ? 'after')
-    then
-        v_counted := private.count_request();
-        v_is_refused := v_counted.used > v_counted.granted;
-        v_limits := jsonb_build_object(
-            'ratelimit-limit', v_counted.granted::text,
-            'ratelimit-remaining', greatest(0, v_counted.granted - v_counted.used)::text,
-            'ratelimit-reset', v_counted.seconds_left::text
-        );
+    if v_is_counted then
+        v_is_granted := not private.is_used_up();
     end if;
-    -- What fails is undone, but not the count.
     begin
-        if v_is_refused then
-            v_limits := v_limits || jsonb_build_object('retry-after', v_counted.seconds_left::text);
-            perform private.fail(429, 'rate_limited', 'Too many requests in this minute.');
+        if v_is_granted then
+            v_answer := private.call_once(p_function, p_headers, private.read_object(p_body) || p_parameters);
+            if pg_current_xact_id_if_assigned() is not null then
+                -- Now, and not when the user's count is held.
+                set constraints all immediate;
+            end if;
+            if v_is_counted then
+                select counted.is_granted, counted.headers into v_is_granted, v_limits
+                from private.count_request() as counted;
+            end if;
         end if;
-        v_answer := private.call_once(p_function, p_headers, private.read_object(p_body) || p_parameters);
+        if not v_is_granted then
+            perform private.fail(429, 'rate_limited', c_limited);
+        end if;
         status := v_answer.status;
         headers := v_limits || v_answer.headers;
         body := v_answer.body;
@@ -6774,17 +6819,26 @@ begin
             get stacked diagnostics
                 v_sqlstate = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
                 v_field = column_name, v_constraint = constraint_name;
+            if v_is_counted then
+                -- What fails is undone, but not the count; and one too many is that before all else.
+                select counted.is_granted, counted.headers into v_is_granted, v_limits
+                from private.count_request() as counted;
+                if not v_is_granted then
+                    select 'PT429', c_limited, 'rate_limited', '' into v_sqlstate, v_message, v_detail, v_field;
+                end if;
+            end if;
             select failure.status, failure.body into status, body
             from private.describe_failure(v_sqlstate, v_message, v_detail, v_field, v_constraint) as failure;
             if status is null then
                 raise;
             end if;
-            headers := private.retry_after(status, v_detail) || v_limits;
+            headers := private.retry_after(status, v_detail, v_limits) || v_limits;
     end;
 end
 $$;
 comment on function private.call_messages(text, jsonb, jsonb, bytea) is
-'A call of /api/v2: counted, then run; its failures are answers too.';
+'A call of /api/v2: run, then counted, since the count of a user is held until the transaction ends and other requests
+of theirs must not wait for this one''s work; one too many is undone. Its failures are answers too.';
 revoke all on function private.call_messages(text, jsonb, jsonb, bytea) from public, anon, authenticated, service_role;
 grant execute on function private.call_messages(text, jsonb, jsonb, bytea) to authenticated, service_role;
 

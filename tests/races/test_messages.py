@@ -208,6 +208,25 @@ def test_a_mixed_storm_ends_with_everything_right(team: Team) -> None:
     assert team.history()["meta"]["total"] == total[0]
 
 
+def test_a_request_that_takes_long_keeps_no_other_of_its_user_waiting(team: Team) -> None:
+    (other,) = team.query(
+        "insert into public.channels (name, created_by) values ('other', %s) returning id::text", team.user_ids[0]
+    )
+    with psycopg.connect(team.database_url) as db:
+        # Somebody is changing the first channel, so that a message to it waits.
+        db.execute("select private.lock_channel(%s)", (team.channel_id,))
+        with ThreadPoolExecutor() as threads:
+            slow = threads.submit(team.send, "slow")
+            waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+            while not db.execute(waiting).fetchall():
+                assert not slow.done()
+            quick = threads.submit(team.send, "quick", channel_id=other)
+            assert quick.result(timeout=20).status_code == 201
+            assert not slow.done()
+            db.rollback()
+            assert slow.result(timeout=20).status_code == 201
+
+
 def test_of_owners_who_leave_at_once_one_stays(team: Team) -> None:
     for _ in range(5):
         team.query(

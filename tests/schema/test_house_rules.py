@@ -31,6 +31,7 @@ DEFINERS = {
     "private.count_channel": "no client reads the counters",
     "private.count_hops": "counts messages whether or not the caller may see them",
     "private.count_request": "nobody may set a count but by using it up",
+    "private.is_used_up": "nobody may read a count",
     "private.count_summary": "nobody may set a count but by using it up",
     "private.create_user_profile": "Supabase Auth makes users under a role that may not write here",
     "private.drop_unsent_attachments": "locks what it removes, and no client may see which files are in use",
@@ -294,6 +295,7 @@ authenticated
     private.has_huge_number(jsonb): execute
     private.is_app_admin(): execute
     private.is_author(public.messages,uuid): execute
+    private.is_used_up(): execute
     private.issue_messaging_key(uuid,interval): execute
     private.issue_twin_secret(uuid,interval): execute
     private.lock_channel(uuid): execute
@@ -335,7 +337,7 @@ authenticated
     private.render_reactions(uuid): execute
     private.require_channel(uuid): execute
     private.require_twin(uuid,uuid): execute
-    private.retry_after(integer,text): execute
+    private.retry_after(integer,text,jsonb): execute
     private.revive_deliveries(uuid,uuid): execute
     private.split_words(text): execute
     private.store_twin_webhook(uuid,text): execute
@@ -552,7 +554,7 @@ service_role
     private.request_id(): execute
     private.require_channel(uuid): execute
     private.require_twin(uuid,uuid): execute
-    private.retry_after(integer,text): execute
+    private.retry_after(integer,text,jsonb): execute
     private.revive_deliveries(uuid,uuid): execute
     private.settings: select
     private.split_words(text): execute

@@ -54,6 +54,34 @@ def test_the_next_minute_begins_anew(db: Db) -> None:
     assert call(db, "get_message", id=MESSAGE).status == 200
 
 
+@pytest.mark.parametrize(("ahead", "status"), [("1 minute", 429), ("2 minutes", 200), ("1 hour", 200)])
+def test_a_count_that_is_ahead_is_of_a_request_that_began_later_or_of_a_clock_set_back(
+    db: Db, ahead: str, status: int
+) -> None:
+    limit(db, 1)
+    call(db, "get_message", id=MESSAGE)
+    db.execute("update private.request_counts set minute = minute + %s::interval", (ahead,))
+    assert call(db, "get_message", id=MESSAGE).status == status
+
+
+def test_what_is_one_too_many_only_in_the_end_is_undone(db: Db) -> None:
+    limit(db, 1)
+    # As if another request had been counted after this one began.
+    db.execute(f"""
+        create function public.spend() returns trigger language plpgsql security definer as $$
+        begin
+            insert into private.request_counts values ('{MATTY}', date_trunc('minute', now()), 1);
+            return new;
+        end
+        $$;
+        create trigger spend before insert on public.messages for each row execute function public.spend()
+    """)
+    reply = call(db, "create_message", key="k", **CREATE)
+    assert reply.error == (429, "rate_limited", None)
+    assert said(db) == 0
+    assert rows(db, "select from private.idempotency_keys") == []
+
+
 def test_the_same_request_with_the_same_key_gets_the_same_answer(db: Db) -> None:
     first, again = (call(db, "create_message", key="k", **CREATE) for _ in range(2))
     assert (again.status, again.body) == (first.status, first.body) == (201, first.body)
