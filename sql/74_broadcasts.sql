@@ -131,7 +131,9 @@ begin
         raise exception using errcode = p_sqlstate, message = p_message;
     elsif p_sqlstate <> '23514' then
         -- That would be a missing partition: Realtime makes them when clients connect, so nobody is listening.
-        raise warning 'A broadcast to % is lost: %', p_topic, p_message;
+        -- By this code, of the class of warnings, the service knows it.
+        raise warning using
+            errcode = '01TL1', message = format('A broadcast to %s is lost: %s', p_topic, p_message), detail = p_sqlstate;
     end if;
 end
 $$;

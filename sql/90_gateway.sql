@@ -142,10 +142,6 @@ begin
     begin
         if v_is_granted then
             v_answer := private.call_once(p_function, p_headers, private.read_object(p_body) || p_parameters);
-            if pg_current_xact_id_if_assigned() is not null then
-                -- Now, and not when the user's count is held.
-                set constraints all immediate;
-            end if;
             if v_is_counted then
                 select counted.is_granted, counted.headers into v_is_granted, v_limits
                 from private.count_request() as counted;

@@ -39,6 +39,7 @@ _LOST_TOUCH = (
     OSError,
     TimeoutError,
 )
+_LOST_BROADCAST = "01TL1"  # sql/74_broadcasts.sql: its detail is the SQLSTATE of why
 
 
 class DatabaseUnavailableError(Exception):
@@ -169,10 +170,10 @@ def _listening(connection: asyncpg.Connection) -> Iterator[None]:
 
 
 def _hear(_: asyncpg.Connection, said: asyncpg.PostgresLogMessage) -> None:
-    # A broadcast that fails must not fail what it tells of: Postgres warns (sql/74_broadcasts.sql) and goes on.
-    if said.severity_en == "WARNING" and said.message.startswith("A broadcast "):
+    # A broadcast that fails must not fail what it tells of: Postgres warns and goes on.
+    if said.sqlstate == _LOST_BROADCAST:
         metrics.LOST_BROADCASTS.inc()
-        logger.warning("A broadcast was lost: %s", said.sqlstate)
+        logger.warning("A broadcast was lost: %s", said.detail)
 
 
 async def _nothing_to_reset(_: asyncpg.Connection) -> None:

@@ -5126,7 +5126,9 @@ begin
         raise exception using errcode = p_sqlstate, message = p_message;
     elsif p_sqlstate <> '23514' then
         -- That would be a missing partition: Realtime makes them when clients connect, so nobody is listening.
-        raise warning 'A broadcast to % is lost: %', p_topic, p_message;
+        -- By this code, of the class of warnings, the service knows it.
+        raise warning using
+            errcode = '01TL1', message = format('A broadcast to %s is lost: %s', p_topic, p_message), detail = p_sqlstate;
     end if;
 end
 $$;
@@ -6799,10 +6801,6 @@ begin
     begin
         if v_is_granted then
             v_answer := private.call_once(p_function, p_headers, private.read_object(p_body) || p_parameters);
-            if pg_current_xact_id_if_assigned() is not null then
-                -- Now, and not when the user's count is held.
-                set constraints all immediate;
-            end if;
             if v_is_counted then
                 select counted.is_granted, counted.headers into v_is_granted, v_limits
                 from private.count_request() as counted;

@@ -184,8 +184,8 @@ def test_a_broadcast_that_postgres_gives_up_is_counted(watched: tuple[Service, T
     with psycopg.connect(team.database_url) as db:
         db.execute(
             """
-            create function private.lose() returns trigger language plpgsql as $$
-            begin raise warning 'A broadcast to % is lost: %', 'canary-8', 'canary-9'; return null; end $$;
+            create function private.lose() returns trigger language plpgsql security definer as $$
+            begin perform private.lose_broadcast('canary-8', '53100', 'canary-9'); return null; end $$;
             create trigger planted after insert on public.messages execute function private.lose();
             """
         )
@@ -195,7 +195,7 @@ def test_a_broadcast_that_postgres_gives_up_is_counted(watched: tuple[Service, T
         with psycopg.connect(team.database_url) as db:
             db.execute("drop trigger planted on public.messages; drop function private.lose()")
     assert grown(before, scrape(service.client))["threadline_broadcast_failures_total{}"] == 1
-    assert "A broadcast was lost" in service.log.read_text()
+    assert "A broadcast was lost: 53100" in service.log.read_text()
     assert "canary" not in service.log.read_text().lower()
 
 
