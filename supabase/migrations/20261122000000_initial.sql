@@ -3952,8 +3952,10 @@ comment on table private.message_words is 'What search goes through: the words o
 comment on column private.message_words.number is 'Rises as messages come.';
 comment on column private.message_words.channel_id is 'The message''s channel, repeated for the index.';
 create index message_words_number_idx on private.message_words (number);
+-- Words wait in a list, which searches read too, and go into the index some hundred messages at a time: far cheaper
+-- than one by one. The list is short (in kB), so that neither a search nor the writer whose turn it is feels it.
 create index message_words_search_idx on private.message_words using gin (channel_id extensions.uuid_ops, words)
-with (fastupdate = off);
+with (fastupdate = on, gin_pending_list_limit = 512);
 alter table private.message_words enable row level security;
 revoke all on private.message_words from public, anon, authenticated, service_role;
 
