@@ -10,7 +10,8 @@ from threadline.local.keys import PUBLISHABLE_KEY
 from tests.faults.bugs import BUGS, seeded
 from tests.faults.clients import Arena
 from tests.faults.history import violations
-from tests.faults.world import FAULTS, World
+from tests.faults.world import DISK_FAULTS, FAULTS, World
+from tests.support.disk import refusal
 from tests.support.following import following, python
 from tests.support.soak import IS_SOAK, bounded
 
@@ -34,6 +35,14 @@ def test_nothing_acknowledged_is_lost_and_nothing_doubled_whatever_dies(world: W
     assert violations(history, outcome) == []
     assert world.leftovers() == []
     assert set(happened) == set(FAULTS)
+
+
+@pytest.mark.skipif(refusal() is not None, reason=str(refusal()))
+def test_nothing_is_lost_on_a_disk_that_is_full(world: World) -> None:
+    history, outcome, happened = world.play(20, bounded(3, 60), 6, faults=DISK_FAULTS)
+    assert violations(history, outcome) == []
+    assert set(happened) == set(DISK_FAULTS)
+    assert "No space left on device" in world.stack.database_log
 
 
 @pytest.mark.parametrize("name", BUGS if IS_SOAK else list(BUGS)[:5])
