@@ -77,9 +77,9 @@ PATIENCE = 60.0
 VERBS, ENOUGH = ("create", "ingest", "look", "edit"), 3  # what each run has at least so many acknowledged calls of
 DISK = 400  # megabytes, of which Postgres takes half
 FAULTS = (
-    "kill_service", "kill_worker", "crash_postgres", "kill_postgres", "cut_lines", "refuse_rows", "forbid_writing",
-)  # fmt: skip
-DISK_FAULTS = ("fill_disk", "exhaust_log")  # where there is a small disk
+    *("kill_service", "kill_worker", "crash_postgres", "kill_postgres", "cut_lines", "fill_disk", "forbid_writing"),
+    *([] if refusal() else ["exhaust_log"]),
+)
 
 
 class World:
@@ -166,18 +166,17 @@ class World:
         self.line.cut()
         self.socket_line.cut()
 
-    def refuse_rows(self) -> None:
-        """No new row for a while, as on a full disk."""
+    def fill_disk(self) -> None:
+        """No room on the disk for a while; where it is not ours, none for new rows."""
+        if self.disk:
+            with filled(self.disk):
+                time.sleep(0.4)
+            self._wait_for_postgres()  # if its log needed more room just then
+            return
         with psycopg.connect(self.url, autocommit=True) as db:
             db.execute("update faults.switches set is_disk_full = true")
             time.sleep(0.2)
             db.execute("update faults.switches set is_disk_full = false")
-
-    def fill_disk(self) -> None:
-        """No room for anything for a while."""
-        with filled(self.disk):
-            time.sleep(0.4)
-        self._wait_for_postgres()
 
     def exhaust_log(self) -> None:
         """No room for Postgres's own log, at which Postgres ends."""
