@@ -96,9 +96,10 @@ class Client:
             self.marks.remove(mark)
 
     def _ingest(self, chance: random.Random, step: int) -> None:
-        # Every second message is in the next batch too, and the next client sends the same ones.
+        # Every message is in the next batch too, and the other client of a pair sends the same ones; one batch of three
+        # goes astray.
         names = [f"{self.number // 2} {step + more}" for more in range(0, 8, 4)]
-        thread = f"thread {chance.randrange(THREADS) if step % 8 else self.number // 2 % THREADS}"
+        thread = f"thread {chance.randrange(THREADS) if step % 12 == 2 else self.number // 2 % THREADS}"
         body = {
             "platform": "whatsapp",
             "connection_id": self.arena.connection_id,

@@ -51,5 +51,5 @@ def test_a_full_disk_is_full_for_postgres(world: World) -> None:
 @pytest.mark.parametrize("name", BUGS if IS_SOAK else list(BUGS)[:5])
 def test_a_bug_is_noticed(world: World, name: str) -> None:
     with seeded(world.url, BUGS[name]):
-        history, outcome, _ = world.play(12, 0.5, 6, faults=("cut_lines",))
+        history, outcome, _ = world.play(12, bounded(0.5, 2), 6, faults=("cut_lines",))
     assert {each.partition(":")[0] for each in violations(history, outcome)} >= {BUGS[name].caught_by}
