@@ -78,6 +78,7 @@ VERBS, ENOUGH = ("create", "ingest", "look", "edit"), 3  # what each run has at 
 DISK = 400  # megabytes, of which Postgres takes half
 FAULTS = (
     *("kill_service", "kill_worker", "crash_postgres", "kill_postgres", "cut_lines", "fill_disk", "forbid_writing"),
+    "move_clock",
     *([] if refusal() else ["exhaust_log"]),
 )
 
@@ -193,6 +194,15 @@ class World:
                 db.execute(f"alter system set default_transaction_read_only = {setting}")
                 db.execute("select pg_reload_conf()")
                 time.sleep(0.2)
+
+    def move_clock(self) -> None:
+        """The clock that events are stamped with is an hour late for a while, then an hour early, then right."""
+        with psycopg.connect(self.url, autocommit=True) as db:
+            right = value(db, "select pg_get_functiondef('private.record_event'::regproc)")
+            for hours in (-1, 1, 0):
+                db.execute(right.replace("clock_timestamp()", f"clock_timestamp() + interval '{hours} hours'"))
+                time.sleep(0.1)
+            db.execute(right)
 
     def leftovers(self) -> list[str]:
         """What nobody needs any more and still is there: slots of the dead, transactions that do nothing."""
