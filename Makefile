@@ -5,7 +5,7 @@ LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-ha
 COMPILE := $(LOCK) --extra local --group build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help up test soak lint fix bench migration types release lock clean
+.PHONY: help up test soak lint audit fix bench migration types release lock clean
 
 help: ## what there is to do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ lint: .venv/.dev ## style of the SQL, the Python and the Dockerfile
 	$(BIN)/ruff format --check .
 	$(BIN)/sqlfluff lint --disable-progress-bar sql supabase/migrations supabase/snippets seed.sql api/threadline/local
 	$(BIN)/hadolint Dockerfile
+
+audit: .venv/.dev ## what is known against the packages that are locked; asks osv.dev
+	$(BIN)/python -m tests.support.audit
 
 fix: .venv/.dev ## format the Python
 	$(BIN)/ruff check --fix .

@@ -6,8 +6,8 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ _LOST_TOUCH = (
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,  # as on Supabase when the disk is full, or on a standby
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # of a connection to which Postgres has said its last
     OSError,
     TimeoutError,
 )
@@ -135,7 +136,7 @@ class Database:
 
     async def _call(self, arguments: tuple[str | bytes, ...]) -> Reply:
         began = time.perf_counter()
-        async with self._pool.acquire(timeout=10) as connection:
+        async with self._borrowed() as connection:
             metrics.WAIT_SECONDS.observe(time.perf_counter() - began)
             with (
                 metrics.CALLS_UNDER_WAY.track_inprogress(),
@@ -145,11 +146,21 @@ class Database:
                 row = await connection.fetchrow(_CALL, *arguments)
         return Reply(row["status"], json.loads(row["headers"]), row["body"].encode())
 
+    @asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+        async with self._pool.acquire(timeout=10) as connection:
+            try:
+                yield connection
+            except asyncpg.InternalClientError:
+                # The pool takes it for a good one, and would lend it to the next.
+                connection.terminate()
+                raise
+
     async def is_answering(self) -> bool:
         """Whether Postgres answers a query within two seconds."""
         try:
-            async with asyncio.timeout(2):
-                return await self._pool.fetchval("select true")
+            async with asyncio.timeout(2), self._borrowed() as connection:
+                return await connection.fetchval("select true")
         except (asyncpg.PostgresError, *_LOST_TOUCH):
             return False
 

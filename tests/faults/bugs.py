@@ -65,7 +65,7 @@ BUGS = {
         {
             "private.read_events": (
                 r"event.seq > p_since",
-                r"\g<0> and event.created_at < clock_timestamp() - interval '0.2 seconds' * random()",
+                r"\g<0> and event.created_at < clock_timestamp() - interval '1 second' * random()",
             )
         },
     ),

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from threadline.local.keys import PUBLISHABLE_KEY
 
@@ -11,6 +12,7 @@ from tests.faults.bugs import BUGS, seeded
 from tests.faults.clients import Arena
 from tests.faults.history import violations
 from tests.faults.world import FAULTS, World
+from tests.support.disk import filled, refusal
 from tests.support.following import following, python
 from tests.support.soak import IS_SOAK, bounded
 
@@ -36,8 +38,18 @@ def test_nothing_acknowledged_is_lost_and_nothing_doubled_whatever_dies(world: W
     assert set(happened) == set(FAULTS)
 
 
+@pytest.mark.skipif(refusal() is not None, reason=f"Full only for new rows: {refusal()}")
+def test_a_full_disk_is_full_for_postgres(world: World) -> None:
+    with psycopg.connect(world.url, autocommit=True) as db:
+        db.execute("create unlogged table faults.ballast (content text)")
+        grow = "insert into faults.ballast select repeat('x', 1000) from generate_series(1, 100)"
+        with filled(world.disk), pytest.raises(psycopg.errors.DiskFull):
+            db.execute(grow)
+        db.execute(grow)
+
+
 @pytest.mark.parametrize("name", BUGS if IS_SOAK else list(BUGS)[:5])
 def test_a_bug_is_noticed(world: World, name: str) -> None:
     with seeded(world.url, BUGS[name]):
-        history, outcome, _ = world.play(12, 1, 6, faults=("cut_lines",))
+        history, outcome, _ = world.play(12, bounded(0.5, 2), 6, faults=("cut_lines",))
     assert {each.partition(":")[0] for each in violations(history, outcome)} >= {BUGS[name].caught_by}

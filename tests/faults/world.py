@@ -1,29 +1,34 @@
 """What clients run against, and what happens to it: a stack, a service and a worker that die, lines that are cut."""
 
+import os
 import random
+import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 from threadline.local.keys import JWT_SECRET
+from threadline.local.postgres import read_pid_file
 
 from tests.faults.clients import Arena, Client, Listener, read_log
 from tests.faults.history import History, Outcome, Stored
 from tests.sql.conftest import rows, value
 from tests.sql.messages import inconsistencies, sign
+from tests.support.disk import filled, refusal, small_disk
 from tests.support.ingest import Sender
 from tests.support.line import Line
 from tests.support.service import Service, crash_postgres, serving
 from tests.support.stack import RunningStack
 from tests.support.twin import Webhook, add_twin, until, webhook, working
 
-# What faults switch. The disk is full for new rows, as Postgres itself would say it (SQLSTATE 53100).
+# What faults switch. Where there is no disk of our own to fill, it is full for new rows, as Postgres itself would say
+# it (SQLSTATE 53100).
 SWITCHES = """
 create schema faults;
 create table faults.switches (is_disk_full boolean not null default false);
@@ -70,11 +75,19 @@ select 'prepared ' || gid from pg_prepared_xacts
 """
 PATIENCE = 60.0
 VERBS, ENOUGH = ("create", "ingest", "look", "edit"), 3  # what each run has at least so many acknowledged calls of
-FAULTS = ("kill_service", "kill_worker", "crash_postgres", "cut_lines", "fill_disk", "forbid_writing")
+DISK = 400  # megabytes, of which Postgres takes half
+FAULTS = (
+    *("kill_service", "kill_worker", "crash_postgres", "kill_postgres", "cut_lines", "fill_disk", "forbid_writing"),
+    "move_clock",
+    *([] if refusal() else ["exhaust_log"]),
+)
 
 
 class World:
-    """A running stack with a service and a worker beside it that may be killed. Its `with` block is its life."""
+    """A running stack with a service and a worker beside it that may be killed. Its `with` block is its life.
+
+    All that Postgres writes is on a small disk, where the machine lends one.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -83,9 +96,10 @@ class World:
     def __enter__(self) -> "World":
         with self._opened:
             enter = self._opened.enter_context
+            self.disk = None if refusal() else enter(small_disk(DISK))
             # The stack has the Postgres and Realtime. It delivers nothing: its worker would hold what it had in a
             # crash of Postgres for half a minute.
-            self.stack = enter(RunningStack(environment={"THREADLINE_DELIVER": "0"}))
+            self.stack = enter(RunningStack(home=self.disk, environment={"THREADLINE_DELIVER": "0"}))
             self.url = self.stack.database_url("supabase_admin")
             with psycopg.connect(self.url) as db:
                 db.execute(SWITCHES)
@@ -132,9 +146,17 @@ class World:
             crash_postgres(self.url)
         self._wait_for_postgres()
 
+    def kill_postgres(self) -> None:
+        """Kill -9 of the server itself, and another one on the same data: nobody tidies up in between."""
+        os.kill(int(read_pid_file(self.stack.home / "postgres")[0]), signal.SIGKILL)
+        self.stack.process.wait(PATIENCE)  # it has lost its Postgres
+        self._wait_for_postgres()
+
     def _wait_for_postgres(self) -> None:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
+            if self.stack.process.poll() is not None:
+                self.stack.start()
             with suppress(psycopg.OperationalError), psycopg.connect(self.url):
                 return
             time.sleep(0.02)
@@ -146,20 +168,23 @@ class World:
         self.socket_line.cut()
 
     def fill_disk(self) -> None:
-        """No new row for a while, as on a full disk."""
-        with self.disk_full():
-            time.sleep(0.2)
-
-    @contextmanager
-    def disk_full(self) -> Iterator[None]:
-        """Refuse new rows for the length of the block."""
+        """No room on the disk for a while; where it is not ours, none for new rows."""
+        if self.disk:
+            with filled(self.disk):
+                time.sleep(0.4)
+            self._wait_for_postgres()  # if its log needed more room just then
+            return
         with psycopg.connect(self.url, autocommit=True) as db:
             db.execute("update faults.switches set is_disk_full = true")
-        try:
-            yield
-        finally:
-            with psycopg.connect(self.url, autocommit=True) as db:
-                db.execute("update faults.switches set is_disk_full = false")
+            time.sleep(0.2)
+            db.execute("update faults.switches set is_disk_full = false")
+
+    def exhaust_log(self) -> None:
+        """No room for Postgres's own log, at which Postgres ends."""
+        with filled(self.disk), suppress(psycopg.OperationalError), psycopg.connect(self.url, autocommit=True) as db:
+            while True:
+                db.execute("select pg_switch_wal() from pg_logical_emit_message(true, 'fault', 'something to write')")
+        self._wait_for_postgres()
 
     def forbid_writing(self) -> None:
         """Nothing may be written for a while, as Supabase has it when the disk is nearly full."""
@@ -169,6 +194,15 @@ class World:
                 db.execute(f"alter system set default_transaction_read_only = {setting}")
                 db.execute("select pg_reload_conf()")
                 time.sleep(0.2)
+
+    def move_clock(self) -> None:
+        """The clock that events are stamped with is an hour late for a while, then an hour early, then right."""
+        with psycopg.connect(self.url, autocommit=True) as db:
+            right = value(db, "select pg_get_functiondef('private.record_event'::regproc)")
+            for hours in (-1, 1, 0):
+                db.execute(right.replace("clock_timestamp()", f"clock_timestamp() + interval '{hours} hours'"))
+                time.sleep(0.1)
+            db.execute(right)
 
     def leftovers(self) -> list[str]:
         """What nobody needs any more and still is there: slots of the dead, transactions that do nothing."""

@@ -12,10 +12,12 @@ import psycopg
 import pytest
 
 from tests.http.wire import Wire
+from tests.sql.conftest import rows
 from tests.support.cluster import TestCluster
 from tests.support.ingest import PATH, Sender, conversation, message
 from tests.support.service import Service, crash_postgres, serving
 
+SESSIONS = "select pid from pg_stat_activity where application_name = 'threadline'"
 UNAVAILABLE = (503, "5", {"error": "Service temporarily unavailable"})
 
 
@@ -98,6 +100,25 @@ def test_when_postgres_restarts_requests_are_503_until_it_is_back(sender: Sender
     assert [answer(reply) for reply in failed] == [UNAVAILABLE] * len(failed)
     assert last.json()["processed"] == 1
     assert sender.stored() == {"chat": ["after", "before"]}
+
+
+def test_a_connection_that_postgres_has_given_up_is_not_met_twice(
+    cluster: TestCluster, service_database: str, tmp_path: Path
+) -> None:
+    with Wire(cluster.local.port) as wire, serving(through(wire, service_database), tmp_path / "log") as service:
+        wire.open()
+        wire.keeps_open = True
+        sender = Sender.create(service.client, cluster.url(service_database, "postgres"))
+        with psycopg.connect(cluster.url(service_database), autocommit=True) as db:
+            before = rows(db, SESSIONS)
+            sender.post(conversation(message("before")))
+            [pid] = set(rows(db, SESSIONS)) - set(before)
+            db.execute("select pg_terminate_backend(%s)", (pid,))
+        assert wire.has_lost.wait(10)
+        service.client.get("/schema")  # the service has read by now what Postgres said last
+        assert sender.post(conversation(message("after"))).status_code == 200
+        assert service.client.get("/health").status_code == 200
+        assert kinds(service.failures) == ["InternalClientError"]
 
 
 @pytest.fixture(scope="module")

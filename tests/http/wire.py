@@ -13,10 +13,13 @@ class Wire:
     """Forwards a port of its own to Postgres from `open` on; before, and after `close`, nobody answers there.
 
     `sent` counts the messages of all clients by their type: P Parse, B Bind, E Execute, S Sync, Q Query and so on.
+    With `keeps_open` clients are not told that Postgres has ended a connection; `has_lost` is set when it has.
     """
 
     def __init__(self, target: int) -> None:
         self.sent: Counter[str] = Counter()
+        self.keeps_open = False
+        self.has_lost = threading.Event()
         self._target = target
         self._sockets: list[socket.socket] = []
         self._listener = socket.socket()
@@ -55,6 +58,9 @@ class Wire:
                 if is_client:
                     frames.feed(data)
                 sink.sendall(data)
+            if self.keeps_open and not is_client:
+                self.has_lost.set()
+                return
             sink.shutdown(socket.SHUT_WR)
 
 

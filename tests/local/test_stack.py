@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import jwt
+import psutil
 import psycopg
 import pytest
 from click.testing import CliRunner
@@ -159,6 +160,18 @@ def test_nobody_but_its_owner_reads_what_the_home_keeps(stack: RunningStack) -> 
     stack.run("token", "ada@example.com")
     for name in ("superuser-password", "signing-key.json", "stack.json"):
         assert (stack.home / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_nobody_outside_this_machine_reaches_it_and_nothing_can_tell_it_otherwise(stack: RunningStack) -> None:
+    # Its keys are known to everybody.
+    parts = [psutil.Process(stack.process.pid), *stack.children()]
+    listening = [each.laddr for part in parts for each in part.net_connections("all") if each.status == "LISTEN"]
+    assert {address.ip for address in listening} == {"127.0.0.1"}
+    assert {stack.port, stack.database_port} <= {address.port for address in listening}
+    with psycopg.connect(stack.database_url()) as connection:
+        query = "select name, source from pg_settings where name in ('listen_addresses', 'unix_socket_directories')"
+        # Neither `alter system` nor a file comes before the command line.
+        assert {source for _, source in connection.execute(query)} == {"command line"}
 
 
 def test_db_reset_makes_a_running_database_new(stack: RunningStack) -> None:

@@ -1,0 +1,89 @@
+"""What a refusal costs tells no more than its text: the same steps and rows, whoever asks and for what.
+
+A clock would measure the machine; what Postgres counts of its own work is the same each time.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+
+from tests.sql.conftest import SECRET, WHATSAPP, Db, back, post
+from tests.support.ingest import conversation, message, request
+
+Work = dict[str, tuple[int, ...]]
+FUNCTIONS = "select schemaname || '.' || funcname, calls from pg_stat_xact_user_functions"
+TABLES = """
+select
+    relname::text, seq_scan, seq_tup_read, coalesce(idx_scan, 0), coalesce(idx_tup_fetch, 0),
+    n_tup_ins, n_tup_upd, n_tup_del
+from pg_stat_xact_user_tables
+"""
+
+
+@pytest.fixture
+def counted(admin_url: str) -> Iterator[Db]:
+    """A session that counts the calls of functions too."""
+    with psycopg.connect(admin_url) as connection:
+        connection.execute("set track_functions = 'all'")
+        yield connection
+        connection.rollback()
+
+
+@pytest.fixture
+def cost(counted: Db) -> Callable[..., Work]:
+    """Gives what a request is answered, and what Postgres did for it."""
+
+    def work() -> Work:
+        back(counted)
+        return {str(name): tuple(counts) for query in (FUNCTIONS, TABLES) for name, *counts in counted.execute(query)}
+
+    def measure(error: str, secret: str = "wrong", is_active: bool = True, **fields: object) -> Work:
+        counted.execute(
+            "update public.messaging_connections set is_active = %s where (platform, connection_id) = (%s, %s)",
+            (is_active, *WHATSAPP),
+        )
+        body = json.dumps(request(conversation(message()), **fields)).encode()
+        before = work()
+        answer = post(counted, body, secret)
+        after = work()
+        assert answer[1] == {"error": error}
+        spent = {
+            name: tuple(new - old for new, old in zip(counts, before.get(name, [0] * len(counts)), strict=True))
+            for name, counts in after.items()
+        }
+        return {name: counts for name, counts in spent.items() if any(counts)}
+
+    # The first of a session fills its caches.
+    measure("Invalid API key")
+    return measure
+
+
+def test_a_wrong_key_is_the_same_work_whether_the_connection_is_active_or_not(cost: Callable[..., Work]) -> None:
+    active = cost("Invalid API key")
+    assert "messaging_keys" in active
+    assert cost("Invalid API key", is_active=False) == active
+
+
+def test_wrong_keys_are_the_same_work_however_near_they_come(cost: Callable[..., Work]) -> None:
+    assert cost("Invalid API key", secret=SECRET[:-1]) == cost("Invalid API key", secret="x") == cost("Invalid API key")
+
+
+def test_an_unknown_connection_is_the_same_work_as_one_of_another_platform(cost: Callable[..., Work]) -> None:
+    error = "Invalid connection_id or platform"
+    unknown, other = cost(error, connection_id="nobodys"), cost(error, platform="telegram")
+    # The one row of which only the platform is looked at.
+    assert {name for name in unknown | other if unknown.get(name) != other.get(name)} == {"messaging_connections"}
+
+
+def test_beyond_its_text_a_wrong_key_is_told_from_an_unknown_connection_by_the_owners_log_alone(
+    cost: Callable[..., Work],
+) -> None:
+    wrong, unknown = cost("Invalid API key"), cost("Invalid connection_id or platform", connection_id="nobodys")
+    assert unknown.keys() - wrong.keys() == set()
+    assert wrong.keys() - unknown.keys() == {
+        *("ingest_log", "private.log_refusal", "private.relax_commit", "private.request_id"),
+    }
+    # The connection that was found, and the one look for its key.
+    assert {name for name in unknown if unknown[name] != wrong[name]} == {"messaging_connections", "messaging_keys"}

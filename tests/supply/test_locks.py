@@ -1,0 +1,80 @@
+"""What is installed is what was locked, to the byte; and the audit of it tells of what it is told."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.support import audit
+from tests.support.cluster import free_port
+from tests.support.schema import ROOT
+
+LOCKS = [ROOT / "api" / "requirements.lock", ROOT / "api" / "serve.lock", audit.PYTHON]
+INSTALLERS = [ROOT / "Makefile", ROOT / "Dockerfile"]
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_every_package_of_python_is_locked_by_hashes(lock: Path) -> None:
+    text = re.sub(r"^\s*#.*\n", "", lock.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    blocks = re.findall(r"^\S(?:.*\\\n)*.*", text, re.MULTILINE)
+    assert len(blocks) == len(audit.pins(lock)) > 20
+    assert [block for block in blocks if not re.search(r"--hash=sha256:[0-9a-f]{64}", block)] == []
+    assert audit.pins(lock).items() <= audit.pins(audit.PYTHON).items()
+
+
+def test_every_package_of_node_is_locked_by_a_hash() -> None:
+    modules = json.loads(audit.NODE.read_text(encoding="utf-8"))["packages"]
+    assert [path for path, each in modules.items() if path and not each["integrity"].startswith("sha512-")] == []
+
+
+@pytest.mark.parametrize("file", INSTALLERS, ids=lambda file: file.name)
+def test_whatever_installs_asks_for_the_hashes(file: Path) -> None:
+    installs = re.findall(r"pip install (.*)", file.read_text(encoding="utf-8"))
+    assert installs
+    # Ours is the one that has no hash, and brings nothing along.
+    assert [each for each in installs if "--require-hashes" not in each and "--no-deps" not in each] == []
+
+
+@pytest.fixture
+def osv() -> Iterator[tuple[str, set[str]]]:
+    """A stand-in for OSV, and the names that it knows something against."""
+    bad: set[str] = set()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))["queries"]
+            found = [{"vulns": [{"id": "GHSA-x"}]} if each["package"]["name"] in bad else {} for each in asked]
+            body = json.dumps({"results": found}).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", bad
+        server.shutdown()
+
+
+def test_the_audit_fails_for_a_package_with_a_known_weakness(
+    osv: tuple[str, set[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, bad = osv
+    assert audit.main(url) == 0
+    bad |= {"litestar", "@supabase/supabase-js"}
+    assert audit.main(url) == 1
+    said = capsys.readouterr().out
+    assert re.search(r"^PyPI litestar [\d.]+: GHSA-x$", said, re.MULTILINE)
+    assert re.search(r"^npm @supabase/supabase-js [\d.]+: GHSA-x$", said, re.MULTILINE)
+
+
+def test_the_audit_says_so_when_it_could_not_be_done(capsys: pytest.CaptureFixture[str]) -> None:
+    assert audit.main(f"http://127.0.0.1:{free_port()}") == 0
+    assert capsys.readouterr().out.startswith("Not audited: ")

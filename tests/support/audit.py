@@ -1,0 +1,64 @@
+"""Asks OSV, the open database of known weaknesses, about every package that a lock names: `make audit`
+
+One request for all of them. The services of pip and npm know one language each, and need what they look at installed.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import httpx
+
+from tests.support.schema import ROOT
+
+# What ships and what `make up` needs is a part of it; a test holds the locks to that.
+PYTHON = ROOT / "tests" / "requirements.lock"
+NODE = ROOT / "tests" / "package-lock.json"
+OSV = "https://api.osv.dev/v1/querybatch"
+PATIENCE = 30.0  # seconds
+
+Package = tuple[str, str, str]  # ecosystem, name, version
+
+
+def pins(lock: Path) -> dict[str, str]:
+    """What a lock of Python packages installs: name to version."""
+    found = re.findall(r"^([\w.-]+)(?:\[[\w,-]+\])?==([^\s;\\]+)", lock.read_text(encoding="utf-8"), re.MULTILINE)
+    return dict(found)
+
+
+def packages() -> list[Package]:
+    """Every package of ours that is locked, for Python and for Node."""
+    modules = json.loads(NODE.read_text(encoding="utf-8"))["packages"]
+    return [
+        *(("PyPI", name, version) for name, version in pins(PYTHON).items()),
+        *(("npm", path.rpartition("node_modules/")[2], each["version"]) for path, each in modules.items() if path),
+    ]
+
+
+def weaknesses(asked: list[Package], url: str) -> dict[Package, list[str]]:
+    """The ids of what is known against each package that something is known against; httpx.HTTPError without OSV."""
+    queries = [
+        {"package": {"ecosystem": ecosystem, "name": name}, "version": version} for ecosystem, name, version in asked
+    ]
+    reply = httpx.post(url, json={"queries": queries}, timeout=PATIENCE).raise_for_status()
+    answers = zip(asked, reply.json()["results"], strict=True)
+    return {package: [each["id"] for each in answer["vulns"]] for package, answer in answers if answer.get("vulns")}
+
+
+def main(url: str = OSV) -> int:
+    """Print what is known; 1 when there is something. Whoever is offline is told that nothing was audited."""
+    asked = packages()
+    try:
+        known = weaknesses(asked, url)
+    except httpx.HTTPError as error:
+        print(f"Not audited: {url} is out of reach ({error}).")
+        return 0
+    for (ecosystem, name, version), ids in sorted(known.items()):
+        print(f"{ecosystem} {name} {version}: {', '.join(ids)}")
+    print(f"{len(asked)} packages, {len(known)} of them with known weaknesses.")
+    return 1 if known else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
