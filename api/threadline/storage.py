@@ -52,7 +52,7 @@ class Storage:
         self._client = httpx.AsyncClient(timeout=60, trust_env=settings.trusts_proxies)
         logging.getLogger("httpx").setLevel(logging.WARNING)  # below, it writes every URL, tokens included
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Give up the connections."""
         await self._client.aclose()
 
