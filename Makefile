@@ -4,6 +4,8 @@ BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes
 COMPILE := $(LOCK) --extra local --group build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Else each of the many processes that the tests start would compile anew what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help up test soak lint audit fix bench migration types release lock clean
 
@@ -14,7 +16,7 @@ up: .venv/.runtime ## run the whole stack on this machine until Ctrl-C; no Docke
 	@exec $(BIN)/threadline up
 
 test: .venv/.dev lint ## every check there is
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 
 soak: .venv/.dev ## what could go on for ever, longer: faults, 20,000 hostile requests (under an hour, this machine only)
 	THREADLINE_SOAK=1 $(BIN)/python -m pytest -s -o timeout=600 \

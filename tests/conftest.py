@@ -7,6 +7,8 @@ from tempfile import TemporaryDirectory
 import psycopg
 import pytest
 from threadline.local import keys
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import cluster as clusters
 from tests.support.cluster import EMBEDDED, TestCluster
@@ -25,6 +27,33 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "lane" in metafunc.fixturenames:
         everywhere = Path(metafunc.definition.path).parent.name in {"sql", "schema"}
         metafunc.parametrize("lane", clusters.lanes() if everywhere else [EMBEDDED], scope="session", indirect=True)
+
+
+# In the ids of tests on another Postgres than the embedded one.
+OTHER_LANES = [f"[{lane}" for lane in clusters.lanes() if lane != EMBEDDED]
+
+
+def other_lane(test: str) -> str | None:
+    """Which of them is in this id."""
+    return next((lane for lane in OTHER_LANES if lane in test), None)
+
+
+class ByServer(LoadScopeScheduling):
+    """Gives a file to one worker, since its tests share servers; and all of another Postgres version, likewise."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return other_lane(nodeid) or nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByServer:
+    """How `pytest -n` divides the tests among its workers."""
+    return ByServer(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what only one worker can do."""
+    items.sort(key=lambda item: other_lane(item.nodeid) is None)
 
 
 @pytest.fixture(scope="session")

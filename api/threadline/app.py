@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
 from threadline import errors
-from threadline.cleaner import cleaning
 from threadline.cors import allow_browsers
 from threadline.database import Database
+from threadline.housekeeper import housekeeping
 from threadline.observer import observe
 from threadline.routes.exports import exports
 from threadline.routes.health import health
@@ -25,7 +25,6 @@ from threadline.routes.uploads import uploads
 from threadline.settings import Settings
 from threadline.storage import Storage
 from threadline.summarizer import Summarizer
-from threadline.sweeper import sweeping
 from threadline.tokens import Verifier
 from threadline.worker import delivering
 
@@ -42,16 +41,13 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with (
             Database(settings) as database,
+            aclosing(storage),
+            aclosing(summarizer),
             delivering(database, settings),
-            sweeping(database, settings),
-            cleaning(database, settings),
+            housekeeping(database, storage, settings),
         ):
             app.state.update(database=database, verifier=verifier, settings=settings)
-            try:
-                yield
-            finally:
-                await storage.close()
-                await summarizer.close()
+            yield
 
     async def provide_database() -> Database:
         return app.state.database

@@ -134,6 +134,17 @@ class Database:
             _note(function, error)
             raise DatabaseUnavailableError from error
 
+    async def ask(self, function: str, **argument: Any) -> Any:
+        """Call a function as the service itself, and return the data of its answer.
+
+        Raises:
+            DatabaseUnavailableError: as `call` does, or the function refused.
+        """
+        reply = await self.call(function, role="service_role", headers={}, body=json.dumps(argument).encode())
+        if reply.status != 200:
+            raise DatabaseUnavailableError(f"{function} answered {reply.status}")
+        return json.loads(reply.body)["data"]
+
     async def _call(self, arguments: tuple[str | bytes, ...]) -> Reply:
         began = time.perf_counter()
         async with self._borrowed() as connection:

@@ -18,14 +18,11 @@ import asyncpg
 import httpx
 import jwt
 
-from threadline.settings import Settings
+from threadline.settings import PUBLIC_KEYS, SECRET_KEYS, Settings
 from threadline.tokens import LEEWAY
 
 # What this version of the service rests on: the versions in `supabase/migrations`.
 MIGRATIONS = ["20261122000000", "20261122000001"]
-
-PUBLIC_KEYS = ("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY")
-SECRET_KEYS = ("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
 
 _BECOME = "select set_config('role', 'service_role', true)"
 _DIAGNOSE = "select private.diagnose($1, $2)"
@@ -46,9 +43,8 @@ async def examine(settings: Settings, environment: Mapping[str, str] = os.enviro
     found += _examine_keys(environment)
     if not settings.supabase_url:
         return [*found, "SUPABASE_URL is not set, so access tokens cannot be verified and nothing can be uploaded."]
-    # A proxy that the environment names leads out of this machine.
-    is_local = urlsplit(settings.supabase_url).hostname in {"127.0.0.1", "localhost"}
-    async with httpx.AsyncClient(base_url=settings.supabase_url, timeout=30, trust_env=not is_local) as client:
+    url, trusts_proxies = settings.supabase_url, settings.trusts_proxies
+    async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=trusts_proxies) as client:
         try:
             found += [finding async for finding in _examine_project(client, settings)]
         except httpx.HTTPError as error:

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 from urllib.parse import urlsplit
 
 # Supabase's pooler in transaction mode; there each statement may reach another server process.
 TRANSACTION_POOLER_PORT = 6543
+
+PUBLIC_KEYS = ("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY")
+SECRET_KEYS = ("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
+# Variables that others name, too; the first that is set counts.
+NAMES: dict[str, tuple[str, ...]] = {
+    "database_url": ("DATABASE_URL",),
+    "jwks_url": (),  # follows from supabase_url
+    "jwt_secret": ("JWT_SECRET",),
+    "supabase_url": ("SUPABASE_URL",),
+    "supabase_key": PUBLIC_KEYS,
+    "supabase_secret_key": SECRET_KEYS,
+    "anthropic_api_key": ("ANTHROPIC_API_KEY",),
+    "anthropic_base_url": ("ANTHROPIC_BASE_URL",),
+}
 
 
 class SettingsError(ValueError):
@@ -71,43 +86,28 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read DATABASE_URL and, where set, SUPABASE_URL, JWT_SECRET, THREADLINE_POOL_SIZE and so on.
+        """Read each setting from its variable in NAMES or else from THREADLINE_POOL_SIZE and so on; empty is not set.
 
         Raises:
-            SettingsError: DATABASE_URL is missing, or a value is not a positive number.
+            SettingsError: DATABASE_URL is missing, or a value is not what it must be.
         """
-        database_url = environment.get("DATABASE_URL", "")
-        if not database_url:
+        given: dict[str, Any] = {}
+        for setting in fields(cls):
+            for name in NAMES.get(setting.name, (f"THREADLINE_{setting.name.upper()}",)):
+                if setting.name not in given and (text := environment.get(name)):
+                    given[setting.name] = _READERS.get(str(setting.type), _text)(name, text)
+        if "database_url" not in given:
             raise SettingsError("Set DATABASE_URL to the connection string of your Postgres.")
-        port = _port(database_url)
-        pooler = environment.get("THREADLINE_TRANSACTION_POOLER", "")
-        supabase_url = environment.get("SUPABASE_URL", "").rstrip("/")
-        return cls(
-            database_url=database_url,
-            pool_size=_positive(environment, "THREADLINE_POOL_SIZE", cls.pool_size),
-            transaction_pooler=pooler.lower() in {"1", "true", "yes"} if pooler else port == TRANSACTION_POOLER_PORT,
-            ingest_max_bytes=_positive(environment, "THREADLINE_INGEST_MAX_BYTES", cls.ingest_max_bytes),
-            jwks_url=f"{supabase_url}/auth/v1/.well-known/jwks.json" if supabase_url else None,
-            jwt_secret=environment.get("JWT_SECRET") or None,
-            supabase_url=supabase_url or None,
-            supabase_key=environment.get("SUPABASE_PUBLISHABLE_KEY") or environment.get("SUPABASE_ANON_KEY") or None,
-            supabase_secret_key=(
-                environment.get("SUPABASE_SECRET_KEY") or environment.get("SUPABASE_SERVICE_ROLE_KEY") or None
-            ),
-            upload_max_files=_positive(environment, "THREADLINE_UPLOAD_MAX_FILES", cls.upload_max_files),
-            upload_max_bytes=_positive(environment, "THREADLINE_UPLOAD_MAX_BYTES", cls.upload_max_bytes),
-            deliver=_flag(environment, "THREADLINE_DELIVER", cls.deliver),
-            webhook_timeout=_positive(environment, "THREADLINE_WEBHOOK_TIMEOUT", cls.webhook_timeout),
-            webhook_allow_private=_flag(environment, "THREADLINE_WEBHOOK_ALLOW_PRIVATE", cls.webhook_allow_private),
-            anthropic_api_key=environment.get("ANTHROPIC_API_KEY") or None,
-            anthropic_base_url=environment.get("ANTHROPIC_BASE_URL") or None,
-            summary_model=environment.get("THREADLINE_SUMMARY_MODEL") or cls.summary_model,
-            summary_window=_positive(environment, "THREADLINE_SUMMARY_WINDOW", cls.summary_window),
-            summary_timeout=_positive(environment, "THREADLINE_SUMMARY_TIMEOUT", cls.summary_timeout),
-            summary_input_price=_price(environment, "THREADLINE_SUMMARY_INPUT_PRICE"),
-            summary_output_price=_price(environment, "THREADLINE_SUMMARY_OUTPUT_PRICE"),
-            metrics_token=environment.get("THREADLINE_METRICS_TOKEN") or None,
-        )
+        port = _port(given["database_url"])
+        given.setdefault("transaction_pooler", port == TRANSACTION_POOLER_PORT)
+        if url := given.get("supabase_url", "").rstrip("/"):
+            given |= {"supabase_url": url, "jwks_url": f"{url}/auth/v1/.well-known/jwks.json"}
+        return cls(**given)
+
+    @property
+    def trusts_proxies(self) -> bool:
+        """Whether proxies that the environment names lead to the project: they lead out of this machine."""
+        return urlsplit(self.supabase_url or "").hostname not in {"127.0.0.1", "localhost"}
 
 
 def _port(database_url: str) -> int | None:
@@ -125,20 +125,24 @@ def _port(database_url: str) -> int | None:
     )
 
 
-def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
-    text = environment.get(name, str(default))
+def _text(_: str, text: str) -> str:
+    return text
+
+
+def _positive(name: str, text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise SettingsError(f"{name} must be a positive whole number.")
     return int(text)
 
 
-def _price(environment: Mapping[str, str], name: str) -> float:
-    text = environment.get(name) or "0"
+def _price(name: str, text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,9}([.][0-9]{1,9})?", text):
         raise SettingsError(f"{name} must be a price in dollars, such as 0.80.")
     return float(text)
 
 
-def _flag(environment: Mapping[str, str], name: str, default: bool) -> bool:
-    text = environment.get(name, "")
-    return text.lower() in {"1", "true", "yes"} if text else default
+def _flag(_: str, text: str) -> bool:
+    return text.lower() in {"1", "true", "yes"}
+
+
+_READERS: dict[str, Callable[[str, str], Any]] = {"int": _positive, "float": _price, "bool": _flag}

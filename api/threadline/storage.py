@@ -6,7 +6,6 @@ import codecs
 import logging
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO
-from urllib.parse import urlsplit
 
 import filetype
 import httpx
@@ -50,12 +49,10 @@ class Storage:
         self._key = settings.supabase_key or ""
         self._secret_key = settings.supabase_secret_key or ""
         self._lifetime = lifetime
-        # A proxy that the environment names leads out of this machine; the local stack is on it.
-        is_local = urlsplit(self._url).hostname in {"127.0.0.1", "localhost"}
-        self._client = httpx.AsyncClient(timeout=60, trust_env=not is_local)
+        self._client = httpx.AsyncClient(timeout=60, trust_env=settings.trusts_proxies)
         logging.getLogger("httpx").setLevel(logging.WARNING)  # below, it writes every URL, tokens included
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Give up the connections."""
         await self._client.aclose()
 

@@ -107,7 +107,7 @@ class Summarizer:
         """Whether there is a key."""
         return self._client is not None
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the connections to the model."""
         if self._client is not None:
             await self._client.close()

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import httpcore
 
 from threadline import __version__
-from threadline.cleaner import cleaning
 from threadline.database import Database, DatabaseUnavailableError
+from threadline.housekeeper import housekeeping
 from threadline.settings import Settings
-from threadline.sweeper import sweeping
+from threadline.storage import Storage
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +86,7 @@ class Worker:
             return POLL
         try:
             # A lease outlasts every attempt, so that no two workers send the same at once.
-            claimed = await self._call("claim_deliveries", limit=room, lease_seconds=3 * self._timeout)
+            claimed = await self._database.ask("claim_deliveries", limit=room, lease_seconds=3 * self._timeout)
         except DatabaseUnavailableError:
             return PAUSE
         except Exception as error:  # noqa: BLE001 - such as a database without this function yet
@@ -108,7 +107,8 @@ class Worker:
 
     async def _deliver(self, delivery: dict[str, Any]) -> None:
         status, error = await self._post(delivery["url"], delivery["headers"], delivery["body"])
-        await self._call("finish_delivery", id=delivery["id"], lease=delivery["lease"], status=status, error=error)
+        named = {"id": delivery["id"], "lease": delivery["lease"]}
+        await self._database.ask("finish_delivery", **named, status=status, error=error)
 
     async def _post(self, url: str, headers: dict[str, str], body: str) -> tuple[int | None, str | None]:
         """Send one request and return the status, if there was an answer, and what was wrong, if anything was."""
@@ -133,14 +133,6 @@ class Worker:
             return None, "The URL of the webhook is not valid."
         # A redirect is not followed: whoever answers with one has not taken the message.
         return answer.status, None if 200 <= answer.status < 300 else f"The webhook answered {answer.status}."
-
-    async def _call(self, function: str, **fields: Any) -> Any:
-        reply = await self._database.call(
-            function, role="service_role", headers={}, body=json.dumps(fields).encode(), repeatable=True
-        )
-        if reply.status != 200:
-            raise DatabaseUnavailableError(f"{function} answered {reply.status}")
-        return json.loads(reply.body)["data"]
 
 
 class PublicNetwork(httpcore.AsyncNetworkBackend):
@@ -211,7 +203,11 @@ async def delivering(database: Database, settings: Settings) -> AsyncIterator[No
 
 async def deliver(settings: Settings, signals: Iterable[int]) -> None:
     """Deliver until the process gets one of the signals."""
-    async with Database(settings) as database, sweeping(database, settings), cleaning(database, settings):
+    async with (
+        Database(settings) as database,
+        aclosing(Storage(settings)) as storage,
+        housekeeping(database, storage, settings),
+    ):
         worker = Worker(database, settings)
         for number in signals:
             asyncio.get_running_loop().add_signal_handler(number, worker.stop)

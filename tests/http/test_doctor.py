@@ -7,7 +7,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from threadline import doctor
+from threadline.__main__ import main
 from threadline.local.keys import ANON_KEY, PUBLISHABLE_KEY, SECRET_KEY, SERVICE_ROLE_KEY
 
 from tests.support import project as projects
@@ -44,17 +46,21 @@ def environment(cluster: TestCluster, service_database: str, project: Project) -
 
 
 def diagnose(environment: Mapping[str, str], status: int = 1) -> str:
-    """What the command prints; it must end with this status."""
-    result = subprocess.run(
-        [PROGRAM, "doctor"],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert result.returncode == status, result.stdout + result.stderr
-    return result.stdout + result.stderr
+    """What the command prints; it must end with this status. Called here and not as a process: that is quicker."""
+    told = {name: None for name in os.environ if name.startswith(("DATABASE_", "JWT_", "SUPABASE_", "THREADLINE_"))}
+    result = CliRunner().invoke(main, ["doctor"], env={**told, **environment})
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+def test_the_command_ends_as_it_says(environment: dict[str, str]) -> None:
+    for settings, status, said in (
+        (environment, 0, "Nothing is missing or wrong.\n"),
+        ({}, 1, "Error: Set DATABASE_URL to the connection string of your Postgres.\n"),
+    ):
+        own = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), **settings}
+        result = subprocess.run([PROGRAM, "doctor"], env=own, capture_output=True, text=True, timeout=60, check=False)
+        assert (result.returncode, result.stdout + result.stderr) == (status, said)
 
 
 def test_nothing_is_wrong(environment: dict[str, str]) -> None:

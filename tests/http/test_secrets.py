@@ -82,14 +82,15 @@ SECRETS = {
 TABLES = "select schemaname, tablename from pg_tables where schemaname not in ('pg_catalog', 'information_schema')"
 
 
-def rows_with(database_url: str, secret: str) -> list[str]:
-    """The tables, and the statements that Postgres shows, in which a secret stands."""
+def rows_with(database_url: str, *secrets: str) -> list[str]:
+    """The tables, and the statements that Postgres shows, in which one of these secrets stands."""
     with psycopg.connect(database_url) as db:
         found = []
         for place in [*db.execute(TABLES).fetchall(), ("pg_catalog", "pg_stat_activity")]:
-            query = sql.SQL("select from {} as line where line::text like %s and line::text not like %s limit 1")
+            query = sql.SQL("select from {} as line where line::text like any(%s) and line::text not like %s limit 1")
             # But for this very question, which Postgres shows, too.
-            if db.execute(query.format(sql.Identifier(*place)), (f"%{secret}%", "%line::text%")).rowcount:
+            patterns = [f"%{secret}%" for secret in secrets]
+            if db.execute(query.format(sql.Identifier(*place)), (patterns, "%line::text%")).rowcount:
                 found.append(".".join(place))
     return found
 
@@ -165,7 +166,7 @@ def test_no_secret_is_written_anywhere(
         "processes": listed,
     }
     assert [(name, place) for name, text in secrets.items() for place in written if text in written[place]] == []
-    assert [(name, rows_with(admin, text)) for name, text in secrets.items() if rows_with(admin, text)] == []
+    assert rows_with(admin, *secrets.values()) == []
     # This one opens nothing. It is kept for a day, since that is what it is for.
     assert [place for place in written if key in written[place]] == []
     assert rows_with(admin, key) == ["private.idempotency_keys"]

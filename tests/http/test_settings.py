@@ -1,13 +1,11 @@
 """What the environment may say, and what is said of an environment that makes no sense."""
 
 import dataclasses
-import inspect
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from threadline.settings import Settings, SettingsError
+from threadline.settings import NAMES, Settings, SettingsError
 
 DIRECT = "postgresql://authenticator:secret@db.example.com:5432/postgres"
 POOLER = "postgresql://authenticator.ref:secret@pooler.example.com:6543/postgres"
@@ -66,8 +64,8 @@ def test_each_variable_is_one_setting(environment: dict[str, str], settings: dic
 
 def test_every_setting_is_tried_here_and_secrets_are_not_shown() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
-    source = inspect.getsource(Settings.from_environment)
-    assert [name for name in re.findall(r'"([A-Z][A-Z_]+)"', source) if f'"{name}"' not in text] == []
+    names = [NAMES.get(each.name, (f"THREADLINE_{each.name.upper()}",)) for each in dataclasses.fields(Settings)]
+    assert [name for some in names for name in some if f'"{name}"' not in text] == []
     secret = Settings("canary", anthropic_api_key="canary", supabase_secret_key="canary", jwt_secret="canary")
     assert "canary" not in repr(secret)
 
@@ -112,6 +110,12 @@ def test_without_a_database_there_is_nothing_to_serve(environment: dict[str, str
 def test_a_number_must_be_positive_and_whole(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{name} must be a positive whole number\.$"):
         Settings.from_environment({"DATABASE_URL": DIRECT, name: value})
+
+
+def test_what_is_empty_is_not_set() -> None:
+    environment = {"THREADLINE_POOL_SIZE": "", "SUPABASE_PUBLISHABLE_KEY": "", "SUPABASE_ANON_KEY": "legacy"}
+    settings = Settings.from_environment({"DATABASE_URL": DIRECT, **environment})
+    assert settings == dataclasses.replace(Settings(DIRECT), supabase_key="legacy")
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ import psutil
 import psycopg
 import pytest
 from threadline.database import Database
+from threadline.housekeeper import sweep
 from threadline.local import keys
 from threadline.settings import Settings
 from threadline.storage import Storage
-from threadline.sweeper import sweep
 
 from tests.support import contract
 from tests.support.cluster import free_port
@@ -303,7 +303,7 @@ def test_what_nothing_leads_to_is_removed_from_storage(stack: RunningStack, bob:
         storage = Storage(settings)
         async with Database(settings) as database:
             await sweep(database, storage)
-        await storage.close()
+        await storage.aclose()
 
     asyncio.run(run())
     link = bob.client.get(f"/api/v2/messages/attachments/{kept}/url").json()["data"]["url"]

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import sqlfluff
 
 from tests.support import migration, schema
 from tests.support.cluster import TestCluster
@@ -43,6 +44,12 @@ def test_the_initial_migration_is_written_from_sql() -> None:
         pytest.skip("released: migrations are only added")
     written = {path.name: path.read_text(encoding="utf-8") for path in schema.MIGRATIONS.glob("*.sql")}
     assert written == migration.initial(), "run `make migration`"
+
+
+def test_what_is_only_in_the_migration_is_styled_as_sql_is() -> None:
+    text = "".join(file.read_text(encoding="utf-8") for file in schema.SQL)
+    only_there = (migration.HEADER + migration.guard(text)).rstrip("\n") + "\n"
+    assert sqlfluff.lint(only_there, config_path=str(schema.ROOT / "pyproject.toml")) == []
 
 
 def test_migration_files_are_named_as_the_cli_wants() -> None:

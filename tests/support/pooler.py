@@ -54,7 +54,7 @@ def pooling_port(database_port: int, folder: Path, mode: str, login: str) -> Ite
         """
     )
     account = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
-    for step in [folder, *folder.parents[:2]] if account else []:
+    for step in [folder, *folder.parents[:3]] if account else []:
         step.chmod(0o755)
     with (folder / "pgbouncer.log").open("wb") as log:
         process = subprocess.Popen([PROGRAM, folder / "pgbouncer.ini"], stdout=log, stderr=log, **account)
