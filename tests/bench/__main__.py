@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tests.bench import fanout, growth, ingest, machine, messages, reading, setting
+from tests.bench import fanout, growth, ingest, long_channel, machine, messages, reading, setting
 from tests.bench.report import Report
 from tests.bench.sizes import FULL, QUICK
 
@@ -15,6 +15,7 @@ ENTRIES = {
     "growth": growth.measure,
     "reading": reading.measure,
     "messages": messages.measure,
+    "channel": long_channel.measure,
     "fanout": fanout.measure,
 }
 FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)

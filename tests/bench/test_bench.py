@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.bench import fanout, growth, ingest, messages, reading, texts
+from tests.bench import fanout, growth, ingest, long_channel, messages, reading, texts
 from tests.bench.report import MEMORY, Report
 from tests.bench.setting import SERVICE
 from tests.bench.sizes import QUICK
@@ -26,7 +26,7 @@ def world(cluster: TestCluster, service_database: str, sender: Sender) -> Iterat
 
 def test_every_case_is_in_the_table_and_nothing_is_lost(world: World) -> None:
     report = Report()
-    for entry in (ingest, growth, reading, messages, fanout):
+    for entry in (ingest, growth, reading, messages, long_channel, fanout):
         entry.measure(world, QUICK, report)
     assert report.failures == []
     assert {f"{row.case}: {row.unit}" for row in report.rows()} == {
