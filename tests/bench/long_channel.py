@@ -44,8 +44,8 @@ with line as materialized (
     select %(channel)s, seq, 'message.created', id, %(user)s, at from line
 )
 
-insert into private.message_words (message_id, channel_id, words)
-select id, %(channel)s, words from line
+insert into private.message_words (message_id, channel_id, created_at, words)
+select id, %(channel)s, at, words from line
 """
 END = """
 update private.channel_heads set last_seq = %(length)s + 1, message_count = %(length)s where channel_id = %(channel)s
