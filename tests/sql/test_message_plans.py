@@ -1,4 +1,4 @@
-"""In a channel with a long past, calls read no more rows than they are about: 5,000 messages here, a million in soak."""
+"""In a channel with a long past, calls read no more rows than they are about: 5,000 messages, in soak a million."""
 
 import json
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ select gen_random_uuid(), gen_random_uuid() from generate_series(1, 500);
 insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq, state, created_at, finished_at)
 select
     '{TWIN}', channel_id, id, seq, past.state, created_at,
-    case when past.state <> 'pending' then created_at end
+    case when past.state <> 'pending' then now() - (seq <= 1010)::integer * interval '8 days' end
 from public.messages cross join lateral (
     select case when channel_id = '{QUIET}' then 'pending' when seq % 5 = 1 then 'dead' else 'delivered' end as state
 ) as past
@@ -115,9 +115,9 @@ def test_a_call_reads_only_what_it_is_about(past: Db, function: str, fields: dic
     [
         ("has:reaction", FEW),
         ("has:pin", FEW),
-        ("before:2020-01-01", bounded(STEP, FEW)),
-        ("old before:2020-01-01", bounded(STEP, FEW)),
-        ("after:2099-01-01", bounded(STEP, FEW)),
+        ("before:2020-01-01", STEP),
+        ("old before:2020-01-01", STEP),
+        ("after:2099-01-01", STEP),
         ("from:carol old", FEW),
         ("has:thread old", STEP),
         ("word7 nowhere", STEP),
@@ -147,4 +147,4 @@ def test_a_worker_reads_only_what_is_due(past: Db) -> None:
 def test_a_round_of_cleaning_reads_only_what_it_removes(past: Db) -> None:
     with reading_at_most(FEW, past):
         removed = value(past, "select private.clean_up()")
-    assert removed["idempotency_keys"] == 10
+    assert (removed["idempotency_keys"], removed["twin_deliveries"]) == (10, 6)
