@@ -172,6 +172,11 @@ def test_a_page_of_an_inbox_is_all_that_is_read(crowd: Db, query: str) -> None:
         crowd.execute(query)
 
 
+def test_a_round_of_cleaning_reads_no_keys_that_are_good(crowd: Db) -> None:
+    with reading_at_most(50, crowd):
+        crowd.execute("select private.clean_up()")
+
+
 def test_a_change_of_contacts_reads_only_the_threads_it_is_about(crowd: Db) -> None:
     become(crowd, MATTY)
     with reading_at_most(50, crowd):
