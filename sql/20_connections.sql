@@ -56,6 +56,7 @@ comment on column private.messaging_keys.secret_hash is
 comment on column private.messaging_keys.expires_at is 'The key is refused from this moment on; null means never.';
 comment on column private.messaging_keys.last_used_at is 'To the minute, so that not every request writes.';
 create index messaging_keys_secret_hash_idx on private.messaging_keys (secret_hash);
+create index messaging_keys_expires_at_idx on private.messaging_keys (expires_at) where expires_at is not null;
 alter table private.messaging_keys enable row level security;
 revoke all on private.messaging_keys from public, anon, authenticated, service_role;
 

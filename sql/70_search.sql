@@ -147,12 +147,16 @@ create table private.message_words (
     message_id uuid primary key references public.messages (id) on delete cascade,
     number bigint generated always as identity,
     channel_id uuid not null,
+    created_at timestamptz not null,
     words tsvector not null
 );
 comment on table private.message_words is 'What search goes through: the words of every message that is not deleted.';
 comment on column private.message_words.number is 'Rises as messages come.';
 comment on column private.message_words.channel_id is 'The message''s channel, repeated for the index.';
+comment on column private.message_words.created_at is 'When the message was written, repeated for the index.';
 create index message_words_number_idx on private.message_words (number);
+-- Times rise with the pages, nearly: so a few bytes for many pages are enough, and writing costs nothing.
+create index message_words_created_at_idx on private.message_words using brin (created_at) with (autosummarize = on);
 -- Words wait in a list, which searches read too, and go into the index some hundred messages at a time: far cheaper
 -- than one by one. The list is short (in kB), so that neither a search nor the writer whose turn it is feels it.
 create index message_words_search_idx on private.message_words using gin (channel_id extensions.uuid_ops, words)
@@ -168,8 +172,8 @@ set search_path = ''
 as $$
 begin
     if tg_op = 'INSERT' then
-        insert into private.message_words (message_id, channel_id, words)
-        values (new.id, new.channel_id, private.index_words(new.content, new.attachments));
+        insert into private.message_words (message_id, channel_id, created_at, words)
+        values (new.id, new.channel_id, new.created_at, private.index_words(new.content, new.attachments));
     elsif new.deleted_at is not null then
         delete from private.message_words as entry where entry.message_id = new.id;
     else
@@ -181,6 +185,10 @@ end
 $$;
 comment on function private.index_message() is 'Trigger: search finds what messages say now, and no deleted ones.';
 revoke all on function private.index_message() from public, anon, authenticated, service_role;
+
+-- For has:thread.
+create index messages_replies_idx on public.messages (channel_id, parent_message_id)
+where parent_message_id is not null;
 
 create trigger messages_after_insert_index after insert on public.messages
 for each row when (new.deleted_at is null) execute function private.index_message();
@@ -383,12 +391,16 @@ revoke all on function private.read_search(text) from public, anon, authenticate
 grant execute on function private.read_search(text) to authenticated, service_role;
 
 create function private.match_span(
-    p_search private.message_search, p_from bigint, p_to bigint, p_most integer, out ids uuid[], out ranks real[]
+    p_search private.message_search, p_from bigint, p_to bigint, p_most integer, p_by_words boolean,
+    out ids uuid[], out ranks real[]
 )
 language plpgsql
 stable
 -- Planned for each query: what is rare and what is common cannot share a plan, and conditions on nothing vanish.
 set plan_cache_mode = 'force_custom_plan'
+-- Sought by words, there is no way but the index of the words, and compiling takes longer than searching.
+set enable_seqscan = 'off'
+set jit = 'off'
 set search_path = ''
 as $$
 declare
@@ -401,8 +413,8 @@ begin
         select entry.message_id, entry.words
         from private.message_words as entry
         left join public.messages as message on entry.message_id = message.id
-        where entry.number > p_from
-            and entry.number <= p_to
+        where (p_by_words or (entry.number > p_from and entry.number <= p_to))
+            and (not p_by_words or (entry.number + 0 > p_from and entry.number + 0 <= p_to))
             and (v_words is null or entry.words @@ v_words)
             and (p_search.channel_ids is null or entry.channel_id = any(p_search.channel_ids))
             and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
@@ -414,8 +426,8 @@ begin
                 p_search.other_author_ids is null
                 or coalesce(message.user_id, message.ai_twin_id, message.id) <> all(p_search.other_author_ids)
             )
-            and (p_search.since is null or message.created_at >= p_search.since)
-            and (p_search.until is null or message.created_at < p_search.until)
+            and (p_search.since is null or entry.created_at >= p_search.since)
+            and (p_search.until is null or entry.created_at < p_search.until)
             and (p_search.message_ids is null or entry.message_id = any(p_search.message_ids))
             and (p_search.other_message_ids is null or entry.message_id <> all(p_search.other_message_ids))
             and (
@@ -431,15 +443,54 @@ begin
                     where reply.parent_message_id = entry.message_id and reply.deleted_at is null
                 )
             )
-        order by entry.number desc
+        order by case when p_by_words then entry.number + 0 else entry.number end desc
         limit p_most
     ) as matched;
 end
 $$;
-comment on function private.match_span(private.message_search, bigint, bigint, integer) is
-'The newest messages that fit a search among those between two numbers, and how well they fit.';
-revoke all on function private.match_span(private.message_search, bigint, bigint, integer)
+comment on function private.match_span(private.message_search, bigint, bigint, integer, boolean) is
+'The newest messages that fit a search among those between two numbers, and how well they fit. By words: it is sure that
+few have them, so that no plan goes through the messages one by one.';
+revoke all on function private.match_span(private.message_search, bigint, bigint, integer, boolean)
 from public, anon, authenticated, service_role;
+
+create function private.name_messages(p_search private.message_search) returns private.message_search
+language plpgsql
+stable
+set plan_cache_mode = 'force_custom_plan'
+set search_path = ''
+as $$
+begin
+    if p_search.has_reaction and p_search.message_ids is null then
+        select case when count(*) <= 100000 and count(distinct marked.id) <= 20000 then
+            coalesce(array_agg(distinct marked.id), '{}')
+        end into p_search.message_ids
+        from (
+            select reaction.message_id as id
+            from public.message_reactions as reaction
+            where p_search.channel_ids is null or reaction.channel_id = any(p_search.channel_ids)
+            limit 100001
+        ) as marked;
+    end if;
+    if p_search.has_thread and p_search.message_ids is null then
+        select case when count(*) <= 100000 and count(distinct head.id) <= 20000 then
+            coalesce(array_agg(distinct head.id), '{}')
+        end into p_search.message_ids
+        from (
+            select reply.parent_message_id as id
+            from public.messages as reply
+            where reply.parent_message_id is not null
+                and (p_search.channel_ids is null or reply.channel_id = any(p_search.channel_ids))
+            limit 100001
+        ) as head;
+    end if;
+    return p_search;
+end
+$$;
+comment on function private.name_messages(private.message_search) is
+'A search that names the messages that can fit, when it asks for a reaction or a thread and not too many have one: more
+than 20,000 are found soon enough on the way.';
+revoke all on function private.name_messages(private.message_search) from public, anon, authenticated, service_role;
 
 -- Definer, because no client reads the index. It asks itself which channels are the caller's, and answers with ids
 -- alone: the messages are read by the caller.
@@ -450,8 +501,14 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_to bigint := (select max(entry.number) from private.message_words as entry);
+    v_newest bigint := (select max(entry.number) from private.message_words as entry);
+    v_to bigint := v_newest;
     v_step bigint := 20000;
+    -- Whether every message that fits has one of certain words.
+    v_has_words boolean := coalesce(
+        nullif(querytree(coalesce(p_search.words && p_search.marks, p_search.words, p_search.marks)), 'T') <> '', false
+    );
+    v_by_words boolean := false;
     v_span record;
 begin
     ids := '{}';
@@ -462,11 +519,16 @@ begin
             where p_search.channel_ids is null or mine.id = any(p_search.channel_ids)
         );
     end if;
-    -- From the newest back, in longer and longer steps: a common word is found often enough in the first, and a rare
-    -- one costs a few looks at the index.
+    p_search := private.name_messages(p_search);
+    -- From the newest back, in longer and longer steps: what is common is found often enough in the first. A plan
+    -- cannot know that something is rare, but the first step tells: where going on would read more messages than have
+    -- these words, the index of the words is asked for all that is left. What is named is looked up at once.
     while v_to > 0 and cardinality(ids) < 1000 loop
+        v_by_words := v_has_words and v_to < v_newest
+            and power(cardinality(ids), 2) * v_newest < 1000 * power(v_newest - v_to, 2);
+        v_step := case when v_by_words or p_search.message_ids is not null then v_newest else v_step end;
         select * into v_span
-        from private.match_span(p_search, v_to - v_step, v_to, 1000 - cardinality(ids));
+        from private.match_span(p_search, v_to - v_step, v_to, 1000 - cardinality(ids), v_by_words);
         ids := ids || v_span.ids;
         ranks := ranks || v_span.ranks;
         v_to := v_to - v_step;

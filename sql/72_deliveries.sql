@@ -78,6 +78,8 @@ comment on column public.twin_deliveries.last_error is 'What was wrong with the 
 create index twin_deliveries_message_id_idx on public.twin_deliveries (message_id);
 create index twin_deliveries_pending_idx on public.twin_deliveries (ai_twin_id, channel_id, seq)
 where state = 'pending';
+-- For list_twin_deliveries.
+create index twin_deliveries_newest_idx on public.twin_deliveries (ai_twin_id, state, created_at);
 create index twin_deliveries_dead_idx on public.twin_deliveries (ai_twin_id) where state = 'dead';
 create index twin_deliveries_delivered_idx on public.twin_deliveries (finished_at) where state = 'delivered';
 
@@ -564,6 +566,7 @@ begin
         from public.twin_deliveries as pending
         where pending.ai_twin_id = queue.ai_twin_id
             and pending.channel_id = queue.channel_id and pending.state = 'pending'
+        order by pending.seq -- so that no plan hopes to meet one soon among those of other channels
         limit 1
     ))
     where queue.lease = p_lease;

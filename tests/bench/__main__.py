@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tests.bench import fanout, growth, ingest, machine, messages, reading, setting
+from tests.bench import fanout, growth, ingest, long_channel, machine, messages, peers, reading, setting
 from tests.bench.report import Report
 from tests.bench.sizes import FULL, QUICK
 
@@ -15,6 +15,8 @@ ENTRIES = {
     "growth": growth.measure,
     "reading": reading.measure,
     "messages": messages.measure,
+    "channel": long_channel.measure,
+    "peers": peers.measure,
     "fanout": fanout.measure,
 }
 FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path)
@@ -29,16 +31,30 @@ FOLDER = click.Path(exists=True, file_okay=False, resolve_path=True, path_type=P
     type=FOLDER,
     envvar="THREADLINE_BENCH_REFERENCE",
     show_envvar=True,
-    help="A folder with naive/ingest.ts and naive/schema.sql, to be measured in the same run.",
+    help="A folder with naive/ingest.ts, naive/schema.sql, synapse_bench.py and xmpp_bench.py, for the same run.",
+)
+@click.option(
+    "--synapse",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="THREADLINE_BENCH_SYNAPSE",
+    show_envvar=True,
+    help="A Python that has matrix-synapse[postgres], aiohttp and psycopg, for the scripts of the reference.",
 )
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Where to put all samples.")
-def main(entries: tuple[str, ...], quick: bool, rounds: int | None, reference: Path | None, file: Path | None) -> None:
+def main(
+    entries: tuple[str, ...],
+    quick: bool,
+    rounds: int | None,
+    reference: Path | None,
+    synapse: Path | None,
+    file: Path | None,
+) -> None:
     """Measure ENTRIES (by default all) and print medians with the ratios of each round."""
     sizes = QUICK if quick else FULL
     if rounds:
         sizes = replace(sizes, rounds=rounds)
     report = Report()
-    with setting.running(reference) as world:
+    with setting.running(reference, synapse) as world:
         for sentence in (machine.describe(world.admin), *world.omissions):
             report.remark(sentence)
         for entry in entries or ENTRIES:

@@ -1,4 +1,4 @@
-"""The calls of `/api/v2/messages`: writing, and reading a channel that is long."""
+"""The calls of `/api/v2/messages` that write."""
 
 import http.client
 import json
@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 from urllib.parse import urlencode, urlsplit
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import jwt
-import psycopg
 from threadline.local import keys
 
 from tests.bench import fanout, load, machine, programs, sockets, texts
@@ -24,9 +23,7 @@ from tests.bench.world import World
 
 PATH = "/api/v2/messages"
 CONNECTIONS = 16
-PAGE = 50
 BARE, WITHOUT_RLS = "bare insert", "threadline as service_role, without row-level security"
-RARE = "zeppelinmuseum"
 
 CHANNEL = """
 insert into public.channels (workspace_id, kind, name, created_by) values (null, 'channel', 'bench', %s) returning id
@@ -36,34 +33,6 @@ insert into auth.users (id, email)
 select gen_random_uuid(), gen_random_uuid() || '@example.com' from generate_series(1, %s)
 returning id::text
 """
-# What the triggers would write, without them: messages, events, the search index and the end of the channel.
-FILL = """
-with text as materialized (
-    select number - 1 as number, content, private.index_words(content, null) as words
-    from unnest(%(texts)s::text[]) with ordinality as given (content, number)
-), line as materialized (
-    select
-        gen_random_uuid() as id, seq, timestamptz '2026-01-01' + seq * interval '1 second' as at,
-        text.content, text.words
-    from generate_series(%(from)s::bigint, %(to)s::bigint) as seq
-    inner join text on text.number = seq %% cardinality(%(texts)s::text[])
-    order by seq
-), message as (
-    insert into public.messages (id, channel_id, seq, user_id, content, created_at, updated_at)
-    select id, %(channel)s, seq, %(user)s, content, at, at from line
-), event as (
-    insert into public.message_events (channel_id, seq, kind, message_id, actor_id, created_at)
-    select %(channel)s, seq, 'message.created', id, %(user)s, at from line
-)
-
-insert into private.message_words (message_id, channel_id, words)
-select id, %(channel)s, words from line
-"""
-# The first event is that the owner joined.
-END = """
-update private.channel_heads set last_seq = %(length)s + 1, message_count = %(length)s where channel_id = %(channel)s
-"""
-PORTION = 50_000
 # What tests/bench/bare.py writes to.
 TABLE = """
 create schema if not exists bare;
@@ -113,17 +82,13 @@ def backend(world: World, user_id: str) -> Caller:
 
 
 def measure(world: World, sizes: Sizes, report: Report) -> None:
-    """Writing beside a bare insert; then pages and searches of one long channel."""
+    """Writing beside a bare insert, and until all have heard of it."""
     world.admin.execute("update private.settings set requests_per_minute = 1000000000")
     people = [call(world, world.owner_id) for call in (member, backend)]
     write(world, [world.owner_id] * CONNECTIONS, f"create, {CONNECTIONS} at once by one user", sizes, report)
     users = [user_id for (user_id,) in world.admin.execute(USERS, [CONNECTIONS])]
     write(world, users, f"create, {CONNECTIONS} at once by as many users", sizes, report)
     tell(world, people[0], sizes, report)
-    long = channel(world, world.owner_id)
-    fill(world.admin, long, world.owner_id, sizes.long_channel)
-    read(people, long, sizes, report)
-    search(people[0], long, sizes, report)
 
 
 def channel(world: World, user_id: str) -> UUID:
@@ -187,74 +152,3 @@ def contents(count: int) -> list[str]:
     """So many texts, the same in every run."""
     source = random.Random(count)
     return [texts.text(source) for _ in range(count)]
-
-
-def fill(admin: psycopg.Connection, channel_id: UUID, user_id: str, length: int) -> None:
-    """Fill a channel with so many messages, of which one in a hundred thousand has a rare word."""
-    different = contents(20_000)
-    parameters = {"texts": different, "channel": channel_id, "user": user_id}
-    (index,) = admin.execute("select pg_get_indexdef('private.message_words_search_idx'::regclass)").fetchone()
-    with admin.transaction():
-        admin.execute("set local session_replication_role = replica")
-        admin.execute("drop index private.message_words_search_idx")
-        for start in range(0, length, PORTION):
-            end = min(length, start + PORTION)
-            some = [f"{RARE} {different[0]}" if start % 100_000 == 0 else different[0], *different[1:]]
-            portion = {**parameters, "texts": some[: end - start], "from": start + 2, "to": end + 1}
-            admin.execute(FILL, portion)
-        admin.execute(END, {"length": length, "channel": channel_id})
-        admin.execute(index)
-    for table in ("public.messages", "public.message_events", "private.message_words"):
-        admin.execute(f"vacuum analyze {table}")
-    admin.execute("checkpoint")
-
-
-def read(people: Sequence[Caller], long: UUID, sizes: Sizes, report: Report) -> None:
-    """Pages at the end of the channel and deep in it, by cursor and by offset."""
-    depth = sizes.depth
-    page = {"channel_id": long, "limit": PAGE}
-    ways = {
-        "newest": page,
-        f"before cursor, {depth:,} deep": {**page, "before": f"seq_{sizes.long_channel - depth + 2}"},
-        f"offset {depth:,}": {**page, "offset": depth},
-    }
-    for _ in range(sizes.rounds):
-        took = {
-            (way, person.name): reading(person, person.get("/history", **parameters), sizes, report)
-            for way, parameters in ways.items()
-            for person in people
-        }
-        for (way, name), milliseconds in took.items():
-            report.add("messages", f"history, {PAGE} of {sizes.long_channel:,}, {way}", "ms", name, milliseconds)
-        for way in list(ways)[1:]:
-            ratio = took[way, SERVICE] / took["newest", SERVICE]
-            report.add("messages", f"history, {way} / newest", "x", SERVICE, ratio)
-
-
-def search(person: Caller, long: UUID, sizes: Sizes, report: Report) -> None:
-    """Words that are in many, some and no messages of the channel."""
-    words = [word for content in contents(20_000) for word in content.split() if word.isascii() and len(word) > 3]
-    common = max(set(words[:5000]), key=words[:5000].count)
-    phrase = next(content for content in contents(20_000)[100:] if content.isascii()).split()[:3]
-    queries = {
-        "a common word": common,
-        "a rare word": RARE,
-        "a phrase": f'"{" ".join(phrase)}"',
-        "no such word": uuid4().hex,
-        "two characters of Chinese": next(c for c in contents(20_000) if "订" in c)[:2],
-    }
-    for _ in range(sizes.rounds):
-        for name, query in queries.items():
-            request = person.get("/search", query=query, channel_id=long, limit=20)
-            case = f"search {sizes.long_channel:,} for {name}"
-            report.add("messages", case, "ms", SERVICE, reading(person, request, sizes, report))
-
-
-def reading(person: Caller, request: bytes, sizes: Sizes, report: Report) -> float:
-    """Send one request many times; answers the median of milliseconds."""
-    report.waits.append(machine.becomes_quiet(sizes.quiet))
-    answers, _ = load.send(person.url, [request] * sizes.reads)
-    statuses = {answer.status for answer in answers}
-    if statuses != {200}:
-        report.failures.append(f"FAILED: {person.name} read {sorted(statuses)}: {answers[0].body[:200]!r}.")
-    return median(answer.milliseconds for answer in answers)

@@ -1,6 +1,7 @@
 """Starts everything that is measured on this machine: Threadline, and beside it what one would write instead."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -45,9 +46,24 @@ grant all on all tables in schema naive to service_role;
 """
 
 
+# So that a script that is told to end takes with it what it has started.
+ENDING = """
+import os, runpy, signal, sys
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+sys.argv = sys.argv[1:]
+sys.path[0] = os.path.dirname(sys.argv[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 @contextmanager
-def running(reference: Path | None) -> Iterator[World]:
-    """All that can be had here, for the length of the block; with a folder, the reference in it too."""
+def running(reference: Path | None, synapse: Path | None = None) -> Iterator[World]:
+    """All that can be had here, for the length of the block; with a folder, the reference in it too.
+
+    Args:
+        reference: a folder with `naive/`, `synapse_bench.py` and `xmpp_bench.py`.
+        synapse: a Python that has Matrix Synapse and what the two scripts need.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(dir="/tmp", prefix="threadline-bench-")))
         with clusters.running(folder, None, SETTINGS):
@@ -80,7 +96,8 @@ def running(reference: Path | None) -> Iterator[World]:
                 targets += start_reference(stack, deno, reference, admin, postgres_url, data_api)
         else:
             omissions.append(f"Left out: what needs Deno. {tools.why_not('deno')}")
-        yield World(admin, targets, sender.user_id, postgres_url, login_url, data_api, omissions)
+        peers = dict(find_peers(reference, synapse, omissions)) if reference else {}
+        yield World(admin, targets, sender.user_id, postgres_url, login_url, data_api, omissions, peers)
 
 
 def start_functions(stack: ExitStack, deno: Path, ours: Target, data_api: str | None) -> Iterator[Target]:
@@ -102,3 +119,19 @@ def start_reference(
     for name, told in ways.items():
         url = stack.enter_context(programs.function(deno, reference / "naive" / "ingest.ts", **told))
         yield Target(name, url, "/", *row, ARRAY)
+
+
+def find_peers(
+    reference: Path, synapse: Path | None, omissions: list[str]
+) -> Iterator[tuple[str, Sequence[str | Path]]]:
+    """Other systems for messages that can be had here, each with the command that measures it."""
+    if not synapse:
+        omissions.append("Left out: Matrix Synapse and Prosody, whose scripts need --synapse.")
+        return
+    small = ("--repeats", "1", "--listeners", "1", "--rounds", "1")
+    script = (synapse, "-c", ENDING)
+    yield "Matrix Synapse", (*script, reference / "synapse_bench.py", "--synapse-python", synapse, *small)
+    if prosody := shutil.which("prosody"):
+        yield "Prosody", (*script, reference / "xmpp_bench.py", "--prosody", prosody, *small)
+    else:
+        omissions.append("Left out: Prosody, which is not on the PATH.")

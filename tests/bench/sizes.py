@@ -20,6 +20,7 @@ class Sizes:
         long_read, short_read: the length of the thread whose end is read, and of the one that is read whole.
         reads: how often in a round.
         writes: messages that are created in a round by each target.
+        peer_writes: the same, where the others are whole systems for messages.
         long_channel, depth: messages of the channel that is read, and how far from its end a page lies.
         subscribers: of one message; broadcasts: how many they get one after the other in a round.
         burst: messages to one subscriber at once.
@@ -39,6 +40,7 @@ class Sizes:
     short_read: int
     reads: int
     writes: int
+    peer_writes: int
     long_channel: int
     depth: int
     subscribers: tuple[int, ...]
@@ -61,6 +63,7 @@ FULL = Sizes(
     short_read=1_000,
     reads=30,
     writes=2_000,
+    peer_writes=400,
     long_channel=1_000_000,
     depth=100_000,
     subscribers=(100, 1_000),
@@ -82,6 +85,7 @@ QUICK = Sizes(
     short_read=100,
     reads=2,
     writes=20,
+    peer_writes=20,
     long_channel=300,
     depth=200,
     subscribers=(1, 10),

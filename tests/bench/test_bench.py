@@ -1,14 +1,17 @@
 """That the benchmarks run and say what they should; never how long anything takes."""
 
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.bench import fanout, growth, ingest, messages, reading, texts
+from tests.bench import fanout, growth, ingest, long_channel, messages, peers, reading, texts
 from tests.bench.report import MEMORY, Report
-from tests.bench.setting import SERVICE
+from tests.bench.setting import ENDING, SERVICE
 from tests.bench.sizes import QUICK
 from tests.bench.world import ROWS, Store, Target, World
 from tests.support.cluster import TestCluster
@@ -26,7 +29,7 @@ def world(cluster: TestCluster, service_database: str, sender: Sender) -> Iterat
 
 def test_every_case_is_in_the_table_and_nothing_is_lost(world: World) -> None:
     report = Report()
-    for entry in (ingest, growth, reading, messages, fanout):
+    for entry in (ingest, growth, reading, messages, long_channel, fanout):
         entry.measure(world, QUICK, report)
     assert report.failures == []
     assert {f"{row.case}: {row.unit}" for row in report.rows()} == {
@@ -47,12 +50,44 @@ def test_every_case_is_in_the_table_and_nothing_is_lost(world: World) -> None:
         *(f"history, {way} / newest: x" for way in ("before cursor, 200 deep", "offset 200")),
         *(
             f"search 300 for {what}: ms"
-            for what in ("a common word", "a rare word", "a phrase", "no such word", "two characters of Chinese")
+            for what in (
+                "a common word",
+                "a rare word",
+                "a phrase",
+                "no such word",
+                "either of two words that are nowhere",
+                "a common word of the first day",
+                "what has a reaction, where nothing has",
+                "two characters of Chinese",
+            )
         ),
         *(f"to the last of {size}: ms" for size in (1, 10)),
         f"each of 10 subscribers: {MEMORY}",
         "to one subscriber: messages/s",
     }
+
+
+SCRIPT = """
+import json, os, sys
+said = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+with open(os.environ["BENCH_OUT"], "w") as file:
+    for clients in ("1 client", "16 clients"):
+        for unit in ("ms", "msg/s"):
+            case = {"case": f"their send, {clients}", "unit": unit, "median": float(said["--n16"])}
+            file.write(json.dumps(case) + "\\n")
+"""
+
+
+def test_peers_are_measured_by_their_scripts_beside_us(world: World, tmp_path: Path) -> None:
+    script = tmp_path / "their_bench.py"
+    script.write_text(SCRIPT, encoding="utf-8")
+    report = Report()
+    peers.measure(replace(world, peers={"theirs": [sys.executable, "-c", ENDING, script]}), QUICK, report)
+    assert report.failures == []
+    cases = [f"create in one channel, {clients} at once" for clients in (1, 16)]
+    found = {(row.case, row.target): row.samples for row in report.rows()}
+    assert found.keys() == {(case, name) for case in cases for name in (SERVICE, "theirs")}
+    assert [found[case, "theirs"] for case in cases] == [[QUICK.peer_writes]] * 2
 
 
 def test_a_message_that_is_lost_or_there_twice_fails_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,10 @@
 """What is measured: endpoints, and the one Postgres behind all of them."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -129,6 +130,7 @@ class World:
         login_url: a connection string of the role that may become a user, as PostgREST does.
         data_api: the URL of PostgREST; None where there is none.
         omissions: what is not measured, and why, in sentences.
+        peers: other systems for messages, each with the command that measures it.
     """
 
     admin: psycopg.Connection
@@ -138,6 +140,7 @@ class World:
     login_url: str
     data_api: str | None
     omissions: Sequence[str]
+    peers: Mapping[str, Sequence[str | Path]] = field(default_factory=dict)
 
     @cached_property
     def stores(self) -> list[Store]:

@@ -433,12 +433,13 @@ nobody
     private.mark_told(text)
     private.match_conversations_again()
     private.match_participant()
-    private.match_span(private.message_search,bigint,bigint,integer)
+    private.match_span(private.message_search,bigint,bigint,integer,boolean)
     private.message_files
     private.message_words
     private.message_words_number_seq
     private.messaging_keys
     private.my_acting_id()
+    private.name_messages(private.message_search)
     private.point_to(jsonb)
     private.protect_ownership()
     private.recall_message()

@@ -1,4 +1,4 @@
-"""In a channel with a long past, calls read no more rows than they are about."""
+"""In a channel with a long past, calls read no more rows than they are about: 5,000 messages, in soak a million."""
 
 import json
 from collections.abc import Iterator
@@ -9,34 +9,61 @@ import pytest
 from tests.sql.conftest import BOB, MATTY, Db, rows, value
 from tests.sql.messages import CHANNEL, MESSAGE, TWIN, call, last_seq, unlimited
 from tests.sql.test_plans import reading_at_most
+from tests.support.soak import bounded
 
-PAST = 5_000
-# A past that triggers would write one by one. It is Matty's twin's too, and other twins' of other channels.
+PAST = bounded(5_000, 1_000_000)
+FEW = 150
+# Search looks at the newest messages first, at so many of them, and only then knows what is rare.
+STEP = 21_000
+THREAD = "7ead7ead-0000-4000-8000-000000000001"
+QUIET = "0a1e7000-0000-4000-8000-000000000001"
+# A past that triggers would write one by one. It is Matty's twin's too, and other twins' of other channels. The second
+# channel has messages without any marks; the last of the others are replies in the first one's thread.
 MANY = f"""
 set session_replication_role = replica;
-insert into public.messages (id, channel_id, seq, user_id, content, created_at, updated_at)
-select gen_random_uuid(), '{CHANNEL}', 1000 + n, '{BOB}', 'old ' || n, now(), now()
-from generate_series(1, {PAST}) as n;
+insert into public.channels (id, kind, name, created_by) values ('{QUIET}', 'channel', 'quiet', '{MATTY}');
+insert into public.channel_members (channel_id, user_id, role) values ('{QUIET}', '{MATTY}', 'owner');
+insert into private.channel_heads (channel_id, last_seq, message_count) values ('{QUIET}', {PAST}, {PAST // 5});
+insert into public.messages (id, channel_id, seq, user_id, content, parent_message_id, created_at, updated_at)
+select
+    case when n = 1 then '{THREAD}' else gen_random_uuid() end,
+    case when n % 5 = 0 then '{QUIET}'::uuid else '{CHANNEL}' end,
+    1000 + n, '{BOB}', 'old ' || n, case when n % 20 = 1 and n > 1 then '{THREAD}'::uuid end, past.at, past.at
+from generate_series(1, {PAST}) as n
+cross join lateral (select now() - ({PAST} - n) * interval '1 second' as at) as past;
 insert into public.message_events (channel_id, seq, kind, message_id, actor_id, created_at)
 select channel_id, seq, 'message.created', id, user_id, created_at from public.messages where seq > 1000;
+insert into private.message_words (message_id, channel_id, created_at, words)
+select id, channel_id, created_at, format('old:1 word%s:2', seq % 5000)::tsvector
+from public.messages where seq > 1000 order by seq;
+select brin_summarize_new_values('private.message_words_created_at_idx');
 insert into public.message_reactions (message_id, channel_id, user_id, emoji)
-select id, channel_id, '{BOB}', 'fire' from public.messages where seq > 1000 and seq % 5 = 0;
+select id, channel_id, '{BOB}', 'fire' from public.messages where channel_id = '{CHANNEL}' and seq % 5 = 1;
 insert into private.twin_queues (ai_twin_id, channel_id)
 select gen_random_uuid(), gen_random_uuid() from generate_series(1, 500);
-insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq, state, finished_at)
-select '{TWIN}', channel_id, id, seq, 'delivered', now() from public.messages where seq > 1000;
+insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq, state, created_at, finished_at)
+select
+    '{TWIN}', channel_id, id, seq, past.state, created_at,
+    case when past.state <> 'pending' then now() - (seq <= 1010)::integer * interval '8 days' end
+from public.messages cross join lateral (
+    select case when channel_id = '{QUIET}' then 'pending' when seq % 5 = 1 then 'dead' else 'delivered' end as state
+) as past
+where seq > 1000;
+insert into private.idempotency_keys (principal, route, key, request_hash, created_at)
+select '{BOB}', 'create', n::text, '', now() - case when n <= 10 then interval '2 days' else interval '1 hour' end
+from generate_series(1, {PAST}) as n;
 update private.channel_heads set last_seq = 1000 + {PAST}, message_count = message_count + {PAST}
 where channel_id = '{CHANNEL}';
 set session_replication_role = origin;
 analyze
-    public.messages, public.message_events, public.message_reactions, public.twin_deliveries,
-    private.twin_queues, private.channel_heads
+    public.messages, public.message_events, public.message_reactions, public.twin_deliveries, private.message_words,
+    private.twin_queues, private.channel_heads, private.idempotency_keys
 """
 
 
 @pytest.fixture(scope="module")
 def long_session(admin_url: str) -> Iterator[Db]:
-    """A new session, that finds the channel with five thousand messages."""
+    """A new session, that finds the channel with so many messages."""
     with psycopg.connect(admin_url) as connection:
         connection.execute(MANY)
         unlimited(connection)
@@ -57,30 +84,67 @@ def past(long_session: Db) -> Iterator[Db]:
     [
         ("list_messages", {"channel_id": CHANNEL, "limit": 50}),
         ("list_messages", {"channel_id": CHANNEL, "limit": 50, "before": MESSAGE}),
+        ("list_messages", {"channel_id": CHANNEL, "limit": 50, "before": f"seq_{PAST // 2}"}),
+        ("list_messages", {"channel_id": CHANNEL, "limit": 50, "after": f"seq_{PAST // 2}"}),
         ("list_messages", {"channel_id": CHANNEL, "thread_id": MESSAGE}),
-        ("list_channel_events", {"channel_id": CHANNEL, "since": "3000", "limit": 50}),
+        ("list_channel_events", {"channel_id": CHANNEL, "since": f"{PAST // 2}", "limit": 50}),
         ("get_message", {"id": MESSAGE}),
         ("create_message", {"channel_id": CHANNEL, "content": "new"}),
         ("reply_to_message", {"id": MESSAGE, "content": "new"}),
+        ("reply_to_message", {"id": THREAD, "content": "new"}),
         ("edit_message", {"id": MESSAGE, "content": "new"}),
         ("list_message_edits", {"id": MESSAGE}),
         ("add_reaction", {"id": MESSAGE, "emoji": "tada"}),
         ("toggle_reaction", {"id": MESSAGE, "emoji": "tada"}),
         ("pin_message", {"id": MESSAGE}),
         ("delete_message", {"id": MESSAGE}),
+        ("list_twin_deliveries", {"ai_twin_id": TWIN}),
+        ("list_twin_deliveries", {"ai_twin_id": TWIN, "state": "pending"}),
+        ("list_twin_deliveries", {"ai_twin_id": TWIN, "state": "delivered"}),
     ],
-    ids=lambda each: each if isinstance(each, str) else " ".join(each),
+    ids=lambda each: each if isinstance(each, str) else " ".join(map(str, each.values())),
 )
 def test_a_call_reads_only_what_it_is_about(past: Db, function: str, fields: dict[str, object]) -> None:
-    with reading_at_most(150, past):
+    with reading_at_most(FEW, past):
         reply = call(past, function, MATTY, **fields)
     assert reply.status < 300, reply
 
 
+@pytest.mark.parametrize(
+    ("query", "limit"),
+    [
+        ("has:reaction", FEW),
+        ("has:pin", FEW),
+        ("before:2020-01-01", STEP),
+        ("old before:2020-01-01", STEP),
+        ("after:2099-01-01", STEP),
+        ("from:carol old", FEW),
+        ("has:thread old", STEP),
+        ("word7 nowhere", STEP),
+        ("word7", STEP),
+        ("nowhere OR neverever", STEP),
+        ('"old word7"', STEP),
+        ("old", STEP),
+        ("-nowhere", STEP),
+    ],
+)
+def test_a_search_reads_little_more_than_it_finds(past: Db, query: str, limit: int) -> None:
+    with reading_at_most(limit, past):
+        reply = call(past, "search_messages", MATTY, query=query, channel_id=QUIET)
+    assert reply.status == 200, reply
+
+
 def test_a_worker_reads_only_what_is_due(past: Db) -> None:
     call(past, "create_message", BOB, channel_id=CHANNEL, content="new")
-    with reading_at_most(150, past):
+    with reading_at_most(FEW, past):
         (claimed,) = value(past, "select private.claim_due(10, '1 minute')")
         value(past, "select private.finish_claim(%s, %s, 200, null)", claimed["id"], claimed["lease"])
     assert json.loads(claimed["body"])["seq"] == last_seq(past)
-    assert rows(past, "select count(*) from public.twin_deliveries where state = 'pending'") == [0]
+    waiting = "select count(*) from public.twin_deliveries where state = 'pending' and channel_id = %s"
+    assert rows(past, waiting, CHANNEL) == [0]
+
+
+def test_a_round_of_cleaning_reads_only_what_it_removes(past: Db) -> None:
+    with reading_at_most(FEW, past):
+        removed = value(past, "select private.clean_up()")
+    assert (removed["idempotency_keys"], removed["twin_deliveries"]) == (10, 6)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.sql.conftest import BOB, MATTY, Db, add_thread, back, become, ingest, rows, value
 from tests.support.ingest import conversation, message
+from tests.support.soak import bounded
 
 
 def plan(db: Db, query: str, *parameters: object) -> list[dict[str, Any]]:
@@ -75,41 +76,67 @@ def test_a_page_of_a_thread_is_read_from_the_index_in_order(
     assert scans == [("conversation_messages_order_idx", direction)]
 
 
+CROWD = bounded(1_000, 1_000_000)
+# Without the triggers. The thread named long has all of so many messages, the others one each.
 MANY = f"""
+set session_replication_role = replica;
 insert into public.messaging_connections (user_id, platform, connection_id)
-select '{MATTY}', 'whatsapp', 'old' || n from generate_series(1, 1000) as n;
+select '{MATTY}', 'whatsapp', 'old' || n from generate_series(1, {CROWD}) as n;
 insert into private.messaging_keys (connection_id, secret_hash)
 select id, sha256(uuid_send(id)) from public.messaging_connections;
 insert into public.people (user_id, full_name, phone)
-select '{MATTY}', 'Someone', '+49 151 ' || 1000000 + n from generate_series(1, 1000) as n;
-insert into public.conversations (user_id, platform, external_conversation_id, participant_identifier)
-select '{MATTY}', 'whatsapp', 'old' || n, '+49 151 ' || 2000000 + n from generate_series(1, 1000) as n;
+select '{MATTY}', 'Someone', '+49 151 ' || 1000000 + n from generate_series(1, {CROWD}) as n;
+insert into public.conversations (user_id, platform, external_conversation_id, participant_identifier, last_message_at)
+select '{MATTY}', 'whatsapp', 'old' || n, '+49 151 ' || 2000000 + n, now() from generate_series(1, {CROWD}) as n;
+insert into public.conversations (user_id, platform, external_conversation_id, participant_identifier, last_message_at)
+values ('{MATTY}', 'whatsapp', 'long', '@long', now());
 insert into public.conversation_messages (conversation_id, user_id, external_id, sent_at, message)
 select id, user_id, 'old', now(), '{{}}' from public.conversations;
+insert into public.conversation_messages (conversation_id, user_id, external_id, sent_at, message)
+select id, user_id, 'm' || n, now() - n * interval '1 second', '{{}}'
+from public.conversations cross join generate_series(1, {CROWD}) as n where external_conversation_id = 'long';
+set session_replication_role = origin;
 analyze
     public.messaging_connections, private.messaging_keys,
     public.people, public.conversations, public.conversation_messages
 """
 
 
-@pytest.fixture
-def crowd(postgres_url: str) -> Iterator[Db]:
-    """A new session, that finds Matty with a thousand of everything."""
-    with psycopg.connect(postgres_url) as connection:
+@pytest.fixture(scope="module")
+def crowded_session(admin_url: str) -> Iterator[Db]:
+    """A new session, that finds Matty with a thousand of everything, or a million in soak."""
+    with psycopg.connect(admin_url) as connection:
         connection.execute(MANY)
         yield connection
         connection.rollback()
 
 
+@pytest.fixture
+def crowd(crowded_session: Db) -> Iterator[Db]:
+    """It, for one test; nothing of that stays."""
+    with crowded_session.transaction(force_rollback=True):
+        yield crowded_session
+
+
+# Of a table: rows that were read one after the other, and those found by way of a bitmap. Of an index: entries.
+READ = """
+select
+    relation.oid::regclass::text,
+    pg_stat_get_xact_tuples_returned(relation.oid)
+    + case when relation.relkind = 'r' then pg_stat_get_xact_tuples_fetched(relation.oid) else 0 end
+from pg_class as relation
+where relation.relkind in ('r', 'i') and relation.relnamespace <> 'pg_catalog'::regnamespace
+"""
+
+
 @contextmanager
 def reading_at_most(limit: int, db: Db) -> Iterator[None]:
-    """Fail when the block reads more rows than that from any table."""
-    query = "select relname::text, seq_tup_read + coalesce(idx_tup_fetch, 0) from pg_stat_xact_user_tables"
-    before = dict(rows(db, query))
+    """Fail when the block reads more rows than that from any table, or more entries of any index."""
+    before = dict(rows(db, READ))
     yield
     back(db)
-    read = {table: count - before[table] for table, count in rows(db, query)}
-    assert {table: count for table, count in read.items() if count > limit} == {}
+    read = {relation: count - before.get(relation, 0) for relation, count in rows(db, READ)}
+    assert {relation: count for relation, count in read.items() if count > limit} == {}
 
 
 def test_an_ingest_request_reads_only_what_it_is_about(crowd: Db) -> None:
@@ -117,6 +144,37 @@ def test_an_ingest_request_reads_only_what_it_is_about(crowd: Db) -> None:
     old = conversation(message("old"), message("b"), external_id="old7", participant_identifier="+49 151 2000007")
     with reading_at_most(50, crowd):
         ingest(crowd, new, old)
+
+
+def test_messages_onto_a_long_thread_read_none_of_its_others(crowd: Db) -> None:
+    with reading_at_most(50, crowd):
+        answer = ingest(crowd, conversation(message("m7"), message("new"), external_id="long"))
+    assert [result["messages_added"] for result in answer.body["results"]] == [1]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select from public.conversations order by last_message_at desc limit 20",
+        """
+        select message from public.conversation_messages
+        where conversation_id = (
+            select id from public.conversations where (platform, external_conversation_id) = ('whatsapp', 'long')
+        )
+        order by sent_at desc, external_id desc limit 20
+        """,
+    ],
+    ids=["threads", "messages"],
+)
+def test_a_page_of_an_inbox_is_all_that_is_read(crowd: Db, query: str) -> None:
+    become(crowd, MATTY)
+    with reading_at_most(50, crowd):
+        crowd.execute(query)
+
+
+def test_a_round_of_cleaning_reads_no_keys_that_are_good(crowd: Db) -> None:
+    with reading_at_most(50, crowd):
+        crowd.execute("select private.clean_up()")
 
 
 def test_a_change_of_contacts_reads_only_the_threads_it_is_about(crowd: Db) -> None:

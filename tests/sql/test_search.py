@@ -19,14 +19,18 @@ SAID = {
 }
 
 
+def say_all(db: Db) -> None:
+    """Write all of SAID."""
+    for content in SAID.values():
+        db.execute(
+            "insert into public.messages (channel_id, user_id, content) values (%s, %s, %s)", [CHANNEL, MATTY, content]
+        )
+
+
 def search(db: Db, user_id: str, query: str, **more: object) -> list[str]:
     """What a user finds: the keys of SAID, best first."""
     with db.transaction(force_rollback=True):
-        for content in SAID.values():
-            db.execute(
-                "insert into public.messages (channel_id, user_id, content) values (%s, %s, %s)",
-                [CHANNEL, MATTY, content],
-            )
+        say_all(db)
         claims = json.dumps({"sub": user_id, "role": "authenticated"})
         db.execute(
             "select set_config('request.jwt.claims', %s, true), set_config('role', 'authenticated', true)", [claims]
@@ -58,6 +62,15 @@ def search(db: Db, user_id: str, query: str, **more: object) -> list[str]:
 )
 def test_what_was_said_is_found(db: Db, query: str, found: list[str]) -> None:
     assert search(db, MATTY, query) == found
+
+
+@pytest.mark.parametrize("query", ["deployment", "budget OR 部署", "the -deployment", "งบประมาณ OR cafe"])
+def test_what_is_found_does_not_depend_on_the_way(db: Db, query: str) -> None:
+    say_all(db)
+    span = "select (private.match_span(private.read_search(%s), 0, 1000000, 1000, %s)).*"
+    found = [db.execute(span, [query, by_words]).fetchone() for by_words in (False, True)]
+    assert found[0] == found[1]
+    assert found[0][0]
 
 
 def test_an_outsider_finds_nothing(db: Db) -> None:
