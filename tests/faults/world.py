@@ -1,8 +1,6 @@
 """What clients run against, and what happens to it: a stack, a service and a worker that die, lines that are cut."""
 
-import os
 import random
-import signal
 import threading
 import time
 from collections import Counter
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import psycopg
 from threadline.local.keys import JWT_SECRET
 from threadline.local.postgres import read_pid_file
@@ -24,7 +23,7 @@ from tests.support.disk import filled, refusal, small_disk
 from tests.support.ingest import Sender
 from tests.support.line import Line
 from tests.support.service import Service, crash_postgres, serving
-from tests.support.stack import RunningStack
+from tests.support.stack import RunningStack, survivors
 from tests.support.twin import Webhook, add_twin, until, webhook, working
 
 # What faults switch. Where there is no disk of our own to fill, it is full for new rows, as Postgres itself would say
@@ -100,6 +99,7 @@ class World:
             # The stack has the Postgres and Realtime. It delivers nothing: its worker would hold what it had in a
             # crash of Postgres for half a minute.
             self.stack = enter(RunningStack(home=self.disk, environment={"THREADLINE_DELIVER": "0"}))
+            self.postmaster = self._find_postmaster()
             self.url = self.stack.database_url("supabase_admin")
             with psycopg.connect(self.url) as db:
                 db.execute(SWITCHES)
@@ -148,15 +148,20 @@ class World:
 
     def kill_postgres(self) -> None:
         """Kill -9 of the server itself, and another one on the same data: nobody tidies up in between."""
-        os.kill(int(read_pid_file(self.stack.home / "postgres")[0]), signal.SIGKILL)
-        self.stack.process.wait(PATIENCE)  # it has lost its Postgres
+        self.postmaster.kill()
         self._wait_for_postgres()
+
+    def _find_postmaster(self) -> psutil.Process:
+        return psutil.Process(int(read_pid_file(self.stack.home / "postgres")[0]))
 
     def _wait_for_postgres(self) -> None:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            if self.stack.process.poll() is not None:
+            if not survivors([self.postmaster], seconds=0):
+                # What is left of the stack would notice within a second, and end.
+                self.stack.kill()
                 self.stack.start()
+                self.postmaster = self._find_postmaster()
             with suppress(psycopg.OperationalError), psycopg.connect(self.url):
                 return
             time.sleep(0.02)
