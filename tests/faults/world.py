@@ -23,7 +23,7 @@ from tests.support.disk import filled, refusal, small_disk
 from tests.support.ingest import Sender
 from tests.support.line import Line
 from tests.support.service import Service, crash_postgres, serving
-from tests.support.stack import RunningStack, survivors
+from tests.support.stack import RunningStack, remove_home, survivors
 from tests.support.twin import Webhook, add_twin, until, webhook, working
 
 # What faults switch. Where there is no disk of our own to fill, it is full for new rows, as Postgres itself would say
@@ -96,6 +96,8 @@ class World:
         with self._opened:
             enter = self._opened.enter_context
             self.disk = None if refusal() else enter(small_disk(DISK))
+            if self.disk:
+                self._opened.callback(remove_home, self.disk)
             # The stack has the Postgres and Realtime. It delivers nothing: its worker would hold what it had in a
             # crash of Postgres for half a minute.
             self.stack = enter(RunningStack(home=self.disk, environment={"THREADLINE_DELIVER": "0"}))
