@@ -18,7 +18,7 @@ up: .venv/.runtime ## run the whole stack on this machine until Ctrl-C; no Docke
 test: .venv/.dev lint ## every check there is
 	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 
-soak: .venv/.dev ## what could go on for ever, longer: faults, 20,000 hostile requests, a million rows (about an hour, this machine only)
+soak: .venv/.dev ## what could go on for ever, longer: faults, 20,000 hostile requests, a million rows (an hour, this machine only)
 	THREADLINE_SOAK=1 $(BIN)/python -m pytest -s -o timeout=600 \
 		tests/faults tests/http/test_contract.py tests/http/test_hostile.py tests/http/test_leaks.py \
 		tests/sql/test_plans.py tests/sql/test_message_plans.py

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import psycopg
+from threadline.local.keys import JWT_SECRET
 
 from tests.faults.history import OPEN, Call, History
-from tests.sql.messages import BASE, bearer
-from tests.support.ingest import PATH, conversation, message
+from tests.sql.conftest import rows, value
+from tests.sql.messages import BASE, bearer, sign
+from tests.support.ingest import PATH, Sender, conversation, message
+from tests.support.twin import add_twin
 
 THREADS = 5  # of ingest, that all clients share
 PAUSE = 0.02  # seconds until who has read all looks again
@@ -25,6 +29,32 @@ class Arena:
     tokens: list[str]  # of its members
     connection_id: str
     secret: str
+
+
+def open_arena(client: httpx.Client, database_url: str, hook_url: str, users: int) -> tuple[Arena, Sender, str]:
+    """Make a channel with so many members and a twin with a webhook; with it come the sender and the twin's id."""
+    sender = Sender.create(client, database_url)
+    with psycopg.connect(database_url) as db:
+        user_ids = rows(
+            db,
+            """
+            insert into auth.users (id, email, aud, role, created_at, updated_at)
+            select gen_random_uuid(), gen_random_uuid() || '@example.com', 'authenticated', 'authenticated',
+                now(), now()
+            from generate_series(1, %s) returning id::text
+            """,
+            users,
+        )
+        statement = "insert into public.channels (name, created_by) values ('arena', %s) returning id::text"
+        channel_id = value(db, statement, user_ids[0])
+        db.execute(
+            "insert into public.channel_members (channel_id, user_id) select %s, unnest(%s::uuid[])",
+            (channel_id, user_ids[1:]),
+        )
+    twin_id, _ = add_twin(database_url, user_ids[0], [channel_id], hook_url)
+    claims = {"aud": "authenticated", "role": "authenticated", "exp": int(time.time()) + 3600}
+    tokens = [sign({"sub": user_id, **claims}, JWT_SECRET) for user_id in user_ids]
+    return Arena(channel_id, tokens, sender.connection_id, sender.secret), sender, twin_id
 
 
 @dataclass

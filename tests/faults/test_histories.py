@@ -30,12 +30,14 @@ def test_nothing_acknowledged_is_lost_and_nothing_doubled_whatever_dies(world: W
         url = f"http://127.0.0.1:{world.socket_line.port}"
         return following(python(), url, PUBLISHABLE_KEY, arena.tokens[-1], arena.channel_id)
 
-    history, outcome, happened = world.play(20, bounded(5, 120), 6, listening=listening)
+    # One start of the whole stack is enough for `make test`.
+    faults = [fault for fault in FAULTS if IS_SOAK or fault != "exhaust_log"]
+    history, outcome, happened = world.play(20, bounded(5, 120), 6, faults, listening)
     answered = Counter(call.verb for call in history.calls if call.status in {200, 201})
     print(f"{len(history.calls)} calls, answered: {dict(answered)}; faults: {dict(Counter(happened))}")
     assert violations(history, outcome) == []
     assert world.leftovers() == []
-    assert set(happened) == set(FAULTS)
+    assert set(happened) == set(faults)
 
 
 @pytest.mark.skipif(refusal() is not None, reason=f"Full only for new rows: {refusal()}")

@@ -1,8 +1,6 @@
 """What clients run against, and what happens to it: a stack, a service and a worker that die, lines that are cut."""
 
-import os
 import random
-import signal
 import threading
 import time
 from collections import Counter
@@ -12,20 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import psycopg
 from threadline.local.keys import JWT_SECRET
 from threadline.local.postgres import read_pid_file
 
-from tests.faults.clients import Arena, Client, Listener, read_log
+from tests.faults.clients import Arena, Client, Listener, open_arena, read_log
 from tests.faults.history import History, Outcome, Stored
 from tests.sql.conftest import rows, value
-from tests.sql.messages import inconsistencies, sign
+from tests.sql.messages import inconsistencies
 from tests.support.disk import filled, refusal, small_disk
 from tests.support.ingest import Sender
 from tests.support.line import Line
 from tests.support.service import Service, crash_postgres, serving
-from tests.support.stack import RunningStack
-from tests.support.twin import Webhook, add_twin, until, webhook, working
+from tests.support.stack import RunningStack, remove_home, survivors
+from tests.support.twin import Webhook, until, webhook, working
 
 # What faults switch. Where there is no disk of our own to fill, it is full for new rows, as Postgres itself would say
 # it (SQLSTATE 53100).
@@ -97,9 +96,12 @@ class World:
         with self._opened:
             enter = self._opened.enter_context
             self.disk = None if refusal() else enter(small_disk(DISK))
+            if self.disk:
+                self._opened.callback(remove_home, self.disk)
             # The stack has the Postgres and Realtime. It delivers nothing: its worker would hold what it had in a
             # crash of Postgres for half a minute.
             self.stack = enter(RunningStack(home=self.disk, environment={"THREADLINE_DELIVER": "0"}))
+            self.postmaster = self._find_postmaster()
             self.url = self.stack.database_url("supabase_admin")
             with psycopg.connect(self.url) as db:
                 db.execute(SWITCHES)
@@ -148,15 +150,20 @@ class World:
 
     def kill_postgres(self) -> None:
         """Kill -9 of the server itself, and another one on the same data: nobody tidies up in between."""
-        os.kill(int(read_pid_file(self.stack.home / "postgres")[0]), signal.SIGKILL)
-        self.stack.process.wait(PATIENCE)  # it has lost its Postgres
+        self.postmaster.kill()
         self._wait_for_postgres()
+
+    def _find_postmaster(self) -> psutil.Process:
+        return psutil.Process(int(read_pid_file(self.stack.home / "postgres")[0]))
 
     def _wait_for_postgres(self) -> None:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            if self.stack.process.poll() is not None:
+            if not survivors([self.postmaster], seconds=0):
+                # What is left of the stack would notice within a second, and end.
+                self.stack.kill()
                 self.stack.start()
+                self.postmaster = self._find_postmaster()
             with suppress(psycopg.OperationalError), psycopg.connect(self.url):
                 return
             time.sleep(0.02)
@@ -209,31 +216,6 @@ class World:
         with psycopg.connect(self.url) as db:
             return rows(db, LEFTOVERS)
 
-    def arena(self, users: int) -> tuple[Arena, Sender, str]:
-        """A new channel with a twin and so many members, a sender, and the twin's id."""
-        sender = Sender.create(self.service.client, self.url)
-        with psycopg.connect(self.url) as db:
-            user_ids = rows(
-                db,
-                """
-                insert into auth.users (id, email, aud, role, created_at, updated_at)
-                select gen_random_uuid(), gen_random_uuid() || '@example.com', 'authenticated', 'authenticated',
-                    now(), now()
-                from generate_series(1, %s) returning id::text
-                """,
-                users,
-            )
-            statement = "insert into public.channels (name, created_by) values ('arena', %s) returning id::text"
-            channel_id = value(db, statement, user_ids[0])
-            db.execute(
-                "insert into public.channel_members (channel_id, user_id) select %s, unnest(%s::uuid[])",
-                (channel_id, user_ids[1:]),
-            )
-        twin_id, _ = add_twin(self.url, user_ids[0], [channel_id], self.hook.url)
-        claims = {"aud": "authenticated", "role": "authenticated", "exp": int(time.time()) + 3600}
-        tokens = [sign({"sub": user_id, **claims}, JWT_SECRET) for user_id in user_ids]
-        return Arena(channel_id, tokens, sender.connection_id, sender.secret), sender, twin_id
-
     def play(
         self,
         clients: int,
@@ -251,7 +233,7 @@ class World:
             faults: what may happen; each comes before any comes again.
             listening: a `with` block that gives a growing list of events, beside a listener of ours.
         """
-        arena, sender, twin_id = self.arena(clients // 2)
+        arena, sender, twin_id = open_arena(self.service.client, self.url, self.hook.url, clients // 2)
         # Of ten times that it is told something, the twin fails once.
         self.hook.answer = lambda _: random.choice([*[200] * 9, 503])
         history, is_over, happened = History(), threading.Event(), []

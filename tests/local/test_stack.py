@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from urllib.request import urlopen
@@ -228,6 +229,24 @@ def test_a_postgres_that_outlived_its_stack_is_stopped_first(stack: RunningStack
     postmaster.resume()
     stack.wait_for(READY)
     assert survivors([postmaster], seconds=0) == []
+
+
+@needs_linux
+def test_sessions_that_outlived_their_postgres_are_ended_first(stack: RunningStack) -> None:
+    add_note(stack, "before")
+    with psycopg.connect(stack.database_url()) as busy, ThreadPoolExecutor(1) as thread:
+        pid = busy.info.backend_pid
+        busy.execute("set statement_timeout = '20s'")
+        # It looks up from its work only when there is something to wait for.
+        working = thread.submit(busy.execute, "do $$ begin loop end loop; end $$")
+        while psutil.Process(pid).cpu_times().user < 0.05:
+            time.sleep(0.01)
+        os.kill(int((stack.home / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        stack.kill()
+        assert survivors([psutil.Process(pid)], seconds=0.2)
+        stack.start()
+        assert isinstance(working.exception(10), psycopg.OperationalError)
+    assert "before" in notes(stack)
 
 
 def test_stop_returns_when_the_stack_is_gone(stack: RunningStack) -> None:

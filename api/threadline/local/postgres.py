@@ -172,11 +172,14 @@ def read_pid_file(data: Path) -> list[str]:
 def end_previous(data: Path) -> None:
     """See to it that no server of an earlier stack, one that was killed, is still at work on this data folder."""
     lines = read_pid_file(data)
-    if not lines or not is_alive(pid := int(lines[0])):
+    if not lines:
         return
-    if not serves(pid, data):
-        # The id has gone to some other process since; Postgres would take that one for a server and refuse.
-        (data / "postmaster.pid").unlink(missing_ok=True)
+    pid = int(lines[0])
+    if not is_alive(pid) or not serves(pid, data):
+        end_sessions(data)
+        if is_alive(pid):
+            # The id has gone to some other process since; Postgres would take that one for a server and refuse.
+            (data / "postmaster.pid").unlink(missing_ok=True)
         return
     # On Linux it is on its way out already, so the first step is to wait: signal 0 does nothing.
     for number, seconds in ((0, 3.0), FAST, IMMEDIATE):
@@ -188,6 +191,27 @@ def end_previous(data: Path) -> None:
         if not serves(pid, data):
             return
     raise StackError(f"Process {pid} still serves {data} and does not stop; end it by hand.")
+
+
+def end_sessions(data: Path) -> None:
+    """End what a server that was killed has left at work on this data folder (Linux only): no other starts before."""
+    for number, seconds in (IMMEDIATE, (signal.SIGKILL, 5.0)):
+        deadline = time.monotonic() + seconds
+        for pid in sessions(data):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+        while sessions(data) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def sessions(data: Path) -> list[int]:
+    """Return the ids of all processes of Postgres whose working folder is this data folder, as theirs is."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is somebody else's
+            if (folder / "cwd").readlink() == data and (folder / "exe").readlink().name == "postgres":
+                found.append(int(folder.name))
+    return found
 
 
 def serves(pid: int, data: Path) -> bool:
