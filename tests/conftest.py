@@ -52,8 +52,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByServe
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what only one worker can do."""
-    items.sort(key=lambda item: other_lane(item.nodeid) is None)
+    """Begin with what only one worker can do, and end with files that are short: no worker waits long for others."""
+    items.sort(key=lambda item: (other_lane(item.nodeid) is None, item.path.parent.name == "sql"))
 
 
 @pytest.fixture(scope="session")

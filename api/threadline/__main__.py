@@ -1,5 +1,7 @@
 """The `threadline` command: `serve` for production, and the local stack where it is installed."""
 
+from __future__ import annotations
+
 import importlib.util
 import os
 import sys
@@ -7,10 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 
 from threadline import __version__
+
+if TYPE_CHECKING:
+    from threadline.settings import Settings
 
 LOCAL_COMMANDS = ("db", "status", "stop", "token", "up")
 
@@ -58,12 +64,8 @@ def serve(host: str, port: int, workers: int) -> None:
 
     from threadline.logs import CONFIG
     from threadline.protocol import Protocol
-    from threadline.settings import Settings, SettingsError
 
-    try:
-        Settings.from_environment()
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from error
+    read_settings()
     with adding_up_metrics() if workers > 1 else nullcontext():
         uvicorn.run(
             "threadline.__main__:application",
@@ -100,13 +102,9 @@ def work() -> None:
     import signal
 
     from threadline.logs import CONFIG
-    from threadline.settings import Settings, SettingsError
     from threadline.worker import deliver
 
-    try:
-        settings = Settings.from_environment()
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from error
+    settings = read_settings()
     logging.config.dictConfig(CONFIG)
     asyncio.run(deliver(settings, (signal.SIGINT, signal.SIGTERM)))
 
@@ -117,15 +115,20 @@ def doctor() -> None:
     import asyncio
 
     from threadline.doctor import examine
+
+    findings = asyncio.run(examine(read_settings()))
+    click.echo("\n".join(findings) or "Nothing is missing or wrong.")
+    sys.exit(bool(findings))
+
+
+def read_settings() -> Settings:
+    """Return what the environment says, or raise ClickException with what is wrong with it."""
     from threadline.settings import Settings, SettingsError
 
     try:
-        settings = Settings.from_environment()
+        return Settings.from_environment()
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
-    findings = asyncio.run(examine(settings))
-    click.echo("\n".join(findings) or "Nothing is missing or wrong.")
-    sys.exit(bool(findings))
 
 
 def application() -> object:

@@ -76,7 +76,7 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
             "summarizer": Provide(lambda: summarizer, sync_to_thread=False, use_cache=True),
             "settings": Provide(lambda: settings, sync_to_thread=False, use_cache=True),
         },
-        exception_handlers=errors.handlers,
+        exception_handlers={Exception: errors.answer},
         # Routes bound the bodies that they read themselves, since a limit counts decompressed bytes.
         request_max_body_size=None,
         openapi_config=None,

@@ -11,7 +11,6 @@ from typing import Any
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from litestar.types import ExceptionHandlersMap
 
 from threadline.database import DatabaseUnavailableError
 from threadline.observer import route
@@ -32,6 +31,29 @@ CODES = {
 }
 
 
+def answer(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+    """Return the answer to a request that ended with an error."""
+    match error:
+        case HTTPException():
+            return _answer(request, error.status_code, error.detail, dict(error.headers or {}), error.extra)
+        case InvalidTokenError():
+            return _answer(request, 401, str(error), {"www-authenticate": "Bearer"})
+        case DatabaseUnavailableError():
+            return _answer(request, 503, "Service temporarily unavailable")
+        case StorageRefusedError(status=404):
+            return _answer(request, 404, "The file is no longer there.", extra={"code": "file_not_found"})
+        case StorageRefusedError(status=413):
+            return _answer(request, 413, "Storage takes no file as large.", extra={"code": "file_too_large"})
+        case StorageRefusedError():
+            return _answer(request, 403, "Storage does not let you do this.", extra={"code": "storage_refused"})
+        case StorageUnavailableError():
+            return _answer(request, 503, "Storage is out of reach.", extra={"code": "storage_unavailable"})
+    # Only the kind of error: texts of errors may quote what the caller sent.
+    kind, sqlstate = type(error).__name__, getattr(error, "sqlstate", None)
+    logger.error("%s %s failed: %s %s", request.method, route(request.scope), kind, sqlstate or "")
+    return _answer(request, 500, "Internal server error")
+
+
 def _answer(
     request: Request[Any, Any, Any],
     status: int,
@@ -43,64 +65,10 @@ def _answer(
     # Each document has a shape of its own for errors.
     if request.url.path.startswith("/api/v2/"):
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        content = {
-            "success": False,
-            "error": {
-                "code": CODES.get(status, "refused"),
-                "message": message,
-                # A route that knows a cause better gives its code and field.
-                **(extra if isinstance(extra, dict) else {}),
-            },
-            "meta": {"timestamp": now},
-        }
-    return Response(
-        content,
-        status_code=status,
-        media_type="application/json",
-        headers={
-            "access-control-allow-origin": "*",
-            **({"retry-after": "5"} if status == 503 else {}),
-            **(headers or {}),
-        },
-    )
-
-
-def _refused(request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
-    return _answer(request, error.status_code, error.detail, dict(error.headers or {}), error.extra)
-
-
-def _unauthorized(request: Request[Any, Any, Any], error: InvalidTokenError) -> Response[dict[str, Any]]:
-    return _answer(request, 401, str(error), {"www-authenticate": "Bearer"})
-
-
-def _unavailable(request: Request[Any, Any, Any], _: DatabaseUnavailableError) -> Response[dict[str, Any]]:
-    return _answer(request, 503, "Service temporarily unavailable")
-
-
-def _storage_refused(request: Request[Any, Any, Any], error: StorageRefusedError) -> Response[dict[str, Any]]:
-    if error.status == 404:
-        return _answer(request, 404, "The file is no longer there.", extra={"code": "file_not_found"})
-    if error.status == 413:
-        return _answer(request, 413, "Storage takes no file as large.", extra={"code": "file_too_large"})
-    return _answer(request, 403, "Storage does not let you do this.", extra={"code": "storage_refused"})
-
-
-def _storage_unavailable(request: Request[Any, Any, Any], _: StorageUnavailableError) -> Response[dict[str, Any]]:
-    return _answer(request, 503, "Storage is out of reach.", extra={"code": "storage_unavailable"})
-
-
-def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
-    # Only the kind of error: texts of errors may quote what the caller sent.
-    kind, sqlstate = type(error).__name__, getattr(error, "sqlstate", None)
-    logger.error("%s %s failed: %s %s", request.method, route(request.scope), kind, sqlstate or "")
-    return _answer(request, 500, "Internal server error")
-
-
-handlers: ExceptionHandlersMap = {
-    HTTPException: _refused,
-    InvalidTokenError: _unauthorized,
-    DatabaseUnavailableError: _unavailable,
-    StorageRefusedError: _storage_refused,
-    StorageUnavailableError: _storage_unavailable,
-    Exception: _failed,
-}
+        # A route that knows a cause better gives its code and field.
+        known = extra if isinstance(extra, dict) else {}
+        described = {"code": CODES.get(status, "refused"), "message": message, **known}
+        content = {"success": False, "error": described, "meta": {"timestamp": now}}
+    retry = {"retry-after": "5"} if status == 503 else {}
+    every = {"access-control-allow-origin": "*", **retry, **(headers or {})}
+    return Response(content, status_code=status, media_type="application/json", headers=every)

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import BinaryIO
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
@@ -28,37 +27,19 @@ class TooManyFilesError(Exception):
 
 @dataclass
 class FormFile:
-    """A file of a form, in an unnamed temporary file that the form closes."""
+    """A file of a form, in an unnamed temporary file."""
 
     name: str
     content: BinaryIO
     size: int = 0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Form:
-    """The fields and files of a form. Leaving its `with` block removes the files."""
+    """The fields and files of a form."""
 
     fields: dict[str, str] = field(default_factory=dict)
     files: list[FormFile] = field(default_factory=list)
-    _open: ExitStack = field(default_factory=ExitStack)
-
-    def __enter__(self) -> Form:
-        """Do nothing yet."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Remove the files."""
-        self._open.close()
-
-    def add_file(self, name: str) -> FormFile:
-        """Begin a file."""
-        # Unbuffered: storage3 streams raw files, and takes any other object for the name of one.
-        file = FormFile(name, self._open.enter_context(tempfile.TemporaryFile(buffering=0)))  # noqa: SIM115
-        self.files.append(file)
-        return file
 
 
 async def read_parts(stream: AsyncIterator[bytes], content_type: str) -> AsyncIterator[MultipartSegment | bytes | None]:
@@ -82,15 +63,16 @@ async def read_parts(stream: AsyncIterator[bytes], content_type: str) -> AsyncIt
 
 
 async def read_form(
-    form: Form, stream: AsyncIterator[bytes], content_type: str, *, max_files: int, max_bytes: int
-) -> None:
-    """Read a whole form: its fields into memory, its files onto the disk.
+    opened: ExitStack, stream: AsyncIterator[bytes], content_type: str, *, max_files: int, max_bytes: int
+) -> Form:
+    """Read a whole form: its fields into memory, its files onto the disk, until `opened` is closed.
 
     Raises:
         MultipartError: it is no form, a broken one, or one with too many or too long fields.
         TooManyFilesError: it has more than `max_files` files.
         TooLargeError: one of them has more than `max_bytes` bytes.
     """
+    form = Form()
     file: FormFile | None = None
     name, text, count = "", bytearray(), 0
     async for event in read_parts(stream, content_type):
@@ -99,7 +81,9 @@ async def read_form(
             if event.filename is not None:
                 if len(form.files) == max_files:
                     raise TooManyFilesError
-                file = form.add_file(event.filename)
+                # Unbuffered: storage3 streams raw files, and takes any other object for the name of one.
+                file = FormFile(event.filename, opened.enter_context(tempfile.TemporaryFile(buffering=0)))  # noqa: SIM115
+                form.files.append(file)
             elif (count := count + 1) > MAX_FIELDS:
                 raise MultipartError("Too many fields.")
         elif event is None:
@@ -114,3 +98,4 @@ async def read_form(
             text += event
             if len(text) > MAX_FIELD_BYTES:
                 raise MultipartError("A field is too long.")
+    return form

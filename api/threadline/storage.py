@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import codecs
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import filetype
@@ -86,42 +87,39 @@ class Bucket:
         """Store an unbuffered file under a path that is free, with the type that its content shows."""
         kind = content_type(head_of(content))
         options = {"content-type": "text/plain; charset=utf-8" if kind == "text/plain" else kind}
-        with _Translation():
+        with _translating():
             await self._files.upload(path, content, options)
 
     async def remove(self, paths: Sequence[str]) -> None:
         """Remove what is there of these."""
-        with _Translation():
+        with _translating():
             await self._files.remove(list(paths))
 
     async def sign(self, paths: Sequence[str]) -> list[str]:
         """Return a link to each file that works without a token for a while."""
-        with _Translation():
+        with _translating():
             signed = await self._files.create_signed_urls(list(paths), self._lifetime)
         return [_url(entry) for entry in signed]
 
     async def sign_download(self, path: str, file_name: str) -> str:
         """Return such a link by which browsers save the file, under this name."""
-        with _Translation():
+        with _translating():
             return _url(await self._files.create_signed_url(path, self._lifetime, {"download": file_name}))
 
 
-class _Translation:
-    """Makes one of our errors of whatever the client raises in the `with` block."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, StorageApiError):
-            # Never its text, which may quote what the caller sent.
-            logger.warning("Storage answers %s %s", error.status, error.code)
-            status = int(error.status) if str(error.status).isdecimal() else 500
-            raise (StorageRefusedError(status) if 400 <= status < 500 else StorageUnavailableError()) from error
-        # What it cannot read, pydantic reports as ValueError.
-        if isinstance(error, (httpx.HTTPError, ValueError)):
-            logger.warning("Storage failed with %s", type(error).__name__)
-            raise StorageUnavailableError from error
+@contextmanager
+def _translating() -> Iterator[None]:
+    """Make one of our errors of whatever the client raises in the `with` block."""
+    try:
+        yield
+    except StorageApiError as error:
+        # Never its text, which may quote what the caller sent.
+        logger.warning("Storage answers %s %s", error.status, error.code)
+        status = int(error.status) if str(error.status).isdecimal() else 500
+        raise (StorageRefusedError(status) if 400 <= status < 500 else StorageUnavailableError()) from error
+    except (httpx.HTTPError, ValueError) as error:  # pydantic's, for what the client cannot read, are ValueErrors
+        logger.warning("Storage failed with %s", type(error).__name__)
+        raise StorageUnavailableError from error
 
 
 def _url(entry: Mapping[str, str | None]) -> str:

@@ -144,17 +144,14 @@ class Summarizer:
     async def _ask_about_parts(self, parts: Sequence[list[str]]) -> list[_Answer]:
         if len(parts) == 1:
             return [await self._ask(parts[0], TASK)]
-        failures: Sequence[BaseException] = []
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(self._ask(part, PART_TASK.format(number=number, count=len(parts))))
                     for number, part in enumerate(parts, start=1)
                 ]
-        except* SummaryFailedError as several:
-            failures = several.exceptions
-        if failures:
-            raise failures[0]
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from several
         return [task.result() for task in tasks]
 
     async def _ask(self, lines: Sequence[str], task: str) -> _Answer:

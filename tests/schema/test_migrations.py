@@ -9,7 +9,7 @@ from tests.support import migration, schema
 from tests.support.cluster import TestCluster
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def dump_of_sql(cluster: TestCluster) -> str:
     database = cluster.create()
     cluster.install_platform(database)

@@ -31,9 +31,15 @@ def today(cluster: TestCluster, template: str) -> str:
     return release.record(cluster.url(database), cluster.binaries, FILES)
 
 
-def upgrade(cluster: TestCluster, text: str, files: list[Path]) -> tuple[str, list[str]]:
-    """The name of a database of a release that had all these migrations, and the tables of which something is lost."""
-    database = release.restore(cluster, text, files)
+@pytest.fixture(scope="module")
+def restored(cluster: TestCluster, today: str) -> str:
+    """The name of a database as that release left it."""
+    return release.restore(cluster, today, FILES)
+
+
+def upgrade(cluster: TestCluster, left: str, files: list[Path]) -> tuple[str, list[str]]:
+    """The name of a copy of a database with all these migrations, and the tables of which something is lost."""
+    database = cluster.create(left)
     before = release.read_tables(cluster.url(database))
     assert before["public.messages"]
     assert before["public.conversation_messages"]
@@ -50,26 +56,26 @@ def planted(folder: Path, statement: str) -> Path:
 
 @pytest.mark.parametrize("record", RECORDS or [pytest.param(None, marks=NONE_YET)], ids=lambda path: path and path.stem)
 def test_a_release_becomes_the_newest_state(cluster: TestCluster, template: str, record: Path) -> None:
-    database, lost = upgrade(cluster, record.read_text(encoding="utf-8"), FILES)
+    database, lost = upgrade(cluster, release.restore(cluster, record.read_text(encoding="utf-8"), FILES), FILES)
     assert lost == []
     dumps = [schema.dump(cluster.url(name), cluster.binaries) for name in (database, template)]
     assert not schema.difference(*dumps, ("upgraded", "new"))
 
 
-def test_what_stands_for_a_release_is_restored_whole(cluster: TestCluster, today: str) -> None:
-    database, lost = upgrade(cluster, today, FILES)
+def test_what_stands_for_a_release_is_restored_whole(cluster: TestCluster, today: str, restored: str) -> None:
+    database, lost = upgrade(cluster, restored, FILES)
     assert lost == []
     assert release.record(cluster.url(database), cluster.binaries, FILES) == today
 
 
-def test_a_migration_that_adds_loses_nothing(cluster: TestCluster, today: str, tmp_path: Path) -> None:
-    _, lost = upgrade(cluster, today, [*FILES, planted(tmp_path, GOOD)])
+def test_a_migration_that_adds_loses_nothing(cluster: TestCluster, restored: str, tmp_path: Path) -> None:
+    _, lost = upgrade(cluster, restored, [*FILES, planted(tmp_path, GOOD)])
     assert lost == []
 
 
 @pytest.mark.parametrize(("table", "statement"), BAD.items(), ids=list(BAD))
-def test_a_loss_is_seen(cluster: TestCluster, today: str, tmp_path: Path, table: str, statement: str) -> None:
-    _, lost = upgrade(cluster, today, [*FILES, planted(tmp_path, statement)])
+def test_a_loss_is_seen(cluster: TestCluster, restored: str, tmp_path: Path, table: str, statement: str) -> None:
+    _, lost = upgrade(cluster, restored, [*FILES, planted(tmp_path, statement)])
     assert table in lost
 
 

@@ -79,13 +79,13 @@ class Webhook:
                 self.taken.append(told)
         return status
 
-    def wait(self, count: int, seconds: float = 20) -> list[Told]:
+    def wait(self, count: int, seconds: float = 60) -> list[Told]:
         """Return what it has taken when that is so much; AssertionError when it does not become so."""
         until(lambda: len(self.taken) >= count, seconds)
         return self.taken
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Return when something is so; AssertionError when it does not become so."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -8,7 +8,7 @@ from litestar import Request, Response, Router, route
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
-from threadline.database import Database
+from threadline.database import Database, Reply
 from threadline.tokens import Verifier
 
 MAX_BYTES = 1_000_000  # of a JSON body: 40,000 characters, metadata and attachments fit several times
@@ -57,6 +57,11 @@ async def call(
         body=await _read_body(request),
         repeatable=key is not None or request.method != "POST",
     )
+    return answer(reply)
+
+
+def answer(reply: Reply) -> Response[bytes]:
+    """Answer what a function has answered."""
     return Response(reply.body, status_code=reply.status, headers=reply.headers, media_type="application/json")
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 from litestar import Response, post
 
 from threadline.database import Database, Reply
-from threadline.routes.messages import HttpRequest, call
+from threadline.routes.messages import HttpRequest, answer, call
 from threadline.summarizer import PROMPT_VERSION, Summarizer, SummaryFailedError
 from threadline.tokens import Verifier
 
@@ -37,8 +38,7 @@ async def summarize(
     task = json.loads(begun.content)["data"]
     reply = await _make(task, database, summarizer) if begun.status_code == 201 else None
     reply = reply or await _wait(task["id"], database, summarizer.timeout + GRACE / 2)
-    headers = {**begun.headers, **reply.headers}
-    return Response(reply.body, status_code=reply.status, headers=headers, media_type="application/json")
+    return answer(replace(reply, headers={**begun.headers, **reply.headers}))
 
 
 async def _make(task: dict[str, Any], database: Database, summarizer: Summarizer) -> Reply | None:

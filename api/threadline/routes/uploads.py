@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from litestar import Response, Router, get, post
@@ -12,7 +14,7 @@ from litestar.exceptions import HTTPException
 
 from threadline.database import Database, Reply
 from threadline.forms import MAX_OVERHEAD, Form, MultipartError, TooLargeError, TooManyFilesError, read_form
-from threadline.routes.messages import HttpRequest
+from threadline.routes.messages import HttpRequest, answer
 from threadline.settings import Settings
 from threadline.storage import Bucket, Storage, StorageRefusedError, StorageUnavailableError
 from threadline.tokens import Caller, Verifier
@@ -29,14 +31,14 @@ async def upload(
     """Store the files of a form, all or none, and answer where each can be read."""
     caller = await verifier.verify(request.headers.get("authorization"))
     bucket = _bucket(storage, request)
-    with Form() as form:
-        await _read(form, request, settings)
+    with ExitStack() as opened:
+        form = await _read(opened, request, settings)
         files = [file for file in form.files if file.name or file.size]  # a browser sends an empty field as a file
         described = {name: value for name, value in form.fields.items() if name in FIELDS and value}
         names = [{"name": file.name.replace("\0", "_")[:255] or "file"} for file in files]
         begun = await _call(database, caller, "begin_upload", {**described, "files": names})
         if begun.status != 200:
-            return _answer(begun.body, begun)
+            return answer(begun)
         places = json.loads(begun.body)["data"]["files"]
         paths = [place["path"] for place in places]
         try:
@@ -46,13 +48,13 @@ async def upload(
             finished = await _call(database, caller, "finish_upload", {**described, "files": places})
             if finished.status != 200:
                 await _discard(bucket, paths)
-                return _answer(finished.body, begun, finished.status)
+                return answer(replace(finished, headers=begun.headers))
         except BaseException:
             await asyncio.shield(_discard(bucket, paths))
             raise
-    answer = json.loads(finished.body)
-    answer["data"]["files"] = [_file(file, url) for file, url in zip(answer["data"]["files"], urls, strict=True)]
-    return _answer(json.dumps(answer, ensure_ascii=False).encode(), begun)
+    content = json.loads(finished.body)
+    content["data"]["files"] = [_file(file, url) for file, url in zip(content["data"]["files"], urls, strict=True)]
+    return _answer(content, begun)
 
 
 @get("/attachments/{attachment_id:str}/url")
@@ -64,15 +66,15 @@ async def sign(
     bucket = _bucket(storage, request)
     found = await _call(database, caller, "get_attachment", {"id": attachment_id})
     if found.status != 200:
-        return _answer(found.body, found)
-    answer = json.loads(found.body)
-    file = answer["data"]
+        return answer(found)
+    content = json.loads(found.body)
+    file = content["data"]
     if request.query_params.get("download", "false") in {"", "1", "true"}:
         url = await bucket.sign_download(file["path"], file["name"])
     else:
         [url] = await bucket.sign([file["path"]])
-    answer["data"] = {**_file(file, url), "conversation_id": file["conversation_id"]}
-    return _answer(json.dumps(answer, ensure_ascii=False).encode(), found)
+    content["data"] = {**_file(file, url), "conversation_id": file["conversation_id"]}
+    return _answer(content, found)
 
 
 def _bucket(storage: Storage, request: HttpRequest) -> Bucket:
@@ -85,7 +87,7 @@ def _bucket(storage: Storage, request: HttpRequest) -> Bucket:
     return storage.acting_for(request.headers["authorization"].partition(" ")[2])
 
 
-async def _read(form: Form, request: HttpRequest, settings: Settings) -> None:
+async def _read(opened: ExitStack, request: HttpRequest, settings: Settings) -> Form:
     most = settings.upload_max_bytes
     content_type = request.headers.get("content-type", "")
     if request.content_type[0] != "multipart/form-data":
@@ -94,7 +96,8 @@ async def _read(form: Form, request: HttpRequest, settings: Settings) -> None:
         # As much can be no request that keeps the limits; what is less is counted as it comes.
         if (request.content_length or 0) > settings.upload_max_files * most + MAX_OVERHEAD:
             raise TooLargeError
-        await read_form(form, request.stream(), content_type, max_files=settings.upload_max_files, max_bytes=most)
+        limits = {"max_files": settings.upload_max_files, "max_bytes": most}
+        return await read_form(opened, request.stream(), content_type, **limits)
     except MultipartError as error:
         raise HTTPException(
             "The request body is not a valid form.", status_code=400, extra={"code": "invalid_form"}
@@ -126,8 +129,8 @@ def _file(stored: dict[str, Any], url: str) -> dict[str, Any]:
     return {"name": stored["name"], "url": url, "size": stored["size"], "type": stored["type"], "id": stored["id"]}
 
 
-def _answer(body: bytes, counted: Reply, status: int | None = None) -> Response[bytes]:
-    return Response(body, status_code=status or counted.status, headers=counted.headers, media_type="application/json")
+def _answer(content: dict[str, Any], reply: Reply) -> Response[bytes]:
+    return answer(replace(reply, body=json.dumps(content, ensure_ascii=False).encode()))
 
 
 uploads = Router("/api/v2/messages", route_handlers=[upload, sign])
