@@ -3,12 +3,11 @@
 import json
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 
 from tests.sql.conftest import BOB, MATTY, Db, rows, value
 from tests.sql.messages import CHANNEL, MESSAGE, TWIN, call, last_seq, unlimited
-from tests.sql.test_plans import reading_at_most
+from tests.sql.test_plans import reading_at_most, session_with
 from tests.support.soak import bounded
 
 PAST = bounded(5_000, 1_000_000)
@@ -63,13 +62,11 @@ analyze
 
 @pytest.fixture(scope="module")
 def long_session(admin_url: str) -> Iterator[Db]:
-    """A new session, that finds the channel with so many messages."""
-    with psycopg.connect(admin_url) as connection:
-        connection.execute(MANY)
-        unlimited(connection)
-        call(connection, "set_twin_webhook", ai_twin_id=TWIN, url="https://twin.example/")
-        yield connection
-        connection.rollback()
+    """A session that finds the channel with so many messages."""
+    with session_with(MANY, admin_url) as session:
+        unlimited(session)
+        call(session, "set_twin_webhook", ai_twin_id=TWIN, url="https://twin.example/")
+        yield session
 
 
 @pytest.fixture

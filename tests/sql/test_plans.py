@@ -102,13 +102,22 @@ analyze
 """
 
 
-@pytest.fixture(scope="module")
-def crowded_session(admin_url: str) -> Iterator[Db]:
-    """A new session, that finds Matty with a thousand of everything, or a million in soak."""
+@contextmanager
+def session_with(past: str, admin_url: str) -> Iterator[Db]:
+    """A new session of the superuser with such a past, of which nothing stays."""
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute("vacuum")  # else what earlier tests have rolled back is still in the indexes, and is read
     with psycopg.connect(admin_url) as connection:
-        connection.execute(MANY)
+        connection.execute(past)
         yield connection
         connection.rollback()
+
+
+@pytest.fixture(scope="module")
+def crowded_session(admin_url: str) -> Iterator[Db]:
+    """A session that finds Matty with a thousand of everything, or a million in soak."""
+    with session_with(MANY, admin_url) as session:
+        yield session
 
 
 @pytest.fixture
