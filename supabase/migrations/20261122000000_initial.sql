@@ -2173,8 +2173,9 @@ comment on column public.messages.user_id is 'The author, unless a twin is; null
 comment on column public.messages.parent_message_id is 'The message whose thread this is a reply in.';
 comment on column public.messages.conversation_id is 'A context that the application knows; it means nothing here.';
 create index messages_user_id_idx on public.messages (user_id);
-create index messages_ai_twin_id_idx on public.messages (ai_twin_id);
-create index messages_thread_idx on public.messages (parent_message_id, seq);
+-- Most messages are neither by a twin nor in a thread, and cost nothing here.
+create index messages_ai_twin_id_idx on public.messages (ai_twin_id) where ai_twin_id is not null;
+create index messages_thread_idx on public.messages (parent_message_id, seq) where parent_message_id is not null;
 
 create table public.message_edits (
     message_id uuid not null references public.messages (id) on delete cascade,

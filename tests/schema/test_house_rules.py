@@ -148,7 +148,14 @@ RULES = {
         where contype = 'f' and conrelid in (select oid from our_relations)
             and not exists (
                 select from pg_index
-                where indrelid = conrelid and indpred is null
+                where indrelid = conrelid
+                    -- Nobody looks for a key that is null.
+                    and (
+                        indpred is null
+                        or pg_get_expr(indpred, indrelid) = format('(%I IS NOT NULL)', (
+                            select attname from pg_attribute where (attrelid, attnum) = (conrelid, conkey[1])
+                        ))
+                    )
                     and (indkey::int2[])[0:cardinality(conkey) - 1] operator(pg_catalog.@>) conkey
             )
         """,

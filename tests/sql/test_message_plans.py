@@ -8,6 +8,7 @@ import pytest
 from tests.sql.conftest import BOB, MATTY, Db, rows, value
 from tests.sql.messages import CHANNEL, MESSAGE, TWIN, call, last_seq, unlimited
 from tests.sql.test_plans import reading_at_most, session_with
+from tests.support.cluster import TestCluster
 from tests.support.soak import bounded
 
 PAST = bounded(5_000, 1_000_000)
@@ -61,9 +62,9 @@ analyze
 
 
 @pytest.fixture(scope="module")
-def long_session(admin_url: str) -> Iterator[Db]:
+def long_session(cluster: TestCluster, template: str) -> Iterator[Db]:
     """A session that finds the channel with so many messages."""
-    with session_with(MANY, admin_url) as session:
+    with session_with(MANY, cluster, template) as session:
         unlimited(session)
         call(session, "set_twin_webhook", ai_twin_id=TWIN, url="https://twin.example/")
         yield session

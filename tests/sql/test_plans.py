@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.sql.conftest import BOB, MATTY, Db, add_thread, back, become, ingest, rows, value
+from tests.support.cluster import TestCluster
 from tests.support.ingest import conversation, message
 from tests.support.soak import bounded
 
@@ -103,20 +104,18 @@ analyze
 
 
 @contextmanager
-def session_with(past: str, admin_url: str) -> Iterator[Db]:
-    """A new session of the superuser with such a past, of which nothing stays."""
-    with psycopg.connect(admin_url, autocommit=True) as connection:
-        connection.execute("vacuum")  # else what earlier tests have rolled back is still in the indexes, and is read
-    with psycopg.connect(admin_url) as connection:
+def session_with(past: str, cluster: TestCluster, template: str) -> Iterator[Db]:
+    """A session of the superuser with such a past, in a database where no earlier test has left its dead rows."""
+    with psycopg.connect(cluster.url(cluster.create(template))) as connection:
         connection.execute(past)
         yield connection
         connection.rollback()
 
 
 @pytest.fixture(scope="module")
-def crowded_session(admin_url: str) -> Iterator[Db]:
+def crowded_session(cluster: TestCluster, template: str) -> Iterator[Db]:
     """A session that finds Matty with a thousand of everything, or a million in soak."""
-    with session_with(MANY, admin_url) as session:
+    with session_with(MANY, cluster, template) as session:
         yield session
 
 
