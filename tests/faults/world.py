@@ -73,6 +73,9 @@ union all
 select 'prepared ' || gid from pg_prepared_xacts
 """
 PATIENCE = 60.0
+# Seconds after which a Postgres that neither serves nor ends is killed, as whoever looks after one would: when its
+# recovery finds no room to write, Postgres 18 does not always end.
+HANGING = 20.0
 VERBS, ENOUGH = ("create", "ingest", "look", "edit"), 3  # what each run has at least so many acknowledged calls of
 DISK = 400  # megabytes, of which Postgres takes half
 FAULTS = (
@@ -157,8 +160,11 @@ class World:
         return psutil.Process(int(read_pid_file(self.stack.home / "postgres")[0]))
 
     def _wait_for_postgres(self) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
+        began, is_ended = time.monotonic(), False
+        while time.monotonic() < began + PATIENCE:
+            if not is_ended and time.monotonic() > began + HANGING:
+                self.postmaster.kill()
+                is_ended = True
             if not survivors([self.postmaster], seconds=0):
                 # What is left of the stack would notice within a second, and end.
                 self.stack.kill()
