@@ -1,5 +1,6 @@
 """Fixtures for all tests: a server per Postgres version, databases made from a template, a running stack."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,12 @@ from tests.support.cluster import EMBEDDED, TestCluster
 from tests.support.ingest import Sender
 from tests.support.service import Service, serving
 from tests.support.stack import RunningStack
+
+
+def pytest_configure() -> None:
+    """Have what tests start hear the signals that they send, also where this run was told to ignore them (nohup, &)."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

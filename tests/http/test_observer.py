@@ -116,6 +116,7 @@ def test_a_line_tells_what_became_of_a_request_and_nothing_of_what_it_said(
     team.request("PUT", f"/{said}/reactions/canary-4")
     service.client.request("PROPFIND", "/canary-6")
     sender.send(b"canary-7 is no JSON")
+    until(lambda: len(service.lines) >= before + 5)  # a line is written when its answer is already on the way
     lines = service.lines[before:]
     assert [(line["method"], line["route"], line["status"], line["outcome"]) for line in lines] == [
         ("POST", "/api/v2/messages", 201, "ok"),
