@@ -352,32 +352,39 @@ comment on function private.name_authors(uuid[], uuid[]) is 'Names and pictures 
 revoke all on function private.name_authors(uuid[], uuid[]) from public, anon, authenticated, service_role;
 grant execute on function private.name_authors(uuid[], uuid[]) to authenticated, service_role;
 
-create function private.render_reactions(p_message_id uuid) returns jsonb
+create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql
 stable
 set search_path = ''
 as $$
-    select coalesce(jsonb_agg(jsonb_build_object(
-        'emoji', counted.emoji,
-        'count', counted.count,
-        'user_ids', counted.user_ids,
-        'reacted', coalesce((select auth.uid()) = any(counted.user_ids), false)
-    ) order by counted.first_at, counted.emoji), '[]')
+    select
+        counted.message_id,
+        jsonb_agg(jsonb_build_object(
+            'emoji', counted.emoji,
+            'count', counted.count,
+            'user_ids', counted.user_ids,
+            'reacted', coalesce((select auth.uid()) = any(counted.user_ids), false)
+        ) order by counted.first_at, counted.emoji) as reactions
     from (
         select
+            reaction.message_id,
             reaction.emoji,
             count(*) as count,
             array_agg(reaction.user_id order by reaction.created_at, reaction.user_id) as user_ids,
             min(reaction.created_at) as first_at
-        from public.message_reactions as reaction
-        where reaction.message_id = p_message_id
-        group by reaction.emoji
+        from unnest(p_message_ids) as given (id)
+        -- Looked up for each message, whatever the planner believes of the table.
+        cross join lateral (
+            select made.* from public.message_reactions as made where made.message_id = given.id offset 0
+        ) as reaction
+        group by reaction.message_id, reaction.emoji
     ) as counted
+    group by counted.message_id
 $$;
-comment on function private.render_reactions(uuid) is
-'One entry per emoji: how many, who, and whether the caller is among them.';
-revoke all on function private.render_reactions(uuid) from public, anon, authenticated, service_role;
-grant execute on function private.render_reactions(uuid) to authenticated, service_role;
+comment on function private.render_reactions(uuid[]) is
+'Of messages that have reactions, one entry per emoji: how many, who, and whether the caller is among them.';
+revoke all on function private.render_reactions(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function private.render_reactions(uuid[]) to authenticated, service_role;
 
 -- Definer, because no client reads the counters; it answers only those who may see the channel.
 create function private.count_channel(p_channel_id uuid) returns bigint
@@ -494,11 +501,15 @@ as $$
         where message.id = any(p_ids)
     )
 
+    -- Each table is asked once for the whole page, and so is its policy.
     select coalesce(jsonb_agg(
-        private.render_message(page.message) || jsonb_build_object(
+        private.render_message(
+            page.message,
+            case when pin.message_id is not null then private.render_pin(pin.pinned_by, pin.pinned_at) end
+        ) || jsonb_build_object(
             'display_name', author.display_name,
             'avatar_url', author.avatar_url,
-            'reactions', private.render_reactions((page.message).id)
+            'reactions', coalesce(reacted.reactions, '[]')
         )
         order by (page.message).seq desc
     ), '[]')
@@ -506,6 +517,10 @@ as $$
     left join private.name_authors(
         array(select (page.message).user_id from page), array(select (page.message).ai_twin_id from page)
     ) as author on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
+    left join private.render_reactions(p_ids) as reacted on (page.message).id = reacted.message_id
+    left join lateral (
+        select pinned.* from public.message_pins as pinned where pinned.message_id = (page.message).id limit 1
+    ) as pin on true
 $$;
 comment on function private.render_page(uuid[]) is 'Messages with their authors and reactions, newest first.';
 revoke all on function private.render_page(uuid[]) from public, anon, authenticated, service_role;

@@ -341,7 +341,7 @@ authenticated
     private.render_page(uuid[]): execute
     private.render_pin(uuid,timestamp with time zone): execute
     private.render_reaction(uuid,uuid,uuid,text,timestamp with time zone): execute
-    private.render_reactions(uuid): execute
+    private.render_reactions(uuid[]): execute
     private.require_channel(uuid): execute
     private.require_twin(uuid,uuid): execute
     private.retry_after(integer,text,jsonb): execute
@@ -558,7 +558,7 @@ service_role
     private.render_page(uuid[]): execute
     private.render_pin(uuid,timestamp with time zone): execute
     private.render_reaction(uuid,uuid,uuid,text,timestamp with time zone): execute
-    private.render_reactions(uuid): execute
+    private.render_reactions(uuid[]): execute
     private.request_id(): execute
     private.require_channel(uuid): execute
     private.require_twin(uuid,uuid): execute
