@@ -6397,36 +6397,45 @@ comment on function public.export_conversation(jsonb) is
 revoke all on function public.export_conversation(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.export_conversation(jsonb) to authenticated, service_role;
 
-create function private.render_export(p_message public.messages) returns jsonb
+create function private.render_export(p_message_ids uuid[]) returns jsonb
 language sql
 stable
 set search_path = ''
 as $$
-    select private.render_message(p_message) || jsonb_build_object(
-        'seq', p_message.seq,
-        'reactions', (
-            select coalesce(jsonb_agg(jsonb_build_object(
-                'emoji', mark.emoji, 'user_id', mark.user_id, 'created_at', private.format_time(mark.created_at)
-            ) order by mark.created_at, mark.id), '[]')
-            from public.message_reactions as mark
-            where mark.message_id = p_message.id
-        ),
-        'edits', (
-            select coalesce(jsonb_agg(jsonb_build_object(
-                'version', edit.version,
-                'content', edit.content,
-                'written_at', private.format_time(edit.written_at),
-                'replaced_at', private.format_time(edit.replaced_at)
-            ) order by edit.version), '[]')
-            from public.message_edits as edit
-            where edit.message_id = p_message.id
-        )
-    )
+    -- One statement for all messages, so that each policy is evaluated once.
+    select coalesce(jsonb_agg(
+        private.render_message(message, (
+            select private.render_pin(pin.pinned_by, pin.pinned_at)
+            from public.message_pins as pin
+            where pin.message_id = message.id
+        )) || jsonb_build_object(
+            'seq', message.seq,
+            'reactions', (
+                select coalesce(jsonb_agg(jsonb_build_object(
+                    'emoji', mark.emoji, 'user_id', mark.user_id, 'created_at', private.format_time(mark.created_at)
+                ) order by mark.created_at, mark.id), '[]')
+                from public.message_reactions as mark
+                where mark.message_id = message.id
+            ),
+            'edits', (
+                select coalesce(jsonb_agg(jsonb_build_object(
+                    'version', edit.version,
+                    'content', edit.content,
+                    'written_at', private.format_time(edit.written_at),
+                    'replaced_at', private.format_time(edit.replaced_at)
+                ) order by edit.version), '[]')
+                from public.message_edits as edit
+                where edit.message_id = message.id
+            )
+        ) order by message.seq
+    ), '[]')
+    from public.messages as message
+    where message.id = any(p_message_ids)
 $$;
-comment on function private.render_export(public.messages) is
-'A message with all that hangs on it: its place, its reactions, its earlier versions.';
-revoke all on function private.render_export(public.messages) from public, anon, authenticated, service_role;
-grant execute on function private.render_export(public.messages) to authenticated, service_role;
+comment on function private.render_export(uuid[]) is
+'Messages, the oldest first, with all that hangs on them: their places, reactions, earlier versions.';
+revoke all on function private.render_export(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function private.render_export(uuid[]) to authenticated, service_role;
 
 create function public.export_channel(jsonb) returns json
 language plpgsql
@@ -6442,10 +6451,10 @@ declare
     v_last bigint;
 begin
     perform private.require_channel(v_id);
-    select coalesce(jsonb_agg(private.render_export(page.message) order by page.seq), '[]'), max(page.seq)
+    select private.render_export(array_agg(page.id)), max(page.seq)
     into v_lines, v_last
     from (
-        select said as message, said.seq
+        select said.id, said.seq
         from public.messages as said
         where said.channel_id = v_id and said.deleted_at is null and said.seq > v_after
         order by said.seq

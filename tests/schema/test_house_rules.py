@@ -335,7 +335,7 @@ authenticated
     private.read_uuids(jsonb,text,integer): execute
     private.remove_message(uuid,uuid,boolean): execute
     private.render_attachment(public.attachments): execute
-    private.render_export(public.messages): execute
+    private.render_export(uuid[]): execute
     private.render_message(public.messages): execute
     private.render_message(public.messages,jsonb): execute
     private.render_page(uuid[]): execute
@@ -552,7 +552,7 @@ service_role
     private.relax_commit(): execute
     private.remove_message(uuid,uuid,boolean): execute
     private.render_attachment(public.attachments): execute
-    private.render_export(public.messages): execute
+    private.render_export(uuid[]): execute
     private.render_message(public.messages): execute
     private.render_message(public.messages,jsonb): execute
     private.render_page(uuid[]): execute

@@ -148,12 +148,13 @@ def test_a_round_of_cleaning_reads_only_what_it_removes(past: Db) -> None:
     assert (removed["idempotency_keys"], removed["twin_deliveries"]) == (10, 6)
 
 
-def test_a_page_asks_once_per_table_what_the_caller_may_read(past: Db) -> None:
-    # The last test of the session: the memberships stay in the index after they are rolled back.
+@pytest.mark.parametrize("function", ["list_messages", "export_channel"])
+def test_a_page_asks_once_per_table_what_the_caller_may_read(past: Db, function: str) -> None:
+    # The last tests of the session: the memberships stay in the index after they are rolled back.
     channels = 200
     statement = "insert into public.channels (name, created_by) select n::text, %s from generate_series(1, %s) as n"
     past.execute(statement, (MATTY, channels))
     past.execute("set constraints all immediate")
-    with reading_at_most(10 * channels, past):
-        reply = call(past, "list_messages", MATTY, channel_id=CHANNEL, limit=50)
+    with reading_at_most(15 * channels, past):
+        reply = call(past, function, MATTY, channel_id=CHANNEL, limit=50)
     assert len(reply.data) == 50
