@@ -1,5 +1,6 @@
 """postgres_changes: what is committed reaches those who asked for it and may see it."""
 
+import asyncio
 import json
 
 import psycopg
@@ -10,6 +11,7 @@ from threadline.local.realtime.changes import Refused, Subscriptions
 from tests.local.realtime.hearing import asking, claims, hearing, names
 from tests.local.realtime.wire import ANN, BOB
 from tests.support.cluster import TestCluster
+from tests.support.twin import until
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +36,29 @@ async def test_a_row_is_told_to_whom_the_policies_show_it(
     assert "secret" not in [column["name"] for column in by_channel["ann"]["columns"]]
     assert by_channel["service"]["record"]["secret"] == "s"
     assert {json.dumps(json.loads(each.data)["old_record"]) for each in deleted} == {'{"id": 1}'}
+
+
+async def test_a_row_is_told_whose_commit_the_log_has_before_others_see_it(
+    cluster: TestCluster, published: str, subscriptions: Subscriptions, writer: psycopg.Connection
+) -> None:
+    await subscriptions.add("ann", claims(), [asking("notes")])
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
+        async with hearing(published, subscriptions) as heard:
+            # A commit that waits for a standby is in the log, and nobody sees it.
+            admin.execute("alter system set synchronous_standby_names = 'nobody'")
+            try:
+                admin.execute("select pg_reload_conf()")
+                statement = "insert into notes (id, owner) values (1, %s)"
+                writing = asyncio.create_task(asyncio.to_thread(writer.execute, statement, [ANN]))
+                telling = asyncio.create_task(heard.next())
+                waiting = "select from pg_stat_activity where wait_event = 'SyncRep'"
+                await asyncio.to_thread(until, lambda: admin.execute(waiting).fetchall())
+                assert not (await asyncio.wait({telling}, timeout=0.3))[0]
+            finally:
+                admin.execute("alter system reset synchronous_standby_names")
+                admin.execute("select pg_reload_conf()")
+            await writing
+            assert names(await telling) == ["ann"]
 
 
 async def test_rights_and_policies_count_as_they_are_at_the_moment(

@@ -24,7 +24,7 @@ import psycopg
 from threadline.local.realtime import changes_checks, changes_requests
 from threadline.local.realtime.changes_documents import Event, document, refusal
 from threadline.local.realtime.changes_requests import Refused, Request, request_id
-from threadline.local.realtime.changes_rows import Table, ask, convert, describe, lookup
+from threadline.local.realtime.changes_rows import Table, ask, convert, describe, lookup, wait_until_visible
 from threadline.local.realtime.feed import Commit
 from threadline.local.realtime.pgoutput import Change
 
@@ -121,6 +121,7 @@ class Subscriptions:
         found = []
         async with self._database() as connection:
             try:
+                await wait_until_visible(connection, commit.xid)
                 roles = sorted({each.role for each in interested})
                 table = await describe(connection, changes[0][1], roles)
                 if table is None:

@@ -4,6 +4,7 @@ Everything is asked for many rows at a time: types and rights once, values and f
 each set of claims.
 """
 
+import asyncio
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,14 @@ from threadline.local.realtime.changes_requests import Filter
 from threadline.local.realtime.pgoutput import Change, Column, Row
 
 TIMEOUT = "3s"  # for the policies of one set of claims, as role anon has it
+# The upper half of a number is that of the transactions of now, or of the ones just before they were counted over.
+STATUS = """
+select pg_xact_status((
+    case when own.xid > latest.xid + 2147483648 then own.xid - 4294967296 else own.xid end
+)::text::xid8)
+from (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint) as latest (xid)
+cross join lateral (select (latest.xid / 4294967296) * 4294967296 + %(xid)s) as own (xid)
+"""
 OPERATORS: dict[str, LiteralString] = {
     "eq": "=",
     "neq": "<>",
@@ -159,6 +168,23 @@ def lookup(connection: psycopg.AsyncConnection[Any], table: Table, rows: Sequenc
         _rows(names, rows), Identifier(table.schema, table.name), matches
     )
     return query.as_bytes(connection)
+
+
+async def wait_until_visible(connection: psycopg.AsyncConnection[Any], xid: int) -> None:
+    """Return when others see what a transaction has written, or after ten seconds.
+
+    The log tells of a commit as soon as it is on disk, which is a moment before it counts for those who look.
+
+    Args:
+        connection: of the same database.
+        xid: the transaction's number, 32 bits of it.
+
+    """
+    for _ in range(2_000):
+        cursor = await connection.execute(STATUS, {"xid": xid})
+        if await cursor.fetchone() != ("in progress",):
+            return
+        await asyncio.sleep(0.005)
 
 
 async def ask(connection: psycopg.AsyncConnection[Any], questions: Sequence[tuple[str, bytes]]) -> list[frozenset[int]]:

@@ -41,12 +41,14 @@ class Commit:
     Args:
         lsn: where in the log it was committed. Those of later transactions are greater.
         committed_at: when, by the database's clock.
+        xid: the number of the transaction, 32 bits of it.
         changes: to published tables, in the order in which they were made; at least one.
 
     """
 
     lsn: int
     committed_at: datetime
+    xid: int
     changes: tuple[Change, ...]
 
 
@@ -89,7 +91,7 @@ async def follow(dsn: str, publications: Sequence[str]) -> AsyncIterator[AsyncIt
 
 async def _commits(stream: "_Stream") -> AsyncGenerator[Commit, None]:
     decoder = Decoder()
-    begin = Begin(0, EPOCH)
+    begin = Begin(0, EPOCH, 0)
     changes: list[Change] = []
     size = 0
     while True:
@@ -104,7 +106,7 @@ async def _commits(stream: "_Stream") -> AsyncGenerator[Commit, None]:
                     changes.append(event)
             is_large = len(changes) >= PIECE_CHANGES or size >= PIECE_BYTES
             if changes and (is_large or isinstance(event, End)):
-                yield Commit(begin.lsn, begin.committed_at, tuple(changes))
+                yield Commit(begin.lsn, begin.committed_at, begin.xid, tuple(changes))
                 changes, size = [], 0
             if isinstance(event, End):
                 stream.end(event.next_lsn)

@@ -37,10 +37,11 @@ class Relation:
 
 @dataclass(frozen=True)
 class Begin:
-    """The start of a transaction that has been committed."""
+    """The start of a transaction that has been committed; `xid` is its number, of which Postgres keeps 32 bits."""
 
     lsn: int
     committed_at: datetime
+    xid: int
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,8 @@ class Decoder:
         (tag,) = reader.take(_TAG)
         match tag:
             case b"B":
-                lsn, microseconds, _ = reader.take(_BEGIN)
-                return [Begin(lsn, EPOCH + timedelta(microseconds=microseconds))]
+                lsn, microseconds, xid = reader.take(_BEGIN)
+                return [Begin(lsn, EPOCH + timedelta(microseconds=microseconds), xid)]
             case b"C":
                 return [End(reader.take(_COMMIT)[2])]
             case b"R":
