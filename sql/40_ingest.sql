@@ -246,9 +246,6 @@ set search_path = ''
 set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
-    if array_remove(p_ids, null) = '{}' then
-        return p_messages;
-    end if;
     return array(
         select (
             given.parent, given.index, given.external_id, given.message,
@@ -352,13 +349,11 @@ declare
         where (not given.is_known or given.is_conflicting) and jsonb_typeof(given.message -> 'sent_at') = 'string'
     );
 begin
-    begin
-        return private.judge_new_messages(p_messages, coalesce(v_times ~ c_castable, false));
-    exception
-        when data_exception then
-            -- Such as the thirtieth of February.
-            return private.judge_new_messages(p_messages, false);
-    end;
+    return private.judge_new_messages(p_messages, coalesce(v_times ~ c_castable, false));
+exception
+    when data_exception then
+        -- Such as the thirtieth of February.
+        return private.judge_new_messages(p_messages, false);
 end
 $$;
 comment on function private.judge_messages(private.ingest_message[]) is 'The same messages, each judged.';

@@ -503,10 +503,11 @@ as $$
 
     -- Each table is asked once for the whole page, and so is its policy.
     select coalesce(jsonb_agg(
-        private.render_message(
-            page.message,
-            case when pin.message_id is not null then private.render_pin(pin.pinned_by, pin.pinned_at) end
-        ) || jsonb_build_object(
+        private.render_message(page.message, (
+            select private.render_pin(pin.pinned_by, pin.pinned_at)
+            from public.message_pins as pin
+            where pin.message_id = (page.message).id
+        )) || jsonb_build_object(
             'display_name', author.display_name,
             'avatar_url', author.avatar_url,
             'reactions', coalesce(reacted.reactions, '[]')
@@ -518,9 +519,6 @@ as $$
         array(select (page.message).user_id from page), array(select (page.message).ai_twin_id from page)
     ) as author on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
     left join private.render_reactions(p_ids) as reacted on (page.message).id = reacted.message_id
-    left join lateral (
-        select pinned.* from public.message_pins as pinned where pinned.message_id = (page.message).id limit 1
-    ) as pin on true
 $$;
 comment on function private.render_page(uuid[]) is 'Messages with their authors and reactions, newest first.';
 revoke all on function private.render_page(uuid[]) from public, anon, authenticated, service_role;

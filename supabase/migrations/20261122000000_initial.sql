@@ -1198,9 +1198,6 @@ set search_path = ''
 set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
-    if array_remove(p_ids, null) = '{}' then
-        return p_messages;
-    end if;
     return array(
         select (
             given.parent, given.index, given.external_id, given.message,
@@ -1304,13 +1301,11 @@ declare
         where (not given.is_known or given.is_conflicting) and jsonb_typeof(given.message -> 'sent_at') = 'string'
     );
 begin
-    begin
-        return private.judge_new_messages(p_messages, coalesce(v_times ~ c_castable, false));
-    exception
-        when data_exception then
-            -- Such as the thirtieth of February.
-            return private.judge_new_messages(p_messages, false);
-    end;
+    return private.judge_new_messages(p_messages, coalesce(v_times ~ c_castable, false));
+exception
+    when data_exception then
+        -- Such as the thirtieth of February.
+        return private.judge_new_messages(p_messages, false);
 end
 $$;
 comment on function private.judge_messages(private.ingest_message[]) is 'The same messages, each judged.';
@@ -3081,10 +3076,11 @@ as $$
 
     -- Each table is asked once for the whole page, and so is its policy.
     select coalesce(jsonb_agg(
-        private.render_message(
-            page.message,
-            case when pin.message_id is not null then private.render_pin(pin.pinned_by, pin.pinned_at) end
-        ) || jsonb_build_object(
+        private.render_message(page.message, (
+            select private.render_pin(pin.pinned_by, pin.pinned_at)
+            from public.message_pins as pin
+            where pin.message_id = (page.message).id
+        )) || jsonb_build_object(
             'display_name', author.display_name,
             'avatar_url', author.avatar_url,
             'reactions', coalesce(reacted.reactions, '[]')
@@ -3096,9 +3092,6 @@ as $$
         array(select (page.message).user_id from page), array(select (page.message).ai_twin_id from page)
     ) as author on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
     left join private.render_reactions(p_ids) as reacted on (page.message).id = reacted.message_id
-    left join lateral (
-        select pinned.* from public.message_pins as pinned where pinned.message_id = (page.message).id limit 1
-    ) as pin on true
 $$;
 comment on function private.render_page(uuid[]) is 'Messages with their authors and reactions, newest first.';
 revoke all on function private.render_page(uuid[]) from public, anon, authenticated, service_role;
