@@ -233,29 +233,36 @@ comment on function private.my_acting_id() is
 'Who acts: the user of the token, or whom a call with the service key has named; null when nobody is known.';
 revoke all on function private.my_acting_id() from public, anon, authenticated, service_role;
 
--- Definer, because it asks of the parent whether or not the caller may see it; the policy asks about the caller.
+-- Definer, because it asks of the parent, and of the id, whether or not the caller may see the message; the policy asks
+-- about the caller.
 create function private.admit_message() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 declare
-    v_event record;
+    -- This locks the channel: what is looked at from here on stays as it is.
+    v_event record := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
 begin
-    if new.parent_message_id is not null then
-        -- The parent stays what it is from here on. Without one, record_event takes the same lock in time.
-        perform private.lock_channel(new.channel_id);
-        if not exists (
-            select from public.messages as parent
-            where parent.id = new.parent_message_id
-                and parent.channel_id = new.channel_id and parent.deleted_at is null
-        ) then
-            raise sqlstate 'PT404' using
-                message = 'There is no such message to reply to in this channel.',
-                detail = 'parent_not_found', column = 'parent_message_id';
-        end if;
+    -- Clients may choose the id, and send a message again to be sure that it has come. The primary key then refuses it,
+    -- or skips it where the statement says so; neither is an event.
+    perform from public.messages as known where known.id = new.id for key share;
+    if found then
+        delete from public.message_events as event where event.channel_id = new.channel_id and event.seq = v_event.seq;
+        update private.channel_heads as head
+        set last_seq = head.last_seq - 1, message_count = head.message_count - 1
+        where head.channel_id = new.channel_id;
+        return new;
     end if;
-    v_event := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
+    if new.parent_message_id is not null and not exists (
+        select from public.messages as parent
+        where parent.id = new.parent_message_id
+            and parent.channel_id = new.channel_id and parent.deleted_at is null
+    ) then
+        raise sqlstate 'PT404' using
+            message = 'There is no such message to reply to in this channel.',
+            detail = 'parent_not_found', column = 'parent_message_id';
+    end if;
     new.seq := v_event.seq;
     new.created_at := v_event.at;
     new.updated_at := v_event.at;
@@ -263,7 +270,8 @@ begin
 end
 $$;
 comment on function private.admit_message() is
-'Trigger: a new message gets its number and time, and a reply belongs to a message of the same channel.';
+'Trigger: a new message gets its number and time, and a reply belongs to a message of the same channel. What is not new
+gets neither.';
 revoke all on function private.admit_message() from public, anon, authenticated, service_role;
 
 create trigger messages_before_insert_admit before insert on public.messages

@@ -2355,29 +2355,36 @@ comment on function private.my_acting_id() is
 'Who acts: the user of the token, or whom a call with the service key has named; null when nobody is known.';
 revoke all on function private.my_acting_id() from public, anon, authenticated, service_role;
 
--- Definer, because it asks of the parent whether or not the caller may see it; the policy asks about the caller.
+-- Definer, because it asks of the parent, and of the id, whether or not the caller may see the message; the policy asks
+-- about the caller.
 create function private.admit_message() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 declare
-    v_event record;
+    -- This locks the channel: what is looked at from here on stays as it is.
+    v_event record := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
 begin
-    if new.parent_message_id is not null then
-        -- The parent stays what it is from here on. Without one, record_event takes the same lock in time.
-        perform private.lock_channel(new.channel_id);
-        if not exists (
-            select from public.messages as parent
-            where parent.id = new.parent_message_id
-                and parent.channel_id = new.channel_id and parent.deleted_at is null
-        ) then
-            raise sqlstate 'PT404' using
-                message = 'There is no such message to reply to in this channel.',
-                detail = 'parent_not_found', column = 'parent_message_id';
-        end if;
+    -- Clients may choose the id, and send a message again to be sure that it has come. The primary key then refuses it,
+    -- or skips it where the statement says so; neither is an event.
+    perform from public.messages as known where known.id = new.id for key share;
+    if found then
+        delete from public.message_events as event where event.channel_id = new.channel_id and event.seq = v_event.seq;
+        update private.channel_heads as head
+        set last_seq = head.last_seq - 1, message_count = head.message_count - 1
+        where head.channel_id = new.channel_id;
+        return new;
     end if;
-    v_event := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
+    if new.parent_message_id is not null and not exists (
+        select from public.messages as parent
+        where parent.id = new.parent_message_id
+            and parent.channel_id = new.channel_id and parent.deleted_at is null
+    ) then
+        raise sqlstate 'PT404' using
+            message = 'There is no such message to reply to in this channel.',
+            detail = 'parent_not_found', column = 'parent_message_id';
+    end if;
     new.seq := v_event.seq;
     new.created_at := v_event.at;
     new.updated_at := v_event.at;
@@ -2385,7 +2392,8 @@ begin
 end
 $$;
 comment on function private.admit_message() is
-'Trigger: a new message gets its number and time, and a reply belongs to a message of the same channel.';
+'Trigger: a new message gets its number and time, and a reply belongs to a message of the same channel. What is not new
+gets neither.';
 revoke all on function private.admit_message() from public, anon, authenticated, service_role;
 
 create trigger messages_before_insert_admit before insert on public.messages
@@ -5134,14 +5142,13 @@ comment on function private.my_live_topics() is
 revoke all on function private.my_live_topics() from public, anon, authenticated, service_role;
 grant execute on function private.my_live_topics() to authenticated;
 
-create function private.render_event(p_event public.message_events) returns jsonb
+create function private.render_event(p_event public.message_events, p_message public.messages) returns jsonb
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
     v_numbers jsonb := jsonb_build_object('seq', p_event.seq, 'prev_seq', p_event.seq - 1);
-    v_message public.messages;
     v_pin jsonb;
 begin
     if p_event.kind in ('reaction.added', 'reaction.removed') then
@@ -5158,18 +5165,14 @@ begin
         return v_numbers || jsonb_build_object(
             'id', p_event.message_id, 'deleted_at', private.format_time(p_event.created_at)
         );
-    end if;
-    select * into v_message
-    from public.messages as message
-    where message.id = p_event.message_id and message.deleted_at is null;
-    if v_message.id is null then
+    elsif p_message.id is null then
         return v_numbers || jsonb_build_object('id', p_event.message_id, 'deleted', true);
     end if;
     -- What it said then, if it says something else now.
-    if v_message.updated_at > p_event.created_at then
-        select edit.content, edit.written_at into v_message.content, v_message.updated_at
+    if p_message.updated_at > p_event.created_at then
+        select edit.content, edit.written_at into p_message.content, p_message.updated_at
         from public.message_edits as edit
-        where edit.message_id = v_message.id
+        where edit.message_id = p_message.id
             and edit.written_at <= p_event.created_at and edit.replaced_at > p_event.created_at;
     end if;
     if p_event.kind = 'message.pinned' then
@@ -5186,13 +5189,15 @@ begin
             limit 1
         );
     end if;
-    return private.render_message(v_message, v_pin) || v_numbers;
+    return private.render_message(p_message, v_pin) || v_numbers;
 end
 $$;
-comment on function private.render_event(public.message_events) is
+comment on function private.render_event(public.message_events, public.messages) is
 'What an event says, to listeners and to those who catch up: the data that the call which caused it answered, with seq
-and prev_seq; as it was then, even if the message was edited or unpinned since. Of one that is gone: id and deleted.';
-revoke all on function private.render_event(public.message_events) from public, anon, authenticated, service_role;
+and prev_seq; as it was then, even if the message was edited or unpinned since. Of one that is gone, which is a message
+of nulls: id and deleted.';
+revoke all on function private.render_event(public.message_events, public.messages)
+from public, anon, authenticated, service_role;
 
 create function private.lose_broadcast(p_topic text, p_sqlstate text, p_message text) returns void
 language plpgsql
@@ -5226,53 +5231,66 @@ $$;
 comment on function private.point_to(jsonb) is 'What is broadcast of a payload that is too large for it.';
 revoke all on function private.point_to(jsonb) from public, anon, authenticated, service_role;
 
-create function private.twin_topics(p_event public.message_events) returns text[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-    if p_event.kind <> 'message.created' then
-        return '{}'::text[];
-    end if;
-    return array(
-        select 'twin:' || assigned.ai_twin_id
-        from public.channel_twins as assigned
-        inner join public.messages as said on said.id = p_event.message_id
-        cross join private.settings as settings
-        where assigned.channel_id = p_event.channel_id
-            and assigned.ai_twin_id is distinct from said.ai_twin_id
-            and said.hops <= settings.twin_max_hops
-            and said.deleted_at is null
-    );
-end
-$$;
-comment on function private.twin_topics(public.message_events) is
-'The topics of those twins that hear of an event: the ones that it would be forwarded to if they had webhooks.';
-revoke all on function private.twin_topics(public.message_events) from public, anon, authenticated, service_role;
-
-create function private.broadcast_event(p_event public.message_events, p_max_bytes integer) returns void
+-- It writes the table itself: realtime.send would hide from us what fails, write into payloads, and open a
+-- subtransaction for each.
+create function private.send_events(p_channel_id uuid, p_since bigint) returns bigint
 language plpgsql
 set search_path = ''
 as $$
 declare
-    v_payload jsonb := private.render_event(p_event);
+    v_sent record;
 begin
-    if octet_length(v_payload::text) > p_max_bytes then
-        v_payload := private.point_to(v_payload);
+    with told as materialized (
+        select event.seq, event.kind, said.message, private.render_event(event, said.message) as payload
+        from public.message_events as event
+        -- The limit keeps the planner from reading the whole table, however small it was when the plan was made.
+        left join lateral (
+            select message from public.messages as message
+            where message.id = event.message_id and message.deleted_at is null
+            limit 1
+        ) as said on true
+        where event.channel_id = p_channel_id and event.seq >= p_since
+    ), written as (
+        insert into realtime.messages (topic, extension, event, payload, private)
+        select
+            listening.topic,
+            'broadcast',
+            told.kind,
+            case
+                when octet_length(told.payload::text) > settings.broadcast_max_bytes then private.point_to(told.payload)
+                else told.payload
+            end,
+            true
+        from told
+        cross join private.settings as settings
+        cross join lateral (
+            select 'channel:' || p_channel_id as topic
+            union all
+            -- Those twins that it would be forwarded to if they had webhooks.
+            select 'twin:' || assigned.ai_twin_id
+            from public.channel_twins as assigned
+            where told.kind = 'message.created'
+                and assigned.channel_id = p_channel_id
+                and assigned.ai_twin_id is distinct from (told.message).ai_twin_id
+                and (told.message).hops <= settings.twin_max_hops
+        ) as listening
+        order by told.seq
+    )
+
+    select max(told.seq) as seq, bool_or((told.message).channel_id <> p_channel_id) as is_elsewhere into v_sent
+    from told;
+    if v_sent.is_elsewhere then
+        raise serialization_failure using message = 'The same message was written to two channels at once.';
     end if;
-    insert into realtime.messages (topic, extension, event, payload, private)
-    select listening.topic, 'broadcast', p_event.kind, v_payload, true
-    from unnest(array['channel:' || p_event.channel_id] || private.twin_topics(p_event)) as listening (topic);
+    return v_sent.seq;
 end
 $$;
-comment on function private.broadcast_event(public.message_events, integer) is
-'Sends an event to its channel and to the twins that hear of it, or a pointer if its payload is larger than that.';
-revoke all on function private.broadcast_event(public.message_events, integer)
-from public, anon, authenticated, service_role;
+comment on function private.send_events(uuid, bigint) is
+'Sends the events of a channel from a number on to the channel, and to the twins that hear of them; what is larger than
+a broadcast may be, as a pointer. Answers the last number.';
+revoke all on function private.send_events(uuid, bigint) from public, anon, authenticated, service_role;
 
--- Definer, because only the database sends to these topics. It writes the table itself: realtime.send would hide from
--- us what fails, write into payloads, and open a subtransaction for each.
+-- Definer, because only the database sends to these topics.
 create function private.broadcast_events() returns trigger
 language plpgsql
 security definer
@@ -5280,34 +5298,17 @@ set search_path = ''
 as $$
 declare
     v_sent jsonb := coalesce(nullif(current_setting('threadline.sent_events', true), ''), '{}')::jsonb;
-    v_last bigint;
-    v_max_bytes integer;
 begin
     -- All events of this transaction in this channel are sent with the first of them: their numbers follow each other,
     -- since the transaction has held the channel from there on.
-    if new.seq <= (v_sent ->> new.channel_id::text)::bigint then
-        return null;
-    end if;
-    select head.last_seq, settings.broadcast_max_bytes into v_last, v_max_bytes
-    from private.channel_heads as head
-    cross join private.settings as settings
-    where head.channel_id = new.channel_id;
-    if v_last is null then
-        return null;
-    end if;
-    perform set_config('threadline.sent_events', (v_sent || jsonb_build_object(new.channel_id, v_last))::text, true);
-    perform private.broadcast_event(new, v_max_bytes);
-    if v_last > new.seq then
-        perform private.broadcast_event(rest.later, v_max_bytes)
-        from (
-            select later
-            from public.message_events as later
-            where later.channel_id = new.channel_id and later.seq > new.seq
-            order by later.seq
-        ) as rest;
+    if new.seq > coalesce((v_sent ->> new.channel_id::text)::bigint, 0) then
+        v_sent := v_sent || jsonb_build_object(new.channel_id, private.send_events(new.channel_id, new.seq));
+        perform set_config('threadline.sent_events', v_sent::text, true);
     end if;
     return null;
 exception
+    when transaction_rollback then
+        raise;
     when others then
         perform private.lose_broadcast('channel:' || new.channel_id, sqlstate, sqlerrm);
         return null;
@@ -5496,8 +5497,14 @@ begin
         return;
     end if;
     return query
-    select event.seq, event.kind, private.render_event(event)
+    select event.seq, event.kind, private.render_event(event, said.message)
     from public.message_events as event
+    -- As above. Of this channel, whatever the event says: a member is told of nothing else.
+    left join lateral (
+        select message from public.messages as message
+        where message.id = event.message_id and message.channel_id = p_channel_id and message.deleted_at is null
+        limit 1
+    ) as said on true
     where event.channel_id = p_channel_id and event.seq > p_since
     order by event.seq
     limit p_limit;

@@ -2,19 +2,25 @@
 
 import random
 import threading
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 
 import httpx
 import psycopg
 import pytest
+from psycopg.errors import SerializationFailure
 
 from tests.sql.conftest import become
 from tests.sql.messages import Team, generous, speaking
 from tests.support.cluster import TestCluster
 from tests.support.ingest import in_parallel
 from tests.support.service import Service
+
+WAITING = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 
 
 @pytest.fixture(scope="module")
@@ -217,14 +223,56 @@ def test_a_request_that_takes_long_keeps_no_other_of_its_user_waiting(team: Team
         db.execute("select private.lock_channel(%s)", (team.channel_id,))
         with ThreadPoolExecutor() as threads:
             slow = threads.submit(team.send, "slow")
-            waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-            while not db.execute(waiting).fetchall():
+            while not db.execute(WAITING).fetchall():
                 assert not slow.done()
             quick = threads.submit(team.send, "quick", channel_id=other)
             assert quick.result(timeout=20).status_code == 201
             assert not slow.done()
             db.rollback()
             assert slow.result(timeout=20).status_code == 201
+
+
+AGAIN = """
+insert into public.messages (id, channel_id, content) values (%s, %s, 'once') on conflict (id) do nothing returning 1
+"""
+
+
+def test_a_message_that_a_client_sends_many_times_at_once_is_there_once(team: Team) -> None:
+    def insert(message_id: str) -> int:
+        with psycopg.connect(team.database_url) as db:
+            become(db, team.user_ids[0])
+            return db.execute(AGAIN, (message_id, team.channel_id)).rowcount
+
+    for _ in range(5):
+        assert sorted(in_parallel([partial(insert, str(uuid.uuid4()))] * 8)) == [0] * 7 + [1]
+
+
+def test_a_message_that_is_sent_to_two_channels_at_once_is_in_one(team: Team) -> None:
+    (other,) = team.query(
+        "insert into public.channels (name, created_by) values ('other', %s) returning id::text", team.user_ids[0]
+    )
+    message_id = str(uuid.uuid4())
+
+    def insert() -> int:
+        with psycopg.connect(team.database_url) as db:
+            become(db, team.user_ids[0])
+            inserted = db.execute(AGAIN, (message_id, other)).rowcount
+            db.commit()
+            return inserted
+
+    with psycopg.connect(team.database_url) as first, ThreadPoolExecutor() as threads:
+        become(first, team.user_ids[0])
+        first.execute(AGAIN, (message_id, team.channel_id))
+        second = threads.submit(insert)
+        with psycopg.connect(team.database_url, autocommit=True) as watcher:
+            while not watcher.execute(WAITING).fetchall():
+                assert not second.done()
+        first.commit()
+        with pytest.raises(SerializationFailure):
+            second.result(timeout=20)
+    assert insert() == 0
+    assert team.query("select kind from public.message_events where channel_id = %s", other) == ["member.joined"]
+    assert replace(team, channel_id=other).inconsistencies() == []
 
 
 def test_of_owners_who_leave_at_once_one_stays(team: Team) -> None:

@@ -21,7 +21,7 @@ DEFINERS = {
     "private.hold_matching": "owners of contacts may not call its helper",
     "private.match_conversations_again": "owners of contacts may not write conversations",
     "private.add_creator": "the creator is no member yet and may not add one",
-    "private.admit_message": "asks of a parent whether or not the caller may see it",
+    "private.admit_message": "asks of a parent and of an id whether or not the caller may see it",
     "private.broadcast_conversation": "only the database sends to inboxes",
     "private.broadcast_events": "only the database sends to channels and twins",
     "private.broadcast_new_messages": "only the database sends to inboxes",
@@ -406,7 +406,6 @@ nobody
     private.add_creator()
     private.admit_message()
     private.broadcast_conversation()
-    private.broadcast_event(public.message_events,integer)
     private.broadcast_events()
     private.broadcast_new_messages()
     private.channel_heads
@@ -455,9 +454,10 @@ nobody
     private.remove_used_up(integer)
     private.render_claim(public.twin_deliveries,uuid)
     private.render_conversation(public.conversations,bigint,jsonb)
-    private.render_event(public.message_events)
+    private.render_event(public.message_events,public.messages)
     private.request_counts
     private.retry_delay(integer)
+    private.send_events(uuid,bigint)
     private.set_updated_at()
     private.sign(uuid,text)
     private.summarize_conversations()
@@ -466,7 +466,6 @@ nobody
     private.track_message()
     private.twin_queues
     private.twin_secrets
-    private.twin_topics(public.message_events)
     private.unpin_deleted()
     public.ingest_log_id_seq
 service_role

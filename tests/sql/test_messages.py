@@ -9,7 +9,20 @@ import pytest
 from psycopg.errors import CheckViolation, RaiseException, UniqueViolation
 
 from tests.sql.conftest import BOB, MATTY, Db, back, become, become_service, refused, rows, value
-from tests.sql.messages import CAROL, CHANNEL, MESSAGE, NOBODY, TWIN, call, inconsistencies, last_seq, send
+from tests.sql.messages import (
+    CAROL,
+    CHANNEL,
+    MALLORY,
+    MESSAGE,
+    NOBODY,
+    TWIN,
+    call,
+    events,
+    inconsistencies,
+    last_seq,
+    send,
+)
+from tests.sql.realtime import broadcasts
 
 INSERT = "insert into public.messages (channel_id, content) values (%s, 'Hello') returning id::text"
 TABLES = [
@@ -65,6 +78,38 @@ def test_several_rows_of_one_statement_are_numbered_in_a_row(db: Db) -> None:
     assert rows(db, statement, CHANNEL) == [(n, before + n) for n in range(1, 6)]
     back(db)
     assert inconsistencies(db) == []
+
+
+AGAIN = """
+insert into public.messages (id, channel_id, content) select id, %s, 'again' from unnest(%s::uuid[]) as id
+on conflict (id) do nothing returning id::text
+"""
+
+
+def test_a_message_that_is_sent_again_is_no_event(db: Db) -> None:
+    before = last_seq(db)
+    become(db, BOB)
+    assert rows(db, AGAIN, CHANNEL, [MESSAGE]) == []
+    assert rows(db, AGAIN, CHANNEL, [NOBODY, MESSAGE, NOBODY, TWIN]) == [NOBODY, TWIN]
+    refused(db, AGAIN.replace("on conflict (id) do nothing", ""), CHANNEL, [MESSAGE], by=UniqueViolation)
+    back(db)
+    assert [(kind, message_id) for kind, message_id, _, _ in events(db, after=before)] == [
+        ("message.created", NOBODY),
+        ("message.created", TWIN),
+    ]
+    assert inconsistencies(db) == []
+
+
+def test_a_message_elsewhere_is_not_shown_to_who_uses_its_id(db: Db) -> None:
+    become(db, MALLORY)
+    own = value(db, "insert into public.channels (name) values ('mine') returning id::text")
+    assert rows(db, AGAIN, own, [MESSAGE]) == []
+    back(db)
+    assert [event for event, _ in broadcasts(db, f"channel:{own}")] == ["member.joined"]
+    assert [entry["event"] for entry in call(db, "list_channel_events", MALLORY, channel_id=own).data] == [
+        "member.joined"
+    ]
+    assert inconsistencies(db, own) == []
 
 
 @pytest.mark.parametrize("parent", ["elsewhere", "deleted", "nobody"])
