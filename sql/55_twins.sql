@@ -24,33 +24,22 @@ comment on table public.channel_twins is
 'The channels that a twin takes part in: it hears what is said there and may answer.';
 create index channel_twins_ai_twin_id_idx on public.channel_twins (ai_twin_id);
 
--- Definer, so that a policy on channel_twins need not read ai_twins, whose policy reads channel_twins.
-create function private.my_twin_ids() returns setof uuid
-language sql
-stable
-security definer
-set search_path = ''
-as $$
-    select twin.id from public.ai_twins as twin where twin.user_id = (select auth.uid())
-$$;
-comment on function private.my_twin_ids() is 'The twins that the caller owns.';
-revoke all on function private.my_twin_ids() from public, anon, authenticated, service_role;
-grant execute on function private.my_twin_ids() to authenticated;
+-- A policy on channel_twins that read ai_twins itself would be asked by the policy there, for ever.
+create view private.my_twins
+with (security_barrier = true) as
+select twin.id from public.ai_twins as twin where twin.user_id = (select auth.uid());
+comment on view private.my_twins is 'The twins that the caller owns.';
+revoke all on private.my_twins from public, anon, authenticated, service_role;
+grant select on private.my_twins to authenticated;
 
--- Definer, for the same reason.
-create function private.my_fellow_twin_ids() returns setof uuid
-language sql
-stable
-security definer
-set search_path = ''
-as $$
-    select assigned.ai_twin_id
-    from public.channel_twins as assigned
-    where assigned.channel_id in (select private.my_channel_ids())
-$$;
-comment on function private.my_fellow_twin_ids() is 'The twins that take part in a channel of the caller.';
-revoke all on function private.my_fellow_twin_ids() from public, anon, authenticated, service_role;
-grant execute on function private.my_fellow_twin_ids() to authenticated;
+create view private.my_fellow_twins
+with (security_barrier = true) as
+select assigned.ai_twin_id as id
+from public.channel_twins as assigned
+where assigned.channel_id in (select mine.id from private.my_channels as mine);
+comment on view private.my_fellow_twins is 'The twins that take part in a channel of the caller, once for each.';
+revoke all on private.my_fellow_twins from public, anon, authenticated, service_role;
+grant select on private.my_fellow_twins to authenticated;
 
 alter table public.ai_twins enable row level security;
 revoke all on public.ai_twins from public, anon, authenticated, service_role;
@@ -60,7 +49,7 @@ grant select, insert, update, delete on public.ai_twins to service_role;
 
 create policy ai_twins_select_owner_or_fellow on public.ai_twins
 for select to authenticated
-using (user_id = (select auth.uid()) or id in (select private.my_fellow_twin_ids()));
+using (user_id = (select auth.uid()) or id in (select mine.id from private.my_fellow_twins as mine));
 create policy ai_twins_insert_owner on public.ai_twins
 for insert to authenticated with check (user_id = (select auth.uid()));
 create policy ai_twins_update_owner on public.ai_twins
@@ -76,14 +65,21 @@ grant select, insert, update, delete on public.channel_twins to service_role;
 
 create policy channel_twins_select_member_or_owner on public.channel_twins
 for select to authenticated
-using (channel_id in (select private.my_channel_ids()) or ai_twin_id in (select private.my_twin_ids()));
+using (
+    channel_id in (select mine.id from private.my_channels as mine)
+    or ai_twin_id in (select mine.id from private.my_twins as mine)
+);
 create policy channel_twins_insert_owner on public.channel_twins
 for insert to authenticated
-with check (ai_twin_id in (select private.my_twin_ids()) and channel_id in (select private.my_channel_ids()));
+with check (
+    ai_twin_id in (select mine.id from private.my_twins as mine)
+    and channel_id in (select mine.id from private.my_channels as mine)
+);
 create policy channel_twins_delete_owner_or_governor on public.channel_twins
 for delete to authenticated
 using (
-    ai_twin_id in (select private.my_twin_ids()) or channel_id in (select private.my_governed_channel_ids())
+    ai_twin_id in (select mine.id from private.my_twins as mine)
+    or channel_id in (select mine.id from private.my_governed_channels as mine)
 );
 
 create trigger ai_twins_before_update_stamp before update on public.ai_twins

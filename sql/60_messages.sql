@@ -441,16 +441,16 @@ grant update (content, deleted_at) on public.messages to service_role;
 
 create policy messages_select_member on public.messages
 for select to authenticated
-using (channel_id in (select private.my_channel_ids()) and deleted_at is null);
+using (channel_id in (select mine.id from private.my_channels as mine) and deleted_at is null);
 create policy messages_insert_author on public.messages
 for insert to authenticated
 with check (
-    channel_id in (select private.my_channel_ids())
+    channel_id in (select mine.id from private.my_channels as mine)
     and (
         user_id = (select auth.uid())
         or (
             user_id is null
-            and ai_twin_id in (select private.my_twin_ids())
+            and ai_twin_id in (select mine.id from private.my_twins as mine)
             and exists (
                 select from public.channel_twins as assigned
                 where assigned.channel_id = messages.channel_id and assigned.ai_twin_id = messages.ai_twin_id
@@ -461,12 +461,12 @@ with check (
 create policy messages_update_author on public.messages
 for update to authenticated
 using (
-    channel_id in (select private.my_channel_ids())
-    and (user_id = (select auth.uid()) or ai_twin_id in (select private.my_twin_ids()))
+    channel_id in (select mine.id from private.my_channels as mine)
+    and (user_id = (select auth.uid()) or ai_twin_id in (select mine.id from private.my_twins as mine))
 )
 with check (
-    channel_id in (select private.my_channel_ids())
-    and (user_id = (select auth.uid()) or ai_twin_id in (select private.my_twin_ids()))
+    channel_id in (select mine.id from private.my_channels as mine)
+    and (user_id = (select auth.uid()) or ai_twin_id in (select mine.id from private.my_twins as mine))
 );
 
 alter table public.message_edits enable row level security;
@@ -483,13 +483,13 @@ grant select, delete on public.message_reactions to authenticated, service_role;
 grant insert (id, message_id, user_id, emoji) on public.message_reactions to authenticated, service_role;
 
 create policy message_reactions_select_member on public.message_reactions
-for select to authenticated using (channel_id in (select private.my_channel_ids()));
+for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
 create policy message_reactions_insert_self on public.message_reactions
 for insert to authenticated
-with check (user_id = (select auth.uid()) and channel_id in (select private.my_channel_ids()));
+with check (user_id = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine));
 create policy message_reactions_delete_self on public.message_reactions
 for delete to authenticated
-using (user_id = (select auth.uid()) and channel_id in (select private.my_channel_ids()));
+using (user_id = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine));
 
 alter table public.message_pins enable row level security;
 revoke all on public.message_pins from public, anon, authenticated, service_role;
@@ -497,16 +497,16 @@ grant select, delete on public.message_pins to authenticated, service_role;
 grant insert (message_id, pinned_by) on public.message_pins to authenticated, service_role;
 
 create policy message_pins_select_member on public.message_pins
-for select to authenticated using (channel_id in (select private.my_channel_ids()));
+for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
 create policy message_pins_insert_self on public.message_pins
 for insert to authenticated
-with check (pinned_by = (select auth.uid()) and channel_id in (select private.my_channel_ids()));
+with check (pinned_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine));
 create policy message_pins_delete_member on public.message_pins
-for delete to authenticated using (channel_id in (select private.my_channel_ids()));
+for delete to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
 
 alter table public.message_events enable row level security;
 revoke all on public.message_events from public, anon, authenticated, service_role;
 grant select on public.message_events to authenticated, service_role;
 
 create policy message_events_select_member on public.message_events
-for select to authenticated using (channel_id in (select private.my_channel_ids()));
+for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));

@@ -399,7 +399,7 @@ as $$
         where head.channel_id = p_channel_id
             and (
                 (select auth.role()) = 'service_role'
-                or head.channel_id in (select private.my_channel_ids())
+                or head.channel_id in (select mine.id from private.my_channels as mine)
             )
     ), 0)
 $$;

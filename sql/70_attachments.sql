@@ -10,14 +10,14 @@ create policy objects_select_attachment_member on storage.objects
 for select to authenticated
 using (
     bucket_id = 'attachments'
-    and (storage.foldername(name))[1] in (select mine.id::text from private.my_channel_ids() as mine (id))
+    and (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
 );
 create policy objects_insert_attachment_member on storage.objects
 for insert to authenticated
 with check (
     bucket_id = 'attachments'
     and name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-    and (storage.foldername(name))[1] in (select mine.id::text from private.my_channel_ids() as mine (id))
+    and (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
     and owner_id = (select auth.uid())::text
 );
 -- There is none for update: what was sent stays what it was.
@@ -27,11 +27,11 @@ using (
     bucket_id = 'attachments'
     and (
         (storage.foldername(name))[1] in (
-            select governed.id::text from private.my_governed_channel_ids() as governed (id)
+            select governed.id::text from private.my_governed_channels as governed
         )
         or (
             owner_id = (select auth.uid())::text
-            and (storage.foldername(name))[1] in (select mine.id::text from private.my_channel_ids() as mine (id))
+            and (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
         )
     )
 );
@@ -64,15 +64,15 @@ revoke all on public.attachments from public, anon, authenticated, service_role;
 grant select, insert (id, channel_id, file_name), delete on public.attachments to authenticated, service_role;
 
 create policy attachments_select_member on public.attachments
-for select to authenticated using (channel_id in (select private.my_channel_ids()));
+for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
 create policy attachments_insert_uploader on public.attachments
 for insert to authenticated
-with check (uploaded_by = (select auth.uid()) and channel_id in (select private.my_channel_ids()));
+with check (uploaded_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine));
 create policy attachments_delete_uploader_or_governor on public.attachments
 for delete to authenticated
 using (
-    channel_id in (select private.my_governed_channel_ids())
-    or (uploaded_by = (select auth.uid()) and channel_id in (select private.my_channel_ids()))
+    channel_id in (select mine.id from private.my_governed_channels as mine)
+    or (uploaded_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine))
 );
 
 create function private.describe_attachment() returns trigger

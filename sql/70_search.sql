@@ -515,7 +515,7 @@ begin
     ranks := '{}';
     if (select auth.role()) is distinct from 'service_role' then
         p_search.channel_ids := array(
-            select mine.id from private.my_channel_ids() as mine (id)
+            select mine.id from private.my_channels as mine
             where p_search.channel_ids is null or mine.id = any(p_search.channel_ids)
         );
     end if;

@@ -92,9 +92,9 @@ revoke all on public.twin_webhooks from public, anon, authenticated, service_rol
 grant select, delete on public.twin_webhooks to authenticated, service_role;
 
 create policy twin_webhooks_select_owner on public.twin_webhooks
-for select to authenticated using (ai_twin_id in (select private.my_twin_ids()));
+for select to authenticated using (ai_twin_id in (select mine.id from private.my_twins as mine));
 create policy twin_webhooks_delete_owner on public.twin_webhooks
-for delete to authenticated using (ai_twin_id in (select private.my_twin_ids()));
+for delete to authenticated using (ai_twin_id in (select mine.id from private.my_twins as mine));
 
 alter table private.twin_secrets enable row level security;
 revoke all on private.twin_secrets from public, anon, authenticated, service_role;
@@ -107,7 +107,7 @@ revoke all on public.twin_deliveries from public, anon, authenticated, service_r
 grant select on public.twin_deliveries to authenticated, service_role;
 
 create policy twin_deliveries_select_owner on public.twin_deliveries
-for select to authenticated using (ai_twin_id in (select private.my_twin_ids()));
+for select to authenticated using (ai_twin_id in (select mine.id from private.my_twins as mine));
 
 create trigger twin_webhooks_before_update_stamp before update on public.twin_webhooks
 for each row execute function private.set_updated_at();

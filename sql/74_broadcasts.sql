@@ -6,9 +6,9 @@ language sql
 stable
 set search_path = ''
 as $$
-    select 'channel:' || mine.id from private.my_channel_ids() as mine (id)
+    select 'channel:' || mine.id from private.my_channels as mine
     union all
-    select 'twin:' || mine.id from private.my_twin_ids() as mine (id)
+    select 'twin:' || mine.id from private.my_twins as mine
     union all
     select 'inbox:' || (select auth.uid())
 $$;
@@ -23,7 +23,7 @@ language sql
 stable
 set search_path = ''
 as $$
-    select 'channel:' || mine.id || ':live' from private.my_channel_ids() as mine (id)
+    select 'channel:' || mine.id || ':live' from private.my_channels as mine
 $$;
 comment on function private.my_live_topics() is
 'The topics on which the caller and the other members of a channel tell each other who is there and who types.';
@@ -413,7 +413,7 @@ security definer
 set search_path = ''
 as $$
 begin
-    if (select auth.role()) <> 'service_role' and p_channel_id not in (select private.my_channel_ids()) then
+    if (select auth.role()) <> 'service_role' and p_channel_id not in (select mine.id from private.my_channels as mine) then
         return;
     end if;
     return query

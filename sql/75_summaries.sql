@@ -136,7 +136,7 @@ as $$
         and known.prompt_version = p_prompt_version
         and (
             (select auth.role()) = 'service_role'
-            or known.channel_id in (select private.my_channel_ids())
+            or known.channel_id in (select mine.id from private.my_channels as mine)
         )
 $$;
 comment on function private.find_summary(uuid, bigint, integer, text, integer) is

@@ -33,7 +33,7 @@ for select to authenticated using (user_id = (select auth.uid()));
 
 create policy user_profiles_select_fellow on public.user_profiles
 for select to authenticated
-using (user_id = (select auth.uid()) or user_id in (select private.my_fellow_ids()));
+using (user_id = (select auth.uid()) or user_id in (select mine.id from private.my_fellows as mine));
 create policy user_profiles_update_self on public.user_profiles
 for update to authenticated
 using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
@@ -42,33 +42,33 @@ using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()))
 create policy channels_select_member on public.channels
 for select to authenticated
 using (
-    id in (select private.my_channel_ids())
+    id in (select mine.id from private.my_channels as mine)
     or (created_by = (select auth.uid()) and created_at = (select now()))
 );
 create policy channels_insert_creator on public.channels
 for insert to authenticated with check (created_by = (select auth.uid()));
 create policy channels_update_governor on public.channels
 for update to authenticated
-using (id in (select private.my_governed_channel_ids()))
-with check (id in (select private.my_governed_channel_ids()));
+using (id in (select mine.id from private.my_governed_channels as mine))
+with check (id in (select mine.id from private.my_governed_channels as mine));
 create policy channels_delete_owner on public.channels
-for delete to authenticated using (id in (select private.my_owned_channel_ids()));
+for delete to authenticated using (id in (select mine.id from private.my_owned_channels as mine));
 
 create policy channel_members_select_member on public.channel_members
-for select to authenticated using (channel_id in (select private.my_channel_ids()));
+for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
 create policy channel_members_insert_governor on public.channel_members
-for insert to authenticated with check (channel_id in (select private.my_governed_channel_ids()));
+for insert to authenticated with check (channel_id in (select mine.id from private.my_governed_channels as mine));
 create policy channel_members_update_governor on public.channel_members
 for update to authenticated
-using (channel_id in (select private.my_governed_channel_ids()))
-with check (channel_id in (select private.my_governed_channel_ids()));
+using (channel_id in (select mine.id from private.my_governed_channels as mine))
+with check (channel_id in (select mine.id from private.my_governed_channels as mine));
 create policy channel_members_delete_governor_or_self on public.channel_members
 for delete to authenticated
-using (channel_id in (select private.my_governed_channel_ids()) or user_id = (select auth.uid()));
+using (channel_id in (select mine.id from private.my_governed_channels as mine) or user_id = (select auth.uid()));
 
 create policy ai_twins_select_owner_or_fellow on public.ai_twins
 for select to authenticated
-using (user_id = (select auth.uid()) or id in (select private.my_fellow_twin_ids()));
+using (user_id = (select auth.uid()) or id in (select mine.id from private.my_fellow_twins as mine));
 create policy ai_twins_insert_owner on public.ai_twins
 for insert to authenticated with check (user_id = (select auth.uid()));
 create policy ai_twins_update_owner on public.ai_twins
@@ -78,28 +78,35 @@ for delete to authenticated using (user_id = (select auth.uid()));
 
 create policy channel_twins_select_member_or_owner on public.channel_twins
 for select to authenticated
-using (channel_id in (select private.my_channel_ids()) or ai_twin_id in (select private.my_twin_ids()));
+using (
+    channel_id in (select mine.id from private.my_channels as mine)
+    or ai_twin_id in (select mine.id from private.my_twins as mine)
+);
 create policy channel_twins_insert_owner on public.channel_twins
 for insert to authenticated
-with check (ai_twin_id in (select private.my_twin_ids()) and channel_id in (select private.my_channel_ids()));
+with check (
+    ai_twin_id in (select mine.id from private.my_twins as mine)
+    and channel_id in (select mine.id from private.my_channels as mine)
+);
 create policy channel_twins_delete_owner_or_governor on public.channel_twins
 for delete to authenticated
 using (
-    ai_twin_id in (select private.my_twin_ids()) or channel_id in (select private.my_governed_channel_ids())
+    ai_twin_id in (select mine.id from private.my_twins as mine)
+    or channel_id in (select mine.id from private.my_governed_channels as mine)
 );
 
 create policy messages_select_member on public.messages
 for select to authenticated
-using (channel_id in (select private.my_channel_ids()) and deleted_at is null);
+using (channel_id in (select mine.id from private.my_channels as mine) and deleted_at is null);
 create policy messages_insert_author on public.messages
 for insert to authenticated
 with check (
-    channel_id in (select private.my_channel_ids())
+    channel_id in (select mine.id from private.my_channels as mine)
     and (
         user_id = (select auth.uid())
         or (
             user_id is null
-            and ai_twin_id in (select private.my_twin_ids())
+            and ai_twin_id in (select mine.id from private.my_twins as mine)
             and exists (
                 select from public.channel_twins as assigned
                 where assigned.channel_id = messages.channel_id and assigned.ai_twin_id = messages.ai_twin_id
@@ -110,12 +117,12 @@ with check (
 create policy messages_update_author on public.messages
 for update to authenticated
 using (
-    channel_id in (select private.my_channel_ids())
-    and (user_id = (select auth.uid()) or ai_twin_id in (select private.my_twin_ids()))
+    channel_id in (select mine.id from private.my_channels as mine)
+    and (user_id = (select auth.uid()) or ai_twin_id in (select mine.id from private.my_twins as mine))
 )
 with check (
-    channel_id in (select private.my_channel_ids())
-    and (user_id = (select auth.uid()) or ai_twin_id in (select private.my_twin_ids()))
+    channel_id in (select mine.id from private.my_channels as mine)
+    and (user_id = (select auth.uid()) or ai_twin_id in (select mine.id from private.my_twins as mine))
 );
 
 create policy message_edits_select_member on public.message_edits
@@ -123,38 +130,38 @@ for select to authenticated
 using (exists (select from public.messages as message where message.id = message_edits.message_id));
 
 create policy message_reactions_select_member on public.message_reactions
-for select to authenticated using (channel_id in (select private.my_channel_ids()));
+for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
 create policy message_reactions_insert_self on public.message_reactions
 for insert to authenticated
-with check (user_id = (select auth.uid()) and channel_id in (select private.my_channel_ids()));
+with check (user_id = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine));
 create policy message_reactions_delete_self on public.message_reactions
 for delete to authenticated
-using (user_id = (select auth.uid()) and channel_id in (select private.my_channel_ids()));
+using (user_id = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine));
 
 create policy message_pins_select_member on public.message_pins
-for select to authenticated using (channel_id in (select private.my_channel_ids()));
+for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
 create policy message_pins_insert_self on public.message_pins
 for insert to authenticated
-with check (pinned_by = (select auth.uid()) and channel_id in (select private.my_channel_ids()));
+with check (pinned_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine));
 create policy message_pins_delete_member on public.message_pins
-for delete to authenticated using (channel_id in (select private.my_channel_ids()));
+for delete to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
 
 create policy message_events_select_member on public.message_events
-for select to authenticated using (channel_id in (select private.my_channel_ids()));
+for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
 
 -- A file lies at <channel id>/<attachment id>. Names that people gave never become paths.
 create policy objects_select_attachment_member on storage.objects
 for select to authenticated
 using (
     bucket_id = 'attachments'
-    and (storage.foldername(name))[1] in (select mine.id::text from private.my_channel_ids() as mine (id))
+    and (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
 );
 create policy objects_insert_attachment_member on storage.objects
 for insert to authenticated
 with check (
     bucket_id = 'attachments'
     and name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-    and (storage.foldername(name))[1] in (select mine.id::text from private.my_channel_ids() as mine (id))
+    and (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
     and owner_id = (select auth.uid())::text
 );
 -- There is none for update: what was sent stays what it was.
@@ -164,34 +171,34 @@ using (
     bucket_id = 'attachments'
     and (
         (storage.foldername(name))[1] in (
-            select governed.id::text from private.my_governed_channel_ids() as governed (id)
+            select governed.id::text from private.my_governed_channels as governed
         )
         or (
             owner_id = (select auth.uid())::text
-            and (storage.foldername(name))[1] in (select mine.id::text from private.my_channel_ids() as mine (id))
+            and (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
         )
     )
 );
 
 create policy attachments_select_member on public.attachments
-for select to authenticated using (channel_id in (select private.my_channel_ids()));
+for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
 create policy attachments_insert_uploader on public.attachments
 for insert to authenticated
-with check (uploaded_by = (select auth.uid()) and channel_id in (select private.my_channel_ids()));
+with check (uploaded_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine));
 create policy attachments_delete_uploader_or_governor on public.attachments
 for delete to authenticated
 using (
-    channel_id in (select private.my_governed_channel_ids())
-    or (uploaded_by = (select auth.uid()) and channel_id in (select private.my_channel_ids()))
+    channel_id in (select mine.id from private.my_governed_channels as mine)
+    or (uploaded_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine))
 );
 
 create policy twin_webhooks_select_owner on public.twin_webhooks
-for select to authenticated using (ai_twin_id in (select private.my_twin_ids()));
+for select to authenticated using (ai_twin_id in (select mine.id from private.my_twins as mine));
 create policy twin_webhooks_delete_owner on public.twin_webhooks
-for delete to authenticated using (ai_twin_id in (select private.my_twin_ids()));
+for delete to authenticated using (ai_twin_id in (select mine.id from private.my_twins as mine));
 
 create policy twin_deliveries_select_owner on public.twin_deliveries
-for select to authenticated using (ai_twin_id in (select private.my_twin_ids()));
+for select to authenticated using (ai_twin_id in (select mine.id from private.my_twins as mine));
 
 -- Realtime asks with rows that have a topic and an extension and nothing else, so no policy may look at more.
 create policy messages_select_listener on realtime.messages

@@ -238,9 +238,9 @@ def test_a_member_learns_the_names_of_twins_that_take_part(db: Db) -> None:
 
 
 @pytest.mark.parametrize(
-    "function", ["my_channel_ids", "my_governed_channel_ids", "my_fellow_ids", "my_twin_ids", "my_fellow_twin_ids"]
+    "view", ["my_channels", "my_governed_channels", "my_owned_channels", "my_fellows", "my_twins", "my_fellow_twins"]
 )
 @pytest.mark.parametrize("role", ["anon", "service_role"])
-def test_questions_about_oneself_are_for_signed_in_users(db: Db, function: str, role: str) -> None:
+def test_questions_about_oneself_are_for_signed_in_users(db: Db, view: str, role: str) -> None:
     db.execute(f"set local role {role}")
-    refused(db, f"select private.{function}()", by=InsufficientPrivilege)
+    refused(db, f"select * from private.{view}", by=InsufficientPrivilege)
