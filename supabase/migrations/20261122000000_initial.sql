@@ -3916,7 +3916,7 @@ begin
 end
 $$;
 comment on function private.index_template() is
-'What format() makes an index of 254 words of; nine characters for each. Postgres calls it when it plans, not each time.';
+'What format() makes an index of 254 words of, nine characters for each. Called when Postgres plans, not each time.';
 revoke all on function private.index_template() from public, anon, authenticated, service_role;
 
 create function private.index_words(p_content text, p_attachments jsonb) returns tsvector
@@ -3931,7 +3931,7 @@ declare
     v_is_long boolean;
 begin
     if cardinality(v_words) < 255 then
-        -- To number words in a query takes half as long again as all else that is done here.
+        -- For a short message, a query that numbers the words takes half as long again as all else that is done here.
         v_index := format(left(private.index_template(), 9 * cardinality(v_words)), variadic v_words);
     else
         v_index := (
