@@ -3992,8 +3992,8 @@ grant execute on function private.read_phrase(text) to authenticated, service_ro
 -- A table of its own, because the columns of public.messages go to whoever reads a message, and because row-level
 -- security keeps such an index from being used: Postgres does not trust its operator with rows that are not the
 -- caller's. Nobody reads this table but private.match_messages, and only the triggers below write it: no entry comes
--- but with its message, and none stays behind. So there is no foreign key, which would be a fifth of what it costs to
--- index a message (docs/decisions/0006).
+-- but with its message, and none stays behind. So there is no foreign key, which would be a query for each message
+-- (docs/decisions/0006).
 create table private.message_words (
     message_id uuid primary key,
     number bigint generated always as identity,
