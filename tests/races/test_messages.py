@@ -6,12 +6,14 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 import httpx
 import psycopg
 import pytest
+from psycopg import IsolationLevel
 from psycopg.errors import SerializationFailure
 
 from tests.sql.conftest import become
@@ -21,6 +23,8 @@ from tests.support.ingest import in_parallel
 from tests.support.service import Service
 
 WAITING = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+SAY = "insert into public.messages (channel_id, user_id, content) values (%(channel)s, %(user)s, 'a')"
+LOCK = "select private.lock_channel(%(channel)s)"
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +216,37 @@ def test_a_mixed_storm_ends_with_everything_right(team: Team) -> None:
         "select count(*) from public.messages where channel_id = %s and deleted_at is null", team.channel_id
     )
     assert team.history()["meta"]["total"] == total[0]
+
+
+@pytest.mark.parametrize("isolation", list(IsolationLevel))
+def test_search_forgets_what_goes_while_others_write(team: Team, isolation: IsolationLevel) -> None:
+    done = threading.Event()
+    parameters = {"channel": team.channel_id, "user": team.user_ids[0]}
+
+    def repeat(*statements: str, times: int) -> int:
+        """As a backend of the operator's own would, past the endpoints. Returns how many rows were changed."""
+        changed = successes = 0
+        with psycopg.connect(team.database_url) as db:
+            db.isolation_level = isolation
+            while successes < times or not (times or done.is_set()):
+                with suppress(psycopg.errors.SerializationFailure), db.transaction():
+                    changed += [db.execute(statement, parameters).rowcount for statement in statements][-1]
+                    successes += 1
+        return changed
+
+    def delete() -> int:
+        try:
+            return repeat(LOCK, "delete from public.messages where channel_id = %(channel)s", times=40)
+        finally:
+            done.set()
+
+    def write() -> int:
+        return repeat(SAY, times=0)
+
+    def edit() -> int:
+        return repeat(LOCK, "update public.messages set content = 'b' where channel_id = %(channel)s", times=0)
+
+    assert min(in_parallel([delete, write, write, edit])) > 0
 
 
 def test_a_request_that_takes_long_keeps_no_other_of_its_user_waiting(team: Team) -> None:

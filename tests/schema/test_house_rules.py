@@ -18,6 +18,7 @@ DEFINERS = {
     "private.is_live_key": "the hashes are for no other eyes",
     "private.summarize_conversations": "runs when Supabase Auth deletes a user, too",
     "private.delete_messages": "runs when Supabase Auth deletes a user, too",
+    "private.delete_words": "runs when Supabase Auth deletes a user, too",
     "private.hold_matching": "owners of contacts may not call its helper",
     "private.match_conversations_again": "owners of contacts may not write conversations",
     "private.add_creator": "the creator is no member yet and may not add one",
@@ -412,6 +413,7 @@ nobody
     private.create_user_profile()
     private.delete_ingest_log()
     private.delete_messages()
+    private.delete_words()
     private.describe_attachment()
     private.diagnose_login()
     private.diagnose_migrations(text[])
@@ -426,6 +428,7 @@ nobody
     private.hold_matching()
     private.idempotency_keys
     private.index_message()
+    private.index_template()
     private.index_words(text,jsonb)
     private.issue_receipt(text,uuid,jsonb)
     private.keep_an_owner()

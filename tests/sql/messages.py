@@ -88,6 +88,14 @@ union all
 select 'something happened to a deleted message: ' || late.message_id
 from event as late inner join event as deleted on late.message_id = deleted.message_id
 where deleted.kind = 'message.deleted' and late.seq > deleted.seq
+union all
+select 'search does not know what it says: ' || id from lived
+where private.index_words(content, attachments) is distinct from (
+    select words from private.message_words where message_id = lived.id
+)
+union all
+select 'search knows what is gone: ' || message_id from private.message_words as entry
+where channel_id = (select id from channel) and not exists (select from lived where id = entry.message_id)
 """
 
 
@@ -173,7 +181,7 @@ def last_seq(db: Db, channel_id: str = CHANNEL) -> int:
 
 
 def inconsistencies(db: Db, channel_id: str = CHANNEL) -> list[str]:
-    """What is wrong with a channel: its log, its counters, the edits, reactions and pins of its messages."""
+    """What is wrong with a channel: its log, its counters; its messages' edits, reactions, pins and words."""
     return [row[0] for row in db.execute(INCONSISTENCIES, {"channel_id": channel_id}).fetchall()]
 
 

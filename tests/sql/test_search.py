@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.sql.conftest import Db
+from tests.sql.conftest import Db, rows, value
 
 CHANNEL = "550e8400-e29b-41d4-a716-446655440000"
 MATTY = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
@@ -71,6 +71,41 @@ def test_what_is_found_does_not_depend_on_the_way(db: Db, query: str) -> None:
     found = [db.execute(span, [query, by_words]).fetchone() for by_words in (False, True)]
     assert found[0] == found[1]
     assert found[0][0]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update public.messages set deleted_at = now() where channel_id = %s",
+        "delete from public.messages where channel_id = %s",
+        "delete from public.channels where id = %s",
+    ],
+)
+def test_nothing_of_what_is_gone_stays_in_the_index(db: Db, statement: str) -> None:
+    known = "select count(*) from private.message_words where channel_id = %s"
+    say_all(db)
+    assert value(db, known, CHANNEL) >= len(SAID)
+    db.execute(statement, [CHANNEL])
+    assert value(db, known, CHANNEL) == 0
+
+
+@pytest.mark.parametrize("count", [1, 254, 255, 16_383])
+def test_words_are_indexed_at_their_places(db: Db, count: int) -> None:
+    words = ["x" * 300 if place == count else f"{place:x}" for place in range(1, count + 1)]
+    indexed = dict(rows(db, "select lexeme, positions from unnest(private.index_words(%s, '[]'))", " ".join(words)))
+    is_long = indexed.pop(":long", "no")
+    assert indexed == {word[:255]: [place] for place, word in enumerate(words, 1)}
+    assert is_long == (None if count == 16_383 else "no")
+
+
+def test_marks_are_indexed_beside_the_words(db: Db) -> None:
+    indexed = "select private.index_words(%s, %s)::text"
+    assert value(db, indexed, "See HTTPS://a", '[{"id": 1}]') == "':file' ':link' 'a':3 'https':2 'see':1"
+    assert value(db, indexed, "ftp://https a:b", "[]") == "'a':3 'b':4 'ftp':1 'https':2"
+    assert value(db, indexed, "!", None) == ""
+    # Of a word, 255 places are kept.
+    assert value(db, indexed, "a " * 254, None).count(":") == 1
+    assert value(db, indexed, "a " * 255, None).startswith("':long' ")
 
 
 def test_an_outsider_finds_nothing(db: Db) -> None:
