@@ -6,7 +6,7 @@ import logging
 import re
 from time import perf_counter
 
-from litestar.datastructures import Headers, MutableScopeHeaders
+from litestar.datastructures import Headers
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from threadline import logs, metrics
@@ -34,7 +34,7 @@ def observe(app: ASGIApp) -> ASGIApp:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableScopeHeaders.from_message(message)["x-request-id"] = own_id
+                message["headers"] = [*message["headers"], (b"x-request-id", own_id.encode())]
             await send(message)
 
         try:
