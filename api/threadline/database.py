@@ -6,9 +6,10 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import asyncpg
@@ -40,6 +41,7 @@ _LOST_TOUCH = (
     OSError,
     TimeoutError,
 )
+_seconds = cache(metrics.CALL_SECONDS.labels)
 _LOST_BROADCAST = "01TL1"  # sql/74_broadcasts.sql: its detail is the SQLSTATE of why
 
 
@@ -94,7 +96,7 @@ class Database:
         role: str,
         headers: Mapping[str, str],
         body: bytes,
-        claims: Mapping[str, Any] | None = None,
+        claims: str | None = None,
         parameters: Mapping[str, str] | None = None,
         repeatable: bool = True,
     ) -> Reply:
@@ -105,7 +107,7 @@ class Database:
             role: whom the database takes the caller for: anon, authenticated or service_role.
             headers: those of the request that the function reads, with lower-case names; the request's id is added.
             body: its argument.
-            claims: of the caller's verified token.
+            claims: of the caller's verified token, as JSON.
             parameters: of the request's path and query.
             repeatable: whether it does no harm if the function has done its work already when the connection breaks.
 
@@ -117,7 +119,7 @@ class Database:
         arguments = (
             function,
             role,
-            json.dumps(claims or {"role": role}),
+            claims or json.dumps({"role": role}),
             json.dumps(headers),
             json.dumps(parameters or {}),
             body,
@@ -149,12 +151,12 @@ class Database:
         began = time.perf_counter()
         async with self._borrowed() as connection:
             metrics.WAIT_SECONDS.observe(time.perf_counter() - began)
-            with (
-                metrics.CALLS_UNDER_WAY.track_inprogress(),
-                metrics.CALL_SECONDS.labels(arguments[0]).time(),
-                _listening(connection),
-            ):
-                row = await connection.fetchrow(_CALL, *arguments)
+            connection.add_log_listener(_hear)
+            try:
+                with metrics.CALLS_UNDER_WAY.track_inprogress(), _seconds(arguments[0]).time():
+                    row = await connection.fetchrow(_CALL, *arguments)
+            finally:
+                connection.remove_log_listener(_hear)
         return Reply(row["status"], json.loads(row["headers"]), row["body"].encode())
 
     @asynccontextmanager
@@ -180,15 +182,6 @@ def _note(function: str, error: Exception) -> None:
     # The name of the error only: its text may quote what the caller sent.
     logger.warning("%s failed with %s", function, type(error).__name__)
     metrics.CALL_FAILURES.labels(type(error).__name__).inc()
-
-
-@contextmanager
-def _listening(connection: asyncpg.Connection) -> Iterator[None]:
-    connection.add_log_listener(_hear)
-    try:
-        yield
-    finally:
-        connection.remove_log_listener(_hear)
 
 
 def _hear(_: asyncpg.Connection, said: asyncpg.PostgresLogMessage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import cache
 from time import perf_counter
 
 from litestar.datastructures import Headers
@@ -16,6 +17,10 @@ logger = logging.getLogger("threadline.requests")
 METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 # What asks every few seconds whether we are alive would drown the rest.
 QUIET = {"/health", "/metrics"}
+
+
+# There are as many as there are routes: to look them up takes longer than to count.
+_requests, _seconds = cache(metrics.REQUESTS.labels), cache(metrics.REQUEST_SECONDS.labels)
 
 
 def observe(app: ASGIApp) -> ASGIApp:
@@ -52,8 +57,8 @@ def route(scope: Scope) -> str:
 
 def _note(scope: Scope, status: int | None, seconds: float) -> None:
     method, template = scope["method"] if scope["method"] in METHODS else "other", route(scope)
-    metrics.REQUESTS.labels(method, template, status or "none").inc()
-    metrics.REQUEST_SECONDS.labels(template).observe(seconds)
+    _requests(method, template, status or "none").inc()
+    _seconds(template).observe(seconds)
     fields = {
         "method": method,
         "route": template,
