@@ -6,8 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -70,6 +69,7 @@ class Database:
             settings.database_url,
             min_size=0,
             max_size=settings.pool_size,
+            connection_class=_Connection,
             timeout=3,  # to connect; a Postgres out of reach often does not even refuse
             command_timeout=30,
             # Behind a transaction pooler the next statement may meet a server that has not prepared it.
@@ -149,46 +149,47 @@ class Database:
 
     async def _call(self, arguments: tuple[str | bytes, ...]) -> Reply:
         began = time.perf_counter()
-        async with self._borrowed() as connection:
-            metrics.WAIT_SECONDS.observe(time.perf_counter() - began)
-            connection.add_log_listener(_hear)
-            try:
-                with metrics.CALLS_UNDER_WAY.track_inprogress(), _seconds(arguments[0]).time():
-                    row = await connection.fetchrow(_CALL, *arguments)
-            finally:
-                connection.remove_log_listener(_hear)
-        return Reply(row["status"], json.loads(row["headers"]), row["body"].encode())
-
-    @asynccontextmanager
-    async def _borrowed(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
         async with self._pool.acquire(timeout=10) as connection:
+            lent = time.perf_counter()
+            metrics.WAIT_SECONDS.observe(lent - began)
+            metrics.CALLS_UNDER_WAY.inc()
             try:
-                yield connection
-            except asyncpg.InternalClientError:
-                # The pool takes it for a good one, and would lend it to the next.
-                connection.terminate()
-                raise
+                row = await connection.fetchrow(_CALL, *arguments)
+            finally:
+                metrics.CALLS_UNDER_WAY.dec()
+                _seconds(arguments[0]).observe(time.perf_counter() - lent)
+        return Reply(row["status"], json.loads(row["headers"]), row["body"].encode())
 
     async def is_answering(self) -> bool:
         """Whether Postgres answers a query within two seconds."""
         try:
-            async with asyncio.timeout(2), self._borrowed() as connection:
-                return await connection.fetchval("select true")
+            async with asyncio.timeout(2), self._pool.acquire(timeout=10) as connection:
+                return (await connection.fetchrow("select true"))[0]
         except (asyncpg.PostgresError, *_LOST_TOUCH):
             return False
+
+
+class _Connection(asyncpg.Connection):
+    async def fetchrow(self, *arguments: Any, **options: Any) -> asyncpg.Record:
+        try:
+            return await super().fetchrow(*arguments, **options)
+        except asyncpg.InternalClientError:
+            # The pool takes it for a good one, and would lend it to the next.
+            self.terminate()
+            raise
+
+    def _process_log_message(self, fields: dict[str, str], _query: str) -> None:
+        # A broadcast that fails must not fail what it tells of: Postgres warns and goes on. No listener hears it,
+        # since it would have to be added and removed for each call: the pool suspects those that stay.
+        if fields["C"] == _LOST_BROADCAST:
+            metrics.LOST_BROADCASTS.inc()
+            logger.warning("A broadcast was lost: %s", fields.get("D"))
 
 
 def _note(function: str, error: Exception) -> None:
     # The name of the error only: its text may quote what the caller sent.
     logger.warning("%s failed with %s", function, type(error).__name__)
     metrics.CALL_FAILURES.labels(type(error).__name__).inc()
-
-
-def _hear(_: asyncpg.Connection, said: asyncpg.PostgresLogMessage) -> None:
-    # A broadcast that fails must not fail what it tells of: Postgres warns and goes on.
-    if said.sqlstate == _LOST_BROADCAST:
-        metrics.LOST_BROADCASTS.inc()
-        logger.warning("A broadcast was lost: %s", said.detail)
 
 
 async def _nothing_to_reset(_: asyncpg.Connection) -> None:

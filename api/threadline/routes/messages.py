@@ -7,7 +7,7 @@ from typing import Any, Literal
 from litestar import Request, Router, route
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from threadline.database import Database, Reply
 from threadline.tokens import Verifier
@@ -58,9 +58,16 @@ async def call(function: str, request: HttpRequest, database: Database, verifier
     )
 
 
-def answer(reply: Reply) -> ASGIResponse:
-    """Answer what a function has answered: bytes of JSON, which need no more looking into."""
-    return ASGIResponse(body=reply.body, status_code=reply.status, headers=reply.headers)
+def answer(reply: Reply) -> ASGIApp:
+    """Answer what a function has answered: JSON that is ready, without what a Response does for all that is not."""
+    own = {"content-type": "application/json", "content-length": str(len(reply.body))}
+    headers = [(name.encode(), value.encode()) for name, value in (own | reply.headers).items()]
+
+    async def respond(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+
+    return respond
 
 
 async def _read_body(request: HttpRequest) -> bytes:
@@ -76,7 +83,7 @@ async def _read_body(request: HttpRequest) -> bytes:
 
 def _route(method: Literal["DELETE", "GET", "POST", "PUT"], path: str, function: str) -> HTTPRouteHandler:
     @route(path, http_method=method, status_code=200)
-    async def handle(request: HttpRequest) -> ASGIResponse:
+    async def handle(request: HttpRequest) -> ASGIApp:
         # Not injected: Litestar starts a task for each dependency, which costs more than all that is done here.
         state = request.app.state
         return answer(await call(function, request, state.database, state.verifier))

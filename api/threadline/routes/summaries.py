@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from litestar import post
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from threadline.database import Database, Reply
 from threadline.routes.messages import HttpRequest, answer, call
@@ -20,9 +20,7 @@ PAUSE = 0.5  # seconds between two looks for what somebody else is having made
 
 
 @post("/api/v2/messages/summarize")
-async def summarize(
-    request: HttpRequest, database: Database, verifier: Verifier, summarizer: Summarizer
-) -> ASGIResponse:
+async def summarize(request: HttpRequest, database: Database, verifier: Verifier, summarizer: Summarizer) -> ASGIApp:
     """Summarise the newest messages of a channel."""
     begun = await call(
         "begin_summary",
