@@ -76,6 +76,7 @@ def serve(host: str, port: int, workers: int) -> None:
             loop="uvloop",
             http=Protocol,
             log_config=CONFIG,
+            proxy_headers=False,  # nothing here depends on who has connected, or how
             access_log=False,  # a request line may carry an API key in its query string
             # Longer than proxies and clients keep an idle connection: else one is cut just as it is used again.
             timeout_keep_alive=75,
