@@ -72,5 +72,5 @@ def _answer(
         described = {"code": CODES.get(status, "refused"), "message": message, **known}
         content = {"success": False, "error": described, "meta": {"timestamp": now}}
     else:
-        headers["access-control-allow-origin"] = "*"  # there, `cors.py` says it
+        headers["access-control-allow-origin"] = "*"  # under /api/v2, `cors.py` says so
     return Response(content, status_code=status, media_type="application/json", headers=headers)

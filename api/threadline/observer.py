@@ -17,9 +17,7 @@ logger = logging.getLogger("threadline.requests")
 METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 # What asks every few seconds whether we are alive would drown the rest.
 QUIET = {"/health", "/metrics"}
-
-
-# There are as many as there are routes: to look them up takes longer than to count.
+# For prometheus_client, to find one of the few counters takes longer than to count.
 _requests, _seconds = cache(metrics.REQUESTS.labels), cache(metrics.REQUEST_SECONDS.labels)
 
 
