@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
+from ipaddress import ip_address
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -64,8 +65,13 @@ def serve(host: str, port: int, workers: int) -> None:
 
     from threadline.logs import CONFIG
     from threadline.protocol import Protocol
+    from threadline.settings import PUBLISHED_JWT_SECRETS
 
-    read_settings()
+    if read_settings().jwt_secret in PUBLISHED_JWT_SECRETS and not is_loopback(host):
+        raise click.ClickException(
+            "JWT_SECRET is one that Supabase has published, so anybody can sign tokens with it: "
+            "set a secret of your own, or listen on 127.0.0.1 only."
+        )
     with adding_up_metrics() if workers > 1 else nullcontext():
         uvicorn.run(
             "threadline.__main__:application",
@@ -76,6 +82,7 @@ def serve(host: str, port: int, workers: int) -> None:
             loop="uvloop",
             http=Protocol,
             log_config=CONFIG,
+            proxy_headers=False,  # nothing here depends on who has connected, or how
             access_log=False,  # a request line may carry an API key in its query string
             # Longer than proxies and clients keep an idle connection: else one is cut just as it is used again.
             timeout_keep_alive=75,
@@ -119,6 +126,14 @@ def doctor() -> None:
     findings = asyncio.run(examine(read_settings()))
     click.echo("\n".join(findings) or "Nothing is missing or wrong.")
     sys.exit(bool(findings))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody on another machine reaches what listens on this address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def read_settings() -> Settings:

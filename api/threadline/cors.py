@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from litestar.datastructures import MutableScopeHeaders
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +17,7 @@ _PREFLIGHT = {
     "access-control-allow-headers": "authorization, x-client-info, apikey, content-type, idempotency-key",
     "access-control-max-age": "7200",  # seconds; browsers keep it no longer
 }
+_ADDED = [(name.encode(), value.encode()) for name, value in _ALWAYS.items()]
 
 
 def allow_browsers(app: ASGIApp) -> ASGIApp:
@@ -33,7 +33,7 @@ def allow_browsers(app: ASGIApp) -> ASGIApp:
 
         async def send_allowed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableScopeHeaders.from_message(message).update(_ALWAYS)
+                message["headers"] = [*message["headers"], *_ADDED]
             await send(message)
 
         await app(scope, receive, send_allowed)

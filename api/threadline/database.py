@@ -6,9 +6,9 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import asyncpg
@@ -40,6 +40,7 @@ _LOST_TOUCH = (
     OSError,
     TimeoutError,
 )
+_seconds = cache(metrics.CALL_SECONDS.labels)
 _LOST_BROADCAST = "01TL1"  # sql/74_broadcasts.sql: its detail is the SQLSTATE of why
 
 
@@ -68,6 +69,7 @@ class Database:
             settings.database_url,
             min_size=0,
             max_size=settings.pool_size,
+            connection_class=_Connection,
             timeout=3,  # to connect; a Postgres out of reach often does not even refuse
             command_timeout=30,
             # Behind a transaction pooler the next statement may meet a server that has not prepared it.
@@ -94,7 +96,7 @@ class Database:
         role: str,
         headers: Mapping[str, str],
         body: bytes,
-        claims: Mapping[str, Any] | None = None,
+        claims: str | None = None,
         parameters: Mapping[str, str] | None = None,
         repeatable: bool = True,
     ) -> Reply:
@@ -105,7 +107,7 @@ class Database:
             role: whom the database takes the caller for: anon, authenticated or service_role.
             headers: those of the request that the function reads, with lower-case names; the request's id is added.
             body: its argument.
-            claims: of the caller's verified token.
+            claims: of the caller's verified token, as JSON.
             parameters: of the request's path and query.
             repeatable: whether it does no harm if the function has done its work already when the connection breaks.
 
@@ -117,7 +119,7 @@ class Database:
         arguments = (
             function,
             role,
-            json.dumps(claims or {"role": role}),
+            claims or json.dumps({"role": role}),
             json.dumps(headers),
             json.dumps(parameters or {}),
             body,
@@ -147,55 +149,47 @@ class Database:
 
     async def _call(self, arguments: tuple[str | bytes, ...]) -> Reply:
         began = time.perf_counter()
-        async with self._borrowed() as connection:
-            metrics.WAIT_SECONDS.observe(time.perf_counter() - began)
-            with (
-                metrics.CALLS_UNDER_WAY.track_inprogress(),
-                metrics.CALL_SECONDS.labels(arguments[0]).time(),
-                _listening(connection),
-            ):
-                row = await connection.fetchrow(_CALL, *arguments)
-        return Reply(row["status"], json.loads(row["headers"]), row["body"].encode())
-
-    @asynccontextmanager
-    async def _borrowed(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
         async with self._pool.acquire(timeout=10) as connection:
+            lent = time.perf_counter()
+            metrics.WAIT_SECONDS.observe(lent - began)
+            metrics.CALLS_UNDER_WAY.inc()
             try:
-                yield connection
-            except asyncpg.InternalClientError:
-                # The pool takes it for a good one, and would lend it to the next.
-                connection.terminate()
-                raise
+                row = await connection.fetchrow(_CALL, *arguments)
+            finally:
+                metrics.CALLS_UNDER_WAY.dec()
+                _seconds(arguments[0]).observe(time.perf_counter() - lent)
+        return Reply(row["status"], json.loads(row["headers"]), row["body"].encode())
 
     async def is_answering(self) -> bool:
         """Whether Postgres answers a query within two seconds."""
         try:
-            async with asyncio.timeout(2), self._borrowed() as connection:
-                return await connection.fetchval("select true")
+            async with asyncio.timeout(2), self._pool.acquire(timeout=10) as connection:
+                return (await connection.fetchrow("select true"))[0]
         except (asyncpg.PostgresError, *_LOST_TOUCH):
             return False
+
+
+class _Connection(asyncpg.Connection):
+    async def fetchrow(self, *arguments: Any, **options: Any) -> asyncpg.Record:
+        try:
+            return await super().fetchrow(*arguments, **options)
+        except asyncpg.InternalClientError:
+            # The pool takes it for a good one, and would lend it to the next.
+            self.terminate()
+            raise
+
+    def _process_log_message(self, fields: dict[str, str], _query: str) -> None:
+        # A broadcast that fails must not fail what it tells of: Postgres warns and goes on. No listener hears it,
+        # since it would have to be added and removed for each call: the pool suspects those that stay.
+        if fields["C"] == _LOST_BROADCAST:
+            metrics.LOST_BROADCASTS.inc()
+            logger.warning("A broadcast was lost: %s", fields.get("D"))
 
 
 def _note(function: str, error: Exception) -> None:
     # The name of the error only: its text may quote what the caller sent.
     logger.warning("%s failed with %s", function, type(error).__name__)
     metrics.CALL_FAILURES.labels(type(error).__name__).inc()
-
-
-@contextmanager
-def _listening(connection: asyncpg.Connection) -> Iterator[None]:
-    connection.add_log_listener(_hear)
-    try:
-        yield
-    finally:
-        connection.remove_log_listener(_hear)
-
-
-def _hear(_: asyncpg.Connection, said: asyncpg.PostgresLogMessage) -> None:
-    # A broadcast that fails must not fail what it tells of: Postgres warns and goes on.
-    if said.sqlstate == _LOST_BROADCAST:
-        metrics.LOST_BROADCASTS.inc()
-        logger.warning("A broadcast was lost: %s", said.detail)
 
 
 async def _nothing_to_reset(_: asyncpg.Connection) -> None:

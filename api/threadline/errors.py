@@ -62,6 +62,8 @@ def _answer(
     extra: Any = None,
 ) -> Response[dict[str, Any]]:
     content: dict[str, Any] = {"error": message}
+    retry = {"retry-after": "5"} if status == 503 else {}
+    headers = {**retry, **(headers or {})}
     # Each document has a shape of its own for errors.
     if request.url.path.startswith("/api/v2/"):
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -69,6 +71,6 @@ def _answer(
         known = extra if isinstance(extra, dict) else {}
         described = {"code": CODES.get(status, "refused"), "message": message, **known}
         content = {"success": False, "error": described, "meta": {"timestamp": now}}
-    retry = {"retry-after": "5"} if status == 503 else {}
-    every = {"access-control-allow-origin": "*", **retry, **(headers or {})}
-    return Response(content, status_code=status, media_type="application/json", headers=every)
+    else:
+        headers["access-control-allow-origin"] = "*"  # under /api/v2, `cors.py` says so
+    return Response(content, status_code=status, media_type="application/json", headers=headers)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import cache
 from time import perf_counter
 
-from litestar.datastructures import Headers, MutableScopeHeaders
+from litestar.datastructures import Headers
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from threadline import logs, metrics
@@ -16,6 +17,8 @@ logger = logging.getLogger("threadline.requests")
 METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 # What asks every few seconds whether we are alive would drown the rest.
 QUIET = {"/health", "/metrics"}
+# For prometheus_client, to find one of the few counters takes longer than to count.
+_requests, _seconds = cache(metrics.REQUESTS.labels), cache(metrics.REQUEST_SECONDS.labels)
 
 
 def observe(app: ASGIApp) -> ASGIApp:
@@ -34,7 +37,7 @@ def observe(app: ASGIApp) -> ASGIApp:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableScopeHeaders.from_message(message)["x-request-id"] = own_id
+                message["headers"] = [*message["headers"], (b"x-request-id", own_id.encode())]
             await send(message)
 
         try:
@@ -52,8 +55,8 @@ def route(scope: Scope) -> str:
 
 def _note(scope: Scope, status: int | None, seconds: float) -> None:
     method, template = scope["method"] if scope["method"] in METHODS else "other", route(scope)
-    metrics.REQUESTS.labels(method, template, status or "none").inc()
-    metrics.REQUEST_SECONDS.labels(template).observe(seconds)
+    _requests(method, template, status or "none").inc()
+    _seconds(template).observe(seconds)
     fields = {
         "method": method,
         "route": template,

@@ -12,6 +12,12 @@ from urllib.parse import urlsplit
 # Supabase's pooler in transaction mode; there each statement may reach another server process.
 TRANSACTION_POOLER_PORT = 6543
 
+# What `supabase start` and the compose file for self-hosting sign tokens with, unless they are told another.
+PUBLISHED_JWT_SECRETS = (
+    "super-secret-jwt-token-with-at-least-32-characters-long",
+    "your-super-secret-jwt-token-with-at-least-32-characters-long",
+)
+
 PUBLIC_KEYS = ("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY")
 SECRET_KEYS = ("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
 # Variables that others name, too; the first that is set counts.
@@ -42,7 +48,8 @@ class Settings:
         transaction_pooler: whether `database_url` leads through a pooler in transaction mode.
         ingest_max_bytes: the largest ingest body, counted after decompression.
         jwks_url: where Supabase Auth publishes the keys of its access tokens.
-        jwt_secret: the legacy secret of access tokens, if the project still has one.
+        jwt_secret: the legacy secret of access tokens, if the project still has one; with one that Supabase has
+            published, `serve` listens on this machine only.
         supabase_url: the project's URL, under which its Storage is.
         supabase_key: a key that anybody may know; who calls, the tokens say.
         supabase_secret_key: the key that may do everything; with it, files that nothing leads to are removed.

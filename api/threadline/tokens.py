@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import time
 import uuid
 from dataclasses import dataclass
@@ -27,10 +28,10 @@ class InvalidTokenError(Exception):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a verified token is of: the role for Postgres, and the claims for its policies."""
+    """Who a verified token is of: the role for Postgres, and the claims for its policies, as JSON."""
 
     role: str
-    claims: dict[str, Any]
+    claims: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +131,11 @@ class Verifier:
 def _caller(claims: dict[str, Any]) -> Caller:
     role, audience = claims["role"], claims.get("aud", [])
     if role == "service_role":
-        return Caller(role, claims)
+        return Caller(role, json.dumps(claims))
     if role != "authenticated" or "authenticated" not in ([audience] if isinstance(audience, str) else audience):
         raise InvalidTokenError("The access token is not of a signed-in user.")
     try:
         uuid.UUID(claims.get("sub", ""))
     except ValueError:
         raise InvalidTokenError("The access token names no user.") from None
-    return Caller(role, claims)
+    return Caller(role, json.dumps(claims))

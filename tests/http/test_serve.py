@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from threadline.local import keys
 
 from tests.support.cluster import TestCluster
 from tests.support.ingest import PATH, Sender, conversation, message
@@ -88,6 +89,28 @@ def test_it_says_in_one_sentence_what_its_environment_lacks(variables: dict[str,
     environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"} | variables
     result = subprocess.run([PROGRAM, "serve"], env=environment, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (1, "", sentence)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "threadline.example"])
+@pytest.mark.parametrize("secret", [keys.JWT_SECRET, f"your-{keys.JWT_SECRET}"], ids=["of the CLI", "self-hosted"])
+def test_a_secret_that_everybody_knows_serves_this_machine_only(host: str, secret: str) -> None:
+    environment = {**os.environ, "DATABASE_URL": "postgresql://localhost/x", "JWT_SECRET": secret}
+    command = [PROGRAM, "serve", "--host", host]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        "Error: JWT_SECRET is one that Supabase has published, so anybody can sign tokens with it: "
+        "set a secret of your own, or listen on 127.0.0.1 only.\n"
+    )
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "localhost"])
+def test_this_machine_may_know_it(host: str) -> None:
+    with socket.create_server((host, 0)) as taken:
+        command = [PROGRAM, "serve", "--host", host, "--port", str(taken.getsockname()[1])]
+        environment = {**os.environ, "DATABASE_URL": "postgresql://localhost/x", "JWT_SECRET": keys.JWT_SECRET}
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)
+    assert "address already in use" in result.stderr
 
 
 def test_it_does_not_start_on_a_port_that_is_taken() -> None:

@@ -250,7 +250,7 @@ def taken(verifier: Verifier, *tokens: str) -> list[bool]:
 
     async def one(token: str) -> bool:
         try:
-            return (await verifier.verify(f"Bearer {token}")).claims["sub"] == MATTY
+            return json.loads((await verifier.verify(f"Bearer {token}")).claims)["sub"] == MATTY
         except InvalidTokenError:
             return False
 

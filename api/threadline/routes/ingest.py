@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import zlib
+from dataclasses import replace
 from typing import Any
 
 from litestar import Request, Response, route
 from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp
 
 from threadline import metrics
 from threadline.database import Database, Reply
+from threadline.routes.messages import answer
 from threadline.settings import Settings
 
 PATH = "/functions/v1/messaging-ingest"
@@ -25,7 +28,7 @@ _CORS = {
 
 
 @route(PATH, http_method=["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"])
-async def ingest(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def ingest(request: Request[Any, Any, Any]) -> ASGIApp:
     """Hand the key and the body to `public.messaging_ingest` and answer what it answers."""
     # Not injected: Litestar starts a task for each dependency.
     database: Database = request.app.state.database
@@ -43,7 +46,7 @@ async def ingest(request: Request[Any, Any, Any]) -> Response[bytes]:
         body=await _read_body(request, settings.ingest_max_bytes),
     )
     _count(reply)
-    return Response(reply.body, status_code=reply.status, media_type="application/json", headers=_CORS)
+    return answer(replace(reply, headers=_CORS))
 
 
 def _count(reply: Reply) -> None:

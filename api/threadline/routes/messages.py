@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from litestar import Request, Response, Router, route
+from litestar import Request, Router, route
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from threadline.database import Database, Reply
 from threadline.tokens import Verifier
@@ -42,13 +43,11 @@ CALLS: tuple[tuple[Literal["DELETE", "GET", "POST", "PUT"], str, str], ...] = (
 HttpRequest = Request[Any, Any, Any]
 
 
-async def call(
-    function: str, request: HttpRequest, database: Database, verifier: Verifier, **known: str
-) -> Response[bytes]:
+async def call(function: str, request: HttpRequest, database: Database, verifier: Verifier, **known: str) -> Reply:
     """Call a function as the caller, with the body, the query, what the path names and what is known; the last wins."""
     caller = await verifier.verify(request.headers.get("authorization"))
     key = request.headers.get("idempotency-key")
-    reply = await database.call(
+    return await database.call(
         function,
         role=caller.role,
         claims=caller.claims,
@@ -57,12 +56,18 @@ async def call(
         body=await _read_body(request),
         repeatable=key is not None or request.method != "POST",
     )
-    return answer(reply)
 
 
-def answer(reply: Reply) -> Response[bytes]:
-    """Answer what a function has answered."""
-    return Response(reply.body, status_code=reply.status, headers=reply.headers, media_type="application/json")
+def answer(reply: Reply) -> ASGIApp:
+    """Answer what a function has answered: JSON that is ready, without what a Response does for all that is not."""
+    own = {"content-type": "application/json", "content-length": str(len(reply.body))}
+    headers = [(name.encode(), value.encode()) for name, value in (own | reply.headers).items()]
+
+    async def respond(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+
+    return respond
 
 
 async def _read_body(request: HttpRequest) -> bytes:
@@ -78,10 +83,10 @@ async def _read_body(request: HttpRequest) -> bytes:
 
 def _route(method: Literal["DELETE", "GET", "POST", "PUT"], path: str, function: str) -> HTTPRouteHandler:
     @route(path, http_method=method, status_code=200)
-    async def handle(request: HttpRequest) -> Response[bytes]:
+    async def handle(request: HttpRequest) -> ASGIApp:
         # Not injected: Litestar starts a task for each dependency, which costs more than all that is done here.
         state = request.app.state
-        return await call(function, request, state.database, state.verifier)
+        return answer(await call(function, request, state.database, state.verifier))
 
     return handle
 

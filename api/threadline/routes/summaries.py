@@ -7,7 +7,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from litestar import Response, post
+from litestar import post
+from litestar.types import ASGIApp
 
 from threadline.database import Database, Reply
 from threadline.routes.messages import HttpRequest, answer, call
@@ -19,9 +20,7 @@ PAUSE = 0.5  # seconds between two looks for what somebody else is having made
 
 
 @post("/api/v2/messages/summarize")
-async def summarize(
-    request: HttpRequest, database: Database, verifier: Verifier, summarizer: Summarizer
-) -> Response[bytes]:
+async def summarize(request: HttpRequest, database: Database, verifier: Verifier, summarizer: Summarizer) -> ASGIApp:
     """Summarise the newest messages of a channel."""
     begun = await call(
         "begin_summary",
@@ -33,10 +32,10 @@ async def summarize(
         claim_seconds=str(summarizer.timeout + GRACE),
         is_configured=json.dumps(summarizer.is_configured),
     )
-    if begun.status_code not in {201, 202}:
-        return begun
-    task = json.loads(begun.content)["data"]
-    reply = await _make(task, database, summarizer) if begun.status_code == 201 else None
+    if begun.status not in {201, 202}:
+        return answer(begun)
+    task = json.loads(begun.body)["data"]
+    reply = await _make(task, database, summarizer) if begun.status == 201 else None
     reply = reply or await _wait(task["id"], database, summarizer.timeout + GRACE / 2)
     return answer(replace(reply, headers={**begun.headers, **reply.headers}))
 

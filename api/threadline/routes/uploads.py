@@ -9,8 +9,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from litestar import Response, Router, get, post
+from litestar import Router, get, post
 from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp
 
 from threadline.database import Database, Reply
 from threadline.forms import MAX_OVERHEAD, Form, MultipartError, TooLargeError, TooManyFilesError, read_form
@@ -27,7 +28,7 @@ FIELDS = ("conversation_id", "conversation_type", "workspace_id")
 @post("/upload", status_code=200)
 async def upload(
     request: HttpRequest, database: Database, verifier: Verifier, storage: Storage, settings: Settings
-) -> Response[bytes]:
+) -> ASGIApp:
     """Store the files of a form, all or none, and answer where each can be read."""
     caller = await verifier.verify(request.headers.get("authorization"))
     bucket = _bucket(storage, request)
@@ -60,7 +61,7 @@ async def upload(
 @get("/attachments/{attachment_id:str}/url")
 async def sign(
     request: HttpRequest, database: Database, verifier: Verifier, storage: Storage, attachment_id: str
-) -> Response[bytes]:
+) -> ASGIApp:
     """Answer a new link to an uploaded file; with `?download=true`, one by which browsers save it under its name."""
     caller = await verifier.verify(request.headers.get("authorization"))
     bucket = _bucket(storage, request)
@@ -129,7 +130,7 @@ def _file(stored: dict[str, Any], url: str) -> dict[str, Any]:
     return {"name": stored["name"], "url": url, "size": stored["size"], "type": stored["type"], "id": stored["id"]}
 
 
-def _answer(content: dict[str, Any], reply: Reply) -> Response[bytes]:
+def _answer(content: dict[str, Any], reply: Reply) -> ASGIApp:
     return answer(replace(reply, body=json.dumps(content, ensure_ascii=False).encode()))
 
 
