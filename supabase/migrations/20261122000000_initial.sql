@@ -6451,11 +6451,13 @@ as $$
 declare
     v_id uuid := private.read_uuid($1, 'channel_id');
     v_limit integer := private.read_integer($1, 'limit', 1, 1000, 500);
-    v_after bigint := coalesce(private.read_cursor($1, 'after', v_id), 0);
+    v_after bigint;
     v_lines jsonb;
     v_last bigint;
 begin
+    -- Before the cursor, which would tell strangers of what channel a message is.
     perform private.require_channel(v_id);
+    v_after := coalesce(private.read_cursor($1, 'after', v_id), 0);
     select private.render_export(array_agg(page.id)), max(page.seq)
     into v_lines, v_last
     from (

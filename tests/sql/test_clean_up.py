@@ -1,5 +1,6 @@
 """sql/84_clean_up.sql: what is removed when, and that little is done at a time."""
 
+import uuid
 from typing import Any
 
 import psycopg
@@ -7,7 +8,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.sql.conftest import BOB, JOHN_DOE, MATTY, Db, become, become_service, ingest, refused, rows, value
-from tests.sql.messages import CAROL, CHANNEL, call
+from tests.sql.messages import CAROL, CHANNEL, MESSAGE, call
 from tests.support.ingest import conversation, message
 
 # A statement that makes one row of an age; where it is, what identifies it; the age at which it goes.
@@ -317,7 +318,9 @@ def test_a_channel_is_exported_with_what_hangs_on_its_messages(db: Db, limit: in
 
 def test_who_is_no_member_exports_nothing(db: Db) -> None:
     stranger = value(db, "select id::text from auth.users where email = 'mallory@example.com'")
-    assert call(db, "export_channel", stranger, channel_id=CHANNEL).error[:2] == (404, "channel_not_found")
+    for after in (None, MESSAGE, str(uuid.uuid4())):
+        reply = call(db, "export_channel", stranger, channel_id=CHANNEL, after=after)
+        assert reply.error[:2] == (404, "channel_not_found")
 
 
 def test_an_export_is_one_request_however_many_pages_it_has(db: Db) -> None:
