@@ -187,7 +187,7 @@ set search_path = ''
 as $$
 begin
     -- Clients are asked, and the service key; not Supabase Auth, which deletes users with all they had.
-    if current_setting('role') not in ('authenticated', 'service_role')
+    if (select auth.role()) is null
         or (tg_op = 'UPDATE' and new.role = 'owner' and new.channel_id = old.channel_id)
     then
         return coalesce(new, old);

@@ -2016,8 +2016,8 @@ set search_path = ''
 as $$
 begin
     -- Admins govern members, owners govern everybody; who the caller is counts, not what the row says. Only clients
-    -- are asked: Supabase Auth, say, deletes users with all they had.
-    if current_setting('role') = 'authenticated'
+    -- are asked, whatever their role is called: Supabase Auth, say, deletes users with all they had.
+    if coalesce((select auth.role()), 'service_role') <> 'service_role'
         and (tg_op <> 'INSERT' and old.role = 'owner' or tg_op <> 'DELETE' and new.role = 'owner')
         and not (
             tg_op = 'DELETE'
@@ -2032,9 +2032,11 @@ begin
             where owner.channel_id = coalesce(new.channel_id, old.channel_id)
                 and owner.user_id = (select auth.uid()) and owner.role = 'owner'
         )
+        -- Who makes a channel is its first owner; who has left it, or was put out, is not brought back as one by others.
         and not exists (
             select from public.channels as made
-            where made.id = new.channel_id and made.created_by = new.user_id and tg_op = 'INSERT'
+            where made.id = new.channel_id
+                and made.created_by = new.user_id and new.user_id = (select auth.uid()) and tg_op = 'INSERT'
         )
     then
         raise insufficient_privilege using
@@ -2309,7 +2311,7 @@ set search_path = ''
 as $$
 begin
     -- Clients are asked, and the service key; not Supabase Auth, which deletes users with all they had.
-    if current_setting('role') not in ('authenticated', 'service_role')
+    if (select auth.role()) is null
         or (tg_op = 'UPDATE' and new.role = 'owner' and new.channel_id = old.channel_id)
     then
         return coalesce(new, old);

@@ -116,6 +116,34 @@ def test_an_admin_neither_demotes_nor_removes_an_owner(db: Db, statement: str) -
     assert diagnostics.message_detail == "owner_required"
 
 
+def test_nobody_but_an_owner_brings_back_who_made_the_channel_as_one(db: Db) -> None:
+    grant(db, "owner", BOB)
+    grant(db, "admin", CAROL)
+    back_as_owner = "insert into public.channel_members (channel_id, user_id, role) values (%s, %s, 'owner')"
+    db.execute("delete from public.channel_members where user_id = %s", (MATTY,))
+    become(db, CAROL)
+    assert refused(db, back_as_owner, CHANNEL, MATTY).message_detail == "owner_required"
+    become(db, BOB)
+    db.execute(back_as_owner, (CHANNEL, MATTY))
+
+
+@pytest.mark.parametrize(
+    ("who", "statement", "code"),
+    [
+        (BOB, "update public.channel_members set role = 'owner' where role = 'member'", "owner_required"),
+        (MATTY, "delete from public.channel_members where role = 'owner'", "last_owner"),
+    ],
+)
+def test_a_role_of_the_applications_own_may_no_more(admin_url: str, who: str, statement: str, code: str) -> None:
+    with psycopg.connect(admin_url) as db:
+        grant(db, "admin", BOB)
+        db.execute("create role manager in role authenticated")
+        become(db, who)
+        db.execute("select set_config('role', 'none', true), set_config('role', 'manager', true)")
+        assert refused(db, statement, by=psycopg.Error).message_detail == code
+        db.rollback()
+
+
 def test_a_former_member_sees_nothing_any_more(db: Db) -> None:
     become(db, BOB)
     assert rows(db, "select from public.channels") != []
