@@ -233,6 +233,23 @@ comment on function private.my_acting_id() is
 'Who acts: the user of the token, or whom a call with the service key has named; null when nobody is known.';
 revoke all on function private.my_acting_id() from public, anon, authenticated, service_role;
 
+create function private.is_stranger(p_channel_id uuid) returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    return auth.uid() is not null and auth.role() <> 'service_role' and not exists (
+        select from public.channel_members as member
+        where member.channel_id = p_channel_id and member.user_id = auth.uid()
+    );
+end
+$$;
+comment on function private.is_stranger(uuid) is
+'Whether the caller is a user who is no member of a channel. Triggers ask before they lock it: the policies, which decide,
+are asked only after them.';
+revoke all on function private.is_stranger(uuid) from public, anon, authenticated, service_role;
+
 -- Definer, because it asks of the parent, and of the id, whether or not the caller may see the message; the policy asks
 -- about the caller.
 create function private.admit_message() returns trigger
@@ -241,9 +258,13 @@ security definer
 set search_path = ''
 as $$
 declare
-    -- This locks the channel: what is looked at from here on stays as it is.
-    v_event record := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
+    v_event record;
 begin
+    if private.is_stranger(new.channel_id) then
+        raise insufficient_privilege using message = 'Only members of a channel write to it.';
+    end if;
+    -- This locks the channel: what is looked at from here on stays as it is.
+    v_event := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
     -- Clients may choose the id, and send a message again to be sure that it has come. The primary key then refuses it,
     -- or skips it where the statement says so; neither is an event.
     perform from public.messages as known where known.id = new.id for key share;
@@ -342,9 +363,10 @@ as $$
 begin
     select message.channel_id into new.channel_id
     from public.messages as message
-    where message.id = new.message_id;
+    where message.id = new.message_id and not private.is_stranger(message.channel_id);
     perform private.lock_channel(new.channel_id);
-    -- Asked again under the lock. Of a message that is gone nothing is said: the policy refuses a row of no channel.
+    -- Asked again under the lock. Of a message that is gone, or elsewhere, nothing is said: the policy refuses a row of
+    -- no channel.
     if not exists (
         select from public.messages as message where message.id = new.message_id and message.deleted_at is null
     ) then

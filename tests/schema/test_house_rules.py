@@ -431,6 +431,7 @@ nobody
     private.idempotency_keys
     private.index_message()
     private.index_words(text,jsonb)
+    private.is_stranger(uuid)
     private.issue_receipt(text,uuid,jsonb)
     private.keep_an_owner()
     private.link_attachments()

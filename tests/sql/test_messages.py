@@ -125,6 +125,24 @@ def test_a_parent_is_a_living_message_of_the_same_channel(db: Db, parent: str) -
 
 
 @pytest.mark.parametrize(
+    "statement",
+    [
+        f"insert into public.messages (channel_id, content) values ('{CHANNEL}', 'x')",
+        f"insert into public.messages (channel_id, parent_message_id, content) values ('{CHANNEL}', '{NOBODY}', 'x')",
+        f"insert into public.message_reactions (message_id, emoji) values ('{MESSAGE}', 'new')",
+        f"insert into public.message_pins (message_id) values ('{MESSAGE}')",
+    ],
+)
+def test_a_stranger_neither_holds_a_channel_nor_waits_for_it(db: Db, postgres_url: str, statement: str) -> None:
+    db.execute("select from private.channel_heads where channel_id = %s for update", (CHANNEL,))
+    with psycopg.connect(postgres_url) as other:
+        other.execute("set local lock_timeout = '1s'")
+        become(other, MALLORY)
+        refused(other, statement)
+        other.rollback()
+
+
+@pytest.mark.parametrize(
     ("columns", "values", "constraint"),
     [
         ("content", "''", "messages_content_length"),
@@ -133,6 +151,11 @@ def test_a_parent_is_a_living_message_of_the_same_channel(db: Db, parent: str) -
         ("content, metadata", "'x', '[]'", "messages_metadata_object"),
         ("content, metadata", "'x', jsonb_build_object('x', repeat('y', 16384))", "messages_metadata_size"),
         ("content, attachments", "'x', '{}'", "messages_attachments_array"),
+        (
+            "content, attachments",
+            f"""'x', jsonb_build_array('{{"id": "{NOBODY}"}}'::jsonb, repeat('y', 65536))""",
+            "messages_attachments_size",
+        ),
         ("content, ai_twin_id", f"'x', '{TWIN}'", "messages_author_is_one"),
     ],
 )
