@@ -67,3 +67,47 @@ end
 $$;
 comment on function private.set_updated_at() is 'Trigger: stamps updated_at on every change of a row.';
 revoke all on function private.set_updated_at() from public, anon, authenticated, service_role;
+
+create table private.retired_ids (
+    id uuid primary key
+);
+comment on table private.retired_ids is
+'Ids of channels, twins and files that were deleted. Clients choose ids, and what belonged to one may outlive it for a
+while: files in Storage, broadcasts that Realtime replays, messages that name a file. Whoever took the id over would
+have them.';
+alter table private.retired_ids enable row level security;
+revoke all on private.retired_ids from public, anon, authenticated, service_role;
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.retire_ids() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    insert into private.retired_ids (id) select removed.id from removed
+    on conflict do nothing;
+    return null;
+end
+$$;
+comment on function private.retire_ids() is 'Trigger: the ids of what is deleted are not given out again.';
+revoke all on function private.retire_ids() from public, anon, authenticated, service_role;
+
+-- Definer, because no client reads which ids there were.
+create function private.refuse_retired_id() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if exists (select from private.retired_ids as retired where retired.id = new.id) then
+        raise sqlstate 'PT409' using
+            message = 'This id belonged to something that was deleted; choose another one.',
+            detail = 'id_retired', column = 'id';
+    end if;
+    return null;
+end
+$$;
+comment on function private.refuse_retired_id() is
+'Trigger: nothing new has the id of what was deleted. Afterwards, when whoever was just deleting it has been waited for.';
+revoke all on function private.refuse_retired_id() from public, anon, authenticated, service_role;

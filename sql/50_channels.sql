@@ -157,6 +157,11 @@ create trigger user_profiles_before_update_stamp before update on public.user_pr
 for each row execute function private.set_updated_at();
 create trigger channels_before_update_stamp before update on public.channels
 for each row execute function private.set_updated_at();
+create trigger channels_after_insert_refuse_retired after insert on public.channels
+for each row execute function private.refuse_retired_id();
+create trigger channels_after_delete_retire after delete on public.channels
+referencing old table as removed
+for each statement execute function private.retire_ids();
 
 -- Definer, because Supabase Auth makes users under a role that may not write here.
 create function private.create_user_profile() returns trigger

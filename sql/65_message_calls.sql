@@ -349,7 +349,7 @@ as $$
     where twin.id = any(p_twin_ids)
 $$;
 comment on function private.name_authors(uuid[], uuid[]) is
-'Names and pictures of users and twins. A twin may have the id of a user, since its owner may choose it: is_twin tells.';
+'Names and pictures of users and twins. Owners choose the ids of twins, even a user''s: is_twin tells which it is.';
 revoke all on function private.name_authors(uuid[], uuid[]) from public, anon, authenticated, service_role;
 grant execute on function private.name_authors(uuid[], uuid[]) to authenticated, service_role;
 

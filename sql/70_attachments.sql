@@ -99,6 +99,11 @@ revoke all on function private.describe_attachment() from public, anon, authenti
 
 create trigger attachments_before_insert_describe before insert on public.attachments
 for each row execute function private.describe_attachment();
+create trigger attachments_after_insert_refuse_retired after insert on public.attachments
+for each row execute function private.refuse_retired_id();
+create trigger attachments_after_delete_retire after delete on public.attachments
+referencing old table as removed
+for each statement execute function private.retire_ids();
 
 create function private.check_attachments() returns trigger
 language plpgsql

@@ -97,6 +97,50 @@ $$;
 comment on function private.set_updated_at() is 'Trigger: stamps updated_at on every change of a row.';
 revoke all on function private.set_updated_at() from public, anon, authenticated, service_role;
 
+create table private.retired_ids (
+    id uuid primary key
+);
+comment on table private.retired_ids is
+'Ids of channels, twins and files that were deleted. Clients choose ids, and what belonged to one may outlive it for a
+while: files in Storage, broadcasts that Realtime replays, messages that name a file. Whoever took the id over would
+have them.';
+alter table private.retired_ids enable row level security;
+revoke all on private.retired_ids from public, anon, authenticated, service_role;
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.retire_ids() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    insert into private.retired_ids (id) select removed.id from removed
+    on conflict do nothing;
+    return null;
+end
+$$;
+comment on function private.retire_ids() is 'Trigger: the ids of what is deleted are not given out again.';
+revoke all on function private.retire_ids() from public, anon, authenticated, service_role;
+
+-- Definer, because no client reads which ids there were.
+create function private.refuse_retired_id() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if exists (select from private.retired_ids as retired where retired.id = new.id) then
+        raise sqlstate 'PT409' using
+            message = 'This id belonged to something that was deleted; choose another one.',
+            detail = 'id_retired', column = 'id';
+    end if;
+    return null;
+end
+$$;
+comment on function private.refuse_retired_id() is
+'Trigger: nothing new has the id of what was deleted. Afterwards, when whoever was just deleting it has been waited for.';
+revoke all on function private.refuse_retired_id() from public, anon, authenticated, service_role;
+
 -- The people a user knows, and how a phone number finds one of them.
 
 create function private.phone_digits(p_phone text) returns text
@@ -1947,6 +1991,11 @@ create trigger user_profiles_before_update_stamp before update on public.user_pr
 for each row execute function private.set_updated_at();
 create trigger channels_before_update_stamp before update on public.channels
 for each row execute function private.set_updated_at();
+create trigger channels_after_insert_refuse_retired after insert on public.channels
+for each row execute function private.refuse_retired_id();
+create trigger channels_after_delete_retire after delete on public.channels
+referencing old table as removed
+for each statement execute function private.retire_ids();
 
 -- Definer, because Supabase Auth makes users under a role that may not write here.
 create function private.create_user_profile() returns trigger
@@ -2121,6 +2170,11 @@ grant select, insert, update, delete on public.channel_twins to service_role;
 
 create trigger ai_twins_before_update_stamp before update on public.ai_twins
 for each row execute function private.set_updated_at();
+create trigger ai_twins_after_insert_refuse_retired after insert on public.ai_twins
+for each row execute function private.refuse_retired_id();
+create trigger ai_twins_after_delete_retire after delete on public.ai_twins
+referencing old table as removed
+for each statement execute function private.retire_ids();
 
 -- Messages of channels, their edits, reactions and pins; and the event log, from which everybody learns of a change.
 
@@ -2954,7 +3008,7 @@ as $$
     where twin.id = any(p_twin_ids)
 $$;
 comment on function private.name_authors(uuid[], uuid[]) is
-'Names and pictures of users and twins. A twin may have the id of a user, since its owner may choose it: is_twin tells.';
+'Names and pictures of users and twins. Owners choose the ids of twins, even a user''s: is_twin tells which it is.';
 revoke all on function private.name_authors(uuid[], uuid[]) from public, anon, authenticated, service_role;
 grant execute on function private.name_authors(uuid[], uuid[]) to authenticated, service_role;
 
@@ -3548,6 +3602,11 @@ revoke all on function private.describe_attachment() from public, anon, authenti
 
 create trigger attachments_before_insert_describe before insert on public.attachments
 for each row execute function private.describe_attachment();
+create trigger attachments_after_insert_refuse_retired after insert on public.attachments
+for each row execute function private.refuse_retired_id();
+create trigger attachments_after_delete_retire after delete on public.attachments
+referencing old table as removed
+for each statement execute function private.retire_ids();
 
 create function private.check_attachments() returns trigger
 language plpgsql

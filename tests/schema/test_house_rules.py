@@ -63,6 +63,8 @@ DEFINERS = {
     "private.protect_ownership": "must see all members to know an owner",
     "private.read_cursor": "a cursor stays good when its message is deleted",
     "private.read_events": "policies would be asked for each event again; it asks itself for the channels",
+    "private.refuse_retired_id": "no client reads which ids there were",
+    "private.retire_ids": "runs when Supabase Auth deletes a user, too",
     "private.recall_message": "no client writes deliveries",
     "private.record_event": "no client writes events or counters",
     "private.revive_deliveries": "no client writes deliveries",
@@ -451,12 +453,15 @@ nobody
     private.protect_ownership()
     private.recall_message()
     private.record_event(uuid,text,uuid,uuid,text,integer,uuid,timestamp with time zone)
+    private.refuse_retired_id()
     private.remove_history(integer)
     private.remove_used_up(integer)
     private.render_claim(public.twin_deliveries,uuid)
     private.render_conversation(public.conversations,bigint,jsonb)
     private.render_event(public.message_events,public.messages)
     private.request_counts
+    private.retire_ids()
+    private.retired_ids
     private.retry_delay(integer)
     private.send_events(uuid,bigint)
     private.set_updated_at()

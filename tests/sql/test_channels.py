@@ -1,6 +1,7 @@
 """sql/50_channels.sql and 55_twins.sql: profiles, channels, who governs them, and twins."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -198,6 +199,28 @@ def test_an_owner_who_is_not_the_last_may_step_down_and_leave(db: Db) -> None:
 def test_the_last_owner_may_end_their_account(db: Db) -> None:
     db.execute("delete from auth.users where id = %s", (MATTY,))
     assert rows(db, "select from public.channel_members where role = 'owner'") == []
+
+
+@pytest.mark.parametrize(
+    ("remove", "make"),
+    [
+        ("delete from public.channels where id = %s", "insert into public.channels (id, name) values (%s, 'mine')"),
+        (
+            "delete from public.ai_twins where id = %s",
+            "insert into public.ai_twins (id, display_name) values (%s, 'mine')",
+        ),
+    ],
+)
+@pytest.mark.parametrize("by", [become, lambda db, _user_id: become_service(db)], ids=["owner", "service"])
+def test_nobody_takes_over_what_is_left_under_the_id_of_something_deleted(
+    db: Db, remove: str, make: str, by: Callable[[Db, str], None]
+) -> None:
+    id_ = TWIN if "twins" in remove else CHANNEL
+    by(db, MATTY)
+    db.execute(remove, (id_,))
+    become(db, MALLORY)
+    for statement in (make, f"{make} on conflict do nothing"):
+        assert refused(db, statement, id_, by=psycopg.Error).message_detail == "id_retired"
 
 
 def test_an_admin_does_not_remove_a_channel(db: Db) -> None:
