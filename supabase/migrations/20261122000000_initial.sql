@@ -3638,7 +3638,7 @@ comment on function private.check_attachments() is
 'Trigger: an uploaded file that a message names must be one that its author may read.';
 revoke all on function private.check_attachments() from public, anon, authenticated, service_role;
 
--- Of more than a message may have, not one is looked for: the constraint, which refuses them, is asked only afterwards.
+-- Of more than a message may have, none is looked for: the constraint, which refuses them, is asked only afterwards.
 create trigger messages_before_insert_check_attachments before insert on public.messages
 for each row when (jsonb_typeof(new.attachments) = 'array' and octet_length(new.attachments::text) <= 65536)
 execute function private.check_attachments();
