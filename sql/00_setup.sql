@@ -17,6 +17,7 @@ create table private.settings (
     twin_retry_seconds integer not null default 5,
     summaries_per_user_per_day integer not null default 50,
     summary_max_bytes integer not null default 1000000,
+    channel_max_twins integer not null default 100,
     unsent_file_hours integer not null default 24,
     broadcast_max_bytes integer not null default 200000,
     broadcast_max_messages integer not null default 10,
@@ -28,6 +29,7 @@ create table private.settings (
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
+    constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
     constraint settings_broadcast_max_bytes_positive check (broadcast_max_bytes > 0),
     constraint settings_broadcast_max_messages_not_negative check (broadcast_max_messages >= 0)
@@ -45,6 +47,8 @@ comment on column private.settings.summaries_per_user_per_day is
 'Summaries that a user may have made in a day (UTC); those from the cache are not counted.';
 comment on column private.settings.summary_max_bytes is
 'Text that one summary may send to the model; the oldest messages beyond it are left out, and the answer says so.';
+comment on column private.settings.channel_max_twins is
+'Twins that may take part in one channel: whoever writes a message there waits until each of them has been told.';
 comment on column private.settings.unsent_file_hours is
 'How old an uploaded file is at least that is removed because no message names it.';
 comment on column private.settings.broadcast_max_bytes is
@@ -109,5 +113,5 @@ begin
 end
 $$;
 comment on function private.refuse_retired_id() is
-'Trigger: nothing new has the id of what was deleted. Afterwards, when whoever was just deleting it has been waited for.';
+'Trigger: nothing new has the id of what was deleted. Afterwards, when who was just deleting that has been waited for.';
 revoke all on function private.refuse_retired_id() from public, anon, authenticated, service_role;

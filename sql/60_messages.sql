@@ -246,8 +246,8 @@ begin
 end
 $$;
 comment on function private.is_stranger(uuid) is
-'Whether the caller is a user who is no member of a channel. Triggers ask before they lock it: the policies, which decide,
-are asked only after them.';
+'Whether the caller is a user who is no member of a channel. Triggers ask before they lock it: the policies, which
+decide, are asked only after them.';
 revoke all on function private.is_stranger(uuid) from public, anon, authenticated, service_role;
 
 -- Definer, because it asks of the parent, and of the id, whether or not the caller may see the message; the policy asks

@@ -46,6 +46,7 @@ create table private.settings (
     twin_retry_seconds integer not null default 5,
     summaries_per_user_per_day integer not null default 50,
     summary_max_bytes integer not null default 1000000,
+    channel_max_twins integer not null default 100,
     unsent_file_hours integer not null default 24,
     broadcast_max_bytes integer not null default 200000,
     broadcast_max_messages integer not null default 10,
@@ -57,6 +58,7 @@ create table private.settings (
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
+    constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
     constraint settings_broadcast_max_bytes_positive check (broadcast_max_bytes > 0),
     constraint settings_broadcast_max_messages_not_negative check (broadcast_max_messages >= 0)
@@ -74,6 +76,8 @@ comment on column private.settings.summaries_per_user_per_day is
 'Summaries that a user may have made in a day (UTC); those from the cache are not counted.';
 comment on column private.settings.summary_max_bytes is
 'Text that one summary may send to the model; the oldest messages beyond it are left out, and the answer says so.';
+comment on column private.settings.channel_max_twins is
+'Twins that may take part in one channel: whoever writes a message there waits until each of them has been told.';
 comment on column private.settings.unsent_file_hours is
 'How old an uploaded file is at least that is removed because no message names it.';
 comment on column private.settings.broadcast_max_bytes is
@@ -138,7 +142,7 @@ begin
 end
 $$;
 comment on function private.refuse_retired_id() is
-'Trigger: nothing new has the id of what was deleted. Afterwards, when whoever was just deleting it has been waited for.';
+'Trigger: nothing new has the id of what was deleted. Afterwards, when who was just deleting that has been waited for.';
 revoke all on function private.refuse_retired_id() from public, anon, authenticated, service_role;
 
 -- The people a user knows, and how a phone number finds one of them.
@@ -2424,8 +2428,8 @@ begin
 end
 $$;
 comment on function private.is_stranger(uuid) is
-'Whether the caller is a user who is no member of a channel. Triggers ask before they lock it: the policies, which decide,
-are asked only after them.';
+'Whether the caller is a user who is no member of a channel. Triggers ask before they lock it: the policies, which
+decide, are asked only after them.';
 revoke all on function private.is_stranger(uuid) from public, anon, authenticated, service_role;
 
 -- Definer, because it asks of the parent, and of the id, whether or not the caller may see the message; the policy asks
@@ -4740,6 +4744,36 @@ revoke all on function private.dismiss_twins() from public, anon, authenticated,
 create trigger channel_members_after_delete_dismiss after delete on public.channel_members
 for each row execute function private.dismiss_twins();
 
+-- Definer, because no client may lock a channel, and it counts twins whether or not the caller may see them.
+create function private.admit_twin() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if not private.is_stranger(new.channel_id) then
+        perform private.lock_channel(new.channel_id);
+    end if;
+    -- Asked again under the lock. The policy knows only who was a member when the statement began, and whoever is put
+    -- out at this moment would leave a twin behind that goes on listening.
+    if private.is_stranger(new.channel_id) then
+        raise insufficient_privilege using message = 'Only members of a channel bring their twins.';
+    elsif (
+        select count(*) from public.channel_twins as assigned where assigned.channel_id = new.channel_id
+    ) >= (select settings.channel_max_twins from private.settings) then
+        raise sqlstate 'PT409' using
+            message = 'As many twins take part in this channel as may.', detail = 'too_many_twins';
+    end if;
+    return new;
+end
+$$;
+comment on function private.admit_twin() is
+'Trigger: twins come with members, and no more of them than can be told of every message.';
+revoke all on function private.admit_twin() from public, anon, authenticated, service_role;
+
+create trigger channel_twins_before_insert_admit before insert on public.channel_twins
+for each row execute function private.admit_twin();
+
 create function private.hmac_block(p_key bytea, p_mask integer) returns bytea
 language sql
 immutable
@@ -4787,6 +4821,15 @@ begin
     if not found then
         perform private.fail(404, 'webhook_not_found', 'You have no such twin, or it has no webhook.', 'ai_twin_id');
     end if;
+    -- Every delivery is signed with all that are left, and each owner's deliveries are made by the same worker.
+    delete from private.twin_secrets as secret
+    where secret.id in (
+        select old.id
+        from private.twin_secrets as old
+        where old.ai_twin_id = p_twin_id
+        order by old.created_at desc, old.id
+        offset 4
+    );
     update private.twin_secrets as secret
     set expires_at = least(secret.expires_at, now() + p_overlap)
     where secret.ai_twin_id = p_twin_id;
@@ -4800,7 +4843,7 @@ begin
 end
 $$;
 comment on function private.issue_twin_secret(uuid, interval) is
-'A new secret for the webhook of the caller''s twin; deliveries carry signatures of the earlier ones, too, until the
+'A new secret for the webhook of the caller''s twin; deliveries carry signatures of the four before it, too, until the
 overlap is over. PT404 for anyone else.';
 revoke all on function private.issue_twin_secret(uuid, interval) from public, anon, authenticated, service_role;
 grant execute on function private.issue_twin_secret(uuid, interval) to authenticated, service_role;

@@ -21,6 +21,7 @@ DEFINERS = {
     "private.hold_matching": "owners of contacts may not call its helper",
     "private.match_conversations_again": "owners of contacts may not write conversations",
     "private.add_creator": "the creator is no member yet and may not add one",
+    "private.admit_twin": "counts twins whether or not the caller may see them, and locks the channel",
     "private.admit_message": "asks of a parent and of an id whether or not the caller may see it",
     "private.broadcast_conversation": "only the database sends to inboxes",
     "private.broadcast_events": "only the database sends to channels and twins",
@@ -407,6 +408,7 @@ authenticator
 nobody
     private.add_creator()
     private.admit_message()
+    private.admit_twin()
     private.broadcast_conversation()
     private.broadcast_events()
     private.broadcast_new_messages()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -21,6 +22,7 @@ from tests.sql.messages import (
     last_seq,
     send,
 )
+from tests.support.cluster import TestCluster
 
 NEW_USER = """
 insert into auth.users (id, email, aud, role, raw_user_meta_data)
@@ -279,6 +281,40 @@ def test_a_twin_is_made_and_brought_by_its_owner(db: Db) -> None:
     back(db)
     reply = call(db, "create_message", BOB, channel_id=CHANNEL, content="I am a machine", ai_twin_id=twin_id)
     assert (reply.data["user_id"], reply.data["ai_twin_id"]) == (None, twin_id)
+
+
+def test_no_more_twins_than_a_setting_says_take_part(db: Db) -> None:
+    db.execute("update private.settings set channel_max_twins = 2")
+    become(db, BOB)
+    bring = "insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)"
+    first, second = (value(db, "insert into ai_twins (display_name) values ('x') returning id") for _ in range(2))
+    db.execute(bring, (CHANNEL, first))
+    assert refused(db, bring, CHANNEL, second, by=psycopg.Error).message_detail == "too_many_twins"
+    back(db)
+    with pytest.raises(CheckViolation):
+        db.execute("update private.settings set channel_max_twins = -1")
+
+
+def test_who_is_being_put_out_leaves_no_twin_behind(cluster: TestCluster, fresh_database: str) -> None:
+    url = cluster.url(fresh_database, "postgres")
+    with (
+        psycopg.connect(url) as matty,
+        psycopg.connect(url) as bob,
+        psycopg.connect(url, autocommit=True) as observer,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        become(bob, BOB)
+        twin_id = value(bob, "insert into public.ai_twins (display_name) values ('x') returning id")
+        become(matty, MATTY)
+        matty.execute("delete from public.channel_members where user_id = %s", (BOB,))
+        bring = "insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)"
+        coming = pool.submit(bob.execute, bring, (CHANNEL, twin_id))
+        waiting = "select from pg_stat_activity where pid = %s and wait_event_type = 'Lock'"
+        while not coming.done() and not rows(observer, waiting, bob.info.backend_pid):
+            pass
+        matty.commit()
+        with pytest.raises(InsufficientPrivilege):
+            coming.result()
 
 
 def test_a_member_learns_the_names_of_twins_that_take_part(db: Db) -> None:
