@@ -8,7 +8,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.sql.conftest import BOB, JOHN_DOE, MATTY, Db, become, become_service, ingest, refused, rows, value
-from tests.sql.messages import CAROL, CHANNEL, MESSAGE, call
+from tests.sql.messages import CAROL, CHANNEL, MESSAGE, TWIN, call
 from tests.support.ingest import conversation, message
 
 # A statement that makes one row of an age; where it is, what identifies it; the age at which it goes.
@@ -216,6 +216,8 @@ def test_a_user_is_erased_with_all_that_they_said(db: Db) -> None:
     ingest(db, conversation(message("secret-canary", content="secret-canary")))
     said = call(db, "create_message", MATTY, channel_id=CHANNEL, content="secret-canary").data["id"]
     call(db, "edit_message", MATTY, id=said, content="secret-canary, too")
+    for who in ({"user_id": MATTY}, {"ai_twin_id": TWIN}):
+        call(db, "create_message", None, key=str(who), channel_id=CHANNEL, content="secret-canary", **who)
     answer = call(db, "reply_to_message", BOB, id=said, content="what Bob says").data["id"]
     call(db, "toggle_reaction", MATTY, id=answer, emoji="fire")
     call(db, "create_message", MATTY, key="secret-canary", channel_id=CHANNEL, content="x")
