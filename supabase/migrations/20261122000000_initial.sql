@@ -5624,7 +5624,9 @@ security definer
 set search_path = ''
 as $$
 begin
-    if (select auth.role()) <> 'service_role' and p_channel_id not in (select private.my_channel_ids()) then
+    if (select auth.role()) is distinct from 'service_role'
+        and p_channel_id not in (select private.my_channel_ids())
+    then
         return;
     end if;
     return query
