@@ -242,6 +242,9 @@ revoke all on function private.dismiss_twins() from public, anon, authenticated,
 
 create trigger channel_members_after_delete_dismiss after delete on public.channel_members
 for each row execute function private.dismiss_twins();
+create trigger channel_members_after_update_dismiss after update on public.channel_members
+for each row when ((old.channel_id, old.user_id) is distinct from (new.channel_id, new.user_id))
+execute function private.dismiss_twins();
 
 -- Definer, because no client may lock a channel, and it counts twins whether or not the caller may see them.
 create function private.admit_twin() returns trigger

@@ -2618,10 +2618,11 @@ security definer
 set search_path = ''
 as $$
 begin
-    if tg_op = 'INSERT' then
-        perform private.record_event(new.channel_id, 'member.joined', null, new.user_id, null, 0);
-    else
+    if tg_op <> 'INSERT' then
         perform private.record_event(old.channel_id, 'member.left', null, old.user_id, null, 0);
+    end if;
+    if tg_op <> 'DELETE' then
+        perform private.record_event(new.channel_id, 'member.joined', null, new.user_id, null, 0);
     end if;
     return null;
 end
@@ -2631,6 +2632,10 @@ revoke all on function private.track_member() from public, anon, authenticated, 
 
 create trigger channel_members_after_insert_or_delete_track after insert or delete on public.channel_members
 for each row execute function private.track_member();
+-- The service may also write somebody else, or another channel, into a row.
+create trigger channel_members_after_update_track after update on public.channel_members
+for each row when ((old.channel_id, old.user_id) is distinct from (new.channel_id, new.user_id))
+execute function private.track_member();
 
 alter table public.messages enable row level security;
 revoke all on public.messages from public, anon, authenticated, service_role;
@@ -4743,6 +4748,9 @@ revoke all on function private.dismiss_twins() from public, anon, authenticated,
 
 create trigger channel_members_after_delete_dismiss after delete on public.channel_members
 for each row execute function private.dismiss_twins();
+create trigger channel_members_after_update_dismiss after update on public.channel_members
+for each row when ((old.channel_id, old.user_id) is distinct from (new.channel_id, new.user_id))
+execute function private.dismiss_twins();
 
 -- Definer, because no client may lock a channel, and it counts twins whether or not the caller may see them.
 create function private.admit_twin() returns trigger

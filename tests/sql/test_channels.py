@@ -266,6 +266,22 @@ def test_members_who_come_and_go_are_events(db: Db) -> None:
     assert events(db, after=before) == [("member.joined", None, MALLORY, None), ("member.left", None, BOB, None)]
 
 
+@pytest.mark.parametrize("column", ["user_id", "channel_id"])
+def test_a_membership_that_the_service_rewrites_is_one_that_ends_and_one_that_begins(db: Db, column: str) -> None:
+    elsewhere = make_channel(db, BOB)
+    grant(db, "owner", BOB)
+    before = last_seq(db)
+    become_service(db)
+    rewritten = {"user_id": MALLORY, "channel_id": elsewhere}[column]
+    statement = f"update public.channel_members set {column} = %s where (channel_id, user_id) = (%s, %s)"
+    db.execute(statement, (rewritten, CHANNEL, MATTY))
+    back(db)
+    expected = [("member.left", None, MATTY, None), ("member.joined", None, MALLORY, None)]
+    assert events(db, after=before) == expected[: 2 if column == "user_id" else 1]
+    assert rows(db, "select from public.channel_twins where channel_id = %s", CHANNEL) == []
+    assert events(db, elsewhere)[1:] == ([] if column == "user_id" else [("member.joined", None, MATTY, None)])
+
+
 def test_a_profile_is_seen_by_those_who_share_a_channel_only(db: Db) -> None:
     query = "select user_id::text from public.user_profiles"
     become(db, CAROL)
