@@ -18,6 +18,8 @@ create table private.settings (
     summaries_per_user_per_day integer not null default 50,
     summary_max_bytes integer not null default 1000000,
     channel_max_twins integer not null default 100,
+    message_max_edits integer not null default 500,
+    reactions_per_user_per_message integer not null default 50,
     unsent_file_hours integer not null default 24,
     broadcast_max_bytes integer not null default 200000,
     broadcast_max_messages integer not null default 10,
@@ -30,6 +32,8 @@ create table private.settings (
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
     constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
+    constraint settings_message_max_edits_not_negative check (message_max_edits >= 0),
+    constraint settings_reactions_per_user_per_message_not_negative check (reactions_per_user_per_message >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
     constraint settings_broadcast_max_bytes_positive check (broadcast_max_bytes > 0),
     constraint settings_broadcast_max_messages_not_negative check (broadcast_max_messages >= 0)
@@ -49,6 +53,10 @@ comment on column private.settings.summary_max_bytes is
 'Text that one summary may send to the model; the oldest messages beyond it are left out, and the answer says so.';
 comment on column private.settings.channel_max_twins is
 'Twins that may take part in one channel: whoever writes a message there waits until each of them has been told.';
+comment on column private.settings.message_max_edits is
+'How often a message can be edited: all its versions are kept, and read together.';
+comment on column private.settings.reactions_per_user_per_message is
+'Different reactions of one user to one message: all of them come with each page that has the message.';
 comment on column private.settings.unsent_file_hours is
 'How old an uploaded file is at least that is removed because no message names it.';
 comment on column private.settings.broadcast_max_bytes is

@@ -304,6 +304,8 @@ language plpgsql
 security definer
 set search_path = ''
 as $$
+declare
+    v_version integer;
 begin
     if tg_op = 'DELETE' then
         perform private.record_event(old.channel_id, 'message.deleted', old.id, private.my_acting_id(), null, -1);
@@ -321,7 +323,12 @@ begin
         insert into public.message_edits (message_id, version, content, written_at, replaced_at)
         select new.id, count(*) + 1, old.content, old.updated_at, new.updated_at
         from public.message_edits as edit
-        where edit.message_id = new.id;
+        where edit.message_id = new.id
+        returning version into v_version;
+        if v_version > (select settings.message_max_edits from private.settings) then
+            raise sqlstate 'PT409' using
+                message = 'This message has been edited as often as it can be.', detail = 'too_many_edits';
+        end if;
     end if;
     return new;
 end
@@ -400,6 +407,15 @@ begin
         where message.id = (v_mark ->> 'message_id')::uuid and message.deleted_at is null
     ) then
         return null;
+    end if;
+    if v_is_added and tg_table_name = 'message_reactions' and (
+        select count(*)
+        from public.message_reactions as own
+        where own.message_id = (v_mark ->> 'message_id')::uuid and own.user_id = (v_mark ->> 'user_id')::uuid
+    ) > (select settings.reactions_per_user_per_message from private.settings) then
+        raise sqlstate 'PT409' using
+            message = 'You have reacted to this message in as many ways as one can.',
+            detail = 'too_many_reactions', column = 'emoji';
     end if;
     perform private.record_event(
         (v_mark ->> 'channel_id')::uuid,

@@ -47,6 +47,8 @@ create table private.settings (
     summaries_per_user_per_day integer not null default 50,
     summary_max_bytes integer not null default 1000000,
     channel_max_twins integer not null default 100,
+    message_max_edits integer not null default 500,
+    reactions_per_user_per_message integer not null default 50,
     unsent_file_hours integer not null default 24,
     broadcast_max_bytes integer not null default 200000,
     broadcast_max_messages integer not null default 10,
@@ -59,6 +61,8 @@ create table private.settings (
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
     constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
+    constraint settings_message_max_edits_not_negative check (message_max_edits >= 0),
+    constraint settings_reactions_per_user_per_message_not_negative check (reactions_per_user_per_message >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
     constraint settings_broadcast_max_bytes_positive check (broadcast_max_bytes > 0),
     constraint settings_broadcast_max_messages_not_negative check (broadcast_max_messages >= 0)
@@ -78,6 +82,10 @@ comment on column private.settings.summary_max_bytes is
 'Text that one summary may send to the model; the oldest messages beyond it are left out, and the answer says so.';
 comment on column private.settings.channel_max_twins is
 'Twins that may take part in one channel: whoever writes a message there waits until each of them has been told.';
+comment on column private.settings.message_max_edits is
+'How often a message can be edited: all its versions are kept, and read together.';
+comment on column private.settings.reactions_per_user_per_message is
+'Different reactions of one user to one message: all of them come with each page that has the message.';
 comment on column private.settings.unsent_file_hours is
 'How old an uploaded file is at least that is removed because no message names it.';
 comment on column private.settings.broadcast_max_bytes is
@@ -2486,6 +2494,8 @@ language plpgsql
 security definer
 set search_path = ''
 as $$
+declare
+    v_version integer;
 begin
     if tg_op = 'DELETE' then
         perform private.record_event(old.channel_id, 'message.deleted', old.id, private.my_acting_id(), null, -1);
@@ -2503,7 +2513,12 @@ begin
         insert into public.message_edits (message_id, version, content, written_at, replaced_at)
         select new.id, count(*) + 1, old.content, old.updated_at, new.updated_at
         from public.message_edits as edit
-        where edit.message_id = new.id;
+        where edit.message_id = new.id
+        returning version into v_version;
+        if v_version > (select settings.message_max_edits from private.settings) then
+            raise sqlstate 'PT409' using
+                message = 'This message has been edited as often as it can be.', detail = 'too_many_edits';
+        end if;
     end if;
     return new;
 end
@@ -2582,6 +2597,15 @@ begin
         where message.id = (v_mark ->> 'message_id')::uuid and message.deleted_at is null
     ) then
         return null;
+    end if;
+    if v_is_added and tg_table_name = 'message_reactions' and (
+        select count(*)
+        from public.message_reactions as own
+        where own.message_id = (v_mark ->> 'message_id')::uuid and own.user_id = (v_mark ->> 'user_id')::uuid
+    ) > (select settings.reactions_per_user_per_message from private.settings) then
+        raise sqlstate 'PT409' using
+            message = 'You have reacted to this message in as many ways as one can.',
+            detail = 'too_many_reactions', column = 'emoji';
     end if;
     perform private.record_event(
         (v_mark ->> 'channel_id')::uuid,
@@ -6593,6 +6617,31 @@ comment on function private.render_export(uuid[]) is
 revoke all on function private.render_export(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function private.render_export(uuid[]) to authenticated, service_role;
 
+create function private.measure_messages(p_channel_id uuid, p_after bigint, p_limit integer)
+returns table (id uuid, seq bigint, bytes bigint)
+language sql
+stable
+set search_path = ''
+as $$
+    select
+        said.id,
+        said.seq,
+        octet_length(said.content) + octet_length(said.metadata::text)
+        + coalesce(octet_length(said.attachments::text), 0) + (
+            select coalesce(sum(octet_length(edit.content)), 0)
+            from public.message_edits as edit
+            where edit.message_id = said.id
+        )
+    from public.messages as said
+    where said.channel_id = p_channel_id and said.deleted_at is null and said.seq > p_after
+    order by said.seq
+    limit p_limit
+$$;
+comment on function private.measure_messages(uuid, bigint, integer) is
+'The messages of a channel after a number, in order, and about how large each is with its earlier versions.';
+revoke all on function private.measure_messages(uuid, bigint, integer) from public, anon, authenticated, service_role;
+grant execute on function private.measure_messages(uuid, bigint, integer) to authenticated, service_role;
+
 create function public.export_channel(jsonb) returns json
 language plpgsql
 stable
@@ -6605,27 +6654,31 @@ declare
     v_after bigint;
     v_lines jsonb;
     v_last bigint;
+    v_has_more boolean;
 begin
     -- Before the cursor, which would tell strangers of what channel a message is.
     perform private.require_channel(v_id);
     v_after := coalesce(private.read_cursor($1, 'after', v_id), 0);
-    select private.render_export(array_agg(page.id)), max(page.seq)
-    into v_lines, v_last
+    select
+        private.render_export(array_agg(page.id) filter (where page.is_in)),
+        max(page.seq) filter (where page.is_in),
+        count(*) = v_limit or not bool_and(page.is_in)
+    into v_lines, v_last, v_has_more
     from (
-        select said.id, said.seq
-        from public.messages as said
-        where said.channel_id = v_id and said.deleted_at is null and said.seq > v_after
-        order by said.seq
-        limit v_limit
+        -- Some megabytes are enough for one page, though never less than one message.
+        select
+            said.id, said.seq,
+            row_number() over (order by said.seq) = 1 or sum(said.bytes) over (order by said.seq) <= 8000000 as is_in
+        from private.measure_messages(v_id, v_after, v_limit) as said
     ) as page;
     return private.succeed(v_lines, jsonb_build_object(
-        'next_cursor', case when jsonb_array_length(v_lines) = v_limit then 'seq_' || v_last end
+        'next_cursor', case when v_has_more then 'seq_' || v_last end
     ));
 end
 $$;
 comment on function public.export_channel(jsonb) is
 'The messages of a channel of the caller, the oldest first, with seq, reactions and edits: channel_id, limit (500, at
-most 1000), after (the next_cursor of the page before; null on the last page).';
+most 1000; fewer when they are large), after (the next_cursor of the page before; null on the last page).';
 revoke all on function public.export_channel(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.export_channel(jsonb) to authenticated, service_role;
 

@@ -310,6 +310,7 @@ authenticated
     private.issue_twin_secret(uuid,interval): execute
     private.lock_channel(uuid): execute
     private.match_messages(private.message_search): execute
+    private.measure_messages(uuid,bigint,integer): execute
     private.my_channel_ids(): execute
     private.my_fellow_ids(): execute
     private.my_fellow_twin_ids(): execute
@@ -532,6 +533,7 @@ service_role
     private.matching_lock(uuid): execute
     private.measure_database(): execute
     private.measure_deliveries(): execute
+    private.measure_messages(uuid,bigint,integer): execute
     private.message_preview(jsonb): execute
     private.name_authors(uuid[],uuid[]): execute
     private.newest_participants(private.ingest_conversation[]): execute

@@ -318,6 +318,18 @@ def test_a_channel_is_exported_with_what_hangs_on_its_messages(db: Db, limit: in
     assert (last["content"], last["edits"][0]["content"], last["reactions"][0]["emoji"]) == ("second", "first", "fire")
 
 
+def test_a_page_of_an_export_is_never_too_large_to_be_sent(db: Db) -> None:
+    large = "insert into public.message_edits (message_id, version, content, written_at) select %s, n, %s, now()"
+    said = [call(db, "create_message", channel_id=CHANNEL, content=str(number)).data["id"] for number in range(3)]
+    for id_ in said:
+        db.execute(f"{large} from generate_series(1, 30) as n", (id_, "\U0001f600" * 40000))
+    first = call(db, "export_channel", MATTY, channel_id=CHANNEL)
+    assert len(first.body["data"]) < 7
+    lines = pages(db, "export_channel", MATTY, channel_id=CHANNEL)
+    assert [line["id"] for line in lines][-3:] == said
+    assert [len(line["edits"]) for line in lines][-3:] == [30] * 3
+
+
 def test_who_is_no_member_exports_nothing(db: Db) -> None:
     stranger = value(db, "select id::text from auth.users where email = 'mallory@example.com'")
     for after in (None, MESSAGE, str(uuid.uuid4())):

@@ -200,6 +200,31 @@ def test_an_edit_that_changes_nothing_is_none(db: Db) -> None:
     assert rows(db, "select from public.message_edits") == []
 
 
+def test_a_message_is_edited_as_often_as_a_setting_says(db: Db) -> None:
+    db.execute("update private.settings set message_max_edits = 2")
+    become(db, MATTY)
+    edit = "update public.messages set content = %s where id = %s"
+    for content in ("two", "three"):
+        db.execute(edit, (content, MESSAGE))
+    assert refused(db, edit, "four", MESSAGE, by=psycopg.Error).message_detail == "too_many_edits"
+    back(db)
+    assert inconsistencies(db) == []
+
+
+def test_nobody_reacts_in_more_ways_than_a_setting_says(db: Db) -> None:
+    db.execute("update private.settings set reactions_per_user_per_message = 2")
+    become(db, MATTY)
+    react = "insert into public.message_reactions (message_id, emoji) values (%s, %s) on conflict do nothing"
+    for emoji in ("a", "b", "b"):
+        db.execute(react, (MESSAGE, emoji))
+    diagnostics = refused(db, react, MESSAGE, "c", by=psycopg.Error)
+    assert (diagnostics.message_detail, diagnostics.column_name) == ("too_many_reactions", "emoji")
+    become(db, BOB)
+    db.execute(react, (MESSAGE, "c"))
+    back(db)
+    assert inconsistencies(db) == []
+
+
 def test_the_edits_of_a_deleted_message_are_not_shown_either(db: Db) -> None:
     call(db, "edit_message", id=MESSAGE, content="second")
     become(db, BOB)
