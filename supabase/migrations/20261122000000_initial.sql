@@ -141,7 +141,10 @@ security definer
 set search_path = ''
 as $$
 begin
-    if exists (select from private.retired_ids as retired where retired.id = new.id) then
+    -- Callers of an API are asked, and not who has the database itself, to restore or seed it.
+    if (select auth.role()) is not null
+        and exists (select from private.retired_ids as retired where retired.id = new.id)
+    then
         raise sqlstate 'PT409' using
             message = 'This id belonged to something that was deleted; choose another one.',
             detail = 'id_retired', column = 'id';
