@@ -17,6 +17,9 @@ create table private.settings (
     twin_retry_seconds integer not null default 5,
     summaries_per_user_per_day integer not null default 50,
     summary_max_bytes integer not null default 1000000,
+    channel_max_twins integer not null default 100,
+    message_max_edits integer not null default 500,
+    reactions_per_user_per_message integer not null default 50,
     unsent_file_hours integer not null default 24,
     broadcast_max_bytes integer not null default 200000,
     broadcast_max_messages integer not null default 10,
@@ -28,6 +31,9 @@ create table private.settings (
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
+    constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
+    constraint settings_message_max_edits_not_negative check (message_max_edits >= 0),
+    constraint settings_reactions_per_user_per_message_not_negative check (reactions_per_user_per_message >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
     constraint settings_broadcast_max_bytes_positive check (broadcast_max_bytes > 0),
     constraint settings_broadcast_max_messages_not_negative check (broadcast_max_messages >= 0)
@@ -45,6 +51,12 @@ comment on column private.settings.summaries_per_user_per_day is
 'Summaries that a user may have made in a day (UTC); those from the cache are not counted.';
 comment on column private.settings.summary_max_bytes is
 'Text that one summary may send to the model; the oldest messages beyond it are left out, and the answer says so.';
+comment on column private.settings.channel_max_twins is
+'Twins that may take part in one channel: whoever writes a message there waits until each of them has been told.';
+comment on column private.settings.message_max_edits is
+'How often a message can be edited: all its versions are kept, and read together.';
+comment on column private.settings.reactions_per_user_per_message is
+'Different reactions of one user to one message: all of them come with each page that has the message.';
 comment on column private.settings.unsent_file_hours is
 'How old an uploaded file is at least that is removed because no message names it.';
 comment on column private.settings.broadcast_max_bytes is
@@ -67,3 +79,50 @@ end
 $$;
 comment on function private.set_updated_at() is 'Trigger: stamps updated_at on every change of a row.';
 revoke all on function private.set_updated_at() from public, anon, authenticated, service_role;
+
+create table private.retired_ids (
+    id uuid primary key
+);
+comment on table private.retired_ids is
+'Ids of channels, twins and files that were deleted. Clients choose ids, and what belonged to one may outlive it for a
+while: files in Storage, broadcasts that Realtime replays, messages that name a file. Whoever took the id over would
+have them.';
+alter table private.retired_ids enable row level security;
+revoke all on private.retired_ids from public, anon, authenticated, service_role;
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.retire_ids() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    insert into private.retired_ids (id) select removed.id from removed
+    on conflict do nothing;
+    return null;
+end
+$$;
+comment on function private.retire_ids() is 'Trigger: the ids of what is deleted are not given out again.';
+revoke all on function private.retire_ids() from public, anon, authenticated, service_role;
+
+-- Definer, because no client reads which ids there were.
+create function private.refuse_retired_id() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- Callers of an API are asked, and not who has the database itself, to restore or seed it.
+    if (select auth.role()) is not null
+        and exists (select from private.retired_ids as retired where retired.id = new.id)
+    then
+        raise sqlstate 'PT409' using
+            message = 'This id belonged to something that was deleted; choose another one.',
+            detail = 'id_retired', column = 'id';
+    end if;
+    return null;
+end
+$$;
+comment on function private.refuse_retired_id() is
+'Trigger: nothing new has the id of what was deleted. Afterwards, when who was just deleting that has been waited for.';
+revoke all on function private.refuse_retired_id() from public, anon, authenticated, service_role;

@@ -134,6 +134,11 @@ create trigger user_profiles_before_update_stamp before update on public.user_pr
 for each row execute function private.set_updated_at();
 create trigger channels_before_update_stamp before update on public.channels
 for each row execute function private.set_updated_at();
+create trigger channels_after_insert_refuse_retired after insert on public.channels
+for each row execute function private.refuse_retired_id();
+create trigger channels_after_delete_retire after delete on public.channels
+referencing old table as removed
+for each statement execute function private.retire_ids();
 
 -- Definer, because Supabase Auth makes users under a role that may not write here.
 create function private.create_user_profile() returns trigger
@@ -203,8 +208,8 @@ set search_path = ''
 as $$
 begin
     -- Admins govern members, owners govern everybody; who the caller is counts, not what the row says. Only clients
-    -- are asked: Supabase Auth, say, deletes users with all they had.
-    if current_setting('role') = 'authenticated'
+    -- are asked, whatever their role is called: Supabase Auth, say, deletes users with all they had.
+    if coalesce((select auth.role()), 'service_role') <> 'service_role'
         and (tg_op <> 'INSERT' and old.role = 'owner' or tg_op <> 'DELETE' and new.role = 'owner')
         and not (
             tg_op = 'DELETE'
@@ -219,9 +224,11 @@ begin
             where owner.channel_id = coalesce(new.channel_id, old.channel_id)
                 and owner.user_id = (select auth.uid()) and owner.role = 'owner'
         )
+        -- Who makes a channel is its first owner; who has left it, or was put out, is not brought back as one by others.
         and not exists (
             select from public.channels as made
-            where made.id = new.channel_id and made.created_by = new.user_id and tg_op = 'INSERT'
+            where made.id = new.channel_id
+                and made.created_by = new.user_id and new.user_id = (select auth.uid()) and tg_op = 'INSERT'
         )
     then
         raise insufficient_privilege using

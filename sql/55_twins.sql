@@ -84,3 +84,8 @@ using (
 
 create trigger ai_twins_before_update_stamp before update on public.ai_twins
 for each row execute function private.set_updated_at();
+create trigger ai_twins_after_insert_refuse_retired after insert on public.ai_twins
+for each row execute function private.refuse_retired_id();
+create trigger ai_twins_after_delete_retire after delete on public.ai_twins
+referencing old table as removed
+for each statement execute function private.retire_ids();

@@ -187,7 +187,7 @@ set search_path = ''
 as $$
 begin
     -- Clients are asked, and the service key; not Supabase Auth, which deletes users with all they had.
-    if current_setting('role') not in ('authenticated', 'service_role')
+    if (select auth.role()) is null
         or (tg_op = 'UPDATE' and new.role = 'owner' and new.channel_id = old.channel_id)
     then
         return coalesce(new, old);
@@ -233,6 +233,23 @@ comment on function private.my_acting_id() is
 'Who acts: the user of the token, or whom a call with the service key has named; null when nobody is known.';
 revoke all on function private.my_acting_id() from public, anon, authenticated, service_role;
 
+create function private.is_stranger(p_channel_id uuid) returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    return auth.uid() is not null and auth.role() <> 'service_role' and not exists (
+        select from public.channel_members as member
+        where member.channel_id = p_channel_id and member.user_id = auth.uid()
+    );
+end
+$$;
+comment on function private.is_stranger(uuid) is
+'Whether the caller is a user who is no member of a channel. Triggers ask before they lock it: the policies, which
+decide, are asked only after them.';
+revoke all on function private.is_stranger(uuid) from public, anon, authenticated, service_role;
+
 -- Definer, because it asks of the parent, and of the id, whether or not the caller may see the message; the policy asks
 -- about the caller.
 create function private.admit_message() returns trigger
@@ -241,9 +258,13 @@ security definer
 set search_path = ''
 as $$
 declare
-    -- This locks the channel: what is looked at from here on stays as it is.
-    v_event record := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
+    v_event record;
 begin
+    if private.is_stranger(new.channel_id) then
+        raise insufficient_privilege using message = 'Only members of a channel write to it.';
+    end if;
+    -- This locks the channel: what is looked at from here on stays as it is.
+    v_event := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
     -- Clients may choose the id, and send a message again to be sure that it has come. The primary key then refuses it,
     -- or skips it where the statement says so; neither is an event.
     perform from public.messages as known where known.id = new.id for key share;
@@ -284,6 +305,8 @@ language plpgsql
 security definer
 set search_path = ''
 as $$
+declare
+    v_version integer;
 begin
     if tg_op = 'DELETE' then
         perform private.record_event(old.channel_id, 'message.deleted', old.id, private.my_acting_id(), null, -1);
@@ -301,7 +324,12 @@ begin
         insert into public.message_edits (message_id, version, content, written_at, replaced_at)
         select new.id, count(*) + 1, old.content, old.updated_at, new.updated_at
         from public.message_edits as edit
-        where edit.message_id = new.id;
+        where edit.message_id = new.id
+        returning version into v_version;
+        if v_version > (select settings.message_max_edits from private.settings) then
+            raise sqlstate 'PT409' using
+                message = 'This message has been edited as often as it can be.', detail = 'too_many_edits';
+        end if;
     end if;
     return new;
 end
@@ -343,9 +371,10 @@ as $$
 begin
     select message.channel_id into new.channel_id
     from public.messages as message
-    where message.id = new.message_id;
+    where message.id = new.message_id and not private.is_stranger(message.channel_id);
     perform private.lock_channel(new.channel_id);
-    -- Asked again under the lock. Of a message that is gone nothing is said: the policy refuses a row of no channel.
+    -- Asked again under the lock. Of a message that is gone, or elsewhere, nothing is said: the policy refuses a row of
+    -- no channel.
     if not exists (
         select from public.messages as message where message.id = new.message_id and message.deleted_at is null
     ) then
@@ -379,6 +408,15 @@ begin
         where message.id = (v_mark ->> 'message_id')::uuid and message.deleted_at is null
     ) then
         return null;
+    end if;
+    if v_is_added and tg_table_name = 'message_reactions' and (
+        select count(*)
+        from public.message_reactions as own
+        where own.message_id = (v_mark ->> 'message_id')::uuid and own.user_id = (v_mark ->> 'user_id')::uuid
+    ) > (select settings.reactions_per_user_per_message from private.settings) then
+        raise sqlstate 'PT409' using
+            message = 'You have reacted to this message in as many ways as one can.',
+            detail = 'too_many_reactions', column = 'emoji';
     end if;
     perform private.record_event(
         (v_mark ->> 'channel_id')::uuid,
@@ -415,10 +453,11 @@ security definer
 set search_path = ''
 as $$
 begin
-    if tg_op = 'INSERT' then
-        perform private.record_event(new.channel_id, 'member.joined', null, new.user_id, null, 0);
-    else
+    if tg_op <> 'INSERT' then
         perform private.record_event(old.channel_id, 'member.left', null, old.user_id, null, 0);
+    end if;
+    if tg_op <> 'DELETE' then
+        perform private.record_event(new.channel_id, 'member.joined', null, new.user_id, null, 0);
     end if;
     return null;
 end
@@ -428,6 +467,10 @@ revoke all on function private.track_member() from public, anon, authenticated, 
 
 create trigger channel_members_after_insert_or_delete_track after insert or delete on public.channel_members
 for each row execute function private.track_member();
+-- The service may also write somebody else, or another channel, into a row.
+create trigger channel_members_after_update_track after update on public.channel_members
+for each row when ((old.channel_id, old.user_id) is distinct from (new.channel_id, new.user_id))
+execute function private.track_member();
 
 alter table public.messages enable row level security;
 revoke all on public.messages from public, anon, authenticated, service_role;

@@ -334,21 +334,22 @@ grant execute on function public.reply_to_message(jsonb) to authenticated, servi
 -- Definer, because authors who left the channel are still named there. It is asked only for authors of messages that
 -- the caller has just read.
 create function private.name_authors(p_user_ids uuid[], p_twin_ids uuid[])
-returns table (author_id uuid, display_name text, avatar_url text)
+returns table (author_id uuid, is_twin boolean, display_name text, avatar_url text)
 language sql
 stable
 security definer
 set search_path = ''
 as $$
-    select profile.user_id, profile.display_name, profile.avatar_url
+    select profile.user_id, false, profile.display_name, profile.avatar_url
     from public.user_profiles as profile
     where profile.user_id = any(p_user_ids)
     union all
-    select twin.id, twin.display_name, twin.avatar_url
+    select twin.id, true, twin.display_name, twin.avatar_url
     from public.ai_twins as twin
     where twin.id = any(p_twin_ids)
 $$;
-comment on function private.name_authors(uuid[], uuid[]) is 'Names and pictures of users and twins.';
+comment on function private.name_authors(uuid[], uuid[]) is
+'Names and pictures of users and twins. Owners choose the ids of twins, even a user''s: is_twin tells which it is.';
 revoke all on function private.name_authors(uuid[], uuid[]) from public, anon, authenticated, service_role;
 grant execute on function private.name_authors(uuid[], uuid[]) to authenticated, service_role;
 
@@ -517,7 +518,9 @@ as $$
     from page
     left join private.name_authors(
         array(select (page.message).user_id from page), array(select (page.message).ai_twin_id from page)
-    ) as author on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
+    ) as author
+        on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
+        and author.is_twin = ((page.message).user_id is null)
     left join private.render_reactions(p_ids) as reacted on (page.message).id = reacted.message_id
 $$;
 comment on function private.render_page(uuid[]) is 'Messages with their authors and reactions, newest first.';

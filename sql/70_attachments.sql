@@ -5,37 +5,6 @@ insert into storage.buckets (id, name, public, file_size_limit)
 values ('attachments', 'attachments', false, 52428800)
 on conflict (id) do update set public = false;
 
--- A file lies at <channel id>/<attachment id>. Names that people gave never become paths.
-create policy objects_select_attachment_member on storage.objects
-for select to authenticated
-using (
-    bucket_id = 'attachments'
-    and (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
-);
-create policy objects_insert_attachment_member on storage.objects
-for insert to authenticated
-with check (
-    bucket_id = 'attachments'
-    and name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-    and (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
-    and owner_id = (select auth.uid())::text
-);
--- There is none for update: what was sent stays what it was.
-create policy objects_delete_attachment_owner_or_governor on storage.objects
-for delete to authenticated
-using (
-    bucket_id = 'attachments'
-    and (
-        (storage.foldername(name))[1] in (
-            select governed.id::text from private.my_governed_channels as governed
-        )
-        or (
-            owner_id = (select auth.uid())::text
-            and (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
-        )
-    )
-);
-
 create table public.attachments (
     id uuid primary key default gen_random_uuid(),
     channel_id uuid not null references public.channels (id) on delete cascade,
@@ -75,6 +44,60 @@ using (
     or (uploaded_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine))
 );
 
+-- A file lies at <channel id>/<attachment id>. Names that people gave never become paths. There is none for update:
+-- what was sent stays what it was.
+create policy objects_select_attachment on storage.objects
+for select to authenticated using (bucket_id = 'attachments');
+create policy objects_insert_attachment on storage.objects
+for insert to authenticated with check (bucket_id = 'attachments');
+create policy objects_delete_attachment on storage.objects
+for delete to authenticated using (bucket_id = 'attachments');
+
+-- Who may is said by restrictive policies, which those of the application cannot open: some let everybody read all
+-- files, or change their own.
+create policy objects_select_attachment_member on storage.objects
+as restrictive for select to authenticated
+using (
+    bucket_id is distinct from 'attachments'
+    or (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
+);
+create policy objects_insert_attachment_member on storage.objects
+as restrictive for insert to authenticated
+with check (
+    bucket_id is distinct from 'attachments'
+    or (
+        (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
+        and owner_id = (select auth.uid())::text
+        -- Nor does another file take the place of one that was removed from Storage alone.
+        and case
+            when name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                then not exists (
+                    select from public.attachments as known
+                    where known.id = split_part(objects.name, '/', 2)::uuid and known.path = objects.name
+                )
+            else false
+        end
+    )
+);
+create policy objects_update_attachment_nobody on storage.objects
+as restrictive for update to authenticated
+using (bucket_id is distinct from 'attachments') with check (bucket_id is distinct from 'attachments');
+create policy objects_delete_attachment_owner_or_governor on storage.objects
+as restrictive for delete to authenticated
+using (
+    bucket_id is distinct from 'attachments'
+    or (storage.foldername(name))[1] in (
+        select governed.id::text from private.my_governed_channels as governed
+    )
+    or (
+        owner_id = (select auth.uid())::text
+        and (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
+    )
+);
+create policy objects_attachment_anon on storage.objects
+as restrictive to anon
+using (bucket_id is distinct from 'attachments') with check (bucket_id is distinct from 'attachments');
+
 create function private.describe_attachment() returns trigger
 language plpgsql
 set search_path = ''
@@ -99,6 +122,11 @@ revoke all on function private.describe_attachment() from public, anon, authenti
 
 create trigger attachments_before_insert_describe before insert on public.attachments
 for each row execute function private.describe_attachment();
+create trigger attachments_after_insert_refuse_retired after insert on public.attachments
+for each row execute function private.refuse_retired_id();
+create trigger attachments_after_delete_retire after delete on public.attachments
+referencing old table as removed
+for each statement execute function private.retire_ids();
 
 create function private.check_attachments() returns trigger
 language plpgsql
@@ -130,8 +158,10 @@ comment on function private.check_attachments() is
 'Trigger: an uploaded file that a message names must be one that its author may read.';
 revoke all on function private.check_attachments() from public, anon, authenticated, service_role;
 
+-- Of more than a message may have, none is looked for: the constraint, which refuses them, is asked only afterwards.
 create trigger messages_before_insert_check_attachments before insert on public.messages
-for each row when (jsonb_typeof(new.attachments) = 'array') execute function private.check_attachments();
+for each row when (jsonb_typeof(new.attachments) = 'array' and octet_length(new.attachments::text) <= 65536)
+execute function private.check_attachments();
 
 create table private.message_files (
     attachment_id uuid not null references public.attachments (id) on delete cascade,

@@ -242,6 +242,39 @@ revoke all on function private.dismiss_twins() from public, anon, authenticated,
 
 create trigger channel_members_after_delete_dismiss after delete on public.channel_members
 for each row execute function private.dismiss_twins();
+create trigger channel_members_after_update_dismiss after update on public.channel_members
+for each row when ((old.channel_id, old.user_id) is distinct from (new.channel_id, new.user_id))
+execute function private.dismiss_twins();
+
+-- Definer, because no client may lock a channel, and it counts twins whether or not the caller may see them.
+create function private.admit_twin() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if not private.is_stranger(new.channel_id) then
+        perform private.lock_channel(new.channel_id);
+    end if;
+    -- Asked again under the lock. The policy knows only who was a member when the statement began, and whoever is put
+    -- out at this moment would leave a twin behind that goes on listening.
+    if private.is_stranger(new.channel_id) then
+        raise insufficient_privilege using message = 'Only members of a channel bring their twins.';
+    elsif (
+        select count(*) from public.channel_twins as assigned where assigned.channel_id = new.channel_id
+    ) >= (select settings.channel_max_twins from private.settings) then
+        raise sqlstate 'PT409' using
+            message = 'As many twins take part in this channel as may.', detail = 'too_many_twins';
+    end if;
+    return new;
+end
+$$;
+comment on function private.admit_twin() is
+'Trigger: twins come with members, and no more of them than can be told of every message.';
+revoke all on function private.admit_twin() from public, anon, authenticated, service_role;
+
+create trigger channel_twins_before_insert_admit before insert on public.channel_twins
+for each row execute function private.admit_twin();
 
 create function private.hmac_block(p_key bytea, p_mask integer) returns bytea
 language sql
@@ -290,6 +323,15 @@ begin
     if not found then
         perform private.fail(404, 'webhook_not_found', 'You have no such twin, or it has no webhook.', 'ai_twin_id');
     end if;
+    -- Every delivery is signed with all that are left, and each owner's deliveries are made by the same worker.
+    delete from private.twin_secrets as secret
+    where secret.id in (
+        select old.id
+        from private.twin_secrets as old
+        where old.ai_twin_id = p_twin_id
+        order by old.created_at desc, old.id
+        offset 4
+    );
     update private.twin_secrets as secret
     set expires_at = least(secret.expires_at, now() + p_overlap)
     where secret.ai_twin_id = p_twin_id;
@@ -303,7 +345,7 @@ begin
 end
 $$;
 comment on function private.issue_twin_secret(uuid, interval) is
-'A new secret for the webhook of the caller''s twin; deliveries carry signatures of the earlier ones, too, until the
+'A new secret for the webhook of the caller''s twin; deliveries carry signatures of the four before it, too, until the
 overlap is over. PT404 for anyone else.';
 revoke all on function private.issue_twin_secret(uuid, interval) from public, anon, authenticated, service_role;
 grant execute on function private.issue_twin_secret(uuid, interval) to authenticated, service_role;

@@ -415,7 +415,9 @@ security definer
 set search_path = ''
 as $$
 begin
-    if (select auth.role()) <> 'service_role' and p_channel_id not in (select mine.id from private.my_channels as mine) then
+    if (select auth.role()) is distinct from 'service_role'
+        and p_channel_id not in (select mine.id from private.my_channels as mine)
+    then
         return;
     end if;
     return query

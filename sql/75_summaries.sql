@@ -194,7 +194,9 @@ as $$
     from sent
     left join private.name_authors(
         array(select distinct sent.user_id from sent), array(select distinct sent.ai_twin_id from sent)
-    ) as author on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
+    ) as author
+        on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
+        and author.is_twin = (sent.user_id is null)
 $$;
 comment on function private.read_transcript(uuid, bigint, integer, integer) is
 'The newest messages of a channel, the oldest of them first, as many as fit; and what part of the channel that is.';

@@ -253,7 +253,20 @@ begin
     delete from private.summaries as known where known.channel_id = any(v_channels);
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('summaries', v_count);
-    delete from private.idempotency_keys as known where known.principal = p_user_id::text;
+    delete from private.idempotency_keys as known
+    where known.principal = p_user_id::text
+        or (
+            -- Answers to the service tell what it wrote for them.
+            known.principal = 'service_role'
+            and exists (
+                select from (
+                    select p_user_id
+                    union all
+                    select twin.id from public.ai_twins as twin where twin.user_id = p_user_id
+                ) as author (id)
+                where strpos(known.body, author.id::text) > 0
+            )
+        );
     delete from private.request_counts as counted where counted.user_id = p_user_id;
     delete from public.channel_members as member where member.user_id = p_user_id;
     delete from auth.users as known where known.id = p_user_id;

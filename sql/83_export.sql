@@ -88,6 +88,31 @@ comment on function private.render_export(uuid[]) is
 revoke all on function private.render_export(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function private.render_export(uuid[]) to authenticated, service_role;
 
+create function private.measure_messages(p_channel_id uuid, p_after bigint, p_limit integer)
+returns table (id uuid, seq bigint, bytes bigint)
+language sql
+stable
+set search_path = ''
+as $$
+    select
+        said.id,
+        said.seq,
+        octet_length(said.content) + octet_length(said.metadata::text)
+        + coalesce(octet_length(said.attachments::text), 0) + (
+            select coalesce(sum(octet_length(edit.content)), 0)
+            from public.message_edits as edit
+            where edit.message_id = said.id
+        )
+    from public.messages as said
+    where said.channel_id = p_channel_id and said.deleted_at is null and said.seq > p_after
+    order by said.seq
+    limit p_limit
+$$;
+comment on function private.measure_messages(uuid, bigint, integer) is
+'The messages of a channel after a number, in order, and about how large each is with its earlier versions.';
+revoke all on function private.measure_messages(uuid, bigint, integer) from public, anon, authenticated, service_role;
+grant execute on function private.measure_messages(uuid, bigint, integer) to authenticated, service_role;
+
 create function public.export_channel(jsonb) returns json
 language plpgsql
 stable
@@ -97,27 +122,33 @@ as $$
 declare
     v_id uuid := private.read_uuid($1, 'channel_id');
     v_limit integer := private.read_integer($1, 'limit', 1, 1000, 500);
-    v_after bigint := coalesce(private.read_cursor($1, 'after', v_id), 0);
+    v_after bigint;
     v_lines jsonb;
     v_last bigint;
+    v_has_more boolean;
 begin
+    -- Before the cursor, which would tell strangers of what channel a message is.
     perform private.require_channel(v_id);
-    select private.render_export(array_agg(page.id)), max(page.seq)
-    into v_lines, v_last
+    v_after := coalesce(private.read_cursor($1, 'after', v_id), 0);
+    select
+        private.render_export(array_agg(page.id) filter (where page.is_in)),
+        max(page.seq) filter (where page.is_in),
+        count(*) = v_limit or not bool_and(page.is_in)
+    into v_lines, v_last, v_has_more
     from (
-        select said.id, said.seq
-        from public.messages as said
-        where said.channel_id = v_id and said.deleted_at is null and said.seq > v_after
-        order by said.seq
-        limit v_limit
+        -- Some megabytes are enough for one page, though never less than one message.
+        select
+            said.id, said.seq,
+            row_number() over (order by said.seq) = 1 or sum(said.bytes) over (order by said.seq) <= 8000000 as is_in
+        from private.measure_messages(v_id, v_after, v_limit) as said
     ) as page;
     return private.succeed(v_lines, jsonb_build_object(
-        'next_cursor', case when jsonb_array_length(v_lines) = v_limit then 'seq_' || v_last end
+        'next_cursor', case when v_has_more then 'seq_' || v_last end
     ));
 end
 $$;
 comment on function public.export_channel(jsonb) is
 'The messages of a channel of the caller, the oldest first, with seq, reactions and edits: channel_id, limit (500, at
-most 1000), after (the next_cursor of the page before; null on the last page).';
+most 1000; fewer when they are large), after (the next_cursor of the page before; null on the last page).';
 revoke all on function public.export_channel(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.export_channel(jsonb) to authenticated, service_role;

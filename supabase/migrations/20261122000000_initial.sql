@@ -46,6 +46,9 @@ create table private.settings (
     twin_retry_seconds integer not null default 5,
     summaries_per_user_per_day integer not null default 50,
     summary_max_bytes integer not null default 1000000,
+    channel_max_twins integer not null default 100,
+    message_max_edits integer not null default 500,
+    reactions_per_user_per_message integer not null default 50,
     unsent_file_hours integer not null default 24,
     broadcast_max_bytes integer not null default 200000,
     broadcast_max_messages integer not null default 10,
@@ -57,6 +60,9 @@ create table private.settings (
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
+    constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
+    constraint settings_message_max_edits_not_negative check (message_max_edits >= 0),
+    constraint settings_reactions_per_user_per_message_not_negative check (reactions_per_user_per_message >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
     constraint settings_broadcast_max_bytes_positive check (broadcast_max_bytes > 0),
     constraint settings_broadcast_max_messages_not_negative check (broadcast_max_messages >= 0)
@@ -74,6 +80,12 @@ comment on column private.settings.summaries_per_user_per_day is
 'Summaries that a user may have made in a day (UTC); those from the cache are not counted.';
 comment on column private.settings.summary_max_bytes is
 'Text that one summary may send to the model; the oldest messages beyond it are left out, and the answer says so.';
+comment on column private.settings.channel_max_twins is
+'Twins that may take part in one channel: whoever writes a message there waits until each of them has been told.';
+comment on column private.settings.message_max_edits is
+'How often a message can be edited: all its versions are kept, and read together.';
+comment on column private.settings.reactions_per_user_per_message is
+'Different reactions of one user to one message: all of them come with each page that has the message.';
 comment on column private.settings.unsent_file_hours is
 'How old an uploaded file is at least that is removed because no message names it.';
 comment on column private.settings.broadcast_max_bytes is
@@ -96,6 +108,53 @@ end
 $$;
 comment on function private.set_updated_at() is 'Trigger: stamps updated_at on every change of a row.';
 revoke all on function private.set_updated_at() from public, anon, authenticated, service_role;
+
+create table private.retired_ids (
+    id uuid primary key
+);
+comment on table private.retired_ids is
+'Ids of channels, twins and files that were deleted. Clients choose ids, and what belonged to one may outlive it for a
+while: files in Storage, broadcasts that Realtime replays, messages that name a file. Whoever took the id over would
+have them.';
+alter table private.retired_ids enable row level security;
+revoke all on private.retired_ids from public, anon, authenticated, service_role;
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.retire_ids() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    insert into private.retired_ids (id) select removed.id from removed
+    on conflict do nothing;
+    return null;
+end
+$$;
+comment on function private.retire_ids() is 'Trigger: the ids of what is deleted are not given out again.';
+revoke all on function private.retire_ids() from public, anon, authenticated, service_role;
+
+-- Definer, because no client reads which ids there were.
+create function private.refuse_retired_id() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- Callers of an API are asked, and not who has the database itself, to restore or seed it.
+    if (select auth.role()) is not null
+        and exists (select from private.retired_ids as retired where retired.id = new.id)
+    then
+        raise sqlstate 'PT409' using
+            message = 'This id belonged to something that was deleted; choose another one.',
+            detail = 'id_retired', column = 'id';
+    end if;
+    return null;
+end
+$$;
+comment on function private.refuse_retired_id() is
+'Trigger: nothing new has the id of what was deleted. Afterwards, when who was just deleting that has been waited for.';
+revoke all on function private.refuse_retired_id() from public, anon, authenticated, service_role;
 
 -- The people a user knows, and how a phone number finds one of them.
 
@@ -1924,6 +1983,11 @@ create trigger user_profiles_before_update_stamp before update on public.user_pr
 for each row execute function private.set_updated_at();
 create trigger channels_before_update_stamp before update on public.channels
 for each row execute function private.set_updated_at();
+create trigger channels_after_insert_refuse_retired after insert on public.channels
+for each row execute function private.refuse_retired_id();
+create trigger channels_after_delete_retire after delete on public.channels
+referencing old table as removed
+for each statement execute function private.retire_ids();
 
 -- Definer, because Supabase Auth makes users under a role that may not write here.
 create function private.create_user_profile() returns trigger
@@ -1993,8 +2057,8 @@ set search_path = ''
 as $$
 begin
     -- Admins govern members, owners govern everybody; who the caller is counts, not what the row says. Only clients
-    -- are asked: Supabase Auth, say, deletes users with all they had.
-    if current_setting('role') = 'authenticated'
+    -- are asked, whatever their role is called: Supabase Auth, say, deletes users with all they had.
+    if coalesce((select auth.role()), 'service_role') <> 'service_role'
         and (tg_op <> 'INSERT' and old.role = 'owner' or tg_op <> 'DELETE' and new.role = 'owner')
         and not (
             tg_op = 'DELETE'
@@ -2009,9 +2073,11 @@ begin
             where owner.channel_id = coalesce(new.channel_id, old.channel_id)
                 and owner.user_id = (select auth.uid()) and owner.role = 'owner'
         )
+        -- Who makes a channel is its first owner; who has left it, or was put out, is not brought back as one by others.
         and not exists (
             select from public.channels as made
-            where made.id = new.channel_id and made.created_by = new.user_id and tg_op = 'INSERT'
+            where made.id = new.channel_id
+                and made.created_by = new.user_id and new.user_id = (select auth.uid()) and tg_op = 'INSERT'
         )
     then
         raise insufficient_privilege using
@@ -2085,6 +2151,11 @@ grant select, insert, update, delete on public.channel_twins to service_role;
 
 create trigger ai_twins_before_update_stamp before update on public.ai_twins
 for each row execute function private.set_updated_at();
+create trigger ai_twins_after_insert_refuse_retired after insert on public.ai_twins
+for each row execute function private.refuse_retired_id();
+create trigger ai_twins_after_delete_retire after delete on public.ai_twins
+referencing old table as removed
+for each statement execute function private.retire_ids();
 
 -- Messages of channels, their edits, reactions and pins; and the event log, from which everybody learns of a change.
 
@@ -2275,7 +2346,7 @@ set search_path = ''
 as $$
 begin
     -- Clients are asked, and the service key; not Supabase Auth, which deletes users with all they had.
-    if current_setting('role') not in ('authenticated', 'service_role')
+    if (select auth.role()) is null
         or (tg_op = 'UPDATE' and new.role = 'owner' and new.channel_id = old.channel_id)
     then
         return coalesce(new, old);
@@ -2321,6 +2392,23 @@ comment on function private.my_acting_id() is
 'Who acts: the user of the token, or whom a call with the service key has named; null when nobody is known.';
 revoke all on function private.my_acting_id() from public, anon, authenticated, service_role;
 
+create function private.is_stranger(p_channel_id uuid) returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    return auth.uid() is not null and auth.role() <> 'service_role' and not exists (
+        select from public.channel_members as member
+        where member.channel_id = p_channel_id and member.user_id = auth.uid()
+    );
+end
+$$;
+comment on function private.is_stranger(uuid) is
+'Whether the caller is a user who is no member of a channel. Triggers ask before they lock it: the policies, which
+decide, are asked only after them.';
+revoke all on function private.is_stranger(uuid) from public, anon, authenticated, service_role;
+
 -- Definer, because it asks of the parent, and of the id, whether or not the caller may see the message; the policy asks
 -- about the caller.
 create function private.admit_message() returns trigger
@@ -2329,9 +2417,13 @@ security definer
 set search_path = ''
 as $$
 declare
-    -- This locks the channel: what is looked at from here on stays as it is.
-    v_event record := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
+    v_event record;
 begin
+    if private.is_stranger(new.channel_id) then
+        raise insufficient_privilege using message = 'Only members of a channel write to it.';
+    end if;
+    -- This locks the channel: what is looked at from here on stays as it is.
+    v_event := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
     -- Clients may choose the id, and send a message again to be sure that it has come. The primary key then refuses it,
     -- or skips it where the statement says so; neither is an event.
     perform from public.messages as known where known.id = new.id for key share;
@@ -2372,6 +2464,8 @@ language plpgsql
 security definer
 set search_path = ''
 as $$
+declare
+    v_version integer;
 begin
     if tg_op = 'DELETE' then
         perform private.record_event(old.channel_id, 'message.deleted', old.id, private.my_acting_id(), null, -1);
@@ -2389,7 +2483,12 @@ begin
         insert into public.message_edits (message_id, version, content, written_at, replaced_at)
         select new.id, count(*) + 1, old.content, old.updated_at, new.updated_at
         from public.message_edits as edit
-        where edit.message_id = new.id;
+        where edit.message_id = new.id
+        returning version into v_version;
+        if v_version > (select settings.message_max_edits from private.settings) then
+            raise sqlstate 'PT409' using
+                message = 'This message has been edited as often as it can be.', detail = 'too_many_edits';
+        end if;
     end if;
     return new;
 end
@@ -2431,9 +2530,10 @@ as $$
 begin
     select message.channel_id into new.channel_id
     from public.messages as message
-    where message.id = new.message_id;
+    where message.id = new.message_id and not private.is_stranger(message.channel_id);
     perform private.lock_channel(new.channel_id);
-    -- Asked again under the lock. Of a message that is gone nothing is said: the policy refuses a row of no channel.
+    -- Asked again under the lock. Of a message that is gone, or elsewhere, nothing is said: the policy refuses a row of
+    -- no channel.
     if not exists (
         select from public.messages as message where message.id = new.message_id and message.deleted_at is null
     ) then
@@ -2467,6 +2567,15 @@ begin
         where message.id = (v_mark ->> 'message_id')::uuid and message.deleted_at is null
     ) then
         return null;
+    end if;
+    if v_is_added and tg_table_name = 'message_reactions' and (
+        select count(*)
+        from public.message_reactions as own
+        where own.message_id = (v_mark ->> 'message_id')::uuid and own.user_id = (v_mark ->> 'user_id')::uuid
+    ) > (select settings.reactions_per_user_per_message from private.settings) then
+        raise sqlstate 'PT409' using
+            message = 'You have reacted to this message in as many ways as one can.',
+            detail = 'too_many_reactions', column = 'emoji';
     end if;
     perform private.record_event(
         (v_mark ->> 'channel_id')::uuid,
@@ -2503,10 +2612,11 @@ security definer
 set search_path = ''
 as $$
 begin
-    if tg_op = 'INSERT' then
-        perform private.record_event(new.channel_id, 'member.joined', null, new.user_id, null, 0);
-    else
+    if tg_op <> 'INSERT' then
         perform private.record_event(old.channel_id, 'member.left', null, old.user_id, null, 0);
+    end if;
+    if tg_op <> 'DELETE' then
+        perform private.record_event(new.channel_id, 'member.joined', null, new.user_id, null, 0);
     end if;
     return null;
 end
@@ -2516,6 +2626,10 @@ revoke all on function private.track_member() from public, anon, authenticated, 
 
 create trigger channel_members_after_insert_or_delete_track after insert or delete on public.channel_members
 for each row execute function private.track_member();
+-- The service may also write somebody else, or another channel, into a row.
+create trigger channel_members_after_update_track after update on public.channel_members
+for each row when ((old.channel_id, old.user_id) is distinct from (new.channel_id, new.user_id))
+execute function private.track_member();
 
 alter table public.messages enable row level security;
 revoke all on public.messages from public, anon, authenticated, service_role;
@@ -2882,21 +2996,22 @@ grant execute on function public.reply_to_message(jsonb) to authenticated, servi
 -- Definer, because authors who left the channel are still named there. It is asked only for authors of messages that
 -- the caller has just read.
 create function private.name_authors(p_user_ids uuid[], p_twin_ids uuid[])
-returns table (author_id uuid, display_name text, avatar_url text)
+returns table (author_id uuid, is_twin boolean, display_name text, avatar_url text)
 language sql
 stable
 security definer
 set search_path = ''
 as $$
-    select profile.user_id, profile.display_name, profile.avatar_url
+    select profile.user_id, false, profile.display_name, profile.avatar_url
     from public.user_profiles as profile
     where profile.user_id = any(p_user_ids)
     union all
-    select twin.id, twin.display_name, twin.avatar_url
+    select twin.id, true, twin.display_name, twin.avatar_url
     from public.ai_twins as twin
     where twin.id = any(p_twin_ids)
 $$;
-comment on function private.name_authors(uuid[], uuid[]) is 'Names and pictures of users and twins.';
+comment on function private.name_authors(uuid[], uuid[]) is
+'Names and pictures of users and twins. Owners choose the ids of twins, even a user''s: is_twin tells which it is.';
 revoke all on function private.name_authors(uuid[], uuid[]) from public, anon, authenticated, service_role;
 grant execute on function private.name_authors(uuid[], uuid[]) to authenticated, service_role;
 
@@ -3065,7 +3180,9 @@ as $$
     from page
     left join private.name_authors(
         array(select (page.message).user_id from page), array(select (page.message).ai_twin_id from page)
-    ) as author on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
+    ) as author
+        on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
+        and author.is_twin = ((page.message).user_id is null)
     left join private.render_reactions(p_ids) as reacted on (page.message).id = reacted.message_id
 $$;
 comment on function private.render_page(uuid[]) is 'Messages with their authors and reactions, newest first.';
@@ -3488,6 +3605,11 @@ revoke all on function private.describe_attachment() from public, anon, authenti
 
 create trigger attachments_before_insert_describe before insert on public.attachments
 for each row execute function private.describe_attachment();
+create trigger attachments_after_insert_refuse_retired after insert on public.attachments
+for each row execute function private.refuse_retired_id();
+create trigger attachments_after_delete_retire after delete on public.attachments
+referencing old table as removed
+for each statement execute function private.retire_ids();
 
 create function private.check_attachments() returns trigger
 language plpgsql
@@ -3519,8 +3641,10 @@ comment on function private.check_attachments() is
 'Trigger: an uploaded file that a message names must be one that its author may read.';
 revoke all on function private.check_attachments() from public, anon, authenticated, service_role;
 
+-- Of more than a message may have, none is looked for: the constraint, which refuses them, is asked only afterwards.
 create trigger messages_before_insert_check_attachments before insert on public.messages
-for each row when (jsonb_typeof(new.attachments) = 'array') execute function private.check_attachments();
+for each row when (jsonb_typeof(new.attachments) = 'array' and octet_length(new.attachments::text) <= 65536)
+execute function private.check_attachments();
 
 create table private.message_files (
     attachment_id uuid not null references public.attachments (id) on delete cascade,
@@ -4682,6 +4806,39 @@ revoke all on function private.dismiss_twins() from public, anon, authenticated,
 
 create trigger channel_members_after_delete_dismiss after delete on public.channel_members
 for each row execute function private.dismiss_twins();
+create trigger channel_members_after_update_dismiss after update on public.channel_members
+for each row when ((old.channel_id, old.user_id) is distinct from (new.channel_id, new.user_id))
+execute function private.dismiss_twins();
+
+-- Definer, because no client may lock a channel, and it counts twins whether or not the caller may see them.
+create function private.admit_twin() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if not private.is_stranger(new.channel_id) then
+        perform private.lock_channel(new.channel_id);
+    end if;
+    -- Asked again under the lock. The policy knows only who was a member when the statement began, and whoever is put
+    -- out at this moment would leave a twin behind that goes on listening.
+    if private.is_stranger(new.channel_id) then
+        raise insufficient_privilege using message = 'Only members of a channel bring their twins.';
+    elsif (
+        select count(*) from public.channel_twins as assigned where assigned.channel_id = new.channel_id
+    ) >= (select settings.channel_max_twins from private.settings) then
+        raise sqlstate 'PT409' using
+            message = 'As many twins take part in this channel as may.', detail = 'too_many_twins';
+    end if;
+    return new;
+end
+$$;
+comment on function private.admit_twin() is
+'Trigger: twins come with members, and no more of them than can be told of every message.';
+revoke all on function private.admit_twin() from public, anon, authenticated, service_role;
+
+create trigger channel_twins_before_insert_admit before insert on public.channel_twins
+for each row execute function private.admit_twin();
 
 create function private.hmac_block(p_key bytea, p_mask integer) returns bytea
 language sql
@@ -4730,6 +4887,15 @@ begin
     if not found then
         perform private.fail(404, 'webhook_not_found', 'You have no such twin, or it has no webhook.', 'ai_twin_id');
     end if;
+    -- Every delivery is signed with all that are left, and each owner's deliveries are made by the same worker.
+    delete from private.twin_secrets as secret
+    where secret.id in (
+        select old.id
+        from private.twin_secrets as old
+        where old.ai_twin_id = p_twin_id
+        order by old.created_at desc, old.id
+        offset 4
+    );
     update private.twin_secrets as secret
     set expires_at = least(secret.expires_at, now() + p_overlap)
     where secret.ai_twin_id = p_twin_id;
@@ -4743,7 +4909,7 @@ begin
 end
 $$;
 comment on function private.issue_twin_secret(uuid, interval) is
-'A new secret for the webhook of the caller''s twin; deliveries carry signatures of the earlier ones, too, until the
+'A new secret for the webhook of the caller''s twin; deliveries carry signatures of the four before it, too, until the
 overlap is over. PT404 for anyone else.';
 revoke all on function private.issue_twin_secret(uuid, interval) from public, anon, authenticated, service_role;
 grant execute on function private.issue_twin_secret(uuid, interval) to authenticated, service_role;
@@ -5526,7 +5692,9 @@ security definer
 set search_path = ''
 as $$
 begin
-    if (select auth.role()) <> 'service_role' and p_channel_id not in (select mine.id from private.my_channels as mine) then
+    if (select auth.role()) is distinct from 'service_role'
+        and p_channel_id not in (select mine.id from private.my_channels as mine)
+    then
         return;
     end if;
     return query
@@ -5822,7 +5990,9 @@ as $$
     from sent
     left join private.name_authors(
         array(select distinct sent.user_id from sent), array(select distinct sent.ai_twin_id from sent)
-    ) as author on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
+    ) as author
+        on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
+        and author.is_twin = (sent.user_id is null)
 $$;
 comment on function private.read_transcript(uuid, bigint, integer, integer) is
 'The newest messages of a channel, the oldest of them first, as many as fit; and what part of the channel that is.';
@@ -6351,7 +6521,20 @@ begin
     delete from private.summaries as known where known.channel_id = any(v_channels);
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('summaries', v_count);
-    delete from private.idempotency_keys as known where known.principal = p_user_id::text;
+    delete from private.idempotency_keys as known
+    where known.principal = p_user_id::text
+        or (
+            -- Answers to the service tell what it wrote for them.
+            known.principal = 'service_role'
+            and exists (
+                select from (
+                    select p_user_id
+                    union all
+                    select twin.id from public.ai_twins as twin where twin.user_id = p_user_id
+                ) as author (id)
+                where strpos(known.body, author.id::text) > 0
+            )
+        );
     delete from private.request_counts as counted where counted.user_id = p_user_id;
     delete from public.channel_members as member where member.user_id = p_user_id;
     delete from auth.users as known where known.id = p_user_id;
@@ -6470,6 +6653,31 @@ comment on function private.render_export(uuid[]) is
 revoke all on function private.render_export(uuid[]) from public, anon, authenticated, service_role;
 grant execute on function private.render_export(uuid[]) to authenticated, service_role;
 
+create function private.measure_messages(p_channel_id uuid, p_after bigint, p_limit integer)
+returns table (id uuid, seq bigint, bytes bigint)
+language sql
+stable
+set search_path = ''
+as $$
+    select
+        said.id,
+        said.seq,
+        octet_length(said.content) + octet_length(said.metadata::text)
+        + coalesce(octet_length(said.attachments::text), 0) + (
+            select coalesce(sum(octet_length(edit.content)), 0)
+            from public.message_edits as edit
+            where edit.message_id = said.id
+        )
+    from public.messages as said
+    where said.channel_id = p_channel_id and said.deleted_at is null and said.seq > p_after
+    order by said.seq
+    limit p_limit
+$$;
+comment on function private.measure_messages(uuid, bigint, integer) is
+'The messages of a channel after a number, in order, and about how large each is with its earlier versions.';
+revoke all on function private.measure_messages(uuid, bigint, integer) from public, anon, authenticated, service_role;
+grant execute on function private.measure_messages(uuid, bigint, integer) to authenticated, service_role;
+
 create function public.export_channel(jsonb) returns json
 language plpgsql
 stable
@@ -6479,28 +6687,34 @@ as $$
 declare
     v_id uuid := private.read_uuid($1, 'channel_id');
     v_limit integer := private.read_integer($1, 'limit', 1, 1000, 500);
-    v_after bigint := coalesce(private.read_cursor($1, 'after', v_id), 0);
+    v_after bigint;
     v_lines jsonb;
     v_last bigint;
+    v_has_more boolean;
 begin
+    -- Before the cursor, which would tell strangers of what channel a message is.
     perform private.require_channel(v_id);
-    select private.render_export(array_agg(page.id)), max(page.seq)
-    into v_lines, v_last
+    v_after := coalesce(private.read_cursor($1, 'after', v_id), 0);
+    select
+        private.render_export(array_agg(page.id) filter (where page.is_in)),
+        max(page.seq) filter (where page.is_in),
+        count(*) = v_limit or not bool_and(page.is_in)
+    into v_lines, v_last, v_has_more
     from (
-        select said.id, said.seq
-        from public.messages as said
-        where said.channel_id = v_id and said.deleted_at is null and said.seq > v_after
-        order by said.seq
-        limit v_limit
+        -- Some megabytes are enough for one page, though never less than one message.
+        select
+            said.id, said.seq,
+            row_number() over (order by said.seq) = 1 or sum(said.bytes) over (order by said.seq) <= 8000000 as is_in
+        from private.measure_messages(v_id, v_after, v_limit) as said
     ) as page;
     return private.succeed(v_lines, jsonb_build_object(
-        'next_cursor', case when jsonb_array_length(v_lines) = v_limit then 'seq_' || v_last end
+        'next_cursor', case when v_has_more then 'seq_' || v_last end
     ));
 end
 $$;
 comment on function public.export_channel(jsonb) is
 'The messages of a channel of the caller, the oldest first, with seq, reactions and edits: channel_id, limit (500, at
-most 1000), after (the next_cursor of the page before; null on the last page).';
+most 1000; fewer when they are large), after (the next_cursor of the page before; null on the last page).';
 revoke all on function public.export_channel(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.export_channel(jsonb) to authenticated, service_role;
 

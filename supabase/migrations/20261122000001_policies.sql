@@ -149,37 +149,6 @@ for delete to authenticated using (channel_id in (select mine.id from private.my
 create policy message_events_select_member on public.message_events
 for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
 
--- A file lies at <channel id>/<attachment id>. Names that people gave never become paths.
-create policy objects_select_attachment_member on storage.objects
-for select to authenticated
-using (
-    bucket_id = 'attachments'
-    and (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
-);
-create policy objects_insert_attachment_member on storage.objects
-for insert to authenticated
-with check (
-    bucket_id = 'attachments'
-    and name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-    and (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
-    and owner_id = (select auth.uid())::text
-);
--- There is none for update: what was sent stays what it was.
-create policy objects_delete_attachment_owner_or_governor on storage.objects
-for delete to authenticated
-using (
-    bucket_id = 'attachments'
-    and (
-        (storage.foldername(name))[1] in (
-            select governed.id::text from private.my_governed_channels as governed
-        )
-        or (
-            owner_id = (select auth.uid())::text
-            and (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
-        )
-    )
-);
-
 create policy attachments_select_member on public.attachments
 for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
 create policy attachments_insert_uploader on public.attachments
@@ -191,6 +160,60 @@ using (
     channel_id in (select mine.id from private.my_governed_channels as mine)
     or (uploaded_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine))
 );
+
+-- A file lies at <channel id>/<attachment id>. Names that people gave never become paths. There is none for update:
+-- what was sent stays what it was.
+create policy objects_select_attachment on storage.objects
+for select to authenticated using (bucket_id = 'attachments');
+create policy objects_insert_attachment on storage.objects
+for insert to authenticated with check (bucket_id = 'attachments');
+create policy objects_delete_attachment on storage.objects
+for delete to authenticated using (bucket_id = 'attachments');
+
+-- Who may is said by restrictive policies, which those of the application cannot open: some let everybody read all
+-- files, or change their own.
+create policy objects_select_attachment_member on storage.objects
+as restrictive for select to authenticated
+using (
+    bucket_id is distinct from 'attachments'
+    or (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
+);
+create policy objects_insert_attachment_member on storage.objects
+as restrictive for insert to authenticated
+with check (
+    bucket_id is distinct from 'attachments'
+    or (
+        (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
+        and owner_id = (select auth.uid())::text
+        -- Nor does another file take the place of one that was removed from Storage alone.
+        and case
+            when name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                then not exists (
+                    select from public.attachments as known
+                    where known.id = split_part(objects.name, '/', 2)::uuid and known.path = objects.name
+                )
+            else false
+        end
+    )
+);
+create policy objects_update_attachment_nobody on storage.objects
+as restrictive for update to authenticated
+using (bucket_id is distinct from 'attachments') with check (bucket_id is distinct from 'attachments');
+create policy objects_delete_attachment_owner_or_governor on storage.objects
+as restrictive for delete to authenticated
+using (
+    bucket_id is distinct from 'attachments'
+    or (storage.foldername(name))[1] in (
+        select governed.id::text from private.my_governed_channels as governed
+    )
+    or (
+        owner_id = (select auth.uid())::text
+        and (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
+    )
+);
+create policy objects_attachment_anon on storage.objects
+as restrictive to anon
+using (bucket_id is distinct from 'attachments') with check (bucket_id is distinct from 'attachments');
 
 create policy twin_webhooks_select_owner on public.twin_webhooks
 for select to authenticated using (ai_twin_id in (select mine.id from private.my_twins as mine));

@@ -22,6 +22,7 @@ DEFINERS = {
     "private.hold_matching": "owners of contacts may not call its helper",
     "private.match_conversations_again": "owners of contacts may not write conversations",
     "private.add_creator": "the creator is no member yet and may not add one",
+    "private.admit_twin": "counts twins whether or not the caller may see them, and locks the channel",
     "private.admit_message": "asks of a parent and of an id whether or not the caller may see it",
     "private.broadcast_conversation": "only the database sends to inboxes",
     "private.broadcast_events": "only the database sends to channels and twins",
@@ -58,6 +59,8 @@ DEFINERS = {
     "private.protect_ownership": "must see all members to know an owner",
     "private.read_cursor": "a cursor stays good when its message is deleted",
     "private.read_events": "policies would be asked for each event again; it asks itself for the channels",
+    "private.refuse_retired_id": "no client reads which ids there were",
+    "private.retire_ids": "runs when Supabase Auth deletes a user, too",
     "private.recall_message": "no client writes deliveries",
     "private.record_event": "no client writes events or counters",
     "private.revive_deliveries": "no client writes deliveries",
@@ -304,6 +307,7 @@ authenticated
     private.issue_twin_secret(uuid,interval): execute
     private.lock_channel(uuid): execute
     private.match_messages(private.message_search): execute
+    private.measure_messages(uuid,bigint,integer): execute
     private.my_channels: select
     private.my_fellow_twins: select
     private.my_fellows: select
@@ -402,6 +406,7 @@ authenticator
 nobody
     private.add_creator()
     private.admit_message()
+    private.admit_twin()
     private.broadcast_conversation()
     private.broadcast_events()
     private.broadcast_new_messages()
@@ -430,6 +435,7 @@ nobody
     private.index_message()
     private.index_template()
     private.index_words(text,jsonb)
+    private.is_stranger(uuid)
     private.issue_receipt(text,uuid,jsonb)
     private.keep_an_owner()
     private.link_attachments()
@@ -449,12 +455,15 @@ nobody
     private.protect_ownership()
     private.recall_message()
     private.record_event(uuid,text,uuid,uuid,text,integer,uuid,timestamp with time zone)
+    private.refuse_retired_id()
     private.remove_history(integer)
     private.remove_used_up(integer)
     private.render_claim(public.twin_deliveries,uuid)
     private.render_conversation(public.conversations,bigint,jsonb)
     private.render_event(public.message_events,public.messages)
     private.request_counts
+    private.retire_ids()
+    private.retired_ids
     private.retry_delay(integer)
     private.send_events(uuid,bigint)
     private.set_updated_at()
@@ -523,6 +532,7 @@ service_role
     private.matching_lock(uuid): execute
     private.measure_database(): execute
     private.measure_deliveries(): execute
+    private.measure_messages(uuid,bigint,integer): execute
     private.message_preview(jsonb): execute
     private.name_authors(uuid[],uuid[]): execute
     private.newest_participants(private.ingest_conversation[]): execute

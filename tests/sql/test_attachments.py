@@ -117,6 +117,50 @@ def test_what_was_stored_stays_what_it_was(db: Db) -> None:
     refused(db, "update public.attachments set file_name = 'x'")
 
 
+@pytest.mark.parametrize("is_known", [True, False], ids=["its place", "its id"])
+@pytest.mark.parametrize("user_id", [BOB, MATTY, CAROL])
+def test_nobody_puts_something_else_in_place_of_a_file(db: Db, user_id: str, is_known: bool) -> None:
+    file = upload(db, BOB)
+    db.execute("select set_config('storage.allow_delete_query', 'true', true)")
+    assert rows(db, REMOVE, file["path"]) == [file["path"]]
+    if is_known:
+        become(db, user_id)
+        refused(db, STORE, file["path"], user_id, METADATA)
+    else:
+        db.execute("delete from public.attachments where id = %s", (file["id"],))
+        become(db, user_id)
+        db.execute(STORE, (file["path"], user_id, METADATA))
+        again = json.dumps({"conversation_id": CHANNEL, "files": [file]})
+        assert code(db, "select public.finish_upload(%s)", again) == ("PT409", "id_retired")
+
+
+def test_a_policy_for_everybody_opens_other_buckets_only(db: Db) -> None:
+    file = upload(db, BOB)
+    back(db)
+    db.execute("insert into storage.buckets (id, name) values ('other', 'other')")
+    db.execute("insert into storage.objects (bucket_id, name) values ('other', 'a'), ('other', 'b')")
+    db.execute("create policy read_all on storage.objects for select to public using (true)")
+    db.execute("create policy write_all on storage.objects for insert to public with check (true)")
+    db.execute("create policy change_all on storage.objects for update to public using (true) with check (true)")
+    db.execute("create policy remove_all on storage.objects for delete to public using (true)")
+    db.execute("select set_config('storage.allow_delete_query', 'true', true)")
+    for be in (lambda: become(db, MALLORY), lambda: become_anon(db)):
+        be()
+        assert "attachments" not in rows(db, "select distinct bucket_id from storage.objects")
+        refused(db, STORE, f"{CHANNEL}/{uuid.uuid4()}", MALLORY, METADATA)
+        assert rows(db, "update storage.objects set version = 'x' where name = %s returning id", file["path"]) == []
+        refused(db, "update storage.objects set bucket_id = 'attachments' where name = 'a'")
+        assert rows(db, REMOVE, file["path"]) == []
+        assert rows(db, "delete from storage.objects where name = 'b' returning name") == ["b"]
+        db.execute("insert into storage.objects (bucket_id, name) values ('other', 'b')")
+    become(db, BOB)
+    assert rows(db, "update storage.objects set version = 'x' where name = %s returning id", file["path"]) == []
+    become(db, CAROL)
+    assert rows(db, REMOVE, file["path"]) == []
+    become(db, BOB)
+    assert rows(db, REMOVE, file["path"]) == [file["path"]]
+
+
 @pytest.mark.parametrize(("user_id", "may"), [(BOB, True), (MATTY, True), (CAROL, False), (MALLORY, False)])
 def test_the_uploader_and_those_who_govern_may_remove_a_file(db: Db, user_id: str, may: bool) -> None:
     file = upload(db, BOB)

@@ -126,6 +126,12 @@ def test_strangers_find_no_channel(db: Db, user_id: str) -> None:
     assert reply.error == (404, "channel_not_found", "channel_id")
 
 
+def test_a_token_without_a_role_opens_no_log(db: Db) -> None:
+    become(db, MALLORY)
+    db.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps({"sub": MALLORY}),))
+    assert rows(db, "select from private.read_events(%s, 0, 10)", CHANNEL) == []
+
+
 def test_a_former_member_sees_nothing(db: Db) -> None:
     db.execute("delete from public.channel_members where user_id = %s", (CAROL,))
     reply = call(db, "list_channel_events", CAROL, channel_id=CHANNEL)

@@ -1,6 +1,8 @@
 """sql/50_channels.sql and 55_twins.sql: profiles, channels, who governs them, and twins."""
 
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -20,6 +22,7 @@ from tests.sql.messages import (
     last_seq,
     send,
 )
+from tests.support.cluster import TestCluster
 
 NEW_USER = """
 insert into auth.users (id, email, aud, role, raw_user_meta_data)
@@ -116,6 +119,34 @@ def test_an_admin_neither_demotes_nor_removes_an_owner(db: Db, statement: str) -
     assert diagnostics.message_detail == "owner_required"
 
 
+def test_nobody_but_an_owner_brings_back_who_made_the_channel_as_one(db: Db) -> None:
+    grant(db, "owner", BOB)
+    grant(db, "admin", CAROL)
+    back_as_owner = "insert into public.channel_members (channel_id, user_id, role) values (%s, %s, 'owner')"
+    db.execute("delete from public.channel_members where user_id = %s", (MATTY,))
+    become(db, CAROL)
+    assert refused(db, back_as_owner, CHANNEL, MATTY).message_detail == "owner_required"
+    become(db, BOB)
+    db.execute(back_as_owner, (CHANNEL, MATTY))
+
+
+@pytest.mark.parametrize(
+    ("who", "statement", "code"),
+    [
+        (BOB, "update public.channel_members set role = 'owner' where role = 'member'", "owner_required"),
+        (MATTY, "delete from public.channel_members where role = 'owner'", "last_owner"),
+    ],
+)
+def test_a_role_of_the_applications_own_may_no_more(admin_url: str, who: str, statement: str, code: str) -> None:
+    with psycopg.connect(admin_url) as db:
+        grant(db, "admin", BOB)
+        db.execute("create role manager in role authenticated")
+        become(db, who)
+        db.execute("select set_config('role', 'none', true), set_config('role', 'manager', true)")
+        assert refused(db, statement, by=psycopg.Error).message_detail == code
+        db.rollback()
+
+
 def test_a_former_member_sees_nothing_any_more(db: Db) -> None:
     become(db, BOB)
     assert rows(db, "select from public.channels") != []
@@ -172,6 +203,28 @@ def test_the_last_owner_may_end_their_account(db: Db) -> None:
     assert rows(db, "select from public.channel_members where role = 'owner'") == []
 
 
+@pytest.mark.parametrize(
+    ("remove", "make"),
+    [
+        ("delete from public.channels where id = %s", "insert into public.channels (id, name) values (%s, 'mine')"),
+        (
+            "delete from public.ai_twins where id = %s",
+            "insert into public.ai_twins (id, display_name) values (%s, 'mine')",
+        ),
+    ],
+)
+@pytest.mark.parametrize("by", [become, lambda db, _user_id: become_service(db)], ids=["owner", "service"])
+def test_nobody_takes_over_what_is_left_under_the_id_of_something_deleted(
+    db: Db, remove: str, make: str, by: Callable[[Db, str], None]
+) -> None:
+    id_ = TWIN if "twins" in remove else CHANNEL
+    by(db, MATTY)
+    db.execute(remove, (id_,))
+    become(db, MALLORY)
+    for statement in (make, f"{make} on conflict do nothing"):
+        assert refused(db, statement, id_, by=psycopg.Error).message_detail == "id_retired"
+
+
 def test_an_admin_does_not_remove_a_channel(db: Db) -> None:
     grant(db, "admin", BOB)
     become(db, BOB)
@@ -213,6 +266,22 @@ def test_members_who_come_and_go_are_events(db: Db) -> None:
     assert events(db, after=before) == [("member.joined", None, MALLORY, None), ("member.left", None, BOB, None)]
 
 
+@pytest.mark.parametrize("column", ["user_id", "channel_id"])
+def test_a_membership_that_the_service_rewrites_is_one_that_ends_and_one_that_begins(db: Db, column: str) -> None:
+    elsewhere = make_channel(db, BOB)
+    grant(db, "owner", BOB)
+    before = last_seq(db)
+    become_service(db)
+    rewritten = {"user_id": MALLORY, "channel_id": elsewhere}[column]
+    statement = f"update public.channel_members set {column} = %s where (channel_id, user_id) = (%s, %s)"
+    db.execute(statement, (rewritten, CHANNEL, MATTY))
+    back(db)
+    expected = [("member.left", None, MATTY, None), ("member.joined", None, MALLORY, None)]
+    assert events(db, after=before) == expected[: 2 if column == "user_id" else 1]
+    assert rows(db, "select from public.channel_twins where channel_id = %s", CHANNEL) == []
+    assert events(db, elsewhere)[1:] == ([] if column == "user_id" else [("member.joined", None, MATTY, None)])
+
+
 def test_a_profile_is_seen_by_those_who_share_a_channel_only(db: Db) -> None:
     query = "select user_id::text from public.user_profiles"
     become(db, CAROL)
@@ -228,6 +297,40 @@ def test_a_twin_is_made_and_brought_by_its_owner(db: Db) -> None:
     back(db)
     reply = call(db, "create_message", BOB, channel_id=CHANNEL, content="I am a machine", ai_twin_id=twin_id)
     assert (reply.data["user_id"], reply.data["ai_twin_id"]) == (None, twin_id)
+
+
+def test_no_more_twins_than_a_setting_says_take_part(db: Db) -> None:
+    db.execute("update private.settings set channel_max_twins = 2")
+    become(db, BOB)
+    bring = "insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)"
+    first, second = (value(db, "insert into ai_twins (display_name) values ('x') returning id") for _ in range(2))
+    db.execute(bring, (CHANNEL, first))
+    assert refused(db, bring, CHANNEL, second, by=psycopg.Error).message_detail == "too_many_twins"
+    back(db)
+    with pytest.raises(CheckViolation):
+        db.execute("update private.settings set channel_max_twins = -1")
+
+
+def test_who_is_being_put_out_leaves_no_twin_behind(cluster: TestCluster, fresh_database: str) -> None:
+    url = cluster.url(fresh_database, "postgres")
+    with (
+        psycopg.connect(url) as matty,
+        psycopg.connect(url) as bob,
+        psycopg.connect(url, autocommit=True) as observer,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        become(bob, BOB)
+        twin_id = value(bob, "insert into public.ai_twins (display_name) values ('x') returning id")
+        become(matty, MATTY)
+        matty.execute("delete from public.channel_members where user_id = %s", (BOB,))
+        bring = "insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)"
+        coming = pool.submit(bob.execute, bring, (CHANNEL, twin_id))
+        waiting = "select from pg_stat_activity where pid = %s and wait_event_type = 'Lock'"
+        while not coming.done() and not rows(observer, waiting, bob.info.backend_pid):
+            pass
+        matty.commit()
+        with pytest.raises(InsufficientPrivilege):
+            coming.result()
 
 
 def test_a_member_learns_the_names_of_twins_that_take_part(db: Db) -> None:

@@ -1,5 +1,6 @@
 """sql/84_clean_up.sql: what is removed when, and that little is done at a time."""
 
+import uuid
 from typing import Any
 
 import psycopg
@@ -7,7 +8,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.sql.conftest import BOB, JOHN_DOE, MATTY, Db, become, become_service, ingest, refused, rows, value
-from tests.sql.messages import CAROL, CHANNEL, call
+from tests.sql.messages import CAROL, CHANNEL, MESSAGE, TWIN, call
 from tests.support.ingest import conversation, message
 
 # A statement that makes one row of an age; where it is, what identifies it; the age at which it goes.
@@ -215,6 +216,8 @@ def test_a_user_is_erased_with_all_that_they_said(db: Db) -> None:
     ingest(db, conversation(message("secret-canary", content="secret-canary")))
     said = call(db, "create_message", MATTY, channel_id=CHANNEL, content="secret-canary").data["id"]
     call(db, "edit_message", MATTY, id=said, content="secret-canary, too")
+    for who in ({"user_id": MATTY}, {"ai_twin_id": TWIN}):
+        call(db, "create_message", None, key=str(who), channel_id=CHANNEL, content="secret-canary", **who)
     answer = call(db, "reply_to_message", BOB, id=said, content="what Bob says").data["id"]
     call(db, "toggle_reaction", MATTY, id=answer, emoji="fire")
     call(db, "create_message", MATTY, key="secret-canary", channel_id=CHANNEL, content="x")
@@ -315,9 +318,23 @@ def test_a_channel_is_exported_with_what_hangs_on_its_messages(db: Db, limit: in
     assert (last["content"], last["edits"][0]["content"], last["reactions"][0]["emoji"]) == ("second", "first", "fire")
 
 
+def test_a_page_of_an_export_is_never_too_large_to_be_sent(db: Db) -> None:
+    large = "insert into public.message_edits (message_id, version, content, written_at) select %s, n, %s, now()"
+    said = [call(db, "create_message", channel_id=CHANNEL, content=str(number)).data["id"] for number in range(3)]
+    for id_ in said:
+        db.execute(f"{large} from generate_series(1, 30) as n", (id_, "\U0001f600" * 40000))
+    first = call(db, "export_channel", MATTY, channel_id=CHANNEL)
+    assert len(first.body["data"]) < 7
+    lines = pages(db, "export_channel", MATTY, channel_id=CHANNEL)
+    assert [line["id"] for line in lines][-3:] == said
+    assert [len(line["edits"]) for line in lines][-3:] == [30] * 3
+
+
 def test_who_is_no_member_exports_nothing(db: Db) -> None:
     stranger = value(db, "select id::text from auth.users where email = 'mallory@example.com'")
-    assert call(db, "export_channel", stranger, channel_id=CHANNEL).error[:2] == (404, "channel_not_found")
+    for after in (None, MESSAGE, str(uuid.uuid4())):
+        reply = call(db, "export_channel", stranger, channel_id=CHANNEL, after=after)
+        assert reply.error[:2] == (404, "channel_not_found")
 
 
 def test_an_export_is_one_request_however_many_pages_it_has(db: Db) -> None:

@@ -270,6 +270,16 @@ def test_after_a_rotation_both_secrets_sign_until_the_overlap_ends(db: Db, secre
     assert signatures(delivery)[1] == [signed(delivery, new)]
 
 
+def test_however_often_it_is_rotated_five_secrets_sign(db: Db, secret: str) -> None:
+    for hours in (720, 0, 720, 720, 720, 720):
+        new = ask(db, MATTY, "rotate_twin_secret", ai_twin_id=TWIN, overlap_hours=hours)["secret"]
+        db.execute("update private.twin_secrets set created_at = created_at - interval '1 second'")
+    send(db)
+    (delivery,) = claim(db)
+    assert len(signatures(delivery)[1]) == 5
+    assert signatures(delivery)[1][0] == signed(delivery, new)
+
+
 def test_an_edit_before_the_delivery_is_what_is_delivered(db: Db, secret: str) -> None:
     call(db, "edit_message", MATTY, id=send(db, "before"), content="after")
     assert json.loads(claim(db)[0]["body"])["content"] == "after"

@@ -262,6 +262,16 @@ def test_a_twin_and_somebody_who_left_are_named_too(db: Db) -> None:
     assert names == ["Matty's twin", "Bob Okafor", "Matty Squarzoni", "Carol Lindqvist", "Bob Okafor"]
 
 
+def test_a_twin_with_the_id_of_a_user_is_not_taken_for_the_user(db: Db) -> None:
+    become(db, BOB)
+    db.execute("insert into public.ai_twins (id, display_name) values (%s, 'Not Matty')", (MATTY,))
+    db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, MATTY))
+    back(db)
+    call(db, "create_message", BOB, **fields_of("create_message", ai_twin_id=MATTY))
+    names = [message["display_name"] for message in call(db, "list_messages", channel_id=CHANNEL).data]
+    assert names == ["Not Matty", "Bob Okafor", "Matty Squarzoni", "Carol Lindqvist", "Bob Okafor"]
+
+
 @pytest.fixture
 def ten(db: Db) -> list[str]:
     """A channel with ten messages, two of them deleted; the contents of the rest, newest first."""

@@ -73,8 +73,8 @@ def test_wrong_keys_are_the_same_work_however_near_they_come(cost: Callable[...,
 def test_an_unknown_connection_is_the_same_work_as_one_of_another_platform(cost: Callable[..., Work]) -> None:
     error = "Invalid connection_id or platform"
     unknown, other = cost(error, connection_id="nobodys"), cost(error, platform="telegram")
-    # The one row of which only the platform is looked at.
-    assert {name for name in unknown | other if unknown.get(name) != other.get(name)} == {"messaging_connections"}
+    # The one row of which only the platform is looked at; none where Postgres reads such a small table as a whole.
+    assert {name for name in unknown | other if unknown.get(name) != other.get(name)} <= {"messaging_connections"}
 
 
 def test_beyond_its_text_a_wrong_key_is_told_from_an_unknown_connection_by_the_owners_log_alone(
@@ -86,4 +86,4 @@ def test_beyond_its_text_a_wrong_key_is_told_from_an_unknown_connection_by_the_o
         *("ingest_log", "private.log_refusal", "private.relax_commit", "private.request_id"),
     }
     # The connection that was found, and the one look for its key.
-    assert {name for name in unknown if unknown[name] != wrong[name]} == {"messaging_connections", "messaging_keys"}
+    assert {name for name in unknown if unknown[name] != wrong[name]} <= {"messaging_connections", "messaging_keys"}

@@ -62,6 +62,16 @@ def test_the_first_caller_gets_the_transcript_oldest_first(db: Db) -> None:
     assert scope == {"messageCount": 4, "timeRange": times, "truncated": False}
 
 
+def test_a_twin_with_the_id_of_a_user_says_nothing_in_the_users_name(db: Db) -> None:
+    become(db, BOB)
+    db.execute("insert into public.ai_twins (id, display_name) values (%s, 'Not Matty')", (MATTY,))
+    db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, MATTY))
+    statement = "insert into public.messages (channel_id, user_id, ai_twin_id, content) values (%s, null, %s, 'x')"
+    db.execute(statement, (CHANNEL, MATTY))
+    authors = [each["author"] for each in begin(db).data["messages"]]
+    assert authors == ["Bob Okafor", "Carol Lindqvist", "Matty Squarzoni", "Bob Okafor", "Not Matty"]
+
+
 def test_a_count_takes_the_newest_messages(db: Db) -> None:
     task = begin(db, messageCount=2).data
     assert task["messages"][0]["id"] == MESSAGE
