@@ -128,6 +128,7 @@ declare
         and p_function <> 'finish_upload'
         and not (p_function like 'export\_%' and p_parameters ? 'after');
     v_is_granted boolean := true;
+    v_count record;
     v_limits jsonb := jsonb_build_object();
     v_answer record;
     v_sqlstate text;
@@ -143,8 +144,9 @@ begin
         if v_is_granted then
             v_answer := private.call_once(p_function, p_headers, private.read_object(p_body) || p_parameters);
             if v_is_counted then
-                select counted.is_granted, counted.headers into v_is_granted, v_limits
-                from private.count_request() as counted;
+                v_count := private.count_request();
+                v_is_granted := v_count.is_granted;
+                v_limits := v_count.headers;
             end if;
         end if;
         if not v_is_granted then
@@ -160,9 +162,9 @@ begin
                 v_field = column_name, v_constraint = constraint_name;
             if v_is_counted then
                 -- What fails is undone, but not the count; and one too many is that before all else.
-                select counted.is_granted, counted.headers into v_is_granted, v_limits
-                from private.count_request() as counted;
-                if not v_is_granted then
+                v_count := private.count_request();
+                v_limits := v_count.headers;
+                if not v_count.is_granted then
                     select 'PT429', c_limited, 'rate_limited', '' into v_sqlstate, v_message, v_detail, v_field;
                 end if;
             end if;
