@@ -224,7 +224,7 @@ begin
             where owner.channel_id = coalesce(new.channel_id, old.channel_id)
                 and owner.user_id = (select auth.uid()) and owner.role = 'owner'
         )
-        -- Who makes a channel is its first owner; who has left it, or was put out, is not brought back as one by others.
+        -- Who makes a channel is its first owner. Who left it, or was put out, is not brought back as one by others.
         and not exists (
             select from public.channels as made
             where made.id = new.channel_id

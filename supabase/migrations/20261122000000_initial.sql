@@ -2073,7 +2073,7 @@ begin
             where owner.channel_id = coalesce(new.channel_id, old.channel_id)
                 and owner.user_id = (select auth.uid()) and owner.role = 'owner'
         )
-        -- Who makes a channel is its first owner; who has left it, or was put out, is not brought back as one by others.
+        -- Who makes a channel is its first owner. Who left it, or was put out, is not brought back as one by others.
         and not exists (
             select from public.channels as made
             where made.id = new.channel_id
@@ -2398,10 +2398,11 @@ stable
 set search_path = ''
 as $$
 begin
-    return auth.uid() is not null and auth.role() <> 'service_role' and not exists (
+    -- The member first: nearly everybody who writes is one, and nothing else is asked then.
+    return not exists (
         select from public.channel_members as member
         where member.channel_id = p_channel_id and member.user_id = auth.uid()
-    );
+    ) and auth.uid() is not null and auth.role() <> 'service_role';
 end
 $$;
 comment on function private.is_stranger(uuid) is
@@ -6420,6 +6421,39 @@ person_id; conversation_ids for threads under usernames, which match nobody. Wha
 revoke all on function public.erase_person(jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.erase_person(jsonb) to authenticated, service_role;
 
+create table private.former_twin_messages (
+    message_id uuid primary key references public.messages (id) on delete cascade,
+    user_id uuid not null references auth.users (id) on delete cascade
+);
+comment on table private.former_twin_messages is
+'Whose twin said what, when the twin is gone: the message names nobody any more, and goes with that user all the same.';
+create index former_twin_messages_user_id_idx on private.former_twin_messages (user_id);
+alter table private.former_twin_messages enable row level security;
+revoke all on private.former_twin_messages from public, anon, authenticated, service_role;
+
+-- Definer, because no client writes here, and because it also runs when Supabase Auth deletes a user.
+create function private.remember_owner() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- Unless the twin goes because Supabase Auth has deleted its owner: what they said stays, as it does of users.
+    insert into private.former_twin_messages (message_id, user_id)
+    select said.id, owner.id
+    from public.messages as said
+    inner join auth.users as owner on owner.id = old.user_id
+    where said.ai_twin_id = old.id;
+    return old;
+end
+$$;
+comment on function private.remember_owner() is
+'Trigger: what a twin has said remains its owner''s, for the day on which the owner is erased.';
+revoke all on function private.remember_owner() from public, anon, authenticated, service_role;
+
+create trigger ai_twins_before_delete_remember_owner before delete on public.ai_twins
+for each row execute function private.remember_owner();
+
 create function private.count_belongings(p_user_id uuid) returns jsonb
 language sql
 stable
@@ -6480,6 +6514,24 @@ comment on function private.hand_over_channels(uuid) is
 nobody else belongs to are deleted, and how many they were is answered.';
 revoke all on function private.hand_over_channels(uuid) from public, anon, authenticated, service_role;
 
+create function private.messages_of(p_user_id uuid) returns setof uuid
+language sql
+stable
+set search_path = ''
+as $$
+    select said.id from public.messages as said where said.user_id = p_user_id
+    union all
+    select said.id
+    from public.messages as said
+    inner join public.ai_twins as twin on said.ai_twin_id = twin.id
+    where twin.user_id = p_user_id
+    union all
+    select former.message_id from private.former_twin_messages as former where former.user_id = p_user_id
+$$;
+comment on function private.messages_of(uuid) is
+'What a user and their twins said, those that are gone among them.';
+revoke all on function private.messages_of(uuid) from public, anon, authenticated, service_role;
+
 -- Definer, because what belongs to a user lies in tables that no role may write. Its caller is service_role.
 create function private.erase_account(p_user_id uuid) returns jsonb
 language plpgsql
@@ -6491,8 +6543,7 @@ declare
     v_channels uuid[] := array(
         select said.channel_id
         from public.messages as said
-        where said.user_id = p_user_id
-            or said.ai_twin_id in (select twin.id from public.ai_twins as twin where twin.user_id = p_user_id)
+        where said.id in (select own.id from private.messages_of(p_user_id) as own (id))
         union
         select member.channel_id from public.channel_members as member where member.user_id = p_user_id
         union
@@ -6510,8 +6561,7 @@ begin
     for no key update;
     v_erased := v_erased || jsonb_build_object('channels', private.hand_over_channels(p_user_id));
     delete from public.messages as said
-    where said.user_id = p_user_id
-        or said.ai_twin_id in (select twin.id from public.ai_twins as twin where twin.user_id = p_user_id);
+    where said.id in (select own.id from private.messages_of(p_user_id) as own (id));
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('messages', v_count);
     delete from public.attachments as file where file.uploaded_by = p_user_id;

@@ -60,6 +60,7 @@ DEFINERS = {
     "private.read_cursor": "a cursor stays good when its message is deleted",
     "private.read_events": "policies would be asked for each event again; it asks itself for the channels",
     "private.refuse_retired_id": "no client reads which ids there were",
+    "private.remember_owner": "no client writes it, and it runs when Supabase Auth deletes a user, too",
     "private.retire_ids": "runs when Supabase Auth deletes a user, too",
     "private.recall_message": "no client writes deliveries",
     "private.record_event": "no client writes events or counters",
@@ -425,6 +426,7 @@ nobody
     private.diagnose_platform()
     private.diagnose_tables()
     private.dismiss_twins()
+    private.former_twin_messages
     private.forward_message()
     private.generate_secret()
     private.hand_over_channels(uuid)
@@ -448,6 +450,7 @@ nobody
     private.message_files
     private.message_words
     private.message_words_number_seq
+    private.messages_of(uuid)
     private.messaging_keys
     private.my_acting_id()
     private.name_messages(private.message_search)
@@ -456,6 +459,7 @@ nobody
     private.recall_message()
     private.record_event(uuid,text,uuid,uuid,text,integer,uuid,timestamp with time zone)
     private.refuse_retired_id()
+    private.remember_owner()
     private.remove_history(integer)
     private.remove_used_up(integer)
     private.render_claim(public.twin_deliveries,uuid)

@@ -266,6 +266,18 @@ def test_members_who_come_and_go_are_events(db: Db) -> None:
     assert events(db, after=before) == [("member.joined", None, MALLORY, None), ("member.left", None, BOB, None)]
 
 
+@pytest.mark.parametrize("is_gone_before", [True, False])
+def test_an_owner_whose_twin_has_spoken_can_end_their_account(db: Db, is_gone_before: bool) -> None:
+    kept = send(db, ai_twin_id=TWIN)
+    become(db, MATTY)
+    if is_gone_before:
+        db.execute("delete from public.ai_twins where id = %s", (TWIN,))
+    back(db)
+    db.execute("delete from auth.users where id = %s", (MATTY,))
+    assert call(db, "get_message", BOB, id=kept).data["ai_twin_id"] is None
+    assert rows(db, "select from private.former_twin_messages") == []
+
+
 @pytest.mark.parametrize("column", ["user_id", "channel_id"])
 def test_a_membership_that_the_service_rewrites_is_one_that_ends_and_one_that_begins(db: Db, column: str) -> None:
     elsewhere = make_channel(db, BOB)

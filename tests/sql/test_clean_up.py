@@ -218,6 +218,12 @@ def test_a_user_is_erased_with_all_that_they_said(db: Db) -> None:
     call(db, "edit_message", MATTY, id=said, content="secret-canary, too")
     for who in ({"user_id": MATTY}, {"ai_twin_id": TWIN}):
         call(db, "create_message", None, key=str(who), channel_id=CHANNEL, content="secret-canary", **who)
+    become(db, MATTY)
+    former = value(db, "insert into public.ai_twins (display_name) values ('x') returning id::text")
+    db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, former))
+    call(db, "create_message", MATTY, channel_id=CHANNEL, content="secret-canary", ai_twin_id=former)
+    become(db, MATTY)
+    db.execute("delete from public.ai_twins where id = %s", (former,))
     answer = call(db, "reply_to_message", BOB, id=said, content="what Bob says").data["id"]
     call(db, "toggle_reaction", MATTY, id=answer, emoji="fire")
     call(db, "create_message", MATTY, key="secret-canary", channel_id=CHANNEL, content="x")

@@ -76,6 +76,8 @@ channels
     update channels set kind = 'dm' where id = {channel}
   remove it                                         yes    -      -      -      -       -      no     yes
     delete from channels where id = {channel}
+  rename it by making it again                      yes    yes    no     no     no      no     no     yes
+    insert into channels (id, name) values ({channel}, 'x') on conflict (id) do update set name = excluded.name
 
 channel_members
   read who is in it                                 yes    yes    yes    -      -       -      no     yes
@@ -104,6 +106,9 @@ channel_members
     update channel_members set role = 'member' where (channel_id, user_id) = ({channel}, {owner_id})
   leave                                             last   yes    yes    -      -       -      no     last
     delete from channel_members where (channel_id, user_id) = ({channel}, {me})
+  become owner by joining again                     yes    no     no     no     no      no     no     yes
+    insert into channel_members values ({channel}, {me}, 'owner') \
+    on conflict (channel_id, user_id) do update set role = 'owner'
 
 ai_twins
   read one's own                                    yes    yes    yes    yes    yes     yes    no     yes
@@ -126,6 +131,9 @@ ai_twins
     delete from ai_twins where id = {my_twin}
   remove another's                                  -      -      -      -      -       yes    no     yes
     delete from ai_twins where id = {twin_owner_twin}
+  rename another's by making it again               no     no     no     no     no      yes    no     null
+    insert into ai_twins (id, display_name) values ({twin_owner_twin}, 'x') \
+    on conflict (id) do update set display_name = excluded.display_name
 
 channel_twins
   read who takes part                               yes    yes    yes    -      -       yes    no     yes
@@ -192,6 +200,12 @@ messages
     update messages set deleted_at = null where id = {deleted}
   delete for good                                   no     no     no     no     no      no     no     yes
     delete from messages where id = {mine}
+  say what the member said again                    -      -      -      no     no      no     no     -
+    insert into messages (id, channel_id, user_id, content) values ({member_said}, {channel}, {me}, 'x') \
+    on conflict do nothing
+  edit what the member said by saying it again      no     no     yes    no     no      no     no     yes
+    insert into messages (id, channel_id, user_id, content) values ({member_said}, {channel}, {me}, 'x') \
+    on conflict (id) do update set content = excluded.content
 
 message_edits
   read what was there before                        yes    yes    yes    -      -       -      no     yes
@@ -225,6 +239,9 @@ message_reactions
     delete from message_reactions where message_id = {member_said} and user_id = {me}
   take back the admin's                             -      yes    -      -      -       -      no     yes
     delete from message_reactions where message_id = {member_said} and user_id = {admin_id}
+  change one by reacting again                      no     no     no     no     no      no     no     no
+    insert into message_reactions (message_id, user_id, emoji) values ({member_said}, {me}, 'old') \
+    on conflict (message_id, user_id, emoji) do update set emoji = 'x'
 
 message_pins
   read them                                         yes    yes    yes    -      -       -      no     yes
@@ -241,6 +258,9 @@ message_pins
     update message_pins set pinned_by = {me} where message_id = {admin_said}
   unpin                                             yes    yes    yes    -      -       -      no     yes
     delete from message_pins where message_id = {admin_said}
+  pin in one's own name what another has pinned     no     no     no     no     no      no     no     no
+    insert into message_pins (message_id, pinned_by) values ({admin_said}, {me}) \
+    on conflict (message_id) do update set pinned_by = excluded.pinned_by
 
 message_events
   read them                                         yes    yes    yes    -      -       -      no     yes
