@@ -153,14 +153,14 @@ revoke all on function private.point_to(jsonb) from public, anon, authenticated,
 
 -- It writes the table itself: realtime.send would hide from us what fails, write into payloads, and open a
 -- subtransaction for each.
-create function private.send_events(p_channel_id uuid, p_since bigint) returns bigint
+create function private.send_events(
+    p_channel_id uuid, p_since bigint, out last_seq bigint, out is_complete boolean
+)
 language plpgsql
 set search_path = ''
 -- To plan it for each number anew, as Postgres would, takes longer than to run it.
 set plan_cache_mode = 'force_generic_plan'
 as $$
-declare
-    v_sent record;
 begin
     with told as materialized (
         select event.seq, event.kind, said.message, private.render_event(event, said.message) as payload
@@ -199,18 +199,53 @@ begin
         order by told.seq
     )
 
-    select max(told.seq) as seq, bool_or((told.message).channel_id <> p_channel_id) as is_elsewhere into v_sent
+    select
+        max(told.seq),
+        bool_and(told.kind <> 'message.created' or coalesce((told.message).channel_id = p_channel_id, false))
+    into last_seq, is_complete
     from told;
-    if v_sent.is_elsewhere then
-        raise serialization_failure using message = 'The same message was written to two channels at once.';
-    end if;
-    return v_sent.seq;
 end
 $$;
 comment on function private.send_events(uuid, bigint) is
 'Sends the events of a channel from a number on to the channel, and to the twins that hear of them; what is larger than
-a broadcast may be, as a pointer. Answers the last number.';
+a broadcast may be, as a pointer. Answers the last number, and whether each new message is there.';
 revoke all on function private.send_events(uuid, bigint) from public, anon, authenticated, service_role;
+
+create function private.verify_creations(p_channel_id uuid, p_since bigint) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_missing uuid := (
+        select event.message_id
+        from public.message_events as event
+        where event.channel_id = p_channel_id and event.seq >= p_since and event.kind = 'message.created'
+            and not exists (
+                select from public.messages as message
+                where message.id = event.message_id and message.channel_id = p_channel_id
+            )
+            and not exists (
+                select from public.message_events as later
+                where later.channel_id = p_channel_id and later.seq > event.seq
+                    and later.message_id = event.message_id and later.kind = 'message.deleted'
+            )
+        limit 1
+    );
+begin
+    if exists (select from public.messages as message where message.id = v_missing) then
+        raise serialization_failure using message = 'The same message was written to two channels at once.';
+    elsif v_missing is not null then
+        raise sqlstate 'PT409' using
+            message = 'A trigger of the application dropped this message after it had been numbered.',
+            detail = 'message_dropped',
+            hint = 'By its name, let it run before messages_before_insert_admit.';
+    end if;
+end
+$$;
+comment on function private.verify_creations(uuid, bigint) is
+'For the end of a transaction: an error, which undoes it, when the log of a channel tells of a message that was not
+written after all. PT409 where a trigger dropped it, 40001 where another channel got its id at the same moment.';
+revoke all on function private.verify_creations(uuid, bigint) from public, anon, authenticated, service_role;
 
 -- Definer, because only the database sends to these topics.
 create function private.broadcast_events() returns trigger
@@ -220,24 +255,33 @@ set search_path = ''
 as $$
 declare
     v_sent jsonb := coalesce(nullif(current_setting('threadline.sent_events', true), ''), '{}')::jsonb;
+    v_told record;
+    v_is_complete boolean := false;
 begin
     -- All events of this transaction in this channel are sent with the first of them: their numbers follow each other,
     -- since the transaction has held the channel from there on.
-    if new.seq > coalesce((v_sent ->> new.channel_id::text)::bigint, 0) then
-        v_sent := v_sent || jsonb_build_object(new.channel_id, private.send_events(new.channel_id, new.seq));
+    if new.seq <= (v_sent ->> new.channel_id::text)::bigint then
+        return null;
+    end if;
+    begin
+        v_told := private.send_events(new.channel_id, new.seq);
+        v_is_complete := v_told.is_complete;
+        v_sent := v_sent || jsonb_build_object(new.channel_id, v_told.last_seq);
         perform set_config('threadline.sent_events', v_sent::text, true);
+    exception
+        when others then
+            perform private.lose_broadcast('channel:' || new.channel_id, sqlstate, sqlerrm);
+    end;
+    -- Where constraints are immediate, an event is told of before the message that it is about is written.
+    if not v_is_complete and pg_trigger_depth() = 1 then
+        perform private.verify_creations(new.channel_id, new.seq);
     end if;
     return null;
-exception
-    when transaction_rollback then
-        raise;
-    when others then
-        perform private.lose_broadcast('channel:' || new.channel_id, sqlstate, sqlerrm);
-        return null;
 end
 $$;
 comment on function private.broadcast_events() is
-'Trigger: tells listeners of the events of a transaction as it commits. What fails is lost to them and to nobody else.';
+'Trigger: tells listeners of the events of a transaction as it commits. What cannot be sent is lost to them and nobody
+else; what the log should not tell undoes the transaction.';
 revoke all on function private.broadcast_events() from public, anon, authenticated, service_role;
 
 -- At the end of the transaction, since an event is written before the message that it is about.

@@ -479,6 +479,7 @@ nobody
     private.twin_queues
     private.twin_secrets
     private.unpin_deleted()
+    private.verify_creations(uuid,bigint)
     public.ingest_log_id_seq
 service_role
     private.authenticate_connection(text,text,text): execute

@@ -150,6 +150,19 @@ def test_without_partitions_nothing_is_said_about_it(cluster: TestCluster, fresh
         assert (last_seq(admin), warnings) == (seq + 1, [])
 
 
+@pytest.mark.parametrize("partition", ["kept", "dropped"])
+def test_an_event_of_a_message_in_another_channel_undoes_all(
+    cluster: TestCluster, fresh_database: str, partition: str
+) -> None:
+    with psycopg.connect(cluster.url(fresh_database)) as admin:
+        if partition == "dropped":
+            admin.execute("drop table realtime.messages_default")
+        other = value(admin, "insert into public.channels (name, created_by) values ('b', %s) returning id", MATTY)
+        admin.execute("select private.record_event(%s, 'message.created', %s, %s, null, 1)", (other, MESSAGE, MATTY))
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            admin.execute("set constraints all immediate")
+
+
 def test_a_twin_hears_what_others_say(db: Db) -> None:
     data = call(db, "create_message", BOB, channel_id=CHANNEL, content="hello twin").data
     assert broadcasts(db, f"twin:{TWIN}") == [("message.created", data | numbered(last_seq(db)))]

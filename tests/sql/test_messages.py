@@ -22,7 +22,7 @@ from tests.sql.messages import (
     last_seq,
     send,
 )
-from tests.sql.realtime import broadcasts
+from tests.sql.realtime import broadcasts, settle
 
 INSERT = "insert into public.messages (channel_id, content) values (%s, 'Hello') returning id::text"
 TABLES = [
@@ -112,6 +112,23 @@ def test_a_message_elsewhere_is_not_shown_to_who_uses_its_id(db: Db) -> None:
         "member.joined"
     ]
     assert inconsistencies(db, own) == []
+
+
+@pytest.mark.parametrize("name", ["a_moderator", "moderator"])
+def test_a_trigger_of_the_application_may_drop_a_message_before_it_is_numbered(db: Db, name: str) -> None:
+    before = last_seq(db)
+    db.execute("create function public.drop_it() returns trigger language plpgsql as 'begin return null; end'")
+    db.execute(f"create trigger {name} before insert on public.messages for each row execute function public.drop_it()")
+    with db.transaction(force_rollback=True):
+        if name < "messages_before_insert_admit":
+            assert rows(db, INSERT, CHANNEL) == []
+            settle(db)
+            assert (last_seq(db), inconsistencies(db)) == (before, [])
+        else:
+            db.execute(INSERT, (CHANNEL,))
+            with pytest.raises(psycopg.Error) as caught:
+                db.execute("set constraints all immediate")
+            assert (caught.value.sqlstate, caught.value.diag.message_detail) == ("PT409", "message_dropped")
 
 
 @pytest.mark.parametrize("parent", ["elsewhere", "deleted", "nobody"])
