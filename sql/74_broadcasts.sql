@@ -158,20 +158,22 @@ create function private.send_events(
 )
 language plpgsql
 set search_path = ''
--- To plan it for each number anew, as Postgres would, takes longer than to run it.
+-- To plan it for each number anew, as Postgres would, takes longer than to run it. The limits keep such a plan from
+-- expecting a third of the channel: it would read whole tables, or be compiled, which takes half a second.
 set plan_cache_mode = 'force_generic_plan'
 as $$
 begin
     with told as materialized (
         select event.seq, event.kind, said.message, private.render_event(event, said.message) as payload
         from public.message_events as event
-        -- The limit keeps the planner from reading the whole table, however small it was when the plan was made.
         left join lateral (
             select message from public.messages as message
             where message.id = event.message_id and message.deleted_at is null
             limit 1
         ) as said on true
         where event.channel_id = p_channel_id and event.seq >= p_since
+        order by event.seq
+        limit 100
     ), written as (
         insert into realtime.messages (topic, extension, event, payload, private)
         select
@@ -179,12 +181,12 @@ begin
             'broadcast',
             told.kind,
             case
-                when octet_length(told.payload::text) > settings.broadcast_max_bytes then private.point_to(told.payload)
+                when octet_length(told.payload::text) > (select settings.broadcast_max_bytes from private.settings)
+                    then private.point_to(told.payload)
                 else told.payload
             end,
             true
         from told
-        cross join private.settings as settings
         cross join lateral (
             select 'channel:' || p_channel_id as topic
             union all
@@ -194,7 +196,7 @@ begin
             where told.kind = 'message.created'
                 and assigned.channel_id = p_channel_id
                 and assigned.ai_twin_id is distinct from (told.message).ai_twin_id
-                and (told.message).hops <= settings.twin_max_hops
+                and (told.message).hops <= (select settings.twin_max_hops from private.settings)
         ) as listening
         order by told.seq
     )
@@ -208,7 +210,7 @@ end
 $$;
 comment on function private.send_events(uuid, bigint) is
 'Sends the events of a channel from a number on to the channel, and to the twins that hear of them; what is larger than
-a broadcast may be, as a pointer. Answers the last number, and whether each new message is there.';
+a broadcast may be, as a pointer: a hundred at most. Answers the last number, and whether each new message is there.';
 revoke all on function private.send_events(uuid, bigint) from public, anon, authenticated, service_role;
 
 create function private.verify_creations(p_channel_id uuid, p_since bigint) returns void
@@ -258,8 +260,8 @@ declare
     v_told record;
     v_is_complete boolean := false;
 begin
-    -- All events of this transaction in this channel are sent with the first of them: their numbers follow each other,
-    -- since the transaction has held the channel from there on.
+    -- Events of this transaction in this channel are sent with the first of them: their numbers follow each other, since
+    -- the transaction has held the channel from there on.
     if new.seq <= (v_sent ->> new.channel_id::text)::bigint then
         return null;
     end if;
@@ -467,7 +469,7 @@ begin
     return query
     select event.seq, event.kind, private.render_event(event, said.message)
     from public.message_events as event
-    -- As above. Of this channel, whatever the event says: a member is told of nothing else.
+    -- Of this channel, whatever the event says: a member is told of nothing else. The limit is for the planner.
     left join lateral (
         select message from public.messages as message
         where message.id = event.message_id and message.channel_id = p_channel_id and message.deleted_at is null

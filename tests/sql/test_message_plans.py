@@ -7,6 +7,7 @@ import pytest
 
 from tests.sql.conftest import BOB, MATTY, Db, rows, value
 from tests.sql.messages import CHANNEL, MESSAGE, TWIN, call, last_seq, unlimited
+from tests.sql.realtime import settle
 from tests.sql.test_plans import reading_at_most, session_with
 from tests.support.cluster import TestCluster
 from tests.support.soak import bounded
@@ -17,6 +18,27 @@ FEW = 150
 STEP = 21_000
 THREAD = "7ead7ead-0000-4000-8000-000000000001"
 QUIET = "0a1e7000-0000-4000-8000-000000000001"
+CALLS: list[tuple[str, dict[str, object]]] = [
+    ("list_messages", {"channel_id": CHANNEL, "limit": 50}),
+    ("list_messages", {"channel_id": CHANNEL, "limit": 50, "before": MESSAGE}),
+    ("list_messages", {"channel_id": CHANNEL, "limit": 50, "before": f"seq_{PAST // 2}"}),
+    ("list_messages", {"channel_id": CHANNEL, "limit": 50, "after": f"seq_{PAST // 2}"}),
+    ("list_messages", {"channel_id": CHANNEL, "thread_id": MESSAGE}),
+    ("list_channel_events", {"channel_id": CHANNEL, "since": f"{PAST // 2}", "limit": 50}),
+    ("get_message", {"id": MESSAGE}),
+    ("create_message", {"channel_id": CHANNEL, "content": "new"}),
+    ("reply_to_message", {"id": MESSAGE, "content": "new"}),
+    ("reply_to_message", {"id": THREAD, "content": "new"}),
+    ("edit_message", {"id": MESSAGE, "content": "new"}),
+    ("list_message_edits", {"id": MESSAGE}),
+    ("add_reaction", {"id": MESSAGE, "emoji": "tada"}),
+    ("toggle_reaction", {"id": MESSAGE, "emoji": "tada"}),
+    ("pin_message", {"id": MESSAGE}),
+    ("delete_message", {"id": MESSAGE}),
+    ("list_twin_deliveries", {"ai_twin_id": TWIN}),
+    ("list_twin_deliveries", {"ai_twin_id": TWIN, "state": "pending"}),
+    ("list_twin_deliveries", {"ai_twin_id": TWIN, "state": "delivered"}),
+]
 # A past that triggers would write one by one. It is Matty's twin's too, and other twins' of other channels. The second
 # channel has messages without any marks; the last of the others are replies in the first one's thread.
 MANY = f"""
@@ -79,33 +101,31 @@ def past(long_session: Db) -> Iterator[Db]:
 
 @pytest.mark.parametrize(
     ("function", "fields"),
-    [
-        ("list_messages", {"channel_id": CHANNEL, "limit": 50}),
-        ("list_messages", {"channel_id": CHANNEL, "limit": 50, "before": MESSAGE}),
-        ("list_messages", {"channel_id": CHANNEL, "limit": 50, "before": f"seq_{PAST // 2}"}),
-        ("list_messages", {"channel_id": CHANNEL, "limit": 50, "after": f"seq_{PAST // 2}"}),
-        ("list_messages", {"channel_id": CHANNEL, "thread_id": MESSAGE}),
-        ("list_channel_events", {"channel_id": CHANNEL, "since": f"{PAST // 2}", "limit": 50}),
-        ("get_message", {"id": MESSAGE}),
-        ("create_message", {"channel_id": CHANNEL, "content": "new"}),
-        ("reply_to_message", {"id": MESSAGE, "content": "new"}),
-        ("reply_to_message", {"id": THREAD, "content": "new"}),
-        ("edit_message", {"id": MESSAGE, "content": "new"}),
-        ("list_message_edits", {"id": MESSAGE}),
-        ("add_reaction", {"id": MESSAGE, "emoji": "tada"}),
-        ("toggle_reaction", {"id": MESSAGE, "emoji": "tada"}),
-        ("pin_message", {"id": MESSAGE}),
-        ("delete_message", {"id": MESSAGE}),
-        ("list_twin_deliveries", {"ai_twin_id": TWIN}),
-        ("list_twin_deliveries", {"ai_twin_id": TWIN, "state": "pending"}),
-        ("list_twin_deliveries", {"ai_twin_id": TWIN, "state": "delivered"}),
-    ],
+    CALLS,
     ids=lambda each: each if isinstance(each, str) else " ".join(map(str, each.values())),
 )
 def test_a_call_reads_only_what_it_is_about(past: Db, function: str, fields: dict[str, object]) -> None:
     with reading_at_most(FEW, past):
         reply = call(past, function, MATTY, **fields)
+        settle(past)
     assert reply.status < 300, reply
+
+
+def test_no_statement_is_worth_compiling(past: Db) -> None:
+    if not value(past, "select pg_jit_available()"):
+        pytest.skip("this Postgres compiles nothing")
+    compiled: list[str] = []
+    past.add_notice_handler(lambda notice: compiled.append(notice.message_primary or ""))
+    past.execute("load 'auto_explain'")
+    past.execute(
+        "set local auto_explain.log_min_duration = 0; set local auto_explain.log_analyze = on; "
+        "set local auto_explain.log_nested_statements = on; set local auto_explain.log_level = 'notice'"
+    )
+    for function, fields in CALLS:
+        for _ in range(7):  # the sixth is the first for which a plan may be kept
+            call(past, function, MATTY, **fields)
+            settle(past)
+    assert [plan for plan in compiled if "JIT:" in plan] == []
 
 
 @pytest.mark.parametrize(

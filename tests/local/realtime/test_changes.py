@@ -42,21 +42,26 @@ async def test_a_row_is_told_whose_commit_the_log_has_before_others_see_it(
     cluster: TestCluster, published: str, subscriptions: Subscriptions, writer: psycopg.Connection
 ) -> None:
     await subscriptions.add("ann", claims(), [asking("notes")])
+    pid = writer.info.backend_pid
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
         async with hearing(published, subscriptions) as heard:
             # A commit that waits for a standby is in the log, and nobody sees it.
             admin.execute("alter system set synchronous_standby_names = 'nobody'")
             try:
                 admin.execute("select pg_reload_conf()")
+                shown = "show synchronous_standby_names"
+                await asyncio.to_thread(until, lambda: writer.execute(shown).fetchall() == [("nobody",)])
                 statement = "insert into notes (id, owner) values (1, %s)"
                 writing = asyncio.create_task(asyncio.to_thread(writer.execute, statement, [ANN]))
                 telling = asyncio.create_task(heard.next())
-                waiting = "select from pg_stat_activity where wait_event = 'SyncRep'"
-                await asyncio.to_thread(until, lambda: admin.execute(waiting).fetchall())
+                waiting = "select from pg_stat_activity where wait_event = 'SyncRep' and pid = %s"
+                await asyncio.to_thread(until, lambda: admin.execute(waiting, [pid]).fetchall())
                 assert not (await asyncio.wait({telling}, timeout=0.3))[0]
             finally:
                 admin.execute("alter system reset synchronous_standby_names")
                 admin.execute("select pg_reload_conf()")
+                # To be let go by the checkpointer may take long, when it is busy.
+                admin.execute("select pg_cancel_backend(%s)", [pid])
             await writing
             assert names(await telling) == ["ann"]
 
