@@ -191,9 +191,7 @@ create table private.message_words (
     channel_id uuid not null,
     created_at timestamptz not null,
     words tsvector not null
-)
--- Not compressed unless it would not fit on a page: that takes longer than to write and read it as it is.
-with (toast_tuple_target = 8160);
+);
 comment on table private.message_words is 'What search goes through: the words of every message that is not deleted.';
 comment on column private.message_words.number is 'Rises as messages come.';
 comment on column private.message_words.channel_id is 'The message''s channel, repeated for the index.';
