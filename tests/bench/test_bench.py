@@ -32,6 +32,8 @@ def test_every_case_is_in_the_table_and_nothing_is_lost(world: World) -> None:
     for entry in (ingest, growth, reading, messages, long_channel, fanout):
         entry.measure(world, QUICK, report)
     assert report.failures == []
+    first = {row.case: row.target for row in reversed(list(report.rows()))}
+    assert {target for case, target in first.items() if case.startswith("create")} == {SERVICE}
     assert {f"{row.case}: {row.unit}" for row in report.rows()} == {
         *(f"{phase}, {number} at once: messages/s" for phase in ("fresh", "replayed") for number in (1, 2)),
         *(f"race for one conversation, {fate} of 40: messages" for fate in ("lost", "doubled", "refused")),
