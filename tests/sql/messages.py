@@ -35,7 +35,7 @@ INCONSISTENCIES = """
 with channel as (select %(channel_id)s::uuid as id),
 head as (
     select coalesce(max(last_seq), 0) as last_seq, coalesce(max(message_count), 0) as message_count
-    from private.channel_heads where channel_id = (select id from channel)
+    from private.channel_counters where channel_id = (select id from channel)
 ),
 event as (select * from public.message_events where channel_id = (select id from channel)),
 message as (select * from public.messages where channel_id = (select id from channel)),
@@ -177,7 +177,7 @@ def events(db: Db, channel_id: str = CHANNEL, after: int = 0) -> list[tuple[str,
 
 def last_seq(db: Db, channel_id: str = CHANNEL) -> int:
     """The number of the newest event of a channel."""
-    return value(db, "select last_seq from private.channel_heads where channel_id = %s", channel_id)
+    return value(db, "select last_seq from private.channel_counters where channel_id = %s", channel_id)
 
 
 def inconsistencies(db: Db, channel_id: str = CHANNEL) -> list[str]:
