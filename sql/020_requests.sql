@@ -128,6 +128,18 @@ end
 $$;
 comment on function private.parse_object(bytea) is 'A request body as a JSON object; PT400 for anything else.';
 
+create function private.is_service() returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    return coalesce(auth.role() = 'service_role', false);
+end
+$$;
+comment on function private.is_service() is
+'Whether the caller is the service key. False for users and for a session without a token.';
+
 create function private.parse_text(p_body jsonb, p_field text, p_max integer, p_default text default null) returns text
 language plpgsql
 immutable
@@ -226,7 +238,7 @@ as $$
 declare
     v_user_id uuid := private.parse_uuid(p_body, 'user_id', false);
 begin
-    if auth.role() = 'service_role' then
+    if private.is_service() then
         if v_user_id is null then
             perform private.fail(400, 'missing_field', 'user_id is required for service_role.', 'user_id');
         end if;
@@ -250,7 +262,7 @@ as $$
     select coalesce(
         (select auth.uid()),
         case
-            when (select auth.role()) = 'service_role'
+            when private.is_service()
                 then nullif(current_setting('threadline.acting_id', true), '')::uuid
         end
     )

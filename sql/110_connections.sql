@@ -63,8 +63,7 @@ begin
     where connection.id = p_connection_id and connection.user_id = (select auth.uid())
     for no key update;
     if not found then
-        raise sqlstate 'PT404' using
-            message = 'There is no such connection.', detail = 'connection_not_found';
+        perform private.fail(404, 'connection_not_found', 'There is no such connection.');
     end if;
     update private.messaging_keys as key
     set expires_at = least(key.expires_at, now() + p_overlap)
@@ -116,8 +115,7 @@ begin
     if rotate_messaging_key.overlap is null
         or rotate_messaging_key.overlap not between interval '0' and interval '30 days'
     then
-        raise sqlstate 'PT400' using
-            message = 'The overlap must lie between zero and 30 days.', detail = 'overlap_out_of_range';
+        perform private.fail(400, 'overlap_out_of_range', 'The overlap must lie between zero and 30 days.');
     end if;
     select connection.id into v_id
     from public.messaging_connections as connection

@@ -117,7 +117,7 @@ begin
     return not exists (
         select from public.channel_members as member
         where member.channel_id = p_channel_id and member.user_id = auth.uid()
-    ) and auth.uid() is not null and auth.role() <> 'service_role';
+    ) and auth.uid() is not null and not private.is_service();
 end
 $$;
 comment on function private.is_non_member(uuid) is

@@ -9,7 +9,7 @@ as $$
 begin
     -- Admins govern members, owners govern everybody; who the caller is counts, not what the row says. Only clients
     -- are asked, whatever their role is called: Supabase Auth, say, deletes users with all they had.
-    if coalesce((select auth.role()), 'service_role') <> 'service_role'
+    if auth.role() is not null and not private.is_service()
         and (tg_op <> 'INSERT' and old.role = 'owner' or tg_op <> 'DELETE' and new.role = 'owner')
         and not (
             tg_op = 'DELETE'
@@ -31,6 +31,7 @@ begin
                 and made.created_by = new.user_id and new.user_id = (select auth.uid()) and tg_op = 'INSERT'
         )
     then
+        -- The SQLSTATE of a policy that refuses: a right is missing.
         raise insufficient_privilege using
             message = 'Only an owner of the channel may make, change or remove an owner.',
             detail = 'owner_required';
@@ -48,7 +49,7 @@ set search_path = ''
 as $$
 begin
     -- Clients are asked, and the service key; not Supabase Auth, which deletes users with all they had.
-    if (select auth.role()) is null
+    if auth.role() is null
         or (tg_op = 'UPDATE' and new.role = 'owner' and new.channel_id = old.channel_id)
     then
         return coalesce(new, old);
@@ -62,9 +63,9 @@ begin
         -- With their channel, all members go.
         select from public.channels as channel where channel.id = old.channel_id
     ) then
-        raise sqlstate 'PT409' using
-            message = 'A channel keeps an owner: make somebody else one first, or delete the channel.',
-            detail = 'last_owner';
+        perform private.fail(
+            409, 'last_owner', 'A channel needs an owner. Make another member owner first, or delete the channel.'
+        );
     end if;
     return coalesce(new, old);
 end

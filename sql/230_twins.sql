@@ -85,8 +85,7 @@ begin
     elsif (
         select count(*) from public.channel_twins as assigned where assigned.channel_id = new.channel_id
     ) >= (select settings.channel_max_twins from private.settings) then
-        raise sqlstate 'PT409' using
-            message = 'As many twins take part in this channel as may.', detail = 'too_many_twins';
+        perform private.fail(409, 'too_many_twins', 'This channel has the maximum number of twins. Remove one first.');
     end if;
     return new;
 end

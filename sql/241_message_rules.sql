@@ -30,9 +30,9 @@ begin
         where parent.id = new.parent_message_id
             and parent.channel_id = new.channel_id and parent.deleted_at is null;
         if not found then
-            raise sqlstate 'PT404' using
-                message = 'There is no such message to reply to in this channel.',
-                detail = 'parent_not_found', column = 'parent_message_id';
+            perform private.fail(
+                404, 'parent_not_found', 'There is no such message to reply to in this channel.', 'parent_message_id'
+            );
         end if;
     end if;
     new.seq := v_event.seq;
@@ -104,7 +104,7 @@ begin
     elsif old.deleted_at is not null then
         -- Its author, its twin and its parent may still go, which sets them null.
         if (new.content, new.deleted_at) is distinct from (old.content, old.deleted_at) then
-            raise sqlstate 'PT404' using message = 'There is no such message.', detail = 'message_not_found';
+            perform private.fail(404, 'message_not_found', 'There is no such message.');
         end if;
     elsif new.deleted_at is not null then
         select event.at into new.deleted_at
@@ -118,8 +118,9 @@ begin
         where edit.message_id = new.id
         returning version into v_version;
         if v_version > (select settings.message_max_edits from private.settings) then
-            raise sqlstate 'PT409' using
-                message = 'This message has been edited as often as it can be.', detail = 'too_many_edits';
+            perform private.fail(
+                409, 'too_many_edits', 'This message has reached its maximum number of edits. Send a new message.'
+            );
         end if;
     end if;
     return new;
@@ -188,9 +189,10 @@ begin
         from public.message_reactions as own
         where own.message_id = (v_row ->> 'message_id')::uuid and own.user_id = (v_row ->> 'user_id')::uuid
     ) > (select settings.reactions_per_user_per_message from private.settings) then
-        raise sqlstate 'PT409' using
-            message = 'You have reacted to this message in as many ways as one can.',
-            detail = 'too_many_reactions', column = 'emoji';
+        perform private.fail(
+            409, 'too_many_reactions',
+            'You have reached the reaction limit for this message. Remove one of your reactions first.', 'emoji'
+        );
     end if;
     perform private.record_event(
         (v_row ->> 'channel_id')::uuid,

@@ -162,7 +162,7 @@ as $$
         from private.channel_counters as head
         where head.channel_id = p_channel_id
             and (
-                (select auth.role()) = 'service_role'
+                (select private.is_service())
                 or head.channel_id in (select mine.id from private.my_channels as mine)
             )
     ), 0)

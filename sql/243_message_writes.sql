@@ -11,7 +11,7 @@ begin
         inner join public.ai_twins as twin on assigned.ai_twin_id = twin.id
         where twin.id = p_twin_id
             and assigned.channel_id = p_channel_id
-            and ((select auth.role()) = 'service_role' or twin.user_id = (select auth.uid()))
+            and ((select private.is_service()) or twin.user_id = (select auth.uid()))
     ) then
         perform private.fail(
             403, 'twin_not_allowed', 'This twin is not yours, or does not take part in the channel.', 'ai_twin_id'
@@ -49,7 +49,7 @@ begin
         perform private.fail(413, 'attachments_too_large', 'attachments must have at most 64 kB.', 'attachments');
     end if;
     -- The twin speaks, and not its owner; but nobody names somebody else.
-    if v_twin_id is null or auth.role() <> 'service_role' then
+    if v_twin_id is null or not private.is_service() then
         v_user_id := private.require_actor($1);
     end if;
     insert into public.messages (
@@ -148,7 +148,7 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_is_service boolean := (select auth.role()) is not distinct from 'service_role';
+    v_is_service boolean := private.is_service();
     v_user_id uuid := case when v_is_service then p_user_id else (select auth.uid()) end;
     v_is_app_admin boolean := p_as_admin and private.is_app_admin();
     v_message public.messages;

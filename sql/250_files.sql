@@ -134,12 +134,12 @@ set search_path = ''
 as $$
 begin
     -- Callers of an API are asked, and not who has the database itself, to restore or seed it.
-    if (select auth.role()) is not null
+    if auth.role() is not null
         and exists (select from private.retired_ids as retired where retired.id = new.id)
     then
-        raise sqlstate 'PT409' using
-            message = 'This id belonged to something that was deleted; choose another one.',
-            detail = 'id_retired', column = 'id';
+        perform private.fail(
+            409, 'id_retired', 'This id belonged to something that was deleted. Choose another one.', 'id'
+        );
     end if;
     return null;
 end

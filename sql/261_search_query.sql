@@ -334,7 +334,7 @@ declare
 begin
     ids := '{}';
     ranks := '{}';
-    if (select auth.role()) is distinct from 'service_role' then
+    if not private.is_service() then
         p_search.channel_ids := array(
             select mine.id from private.my_channels as mine
             where p_search.channel_ids is null or mine.id = any(p_search.channel_ids)

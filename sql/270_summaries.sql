@@ -97,7 +97,7 @@ begin
     where known.answer is null and (known.failure is not null or known.claim_expires_at < now())
     returning known.id, known.claim into lease_summary.id, lease_summary.claim;
     if claim is not null then
-        if (select auth.role()) <> 'service_role' then
+        if not private.is_service() then
             perform private.spend_summary();
         end if;
         select settings.summary_max_bytes into max_bytes from private.settings;
@@ -126,7 +126,7 @@ as $$
         and known.model = p_model
         and known.prompt_version = p_prompt_version
         and (
-            (select auth.role()) = 'service_role'
+            (select private.is_service())
             or known.channel_id in (select mine.id from private.my_channels as mine)
         )
 $$;
@@ -203,7 +203,7 @@ declare
     v_known record;
     v_claimed record;
 begin
-    if (select auth.role()) <> 'service_role' then
+    if not private.is_service() then
         perform private.require_actor($1);
     end if;
     perform private.require_channel(v_channel_id);

@@ -170,10 +170,11 @@ begin
     if exists (select from public.messages as message where message.id = v_missing) then
         raise serialization_failure using message = 'The same message was written to two channels at once.';
     elsif v_missing is not null then
-        raise sqlstate 'PT409' using
-            message = 'A trigger of the application dropped this message after it had been numbered.',
-            detail = 'message_dropped',
-            hint = 'By its name, let it run before messages_10_admit.';
+        perform private.fail(
+            409, 'message_dropped',
+            'A trigger of the application dropped this message after it was numbered. '
+            'Give that trigger a name that sorts before messages_10_admit.'
+        );
     end if;
 end
 $$;

@@ -9,7 +9,7 @@ security definer
 set search_path = ''
 as $$
 begin
-    if (select auth.role()) is distinct from 'service_role'
+    if not private.is_service()
         and p_channel_id not in (select mine.id from private.my_channels as mine)
     then
         return;

@@ -63,7 +63,7 @@ begin
     perform from public.twin_webhooks as webhook
     inner join public.ai_twins as twin on webhook.ai_twin_id = twin.id
     where webhook.ai_twin_id = p_twin_id
-        and (twin.user_id = (select auth.uid()) or (select auth.role()) = 'service_role')
+        and (twin.user_id = (select auth.uid()) or (select private.is_service()))
     for no key update of webhook;
     if not found then
         perform private.fail(404, 'webhook_not_found', 'You have no such twin, or it has no webhook.', 'ai_twin_id');
@@ -104,7 +104,7 @@ declare
 begin
     if not exists (
         select from public.ai_twins as twin
-        where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select auth.role()) = 'service_role')
+        where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select private.is_service()))
     ) then
         perform private.fail(404, 'twin_not_found', 'You have no such twin.', 'ai_twin_id');
     end if;

@@ -161,7 +161,7 @@ declare
 begin
     if not exists (
         select from public.ai_twins as twin
-        where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select auth.role()) = 'service_role')
+        where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select private.is_service()))
     ) then
         perform private.fail(404, 'twin_not_found', 'You have no such twin.', 'ai_twin_id');
     end if;

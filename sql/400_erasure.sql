@@ -69,7 +69,7 @@ begin
     select * into v_person
     from public.people as person
     where person.id = p_person_id
-        and (person.user_id = (select auth.uid()) or (select auth.role()) = 'service_role');
+        and (person.user_id = (select auth.uid()) or (select private.is_service()));
     if v_person.id is null then
         perform private.fail(404, 'person_not_found', 'You have no such contact.', 'person_id');
     end if;

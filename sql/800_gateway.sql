@@ -117,7 +117,7 @@ as $$
 declare
     c_limited constant text := 'Too many requests in this minute.';
     -- An upload is one request, though two calls; so is an export, whose further pages only the service asks for.
-    v_is_counted boolean := auth.role() <> 'service_role'
+    v_is_counted boolean := not private.is_service()
         and p_function <> 'finish_upload'
         and not (p_function like 'export\_%' and p_parameters ? 'after');
     v_is_granted boolean := true;

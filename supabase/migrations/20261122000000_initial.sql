@@ -237,6 +237,18 @@ end
 $$;
 comment on function private.parse_object(bytea) is 'A request body as a JSON object; PT400 for anything else.';
 
+create function private.is_service() returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    return coalesce(auth.role() = 'service_role', false);
+end
+$$;
+comment on function private.is_service() is
+'Whether the caller is the service key. False for users and for a session without a token.';
+
 create function private.parse_text(p_body jsonb, p_field text, p_max integer, p_default text default null) returns text
 language plpgsql
 immutable
@@ -335,7 +347,7 @@ as $$
 declare
     v_user_id uuid := private.parse_uuid(p_body, 'user_id', false);
 begin
-    if auth.role() = 'service_role' then
+    if private.is_service() then
         if v_user_id is null then
             perform private.fail(400, 'missing_field', 'user_id is required for service_role.', 'user_id');
         end if;
@@ -359,7 +371,7 @@ as $$
     select coalesce(
         (select auth.uid()),
         case
-            when (select auth.role()) = 'service_role'
+            when private.is_service()
                 then nullif(current_setting('threadline.acting_id', true), '')::uuid
         end
     )
@@ -538,8 +550,7 @@ begin
     where connection.id = p_connection_id and connection.user_id = (select auth.uid())
     for no key update;
     if not found then
-        raise sqlstate 'PT404' using
-            message = 'There is no such connection.', detail = 'connection_not_found';
+        perform private.fail(404, 'connection_not_found', 'There is no such connection.');
     end if;
     update private.messaging_keys as key
     set expires_at = least(key.expires_at, now() + p_overlap)
@@ -591,8 +602,7 @@ begin
     if rotate_messaging_key.overlap is null
         or rotate_messaging_key.overlap not between interval '0' and interval '30 days'
     then
-        raise sqlstate 'PT400' using
-            message = 'The overlap must lie between zero and 30 days.', detail = 'overlap_out_of_range';
+        perform private.fail(400, 'overlap_out_of_range', 'The overlap must lie between zero and 30 days.');
     end if;
     select connection.id into v_id
     from public.messaging_connections as connection
@@ -1933,7 +1943,7 @@ begin
     return not exists (
         select from public.channel_members as member
         where member.channel_id = p_channel_id and member.user_id = auth.uid()
-    ) and auth.uid() is not null and auth.role() <> 'service_role';
+    ) and auth.uid() is not null and not private.is_service();
 end
 $$;
 comment on function private.is_non_member(uuid) is
@@ -2109,7 +2119,7 @@ as $$
 begin
     -- Admins govern members, owners govern everybody; who the caller is counts, not what the row says. Only clients
     -- are asked, whatever their role is called: Supabase Auth, say, deletes users with all they had.
-    if coalesce((select auth.role()), 'service_role') <> 'service_role'
+    if auth.role() is not null and not private.is_service()
         and (tg_op <> 'INSERT' and old.role = 'owner' or tg_op <> 'DELETE' and new.role = 'owner')
         and not (
             tg_op = 'DELETE'
@@ -2131,6 +2141,7 @@ begin
                 and made.created_by = new.user_id and new.user_id = (select auth.uid()) and tg_op = 'INSERT'
         )
     then
+        -- The SQLSTATE of a policy that refuses: a right is missing.
         raise insufficient_privilege using
             message = 'Only an owner of the channel may make, change or remove an owner.',
             detail = 'owner_required';
@@ -2148,7 +2159,7 @@ set search_path = ''
 as $$
 begin
     -- Clients are asked, and the service key; not Supabase Auth, which deletes users with all they had.
-    if (select auth.role()) is null
+    if auth.role() is null
         or (tg_op = 'UPDATE' and new.role = 'owner' and new.channel_id = old.channel_id)
     then
         return coalesce(new, old);
@@ -2162,9 +2173,9 @@ begin
         -- With their channel, all members go.
         select from public.channels as channel where channel.id = old.channel_id
     ) then
-        raise sqlstate 'PT409' using
-            message = 'A channel keeps an owner: make somebody else one first, or delete the channel.',
-            detail = 'last_owner';
+        perform private.fail(
+            409, 'last_owner', 'A channel needs an owner. Make another member owner first, or delete the channel.'
+        );
     end if;
     return coalesce(new, old);
 end
@@ -2248,8 +2259,7 @@ begin
     elsif (
         select count(*) from public.channel_twins as assigned where assigned.channel_id = new.channel_id
     ) >= (select settings.channel_max_twins from private.settings) then
-        raise sqlstate 'PT409' using
-            message = 'As many twins take part in this channel as may.', detail = 'too_many_twins';
+        perform private.fail(409, 'too_many_twins', 'This channel has the maximum number of twins. Remove one first.');
     end if;
     return new;
 end
@@ -2392,9 +2402,9 @@ begin
         where parent.id = new.parent_message_id
             and parent.channel_id = new.channel_id and parent.deleted_at is null;
         if not found then
-            raise sqlstate 'PT404' using
-                message = 'There is no such message to reply to in this channel.',
-                detail = 'parent_not_found', column = 'parent_message_id';
+            perform private.fail(
+                404, 'parent_not_found', 'There is no such message to reply to in this channel.', 'parent_message_id'
+            );
         end if;
     end if;
     new.seq := v_event.seq;
@@ -2466,7 +2476,7 @@ begin
     elsif old.deleted_at is not null then
         -- Its author, its twin and its parent may still go, which sets them null.
         if (new.content, new.deleted_at) is distinct from (old.content, old.deleted_at) then
-            raise sqlstate 'PT404' using message = 'There is no such message.', detail = 'message_not_found';
+            perform private.fail(404, 'message_not_found', 'There is no such message.');
         end if;
     elsif new.deleted_at is not null then
         select event.at into new.deleted_at
@@ -2480,8 +2490,9 @@ begin
         where edit.message_id = new.id
         returning version into v_version;
         if v_version > (select settings.message_max_edits from private.settings) then
-            raise sqlstate 'PT409' using
-                message = 'This message has been edited as often as it can be.', detail = 'too_many_edits';
+            perform private.fail(
+                409, 'too_many_edits', 'This message has reached its maximum number of edits. Send a new message.'
+            );
         end if;
     end if;
     return new;
@@ -2550,9 +2561,10 @@ begin
         from public.message_reactions as own
         where own.message_id = (v_row ->> 'message_id')::uuid and own.user_id = (v_row ->> 'user_id')::uuid
     ) > (select settings.reactions_per_user_per_message from private.settings) then
-        raise sqlstate 'PT409' using
-            message = 'You have reacted to this message in as many ways as one can.',
-            detail = 'too_many_reactions', column = 'emoji';
+        perform private.fail(
+            409, 'too_many_reactions',
+            'You have reached the reaction limit for this message. Remove one of your reactions first.', 'emoji'
+        );
     end if;
     perform private.record_event(
         (v_row ->> 'channel_id')::uuid,
@@ -2741,7 +2753,7 @@ as $$
         from private.channel_counters as head
         where head.channel_id = p_channel_id
             and (
-                (select auth.role()) = 'service_role'
+                (select private.is_service())
                 or head.channel_id in (select mine.id from private.my_channels as mine)
             )
     ), 0)
@@ -2959,7 +2971,7 @@ begin
         inner join public.ai_twins as twin on assigned.ai_twin_id = twin.id
         where twin.id = p_twin_id
             and assigned.channel_id = p_channel_id
-            and ((select auth.role()) = 'service_role' or twin.user_id = (select auth.uid()))
+            and ((select private.is_service()) or twin.user_id = (select auth.uid()))
     ) then
         perform private.fail(
             403, 'twin_not_allowed', 'This twin is not yours, or does not take part in the channel.', 'ai_twin_id'
@@ -2997,7 +3009,7 @@ begin
         perform private.fail(413, 'attachments_too_large', 'attachments must have at most 64 kB.', 'attachments');
     end if;
     -- The twin speaks, and not its owner; but nobody names somebody else.
-    if v_twin_id is null or auth.role() <> 'service_role' then
+    if v_twin_id is null or not private.is_service() then
         v_user_id := private.require_actor($1);
     end if;
     insert into public.messages (
@@ -3096,7 +3108,7 @@ security definer
 set search_path = ''
 as $$
 declare
-    v_is_service boolean := (select auth.role()) is not distinct from 'service_role';
+    v_is_service boolean := private.is_service();
     v_user_id uuid := case when v_is_service then p_user_id else (select auth.uid()) end;
     v_is_app_admin boolean := p_as_admin and private.is_app_admin();
     v_message public.messages;
@@ -3335,12 +3347,12 @@ set search_path = ''
 as $$
 begin
     -- Callers of an API are asked, and not who has the database itself, to restore or seed it.
-    if (select auth.role()) is not null
+    if auth.role() is not null
         and exists (select from private.retired_ids as retired where retired.id = new.id)
     then
-        raise sqlstate 'PT409' using
-            message = 'This id belonged to something that was deleted; choose another one.',
-            detail = 'id_retired', column = 'id';
+        perform private.fail(
+            409, 'id_retired', 'This id belonged to something that was deleted. Choose another one.', 'id'
+        );
     end if;
     return null;
 end
@@ -4170,7 +4182,7 @@ declare
 begin
     ids := '{}';
     ranks := '{}';
-    if (select auth.role()) is distinct from 'service_role' then
+    if not private.is_service() then
         p_search.channel_ids := array(
             select mine.id from private.my_channels as mine
             where p_search.channel_ids is null or mine.id = any(p_search.channel_ids)
@@ -4350,7 +4362,7 @@ begin
     where known.answer is null and (known.failure is not null or known.claim_expires_at < now())
     returning known.id, known.claim into lease_summary.id, lease_summary.claim;
     if claim is not null then
-        if (select auth.role()) <> 'service_role' then
+        if not private.is_service() then
             perform private.spend_summary();
         end if;
         select settings.summary_max_bytes into max_bytes from private.settings;
@@ -4379,7 +4391,7 @@ as $$
         and known.model = p_model
         and known.prompt_version = p_prompt_version
         and (
-            (select auth.role()) = 'service_role'
+            (select private.is_service())
             or known.channel_id in (select mine.id from private.my_channels as mine)
         )
 $$;
@@ -4456,7 +4468,7 @@ declare
     v_known record;
     v_claimed record;
 begin
-    if (select auth.role()) <> 'service_role' then
+    if not private.is_service() then
         perform private.require_actor($1);
     end if;
     perform private.require_channel(v_channel_id);
@@ -4796,10 +4808,11 @@ begin
     if exists (select from public.messages as message where message.id = v_missing) then
         raise serialization_failure using message = 'The same message was written to two channels at once.';
     elsif v_missing is not null then
-        raise sqlstate 'PT409' using
-            message = 'A trigger of the application dropped this message after it had been numbered.',
-            detail = 'message_dropped',
-            hint = 'By its name, let it run before messages_10_admit.';
+        perform private.fail(
+            409, 'message_dropped',
+            'A trigger of the application dropped this message after it was numbered. '
+            'Give that trigger a name that sorts before messages_10_admit.'
+        );
     end if;
 end
 $$;
@@ -4994,7 +5007,7 @@ security definer
 set search_path = ''
 as $$
 begin
-    if (select auth.role()) is distinct from 'service_role'
+    if not private.is_service()
         and p_channel_id not in (select mine.id from private.my_channels as mine)
     then
         return;
@@ -5126,7 +5139,7 @@ begin
     perform from public.twin_webhooks as webhook
     inner join public.ai_twins as twin on webhook.ai_twin_id = twin.id
     where webhook.ai_twin_id = p_twin_id
-        and (twin.user_id = (select auth.uid()) or (select auth.role()) = 'service_role')
+        and (twin.user_id = (select auth.uid()) or (select private.is_service()))
     for no key update of webhook;
     if not found then
         perform private.fail(404, 'webhook_not_found', 'You have no such twin, or it has no webhook.', 'ai_twin_id');
@@ -5167,7 +5180,7 @@ declare
 begin
     if not exists (
         select from public.ai_twins as twin
-        where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select auth.role()) = 'service_role')
+        where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select private.is_service()))
     ) then
         perform private.fail(404, 'twin_not_found', 'You have no such twin.', 'ai_twin_id');
     end if;
@@ -5398,7 +5411,7 @@ declare
 begin
     if not exists (
         select from public.ai_twins as twin
-        where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select auth.role()) = 'service_role')
+        where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select private.is_service()))
     ) then
         perform private.fail(404, 'twin_not_found', 'You have no such twin.', 'ai_twin_id');
     end if;
@@ -5840,7 +5853,7 @@ begin
     select * into v_person
     from public.people as person
     where person.id = p_person_id
-        and (person.user_id = (select auth.uid()) or (select auth.role()) = 'service_role');
+        and (person.user_id = (select auth.uid()) or (select private.is_service()));
     if v_person.id is null then
         perform private.fail(404, 'person_not_found', 'You have no such contact.', 'person_id');
     end if;
@@ -6747,7 +6760,7 @@ as $$
 declare
     c_limited constant text := 'Too many requests in this minute.';
     -- An upload is one request, though two calls; so is an export, whose further pages only the service asks for.
-    v_is_counted boolean := auth.role() <> 'service_role'
+    v_is_counted boolean := not private.is_service()
         and p_function <> 'finish_upload'
         and not (p_function like 'export\_%' and p_parameters ? 'after');
     v_is_granted boolean := true;
@@ -7300,6 +7313,7 @@ grant execute on function
     private.measure_messages(uuid, bigint, integer),
     private.my_live_topics(),
     private.my_topics(),
+    private.is_service(),
     private.list_author_names(uuid[], uuid[]),
     private.parse_json(bytea),
     private.parse_timestamp(text),
@@ -7469,6 +7483,7 @@ grant execute on function
     private.measure_deliveries(),
     private.measure_messages(uuid, bigint, integer),
     private.message_preview(jsonb),
+    private.is_service(),
     private.list_author_names(uuid[], uuid[]),
     private.list_participants(private.ingest_conversation[]),
     private.parse_json(bytea),
