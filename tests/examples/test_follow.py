@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from threadline.local.keys import PUBLISHABLE_KEY
+from threadline_devstack.keys import PUBLISHABLE_KEY
 
 from tests.sql.conftest import BOB, MATTY
 from tests.sql.messages import CHANNEL, call

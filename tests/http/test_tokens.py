@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from threadline import tokens
-from threadline.local import keys
 from threadline.settings import Settings
 from threadline.tokens import InvalidTokenError, Verifier
+from threadline_devstack import keys
 
 from tests.sql.conftest import MATTY
 from tests.sql.messages import BASE, MESSAGE, SECRET, bearer, generous, sign, speaking
