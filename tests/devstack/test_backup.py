@@ -7,9 +7,10 @@ from typing import Any
 
 import psycopg
 
-from tests.sql.messages import Team, bearer, speaking, token
 from tests.support.cluster import TestCluster, running
 from tests.support.ingest import Sender, conversation, message
+from tests.support.team import Team, serving_users
+from tests.support.tokens import bearer, token
 
 TABLES = """
 select format('%I.%I', schemaname, tablename) from pg_tables
@@ -40,10 +41,10 @@ def used(cluster: TestCluster, template: str, log: Path) -> tuple[str, Sender, T
     """A database that a service has worked on."""
     name = cluster.create(template)
     admin = cluster.url(name, "postgres")
-    with speaking(cluster.url(name, "authenticator"), log) as (_, client):
+    with serving_users(cluster.url(name, "authenticator"), log) as (_, client):
         sender, team = Sender.create(client, admin), Team.create(client, admin)
         sender.post(conversation(message("a"), message("b", content="caf\u00e9 \U0001f600 \\ \n'")))
-        said = team.said("before the backup")
+        said = team.sent_id("before the backup")
         team.request("PUT", f"/{said}", json={"content": "edited"})
         team.request("PUT", f"/{said}/reactions/fire", who=1)
     return name, sender, team
@@ -69,7 +70,7 @@ def test_a_backup_is_all_there_in_another_server(cluster: TestCluster, template:
             with psycopg.connect(other.url(empty), autocommit=True) as admin:
                 admin.execute("analyze")
             assert contents(other.url(empty)) == before
-            with speaking(other.url(empty, "authenticator"), tmp_path / "after") as (_, client):
+            with serving_users(other.url(empty, "authenticator"), tmp_path / "after") as (_, client):
                 check(client, sender, team, other.url(empty, "postgres"))
 
 
@@ -79,7 +80,7 @@ def check(client: Any, sender: Sender, team: Team, url: str) -> None:
     replies = [sender.post(conversation(message("a"))), sender.post(conversation(message("c")))]
     assert [reply.json()["results"][0]["status"] for reply in replies] == ["no_new_messages", "updated"]
     team = Team(client, url, team.channel_id, team.user_ids)
-    team.said("after the restore", who=1)
+    team.sent_id("after the restore", who=1)
     assert [line["content"] for line in team.history()["data"]] == ["after the restore", "edited"]
     assert team.inconsistencies() == []
     headers = bearer(token(team.user_ids[0]))

@@ -17,9 +17,9 @@ from threadline_devstack.postgres import read_pid_file
 
 from tests.faults.clients import Arena, Client, Listener, open_arena, read_log
 from tests.faults.history import History, Outcome, Stored
-from tests.sql.conftest import rows, value
-from tests.sql.messages import inconsistencies
+from tests.support.database import rows, value
 from tests.support.disk import filled, refusal, small_disk
+from tests.support.event_log import inconsistencies
 from tests.support.ingest import Sender
 from tests.support.line import Line
 from tests.support.service import Service, crash_postgres, serving

@@ -11,9 +11,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.sql.conftest import BOB, value
 from tests.support.cluster import TestCluster
+from tests.support.database import value
 from tests.support.twin import Told, Webhook, add_twin, ask, until, webhook, working
+from tests.support.world import BOB
 
 WORKERS, CHANNELS, MESSAGES = 3, 4, 25
 

@@ -8,19 +8,9 @@ import psycopg
 import pytest
 from psycopg.errors import CheckViolation, UniqueViolation
 
-from tests.sql.conftest import (
-    BOB,
-    MATTY,
-    SECRET,
-    Db,
-    become,
-    become_anon,
-    become_service,
-    ingest,
-    refused,
-    rows,
-    value,
-)
+from tests.support.calls import ingest
+from tests.support.database import Db, become, become_anon, become_service, refused, rows, value
+from tests.support.world import API_KEY, BOB, MATTY
 
 
 def create(db: Db, *arguments: object) -> Any:
@@ -219,7 +209,7 @@ def test_nobody_sees_the_keys_of_another(db: Db) -> None:
 def test_a_key_opens_no_other_connection(db: Db) -> None:
     made = create(db)
     assert opens(db, {"platform": "whatsapp", "connection_id": "wa_business_123"}, made["api_secret"]) == 401
-    assert opens(db, made, SECRET) == 401
+    assert opens(db, made, API_KEY) == 401
 
 
 def test_the_use_of_a_key_is_noted_once_a_minute(db: Db) -> None:

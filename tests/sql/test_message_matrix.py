@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege, NotNullViolation, UniqueViolation
 
-from tests.sql.conftest import Db, become, become_anon, become_service, value
+from tests.support.database import Db, become, become_anon, become_service, value
 from tests.support.schema import SQL
 
 CALLERS = ["owner", "admin", "member", "former", "mallory", "twin_owner", "anon", "service"]

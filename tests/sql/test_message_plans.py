@@ -5,12 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.sql.conftest import BOB, MATTY, Db, rows, value
-from tests.sql.messages import CHANNEL, MESSAGE, TWIN, call, last_seq, unlimited
-from tests.sql.realtime import settle
 from tests.sql.test_plans import reading_at_most, session_with
+from tests.support.calls import call
 from tests.support.cluster import TestCluster
+from tests.support.database import Db, lift_request_limit, rows, value
+from tests.support.event_log import last_seq
+from tests.support.realtime import fire_deferred_triggers
 from tests.support.soak import bounded
+from tests.support.world import BOB, CHANNEL, MATTY, MESSAGE, TWIN
 
 PAST = bounded(5_000, 1_000_000)
 FEW = 150
@@ -87,7 +89,7 @@ analyze
 def long_session(cluster: TestCluster, template: str) -> Iterator[Db]:
     """A session that finds the channel with so many messages."""
     with session_with(MANY, cluster, template) as session:
-        unlimited(session)
+        lift_request_limit(session)
         call(session, "set_twin_webhook", ai_twin_id=TWIN, url="https://twin.example/")
         yield session
 
@@ -107,7 +109,7 @@ def past(long_session: Db) -> Iterator[Db]:
 def test_a_call_reads_only_what_it_is_about(past: Db, function: str, fields: dict[str, object]) -> None:
     with reading_at_most(FEW, past):
         reply = call(past, function, MATTY, **fields)
-        settle(past)
+        fire_deferred_triggers(past)
     assert reply.status < 300, reply
 
 
@@ -124,7 +126,7 @@ def test_no_statement_is_worth_compiling(past: Db) -> None:
     for function, fields in CALLS:
         for _ in range(7):  # the sixth is the first for which a plan may be kept
             call(past, function, MATTY, **fields)
-            settle(past)
+            fire_deferred_triggers(past)
     assert [plan for plan in compiled if "JIT:" in plan] == []
 
 

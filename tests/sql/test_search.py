@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.sql.conftest import Db, rows, value
+from tests.support.database import Db, rows, value
 
 CHANNEL = "550e8400-e29b-41d4-a716-446655440000"
 MATTY = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"

@@ -1,30 +1,30 @@
-"""What Realtime is told and whom it admits, asked as the Realtime server asks."""
+"""What we hand to Realtime, and what its policies allow, checked as the Realtime server checks."""
 
 import json
 from typing import Any
 
 from psycopg.errors import InsufficientPrivilege
 
-from tests.sql.conftest import Db, back, rows
+from tests.support.database import Db, become_postgres, rows
 
 
-def settle(db: Db) -> None:
-    """Do what happens at the end of a transaction; a broadcast that fails is an error."""
+def fire_deferred_triggers(db: Db) -> None:
+    """Fire deferred triggers now; a broadcast that fails raises an error."""
     db.execute("set local threadline.strict_realtime = on")
     db.execute("set constraints all immediate")
     db.execute("set constraints all deferred")
 
 
 def broadcasts(db: Db, topic: str) -> list[tuple[str, Any]]:
-    """Event and payload of what was sent to a topic, in the order of their numbers if they have any."""
-    settle(db)
+    """Return event and payload of each broadcast to a topic, in the order of their event numbers."""
+    fire_deferred_triggers(db)
     query = "select event, payload from realtime.messages where topic = %s and extension = 'broadcast' and private"
     return sorted(rows(db, query, topic), key=lambda sent: sent[1].get("seq", 0))
 
 
-def is_admitted(db: Db, user_id: str | None, topic: str, extension: str = "broadcast") -> bool:
-    """Whether Realtime lets a user join: it writes a row as itself and looks whether the user sees it."""
-    back(db)
+def may_join(db: Db, user_id: str | None, topic: str, extension: str = "broadcast") -> bool:
+    """Check whether a user may join: Realtime writes a row as itself and tries to read it as the user."""
+    become_postgres(db)
     with db.transaction(force_rollback=True):
         (probe,) = rows(
             db,
@@ -37,8 +37,8 @@ def is_admitted(db: Db, user_id: str | None, topic: str, extension: str = "broad
 
 
 def may_send(db: Db, user_id: str | None, topic: str, extension: str = "broadcast") -> bool:
-    """Whether Realtime passes on what a user sends: it writes a row as the user."""
-    back(db)
+    """Check whether a user may send: Realtime writes a row as the user."""
+    become_postgres(db)
     try:
         with db.transaction(force_rollback=True):
             _become(db, user_id, topic)
