@@ -11,6 +11,7 @@ from typing import Any
 
 from litestar import Response
 from litestar.exceptions import HTTPException
+from multipart import MultipartError
 
 from threadline.database import DatabaseUnavailableError
 from threadline.observer import route
@@ -41,6 +42,9 @@ def answer(request: HttpRequest, error: Exception) -> Response[dict[str, Any]]:
     match error:
         case HTTPException():
             return _answer(request, error.status_code, error.detail, dict(error.headers or {}), error.extra)
+        case MultipartError():
+            message = "The body is not a valid form. Send multipart/form-data with its boundary."
+            return _answer(request, 400, message, extra={"code": "invalid_form"})
         case InvalidTokenError():
             return _answer(request, 401, str(error), {"www-authenticate": "Bearer"})
         case DatabaseUnavailableError():

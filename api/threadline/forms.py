@@ -8,21 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from litestar.exceptions import HTTPException
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 MAX_FIELDS = 20
 MAX_FIELD_BYTES = 10_000
 MAX_OVERHEAD = 1_000_000  # bytes outside the contents of files and fields
-
-__all__ = ["Form", "FormFile", "MultipartError", "TooLargeError", "TooManyFilesError", "read_form", "read_parts"]
-
-
-class TooLargeError(Exception):
-    """A file has too many bytes."""
-
-
-class TooManyFilesError(Exception):
-    """The form has too many files."""
 
 
 @dataclass
@@ -40,6 +31,12 @@ class Form:
 
     fields: dict[str, str] = field(default_factory=dict)
     files: list[FormFile] = field(default_factory=list)
+
+
+def too_large(max_bytes: int) -> HTTPException:
+    """Return the error for a file of more than `max_bytes` bytes."""
+    message = f"A file is too large. Send at most {max_bytes} bytes per file."
+    return HTTPException(message, status_code=413, extra={"code": "file_too_large", "field": "files"})
 
 
 async def read_parts(stream: AsyncIterator[bytes], content_type: str) -> AsyncIterator[MultipartSegment | bytes | None]:
@@ -69,8 +66,7 @@ async def read_form(
 
     Raises:
         MultipartError: the body is not a form, a broken one, or has too many or too long fields.
-        TooManyFilesError: it has more than `max_files` files.
-        TooLargeError: a file has more than `max_bytes` bytes.
+        HTTPException: it has more than `max_files` files, or a file has more than `max_bytes` bytes.
     """
     form = Form()
     file: FormFile | None = None
@@ -80,7 +76,8 @@ async def read_form(
             name, text, file = event.name or "", bytearray(), None
             if event.filename is not None:
                 if len(form.files) == max_files:
-                    raise TooManyFilesError
+                    message = f"The upload has too many files. Send at most {max_files} at once."
+                    raise HTTPException(message, status_code=413, extra={"code": "too_many_files", "field": "files"})
                 # Unbuffered: storage3 streams only raw files and takes other objects for a file name.
                 file = FormFile(event.filename, opened.enter_context(tempfile.TemporaryFile(buffering=0)))  # noqa: SIM115
                 form.files.append(file)
@@ -92,7 +89,7 @@ async def read_form(
         elif file is not None:
             file.size += len(event)
             if file.size > max_bytes:
-                raise TooLargeError
+                raise too_large(max_bytes)
             file.content.write(event)
         else:
             text += event

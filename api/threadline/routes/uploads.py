@@ -14,7 +14,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp
 
 from threadline.database import Reply
-from threadline.forms import MAX_OVERHEAD, Form, MultipartError, TooLargeError, TooManyFilesError, read_form
+from threadline.forms import MAX_OVERHEAD, Form, read_form, too_large
 from threadline.routes.http import HttpRequest, answer, verify
 from threadline.storage import Bucket, StorageRefusedError, StorageUnavailableError
 
@@ -86,26 +86,13 @@ def _bucket(request: HttpRequest) -> Bucket:
 
 async def _read(opened: ExitStack, request: HttpRequest) -> Form:
     settings = request.app.state.settings
-    most, limit = settings.upload_max_files, settings.upload_max_bytes
+    limits = {"max_files": settings.upload_max_files, "max_bytes": settings.upload_max_bytes}
     if request.content_type[0] != "multipart/form-data":
         raise HTTPException("The body must be a form. Set Content-Type to multipart/form-data.", status_code=415)
-    try:
-        # A longer body must exceed a limit. A shorter one is counted while it is read.
-        if (request.content_length or 0) > most * limit + MAX_OVERHEAD:
-            raise TooLargeError
-        return await read_form(
-            opened, request.stream(), request.headers["content-type"], max_files=most, max_bytes=limit
-        )
-    except MultipartError as error:
-        status, extra = 400, {"code": "invalid_form"}
-        message, cause = "The body is not a valid form. Send multipart/form-data with a boundary.", error
-    except TooManyFilesError as error:
-        status, extra = 413, {"code": "too_many_files", "field": "files"}
-        message, cause = f"The upload has too many files. Send at most {most} at once.", error
-    except TooLargeError as error:
-        status, extra = 413, {"code": "file_too_large", "field": "files"}
-        message, cause = f"A file is too large. Send at most {limit} bytes per file.", error
-    raise HTTPException(message, status_code=status, extra=extra) from cause
+    # A longer body must exceed a limit. A shorter one is counted while it is read.
+    if (request.content_length or 0) > settings.upload_max_files * settings.upload_max_bytes + MAX_OVERHEAD:
+        raise too_large(settings.upload_max_bytes)
+    return await read_form(opened, request.stream(), request.headers["content-type"], **limits)
 
 
 async def _discard(bucket: Bucket, paths: list[str]) -> None:
