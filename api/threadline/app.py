@@ -29,12 +29,7 @@ from threadline.worker import delivering
 
 
 def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandler] = ()) -> Litestar:
-    """Return the ASGI application.
-
-    Args:
-        settings: of this process.
-        extra_routes: more routes on the same port; the devstack adds its servers here.
-    """
+    """Return the ASGI application. The devstack adds its own servers as `extra_routes`."""
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:

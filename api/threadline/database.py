@@ -63,11 +63,7 @@ class Reply:
 
 
 class Database:
-    """A pool of connections that calls functions of `sql/` as the caller of a request.
-
-    Args:
-        settings: where Postgres is and how to connect.
-    """
+    """A pool of connections that calls functions of `sql/` as the caller of a request."""
 
     def __init__(self, settings: Settings) -> None:
         self._pool = asyncpg.create_pool(

@@ -28,12 +28,7 @@ DEPLOY = 'run "supabase functions deploy messaging-ingest"'
 
 
 async def examine(settings: Settings, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return one sentence per problem; none if all is well.
-
-    Args:
-        settings: as `serve` has them.
-        environment: holds the keys.
-    """
+    """Return one sentence per problem; none if all is well."""
     found = [finding async for finding in _examine_database(settings)]
     found += _examine_keys(environment)
     if not settings.supabase_url:
@@ -105,7 +100,7 @@ def _examine_keys(environment: Mapping[str, str]) -> Iterator[str]:
         elif kind != wanted:
             yield f"{name} holds a {kind} key and must hold a {wanted} one; replace it."
     if not any(environment.get(name) for name in PUBLIC_KEYS):
-        yield "SUPABASE_PUBLISHABLE_KEY is not set; without it, uploads do not work and Storage and Realtime are unchecked."
+        yield "SUPABASE_PUBLISHABLE_KEY is not set; uploads need it, and so do the checks of Storage and Realtime."
 
 
 def _kind(key: str) -> str | None:

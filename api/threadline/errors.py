@@ -31,32 +31,32 @@ CODES = {
     500: "internal_error",
     503: "unavailable",
 }
-REFUSED_BY_STORAGE = {
-    404: {"code": "file_not_found", "message": "The file is no longer in Storage. Upload it again."},
-    413: {"code": "file_too_large", "message": "The file is too large for Storage. Upload a smaller one."},
-}
 
 
 def answer(request: HttpRequest, error: Exception) -> Response[dict[str, Any]]:
     """Return the answer to a request that ended with an error."""
     match error:
         case HTTPException():
-            return _answer(request, error.status_code, error.detail, dict(error.headers or {}), error.extra)
-        case MultipartError():
-            message = "The body is not a valid form. Send multipart/form-data with its boundary."
-            return _answer(request, 400, message, extra={"code": "invalid_form"})
+            return _answer(request, error.status_code, error.detail, error.headers, error.extra)
         case InvalidTokenError():
             return _answer(request, 401, str(error), {"www-authenticate": "Bearer"})
         case DatabaseUnavailableError():
             return _answer(request, 503, "Service temporarily unavailable")
-        case StorageRefusedError(status=status) if known := REFUSED_BY_STORAGE.get(status):
-            return _answer(request, status, extra=known)
+        case MultipartError():
+            message, extra = "The body is not a valid form. Send multipart/form-data.", {"code": "invalid_form"}
+            return _answer(request, 400, message, extra=extra)
+        case StorageRefusedError(status=404):
+            message, extra = "The file is no longer in Storage. Upload it again.", {"code": "file_not_found"}
+            return _answer(request, 404, message, extra=extra)
+        case StorageRefusedError(status=413):
+            message, extra = "The file is too large for Storage. Upload a smaller one.", {"code": "file_too_large"}
+            return _answer(request, 413, message, extra=extra)
         case StorageRefusedError():
-            message = "Storage refused this. The policies of the bucket attachments must allow it."
-            return _answer(request, 403, message, extra={"code": "storage_refused"})
+            message, extra = "Storage does not permit this. Ask the operator.", {"code": "storage_refused"}
+            return _answer(request, 403, message, extra=extra)
         case StorageUnavailableError():
-            message = "Storage cannot be reached. Try again later."
-            return _answer(request, 503, message, extra={"code": "storage_unavailable"})
+            message, extra = "Storage cannot be reached. Try again later.", {"code": "storage_unavailable"}
+            return _answer(request, 503, message, extra=extra)
     # The error's text may quote what the caller sent, so only its name is logged.
     kind, sqlstate = type(error).__name__, getattr(error, "sqlstate", None)
     logger.error("%s %s failed: %s %s", request.method, route(request.scope), kind, sqlstate or "")
@@ -64,7 +64,7 @@ def answer(request: HttpRequest, error: Exception) -> Response[dict[str, Any]]:
 
 
 def _answer(
-    request: HttpRequest, status: int, message: str = "", headers: dict[str, str] | None = None, extra: Any = None
+    request: HttpRequest, status: int, message: str, headers: dict[str, str] | None = None, extra: Any = None
 ) -> Response[dict[str, Any]]:
     content: dict[str, Any] = {"error": message}
     headers = {**({"retry-after": "5"} if status == 503 else {}), **(headers or {})}

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
+import click
+
 TRANSACTION_POOLER_PORT = 6543  # of Supabase's pooler in transaction mode
 
 # `supabase start` and the compose file for self-hosting sign tokens with these unless another secret is set.
@@ -32,8 +34,8 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 
 
-class SettingsError(ValueError):
-    """A setting is missing or wrong; the text says which one and how to set it."""
+class SettingsError(click.ClickException):
+    """A setting is missing or wrong. Commands print the text, which says how to set it."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from threadline.settings import Settings
 logger = logging.getLogger(__name__)
 
 BUCKET = "attachments"
+LIFETIME = 3600  # seconds that a signed link works
 HEAD = 8192  # bytes, enough to recognise every known type
 # These formats can look like plain text in their first bytes.
 TEXTUAL = {"application/pdf", "application/postscript", "application/rtf"}
@@ -37,19 +38,13 @@ class StorageUnavailableError(Exception):
 
 
 class Storage:
-    """The bucket of attachments in a project's Storage.
+    """A client for the Storage of the project. Without its URL and a public key, `is_configured` is false."""
 
-    Args:
-        settings: where the project is. Without its URL and a public key, `is_configured` is false.
-        lifetime: how many seconds a signed link works.
-    """
-
-    def __init__(self, settings: Settings, lifetime: int = 3600) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.is_configured = bool(settings.supabase_url and settings.supabase_key)
         self._url = f"{settings.supabase_url}/storage/v1/"
         self._key = settings.supabase_key or ""
         self._secret_key = settings.supabase_secret_key or ""
-        self._lifetime = lifetime
         self._client = httpx.AsyncClient(timeout=60, trust_env=settings.trusts_proxies)
         logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs every URL with its token
 
@@ -59,28 +54,19 @@ class Storage:
 
     def acting_for(self, token: str) -> Bucket:
         """Return the bucket with the rights of an access token."""
-        return self._bucket(self._key, token)
+        return Bucket(self._client, self._url, self._key, token)
 
     def acting_for_itself(self) -> Bucket:
         """Return the bucket with the rights of the secret key, which no policy limits."""
-        return self._bucket(self._secret_key, self._secret_key)
-
-    def _bucket(self, key: str, token: str) -> Bucket:
-        headers = {"apikey": key, "authorization": f"Bearer {token}"}
-        return Bucket(AsyncStorageClient(self._url, headers, http_client=self._client), self._lifetime)
+        return Bucket(self._client, self._url, self._secret_key, self._secret_key)
 
 
 class Bucket:
-    """The attachments, with the rights of one caller. Every method may raise the two errors above.
+    """The attachments, with the rights of one token. Every method may raise the two errors above."""
 
-    Args:
-        storage: a client with the caller's token.
-        lifetime: how many seconds a signed link works.
-    """
-
-    def __init__(self, storage: AsyncStorageClient, lifetime: int) -> None:
-        self._files = storage.from_(BUCKET)
-        self._lifetime = lifetime
+    def __init__(self, client: httpx.AsyncClient, url: str, key: str, token: str) -> None:
+        headers = {"apikey": key, "authorization": f"Bearer {token}"}
+        self._files = AsyncStorageClient(url, headers, http_client=client).from_(BUCKET)
 
     async def upload(self, path: str, content: BinaryIO) -> None:
         """Store an unbuffered file under an unused path, with the type that its first bytes show."""
@@ -96,15 +82,15 @@ class Bucket:
             await self._files.remove(list(paths))
 
     async def sign(self, paths: Sequence[str]) -> list[str]:
-        """Return a link to each file that works without a token until its lifetime ends."""
+        """Return a link to each file that works without a token for LIFETIME."""
         with _translating():
-            signed = await self._files.create_signed_urls(list(paths), self._lifetime)
+            signed = await self._files.create_signed_urls(list(paths), LIFETIME)
         return [_url(entry) for entry in signed]
 
     async def sign_download(self, path: str, file_name: str) -> str:
         """Return such a link with which browsers save the file under this name."""
         with _translating():
-            return _url(await self._files.create_signed_url(path, self._lifetime, {"download": file_name}))
+            return _url(await self._files.create_signed_url(path, LIFETIME, {"download": file_name}))
 
 
 @contextmanager

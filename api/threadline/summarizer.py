@@ -49,13 +49,7 @@ _MARK = re.compile(r"\s*\[\s*#?\d+(?:\s*[-\u2013,;]\s*#?\d+)*\s*\]")
 
 
 class SummaryFailedError(Exception):
-    """The model gave no summary.
-
-    Args:
-        status: of the HTTP answer.
-        code: for programs.
-        message: for people.
-    """
+    """The model gave no summary; the caller gets this status, code and message."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -73,11 +67,7 @@ class Summary:
 
 
 class Summarizer:
-    """Summarises transcripts with the model of the settings.
-
-    Args:
-        settings: the key and the model. Without a key, `is_configured` is false and `summarize` fails.
-    """
+    """Summarises transcripts with the model of the settings. Without a key, `is_configured` is false."""
 
     def __init__(self, settings: Settings) -> None:
         self.model = settings.summary_model
@@ -98,11 +88,7 @@ class Summarizer:
             await self._client.close()
 
     async def summarize(self, messages: Sequence[dict[str, Any]]) -> Summary:
-        """Summarise messages, oldest first, in the form that `begin_summary` answers.
-
-        Raises:
-            SummaryFailedError: the model refused, failed, was overloaded or took too long.
-        """
+        """Summarise messages in the form that `begin_summary` answers, or raise SummaryFailedError."""
         parts = list(_parts(_threads(messages), self._part_bytes))
         try:
             async with asyncio.timeout(self.timeout):

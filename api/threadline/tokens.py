@@ -48,13 +48,7 @@ class _Verified:
 
 
 class Verifier:
-    """Checks bearer tokens against the project's public keys or its legacy secret.
-
-    Clients send the same token many times, so each is verified once and then found by its hash.
-
-    Args:
-        settings: where the keys are, and the secret if the project still has one.
-    """
+    """Checks tokens against the project's public keys or its legacy secret, each once: then it is found by hash."""
 
     def __init__(self, settings: Settings) -> None:
         self._secret = settings.jwt_secret

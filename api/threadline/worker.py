@@ -37,12 +37,7 @@ class PrivateAddressError(Exception):
 
 
 class Worker:
-    """Claims deliveries and posts them. Many workers may run at once.
-
-    Args:
-        database: holds the outbox.
-        settings: of this process.
-    """
+    """Claims deliveries and posts them. Many workers may run at once."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
