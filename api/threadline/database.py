@@ -19,7 +19,7 @@ from threadline.tokens import SERVICE, Caller
 
 logger = logging.getLogger(__name__)
 
-# One statement is one transaction, so a transaction pooler can be in between.
+# sql/800_gateway.sql. One statement is one transaction, so a transaction pooler can be in between.
 _CALL = "select status, headers, body from private.call($1, $2, $3, $4, $5, $6)"
 
 # Another transaction was in the way and this one is rolled back: a retry is safe.
@@ -42,7 +42,7 @@ _LOST_TOUCH = (
     TimeoutError,
 )
 _seconds = cache(metrics.CALL_SECONDS.labels)
-_LOST_BROADCAST = "01TL1"  # the SQLSTATE of the warning that sql/ raises; its detail is the SQLSTATE of the cause
+_LOST_BROADCAST = "01TL1"  # sql/301_broadcasts.sql warns with it; its detail is the SQLSTATE of the cause
 
 
 class DatabaseUnavailableError(Exception):

@@ -1,6 +1,6 @@
 """Turns exceptions into JSON answers with one sentence. They hold no stack trace and no SQL.
 
-Errors that a function raises are described in SQL; this module covers those that stop a request before or after it.
+`sql/800_gateway.sql` describes the errors of functions; this module covers those outside of functions.
 """
 
 from __future__ import annotations

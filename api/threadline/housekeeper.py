@@ -21,13 +21,13 @@ SWEEP_START = 60.0  # seconds before the first sweep, because Storage may be sta
 
 
 async def clean(database: Database) -> float:
-    """Delete expired rows and return after how many seconds to continue. pg_cron may do the same; both are safe."""
+    """Delete expired rows (`sql/420_clean_up.sql`) and return after how many seconds to continue."""
     removed = await database.ask("clean_up", limit=LIMIT)
     return 1.0 if LIMIT in removed.values() else CLEAN_PAUSE
 
 
 async def sweep(database: Database, storage: Storage) -> float:
-    """Remove unused files and return after how many seconds to continue.
+    """Remove unused files (`sql/250_files.sql`) and return after how many seconds to continue.
 
     Raises:
         DatabaseUnavailableError, StorageRefusedError, StorageUnavailableError: the next sweep finds the files again.

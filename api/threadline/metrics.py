@@ -1,4 +1,4 @@
-"""The metrics for Prometheus. Those of the database are measured at each scrape, by `public.read_metrics`.
+"""The metrics for Prometheus. Those of the database are measured at each scrape, by `sql/430_metrics.sql`.
 
 With `serve --workers`, prometheus_client adds up the processes through files in PROMETHEUS_MULTIPROC_DIR.
 """

@@ -1,7 +1,7 @@
 """Posts messages to the webhooks of digital twins, and reports the outcome to the outbox in the database.
 
-SQL decides which delivery is next, what it holds, its signature and when to retry. This module connects, and checks
-where it connects to.
+`sql/311_deliveries.sql` decides which delivery is next, what it holds, its signature and when to retry. This module
+connects, and checks where it connects to.
 """
 
 from __future__ import annotations

@@ -12,10 +12,11 @@ import psycopg
 import pytest
 
 from tests.docs.test_messages_document import seeded
-from tests.sql.messages import CHANNEL, TWIN, call, send
+from tests.support.calls import call, send
 from tests.support.cluster import TestCluster
 from tests.support.schema import ROOT
 from tests.support.stack import RunningStack
+from tests.support.world import CHANNEL, TWIN
 
 __all__ = ["seeded"]
 

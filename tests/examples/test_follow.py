@@ -9,14 +9,14 @@ from typing import Any
 
 import psycopg
 import pytest
-from threadline.local.keys import PUBLISHABLE_KEY
+from threadline_devstack.keys import PUBLISHABLE_KEY
 
-from tests.sql.conftest import BOB, MATTY
-from tests.sql.messages import CHANNEL, call
 from tests.support import tools
+from tests.support.calls import call
 from tests.support.following import EXAMPLES, following, python
 from tests.support.line import Line
 from tests.support.stack import RunningStack
+from tests.support.world import BOB, CHANNEL, MATTY
 
 PATIENCE = 60.0
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import httpx
 import psycopg
-from threadline.local.keys import JWT_SECRET
+from threadline_devstack.keys import JWT_SECRET
 
 from tests.faults.history import OPEN, Call, History
-from tests.sql.conftest import rows, value
-from tests.sql.messages import BASE, bearer, sign
+from tests.support.database import rows, value
 from tests.support.ingest import PATH, Sender, conversation, message
+from tests.support.tokens import bearer, sign
 from tests.support.twin import add_twin
+from tests.support.world import BASE
 
 THREADS = 5  # of ingest, that all clients share
 PAUSE = 0.02  # seconds until who has read all looks again

@@ -12,14 +12,14 @@ from typing import Any
 import httpx
 import psutil
 import psycopg
-from threadline.local.keys import JWT_SECRET
-from threadline.local.postgres import read_pid_file
+from threadline_devstack.keys import JWT_SECRET
+from threadline_devstack.postgres import read_pid_file
 
 from tests.faults.clients import Arena, Client, Listener, open_arena, read_log
 from tests.faults.history import History, Outcome, Stored
-from tests.sql.conftest import rows, value
-from tests.sql.messages import inconsistencies
+from tests.support.database import rows, value
 from tests.support.disk import filled, refusal, small_disk
+from tests.support.event_log import inconsistencies
 from tests.support.ingest import Sender
 from tests.support.line import Line
 from tests.support.service import Service, crash_postgres, serving

@@ -5,16 +5,18 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.sql.messages import NOBODY, Team, bearer, generous, speaking, token
 from tests.support.cluster import TestCluster
+from tests.support.team import Team, create_unlimited_database, serving_users
+from tests.support.tokens import bearer, token
+from tests.support.world import UNKNOWN_ID
 
 
 @pytest.fixture(scope="module")
 def team(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     """Two people of one channel, whose requests nobody counts."""
-    name = generous(cluster, template)
+    name = create_unlimited_database(cluster, template)
     log = tmp_path_factory.mktemp("channels") / "log"
-    with speaking(cluster.url(name, "authenticator"), log) as (_, client):
+    with serving_users(cluster.url(name, "authenticator"), log) as (_, client):
         yield Team.create(client, cluster.url(name, "postgres"))
 
 
@@ -47,16 +49,16 @@ def test_a_query_that_makes_no_sense_is_400(team: Team, query: dict[str, object]
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_field")
 
 
-@pytest.mark.parametrize(("path", "status"), [(NOBODY, 404), ("not-a-uuid", 400), ("%00", 400), ("%ED%A0%80", 400)])
+@pytest.mark.parametrize(("path", "status"), [(UNKNOWN_ID, 404), ("not-a-uuid", 400), ("%00", 400), ("%ED%A0%80", 400)])
 def test_a_channel_that_is_none_is_400_or_404(team: Team, path: str, status: int) -> None:
     answer = read(team, path)
     assert (answer.status_code, answer.json()["success"]) == (status, False)
 
 
 def test_others_find_no_channel(team: Team) -> None:
-    assert read(team, user_id=NOBODY).status_code == 404
+    assert read(team, user_id=UNKNOWN_ID).status_code == 404
     assert team.client.get(f"/api/v2/channels/{team.channel_id}/events").status_code == 401
 
 
 def test_the_channel_of_the_path_counts(team: Team) -> None:
-    assert read(team, NOBODY, channel_id=team.channel_id).status_code == 404
+    assert read(team, UNKNOWN_ID, channel_id=team.channel_id).status_code == 404

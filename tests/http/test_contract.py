@@ -16,13 +16,14 @@ from schemathesis import GenerationMode
 from threadline.app import create_app
 from threadline.settings import Settings
 
-from tests.sql.conftest import MATTY
-from tests.sql.messages import CHANNEL, MESSAGE, TWIN, bearer, generous, speaking, token
 from tests.support import contract
 from tests.support.cluster import TestCluster
 from tests.support.contract import DOCUMENT, ContractError, operations, parameters, resolve
 from tests.support.schema import ROOT, SQL
 from tests.support.soak import bounded
+from tests.support.team import create_unlimited_database, serving_users
+from tests.support.tokens import bearer, token
+from tests.support.world import CHANNEL, MATTY, MESSAGE, TWIN
 
 # Files are not sent here, but in test_uploads.py, where there is a Storage.
 FORMS = {("POST", "/api/v2/messages/upload")}
@@ -51,9 +52,9 @@ def running(
     cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[httpx.Client, str]]:
     """A client of a service that has no failure to tell of afterwards, and the service's database."""
-    name = generous(cluster, template)
+    name = create_unlimited_database(cluster, template)
     log = tmp_path_factory.mktemp("contract") / "log"
-    with speaking(cluster.url(name, "authenticator"), log) as (service, client):
+    with serving_users(cluster.url(name, "authenticator"), log) as (service, client):
         client.headers.update(bearer(token(MATTY)) | {"x-api-key": "your-api-secret"})
         yield client, cluster.url(name, "postgres")
         assert service.failures == []

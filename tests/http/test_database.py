@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from tests.http.wire import Wire
-from tests.sql.conftest import rows
 from tests.support.cluster import TestCluster
+from tests.support.database import rows
 from tests.support.ingest import PATH, Sender, conversation, message
 from tests.support.service import Service, crash_postgres, serving
 

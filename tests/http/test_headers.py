@@ -5,18 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.sql.messages import BASE, NOBODY, Team, bearer, generous, speaking, token
 from tests.support.cluster import TestCluster, free_port
+from tests.support.team import Team, create_unlimited_database, serving_users
+from tests.support.tokens import bearer, token
+from tests.support.world import BASE, UNKNOWN_ID
 
-PATHS = [("GET", "/history"), ("POST", ""), ("DELETE", f"/{NOBODY}"), ("POST", "/upload"), ("POST", "/summarize")]
+PATHS = [("GET", "/history"), ("POST", ""), ("DELETE", f"/{UNKNOWN_ID}"), ("POST", "/upload"), ("POST", "/summarize")]
 EXPOSED = {"idempotent-replayed", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "retry-after"}
 
 
 @pytest.fixture(scope="module")
 def team(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     """A team whose service has neither Storage nor a key of the Claude API."""
-    name = generous(cluster, template)
-    with speaking(cluster.url(name, "authenticator"), tmp_path_factory.mktemp("headers") / "log") as (_, client):
+    name = create_unlimited_database(cluster, template)
+    with serving_users(cluster.url(name, "authenticator"), tmp_path_factory.mktemp("headers") / "log") as (_, client):
         yield Team.create(client, cluster.url(name, "postgres"))
 
 
@@ -51,7 +53,7 @@ def test_a_browser_may_read_answers_and_their_headers(team: Team) -> None:
 
 
 def test_what_is_not_configured_says_when_to_ask_again(team: Team) -> None:
-    team.said()
+    team.sent_id()
     for path, code, options in (
         ("/upload", "storage_not_configured", {"files": {"files": b"x"}}),
         ("/summarize", "summaries_not_configured", {"json": {"channel_id": team.channel_id}}),
@@ -63,8 +65,8 @@ def test_what_is_not_configured_says_when_to_ask_again(team: Team) -> None:
 
 def test_a_database_out_of_reach_says_when_to_ask_again(team: Team, tmp_path: Path) -> None:
     nowhere = f"postgresql://authenticator@127.0.0.1:{free_port()}/postgres"
-    with speaking(nowhere, tmp_path / "log") as (_, client):
-        for path in ("/health", f"{BASE}/{NOBODY}"):
+    with serving_users(nowhere, tmp_path / "log") as (_, client):
+        for path in ("/health", f"{BASE}/{UNKNOWN_ID}"):
             reply = client.get(path, headers=owner(team))
             assert reply.status_code == 503
             assert int(reply.headers["retry-after"]) > 0
@@ -74,7 +76,7 @@ def test_a_database_out_of_reach_says_when_to_ask_again(team: Team, tmp_path: Pa
 def test_what_is_refused_before_postgres_is_asked_is_not_counted(
     cluster: TestCluster, fresh_database: str, tmp_path: Path, kind: str, status: int
 ) -> None:
-    with speaking(cluster.url(fresh_database, "authenticator"), tmp_path / "log") as (_, client):
+    with serving_users(cluster.url(fresh_database, "authenticator"), tmp_path / "log") as (_, client):
         team = Team.create(client, cluster.url(fresh_database, "postgres"))
         body = b" " * 1_000_001 if status == 413 else b"x"
         assert team.request("POST", content=body, headers={"content-type": kind}).status_code == status

@@ -12,11 +12,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.sql.conftest import MATTY
-from tests.sql.messages import BASE, CHANNEL, bearer, generous, speaking, token
 from tests.support.cluster import TestCluster, free_port
 from tests.support.ingest import PATH
 from tests.support.service import Service
+from tests.support.team import create_unlimited_database, serving_users
+from tests.support.tokens import bearer, token
+from tests.support.world import BASE, CHANNEL, MATTY
 
 ROUTES = [BASE, PATH]
 SECONDS = 5.0  # within which every answer comes, whatever was asked
@@ -29,9 +30,12 @@ def running(
     cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Service, httpx.Client]]:
     """A service without Storage, looked at afterwards: no failure of ours, and no more memory than it may take."""
-    login, log = cluster.url(generous(cluster, template), "authenticator"), tmp_path_factory.mktemp("hostile") / "log"
+    login, log = (
+        cluster.url(create_unlimited_database(cluster, template), "authenticator"),
+        tmp_path_factory.mktemp("hostile") / "log",
+    )
     nowhere = {"SUPABASE_URL": f"http://127.0.0.1:{free_port()}", "SUPABASE_PUBLISHABLE_KEY": "x"}
-    with speaking(login, log, **nowhere) as (service, client):
+    with serving_users(login, log, **nowhere) as (service, client):
         client.headers.update(bearer(token(MATTY)))
         assert client.get(f"{BASE}/history", params={"channel_id": CHANNEL}).status_code == 200
         before = memory(service)

@@ -9,11 +9,11 @@ import psutil
 import psycopg
 import pytest
 
-from tests.sql.conftest import rows, value
-from tests.sql.messages import Team, generous, speaking
 from tests.support.cluster import TestCluster
+from tests.support.database import rows, value
 from tests.support.ingest import Sender, conversation, message
 from tests.support.soak import bounded
+from tests.support.team import Team, create_unlimited_database, serving_users
 
 THREADS, POOL = 8, 6
 GROWTH = 10_000_000  # bytes that the service may take more at the end than after the first half
@@ -23,10 +23,10 @@ WAL = 40_000  # bytes of the write-ahead log that one round of six requests may 
 @pytest.mark.timeout(bounded(120, 600))
 @pytest.mark.skipif(sys.platform == "win32", reason="sizes of processes differ")
 def test_the_service_stays_as_it_is(cluster: TestCluster, template: str, tmp_path: Path) -> None:
-    name, rounds = generous(cluster, template), bounded(40, 3_000)
+    name, rounds = create_unlimited_database(cluster, template), bounded(40, 3_000)
     database_url = cluster.url(name, "postgres")
     login = cluster.url(name, "authenticator")
-    with speaking(login, tmp_path / "log", THREADLINE_POOL_SIZE=str(POOL)) as (service, client):
+    with serving_users(login, tmp_path / "log", THREADLINE_POOL_SIZE=str(POOL)) as (service, client):
         team, sender = Team.create(client, database_url, 2), Sender.create(client, database_url)
         client.event_hooks = {}  # the document is looked at elsewhere
 

@@ -11,10 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.sql.messages import BASE, NOBODY, TIME, Team, bearer, generous, sign, speaking, token
 from tests.support.cluster import TestCluster
 from tests.support.ingest import in_parallel
 from tests.support.service import Service
+from tests.support.team import Team, create_unlimited_database, serving_users
+from tests.support.tokens import bearer, sign, token
+from tests.support.world import BASE, TIME, UNKNOWN_ID
 
 SQL_WORDS = re.compile(
     r"psycopg|asyncpg|SQLSTATE|PL/pgSQL|syntax error|violates|relation|constraint|public\.|private\.|Traceback|jsonb",
@@ -27,9 +29,9 @@ def running(
     cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Service, httpx.Client, str]]:
     """A service on a database that limits nobody."""
-    name = generous(cluster, template)
+    name = create_unlimited_database(cluster, template)
     log = tmp_path_factory.mktemp("messages") / "log"
-    with speaking(cluster.url(name, "authenticator"), log) as (service, client):
+    with serving_users(cluster.url(name, "authenticator"), log) as (service, client):
         yield service, client, cluster.url(name, "postgres")
 
 
@@ -56,7 +58,7 @@ def check_error(reply: httpx.Response) -> None:
 
 
 def test_every_route_does_its_call(team: Team) -> None:
-    first = team.said("first")
+    first = team.sent_id("first")
     calls: list[tuple[str, str, dict[str, Any], int]] = [
         ("POST", "", {"json": {"channel_id": team.channel_id, "content": "x"}}, 201),
         ("POST", "/send", {"json": {"channel_id": team.channel_id, "content": "x"}}, 201),
@@ -84,7 +86,7 @@ def test_every_route_does_its_call(team: Team) -> None:
 
 
 def test_the_path_wins_over_query_and_body(team: Team) -> None:
-    first, second = team.said("first"), team.said("second")
+    first, second = team.sent_id("first"), team.sent_id("second")
     reply = team.request("PUT", f"/{first}?id={second}", json={"id": second, "content": "changed"})
     assert reply.json()["data"]["id"] == first
     reply = team.request("PUT", f"/{first}/reactions/fire?emoji=tada", json={"emoji": "tada"})
@@ -92,7 +94,7 @@ def test_the_path_wins_over_query_and_body(team: Team) -> None:
 
 
 def test_who_is_no_member_gets_404(team: Team, running: tuple[Service, httpx.Client, str]) -> None:
-    first = team.said()
+    first = team.sent_id()
     other = Team.create(running[1], running[2], 1)
     for method, path in (("GET", f"/{first}"), ("DELETE", f"/{first}"), ("POST", f"/{first}/pin")):
         reply = other.request(method, path)
@@ -115,10 +117,10 @@ UNKNOWN = [
     ("GET", "/api/v2/messages/"),
     ("GET", "/api/v2/messages"),
     ("PATCH", "/api/v2/messages"),
-    ("POST", f"/api/v2/messages/{NOBODY}"),
-    ("GET", f"/api/v2/messages/{NOBODY}/pin"),
-    ("GET", f"/api/v2/messages/{NOBODY}/nothing"),
-    ("PUT", f"/api/v2/messages/{NOBODY}/reactions/a/b"),
+    ("POST", f"/api/v2/messages/{UNKNOWN_ID}"),
+    ("GET", f"/api/v2/messages/{UNKNOWN_ID}/pin"),
+    ("GET", f"/api/v2/messages/{UNKNOWN_ID}/nothing"),
+    ("PUT", f"/api/v2/messages/{UNKNOWN_ID}/reactions/a/b"),
     ("GET", "/api/v2/messages/../../health2"),
     ("POST", "/api/v2/channels"),
 ]
@@ -134,7 +136,7 @@ def test_routes_that_are_none_are_404_or_405(team: Team, method: str, path: str)
 
 PATHS = [
     "x", "%00", "a%00b", "%ED%A0%80", "%FF", "%F0%9F%91%8D", "'%20or%20true%20--", "%25", "%2e%2e", "$(id)", "{{x}}",
-    "x" * 5000, NOBODY + "%0a", NOBODY.upper(), f"%7B{NOBODY}%7D", NOBODY.replace("-", ""),
+    "x" * 5000, UNKNOWN_ID + "%0a", UNKNOWN_ID.upper(), f"%7B{UNKNOWN_ID}%7D", UNKNOWN_ID.replace("-", ""),
 ]  # fmt: skip
 
 
@@ -148,7 +150,7 @@ def test_ids_that_are_none_are_400_or_404(team: Team, method: str, rest: str, pa
 
 @pytest.mark.parametrize("emoji", ["%00", "%ED%A0%80", "%FF", "'%20or%20true", "%25", "%20", "x" * 64])
 def test_an_emoji_in_a_path_may_be_anything(team: Team, emoji: str) -> None:
-    first = team.said()
+    first = team.sent_id()
     for method in ("PUT", "DELETE"):
         assert team.request(method, f"/{first}/reactions/{emoji}").status_code == 200
     check_error(team.request("PUT", f"/{first}/reactions/{'x' * 65}"))
@@ -158,7 +160,7 @@ def test_an_emoji_in_a_path_may_be_anything(team: Team, emoji: str) -> None:
     "query",
     [
         "", "channel_id=", "channel_id=%00", "channel_id=%ED%A0%80", "channel_id=%FF", "channel_id[]=x", "=&=&&",
-        "channel_id=1;drop table messages", "channel_id=" + "x" * 20_000, "limit=NaN&channel_id=" + NOBODY,
+        "channel_id=1;drop table messages", "channel_id=" + "x" * 20_000, "limit=NaN&channel_id=" + UNKNOWN_ID,
         "limit=1&limit=2", "%00=%00", "channel_id=true", "channel_id=null",
     ],
     ids=lambda query: query[:20],
@@ -182,7 +184,7 @@ BODIES = [
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: repr(body[:24]))
-@pytest.mark.parametrize("path", ["", "/send", f"/{NOBODY}/thread"])
+@pytest.mark.parametrize("path", ["", "/send", f"/{UNKNOWN_ID}/thread"])
 def test_bodies_that_make_no_sense_are_400_or_404(team: Team, path: str, body: bytes) -> None:
     reply = team.request("POST", path, content=body, headers={"content-type": "application/json"})
     check_error(reply)
@@ -263,14 +265,19 @@ def test_half_a_request_harms_nobody(team: Team, running: tuple[Service, httpx.C
 def two(cluster: TestCluster, fresh_database: str, tmp_path: Path) -> Iterator[tuple[list[httpx.Client], Team]]:
     """Two services on one database with the limit of 60, and a team."""
     url = cluster.url(fresh_database, "authenticator")
-    with speaking(url, tmp_path / "one") as (_, one), speaking(url, tmp_path / "two") as (_, other):
+    with serving_users(url, tmp_path / "one") as (_, one), serving_users(url, tmp_path / "two") as (_, other):
         yield [one, other], Team.create(one, cluster.url(fresh_database, "postgres"))
 
 
 def spend(clients: list[httpx.Client], team: Team) -> list[httpx.Response]:
     """The answers to 72 requests of the owner, twelve at once."""
     headers = bearer(token(team.user_ids[0]))
-    paths = [f"{BASE}/{NOBODY}", f"{BASE}/history?channel_id={team.channel_id}", f"{BASE}/x", f"{BASE}/{NOBODY}/edits"]
+    paths = [
+        f"{BASE}/{UNKNOWN_ID}",
+        f"{BASE}/history?channel_id={team.channel_id}",
+        f"{BASE}/x",
+        f"{BASE}/{UNKNOWN_ID}/edits",
+    ]
 
     def read(number: int) -> httpx.Response:
         return clients[number % 2].get(paths[number % 4], headers=headers)

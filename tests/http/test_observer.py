@@ -12,12 +12,13 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.sql.messages import SECRET, Team, bearer, generous, sign, speaking, token
 from tests.support.claude import KEY
 from tests.support.claude import running as running_claude
 from tests.support.cluster import TestCluster
 from tests.support.ingest import PATH, Sender, conversation, message
 from tests.support.service import Service, serving
+from tests.support.team import Team, create_unlimited_database, serving_users
+from tests.support.tokens import JWT_SECRET, bearer, sign, token
 from tests.support.twin import until
 
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -27,7 +28,7 @@ SCRAPE = {"authorization": "Bearer scrape-me"}
 @pytest.fixture(scope="module")
 def database(cluster: TestCluster, template: str) -> str:
     """The name of a database of this module."""
-    return generous(cluster, template)
+    return create_unlimited_database(cluster, template)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def watched(
             "THREADLINE_SUMMARY_INPUT_PRICE": "1.5",
             "THREADLINE_SUMMARY_OUTPUT_PRICE": "10",
         }
-        with speaking(url, log, **environment) as (service, client):
+        with serving_users(url, log, **environment) as (service, client):
             yield service, Team.create(client, admin), Sender.create(client, admin)
 
 
@@ -111,7 +112,7 @@ def test_a_line_tells_what_became_of_a_request_and_nothing_of_what_it_said(
 ) -> None:
     service, team, sender = watched
     before = len(service.lines)
-    said = team.said("canary-1 in a message")
+    said = team.sent_id("canary-1 in a message")
     team.request("GET", f"/{said}?canary-2=canary-3")
     team.request("PUT", f"/{said}/reactions/canary-4")
     service.client.request("PROPFIND", "/canary-6")
@@ -148,7 +149,7 @@ def test_what_happens_is_counted(watched: tuple[Service, Team, Sender]) -> None:
     sender.post(conversation(message("a"), message("b"), external_id="counted"), conversation({"id": 1}))
     sender.post(conversation(message("a"), message("c"), external_id="counted"))
     sender.post(connection_id="nobody")
-    team.said()
+    team.sent_id()
     team.request("POST", "/summarize", json={"channel_id": team.channel_id})
     counts = grown(before, scrape(service.client))
     model = "model=claude-haiku-5-5"
@@ -186,12 +187,12 @@ def test_a_broadcast_that_postgres_gives_up_is_counted(watched: tuple[Service, T
         db.execute(
             """
             create function private.lose() returns trigger language plpgsql security definer as $$
-            begin perform private.lose_broadcast('canary-8', '53100', 'canary-9'); return null; end $$;
+            begin perform private.report_lost_broadcast('canary-8', '53100', 'canary-9'); return null; end $$;
             create trigger planted after insert on public.messages execute function private.lose();
             """
         )
     try:
-        team.said()
+        team.sent_id()
     finally:
         with psycopg.connect(team.database_url) as db:
             db.execute("drop trigger planted on public.messages; drop function private.lose()")
@@ -264,7 +265,7 @@ def test_threads_and_channels_come_as_lines_however_long_they_are(watched: tuple
     reply = service.client.get(f"/api/v2/exports/conversations/{thread}", headers=owner)
     assert (reply.status_code, reply.headers["content-type"]) == (200, "application/x-ndjson")
     assert [json.loads(line) for line in reply.text.splitlines()] == sent
-    said = [team.said(f"line\n{n}") for n in range(3)]
+    said = [team.sent_id(f"line\n{n}") for n in range(3)]
     for member in team.user_ids:
         headers = bearer(token(member))
         reply = service.client.get(f"/api/v2/exports/channels/{team.channel_id}", headers=headers)
@@ -281,8 +282,8 @@ def test_threads_and_channels_come_as_lines_however_long_they_are(watched: tuple
 def test_who_is_erased_is_gone(watched: tuple[Service, Team, Sender]) -> None:
     service, team, _ = watched
     left = Team.create(team.client, team.database_url, size=3)
-    left.said("Hello", who=1)
-    operator = bearer(sign({"role": "service_role", "exp": 4_000_000_000}, SECRET))
+    left.sent_id("Hello", who=1)
+    operator = bearer(sign({"role": "service_role", "exp": 4_000_000_000}, JWT_SECRET))
     body = {"user_id": left.user_ids[1]}
     refused = service.client.post("/api/v2/erasures/user", json=body, headers=bearer(token(left.user_ids[1])))
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "forbidden")

@@ -9,11 +9,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.sql.messages import Team, bearer, sign, speaking
 from tests.support.claude import running as running_claude
 from tests.support.cluster import TestCluster
 from tests.support.ingest import PATH, Sender, conversation, message
 from tests.support.service import serving
+from tests.support.team import Team, serving_users
+from tests.support.tokens import bearer, sign
 from tests.support.twin import until, webhook, working
 
 CANARY = "canary-7f3a91"
@@ -122,7 +123,7 @@ def test_no_secret_is_written_anywhere(
     with running_claude() as claude, webhook() as hook:
         environment = {**SECRETS, "ANTHROPIC_BASE_URL": claude.url, "ANTHROPIC_LOG": "debug"}
         with (
-            speaking(guarded_url, tmp_path / "log", **environment) as (service, client),
+            serving_users(guarded_url, tmp_path / "log", **environment) as (service, client),
             working(guarded_url, tmp_path / "worker.log", **environment) as worker,
         ):
             sender, team = Sender.create(client, admin), Team.create(client, admin)

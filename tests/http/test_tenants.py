@@ -9,10 +9,12 @@ import httpx
 import psycopg
 import pytest
 
-from tests.sql.conftest import BOB, MATTY, value
-from tests.sql.messages import CHANNEL, MALLORY, MESSAGE, NOBODY, TWIN, bearer, generous, speaking, token
 from tests.support.cluster import TestCluster
 from tests.support.contract import operations, parameters
+from tests.support.database import value
+from tests.support.team import create_unlimited_database, serving_users
+from tests.support.tokens import bearer, token
+from tests.support.world import BOB, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, UNKNOWN_ID
 
 # Ids of Matty's world as the document's examples have them, and what else Mallory might guess.
 THEIRS = {CHANNEL: "channel", MESSAGE: "message", TWIN: "twin", MATTY: "user", BOB: "user"}
@@ -65,9 +67,9 @@ def running(
     cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[httpx.Client, psycopg.Connection, dict[str, str]]]:
     """Mallory's client, the database, and what of each kind is Mallory's own."""
-    name, log = generous(cluster, template), tmp_path_factory.mktemp("tenants") / "log"
+    name, log = create_unlimited_database(cluster, template), tmp_path_factory.mktemp("tenants") / "log"
     with (
-        speaking(cluster.url(name, "authenticator"), log) as (service, client),
+        serving_users(cluster.url(name, "authenticator"), log) as (service, client),
         psycopg.connect(cluster.url(name, "postgres"), autocommit=True) as db,
     ):
         matty = bearer(token(MATTY))
@@ -125,7 +127,7 @@ def test_an_id_of_others_is_an_id_of_nothing(
             text = text.replace(one, other)
         sent = json.loads(text)
         foreign = json.dumps(asked[part][name])
-        sent[part][name] = json.loads(re.sub(UUID, NOBODY, foreign) if target == "nobody's" else foreign)
+        sent[part][name] = json.loads(re.sub(UUID, UNKNOWN_ID, foreign) if target == "nobody's" else foreign)
         answers.append(ask(client, method, path, sent, {}))
     assert answers[0] == answers[1]
     assert value(db, WORLD) == before
@@ -138,7 +140,7 @@ def test_all_ids_at_once_are_those_of_nothing(
     before = value(db, WORLD)
     calls = {(each.values[0], each.values[1]): each.values[2] for each in requests()}
     for (method, path), asked in calls.items():
-        answers = [ask(client, method, path, asked, each) for each in ({}, dict.fromkeys(THEIRS, NOBODY))]
+        answers = [ask(client, method, path, asked, each) for each in ({}, dict.fromkeys(THEIRS, UNKNOWN_ID))]
         assert answers[0] == answers[1], (method, path)
         if "attachments" in path:
             continue  # without Storage there is none for anybody

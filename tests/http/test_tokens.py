@@ -18,13 +18,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from threadline import tokens
-from threadline.local import keys
 from threadline.settings import Settings
 from threadline.tokens import InvalidTokenError, Verifier
+from threadline_devstack import keys
 
-from tests.sql.conftest import MATTY
-from tests.sql.messages import BASE, MESSAGE, SECRET, bearer, generous, sign, speaking
 from tests.support.cluster import TestCluster, free_port
+from tests.support.team import create_unlimited_database, serving_users
+from tests.support.tokens import JWT_SECRET, bearer, sign
+from tests.support.world import BASE, MATTY, MESSAGE
 
 PATH = f"{BASE}/{MESSAGE}"
 
@@ -116,8 +117,8 @@ def client(
     cluster: TestCluster, template: str, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[httpx.Client]:
     """A service that knows the issuer and the secret."""
-    url = cluster.url(generous(cluster, template), "authenticator")
-    with speaking(url, tmp_path_factory.mktemp("tokens") / "log", SUPABASE_URL=issuer.url) as (_, client):
+    url = cluster.url(create_unlimited_database(cluster, template), "authenticator")
+    with serving_users(url, tmp_path_factory.mktemp("tokens") / "log", SUPABASE_URL=issuer.url) as (_, client):
         yield client
 
 
@@ -201,7 +202,7 @@ def test_a_header_that_says_too_little_is_401(client: httpx.Client, header: Any)
 @pytest.mark.parametrize("claims", [[], None, 5, "x"], ids=str)
 def test_claims_that_are_no_object_are_401(client: httpx.Client, claims: Any) -> None:
     header, body = raw({"alg": "HS256"}, claims).split(".")[:2]
-    signed = jwt.api_jws.encode(json.dumps(claims).encode(), SECRET, algorithm="HS256")
+    signed = jwt.api_jws.encode(json.dumps(claims).encode(), JWT_SECRET, algorithm="HS256")
     assert [status(client, token) for token in (f"{header}.{body}.", signed)] == [401, 401]
 
 
@@ -242,7 +243,10 @@ def own() -> Iterator[tuple[Issuer, Verifier]]:
     """An issuer and a verifier that have never met."""
     with Issuer() as issuer:
         issuer.add("ec")
-        yield issuer, Verifier(Settings("", jwks_url=f"{issuer.url}/auth/v1/.well-known/jwks.json", jwt_secret=SECRET))
+        yield (
+            issuer,
+            Verifier(Settings("", jwks_url=f"{issuer.url}/auth/v1/.well-known/jwks.json", jwt_secret=JWT_SECRET)),
+        )
 
 
 def taken(verifier: Verifier, *tokens: str) -> list[bool]:

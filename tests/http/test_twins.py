@@ -20,16 +20,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from threadline import worker
 from threadline.worker import PrivateAddressError, PublicNetwork, is_public
 
-from tests.sql.messages import Team, generous, speaking
 from tests.support.cluster import TestCluster
 from tests.support.service import Service
+from tests.support.team import Team, create_unlimited_database, serving_users
 from tests.support.twin import ENVIRONMENT, Told, add_twin, ask, until, webhook, working
 
 
 @pytest.fixture(scope="module")
 def database(cluster: TestCluster, template: str) -> str:
     """A database where a failure is tried again at once, at most three times."""
-    name = generous(cluster, template)
+    name = create_unlimited_database(cluster, template)
     with psycopg.connect(cluster.url(name, "postgres")) as db:
         db.execute("update private.settings set twin_retry_seconds = 0, twin_max_attempts = 3")
     return name
@@ -41,7 +41,7 @@ def forwarding(
 ) -> Iterator[tuple[Service, httpx.Client]]:
     """A service that also forwards."""
     log = tmp_path_factory.mktemp("forwarding") / "log"
-    with speaking(cluster.url(database, "authenticator"), log, **ENVIRONMENT) as running:
+    with serving_users(cluster.url(database, "authenticator"), log, **ENVIRONMENT) as running:
         yield running
 
 
@@ -79,7 +79,7 @@ def test_a_twin_is_told_what_the_call_answered(team: Team) -> None:
 def test_a_delivery_is_repeated_under_its_id_until_it_is_taken(team: Team) -> None:
     with webhook(lambda _: 200 if len(hook.told) > 2 else 503) as hook:
         give_twin(team, hook.url)
-        said = [team.said(str(number)) for number in range(3)]
+        said = [team.sent_id(str(number)) for number in range(3)]
         hook.wait(3)
         assert [told.message["id"] for told in hook.taken] == said
         assert len({told.headers["threadline-delivery"] for told in hook.told[:3]}) == 1
@@ -90,11 +90,11 @@ def test_what_is_never_taken_is_dead_until_its_owner_replays_it(team: Team) -> N
     is_up = threading.Event()
     with webhook(lambda _: 200 if is_up.is_set() else 500) as hook:
         twin_id, _ = give_twin(team, hook.url)
-        said = team.said()
+        said = team.sent_id()
         until(lambda: deliveries(team, "dead") == [(500, "The webhook answered 500.")])
         assert len(hook.told) == 3
         is_up.set()
-        later = team.said()
+        later = team.sent_id()
         hook.wait(1)
         assert ask(team.database_url, team.user_ids[0], "replay_twin_deliveries", ai_twin_id=twin_id)["replayed"] == 1
         assert [told.message["id"] for told in hook.wait(2)] == [later, said]
@@ -103,7 +103,7 @@ def test_what_is_never_taken_is_dead_until_its_owner_replays_it(team: Team) -> N
 def test_a_redirect_is_not_followed(team: Team) -> None:
     with webhook() as inside, webhook(lambda _: 307, location=inside.url) as hook:
         give_twin(team, hook.url)
-        team.said()
+        team.sent_id()
         until(lambda: deliveries(team, "dead") == [(307, "The webhook answered 307.")])
         assert inside.told == []
 
@@ -113,7 +113,7 @@ def test_a_webhook_that_does_not_answer_holds_up_nobody_else(team: Team) -> None
     with webhook(lambda _: is_over.wait(20) and 200) as slow, webhook() as hook:
         give_twin(team, slow.url)
         give_twin(team, hook.url)
-        said = [team.said(str(number)) for number in range(5)]
+        said = [team.sent_id(str(number)) for number in range(5)]
         assert [told.message["id"] for told in hook.wait(5, seconds=5)] == said
         until(lambda: (None, "The webhook did not answer in time.") in deliveries(team, "dead"))
         is_over.set()
@@ -133,7 +133,7 @@ def test_what_does_not_speak_http_is_a_failure_like_others(team: Team) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=babble, daemon=True).start()
         give_twin(team, f"http://127.0.0.1:{listener.getsockname()[1]}/")
-        team.said()
+        team.sent_id()
         until(lambda: deliveries(team, "dead"))
         listener.shutdown(socket.SHUT_RDWR)
     ((status, error),) = deliveries(team, "dead")
@@ -150,7 +150,7 @@ def test_what_does_not_speak_http_is_a_failure_like_others(team: Team) -> None:
 )
 def test_its_owner_reads_what_is_wrong(team: Team, url: str, error: str) -> None:
     give_twin(team, url)
-    team.said()
+    team.sent_id()
     until(lambda: deliveries(team, "dead") == [(None, error)])
 
 
@@ -164,7 +164,7 @@ def test_two_twins_that_answer_everything_fall_silent(team: Team) -> None:
     with webhook(answer) as hook:
         give_twin(team, hook.url)
         give_twin(team, hook.url)
-        team.said("How are you?", who=1)
+        team.sent_id("How are you?", who=1)
         until(lambda: deliveries(team, "pending") == [] and len(hook.taken) > 2)
         before = len(hook.taken)
         time.sleep(1.5)
@@ -174,7 +174,7 @@ def test_two_twins_that_answer_everything_fall_silent(team: Team) -> None:
 def test_the_log_tells_no_secret_no_message_and_no_url(team: Team, forwarding: tuple[Service, httpx.Client]) -> None:
     with webhook(lambda _: 500) as hook:
         _, secret = give_twin(team, hook.url + "?key=hidden")
-        team.said("between us")
+        team.sent_id("between us")
         until(lambda: deliveries(team, "dead"))
     log = forwarding[0].log.read_text()
     assert not any(text in log for text in (secret, "hidden", "between us", hook.url))
@@ -186,30 +186,30 @@ def test_the_log_tells_no_secret_no_message_and_no_url(team: Team, forwarding: t
 def test_a_service_that_shall_not_forward_leaves_it_to_a_worker(
     cluster: TestCluster, template: str, tmp_path: Path
 ) -> None:
-    name = generous(cluster, template)
+    name = create_unlimited_database(cluster, template)
     login = cluster.url(name, "authenticator")
-    with speaking(login, tmp_path / "log", THREADLINE_DELIVER="0") as (_, client), webhook() as hook:
+    with serving_users(login, tmp_path / "log", THREADLINE_DELIVER="0") as (_, client), webhook() as hook:
         team = Team.create(client, cluster.url(name, "postgres"))
         give_twin(team, hook.url)
-        said = team.said()
+        said = team.sent_id()
         time.sleep(1.5)
         assert hook.told == []
         with working(login, tmp_path / "log"):
             assert [told.message["id"] for told in hook.wait(1)] == [said]
-            later = team.said()
+            later = team.sent_id()
             assert hook.wait(2)[1].message["id"] == later
 
 
 def test_a_worker_that_is_told_to_end_finishes_what_is_under_way(
     cluster: TestCluster, template: str, tmp_path: Path
 ) -> None:
-    name = generous(cluster, template)
+    name = create_unlimited_database(cluster, template)
     login = cluster.url(name, "authenticator")
     is_free = threading.Event()
-    with speaking(login, tmp_path / "log") as (_, client), webhook(lambda _: is_free.wait(20) and 200) as hook:
+    with serving_users(login, tmp_path / "log") as (_, client), webhook(lambda _: is_free.wait(20) and 200) as hook:
         team = Team.create(client, cluster.url(name, "postgres"))
         give_twin(team, hook.url)
-        team.said("first"), team.said("second")
+        team.sent_id("first"), team.sent_id("second")
         with working(login, tmp_path / "worker.log", THREADLINE_WEBHOOK_TIMEOUT="10") as process:
             until(lambda: hook.told)
             process.terminate()
@@ -238,7 +238,7 @@ def test_a_webhook_inside_is_not_contacted(inside: Team, scheme: str, host: str,
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0)
         give_twin(inside, f"{scheme}://{host}:{listener.getsockname()[1]}/")
-        inside.said()
+        inside.sent_id()
         until(lambda: (None, error) in deliveries(inside, "dead"))
         with pytest.raises(BlockingIOError):
             listener.accept()
@@ -247,12 +247,12 @@ def test_a_webhook_inside_is_not_contacted(inside: Team, scheme: str, host: str,
 @pytest.fixture(scope="module")
 def inside(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     """A team whose worker allows no private addresses."""
-    name = generous(cluster, template)
+    name = create_unlimited_database(cluster, template)
     with psycopg.connect(cluster.url(name, "postgres")) as db:
         db.execute("update private.settings set twin_max_attempts = 1")
     environment = {**ENVIRONMENT, "THREADLINE_WEBHOOK_ALLOW_PRIVATE": "0"}
     log = tmp_path_factory.mktemp("inside") / "log"
-    with speaking(cluster.url(name, "authenticator"), log, **environment) as (_, client):
+    with serving_users(cluster.url(name, "authenticator"), log, **environment) as (_, client):
         yield Team.create(client, cluster.url(name, "postgres"))
 
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.sql.messages import Team, bearer, generous, speaking, token
 from tests.support.cluster import TestCluster
 from tests.support.ingest import in_parallel
 from tests.support.service import Service
+from tests.support.team import Team, create_unlimited_database, serving_users
+from tests.support.tokens import bearer, token
 
 Running = tuple[Service, httpx.Client, str]
 SENT = """
@@ -19,9 +20,9 @@ select event, payload from realtime.messages where topic = 'channel:' || %s orde
 @pytest.fixture(scope="module")
 def running(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service on a database that limits nobody."""
-    name = generous(cluster, template)
+    name = create_unlimited_database(cluster, template)
     log = tmp_path_factory.mktemp("broadcasts") / "log"
-    with speaking(cluster.url(name, "authenticator"), log, THREADLINE_POOL_SIZE="24") as (service, client):
+    with serving_users(cluster.url(name, "authenticator"), log, THREADLINE_POOL_SIZE="24") as (service, client):
         yield service, client, cluster.url(name, "postgres")
 
 
@@ -47,7 +48,7 @@ def read_events(team: Team, since: int, who: int = 0, **parameters: int) -> http
 
 def write(team: Team, who: int) -> None:
     for step in range(8):
-        message_id = team.said(f"{who} {step}", who)
+        message_id = team.sent_id(f"{who} {step}", who)
         team.request("PUT", f"/{message_id}", who, json={"content": f"{who} {step} edited"})
         team.request("POST", f"/{message_id}/pin", who)
         team.request("PUT", f"/{message_id}/reactions/fire", who)

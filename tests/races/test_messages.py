@@ -16,11 +16,11 @@ import pytest
 from psycopg import IsolationLevel
 from psycopg.errors import SerializationFailure
 
-from tests.sql.conftest import become
-from tests.sql.messages import Team, generous, speaking
 from tests.support.cluster import TestCluster
+from tests.support.database import become
 from tests.support.ingest import in_parallel
 from tests.support.service import Service
+from tests.support.team import Team, create_unlimited_database, serving_users
 
 WAITING = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 SAY = "insert into public.messages (channel_id, user_id, content) values (%(channel)s, %(user)s, 'a')"
@@ -32,9 +32,9 @@ def running(
     cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Service, httpx.Client, str]]:
     """A service on a database that limits nobody."""
-    name = generous(cluster, template)
+    name = create_unlimited_database(cluster, template)
     log = tmp_path_factory.mktemp("races") / "log"
-    with speaking(cluster.url(name, "authenticator"), log, THREADLINE_POOL_SIZE="24") as (service, client):
+    with serving_users(cluster.url(name, "authenticator"), log, THREADLINE_POOL_SIZE="24") as (service, client):
         yield service, client, cluster.url(name, "postgres")
 
 
@@ -60,7 +60,7 @@ def statuses(replies: list[httpx.Response]) -> Counter[int]:
 
 
 def test_two_editors_lose_no_version(team: Team) -> None:
-    message_id = team.said("0")
+    message_id = team.sent_id("0")
     contents = [f"{editor} {step}" for editor in range(2) for step in range(20)]
 
     def edit(editor: int) -> list[httpx.Response]:
@@ -76,7 +76,7 @@ def test_two_editors_lose_no_version(team: Team) -> None:
 
 
 def test_fifty_reactions_at_once_are_all_there(team: Team) -> None:
-    message_id = team.said()
+    message_id = team.sent_id()
 
     def react(number: int) -> httpx.Response:
         return team.request("PUT", f"/{message_id}/reactions/{number // 10}", who=number % 10)
@@ -88,7 +88,7 @@ def test_fifty_reactions_at_once_are_all_there(team: Team) -> None:
 
 @pytest.mark.parametrize("times", [50, 51])
 def test_toggles_at_once_take_turns(team: Team, times: int) -> None:
-    message_id = team.said()
+    message_id = team.sent_id()
 
     def toggle() -> httpx.Response:
         return team.request("POST", f"/{message_id}/react", json={"emoji": "fire"})
@@ -112,7 +112,7 @@ def test_toggles_at_once_take_turns(team: Team, times: int) -> None:
     ],
 )
 def test_against_a_deletion_either_comes_first(team: Team, method: str, path: str, body: dict[str, str] | None) -> None:
-    messages = [team.said(str(number)) for number in range(12)]
+    messages = [team.sent_id(str(number)) for number in range(12)]
     if method == "DELETE":
         for message_id in messages:
             team.request("POST", f"/{message_id}/pin")
@@ -133,7 +133,7 @@ def test_against_a_deletion_either_comes_first(team: Team, method: str, path: st
 
 
 def test_pinning_and_unpinning_at_once(team: Team) -> None:
-    message_id = team.said()
+    message_id = team.sent_id()
 
     def turn(who: int) -> list[httpx.Response]:
         return [team.request(("POST", "DELETE")[(who + step) % 2], f"/{message_id}/pin", who) for step in range(15)]
@@ -144,13 +144,13 @@ def test_pinning_and_unpinning_at_once(team: Team) -> None:
 
 
 def test_pages_neither_skip_nor_repeat_while_others_write(team: Team) -> None:
-    there = {team.said(f"there {number}", number % 12) for number in range(60)}
-    gone, done = [team.said("to be deleted") for _ in range(20)], threading.Event()
+    there = {team.sent_id(f"there {number}", number % 12) for number in range(60)}
+    gone, done = [team.sent_id("to be deleted") for _ in range(20)], threading.Event()
 
     def write(who: int) -> None:
         number = 0
         while not done.is_set() and number < 60:
-            team.said(f"{who} {number}", who)
+            team.sent_id(f"{who} {number}", who)
             number += 1
 
     def delete() -> None:
@@ -183,7 +183,7 @@ def test_pages_neither_skip_nor_repeat_while_others_write(team: Team) -> None:
 
 
 def test_a_mixed_storm_ends_with_everything_right(team: Team) -> None:
-    messages = [team.said(str(number), number % 12) for number in range(6)]
+    messages = [team.sent_id(str(number), number % 12) for number in range(6)]
     seen: Counter[int] = Counter()
 
     def storm(who: int) -> None:

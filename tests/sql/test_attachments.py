@@ -8,8 +8,9 @@ import psycopg
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege
 
-from tests.sql.conftest import BOB, MATTY, Db, back, become, become_anon, become_service, refused, rows, value
 from tests.support.cluster import TestCluster
+from tests.support.database import Db, become, become_anon, become_postgres, become_service, refused, rows, value
+from tests.support.world import BOB, MATTY
 
 CAROL = "ca401ca4-0000-4000-8000-000000000003"
 MALLORY = "3a110123-0000-4000-8000-000000000004"
@@ -78,7 +79,7 @@ def test_members_alone_see_a_file(db: Db, user_id: str, is_member: bool) -> None
 
 def test_former_members_and_strangers_to_the_project_see_nothing(db: Db) -> None:
     file = upload(db, BOB)
-    back(db)
+    become_postgres(db)
     db.execute("delete from public.channel_members where user_id = %s", [BOB])
     become(db, BOB)
     assert rows(db, "select id from storage.objects where name = %s", file["path"]) == []
@@ -136,7 +137,7 @@ def test_nobody_puts_something_else_in_place_of_a_file(db: Db, user_id: str, is_
 
 def test_a_policy_for_everybody_opens_other_buckets_only(db: Db) -> None:
     file = upload(db, BOB)
-    back(db)
+    become_postgres(db)
     db.execute("insert into storage.buckets (id, name) values ('other', 'other')")
     db.execute("insert into storage.objects (bucket_id, name) values ('other', 'a'), ('other', 'b')")
     db.execute("create policy read_all on storage.objects for select to public using (true)")
@@ -252,7 +253,7 @@ def test_the_caller_is_asked_for_once_per_query(db: Db) -> None:
 
 def age(db: Db, *paths: str) -> None:
     """Let files have been uploaded two days ago."""
-    back(db)
+    become_postgres(db)
     db.execute(
         "update public.attachments set created_at = now() - interval '2 days' where path = any(%s)", (list(paths),)
     )
@@ -283,10 +284,10 @@ def test_what_no_message_names_is_swept_after_a_day(db: Db) -> None:
 def test_how_long_a_file_may_wait_is_a_setting(db: Db) -> None:
     path = upload(db, BOB)["path"]
     age(db, path)
-    back(db)
+    become_postgres(db)
     db.execute("update private.settings set unsent_file_hours = 49")
     assert swept(db) == set()
-    back(db)
+    become_postgres(db)
     refused(db, "update private.settings set unsent_file_hours = 0", by=CheckViolation)
 
 
@@ -326,4 +327,4 @@ def test_a_file_that_is_being_named_is_not_swept(cluster: TestCluster, fresh_dat
 def test_no_client_sweeps(db: Db) -> None:
     become(db, MATTY)
     refused(db, "select public.sweep_attachments('{}')")
-    refused(db, "select private.drop_unsent_attachments(1, interval '0')")
+    refused(db, "select private.sweep_attachments(1, interval '0')")

@@ -1,4 +1,4 @@
-"""sql/74_broadcasts.sql: what is sent to whom, and who may listen."""
+"""sql/301_broadcasts.sql: what is sent to whom, and who may listen."""
 
 import json
 from typing import Any
@@ -6,11 +6,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sql.conftest import BOB, MATTY, Db, add_person, back, become, become_service, ingest, refused, rows, value
-from tests.sql.messages import CAROL, CHANNEL, MALLORY, MESSAGE, NOBODY, TWIN, call, last_seq, send
-from tests.sql.realtime import broadcasts, is_admitted, may_send, settle
+from tests.support.calls import call, ingest, send
 from tests.support.cluster import TestCluster
+from tests.support.database import Db, become, become_postgres, become_service, refused, rows, value
+from tests.support.event_log import last_seq
 from tests.support.ingest import conversation, message
+from tests.support.people import add_person
+from tests.support.realtime import broadcasts, fire_deferred_triggers, may_join, may_send
+from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, UNKNOWN_ID
 
 TOPIC = f"channel:{CHANNEL}"
 INBOX = f"inbox:{MATTY}"
@@ -59,7 +62,7 @@ def test_members_who_come_and_go_are_broadcast(db: Db) -> None:
     become_service(db)
     db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (CHANNEL, MALLORY))
     db.execute("delete from public.channel_members where user_id = %s", (MALLORY,))
-    back(db)
+    become_postgres(db)
     seq, sent = last_seq(db), broadcasts(db, TOPIC)
     assert [(event, payload["user_id"], payload["channel_id"]) for event, payload in sent] == [
         ("member.joined", MALLORY, CHANNEL),
@@ -87,7 +90,7 @@ def test_events_of_one_transaction_are_each_broadcast_once(db: Db) -> None:
         (CHANNEL, other, MATTY),
     )
     db.execute("update public.messages set content = content || ' edited' where content in ('2', '4')")
-    back(db)
+    become_postgres(db)
     for channel_id in (CHANNEL, other):
         logged = rows(db, "select kind, seq from public.message_events where channel_id = %s order by seq", channel_id)
         sent = [(event, payload["seq"]) for event, payload in broadcasts(db, f"channel:{channel_id}")]
@@ -120,7 +123,7 @@ def test_what_is_too_large_is_sent_as_a_pointer(db: Db) -> None:
 def test_a_channel_that_is_deleted_tells_nothing(db: Db) -> None:
     become(db, MATTY)
     db.execute("delete from public.channels where id = %s", (CHANNEL,))
-    back(db)
+    become_postgres(db)
     assert broadcasts(db, TOPIC) == []
 
 
@@ -189,12 +192,12 @@ LISTENERS = [
     (f"inbox:{MATTY}", "presence", set()),
     (f"twin:{TWIN}", "broadcast", {MATTY}),
 ]
-PEOPLE = [MATTY, BOB, CAROL, MALLORY, NOBODY, None]
+PEOPLE = [MATTY, BOB, CAROL, MALLORY, UNKNOWN_ID, None]
 
 
 @pytest.mark.parametrize(("topic", "extension", "listeners"), LISTENERS)
 def test_a_topic_admits(db: Db, topic: str, extension: str, listeners: set[str]) -> None:
-    assert {user for user in PEOPLE if is_admitted(db, user, topic, extension)} == listeners
+    assert {user for user in PEOPLE if may_join(db, user, topic, extension)} == listeners
 
 
 @pytest.mark.parametrize(("topic", "extension", "listeners"), LISTENERS)
@@ -211,28 +214,28 @@ LOOK_ALIKES = [
     f"channel:{{{CHANNEL}}}", f"channel:{CHANNEL.replace('-', '')}", f"channel::{CHANNEL}", f"channel:{CHANNEL}\u200b",
     f"realtime:{TOPIC}", "channel:", "channel:live", "channel::live", "channel:not-a-uuid", "channel:not-a-uuid:live",
     "channel:%", "channel:%:live", "inbox:", "inbox:%", "twin:", "twin:null", "", ":", "channel:' or true --",
-    f"{TOPIC}:live" * 1000, "x" * 100_000, f"channel:{NOBODY}", f"channel:{NOBODY}:live", f"inbox:{BOB}",
-    f"inbox:{MATTY}:live", f"twin:{TWIN}:live", f"twin:{NOBODY}", f"channel:{MESSAGE}:live",
+    f"{TOPIC}:live" * 1000, "x" * 100_000, f"channel:{UNKNOWN_ID}", f"channel:{UNKNOWN_ID}:live", f"inbox:{BOB}",
+    f"inbox:{MATTY}:live", f"twin:{TWIN}:live", f"twin:{UNKNOWN_ID}", f"channel:{MESSAGE}:live",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("topic", LOOK_ALIKES, ids=lambda topic: ascii(topic[:50]))
 def test_a_topic_that_only_looks_alike_admits_nobody(db: Db, topic: str) -> None:
     for extension in ("broadcast", "presence"):
-        assert not is_admitted(db, MATTY, topic, extension)
+        assert not may_join(db, MATTY, topic, extension)
         assert not may_send(db, MATTY, topic, extension)
 
 
 def test_other_extensions_are_nobodys(db: Db) -> None:
     for extension in ("postgres_changes", "", "BROADCAST"):
         assert not may_send(db, MATTY, f"{TOPIC}:live", extension)
-        assert not is_admitted(db, MATTY, f"{TOPIC}:live", extension)
+        assert not may_join(db, MATTY, f"{TOPIC}:live", extension)
 
 
 def test_a_removed_member_cannot_come_back(db: Db) -> None:
     db.execute("delete from public.channel_members where user_id = %s", (BOB,))
     for topic in (TOPIC, f"{TOPIC}:live"):
-        assert not is_admitted(db, BOB, topic)
+        assert not may_join(db, BOB, topic)
         assert not may_send(db, BOB, topic)
 
 
@@ -247,21 +250,21 @@ def test_nobody_forges_what_only_the_database_says(db: Db, topic: str) -> None:
             """
             refused(db, statement, topic, is_private)
         refused(db, "update realtime.messages set topic = %s where true returning 1/0", topic, by=psycopg.Error)
-    back(db)
+    become_postgres(db)
     assert broadcasts(db, topic) == []
 
 
 def test_a_policy_for_everybody_opens_other_topics_only(db: Db) -> None:
     db.execute("create policy hear_all on realtime.messages for select to anon, authenticated using (true)")
     db.execute("create policy send_all on realtime.messages for insert to anon, authenticated with check (true)")
-    for topic in (TOPIC, f"{TOPIC}:live", INBOX, f"twin:{TWIN}", f"channel:{NOBODY}"):
+    for topic in (TOPIC, f"{TOPIC}:live", INBOX, f"twin:{TWIN}", f"channel:{UNKNOWN_ID}"):
         for user_id in (MALLORY, None):
-            assert not is_admitted(db, user_id, topic)
+            assert not may_join(db, user_id, topic)
             assert not may_send(db, user_id, topic)
-    assert is_admitted(db, BOB, TOPIC)
+    assert may_join(db, BOB, TOPIC)
     assert not may_send(db, BOB, TOPIC)
     for topic in ("channel:general", f"{TOPIC}:mine", "lobby", f"channel:{CHANNEL.upper()}"):
-        assert is_admitted(db, MALLORY, topic)
+        assert may_join(db, MALLORY, topic)
         assert may_send(db, None, topic)
 
 
@@ -274,7 +277,7 @@ def test_who_can_send_on_live_cannot_move_it_to_the_channel(db: Db) -> None:
 
 def test_a_reader_of_the_table_sees_only_what_they_may_hear(db: Db) -> None:
     send(db)
-    settle(db)
+    fire_deferred_triggers(db)
     become(db, MALLORY)
     db.execute("select set_config('realtime.topic', %s, true)", (TOPIC,))
     assert rows(db, "select topic from realtime.messages") == []
@@ -316,7 +319,7 @@ def known(db: Db) -> None:
     """A conversation that was there before this transaction, which Matty has been told of."""
     ingest(db, conversation(message(), participant_name="A"))
     db.execute("update public.conversations set created_at = now() - interval '1 day' where true")
-    settle(db)
+    fire_deferred_triggers(db)
     db.execute("delete from realtime.messages where true")
 
 
@@ -359,7 +362,7 @@ def test_a_conversation_without_messages_is_told(db: Db) -> None:
 
 def test_a_contact_that_is_matched_later_is_told(db: Db) -> None:
     ingest(db, conversation(message(), participant_identifier="+49 170 5551234"))
-    settle(db)
+    fire_deferred_triggers(db)
     db.execute("delete from realtime.messages where true")
     person_id = add_person(db, "+49 170 5551234", MATTY)
     told = broadcasts(db, INBOX)

@@ -1,14 +1,16 @@
-"""list_channel_events of sql/74_broadcasts.sql: what a client missed, exactly as it was broadcast."""
+"""list_channel_events of sql/301_broadcasts.sql: what a client missed, exactly as it was broadcast."""
 
 import json
 from typing import Any
 
 import pytest
 
-from tests.sql.conftest import BOB, MATTY, Db, become, become_service, rows, value
-from tests.sql.messages import CAROL, CHANNEL, MALLORY, MESSAGE, NOBODY, TWIN, call, last_seq, send
-from tests.sql.realtime import broadcasts, settle
 from tests.sql.test_broadcasts import CALLS, TOPIC
+from tests.support.calls import call, send
+from tests.support.database import Db, become, become_service, rows, value
+from tests.support.event_log import last_seq
+from tests.support.realtime import broadcasts, fire_deferred_triggers
+from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, UNKNOWN_ID
 
 Event = tuple[str, dict[str, Any]]
 
@@ -31,7 +33,7 @@ def test_it_answers_what_was_broadcast_whatever_happened_since(db: Db) -> None:
     db.execute("delete from public.channel_members where user_id = %s", (MALLORY,))
     for function, fields, event in CALLS[:-1]:
         call(db, function, **fields)
-        settle(db)
+        fire_deferred_triggers(db)
         told = broadcasts(db, TOPIC)
         assert told[-1][0] == event
         assert caught_up(db, start) == told
@@ -120,7 +122,7 @@ def test_a_token_from_a_future_that_was_rolled_back_is_corrected(db: Db) -> None
     assert (reply.data, reply.meta) == ([], {"last_seq": last_seq(db), "has_more": False})
 
 
-@pytest.mark.parametrize("user_id", [MALLORY, NOBODY])
+@pytest.mark.parametrize("user_id", [MALLORY, UNKNOWN_ID])
 def test_strangers_find_no_channel(db: Db, user_id: str) -> None:
     reply = call(db, "list_channel_events", user_id, channel_id=CHANNEL)
     assert reply.error == (404, "channel_not_found", "channel_id")
@@ -129,7 +131,7 @@ def test_strangers_find_no_channel(db: Db, user_id: str) -> None:
 def test_a_token_without_a_role_opens_no_log(db: Db) -> None:
     become(db, MALLORY)
     db.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps({"sub": MALLORY}),))
-    assert rows(db, "select from private.read_events(%s, 0, 10)", CHANNEL) == []
+    assert rows(db, "select from private.list_channel_events(%s, 0, 10)", CHANNEL) == []
 
 
 def test_a_former_member_sees_nothing(db: Db) -> None:
@@ -140,7 +142,7 @@ def test_a_former_member_sees_nothing(db: Db) -> None:
 
 def test_a_channel_that_is_none_is_not_found(db: Db) -> None:
     for user_id in (BOB, None):
-        assert call(db, "list_channel_events", user_id, channel_id=NOBODY).error[0] == 404
+        assert call(db, "list_channel_events", user_id, channel_id=UNKNOWN_ID).error[0] == 404
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ def test_supabase_clients_get_the_same(db: Db) -> None:
     )
     assert answer["data"][0]["payload"] == data | {"seq": start + 1, "prev_seq": start}
     become(db, MALLORY)
-    assert rows(db, "select seq from private.read_events(%s, 0, 10)", CHANNEL) == []
+    assert rows(db, "select seq from private.list_channel_events(%s, 0, 10)", CHANNEL) == []
 
 
 def test_a_message_whose_author_is_gone_keeps_its_place(db: Db) -> None:

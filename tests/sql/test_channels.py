@@ -1,4 +1,4 @@
-"""sql/50_channels.sql and 55_twins.sql: profiles, channels, who governs them, and twins."""
+"""sql/200_channels.sql and 230_twins.sql: profiles, channels, who governs them, and twins."""
 
 import json
 from collections.abc import Callable
@@ -9,20 +9,11 @@ import psycopg
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege
 
-from tests.sql.conftest import BOB, MATTY, Db, back, become, become_service, refused, rows, value
-from tests.sql.messages import (
-    CAROL,
-    CHANNEL,
-    MALLORY,
-    MESSAGE,
-    TWIN,
-    call,
-    events,
-    inconsistencies,
-    last_seq,
-    send,
-)
+from tests.support.calls import call, send
 from tests.support.cluster import TestCluster
+from tests.support.database import Db, become, become_postgres, become_service, refused, rows, value
+from tests.support.event_log import events, inconsistencies, last_seq
+from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN
 
 NEW_USER = """
 insert into auth.users (id, email, aud, role, raw_user_meta_data)
@@ -33,7 +24,7 @@ values (gen_random_uuid(), %s, 'authenticated', 'authenticated', %s) returning i
 def make_channel(db: Db, user_id: str = MATTY) -> str:
     become(db, user_id)
     channel_id = value(db, "insert into public.channels (name) values ('new') returning id::text")
-    back(db)
+    become_postgres(db)
     return channel_id
 
 
@@ -105,7 +96,7 @@ def test_an_owner_makes_another_one_who_may_then_put_the_first_out(db: Db) -> No
     grant(db, "owner", BOB)
     become(db, BOB)
     db.execute("delete from public.channel_members where user_id = %s", (MATTY,))
-    back(db)
+    become_postgres(db)
     assert rows(db, "select user_id::text from public.channel_members where role = 'owner'") == [BOB]
 
 
@@ -168,10 +159,10 @@ def test_an_owner_removes_a_channel_with_all_that_is_in_it(db: Db, owners: list[
         with db.transaction(force_rollback=True):
             become(db, user_id)
             assert db.execute("delete from public.channels where id = %s", (CHANNEL,)).rowcount == 1
-            back(db)
+            become_postgres(db)
             tables = ["channel_members", "channel_twins", "messages", "message_events", "message_pins"]
             assert [rows(db, f"select from public.{table}") for table in tables] == [[]] * len(tables)
-            assert rows(db, "select from private.channel_heads") == []
+            assert rows(db, "select from private.channel_counters") == []
 
 
 @pytest.mark.parametrize(
@@ -252,7 +243,7 @@ def test_a_twin_that_has_said_and_deleted_things_can_go(db: Db) -> None:
     call(db, "delete_message", id=deleted, admin=True)
     become(db, MATTY)
     assert db.execute("delete from public.ai_twins where id = %s", (TWIN,)).rowcount == 1
-    back(db)
+    become_postgres(db)
     assert call(db, "get_message", id=kept).data["ai_twin_id"] is None
     assert inconsistencies(db) == []
 
@@ -262,7 +253,7 @@ def test_members_who_come_and_go_are_events(db: Db) -> None:
     become(db, MATTY)
     db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (CHANNEL, MALLORY))
     db.execute("delete from public.channel_members where user_id = %s", (BOB,))
-    back(db)
+    become_postgres(db)
     assert events(db, after=before) == [("member.joined", None, MALLORY, None), ("member.left", None, BOB, None)]
 
 
@@ -272,7 +263,7 @@ def test_an_owner_whose_twin_has_spoken_can_end_their_account(db: Db, is_gone_be
     become(db, MATTY)
     if is_gone_before:
         db.execute("delete from public.ai_twins where id = %s", (TWIN,))
-    back(db)
+    become_postgres(db)
     db.execute("delete from auth.users where id = %s", (MATTY,))
     assert call(db, "get_message", BOB, id=kept).data["ai_twin_id"] is None
     assert rows(db, "select from private.former_twin_messages") == []
@@ -287,7 +278,7 @@ def test_a_membership_that_the_service_rewrites_is_one_that_ends_and_one_that_be
     rewritten = {"user_id": MALLORY, "channel_id": elsewhere}[column]
     statement = f"update public.channel_members set {column} = %s where (channel_id, user_id) = (%s, %s)"
     db.execute(statement, (rewritten, CHANNEL, MATTY))
-    back(db)
+    become_postgres(db)
     expected = [("member.left", None, MATTY, None), ("member.joined", None, MALLORY, None)]
     assert events(db, after=before) == expected[: 2 if column == "user_id" else 1]
     assert rows(db, "select from public.channel_twins where channel_id = %s", CHANNEL) == []
@@ -306,7 +297,7 @@ def test_a_twin_is_made_and_brought_by_its_owner(db: Db) -> None:
     become(db, BOB)
     twin_id = value(db, "insert into public.ai_twins (display_name) values ('Bob II') returning id::text")
     db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, twin_id))
-    back(db)
+    become_postgres(db)
     reply = call(db, "create_message", BOB, channel_id=CHANNEL, content="I am a machine", ai_twin_id=twin_id)
     assert (reply.data["user_id"], reply.data["ai_twin_id"]) == (None, twin_id)
 
@@ -318,7 +309,7 @@ def test_no_more_twins_than_a_setting_says_take_part(db: Db) -> None:
     first, second = (value(db, "insert into ai_twins (display_name) values ('x') returning id") for _ in range(2))
     db.execute(bring, (CHANNEL, first))
     assert refused(db, bring, CHANNEL, second, by=psycopg.Error).message_detail == "too_many_twins"
-    back(db)
+    become_postgres(db)
     with pytest.raises(CheckViolation):
         db.execute("update private.settings set channel_max_twins = -1")
 
@@ -353,7 +344,7 @@ def test_a_member_learns_the_names_of_twins_that_take_part(db: Db) -> None:
 
 
 @pytest.mark.parametrize(
-    "view", ["my_channels", "my_governed_channels", "my_owned_channels", "my_fellows", "my_twins", "my_fellow_twins"]
+    "view", ["my_channels", "my_managed_channels", "my_owned_channels", "my_peers", "my_twins", "my_peer_twins"]
 )
 @pytest.mark.parametrize("role", ["anon", "service_role"])
 def test_questions_about_oneself_are_for_signed_in_users(db: Db, view: str, role: str) -> None:

@@ -1,4 +1,4 @@
-"""sql/84_clean_up.sql: what is removed when, and that little is done at a time."""
+"""sql/420_clean_up.sql: what is removed when, and that little is done at a time."""
 
 import uuid
 from typing import Any
@@ -7,9 +7,10 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.sql.conftest import BOB, JOHN_DOE, MATTY, Db, become, become_service, ingest, refused, rows, value
-from tests.sql.messages import CAROL, CHANNEL, MESSAGE, TWIN, call
+from tests.support.calls import call, ingest
+from tests.support.database import Db, become, become_service, refused, rows, value
 from tests.support.ingest import conversation, message
+from tests.support.world import BOB, CAROL, CHANNEL, JOHN_DOE, MATTY, MESSAGE, TWIN
 
 # A statement that makes one row of an age; where it is, what identifies it; the age at which it goes.
 KINDS = {

@@ -2,8 +2,10 @@
 
 import pytest
 
-from tests.sql.conftest import Db, rows, value
-from tests.sql.messages import CHANNEL, call, inconsistencies, last_seq, send
+from tests.support.calls import call, send
+from tests.support.database import Db, rows, value
+from tests.support.event_log import inconsistencies, last_seq
+from tests.support.world import CHANNEL
 
 
 def set_clock(db: Db, by: str) -> None:

@@ -1,4 +1,4 @@
-"""sql/30_conversations.sql: a record per thread, kept right by triggers whoever writes its messages."""
+"""sql/120_conversations.sql: a record per thread, kept right by triggers whoever writes its messages."""
 
 import json
 from typing import Any
@@ -8,20 +8,11 @@ import psycopg
 import pytest
 from psycopg.errors import ForeignKeyViolation
 
-from tests.sql.conftest import (
-    BOB,
-    MATTY,
-    Db,
-    add_thread,
-    become,
-    become_service,
-    ingest,
-    refused,
-    rows,
-    thread,
-    value,
-)
+from tests.support.calls import ingest
+from tests.support.database import Db, become, become_service, refused, rows, value
 from tests.support.ingest import conversation, message
+from tests.support.people import add_conversation, read_conversation
+from tests.support.world import BOB, MATTY
 
 INSERT = """
 insert into public.conversation_messages (conversation_id, user_id, external_id, sent_at, message)
@@ -58,12 +49,12 @@ def test_a_thread_is_read_as_one_array_in_time_order(db: Db) -> None:
 
 def test_messages_of_one_moment_are_ordered_by_id(db: Db) -> None:
     ingest(db, conversation(message("b"), message("a"), message("B")))
-    assert [stored["id"] for stored in thread(db)["messages"]] == ["B", "a", "b"]
+    assert [stored["id"] for stored in read_conversation(db)["messages"]] == ["B", "a", "b"]
 
 
 def test_a_thread_without_messages_reads_as_an_empty_array(db: Db) -> None:
     ingest(db, conversation())
-    assert thread(db)["messages"] == []
+    assert read_conversation(db)["messages"] == []
 
 
 def test_the_messages_of_another_cannot_be_read_through_the_computed_field(db: Db) -> None:
@@ -77,14 +68,14 @@ def test_the_messages_of_another_cannot_be_read_through_the_computed_field(db: D
 
 
 def test_messages_that_a_backend_inserts_are_summarized(db: Db) -> None:
-    one, other = add_thread(db, "@ann"), add_thread(db, "@bea")
+    one, other = add_conversation(db, "@ann"), add_conversation(db, "@bea")
     insert(db, one, LATE, EARLY)
     assert summary(db, one) == (2, "2026-02-01 11:00:00+00", "last")
     assert summary(db, other) == EMPTY
 
 
 def test_one_statement_may_add_to_several_threads(db: Db) -> None:
-    threads = [add_thread(db, "@ann"), add_thread(db, "@bea")]
+    threads = [add_conversation(db, "@ann"), add_conversation(db, "@bea")]
     become_service(db)
     db.execute(
         """
@@ -99,7 +90,7 @@ def test_one_statement_may_add_to_several_threads(db: Db) -> None:
 
 
 def test_deletions_leave_the_summary_of_what_remains(db: Db) -> None:
-    found = add_thread(db, "@ann")
+    found = add_conversation(db, "@ann")
     insert(db, found, EARLY, LATE)
     db.execute("delete from public.conversation_messages where external_id = 'late'")
     assert summary(db, found) == (1, "2026-02-01 10:00:00+00", "first")
@@ -108,21 +99,21 @@ def test_deletions_leave_the_summary_of_what_remains(db: Db) -> None:
 
 
 def test_a_thread_goes_with_its_messages(db: Db) -> None:
-    found = add_thread(db, "@ann")
+    found = add_conversation(db, "@ann")
     insert(db, found, EARLY)
     db.execute("delete from public.conversations where id = %s", (found,))
     assert rows(db, "select from public.conversation_messages") == []
 
 
 def test_a_message_of_another_user_than_the_threads_is_refused(db: Db) -> None:
-    found = add_thread(db, "@ann")
+    found = add_conversation(db, "@ann")
     with pytest.raises(ForeignKeyViolation) as caught, db.transaction():
         insert(db, found, EARLY, user_id=MATTY)
     assert caught.value.diag.constraint_name == "conversation_messages_conversation_fkey"
 
 
 def test_a_message_of_no_conversation_is_refused_with_all_that_came_with_it(db: Db) -> None:
-    found = add_thread(db, "@ann")
+    found = add_conversation(db, "@ann")
     statement = """
     insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
     select id, 'x', %s, now(), '{}' from unnest(%s::uuid[]) as id
@@ -165,7 +156,7 @@ def test_not_even_a_backend_changes_what_was_said_and_whose_it_is(db: Db, statem
 )
 def test_a_preview_says_what_the_message_says_or_is(db: Db, fields: dict[str, str], preview: str) -> None:
     ingest(db, conversation(message(**fields)))
-    assert thread(db)["last_message_preview"] == preview
+    assert read_conversation(db)["last_message_preview"] == preview
 
 
 @pytest.mark.parametrize(
@@ -182,12 +173,12 @@ def test_a_preview_says_what_the_message_says_or_is(db: Db, fields: dict[str, st
     ],
 )
 def test_a_record_that_cannot_be_is_refused_by_name(db: Db, column: str, given: object, constraint: str) -> None:
-    add_thread(db, "@ann")
+    add_conversation(db, "@ann")
     diagnostics = refused(db, f"update public.conversations set {column} = %s", given, by=psycopg.Error)
     assert diagnostics.constraint_name == constraint
 
 
 def test_a_change_of_a_thread_is_stamped(db: Db) -> None:
-    found = add_thread(db, "@ann")
+    found = add_conversation(db, "@ann")
     db.execute("update public.conversations set updated_at = '2020-01-01' where id = %s", (found,))
     assert value(db, "select updated_at = now() from public.conversations where id = %s", found)

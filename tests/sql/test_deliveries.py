@@ -1,4 +1,4 @@
-"""sql/72_deliveries.sql: who is told what, one at a time and in order, what becomes of failures, and who knows."""
+"""sql/311_deliveries.sql: who is told what, one at a time and in order, what becomes of failures, and who knows."""
 
 import hashlib
 import hmac
@@ -8,8 +8,19 @@ from typing import Any
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege
 
-from tests.sql.conftest import BOB, MATTY, Db, back, become, become_anon, become_service, refused, rows, value
-from tests.sql.messages import CAROL, CHANNEL, MALLORY, MESSAGE, NOBODY, TWIN, call, send, unlimited
+from tests.support.calls import call, send
+from tests.support.database import (
+    Db,
+    become,
+    become_anon,
+    become_postgres,
+    become_service,
+    lift_request_limit,
+    refused,
+    rows,
+    value,
+)
+from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, UNKNOWN_ID
 
 URL = "https://twin.example.com/hook?key=1"
 
@@ -24,7 +35,7 @@ def ask(db: Db, user_id: str | None, function: str, **fields: object) -> Any:
     """What a function of the Data API answers a user, or service_role; afterwards, be the role that signed in."""
     become(db, user_id) if user_id else become_service(db)
     answer = value(db, f"select public.{function}(%s)", json.dumps(fields))
-    back(db)
+    become_postgres(db)
     return answer["data"]
 
 
@@ -32,7 +43,7 @@ def error(db: Db, user_id: str, function: str, **fields: object) -> tuple[str, s
     """The SQLSTATE and the code with which a function refuses."""
     become(db, user_id)
     diagnostics = refused(db, f"select public.{function}(%s)", json.dumps(fields), by=Exception)
-    back(db)
+    become_postgres(db)
     return diagnostics.sqlstate, diagnostics.message_detail
 
 
@@ -160,7 +171,7 @@ def test_a_twin_that_leaves_is_told_nothing_more(db: Db, secret: str, leave: str
 
 
 def test_twins_do_not_talk_for_ever(db: Db, secret: str) -> None:
-    unlimited(db)
+    lift_request_limit(db)
     other = add_twin(db, MATTY)
     send(db, who=BOB)
     heard = [bool(outbox(db, send(db, ai_twin_id=speaker))) for speaker in (TWIN, other) * 5]
@@ -169,7 +180,7 @@ def test_twins_do_not_talk_for_ever(db: Db, secret: str) -> None:
 
 @pytest.mark.parametrize("is_root", [True, False])
 def test_twins_do_not_talk_for_ever_in_a_thread_while_people_talk_outside(db: Db, secret: str, is_root: bool) -> None:
-    unlimited(db)
+    lift_request_limit(db)
     other = add_twin(db, MATTY)
     parent, heard = send(db, who=BOB), []
     for speaker in (TWIN, other) * 4:
@@ -181,7 +192,7 @@ def test_twins_do_not_talk_for_ever_in_a_thread_while_people_talk_outside(db: Db
 
 
 def test_one_twin_in_the_thread_and_one_outside_do_not_talk_for_ever(db: Db, secret: str) -> None:
-    unlimited(db)
+    lift_request_limit(db)
     other, root = add_twin(db, MATTY), send(db, who=BOB)
     heard = []
     for _ in range(4):
@@ -205,7 +216,7 @@ def test_several_messages_of_one_twin_are_one_turn(db: Db, secret: str) -> None:
 
 @pytest.mark.parametrize("most", [0, 1, 5])
 def test_how_many_turns_are_forwarded_is_a_setting(db: Db, secret: str, most: int) -> None:
-    unlimited(db)
+    lift_request_limit(db)
     other = add_twin(db, MATTY)
     db.execute("update private.settings set twin_max_hops = %s", (most,))
     heard = [bool(outbox(db, send(db, ai_twin_id=speaker))) for speaker in (TWIN, other) * 4]
@@ -375,7 +386,7 @@ def test_the_owner_sees_the_dead_and_replays_them(db: Db, secret: str) -> None:
     drain(db)
     (found,) = ask(db, MATTY, "list_twin_deliveries", ai_twin_id=TWIN)
     assert (found["message_id"], found["state"], found["attempts"]) == (dead, "dead", 2)
-    assert ask(db, MATTY, "replay_twin_deliveries", ai_twin_id=TWIN, id=NOBODY) == {"replayed": 0}
+    assert ask(db, MATTY, "replay_twin_deliveries", ai_twin_id=TWIN, id=UNKNOWN_ID) == {"replayed": 0}
     assert ask(db, MATTY, "replay_twin_deliveries", ai_twin_id=TWIN, id=found["id"]) == {"replayed": 1}
     assert drain(db) == [dead]
     assert ask(db, MATTY, "list_twin_deliveries", ai_twin_id=TWIN) == []
@@ -425,7 +436,7 @@ def test_only_the_owner_sees_webhook_and_deliveries(db: Db, secret: str) -> None
         become(db, user_id)
         for table in ("twin_webhooks", "twin_deliveries"):
             assert value(db, f"select count(*) from public.{table}") == seen
-        back(db)
+        become_postgres(db)
         assert len(ask(db, user_id, "list_twin_deliveries", ai_twin_id=TWIN, state="pending")) == seen
 
 
@@ -434,8 +445,8 @@ def test_only_the_owner_sees_webhook_and_deliveries(db: Db, secret: str) -> None
     "statement",
     [
         "select public.claim_deliveries('{}')",
-        f'select public.finish_delivery(\'{{"id": "{NOBODY}", "lease": "{NOBODY}"}}\')',
-        "select private.claim_due(1, '1 minute')",
+        f'select public.finish_delivery(\'{{"id": "{UNKNOWN_ID}", "lease": "{UNKNOWN_ID}"}}\')',
+        "select private.claim_deliveries(1, '1 minute')",
         f"insert into public.twin_webhooks (ai_twin_id, url) values ('{TWIN}', 'https://x')",
         "update public.twin_webhooks set url = 'https://x'",
         "update public.twin_deliveries set state = 'pending'",

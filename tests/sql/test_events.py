@@ -1,11 +1,13 @@
-"""The event log of sql/60_messages.sql: every change once, in order, with the change itself."""
+"""The event log of sql/240_messages.sql: every change once, in order, with the change itself."""
 
 from typing import Any
 
 import pytest
 
-from tests.sql.conftest import BOB, MATTY, Db, back, become, rows
-from tests.sql.messages import CHANNEL, MESSAGE, TWIN, call, events, inconsistencies, last_seq, send
+from tests.support.calls import call, send
+from tests.support.database import Db, become, become_postgres, rows
+from tests.support.event_log import events, inconsistencies, last_seq
+from tests.support.world import BOB, CHANNEL, MATTY, MESSAGE, TWIN
 
 CALLS: list[tuple[str, dict[str, Any], list[tuple[str, str | None]]]] = [
     ("create_message", {"channel_id": CHANNEL, "content": "x"}, [("message.created", None)]),
@@ -90,7 +92,7 @@ def test_clients_read_the_same_events_and_in_order(db: Db) -> None:
     everything = events(db)
     become(db, BOB)
     assert events(db) == everything != []
-    back(db)
+    become_postgres(db)
     seqs = rows(db, "select seq from public.message_events where channel_id = %s order by created_at, seq", CHANNEL)
     assert seqs == list(range(1, len(everything) + 1))
 
@@ -98,7 +100,7 @@ def test_clients_read_the_same_events_and_in_order(db: Db) -> None:
 def test_each_channel_has_numbers_of_its_own(db: Db) -> None:
     become(db, BOB)
     other = rows(db, "insert into public.channels (name) values ('other') returning id::text")[0]
-    back(db)
+    become_postgres(db)
     here = last_seq(db)
     send(db, channel_id=other, who=BOB)
     send(db)

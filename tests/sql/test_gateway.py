@@ -1,4 +1,4 @@
-"""sql/90_gateway.sql: the login role of the service reaches the functions of `public`, as their caller, and no more."""
+"""sql/800_gateway.sql: the login role of the service calls the functions of `public` as their caller, and no others."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import InsufficientPrivilege, UndefinedFunction
 
-from tests.sql.conftest import MATTY, SECRET, Db, refused, rows, value
+from tests.support.database import Db, refused, rows, value
+from tests.support.world import API_KEY, MATTY
 
 CALL = "select status, body from private.call(%s, %s, %s, %s, '{}', %s)"
 ROLES = ["anon", "authenticated", "service_role"]
@@ -23,7 +24,9 @@ def login(postgres_url: str) -> Iterator[Db]:
         connection.rollback()
 
 
-def arguments(function: str | None = "messaging_ingest", role: str | None = "service_role", key: str = SECRET) -> tuple:
+def arguments(
+    function: str | None = "messaging_ingest", role: str | None = "service_role", key: str = API_KEY
+) -> tuple:
     claims, headers = {"role": role, "sub": MATTY}, {"x-api-key": key}
     body = {"platform": "whatsapp", "connection_id": "wa_business_123", "conversations": []}
     return function, role, json.dumps(claims), json.dumps(headers), json.dumps(body).encode()
@@ -42,7 +45,7 @@ def test_a_status_does_not_outlive_its_call(login: Db) -> None:
 def test_the_function_sees_role_claims_and_headers_as_through_postgrest(login: Db) -> None:
     login.execute(CALL, arguments())
     seen = "select current_user::text, auth.role(), auth.uid()::text, current_setting('request.headers')::json"
-    assert rows(login, seen) == [("service_role", "service_role", MATTY, {"x-api-key": SECRET})]
+    assert rows(login, seen) == [("service_role", "service_role", MATTY, {"x-api-key": API_KEY})]
 
 
 def test_nothing_of_a_call_is_left_when_its_transaction_ends(login: Db) -> None:

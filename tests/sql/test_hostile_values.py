@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from tests.sql.conftest import Db, ingest, post, rows, thread, value
+from tests.support.calls import ingest, post
+from tests.support.database import Db, rows, value
 from tests.support.ingest import conversation, message, request
+from tests.support.people import read_conversation
 
 KEPT = {
     "emoji of several characters": "\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea \U0001f44d\U0001f3fd",
@@ -39,7 +41,7 @@ def test_a_text_is_stored_wherever_it_stands(db: Db, name: str) -> None:
         db,
         conversation(sent, external_id=given, participant_identifier=given, participant_name=f"({given})"),
     )
-    found = thread(db, stored)
+    found = read_conversation(db, stored)
     assert (found["participant_identifier"], found["participant_name"]) == (stored, f"({stored})")
     assert found["messages"] == [{**message(stored, content=stored, media_url=stored), stored: stored}]
 
@@ -54,7 +56,7 @@ def test_a_second_request_with_it_is_a_replay(db: Db, name: str) -> None:
 def test_a_text_of_60_kilobytes_is_stored_whole(db: Db) -> None:
     text = "".join(chr(0x4E00 + number % 20000) for number in range(20000))
     ingest(db, conversation(message(content=text)))
-    stored = thread(db)
+    stored = read_conversation(db)
     assert (stored["messages"][0]["content"], stored["last_message_preview"]) == (text, text[:100])
 
 
@@ -124,7 +126,7 @@ def test_a_thousand_levels_are_stored_and_read_again(db: Db) -> None:
     ],
 )
 def test_what_is_not_json_is_refused_as_such(db: Db, body: bytes) -> None:
-    assert post(db, body) == (400, {"error": "Request body is not valid JSON"})
+    assert post(db, body).answer == (400, {"error": "Request body is not valid JSON"})
 
 
 def test_a_byte_order_mark_before_the_body_is_passed_over(db: Db) -> None:

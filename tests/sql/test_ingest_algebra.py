@@ -8,8 +8,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.sql.conftest import JOHN_DOE, MATTY, SECRET, WHATSAPP, Db, ingest, rows, value
+from tests.support.calls import ingest
+from tests.support.database import Db, rows, value
 from tests.support.ingest import conversation, message
+from tests.support.world import API_KEY, JOHN_DOE, MATTY, WHATSAPP
 
 PROPERTY = settings(
     max_examples=40,
@@ -104,7 +106,7 @@ def add_connection(db: Db) -> None:
         insert into private.messaging_keys (connection_id, secret_hash)
         select connection.id, private.hash_secret(%s) from connection
         """,
-        (MATTY, *OTHER, SECRET),
+        (MATTY, *OTHER, API_KEY),
     )
 
 

@@ -1,23 +1,14 @@
-"""sql/40_ingest.sql: what an ingest request is answered, in which order it is judged."""
+"""sql/150_ingest.sql: what an ingest request is answered, in which order it is judged."""
 
 import json
 from typing import Any
 
 import pytest
 
-from tests.sql.conftest import (
-    MATTY,
-    SECRET,
-    TELEGRAM,
-    WHATSAPP,
-    Db,
-    become,
-    ingest,
-    post,
-    rows,
-    value,
-)
+from tests.support.calls import ingest, post
+from tests.support.database import Db, become, rows, value
 from tests.support.ingest import conversation, message, request
+from tests.support.world import API_KEY, MATTY, TELEGRAM, WHATSAPP
 
 WHOLE = request()
 MISSING = "Missing required fields: platform, connection_id, conversations"
@@ -44,13 +35,16 @@ def changed(given: dict[str, Any], field: str, new: object) -> dict[str, Any]:
         ("wrong", {**WHOLE, "platform": "telegram", "conversations": {}}, 400, "conversations must be an array"),
         ("wrong", {**WHOLE, "platform": "telegram", "conversations": [1, 2]}, 401, "Invalid connection_id or platform"),
         ("wrong", {**WHOLE, "conversations": [1, 2]}, 401, "Invalid API key"),
-        (SECRET, {**WHOLE, "conversations": [1, 2]}, 403, "Connection is inactive"),
+        (API_KEY, {**WHOLE, "conversations": [1, 2]}, 403, "Connection is inactive"),
     ],
 )
 def test_a_request_is_judged_in_this_order(db: Db, key: str | None, body: Any, status: int, error: str) -> None:
     db.execute("update private.settings set ingest_max_messages = 1")
     db.execute("update public.messaging_connections set is_active = false")
-    assert post(db, (body if isinstance(body, str) else json.dumps(body)).encode(), key) == (status, {"error": error})
+    assert post(db, (body if isinstance(body, str) else json.dumps(body)).encode(), key).answer == (
+        status,
+        {"error": error},
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,13 +58,13 @@ def test_a_request_is_judged_in_this_order(db: Db, key: str | None, body: Any, s
     ids=json.dumps,
 )
 def test_a_request_without_its_fields_is_refused(db: Db, body: object) -> None:
-    assert post(db, json.dumps(body).encode()) == (400, {"error": MISSING})
+    assert post(db, json.dumps(body).encode()).answer == (400, {"error": MISSING})
 
 
 @pytest.mark.parametrize("conversations", [{}, "chat", 5, True])
 def test_conversations_are_an_array(db: Db, conversations: object) -> None:
     body = {**WHOLE, "conversations": conversations}
-    assert post(db, json.dumps(body).encode()) == (400, {"error": "conversations must be an array"})
+    assert post(db, json.dumps(body).encode()).answer == (400, {"error": "conversations must be an array"})
 
 
 @pytest.mark.parametrize(
@@ -86,12 +80,12 @@ def test_conversations_are_an_array(db: Db, conversations: object) -> None:
 )
 def test_a_connection_is_named_by_its_id_and_its_platform(db: Db, field: str, given: object) -> None:
     body = {**WHOLE, field: given}
-    assert post(db, json.dumps(body).encode()) == (401, {"error": "Invalid connection_id or platform"})
+    assert post(db, json.dumps(body).encode()).answer == (401, {"error": "Invalid connection_id or platform"})
 
 
-@pytest.mark.parametrize("key", ["wrong", f" {SECRET}", SECRET.upper(), "k\u00e9y"])
+@pytest.mark.parametrize("key", ["wrong", f" {API_KEY}", API_KEY.upper(), "k\u00e9y"])
 def test_a_wrong_key_is_refused(db: Db, key: str) -> None:
-    assert ingest(db, key=key) == (401, {"error": "Invalid API key"})
+    assert ingest(db, key=key).answer == (401, {"error": "Invalid API key"})
 
 
 @pytest.mark.parametrize(
@@ -120,7 +114,7 @@ def test_a_refused_request_stores_nothing(db: Db) -> None:
 
 
 def test_a_request_without_conversations_is_processed(db: Db) -> None:
-    assert ingest(db) == (200, {"success": True, "processed": 0, "results": []})
+    assert ingest(db).answer == (200, {"success": True, "processed": 0, "results": []})
 
 
 def test_the_statuses_are_those_of_the_document(db: Db) -> None:

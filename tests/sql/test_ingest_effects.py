@@ -1,27 +1,19 @@
-"""sql/40_ingest.sql: what is in the database after ingest requests."""
+"""sql/150_ingest.sql: what is in the database after ingest requests."""
 
 import pytest
 
-from tests.sql.conftest import (
-    BOB,
-    JOHN_DOE,
-    MATTY,
-    TELEGRAM,
-    Db,
-    become,
-    ingest,
-    rows,
-    thread,
-    value,
-)
+from tests.support.calls import ingest
+from tests.support.database import Db, become, rows, value
 from tests.support.ingest import conversation, message
+from tests.support.people import read_conversation
+from tests.support.world import BOB, JOHN_DOE, MATTY, TELEGRAM
 
 MORNING, NOON, EVENING = (f"2026-02-01T{hour}:00:00Z" for hour in ("08", "12", "18"))
 
 
 def test_a_thread_is_a_record_of_the_connections_owner(db: Db) -> None:
     ingest(db, conversation(message(content="Hi"), participant_name="Ann"))
-    stored = thread(db)
+    stored = read_conversation(db)
     assert {name: stored[name] for name in ("user_id", "platform", "participant_identifier", "participant_name")} == {
         "user_id": MATTY,
         "platform": "whatsapp",
@@ -34,13 +26,13 @@ def test_a_thread_is_a_record_of_the_connections_owner(db: Db) -> None:
 def test_a_message_is_kept_as_it_came(db: Db) -> None:
     given = message(media_url=None, reactions=[{"by": "@ann", "emoji": "\U0001f44d"}], size=12.5, is_forwarded=False)
     ingest(db, conversation(given))
-    assert thread(db)["messages"] == [given]
+    assert read_conversation(db)["messages"] == [given]
 
 
 def test_a_late_message_takes_its_place_and_leaves_the_last_as_it_is(db: Db) -> None:
     ingest(db, conversation(message("evening", sent_at=EVENING, content="last")))
     ingest(db, conversation(message("noon", sent_at=NOON), message("morning", sent_at=MORNING)))
-    stored = thread(db)
+    stored = read_conversation(db)
     assert [line["id"] for line in stored["messages"]] == ["morning", "noon", "evening"]
     assert (stored["last_message_at"], stored["last_message_preview"]) == ("2026-02-01T18:00:00+00:00", "last")
 
@@ -53,7 +45,7 @@ def test_a_newer_message_becomes_the_last(db: Db) -> None:
             message("evening", sent_at="2026-02-01T19:00:00+01:00", content="bye"), message("noon", sent_at=NOON)
         ),
     )
-    stored = thread(db)
+    stored = read_conversation(db)
     assert (stored["last_message_at"], stored["last_message_preview"]) == ("2026-02-01T18:00:00+00:00", "bye")
 
 
@@ -68,7 +60,7 @@ def test_a_replay_changes_nothing_at_all(db: Db) -> None:
 
 def test_one_id_may_stand_in_several_threads(db: Db) -> None:
     ingest(db, conversation(message("1")), conversation(message("1"), external_id="other"))
-    assert (thread(db)["message_count"], thread(db, "other")["message_count"]) == (1, 1)
+    assert (read_conversation(db)["message_count"], read_conversation(db, "other")["message_count"]) == (1, 1)
 
 
 def test_one_thread_id_may_stand_on_several_platforms(db: Db) -> None:
@@ -127,22 +119,22 @@ def test_the_newest_batch_says_who_it_is(
     ]
     for request in [given] if is_one_request else [[one] for one in given]:
         ingest(db, *request)
-    stored = thread(db)
+    stored = read_conversation(db)
     assert (stored["participant_name"], stored["participant_identifier"]) == (name, identifier)
 
 
 def test_a_thread_whose_identifier_changes_is_matched_anew(db: Db) -> None:
     ingest(db, conversation(message("a", sent_at=MORNING)))
-    assert thread(db)["person_id"] is None
+    assert read_conversation(db)["person_id"] is None
     ingest(db, conversation(message("b", sent_at=NOON), participant_identifier="+1 (234) 567-890"))
-    assert thread(db)["person_id"] == JOHN_DOE
+    assert read_conversation(db)["person_id"] == JOHN_DOE
     ingest(db, conversation(message("c", sent_at=EVENING)))
-    assert thread(db)["person_id"] is None
+    assert read_conversation(db)["person_id"] is None
 
 
 def test_a_conversation_with_an_error_changes_nothing_of_its_thread(db: Db) -> None:
     ingest(db, conversation(message("a", sent_at=MORNING), participant_name="Ann"))
-    before = thread(db)
+    before = read_conversation(db)
     ingest(
         db,
         conversation(
@@ -152,7 +144,7 @@ def test_a_conversation_with_an_error_changes_nothing_of_its_thread(db: Db) -> N
             participant_identifier="@bea",
         ),
     )
-    assert thread(db) == before
+    assert read_conversation(db) == before
 
 
 def test_a_thread_that_was_deleted_may_come_again(db: Db) -> None:
@@ -165,4 +157,4 @@ def test_a_message_that_was_deleted_may_come_again(db: Db) -> None:
     ingest(db, conversation(message("a", sent_at=MORNING), message("b", sent_at=NOON)))
     db.execute("delete from public.conversation_messages where external_id = 'b'")
     assert ingest(db, conversation(message("b", sent_at=NOON))).statuses == ["updated"]
-    assert thread(db)["message_count"] == 2
+    assert read_conversation(db)["message_count"] == 2

@@ -1,4 +1,4 @@
-"""sql/35_ingest_log.sql: what an owner reads about their connections."""
+"""sql/140_ingest_log.sql: what an owner reads about their connections."""
 
 import json
 from typing import Any
@@ -6,8 +6,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sql.conftest import BOB, MATTY, SECRET, Db, back, become, become_anon, ingest, refused, rows, value
+from tests.support.calls import ingest
+from tests.support.database import Db, become, become_anon, become_postgres, refused, rows, value
 from tests.support.ingest import conversation, message
+from tests.support.world import API_KEY, BOB, MATTY
 
 LINE = "select {} from public.ingest_log order by id"
 
@@ -37,7 +39,7 @@ def test_it_names_the_key_but_not_the_secret(db: Db) -> None:
     become(db, MATTY)
     keys = value(db, "select c.keys from public.messaging_connections as c where connection_id = 'wa_business_123'")
     assert [key["id"] for key in keys] == [key_id]
-    assert SECRET not in value(db, "select ingest_log::text from public.ingest_log")
+    assert API_KEY not in value(db, "select ingest_log::text from public.ingest_log")
 
 
 def test_it_tells_which_errors_there_were_without_content(db: Db) -> None:
@@ -60,7 +62,7 @@ def test_refusals_of_a_connection_that_exists_are_counted_by_the_minute(db: Db) 
     for _ in range(3):
         assert ingest(db, key="wrong").status == 401
     db.execute("update public.messaging_connections set is_active = false")
-    assert [ingest(db, key=key).status for key in (SECRET, "wrong", SECRET)] == [403, 401, 403]
+    assert [ingest(db, key=key).status for key in (API_KEY, "wrong", API_KEY)] == [403, 401, 403]
     assert sorted(lines(db, "status", "requests", "key_id", "date_trunc('minute', at) = at")) == [
         (401, 4, None, True),
         (403, 2, None, True),
@@ -84,10 +86,10 @@ def test_strangers_leave_no_line(db: Db) -> None:
 
 @pytest.mark.parametrize(("given", "kept"), [("abc-1.2_X", "abc-1.2_X"), ("a" * 51, None), ("a b", None), ("", None)])
 def test_the_id_of_the_request_is_kept_when_it_is_fit(db: Db, given: str, kept: str | None) -> None:
-    headers = json.dumps({"x-api-key": SECRET, "x-request-id": given})
+    headers = json.dumps({"x-api-key": API_KEY, "x-request-id": given})
     body = json.dumps({"platform": "whatsapp", "connection_id": "wa_business_123", "conversations": []}).encode()
     db.execute("select private.call('messaging_ingest', 'service_role', '{}', %s, '{}', %s)", (headers, body))
-    back(db)
+    become_postgres(db)
     assert lines(db, "request_id") == [kept]
 
 

@@ -1,4 +1,4 @@
-"""sql/65_message_calls.sql: what each call answers, and each of its errors by status, code and field."""
+"""sql/242_message_reads.sql: what each call answers, and each of its errors by status, code and field."""
 
 import json
 import re
@@ -8,21 +8,10 @@ import psycopg
 import pytest
 from psycopg.errors import CheckViolation
 
-from tests.sql.conftest import BOB, MATTY, Db, back, become, refused, rows, value
-from tests.sql.messages import (
-    CAROL,
-    CHANNEL,
-    MALLORY,
-    MESSAGE,
-    NOBODY,
-    TIME,
-    TWIN,
-    call,
-    events,
-    inconsistencies,
-    send,
-    unlimited,
-)
+from tests.support.calls import call, send
+from tests.support.database import Db, become, become_postgres, lift_request_limit, refused, rows, value
+from tests.support.event_log import events, inconsistencies
+from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TIME, TWIN, UNKNOWN_ID
 
 SHOWN = {
     "id",
@@ -78,11 +67,11 @@ def fields_of(function: str, **fields: Any) -> dict[str, Any]:
 
 def test_create_answers_the_message_and_the_time(db: Db) -> None:
     given = {"content_type": "markdown", "metadata": {"a": [1, None]}, "attachments": [{"name": "x"}]}
-    reply = call(db, "create_message", **fields_of("create_message", conversation_id=NOBODY, **given))
+    reply = call(db, "create_message", **fields_of("create_message", conversation_id=UNKNOWN_ID, **given))
     assert reply.status == 201
     assert reply.data.keys() == SHOWN
     assert {name: reply.data[name] for name in given} == given
-    assert (reply.data["user_id"], reply.data["conversation_id"]) == (MATTY, NOBODY)
+    assert (reply.data["user_id"], reply.data["conversation_id"]) == (MATTY, UNKNOWN_ID)
     assert re.fullmatch(TIME, reply.data["created_at"])
     assert reply.data["created_at"] == reply.data["updated_at"] == reply.meta["timestamp"]
     assert reply.meta.keys() == {"timestamp"}
@@ -113,7 +102,7 @@ def test_nul_and_half_surrogates_become_replacement_characters(db: Db) -> None:
         ({"channel_id": "general"}, (400, "invalid_field", "channel_id")),
         ({"channel_id": 5}, (400, "invalid_field", "channel_id")),
         ({"channel_id": [CHANNEL]}, (400, "invalid_field", "channel_id")),
-        ({"channel_id": NOBODY}, (404, "channel_not_found", "channel_id")),
+        ({"channel_id": UNKNOWN_ID}, (404, "channel_not_found", "channel_id")),
         ({"content": None}, (400, "missing_field", "content")),
         ({"content": ""}, (400, "invalid_field", "content")),
         ({"content": "x" * 40_001}, (400, "invalid_field", "content")),
@@ -130,12 +119,12 @@ def test_nul_and_half_surrogates_become_replacement_characters(db: Db) -> None:
         ({"attachments": [[]]}, (400, "invalid_field", "attachments")),
         ({"attachments": [[{"name": "x"}]]}, (400, "invalid_field", "attachments")),
         ({"parent_message_id": "x"}, (400, "invalid_field", "parent_message_id")),
-        ({"parent_message_id": NOBODY}, (404, "parent_not_found", "parent_message_id")),
+        ({"parent_message_id": UNKNOWN_ID}, (404, "parent_not_found", "parent_message_id")),
         ({"conversation_id": "x"}, (400, "invalid_field", "conversation_id")),
         ({"user_id": "x"}, (400, "invalid_field", "user_id")),
         ({"user_id": BOB}, (403, "user_id_mismatch", "user_id")),
         ({"ai_twin_id": "x"}, (400, "invalid_field", "ai_twin_id")),
-        ({"ai_twin_id": NOBODY}, (403, "twin_not_allowed", "ai_twin_id")),
+        ({"ai_twin_id": UNKNOWN_ID}, (403, "twin_not_allowed", "ai_twin_id")),
         ({"ai_twin_id": TWIN, "user_id": BOB}, (403, "user_id_mismatch", "user_id")),
     ],
     ids=lambda given: str(given)[:60],
@@ -172,7 +161,7 @@ def test_a_twin_that_speaks_is_the_author(db: Db) -> None:
 
 
 def test_a_reply_is_in_the_channel_of_its_parent_whatever_the_body_says(db: Db) -> None:
-    fields = fields_of("reply_to_message", channel_id=NOBODY, parent_message_id=NOBODY)
+    fields = fields_of("reply_to_message", channel_id=UNKNOWN_ID, parent_message_id=UNKNOWN_ID)
     reply = call(db, "reply_to_message", **fields)
     assert (reply.data["channel_id"], reply.data["parent_message_id"]) == (CHANNEL, MESSAGE)
 
@@ -182,7 +171,7 @@ def test_who_is_no_member_learns_nothing(db: Db, function: str) -> None:
     reply = call(db, function, MALLORY, **fields_of(function))
     expected = (404, "message_not_found", None) if function in ABOUT_ONE else (404, "channel_not_found", "channel_id")
     assert reply.error == expected
-    where = {"id": NOBODY} if function in ABOUT_ONE else {"channel_id": NOBODY}
+    where = {"id": UNKNOWN_ID} if function in ABOUT_ONE else {"channel_id": UNKNOWN_ID}
     assert reply.body["error"] == call(db, function, MALLORY, **fields_of(function, **where)).body["error"]
 
 
@@ -200,7 +189,7 @@ def test_a_former_member_is_nobody(db: Db, function: str) -> None:
         ("x", (400, "invalid_field", "id")),
         (f"{MESSAGE}\n", (400, "invalid_field", "id")),
         ("' or true --", (400, "invalid_field", "id")),
-        (NOBODY, (404, "message_not_found", None)),
+        (UNKNOWN_ID, (404, "message_not_found", None)),
     ],
 )
 def test_a_message_that_is_not_there(
@@ -266,7 +255,7 @@ def test_a_twin_with_the_id_of_a_user_is_not_taken_for_the_user(db: Db) -> None:
     become(db, BOB)
     db.execute("insert into public.ai_twins (id, display_name) values (%s, 'Not Matty')", (MATTY,))
     db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, MATTY))
-    back(db)
+    become_postgres(db)
     call(db, "create_message", BOB, **fields_of("create_message", ai_twin_id=MATTY))
     names = [message["display_name"] for message in call(db, "list_messages", channel_id=CHANNEL).data]
     assert names == ["Not Matty", "Bob Okafor", "Matty Squarzoni", "Carol Lindqvist", "Bob Okafor"]
@@ -275,10 +264,10 @@ def test_a_twin_with_the_id_of_a_user_is_not_taken_for_the_user(db: Db) -> None:
 @pytest.fixture
 def ten(db: Db) -> list[str]:
     """A channel with ten messages, two of them deleted; the contents of the rest, newest first."""
-    unlimited(db)
+    lift_request_limit(db)
     ids = [send(db, str(number)) for number in range(10)]
     db.execute("delete from public.messages where channel_id = %s and content !~ '^[0-9]$'", (CHANNEL,))
-    db.execute("update private.channel_heads set message_count = 10 where channel_id = %s", (CHANNEL,))
+    db.execute("update private.channel_counters set message_count = 10 where channel_id = %s", (CHANNEL,))
     for number in (3, 7):
         call(db, "delete_message", id=ids[number])
     return ["9", "8", "6", "5", "4", "2", "1", "0"]
@@ -345,7 +334,7 @@ def test_a_message_id_is_a_cursor_even_when_it_is_deleted(db: Db, ten: list[str]
         ({"before": "x"}, (400, "invalid_field", "before")),
         ({"before": "seq_"}, (400, "invalid_field", "before")),
         ({"before": "seq_99999999999999999999"}, (400, "invalid_field", "before")),
-        ({"after": NOBODY}, (400, "invalid_cursor", "after")),
+        ({"after": UNKNOWN_ID}, (400, "invalid_cursor", "after")),
         ({"before": "seq_1", "after": "seq_1"}, (400, "invalid_cursor", "after")),
     ],
 )
@@ -353,7 +342,7 @@ def test_history_says_what_is_wrong(db: Db, parameters: dict[str, str], error: t
     assert call(db, "list_messages", parameters={"channel_id": CHANNEL, **parameters}).error == error
 
 
-@pytest.mark.parametrize("cursor", [MESSAGE, NOBODY, "seq_1"])
+@pytest.mark.parametrize("cursor", [MESSAGE, UNKNOWN_ID, "seq_1"])
 def test_a_cursor_tells_strangers_nothing(db: Db, cursor: str) -> None:
     reply = call(db, "list_messages", MALLORY, channel_id=CHANNEL, before=cursor)
     assert reply.error == (404, "channel_not_found", "channel_id")
@@ -364,7 +353,7 @@ def test_a_thread_is_its_replies(db: Db) -> None:
     contents, meta = page(db, thread_id=MESSAGE, limit=1)
     assert (contents, meta["total"], meta["page"]) == (["new"], 2, 1)
     assert len(page(db, thread_id=MESSAGE, limit=1, before=meta["next_cursor"])[0]) == 1
-    assert page(db, thread_id=NOBODY)[0] == []
+    assert page(db, thread_id=UNKNOWN_ID)[0] == []
 
 
 def test_a_thread_of_another_channel_is_neither_shown_nor_counted(db: Db) -> None:
@@ -375,7 +364,7 @@ def test_a_thread_of_another_channel_is_neither_shown_nor_counted(db: Db) -> Non
 
 
 def test_the_total_is_not_counted(db: Db) -> None:
-    db.execute("update private.channel_heads set message_count = 123456 where channel_id = %s", (CHANNEL,))
+    db.execute("update private.channel_counters set message_count = 123456 where channel_id = %s", (CHANNEL,))
     assert page(db)[1]["total"] == 123456
 
 
@@ -388,7 +377,7 @@ def rows_read(db: Db) -> int:
 
 
 def test_a_page_costs_the_same_at_any_depth(db: Db) -> None:
-    unlimited(db)
+    lift_request_limit(db)
     db.execute(
         "insert into public.messages (channel_id, user_id, content) select %s, %s, 'x' from generate_series(1, 3000)",
         (CHANNEL, MATTY),
@@ -464,7 +453,7 @@ def test_an_admin_of_the_application_does_too(db: Db) -> None:
 def test_an_admin_of_the_application_need_not_be_a_member(db: Db) -> None:
     claims = {"app_metadata": {"role": "admin"}}
     assert call(db, "delete_message", MALLORY, id=MESSAGE, claims=claims).error == (404, "message_not_found", None)
-    assert call(db, "delete_message", MALLORY, id=NOBODY, claims=claims, admin=True).status == 404
+    assert call(db, "delete_message", MALLORY, id=UNKNOWN_ID, claims=claims, admin=True).status == 404
     assert call(db, "delete_message", MALLORY, id=MESSAGE, admin=True).error == (404, "message_not_found", None)
     assert call(db, "delete_message", MALLORY, id=MESSAGE, claims=claims, admin=True).status == 200
     assert events(db)[-1] == ("message.deleted", MESSAGE, MALLORY, None)
@@ -504,13 +493,13 @@ def test_a_setting_makes_nobody_somebody_else(db: Db) -> None:
     become(db, MATTY)
     db.execute("select set_config('threadline.acting_id', %s, true)", (BOB,))
     db.execute("update public.messages set content = 'x' where id = %s", (MESSAGE,))
-    back(db)
+    become_postgres(db)
     assert events(db)[-1] == ("message.updated", MESSAGE, MATTY, None)
 
 
 def test_nobody_deletes_past_the_call(db: Db) -> None:
     become(db, BOB)
-    diagnostics = refused(db, "select private.remove_message(%s, %s, true)", MESSAGE, MATTY, by=psycopg.Error)
+    diagnostics = refused(db, "select private.delete_message(%s, %s, true)", MESSAGE, MATTY, by=psycopg.Error)
     assert (diagnostics.sqlstate, diagnostics.message_detail) == ("PT403", "not_the_author")
 
 
@@ -602,7 +591,7 @@ LARGE = 20_000
 @pytest.fixture
 def large(db: Db) -> Db:
     """The channel with 20,000 messages more, in which threads are rare and old."""
-    unlimited(db)
+    lift_request_limit(db)
     db.execute("alter table public.messages disable trigger user")
     db.execute(
         """

@@ -1,4 +1,4 @@
-"""sql/60_messages.sql: what the tables themselves see to, however they are written to."""
+"""sql/240_messages.sql: what the tables themselves see to, however they are written to."""
 
 import json
 from collections.abc import Iterator
@@ -8,21 +8,11 @@ import psycopg
 import pytest
 from psycopg.errors import CheckViolation, RaiseException, UniqueViolation
 
-from tests.sql.conftest import BOB, MATTY, Db, back, become, become_service, refused, rows, value
-from tests.sql.messages import (
-    CAROL,
-    CHANNEL,
-    MALLORY,
-    MESSAGE,
-    NOBODY,
-    TWIN,
-    call,
-    events,
-    inconsistencies,
-    last_seq,
-    send,
-)
-from tests.sql.realtime import broadcasts, settle
+from tests.support.calls import call, send
+from tests.support.database import Db, become, become_postgres, become_service, refused, rows, value
+from tests.support.event_log import events, inconsistencies, last_seq
+from tests.support.realtime import broadcasts, fire_deferred_triggers
+from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, UNKNOWN_ID
 
 INSERT = "insert into public.messages (channel_id, content) values (%s, 'Hello') returning id::text"
 TABLES = [
@@ -78,7 +68,7 @@ def test_several_rows_of_one_statement_are_numbered_in_a_row(db: Db) -> None:
         select %s, n::text from generate_series(1, 5) as n returning content::integer, seq
     """
     assert rows(db, statement, CHANNEL) == [(n, before + n) for n in range(1, 6)]
-    back(db)
+    become_postgres(db)
     assert inconsistencies(db) == []
 
 
@@ -92,11 +82,11 @@ def test_a_message_that_is_sent_again_is_no_event(db: Db) -> None:
     before = last_seq(db)
     become(db, BOB)
     assert rows(db, AGAIN, CHANNEL, [MESSAGE]) == []
-    assert rows(db, AGAIN, CHANNEL, [NOBODY, MESSAGE, NOBODY, TWIN]) == [NOBODY, TWIN]
+    assert rows(db, AGAIN, CHANNEL, [UNKNOWN_ID, MESSAGE, UNKNOWN_ID, TWIN]) == [UNKNOWN_ID, TWIN]
     refused(db, AGAIN.replace("on conflict (id) do nothing", ""), CHANNEL, [MESSAGE], by=UniqueViolation)
-    back(db)
+    become_postgres(db)
     assert [(kind, message_id) for kind, message_id, _, _ in events(db, after=before)] == [
-        ("message.created", NOBODY),
+        ("message.created", UNKNOWN_ID),
         ("message.created", TWIN),
     ]
     assert inconsistencies(db) == []
@@ -106,7 +96,7 @@ def test_a_message_elsewhere_is_not_shown_to_who_uses_its_id(db: Db) -> None:
     become(db, MALLORY)
     own = value(db, "insert into public.channels (name) values ('mine') returning id::text")
     assert rows(db, AGAIN, own, [MESSAGE]) == []
-    back(db)
+    become_postgres(db)
     assert [event for event, _ in broadcasts(db, f"channel:{own}")] == ["member.joined"]
     assert [entry["event"] for entry in call(db, "list_channel_events", MALLORY, channel_id=own).data] == [
         "member.joined"
@@ -120,9 +110,9 @@ def test_a_trigger_of_the_application_may_drop_a_message_before_it_is_numbered(d
     db.execute("create function public.drop_it() returns trigger language plpgsql as 'begin return null; end'")
     db.execute(f"create trigger {name} before insert on public.messages for each row execute function public.drop_it()")
     with db.transaction(force_rollback=True):
-        if name < "messages_before_insert_admit":
+        if name < "messages_10_admit":
             assert rows(db, INSERT, CHANNEL) == []
-            settle(db)
+            fire_deferred_triggers(db)
             assert (last_seq(db), inconsistencies(db)) == (before, [])
         else:
             db.execute(INSERT, (CHANNEL,))
@@ -135,7 +125,7 @@ def test_a_trigger_of_the_application_may_drop_a_message_before_it_is_numbered(d
 def test_a_parent_is_a_living_message_of_the_same_channel(db: Db, parent: str) -> None:
     become(db, BOB)
     elsewhere = value(db, "insert into public.channels (name) values ('bobs') returning id::text")
-    parents = {"elsewhere": value(db, INSERT, elsewhere), "deleted": send(db), "nobody": NOBODY}
+    parents = {"elsewhere": value(db, INSERT, elsewhere), "deleted": send(db), "nobody": UNKNOWN_ID}
     call(db, "delete_message", id=parents["deleted"])
     become(db, BOB)
     statement = "insert into public.messages (channel_id, parent_message_id, content) values (%s, %s, 'x')"
@@ -147,13 +137,14 @@ def test_a_parent_is_a_living_message_of_the_same_channel(db: Db, parent: str) -
     "statement",
     [
         f"insert into public.messages (channel_id, content) values ('{CHANNEL}', 'x')",
-        f"insert into public.messages (channel_id, parent_message_id, content) values ('{CHANNEL}', '{NOBODY}', 'x')",
+        "insert into public.messages (channel_id, parent_message_id, content)"
+        f" values ('{CHANNEL}', '{UNKNOWN_ID}', 'x')",
         f"insert into public.message_reactions (message_id, emoji) values ('{MESSAGE}', 'new')",
         f"insert into public.message_pins (message_id) values ('{MESSAGE}')",
     ],
 )
 def test_a_stranger_neither_holds_a_channel_nor_waits_for_it(db: Db, postgres_url: str, statement: str) -> None:
-    db.execute("select from private.channel_heads where channel_id = %s for update", (CHANNEL,))
+    db.execute("select from private.channel_counters where channel_id = %s for update", (CHANNEL,))
     with psycopg.connect(postgres_url) as other:
         other.execute("set local lock_timeout = '1s'")
         become(other, MALLORY)
@@ -172,7 +163,7 @@ def test_a_stranger_neither_holds_a_channel_nor_waits_for_it(db: Db, postgres_ur
         ("content, attachments", "'x', '{}'", "messages_attachments_array"),
         (
             "content, attachments",
-            f"""'x', jsonb_build_array('{{"id": "{NOBODY}"}}'::jsonb, repeat('y', 65536))""",
+            f"""'x', jsonb_build_array('{{"id": "{UNKNOWN_ID}"}}'::jsonb, repeat('y', 65536))""",
             "messages_attachments_size",
         ),
         ("content, ai_twin_id", f"'x', '{TWIN}'", "messages_author_is_one"),
@@ -188,7 +179,7 @@ def test_what_is_refused_takes_no_number(db: Db) -> None:
     before = last_seq(db)
     become(db, MATTY)
     refused(db, "insert into public.messages (channel_id, content) values (%s, '')", CHANNEL, by=CheckViolation)
-    back(db)
+    become_postgres(db)
     assert last_seq(db) == before
     send(db)
     assert inconsistencies(db) == []
@@ -206,7 +197,7 @@ def test_an_edit_by_a_client_keeps_what_was_there_and_changes_the_time(db: Db) -
         where message.id = %s group by message.id
     """
     assert rows(db, query, MESSAGE) == [(True, True)]
-    back(db)
+    become_postgres(db)
     assert inconsistencies(db) == []
 
 
@@ -214,7 +205,7 @@ def test_an_edit_that_changes_nothing_is_none(db: Db) -> None:
     before = last_seq(db)
     become(db, MATTY)
     db.execute("update public.messages set content = content where id = %s", (MESSAGE,))
-    back(db)
+    become_postgres(db)
     assert last_seq(db) == before
     assert rows(db, "select from public.message_edits") == []
 
@@ -226,7 +217,7 @@ def test_a_message_is_edited_as_often_as_a_setting_says(db: Db) -> None:
     for content in ("two", "three"):
         db.execute(edit, (content, MESSAGE))
     assert refused(db, edit, "four", MESSAGE, by=psycopg.Error).message_detail == "too_many_edits"
-    back(db)
+    become_postgres(db)
     assert inconsistencies(db) == []
 
 
@@ -240,7 +231,7 @@ def test_nobody_reacts_in_more_ways_than_a_setting_says(db: Db) -> None:
     assert (diagnostics.message_detail, diagnostics.column_name) == ("too_many_reactions", "emoji")
     become(db, BOB)
     db.execute(react, (MESSAGE, "c"))
-    back(db)
+    become_postgres(db)
     assert inconsistencies(db) == []
 
 
@@ -274,7 +265,7 @@ def test_a_message_that_the_service_removes_for_good_is_an_event_and_not_counted
     before = last_seq(db)
     become_service(db)
     db.execute("delete from public.messages where id = any(%s::uuid[])", ([MESSAGE, deleted],))
-    back(db)
+    become_postgres(db)
     kinds = rows(db, "select kind, message_id::text from public.message_events where seq > %s", before)
     assert kinds == [("message.deleted", MESSAGE)]
     assert inconsistencies(db) == []
@@ -288,7 +279,7 @@ def test_a_reaction_is_there_once(db: Db) -> None:
     diagnostics = refused(db, statement, MESSAGE, by=UniqueViolation)
     assert diagnostics.constraint_name == "message_reactions_once"
     db.execute(f"{statement} on conflict do nothing", (MESSAGE,))
-    back(db)
+    become_postgres(db)
     assert inconsistencies(db) == []
 
 
@@ -309,7 +300,7 @@ def test_any_member_unpins_what_another_has_pinned(db: Db) -> None:
 def test_nothing_can_be_sent_to_a_channel_that_is_not_there(db: Db) -> None:
     become_service(db)
     with pytest.raises((psycopg.errors.ForeignKeyViolation, RaiseException, psycopg.errors.NotNullViolation)):
-        db.execute("insert into public.messages (channel_id, content) values (%s, 'x')", (NOBODY,))
+        db.execute("insert into public.messages (channel_id, content) values (%s, 'x')", (UNKNOWN_ID,))
 
 
 @pytest.fixture

@@ -5,20 +5,10 @@ import json
 import psycopg
 import pytest
 
-from tests.sql.conftest import (
-    BOB,
-    MATTY,
-    SECRET,
-    Db,
-    back,
-    become,
-    become_anon,
-    ingest,
-    refused,
-    rows,
-    value,
-)
+from tests.support.calls import ingest
+from tests.support.database import Db, become, become_anon, become_postgres, refused, rows, value
 from tests.support.ingest import conversation, message
+from tests.support.world import API_KEY, BOB, MATTY
 
 TABLES = ["people", "messaging_connections", "conversations", "conversation_messages"]
 
@@ -76,12 +66,12 @@ def test_a_user_whom_supabase_auth_deletes_leaves_nothing(admin_url: str) -> Non
         ingest(auth, conversation(message(), participant_identifier="+1 234 567 890"))
         become(auth, BOB)
         auth.execute("insert into public.people (full_name, phone) values ('John too', '+1 234 567 890')")
-        back(auth)
+        become_postgres(auth)
         auth.execute("set local role supabase_auth_admin")
         assert auth.execute("delete from auth.users where id = %s", (MATTY,)).rowcount == 1
         auth.execute("reset role")
         left = {table: value(auth, f"select count(*) from public.{table}") for table in TABLES}
         assert left == {"people": 1, "messaging_connections": 0, "conversations": 0, "conversation_messages": 0}
         assert value(auth, "select count(*) from private.messaging_keys") == 0
-        assert ingest(auth, key=SECRET).status == 401
+        assert ingest(auth, key=API_KEY).status == 401
         auth.rollback()

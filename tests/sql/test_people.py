@@ -1,21 +1,11 @@
-"""sql/10_people.sql: contacts are their owner's, and phone numbers find them."""
+"""sql/100_people.sql: contacts are their owner's, and phone numbers find them."""
 
 import pytest
 from psycopg.errors import CheckViolation
 
-from tests.sql.conftest import (
-    BOB,
-    MATTY,
-    Db,
-    add_person,
-    add_thread,
-    become,
-    become_service,
-    person_of,
-    refused,
-    rows,
-    value,
-)
+from tests.support.database import Db, become, become_service, refused, rows, value
+from tests.support.people import add_conversation, add_person, person_of
+from tests.support.world import BOB, MATTY
 
 
 def test_a_user_keeps_contacts_of_their_own(db: Db) -> None:
@@ -102,18 +92,18 @@ def test_only_what_looks_like_a_number_has_digits(db: Db, phone: str | None, dig
 )
 def test_a_thread_finds_its_contact(db: Db, phones: list[str | None], identifier: str, expected: int | None) -> None:
     people = [add_person(db, phone) for phone in phones]
-    found = person_of(db, add_thread(db, identifier))
+    found = person_of(db, add_conversation(db, identifier))
     assert found == (None if expected is None else people[expected])
 
 
 def test_the_contact_of_another_user_is_not_found(db: Db) -> None:
     add_person(db, "+49 151 23456789", user_id=MATTY)
-    assert person_of(db, add_thread(db, "+49 151 23456789", user_id=BOB)) is None
+    assert person_of(db, add_conversation(db, "+49 151 23456789", user_id=BOB)) is None
 
 
 @pytest.mark.parametrize("phone", ["+49 151 23456789", "0151 23456789"])
 def test_a_new_contact_finds_earlier_threads(db: Db, phone: str) -> None:
-    one, other = add_thread(db, "+49 151 23456789"), add_thread(db, "+49 151 99999999")
+    one, other = add_conversation(db, "+49 151 23456789"), add_conversation(db, "+49 151 99999999")
     become(db, BOB)
     person = value(db, "insert into public.people (full_name, phone) values ('Ann', %s) returning id", phone)
     assert (person_of(db, one), person_of(db, other)) == (person, None)
@@ -121,14 +111,14 @@ def test_a_new_contact_finds_earlier_threads(db: Db, phone: str) -> None:
 
 def test_a_new_number_frees_the_old_threads_and_finds_others(db: Db) -> None:
     person = add_person(db, "+49 151 23456789")
-    old, new = add_thread(db, "+49 151 23456789"), add_thread(db, "+49 151 99999999")
+    old, new = add_conversation(db, "+49 151 23456789"), add_conversation(db, "+49 151 99999999")
     become(db, BOB)
     db.execute("update public.people set phone = '0151 99999999'")
     assert (person_of(db, old), person_of(db, new)) == (None, person)
 
 
 def test_a_second_contact_with_the_number_takes_the_match_and_its_deletion_gives_it_back(db: Db) -> None:
-    first, found = add_person(db, "+49 151 23456789"), add_thread(db, "+49 151 23456789")
+    first, found = add_person(db, "+49 151 23456789"), add_conversation(db, "+49 151 23456789")
     second = add_person(db, "+49 151 234 567 89")
     assert person_of(db, found) is None
     become(db, BOB)
@@ -138,7 +128,7 @@ def test_a_second_contact_with_the_number_takes_the_match_and_its_deletion_gives
 
 def test_the_deletion_of_the_only_contact_leaves_its_thread(db: Db) -> None:
     add_person(db, "+49 151 23456789")
-    found = add_thread(db, "+49 151 23456789")
+    found = add_conversation(db, "+49 151 23456789")
     become(db, BOB)
     db.execute("delete from public.people")
     assert person_of(db, found) is None
@@ -146,14 +136,14 @@ def test_the_deletion_of_the_only_contact_leaves_its_thread(db: Db) -> None:
 
 def test_a_contact_that_moves_to_another_user_takes_the_match_along(db: Db) -> None:
     person = add_person(db, "+49 151 23456789")
-    bobs, mattys = add_thread(db, "+49 151 23456789"), add_thread(db, "+49 151 23456789", user_id=MATTY)
+    bobs, mattys = add_conversation(db, "+49 151 23456789"), add_conversation(db, "+49 151 23456789", user_id=MATTY)
     become_service(db)
     db.execute("update public.people set user_id = %s where id = %s", (MATTY, person))
     assert (person_of(db, bobs), person_of(db, mattys)) == (None, person)
 
 
 def test_many_contacts_in_one_statement_find_their_threads(db: Db) -> None:
-    threads = [add_thread(db, f"+49 151 2345678{digit}") for digit in range(3)]
+    threads = [add_conversation(db, f"+49 151 2345678{digit}") for digit in range(3)]
     become(db, BOB)
     db.execute(
         "insert into public.people (full_name, phone) select 'P', '01512345678' || d from generate_series(0, 2) d"

@@ -5,7 +5,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from phonenumbers import MatchType, PhoneNumber, PhoneNumberFormat
 
-from tests.sql.conftest import BOB, Db, add_person, value
+from tests.support.database import Db, value
+from tests.support.people import add_person
+from tests.support.world import BOB
 
 PROPERTY = settings(
     max_examples=100,

@@ -8,10 +8,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sql.conftest import BOB, MATTY, Db, add_thread, back, become, ingest, rows, value
+from tests.support.calls import ingest
 from tests.support.cluster import TestCluster
+from tests.support.database import Db, become, become_postgres, rows, value
 from tests.support.ingest import conversation, message
+from tests.support.people import add_conversation
 from tests.support.soak import bounded
+from tests.support.world import BOB, MATTY
 
 
 def plan(db: Db, query: str, *parameters: object) -> list[dict[str, Any]]:
@@ -47,7 +50,7 @@ def test_a_policy_asks_once_per_query_who_the_caller_is(db: Db, query: str) -> N
 @pytest.fixture
 def long_thread(db: Db) -> Any:
     """One of three threads with 1,000 messages each."""
-    threads = [add_thread(db, "@ann") for _ in range(3)]
+    threads = [add_conversation(db, "@ann") for _ in range(3)]
     db.execute(
         """
         insert into public.conversation_messages (conversation_id, user_id, external_id, sent_at, message)
@@ -142,7 +145,7 @@ def reading_at_most(limit: int, db: Db) -> Iterator[None]:
     """Fail when the block reads more rows than that from any table, or more entries of any index."""
     before = dict(rows(db, READ))
     yield
-    back(db)
+    become_postgres(db)
     read = {relation: count - before.get(relation, 0) for relation, count in rows(db, READ)}
     assert {relation: count for relation, count in read.items() if count > limit} == {}
 

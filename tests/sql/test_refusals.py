@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from tests.sql.conftest import SECRET, WHATSAPP, Db, back, post
+from tests.support.calls import post
+from tests.support.database import Db, become_postgres
 from tests.support.ingest import conversation, message, request
+from tests.support.world import API_KEY, WHATSAPP
 
 Work = dict[str, tuple[int, ...]]
 FUNCTIONS = "select schemaname || '.' || funcname, calls from pg_stat_xact_user_functions"
@@ -36,7 +38,7 @@ def cost(counted: Db) -> Callable[..., Work]:
     """Gives what a request is answered, and what Postgres did for it."""
 
     def work() -> Work:
-        back(counted)
+        become_postgres(counted)
         return {str(name): tuple(counts) for query in (FUNCTIONS, TABLES) for name, *counts in counted.execute(query)}
 
     def measure(error: str, secret: str = "wrong", is_active: bool = True, **fields: object) -> Work:
@@ -48,7 +50,7 @@ def cost(counted: Db) -> Callable[..., Work]:
         before = work()
         answer = post(counted, body, secret)
         after = work()
-        assert answer[1] == {"error": error}
+        assert answer.body == {"error": error}
         spent = {
             name: tuple(new - old for new, old in zip(counts, before.get(name, [0] * len(counts)), strict=True))
             for name, counts in after.items()
@@ -67,7 +69,9 @@ def test_a_wrong_key_is_the_same_work_whether_the_connection_is_active_or_not(co
 
 
 def test_wrong_keys_are_the_same_work_however_near_they_come(cost: Callable[..., Work]) -> None:
-    assert cost("Invalid API key", secret=SECRET[:-1]) == cost("Invalid API key", secret="x") == cost("Invalid API key")
+    assert (
+        cost("Invalid API key", secret=API_KEY[:-1]) == cost("Invalid API key", secret="x") == cost("Invalid API key")
+    )
 
 
 def test_an_unknown_connection_is_the_same_work_as_one_of_another_platform(cost: Callable[..., Work]) -> None:
@@ -83,7 +87,7 @@ def test_beyond_its_text_a_wrong_key_is_told_from_an_unknown_connection_by_the_o
     wrong, unknown = cost("Invalid API key"), cost("Invalid connection_id or platform", connection_id="nobodys")
     assert unknown.keys() - wrong.keys() == set()
     assert wrong.keys() - unknown.keys() == {
-        *("ingest_log", "private.log_refusal", "private.relax_commit", "private.request_id"),
+        *("ingest_log", "private.record_refusal", "private.use_asynchronous_commit", "private.request_id"),
     }
     # The connection that was found, and the one look for its key.
     assert {name for name in unknown if unknown[name] != wrong[name]} <= {"messaging_connections", "messaging_keys"}

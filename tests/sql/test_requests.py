@@ -1,4 +1,4 @@
-"""sql/80_requests.sql and the part of sql/90_gateway.sql about it: limits, idempotency keys, errors as answers."""
+"""sql/320_rate_limits.sql and the part of sql/800_gateway.sql about it: limits, idempotency keys, errors as answers."""
 
 import json
 from typing import Any
@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege
 
-from tests.sql.conftest import BOB, MATTY, Db, refused, rows, value
-from tests.sql.messages import CHANNEL, MESSAGE, NOBODY, call, inconsistencies, unlimited
+from tests.support.calls import call
+from tests.support.database import Db, lift_request_limit, refused, rows, value
+from tests.support.event_log import inconsistencies
+from tests.support.world import BOB, CHANNEL, MATTY, MESSAGE, UNKNOWN_ID
 
 CREATE = {"channel_id": CHANNEL, "content": "once"}
 
@@ -23,7 +25,7 @@ def said(db: Db, content: str = "once") -> int:
 
 def test_every_answer_tells_what_is_left(db: Db) -> None:
     limit(db, 3)
-    replies = [call(db, "get_message", id=id_) for id_ in (MESSAGE, NOBODY, "x")]
+    replies = [call(db, "get_message", id=id_) for id_ in (MESSAGE, UNKNOWN_ID, "x")]
     assert [reply.status for reply in replies] == [200, 404, 400]
     assert [reply.headers["ratelimit-remaining"] for reply in replies] == ["2", "1", "0"]
     assert {reply.headers["ratelimit-limit"] for reply in replies} == {"3"}
@@ -127,7 +129,7 @@ def test_other_users_and_other_routes_are_independent(db: Db) -> None:
 
 
 def test_what_failed_may_be_tried_again_with_its_key(db: Db) -> None:
-    assert call(db, "create_message", key="k", channel_id=NOBODY, content="once").status == 404
+    assert call(db, "create_message", key="k", channel_id=UNKNOWN_ID, content="once").status == 404
     assert call(db, "create_message", key="k", **CREATE).status == 201
 
 
@@ -177,7 +179,7 @@ def test_parameters_may_hold_anything(db: Db, name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"user_id": NOBODY}, {"user_id": NOBODY, "content": "'; drop table public.messages; --"}]
+    "fields", [{"user_id": UNKNOWN_ID}, {"user_id": UNKNOWN_ID, "content": "'; drop table public.messages; --"}]
 )
 def test_errors_of_postgres_do_not_speak_of_it(db: Db, fields: dict[str, Any]) -> None:
     reply = call(db, "create_message", None, **CREATE | fields)
@@ -198,7 +200,7 @@ def test_anonymous_callers_reach_no_call(db: Db) -> None:
 
 
 def test_a_request_more_or_less_is_all_that_is_written_for_a_read(db: Db) -> None:
-    unlimited(db)
+    lift_request_limit(db)
     call(db, "get_message", id=MESSAGE)
     query = "select used from private.request_counts where user_id = %s"
     assert rows(db, query, MATTY) == [1]

@@ -1,4 +1,4 @@
-"""sql/75_summaries.sql: who gets a summary, from the cache or with a claim to make it, and what that costs."""
+"""sql/270_summaries.sql: who gets a summary, from the cache or with a claim to make it, and what that costs."""
 
 import json
 import re
@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.sql.conftest import BOB, MATTY, Db, become, become_anon, become_service, refused, rows, value
-from tests.sql.messages import CHANNEL, MALLORY, MESSAGE, NOBODY, TIME, Reply, call, send, unlimited
+from tests.support.calls import Reply, call, send
+from tests.support.database import Db, become, become_anon, become_service, lift_request_limit, refused, rows, value
+from tests.support.world import BOB, CHANNEL, MALLORY, MATTY, MESSAGE, TIME, UNKNOWN_ID
 
 SERVICE = {"model": "claude-test", "prompt_version": "1", "claim_seconds": "120", "is_configured": "true"}
 ANSWER = {"summary": "They talked.", "messageCount": 4, "citations": [MESSAGE], "model": "m", "truncated": False}
@@ -16,7 +17,7 @@ FAILURE = {"status": 502, "code": "summary_refused", "message": "No."}
 
 @pytest.fixture(autouse=True)
 def _many_requests(db: Db) -> None:
-    unlimited(db)
+    lift_request_limit(db)
 
 
 def begin(db: Db, user_id: str | None = MATTY, service: dict[str, str] | None = None, **fields: Any) -> Reply:
@@ -233,7 +234,7 @@ def test_without_a_key_only_what_is_known_is_answered(db: Db) -> None:
     assert begin(db, service={"is_configured": "false"}).data == ANSWER
 
 
-@pytest.mark.parametrize("user_id", [MALLORY, NOBODY])
+@pytest.mark.parametrize("user_id", [MALLORY, UNKNOWN_ID])
 def test_who_is_no_member_learns_nothing(db: Db, user_id: str) -> None:
     finish(db, begin(db).data, answer=ANSWER)
     assert begin(db, user_id).error == (404, "channel_not_found", "channel_id")

@@ -1,4 +1,4 @@
-"""GET /api/v2/exports: conversations and channels as JSON lines. SQL decides what a line holds and who may have it."""
+"""GET /api/v2/exports: conversations and channels as JSON lines, which `sql/410_export.sql` renders."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """POST /functions/v1/messaging-ingest, without an Edge Function.
 
-`supabase/functions/messaging-ingest/index.ts` gives the same answers on Supabase, byte for byte. SQL decides what a
-request means; this module decides method, media type and size.
+`supabase/functions/messaging-ingest/index.ts` gives the same answers on Supabase, byte for byte. `sql/150_ingest.sql`
+decides what a request means; this module decides method, media type and size.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""POST /api/v2/messages/summarize. SQL decides who gets a summary and when the model writes a new one."""
+"""POST /api/v2/messages/summarize. `sql/270_summaries.sql` decides who gets one, and when it is new."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uploads files to Storage and signs links to them. Policies in SQL decide who may."""
+"""Uploads files to Storage and signs links to them. The policies of `sql/250_files.sql` decide who may."""
 
 from __future__ import annotations
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from tests.sql.conftest import Db
 from tests.support import schema
 from tests.support.cluster import TestCluster
+from tests.support.database import Db
 
 COLUMNS = (
     "    constraint conversation_messages_external_id_length check (char_length(external_id) between 1 and 500)\n)"

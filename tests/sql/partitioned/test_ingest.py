@@ -1,10 +1,10 @@
 """Every test of ingest, on messages in partitions."""
 
-from tests.sql.conftest import Db
 from tests.sql.test_conversations import *  # noqa: F403
 from tests.sql.test_ingest_algebra import *  # noqa: F403
 from tests.sql.test_ingest_answers import *  # noqa: F403
 from tests.sql.test_ingest_effects import *  # noqa: F403
+from tests.support.database import Db
 
 
 def test_messages_are_in_partitions(db: Db) -> None:

@@ -1,0 +1,230 @@
+-- Conversations that come in from outside: one row each, with its messages as rows of a second table.
+
+create function private.generate_id() returns uuid
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+    v_milliseconds bytea := int8send((extract(epoch from clock_timestamp()) * 1000)::bigint);
+    v_id bytea := overlay(uuid_send(gen_random_uuid()) placing substring(v_milliseconds from 3) from 1 for 6);
+begin
+    -- Version 7 of RFC 9562, which Postgres has from 18 on: 48 bits of time, then random ones. What is made together
+    -- lies together in indexes. Bits 52 and 53 turn the version from 4 to 7.
+    return encode(set_bit(set_bit(v_id, 52, 1), 53, 1), 'hex')::uuid;
+end
+$$;
+comment on function private.generate_id() is 'A new id that is greater than those of earlier milliseconds.';
+
+create table public.conversations (
+    id uuid primary key default private.generate_id(),
+    user_id uuid not null references auth.users (id) on delete cascade,
+    platform text not null,
+    external_conversation_id text collate "C" not null,
+    participant_identifier text not null,
+    participant_name text,
+    participant_digits text generated always as (private.phone_digits(participant_identifier)) stored,
+    participant_identified_at timestamptz,
+    participant_named_at timestamptz,
+    person_id uuid references public.people (id) on delete set null,
+    message_count integer not null default 0,
+    last_message_at timestamptz,
+    last_message_preview text,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint conversations_external_id_unique unique (user_id, platform, external_conversation_id),
+    constraint conversations_platform_known check (platform in ('whatsapp', 'signal', 'telegram', 'wechat')),
+    constraint conversations_external_id_length check (char_length(external_conversation_id) between 1 and 500),
+    constraint conversations_participant_identifier_length check (
+        char_length(participant_identifier) between 1 and 500
+    ),
+    constraint conversations_participant_name_length check (char_length(participant_name) between 1 and 500),
+    constraint conversations_message_count_not_negative check (message_count >= 0)
+);
+comment on table public.conversations is
+'A thread on an outside platform, one record each. Its messages: select=*,messages, or conversation_messages.';
+comment on column public.conversations.user_id is
+'Whose thread it is: the owner of the connection that brought it.';
+comment on column public.conversations.external_conversation_id is 'The identifier of the thread on its platform.';
+comment on column public.conversations.participant_identifier is
+'Phone number or username, as the newest batch had it.';
+comment on column public.conversations.participant_name is
+'As the newest batch that had a name; never emptied again.';
+comment on column public.conversations.participant_digits is
+'The digits of participant_identifier when it is a phone number.';
+comment on column public.conversations.participant_identified_at is
+'Newest message of the batch that set participant_identifier: an older batch that arrives later does not undo it.';
+comment on column public.conversations.participant_named_at is
+'Newest message of the batch that set participant_name, for the same reason.';
+comment on column public.conversations.person_id is
+'The matched contact, kept up to date by triggers; null when none fits.';
+comment on column public.conversations.last_message_at is 'The greatest sent_at of its messages, however late it came.';
+comment on column public.conversations.last_message_preview is
+'At most 100 characters of that message, or what it is when it has no text.';
+create index conversations_user_id_last_message_at_idx on public.conversations (user_id, last_message_at desc);
+create index conversations_user_id_participant_tail_idx
+on public.conversations (user_id, right(participant_digits, 10));
+create index conversations_person_id_idx on public.conversations (person_id);
+alter table public.conversations enable row level security;
+
+-- Without a foreign key: triggers check for a whole statement what it would check row by row, which took a sixth of an
+-- ingest (docs/decisions/0006).
+create table public.conversation_messages (
+    conversation_id uuid not null,
+    external_id text collate "C" not null,
+    user_id uuid not null,
+    sent_at timestamptz not null,
+    received_at timestamptz not null default now(),
+    message jsonb not null,
+    primary key (conversation_id, external_id),
+    constraint conversation_messages_external_id_length check (char_length(external_id) between 1 and 500)
+);
+comment on table public.conversation_messages is
+'The messages of conversations, a row each. (conversation_id, external_id) is what makes a retry harmless.';
+comment on column public.conversation_messages.conversation_id is
+'Its conversation; nobody can add a message to one that does not exist, and with it go its messages.';
+comment on column public.conversation_messages.external_id is 'The message''s identifier on its platform.';
+comment on column public.conversation_messages.user_id is
+'The conversation''s user_id, repeated so that row-level security needs no second table.';
+comment on column public.conversation_messages.sent_at is
+'When it was sent, as its platform says; the order of a thread.';
+comment on column public.conversation_messages.received_at is 'When it was stored here.';
+comment on column public.conversation_messages.message is 'The message as it was ingested, fields of its own included.';
+-- Messages of one moment are ordered by their id, so that the order never depends on which arrived first.
+create index conversation_messages_order_idx
+on public.conversation_messages (conversation_id, sent_at, external_id);
+alter table public.conversation_messages enable row level security;
+
+create policy conversations_select_owner on public.conversations
+for select to authenticated using (user_id = (select auth.uid()));
+
+create policy conversation_messages_select_owner on public.conversation_messages
+for select to authenticated using (user_id = (select auth.uid()));
+
+create function public.conversation_messages(public.conversations) returns setof public.conversation_messages
+language sql
+stable
+set search_path = ''
+as $$
+    select stored.* from public.conversation_messages as stored where stored.conversation_id = $1.id
+$$;
+comment on function public.conversation_messages(public.conversations) is
+'Computed relationship: the rows of a conversation, for select=*,conversation_messages(*) in the Data API.';
+
+create function public.messages(public.conversations) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    select coalesce(jsonb_agg(line.message), '[]')
+    from (
+        select stored.message
+        from public.conversation_messages as stored
+        where stored.conversation_id = $1.id
+        order by stored.sent_at, stored.external_id
+    ) as line
+$$;
+comment on function public.messages(public.conversations) is
+'Computed field: the messages of a conversation as one JSONB array in the order of sent_at, each as it was ingested.';
+
+create function private.message_preview(p_message jsonb) returns text
+language plpgsql
+immutable
+strict
+parallel safe
+set search_path = ''
+as $$
+declare
+    v_text text := left(p_message ->> 'content', 1000);
+begin
+    return coalesce(
+        nullif(btrim(left(case
+            -- Most texts have only single spaces; to find that out costs a fifth of replacing them.
+            when v_text ~ '\s\s|[^\S ]' then regexp_replace(v_text, '\s+', ' ', 'g')
+            else v_text
+        end, 100)), ''),
+        case p_message ->> 'type'
+            when 'image' then 'Photo'
+            when 'audio' then 'Voice message'
+            when 'video' then 'Video'
+            when 'file' then 'File'
+            when 'location' then 'Location'
+            else 'Message'
+        end
+    );
+end
+$$;
+comment on function private.message_preview(jsonb) is
+'At most 100 characters on one line that show what an ingested message says, or what it is.';
+
+-- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
+create function private.summarize_conversations_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_ids uuid[] := array(select distinct changed.conversation_id from changed);
+    v_is_complete boolean;
+begin
+    -- Lock first, in one order for everybody; the next statement then sees all that earlier holders wrote.
+    perform from public.conversations as conversation
+    where conversation.id = any(v_ids)
+    order by conversation.id
+    for no key update;
+
+    with counted as materialized (
+        select changed.conversation_id, changed.user_id, count(*) as messages
+        from changed
+        group by changed.conversation_id, changed.user_id
+    ), summarized as (
+        update public.conversations as conversation
+        set
+            message_count = conversation.message_count
+            + counted.messages * case tg_op when 'INSERT' then 1 else -1 end,
+            last_message_at = newest.sent_at,
+            last_message_preview = private.message_preview(newest.message)
+        from counted
+        left join lateral (
+            select stored.sent_at, stored.message
+            from public.conversation_messages as stored
+            where stored.conversation_id = counted.conversation_id
+            order by stored.sent_at desc, stored.external_id desc
+            limit 1
+        ) as newest on true
+        where conversation.id = counted.conversation_id
+            and conversation.user_id = counted.user_id
+            and conversation.id = any(v_ids)
+        returning conversation.id
+    )
+
+    select (select count(*) from summarized) = (select count(*) from counted) into v_is_complete;
+    -- The row-level security of messages rests on their user_id, hence it counts as a part of the key.
+    if tg_op = 'INSERT' and not v_is_complete then
+        raise foreign_key_violation using
+            message = 'A message belongs to a conversation that exists, and to its user.',
+            constraint = 'conversation_messages_conversation_fkey';
+    end if;
+    return null;
+end
+$$;
+comment on function private.summarize_conversations_trigger() is
+'Trigger: keeps message_count, last_message_at and last_message_preview right for whoever adds or removes messages.
+A message of no conversation, or with another user_id than it has, is a foreign key violation (23503).';
+
+-- Definer, because it also runs when Supabase Auth deletes a user. Planned at each call: a plan that was kept from when
+-- there were few messages reads all of them (docs/decisions/0003).
+create function private.delete_conversation_messages_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    delete from public.conversation_messages as stored
+    where stored.conversation_id = any(array(select removed.id from removed));
+    return null;
+end
+$$;
+comment on function private.delete_conversation_messages_trigger() is
+'Trigger: with conversations go their messages. Whoever was adding one held the conversation until it was there.';

@@ -1,0 +1,108 @@
+-- The ingest log: what came over which connection, for its owner to read. Kept for 30 days, without content.
+
+-- Without foreign keys: to check one would lock the connection's row, for which all of its requests would queue.
+create table public.ingest_log (
+    id bigint generated always as identity primary key,
+    user_id uuid not null,
+    connection_id text not null,
+    key_id uuid,
+    at timestamptz not null default now(),
+    status integer not null,
+    requests integer not null default 1,
+    conversations integer,
+    conversations_created integer,
+    messages integer,
+    messages_added integer,
+    errors text[],
+    request_id text
+);
+comment on table public.ingest_log is
+'What came in over each connection, for 30 days: no names, no content, no secrets. What failed with 5xx left no trace
+here but in the logs of the service.';
+comment on column public.ingest_log.connection_id is 'The public name of the connection.';
+comment on column public.ingest_log.key_id is 'The key that was used, as the computed field keys lists it.';
+comment on column public.ingest_log.status is
+'200; or 401 wrong key, 403 inactive, 413 too many messages, of which there is one row a minute.';
+comment on column public.ingest_log.requests is 'How many requests this row stands for; above 1 only where refused.';
+comment on column public.ingest_log.messages is 'As the limit counts them: a conversation without any is one.';
+comment on column public.ingest_log.errors is 'At most five of the different errors that conversations had.';
+comment on column public.ingest_log.request_id is
+'The X-Request-Id of the request, which is in the service''s logs, too; of refused ones, the first of the minute''s.';
+create index ingest_log_user_id_idx on public.ingest_log (user_id, id desc);
+-- However many strangers try however often, a connection has one row a minute for each way to refuse them.
+create unique index ingest_log_refused_idx on public.ingest_log (connection_id, status, at) where status <> 200;
+alter table public.ingest_log enable row level security;
+
+create policy ingest_log_select_owner on public.ingest_log
+for select to authenticated using (user_id = (select auth.uid()));
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.delete_ingest_log_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    delete from public.ingest_log as line
+    where line.user_id in (select removed.user_id from removed)
+        and line.connection_id in (select removed.connection_id from removed);
+    return null;
+end
+$$;
+comment on function private.delete_ingest_log_trigger() is 'Trigger: with a connection goes its log.';
+
+create function private.use_asynchronous_commit() returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+    if pg_current_xact_id_if_assigned() is null then
+        perform set_config('synchronous_commit', 'off', true);
+    end if;
+end
+$$;
+comment on function private.use_asynchronous_commit() is
+'Where a transaction has written nothing yet and is about to write a line of a log: nobody waits for the disk.';
+
+create function private.record_ingest(
+    p_user_id uuid, p_connection_id text, p_key_id uuid, p_messages bigint, p_answer json
+) returns json
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+    perform private.use_asynchronous_commit();
+    insert into public.ingest_log (
+        user_id, connection_id, key_id, status, request_id,
+        messages, conversations, conversations_created, messages_added, errors
+    )
+    select
+        p_user_id, p_connection_id, p_key_id, 200, private.request_id(),
+        coalesce(p_messages, 0),
+        count(*),
+        count(*) filter (where result.status = 'created'),
+        coalesce(sum(result.messages_added), 0),
+        (array_agg(distinct result.status) filter (where result.status like 'error: %'))[1:5]
+    from json_to_recordset(p_answer -> 'results') as result (status text, messages_added integer);
+    return p_answer;
+end
+$$;
+comment on function private.record_ingest(uuid, text, uuid, bigint, json) is
+'Notes what became of a request, and returns the answer to it.';
+
+create function private.record_refusal(p_user_id uuid, p_connection_id text, p_status integer) returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+    perform private.use_asynchronous_commit();
+    insert into public.ingest_log as line (user_id, connection_id, at, status, request_id)
+    values (p_user_id, p_connection_id, date_trunc('minute', now()), p_status, private.request_id())
+    on conflict (connection_id, status, at) where status <> 200 do update set requests = line.requests + 1;
+end
+$$;
+comment on function private.record_refusal(uuid, text, integer) is
+'Notes that a request to a connection that exists was refused.';

@@ -1,0 +1,146 @@
+-- The right to take data along: exports in pages.
+
+create function public.export_conversation(jsonb) returns json
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'conversation_id');
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 500);
+    v_after text := $1 ->> 'after';
+    v_after_at timestamptz := timestamptz '-infinity';
+    v_lines jsonb;
+    v_last text;
+begin
+    if not exists (select from public.conversations as thread where thread.id = v_id) then
+        perform private.fail(404, 'conversation_not_found', 'There is no such thread.', 'conversation_id');
+    end if;
+    if v_after is not null then
+        select stored.sent_at into v_after_at
+        from public.conversation_messages as stored
+        where stored.conversation_id = v_id and stored.external_id = v_after;
+        if not found then
+            perform private.fail(400, 'invalid_cursor', 'after names no message of this thread.', 'after');
+        end if;
+    end if;
+    select
+        coalesce(jsonb_agg(page.message order by page.sent_at, page.external_id), '[]'),
+        (array_agg(page.external_id order by page.sent_at desc, page.external_id desc))[1]
+    into v_lines, v_last
+    from (
+        select stored.message, stored.sent_at, stored.external_id
+        from public.conversation_messages as stored
+        where stored.conversation_id = v_id
+            and (stored.sent_at, stored.external_id) > (v_after_at, coalesce(v_after, ''))
+        order by stored.sent_at, stored.external_id
+        limit v_limit
+    ) as page;
+    return private.succeed(v_lines, jsonb_build_object(
+        'next_cursor', case when jsonb_array_length(v_lines) = v_limit then v_last end
+    ));
+end
+$$;
+comment on function public.export_conversation(jsonb) is
+'The messages of a thread that the caller owns, as they were ingested, in the order of sent_at: conversation_id, limit
+(500, at most 1000), after (the next_cursor of the page before; null on the last page).';
+
+create function private.render_export(p_message_ids uuid[]) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    -- One statement for all messages, so that each policy is evaluated once.
+    select coalesce(jsonb_agg(
+        private.render_message(message, (
+            select private.render_pin(pin.pinned_by, pin.pinned_at)
+            from public.message_pins as pin
+            where pin.message_id = message.id
+        )) || jsonb_build_object(
+            'seq', message.seq,
+            'reactions', (
+                select coalesce(jsonb_agg(jsonb_build_object(
+                    'emoji', mark.emoji, 'user_id', mark.user_id, 'created_at', private.format_time(mark.created_at)
+                ) order by mark.created_at, mark.id), '[]')
+                from public.message_reactions as mark
+                where mark.message_id = message.id
+            ),
+            'edits', (
+                select coalesce(jsonb_agg(jsonb_build_object(
+                    'version', edit.version,
+                    'content', edit.content,
+                    'written_at', private.format_time(edit.written_at),
+                    'replaced_at', private.format_time(edit.replaced_at)
+                ) order by edit.version), '[]')
+                from public.message_edits as edit
+                where edit.message_id = message.id
+            )
+        ) order by message.seq
+    ), '[]')
+    from public.messages as message
+    where message.id = any(p_message_ids)
+$$;
+comment on function private.render_export(uuid[]) is
+'Messages, the oldest first, with all that hangs on them: their places, reactions, earlier versions.';
+
+create function private.measure_messages(p_channel_id uuid, p_after bigint, p_limit integer)
+returns table (id uuid, seq bigint, bytes bigint)
+language sql
+stable
+set search_path = ''
+as $$
+    select
+        said.id,
+        said.seq,
+        octet_length(said.content) + octet_length(said.metadata::text)
+        + coalesce(octet_length(said.attachments::text), 0) + (
+            select coalesce(sum(octet_length(edit.content)), 0)
+            from public.message_edits as edit
+            where edit.message_id = said.id
+        )
+    from public.messages as said
+    where said.channel_id = p_channel_id and said.deleted_at is null and said.seq > p_after
+    order by said.seq
+    limit p_limit
+$$;
+comment on function private.measure_messages(uuid, bigint, integer) is
+'The messages of a channel after a number, in order, and about how large each is with its earlier versions.';
+
+create function public.export_channel(jsonb) returns json
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'channel_id');
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 500);
+    v_after bigint;
+    v_lines jsonb;
+    v_last bigint;
+    v_has_more boolean;
+begin
+    -- Before the cursor, which would tell strangers of what channel a message is.
+    perform private.require_channel(v_id);
+    v_after := coalesce(private.find_cursor($1, 'after', v_id), 0);
+    select
+        private.render_export(array_agg(page.id) filter (where page.is_in)),
+        max(page.seq) filter (where page.is_in),
+        count(*) = v_limit or not bool_and(page.is_in)
+    into v_lines, v_last, v_has_more
+    from (
+        -- Some megabytes are enough for one page, though never less than one message.
+        select
+            said.id, said.seq,
+            row_number() over (order by said.seq) = 1 or sum(said.bytes) over (order by said.seq) <= 8000000 as is_in
+        from private.measure_messages(v_id, v_after, v_limit) as said
+    ) as page;
+    return private.succeed(v_lines, jsonb_build_object(
+        'next_cursor', case when v_has_more then 'seq_' || v_last end
+    ));
+end
+$$;
+comment on function public.export_channel(jsonb) is
+'The messages of a channel of the caller, the oldest first, with seq, reactions and edits: channel_id, limit (500, at
+most 1000; fewer when they are large), after (the next_cursor of the page before; null on the last page).';

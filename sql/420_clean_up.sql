@@ -1,0 +1,153 @@
+-- What is deleted when its time is over.
+
+create table private.clean_ups (
+    is_only_row boolean primary key default true,
+    finished_at timestamptz,
+    removed jsonb not null default '{}',
+    constraint clean_ups_has_one_row check (is_only_row)
+);
+comment on table private.clean_ups is 'The last round of private.clean_up; one row, always.';
+comment on column private.clean_ups.finished_at is 'When it was through; null when there has been none.';
+comment on column private.clean_ups.removed is 'How many rows of what it removed.';
+alter table private.clean_ups enable row level security;
+
+insert into private.clean_ups default values;
+
+create function private.delete_expired(p_limit integer) returns jsonb
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+    v_removed jsonb := jsonb_build_object();
+    v_count bigint;
+begin
+    delete from private.idempotency_keys as expired
+    where (expired.principal, expired.route, expired.key) in (
+        select old.principal, old.route, old.key
+        from private.idempotency_keys as old
+        where old.created_at < now() - interval '24 hours'
+        order by old.created_at
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('idempotency_keys', v_count);
+    -- One row for each user at most, so that looking at all of them costs little.
+    delete from private.request_counts as expired
+    where expired.user_id in (
+        select old.user_id
+        from private.request_counts as old
+        where old.minute < now() - interval '1 hour'
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('request_counts', v_count);
+    delete from private.messaging_keys as expired
+    where expired.id in (
+        select old.id
+        from private.messaging_keys as old
+        where old.expires_at < now() - interval '30 days'
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('messaging_keys', v_count);
+    delete from private.twin_secrets as expired
+    where expired.id in (
+        select old.id
+        from private.twin_secrets as old
+        where old.expires_at < now() - interval '1 day'
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    return v_removed || jsonb_build_object('twin_secrets', v_count);
+end
+$$;
+comment on function private.delete_expired(integer) is
+'Removes at most so many each of idempotency keys after a day, rate limit counts after an hour, keys of connections 30
+days after their end (as long as the ingest log names them), secrets of twins a day after theirs.';
+
+create function private.delete_history(p_limit integer) returns jsonb
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+    v_removed jsonb := jsonb_build_object();
+    v_count bigint;
+begin
+    delete from public.twin_deliveries as expired
+    where expired.id in (
+        select old.id
+        from public.twin_deliveries as old
+        where old.state = 'delivered' and old.finished_at < now() - interval '7 days'
+        order by old.finished_at
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('twin_deliveries', v_count);
+    delete from private.summaries as expired
+    where expired.id in (
+        select old.id
+        from private.summaries as old
+        where coalesce(old.finished_at, old.claim_expires_at) < now() - interval '1 day'
+        order by coalesce(old.finished_at, old.claim_expires_at)
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('summaries', v_count);
+    -- Ids rise with time, so that the log needs no index on it.
+    delete from public.ingest_log as expired
+    where expired.id in (
+        select oldest.id
+        from (select line.id, line.at from public.ingest_log as line order by line.id limit p_limit) as oldest
+        where oldest.at < now() - interval '30 days'
+    );
+    get diagnostics v_count = row_count;
+    return v_removed || jsonb_build_object('ingest_log', v_count);
+end
+$$;
+comment on function private.delete_history(integer) is
+'Removes at most so many each of deliveries that were made a week ago, summaries of yesterday, lines of the ingest log
+of 30 days ago.';
+
+-- Definer, because no role may delete what is kept here.
+create function private.clean_up(p_limit integer default 10000) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_removed jsonb := jsonb_build_object();
+begin
+    -- One round at a time is enough, whoever began it.
+    perform from private.clean_ups as last where last.is_only_row for update skip locked;
+    if not found then
+        return v_removed;
+    end if;
+    v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit);
+    update private.clean_ups as last
+    set finished_at = clock_timestamp(), removed = v_removed
+    where last.is_only_row;
+    return v_removed;
+end
+$$;
+comment on function private.clean_up(integer) is
+'Removes what is no longer needed, of each kind at most so many rows, and answers how many of what; {} while another
+round is under way. What is kept: messages, events (catch-up begins anywhere), dead deliveries, receipts of erasures.';
+
+create function public.clean_up(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    return private.succeed(private.clean_up(private.parse_integer($1, 'limit', 1, 100000, 10000)));
+end
+$$;
+comment on function public.clean_up(jsonb) is 'For the service: a round of cleaning; limit (10000 of each kind).';

@@ -1,0 +1,159 @@
+-- What a database says about itself when `threadline doctor` asks: one sentence for each problem.
+
+create function private.diagnose_login() returns setof text
+language sql
+stable
+set search_path = ''
+as $$
+    select format('The database user %s cannot become %s; grant it that role.', session_user, needed.role)
+    from unnest(array['anon', 'authenticated', 'service_role']) as needed (role)
+    where not pg_has_role(session_user, needed.role, 'member')
+    union all
+    select format(
+        'The database user %s may do more than the service needs (%s); give the service a login of its own.',
+        session_user, string_agg(excess.what, ', ')
+    )
+    from (
+        select unnest(array[
+            case when login.rolsuper then 'superuser' end,
+            case when login.rolbypassrls then 'bypassrls' end,
+            case when login.rolcreaterole then 'createrole' end,
+            case when login.rolcreatedb then 'createdb' end,
+            case when login.rolreplication then 'replication' end
+        ]) as what
+        from pg_roles as login
+        where login.rolname = session_user
+        union all
+        select 'can become ' || other.rolname
+        from pg_roles as other
+        where pg_has_role(session_user, other.oid, 'member')
+            and other.rolname not in (session_user, 'anon', 'authenticated', 'service_role')
+            -- A superuser can become anybody; that need not be listed.
+            and not (select login.rolsuper from pg_roles as login where login.rolname = session_user)
+    ) as excess
+    where excess.what is not null
+    having count(*) > 0
+    union all
+    select format(
+        'The database user %s may not call private.call; grant it usage on schema private and execute on that function.',
+        session_user
+    )
+    where not has_schema_privilege(session_user, 'private', 'usage')
+        or not has_function_privilege(session_user, 'private.call(text, text, text, text, text, bytea)', 'execute')
+$$;
+comment on function private.diagnose_login() is
+'What is wrong with the rights of the database user who asks: too few for the service, or more than it needs.';
+
+create function private.diagnose_tables() returns setof text
+language sql
+stable
+set search_path = ''
+as $$
+    select format('Row-level security is off on %s.%s; enable it.', schema.nspname, class.relname)
+    from pg_class as class
+    inner join pg_namespace as schema on class.relnamespace = schema.oid
+    where schema.nspname in ('public', 'private') and class.relkind in ('r', 'p') and not class.relrowsecurity
+        -- What an extension brings is its own affair.
+        and not exists (select from pg_depend where classid = 'pg_class'::regclass and objid = class.oid and deptype = 'e')
+    union all
+    select format('The trigger %s of %s is disabled; enable it.', tgname, tgrelid::regclass)
+    from pg_trigger
+    inner join pg_class as class on tgrelid = class.oid
+    where not tgisinternal and tgenabled in ('D', 'R')
+        and class.relnamespace in ('public'::regnamespace, 'private'::regnamespace)
+    union all
+    select format('The index %s is not valid; run "reindex index %s".', indexrelid::regclass, indexrelid::regclass)
+    from pg_index
+    inner join pg_class as class on indexrelid = class.oid
+    where not indisvalid and class.relnamespace in ('public'::regnamespace, 'private'::regnamespace)
+    union all
+    select 'Callers who have not signed in may use the schema private; revoke usage on it from public and anon.'
+    where has_schema_privilege('anon', 'private', 'usage')
+    union all
+    select 'private.settings has lost its row; run "insert into private.settings default values".'
+    where not exists (select from private.settings)
+$$;
+comment on function private.diagnose_tables() is
+'What is wrong with the tables of public and private: security, triggers, indexes, settings.';
+
+create function private.diagnose_platform() returns setof text
+language sql
+stable
+set search_path = ''
+as $$
+    select 'The Storage bucket "attachments" is missing; nothing can be uploaded. The first migration makes it.'
+    where not exists (select from storage.buckets where id = 'attachments')
+    union all
+    select 'The Storage bucket "attachments" is public, so that anybody may read its files; make it private.'
+    from storage.buckets
+    where id = 'attachments' and public
+    union all
+    select 'The publication supabase_realtime is missing, so clients that listen to changes of tables hear nothing.'
+    where not exists (select from pg_publication where pubname = 'supabase_realtime')
+    union all
+    select format(
+        'The table public.%s is not in the publication supabase_realtime; add it, or who listens to it hears nothing.',
+        wanted.name
+    )
+    from unnest(array['conversations', 'messages', 'message_reactions']) as wanted (name)
+    where exists (select from pg_publication where pubname = 'supabase_realtime')
+        and not exists (
+            select from pg_publication_tables
+            where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = wanted.name
+        )
+    union all
+    select 'Realtime has made no partition of realtime.messages yet, so broadcasts are lost; connect a client to it once.'
+    from pg_class
+    where oid = to_regclass('realtime.messages') and relkind = 'p'
+        and not exists (select from pg_inherits where inhparent = pg_class.oid)
+$$;
+comment on function private.diagnose_platform() is
+'What is wrong with the parts of the platform that the database can see: Storage and Realtime.';
+
+create function private.diagnose_migrations(p_versions text[]) returns setof text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    if to_regclass('supabase_migrations.schema_migrations') is null then
+        return next 'The database keeps no list of migrations; apply them with "supabase db push".';
+        return;
+    end if;
+    return query
+    select format('The migration %s has not been applied; run "supabase db push".', wanted.version)
+    from unnest(p_versions) as wanted (version)
+    where not exists (
+        select from supabase_migrations.schema_migrations as applied where applied.version = wanted.version
+    )
+    order by wanted.version;
+end
+$$;
+comment on function private.diagnose_migrations(text[]) is
+'Which of these migrations the database has not had, by the list that the Supabase CLI keeps.';
+
+-- Definer, because the service may read neither the list of migrations nor the buckets.
+create function private.diagnose(p_migrations text[], p_now timestamptz) returns setof text
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select private.diagnose_migrations(p_migrations)
+    union all
+    select private.diagnose_login()
+    union all
+    select private.diagnose_tables()
+    union all
+    select private.diagnose_platform()
+    union all
+    -- By so much a token may be too young or too old (api/threadline/tokens.py).
+    select format(
+        'The clocks of the service and of the database are %s seconds apart; set the time.',
+        round(abs(extract(epoch from clock_timestamp() - p_now)))
+    )
+    where abs(extract(epoch from clock_timestamp() - p_now)) > 30
+$$;
+comment on function private.diagnose(text[], timestamptz) is
+'What is wrong with this database, a sentence each; nothing when all is well. p_migrations are the versions that the
+asking service needs, p_now is its clock.';

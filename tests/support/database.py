@@ -1,0 +1,61 @@
+"""A database session: change its role, read rows, expect errors."""
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.errors import InsufficientPrivilege
+
+Db = psycopg.Connection[Any]
+
+
+def become(db: Db, user_id: str) -> None:
+    """Act as a signed-in user, as PostgREST would."""
+    _act_as(db, "authenticated", sub=user_id)
+
+
+def become_anon(db: Db) -> None:
+    """Act as a client that has not signed in."""
+    _act_as(db, "anon")
+
+
+def become_service(db: Db) -> None:
+    """Act as a backend with the service key."""
+    _act_as(db, "service_role")
+
+
+def _act_as(db: Db, role: str, **claims: str) -> None:
+    db.execute(
+        "select set_config('role', %s, true), set_config('request.jwt.claims', %s, true)",
+        (role, json.dumps({"role": role, **claims})),
+    )
+
+
+def become_postgres(db: Db) -> None:
+    """Return to the role that signed in."""
+    db.execute("select set_config('role', 'none', true), set_config('request.jwt.claims', '', true)")
+
+
+def rows(db: Db, query: str, *parameters: object) -> list[Any]:
+    """Return all rows; for a query with one column, return its values."""
+    found = db.execute(query, parameters).fetchall()
+    return [row[0] for row in found] if found and len(found[0]) == 1 else found
+
+
+def value(db: Db, query: str, *parameters: object) -> Any:
+    """Return the single value of a single row."""
+    ((only,),) = db.execute(query, parameters).fetchall()
+    return only
+
+
+def refused(db: Db, statement: str, *parameters: object, by: type[Exception] = InsufficientPrivilege) -> Any:
+    """Expect a statement to raise, roll it back, and return the diagnostics of the error."""
+    with pytest.raises(by) as caught, db.transaction():
+        db.execute(statement, parameters)
+    return caught.value.diag
+
+
+def lift_request_limit(db: Db) -> None:
+    """Raise the limit of requests per minute above what any test makes."""
+    db.execute("update private.settings set requests_per_minute = 1000000")

@@ -1,0 +1,96 @@
+"""Users who talk to the service over HTTP."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+
+from tests.support.cluster import TestCluster
+from tests.support.database import lift_request_limit, rows, value
+from tests.support.event_log import inconsistencies
+from tests.support.service import Service, serving
+from tests.support.tokens import JWT_SECRET, bearer, token
+from tests.support.world import BASE
+
+
+@dataclass(frozen=True)
+class Team:
+    """Users of one channel; the first is its owner, the others are members."""
+
+    client: httpx.Client
+    database_url: str  # of role postgres
+    channel_id: str
+    user_ids: list[str]
+
+    @classmethod
+    def create(cls, client: httpx.Client, database_url: str, size: int = 2) -> "Team":
+        """Create the users and the channel."""
+        with psycopg.connect(database_url) as db:
+            user_ids = rows(
+                db,
+                """
+                insert into auth.users (id, email, aud, role)
+                select gen_random_uuid(), %s || n || '@example.com', 'authenticated', 'authenticated'
+                from generate_series(1, %s) as n returning id::text
+                """,
+                f"team_{secrets.token_hex(8)}_",
+                size,
+            )
+            statement = "insert into public.channels (name, created_by) values ('team', %s) returning id::text"
+            channel_id = value(db, statement, user_ids[0])
+            db.execute(
+                "insert into public.channel_members (channel_id, user_id) select %s, unnest(%s::uuid[])",
+                (channel_id, user_ids[1:]),
+            )
+        return cls(client, database_url, channel_id, user_ids)
+
+    def request(self, method: str, path: str = "", who: int = 0, **options: Any) -> httpx.Response:
+        """Send a request as one of the users."""
+        headers = bearer(token(self.user_ids[who])) | options.pop("headers", {})
+        return self.client.request(method, BASE + path, headers=headers, **options)
+
+    def send(self, content: str = "Hello", who: int = 0, **fields: Any) -> httpx.Response:
+        """Create a message."""
+        return self.request("POST", who=who, json={"channel_id": self.channel_id, "content": content, **fields})
+
+    def sent_id(self, content: str = "Hello", who: int = 0, **fields: Any) -> str:
+        """Create a message and return its id."""
+        reply = self.send(content, who, **fields)
+        assert reply.status_code == 201, reply.text
+        return reply.json()["data"]["id"]
+
+    def history(self, who: int = 0, **parameters: Any) -> Any:
+        """Return a page of history, with its envelope."""
+        reply = self.request("GET", "/history", who, params={"channel_id": self.channel_id, **parameters})
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    def query(self, statement: str, *parameters: object) -> list[Any]:
+        """Run a statement as role postgres and commit it."""
+        with psycopg.connect(self.database_url) as db:
+            return rows(db, statement, *parameters)
+
+    def inconsistencies(self) -> list[str]:
+        """Return the damage in the channel's log and counters."""
+        with psycopg.connect(self.database_url) as db:
+            return inconsistencies(db, self.channel_id)
+
+
+@contextmanager
+def serving_users(database_url: str, log: Path, **environment: str) -> Iterator[tuple[Service, httpx.Client]]:
+    """Run a service that accepts tokens of `tests.support.tokens`; yield it with its client."""
+    with serving(database_url, log, **{"JWT_SECRET": JWT_SECRET, **environment}) as service:
+        yield service, service.client
+
+
+def create_unlimited_database(cluster: TestCluster, template: str) -> str:
+    """Create a database without a limit of requests per minute, and return its name."""
+    name = cluster.create(template)
+    with psycopg.connect(cluster.url(name, "postgres")) as db:
+        lift_request_limit(db)
+    return name
