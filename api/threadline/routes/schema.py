@@ -1,4 +1,4 @@
-"""GET /schema: what the service offers. A test holds `openapi.yaml` against it (docs/decisions/0005)."""
+"""GET /schema: what the service offers. A test holds `openapi.yaml` against it (docs/explanation/decisions/0005)."""
 
 import json
 from functools import cache
