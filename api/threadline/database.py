@@ -18,7 +18,7 @@ from threadline.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# sql/90_gateway.sql. One statement is one transaction, so this holds behind a transaction pooler too.
+# sql/800_gateway.sql. One statement is one transaction, so this holds behind a transaction pooler too.
 _CALL = "select status, headers, body from private.call($1, $2, $3, $4, $5, $6)"
 
 # Nobody's fault, and nothing happened: another transaction was in the way.
@@ -41,7 +41,7 @@ _LOST_TOUCH = (
     TimeoutError,
 )
 _seconds = cache(metrics.CALL_SECONDS.labels)
-_LOST_BROADCAST = "01TL1"  # sql/74_broadcasts.sql: its detail is the SQLSTATE of why
+_LOST_BROADCAST = "01TL1"  # sql/301_broadcasts.sql: its detail is the SQLSTATE of why
 
 
 class DatabaseUnavailableError(Exception):

@@ -1,6 +1,6 @@
 """Errors as HTTP answers: a JSON object with one sentence, never a stack trace, never SQL.
 
-What a function refuses is described in `sql/90_gateway.sql`; here is what never reaches one.
+What a function refuses is described in `sql/800_gateway.sql`; here is what never reaches one.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ SWEEP_START = 60.0  # seconds before the first round: the local stack serves its
 
 
 async def clean(database: Database) -> float:
-    """Have rows removed that are out of date (`sql/84_clean_up.sql`), and return after how many seconds to go on.
+    """Have rows removed that are out of date (`sql/420_clean_up.sql`), and return after how many seconds to go on.
 
     Where pg_cron does the same, one of the two finds nothing to do.
     """
@@ -30,7 +30,7 @@ async def clean(database: Database) -> float:
 
 
 async def sweep(database: Database, storage: Storage) -> float:
-    """Remove files that nothing leads to (`sql/70_attachments.sql`), and return after how many seconds to go on.
+    """Remove files that nothing leads to (`sql/250_files.sql`), and return after how many seconds to go on.
 
     Raises:
         DatabaseUnavailableError, StorageRefusedError, StorageUnavailableError: what is left is found again next time.

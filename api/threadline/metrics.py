@@ -1,4 +1,4 @@
-"""What Prometheus is told. What the database knows, it is asked for at each scrape: `sql/85_metrics.sql`.
+"""What Prometheus is told. What the database knows, it is asked for at each scrape: `sql/430_metrics.sql`.
 
 With several processes behind one port (`serve --workers`), prometheus_client adds them up through files in
 PROMETHEUS_MULTIPROC_DIR, which `serve` sets.

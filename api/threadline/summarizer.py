@@ -113,7 +113,7 @@ class Summarizer:
             await self._client.close()
 
     async def summarize(self, messages: Sequence[dict[str, Any]]) -> Summary:
-        """Summarise messages, the oldest first, as `private.read_transcript` gives them.
+        """Summarise messages, the oldest first, as `private.render_transcript` gives them.
 
         Raises:
             SummaryFailedError: the model refused, failed, was overloaded or took too long.

@@ -1,4 +1,4 @@
-"""Forwarding to digital twins: posts what the outbox of `sql/72_deliveries.sql` holds, and says what became of it.
+"""Forwarding to digital twins: posts what the outbox of `sql/311_deliveries.sql` holds, and says what became of it.
 
 Which delivery is next, what is in it, its signature, when to try again: all of that is decided there. Here is what
 only a process can do: connect, and look where it is connecting to.

@@ -27,15 +27,15 @@ begin
 end
 $$;
 
--- The schema that no client reaches, the few settings, and what every table shares.
+-- The schemas. `public` holds what clients reach: tables under row-level security and the functions of the Data API.
+-- `private` holds the rest; the Data API must never list it among its exposed schemas.
 
 -- `public` holds what clients may reach: tables under row-level security and the functions that are the API.
 -- `private` holds the rest. It must never be listed among the exposed schemas of the Data API.
 create schema private;
 comment on schema private is 'Helpers, secrets and settings of Threadline. Not reachable through the Data API.';
-revoke all on schema private from public, anon, authenticated, service_role;
--- Functions of `public` run as their caller and call helpers here, each granted by itself.
-grant usage on schema private to authenticated, service_role;
+
+-- Limits that an operator changes with one UPDATE, and the stamp of changed rows.
 
 create table private.settings (
     is_only_row boolean primary key default true,
@@ -93,11 +93,10 @@ comment on column private.settings.broadcast_max_bytes is
 comment on column private.settings.broadcast_max_messages is
 'New messages of a conversation that are broadcast with it; of more, which come with a history, only how many.';
 alter table private.settings enable row level security;
-revoke all on private.settings from public, anon, authenticated, service_role;
-grant select on private.settings to service_role;
+
 insert into private.settings default values;
 
-create function private.set_updated_at() returns trigger
+create function private.set_updated_at_trigger() returns trigger
 language plpgsql
 set search_path = ''
 as $$
@@ -106,57 +105,358 @@ begin
     return new;
 end
 $$;
-comment on function private.set_updated_at() is 'Trigger: stamps updated_at on every change of a row.';
-revoke all on function private.set_updated_at() from public, anon, authenticated, service_role;
+comment on function private.set_updated_at_trigger() is 'Trigger: stamps updated_at on every change of a row.';
 
-create table private.retired_ids (
-    id uuid primary key
-);
-comment on table private.retired_ids is
-'Ids of channels, twins and files that were deleted. Clients choose ids, and what belonged to one may outlive it for a
-while: files in Storage, broadcasts that Realtime replays, messages that name a file. Whoever took the id over would
-have them.';
-alter table private.retired_ids enable row level security;
-revoke all on private.retired_ids from public, anon, authenticated, service_role;
+-- Reading a request and answering it: parsers of JSON fields, the one way to fail, the envelope, who acts.
 
--- Definer, because it also runs when Supabase Auth deletes a user.
-create function private.retire_ids() returns trigger
-language plpgsql
-security definer
+create function private.decode_text(p_body bytea) returns text
+language sql
+immutable
 set search_path = ''
 as $$
+    select convert_from(
+        case when substring(p_body from 1 for 3) = '\xefbbbf' then substring(p_body from 4) else p_body end, 'UTF8'
+    )
+$$;
+comment on function private.decode_text(bytea) is 'UTF-8 without its byte order mark; a data exception if it is none.';
+
+create function private.parse_json(p_body bytea) returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+    v_text text := private.decode_text(p_body);
 begin
-    insert into private.retired_ids (id) select removed.id from removed
-    on conflict do nothing;
-    return null;
+    return v_text::jsonb;
+exception
+    when untranslatable_character or invalid_text_representation then
+        -- jsonb can hold neither NUL nor half a surrogate pair. Each becomes U+FFFD, so that the rest of the
+        -- message survives. Control characters, which JSON forbids, stand in for what must not be touched.
+        if v_text !~ '\\u(0000|[dD][89a-fA-F])' or v_text ~ '[\u0001\u0002]' then
+            raise;
+        end if;
+        v_text := replace(v_text, '\\', U&'\0001');
+        v_text := regexp_replace(
+            v_text, '\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})', U&'\0002\\1\0002\\2', 'g'
+        );
+        v_text := regexp_replace(v_text, '\\u(0000|[dD][89a-fA-F][0-9a-fA-F]{2})', '\\ufffd', 'g');
+        return replace(replace(v_text, U&'\0002', '\u'), U&'\0001', '\\')::jsonb;
 end
 $$;
-comment on function private.retire_ids() is 'Trigger: the ids of what is deleted are not given out again.';
-revoke all on function private.retire_ids() from public, anon, authenticated, service_role;
+comment on function private.parse_json(bytea) is
+'A request body as jsonb. Raises a data exception (class 22) or 54001 for what is not UTF-8, not JSON or too deep.
+It mends what jsonb cannot hold, which may take seconds for megabytes: for callers who are known.';
 
--- Definer, because no client reads which ids there were.
-create function private.refuse_retired_id() returns trigger
+create function private.parse_timestamp(p_text text) returns timestamptz
 language plpgsql
-security definer
+stable
 set search_path = ''
 as $$
+declare
+    v_at timestamptz;
 begin
-    -- Callers of an API are asked, and not who has the database itself, to restore or seed it.
-    if (select auth.role()) is not null
-        and exists (select from private.retired_ids as retired where retired.id = new.id)
+    if p_text !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,12})?)?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?$'
     then
-        raise sqlstate 'PT409' using
-            message = 'This id belonged to something that was deleted; choose another one.',
-            detail = 'id_retired', column = 'id';
+        return null;
     end if;
-    return null;
+    begin
+        -- Without an offset it is UTC, whatever the session's time zone is.
+        v_at := (p_text || case when p_text ~ '([Zz]|[0-9][+-][0-9]{2}(:?[0-9]{2})?)$' then '' else 'Z' end)::timestamptz;
+    exception
+        when data_exception then
+            return null;
+    end;
+    -- An offset can move a time out of the years that ISO 8601 writes with four digits.
+    return case when v_at >= '0001-01-01T00:00:00Z' and v_at < '9999-12-31T23:59:59.9999995Z' then v_at end;
 end
 $$;
-comment on function private.refuse_retired_id() is
-'Trigger: nothing new has the id of what was deleted. Afterwards, when who was just deleting that has been waited for.';
-revoke all on function private.refuse_retired_id() from public, anon, authenticated, service_role;
+comment on function private.parse_timestamp(text) is
+'An ISO 8601 date and time, as UTC when it has no offset; null for anything else, never an error.';
 
--- The people a user knows, and how a phone number finds one of them.
+create function private.has_huge_number(p_value jsonb) returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    -- Seven bytes such as 1e99999 would be written out as a hundred thousand digits whenever they are read.
+    return exists (
+        select from jsonb_path_query(p_value, '$.** ? (@.type() == "number")') as found (number)
+        where abs(found.number::numeric) >= 1e1000 or scale(found.number::numeric) > 1000
+    );
+exception
+    when statement_too_complex then
+        -- Too deep to be looked through.
+        return true;
+end
+$$;
+comment on function private.has_huge_number(jsonb) is
+'Whether there is a number of more than 1,000 digits before or after the point anywhere in it, written out.';
+
+create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+    raise exception using errcode = 'PT' || p_status, message = p_message, detail = p_code, column = p_field;
+end
+$$;
+comment on function private.fail(integer, text, text, text) is
+'Raises an error that both doors turn into this HTTP status: a code for programs, a sentence for people, a field.';
+
+create function private.parse_object(p_body bytea) returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+    v_request jsonb;
+    v_has_numbers boolean;
+begin
+    if octet_length(p_body) = 0 or p_body = '{}' then
+        return '{}'::jsonb;
+    end if;
+    begin
+        v_request := private.parse_json(p_body);
+        -- To see that there are no numbers at all is quick.
+        v_has_numbers := jsonb_path_exists(v_request, '$.** ? (@.type() == "number")');
+    exception
+        when data_exception or statement_too_complex or program_limit_exceeded then
+            perform private.fail(400, 'invalid_json', 'The request body is not valid JSON.');
+    end;
+    if v_has_numbers and private.has_huge_number(v_request) then
+        perform private.fail(400, 'invalid_json', 'A number of the request body has more than 1000 digits.');
+    end if;
+    if jsonb_typeof(v_request) <> 'object' then
+        perform private.fail(400, 'invalid_json', 'The request body must be a JSON object.');
+    end if;
+    return v_request;
+end
+$$;
+comment on function private.parse_object(bytea) is 'A request body as a JSON object; PT400 for anything else.';
+
+create function private.is_service() returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    return coalesce(auth.role() = 'service_role', false);
+end
+$$;
+comment on function private.is_service() is
+'Whether the caller is the service key. False for users and for a session without a token.';
+
+create function private.parse_text(p_body jsonb, p_field text, p_max integer, p_default text default null) returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
+        if p_default is null then
+            perform private.fail(400, 'missing_field', format('%s is required.', p_field), p_field);
+        end if;
+        return p_default;
+    elsif jsonb_typeof(p_body -> p_field) <> 'string' then
+        perform private.fail(400, 'invalid_field', format('%s must be a string.', p_field), p_field);
+    elsif char_length(p_body ->> p_field) not between 1 and p_max then
+        perform private.fail(
+            400, 'invalid_field', format('%s must have 1 to %s characters.', p_field, p_max), p_field
+        );
+    end if;
+    return p_body ->> p_field;
+end
+$$;
+comment on function private.parse_text(jsonb, text, integer, text) is
+'A string of a request. Without a default it is required; errors are PT400 with the field.';
+
+create function private.parse_uuid(p_body jsonb, p_field text, p_is_required boolean default true) returns uuid
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
+        if p_is_required then
+            perform private.fail(400, 'missing_field', format('%s is required.', p_field), p_field);
+        end if;
+        return null;
+    elsif p_body ->> p_field !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then
+        perform private.fail(400, 'invalid_field', format('%s must be a UUID.', p_field), p_field);
+    end if;
+    return (p_body ->> p_field)::uuid;
+end
+$$;
+comment on function private.parse_uuid(jsonb, text, boolean) is 'A UUID of a request; errors are PT400 with the field.';
+
+create function private.parse_uuids(p_body jsonb, p_field text, p_max integer) returns uuid[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+    v_ids uuid[] := array[]::uuid[];
+    v_item jsonb;
+begin
+    if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
+        return v_ids;
+    elsif jsonb_typeof(p_body -> p_field) <> 'array' or jsonb_array_length(p_body -> p_field) > p_max then
+        perform private.fail(
+            400, 'invalid_field', format('%s must be an array of at most %s UUIDs.', p_field, p_max), p_field
+        );
+    end if;
+    for v_item in select item.value from jsonb_array_elements(p_body -> p_field) as item (value) loop
+        v_ids := v_ids || private.parse_uuid(jsonb_build_object(p_field, v_item), p_field);
+    end loop;
+    return v_ids;
+end
+$$;
+comment on function private.parse_uuids(jsonb, text, integer) is
+'UUIDs of a request, none where the field is missing; errors are PT400 with the field.';
+
+create function private.parse_integer(
+    p_body jsonb, p_field text, p_min integer, p_max integer, p_default integer
+) returns integer
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    -- Query strings bring numbers as text.
+    if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
+        return p_default;
+    elsif p_body ->> p_field !~ '^[0-9]{1,9}$' or (p_body ->> p_field)::integer not between p_min and p_max then
+        perform private.fail(
+            400, 'invalid_field', format('%s must be a whole number from %s to %s.', p_field, p_min, p_max), p_field
+        );
+    end if;
+    return (p_body ->> p_field)::integer;
+end
+$$;
+comment on function private.parse_integer(jsonb, text, integer, integer, integer) is
+'A whole number of a request; errors are PT400 with the field.';
+
+create function private.require_actor(p_body jsonb) returns uuid
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_user_id uuid := private.parse_uuid(p_body, 'user_id', false);
+begin
+    if private.is_service() then
+        if v_user_id is null then
+            perform private.fail(400, 'missing_field', 'user_id is required for service_role.', 'user_id');
+        end if;
+    elsif v_user_id <> auth.uid() then
+        -- The documents take the word of the caller for who it is; we take the token's.
+        perform private.fail(403, 'user_id_mismatch', 'user_id is not the user of the token.', 'user_id');
+    end if;
+    return nullif(set_config('threadline.acting_id', coalesce(v_user_id, auth.uid())::text, true), '')::uuid;
+end
+$$;
+comment on function private.require_actor(jsonb) is
+'For whom a call acts: the user of the token, or whom service_role names; triggers learn it from acting_user_id. PT403
+when a user names somebody else.';
+
+create function private.acting_user_id() returns uuid
+language sql
+stable
+set search_path = ''
+as $$
+    -- The setting is made by private.require_actor. Others could make it too, so it counts for the service key alone.
+    select coalesce(
+        (select auth.uid()),
+        case
+            when private.is_service()
+                then nullif(current_setting('threadline.acting_id', true), '')::uuid
+        end
+    )
+$$;
+comment on function private.acting_user_id() is
+'Who acts: the user of the token, or whom a call with the service key has named; null when nobody is known.';
+
+create function private.format_time(p_at timestamptz) returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    return to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
+end
+$$;
+comment on function private.format_time(timestamptz) is 'A time as the documents write it: 2026-03-19T15:10:22.000Z.';
+
+create function private.request_id() returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_id text := nullif(current_setting('request.headers', true), '')::json ->> 'x-request-id';
+begin
+    return case when v_id ~ '^[A-Za-z0-9._-]{1,50}$' then v_id end;
+end
+$$;
+comment on function private.request_id() is 'The X-Request-Id of this request, if it has one that is fit to be kept.';
+
+create function private.succeed(p_data jsonb, p_meta jsonb default null, p_status integer default 200) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    perform set_config('response.status', p_status::text, true);
+    if p_meta is null then
+        return json_build_object('success', true, 'data', p_data);
+    end if;
+    return json_build_object('success', true, 'data', p_data, 'meta', p_meta);
+end
+$$;
+comment on function private.succeed(jsonb, jsonb, integer) is 'The envelope of an answer.';
+
+-- Secrets: how they are made, stored as hashes, and used to sign.
+
+create function private.hash_secret(p_secret text) returns bytea
+language sql
+immutable
+parallel safe
+set search_path = ''
+as $$
+    select sha256(convert_to(p_secret, 'UTF8'))
+$$;
+comment on function private.hash_secret(text) is 'How a secret is kept.';
+
+create function private.generate_secret() returns text
+language sql
+volatile
+set search_path = ''
+as $$
+    -- Each uuid brings 122 bits of the server's strong random source; the hash condenses three of them to 256.
+    -- pgcrypto's gen_random_bytes would do, but not every Postgres is built with it.
+    select 'threadline_' || translate(rtrim(encode(sha256(
+        uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+    ), 'base64'), '='), '+/', '-_')
+$$;
+comment on function private.generate_secret() is
+'A new secret: 256 random bits behind a prefix that secret scanners can recognise.';
+
+create function private.hmac_block(p_key bytea, p_mask integer) returns bytea
+language sql
+immutable
+set search_path = ''
+as $$
+    select string_agg(set_byte('\x00', 0, p_mask # case
+        when place < octet_length(p_key) then get_byte(p_key, place) else 0
+    end), ''::bytea order by place)
+    from generate_series(0, 63) as place
+$$;
+comment on function private.hmac_block(bytea, integer) is
+'A key of at most 64 bytes, filled up and masked as RFC 2104 has it. Not every Postgres has an hmac of its own.';
+
+-- The people a user knows. Conversations are matched to them by phone number (125_person_matching).
 
 create function private.phone_digits(p_phone text) returns text
 language plpgsql
@@ -174,9 +474,6 @@ end
 $$;
 comment on function private.phone_digits(text) is
 'The digits of a phone number as written; null for anything else, so that a username never looks like a number.';
-revoke all on function private.phone_digits(text) from public, anon, authenticated, service_role;
--- Generated columns compute it with the rights of whoever writes the row.
-grant execute on function private.phone_digits(text) to authenticated, service_role;
 
 create table public.people (
     id uuid primary key default gen_random_uuid(),
@@ -193,59 +490,11 @@ comment on table public.people is 'A user''s contacts. Ingested conversations ar
 comment on column public.people.user_id is 'The user whose contact this is.';
 comment on column public.people.phone is 'As the user wrote it.';
 comment on column public.people.phone_digits is 'Only the digits of phone; null when it is not a phone number.';
-
 -- Serves both rules of private.match_person, and the foreign key to users.
 create index people_user_id_phone_tail_idx on public.people (user_id, right(phone_digits, 10));
-
 alter table public.people enable row level security;
-revoke all on public.people from public, anon, authenticated, service_role;
-grant select, delete on public.people to authenticated;
-grant insert (id, full_name, phone), update (full_name, phone) on public.people to authenticated;
-grant select, insert, update, delete on public.people to service_role;
 
-create trigger people_before_update_stamp before update on public.people
-for each row execute function private.set_updated_at();
-
-create function private.match_person(p_user_id uuid, p_digits text) returns uuid
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-    -- The last ten digits bridge country codes ('Contact Matching' of the ingest document). Two people who
-    -- fit equally well match nobody: to show the wrong person's data is worse than to show none.
-    return (
-        select case count(*) filter (where person.phone_digits = p_digits)
-            when 1 then (array_agg(person.id) filter (where person.phone_digits = p_digits))[1]
-            when 0 then case when count(*) = 1 and length(p_digits) >= 10 then (array_agg(person.id))[1] end
-        end
-        from public.people as person
-        where person.user_id = p_user_id and right(person.phone_digits, 10) = right(p_digits, 10)
-    );
-end
-$$;
-comment on function private.match_person(uuid, text) is
-'The one contact of a user whose number has these digits, or else the same last ten; null when none or several do.';
-revoke all on function private.match_person(uuid, text) from public, anon, authenticated, service_role;
-grant execute on function private.match_person(uuid, text) to service_role;
-
-create function private.matching_lock(p_user_id uuid) returns bigint
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-    return hashtextextended('threadline.matching.' || p_user_id, 0);
-end
-$$;
-comment on function private.matching_lock(uuid) is
-'The advisory lock of a user''s matching. A new thread and a new contact that belong together may be written at the
-same moment, neither seeing the other: so whoever matches threads holds it shared, whoever changes contacts holds it
-alone, and both take it before they lock any row.';
-revoke all on function private.matching_lock(uuid) from public, anon, authenticated, service_role;
-grant execute on function private.matching_lock(uuid) to service_role;
-
--- Connections of outside services, and the keys that open them.
+-- Connections to accounts on outside platforms, and the keys that open them.
 
 create table public.messaging_connections (
     id uuid primary key default gen_random_uuid(),
@@ -265,17 +514,8 @@ comment on table public.messaging_connections is
 'A user''s link to one account on an outside platform; its key lets a service ingest conversations for the user.';
 comment on column public.messaging_connections.connection_id is 'The public name that ingest requests carry.';
 comment on column public.messaging_connections.is_active is 'While false, ingest requests are answered 403.';
-
 create index messaging_connections_user_id_idx on public.messaging_connections (user_id);
-
 alter table public.messaging_connections enable row level security;
-revoke all on public.messaging_connections from public, anon, authenticated, service_role;
-grant select, delete on public.messaging_connections to authenticated;
-grant insert (platform, connection_id), update (is_active) on public.messaging_connections to authenticated;
-grant select, insert, update, delete on public.messaging_connections to service_role;
-
-create trigger messaging_connections_before_update_stamp before update on public.messaging_connections
-for each row execute function private.set_updated_at();
 
 create table private.messaging_keys (
     id uuid primary key default gen_random_uuid(),
@@ -296,36 +536,9 @@ comment on column private.messaging_keys.last_used_at is 'To the minute, so that
 create index messaging_keys_secret_hash_idx on private.messaging_keys (secret_hash);
 create index messaging_keys_expires_at_idx on private.messaging_keys (expires_at) where expires_at is not null;
 alter table private.messaging_keys enable row level security;
-revoke all on private.messaging_keys from public, anon, authenticated, service_role;
-
-create function private.hash_secret(p_secret text) returns bytea
-language sql
-immutable
-parallel safe
-set search_path = ''
-as $$
-    select sha256(convert_to(p_secret, 'UTF8'))
-$$;
-comment on function private.hash_secret(text) is 'How a secret is kept.';
-revoke all on function private.hash_secret(text) from public, anon, authenticated, service_role;
-
-create function private.generate_secret() returns text
-language sql
-volatile
-set search_path = ''
-as $$
-    -- Each uuid brings 122 bits of the server's strong random source; the hash condenses three of them to 256.
-    -- pgcrypto's gen_random_bytes would do, but not every Postgres is built with it.
-    select 'threadline_' || translate(rtrim(encode(sha256(
-        uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
-    ), 'base64'), '='), '+/', '-_')
-$$;
-comment on function private.generate_secret() is
-'A new secret: 256 random bits behind a prefix that secret scanners can recognise.';
-revoke all on function private.generate_secret() from public, anon, authenticated, service_role;
 
 -- Definer, because no client role may touch the keys: it asks itself whose connection it is.
-create function private.issue_messaging_key(p_connection_id uuid, p_overlap interval) returns text
+create function private.rotate_messaging_key(p_connection_id uuid, p_overlap interval) returns text
 language plpgsql
 security definer
 set search_path = ''
@@ -337,8 +550,7 @@ begin
     where connection.id = p_connection_id and connection.user_id = (select auth.uid())
     for no key update;
     if not found then
-        raise sqlstate 'PT404' using
-            message = 'There is no such connection.', detail = 'connection_not_found';
+        perform private.fail(404, 'connection_not_found', 'There is no such connection.');
     end if;
     update private.messaging_keys as key
     set expires_at = least(key.expires_at, now() + p_overlap)
@@ -348,10 +560,8 @@ begin
     return v_secret;
 end
 $$;
-comment on function private.issue_messaging_key(uuid, interval) is
+comment on function private.rotate_messaging_key(uuid, interval) is
 'A new secret for a connection of the caller; the earlier ones live on for the overlap. PT404 for anyone else.';
-revoke all on function private.issue_messaging_key(uuid, interval) from public, anon, authenticated, service_role;
-grant execute on function private.issue_messaging_key(uuid, interval) to authenticated;
 
 create function public.create_messaging_connection(platform text, connection_id text default null) returns json
 language plpgsql
@@ -374,16 +584,13 @@ begin
         'platform', v_connection.platform,
         'connection_id', v_connection.connection_id,
         'is_active', v_connection.is_active,
-        'api_secret', private.issue_messaging_key(v_connection.id, interval '0')
+        'api_secret', private.rotate_messaging_key(v_connection.id, interval '0')
     );
 end
 $$;
 comment on function public.create_messaging_connection(text, text) is
 'Makes a connection of the signed-in user. The answer holds its api_secret, which is shown this once.
 A connection_id that is taken is a unique violation (23505), an unknown platform a check violation (23514).';
-revoke all on function public.create_messaging_connection(text, text)
-from public, anon, authenticated, service_role;
-grant execute on function public.create_messaging_connection(text, text) to authenticated;
 
 create function public.rotate_messaging_key(connection_id text, overlap interval default '24 hours') returns json
 language plpgsql
@@ -395,15 +602,14 @@ begin
     if rotate_messaging_key.overlap is null
         or rotate_messaging_key.overlap not between interval '0' and interval '30 days'
     then
-        raise sqlstate 'PT400' using
-            message = 'The overlap must lie between zero and 30 days.', detail = 'overlap_out_of_range';
+        perform private.fail(400, 'overlap_out_of_range', 'The overlap must lie between zero and 30 days.');
     end if;
     select connection.id into v_id
     from public.messaging_connections as connection
     where connection.connection_id = rotate_messaging_key.connection_id;
     return json_build_object(
         'connection_id', rotate_messaging_key.connection_id,
-        'api_secret', private.issue_messaging_key(v_id, rotate_messaging_key.overlap),
+        'api_secret', private.rotate_messaging_key(v_id, rotate_messaging_key.overlap),
         'previous_keys_expire_at', now() + rotate_messaging_key.overlap
     );
 end
@@ -411,11 +617,9 @@ $$;
 comment on function public.rotate_messaging_key(text, interval) is
 'A new api_secret for a connection of the signed-in user, shown this once. Earlier secrets work until the overlap
 (24 hours, at most 30 days) is over; with an overlap of zero they end now. PT404 when the caller owns no such connection.';
-revoke all on function public.rotate_messaging_key(text, interval) from public, anon, authenticated, service_role;
-grant execute on function public.rotate_messaging_key(text, interval) to authenticated;
 
 -- Definer, because no client role may read the keys: it tells of the caller's own connection, and never a hash.
-create function private.describe_messaging_keys(p_connection_id uuid) returns jsonb
+create function private.list_messaging_keys(p_connection_id uuid) returns jsonb
 language sql
 stable
 security definer
@@ -432,22 +636,18 @@ as $$
     inner join public.messaging_connections as connection on key.connection_id = connection.id
     where connection.id = p_connection_id and connection.user_id = (select auth.uid())
 $$;
-comment on function private.describe_messaging_keys(uuid) is
+comment on function private.list_messaging_keys(uuid) is
 'Age, end and last use of each key of the caller''s connection.';
-revoke all on function private.describe_messaging_keys(uuid) from public, anon, authenticated, service_role;
-grant execute on function private.describe_messaging_keys(uuid) to authenticated;
 
 create function public.keys(public.messaging_connections) returns jsonb
 language sql
 stable
 set search_path = ''
 as $$
-    select private.describe_messaging_keys($1.id)
+    select private.list_messaging_keys($1.id)
 $$;
 comment on function public.keys(public.messaging_connections) is
 'Computed field: the keys of a connection as an array of id, created_at, expires_at, last_used_at; never a secret.';
-revoke all on function public.keys(public.messaging_connections) from public, anon, authenticated, service_role;
-grant execute on function public.keys(public.messaging_connections) to authenticated;
 
 -- Definer, because the hashes are for no other eyes.
 create function private.authenticate_connection(
@@ -483,12 +683,9 @@ $$;
 comment on function private.authenticate_connection(text, text, text) is
 'Whose connection this is, whether it is active, and whether the secret opens it, as which key; user_id is null when
 there is none.';
-revoke all on function private.authenticate_connection(text, text, text)
-from public, anon, authenticated, service_role;
-grant execute on function private.authenticate_connection(text, text, text) to service_role;
 
 -- Definer, because the hashes are for no other eyes.
-create function private.is_live_key(p_secret text) returns boolean
+create function private.is_valid_key(p_secret text) returns boolean
 language sql
 stable
 security definer
@@ -500,11 +697,9 @@ as $$
             and (key.expires_at is null or key.expires_at > now())
     )
 $$;
-comment on function private.is_live_key(text) is 'Whether a secret opens any connection at all.';
-revoke all on function private.is_live_key(text) from public, anon, authenticated, service_role;
-grant execute on function private.is_live_key(text) to service_role;
+comment on function private.is_valid_key(text) is 'Whether a secret opens any connection at all.';
 
--- Conversations from outside platforms: one record per thread, its messages, and the person it is with.
+-- Conversations that come in from outside: one row each, with its messages as rows of a second table.
 
 create function private.generate_id() returns uuid
 language plpgsql
@@ -521,8 +716,6 @@ begin
 end
 $$;
 comment on function private.generate_id() is 'A new id that is greater than those of earlier milliseconds.';
-revoke all on function private.generate_id() from public, anon, authenticated, service_role;
-grant execute on function private.generate_id() to service_role;
 
 create table public.conversations (
     id uuid primary key default private.generate_id(),
@@ -569,18 +762,11 @@ comment on column public.conversations.person_id is
 comment on column public.conversations.last_message_at is 'The greatest sent_at of its messages, however late it came.';
 comment on column public.conversations.last_message_preview is
 'At most 100 characters of that message, or what it is when it has no text.';
-
 create index conversations_user_id_last_message_at_idx on public.conversations (user_id, last_message_at desc);
 create index conversations_user_id_participant_tail_idx
 on public.conversations (user_id, right(participant_digits, 10));
 create index conversations_person_id_idx on public.conversations (person_id);
-
 alter table public.conversations enable row level security;
-revoke all on public.conversations from public, anon, authenticated, service_role;
-grant select on public.conversations to authenticated;
-grant select, insert, delete on public.conversations to service_role;
-grant update (participant_identifier, participant_name, participant_identified_at, participant_named_at)
-on public.conversations to service_role;
 
 -- Without a foreign key: triggers check for a whole statement what it would check row by row, which took a sixth of an
 -- ingest (docs/decisions/0006).
@@ -605,16 +791,20 @@ comment on column public.conversation_messages.sent_at is
 'When it was sent, as its platform says; the order of a thread.';
 comment on column public.conversation_messages.received_at is 'When it was stored here.';
 comment on column public.conversation_messages.message is 'The message as it was ingested, fields of its own included.';
-
 -- Messages of one moment are ordered by their id, so that the order never depends on which arrived first.
 create index conversation_messages_order_idx
 on public.conversation_messages (conversation_id, sent_at, external_id);
-
 alter table public.conversation_messages enable row level security;
-revoke all on public.conversation_messages from public, anon, authenticated, service_role;
-grant select on public.conversation_messages to authenticated;
--- No update: a message stays what its platform said it was.
-grant select, insert, delete on public.conversation_messages to service_role;
+
+create function public.conversation_messages(public.conversations) returns setof public.conversation_messages
+language sql
+stable
+set search_path = ''
+as $$
+    select stored.* from public.conversation_messages as stored where stored.conversation_id = $1.id
+$$;
+comment on function public.conversation_messages(public.conversations) is
+'Computed relationship: the rows of a conversation, for select=*,conversation_messages(*) in the Data API.';
 
 create function public.messages(public.conversations) returns jsonb
 language sql
@@ -631,21 +821,6 @@ as $$
 $$;
 comment on function public.messages(public.conversations) is
 'Computed field: the messages of a conversation as one JSONB array in the order of sent_at, each as it was ingested.';
-revoke all on function public.messages(public.conversations) from public, anon, authenticated, service_role;
-grant execute on function public.messages(public.conversations) to authenticated, service_role;
-
-create function public.conversation_messages(public.conversations) returns setof public.conversation_messages
-language sql
-stable
-set search_path = ''
-as $$
-    select stored.* from public.conversation_messages as stored where stored.conversation_id = $1.id
-$$;
-comment on function public.conversation_messages(public.conversations) is
-'Computed relationship: the rows of a conversation, for select=*,conversation_messages(*) in the Data API.';
-revoke all on function public.conversation_messages(public.conversations)
-from public, anon, authenticated, service_role;
-grant execute on function public.conversation_messages(public.conversations) to authenticated, service_role;
 
 create function private.message_preview(p_message jsonb) returns text
 language plpgsql
@@ -676,11 +851,9 @@ end
 $$;
 comment on function private.message_preview(jsonb) is
 'At most 100 characters on one line that show what an ingested message says, or what it is.';
-revoke all on function private.message_preview(jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.message_preview(jsonb) to service_role;
 
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
-create function private.summarize_conversations() returns trigger
+create function private.summarize_conversations_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -730,22 +903,13 @@ begin
     return null;
 end
 $$;
-comment on function private.summarize_conversations() is
+comment on function private.summarize_conversations_trigger() is
 'Trigger: keeps message_count, last_message_at and last_message_preview right for whoever adds or removes messages.
 A message of no conversation, or with another user_id than it has, is a foreign key violation (23503).';
-revoke all on function private.summarize_conversations() from public, anon, authenticated, service_role;
-
-create trigger conversation_messages_after_insert_summarize after insert on public.conversation_messages
-referencing new table as changed
-for each statement execute function private.summarize_conversations();
-
-create trigger conversation_messages_after_delete_summarize after delete on public.conversation_messages
-referencing old table as changed
-for each statement execute function private.summarize_conversations();
 
 -- Definer, because it also runs when Supabase Auth deletes a user. Planned at each call: a plan that was kept from when
 -- there were few messages reads all of them (docs/decisions/0003).
-create function private.delete_messages() returns trigger
+create function private.delete_conversation_messages_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -757,15 +921,47 @@ begin
     return null;
 end
 $$;
-comment on function private.delete_messages() is
+comment on function private.delete_conversation_messages_trigger() is
 'Trigger: with conversations go their messages. Whoever was adding one held the conversation until it was there.';
-revoke all on function private.delete_messages() from public, anon, authenticated, service_role;
 
-create trigger conversations_after_delete_delete_messages after delete on public.conversations
-referencing old table as removed
-for each statement execute function private.delete_messages();
+-- Which person a conversation is with: exact number first, then the last ten digits; a tie matches no person.
 
-create function private.match_participant() returns trigger
+create function private.match_person(p_user_id uuid, p_digits text) returns uuid
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    -- The last ten digits bridge country codes ('Contact Matching' of the ingest document). Two people who
+    -- fit equally well match nobody: to show the wrong person's data is worse than to show none.
+    return (
+        select case count(*) filter (where person.phone_digits = p_digits)
+            when 1 then (array_agg(person.id) filter (where person.phone_digits = p_digits))[1]
+            when 0 then case when count(*) = 1 and length(p_digits) >= 10 then (array_agg(person.id))[1] end
+        end
+        from public.people as person
+        where person.user_id = p_user_id and right(person.phone_digits, 10) = right(p_digits, 10)
+    );
+end
+$$;
+comment on function private.match_person(uuid, text) is
+'The one contact of a user whose number has these digits, or else the same last ten; null when none or several do.';
+
+create function private.matching_lock(p_user_id uuid) returns bigint
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    return hashtextextended('threadline.matching.' || p_user_id, 0);
+end
+$$;
+comment on function private.matching_lock(uuid) is
+'The advisory lock of a user''s matching. A new thread and a new contact that belong together may be written at the
+same moment, neither seeing the other: so whoever matches threads holds it shared, whoever changes contacts holds it
+alone, and both take it before they lock any row.';
+
+create function private.match_participant_trigger() returns trigger
 language plpgsql
 set search_path = ''
 as $$
@@ -782,21 +978,10 @@ begin
     return new;
 end
 $$;
-comment on function private.match_participant() is 'Trigger: finds the contact that a conversation is with.';
-revoke all on function private.match_participant() from public, anon, authenticated, service_role;
-
-create trigger conversations_before_insert_match before insert on public.conversations
-for each row execute function private.match_participant();
-
-create trigger conversations_before_update_match before update of participant_identifier on public.conversations
-for each row when (old.participant_identifier is distinct from new.participant_identifier)
-execute function private.match_participant();
-
-create trigger conversations_before_update_stamp before update on public.conversations
-for each row execute function private.set_updated_at();
+comment on function private.match_participant_trigger() is 'Trigger: finds the contact that a conversation is with.';
 
 -- Definer, because the lock is no business of those who change people.
-create function private.hold_matching() returns trigger
+create function private.lock_matching_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -809,18 +994,11 @@ begin
     return null;
 end
 $$;
-comment on function private.hold_matching() is
+comment on function private.lock_matching_trigger() is
 'Trigger: a user''s contacts change while none of their threads is being matched, so that neither waits for the other.';
-revoke all on function private.hold_matching() from public, anon, authenticated, service_role;
-
-create trigger people_before_update_hold_matching before update on public.people
-for each statement execute function private.hold_matching();
-
-create trigger people_before_delete_hold_matching before delete on public.people
-for each statement execute function private.hold_matching();
 
 -- Definer, because people are changed by their owners, who may not write conversations.
-create function private.match_conversations_again() returns trigger
+create function private.rematch_conversations_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -848,261 +1026,10 @@ begin
     return null;
 end
 $$;
-comment on function private.match_conversations_again() is
+comment on function private.rematch_conversations_trigger() is
 'Trigger: after a contact came, went or changed number, the threads with that number are matched anew.';
-revoke all on function private.match_conversations_again() from public, anon, authenticated, service_role;
 
-create trigger people_after_insert_match after insert on public.people
-referencing new table as changed
-for each statement execute function private.match_conversations_again();
-
-create trigger people_after_delete_match after delete on public.people
-referencing old table as changed
-for each statement execute function private.match_conversations_again();
-
--- A changed number frees the threads of the old one and finds those of the new one.
-create trigger people_after_update_match_old after update on public.people
-referencing old table as changed
-for each statement execute function private.match_conversations_again();
-
-create trigger people_after_update_match_new after update on public.people
-referencing new table as changed
-for each statement execute function private.match_conversations_again();
-
--- The ingest log: what came over which connection, for its owner to read. Kept for 30 days, holds no content.
-
--- Without foreign keys: to check one would lock the connection's row, for which all of its requests would queue.
-create table public.ingest_log (
-    id bigint generated always as identity primary key,
-    user_id uuid not null,
-    connection_id text not null,
-    key_id uuid,
-    at timestamptz not null default now(),
-    status integer not null,
-    requests integer not null default 1,
-    conversations integer,
-    conversations_created integer,
-    messages integer,
-    messages_added integer,
-    errors text[],
-    request_id text
-);
-comment on table public.ingest_log is
-'What came in over each connection, for 30 days: no names, no content, no secrets. What failed with 5xx left no trace
-here but in the logs of the service.';
-comment on column public.ingest_log.connection_id is 'The public name of the connection.';
-comment on column public.ingest_log.key_id is 'The key that was used, as the computed field keys lists it.';
-comment on column public.ingest_log.status is
-'200; or 401 wrong key, 403 inactive, 413 too many messages, of which there is one row a minute.';
-comment on column public.ingest_log.requests is 'How many requests this row stands for; above 1 only where refused.';
-comment on column public.ingest_log.messages is 'As the limit counts them: a conversation without any is one.';
-comment on column public.ingest_log.errors is 'At most five of the different errors that conversations had.';
-comment on column public.ingest_log.request_id is
-'The X-Request-Id of the request, which is in the service''s logs, too; of refused ones, the first of the minute''s.';
-
-create index ingest_log_user_id_idx on public.ingest_log (user_id, id desc);
--- However many strangers try however often, a connection has one row a minute for each way to refuse them.
-create unique index ingest_log_refused_idx on public.ingest_log (connection_id, status, at) where status <> 200;
-
-alter table public.ingest_log enable row level security;
-revoke all on public.ingest_log from public, anon, authenticated, service_role;
-revoke all on sequence public.ingest_log_id_seq from public, anon, authenticated, service_role;
-grant select on public.ingest_log to authenticated;
-grant select, insert on public.ingest_log to service_role;
-grant update (requests) on public.ingest_log to service_role;
-
--- Definer, because it also runs when Supabase Auth deletes a user.
-create function private.delete_ingest_log() returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    delete from public.ingest_log as line
-    where line.user_id in (select removed.user_id from removed)
-        and line.connection_id in (select removed.connection_id from removed);
-    return null;
-end
-$$;
-comment on function private.delete_ingest_log() is 'Trigger: with a connection goes its log.';
-revoke all on function private.delete_ingest_log() from public, anon, authenticated, service_role;
-
-create trigger messaging_connections_after_delete_delete_log after delete on public.messaging_connections
-referencing old table as removed
-for each statement execute function private.delete_ingest_log();
-
-create function private.request_id() returns text
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-    v_id text := nullif(current_setting('request.headers', true), '')::json ->> 'x-request-id';
-begin
-    return case when v_id ~ '^[A-Za-z0-9._-]{1,50}$' then v_id end;
-end
-$$;
-comment on function private.request_id() is 'The X-Request-Id of this request, if it has one that is fit to be kept.';
-revoke all on function private.request_id() from public, anon, authenticated, service_role;
-grant execute on function private.request_id() to service_role;
-
-create function private.relax_commit() returns void
-language plpgsql
-volatile
-set search_path = ''
-as $$
-begin
-    if pg_current_xact_id_if_assigned() is null then
-        perform set_config('synchronous_commit', 'off', true);
-    end if;
-end
-$$;
-comment on function private.relax_commit() is
-'Where a transaction has written nothing yet and is about to write a line of a log: nobody waits for the disk.';
-revoke all on function private.relax_commit() from public, anon, authenticated, service_role;
-grant execute on function private.relax_commit() to service_role;
-
-create function private.log_ingest(
-    p_user_id uuid, p_connection_id text, p_key_id uuid, p_messages bigint, p_answer json
-) returns json
-language plpgsql
-volatile
-set search_path = ''
-as $$
-begin
-    perform private.relax_commit();
-    insert into public.ingest_log (
-        user_id, connection_id, key_id, status, request_id,
-        messages, conversations, conversations_created, messages_added, errors
-    )
-    select
-        p_user_id, p_connection_id, p_key_id, 200, private.request_id(),
-        coalesce(p_messages, 0),
-        count(*),
-        count(*) filter (where result.status = 'created'),
-        coalesce(sum(result.messages_added), 0),
-        (array_agg(distinct result.status) filter (where result.status like 'error: %'))[1:5]
-    from json_to_recordset(p_answer -> 'results') as result (status text, messages_added integer);
-    return p_answer;
-end
-$$;
-comment on function private.log_ingest(uuid, text, uuid, bigint, json) is
-'Notes what became of a request, and returns the answer to it.';
-revoke all on function private.log_ingest(uuid, text, uuid, bigint, json)
-from public, anon, authenticated, service_role;
-grant execute on function private.log_ingest(uuid, text, uuid, bigint, json) to service_role;
-
-create function private.log_refusal(p_user_id uuid, p_connection_id text, p_status integer) returns void
-language plpgsql
-volatile
-set search_path = ''
-as $$
-begin
-    perform private.relax_commit();
-    insert into public.ingest_log as line (user_id, connection_id, at, status, request_id)
-    values (p_user_id, p_connection_id, date_trunc('minute', now()), p_status, private.request_id())
-    on conflict (connection_id, status, at) where status <> 200 do update set requests = line.requests + 1;
-end
-$$;
-comment on function private.log_refusal(uuid, text, integer) is
-'Notes that a request to a connection that exists was refused.';
-revoke all on function private.log_refusal(uuid, text, integer) from public, anon, authenticated, service_role;
-grant execute on function private.log_refusal(uuid, text, integer) to service_role;
-
--- POST /functions/v1/messaging-ingest: what an outside service sends becomes conversations and messages.
-
-create function private.decode_text(p_body bytea) returns text
-language sql
-immutable
-set search_path = ''
-as $$
-    select convert_from(
-        case when substring(p_body from 1 for 3) = '\xefbbbf' then substring(p_body from 4) else p_body end, 'UTF8'
-    )
-$$;
-comment on function private.decode_text(bytea) is 'UTF-8 without its byte order mark; a data exception if it is none.';
-revoke all on function private.decode_text(bytea) from public, anon, authenticated, service_role;
-grant execute on function private.decode_text(bytea) to authenticated, service_role;
-
-create function private.parse_json(p_body bytea) returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-declare
-    v_text text := private.decode_text(p_body);
-begin
-    return v_text::jsonb;
-exception
-    when untranslatable_character or invalid_text_representation then
-        -- jsonb can hold neither NUL nor half a surrogate pair. Each becomes U+FFFD, so that the rest of the
-        -- message survives. Control characters, which JSON forbids, stand in for what must not be touched.
-        if v_text !~ '\\u(0000|[dD][89a-fA-F])' or v_text ~ '[\u0001\u0002]' then
-            raise;
-        end if;
-        v_text := replace(v_text, '\\', U&'\0001');
-        v_text := regexp_replace(
-            v_text, '\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})', U&'\0002\\1\0002\\2', 'g'
-        );
-        v_text := regexp_replace(v_text, '\\u(0000|[dD][89a-fA-F][0-9a-fA-F]{2})', '\\ufffd', 'g');
-        return replace(replace(v_text, U&'\0002', '\u'), U&'\0001', '\\')::jsonb;
-end
-$$;
-comment on function private.parse_json(bytea) is
-'A request body as jsonb. Raises a data exception (class 22) or 54001 for what is not UTF-8, not JSON or too deep.
-It mends what jsonb cannot hold, which may take seconds for megabytes: for callers who are known.';
-revoke all on function private.parse_json(bytea) from public, anon, authenticated, service_role;
-grant execute on function private.parse_json(bytea) to service_role;
-
-create function private.parse_timestamp(p_text text) returns timestamptz
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-    v_at timestamptz;
-begin
-    if p_text !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,12})?)?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?$'
-    then
-        return null;
-    end if;
-    begin
-        -- Without an offset it is UTC, whatever the session's time zone is.
-        v_at := (p_text || case when p_text ~ '([Zz]|[0-9][+-][0-9]{2}(:?[0-9]{2})?)$' then '' else 'Z' end)::timestamptz;
-    exception
-        when data_exception then
-            return null;
-    end;
-    -- An offset can move a time out of the years that ISO 8601 writes with four digits.
-    return case when v_at >= '0001-01-01T00:00:00Z' and v_at < '9999-12-31T23:59:59.9999995Z' then v_at end;
-end
-$$;
-comment on function private.parse_timestamp(text) is
-'An ISO 8601 date and time, as UTC when it has no offset; null for anything else, never an error.';
-revoke all on function private.parse_timestamp(text) from public, anon, authenticated, service_role;
-grant execute on function private.parse_timestamp(text) to service_role;
-
-create function private.has_huge_number(p_value jsonb) returns boolean
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-    -- Seven bytes such as 1e99999 would be written out as a hundred thousand digits whenever they are read.
-    return exists (
-        select from jsonb_path_query(p_value, '$.** ? (@.type() == "number")') as found (number)
-        where abs(found.number::numeric) >= 1e1000 or scale(found.number::numeric) > 1000
-    );
-exception
-    when statement_too_complex then
-        -- Too deep to be looked through.
-        return true;
-end
-$$;
-comment on function private.has_huge_number(jsonb) is
-'Whether there is a number of more than 1,000 digits before or after the point anywhere in it, written out.';
-revoke all on function private.has_huge_number(jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.has_huge_number(jsonb) to authenticated, service_role;
+-- Ingest, first half: the JSON of a request becomes rows, each with its error. Nothing is written.
 
 create type private.ingest_conversation as (
     position integer,
@@ -1140,7 +1067,24 @@ create type private.ingest_participant as (
 comment on type private.ingest_participant is
 'What a request says of the participant of one of its threads, and how new that is.';
 
-create function private.read_conversations(p_conversations jsonb) returns private.ingest_conversation[]
+create function private.count_messages(p_conversations jsonb) returns bigint
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    return (
+        select sum(greatest(1, case
+            when jsonb_typeof(given.value -> 'messages') = 'array' then jsonb_array_length(given.value -> 'messages')
+        end))
+        from jsonb_array_elements(p_conversations) as given
+    );
+end
+$$;
+comment on function private.count_messages(jsonb) is
+'How many messages a request carries; a conversation without any counts as one, since it costs as much.';
+
+create function private.parse_conversations(p_conversations jsonb) returns private.ingest_conversation[]
 language plpgsql
 immutable
 set search_path = ''
@@ -1177,10 +1121,8 @@ begin
     );
 end
 $$;
-comment on function private.read_conversations(jsonb) is
+comment on function private.parse_conversations(jsonb) is
 'The conversations of a request in its order, each judged without its messages.';
-revoke all on function private.read_conversations(jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.read_conversations(jsonb) to service_role;
 
 -- Planned at each call: a plan that was kept from when the table was nearly empty may walk through all of a user's
 -- conversations for each of them (docs/decisions/0003).
@@ -1209,11 +1151,8 @@ end
 $$;
 comment on function private.find_conversations(uuid, text, private.ingest_conversation[]) is
 'The ids of the conversations of a request, by position; null for those that do not exist, or have an error.';
-revoke all on function private.find_conversations(uuid, text, private.ingest_conversation[])
-from public, anon, authenticated, service_role;
-grant execute on function private.find_conversations(uuid, text, private.ingest_conversation[]) to service_role;
 
-create function private.read_messages(p_conversations jsonb, p_ids uuid[]) returns private.ingest_message[]
+create function private.parse_messages(p_conversations jsonb, p_ids uuid[]) returns private.ingest_message[]
 language plpgsql
 stable
 set search_path = ''
@@ -1243,13 +1182,11 @@ begin
     );
 end
 $$;
-comment on function private.read_messages(jsonb, uuid[]) is
+comment on function private.parse_messages(jsonb, uuid[]) is
 'The messages of a request in its order, not judged yet, with what is stored of them in their conversations, whose ids
 are given by position.';
-revoke all on function private.read_messages(jsonb, uuid[]) from public, anon, authenticated, service_role;
-grant execute on function private.read_messages(jsonb, uuid[]) to service_role;
 
-create function private.look_up_messages(p_messages private.ingest_message[], p_ids uuid[])
+create function private.find_stored_messages(p_messages private.ingest_message[], p_ids uuid[])
 returns private.ingest_message[]
 language plpgsql
 stable
@@ -1277,13 +1214,10 @@ begin
     );
 end
 $$;
-comment on function private.look_up_messages(private.ingest_message[], uuid[]) is
+comment on function private.find_stored_messages(private.ingest_message[], uuid[]) is
 'The same messages, with what is found of them in their conversations, whose ids are given by position.';
-revoke all on function private.look_up_messages(private.ingest_message[], uuid[])
-from public, anon, authenticated, service_role;
-grant execute on function private.look_up_messages(private.ingest_message[], uuid[]) to service_role;
 
-create function private.judge_new_messages(p_messages private.ingest_message[], p_are_times_castable boolean)
+create function private.validate_new_messages(p_messages private.ingest_message[], p_are_times_castable boolean)
 returns private.ingest_message[]
 language plpgsql
 stable
@@ -1337,14 +1271,11 @@ begin
     );
 end
 $$;
-comment on function private.judge_new_messages(private.ingest_message[], boolean) is
+comment on function private.validate_new_messages(private.ingest_message[], boolean) is
 'The same messages with sent_at and what is wrong with them. Where every sent_at can be cast as it is, that is far
 cheaper.';
-revoke all on function private.judge_new_messages(private.ingest_message[], boolean)
-from public, anon, authenticated, service_role;
-grant execute on function private.judge_new_messages(private.ingest_message[], boolean) to service_role;
 
-create function private.judge_messages(p_messages private.ingest_message[]) returns private.ingest_message[]
+create function private.validate_messages(p_messages private.ingest_message[]) returns private.ingest_message[]
 language plpgsql
 stable
 set search_path = ''
@@ -1360,19 +1291,16 @@ declare
         where (not given.is_known or given.is_conflicting) and jsonb_typeof(given.message -> 'sent_at') = 'string'
     );
 begin
-    return private.judge_new_messages(p_messages, coalesce(v_times ~ c_castable, false));
+    return private.validate_new_messages(p_messages, coalesce(v_times ~ c_castable, false));
 exception
     when data_exception then
         -- Such as the thirtieth of February.
-        return private.judge_new_messages(p_messages, false);
+        return private.validate_new_messages(p_messages, false);
 end
 $$;
-comment on function private.judge_messages(private.ingest_message[]) is 'The same messages, each judged.';
-revoke all on function private.judge_messages(private.ingest_message[])
-from public, anon, authenticated, service_role;
-grant execute on function private.judge_messages(private.ingest_message[]) to service_role;
+comment on function private.validate_messages(private.ingest_message[]) is 'The same messages, each judged.';
 
-create function private.keep_messages(
+create function private.list_valid_messages(
     p_messages private.ingest_message[], p_conversations private.ingest_conversation[]
 ) returns private.ingest_message[]
 language plpgsql
@@ -1392,14 +1320,10 @@ begin
     );
 end
 $$;
-comment on function private.keep_messages(private.ingest_message[], private.ingest_conversation[]) is
+comment on function private.list_valid_messages(private.ingest_message[], private.ingest_conversation[]) is
 'The messages of the conversations that have no error.';
-revoke all on function private.keep_messages(private.ingest_message[], private.ingest_conversation[])
-from public, anon, authenticated, service_role;
-grant execute on function private.keep_messages(private.ingest_message[], private.ingest_conversation[])
-to service_role;
 
-create function private.mark_twins(
+create function private.flag_duplicates(
     p_messages private.ingest_message[], p_conversations private.ingest_conversation[]
 ) returns private.ingest_message[]
 language plpgsql
@@ -1440,13 +1364,10 @@ begin
     );
 end
 $$;
-comment on function private.mark_twins(private.ingest_message[], private.ingest_conversation[]) is
+comment on function private.flag_duplicates(private.ingest_message[], private.ingest_conversation[]) is
 'The same messages; those whose id stands in the request twice count as known from the second on.';
-revoke all on function private.mark_twins(private.ingest_message[], private.ingest_conversation[])
-from public, anon, authenticated, service_role;
-grant execute on function private.mark_twins(private.ingest_message[], private.ingest_conversation[]) to service_role;
 
-create function private.judge_conversations(
+create function private.validate_conversations(
     p_conversations private.ingest_conversation[], p_messages private.ingest_message[]
 ) returns private.ingest_conversation[]
 language plpgsql
@@ -1473,14 +1394,10 @@ begin
     );
 end
 $$;
-comment on function private.judge_conversations(private.ingest_conversation[], private.ingest_message[]) is
+comment on function private.validate_conversations(private.ingest_conversation[], private.ingest_message[]) is
 'The same conversations with what their messages say: the newest sent_at, the first error.';
-revoke all on function private.judge_conversations(private.ingest_conversation[], private.ingest_message[])
-from public, anon, authenticated, service_role;
-grant execute on function private.judge_conversations(private.ingest_conversation[], private.ingest_message[])
-to service_role;
 
-create function private.newest_participants(p_conversations private.ingest_conversation[])
+create function private.list_participants(p_conversations private.ingest_conversation[])
 returns private.ingest_participant[]
 language plpgsql
 immutable
@@ -1506,11 +1423,10 @@ begin
     );
 end
 $$;
-comment on function private.newest_participants(private.ingest_conversation[]) is
+comment on function private.list_participants(private.ingest_conversation[]) is
 'One entry for each thread of a request.';
-revoke all on function private.newest_participants(private.ingest_conversation[])
-from public, anon, authenticated, service_role;
-grant execute on function private.newest_participants(private.ingest_conversation[]) to service_role;
+
+-- Ingest, second half: the parsed rows go into the tables, and the answer says what became of each.
 
 create function private.create_conversations(
     p_user_id uuid, p_platform text, p_participants private.ingest_participant[]
@@ -1542,11 +1458,8 @@ end
 $$;
 comment on function private.create_conversations(uuid, text, private.ingest_participant[]) is
 'Makes those conversations that nobody made before, and answers their ids by external id.';
-revoke all on function private.create_conversations(uuid, text, private.ingest_participant[])
-from public, anon, authenticated, service_role;
-grant execute on function private.create_conversations(uuid, text, private.ingest_participant[]) to service_role;
 
-create function private.complete_ids(
+create function private.ensure_conversations(
     p_user_id uuid, p_platform text,
     p_conversations private.ingest_conversation[], p_participants private.ingest_participant[], p_ids uuid[],
     out ids uuid[], out created jsonb
@@ -1579,17 +1492,11 @@ begin
     end if;
 end
 $$;
-comment on function private.complete_ids(
+comment on function private.ensure_conversations(
     uuid, text, private.ingest_conversation[], private.ingest_participant[], uuid[]
 ) is
 'The ids of the conversations of a request, by position, when those that nobody had yet are made; and these by external
 id. 40001 when one is deleted meanwhile.';
-revoke all on function private.complete_ids(
-    uuid, text, private.ingest_conversation[], private.ingest_participant[], uuid[]
-) from public, anon, authenticated, service_role;
-grant execute on function private.complete_ids(
-    uuid, text, private.ingest_conversation[], private.ingest_participant[], uuid[]
-) to service_role;
 
 create function private.lock_conversations(
     p_ids uuid[], p_participants private.ingest_participant[], p_growing uuid[]
@@ -1618,9 +1525,6 @@ end
 $$;
 comment on function private.lock_conversations(uuid[], private.ingest_participant[], uuid[]) is
 'Locks and returns those of the conversations that a request changes: p_growing, and any with news of its participant.';
-revoke all on function private.lock_conversations(uuid[], private.ingest_participant[], uuid[])
-from public, anon, authenticated, service_role;
-grant execute on function private.lock_conversations(uuid[], private.ingest_participant[], uuid[]) to service_role;
 
 create function private.update_participants(p_ids uuid[], p_participants private.ingest_participant[]) returns void
 language plpgsql
@@ -1654,11 +1558,8 @@ end
 $$;
 comment on function private.update_participants(uuid[], private.ingest_participant[]) is
 'Takes over identifier and name of participants where a request knows them as of later. The rows are locked already.';
-revoke all on function private.update_participants(uuid[], private.ingest_participant[])
-from public, anon, authenticated, service_role;
-grant execute on function private.update_participants(uuid[], private.ingest_participant[]) to service_role;
 
-create function private.describe_results(
+create function private.render_results(
     p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb,
     p_messages private.ingest_message[]
 ) returns json
@@ -1716,23 +1617,17 @@ begin
 end
 $$;
 comment on function
-private.describe_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_message[]) is
+private.render_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_message[]) is
 'The answer to a request: one result per conversation, in the order of the request.';
-revoke all on function
-private.describe_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_message[])
-from public, anon, authenticated, service_role;
-grant execute on function
-private.describe_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_message[])
-to service_role;
 
 create function private.store_conversations(p_user_id uuid, p_platform text, p_conversations jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 declare
-    v_conversations private.ingest_conversation[] := private.read_conversations(p_conversations);
+    v_conversations private.ingest_conversation[] := private.parse_conversations(p_conversations);
     v_ids uuid[] := private.find_conversations(p_user_id, p_platform, v_conversations);
-    v_messages private.ingest_message[] := private.read_messages(p_conversations, v_ids);
+    v_messages private.ingest_message[] := private.parse_messages(p_conversations, v_ids);
     v_is_replay boolean := not exists (
         select from unnest(v_messages) as line where not line.is_known or line.is_conflicting
     );
@@ -1742,18 +1637,18 @@ declare
 begin
     -- What is stored with the same content was judged when it came, and there is nothing to do with it.
     if not v_is_replay then
-        v_messages := private.judge_messages(v_messages);
+        v_messages := private.validate_messages(v_messages);
     end if;
-    v_conversations := private.judge_conversations(v_conversations, v_messages);
+    v_conversations := private.validate_conversations(v_conversations, v_messages);
     v_messages := case
         when v_is_replay then '{}'
-        else private.mark_twins(private.keep_messages(v_messages, v_conversations), v_conversations)
+        else private.flag_duplicates(private.list_valid_messages(v_messages, v_conversations), v_conversations)
     end;
-    v_participants := private.newest_participants(v_conversations);
+    v_participants := private.list_participants(v_conversations);
 
     perform pg_advisory_xact_lock_shared(private.matching_lock(p_user_id));
     select made.ids, made.created into v_ids, v_created
-    from private.complete_ids(p_user_id, p_platform, v_conversations, v_participants, v_ids) as made;
+    from private.ensure_conversations(p_user_id, p_platform, v_conversations, v_participants, v_ids) as made;
 
     -- Nobody else sees a conversation that was created just now; a pure replay changes none and takes no lock.
     v_locked := private.lock_conversations(v_ids, v_participants, array(
@@ -1764,7 +1659,7 @@ begin
     ));
     if v_locked <> '{}' then
         perform private.update_participants(v_locked, v_participants);
-        v_messages := private.look_up_messages(v_messages, v_ids);
+        v_messages := private.find_stored_messages(v_messages, v_ids);
     end if;
 
     if not v_is_replay then
@@ -1773,36 +1668,122 @@ begin
         from unnest(v_messages) as line
         where not line.is_known;
     end if;
-    return private.describe_results(v_conversations, v_ids, v_created, v_messages);
+    return private.render_results(v_conversations, v_ids, v_created, v_messages);
 end
 $$;
 comment on function private.store_conversations(uuid, text, jsonb) is
 'Stores the conversations of a request for a user and answers it. Conversations with an error are left out
 whole, all others go in, whatever else is being written at the same time.';
-revoke all on function private.store_conversations(uuid, text, jsonb)
-from public, anon, authenticated, service_role;
-grant execute on function private.store_conversations(uuid, text, jsonb) to service_role;
 
-create function private.count_messages(p_conversations jsonb) returns bigint
+-- The ingest log: what came over which connection, for its owner to read. Kept for 30 days, without content.
+
+-- Without foreign keys: to check one would lock the connection's row, for which all of its requests would queue.
+create table public.ingest_log (
+    id bigint generated always as identity primary key,
+    user_id uuid not null,
+    connection_id text not null,
+    key_id uuid,
+    at timestamptz not null default now(),
+    status integer not null,
+    requests integer not null default 1,
+    conversations integer,
+    conversations_created integer,
+    messages integer,
+    messages_added integer,
+    errors text[],
+    request_id text
+);
+comment on table public.ingest_log is
+'What came in over each connection, for 30 days: no names, no content, no secrets. What failed with 5xx left no trace
+here but in the logs of the service.';
+comment on column public.ingest_log.connection_id is 'The public name of the connection.';
+comment on column public.ingest_log.key_id is 'The key that was used, as the computed field keys lists it.';
+comment on column public.ingest_log.status is
+'200; or 401 wrong key, 403 inactive, 413 too many messages, of which there is one row a minute.';
+comment on column public.ingest_log.requests is 'How many requests this row stands for; above 1 only where refused.';
+comment on column public.ingest_log.messages is 'As the limit counts them: a conversation without any is one.';
+comment on column public.ingest_log.errors is 'At most five of the different errors that conversations had.';
+comment on column public.ingest_log.request_id is
+'The X-Request-Id of the request, which is in the service''s logs, too; of refused ones, the first of the minute''s.';
+create index ingest_log_user_id_idx on public.ingest_log (user_id, id desc);
+-- However many strangers try however often, a connection has one row a minute for each way to refuse them.
+create unique index ingest_log_refused_idx on public.ingest_log (connection_id, status, at) where status <> 200;
+alter table public.ingest_log enable row level security;
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.delete_ingest_log_trigger() returns trigger
 language plpgsql
-immutable
+security definer
 set search_path = ''
 as $$
 begin
-    return (
-        select sum(greatest(1, case
-            when jsonb_typeof(given.value -> 'messages') = 'array' then jsonb_array_length(given.value -> 'messages')
-        end))
-        from jsonb_array_elements(p_conversations) as given
-    );
+    delete from public.ingest_log as line
+    where line.user_id in (select removed.user_id from removed)
+        and line.connection_id in (select removed.connection_id from removed);
+    return null;
 end
 $$;
-comment on function private.count_messages(jsonb) is
-'How many messages a request carries; a conversation without any counts as one, since it costs as much.';
-revoke all on function private.count_messages(jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.count_messages(jsonb) to service_role;
+comment on function private.delete_ingest_log_trigger() is 'Trigger: with a connection goes its log.';
 
-create function private.refuse(p_status integer, p_error text) returns json
+create function private.use_asynchronous_commit() returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+    if pg_current_xact_id_if_assigned() is null then
+        perform set_config('synchronous_commit', 'off', true);
+    end if;
+end
+$$;
+comment on function private.use_asynchronous_commit() is
+'Where a transaction has written nothing yet and is about to write a line of a log: nobody waits for the disk.';
+
+create function private.record_ingest(
+    p_user_id uuid, p_connection_id text, p_key_id uuid, p_messages bigint, p_answer json
+) returns json
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+    perform private.use_asynchronous_commit();
+    insert into public.ingest_log (
+        user_id, connection_id, key_id, status, request_id,
+        messages, conversations, conversations_created, messages_added, errors
+    )
+    select
+        p_user_id, p_connection_id, p_key_id, 200, private.request_id(),
+        coalesce(p_messages, 0),
+        count(*),
+        count(*) filter (where result.status = 'created'),
+        coalesce(sum(result.messages_added), 0),
+        (array_agg(distinct result.status) filter (where result.status like 'error: %'))[1:5]
+    from json_to_recordset(p_answer -> 'results') as result (status text, messages_added integer);
+    return p_answer;
+end
+$$;
+comment on function private.record_ingest(uuid, text, uuid, bigint, json) is
+'Notes what became of a request, and returns the answer to it.';
+
+create function private.record_refusal(p_user_id uuid, p_connection_id text, p_status integer) returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+    perform private.use_asynchronous_commit();
+    insert into public.ingest_log as line (user_id, connection_id, at, status, request_id)
+    values (p_user_id, p_connection_id, date_trunc('minute', now()), p_status, private.request_id())
+    on conflict (connection_id, status, at) where status <> 200 do update set requests = line.requests + 1;
+end
+$$;
+comment on function private.record_refusal(uuid, text, integer) is
+'Notes that a request to a connection that exists was refused.';
+
+-- POST /functions/v1/messaging-ingest: checks the key and the limits, then stores.
+
+create function private.refuse_ingest(p_status integer, p_error text) returns json
 language plpgsql
 volatile
 set search_path = ''
@@ -1812,10 +1793,8 @@ begin
     return json_build_object('error', p_error);
 end
 $$;
-comment on function private.refuse(integer, text) is
+comment on function private.refuse_ingest(integer, text) is
 'An error in the shape of the ingest document. The status reaches HTTP as PostgREST and the gateway define it.';
-revoke all on function private.refuse(integer, text) from public, anon, authenticated, service_role;
-grant execute on function private.refuse(integer, text) to service_role;
 
 create function public.messaging_ingest(bytea) returns json
 language plpgsql
@@ -1829,26 +1808,26 @@ declare
     v_size bigint;
 begin
     if coalesce(v_secret, '') = '' then
-        return private.refuse(401, 'Missing x-api-key header');
+        return private.refuse_ingest(401, 'Missing x-api-key header');
     end if;
     begin
         -- Strangers are refused anyway; what their bodies cost is kept small.
         v_request := case
-            when private.is_live_key(v_secret) then private.parse_json($1)
+            when private.is_valid_key(v_secret) then private.parse_json($1)
             else private.decode_text($1)::jsonb
         end;
     exception
         when data_exception or statement_too_complex or program_limit_exceeded then
-            return private.refuse(400, 'Request body is not valid JSON');
+            return private.refuse_ingest(400, 'Request body is not valid JSON');
     end;
     if coalesce(v_request ->> 'platform', '') = ''
         or coalesce(v_request ->> 'connection_id', '') = ''
         or coalesce(jsonb_typeof(v_request -> 'conversations'), 'null') = 'null'
     then
-        return private.refuse(400, 'Missing required fields: platform, connection_id, conversations');
+        return private.refuse_ingest(400, 'Missing required fields: platform, connection_id, conversations');
     end if;
     if jsonb_typeof(v_request -> 'conversations') <> 'array' then
-        return private.refuse(400, 'conversations must be an array');
+        return private.refuse_ingest(400, 'conversations must be an array');
     end if;
 
     select * into v_owner
@@ -1856,21 +1835,21 @@ begin
         v_request ->> 'platform', v_request ->> 'connection_id', v_secret
     );
     if v_owner.user_id is null then
-        return private.refuse(401, 'Invalid connection_id or platform');
+        return private.refuse_ingest(401, 'Invalid connection_id or platform');
     elsif not v_owner.is_key_valid then
-        perform private.log_refusal(v_owner.user_id, v_request ->> 'connection_id', 401);
-        return private.refuse(401, 'Invalid API key');
+        perform private.record_refusal(v_owner.user_id, v_request ->> 'connection_id', 401);
+        return private.refuse_ingest(401, 'Invalid API key');
     elsif not v_owner.is_active then
-        perform private.log_refusal(v_owner.user_id, v_request ->> 'connection_id', 403);
-        return private.refuse(403, 'Connection is inactive');
+        perform private.record_refusal(v_owner.user_id, v_request ->> 'connection_id', 403);
+        return private.refuse_ingest(403, 'Connection is inactive');
     end if;
 
     v_size := private.count_messages(v_request -> 'conversations');
     if v_size > v_limit then
-        perform private.log_refusal(v_owner.user_id, v_request ->> 'connection_id', 413);
-        return private.refuse(413, format('Too many messages: at most %s in one request', v_limit));
+        perform private.record_refusal(v_owner.user_id, v_request ->> 'connection_id', 413);
+        return private.refuse_ingest(413, format('Too many messages: at most %s in one request', v_limit));
     end if;
-    return private.log_ingest(
+    return private.record_ingest(
         v_owner.user_id, v_request ->> 'connection_id', v_owner.key_id, v_size,
         private.store_conversations(v_owner.user_id, v_request ->> 'platform', v_request -> 'conversations')
     );
@@ -1879,10 +1858,8 @@ $$;
 comment on function public.messaging_ingest(bytea) is
 'The ingest endpoint: the raw body as its one argument, x-api-key among request.headers; answers as the document says,
 errors included, with response.status set. Only the two doors, the service and the Edge Function, may call it.';
-revoke all on function public.messaging_ingest(bytea) from public, anon, authenticated, service_role;
-grant execute on function public.messaging_ingest(bytea) to service_role;
 
--- Who is who, the channels they talk in, and who belongs to which.
+-- Profiles, channels and their members, and which rows each caller sees.
 
 create table public.user_profiles (
     user_id uuid primary key references auth.users (id) on delete cascade,
@@ -1894,6 +1871,7 @@ create table public.user_profiles (
     constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000)
 );
 comment on table public.user_profiles is 'What others see of a user. Made when the user signs up.';
+alter table public.user_profiles enable row level security;
 
 create table public.channels (
     id uuid primary key default gen_random_uuid(),
@@ -1910,6 +1888,7 @@ create table public.channels (
 comment on table public.channels is 'A place where members talk: a named channel, or a direct conversation (dm).';
 comment on column public.channels.workspace_id is 'Groups channels for the application; it grants nothing.';
 create index channels_created_by_idx on public.channels (created_by);
+alter table public.channels enable row level security;
 
 create table public.channel_members (
     channel_id uuid not null references public.channels (id) on delete cascade,
@@ -1921,6 +1900,7 @@ create table public.channel_members (
 );
 comment on table public.channel_members is 'Who belongs to a channel, and as what. Nobody else sees anything of it.';
 create index channel_members_user_id_idx on public.channel_members (user_id);
+alter table public.channel_members enable row level security;
 
 -- With the rights of their owner, as all views named my_: a policy on channel_members that reads channel_members would
 -- ask itself for ever. A view becomes part of the plan, where a function would start a query of its own.
@@ -1930,17 +1910,13 @@ select member.channel_id as id
 from public.channel_members as member
 where member.user_id = (select auth.uid());
 comment on view private.my_channels is 'The channels that the caller belongs to.';
-revoke all on private.my_channels from public, anon, authenticated, service_role;
-grant select on private.my_channels to authenticated;
 
-create view private.my_governed_channels
+create view private.my_managed_channels
 with (security_barrier = true) as
 select member.channel_id as id
 from public.channel_members as member
 where member.user_id = (select auth.uid()) and member.role in ('owner', 'admin');
-comment on view private.my_governed_channels is 'The channels in which the caller is owner or admin.';
-revoke all on private.my_governed_channels from public, anon, authenticated, service_role;
-grant select on private.my_governed_channels to authenticated;
+comment on view private.my_managed_channels is 'The channels in which the caller is owner or admin.';
 
 create view private.my_owned_channels
 with (security_barrier = true) as
@@ -1948,49 +1924,34 @@ select member.channel_id as id
 from public.channel_members as member
 where member.user_id = (select auth.uid()) and member.role = 'owner';
 comment on view private.my_owned_channels is 'The channels that the caller owns.';
-revoke all on private.my_owned_channels from public, anon, authenticated, service_role;
-grant select on private.my_owned_channels to authenticated;
 
-create view private.my_fellows
+create view private.my_peers
 with (security_barrier = true) as
 select fellow.user_id as id
 from public.channel_members as mine
 inner join public.channel_members as fellow on mine.channel_id = fellow.channel_id
 where mine.user_id = (select auth.uid());
-comment on view private.my_fellows is 'The users with whom the caller shares a channel, once for each.';
-revoke all on private.my_fellows from public, anon, authenticated, service_role;
-grant select on private.my_fellows to authenticated;
+comment on view private.my_peers is 'The users with whom the caller shares a channel, once for each.';
 
-alter table public.user_profiles enable row level security;
-revoke all on public.user_profiles from public, anon, authenticated, service_role;
-grant select on public.user_profiles to authenticated;
-grant update (display_name, avatar_url) on public.user_profiles to authenticated;
-grant select, insert, update, delete on public.user_profiles to service_role;
-
-alter table public.channels enable row level security;
-revoke all on public.channels from public, anon, authenticated, service_role;
-grant select, delete on public.channels to authenticated;
-grant insert (id, workspace_id, kind, name), update (workspace_id, name) on public.channels to authenticated;
-grant select, insert, update, delete on public.channels to service_role;
-
-alter table public.channel_members enable row level security;
-revoke all on public.channel_members from public, anon, authenticated, service_role;
-grant select, delete on public.channel_members to authenticated;
-grant insert (channel_id, user_id, role), update (role) on public.channel_members to authenticated;
-grant select, insert, update, delete on public.channel_members to service_role;
-
-create trigger user_profiles_before_update_stamp before update on public.user_profiles
-for each row execute function private.set_updated_at();
-create trigger channels_before_update_stamp before update on public.channels
-for each row execute function private.set_updated_at();
-create trigger channels_after_insert_refuse_retired after insert on public.channels
-for each row execute function private.refuse_retired_id();
-create trigger channels_after_delete_retire after delete on public.channels
-referencing old table as removed
-for each statement execute function private.retire_ids();
+create function private.is_non_member(p_channel_id uuid) returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    -- The member first: nearly everybody who writes is one, and nothing else is asked then.
+    return not exists (
+        select from public.channel_members as member
+        where member.channel_id = p_channel_id and member.user_id = auth.uid()
+    ) and auth.uid() is not null and not private.is_service();
+end
+$$;
+comment on function private.is_non_member(uuid) is
+'Whether the caller is a user who is no member of a channel. Triggers ask before they lock it: the policies, which
+decide, are asked only after them.';
 
 -- Definer, because Supabase Auth makes users under a role that may not write here.
-create function private.create_user_profile() returns trigger
+create function private.create_user_profile_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -2011,11 +1972,24 @@ begin
     return null;
 end
 $$;
-comment on function private.create_user_profile() is 'Trigger: a user who signs up gets a profile from what is known.';
-revoke all on function private.create_user_profile() from public, anon, authenticated, service_role;
+comment on function private.create_user_profile_trigger() is
+'Gives a new user a profile, with the name and picture that Supabase Auth knows.';
 
-create trigger threadline_after_insert_create_profile after insert on auth.users
-for each row execute function private.create_user_profile();
+-- Definer, because the creator is no member yet and so may not add one.
+create function private.add_channel_owner_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if new.created_by is not null then
+        insert into public.channel_members (channel_id, user_id, role) values (new.id, new.created_by, 'owner')
+        on conflict do nothing;
+    end if;
+    return null;
+end
+$$;
+comment on function private.add_channel_owner_trigger() is 'Trigger: who makes a channel owns it.';
 
 insert into public.user_profiles (user_id, display_name)
 select
@@ -2029,28 +2003,115 @@ select
 from auth.users as existing
 on conflict do nothing;
 
--- Definer, because the creator is no member yet and so may not add one.
-create function private.add_creator() returns trigger
+-- The event log of a channel: every change once, numbered without a gap, in the transaction of the change.
+
+-- Counters, apart from the channels: they change with every message, and no client reads them.
+create table private.channel_counters (
+    channel_id uuid primary key references public.channels (id) on delete cascade,
+    last_seq bigint not null default 0,
+    last_at timestamptz not null default '-infinity',
+    message_count bigint not null default 0
+);
+comment on table private.channel_counters is
+'The end of each channel''s event log. Every change of a channel locks its row first: this is what orders them.';
+comment on column private.channel_counters.last_at is
+'When the last event was; the next is later, whatever the clock says.';
+comment on column private.channel_counters.message_count is
+'How many messages are not deleted; kept, because counting a million takes too long.';
+alter table private.channel_counters enable row level security;
+
+create table public.message_events (
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    seq bigint not null,
+    kind text not null,
+    message_id uuid,
+    actor_id uuid,
+    emoji text,
+    created_at timestamptz not null,
+    reaction_id uuid,
+    added_at timestamptz,
+    primary key (channel_id, seq),
+    constraint message_events_kind_known check (
+        kind in (
+            'message.created', 'message.updated', 'message.deleted', 'message.pinned', 'message.unpinned',
+            'reaction.added', 'reaction.removed', 'member.joined', 'member.left'
+        )
+    )
+);
+comment on table public.message_events is
+'Every change of a channel, once, in order and without a gap. It names what changed; contents are read where they are.';
+comment on column public.message_events.actor_id is
+'Who did it; of member events, whom it is about. Null when a twin did, or the service key without naming anybody.';
+comment on column public.message_events.reaction_id is 'Of reactions, the id that the reaction has or had.';
+comment on column public.message_events.added_at is 'Of reactions and pins, since when it is or was there.';
+-- Whether a message was pinned when it was edited.
+create index message_events_pins_idx on public.message_events (message_id, seq)
+where kind in ('message.pinned', 'message.unpinned');
+alter table public.message_events enable row level security;
+
+-- Definer, because no client writes events or counters.
+create function private.record_event(
+    p_channel_id uuid, p_kind text, p_message_id uuid, p_actor_id uuid, p_emoji text, p_messages integer,
+    p_reaction_id uuid default null, p_added_at timestamptz default null,
+    out seq bigint, out at timestamptz
+)
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    if new.created_by is not null then
-        insert into public.channel_members (channel_id, user_id, role) values (new.id, new.created_by, 'owner')
-        on conflict do nothing;
+    -- Times run as the numbers do, also when the clock is set back: what was said when is told by them.
+    update private.channel_counters as head
+    set
+        last_seq = head.last_seq + 1,
+        last_at = greatest(clock_timestamp(), head.last_at + interval '1 microsecond'),
+        message_count = head.message_count + p_messages
+    where head.channel_id = p_channel_id
+    returning head.last_seq, head.last_at into seq, at;
+    if seq is null then
+        insert into private.channel_counters as head (channel_id, last_seq, last_at, message_count)
+        select existing.id, 1, clock_timestamp(), p_messages
+        from public.channels as existing
+        where existing.id = p_channel_id
+        on conflict on constraint channel_counters_pkey do update
+        set
+            last_seq = head.last_seq + 1,
+            last_at = greatest(clock_timestamp(), head.last_at + interval '1 microsecond'),
+            message_count = head.message_count + p_messages
+        returning head.last_seq, head.last_at into seq, at;
     end if;
-    return null;
+    if seq is not null then
+        insert into public.message_events (
+            channel_id, seq, kind, message_id, actor_id, emoji, created_at, reaction_id, added_at
+        )
+        values (
+            p_channel_id, record_event.seq, p_kind, p_message_id, p_actor_id, p_emoji, record_event.at,
+            p_reaction_id, p_added_at
+        );
+    end if;
 end
 $$;
-comment on function private.add_creator() is 'Trigger: who makes a channel owns it.';
-revoke all on function private.add_creator() from public, anon, authenticated, service_role;
+comment on function private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz) is
+'Writes the next event of a channel and answers its number and time; p_messages is what it adds to the count.
+Nothing happens for a channel that is being deleted.';
 
-create trigger channels_after_insert_add_creator after insert on public.channels
-for each row execute function private.add_creator();
+-- Definer, because no client may touch the counters.
+create function private.lock_channel(p_channel_id uuid) returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    perform from private.channel_counters as head where head.channel_id = p_channel_id for no key update;
+end
+$$;
+comment on function private.lock_channel(uuid) is
+'Waits until nobody else is changing a channel. Whoever decides by the state of a message takes this first.';
+
+-- Rules of membership: who may make or remove an owner, and that one owner stays.
 
 -- Definer, because it must see all members to know whether one is the last owner.
-create function private.protect_ownership() returns trigger
+create function private.protect_owners_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -2058,7 +2119,7 @@ as $$
 begin
     -- Admins govern members, owners govern everybody; who the caller is counts, not what the row says. Only clients
     -- are asked, whatever their role is called: Supabase Auth, say, deletes users with all they had.
-    if coalesce((select auth.role()), 'service_role') <> 'service_role'
+    if auth.role() is not null and not private.is_service()
         and (tg_op <> 'INSERT' and old.role = 'owner' or tg_op <> 'DELETE' and new.role = 'owner')
         and not (
             tg_op = 'DELETE'
@@ -2080,6 +2141,7 @@ begin
                 and made.created_by = new.user_id and new.user_id = (select auth.uid()) and tg_op = 'INSERT'
         )
     then
+        -- The SQLSTATE of a policy that refuses: a right is missing.
         raise insufficient_privilege using
             message = 'Only an owner of the channel may make, change or remove an owner.',
             detail = 'owner_required';
@@ -2087,14 +2149,59 @@ begin
     return coalesce(new, old);
 end
 $$;
-comment on function private.protect_ownership() is 'Trigger: an admin cannot become owner, nor put an owner out.';
-revoke all on function private.protect_ownership() from public, anon, authenticated, service_role;
+comment on function private.protect_owners_trigger() is 'Trigger: an admin cannot become owner, nor put an owner out.';
 
-create trigger channel_members_before_insert_or_change_protect
-before insert or update or delete on public.channel_members
-for each row execute function private.protect_ownership();
+-- Definer, because it must see all members to know whether one is the last owner.
+create function private.require_owner_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- Clients are asked, and the service key; not Supabase Auth, which deletes users with all they had.
+    if auth.role() is null
+        or (tg_op = 'UPDATE' and new.role = 'owner' and new.channel_id = old.channel_id)
+    then
+        return coalesce(new, old);
+    end if;
+    -- Of two owners who leave at once, the second waits here and then sees that the first is gone.
+    perform private.lock_channel(old.channel_id);
+    if not exists (
+        select from public.channel_members as other
+        where other.channel_id = old.channel_id and other.user_id <> old.user_id and other.role = 'owner'
+    ) and exists (
+        -- With their channel, all members go.
+        select from public.channels as channel where channel.id = old.channel_id
+    ) then
+        perform private.fail(
+            409, 'last_owner', 'A channel needs an owner. Make another member owner first, or delete the channel.'
+        );
+    end if;
+    return coalesce(new, old);
+end
+$$;
+comment on function private.require_owner_trigger() is
+'Raises PT409 when the last owner of a channel leaves or becomes something else.';
 
--- Digital twins: who speaks for a user, and in which channels.
+-- Definer, because no client writes events.
+create function private.record_member_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if tg_op <> 'INSERT' then
+        perform private.record_event(old.channel_id, 'member.left', null, old.user_id, null, 0);
+    end if;
+    if tg_op <> 'DELETE' then
+        perform private.record_event(new.channel_id, 'member.joined', null, new.user_id, null, 0);
+    end if;
+    return null;
+end
+$$;
+comment on function private.record_member_trigger() is 'Trigger: members who come and go are events.';
+
+-- Digital twins: agents that write under their own name for a user, and the channels they take part in.
 
 create table public.ai_twins (
     id uuid primary key default gen_random_uuid(),
@@ -2109,6 +2216,7 @@ create table public.ai_twins (
 comment on table public.ai_twins is 'A digital twin: an agent that writes under its own name, on behalf of its owner.';
 comment on column public.ai_twins.user_id is 'The owner, who alone may let it speak.';
 create index ai_twins_user_id_idx on public.ai_twins (user_id);
+alter table public.ai_twins enable row level security;
 
 create table public.channel_twins (
     channel_id uuid not null references public.channels (id) on delete cascade,
@@ -2119,60 +2227,65 @@ create table public.channel_twins (
 comment on table public.channel_twins is
 'The channels that a twin takes part in: it hears what is said there and may answer.';
 create index channel_twins_ai_twin_id_idx on public.channel_twins (ai_twin_id);
+alter table public.channel_twins enable row level security;
 
 -- A policy on channel_twins that read ai_twins itself would be asked by the policy there, for ever.
 create view private.my_twins
 with (security_barrier = true) as
 select twin.id from public.ai_twins as twin where twin.user_id = (select auth.uid());
 comment on view private.my_twins is 'The twins that the caller owns.';
-revoke all on private.my_twins from public, anon, authenticated, service_role;
-grant select on private.my_twins to authenticated;
 
-create view private.my_fellow_twins
+create view private.my_peer_twins
 with (security_barrier = true) as
 select assigned.ai_twin_id as id
 from public.channel_twins as assigned
 where assigned.channel_id in (select mine.id from private.my_channels as mine);
-comment on view private.my_fellow_twins is 'The twins that take part in a channel of the caller, once for each.';
-revoke all on private.my_fellow_twins from public, anon, authenticated, service_role;
-grant select on private.my_fellow_twins to authenticated;
+comment on view private.my_peer_twins is 'The twins that take part in a channel of the caller, once for each.';
 
-alter table public.ai_twins enable row level security;
-revoke all on public.ai_twins from public, anon, authenticated, service_role;
-grant select, delete on public.ai_twins to authenticated;
-grant insert (id, display_name, avatar_url), update (display_name, avatar_url) on public.ai_twins to authenticated;
-grant select, insert, update, delete on public.ai_twins to service_role;
+-- Definer, because no client may lock a channel, and it counts twins whether or not the caller may see them.
+create function private.admit_twin_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if not private.is_non_member(new.channel_id) then
+        perform private.lock_channel(new.channel_id);
+    end if;
+    -- Asked again under the lock. The policy knows only who was a member when the statement began, and whoever is put
+    -- out at this moment would leave a twin behind that goes on listening.
+    if private.is_non_member(new.channel_id) then
+        raise insufficient_privilege using message = 'Only members of a channel bring their twins.';
+    elsif (
+        select count(*) from public.channel_twins as assigned where assigned.channel_id = new.channel_id
+    ) >= (select settings.channel_max_twins from private.settings) then
+        perform private.fail(409, 'too_many_twins', 'This channel has the maximum number of twins. Remove one first.');
+    end if;
+    return new;
+end
+$$;
+comment on function private.admit_twin_trigger() is
+'Trigger: twins come with members, and no more of them than can be told of every message.';
 
-alter table public.channel_twins enable row level security;
-revoke all on public.channel_twins from public, anon, authenticated, service_role;
-grant select, delete on public.channel_twins to authenticated;
-grant insert (channel_id, ai_twin_id) on public.channel_twins to authenticated;
-grant select, insert, update, delete on public.channel_twins to service_role;
+-- Definer, because whoever removes a member need not own the twins.
+create function private.remove_member_twins_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- As whoever writes a message does: the channel first, then its twins.
+    perform private.lock_channel(old.channel_id);
+    delete from public.channel_twins as assigned
+    where assigned.channel_id = old.channel_id
+        and assigned.ai_twin_id in (select twin.id from public.ai_twins as twin where twin.user_id = old.user_id);
+    return null;
+end
+$$;
+comment on function private.remove_member_twins_trigger() is
+'Trigger: with a member go their twins, and what was still to be delivered to them.';
 
-create trigger ai_twins_before_update_stamp before update on public.ai_twins
-for each row execute function private.set_updated_at();
-create trigger ai_twins_after_insert_refuse_retired after insert on public.ai_twins
-for each row execute function private.refuse_retired_id();
-create trigger ai_twins_after_delete_retire after delete on public.ai_twins
-referencing old table as removed
-for each statement execute function private.retire_ids();
-
--- Messages of channels, their edits, reactions and pins; and the event log, from which everybody learns of a change.
-
--- Counters, apart from the channels: they change with every message, and no client reads them.
-create table private.channel_heads (
-    channel_id uuid primary key references public.channels (id) on delete cascade,
-    last_seq bigint not null default 0,
-    last_at timestamptz not null default '-infinity',
-    message_count bigint not null default 0
-);
-comment on table private.channel_heads is
-'The end of each channel''s event log. Every change of a channel locks its row first: this is what orders them.';
-comment on column private.channel_heads.last_at is
-'When the last event was; the next is later, whatever the clock says.';
-comment on column private.channel_heads.message_count is 'Messages that are not deleted, so that nobody has to count.';
-alter table private.channel_heads enable row level security;
-revoke all on private.channel_heads from public, anon, authenticated, service_role;
+-- Messages of channels, their edits, reactions and pins: tables and who sees them.
 
 create table public.messages (
     id uuid primary key default gen_random_uuid(),
@@ -2189,6 +2302,7 @@ create table public.messages (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     deleted_at timestamptz,
+    hops integer not null default 0,
     constraint messages_seq_unique unique (channel_id, seq),
     constraint messages_author_is_one check (user_id is null or ai_twin_id is null),
     constraint messages_content_length check (char_length(content) between 1 and 40000),
@@ -2208,6 +2322,12 @@ create index messages_user_id_idx on public.messages (user_id);
 -- Most messages are neither by a twin nor in a thread, and cost nothing here.
 create index messages_ai_twin_id_idx on public.messages (ai_twin_id) where ai_twin_id is not null;
 create index messages_thread_idx on public.messages (parent_message_id, seq) where parent_message_id is not null;
+alter table public.messages enable row level security;
+-- For has:thread.
+create index messages_replies_idx on public.messages (channel_id, parent_message_id)
+where parent_message_id is not null;
+comment on column public.messages.hops is
+'How many turns of twins lie between this message and what a person said last; 0 when a person says it.';
 
 create table public.message_edits (
     message_id uuid not null references public.messages (id) on delete cascade,
@@ -2220,6 +2340,7 @@ create table public.message_edits (
 comment on table public.message_edits is 'Earlier versions of edited messages, the first as version 1.';
 comment on column public.message_edits.written_at is 'When this version was written.';
 comment on column public.message_edits.replaced_at is 'When the next one took its place.';
+alter table public.message_edits enable row level security;
 
 create table public.message_reactions (
     id uuid primary key default gen_random_uuid(),
@@ -2235,6 +2356,7 @@ comment on table public.message_reactions is 'Who reacted to what with which emo
 comment on column public.message_reactions.channel_id is 'The message''s channel, repeated for row-level security.';
 create index message_reactions_channel_id_idx on public.message_reactions (channel_id);
 create index message_reactions_user_id_idx on public.message_reactions (user_id);
+alter table public.message_reactions enable row level security;
 
 create table public.message_pins (
     message_id uuid primary key references public.messages (id) on delete cascade,
@@ -2246,173 +2368,13 @@ comment on table public.message_pins is 'Pinned messages.';
 comment on column public.message_pins.channel_id is 'The message''s channel, repeated for row-level security.';
 create index message_pins_channel_id_idx on public.message_pins (channel_id);
 create index message_pins_pinned_by_idx on public.message_pins (pinned_by);
+alter table public.message_pins enable row level security;
 
-create table public.message_events (
-    channel_id uuid not null references public.channels (id) on delete cascade,
-    seq bigint not null,
-    kind text not null,
-    message_id uuid,
-    actor_id uuid,
-    emoji text,
-    created_at timestamptz not null,
-    mark_id uuid,
-    marked_at timestamptz,
-    primary key (channel_id, seq),
-    constraint message_events_kind_known check (
-        kind in (
-            'message.created', 'message.updated', 'message.deleted', 'message.pinned', 'message.unpinned',
-            'reaction.added', 'reaction.removed', 'member.joined', 'member.left'
-        )
-    )
-);
-comment on table public.message_events is
-'Every change of a channel, once, in order and without a gap. It names what changed; contents are read where they are.';
-comment on column public.message_events.actor_id is
-'Who did it; of member events, whom it is about. Null when a twin did, or the service key without naming anybody.';
-comment on column public.message_events.mark_id is 'Of reactions, the id that the reaction has or had.';
-comment on column public.message_events.marked_at is 'Of reactions and pins, since when it is or was there.';
--- Whether a message was pinned when it was edited.
-create index message_events_pins_idx on public.message_events (message_id, seq)
-where kind in ('message.pinned', 'message.unpinned');
-
--- Definer, because no client writes events or counters.
-create function private.record_event(
-    p_channel_id uuid, p_kind text, p_message_id uuid, p_actor_id uuid, p_emoji text, p_messages integer,
-    p_mark_id uuid default null, p_marked_at timestamptz default null,
-    out seq bigint, out at timestamptz
-)
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    -- Times run as the numbers do, also when the clock is set back: what was said when is told by them.
-    update private.channel_heads as head
-    set
-        last_seq = head.last_seq + 1,
-        last_at = greatest(clock_timestamp(), head.last_at + interval '1 microsecond'),
-        message_count = head.message_count + p_messages
-    where head.channel_id = p_channel_id
-    returning head.last_seq, head.last_at into seq, at;
-    if seq is null then
-        insert into private.channel_heads as head (channel_id, last_seq, last_at, message_count)
-        select existing.id, 1, clock_timestamp(), p_messages
-        from public.channels as existing
-        where existing.id = p_channel_id
-        on conflict on constraint channel_heads_pkey do update
-        set
-            last_seq = head.last_seq + 1,
-            last_at = greatest(clock_timestamp(), head.last_at + interval '1 microsecond'),
-            message_count = head.message_count + p_messages
-        returning head.last_seq, head.last_at into seq, at;
-    end if;
-    if seq is not null then
-        insert into public.message_events (
-            channel_id, seq, kind, message_id, actor_id, emoji, created_at, mark_id, marked_at
-        )
-        values (
-            p_channel_id, record_event.seq, p_kind, p_message_id, p_actor_id, p_emoji, record_event.at,
-            p_mark_id, p_marked_at
-        );
-    end if;
-end
-$$;
-comment on function private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz) is
-'Writes the next event of a channel and answers its number and time; p_messages is what it adds to the count.
-Nothing happens for a channel that is being deleted.';
-revoke all on function private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz)
-from public, anon, authenticated, service_role;
-
--- Definer, because no client may touch the counters.
-create function private.lock_channel(p_channel_id uuid) returns void
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    perform from private.channel_heads as head where head.channel_id = p_channel_id for no key update;
-end
-$$;
-comment on function private.lock_channel(uuid) is
-'Waits until nobody else is changing a channel. Whoever decides by the state of a message takes this first.';
-revoke all on function private.lock_channel(uuid) from public, anon, authenticated, service_role;
-grant execute on function private.lock_channel(uuid) to authenticated, service_role;
-
--- Definer, because it must see all members to know whether one is the last owner.
-create function private.keep_an_owner() returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    -- Clients are asked, and the service key; not Supabase Auth, which deletes users with all they had.
-    if (select auth.role()) is null
-        or (tg_op = 'UPDATE' and new.role = 'owner' and new.channel_id = old.channel_id)
-    then
-        return coalesce(new, old);
-    end if;
-    -- Of two owners who leave at once, the second waits here and then sees that the first is gone.
-    perform private.lock_channel(old.channel_id);
-    if not exists (
-        select from public.channel_members as other
-        where other.channel_id = old.channel_id and other.user_id <> old.user_id and other.role = 'owner'
-    ) and exists (
-        -- With their channel, all members go.
-        select from public.channels as channel where channel.id = old.channel_id
-    ) then
-        raise sqlstate 'PT409' using
-            message = 'A channel keeps an owner: make somebody else one first, or delete the channel.',
-            detail = 'last_owner';
-    end if;
-    return coalesce(new, old);
-end
-$$;
-comment on function private.keep_an_owner() is 'Trigger: the last owner of a channel neither leaves nor steps down.';
-revoke all on function private.keep_an_owner() from public, anon, authenticated, service_role;
-
--- By its name after the trigger that asks who may: whoever may not is told that first.
-create trigger channel_members_before_update_or_delete_keep_an_owner before update or delete on public.channel_members
-for each row when (old.role = 'owner') execute function private.keep_an_owner();
-
-create function private.my_acting_id() returns uuid
-language sql
-stable
-set search_path = ''
-as $$
-    -- The setting is made by private.read_user. Others could make it too, so it counts for the service key alone.
-    select coalesce(
-        (select auth.uid()),
-        case
-            when (select auth.role()) = 'service_role'
-                then nullif(current_setting('threadline.acting_id', true), '')::uuid
-        end
-    )
-$$;
-comment on function private.my_acting_id() is
-'Who acts: the user of the token, or whom a call with the service key has named; null when nobody is known.';
-revoke all on function private.my_acting_id() from public, anon, authenticated, service_role;
-
-create function private.is_stranger(p_channel_id uuid) returns boolean
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-    -- The member first: nearly everybody who writes is one, and nothing else is asked then.
-    return not exists (
-        select from public.channel_members as member
-        where member.channel_id = p_channel_id and member.user_id = auth.uid()
-    ) and auth.uid() is not null and auth.role() <> 'service_role';
-end
-$$;
-comment on function private.is_stranger(uuid) is
-'Whether the caller is a user who is no member of a channel. Triggers ask before they lock it: the policies, which
-decide, are asked only after them.';
-revoke all on function private.is_stranger(uuid) from public, anon, authenticated, service_role;
+-- What happens when a message, a reaction or a pin changes. 900_triggers shows the order.
 
 -- Definer, because it asks of the parent, and of the id, whether or not the caller may see the message; the policy asks
 -- about the caller.
-create function private.admit_message() returns trigger
+create function private.admit_message_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -2420,7 +2382,7 @@ as $$
 declare
     v_event record;
 begin
-    if private.is_stranger(new.channel_id) then
+    if private.is_non_member(new.channel_id) then
         raise insufficient_privilege using message = 'Only members of a channel write to it.';
     end if;
     -- This locks the channel: what is looked at from here on stays as it is.
@@ -2430,7 +2392,7 @@ begin
     perform from public.messages as known where known.id = new.id for key share;
     if found then
         delete from public.message_events as event where event.channel_id = new.channel_id and event.seq = v_event.seq;
-        update private.channel_heads as head
+        update private.channel_counters as head
         set last_seq = head.last_seq - 1, message_count = head.message_count - 1
         where head.channel_id = new.channel_id;
         return new;
@@ -2440,9 +2402,9 @@ begin
         where parent.id = new.parent_message_id
             and parent.channel_id = new.channel_id and parent.deleted_at is null;
         if not found then
-            raise sqlstate 'PT404' using
-                message = 'There is no such message to reply to in this channel.',
-                detail = 'parent_not_found', column = 'parent_message_id';
+            perform private.fail(
+                404, 'parent_not_found', 'There is no such message to reply to in this channel.', 'parent_message_id'
+            );
         end if;
     end if;
     new.seq := v_event.seq;
@@ -2451,16 +2413,57 @@ begin
     return new;
 end
 $$;
-comment on function private.admit_message() is
+comment on function private.admit_message_trigger() is
 'Trigger: a new message gets its number and time, and a reply belongs to a message of the same channel. What is not new
 gets neither.';
-revoke all on function private.admit_message() from public, anon, authenticated, service_role;
 
-create trigger messages_before_insert_admit before insert on public.messages
-for each row execute function private.admit_message();
+-- Definer, because it looks at messages whether or not the writer may see them.
+create function private.set_hops_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- A twin takes its turn after what was said last, in the channel and in the thread. Which of the two it answers
+    -- nobody knows, so the longer chain counts: else two twins that both reply to the head of a thread, or one in the
+    -- thread and one outside of it, would talk for ever. Two messages of one twin in a row are one turn.
+    select max(previous.hops + case when previous.ai_twin_id = new.ai_twin_id then 0 else 1 end) into new.hops
+    from (
+        (
+            select said.ai_twin_id, said.hops
+            from public.messages as said
+            where said.channel_id = new.channel_id
+            order by said.seq desc
+            limit 1
+        )
+        union all
+        (
+            select thread.ai_twin_id, thread.hops
+            from (
+                select head.ai_twin_id, head.hops, head.seq
+                from public.messages as head
+                where head.id = new.parent_message_id
+                union all
+                (
+                    select reply.ai_twin_id, reply.hops, reply.seq
+                    from public.messages as reply
+                    where reply.parent_message_id = new.parent_message_id
+                    order by reply.seq desc
+                    limit 1
+                )
+            ) as thread
+            order by thread.seq desc
+            limit 1
+        )
+    ) as previous;
+    new.hops := coalesce(new.hops, 1);
+    return new;
+end
+$$;
+comment on function private.set_hops_trigger() is 'Trigger: counts the turns of twins since a person spoke.';
 
 -- Definer, because no client writes edits and events.
-create function private.track_message() returns trigger
+create function private.record_message_change_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -2469,40 +2472,37 @@ declare
     v_version integer;
 begin
     if tg_op = 'DELETE' then
-        perform private.record_event(old.channel_id, 'message.deleted', old.id, private.my_acting_id(), null, -1);
+        perform private.record_event(old.channel_id, 'message.deleted', old.id, private.acting_user_id(), null, -1);
     elsif old.deleted_at is not null then
         -- Its author, its twin and its parent may still go, which sets them null.
         if (new.content, new.deleted_at) is distinct from (old.content, old.deleted_at) then
-            raise sqlstate 'PT404' using message = 'There is no such message.', detail = 'message_not_found';
+            perform private.fail(404, 'message_not_found', 'There is no such message.');
         end if;
     elsif new.deleted_at is not null then
         select event.at into new.deleted_at
-        from private.record_event(new.channel_id, 'message.deleted', new.id, private.my_acting_id(), null, -1) as event;
+        from private.record_event(new.channel_id, 'message.deleted', new.id, private.acting_user_id(), null, -1) as event;
     elsif new.content <> old.content then
         select event.at into new.updated_at
-        from private.record_event(new.channel_id, 'message.updated', new.id, private.my_acting_id(), null, 0) as event;
+        from private.record_event(new.channel_id, 'message.updated', new.id, private.acting_user_id(), null, 0) as event;
         insert into public.message_edits (message_id, version, content, written_at, replaced_at)
         select new.id, count(*) + 1, old.content, old.updated_at, new.updated_at
         from public.message_edits as edit
         where edit.message_id = new.id
         returning version into v_version;
         if v_version > (select settings.message_max_edits from private.settings) then
-            raise sqlstate 'PT409' using
-                message = 'This message has been edited as often as it can be.', detail = 'too_many_edits';
+            perform private.fail(
+                409, 'too_many_edits', 'This message has reached its maximum number of edits. Send a new message.'
+            );
         end if;
     end if;
     return new;
 end
 $$;
-comment on function private.track_message() is
+comment on function private.record_message_change_trigger() is
 'Trigger: an edit keeps what was there before, a deletion is final, and both are events.';
-revoke all on function private.track_message() from public, anon, authenticated, service_role;
-
-create trigger messages_before_update_track before update on public.messages
-for each row execute function private.track_message();
 
 -- Definer, because an author may delete what another has pinned, and a client that edits may not unpin.
-create function private.unpin_deleted() returns trigger
+create function private.unpin_message_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -2512,18 +2512,11 @@ begin
     return null;
 end
 $$;
-comment on function private.unpin_deleted() is
+comment on function private.unpin_message_trigger() is
 'Trigger: what is deleted is no longer pinned. Afterwards, so that this is no event of its own.';
-revoke all on function private.unpin_deleted() from public, anon, authenticated, service_role;
-
-create trigger messages_after_update_unpin after update of deleted_at on public.messages
-for each row when (new.deleted_at is not null) execute function private.unpin_deleted();
-
-create trigger messages_after_delete_track after delete on public.messages
-for each row when (old.deleted_at is null) execute function private.track_message();
 
 -- Definer, because it asks of the message whether or not the caller may see it; the policy asks about the caller.
-create function private.locate_message() returns trigger
+create function private.set_message_channel_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -2531,7 +2524,7 @@ as $$
 begin
     select message.channel_id into new.channel_id
     from public.messages as message
-    where message.id = new.message_id and not private.is_stranger(message.channel_id);
+    where message.id = new.message_id and not private.is_non_member(message.channel_id);
     perform private.lock_channel(new.channel_id);
     -- Asked again under the lock. Of a message that is gone, or elsewhere, nothing is said: the policy refuses a row of
     -- no channel.
@@ -2543,249 +2536,71 @@ begin
     return new;
 end
 $$;
-comment on function private.locate_message() is
+comment on function private.set_message_channel_trigger() is
 'Trigger: a reaction or a pin is of the channel of its message, which must not be deleted.';
-revoke all on function private.locate_message() from public, anon, authenticated, service_role;
-
-create trigger message_reactions_before_insert_locate before insert on public.message_reactions
-for each row execute function private.locate_message();
-create trigger message_pins_before_insert_locate before insert on public.message_pins
-for each row execute function private.locate_message();
 
 -- Definer, because no client writes events.
-create function private.track_mark() returns trigger
+create function private.record_reaction_or_pin_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 declare
     v_is_added boolean := tg_op = 'INSERT';
-    v_mark jsonb := to_jsonb(case when tg_op = 'INSERT' then new else old end);
+    v_row jsonb := to_jsonb(case when tg_op = 'INSERT' then new else old end);
 begin
     -- With its message, a mark goes without an event of its own.
     if not v_is_added and not exists (
         select from public.messages as message
-        where message.id = (v_mark ->> 'message_id')::uuid and message.deleted_at is null
+        where message.id = (v_row ->> 'message_id')::uuid and message.deleted_at is null
     ) then
         return null;
     end if;
     if v_is_added and tg_table_name = 'message_reactions' and (
         select count(*)
         from public.message_reactions as own
-        where own.message_id = (v_mark ->> 'message_id')::uuid and own.user_id = (v_mark ->> 'user_id')::uuid
+        where own.message_id = (v_row ->> 'message_id')::uuid and own.user_id = (v_row ->> 'user_id')::uuid
     ) > (select settings.reactions_per_user_per_message from private.settings) then
-        raise sqlstate 'PT409' using
-            message = 'You have reacted to this message in as many ways as one can.',
-            detail = 'too_many_reactions', column = 'emoji';
+        perform private.fail(
+            409, 'too_many_reactions',
+            'You have reached the reaction limit for this message. Remove one of your reactions first.', 'emoji'
+        );
     end if;
     perform private.record_event(
-        (v_mark ->> 'channel_id')::uuid,
+        (v_row ->> 'channel_id')::uuid,
         case tg_table_name
             when 'message_pins' then case when v_is_added then 'message.pinned' else 'message.unpinned' end
             else case when v_is_added then 'reaction.added' else 'reaction.removed' end
         end,
-        (v_mark ->> 'message_id')::uuid,
+        (v_row ->> 'message_id')::uuid,
         coalesce(
-            (v_mark ->> 'user_id')::uuid,
-            case when v_is_added then (v_mark ->> 'pinned_by')::uuid end,
-            private.my_acting_id()
+            (v_row ->> 'user_id')::uuid,
+            case when v_is_added then (v_row ->> 'pinned_by')::uuid end,
+            private.acting_user_id()
         ),
-        v_mark ->> 'emoji',
+        v_row ->> 'emoji',
         0,
-        (v_mark ->> 'id')::uuid,
-        coalesce(v_mark ->> 'created_at', v_mark ->> 'pinned_at')::timestamptz
+        (v_row ->> 'id')::uuid,
+        coalesce(v_row ->> 'created_at', v_row ->> 'pinned_at')::timestamptz
     );
     return null;
 end
 $$;
-comment on function private.track_mark() is 'Trigger: reactions and pins that come and go are events.';
-revoke all on function private.track_mark() from public, anon, authenticated, service_role;
+comment on function private.record_reaction_or_pin_trigger() is
+'Writes an event when a reaction or a pin is added or removed.';
 
-create trigger message_reactions_after_insert_or_delete_track after insert or delete on public.message_reactions
-for each row execute function private.track_mark();
-create trigger message_pins_after_insert_or_delete_track after insert or delete on public.message_pins
-for each row execute function private.track_mark();
+-- The calls of /api/v2/messages that read: history, get, edits; and how a message looks in an answer.
 
--- Definer, because no client writes events.
-create function private.track_member() returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    if tg_op <> 'INSERT' then
-        perform private.record_event(old.channel_id, 'member.left', null, old.user_id, null, 0);
-    end if;
-    if tg_op <> 'DELETE' then
-        perform private.record_event(new.channel_id, 'member.joined', null, new.user_id, null, 0);
-    end if;
-    return null;
-end
-$$;
-comment on function private.track_member() is 'Trigger: members who come and go are events.';
-revoke all on function private.track_member() from public, anon, authenticated, service_role;
-
-create trigger channel_members_after_insert_or_delete_track after insert or delete on public.channel_members
-for each row execute function private.track_member();
--- The service may also write somebody else, or another channel, into a row.
-create trigger channel_members_after_update_track after update on public.channel_members
-for each row when ((old.channel_id, old.user_id) is distinct from (new.channel_id, new.user_id))
-execute function private.track_member();
-
-alter table public.messages enable row level security;
-revoke all on public.messages from public, anon, authenticated, service_role;
-grant select on public.messages to authenticated;
-grant insert (
-    id, channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
-    content, content_type, metadata, attachments
-) on public.messages to authenticated, service_role;
-grant update (content) on public.messages to authenticated;
-grant select, delete on public.messages to service_role;
-grant update (content, deleted_at) on public.messages to service_role;
-
-alter table public.message_edits enable row level security;
-revoke all on public.message_edits from public, anon, authenticated, service_role;
-grant select on public.message_edits to authenticated, service_role;
-
-alter table public.message_reactions enable row level security;
-revoke all on public.message_reactions from public, anon, authenticated, service_role;
-grant select, delete on public.message_reactions to authenticated, service_role;
-grant insert (id, message_id, user_id, emoji) on public.message_reactions to authenticated, service_role;
-
-alter table public.message_pins enable row level security;
-revoke all on public.message_pins from public, anon, authenticated, service_role;
-grant select, delete on public.message_pins to authenticated, service_role;
-grant insert (message_id, pinned_by) on public.message_pins to authenticated, service_role;
-
-alter table public.message_events enable row level security;
-revoke all on public.message_events from public, anon, authenticated, service_role;
-grant select on public.message_events to authenticated, service_role;
-
--- The calls of /api/v2/messages: a JSON object in, the documented answer out, the rules in the tables.
-
-create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
-language plpgsql
-volatile
-set search_path = ''
-as $$
-begin
-    raise exception using errcode = 'PT' || p_status, message = p_message, detail = p_code, column = p_field;
-end
-$$;
-comment on function private.fail(integer, text, text, text) is
-'Raises an error that both doors turn into this HTTP status: a code for programs, a sentence for people, a field.';
-revoke all on function private.fail(integer, text, text, text) from public, anon, authenticated, service_role;
-grant execute on function private.fail(integer, text, text, text) to authenticated, service_role;
-
-create function private.read_text(p_body jsonb, p_field text, p_most integer, p_default text default null) returns text
-language plpgsql
+create function private.render_pin(p_pinned_by uuid, p_pinned_at timestamptz) returns jsonb
+language sql
 immutable
 set search_path = ''
 as $$
-begin
-    if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
-        if p_default is null then
-            perform private.fail(400, 'missing_field', format('%s is required.', p_field), p_field);
-        end if;
-        return p_default;
-    elsif jsonb_typeof(p_body -> p_field) <> 'string' then
-        perform private.fail(400, 'invalid_field', format('%s must be a string.', p_field), p_field);
-    elsif char_length(p_body ->> p_field) not between 1 and p_most then
-        perform private.fail(
-            400, 'invalid_field', format('%s must have 1 to %s characters.', p_field, p_most), p_field
-        );
-    end if;
-    return p_body ->> p_field;
-end
+    select jsonb_build_object(
+        'pinned', true, 'pinned_by', p_pinned_by, 'pinned_at', private.format_time(p_pinned_at)
+    )
 $$;
-comment on function private.read_text(jsonb, text, integer, text) is
-'A string of a request. Without a default it is required; errors are PT400 with the field.';
-revoke all on function private.read_text(jsonb, text, integer, text) from public, anon, authenticated, service_role;
-grant execute on function private.read_text(jsonb, text, integer, text) to authenticated, service_role;
-
-create function private.read_uuid(p_body jsonb, p_field text, p_is_required boolean default true) returns uuid
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-    if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
-        if p_is_required then
-            perform private.fail(400, 'missing_field', format('%s is required.', p_field), p_field);
-        end if;
-        return null;
-    elsif p_body ->> p_field !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then
-        perform private.fail(400, 'invalid_field', format('%s must be a UUID.', p_field), p_field);
-    end if;
-    return (p_body ->> p_field)::uuid;
-end
-$$;
-comment on function private.read_uuid(jsonb, text, boolean) is 'A UUID of a request; errors are PT400 with the field.';
-revoke all on function private.read_uuid(jsonb, text, boolean) from public, anon, authenticated, service_role;
-grant execute on function private.read_uuid(jsonb, text, boolean) to authenticated, service_role;
-
-create function private.read_integer(
-    p_body jsonb, p_field text, p_least integer, p_most integer, p_default integer
-) returns integer
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-    -- Query strings bring numbers as text.
-    if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
-        return p_default;
-    elsif p_body ->> p_field !~ '^[0-9]{1,9}$' or (p_body ->> p_field)::integer not between p_least and p_most then
-        perform private.fail(
-            400, 'invalid_field', format('%s must be a whole number from %s to %s.', p_field, p_least, p_most), p_field
-        );
-    end if;
-    return (p_body ->> p_field)::integer;
-end
-$$;
-comment on function private.read_integer(jsonb, text, integer, integer, integer) is
-'A whole number of a request; errors are PT400 with the field.';
-revoke all on function private.read_integer(jsonb, text, integer, integer, integer)
-from public, anon, authenticated, service_role;
-grant execute on function private.read_integer(jsonb, text, integer, integer, integer) to authenticated, service_role;
-
-create function private.read_user(p_body jsonb) returns uuid
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-    v_user_id uuid := private.read_uuid(p_body, 'user_id', false);
-begin
-    if auth.role() = 'service_role' then
-        if v_user_id is null then
-            perform private.fail(400, 'missing_field', 'user_id is required for service_role.', 'user_id');
-        end if;
-    elsif v_user_id <> auth.uid() then
-        -- The documents take the word of the caller for who it is; we take the token's.
-        perform private.fail(403, 'user_id_mismatch', 'user_id is not the user of the token.', 'user_id');
-    end if;
-    return nullif(set_config('threadline.acting_id', coalesce(v_user_id, auth.uid())::text, true), '')::uuid;
-end
-$$;
-comment on function private.read_user(jsonb) is
-'For whom a call acts: the user of the token, or whom service_role names; triggers learn it from my_acting_id. PT403
-when a user names somebody else.';
-revoke all on function private.read_user(jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.read_user(jsonb) to authenticated, service_role;
-
-create function private.format_time(p_at timestamptz) returns text
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-    return to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
-end
-$$;
-comment on function private.format_time(timestamptz) is 'A time as the documents write it: 2026-03-19T15:10:22.000Z.';
-revoke all on function private.format_time(timestamptz) from public, anon, authenticated, service_role;
-grant execute on function private.format_time(timestamptz) to authenticated, service_role;
+comment on function private.render_pin(uuid, timestamptz) is 'What metadata says of a message that is pinned.';
 
 create function private.render_message(p_message public.messages, p_pin jsonb) returns jsonb
 language plpgsql
@@ -2812,22 +2627,6 @@ end
 $$;
 comment on function private.render_message(public.messages, jsonb) is
 'A message as every call shows it, with what private.render_pin says of its pin.';
-revoke all on function private.render_message(public.messages, jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.render_message(public.messages, jsonb) to authenticated, service_role;
-
-create function private.render_pin(p_pinned_by uuid, p_pinned_at timestamptz) returns jsonb
-language sql
-immutable
-set search_path = ''
-as $$
-    select jsonb_build_object(
-        'pinned', true, 'pinned_by', p_pinned_by, 'pinned_at', private.format_time(p_pinned_at)
-    )
-$$;
-comment on function private.render_pin(uuid, timestamptz) is 'What metadata says of a message that is pinned.';
-revoke all on function private.render_pin(uuid, timestamptz) from public, anon, authenticated, service_role;
-grant execute on function private.render_pin(uuid, timestamptz) to authenticated, service_role;
-
 create function private.render_message(p_message public.messages) returns jsonb
 language sql
 stable
@@ -2840,163 +2639,28 @@ as $$
     ))
 $$;
 comment on function private.render_message(public.messages) is 'A message as it is now.';
-revoke all on function private.render_message(public.messages) from public, anon, authenticated, service_role;
-grant execute on function private.render_message(public.messages) to authenticated, service_role;
 
-create function private.succeed(p_data jsonb, p_meta jsonb default null, p_status integer default 200) returns json
-language plpgsql
+create function private.render_reaction(
+    p_id uuid, p_message_id uuid, p_user_id uuid, p_emoji text, p_created_at timestamptz
+) returns jsonb
+language sql
+immutable
 set search_path = ''
 as $$
-begin
-    perform set_config('response.status', p_status::text, true);
-    if p_meta is null then
-        return json_build_object('success', true, 'data', p_data);
-    end if;
-    return json_build_object('success', true, 'data', p_data, 'meta', p_meta);
-end
-$$;
-comment on function private.succeed(jsonb, jsonb, integer) is 'The envelope of an answer.';
-revoke all on function private.succeed(jsonb, jsonb, integer) from public, anon, authenticated, service_role;
-grant execute on function private.succeed(jsonb, jsonb, integer) to authenticated, service_role;
-
-create function private.find_message(p_id uuid) returns public.messages
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-    v_message public.messages;
-begin
-    select * into v_message from public.messages as message where message.id = p_id and message.deleted_at is null;
-    if v_message.id is null then
-        perform private.fail(404, 'message_not_found', 'There is no such message.');
-    end if;
-    return v_message;
-end
-$$;
-comment on function private.find_message(uuid) is
-'A message that the caller may see; PT404 otherwise, whether it exists or not.';
-revoke all on function private.find_message(uuid) from public, anon, authenticated, service_role;
-grant execute on function private.find_message(uuid) to authenticated, service_role;
-
-create function private.require_channel(p_channel_id uuid) returns void
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-    if not exists (select from public.channels as channel where channel.id = p_channel_id) then
-        perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
-    end if;
-end
-$$;
-comment on function private.require_channel(uuid) is 'PT404 unless the caller may see the channel.';
-revoke all on function private.require_channel(uuid) from public, anon, authenticated, service_role;
-grant execute on function private.require_channel(uuid) to authenticated, service_role;
-
-create function private.require_twin(p_twin_id uuid, p_channel_id uuid) returns void
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-    if not exists (
-        select from public.channel_twins as assigned
-        inner join public.ai_twins as twin on assigned.ai_twin_id = twin.id
-        where twin.id = p_twin_id
-            and assigned.channel_id = p_channel_id
-            and ((select auth.role()) = 'service_role' or twin.user_id = (select auth.uid()))
-    ) then
-        perform private.fail(
-            403, 'twin_not_allowed', 'This twin is not yours, or does not take part in the channel.', 'ai_twin_id'
-        );
-    end if;
-end
-$$;
-comment on function private.require_twin(uuid, uuid) is
-'PT403 unless the caller may speak through the twin in the channel.';
-revoke all on function private.require_twin(uuid, uuid) from public, anon, authenticated, service_role;
-grant execute on function private.require_twin(uuid, uuid) to authenticated, service_role;
-
-create function public.create_message(jsonb) returns json
-language plpgsql
-set search_path = ''
-as $$
-declare
-    v_channel_id uuid := private.read_uuid($1, 'channel_id');
-    v_content text := private.read_text($1, 'content', 40000);
-    v_twin_id uuid := private.read_uuid($1, 'ai_twin_id', false);
-    v_user_id uuid;
-    v_message public.messages;
-begin
-    perform private.require_channel(v_channel_id);
-    if v_twin_id is not null then
-        perform private.require_twin(v_twin_id, v_channel_id);
-    end if;
-    if coalesce(jsonb_typeof($1 -> 'metadata'), 'null') not in ('object', 'null') then
-        perform private.fail(400, 'invalid_field', 'metadata must be an object.', 'metadata');
-    elsif octet_length(($1 -> 'metadata')::text) > 16384 then
-        perform private.fail(413, 'metadata_too_large', 'metadata must have at most 16 kB.', 'metadata');
-    elsif coalesce(jsonb_typeof($1 -> 'attachments'), 'null') not in ('array', 'null')
-        or jsonb_path_exists($1, 'strict $.attachments[*] ? (@.type() <> "object")', '{}', true)
-    then
-        perform private.fail(400, 'invalid_field', 'attachments must be an array of objects.', 'attachments');
-    elsif octet_length(($1 -> 'attachments')::text) > 65536 then
-        perform private.fail(413, 'attachments_too_large', 'attachments must have at most 64 kB.', 'attachments');
-    end if;
-    -- The twin speaks, and not its owner; but nobody names somebody else.
-    if v_twin_id is null or auth.role() <> 'service_role' then
-        v_user_id := private.read_user($1);
-    end if;
-    insert into public.messages (
-        channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
-        content, content_type, metadata, attachments
+    select jsonb_build_object(
+        'id', p_id,
+        'message_id', p_message_id,
+        'user_id', p_user_id,
+        'emoji', p_emoji,
+        'created_at', private.format_time(p_created_at)
     )
-    values (
-        v_channel_id,
-        case when v_twin_id is null then v_user_id end,
-        v_twin_id,
-        private.read_uuid($1, 'parent_message_id', false),
-        private.read_uuid($1, 'conversation_id', false),
-        v_content,
-        private.read_text($1, 'content_type', 100, 'text'),
-        coalesce(nullif($1 -> 'metadata', 'null'), '{}'),
-        nullif($1 -> 'attachments', 'null')
-    )
-    returning * into v_message;
-    return private.succeed(
-        private.render_message(v_message, null),  -- what is new is not pinned
-        jsonb_build_object('timestamp', private.format_time(v_message.created_at)),
-        201
-    );
-end
 $$;
-comment on function public.create_message(jsonb) is
-'POST /api/v2/messages: channel_id, content, and optionally content_type, parent_message_id, metadata, attachments,
-conversation_id, user_id, ai_twin_id.';
-revoke all on function public.create_message(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.create_message(jsonb) to authenticated, service_role;
-
-create function public.reply_to_message(jsonb) returns json
-language plpgsql
-set search_path = ''
-as $$
-declare
-    v_parent public.messages := private.find_message(private.read_uuid($1, 'id'));
-begin
-    return public.create_message(
-        $1 || jsonb_build_object('channel_id', v_parent.channel_id, 'parent_message_id', v_parent.id)
-    );
-end
-$$;
-comment on function public.reply_to_message(jsonb) is
-'POST /api/v2/messages/:id/thread: id, content, and what create_message takes.';
-revoke all on function public.reply_to_message(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.reply_to_message(jsonb) to authenticated, service_role;
+comment on function private.render_reaction(uuid, uuid, uuid, text, timestamptz) is
+'A reaction as every call shows it, whether it is still there or not.';
 
 -- Definer, because authors who left the channel are still named there. It is asked only for authors of messages that
 -- the caller has just read.
-create function private.name_authors(p_user_ids uuid[], p_twin_ids uuid[])
+create function private.list_author_names(p_user_ids uuid[], p_twin_ids uuid[])
 returns table (author_id uuid, is_twin boolean, display_name text, avatar_url text)
 language sql
 stable
@@ -3011,10 +2675,8 @@ as $$
     from public.ai_twins as twin
     where twin.id = any(p_twin_ids)
 $$;
-comment on function private.name_authors(uuid[], uuid[]) is
+comment on function private.list_author_names(uuid[], uuid[]) is
 'Names and pictures of users and twins. Owners choose the ids of twins, even a user''s: is_twin tells which it is.';
-revoke all on function private.name_authors(uuid[], uuid[]) from public, anon, authenticated, service_role;
-grant execute on function private.name_authors(uuid[], uuid[]) to authenticated, service_role;
 
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql
@@ -3047,11 +2709,40 @@ as $$
 $$;
 comment on function private.render_reactions(uuid[]) is
 'Of messages that have reactions, one entry per emoji: how many, who, and whether the caller is among them.';
-revoke all on function private.render_reactions(uuid[]) from public, anon, authenticated, service_role;
-grant execute on function private.render_reactions(uuid[]) to authenticated, service_role;
+
+create function private.require_message(p_id uuid) returns public.messages
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_message public.messages;
+begin
+    select * into v_message from public.messages as message where message.id = p_id and message.deleted_at is null;
+    if v_message.id is null then
+        perform private.fail(404, 'message_not_found', 'There is no such message.');
+    end if;
+    return v_message;
+end
+$$;
+comment on function private.require_message(uuid) is
+'A message that the caller may see; PT404 otherwise, whether it exists or not.';
+
+create function private.require_channel(p_channel_id uuid) returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    if not exists (select from public.channels as channel where channel.id = p_channel_id) then
+        perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
+    end if;
+end
+$$;
+comment on function private.require_channel(uuid) is 'PT404 unless the caller may see the channel.';
 
 -- Definer, because no client reads the counters; it answers only those who may see the channel.
-create function private.count_channel(p_channel_id uuid) returns bigint
+create function private.message_count(p_channel_id uuid) returns bigint
 language sql
 stable
 security definer
@@ -3059,21 +2750,19 @@ set search_path = ''
 as $$
     select coalesce((
         select head.message_count
-        from private.channel_heads as head
+        from private.channel_counters as head
         where head.channel_id = p_channel_id
             and (
-                (select auth.role()) = 'service_role'
+                (select private.is_service())
                 or head.channel_id in (select mine.id from private.my_channels as mine)
             )
     ), 0)
 $$;
-comment on function private.count_channel(uuid) is
+comment on function private.message_count(uuid) is
 'How many messages a channel has, at the same cost for ten and for a million.';
-revoke all on function private.count_channel(uuid) from public, anon, authenticated, service_role;
-grant execute on function private.count_channel(uuid) to authenticated, service_role;
 
 -- Definer, because a cursor stays good when its message is deleted.
-create function private.read_cursor(p_body jsonb, p_field text, p_channel_id uuid) returns bigint
+create function private.find_cursor(p_body jsonb, p_field text, p_channel_id uuid) returns bigint
 language plpgsql
 stable
 security definer
@@ -3090,19 +2779,17 @@ begin
     end if;
     select message.seq into v_seq
     from public.messages as message
-    where message.id = private.read_uuid(p_body, p_field) and message.channel_id = p_channel_id;
+    where message.id = private.parse_uuid(p_body, p_field) and message.channel_id = p_channel_id;
     if v_seq is null then
         perform private.fail(400, 'invalid_cursor', format('%s names no message of this channel.', p_field), p_field);
     end if;
     return v_seq;
 end
 $$;
-comment on function private.read_cursor(jsonb, text, uuid) is
+comment on function private.find_cursor(jsonb, text, uuid) is
 'The place in a channel that a message id or a returned cursor stands for.';
-revoke all on function private.read_cursor(jsonb, text, uuid) from public, anon, authenticated, service_role;
-grant execute on function private.read_cursor(jsonb, text, uuid) to authenticated, service_role;
 
-create function private.find_page(
+create function private.list_page(
     p_channel_id uuid, p_thread_id uuid, p_before bigint, p_after bigint, p_limit integer, p_offset integer,
     out ids uuid[], out next_cursor text
 )
@@ -3147,12 +2834,8 @@ begin
     ids := ids[1:p_limit];
 end
 $$;
-comment on function private.find_page(uuid, uuid, bigint, bigint, integer, integer) is
+comment on function private.list_page(uuid, uuid, bigint, bigint, integer, integer) is
 'A page of a channel or thread: its message ids, and the cursor of the next page in the same direction, or null.';
-revoke all on function private.find_page(uuid, uuid, bigint, bigint, integer, integer)
-from public, anon, authenticated, service_role;
-grant execute on function private.find_page(uuid, uuid, bigint, bigint, integer, integer)
-to authenticated, service_role;
 
 create function private.render_page(p_ids uuid[]) returns jsonb
 language sql
@@ -3179,7 +2862,7 @@ as $$
         order by (page.message).seq desc
     ), '[]')
     from page
-    left join private.name_authors(
+    left join private.list_author_names(
         array(select (page.message).user_id from page), array(select (page.message).ai_twin_id from page)
     ) as author
         on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
@@ -3187,8 +2870,6 @@ as $$
     left join private.render_reactions(p_ids) as reacted on (page.message).id = reacted.message_id
 $$;
 comment on function private.render_page(uuid[]) is 'Messages with their authors and reactions, newest first.';
-revoke all on function private.render_page(uuid[]) from public, anon, authenticated, service_role;
-grant execute on function private.render_page(uuid[]) to authenticated, service_role;
 
 create function public.list_messages(jsonb) returns json
 language plpgsql
@@ -3196,27 +2877,27 @@ stable
 set search_path = ''
 as $$
 declare
-    v_channel_id uuid := private.read_uuid($1, 'channel_id');
-    v_thread_id uuid := private.read_uuid($1, 'thread_id', false);
-    v_limit integer := private.read_integer($1, 'limit', 1, 200, 50);
-    v_offset integer := private.read_integer($1, 'offset', 0, 999999999, 0);
+    v_channel_id uuid := private.parse_uuid($1, 'channel_id');
+    v_thread_id uuid := private.parse_uuid($1, 'thread_id', false);
+    v_limit integer := private.parse_integer($1, 'limit', 1, 200, 50);
+    v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
     v_before bigint;
     v_after bigint;
     v_page record;
 begin
     perform private.require_channel(v_channel_id);
-    v_before := private.read_cursor($1, 'before', v_channel_id);
-    v_after := private.read_cursor($1, 'after', v_channel_id);
+    v_before := private.find_cursor($1, 'before', v_channel_id);
+    v_after := private.find_cursor($1, 'after', v_channel_id);
     if v_before is not null and v_after is not null then
         perform private.fail(400, 'invalid_cursor', 'before and after cannot be combined.', 'after');
     end if;
     select * into v_page
-    from private.find_page(v_channel_id, v_thread_id, v_before, v_after, v_limit, v_offset);
+    from private.list_page(v_channel_id, v_thread_id, v_before, v_after, v_limit, v_offset);
     return private.succeed(
         private.render_page(v_page.ids),
         jsonb_build_object(
             'total', case
-                when v_thread_id is null then private.count_channel(v_channel_id)
+                when v_thread_id is null then private.message_count(v_channel_id)
                 else (
                     select count(*) from public.messages as reply
                     where reply.parent_message_id = v_thread_id
@@ -3234,8 +2915,6 @@ $$;
 comment on function public.list_messages(jsonb) is
 'GET /api/v2/messages/history: channel_id, and optionally thread_id, limit (1 to 200), offset, before, after. Newest
 first, with authors and reactions.';
-revoke all on function public.list_messages(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.list_messages(jsonb) to authenticated, service_role;
 
 create function public.get_message(jsonb) returns json
 language plpgsql
@@ -3243,7 +2922,7 @@ stable
 set search_path = ''
 as $$
 declare
-    v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
+    v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
     return private.succeed(
         private.render_message(v_message) || jsonb_build_object(
@@ -3255,48 +2934,6 @@ begin
 end
 $$;
 comment on function public.get_message(jsonb) is 'GET /api/v2/messages/:id.';
-revoke all on function public.get_message(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.get_message(jsonb) to authenticated, service_role;
-
-create function private.is_author(p_message public.messages, p_user_id uuid) returns boolean
-language sql
-stable
-set search_path = ''
-as $$
-    select coalesce(p_message.user_id = p_user_id, false) or exists (
-        select from public.ai_twins as twin where twin.id = p_message.ai_twin_id and twin.user_id = p_user_id
-    )
-$$;
-comment on function private.is_author(public.messages, uuid) is
-'Whether a user answers for a message: who said it, or who owns the twin that did.';
-revoke all on function private.is_author(public.messages, uuid) from public, anon, authenticated, service_role;
-grant execute on function private.is_author(public.messages, uuid) to authenticated, service_role;
-
-create function public.edit_message(jsonb) returns json
-language plpgsql
-set search_path = ''
-as $$
-declare
-    v_content text := private.read_text($1, 'content', 40000);
-    v_user_id uuid := private.read_user($1);
-    v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
-begin
-    if not private.is_author(v_message, v_user_id) then
-        perform private.fail(403, 'not_the_author', 'Only its author can edit a message.');
-    end if;
-    update public.messages as message set content = v_content
-    where message.id = v_message.id
-    returning * into v_message;
-    if v_message.id is null then
-        perform private.fail(404, 'message_not_found', 'There is no such message.');
-    end if;
-    return private.succeed(private.render_message(v_message));
-end
-$$;
-comment on function public.edit_message(jsonb) is
-'PUT /api/v2/messages/:id: content, user_id. One''s own, or one''s twin''s; what was there before is kept.';
-revoke all on function public.edit_message(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.edit_message(jsonb) to authenticated, service_role;
 
 create function public.list_message_edits(jsonb) returns json
 language plpgsql
@@ -3304,7 +2941,7 @@ stable
 set search_path = ''
 as $$
 declare
-    v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
+    v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
     return private.succeed((
         select coalesce(jsonb_agg(jsonb_build_object(
@@ -3320,8 +2957,138 @@ end
 $$;
 comment on function public.list_message_edits(jsonb) is
 'GET /api/v2/messages/:id/edits: the earlier versions, the first one first.';
-revoke all on function public.list_message_edits(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.list_message_edits(jsonb) to authenticated, service_role;
+
+-- The calls of /api/v2/messages that write: create, reply, edit, delete, pin, react.
+
+create function private.require_twin(p_twin_id uuid, p_channel_id uuid) returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    if not exists (
+        select from public.channel_twins as assigned
+        inner join public.ai_twins as twin on assigned.ai_twin_id = twin.id
+        where twin.id = p_twin_id
+            and assigned.channel_id = p_channel_id
+            and ((select private.is_service()) or twin.user_id = (select auth.uid()))
+    ) then
+        perform private.fail(
+            403, 'twin_not_allowed', 'This twin is not yours, or does not take part in the channel.', 'ai_twin_id'
+        );
+    end if;
+end
+$$;
+comment on function private.require_twin(uuid, uuid) is
+'PT403 unless the caller may speak through the twin in the channel.';
+
+create function public.create_message(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_channel_id uuid := private.parse_uuid($1, 'channel_id');
+    v_content text := private.parse_text($1, 'content', 40000);
+    v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id', false);
+    v_user_id uuid;
+    v_message public.messages;
+begin
+    perform private.require_channel(v_channel_id);
+    if v_twin_id is not null then
+        perform private.require_twin(v_twin_id, v_channel_id);
+    end if;
+    if coalesce(jsonb_typeof($1 -> 'metadata'), 'null') not in ('object', 'null') then
+        perform private.fail(400, 'invalid_field', 'metadata must be an object.', 'metadata');
+    elsif octet_length(($1 -> 'metadata')::text) > 16384 then
+        perform private.fail(413, 'metadata_too_large', 'metadata must have at most 16 kB.', 'metadata');
+    elsif coalesce(jsonb_typeof($1 -> 'attachments'), 'null') not in ('array', 'null')
+        or jsonb_path_exists($1, 'strict $.attachments[*] ? (@.type() <> "object")', '{}', true)
+    then
+        perform private.fail(400, 'invalid_field', 'attachments must be an array of objects.', 'attachments');
+    elsif octet_length(($1 -> 'attachments')::text) > 65536 then
+        perform private.fail(413, 'attachments_too_large', 'attachments must have at most 64 kB.', 'attachments');
+    end if;
+    -- The twin speaks, and not its owner; but nobody names somebody else.
+    if v_twin_id is null or not private.is_service() then
+        v_user_id := private.require_actor($1);
+    end if;
+    insert into public.messages (
+        channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
+        content, content_type, metadata, attachments
+    )
+    values (
+        v_channel_id,
+        case when v_twin_id is null then v_user_id end,
+        v_twin_id,
+        private.parse_uuid($1, 'parent_message_id', false),
+        private.parse_uuid($1, 'conversation_id', false),
+        v_content,
+        private.parse_text($1, 'content_type', 100, 'text'),
+        coalesce(nullif($1 -> 'metadata', 'null'), '{}'),
+        nullif($1 -> 'attachments', 'null')
+    )
+    returning * into v_message;
+    return private.succeed(
+        private.render_message(v_message, null),  -- what is new is not pinned
+        jsonb_build_object('timestamp', private.format_time(v_message.created_at)),
+        201
+    );
+end
+$$;
+comment on function public.create_message(jsonb) is
+'POST /api/v2/messages: channel_id, content, and optionally content_type, parent_message_id, metadata, attachments,
+conversation_id, user_id, ai_twin_id.';
+
+create function public.reply_to_message(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_parent public.messages := private.require_message(private.parse_uuid($1, 'id'));
+begin
+    return public.create_message(
+        $1 || jsonb_build_object('channel_id', v_parent.channel_id, 'parent_message_id', v_parent.id)
+    );
+end
+$$;
+comment on function public.reply_to_message(jsonb) is
+'POST /api/v2/messages/:id/thread: id, content, and what create_message takes.';
+
+create function private.is_author(p_message public.messages, p_user_id uuid) returns boolean
+language sql
+stable
+set search_path = ''
+as $$
+    select coalesce(p_message.user_id = p_user_id, false) or exists (
+        select from public.ai_twins as twin where twin.id = p_message.ai_twin_id and twin.user_id = p_user_id
+    )
+$$;
+comment on function private.is_author(public.messages, uuid) is
+'Whether a user answers for a message: who said it, or who owns the twin that did.';
+
+create function public.edit_message(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_content text := private.parse_text($1, 'content', 40000);
+    v_user_id uuid := private.require_actor($1);
+    v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
+begin
+    if not private.is_author(v_message, v_user_id) then
+        perform private.fail(403, 'not_the_author', 'Only its author can edit a message.');
+    end if;
+    update public.messages as message set content = v_content
+    where message.id = v_message.id
+    returning * into v_message;
+    if v_message.id is null then
+        perform private.fail(404, 'message_not_found', 'There is no such message.');
+    end if;
+    return private.succeed(private.render_message(v_message));
+end
+$$;
+comment on function public.edit_message(jsonb) is
+'PUT /api/v2/messages/:id: content, user_id. One''s own, or one''s twin''s; what was there before is kept.';
 
 create function private.is_app_admin() returns boolean
 language sql
@@ -3332,18 +3099,16 @@ as $$
     select coalesce((select auth.jwt()) -> 'app_metadata' ->> 'role' = 'admin', false)
 $$;
 comment on function private.is_app_admin() is 'Whether the token is of an administrator of the whole application.';
-revoke all on function private.is_app_admin() from public, anon, authenticated, service_role;
-grant execute on function private.is_app_admin() to authenticated, service_role;
 
 -- Definer, because a client may not write deleted_at: the row would vanish from its own sight. And because who
 -- administers the application need not be a member. It asks itself who the caller is.
-create function private.remove_message(p_message_id uuid, p_user_id uuid, p_as_admin boolean) returns timestamptz
+create function private.delete_message(p_message_id uuid, p_user_id uuid, p_as_admin boolean) returns timestamptz
 language plpgsql
 security definer
 set search_path = ''
 as $$
 declare
-    v_is_service boolean := (select auth.role()) is not distinct from 'service_role';
+    v_is_service boolean := private.is_service();
     v_user_id uuid := case when v_is_service then p_user_id else (select auth.uid()) end;
     v_is_app_admin boolean := p_as_admin and private.is_app_admin();
     v_message public.messages;
@@ -3378,44 +3143,40 @@ begin
     return v_deleted_at;
 end
 $$;
-comment on function private.remove_message(uuid, uuid, boolean) is
+comment on function private.delete_message(uuid, uuid, boolean) is
 'Deletes a message softly for the caller, or for whom the service key names, and answers when. PT403 unless it is their
 own or their twin''s, or they use that they are an admin; PT404 for who may not know of it.';
-revoke all on function private.remove_message(uuid, uuid, boolean) from public, anon, authenticated, service_role;
-grant execute on function private.remove_message(uuid, uuid, boolean) to authenticated, service_role;
 
 create function public.delete_message(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 declare
-    v_user_id uuid := private.read_user($1);
-    v_id uuid := private.read_uuid($1, 'id');
+    v_user_id uuid := private.require_actor($1);
+    v_id uuid := private.parse_uuid($1, 'id');
 begin
     return private.succeed(jsonb_build_object(
         'id', v_id,
         'deleted_at', private.format_time(
-            private.remove_message(v_id, v_user_id, coalesce($1 ->> 'admin', 'false') in ('true', '1'))
+            private.delete_message(v_id, v_user_id, coalesce($1 ->> 'admin', 'false') in ('true', '1'))
         )
     ));
 end
 $$;
 comment on function public.delete_message(jsonb) is
 'DELETE /api/v2/messages/:id: user_id; admin=true for owners and admins of the channel, and of the application.';
-revoke all on function public.delete_message(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.delete_message(jsonb) to authenticated, service_role;
 
 create function public.pin_message(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 declare
-    v_user_id uuid := private.read_user($1);
-    v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
+    v_user_id uuid := private.require_actor($1);
+    v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
     -- Looked up again under the lock: it may have been deleted meanwhile.
     perform private.lock_channel(v_message.channel_id);
-    v_message := private.find_message(v_message.id);
+    v_message := private.require_message(v_message.id);
     insert into public.message_pins (message_id, pinned_by) values (v_message.id, v_user_id)
     on conflict on constraint message_pins_pkey do nothing;
     return private.succeed((
@@ -3427,17 +3188,15 @@ end
 $$;
 comment on function public.pin_message(jsonb) is
 'POST /api/v2/messages/:id/pin: user_id. Pinned already, it stays as it was pinned first.';
-revoke all on function public.pin_message(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.pin_message(jsonb) to authenticated, service_role;
 
 create function public.unpin_message(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 declare
-    v_message public.messages := private.find_message(private.read_uuid($1, 'id'));
+    v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
-    perform private.read_user($1);
+    perform private.require_actor($1);
     -- The lock first, as pinning and deleting take it: in the other order they would wait for each other.
     perform private.lock_channel(v_message.channel_id);
     delete from public.message_pins as pin where pin.message_id = v_message.id;
@@ -3446,44 +3205,21 @@ end
 $$;
 comment on function public.unpin_message(jsonb) is
 'DELETE /api/v2/messages/:id/pin: user_id. Not pinned, nothing happens.';
-revoke all on function public.unpin_message(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.unpin_message(jsonb) to authenticated, service_role;
 
-create function private.render_reaction(
-    p_id uuid, p_message_id uuid, p_user_id uuid, p_emoji text, p_created_at timestamptz
-) returns jsonb
-language sql
-immutable
-set search_path = ''
-as $$
-    select jsonb_build_object(
-        'id', p_id,
-        'message_id', p_message_id,
-        'user_id', p_user_id,
-        'emoji', p_emoji,
-        'created_at', private.format_time(p_created_at)
-    )
-$$;
-comment on function private.render_reaction(uuid, uuid, uuid, text, timestamptz) is
-'A reaction as every call shows it, whether it is still there or not.';
-revoke all on function private.render_reaction(uuid, uuid, uuid, text, timestamptz)
-from public, anon, authenticated, service_role;
-grant execute on function private.render_reaction(uuid, uuid, uuid, text, timestamptz) to authenticated, service_role;
-
-create function private.change_reaction(p_body jsonb, p_change text) returns json
+create function private.set_reaction(p_body jsonb, p_change text) returns json
 language plpgsql
 set search_path = ''
 as $$
 declare
-    v_emoji text := private.read_text(p_body, 'emoji', 64);
-    v_user_id uuid := private.read_user(p_body);
-    v_message public.messages := private.find_message(private.read_uuid(p_body, 'id'));
+    v_emoji text := private.parse_text(p_body, 'emoji', 64);
+    v_user_id uuid := private.require_actor(p_body);
+    v_message public.messages := private.require_message(private.parse_uuid(p_body, 'id'));
     v_reaction public.message_reactions;
     v_action text := 'unchanged';
 begin
     -- One at a time: of two toggles at once, one adds and the other removes.
     perform private.lock_channel(v_message.channel_id);
-    v_message := private.find_message(v_message.id);
+    v_message := private.require_message(v_message.id);
     select * into v_reaction
     from public.message_reactions as reaction
     where reaction.message_id = v_message.id and reaction.user_id = v_user_id and reaction.emoji = v_emoji;
@@ -3504,56 +3240,57 @@ begin
     );
 end
 $$;
-comment on function private.change_reaction(jsonb, text) is
+comment on function private.set_reaction(jsonb, text) is
 'Adds, removes or toggles the caller''s reaction and says in meta.action which it was: added, removed, unchanged.';
-revoke all on function private.change_reaction(jsonb, text) from public, anon, authenticated, service_role;
-grant execute on function private.change_reaction(jsonb, text) to authenticated, service_role;
 
 create function public.toggle_reaction(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 begin
-    return private.change_reaction($1, 'toggle');
+    return private.set_reaction($1, 'toggle');
 end
 $$;
 comment on function public.toggle_reaction(jsonb) is
 'POST /api/v2/messages/:id/react: emoji, user_id. Adds the reaction, or removes it if it is there.';
-revoke all on function public.toggle_reaction(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.toggle_reaction(jsonb) to authenticated, service_role;
 
 create function public.add_reaction(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 begin
-    return private.change_reaction($1, 'add');
+    return private.set_reaction($1, 'add');
 end
 $$;
 comment on function public.add_reaction(jsonb) is
 'PUT /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, as toggling is not.';
-revoke all on function public.add_reaction(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.add_reaction(jsonb) to authenticated, service_role;
 
 create function public.remove_reaction(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 begin
-    return private.change_reaction($1, 'remove');
+    return private.set_reaction($1, 'remove');
 end
 $$;
 comment on function public.remove_reaction(jsonb) is
 'DELETE /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, as toggling is not.';
-revoke all on function public.remove_reaction(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.remove_reaction(jsonb) to authenticated, service_role;
 
--- Files of channels: the bucket that holds them, who may reach them there, and what they are called.
+-- Files of a channel in the Storage bucket `attachments`: who may put, see and remove them.
 
 -- Private also where a bucket of this name was there before and was not: links to these files are signed or fail.
 insert into storage.buckets (id, name, public, file_size_limit)
 values ('attachments', 'attachments', false, 52428800)
 on conflict (id) do update set public = false;
+
+create table private.retired_ids (
+    id uuid primary key
+);
+comment on table private.retired_ids is
+'Ids of channels, twins and files that were deleted. Clients choose ids, and what belonged to one may outlive it for a
+while: files in Storage, broadcasts that Realtime replays, messages that name a file. Whoever took the id over would
+have them.';
+alter table private.retired_ids enable row level security;
 
 create table public.attachments (
     id uuid primary key default gen_random_uuid(),
@@ -3577,12 +3314,53 @@ comment on column public.attachments.content_type is 'What Storage was told when
 comment on column public.attachments.uploaded_by is 'Who stored it; null for service_role, and when the user is gone.';
 create index attachments_channel_id_idx on public.attachments (channel_id);
 create index attachments_uploaded_by_idx on public.attachments (uploaded_by);
-
 alter table public.attachments enable row level security;
-revoke all on public.attachments from public, anon, authenticated, service_role;
-grant select, insert (id, channel_id, file_name), delete on public.attachments to authenticated, service_role;
 
-create function private.describe_attachment() returns trigger
+create table private.message_files (
+    attachment_id uuid not null references public.attachments (id) on delete cascade,
+    message_id uuid not null references public.messages (id) on delete cascade,
+    primary key (attachment_id, message_id)
+);
+comment on table private.message_files is 'Which uploaded files messages name. What no message names is swept away.';
+create index message_files_message_id_idx on private.message_files (message_id);
+alter table private.message_files enable row level security;
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.retire_ids_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    insert into private.retired_ids (id) select removed.id from removed
+    on conflict do nothing;
+    return null;
+end
+$$;
+comment on function private.retire_ids_trigger() is 'Trigger: the ids of what is deleted are not given out again.';
+
+-- Definer, because no client reads which ids there were.
+create function private.reject_retired_id_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- Callers of an API are asked, and not who has the database itself, to restore or seed it.
+    if auth.role() is not null
+        and exists (select from private.retired_ids as retired where retired.id = new.id)
+    then
+        perform private.fail(
+            409, 'id_retired', 'This id belonged to something that was deleted. Choose another one.', 'id'
+        );
+    end if;
+    return null;
+end
+$$;
+comment on function private.reject_retired_id_trigger() is
+'Trigger: nothing new has the id of what was deleted. Afterwards, when who was just deleting that has been waited for.';
+
+create function private.set_attachment_details_trigger() returns trigger
 language plpgsql
 set search_path = ''
 as $$
@@ -3600,19 +3378,10 @@ begin
     return new;
 end
 $$;
-comment on function private.describe_attachment() is
+comment on function private.set_attachment_details_trigger() is
 'Trigger: an attachment is a file that is there and that the caller may see. Size, type and uploader are Storage''s.';
-revoke all on function private.describe_attachment() from public, anon, authenticated, service_role;
 
-create trigger attachments_before_insert_describe before insert on public.attachments
-for each row execute function private.describe_attachment();
-create trigger attachments_after_insert_refuse_retired after insert on public.attachments
-for each row execute function private.refuse_retired_id();
-create trigger attachments_after_delete_retire after delete on public.attachments
-referencing old table as removed
-for each statement execute function private.retire_ids();
-
-create function private.check_attachments() returns trigger
+create function private.require_attachments_trigger() returns trigger
 language plpgsql
 set search_path = ''
 as $$
@@ -3638,27 +3407,11 @@ begin
     return new;
 end
 $$;
-comment on function private.check_attachments() is
+comment on function private.require_attachments_trigger() is
 'Trigger: an uploaded file that a message names must be one that its author may read.';
-revoke all on function private.check_attachments() from public, anon, authenticated, service_role;
-
--- Of more than a message may have, none is looked for: the constraint, which refuses them, is asked only afterwards.
-create trigger messages_before_insert_check_attachments before insert on public.messages
-for each row when (jsonb_typeof(new.attachments) = 'array' and octet_length(new.attachments::text) <= 65536)
-execute function private.check_attachments();
-
-create table private.message_files (
-    attachment_id uuid not null references public.attachments (id) on delete cascade,
-    message_id uuid not null references public.messages (id) on delete cascade,
-    primary key (attachment_id, message_id)
-);
-comment on table private.message_files is 'Which uploaded files messages name. What no message names is swept away.';
-create index message_files_message_id_idx on private.message_files (message_id);
-alter table private.message_files enable row level security;
-revoke all on private.message_files from public, anon, authenticated, service_role;
 
 -- Definer, because no client may say that a file is in use but by using it.
-create function private.link_attachments() returns trigger
+create function private.link_attachments_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -3673,11 +3426,9 @@ begin
     return null;
 end
 $$;
-comment on function private.link_attachments() is 'Trigger: an uploaded file that a message names is kept.';
-revoke all on function private.link_attachments() from public, anon, authenticated, service_role;
+comment on function private.link_attachments_trigger() is 'Trigger: an uploaded file that a message names is kept.';
 
-create trigger messages_after_insert_link_attachments after insert on public.messages
-for each row when (jsonb_typeof(new.attachments) = 'array') execute function private.link_attachments();
+-- The calls that upload files, show one, and sweep away those that no message names.
 
 create function private.render_attachment(p_attachment public.attachments) returns jsonb
 language sql
@@ -3694,10 +3445,8 @@ as $$
 $$;
 comment on function private.render_attachment(public.attachments) is
 'An attachment as the calls show it. A link to it is signed by Storage, whose keys no function has.';
-revoke all on function private.render_attachment(public.attachments) from public, anon, authenticated, service_role;
-grant execute on function private.render_attachment(public.attachments) to authenticated, service_role;
 
-create function private.read_files(p_body jsonb) returns jsonb
+create function private.parse_files(p_body jsonb) returns jsonb
 language plpgsql
 immutable
 set search_path = ''
@@ -3714,29 +3463,27 @@ begin
         if jsonb_typeof(v_file) <> 'object' then
             perform private.fail(400, 'invalid_field', 'files must be an array of objects.', 'files');
         end if;
-        perform private.read_uuid(v_file, 'id', false), private.read_text(v_file, 'name', 1000);
+        perform private.parse_uuid(v_file, 'id', false), private.parse_text(v_file, 'name', 1000);
     end loop;
     return p_body -> 'files';
 end
 $$;
-comment on function private.read_files(jsonb) is 'The files of a request, objects with id and name; errors are PT400.';
-revoke all on function private.read_files(jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.read_files(jsonb) to authenticated, service_role;
+comment on function private.parse_files(jsonb) is 'The files of a request, objects with id and name; errors are PT400.';
 
-create function private.find_conversation_type(p_body jsonb) returns text
+create function private.require_upload_channel(p_body jsonb) returns text
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-    v_channel_id uuid := private.read_uuid(p_body, 'conversation_id');
+    v_channel_id uuid := private.parse_uuid(p_body, 'conversation_id');
     v_kind text;
 begin
-    perform private.read_uuid(p_body, 'workspace_id', false);
+    perform private.parse_uuid(p_body, 'workspace_id', false);
     select channel.kind into v_kind from public.channels as channel where channel.id = v_channel_id;
     if v_kind is null then
         perform private.fail(404, 'channel_not_found', 'There is no such conversation.', 'conversation_id');
-    elsif private.read_text(p_body, 'conversation_type', 100, v_kind) <> v_kind then
+    elsif private.parse_text(p_body, 'conversation_type', 100, v_kind) <> v_kind then
         perform private.fail(
             400, 'conversation_type_mismatch', format('This conversation is a %s.', v_kind), 'conversation_type'
         );
@@ -3744,18 +3491,16 @@ begin
     return v_kind;
 end
 $$;
-comment on function private.find_conversation_type(jsonb) is
+comment on function private.require_upload_channel(jsonb) is
 'What the conversation of an upload is: channel or dm. PT404 unless the caller may see it.';
-revoke all on function private.find_conversation_type(jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.find_conversation_type(jsonb) to authenticated, service_role;
 
 create function public.begin_upload(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 declare
-    v_type text := private.find_conversation_type($1);
-    v_channel_id uuid := private.read_uuid($1, 'conversation_id');
+    v_type text := private.require_upload_channel($1);
+    v_channel_id uuid := private.parse_uuid($1, 'conversation_id');
 begin
     return private.succeed(jsonb_build_object(
         'files', (
@@ -3764,7 +3509,7 @@ begin
             ) order by given.number)
             from (
                 select file.number, file.value ->> 'name' as name, gen_random_uuid() as id
-                from jsonb_array_elements(private.read_files($1)) with ordinality as file (value, number)
+                from jsonb_array_elements(private.parse_files($1)) with ordinality as file (value, number)
             ) as given
         ),
         'conversation_id', v_channel_id,
@@ -3775,22 +3520,20 @@ $$;
 comment on function public.begin_upload(jsonb) is
 'First half of an upload: conversation_id, files (objects with name), and optionally conversation_type, workspace_id.
 Answers the id and path that each file is to have in the bucket attachments; nothing is stored yet.';
-revoke all on function public.begin_upload(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.begin_upload(jsonb) to authenticated, service_role;
 
 create function public.finish_upload(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 declare
-    v_type text := private.find_conversation_type($1);
-    v_channel_id uuid := private.read_uuid($1, 'conversation_id');
-    v_files jsonb := private.read_files($1);
+    v_type text := private.require_upload_channel($1);
+    v_channel_id uuid := private.parse_uuid($1, 'conversation_id');
+    v_files jsonb := private.parse_files($1);
 begin
     -- Control characters could hide what a name says; so long a name nobody reads.
     insert into public.attachments (id, channel_id, file_name)
     select
-        private.read_uuid(file.value, 'id') as id,
+        private.parse_uuid(file.value, 'id') as id,
         v_channel_id,
         left(regexp_replace(file.value ->> 'name', '[\u0001-\u001f\u007f]', '_', 'g'), 255) as name
     from jsonb_array_elements(v_files) as file (value)
@@ -3800,7 +3543,7 @@ begin
             select jsonb_agg(private.render_attachment(stored) order by file.number)
             from jsonb_array_elements(v_files) with ordinality as file (value, number)
             inner join public.attachments as stored
-                on stored.id = private.read_uuid(file.value, 'id') and stored.channel_id = v_channel_id
+                on stored.id = private.parse_uuid(file.value, 'id') and stored.channel_id = v_channel_id
         ),
         'conversation_id', v_channel_id,
         'conversation_type', v_type
@@ -3810,8 +3553,6 @@ $$;
 comment on function public.finish_upload(jsonb) is
 'Second half of an upload, once Storage has the files: conversation_id, files (objects with id and name). Said again,
 it changes nothing.';
-revoke all on function public.finish_upload(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.finish_upload(jsonb) to authenticated, service_role;
 
 create function public.get_attachment(jsonb) returns json
 language plpgsql
@@ -3819,7 +3560,7 @@ stable
 set search_path = ''
 as $$
 declare
-    v_id uuid := private.read_uuid($1, 'id');
+    v_id uuid := private.parse_uuid($1, 'id');
     v_attachment public.attachments;
 begin
     select * into v_attachment from public.attachments as attachment where attachment.id = v_id;
@@ -3832,11 +3573,9 @@ begin
 end
 $$;
 comment on function public.get_attachment(jsonb) is 'GET /api/v2/messages/attachments/:id/url, but for the link: id.';
-revoke all on function public.get_attachment(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.get_attachment(jsonb) to authenticated, service_role;
 
 -- Definer, because it locks what it is about to remove, and no client may see which files are in use.
-create function private.drop_unsent_attachments(p_limit integer, p_age interval) returns void
+create function private.sweep_attachments(p_limit integer, p_age interval) returns void
 language plpgsql
 security definer
 set search_path = ''
@@ -3869,21 +3608,18 @@ begin
         );
 end
 $$;
-comment on function private.drop_unsent_attachments(integer, interval) is
+comment on function private.sweep_attachments(integer, interval) is
 'Forgets uploaded files of this age that no message names, or only messages that are deleted.';
-revoke all on function private.drop_unsent_attachments(integer, interval)
-from public, anon, authenticated, service_role;
-grant execute on function private.drop_unsent_attachments(integer, interval) to service_role;
 
 create function public.sweep_attachments(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 declare
-    v_limit integer := private.read_integer($1, 'limit', 1, 1000, 1000);
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 1000);
     v_age interval := (select make_interval(hours => settings.unsent_file_hours) from private.settings);
 begin
-    perform private.drop_unsent_attachments(v_limit, v_age);
+    perform private.sweep_attachments(v_limit, v_age);
     return private.succeed(jsonb_build_object('paths', (
         select coalesce(jsonb_agg(orphan.name), '[]')
         from (
@@ -3904,13 +3640,36 @@ comment on function public.sweep_attachments(jsonb) is
 'For sweepers: forgets files that were uploaded long ago and that no message names, and answers paths in the bucket
 attachments that nothing leads to (any more), such as those of uploads that failed; limit. Whoever asks removes them
 through Storage; what is not removed is answered again.';
-revoke all on function public.sweep_attachments(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.sweep_attachments(jsonb) to service_role;
 
--- Search: an index of what messages say, what a query means, and the call of /api/v2/messages/search.
+-- The search index: which words each message has, in every script.
 
 -- For an index by channel and word together: by word alone, a search would go through what the whole project writes.
 create extension if not exists btree_gin with schema extensions;
+
+-- A table of its own, because the columns of public.messages go to whoever reads a message, and because row-level
+-- security keeps such an index from being used: Postgres does not trust its operator with rows that are not the
+-- caller's. Nobody reads this table but private.search_messages, and only the triggers below write it: no entry comes
+-- but with its message, and none stays behind. So there is no foreign key, which would be a query for each message
+-- (docs/decisions/0006).
+create table private.message_words (
+    message_id uuid primary key,
+    number bigint generated always as identity,
+    channel_id uuid not null,
+    created_at timestamptz not null,
+    words tsvector not null
+);
+comment on table private.message_words is 'What search goes through: the words of every message that is not deleted.';
+comment on column private.message_words.number is 'Rises as messages come.';
+comment on column private.message_words.channel_id is 'The message''s channel, repeated for the index.';
+comment on column private.message_words.created_at is 'When the message was written, repeated for the index.';
+create index message_words_number_idx on private.message_words (number);
+-- Times rise with the pages, nearly: so a few bytes for many pages are enough, and writing costs nothing.
+create index message_words_created_at_idx on private.message_words using brin (created_at) with (autosummarize = on);
+-- Words wait in a list, which searches read too, and go into the index some hundred messages at a time: far cheaper
+-- than one by one. The list is short (in kB), so that neither a search nor the writer whose turn it is feels it.
+create index message_words_search_idx on private.message_words using gin (channel_id extensions.uuid_ops, words)
+with (fastupdate = on, gin_pending_list_limit = 512);
+alter table private.message_words enable row level security;
 
 create function private.fold_text(p_text text) returns text
 language plpgsql
@@ -3949,8 +3708,6 @@ end
 $$;
 comment on function private.fold_text(text) is
 'A text without what people leave out when they search: capitals, accents, full and half width.';
-revoke all on function private.fold_text(text) from public, anon, authenticated, service_role;
-grant execute on function private.fold_text(text) to authenticated, service_role;
 
 -- By code points and not by the parser of Postgres, which keeps report.pdf, /path and -19 whole, drops emoji, and takes
 -- other characters for letters where the locale is another.
@@ -3999,10 +3756,8 @@ $$;
 comment on function private.split_words(text) is
 'The words of a text in their order, folded; null when it has none. Of scripts that are written without spaces each
 pair of neighbours is a word, with the first and the last character alone at the ends: ABC becomes A, AB, BC, C.';
-revoke all on function private.split_words(text) from public, anon, authenticated, service_role;
-grant execute on function private.split_words(text) to authenticated, service_role;
 
-create function private.index_template() returns text
+create function private.word_index_template() returns text
 language plpgsql
 immutable
 parallel safe
@@ -4015,9 +3770,8 @@ begin
     );
 end
 $$;
-comment on function private.index_template() is
+comment on function private.word_index_template() is
 'What format() makes an index of 254 words of, nine characters for each. Called when Postgres plans, not each time.';
-revoke all on function private.index_template() from public, anon, authenticated, service_role;
 
 create function private.index_words(p_content text, p_attachments jsonb) returns tsvector
 language plpgsql
@@ -4032,13 +3786,13 @@ declare
 begin
     if cardinality(v_words) < 255 then
         -- For a short message, a query that numbers the words takes half as long again as all else that is done here.
-        v_index := format(left(private.index_template(), 9 * cardinality(v_words)), variadic v_words);
+        v_index := format(left(private.word_index_template(), 9 * cardinality(v_words)), variadic v_words);
     else
         v_index := (
             select string_agg('''' || given.word || ''':' || given.place, ' ')
             from unnest(v_words) with ordinality as given (word, place)
         );
-        -- Places are counted to 16,383, and 255 of a word are kept: what is beyond is in no phrase. See read_phrase.
+        -- Places are counted to 16,383, and 255 of a word are kept: what is beyond is in no phrase. See parse_search_phrase.
         v_is_long := cardinality(v_words) >= 16383
             or exists (select from unnest(v_words) as given (word) group by given.word having count(*) >= 255);
     end if;
@@ -4053,9 +3807,65 @@ end
 $$;
 comment on function private.index_words(text, jsonb) is
 'What is indexed of a message: its words with their places, and the marks :long, :link and :file.';
-revoke all on function private.index_words(text, jsonb) from public, anon, authenticated, service_role;
 
-create function private.read_phrase(p_text text) returns tsquery
+-- Definer, because no client writes the index.
+create function private.index_message_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if new.deleted_at is not null then
+        delete from private.message_words as entry where entry.message_id = new.id;
+    elsif tg_op = 'INSERT' then
+        insert into private.message_words (message_id, channel_id, created_at, words)
+        values (new.id, new.channel_id, new.created_at, private.index_words(new.content, new.attachments));
+    else
+        update private.message_words as entry set words = private.index_words(new.content, new.attachments)
+        where entry.message_id = new.id;
+    end if;
+    return null;
+end
+$$;
+comment on function private.index_message_trigger() is
+'Keeps the search index equal to the text of a message; removes a deleted message from it.';
+
+-- Definer, because it also runs when Supabase Auth deletes a user. Planned at each call: a plan that was kept from when
+-- there were few messages reads all of them (docs/decisions/0003).
+create function private.delete_message_words_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    delete from private.message_words as entry
+    where entry.message_id = any(array(select removed.id from removed));
+    return null;
+end
+$$;
+comment on function private.delete_message_words_trigger() is 'Trigger: with messages goes what search knows of them.';
+
+-- GET /api/v2/messages/search: what a query means, and the messages that fit.
+
+create type private.message_search as (
+    words tsquery,
+    marks tsquery,
+    channel_ids uuid array,
+    other_channel_ids uuid array,
+    author_ids uuid array,
+    other_author_ids uuid array,
+    since timestamptz,
+    until timestamptz,
+    message_ids uuid array,
+    other_message_ids uuid array,
+    has_reaction boolean,
+    has_thread boolean
+);
+comment on type private.message_search is
+'What a query asks for; null where it asks for nothing. The others are those that it excludes.';
+
+create function private.parse_search_phrase(p_text text) returns tsquery
 language plpgsql
 immutable
 set search_path = ''
@@ -4084,104 +3894,8 @@ begin
     return format('%s | '':long'' & %s', v_all, replace(v_all, '<->', '&'))::tsquery;
 end
 $$;
-comment on function private.read_phrase(text) is
+comment on function private.parse_search_phrase(text) is
 'What finds these words one after the other, wherever running text has them; null when there are none.';
-revoke all on function private.read_phrase(text) from public, anon, authenticated, service_role;
-grant execute on function private.read_phrase(text) to authenticated, service_role;
-
--- A table of its own, because the columns of public.messages go to whoever reads a message, and because row-level
--- security keeps such an index from being used: Postgres does not trust its operator with rows that are not the
--- caller's. Nobody reads this table but private.match_messages, and only the triggers below write it: no entry comes
--- but with its message, and none stays behind. So there is no foreign key, which would be a query for each message
--- (docs/decisions/0006).
-create table private.message_words (
-    message_id uuid primary key,
-    number bigint generated always as identity,
-    channel_id uuid not null,
-    created_at timestamptz not null,
-    words tsvector not null
-);
-comment on table private.message_words is 'What search goes through: the words of every message that is not deleted.';
-comment on column private.message_words.number is 'Rises as messages come.';
-comment on column private.message_words.channel_id is 'The message''s channel, repeated for the index.';
-comment on column private.message_words.created_at is 'When the message was written, repeated for the index.';
-create index message_words_number_idx on private.message_words (number);
--- Times rise with the pages, nearly: so a few bytes for many pages are enough, and writing costs nothing.
-create index message_words_created_at_idx on private.message_words using brin (created_at) with (autosummarize = on);
--- Words wait in a list, which searches read too, and go into the index some hundred messages at a time: far cheaper
--- than one by one. The list is short (in kB), so that neither a search nor the writer whose turn it is feels it.
-create index message_words_search_idx on private.message_words using gin (channel_id extensions.uuid_ops, words)
-with (fastupdate = on, gin_pending_list_limit = 512);
-alter table private.message_words enable row level security;
-revoke all on private.message_words from public, anon, authenticated, service_role;
-
--- Definer, because no client writes the index.
-create function private.index_message() returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    if new.deleted_at is not null then
-        delete from private.message_words as entry where entry.message_id = new.id;
-    elsif tg_op = 'INSERT' then
-        insert into private.message_words (message_id, channel_id, created_at, words)
-        values (new.id, new.channel_id, new.created_at, private.index_words(new.content, new.attachments));
-    else
-        update private.message_words as entry set words = private.index_words(new.content, new.attachments)
-        where entry.message_id = new.id;
-    end if;
-    return null;
-end
-$$;
-comment on function private.index_message() is 'Trigger: search finds what messages say now, and no deleted ones.';
-revoke all on function private.index_message() from public, anon, authenticated, service_role;
-
--- Definer, because it also runs when Supabase Auth deletes a user. Planned at each call: a plan that was kept from when
--- there were few messages reads all of them (docs/decisions/0003).
-create function private.delete_words() returns trigger
-language plpgsql
-security definer
-set search_path = ''
-set plan_cache_mode = 'force_custom_plan'
-as $$
-begin
-    delete from private.message_words as entry
-    where entry.message_id = any(array(select removed.id from removed));
-    return null;
-end
-$$;
-comment on function private.delete_words() is 'Trigger: with messages goes what search knows of them.';
-revoke all on function private.delete_words() from public, anon, authenticated, service_role;
-
--- For has:thread.
-create index messages_replies_idx on public.messages (channel_id, parent_message_id)
-where parent_message_id is not null;
-
-create trigger messages_after_insert_index after insert on public.messages
-for each row execute function private.index_message();
-create trigger messages_after_delete_delete_words after delete on public.messages
-referencing old table as removed
-for each statement execute function private.delete_words();
-create trigger messages_after_update_index after update of content, attachments, deleted_at on public.messages
-for each row execute function private.index_message();
-
-create type private.message_search as (
-    words tsquery,
-    marks tsquery,
-    channel_ids uuid array,
-    other_channel_ids uuid array,
-    author_ids uuid array,
-    other_author_ids uuid array,
-    since timestamptz,
-    until timestamptz,
-    message_ids uuid array,
-    other_message_ids uuid array,
-    has_reaction boolean,
-    has_thread boolean
-);
-comment on type private.message_search is
-'What a query asks for; null where it asks for nothing. The others are those that it excludes.';
 
 create function private.find_authors(p_name text) returns uuid[]
 language plpgsql
@@ -4214,8 +3928,6 @@ end
 $$;
 comment on function private.find_authors(text) is
 'The users and twins that from: means: me, an id, a name or a part of one; null when the caller knows none.';
-revoke all on function private.find_authors(text) from public, anon, authenticated, service_role;
-grant execute on function private.find_authors(text) to authenticated, service_role;
 
 create function private.find_channels(p_name text) returns uuid[]
 language sql
@@ -4229,10 +3941,8 @@ as $$
 $$;
 comment on function private.find_channels(text) is
 'The channels of the caller that in: means: an id or a name; null when there are none.';
-revoke all on function private.find_channels(text) from public, anon, authenticated, service_role;
-grant execute on function private.find_channels(text) to authenticated, service_role;
 
-create function private.read_moment(p_value text) returns timestamptz
+create function private.parse_search_time(p_value text) returns timestamptz
 language sql
 stable
 set search_path = ''
@@ -4242,13 +3952,10 @@ as $$
         case when p_value ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$' then p_value || 'T00:00Z' else p_value end
     )
 $$;
-comment on function private.read_moment(text) is
+comment on function private.parse_search_time(text) is
 'What before: and after: mean: a date or a timestamp; null for neither.';
-revoke all on function private.read_moment(text) from public, anon, authenticated, service_role;
-grant execute on function private.read_moment(text) to authenticated, service_role;
-grant execute on function private.parse_timestamp(text) to authenticated;
 
-create function private.read_operator(
+create function private.parse_search_operator(
     p_search private.message_search, p_operator text, p_value text, p_is_wanted boolean
 ) returns private.message_search
 language plpgsql
@@ -4260,8 +3967,8 @@ declare
         when 'from' then private.find_authors(p_value)
         when 'in' then private.find_channels(p_value)
     end;
-    v_at timestamptz := case when p_operator in ('before', 'after') then private.read_moment(p_value) end;
-    v_mark text := case when p_operator = 'has' then replace(rtrim(lower(p_value), 's'), 'attachment', 'file') end;
+    v_at timestamptz := case when p_operator in ('before', 'after') then private.parse_search_time(p_value) end;
+    v_row text := case when p_operator = 'has' then replace(rtrim(lower(p_value), 's'), 'attachment', 'file') end;
     v_marks tsquery;
 begin
     if p_operator = 'from' and p_is_wanted then
@@ -4276,32 +3983,28 @@ begin
         p_search.until := least(p_search.until, v_at);
     elsif v_at is not null then
         p_search.since := greatest(p_search.since, v_at);
-    elsif v_mark in ('link', 'file') then
-        v_marks := (''':' || v_mark || '''')::tsquery;
+    elsif v_row in ('link', 'file') then
+        v_marks := (''':' || v_row || '''')::tsquery;
         v_marks := case when p_is_wanted then v_marks else !!v_marks end;
         p_search.marks := coalesce(p_search.marks && v_marks, v_marks);
-    elsif v_mark = 'reaction' then
+    elsif v_row = 'reaction' then
         p_search.has_reaction := p_is_wanted;
-    elsif v_mark = 'pin' and p_is_wanted then
+    elsif v_row = 'pin' and p_is_wanted then
         p_search.message_ids := array(select pin.message_id from public.message_pins as pin);
-    elsif v_mark = 'pin' then
+    elsif v_row = 'pin' then
         p_search.other_message_ids := array(select pin.message_id from public.message_pins as pin);
-    elsif v_mark = 'thread' then
+    elsif v_row = 'thread' then
         p_search.has_thread := p_is_wanted;
     else
         return null;
     end if;
-    return case when num_nulls(v_ids, v_at, v_mark) < 3 then p_search end;
+    return case when num_nulls(v_ids, v_at, v_row) < 3 then p_search end;
 end
 $$;
-comment on function private.read_operator(private.message_search, text, text, boolean) is
+comment on function private.parse_search_operator(private.message_search, text, text, boolean) is
 'A search with one more operator, wanted or excluded; null when its value means nothing to the caller.';
-revoke all on function private.read_operator(private.message_search, text, text, boolean)
-from public, anon, authenticated, service_role;
-grant execute on function private.read_operator(private.message_search, text, text, boolean)
-to authenticated, service_role;
 
-create function private.read_search(p_query text) returns private.message_search
+create function private.parse_search(p_query text) returns private.message_search
 language plpgsql
 stable
 set search_path = ''
@@ -4328,7 +4031,7 @@ begin
             v_query, '(-*)(?:(from|in|before|after|has):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
         ) as part
     loop
-        v_next := private.read_operator(v_search, v_term.operator, v_term.text, v_term.is_wanted);
+        v_next := private.parse_search_operator(v_search, v_term.operator, v_term.text, v_term.is_wanted);
         if not (v_next is null) then
             v_search := v_next;
             continue;
@@ -4336,7 +4039,7 @@ begin
             v_is_or := true;
             continue;
         end if;
-        v_words := private.read_phrase(concat_ws(':', v_term.operator, v_term.text));
+        v_words := private.parse_search_phrase(concat_ws(':', v_term.operator, v_term.text));
         if not v_term.is_wanted then
             v_words := !!v_words;
         end if;
@@ -4349,20 +4052,18 @@ begin
         end if;
     end loop;
     if v_is_or then
-        v_group := v_group && private.read_phrase('or');
+        v_group := v_group && private.parse_search_phrase('or');
     end if;
     v_search.words := coalesce(v_search.words || v_group, v_group, v_search.words);
     return v_search;
 end
 $$;
-comment on function private.read_search(text) is
+comment on function private.parse_search(text) is
 'What a query asks for. Words, "phrases", -exclusions and OR as web searches have them, and the operators from:, in:,
 before:, after: and has:. There is no wrong query: what is no operator is words.';
-revoke all on function private.read_search(text) from public, anon, authenticated, service_role;
-grant execute on function private.read_search(text) to authenticated, service_role;
 
-create function private.match_span(
-    p_search private.message_search, p_from bigint, p_to bigint, p_most integer, p_by_words boolean,
+create function private.search_span(
+    p_search private.message_search, p_from bigint, p_to bigint, p_max integer, p_by_words boolean,
     out ids uuid[], out ranks real[]
 )
 language plpgsql
@@ -4415,17 +4116,15 @@ begin
                 )
             )
         order by case when p_by_words then entry.number + 0 else entry.number end desc
-        limit p_most
+        limit p_max
     ) as matched;
 end
 $$;
-comment on function private.match_span(private.message_search, bigint, bigint, integer, boolean) is
+comment on function private.search_span(private.message_search, bigint, bigint, integer, boolean) is
 'The newest messages that fit a search among those between two numbers, and how well they fit. By words: it is sure that
 few have them, so that no plan goes through the messages one by one.';
-revoke all on function private.match_span(private.message_search, bigint, bigint, integer, boolean)
-from public, anon, authenticated, service_role;
 
-create function private.name_messages(p_search private.message_search) returns private.message_search
+create function private.resolve_search_filters(p_search private.message_search) returns private.message_search
 language plpgsql
 stable
 set plan_cache_mode = 'force_custom_plan'
@@ -4458,14 +4157,13 @@ begin
     return p_search;
 end
 $$;
-comment on function private.name_messages(private.message_search) is
+comment on function private.resolve_search_filters(private.message_search) is
 'A search that names the messages that can fit, when it asks for a reaction or a thread and not too many have one: more
 than 20,000 are found soon enough on the way.';
-revoke all on function private.name_messages(private.message_search) from public, anon, authenticated, service_role;
 
 -- Definer, because no client reads the index. It asks itself which channels are the caller's, and answers with ids
 -- alone: the messages are read by the caller.
-create function private.match_messages(p_search private.message_search, out ids uuid[], out ranks real[])
+create function private.search_messages(p_search private.message_search, out ids uuid[], out ranks real[])
 language plpgsql
 stable
 security definer
@@ -4484,13 +4182,13 @@ declare
 begin
     ids := '{}';
     ranks := '{}';
-    if (select auth.role()) is distinct from 'service_role' then
+    if not private.is_service() then
         p_search.channel_ids := array(
             select mine.id from private.my_channels as mine
             where p_search.channel_ids is null or mine.id = any(p_search.channel_ids)
         );
     end if;
-    p_search := private.name_messages(p_search);
+    p_search := private.resolve_search_filters(p_search);
     -- From the newest back, in longer and longer steps: what is common is found often enough in the first. A plan
     -- cannot know that something is rare, but the first step tells: where going on would read more messages than have
     -- these words, the index of the words is asked for all that is left. What is named is looked up at once.
@@ -4499,7 +4197,7 @@ begin
             and power(cardinality(ids), 2) * v_newest < 1000 * power(v_newest - v_to, 2);
         v_step := case when v_by_words or p_search.message_ids is not null then v_newest else v_step end;
         select * into v_span
-        from private.match_span(p_search, v_to - v_step, v_to, 1000 - cardinality(ids), v_by_words);
+        from private.search_span(p_search, v_to - v_step, v_to, 1000 - cardinality(ids), v_by_words);
         ids := ids || v_span.ids;
         ranks := ranks || v_span.ranks;
         v_to := v_to - v_step;
@@ -4507,10 +4205,8 @@ begin
     end loop;
 end
 $$;
-comment on function private.match_messages(private.message_search) is
+comment on function private.search_messages(private.message_search) is
 'The newest 1,000 messages in channels of the caller that fit a search, and how well they fit.';
-revoke all on function private.match_messages(private.message_search) from public, anon, authenticated, service_role;
-grant execute on function private.match_messages(private.message_search) to authenticated, service_role;
 
 create function public.search_messages(jsonb) returns json
 language plpgsql
@@ -4518,11 +4214,11 @@ stable
 set search_path = ''
 as $$
 declare
-    v_query text := private.read_text(case when $1 ->> 'query' = '' then $1 - 'query' else $1 end, 'query', 1000);
-    v_channel_id uuid := private.read_uuid($1, 'channel_id', false);
-    v_limit integer := private.read_integer($1, 'limit', 1, 100, 20);
-    v_offset integer := private.read_integer($1, 'offset', 0, 999999999, 0);
-    v_search private.message_search := private.read_search(v_query);
+    v_query text := private.parse_text(case when $1 ->> 'query' = '' then $1 - 'query' else $1 end, 'query', 1000);
+    v_channel_id uuid := private.parse_uuid($1, 'channel_id', false);
+    v_limit integer := private.parse_integer($1, 'limit', 1, 100, 20);
+    v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
+    v_search private.message_search := private.parse_search(v_query);
     v_is_empty boolean := v_search is null;
     v_answer record;
 begin
@@ -4540,7 +4236,7 @@ begin
         select
             message.*,
             row_number() over (order by fitting.rank desc, message.created_at desc, message.id) as place
-        from private.match_messages(v_search) as matched
+        from private.search_messages(v_search) as matched
         cross join lateral unnest(matched.ids, matched.ranks) as fitting (id, rank)
         inner join public.messages as message on fitting.id = message.id
         where message.deleted_at is null
@@ -4566,748 +4262,316 @@ $$;
 comment on function public.search_messages(jsonb) is
 'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset. The best first, of equally
 good ones the newest. Among the newest 1,000 that fit, which is as far as total counts.';
-revoke all on function public.search_messages(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.search_messages(jsonb) to authenticated, service_role;
 
--- Forwarding: what is said in a channel goes to the webhooks of its twins, at least once and in order.
--- An outbox: the message and the rows that tell of it are written in one transaction, a worker takes it from there.
+-- Summaries of a channel by Claude: who asks the model, who waits, and what a day grants a user.
 
-create table public.twin_webhooks (
-    ai_twin_id uuid primary key references public.ai_twins (id) on delete cascade,
-    url text not null,
-    created_at timestamptz not null default now(),
-    updated_at timestamptz not null default now(),
-    -- No credentials, no fragment, nothing to encode. Where it leads to is checked when the worker connects.
-    constraint twin_webhooks_url_form check (
-        url ~ '^https?://([a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?([/?][!"$-~]*)?$'
-    ),
-    constraint twin_webhooks_url_length check (char_length(url) <= 2000)
-);
-comment on table public.twin_webhooks is
-'Where a twin is told what is said in its channels. A twin without one listens to Realtime instead.';
-
-create table private.twin_secrets (
+create table private.summaries (
     id uuid primary key default gen_random_uuid(),
-    ai_twin_id uuid not null references public.twin_webhooks (ai_twin_id) on delete cascade,
-    inner_key bytea not null,
-    outer_key bytea not null,
-    created_at timestamptz not null default now(),
-    expires_at timestamptz,
-    constraint twin_secrets_keys_are_blocks check (octet_length(inner_key) = 64 and octet_length(outer_key) = 64)
-);
-comment on table private.twin_secrets is
-'What deliveries are signed with. Unlike a key that only opens, one that signs cannot be kept as a hash; it is kept as
-the two blocks that HMAC makes of it, and never leaves the database (docs/decisions/0004).';
-comment on column private.twin_secrets.expires_at is 'Nothing is signed with it from this moment on; null means never.';
-create index twin_secrets_ai_twin_id_idx on private.twin_secrets (ai_twin_id);
-
-create table private.twin_queues (
-    ai_twin_id uuid not null references public.twin_webhooks (ai_twin_id) on delete cascade,
-    channel_id uuid not null,
-    due_at timestamptz,
-    lease uuid,
-    primary key (ai_twin_id, channel_id),
-    constraint twin_queues_assignment_fkey foreign key (channel_id, ai_twin_id)
-    references public.channel_twins (channel_id, ai_twin_id) on delete cascade,
-    constraint twin_queues_lease_unique unique (lease)
-);
-comment on table private.twin_queues is
-'A queue for each twin and channel. Whoever works on one locks its row first: so one delivery of it is under way at a
-time, and one that fails holds up those behind it and no others.';
-comment on column private.twin_queues.due_at is
-'When to look at it next: the end of the lease while somebody works on it; null when nothing waits.';
-comment on column private.twin_queues.lease is 'Proves to the database who works on it; null when nobody does.';
-create index twin_queues_due_at_idx on private.twin_queues (due_at) where due_at is not null;
-
-create table public.twin_deliveries (
-    id uuid primary key default gen_random_uuid(),
-    ai_twin_id uuid not null,
-    channel_id uuid not null,
-    message_id uuid not null references public.messages (id) on delete cascade,
-    seq bigint not null,
-    state text not null default 'pending',
-    attempts integer not null default 0,
-    next_attempt_at timestamptz,
-    last_status integer,
-    last_error text,
-    created_at timestamptz not null default now(),
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    last_seq bigint not null,
+    requested_count integer not null,
+    model text not null,
+    prompt_version integer not null,
+    claim uuid not null default gen_random_uuid(),
+    claim_expires_at timestamptz not null,
+    answer jsonb,
+    failure jsonb,
     finished_at timestamptz,
-    constraint twin_deliveries_once unique (ai_twin_id, channel_id, seq),
-    constraint twin_deliveries_queue_fkey foreign key (ai_twin_id, channel_id)
-    references private.twin_queues (ai_twin_id, channel_id) on delete cascade,
-    constraint twin_deliveries_state_known check (state in ('pending', 'delivered', 'dead')),
-    constraint twin_deliveries_finished_unless_pending check ((state = 'pending') = (finished_at is null)),
-    constraint twin_deliveries_last_error_length check (char_length(last_error) <= 200)
+    constraint summaries_request_unique unique (channel_id, last_seq, requested_count, model, prompt_version),
+    constraint summaries_is_answer_or_failure check (answer is null or failure is null),
+    constraint summaries_finished_with_something check ((finished_at is null) = (coalesce(answer, failure) is null))
 );
-comment on table public.twin_deliveries is
-'What goes to which twin. Pending until its webhook has answered 2xx, dead when it would not; kept a week afterwards,
-dead ones until they are replayed or the twin leaves.';
-comment on column public.twin_deliveries.seq is 'The message''s place in the channel, in which order it is delivered.';
-comment on column public.twin_deliveries.next_attempt_at is 'After a failure, when it is tried again at the earliest.';
-comment on column public.twin_deliveries.last_status is 'What the webhook answered last; null when it did not answer.';
-comment on column public.twin_deliveries.last_error is 'What was wrong with the last attempt.';
-create index twin_deliveries_message_id_idx on public.twin_deliveries (message_id);
-create index twin_deliveries_pending_idx on public.twin_deliveries (ai_twin_id, channel_id, seq)
-where state = 'pending';
--- For list_twin_deliveries.
-create index twin_deliveries_newest_idx on public.twin_deliveries (ai_twin_id, state, created_at);
-create index twin_deliveries_dead_idx on public.twin_deliveries (ai_twin_id) where state = 'dead';
-create index twin_deliveries_delivered_idx on public.twin_deliveries (finished_at) where state = 'delivered';
+comment on table private.summaries is
+'What the model said about a state of a channel, for a day, and who is asking it at this moment. No transcripts.';
+comment on column private.summaries.last_seq is 'The last event that changed what is said in the channel.';
+comment on column private.summaries.claim is 'Known only to who is asking the model; it lets them store the answer.';
+comment on column private.summaries.claim_expires_at is
+'From then on somebody else may ask: a killed service holds nobody up.';
+comment on column private.summaries.failure is
+'Status, code and message, for those who waited. The next caller tries again.';
+create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, claim_expires_at));
+alter table private.summaries enable row level security;
 
-alter table public.messages add column hops integer not null default 0;
-comment on column public.messages.hops is
-'How many turns of twins lie between this message and what a person said last; 0 when a person says it.';
+create table private.summary_counts (
+    user_id uuid primary key references auth.users (id) on delete cascade,
+    day date not null,
+    used integer not null,
+    constraint summary_counts_used_not_negative check (used >= 0)
+);
+comment on table private.summary_counts is 'How many summaries each user has had made on their latest day (UTC).';
+alter table private.summary_counts enable row level security;
 
-alter table public.twin_webhooks enable row level security;
-revoke all on public.twin_webhooks from public, anon, authenticated, service_role;
-grant select, delete on public.twin_webhooks to authenticated, service_role;
-
-alter table private.twin_secrets enable row level security;
-revoke all on private.twin_secrets from public, anon, authenticated, service_role;
-
-alter table private.twin_queues enable row level security;
-revoke all on private.twin_queues from public, anon, authenticated, service_role;
-
-alter table public.twin_deliveries enable row level security;
-revoke all on public.twin_deliveries from public, anon, authenticated, service_role;
-grant select on public.twin_deliveries to authenticated, service_role;
-
-create trigger twin_webhooks_before_update_stamp before update on public.twin_webhooks
-for each row execute function private.set_updated_at();
-
--- Definer, because it looks at messages whether or not the writer may see them.
-create function private.count_hops() returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    -- A twin takes its turn after what was said last, in the channel and in the thread. Which of the two it answers
-    -- nobody knows, so the longer chain counts: else two twins that both reply to the head of a thread, or one in the
-    -- thread and one outside of it, would talk for ever. Two messages of one twin in a row are one turn.
-    select max(previous.hops + case when previous.ai_twin_id = new.ai_twin_id then 0 else 1 end) into new.hops
-    from (
-        (
-            select said.ai_twin_id, said.hops
-            from public.messages as said
-            where said.channel_id = new.channel_id
-            order by said.seq desc
-            limit 1
-        )
-        union all
-        (
-            select thread.ai_twin_id, thread.hops
-            from (
-                select head.ai_twin_id, head.hops, head.seq
-                from public.messages as head
-                where head.id = new.parent_message_id
-                union all
-                (
-                    select reply.ai_twin_id, reply.hops, reply.seq
-                    from public.messages as reply
-                    where reply.parent_message_id = new.parent_message_id
-                    order by reply.seq desc
-                    limit 1
-                )
-            ) as thread
-            order by thread.seq desc
-            limit 1
-        )
-    ) as previous;
-    new.hops := coalesce(new.hops, 1);
-    return new;
-end
-$$;
-comment on function private.count_hops() is 'Trigger: counts the turns of twins since a person spoke.';
-revoke all on function private.count_hops() from public, anon, authenticated, service_role;
-
--- After the trigger that admits the message, in whose lock the last message is the last one.
-create trigger messages_before_insert_count_hops before insert on public.messages
-for each row when (new.ai_twin_id is not null) execute function private.count_hops();
-
--- Definer, because no client writes to the outbox.
-create function private.forward_message() returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    -- Most channels have no twin; all else here costs several times as much as this look.
-    if not exists (select from public.channel_twins as assigned where assigned.channel_id = new.channel_id)
-        or new.hops > (select settings.twin_max_hops from private.settings)
-    then
-        return null;
-    end if;
-    -- The locks wait for a twin that is just leaving: its row would be gone when the foreign keys look for it.
-    with hearing as (
-        select assigned.ai_twin_id
-        from public.channel_twins as assigned
-        inner join public.twin_webhooks as webhook on assigned.ai_twin_id = webhook.ai_twin_id
-        where assigned.channel_id = new.channel_id and assigned.ai_twin_id is distinct from new.ai_twin_id
-        order by assigned.ai_twin_id
-        for key share of assigned, webhook
-    ), woken as (
-        insert into private.twin_queues as queue (ai_twin_id, channel_id, due_at)
-        select hearing.ai_twin_id, new.channel_id, now() from hearing
-        on conflict on constraint twin_queues_pkey do update set due_at = excluded.due_at
-        where queue.due_at is null
-    )
-
-    insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq)
-    select hearing.ai_twin_id, new.channel_id, new.id, new.seq
-    from hearing;
-    return null;
-end
-$$;
-comment on function private.forward_message() is
-'Trigger: a message is to be delivered to the twins of its channel that have a webhook, but not to its author, nor when
-twins have been talking among themselves for too long.';
-revoke all on function private.forward_message() from public, anon, authenticated, service_role;
-
-create trigger messages_after_insert_forward after insert on public.messages
-for each row execute function private.forward_message();
-
--- Definer, because no client writes to the outbox.
-create function private.recall_message() returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    delete from public.twin_deliveries as delivery where delivery.message_id = new.id and delivery.state <> 'delivered';
-    return null;
-end
-$$;
-comment on function private.recall_message() is 'Trigger: what is deleted is not delivered any more.';
-revoke all on function private.recall_message() from public, anon, authenticated, service_role;
-
-create trigger messages_after_update_recall after update of deleted_at on public.messages
-for each row when (new.deleted_at is not null) execute function private.recall_message();
-
--- Definer, because whoever removes a member need not own the twins.
-create function private.dismiss_twins() returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    -- As whoever writes a message does: the channel first, then its twins.
-    perform private.lock_channel(old.channel_id);
-    delete from public.channel_twins as assigned
-    where assigned.channel_id = old.channel_id
-        and assigned.ai_twin_id in (select twin.id from public.ai_twins as twin where twin.user_id = old.user_id);
-    return null;
-end
-$$;
-comment on function private.dismiss_twins() is
-'Trigger: with a member go their twins, and what was still to be delivered to them.';
-revoke all on function private.dismiss_twins() from public, anon, authenticated, service_role;
-
-create trigger channel_members_after_delete_dismiss after delete on public.channel_members
-for each row execute function private.dismiss_twins();
-create trigger channel_members_after_update_dismiss after update on public.channel_members
-for each row when ((old.channel_id, old.user_id) is distinct from (new.channel_id, new.user_id))
-execute function private.dismiss_twins();
-
--- Definer, because no client may lock a channel, and it counts twins whether or not the caller may see them.
-create function private.admit_twin() returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    if not private.is_stranger(new.channel_id) then
-        perform private.lock_channel(new.channel_id);
-    end if;
-    -- Asked again under the lock. The policy knows only who was a member when the statement began, and whoever is put
-    -- out at this moment would leave a twin behind that goes on listening.
-    if private.is_stranger(new.channel_id) then
-        raise insufficient_privilege using message = 'Only members of a channel bring their twins.';
-    elsif (
-        select count(*) from public.channel_twins as assigned where assigned.channel_id = new.channel_id
-    ) >= (select settings.channel_max_twins from private.settings) then
-        raise sqlstate 'PT409' using
-            message = 'As many twins take part in this channel as may.', detail = 'too_many_twins';
-    end if;
-    return new;
-end
-$$;
-comment on function private.admit_twin() is
-'Trigger: twins come with members, and no more of them than can be told of every message.';
-revoke all on function private.admit_twin() from public, anon, authenticated, service_role;
-
-create trigger channel_twins_before_insert_admit before insert on public.channel_twins
-for each row execute function private.admit_twin();
-
-create function private.hmac_block(p_key bytea, p_mask integer) returns bytea
-language sql
-immutable
-set search_path = ''
-as $$
-    select string_agg(set_byte('\x00', 0, p_mask # case
-        when place < octet_length(p_key) then get_byte(p_key, place) else 0
-    end), ''::bytea order by place)
-    from generate_series(0, 63) as place
-$$;
-comment on function private.hmac_block(bytea, integer) is
-'A key of at most 64 bytes, filled up and masked as RFC 2104 has it. Not every Postgres has an hmac of its own.';
-revoke all on function private.hmac_block(bytea, integer) from public, anon, authenticated, service_role;
-
-create function private.sign(p_twin_id uuid, p_text text) returns text
-language sql
-stable
-set search_path = ''
-as $$
-    select string_agg(
-        'v1=' || encode(sha256(secret.outer_key || sha256(secret.inner_key || convert_to(p_text, 'UTF8'))), 'hex'),
-        ',' order by secret.created_at desc, secret.id
-    )
-    from private.twin_secrets as secret
-    where secret.ai_twin_id = p_twin_id and (secret.expires_at is null or secret.expires_at > now())
-$$;
-comment on function private.sign(uuid, text) is
-'HMAC-SHA256 of a text with each secret of a twin that is good now, the newest first.';
-revoke all on function private.sign(uuid, text) from public, anon, authenticated, service_role;
-
--- Definer, because no client role may touch the secrets: it asks itself whose twin it is.
-create function private.issue_twin_secret(p_twin_id uuid, p_overlap interval) returns text
+-- Definer, because nobody may change a count but by using it up. It asks itself who the caller is.
+create function private.spend_summary() returns void
 language plpgsql
 security definer
 set search_path = ''
 as $$
 declare
-    v_secret text := private.generate_secret();
+    v_used integer;
 begin
-    perform from public.twin_webhooks as webhook
-    inner join public.ai_twins as twin on webhook.ai_twin_id = twin.id
-    where webhook.ai_twin_id = p_twin_id
-        and (twin.user_id = (select auth.uid()) or (select auth.role()) = 'service_role')
-    for no key update of webhook;
-    if not found then
-        perform private.fail(404, 'webhook_not_found', 'You have no such twin, or it has no webhook.', 'ai_twin_id');
-    end if;
-    -- Every delivery is signed with all that are left, and each owner's deliveries are made by the same worker.
-    delete from private.twin_secrets as secret
-    where secret.id in (
-        select old.id
-        from private.twin_secrets as old
-        where old.ai_twin_id = p_twin_id
-        order by old.created_at desc, old.id
-        offset 4
-    );
-    update private.twin_secrets as secret
-    set expires_at = least(secret.expires_at, now() + p_overlap)
-    where secret.ai_twin_id = p_twin_id;
-    insert into private.twin_secrets (ai_twin_id, inner_key, outer_key)
-    values (
-        p_twin_id,
-        private.hmac_block(convert_to(v_secret, 'UTF8'), 54),
-        private.hmac_block(convert_to(v_secret, 'UTF8'), 92)
-    );
-    return v_secret;
-end
-$$;
-comment on function private.issue_twin_secret(uuid, interval) is
-'A new secret for the webhook of the caller''s twin; deliveries carry signatures of the four before it, too, until the
-overlap is over. PT404 for anyone else.';
-revoke all on function private.issue_twin_secret(uuid, interval) from public, anon, authenticated, service_role;
-grant execute on function private.issue_twin_secret(uuid, interval) to authenticated, service_role;
-
--- Definer, because a webhook that a client inserted by itself would have no secret.
-create function private.store_twin_webhook(p_twin_id uuid, p_url text) returns boolean
-language plpgsql
-security definer
-set search_path = ''
-as $$
-declare
-    v_is_new boolean;
-begin
-    if not exists (
-        select from public.ai_twins as twin
-        where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select auth.role()) = 'service_role')
-    ) then
-        perform private.fail(404, 'twin_not_found', 'You have no such twin.', 'ai_twin_id');
-    end if;
-    insert into public.twin_webhooks (ai_twin_id, url) values (p_twin_id, p_url)
-    on conflict on constraint twin_webhooks_pkey do nothing;
-    v_is_new := found;
-    update public.twin_webhooks as webhook set url = p_url
-    where webhook.ai_twin_id = p_twin_id and webhook.url <> p_url;
-    return v_is_new;
-end
-$$;
-comment on function private.store_twin_webhook(uuid, text) is
-'Sets where the caller''s twin is told, and answers whether it had no webhook before. PT404 for anyone else.';
-revoke all on function private.store_twin_webhook(uuid, text) from public, anon, authenticated, service_role;
-grant execute on function private.store_twin_webhook(uuid, text) to authenticated, service_role;
-
-create function public.set_twin_webhook(jsonb) returns json
-language plpgsql
-set search_path = ''
-as $$
-declare
-    v_twin_id uuid := private.read_uuid($1, 'ai_twin_id');
-    v_url text := private.read_text($1, 'url', 2000);
-    v_is_new boolean := private.store_twin_webhook(v_twin_id, v_url);
-begin
-    return private.succeed(jsonb_build_object(
-        'ai_twin_id', v_twin_id,
-        'url', v_url,
-        'secret', case when v_is_new then private.issue_twin_secret(v_twin_id, interval '0') end
-    ));
-end
-$$;
-comment on function public.set_twin_webhook(jsonb) is
-'Sets the webhook of a twin of the caller: ai_twin_id, url. The first time, the answer holds the secret that deliveries
-are signed with, this once; afterwards secret is null and stays what it was.';
-revoke all on function public.set_twin_webhook(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.set_twin_webhook(jsonb) to authenticated, service_role;
-
-create function public.rotate_twin_secret(jsonb) returns json
-language plpgsql
-set search_path = ''
-as $$
-declare
-    v_twin_id uuid := private.read_uuid($1, 'ai_twin_id');
-    v_hours integer := private.read_integer($1, 'overlap_hours', 0, 720, 24);
-begin
-    return private.succeed(jsonb_build_object(
-        'ai_twin_id', v_twin_id,
-        'secret', private.issue_twin_secret(v_twin_id, make_interval(hours => v_hours)),
-        'previous_secrets_expire_at', private.format_time(now() + make_interval(hours => v_hours))
-    ));
-end
-$$;
-comment on function public.rotate_twin_secret(jsonb) is
-'A new secret for the webhook of a twin of the caller, shown this once: ai_twin_id, and optionally overlap_hours (24,
-at most 720), during which deliveries are signed with the earlier ones as well.';
-revoke all on function public.rotate_twin_secret(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.rotate_twin_secret(jsonb) to authenticated, service_role;
-
-create function public.remove_twin_webhook(jsonb) returns json
-language plpgsql
-set search_path = ''
-as $$
-declare
-    v_twin_id uuid := private.read_uuid($1, 'ai_twin_id');
-begin
-    delete from public.twin_webhooks as webhook where webhook.ai_twin_id = v_twin_id;
-    if not found then
-        perform private.fail(404, 'webhook_not_found', 'You have no such twin, or it has no webhook.', 'ai_twin_id');
-    end if;
-    return private.succeed(jsonb_build_object('ai_twin_id', v_twin_id));
-end
-$$;
-comment on function public.remove_twin_webhook(jsonb) is
-'Removes the webhook of a twin of the caller, with its secrets and all that was to be delivered there: ai_twin_id.';
-revoke all on function public.remove_twin_webhook(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.remove_twin_webhook(jsonb) to authenticated, service_role;
-
-create function private.render_claim(p_delivery public.twin_deliveries, p_lease uuid) returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-    v_time text := floor(extract(epoch from now()))::text;
-    v_body text := (
-        select (private.render_message(message) || jsonb_build_object('seq', message.seq))::text
-        from public.messages as message
-        where message.id = p_delivery.message_id
-    );
-begin
-    return jsonb_build_object(
-        'id', p_delivery.id,
-        'lease', p_lease,
-        'url', (select hook.url from public.twin_webhooks as hook where hook.ai_twin_id = p_delivery.ai_twin_id),
-        'headers', jsonb_build_object(
-            'content-type', 'application/json',
-            'threadline-delivery', p_delivery.id,
-            'threadline-twin', p_delivery.ai_twin_id,
-            'threadline-signature',
-            't=' || v_time || ',' || private.sign(p_delivery.ai_twin_id, v_time || '.' || v_body)
-        ),
-        'body', v_body
-    );
-end
-$$;
-comment on function private.render_claim(public.twin_deliveries, uuid) is
-'A delivery as it is to be sent: the message as it is now, signed.';
-revoke all on function private.render_claim(public.twin_deliveries, uuid)
-from public, anon, authenticated, service_role;
-
--- Definer, because queues and secrets are for no other eyes. Planned at each call: the queues are empty when the
--- first plan is made (docs/decisions/0003).
-create function private.claim_due(p_limit integer, p_lease interval) returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set plan_cache_mode = 'force_custom_plan'
-as $$
-declare
-    v_due private.twin_queues[] := array(
-        select queue
-        from private.twin_queues as queue
-        where queue.due_at <= now()
-        order by queue.due_at
-        limit p_limit
-        for update skip locked
-    );
-    v_claims jsonb;
-begin
-    -- A statement of its own: it sees what was done to the queues until they were locked. It changes each of them
-    -- once, since a second change would look for its webhook again, for which whoever removes that holds the queue up.
-    with head as materialized (
-        select due.ai_twin_id, due.channel_id, pending.id, gen_random_uuid() as lease
-        from unnest(v_due) as due
-        left join lateral (
-            select delivery.id
-            from public.twin_deliveries as delivery
-            where delivery.ai_twin_id = due.ai_twin_id
-                and delivery.channel_id = due.channel_id
-                and delivery.state = 'pending'
-            order by delivery.seq
-            limit 1
-        ) as pending on true
-    ), held as materialized (
-        -- What is being deleted just now is left to the next round: waiting for it could deadlock.
-        select delivery.id
-        from public.twin_deliveries as delivery
-        where delivery.id in (select head.id from head)
-        for update skip locked
-    ), leased as (
-        update private.twin_queues as queue
-        set lease = case when head.id is not null then head.lease end,
-            due_at = case when head.id is not null then now() + p_lease end
-        from head
-        where queue.ai_twin_id = head.ai_twin_id and queue.channel_id = head.channel_id
-            and (head.id is null or head.id in (select held.id from held))
-    ), attempted as (
-        update public.twin_deliveries as delivery
-        set attempts = delivery.attempts + 1, next_attempt_at = null
-        from head
-        where delivery.id = head.id and head.id in (select held.id from held)
-        returning delivery, head.lease
-    )
-
-    select coalesce(jsonb_agg(private.render_claim(attempted.delivery, attempted.lease)), '[]') into v_claims
-    from attempted;
-    return v_claims;
-end
-$$;
-comment on function private.claim_due(integer, interval) is
-'Takes the first delivery of each of the queues that are due. Nobody else gets them until the lease ends.';
-revoke all on function private.claim_due(integer, interval) from public, anon, authenticated, service_role;
-grant execute on function private.claim_due(integer, interval) to service_role;
-
-create function public.claim_deliveries(jsonb) returns json
-language plpgsql
-set search_path = ''
-as $$
-begin
-    return private.succeed(private.claim_due(
-        private.read_integer($1, 'limit', 1, 1000, 10),
-        make_interval(secs => private.read_integer($1, 'lease_seconds', 1, 3600, 60))
-    ));
-end
-$$;
-comment on function public.claim_deliveries(jsonb) is
-'For workers: what is to be sent now, each with id, lease, url, headers and body; limit, lease_seconds. Of each twin and
-channel at most one, and none while another is under way. What is not finished within the lease is given out again.';
-revoke all on function public.claim_deliveries(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.claim_deliveries(jsonb) to service_role;
-
-create function private.retry_delay(p_attempts integer) returns interval
-language sql
-volatile
-set search_path = ''
-as $$
-    -- Four times as long after each failure, an hour at most; by chance up to a half less, so that what failed
-    -- together does not come back together.
-    select make_interval(
-        secs => least(3600, settings.twin_retry_seconds * power(4, least(p_attempts, 10) - 1)) * (1 - random() / 2)
-    )
-    from private.settings as settings
-$$;
-comment on function private.retry_delay(integer) is 'How long to wait after so many failures.';
-revoke all on function private.retry_delay(integer) from public, anon, authenticated, service_role;
-
--- Definer, because no client writes to the outbox.
-create function private.finish_claim(p_id uuid, p_lease uuid, p_status integer, p_error text) returns text
-language plpgsql
-security definer
-set search_path = ''
-as $$
-declare
-    v_queue private.twin_queues;
-    v_delivery public.twin_deliveries;
-begin
-    select * into v_queue from private.twin_queues as queue where queue.lease = p_lease for update;
-    if v_queue.lease is null then
-        return null;
-    end if;
-    update public.twin_deliveries as delivery
+    insert into private.summary_counts as counted (user_id, day, used)
+    values ((select auth.uid()), (now() at time zone 'UTC')::date, 1)
+    on conflict on constraint summary_counts_pkey do update
     set
-        state = outcome.state,
-        last_status = p_status,
-        last_error = left(p_error, 200),
-        next_attempt_at = case when outcome.state = 'pending' then now() + private.retry_delay(delivery.attempts) end,
-        finished_at = case when outcome.state <> 'pending' then now() end
-    from public.twin_deliveries as attempt
-    cross join private.settings as settings
-    cross join lateral (
-        select case
-            when p_error is null then 'delivered'
-            when attempt.attempts >= settings.twin_max_attempts then 'dead'
-            else 'pending'
-        end as state
-    ) as outcome
-    where delivery.id = p_id and attempt.id = delivery.id and delivery.state = 'pending'
-        and delivery.ai_twin_id = v_queue.ai_twin_id and delivery.channel_id = v_queue.channel_id
-    returning delivery.* into v_delivery;
-    update private.twin_queues as queue
-    set lease = null, due_at = coalesce(v_delivery.next_attempt_at, (
-        select now()
-        from public.twin_deliveries as pending
-        where pending.ai_twin_id = queue.ai_twin_id
-            and pending.channel_id = queue.channel_id and pending.state = 'pending'
-        order by pending.seq -- so that no plan hopes to meet one soon among those of other channels
-        limit 1
-    ))
-    where queue.lease = p_lease;
-    return v_delivery.state;
+        used = case when counted.day = excluded.day then counted.used + 1 else 1 end,
+        day = excluded.day
+    returning counted.used into v_used;
+    if v_used > (select settings.summaries_per_user_per_day from private.settings) then
+        perform private.fail(
+            429, 'summary_budget_exhausted', 'You have had all the summaries of today; a new day begins at 00:00 UTC.'
+        );
+    end if;
 end
 $$;
-comment on function private.finish_claim(uuid, uuid, integer, text) is
-'Ends an attempt: delivered when there is no error, else pending again, or dead after the last one. The state, or null
-when the lease has gone to somebody else or the message is deleted.';
-revoke all on function private.finish_claim(uuid, uuid, integer, text) from public, anon, authenticated, service_role;
-grant execute on function private.finish_claim(uuid, uuid, integer, text) to service_role;
+comment on function private.spend_summary() is
+'Counts a summary that is made for the caller; PT429, which undoes the count, above what a day grants.';
 
-create function public.finish_delivery(jsonb) returns json
+-- Definer, because summaries are for no other eyes. Its caller has made sure that the channel may be seen.
+create function private.lease_summary(
+    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer, p_seconds integer,
+    out id uuid, out claim uuid, out max_bytes integer
+)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- What is outdated goes, but not before everybody who waited for it has read it.
+    delete from private.summaries as old
+    where old.id in (
+        select known.id
+        from private.summaries as known
+        where coalesce(known.finished_at, known.claim_expires_at) < now() - interval '1 day'
+            or (
+                known.channel_id = p_channel_id and known.last_seq < p_last_seq
+                and coalesce(known.finished_at, known.claim_expires_at) < now() - interval '5 minutes'
+            )
+        limit 100
+        for update skip locked
+    );
+    -- Of several at once the first one gets the claim; the others wait here until that is settled.
+    insert into private.summaries as known (
+        channel_id, last_seq, requested_count, model, prompt_version, claim_expires_at
+    )
+    values (p_channel_id, p_last_seq, p_count, p_model, p_prompt_version, now() + make_interval(secs => p_seconds))
+    on conflict on constraint summaries_request_unique do update
+    set
+        claim = excluded.claim, claim_expires_at = excluded.claim_expires_at,
+        failure = null, finished_at = null
+    where known.answer is null and (known.failure is not null or known.claim_expires_at < now())
+    returning known.id, known.claim into lease_summary.id, lease_summary.claim;
+    if claim is not null then
+        if not private.is_service() then
+            perform private.spend_summary();
+        end if;
+        select settings.summary_max_bytes into max_bytes from private.settings;
+    end if;
+end
+$$;
+comment on function private.lease_summary(uuid, bigint, integer, text, integer, integer) is
+'The right to ask the model, if nobody else has it and there is no answer: the row, a claim on it for so many seconds,
+and how much text may be sent. All null otherwise.';
+
+-- Definer, for the same reason.
+create function private.find_summary(
+    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
+    out id uuid, out answer jsonb
+)
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select known.id, known.answer
+    from private.summaries as known
+    where known.channel_id = p_channel_id
+        and known.last_seq = p_last_seq
+        and known.requested_count = p_count
+        and known.model = p_model
+        and known.prompt_version = p_prompt_version
+        and (
+            (select private.is_service())
+            or known.channel_id in (select mine.id from private.my_channels as mine)
+        )
+$$;
+comment on function private.find_summary(uuid, bigint, integer, text, integer) is
+'The summary of this state of a channel, with its answer if there is one.';
+
+create function private.render_transcript(
+    p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer
+) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    with newest as (
+        select message.*
+        from public.messages as message
+        where message.channel_id = p_channel_id
+            and message.deleted_at is null
+            and message.seq <= p_last_seq
+        order by message.seq desc
+        limit p_count
+    ),
+
+    measured as (
+        select
+            newest.*,
+            sum(octet_length(newest.content)) over (order by newest.seq desc) as bytes_so_far,
+            row_number() over (order by newest.seq desc) as place
+        from newest
+    ),
+
+    sent as (
+        select * from measured where measured.bytes_so_far <= p_max_bytes or measured.place = 1
+    )
+
+    select jsonb_build_object(
+        'messages', coalesce(jsonb_agg(jsonb_build_object(
+            'id', sent.id,
+            'parent_id', sent.parent_message_id,
+            'author', coalesce(author.display_name, 'somebody who is gone'),
+            'at', private.format_time(sent.created_at),
+            'content', sent.content
+        ) order by sent.seq), '[]'),
+        'scope', jsonb_build_object(
+            'messageCount', count(*),
+            'timeRange', jsonb_build_object(
+                'from', private.format_time(min(sent.created_at)),
+                'to', private.format_time(max(sent.created_at))
+            ),
+            'truncated', count(*) < (select count(*) from newest)
+        )
+    )
+    from sent
+    left join private.list_author_names(
+        array(select distinct sent.user_id from sent), array(select distinct sent.ai_twin_id from sent)
+    ) as author
+        on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
+        and author.is_twin = (sent.user_id is null)
+$$;
+comment on function private.render_transcript(uuid, bigint, integer, integer) is
+'The newest messages of a channel, the oldest of them first, as many as fit; and what part of the channel that is.';
+
+-- Private, as are the two below: a client that could reach them could store a summary of its own invention.
+create function private.begin_summary(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 declare
-    v_id uuid := private.read_uuid($1, 'id');
+    v_channel_id uuid := private.parse_uuid($1, 'channel_id');
+    v_count integer := private.parse_integer($1, 'messageCount', 1, 2000, 500);
+    v_model text := $1 ->> 'model';
+    v_prompt_version integer := ($1 ->> 'prompt_version')::integer;
+    v_last_seq bigint;
+    v_known record;
+    v_claimed record;
 begin
-    return private.succeed(jsonb_build_object(
-        'id', v_id,
-        'state', private.finish_claim(
-            v_id,
-            private.read_uuid($1, 'lease'),
-            private.read_integer($1, 'status', 100, 999, null),
-            $1 ->> 'error'
-        )
-    ));
+    if not private.is_service() then
+        perform private.require_actor($1);
+    end if;
+    perform private.require_channel(v_channel_id);
+    -- Not the end of the event log: a reaction does not change what is said, and must not cost anything.
+    select coalesce(max(event.seq), 0) into v_last_seq
+    from public.message_events as event
+    where event.channel_id = v_channel_id
+        and event.kind in ('message.created', 'message.updated', 'message.deleted');
+    -- The newest one, not any: that is found by the index, whatever else the table holds.
+    if (
+        select message.id
+        from public.messages as message
+        where message.channel_id = v_channel_id and message.deleted_at is null and message.seq <= v_last_seq
+        order by message.seq desc
+        limit 1
+    ) is null then
+        return private.succeed(jsonb_build_object(
+            'summary', '', 'messageCount', 0, 'timeRange', jsonb_build_object('from', null, 'to', null),
+            'citations', '[]'::jsonb, 'model', null, 'truncated', false
+        ));
+    end if;
+    select * into v_known
+    from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
+    if v_known.answer is not null then
+        return private.succeed(v_known.answer);
+    elsif $1 ->> 'is_configured' <> 'true' then
+        perform private.fail(
+            503, 'summaries_not_configured', 'Summaries need a key of the Claude API: set ANTHROPIC_API_KEY.'
+        );
+    end if;
+    select * into v_claimed
+    from private.lease_summary(
+        v_channel_id, v_last_seq, v_count, v_model, v_prompt_version, ($1 ->> 'claim_seconds')::integer
+    );
+    if v_claimed.claim is null then
+        select * into v_known
+        from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
+        return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
+    end if;
+    return private.succeed(
+        private.render_transcript(v_channel_id, v_last_seq, v_count, v_claimed.max_bytes)
+        || jsonb_build_object('id', v_claimed.id, 'claim', v_claimed.claim, 'user_id', (select auth.uid())),
+        null,
+        201
+    );
 end
 $$;
-comment on function public.finish_delivery(jsonb) is
-'For workers: what became of a delivery: id, lease, status that the webhook answered, error unless it went well.
-Repeating it does no harm; state is null when the lease was not theirs any more.';
-revoke all on function public.finish_delivery(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.finish_delivery(jsonb) to service_role;
+comment on function private.begin_summary(jsonb) is
+'The first half of POST /api/v2/messages/summarize: channel_id, messageCount; and from the service model, claim_seconds,
+prompt_version, is_configured. 200: the answer. 201: a transcript, and a claim for finish_summary. 202: somebody else is
+asking the model for the same; poll_summary tells what came of it.';
 
-create function public.list_twin_deliveries(jsonb) returns json
+create function private.finish_summary(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    update private.summaries as known
+    set answer = $1 -> 'answer', failure = $1 -> 'failure', finished_at = now()
+    where known.id = private.parse_uuid($1, 'id')
+        and known.claim = private.parse_uuid($1, 'claim')
+        and known.finished_at is null;
+    -- Where the model was not there at all, nothing was paid.
+    if found and $1 -> 'failure' ->> 'status' = '503' then
+        update private.summary_counts as counted
+        set used = counted.used - 1
+        where counted.user_id = private.parse_uuid($1, 'user_id', false)
+            and counted.day = (now() at time zone 'UTC')::date
+            and counted.used > 0;
+    end if;
+    return private.succeed($1 -> 'answer');
+end
+$$;
+comment on function private.finish_summary(jsonb) is
+'What came of asking the model: id, claim, user_id, and answer or failure (status, code, message). Who has lost the
+claim stores nothing, but gets the answer all the same.';
+
+create function private.poll_summary(jsonb) returns json
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-    v_twin_id uuid := private.read_uuid($1, 'ai_twin_id');
-    v_state text := private.read_text($1, 'state', 20, 'dead');
-    v_limit integer := private.read_integer($1, 'limit', 1, 200, 50);
+    v_known private.summaries;
 begin
-    if v_state not in ('pending', 'delivered', 'dead') then
-        perform private.fail(400, 'invalid_field', 'state must be pending, delivered or dead.', 'state');
-    end if;
-    return private.succeed((
-        select coalesce(jsonb_agg(jsonb_build_object(
-            'id', found.id,
-            'channel_id', found.channel_id,
-            'message_id', found.message_id,
-            'seq', found.seq,
-            'state', found.state,
-            'attempts', found.attempts,
-            'next_attempt_at', private.format_time(found.next_attempt_at),
-            'last_status', found.last_status,
-            'last_error', found.last_error,
-            'created_at', private.format_time(found.created_at),
-            'finished_at', private.format_time(found.finished_at)
-        ) order by found.created_at desc, found.channel_id, found.seq desc), '[]')
-        from (
-            select delivery.*
-            from public.twin_deliveries as delivery
-            where delivery.ai_twin_id = v_twin_id and delivery.state = v_state
-            order by delivery.created_at desc, delivery.channel_id, delivery.seq desc
-            limit v_limit
-        ) as found
-    ));
-end
-$$;
-comment on function public.list_twin_deliveries(jsonb) is
-'Deliveries to a twin of the caller, the newest first: ai_twin_id, and optionally state (dead) and limit (50, at most
-200).';
-revoke all on function public.list_twin_deliveries(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.list_twin_deliveries(jsonb) to authenticated, service_role;
-
--- Definer, because no client writes to the outbox. It asks itself whose twin it is.
-create function private.revive_deliveries(p_twin_id uuid, p_id uuid) returns bigint
-language plpgsql
-security definer
-set search_path = ''
-as $$
-declare
-    v_revived bigint;
-begin
-    if not exists (
-        select from public.ai_twins as twin
-        where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select auth.role()) = 'service_role')
-    ) then
-        perform private.fail(404, 'twin_not_found', 'You have no such twin.', 'ai_twin_id');
-    end if;
-    -- As a worker does: queues first, then what is in them.
-    perform from private.twin_queues as queue
-    where queue.ai_twin_id = p_twin_id
-    order by queue.channel_id
-    for update;
-    update public.twin_deliveries as delivery
-    set state = 'pending', attempts = 0, finished_at = null
-    where delivery.ai_twin_id = p_twin_id and delivery.state = 'dead' and delivery.id = coalesce(p_id, delivery.id);
-    get diagnostics v_revived = row_count;
-    update private.twin_queues as queue set due_at = now()
-    where queue.ai_twin_id = p_twin_id
-        and queue.lease is null
-        and exists (
-            select from public.twin_deliveries as pending
-            where pending.ai_twin_id = queue.ai_twin_id
-                and pending.channel_id = queue.channel_id and pending.state = 'pending' and pending.attempts = 0
+    select * into v_known from private.summaries as known where known.id = private.parse_uuid($1, 'id');
+    if v_known.id is null then
+        perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
+    elsif v_known.failure is not null then
+        perform private.fail(
+            (v_known.failure ->> 'status')::integer, v_known.failure ->> 'code', v_known.failure ->> 'message'
         );
-    return v_revived;
+    elsif v_known.answer is null and ($1 ->> 'is_last' = 'true' or v_known.claim_expires_at < now()) then
+        perform private.fail(504, 'summary_timeout', 'The model took too long; try again in a moment.');
+    end if;
+    return private.succeed(v_known.answer, null, case when v_known.answer is null then 202 else 200 end);
 end
 $$;
-comment on function private.revive_deliveries(uuid, uuid) is
-'Makes dead deliveries of the caller''s twin pending again, one or all, and answers how many. PT404 for anyone else.';
-revoke all on function private.revive_deliveries(uuid, uuid) from public, anon, authenticated, service_role;
-grant execute on function private.revive_deliveries(uuid, uuid) to authenticated, service_role;
+comment on function private.poll_summary(jsonb) is
+'What came of a summary that somebody is having made: id. 202 while there is nothing, and PT504 if is_last says that
+nobody will ask again.';
 
-create function public.replay_twin_deliveries(jsonb) returns json
-language plpgsql
-set search_path = ''
-as $$
-begin
-    return private.succeed(jsonb_build_object('replayed', private.revive_deliveries(
-        private.read_uuid($1, 'ai_twin_id'), private.read_uuid($1, 'id', false)
-    )));
-end
-$$;
-comment on function public.replay_twin_deliveries(jsonb) is
-'Delivers dead deliveries to a twin of the caller anew, as from the beginning: ai_twin_id, and id for only one.';
-revoke all on function public.replay_twin_deliveries(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.replay_twin_deliveries(jsonb) to authenticated, service_role;
-
--- What Realtime is told, who may listen, and how a client learns what it missed. A broadcast is a hint that may get
--- lost; the event log is the truth. Both say the same of an event.
+-- Realtime topics: who may listen to which, and who may send.
 
 create function private.my_topics() returns setof text
 language sql
@@ -5323,8 +4587,6 @@ $$;
 comment on function private.my_topics() is
 'The topics that the caller may listen to and nobody but the database sends to. Topics are compared as text: whatever
 is not written exactly so is none of them.';
-revoke all on function private.my_topics() from public, anon, authenticated, service_role;
-grant execute on function private.my_topics() to authenticated;
 
 create function private.my_live_topics() returns setof text
 language sql
@@ -5335,8 +4597,46 @@ as $$
 $$;
 comment on function private.my_live_topics() is
 'The topics on which the caller and the other members of a channel tell each other who is there and who types.';
-revoke all on function private.my_live_topics() from public, anon, authenticated, service_role;
-grant execute on function private.my_live_topics() to authenticated;
+
+do $$
+begin
+    -- For clients that use postgres_changes. Elsewhere than on Supabase there is no such publication.
+    if exists (select from pg_publication where pubname = 'supabase_realtime' and not puballtables) then
+        if not exists (
+            select from pg_publication_tables
+            where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = 'conversations'
+        ) then
+            alter publication supabase_realtime add table public.conversations;
+        end if;
+        if not exists (
+            select from pg_publication_tables
+            where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = 'messages'
+        ) then
+            alter publication supabase_realtime add table public.messages;
+        end if;
+        if not exists (
+            select from pg_publication_tables
+            where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = 'message_reactions'
+        ) then
+            alter publication supabase_realtime add table public.message_reactions;
+        end if;
+    end if;
+end
+$$;
+-- Where the server runs pg_cron and lets us, as Supabase does. Elsewhere the service alone cleans.
+do $$
+begin
+    if exists (select from pg_available_extensions where name = 'pg_cron') then
+        create extension if not exists pg_cron;
+        perform cron.schedule('threadline_clean_up', '*/5 * * * *', 'select private.clean_up()');
+    end if;
+exception
+    when others then
+        raise notice 'pg_cron is not used: %', sqlerrm;
+end
+$$;
+
+-- Broadcasts of channel events. A broadcast is a hint that may get lost; the event log is the truth.
 
 create function private.render_event(p_event public.message_events, p_message public.messages) returns jsonb
 language plpgsql
@@ -5349,7 +4649,7 @@ declare
 begin
     if p_event.kind in ('reaction.added', 'reaction.removed') then
         return v_numbers || private.render_reaction(
-            p_event.mark_id, p_event.message_id, p_event.actor_id, p_event.emoji, p_event.marked_at
+            p_event.reaction_id, p_event.message_id, p_event.actor_id, p_event.emoji, p_event.added_at
         );
     elsif p_event.kind in ('member.joined', 'member.left') then
         return v_numbers || jsonb_build_object(
@@ -5372,11 +4672,11 @@ begin
             and edit.written_at <= p_event.created_at and edit.replaced_at > p_event.created_at;
     end if;
     if p_event.kind = 'message.pinned' then
-        v_pin := private.render_pin(p_event.actor_id, p_event.marked_at);
-        v_numbers := v_numbers || jsonb_build_object('updated_at', private.format_time(p_event.marked_at));
+        v_pin := private.render_pin(p_event.actor_id, p_event.added_at);
+        v_numbers := v_numbers || jsonb_build_object('updated_at', private.format_time(p_event.added_at));
     elsif p_event.kind = 'message.updated' then
         v_pin := (
-            select case when mark.kind = 'message.pinned' then private.render_pin(mark.actor_id, mark.marked_at) end
+            select case when mark.kind = 'message.pinned' then private.render_pin(mark.actor_id, mark.added_at) end
             from public.message_events as mark
             where mark.message_id = p_event.message_id
                 and mark.seq < p_event.seq
@@ -5392,10 +4692,8 @@ comment on function private.render_event(public.message_events, public.messages)
 'What an event says, to listeners and to those who catch up: the data that the call which caused it answered, with seq
 and prev_seq; as it was then, even if the message was edited or unpinned since. Of one that is gone, which is a message
 of nulls: id and deleted.';
-revoke all on function private.render_event(public.message_events, public.messages)
-from public, anon, authenticated, service_role;
 
-create function private.lose_broadcast(p_topic text, p_sqlstate text, p_message text) returns void
+create function private.report_lost_broadcast(p_topic text, p_sqlstate text, p_message text) returns void
 language plpgsql
 set search_path = ''
 as $$
@@ -5410,12 +4708,11 @@ begin
     end if;
 end
 $$;
-comment on function private.lose_broadcast(text, text, text) is
+comment on function private.report_lost_broadcast(text, text, text) is
 'What becomes of a broadcast that fails: a warning, so that the write it tells of stays. An error under the setting
 threadline.strict_realtime, which is for tests.';
-revoke all on function private.lose_broadcast(text, text, text) from public, anon, authenticated, service_role;
 
-create function private.point_to(p_payload jsonb) returns jsonb
+create function private.render_pointer(p_payload jsonb) returns jsonb
 language sql
 immutable
 set search_path = ''
@@ -5424,8 +4721,7 @@ as $$
     from jsonb_each(p_payload) as field
     where field.key in ('id', 'channel_id', 'seq', 'prev_seq')
 $$;
-comment on function private.point_to(jsonb) is 'What is broadcast of a payload that is too large for it.';
-revoke all on function private.point_to(jsonb) from public, anon, authenticated, service_role;
+comment on function private.render_pointer(jsonb) is 'What is broadcast of a payload that is too large for it.';
 
 -- It writes the table itself: realtime.send would hide from us what fails, write into payloads, and open a
 -- subtransaction for each.
@@ -5458,7 +4754,7 @@ begin
             told.kind,
             case
                 when octet_length(told.payload::text) > (select settings.broadcast_max_bytes from private.settings)
-                    then private.point_to(told.payload)
+                    then private.render_pointer(told.payload)
                 else told.payload
             end,
             true
@@ -5487,7 +4783,6 @@ $$;
 comment on function private.send_events(uuid, bigint) is
 'Sends the events of a channel from a number on to the channel, and to the twins that hear of them; what is larger than
 a broadcast may be, as a pointer: a hundred at most. Answers the last number, and whether each new message is there.';
-revoke all on function private.send_events(uuid, bigint) from public, anon, authenticated, service_role;
 
 create function private.verify_creations(p_channel_id uuid, p_since bigint) returns void
 language plpgsql
@@ -5513,20 +4808,20 @@ begin
     if exists (select from public.messages as message where message.id = v_missing) then
         raise serialization_failure using message = 'The same message was written to two channels at once.';
     elsif v_missing is not null then
-        raise sqlstate 'PT409' using
-            message = 'A trigger of the application dropped this message after it had been numbered.',
-            detail = 'message_dropped',
-            hint = 'By its name, let it run before messages_before_insert_admit.';
+        perform private.fail(
+            409, 'message_dropped',
+            'A trigger of the application dropped this message after it was numbered. '
+            'Give that trigger a name that sorts before messages_10_admit.'
+        );
     end if;
 end
 $$;
 comment on function private.verify_creations(uuid, bigint) is
 'For the end of a transaction: an error, which undoes it, when the log of a channel tells of a message that was not
 written after all. PT409 where a trigger dropped it, 40001 where another channel got its id at the same moment.';
-revoke all on function private.verify_creations(uuid, bigint) from public, anon, authenticated, service_role;
 
 -- Definer, because only the database sends to these topics.
-create function private.broadcast_events() returns trigger
+create function private.broadcast_events_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -5548,7 +4843,7 @@ begin
         perform set_config('threadline.sent_events', v_sent::text, true);
     exception
         when others then
-            perform private.lose_broadcast('channel:' || new.channel_id, sqlstate, sqlerrm);
+            perform private.report_lost_broadcast('channel:' || new.channel_id, sqlstate, sqlerrm);
     end;
     -- Where constraints are immediate, an event is told of before the message that it is about is written.
     if not v_is_complete and pg_trigger_depth() = 1 then
@@ -5557,15 +4852,11 @@ begin
     return null;
 end
 $$;
-comment on function private.broadcast_events() is
+comment on function private.broadcast_events_trigger() is
 'Trigger: tells listeners of the events of a transaction as it commits. What cannot be sent is lost to them and nobody
 else; what the log should not tell undoes the transaction.';
-revoke all on function private.broadcast_events() from public, anon, authenticated, service_role;
 
--- At the end of the transaction, since an event is written before the message that it is about.
-create constraint trigger message_events_after_insert_broadcast after insert on public.message_events
-deferrable initially deferred
-for each row execute function private.broadcast_events();
+-- Broadcasts to a user's inbox when conversations change.
 
 create function private.render_conversation(p_conversation public.conversations, p_added bigint, p_messages jsonb)
 returns jsonb
@@ -5584,10 +4875,8 @@ $$;
 comment on function private.render_conversation(public.conversations, bigint, jsonb) is
 'What an inbox is told: the record as the Data API shows it, how many messages came, and the messages unless they are
 null, which is too many to send.';
-revoke all on function private.render_conversation(public.conversations, bigint, jsonb)
-from public, anon, authenticated, service_role;
 
-create function private.mark_told(p_versions text) returns void
+create function private.record_announced(p_versions text) returns void
 language plpgsql
 set search_path = ''
 as $$
@@ -5597,12 +4886,11 @@ begin
     );
 end
 $$;
-comment on function private.mark_told(text) is
+comment on function private.record_announced(text) is
 'Remembers for the rest of the transaction which versions of conversations, as id and ctid, their owners were told of.';
-revoke all on function private.mark_told(text) from public, anon, authenticated, service_role;
 
 -- Definer, because only the database sends to inboxes. Times are written in UTC, as the Data API does.
-create function private.broadcast_new_messages() returns trigger
+create function private.broadcast_ingested_messages_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -5656,25 +4944,19 @@ begin
     )
 
     select string_agg((grown.conversation).id::text || grown.version::text, ' ') into v_told from grown;
-    perform private.mark_told(v_told);
+    perform private.record_announced(v_told);
     return null;
 exception
     when others then
-        perform private.lose_broadcast('inboxes', sqlstate, sqlerrm);
+        perform private.report_lost_broadcast('inboxes', sqlstate, sqlerrm);
         return null;
 end
 $$;
-comment on function private.broadcast_new_messages() is
+comment on function private.broadcast_ingested_messages_trigger() is
 'Trigger: tells owners of new messages, once for each conversation and statement.';
-revoke all on function private.broadcast_new_messages() from public, anon, authenticated, service_role;
-
--- After the trigger that summarizes: triggers of an event run in the order of their names.
-create trigger conversation_messages_after_insert_tell after insert on public.conversation_messages
-referencing new table as changed
-for each statement execute function private.broadcast_new_messages();
 
 -- Definer, because only the database sends to inboxes.
-create function private.broadcast_conversation() returns trigger
+create function private.broadcast_conversation_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -5703,33 +4985,21 @@ begin
             private.render_conversation(v_found.record, 0, '[]'),
             true
         );
-        perform private.mark_told(v_found.version);
+        perform private.record_announced(v_found.version);
     exception
         when others then
-            perform private.lose_broadcast('inbox:' || new.user_id, sqlstate, sqlerrm);
+            perform private.report_lost_broadcast('inbox:' || new.user_id, sqlstate, sqlerrm);
     end;
     return null;
 end
 $$;
-comment on function private.broadcast_conversation() is
+comment on function private.broadcast_conversation_trigger() is
 'Trigger: tells the owner of a conversation that is new or is with somebody else, unless its messages just did.';
-revoke all on function private.broadcast_conversation() from public, anon, authenticated, service_role;
 
--- At the end of the transaction, when it is known whether messages came, too.
-create constraint trigger conversations_after_insert_broadcast after insert on public.conversations
-deferrable initially deferred
-for each row execute function private.broadcast_conversation();
-
-create constraint trigger conversations_after_update_broadcast after update on public.conversations
-deferrable initially deferred
-for each row when (
-    (old.participant_identifier, old.participant_name, old.person_id)
-    is distinct from (new.participant_identifier, new.participant_name, new.person_id)
-)
-execute function private.broadcast_conversation();
+-- GET /api/v2/channels/:id/events: how a client fetches the events that it missed.
 
 -- Definer, because policies would be asked for each event again; it asks once, and itself.
-create function private.read_events(p_channel_id uuid, p_since bigint, p_limit integer)
+create function private.list_channel_events(p_channel_id uuid, p_since bigint, p_limit integer)
 returns table (seq bigint, kind text, payload jsonb)
 language plpgsql
 stable
@@ -5737,7 +5007,7 @@ security definer
 set search_path = ''
 as $$
 begin
-    if (select auth.role()) is distinct from 'service_role'
+    if not private.is_service()
         and p_channel_id not in (select mine.id from private.my_channels as mine)
     then
         return;
@@ -5756,10 +5026,8 @@ begin
     limit p_limit;
 end
 $$;
-comment on function private.read_events(uuid, bigint, integer) is
+comment on function private.list_channel_events(uuid, bigint, integer) is
 'The events of a channel after a number, in order, for its members.';
-revoke all on function private.read_events(uuid, bigint, integer) from public, anon, authenticated, service_role;
-grant execute on function private.read_events(uuid, bigint, integer) to authenticated, service_role;
 
 create function public.list_channel_events(jsonb) returns json
 language plpgsql
@@ -5767,8 +5035,8 @@ stable
 set search_path = ''
 as $$
 declare
-    v_channel_id uuid := private.read_uuid($1, 'channel_id');
-    v_limit integer := private.read_integer($1, 'limit', 1, 1000, 200);
+    v_channel_id uuid := private.parse_uuid($1, 'channel_id');
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 200);
     v_since text := coalesce($1 ->> 'since', '0');
     v_page record;
 begin
@@ -5781,7 +5049,7 @@ begin
             event.*,
             row_number() over (order by event.seq) as number,
             sum(octet_length(event.payload::text)) over (order by event.seq) as bytes
-        from private.read_events(v_channel_id, v_since::bigint, v_limit + 1) as event
+        from private.list_channel_events(v_channel_id, v_since::bigint, v_limit + 1) as event
     )
 
     select
@@ -5810,365 +5078,576 @@ comment on function public.list_channel_events(jsonb) is
 'GET /api/v2/channels/:id/events: channel_id, and optionally since (0) and limit (1 to 1,000, 200). What was broadcast
 to a channel after the event with that number, in order: event and payload of each. meta.last_seq is the since of the
 next call, meta.has_more whether it would answer something.';
-revoke all on function public.list_channel_events(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.list_channel_events(jsonb) to authenticated, service_role;
 
-do $$
-begin
-    -- For clients that use postgres_changes. Elsewhere than on Supabase there is no such publication.
-    if exists (select from pg_publication where pubname = 'supabase_realtime' and not puballtables) then
-        if not exists (
-            select from pg_publication_tables
-            where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = 'conversations'
-        ) then
-            alter publication supabase_realtime add table public.conversations;
-        end if;
-        if not exists (
-            select from pg_publication_tables
-            where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = 'messages'
-        ) then
-            alter publication supabase_realtime add table public.messages;
-        end if;
-        if not exists (
-            select from pg_publication_tables
-            where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = 'message_reactions'
-        ) then
-            alter publication supabase_realtime add table public.message_reactions;
-        end if;
-    end if;
-end
-$$;
+-- Webhooks of twins and the secrets that sign what is sent there.
 
--- Summaries of channels: who may have one, what the model reads, what it said, and that it is asked only once.
+create table public.twin_webhooks (
+    ai_twin_id uuid primary key references public.ai_twins (id) on delete cascade,
+    url text not null,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    -- No credentials, no fragment, nothing to encode. Where it leads to is checked when the worker connects.
+    constraint twin_webhooks_url_form check (
+        url ~ '^https?://([a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?([/?][!"$-~]*)?$'
+    ),
+    constraint twin_webhooks_url_length check (char_length(url) <= 2000)
+);
+comment on table public.twin_webhooks is
+'Where a twin is told what is said in its channels. A twin without one listens to Realtime instead.';
+alter table public.twin_webhooks enable row level security;
 
-create table private.summaries (
+create table private.twin_secrets (
     id uuid primary key default gen_random_uuid(),
-    channel_id uuid not null references public.channels (id) on delete cascade,
-    last_seq bigint not null,
-    requested_count integer not null,
-    model text not null,
-    prompt_version integer not null,
-    claim uuid not null default gen_random_uuid(),
-    claim_expires_at timestamptz not null,
-    answer jsonb,
-    failure jsonb,
-    finished_at timestamptz,
-    constraint summaries_request_unique unique (channel_id, last_seq, requested_count, model, prompt_version),
-    constraint summaries_is_answer_or_failure check (answer is null or failure is null),
-    constraint summaries_finished_with_something check ((finished_at is null) = (coalesce(answer, failure) is null))
+    ai_twin_id uuid not null references public.twin_webhooks (ai_twin_id) on delete cascade,
+    inner_key bytea not null,
+    outer_key bytea not null,
+    created_at timestamptz not null default now(),
+    expires_at timestamptz,
+    constraint twin_secrets_keys_are_blocks check (octet_length(inner_key) = 64 and octet_length(outer_key) = 64)
 );
-comment on table private.summaries is
-'What the model said about a state of a channel, for a day, and who is asking it at this moment. No transcripts.';
-comment on column private.summaries.last_seq is 'The last event that changed what is said in the channel.';
-comment on column private.summaries.claim is 'Known only to who is asking the model; it lets them store the answer.';
-comment on column private.summaries.claim_expires_at is
-'From then on somebody else may ask: a killed service holds nobody up.';
-comment on column private.summaries.failure is
-'Status, code and message, for those who waited. The next caller tries again.';
-create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, claim_expires_at));
-alter table private.summaries enable row level security;
-revoke all on private.summaries from public, anon, authenticated, service_role;
-grant select, update on private.summaries to service_role;
+comment on table private.twin_secrets is
+'What deliveries are signed with. Unlike a key that only opens, one that signs cannot be kept as a hash; it is kept as
+the two blocks that HMAC makes of it, and never leaves the database (docs/decisions/0004).';
+comment on column private.twin_secrets.expires_at is 'Nothing is signed with it from this moment on; null means never.';
+create index twin_secrets_ai_twin_id_idx on private.twin_secrets (ai_twin_id);
+alter table private.twin_secrets enable row level security;
 
-create table private.summary_counts (
-    user_id uuid primary key references auth.users (id) on delete cascade,
-    day date not null,
-    used integer not null,
-    constraint summary_counts_used_not_negative check (used >= 0)
-);
-comment on table private.summary_counts is 'How many summaries each user has had made on their latest day (UTC).';
-alter table private.summary_counts enable row level security;
-revoke all on private.summary_counts from public, anon, authenticated, service_role;
-grant select, update on private.summary_counts to service_role;
+create function private.sign_delivery(p_twin_id uuid, p_text text) returns text
+language sql
+stable
+set search_path = ''
+as $$
+    select string_agg(
+        'v1=' || encode(sha256(secret.outer_key || sha256(secret.inner_key || convert_to(p_text, 'UTF8'))), 'hex'),
+        ',' order by secret.created_at desc, secret.id
+    )
+    from private.twin_secrets as secret
+    where secret.ai_twin_id = p_twin_id and (secret.expires_at is null or secret.expires_at > now())
+$$;
+comment on function private.sign_delivery(uuid, text) is
+'HMAC-SHA256 of a text with each secret of a twin that is good now, the newest first.';
 
--- Definer, because nobody may change a count but by using it up. It asks itself who the caller is.
-create function private.count_summary() returns void
+-- Definer, because no client role may touch the secrets: it asks itself whose twin it is.
+create function private.rotate_twin_secret(p_twin_id uuid, p_overlap interval) returns text
 language plpgsql
 security definer
 set search_path = ''
 as $$
 declare
-    v_used integer;
+    v_secret text := private.generate_secret();
 begin
-    insert into private.summary_counts as counted (user_id, day, used)
-    values ((select auth.uid()), (now() at time zone 'UTC')::date, 1)
-    on conflict on constraint summary_counts_pkey do update
-    set
-        used = case when counted.day = excluded.day then counted.used + 1 else 1 end,
-        day = excluded.day
-    returning counted.used into v_used;
-    if v_used > (select settings.summaries_per_user_per_day from private.settings) then
-        perform private.fail(
-            429, 'summary_budget_exhausted', 'You have had all the summaries of today; a new day begins at 00:00 UTC.'
-        );
+    perform from public.twin_webhooks as webhook
+    inner join public.ai_twins as twin on webhook.ai_twin_id = twin.id
+    where webhook.ai_twin_id = p_twin_id
+        and (twin.user_id = (select auth.uid()) or (select private.is_service()))
+    for no key update of webhook;
+    if not found then
+        perform private.fail(404, 'webhook_not_found', 'You have no such twin, or it has no webhook.', 'ai_twin_id');
     end if;
+    -- Every delivery is signed with all that are left, and each owner's deliveries are made by the same worker.
+    delete from private.twin_secrets as secret
+    where secret.id in (
+        select old.id
+        from private.twin_secrets as old
+        where old.ai_twin_id = p_twin_id
+        order by old.created_at desc, old.id
+        offset 4
+    );
+    update private.twin_secrets as secret
+    set expires_at = least(secret.expires_at, now() + p_overlap)
+    where secret.ai_twin_id = p_twin_id;
+    insert into private.twin_secrets (ai_twin_id, inner_key, outer_key)
+    values (
+        p_twin_id,
+        private.hmac_block(convert_to(v_secret, 'UTF8'), 54),
+        private.hmac_block(convert_to(v_secret, 'UTF8'), 92)
+    );
+    return v_secret;
 end
 $$;
-comment on function private.count_summary() is
-'Counts a summary that is made for the caller; PT429, which undoes the count, above what a day grants.';
-revoke all on function private.count_summary() from public, anon, authenticated, service_role;
+comment on function private.rotate_twin_secret(uuid, interval) is
+'A new secret for the webhook of the caller''s twin; deliveries carry signatures of the four before it, too, until the
+overlap is over. PT404 for anyone else.';
 
--- Definer, because summaries are for no other eyes. Its caller has made sure that the channel may be seen.
-create function private.claim_summary(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer, p_seconds integer,
-    out id uuid, out claim uuid, out max_bytes integer
-)
+-- Definer, because a webhook that a client inserted by itself would have no secret.
+create function private.set_twin_webhook(p_twin_id uuid, p_url text) returns boolean
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_is_new boolean;
+begin
+    if not exists (
+        select from public.ai_twins as twin
+        where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select private.is_service()))
+    ) then
+        perform private.fail(404, 'twin_not_found', 'You have no such twin.', 'ai_twin_id');
+    end if;
+    insert into public.twin_webhooks (ai_twin_id, url) values (p_twin_id, p_url)
+    on conflict on constraint twin_webhooks_pkey do nothing;
+    v_is_new := found;
+    update public.twin_webhooks as webhook set url = p_url
+    where webhook.ai_twin_id = p_twin_id and webhook.url <> p_url;
+    return v_is_new;
+end
+$$;
+comment on function private.set_twin_webhook(uuid, text) is
+'Sets where the caller''s twin is told, and answers whether it had no webhook before. PT404 for anyone else.';
+
+create function public.set_twin_webhook(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
+    v_url text := private.parse_text($1, 'url', 2000);
+    v_is_new boolean := private.set_twin_webhook(v_twin_id, v_url);
+begin
+    return private.succeed(jsonb_build_object(
+        'ai_twin_id', v_twin_id,
+        'url', v_url,
+        'secret', case when v_is_new then private.rotate_twin_secret(v_twin_id, interval '0') end
+    ));
+end
+$$;
+comment on function public.set_twin_webhook(jsonb) is
+'Sets the webhook of a twin of the caller: ai_twin_id, url. The first time, the answer holds the secret that deliveries
+are signed with, this once; afterwards secret is null and stays what it was.';
+
+create function public.rotate_twin_secret(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
+    v_hours integer := private.parse_integer($1, 'overlap_hours', 0, 720, 24);
+begin
+    return private.succeed(jsonb_build_object(
+        'ai_twin_id', v_twin_id,
+        'secret', private.rotate_twin_secret(v_twin_id, make_interval(hours => v_hours)),
+        'previous_secrets_expire_at', private.format_time(now() + make_interval(hours => v_hours))
+    ));
+end
+$$;
+comment on function public.rotate_twin_secret(jsonb) is
+'A new secret for the webhook of a twin of the caller, shown this once: ai_twin_id, and optionally overlap_hours (24,
+at most 720), during which deliveries are signed with the earlier ones as well.';
+
+create function public.remove_twin_webhook(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
+begin
+    delete from public.twin_webhooks as webhook where webhook.ai_twin_id = v_twin_id;
+    if not found then
+        perform private.fail(404, 'webhook_not_found', 'You have no such twin, or it has no webhook.', 'ai_twin_id');
+    end if;
+    return private.succeed(jsonb_build_object('ai_twin_id', v_twin_id));
+end
+$$;
+comment on function public.remove_twin_webhook(jsonb) is
+'Removes the webhook of a twin of the caller, with its secrets and all that was to be delivered there: ai_twin_id.';
+
+-- The outbox: which message goes to which twin, in order, at least once.
+
+create table private.twin_queues (
+    ai_twin_id uuid not null references public.twin_webhooks (ai_twin_id) on delete cascade,
+    channel_id uuid not null,
+    due_at timestamptz,
+    lease uuid,
+    primary key (ai_twin_id, channel_id),
+    constraint twin_queues_assignment_fkey foreign key (channel_id, ai_twin_id)
+    references public.channel_twins (channel_id, ai_twin_id) on delete cascade,
+    constraint twin_queues_lease_unique unique (lease)
+);
+comment on table private.twin_queues is
+'A queue for each twin and channel. Whoever works on one locks its row first: so one delivery of it is under way at a
+time, and one that fails holds up those behind it and no others.';
+comment on column private.twin_queues.due_at is
+'When to look at it next: the end of the lease while somebody works on it; null when nothing waits.';
+comment on column private.twin_queues.lease is 'Proves to the database who works on it; null when nobody does.';
+create index twin_queues_due_at_idx on private.twin_queues (due_at) where due_at is not null;
+alter table private.twin_queues enable row level security;
+
+create table public.twin_deliveries (
+    id uuid primary key default gen_random_uuid(),
+    ai_twin_id uuid not null,
+    channel_id uuid not null,
+    message_id uuid not null references public.messages (id) on delete cascade,
+    seq bigint not null,
+    state text not null default 'pending',
+    attempts integer not null default 0,
+    next_attempt_at timestamptz,
+    last_status integer,
+    last_error text,
+    created_at timestamptz not null default now(),
+    finished_at timestamptz,
+    constraint twin_deliveries_once unique (ai_twin_id, channel_id, seq),
+    constraint twin_deliveries_queue_fkey foreign key (ai_twin_id, channel_id)
+    references private.twin_queues (ai_twin_id, channel_id) on delete cascade,
+    constraint twin_deliveries_state_known check (state in ('pending', 'delivered', 'dead')),
+    constraint twin_deliveries_finished_unless_pending check ((state = 'pending') = (finished_at is null)),
+    constraint twin_deliveries_last_error_length check (char_length(last_error) <= 200)
+);
+comment on table public.twin_deliveries is
+'What goes to which twin. Pending until its webhook has answered 2xx, dead when it would not; kept a week afterwards,
+dead ones until they are replayed or the twin leaves.';
+comment on column public.twin_deliveries.seq is 'The message''s place in the channel, in which order it is delivered.';
+comment on column public.twin_deliveries.next_attempt_at is 'After a failure, when it is tried again at the earliest.';
+comment on column public.twin_deliveries.last_status is 'What the webhook answered last; null when it did not answer.';
+comment on column public.twin_deliveries.last_error is 'What was wrong with the last attempt.';
+create index twin_deliveries_message_id_idx on public.twin_deliveries (message_id);
+create index twin_deliveries_pending_idx on public.twin_deliveries (ai_twin_id, channel_id, seq)
+where state = 'pending';
+-- For list_twin_deliveries.
+create index twin_deliveries_newest_idx on public.twin_deliveries (ai_twin_id, state, created_at);
+create index twin_deliveries_dead_idx on public.twin_deliveries (ai_twin_id) where state = 'dead';
+create index twin_deliveries_delivered_idx on public.twin_deliveries (finished_at) where state = 'delivered';
+alter table public.twin_deliveries enable row level security;
+
+-- Definer, because no client writes to the outbox.
+create function private.queue_deliveries_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- What is outdated goes, but not before everybody who waited for it has read it.
-    delete from private.summaries as old
-    where old.id in (
-        select known.id
-        from private.summaries as known
-        where coalesce(known.finished_at, known.claim_expires_at) < now() - interval '1 day'
-            or (
-                known.channel_id = p_channel_id and known.last_seq < p_last_seq
-                and coalesce(known.finished_at, known.claim_expires_at) < now() - interval '5 minutes'
-            )
-        limit 100
+    -- Most channels have no twin; all else here costs several times as much as this look.
+    if not exists (select from public.channel_twins as assigned where assigned.channel_id = new.channel_id)
+        or new.hops > (select settings.twin_max_hops from private.settings)
+    then
+        return null;
+    end if;
+    -- The locks wait for a twin that is just leaving: its row would be gone when the foreign keys look for it.
+    with hearing as (
+        select assigned.ai_twin_id
+        from public.channel_twins as assigned
+        inner join public.twin_webhooks as webhook on assigned.ai_twin_id = webhook.ai_twin_id
+        where assigned.channel_id = new.channel_id and assigned.ai_twin_id is distinct from new.ai_twin_id
+        order by assigned.ai_twin_id
+        for key share of assigned, webhook
+    ), woken as (
+        insert into private.twin_queues as queue (ai_twin_id, channel_id, due_at)
+        select hearing.ai_twin_id, new.channel_id, now() from hearing
+        on conflict on constraint twin_queues_pkey do update set due_at = excluded.due_at
+        where queue.due_at is null
+    )
+
+    insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq)
+    select hearing.ai_twin_id, new.channel_id, new.id, new.seq
+    from hearing;
+    return null;
+end
+$$;
+comment on function private.queue_deliveries_trigger() is
+'Trigger: a message is to be delivered to the twins of its channel that have a webhook, but not to its author, nor when
+twins have been talking among themselves for too long.';
+
+-- Definer, because no client writes to the outbox.
+create function private.cancel_deliveries_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    delete from public.twin_deliveries as delivery where delivery.message_id = new.id and delivery.state <> 'delivered';
+    return null;
+end
+$$;
+comment on function private.cancel_deliveries_trigger() is 'Trigger: what is deleted is not delivered any more.';
+
+create function public.list_twin_deliveries(jsonb) returns json
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
+    v_state text := private.parse_text($1, 'state', 20, 'dead');
+    v_limit integer := private.parse_integer($1, 'limit', 1, 200, 50);
+begin
+    if v_state not in ('pending', 'delivered', 'dead') then
+        perform private.fail(400, 'invalid_field', 'state must be pending, delivered or dead.', 'state');
+    end if;
+    return private.succeed((
+        select coalesce(jsonb_agg(jsonb_build_object(
+            'id', found.id,
+            'channel_id', found.channel_id,
+            'message_id', found.message_id,
+            'seq', found.seq,
+            'state', found.state,
+            'attempts', found.attempts,
+            'next_attempt_at', private.format_time(found.next_attempt_at),
+            'last_status', found.last_status,
+            'last_error', found.last_error,
+            'created_at', private.format_time(found.created_at),
+            'finished_at', private.format_time(found.finished_at)
+        ) order by found.created_at desc, found.channel_id, found.seq desc), '[]')
+        from (
+            select delivery.*
+            from public.twin_deliveries as delivery
+            where delivery.ai_twin_id = v_twin_id and delivery.state = v_state
+            order by delivery.created_at desc, delivery.channel_id, delivery.seq desc
+            limit v_limit
+        ) as found
+    ));
+end
+$$;
+comment on function public.list_twin_deliveries(jsonb) is
+'Deliveries to a twin of the caller, the newest first: ai_twin_id, and optionally state (dead) and limit (50, at most
+200).';
+
+-- Definer, because no client writes to the outbox. It asks itself whose twin it is.
+create function private.replay_twin_deliveries(p_twin_id uuid, p_id uuid) returns bigint
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_revived bigint;
+begin
+    if not exists (
+        select from public.ai_twins as twin
+        where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select private.is_service()))
+    ) then
+        perform private.fail(404, 'twin_not_found', 'You have no such twin.', 'ai_twin_id');
+    end if;
+    -- As a worker does: queues first, then what is in them.
+    perform from private.twin_queues as queue
+    where queue.ai_twin_id = p_twin_id
+    order by queue.channel_id
+    for update;
+    update public.twin_deliveries as delivery
+    set state = 'pending', attempts = 0, finished_at = null
+    where delivery.ai_twin_id = p_twin_id and delivery.state = 'dead' and delivery.id = coalesce(p_id, delivery.id);
+    get diagnostics v_revived = row_count;
+    update private.twin_queues as queue set due_at = now()
+    where queue.ai_twin_id = p_twin_id
+        and queue.lease is null
+        and exists (
+            select from public.twin_deliveries as pending
+            where pending.ai_twin_id = queue.ai_twin_id
+                and pending.channel_id = queue.channel_id and pending.state = 'pending' and pending.attempts = 0
+        );
+    return v_revived;
+end
+$$;
+comment on function private.replay_twin_deliveries(uuid, uuid) is
+'Makes dead deliveries of the caller''s twin pending again, one or all, and answers how many. PT404 for anyone else.';
+
+create function public.replay_twin_deliveries(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    return private.succeed(jsonb_build_object('replayed', private.replay_twin_deliveries(
+        private.parse_uuid($1, 'ai_twin_id'), private.parse_uuid($1, 'id', false)
+    )));
+end
+$$;
+comment on function public.replay_twin_deliveries(jsonb) is
+'Delivers dead deliveries to a twin of the caller anew, as from the beginning: ai_twin_id, and id for only one.';
+
+-- What the worker calls: it leases the next delivery of each queue, sends it, and reports the result.
+
+create function private.render_delivery(p_delivery public.twin_deliveries, p_lease uuid) returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_time text := floor(extract(epoch from now()))::text;
+    v_body text := (
+        select (private.render_message(message) || jsonb_build_object('seq', message.seq))::text
+        from public.messages as message
+        where message.id = p_delivery.message_id
+    );
+begin
+    return jsonb_build_object(
+        'id', p_delivery.id,
+        'lease', p_lease,
+        'url', (select hook.url from public.twin_webhooks as hook where hook.ai_twin_id = p_delivery.ai_twin_id),
+        'headers', jsonb_build_object(
+            'content-type', 'application/json',
+            'threadline-delivery', p_delivery.id,
+            'threadline-twin', p_delivery.ai_twin_id,
+            'threadline-signature',
+            't=' || v_time || ',' || private.sign_delivery(p_delivery.ai_twin_id, v_time || '.' || v_body)
+        ),
+        'body', v_body
+    );
+end
+$$;
+comment on function private.render_delivery(public.twin_deliveries, uuid) is
+'A delivery as it is to be sent: the message as it is now, signed.';
+
+-- Definer, because queues and secrets are for no other eyes. Planned at each call: the queues are empty when the
+-- first plan is made (docs/decisions/0003).
+create function private.claim_deliveries(p_limit integer, p_lease interval) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_due private.twin_queues[] := array(
+        select queue
+        from private.twin_queues as queue
+        where queue.due_at <= now()
+        order by queue.due_at
+        limit p_limit
         for update skip locked
     );
-    -- Of several at once the first one gets the claim; the others wait here until that is settled.
-    insert into private.summaries as known (
-        channel_id, last_seq, requested_count, model, prompt_version, claim_expires_at
+    v_claims jsonb;
+begin
+    -- A statement of its own: it sees what was done to the queues until they were locked. It changes each of them
+    -- once, since a second change would look for its webhook again, for which whoever removes that holds the queue up.
+    with head as materialized (
+        select due.ai_twin_id, due.channel_id, pending.id, gen_random_uuid() as lease
+        from unnest(v_due) as due
+        left join lateral (
+            select delivery.id
+            from public.twin_deliveries as delivery
+            where delivery.ai_twin_id = due.ai_twin_id
+                and delivery.channel_id = due.channel_id
+                and delivery.state = 'pending'
+            order by delivery.seq
+            limit 1
+        ) as pending on true
+    ), held as materialized (
+        -- What is being deleted just now is left to the next round: waiting for it could deadlock.
+        select delivery.id
+        from public.twin_deliveries as delivery
+        where delivery.id in (select head.id from head)
+        for update skip locked
+    ), leased as (
+        update private.twin_queues as queue
+        set lease = case when head.id is not null then head.lease end,
+            due_at = case when head.id is not null then now() + p_lease end
+        from head
+        where queue.ai_twin_id = head.ai_twin_id and queue.channel_id = head.channel_id
+            and (head.id is null or head.id in (select held.id from held))
+    ), attempted as (
+        update public.twin_deliveries as delivery
+        set attempts = delivery.attempts + 1, next_attempt_at = null
+        from head
+        where delivery.id = head.id and head.id in (select held.id from held)
+        returning delivery, head.lease
     )
-    values (p_channel_id, p_last_seq, p_count, p_model, p_prompt_version, now() + make_interval(secs => p_seconds))
-    on conflict on constraint summaries_request_unique do update
-    set
-        claim = excluded.claim, claim_expires_at = excluded.claim_expires_at,
-        failure = null, finished_at = null
-    where known.answer is null and (known.failure is not null or known.claim_expires_at < now())
-    returning known.id, known.claim into claim_summary.id, claim_summary.claim;
-    if claim is not null then
-        if (select auth.role()) <> 'service_role' then
-            perform private.count_summary();
-        end if;
-        select settings.summary_max_bytes into max_bytes from private.settings;
-    end if;
+
+    select coalesce(jsonb_agg(private.render_delivery(attempted.delivery, attempted.lease)), '[]') into v_claims
+    from attempted;
+    return v_claims;
 end
 $$;
-comment on function private.claim_summary(uuid, bigint, integer, text, integer, integer) is
-'The right to ask the model, if nobody else has it and there is no answer: the row, a claim on it for so many seconds,
-and how much text may be sent. All null otherwise.';
-revoke all on function private.claim_summary(uuid, bigint, integer, text, integer, integer)
-from public, anon, authenticated, service_role;
-grant execute on function private.claim_summary(uuid, bigint, integer, text, integer, integer)
-to authenticated, service_role;
+comment on function private.claim_deliveries(integer, interval) is
+'Takes the first delivery of each of the queues that are due. Nobody else gets them until the lease ends.';
 
--- Definer, for the same reason.
-create function private.find_summary(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
-    out id uuid, out answer jsonb
-)
+create function public.claim_deliveries(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    return private.succeed(private.claim_deliveries(
+        private.parse_integer($1, 'limit', 1, 1000, 10),
+        make_interval(secs => private.parse_integer($1, 'lease_seconds', 1, 3600, 60))
+    ));
+end
+$$;
+comment on function public.claim_deliveries(jsonb) is
+'For workers: what is to be sent now, each with id, lease, url, headers and body; limit, lease_seconds. Of each twin and
+channel at most one, and none while another is under way. What is not finished within the lease is given out again.';
+
+create function private.retry_delay(p_attempts integer) returns interval
 language sql
-stable
+volatile
+set search_path = ''
+as $$
+    -- Four times as long after each failure, an hour at most; by chance up to a half less, so that what failed
+    -- together does not come back together.
+    select make_interval(
+        secs => least(3600, settings.twin_retry_seconds * power(4, least(p_attempts, 10) - 1)) * (1 - random() / 2)
+    )
+    from private.settings as settings
+$$;
+comment on function private.retry_delay(integer) is 'How long to wait after so many failures.';
+
+-- Definer, because no client writes to the outbox.
+create function private.finish_delivery(p_id uuid, p_lease uuid, p_status integer, p_error text) returns text
+language plpgsql
 security definer
 set search_path = ''
 as $$
-    select known.id, known.answer
-    from private.summaries as known
-    where known.channel_id = p_channel_id
-        and known.last_seq = p_last_seq
-        and known.requested_count = p_count
-        and known.model = p_model
-        and known.prompt_version = p_prompt_version
-        and (
-            (select auth.role()) = 'service_role'
-            or known.channel_id in (select mine.id from private.my_channels as mine)
-        )
-$$;
-comment on function private.find_summary(uuid, bigint, integer, text, integer) is
-'The summary of this state of a channel, with its answer if there is one.';
-revoke all on function private.find_summary(uuid, bigint, integer, text, integer)
-from public, anon, authenticated, service_role;
-grant execute on function private.find_summary(uuid, bigint, integer, text, integer) to authenticated, service_role;
-
-create function private.read_transcript(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer
-) returns jsonb
-language sql
-stable
-set search_path = ''
-as $$
-    with newest as (
-        select message.*
-        from public.messages as message
-        where message.channel_id = p_channel_id
-            and message.deleted_at is null
-            and message.seq <= p_last_seq
-        order by message.seq desc
-        limit p_count
-    ),
-
-    measured as (
-        select
-            newest.*,
-            sum(octet_length(newest.content)) over (order by newest.seq desc) as bytes_so_far,
-            row_number() over (order by newest.seq desc) as place
-        from newest
-    ),
-
-    sent as (
-        select * from measured where measured.bytes_so_far <= p_max_bytes or measured.place = 1
-    )
-
-    select jsonb_build_object(
-        'messages', coalesce(jsonb_agg(jsonb_build_object(
-            'id', sent.id,
-            'parent_id', sent.parent_message_id,
-            'author', coalesce(author.display_name, 'somebody who is gone'),
-            'at', private.format_time(sent.created_at),
-            'content', sent.content
-        ) order by sent.seq), '[]'),
-        'scope', jsonb_build_object(
-            'messageCount', count(*),
-            'timeRange', jsonb_build_object(
-                'from', private.format_time(min(sent.created_at)),
-                'to', private.format_time(max(sent.created_at))
-            ),
-            'truncated', count(*) < (select count(*) from newest)
-        )
-    )
-    from sent
-    left join private.name_authors(
-        array(select distinct sent.user_id from sent), array(select distinct sent.ai_twin_id from sent)
-    ) as author
-        on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
-        and author.is_twin = (sent.user_id is null)
-$$;
-comment on function private.read_transcript(uuid, bigint, integer, integer) is
-'The newest messages of a channel, the oldest of them first, as many as fit; and what part of the channel that is.';
-revoke all on function private.read_transcript(uuid, bigint, integer, integer)
-from public, anon, authenticated, service_role;
-grant execute on function private.read_transcript(uuid, bigint, integer, integer) to authenticated, service_role;
-
--- Private, as are the two below: a client that could reach them could store a summary of its own invention.
-create function private.begin_summary(jsonb) returns json
-language plpgsql
-set search_path = ''
-as $$
 declare
-    v_channel_id uuid := private.read_uuid($1, 'channel_id');
-    v_count integer := private.read_integer($1, 'messageCount', 1, 2000, 500);
-    v_model text := $1 ->> 'model';
-    v_prompt_version integer := ($1 ->> 'prompt_version')::integer;
-    v_last_seq bigint;
-    v_known record;
-    v_claimed record;
+    v_queue private.twin_queues;
+    v_delivery public.twin_deliveries;
 begin
-    if (select auth.role()) <> 'service_role' then
-        perform private.read_user($1);
+    select * into v_queue from private.twin_queues as queue where queue.lease = p_lease for update;
+    if v_queue.lease is null then
+        return null;
     end if;
-    perform private.require_channel(v_channel_id);
-    -- Not the end of the event log: a reaction does not change what is said, and must not cost anything.
-    select coalesce(max(event.seq), 0) into v_last_seq
-    from public.message_events as event
-    where event.channel_id = v_channel_id
-        and event.kind in ('message.created', 'message.updated', 'message.deleted');
-    -- The newest one, not any: that is found by the index, whatever else the table holds.
-    if (
-        select message.id
-        from public.messages as message
-        where message.channel_id = v_channel_id and message.deleted_at is null and message.seq <= v_last_seq
-        order by message.seq desc
+    update public.twin_deliveries as delivery
+    set
+        state = outcome.state,
+        last_status = p_status,
+        last_error = left(p_error, 200),
+        next_attempt_at = case when outcome.state = 'pending' then now() + private.retry_delay(delivery.attempts) end,
+        finished_at = case when outcome.state <> 'pending' then now() end
+    from public.twin_deliveries as attempt
+    cross join private.settings as settings
+    cross join lateral (
+        select case
+            when p_error is null then 'delivered'
+            when attempt.attempts >= settings.twin_max_attempts then 'dead'
+            else 'pending'
+        end as state
+    ) as outcome
+    where delivery.id = p_id and attempt.id = delivery.id and delivery.state = 'pending'
+        and delivery.ai_twin_id = v_queue.ai_twin_id and delivery.channel_id = v_queue.channel_id
+    returning delivery.* into v_delivery;
+    update private.twin_queues as queue
+    set lease = null, due_at = coalesce(v_delivery.next_attempt_at, (
+        select now()
+        from public.twin_deliveries as pending
+        where pending.ai_twin_id = queue.ai_twin_id
+            and pending.channel_id = queue.channel_id and pending.state = 'pending'
+        order by pending.seq -- so that no plan hopes to meet one soon among those of other channels
         limit 1
-    ) is null then
-        return private.succeed(jsonb_build_object(
-            'summary', '', 'messageCount', 0, 'timeRange', jsonb_build_object('from', null, 'to', null),
-            'citations', '[]'::jsonb, 'model', null, 'truncated', false
-        ));
-    end if;
-    select * into v_known
-    from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
-    if v_known.answer is not null then
-        return private.succeed(v_known.answer);
-    elsif $1 ->> 'is_configured' <> 'true' then
-        perform private.fail(
-            503, 'summaries_not_configured', 'Summaries need a key of the Claude API: set ANTHROPIC_API_KEY.'
-        );
-    end if;
-    select * into v_claimed
-    from private.claim_summary(
-        v_channel_id, v_last_seq, v_count, v_model, v_prompt_version, ($1 ->> 'claim_seconds')::integer
-    );
-    if v_claimed.claim is null then
-        select * into v_known
-        from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
-        return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
-    end if;
-    return private.succeed(
-        private.read_transcript(v_channel_id, v_last_seq, v_count, v_claimed.max_bytes)
-        || jsonb_build_object('id', v_claimed.id, 'claim', v_claimed.claim, 'user_id', (select auth.uid())),
-        null,
-        201
-    );
+    ))
+    where queue.lease = p_lease;
+    return v_delivery.state;
 end
 $$;
-comment on function private.begin_summary(jsonb) is
-'The first half of POST /api/v2/messages/summarize: channel_id, messageCount; and from the service model, claim_seconds,
-prompt_version, is_configured. 200: the answer. 201: a transcript, and a claim for finish_summary. 202: somebody else is
-asking the model for the same; poll_summary tells what came of it.';
-revoke all on function private.begin_summary(jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.begin_summary(jsonb) to authenticated, service_role;
+comment on function private.finish_delivery(uuid, uuid, integer, text) is
+'Ends an attempt: delivered when there is no error, else pending again, or dead after the last one. The state, or null
+when the lease has gone to somebody else or the message is deleted.';
 
-create function private.finish_summary(jsonb) returns json
+create function public.finish_delivery(jsonb) returns json
 language plpgsql
-set search_path = ''
-as $$
-begin
-    update private.summaries as known
-    set answer = $1 -> 'answer', failure = $1 -> 'failure', finished_at = now()
-    where known.id = private.read_uuid($1, 'id')
-        and known.claim = private.read_uuid($1, 'claim')
-        and known.finished_at is null;
-    -- Where the model was not there at all, nothing was paid.
-    if found and $1 -> 'failure' ->> 'status' = '503' then
-        update private.summary_counts as counted
-        set used = counted.used - 1
-        where counted.user_id = private.read_uuid($1, 'user_id', false)
-            and counted.day = (now() at time zone 'UTC')::date
-            and counted.used > 0;
-    end if;
-    return private.succeed($1 -> 'answer');
-end
-$$;
-comment on function private.finish_summary(jsonb) is
-'What came of asking the model: id, claim, user_id, and answer or failure (status, code, message). Who has lost the
-claim stores nothing, but gets the answer all the same.';
-revoke all on function private.finish_summary(jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.finish_summary(jsonb) to service_role;
-
-create function private.poll_summary(jsonb) returns json
-language plpgsql
-stable
 set search_path = ''
 as $$
 declare
-    v_known private.summaries;
+    v_id uuid := private.parse_uuid($1, 'id');
 begin
-    select * into v_known from private.summaries as known where known.id = private.read_uuid($1, 'id');
-    if v_known.id is null then
-        perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
-    elsif v_known.failure is not null then
-        perform private.fail(
-            (v_known.failure ->> 'status')::integer, v_known.failure ->> 'code', v_known.failure ->> 'message'
-        );
-    elsif v_known.answer is null and ($1 ->> 'is_last' = 'true' or v_known.claim_expires_at < now()) then
-        perform private.fail(504, 'summary_timeout', 'The model took too long; try again in a moment.');
-    end if;
-    return private.succeed(v_known.answer, null, case when v_known.answer is null then 202 else 200 end);
+    return private.succeed(jsonb_build_object(
+        'id', v_id,
+        'state', private.finish_delivery(
+            v_id,
+            private.parse_uuid($1, 'lease'),
+            private.parse_integer($1, 'status', 100, 999, null),
+            $1 ->> 'error'
+        )
+    ));
 end
 $$;
-comment on function private.poll_summary(jsonb) is
-'What came of a summary that somebody is having made: id. 202 while there is nothing, and PT504 if is_last says that
-nobody will ask again.';
-revoke all on function private.poll_summary(jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.poll_summary(jsonb) to service_role;
+comment on function public.finish_delivery(jsonb) is
+'For workers: what became of a delivery: id, lease, status that the webhook answered, error unless it went well.
+Repeating it does no harm; state is null when the lease was not theirs any more.';
 
--- What a request costs and whether it is a repetition: rate limits and idempotency keys, shared by all processes.
+-- Requests that a user may make in a minute, counted for all processes of the service.
 
 -- Unlogged: after a crash everybody starts with an empty count, which harms nobody.
 create unlogged table private.request_counts (
@@ -6178,10 +5657,9 @@ create unlogged table private.request_counts (
 );
 comment on table private.request_counts is 'How many requests each user has made in their current minute.';
 alter table private.request_counts enable row level security;
-revoke all on private.request_counts from public, anon, authenticated, service_role;
 
 -- Definer, because nobody may read a count. It asks itself who the caller is.
-create function private.is_used_up() returns boolean
+create function private.is_rate_limited() returns boolean
 language plpgsql
 stable
 security definer
@@ -6197,13 +5675,11 @@ begin
     );
 end
 $$;
-comment on function private.is_used_up() is
-'Whether the caller has made all requests of this minute. Nobody waits for it; count_request decides.';
-revoke all on function private.is_used_up() from public, anon, authenticated, service_role;
-grant execute on function private.is_used_up() to authenticated;
+comment on function private.is_rate_limited() is
+'Whether the caller has made all requests of this minute. Nobody waits for it; spend_request decides.';
 
 -- Definer, because nobody may set a count but by using it up. It asks itself who the caller is.
-create function private.count_request(out is_granted boolean, out headers jsonb)
+create function private.spend_request(out is_granted boolean, out headers jsonb)
 language plpgsql
 security definer
 set search_path = ''
@@ -6237,11 +5713,11 @@ begin
     );
 end
 $$;
-comment on function private.count_request() is
+comment on function private.spend_request() is
 'Counts a request of the caller: whether a minute grants it, and the headers that tell how many a minute grants, how
 many are left, and in how many seconds the next one begins.';
-revoke all on function private.count_request() from public, anon, authenticated, service_role;
-grant execute on function private.count_request() to authenticated;
+
+-- Idempotency keys: the same request again gets the same answer, for a day.
 
 create table private.idempotency_keys (
     principal text not null,
@@ -6259,10 +5735,9 @@ comment on table private.idempotency_keys is
 comment on column private.idempotency_keys.principal is 'The user, or service_role.';
 create index idempotency_keys_created_at_idx on private.idempotency_keys (created_at);
 alter table private.idempotency_keys enable row level security;
-revoke all on private.idempotency_keys from public, anon, authenticated, service_role;
 
 -- Definer, because answers are for nobody but who asked. It asks itself who the caller is.
-create function private.begin_once(p_route text, p_key text, p_request jsonb, out status integer, out body text)
+create function private.begin_idempotent(p_route text, p_key text, p_request jsonb, out status integer, out body text)
 language plpgsql
 security definer
 set search_path = ''
@@ -6294,13 +5769,11 @@ begin
     body := v_known.body;
 end
 $$;
-comment on function private.begin_once(text, text, jsonb) is
+comment on function private.begin_idempotent(text, text, jsonb) is
 'The answer that this request got before under this key; nulls when it is the first. PT422 for another request.';
-revoke all on function private.begin_once(text, text, jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.begin_once(text, text, jsonb) to authenticated, service_role;
 
 -- Definer, for the same reason.
-create function private.finish_once(p_route text, p_key text, p_status integer, p_body text) returns void
+create function private.finish_idempotent(p_route text, p_key text, p_status integer, p_body text) returns void
 language sql
 volatile
 security definer
@@ -6310,11 +5783,9 @@ as $$
     where known.principal = coalesce((select auth.uid())::text, (select auth.role()))
         and known.route = p_route and known.key = p_key
 $$;
-comment on function private.finish_once(text, text, integer, text) is 'Keeps the answer to a first request.';
-revoke all on function private.finish_once(text, text, integer, text) from public, anon, authenticated, service_role;
-grant execute on function private.finish_once(text, text, integer, text) to authenticated, service_role;
+comment on function private.finish_idempotent(text, text, integer, text) is 'Keeps the answer to a first request.';
 
--- The right to be forgotten, and to take one's data along: erasure with a receipt, export in pages.
+-- The right to be forgotten: erasure of a person or a user, with a receipt.
 
 create table public.erasures (
     id uuid primary key default gen_random_uuid(),
@@ -6333,12 +5804,18 @@ comment on column public.erasures.subject_id is 'The id that the contact (kind p
 comment on column public.erasures.requested_by is 'The user who asked for it; null for service_role.';
 comment on column public.erasures.erased is 'How many rows of what.';
 create index erasures_requested_by_idx on public.erasures (requested_by);
-
 alter table public.erasures enable row level security;
-revoke all on public.erasures from public, anon, authenticated, service_role;
-grant select on public.erasures to authenticated, service_role;
 
-create function private.issue_receipt(p_kind text, p_subject_id uuid, p_erased jsonb) returns jsonb
+create table private.former_twin_messages (
+    message_id uuid primary key references public.messages (id) on delete cascade,
+    user_id uuid not null references auth.users (id) on delete cascade
+);
+comment on table private.former_twin_messages is
+'Whose twin said what, when the twin is gone: the message names nobody any more, and goes with that user all the same.';
+create index former_twin_messages_user_id_idx on private.former_twin_messages (user_id);
+alter table private.former_twin_messages enable row level security;
+
+create function private.create_receipt(p_kind text, p_subject_id uuid, p_erased jsonb) returns jsonb
 language plpgsql
 volatile
 set search_path = ''
@@ -6359,11 +5836,10 @@ begin
     );
 end
 $$;
-comment on function private.issue_receipt(text, uuid, jsonb) is 'Keeps a receipt and answers it as calls show it.';
-revoke all on function private.issue_receipt(text, uuid, jsonb) from public, anon, authenticated, service_role;
+comment on function private.create_receipt(text, uuid, jsonb) is 'Keeps a receipt and answers it as calls show it.';
 
 -- Definer, because owners may not delete what ingest writes. It asks itself whose person that is.
-create function private.erase_contact(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
+create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
 security definer
 set search_path = ''
@@ -6377,7 +5853,7 @@ begin
     select * into v_person
     from public.people as person
     where person.id = p_person_id
-        and (person.user_id = (select auth.uid()) or (select auth.role()) = 'service_role');
+        and (person.user_id = (select auth.uid()) or (select private.is_service()));
     if v_person.id is null then
         perform private.fail(404, 'person_not_found', 'You have no such contact.', 'person_id');
     end if;
@@ -6411,72 +5887,31 @@ begin
             and right(thread.participant_digits, 10) = right(v_person.phone_digits, 10)
         order by thread.id
     );
-    return private.issue_receipt('person', p_person_id, jsonb_build_object(
+    return private.create_receipt('person', p_person_id, jsonb_build_object(
         'people', 1, 'conversations', cardinality(v_threads), 'conversation_messages', v_messages
     )) || jsonb_build_object('similar_conversation_ids', v_similar);
 end
 $$;
-comment on function private.erase_contact(uuid, uuid[]) is
+comment on function private.erase_person(uuid, uuid[]) is
 'Deletes a contact of the caller with the threads that are matched to it, and those named beside; PT404 for anyone
 else''s. The receipt is followed by the threads that have the same last ten digits and stay.';
-revoke all on function private.erase_contact(uuid, uuid[]) from public, anon, authenticated, service_role;
-grant execute on function private.erase_contact(uuid, uuid[]) to authenticated, service_role;
-
-create function private.read_uuids(p_body jsonb, p_field text, p_most integer) returns uuid[]
-language plpgsql
-immutable
-set search_path = ''
-as $$
-declare
-    v_ids uuid[] := array[]::uuid[];
-    v_item jsonb;
-begin
-    if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
-        return v_ids;
-    elsif jsonb_typeof(p_body -> p_field) <> 'array' or jsonb_array_length(p_body -> p_field) > p_most then
-        perform private.fail(
-            400, 'invalid_field', format('%s must be an array of at most %s UUIDs.', p_field, p_most), p_field
-        );
-    end if;
-    for v_item in select item.value from jsonb_array_elements(p_body -> p_field) as item (value) loop
-        v_ids := v_ids || private.read_uuid(jsonb_build_object(p_field, v_item), p_field);
-    end loop;
-    return v_ids;
-end
-$$;
-comment on function private.read_uuids(jsonb, text, integer) is
-'UUIDs of a request, none where the field is missing; errors are PT400 with the field.';
-revoke all on function private.read_uuids(jsonb, text, integer) from public, anon, authenticated, service_role;
-grant execute on function private.read_uuids(jsonb, text, integer) to authenticated, service_role;
 
 create function public.erase_person(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 begin
-    return private.succeed(private.erase_contact(
-        private.read_uuid($1, 'person_id'), private.read_uuids($1, 'conversation_ids', 1000)
+    return private.succeed(private.erase_person(
+        private.parse_uuid($1, 'person_id'), private.parse_uuids($1, 'conversation_ids', 1000)
     ));
 end
 $$;
 comment on function public.erase_person(jsonb) is
 'Erases a contact of the caller, the threads that are matched to it and their messages, and answers the receipt:
 person_id; conversation_ids for threads under usernames, which match nobody. What its source sends again comes back.';
-revoke all on function public.erase_person(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.erase_person(jsonb) to authenticated, service_role;
-
-create table private.former_twin_messages (
-    message_id uuid primary key references public.messages (id) on delete cascade,
-    user_id uuid not null references auth.users (id) on delete cascade
-);
-comment on table private.former_twin_messages is
-'Whose twin said what, when the twin is gone: the message names nobody any more, and goes with that user all the same.';
-create index former_twin_messages_user_id_idx on private.former_twin_messages (user_id);
-alter table private.former_twin_messages enable row level security;
-revoke all on private.former_twin_messages from public, anon, authenticated, service_role;
 
 -- Definer, because no client writes here, and because it also runs when Supabase Auth deletes a user.
-create function private.remember_owner() returns trigger
+create function private.remember_twin_owner_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -6491,12 +5926,8 @@ begin
     return old;
 end
 $$;
-comment on function private.remember_owner() is
+comment on function private.remember_twin_owner_trigger() is
 'Trigger: what a twin has said remains its owner''s, for the day on which the owner is erased.';
-revoke all on function private.remember_owner() from public, anon, authenticated, service_role;
-
-create trigger ai_twins_before_delete_remember_owner before delete on public.ai_twins
-for each row execute function private.remember_owner();
 
 create function private.count_belongings(p_user_id uuid) returns jsonb
 language sql
@@ -6520,7 +5951,6 @@ as $$
     )
 $$;
 comment on function private.count_belongings(uuid) is 'How many rows go with a user because they are nobody else''s.';
-revoke all on function private.count_belongings(uuid) from public, anon, authenticated, service_role;
 
 create function private.hand_over_channels(p_user_id uuid) returns bigint
 language plpgsql
@@ -6556,9 +5986,8 @@ $$;
 comment on function private.hand_over_channels(uuid) is
 'Where a user is the only owner, the admin, or else the member, of the longest standing becomes owner. Channels that
 nobody else belongs to are deleted, and how many they were is answered.';
-revoke all on function private.hand_over_channels(uuid) from public, anon, authenticated, service_role;
 
-create function private.messages_of(p_user_id uuid) returns setof uuid
+create function private.list_user_messages(p_user_id uuid) returns setof uuid
 language sql
 stable
 set search_path = ''
@@ -6572,12 +6001,11 @@ as $$
     union all
     select former.message_id from private.former_twin_messages as former where former.user_id = p_user_id
 $$;
-comment on function private.messages_of(uuid) is
+comment on function private.list_user_messages(uuid) is
 'What a user and their twins said, those that are gone among them.';
-revoke all on function private.messages_of(uuid) from public, anon, authenticated, service_role;
 
 -- Definer, because what belongs to a user lies in tables that no role may write. Its caller is service_role.
-create function private.erase_account(p_user_id uuid) returns jsonb
+create function private.erase_user(p_user_id uuid) returns jsonb
 language plpgsql
 security definer
 set search_path = ''
@@ -6587,7 +6015,7 @@ declare
     v_channels uuid[] := array(
         select said.channel_id
         from public.messages as said
-        where said.id in (select own.id from private.messages_of(p_user_id) as own (id))
+        where said.id in (select own.id from private.list_user_messages(p_user_id) as own (id))
         union
         select member.channel_id from public.channel_members as member where member.user_id = p_user_id
         union
@@ -6599,13 +6027,13 @@ begin
         perform private.fail(404, 'user_not_found', 'There is no such user.', 'user_id');
     end if;
     -- As whoever changes a channel does: the channel first. In one order, and before anything else is locked.
-    perform from private.channel_heads as head
+    perform from private.channel_counters as head
     where head.channel_id = any(v_channels)
     order by head.channel_id
     for no key update;
     v_erased := v_erased || jsonb_build_object('channels', private.hand_over_channels(p_user_id));
     delete from public.messages as said
-    where said.id in (select own.id from private.messages_of(p_user_id) as own (id));
+    where said.id in (select own.id from private.list_user_messages(p_user_id) as own (id));
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('messages', v_count);
     delete from public.attachments as file where file.uploaded_by = p_user_id;
@@ -6634,30 +6062,26 @@ begin
     delete from auth.users as known where known.id = p_user_id;
     -- The log keeps its numbers, without a gap, but not who it was.
     update public.message_events as event set actor_id = null where event.actor_id = p_user_id;
-    return private.issue_receipt('user', p_user_id, v_erased);
+    return private.create_receipt('user', p_user_id, v_erased);
 end
 $$;
-comment on function private.erase_account(uuid) is
+comment on function private.erase_user(uuid) is
 'Deletes a user, what is theirs and what they and their twins said, with the summaries of all channels that they were
 heard in. Each deleted message is an event, as always. Storage''s files are removed by the sweeper.';
-revoke all on function private.erase_account(uuid) from public, anon, authenticated, service_role;
-grant execute on function private.erase_account(uuid) to service_role;
 
 create function public.erase_user(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 begin
-    return private.succeed(private.erase_account(private.read_uuid($1, 'user_id')));
+    return private.succeed(private.erase_user(private.parse_uuid($1, 'user_id')));
 end
 $$;
 comment on function public.erase_user(jsonb) is
 'For operators: erases a user with all that they have and said, their files and the summaries of their channels, and
 answers the receipt: user_id.';
-revoke all on function public.erase_user(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.erase_user(jsonb) to service_role;
 
--- What is stored, to take along: threads and channels in pages, from which the service makes files of JSON lines.
+-- The right to take data along: exports in pages.
 
 create function public.export_conversation(jsonb) returns json
 language plpgsql
@@ -6666,8 +6090,8 @@ set search_path = ''
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
-    v_id uuid := private.read_uuid($1, 'conversation_id');
-    v_limit integer := private.read_integer($1, 'limit', 1, 1000, 500);
+    v_id uuid := private.parse_uuid($1, 'conversation_id');
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 500);
     v_after text := $1 ->> 'after';
     v_after_at timestamptz := timestamptz '-infinity';
     v_lines jsonb;
@@ -6704,8 +6128,6 @@ $$;
 comment on function public.export_conversation(jsonb) is
 'The messages of a thread that the caller owns, as they were ingested, in the order of sent_at: conversation_id, limit
 (500, at most 1000), after (the next_cursor of the page before; null on the last page).';
-revoke all on function public.export_conversation(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.export_conversation(jsonb) to authenticated, service_role;
 
 create function private.render_export(p_message_ids uuid[]) returns jsonb
 language sql
@@ -6744,8 +6166,6 @@ as $$
 $$;
 comment on function private.render_export(uuid[]) is
 'Messages, the oldest first, with all that hangs on them: their places, reactions, earlier versions.';
-revoke all on function private.render_export(uuid[]) from public, anon, authenticated, service_role;
-grant execute on function private.render_export(uuid[]) to authenticated, service_role;
 
 create function private.measure_messages(p_channel_id uuid, p_after bigint, p_limit integer)
 returns table (id uuid, seq bigint, bytes bigint)
@@ -6769,8 +6189,6 @@ as $$
 $$;
 comment on function private.measure_messages(uuid, bigint, integer) is
 'The messages of a channel after a number, in order, and about how large each is with its earlier versions.';
-revoke all on function private.measure_messages(uuid, bigint, integer) from public, anon, authenticated, service_role;
-grant execute on function private.measure_messages(uuid, bigint, integer) to authenticated, service_role;
 
 create function public.export_channel(jsonb) returns json
 language plpgsql
@@ -6779,8 +6197,8 @@ set search_path = ''
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
-    v_id uuid := private.read_uuid($1, 'channel_id');
-    v_limit integer := private.read_integer($1, 'limit', 1, 1000, 500);
+    v_id uuid := private.parse_uuid($1, 'channel_id');
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 500);
     v_after bigint;
     v_lines jsonb;
     v_last bigint;
@@ -6788,7 +6206,7 @@ declare
 begin
     -- Before the cursor, which would tell strangers of what channel a message is.
     perform private.require_channel(v_id);
-    v_after := coalesce(private.read_cursor($1, 'after', v_id), 0);
+    v_after := coalesce(private.find_cursor($1, 'after', v_id), 0);
     select
         private.render_export(array_agg(page.id) filter (where page.is_in)),
         max(page.seq) filter (where page.is_in),
@@ -6809,10 +6227,8 @@ $$;
 comment on function public.export_channel(jsonb) is
 'The messages of a channel of the caller, the oldest first, with seq, reactions and edits: channel_id, limit (500, at
 most 1000; fewer when they are large), after (the next_cursor of the page before; null on the last page).';
-revoke all on function public.export_channel(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.export_channel(jsonb) to authenticated, service_role;
 
--- What need not be kept for ever is removed, a little at a time: by pg_cron where there is one, and by the service.
+-- What is deleted when its time is over.
 
 create table private.clean_ups (
     is_only_row boolean primary key default true,
@@ -6824,11 +6240,10 @@ comment on table private.clean_ups is 'The last round of private.clean_up; one r
 comment on column private.clean_ups.finished_at is 'When it was through; null when there has been none.';
 comment on column private.clean_ups.removed is 'How many rows of what it removed.';
 alter table private.clean_ups enable row level security;
-revoke all on private.clean_ups from public, anon, authenticated, service_role;
-grant select on private.clean_ups to service_role;
+
 insert into private.clean_ups default values;
 
-create function private.remove_used_up(p_limit integer) returns jsonb
+create function private.delete_expired(p_limit integer) returns jsonb
 language plpgsql
 volatile
 set search_path = ''
@@ -6881,12 +6296,11 @@ begin
     return v_removed || jsonb_build_object('twin_secrets', v_count);
 end
 $$;
-comment on function private.remove_used_up(integer) is
+comment on function private.delete_expired(integer) is
 'Removes at most so many each of idempotency keys after a day, rate limit counts after an hour, keys of connections 30
 days after their end (as long as the ingest log names them), secrets of twins a day after theirs.';
-revoke all on function private.remove_used_up(integer) from public, anon, authenticated, service_role;
 
-create function private.remove_history(p_limit integer) returns jsonb
+create function private.delete_history(p_limit integer) returns jsonb
 language plpgsql
 volatile
 set search_path = ''
@@ -6928,10 +6342,9 @@ begin
     return v_removed || jsonb_build_object('ingest_log', v_count);
 end
 $$;
-comment on function private.remove_history(integer) is
+comment on function private.delete_history(integer) is
 'Removes at most so many each of deliveries that were made a week ago, summaries of yesterday, lines of the ingest log
 of 30 days ago.';
-revoke all on function private.remove_history(integer) from public, anon, authenticated, service_role;
 
 -- Definer, because no role may delete what is kept here.
 create function private.clean_up(p_limit integer default 10000) returns jsonb
@@ -6948,7 +6361,7 @@ begin
     if not found then
         return v_removed;
     end if;
-    v_removed := private.remove_used_up(p_limit) || private.remove_history(p_limit);
+    v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit);
     update private.clean_ups as last
     set finished_at = clock_timestamp(), removed = v_removed
     where last.is_only_row;
@@ -6958,35 +6371,18 @@ $$;
 comment on function private.clean_up(integer) is
 'Removes what is no longer needed, of each kind at most so many rows, and answers how many of what; {} while another
 round is under way. What is kept: messages, events (catch-up begins anywhere), dead deliveries, receipts of erasures.';
-revoke all on function private.clean_up(integer) from public, anon, authenticated, service_role;
-grant execute on function private.clean_up(integer) to service_role;
 
 create function public.clean_up(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 begin
-    return private.succeed(private.clean_up(private.read_integer($1, 'limit', 1, 100000, 10000)));
+    return private.succeed(private.clean_up(private.parse_integer($1, 'limit', 1, 100000, 10000)));
 end
 $$;
 comment on function public.clean_up(jsonb) is 'For the service: a round of cleaning; limit (10000 of each kind).';
-revoke all on function public.clean_up(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.clean_up(jsonb) to service_role;
 
--- Where the server runs pg_cron and lets us, as Supabase does. Elsewhere the service alone cleans.
-do $$
-begin
-    if exists (select from pg_available_extensions where name = 'pg_cron') then
-        create extension if not exists pg_cron;
-        perform cron.schedule('threadline_clean_up', '*/5 * * * *', 'select private.clean_up()');
-    end if;
-exception
-    when others then
-        raise notice 'pg_cron is not used: %', sqlerrm;
-end
-$$;
-
--- What the database knows of its own health, for Prometheus.
+-- Numbers for /metrics.
 
 create type private.metric as (
     name text,
@@ -7032,8 +6428,6 @@ begin
 end
 $$;
 comment on function private.measure_deliveries() is 'How the outbox of the twins is doing.';
-revoke all on function private.measure_deliveries() from public, anon, authenticated, service_role;
-grant execute on function private.measure_deliveries() to service_role;
 
 create function private.measure_database() returns setof private.metric
 language plpgsql
@@ -7069,8 +6463,6 @@ begin
 end
 $$;
 comment on function private.measure_database() is 'How Postgres is doing, as far as Threadline could be to blame.';
-revoke all on function private.measure_database() from public, anon, authenticated, service_role;
-grant execute on function private.measure_database() to service_role;
 
 create function public.read_metrics(jsonb) returns json
 language sql
@@ -7088,287 +6480,8 @@ as $$
 $$;
 comment on function public.read_metrics(jsonb) is
 'For the service, whenever Prometheus asks it: an array of gauges, each with name, help, labels and value.';
-revoke all on function public.read_metrics(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.read_metrics(jsonb) to service_role;
 
--- One statement per request: how the service reaches the functions of `public` as its caller.
-
-create function private.describe_failure(
-    p_sqlstate text, p_message text, p_detail text, p_field text, p_constraint text,
-    out status integer, out body text
-)
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-    v_code text;
-    v_message text;
-begin
-    -- Only what was raised for people reaches people: Postgres's own sentences name tables and values.
-    if p_sqlstate ~ '^PT[1-5][0-9]{2}$' then
-        status := substr(p_sqlstate, 3)::integer;
-        v_code := coalesce(nullif(p_detail, ''), 'refused');
-        v_message := p_message;
-    elsif p_sqlstate = '42501' then
-        status := 403;
-        v_code := 'forbidden';
-        v_message := 'You may not do this.';
-    elsif p_sqlstate in ('23505', '23503') then
-        status := 409;
-        v_code := coalesce(nullif(p_constraint, ''), 'conflict');
-        v_message := 'This contradicts what is stored.';
-    elsif p_sqlstate in ('23514', '23502') or p_sqlstate like '22%' then
-        status := 400;
-        v_code := coalesce(nullif(p_constraint, ''), 'invalid_value');
-        v_message := 'A value is not acceptable.';
-    end if;
-    body := json_build_object(
-        'success', false,
-        'error', case
-            when p_field = '' then json_build_object('code', v_code, 'message', v_message)
-            else json_build_object('code', v_code, 'message', v_message, 'field', p_field)
-        end,
-        'meta', json_build_object('timestamp', private.format_time(now()))
-    )::text;
-end
-$$;
-comment on function private.describe_failure(text, text, text, text, text) is
-'What an error of a call is in HTTP: the one table from SQLSTATE to status and code. A null status means that it is
-nobody''s fault or ours, and for the service to deal with.';
-revoke all on function private.describe_failure(text, text, text, text, text)
-from public, anon, authenticated, service_role;
-grant execute on function private.describe_failure(text, text, text, text, text) to authenticated, service_role;
-
-create function private.retry_after(p_status integer, p_code text, p_limits jsonb) returns jsonb
-language sql
-stable
-set search_path = ''
-as $$
-    select case
-        when p_code = 'rate_limited' then jsonb_build_object('retry-after', p_limits -> 'ratelimit-reset')
-        when p_code = 'summary_budget_exhausted' then
-            jsonb_build_object('retry-after', ceil(extract(
-                epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now()
-            ))::text)
-        when p_status in (429, 503) then '{"retry-after": "5"}'
-        else '{}'
-    end
-$$;
-comment on function private.retry_after(integer, text, jsonb) is
-'The header Retry-After, in seconds, where a failure is one of too many or too early; no header otherwise. p_limits are
-the headers of the caller''s limit.';
-revoke all on function private.retry_after(integer, text, jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.retry_after(integer, text, jsonb) to authenticated, service_role;
-
-create function private.call_once(
-    p_function text, p_headers jsonb, p_request jsonb,
-    out status integer, out headers jsonb, out body text
-)
-language plpgsql
-set search_path = ''
-as $$
-declare
-    v_key text := p_headers ->> 'idempotency-key';
-    v_is_keyed boolean := v_key is not null and p_function in ('create_message', 'reply_to_message', 'toggle_reaction');
-begin
-    headers := '{}';
-    if v_is_keyed then
-        if char_length(v_key) not between 1 and 255 then
-            perform private.fail(400, 'invalid_idempotency_key', 'An Idempotency-Key has 1 to 255 characters.');
-        end if;
-        select known.status, known.body into status, body
-        from private.begin_once(p_function, v_key, p_request) as known;
-        if status is not null then
-            headers := '{"idempotent-replayed": "true"}';
-            return;
-        end if;
-    end if;
-    if p_function = 'create_message' then
-        -- Who may call this may call that, so nothing depends on the role; and it is called most.
-        body := public.create_message(p_request);
-    else
-        -- Dynamic, so that each call is planned and its rights are checked under the role that the gateway has set.
-        execute format(
-            'select %I.%I($1)',
-            -- What only the service may do is out of reach for clients of the Data API.
-            case when p_function like '%\_summary' then 'private' else 'public' end,
-            p_function
-        ) into body using p_request;
-    end if;
-    status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
-    if v_is_keyed then
-        perform private.finish_once(p_function, v_key, status, body);
-    end if;
-end
-$$;
-comment on function private.call_once(text, jsonb, jsonb) is
-'Runs a function, or answers what it answered before under the same Idempotency-Key.';
-revoke all on function private.call_once(text, jsonb, jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.call_once(text, jsonb, jsonb) to authenticated, service_role;
-
-create function private.call_messages(
-    p_function text, p_headers jsonb, p_parameters jsonb, p_body bytea,
-    out status integer, out headers jsonb, out body text
-)
-language plpgsql
-set search_path = ''
-as $$
-declare
-    c_limited constant text := 'Too many requests in this minute.';
-    -- An upload is one request, though two calls; so is an export, whose further pages only the service asks for.
-    v_is_counted boolean := auth.role() <> 'service_role'
-        and p_function <> 'finish_upload'
-        and not (p_function like 'export\_%' and p_parameters ? 'after');
-    v_is_granted boolean := true;
-    v_count record;
-    v_limits jsonb := jsonb_build_object();
-    v_answer record;
-    v_sqlstate text;
-    v_message text;
-    v_detail text;
-    v_field text;
-    v_constraint text;
-begin
-    if v_is_counted then
-        v_is_granted := not private.is_used_up();
-    end if;
-    begin
-        if v_is_granted then
-            v_answer := private.call_once(p_function, p_headers, private.read_object(p_body) || p_parameters);
-            if v_is_counted then
-                v_count := private.count_request();
-                v_is_granted := v_count.is_granted;
-                v_limits := v_count.headers;
-            end if;
-        end if;
-        if not v_is_granted then
-            perform private.fail(429, 'rate_limited', c_limited);
-        end if;
-        status := v_answer.status;
-        headers := v_limits || v_answer.headers;
-        body := v_answer.body;
-    exception
-        when others then
-            get stacked diagnostics
-                v_sqlstate = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
-                v_field = column_name, v_constraint = constraint_name;
-            if v_is_counted then
-                -- What fails is undone, but not the count; and one too many is that before all else.
-                v_count := private.count_request();
-                v_limits := v_count.headers;
-                if not v_count.is_granted then
-                    select 'PT429', c_limited, 'rate_limited', '' into v_sqlstate, v_message, v_detail, v_field;
-                end if;
-            end if;
-            select failure.status, failure.body into status, body
-            from private.describe_failure(v_sqlstate, v_message, v_detail, v_field, v_constraint) as failure;
-            if status is null then
-                raise;
-            end if;
-            headers := private.retry_after(status, v_detail, v_limits) || v_limits;
-    end;
-end
-$$;
-comment on function private.call_messages(text, jsonb, jsonb, bytea) is
-'A call of /api/v2: run, then counted, since the count of a user is held until the transaction ends and other requests
-of theirs must not wait for this one''s work; one too many is undone. Its failures are answers too.';
-revoke all on function private.call_messages(text, jsonb, jsonb, bytea) from public, anon, authenticated, service_role;
-grant execute on function private.call_messages(text, jsonb, jsonb, bytea) to authenticated, service_role;
-
-create function private.read_object(p_body bytea) returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-declare
-    v_request jsonb;
-    v_has_numbers boolean;
-begin
-    if octet_length(p_body) = 0 or p_body = '{}' then
-        return '{}'::jsonb;
-    end if;
-    begin
-        v_request := private.parse_json(p_body);
-        -- To see that there are no numbers at all is quick.
-        v_has_numbers := jsonb_path_exists(v_request, '$.** ? (@.type() == "number")');
-    exception
-        when data_exception or statement_too_complex or program_limit_exceeded then
-            perform private.fail(400, 'invalid_json', 'The request body is not valid JSON.');
-    end;
-    if v_has_numbers and private.has_huge_number(v_request) then
-        perform private.fail(400, 'invalid_json', 'A number of the request body has more than 1000 digits.');
-    end if;
-    if jsonb_typeof(v_request) <> 'object' then
-        perform private.fail(400, 'invalid_json', 'The request body must be a JSON object.');
-    end if;
-    return v_request;
-end
-$$;
-comment on function private.read_object(bytea) is 'A request body as a JSON object; PT400 for anything else.';
-revoke all on function private.read_object(bytea) from public, anon, authenticated, service_role;
-grant execute on function private.read_object(bytea) to authenticated, service_role;
-grant execute on function private.parse_json(bytea) to authenticated;
-
--- Invoker on purpose: Postgres allows no change of role inside a definer function. The settings are those that
--- PostgREST makes, so that a function cannot tell which of the two doors it was called through.
-create function private.call(
-    p_function text, p_role text, p_claims text, p_headers text, p_parameters text, p_body bytea,
-    out status integer, out headers text, out body text
-)
-language plpgsql
-set search_path = ''
-as $$
-declare
-    v_answer record;
-begin
-    if coalesce(p_role, '') not in ('anon', 'authenticated', 'service_role') then
-        raise insufficient_privilege using message = 'The gateway does not act for this role.';
-    end if;
-    perform
-        set_config('request.jwt.claims', p_claims, true),
-        set_config('request.headers', p_headers, true),
-        -- Shows in pg_stat_activity and, by %a in log_line_prefix, in every line that Postgres logs of this.
-        set_config('application_name', concat_ws('/', 'threadline', p_headers::json ->> 'x-request-id'), true),
-        set_config('response.status', '', true),
-        set_config('role', p_role, true);
-    case
-        when p_function = 'messaging_ingest' then
-            execute 'select public.messaging_ingest($1)' into body using p_body;
-            status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
-            headers := '{}';
-        when p_function in (
-            'create_message', 'reply_to_message', 'list_messages', 'search_messages', 'get_message', 'edit_message',
-            'list_message_edits', 'delete_message', 'pin_message', 'unpin_message',
-            'toggle_reaction', 'add_reaction', 'remove_reaction', 'list_channel_events',
-            'set_twin_webhook', 'remove_twin_webhook', 'rotate_twin_secret',
-            'list_twin_deliveries', 'replay_twin_deliveries',
-            'begin_upload', 'finish_upload', 'get_attachment', 'sweep_attachments',
-            'begin_summary', 'finish_summary', 'poll_summary',
-            'claim_deliveries', 'finish_delivery',
-            'export_conversation', 'export_channel', 'erase_person', 'erase_user',
-            'clean_up', 'read_metrics'
-        ) then
-            v_answer := private.call_messages(
-                p_function, p_headers::jsonb, private.read_object(convert_to(p_parameters, 'UTF8')), p_body
-            );
-            status := v_answer.status;
-            headers := v_answer.headers;
-            body := v_answer.body;
-        else
-            raise undefined_function using message = 'The gateway knows no such function.';
-    end case;
-end
-$$;
-comment on function private.call(text, text, text, text, text, bytea) is
-'Calls one of the functions listed in it as p_role. Claims, headers and parameters (of path and query) are JSON objects;
-so are the headers of the answer, beside its HTTP status and body. For the login role of the service alone: it may become only what that role was
-granted.';
-revoke all on function private.call(text, text, text, text, text, bytea) from public, anon, authenticated, service_role;
-grant usage on schema private to authenticator;
-grant execute on function private.call(text, text, text, text, text, bytea) to authenticator;
-
--- What a database says about itself when `threadline doctor` asks: one sentence for each thing that is wrong.
+-- What a database says about itself when `threadline doctor` asks: one sentence for each problem.
 
 create function private.diagnose_login() returns setof text
 language sql
@@ -7413,7 +6526,6 @@ as $$
 $$;
 comment on function private.diagnose_login() is
 'What is wrong with the rights of the database user who asks: too few for the service, or more than it needs.';
-revoke all on function private.diagnose_login() from public, anon, authenticated, service_role;
 
 create function private.diagnose_tables() returns setof text
 language sql
@@ -7446,7 +6558,6 @@ as $$
 $$;
 comment on function private.diagnose_tables() is
 'What is wrong with the tables of public and private: security, triggers, indexes, settings.';
-revoke all on function private.diagnose_tables() from public, anon, authenticated, service_role;
 
 create function private.diagnose_platform() returns setof text
 language sql
@@ -7481,7 +6592,6 @@ as $$
 $$;
 comment on function private.diagnose_platform() is
 'What is wrong with the parts of the platform that the database can see: Storage and Realtime.';
-revoke all on function private.diagnose_platform() from public, anon, authenticated, service_role;
 
 create function private.diagnose_migrations(p_versions text[]) returns setof text
 language plpgsql
@@ -7504,7 +6614,6 @@ end
 $$;
 comment on function private.diagnose_migrations(text[]) is
 'Which of these migrations the database has not had, by the list that the Supabase CLI keeps.';
-revoke all on function private.diagnose_migrations(text[]) from public, anon, authenticated, service_role;
 
 -- Definer, because the service may read neither the list of migrations nor the buckets.
 create function private.diagnose(p_migrations text[], p_now timestamptz) returns setof text
@@ -7531,5 +6640,895 @@ $$;
 comment on function private.diagnose(text[], timestamptz) is
 'What is wrong with this database, a sentence each; nothing when all is well. p_migrations are the versions that the
 asking service needs, p_now is its clock.';
-revoke all on function private.diagnose(text[], timestamptz) from public, anon, authenticated, service_role;
-grant execute on function private.diagnose(text[], timestamptz) to service_role;
+
+-- The gateway: one statement per request, through which the service calls functions as its caller.
+
+create function private.render_failure(
+    p_sqlstate text, p_message text, p_detail text, p_field text, p_constraint text,
+    out status integer, out body text
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_code text;
+    v_message text;
+begin
+    -- Only what was raised for people reaches people: Postgres's own sentences name tables and values.
+    if p_sqlstate ~ '^PT[1-5][0-9]{2}$' then
+        status := substr(p_sqlstate, 3)::integer;
+        v_code := coalesce(nullif(p_detail, ''), 'refused');
+        v_message := p_message;
+    elsif p_sqlstate = '42501' then
+        status := 403;
+        v_code := 'forbidden';
+        v_message := 'You may not do this.';
+    elsif p_sqlstate in ('23505', '23503') then
+        status := 409;
+        v_code := coalesce(nullif(p_constraint, ''), 'conflict');
+        v_message := 'This contradicts what is stored.';
+    elsif p_sqlstate in ('23514', '23502') or p_sqlstate like '22%' then
+        status := 400;
+        v_code := coalesce(nullif(p_constraint, ''), 'invalid_value');
+        v_message := 'A value is not acceptable.';
+    end if;
+    body := json_build_object(
+        'success', false,
+        'error', case
+            when p_field = '' then json_build_object('code', v_code, 'message', v_message)
+            else json_build_object('code', v_code, 'message', v_message, 'field', p_field)
+        end,
+        'meta', json_build_object('timestamp', private.format_time(now()))
+    )::text;
+end
+$$;
+comment on function private.render_failure(text, text, text, text, text) is
+'What an error of a call is in HTTP: the one table from SQLSTATE to status and code. A null status means that it is
+nobody''s fault or ours, and for the service to deal with.';
+
+create function private.retry_after(p_status integer, p_code text, p_limits jsonb) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    select case
+        when p_code = 'rate_limited' then jsonb_build_object('retry-after', p_limits -> 'ratelimit-reset')
+        when p_code = 'summary_budget_exhausted' then
+            jsonb_build_object('retry-after', ceil(extract(
+                epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now()
+            ))::text)
+        when p_status in (429, 503) then '{"retry-after": "5"}'
+        else '{}'
+    end
+$$;
+comment on function private.retry_after(integer, text, jsonb) is
+'The header Retry-After, in seconds, where a failure is one of too many or too early; no header otherwise. p_limits are
+the headers of the caller''s limit.';
+
+create function private.call_idempotent(
+    p_function text, p_headers jsonb, p_request jsonb,
+    out status integer, out headers jsonb, out body text
+)
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_key text := p_headers ->> 'idempotency-key';
+    v_is_keyed boolean := v_key is not null and p_function in ('create_message', 'reply_to_message', 'toggle_reaction');
+begin
+    headers := '{}';
+    if v_is_keyed then
+        if char_length(v_key) not between 1 and 255 then
+            perform private.fail(400, 'invalid_idempotency_key', 'An Idempotency-Key has 1 to 255 characters.');
+        end if;
+        select known.status, known.body into status, body
+        from private.begin_idempotent(p_function, v_key, p_request) as known;
+        if status is not null then
+            headers := '{"idempotent-replayed": "true"}';
+            return;
+        end if;
+    end if;
+    if p_function = 'create_message' then
+        -- Who may call this may call that, so nothing depends on the role; and it is called most.
+        body := public.create_message(p_request);
+    else
+        -- Dynamic, so that each call is planned and its rights are checked under the role that the gateway has set.
+        execute format(
+            'select %I.%I($1)',
+            -- What only the service may do is out of reach for clients of the Data API.
+            case when p_function like '%\_summary' then 'private' else 'public' end,
+            p_function
+        ) into body using p_request;
+    end if;
+    status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
+    if v_is_keyed then
+        perform private.finish_idempotent(p_function, v_key, status, body);
+    end if;
+end
+$$;
+comment on function private.call_idempotent(text, jsonb, jsonb) is
+'Runs a function, or answers what it answered before under the same Idempotency-Key.';
+
+create function private.call_api(
+    p_function text, p_headers jsonb, p_parameters jsonb, p_body bytea,
+    out status integer, out headers jsonb, out body text
+)
+language plpgsql
+set search_path = ''
+as $$
+declare
+    c_limited constant text := 'Too many requests in this minute.';
+    -- An upload is one request, though two calls; so is an export, whose further pages only the service asks for.
+    v_is_counted boolean := not private.is_service()
+        and p_function <> 'finish_upload'
+        and not (p_function like 'export\_%' and p_parameters ? 'after');
+    v_is_granted boolean := true;
+    v_count record;
+    v_limits jsonb := jsonb_build_object();
+    v_answer record;
+    v_sqlstate text;
+    v_message text;
+    v_detail text;
+    v_field text;
+    v_constraint text;
+begin
+    if v_is_counted then
+        v_is_granted := not private.is_rate_limited();
+    end if;
+    begin
+        if v_is_granted then
+            v_answer := private.call_idempotent(p_function, p_headers, private.parse_object(p_body) || p_parameters);
+            if v_is_counted then
+                v_count := private.spend_request();
+                v_is_granted := v_count.is_granted;
+                v_limits := v_count.headers;
+            end if;
+        end if;
+        if not v_is_granted then
+            perform private.fail(429, 'rate_limited', c_limited);
+        end if;
+        status := v_answer.status;
+        headers := v_limits || v_answer.headers;
+        body := v_answer.body;
+    exception
+        when others then
+            get stacked diagnostics
+                v_sqlstate = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
+                v_field = column_name, v_constraint = constraint_name;
+            if v_is_counted then
+                -- What fails is undone, but not the count; and one too many is that before all else.
+                v_count := private.spend_request();
+                v_limits := v_count.headers;
+                if not v_count.is_granted then
+                    select 'PT429', c_limited, 'rate_limited', '' into v_sqlstate, v_message, v_detail, v_field;
+                end if;
+            end if;
+            select failure.status, failure.body into status, body
+            from private.render_failure(v_sqlstate, v_message, v_detail, v_field, v_constraint) as failure;
+            if status is null then
+                raise;
+            end if;
+            headers := private.retry_after(status, v_detail, v_limits) || v_limits;
+    end;
+end
+$$;
+comment on function private.call_api(text, jsonb, jsonb, bytea) is
+'A call of /api/v2: run, then counted, since the count of a user is held until the transaction ends and other requests
+of theirs must not wait for this one''s work; one too many is undone. Its failures are answers too.';
+
+-- Invoker on purpose: Postgres allows no change of role inside a definer function. The settings are those that
+-- PostgREST makes, so that a function cannot tell which of the two doors it was called through.
+create function private.call(
+    p_function text, p_role text, p_claims text, p_headers text, p_parameters text, p_body bytea,
+    out status integer, out headers text, out body text
+)
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_answer record;
+begin
+    if coalesce(p_role, '') not in ('anon', 'authenticated', 'service_role') then
+        raise insufficient_privilege using message = 'The gateway does not act for this role.';
+    end if;
+    perform
+        set_config('request.jwt.claims', p_claims, true),
+        set_config('request.headers', p_headers, true),
+        -- Shows in pg_stat_activity and, by %a in log_line_prefix, in every line that Postgres logs of this.
+        set_config('application_name', concat_ws('/', 'threadline', p_headers::json ->> 'x-request-id'), true),
+        set_config('response.status', '', true),
+        set_config('role', p_role, true);
+    case
+        when p_function = 'messaging_ingest' then
+            execute 'select public.messaging_ingest($1)' into body using p_body;
+            status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
+            headers := '{}';
+        when p_function in (
+            'create_message', 'reply_to_message', 'list_messages', 'search_messages', 'get_message', 'edit_message',
+            'list_message_edits', 'delete_message', 'pin_message', 'unpin_message',
+            'toggle_reaction', 'add_reaction', 'remove_reaction', 'list_channel_events',
+            'set_twin_webhook', 'remove_twin_webhook', 'rotate_twin_secret',
+            'list_twin_deliveries', 'replay_twin_deliveries',
+            'begin_upload', 'finish_upload', 'get_attachment', 'sweep_attachments',
+            'begin_summary', 'finish_summary', 'poll_summary',
+            'claim_deliveries', 'finish_delivery',
+            'export_conversation', 'export_channel', 'erase_person', 'erase_user',
+            'clean_up', 'read_metrics'
+        ) then
+            v_answer := private.call_api(
+                p_function, p_headers::jsonb, private.parse_object(convert_to(p_parameters, 'UTF8')), p_body
+            );
+            status := v_answer.status;
+            headers := v_answer.headers;
+            body := v_answer.body;
+        else
+            raise undefined_function using message = 'The gateway knows no such function.';
+    end case;
+end
+$$;
+comment on function private.call(text, text, text, text, text, bytea) is
+'Calls one of the functions listed in it as p_role. Claims, headers and parameters (of path and query) are JSON objects;
+so are the headers of the answer, beside its HTTP status and body. For the login role of the service alone: it may become only what that role was
+granted.';
+
+-- Every trigger, table by table, in firing order, each table headed by its story.
+-- Postgres fires the triggers of one event in the order of their names. So a name is the table, a number and a word:
+-- the number is the order. BEFORE triggers run first, AFTER triggers next, deferred ones at the end of the transaction.
+
+-- auth.users: a user signs up.
+-- The profile starts with what Supabase Auth knows.
+create trigger threadline_10_create_profile
+after insert on auth.users
+for each row execute function private.create_user_profile_trigger();
+
+-- user_profiles: a profile changes.
+create trigger user_profiles_10_stamp
+before update on public.user_profiles
+for each row execute function private.set_updated_at_trigger();
+
+-- people: a user adds, renumbers or deletes a person: the conversations with that number are matched again.
+-- Takes the lock of the user's matching before any row, so that ingest and this change do not deadlock.
+create trigger people_10_lock_matching
+before update on public.people
+for each statement execute function private.lock_matching_trigger();
+create trigger people_20_lock_matching
+before delete on public.people
+for each statement execute function private.lock_matching_trigger();
+create trigger people_30_stamp
+before update on public.people
+for each row execute function private.set_updated_at_trigger();
+create trigger people_40_rematch
+after insert on public.people
+referencing new table as changed
+for each statement execute function private.rematch_conversations_trigger();
+-- A changed number finds the conversations of the new number
+create trigger people_50_rematch_new
+after update on public.people
+referencing new table as changed
+for each statement execute function private.rematch_conversations_trigger();
+-- and frees those of the old one.
+create trigger people_60_rematch_old
+after update on public.people
+referencing old table as changed
+for each statement execute function private.rematch_conversations_trigger();
+create trigger people_70_rematch
+after delete on public.people
+referencing old table as changed
+for each statement execute function private.rematch_conversations_trigger();
+
+-- messaging_connections: a connection changes or goes.
+create trigger messaging_connections_10_stamp
+before update on public.messaging_connections
+for each row execute function private.set_updated_at_trigger();
+-- The log has no foreign key (140_ingest_log).
+create trigger messaging_connections_20_delete_log
+after delete on public.messaging_connections
+referencing old table as removed
+for each statement execute function private.delete_ingest_log_trigger();
+
+-- conversations: ingest writes a conversation: it is matched to a person; at the end of the transaction its owner's
+-- inbox
+-- gets one broadcast.
+create trigger conversations_10_match
+before insert on public.conversations
+for each row execute function private.match_participant_trigger();
+create trigger conversations_20_match
+before update of participant_identifier on public.conversations
+for each row when (old.participant_identifier is distinct from new.participant_identifier)
+execute function private.match_participant_trigger();
+create trigger conversations_30_stamp
+before update on public.conversations
+for each row execute function private.set_updated_at_trigger();
+-- The messages have no foreign key (decision 0006).
+create trigger conversations_40_delete_messages
+after delete on public.conversations
+referencing old table as removed
+for each statement execute function private.delete_conversation_messages_trigger();
+-- Deferred: only then is it known whether messages came, too.
+create constraint trigger conversations_50_broadcast
+after insert on public.conversations
+deferrable initially deferred
+for each row execute function private.broadcast_conversation_trigger();
+create constraint trigger conversations_60_broadcast
+after update on public.conversations
+deferrable initially deferred
+for each row when (
+    (old.participant_identifier, old.participant_name, old.person_id)
+    is distinct from (new.participant_identifier, new.participant_name, new.person_id)
+)
+execute function private.broadcast_conversation_trigger();
+
+-- conversation_messages: ingest adds messages: counters and preview of the conversation first, then the broadcast
+-- that shows them.
+create trigger conversation_messages_10_summarize
+after insert on public.conversation_messages
+referencing new table as changed
+for each statement execute function private.summarize_conversations_trigger();
+-- After 10: it sends the row that 10 has updated.
+create trigger conversation_messages_20_broadcast
+after insert on public.conversation_messages
+referencing new table as changed
+for each statement execute function private.broadcast_ingested_messages_trigger();
+create trigger conversation_messages_30_summarize
+after delete on public.conversation_messages
+referencing old table as changed
+for each statement execute function private.summarize_conversations_trigger();
+
+-- channels: a user makes a channel and becomes its first owner.
+create trigger channels_10_stamp
+before update on public.channels
+for each row execute function private.set_updated_at_trigger();
+create trigger channels_20_add_owner
+after insert on public.channels
+for each row execute function private.add_channel_owner_trigger();
+-- After the insert, so that it waits for a concurrent delete of the same id.
+create trigger channels_30_reject_retired_id
+after insert on public.channels
+for each row execute function private.reject_retired_id_trigger();
+create trigger channels_40_retire_id
+after delete on public.channels
+referencing old table as removed
+for each statement execute function private.retire_ids_trigger();
+
+-- channel_members: a member joins, changes role or leaves: rights first, then the rule that one owner stays;
+-- afterwards the
+-- member's twins go and the log gets an event.
+create trigger channel_members_10_protect_owners
+before insert or update or delete on public.channel_members
+for each row execute function private.protect_owners_trigger();
+-- After 10: a caller without the right gets that error first.
+create trigger channel_members_20_require_owner
+before update or delete on public.channel_members
+for each row when (old.role = 'owner') execute function private.require_owner_trigger();
+create trigger channel_members_30_remove_twins
+after delete on public.channel_members
+for each row execute function private.remove_member_twins_trigger();
+create trigger channel_members_40_remove_twins
+after update on public.channel_members
+for each row when ((old.channel_id, old.user_id) is distinct from (new.channel_id, new.user_id))
+execute function private.remove_member_twins_trigger();
+create trigger channel_members_50_record
+after insert or delete on public.channel_members
+for each row execute function private.record_member_trigger();
+-- service_role may also write another user or channel into a row.
+create trigger channel_members_60_record
+after update on public.channel_members
+for each row when ((old.channel_id, old.user_id) is distinct from (new.channel_id, new.user_id))
+execute function private.record_member_trigger();
+
+-- ai_twins: a user makes or deletes a twin.
+create trigger ai_twins_10_stamp
+before update on public.ai_twins
+for each row execute function private.set_updated_at_trigger();
+-- Before the delete sets ai_twin_id of its messages to null.
+create trigger ai_twins_20_remember_owner
+before delete on public.ai_twins
+for each row execute function private.remember_twin_owner_trigger();
+create trigger ai_twins_30_reject_retired_id
+after insert on public.ai_twins
+for each row execute function private.reject_retired_id_trigger();
+create trigger ai_twins_40_retire_id
+after delete on public.ai_twins
+referencing old table as removed
+for each statement execute function private.retire_ids_trigger();
+
+-- channel_twins: a member brings a twin into a channel.
+create trigger channel_twins_10_admit
+before insert on public.channel_twins
+for each row execute function private.admit_twin_trigger();
+
+-- messages: a message is written.
+-- Before: 10 checks membership, locks the channel, and gives number, time and event; 20 and 30 run under that lock.
+-- Then the policies decide. After: twins get it queued, search indexes it, its files are kept. At commit the event is
+-- broadcast (message_events_10_broadcast).
+-- An edit keeps the old text and writes an event. A deletion writes an event, leaves search, unpins, and cancels
+-- deliveries.
+create trigger messages_10_admit
+before insert on public.messages
+for each row execute function private.admit_message_trigger();
+-- The constraint that limits the size runs after this trigger, so the condition repeats it.
+create trigger messages_20_require_attachments
+before insert on public.messages
+for each row when (jsonb_typeof(new.attachments) = 'array' and octet_length(new.attachments::text) <= 65536)
+execute function private.require_attachments_trigger();
+-- After 10: under its lock the newest message stays the newest.
+create trigger messages_30_set_hops
+before insert on public.messages
+for each row when (new.ai_twin_id is not null) execute function private.set_hops_trigger();
+create trigger messages_40_record_change
+before update on public.messages
+for each row execute function private.record_message_change_trigger();
+create trigger messages_50_queue_deliveries
+after insert on public.messages
+for each row execute function private.queue_deliveries_trigger();
+create trigger messages_60_index
+after insert on public.messages
+for each row execute function private.index_message_trigger();
+create trigger messages_70_link_attachments
+after insert on public.messages
+for each row when (jsonb_typeof(new.attachments) = 'array') execute function private.link_attachments_trigger();
+create trigger messages_80_index
+after update of content, attachments, deleted_at on public.messages
+for each row execute function private.index_message_trigger();
+create trigger messages_81_cancel_deliveries
+after update of deleted_at on public.messages
+for each row when (new.deleted_at is not null) execute function private.cancel_deliveries_trigger();
+create trigger messages_82_unpin
+after update of deleted_at on public.messages
+for each row when (new.deleted_at is not null) execute function private.unpin_message_trigger();
+create trigger messages_90_record_change
+after delete on public.messages
+for each row when (old.deleted_at is null) execute function private.record_message_change_trigger();
+-- The search index has no foreign key (decision 0006).
+create trigger messages_91_delete_words
+after delete on public.messages
+referencing old table as removed
+for each statement execute function private.delete_message_words_trigger();
+
+-- message_reactions: a user reacts: the reaction gets the channel of its message, under the channel's lock; then an
+-- event.
+create trigger message_reactions_10_set_channel
+before insert on public.message_reactions
+for each row execute function private.set_message_channel_trigger();
+create trigger message_reactions_20_record
+after insert or delete on public.message_reactions
+for each row execute function private.record_reaction_or_pin_trigger();
+
+-- message_pins: a member pins: as for a reaction.
+create trigger message_pins_10_set_channel
+before insert on public.message_pins
+for each row execute function private.set_message_channel_trigger();
+create trigger message_pins_20_record
+after insert or delete on public.message_pins
+for each row execute function private.record_reaction_or_pin_trigger();
+
+-- message_events: an event is written: Realtime gets it at the end of the transaction.
+-- Deferred, because the event is written before the message that it is about.
+create constraint trigger message_events_10_broadcast
+after insert on public.message_events
+deferrable initially deferred
+for each row execute function private.broadcast_events_trigger();
+
+-- attachments: an upload is registered: size, type and uploader come from Storage.
+create trigger attachments_10_set_details
+before insert on public.attachments
+for each row execute function private.set_attachment_details_trigger();
+create trigger attachments_20_reject_retired_id
+after insert on public.attachments
+for each row execute function private.reject_retired_id_trigger();
+create trigger attachments_30_retire_id
+after delete on public.attachments
+referencing old table as removed
+for each statement execute function private.retire_ids_trigger();
+
+-- twin_webhooks: a webhook changes.
+create trigger twin_webhooks_10_stamp
+before update on public.twin_webhooks
+for each row execute function private.set_updated_at_trigger();
+
+-- Every privilege, role by role, after one revoke of everything. A test compares the catalog with this file.
+-- Supabase grants new objects to its roles by default privileges; they are revoked here, because the per-schema form of
+-- `alter default privileges` cannot take back what is granted globally.
+
+-- The linter does not indent lists of grants, so its rule of indentation is off here.
+-- sqlfluff:exclude_rules:RF01,RF03,RF04,LT14,LT02
+
+-- Nothing is open.
+revoke all on schema private from public, anon, authenticated, service_role;
+revoke all on all tables in schema private from public, anon, authenticated, service_role;
+revoke all on all sequences in schema private from public, anon, authenticated, service_role;
+revoke all on all functions in schema private from public, anon, authenticated, service_role;
+-- In schema public by name: the application owns others there.
+revoke all on
+    public.ai_twins,
+    public.attachments,
+    public.channel_members,
+    public.channel_twins,
+    public.channels,
+    public.conversation_messages,
+    public.conversations,
+    public.erasures,
+    public.ingest_log,
+    public.message_edits,
+    public.message_events,
+    public.message_pins,
+    public.message_reactions,
+    public.messages,
+    public.messaging_connections,
+    public.people,
+    public.twin_deliveries,
+    public.twin_webhooks,
+    public.user_profiles
+from public, anon, authenticated, service_role;
+revoke all on sequence
+    public.ingest_log_id_seq
+from public, anon, authenticated, service_role;
+revoke all on function
+    public.add_reaction(jsonb),
+    public.begin_upload(jsonb),
+    public.claim_deliveries(jsonb),
+    public.clean_up(jsonb),
+    public.conversation_messages(public.conversations),
+    public.create_message(jsonb),
+    public.create_messaging_connection(text, text),
+    public.delete_message(jsonb),
+    public.edit_message(jsonb),
+    public.erase_person(jsonb),
+    public.erase_user(jsonb),
+    public.export_channel(jsonb),
+    public.export_conversation(jsonb),
+    public.finish_delivery(jsonb),
+    public.finish_upload(jsonb),
+    public.get_attachment(jsonb),
+    public.get_message(jsonb),
+    public.keys(public.messaging_connections),
+    public.list_channel_events(jsonb),
+    public.list_message_edits(jsonb),
+    public.list_messages(jsonb),
+    public.list_twin_deliveries(jsonb),
+    public.messages(public.conversations),
+    public.messaging_ingest(bytea),
+    public.pin_message(jsonb),
+    public.read_metrics(jsonb),
+    public.remove_reaction(jsonb),
+    public.remove_twin_webhook(jsonb),
+    public.replay_twin_deliveries(jsonb),
+    public.reply_to_message(jsonb),
+    public.rotate_messaging_key(text, interval),
+    public.rotate_twin_secret(jsonb),
+    public.search_messages(jsonb),
+    public.set_twin_webhook(jsonb),
+    public.sweep_attachments(jsonb),
+    public.toggle_reaction(jsonb),
+    public.unpin_message(jsonb)
+from public, anon, authenticated, service_role;
+
+-- authenticated: signed-in users. Row-level security decides about rows.
+-- Functions of `public` run as their caller and call helpers in `private`, so the caller needs both.
+grant usage on schema private to authenticated;
+-- Tables and views.
+grant select, delete, insert (id, display_name, avatar_url), update (display_name, avatar_url)
+on public.ai_twins to authenticated;
+grant select, insert (id, channel_id, file_name), delete on public.attachments to authenticated;
+grant select, delete, insert (channel_id, user_id, role), update (role) on public.channel_members to authenticated;
+grant select, delete, insert (channel_id, ai_twin_id) on public.channel_twins to authenticated;
+grant select, delete, insert (id, workspace_id, kind, name), update (workspace_id, name)
+on public.channels to authenticated;
+grant select on public.conversation_messages to authenticated;
+grant select on public.conversations to authenticated;
+grant select on public.erasures to authenticated;
+grant select on public.ingest_log to authenticated;
+grant select on public.message_edits to authenticated;
+grant select on public.message_events to authenticated;
+grant select, delete, insert (message_id, pinned_by) on public.message_pins to authenticated;
+grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to authenticated;
+grant
+    select,
+    update (content),
+    insert (
+        id, channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
+        content, content_type, metadata, attachments
+   )
+on public.messages to authenticated;
+grant select, delete, insert (platform, connection_id), update (is_active)
+on public.messaging_connections to authenticated;
+grant select, delete, insert (id, full_name, phone), update (full_name, phone) on public.people to authenticated;
+grant select on public.twin_deliveries to authenticated;
+grant select, delete on public.twin_webhooks to authenticated;
+grant select, update (display_name, avatar_url) on public.user_profiles to authenticated;
+grant select on private.my_channels to authenticated;
+grant select on private.my_peer_twins to authenticated;
+grant select on private.my_peers to authenticated;
+grant select on private.my_managed_channels to authenticated;
+grant select on private.my_owned_channels to authenticated;
+grant select on private.my_twins to authenticated;
+
+-- Functions: calls of the Data API.
+grant execute on function
+    public.add_reaction(jsonb),
+    public.begin_upload(jsonb),
+    public.conversation_messages(public.conversations),
+    public.create_message(jsonb),
+    public.create_messaging_connection(text, text),
+    public.delete_message(jsonb),
+    public.edit_message(jsonb),
+    public.erase_person(jsonb),
+    public.export_channel(jsonb),
+    public.export_conversation(jsonb),
+    public.finish_upload(jsonb),
+    public.get_attachment(jsonb),
+    public.get_message(jsonb),
+    public.keys(public.messaging_connections),
+    public.list_channel_events(jsonb),
+    public.list_message_edits(jsonb),
+    public.list_messages(jsonb),
+    public.list_twin_deliveries(jsonb),
+    public.messages(public.conversations),
+    public.pin_message(jsonb),
+    public.remove_reaction(jsonb),
+    public.remove_twin_webhook(jsonb),
+    public.replay_twin_deliveries(jsonb),
+    public.reply_to_message(jsonb),
+    public.rotate_messaging_key(text, interval),
+    public.rotate_twin_secret(jsonb),
+    public.search_messages(jsonb),
+    public.set_twin_webhook(jsonb),
+    public.toggle_reaction(jsonb),
+    public.unpin_message(jsonb)
+to authenticated;
+
+-- Functions: helpers behind them.
+grant execute on function
+    private.begin_idempotent(text, text, jsonb),
+    private.begin_summary(jsonb),
+    private.call_api(text, jsonb, jsonb, bytea),
+    private.call_idempotent(text, jsonb, jsonb),
+    private.set_reaction(jsonb, text),
+    private.lease_summary(uuid, bigint, integer, text, integer, integer),
+    private.message_count(uuid),
+    private.spend_request(),
+    private.decode_text(bytea),
+    private.render_failure(text, text, text, text, text),
+    private.list_messaging_keys(uuid),
+    private.erase_person(uuid, uuid[]),
+    private.fail(integer, text, text, text),
+    private.find_authors(text),
+    private.find_channels(text),
+    private.require_upload_channel(jsonb),
+    private.require_message(uuid),
+    private.list_page(uuid, uuid, bigint, bigint, integer, integer),
+    private.find_summary(uuid, bigint, integer, text, integer),
+    private.finish_idempotent(text, text, integer, text),
+    private.fold_text(text),
+    private.format_time(timestamptz),
+    private.has_huge_number(jsonb),
+    private.is_app_admin(),
+    private.is_author(public.messages, uuid),
+    private.is_rate_limited(),
+    private.rotate_messaging_key(uuid, interval),
+    private.rotate_twin_secret(uuid, interval),
+    private.lock_channel(uuid),
+    private.search_messages(private.message_search),
+    private.measure_messages(uuid, bigint, integer),
+    private.my_live_topics(),
+    private.my_topics(),
+    private.is_service(),
+    private.list_author_names(uuid[], uuid[]),
+    private.parse_json(bytea),
+    private.parse_timestamp(text),
+    private.phone_digits(text),
+    private.find_cursor(jsonb, text, uuid),
+    private.list_channel_events(uuid, bigint, integer),
+    private.parse_files(jsonb),
+    private.parse_integer(jsonb, text, integer, integer, integer),
+    private.parse_search_time(text),
+    private.parse_object(bytea),
+    private.parse_search_operator(private.message_search, text, text, boolean),
+    private.parse_search_phrase(text),
+    private.parse_search(text),
+    private.parse_text(jsonb, text, integer, text),
+    private.render_transcript(uuid, bigint, integer, integer),
+    private.require_actor(jsonb),
+    private.parse_uuid(jsonb, text, boolean),
+    private.parse_uuids(jsonb, text, integer),
+    private.delete_message(uuid, uuid, boolean),
+    private.render_attachment(public.attachments),
+    private.render_export(uuid[]),
+    private.render_message(public.messages),
+    private.render_message(public.messages, jsonb),
+    private.render_page(uuid[]),
+    private.render_pin(uuid, timestamptz),
+    private.render_reaction(uuid, uuid, uuid, text, timestamptz),
+    private.render_reactions(uuid[]),
+    private.require_channel(uuid),
+    private.require_twin(uuid, uuid),
+    private.retry_after(integer, text, jsonb),
+    private.replay_twin_deliveries(uuid, uuid),
+    private.split_words(text),
+    private.set_twin_webhook(uuid, text),
+    private.succeed(jsonb, jsonb, integer)
+to authenticated;
+
+-- service_role: the key of the service and of the Edge Function. It bypasses row-level security.
+grant usage on schema private to service_role;
+-- Tables and views.
+grant select, insert, update, delete on public.ai_twins to service_role;
+grant select, insert (id, channel_id, file_name), delete on public.attachments to service_role;
+grant select, insert, update, delete on public.channel_members to service_role;
+grant select, insert, update, delete on public.channel_twins to service_role;
+grant select, insert, update, delete on public.channels to service_role;
+grant select, insert, delete on public.conversation_messages to service_role;
+grant
+    select, insert, delete,
+    update (participant_identifier, participant_name, participant_identified_at, participant_named_at)
+on public.conversations to service_role;
+grant select on public.erasures to service_role;
+grant select, insert, update (requests) on public.ingest_log to service_role;
+grant select on public.message_edits to service_role;
+grant select on public.message_events to service_role;
+grant select, delete, insert (message_id, pinned_by) on public.message_pins to service_role;
+grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to service_role;
+grant
+    insert (
+        id, channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
+        content, content_type, metadata, attachments
+   ),
+    select, delete,
+    update (content, deleted_at)
+on public.messages to service_role;
+grant select, insert, update, delete on public.messaging_connections to service_role;
+grant select, insert, update, delete on public.people to service_role;
+grant select on public.twin_deliveries to service_role;
+grant select, delete on public.twin_webhooks to service_role;
+grant select, insert, update, delete on public.user_profiles to service_role;
+grant select on private.clean_ups to service_role;
+grant select on private.settings to service_role;
+grant select, update on private.summaries to service_role;
+grant select, update on private.summary_counts to service_role;
+
+-- Functions: calls of the Data API.
+grant execute on function
+    public.add_reaction(jsonb),
+    public.begin_upload(jsonb),
+    public.claim_deliveries(jsonb),
+    public.clean_up(jsonb),
+    public.conversation_messages(public.conversations),
+    public.create_message(jsonb),
+    public.delete_message(jsonb),
+    public.edit_message(jsonb),
+    public.erase_person(jsonb),
+    public.erase_user(jsonb),
+    public.export_channel(jsonb),
+    public.export_conversation(jsonb),
+    public.finish_delivery(jsonb),
+    public.finish_upload(jsonb),
+    public.get_attachment(jsonb),
+    public.get_message(jsonb),
+    public.list_channel_events(jsonb),
+    public.list_message_edits(jsonb),
+    public.list_messages(jsonb),
+    public.list_twin_deliveries(jsonb),
+    public.messages(public.conversations),
+    public.messaging_ingest(bytea),
+    public.pin_message(jsonb),
+    public.read_metrics(jsonb),
+    public.remove_reaction(jsonb),
+    public.remove_twin_webhook(jsonb),
+    public.replay_twin_deliveries(jsonb),
+    public.reply_to_message(jsonb),
+    public.rotate_twin_secret(jsonb),
+    public.search_messages(jsonb),
+    public.set_twin_webhook(jsonb),
+    public.sweep_attachments(jsonb),
+    public.toggle_reaction(jsonb),
+    public.unpin_message(jsonb)
+to service_role;
+
+-- Functions: helpers behind them.
+grant execute on function
+    private.authenticate_connection(text, text, text),
+    private.begin_idempotent(text, text, jsonb),
+    private.begin_summary(jsonb),
+    private.call_api(text, jsonb, jsonb, bytea),
+    private.call_idempotent(text, jsonb, jsonb),
+    private.set_reaction(jsonb, text),
+    private.claim_deliveries(integer, interval),
+    private.lease_summary(uuid, bigint, integer, text, integer, integer),
+    private.clean_up(integer),
+    private.ensure_conversations(uuid, text, private.ingest_conversation[], private.ingest_participant[], uuid[]),
+    private.message_count(uuid),
+    private.count_messages(jsonb),
+    private.create_conversations(uuid, text, private.ingest_participant[]),
+    private.decode_text(bytea),
+    private.render_failure(text, text, text, text, text),
+    private.render_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_message[]),
+    private.diagnose(text[], timestamptz),
+    private.sweep_attachments(integer, interval),
+    private.erase_user(uuid),
+    private.erase_person(uuid, uuid[]),
+    private.fail(integer, text, text, text),
+    private.find_authors(text),
+    private.find_channels(text),
+    private.require_upload_channel(jsonb),
+    private.find_conversations(uuid, text, private.ingest_conversation[]),
+    private.require_message(uuid),
+    private.list_page(uuid, uuid, bigint, bigint, integer, integer),
+    private.find_summary(uuid, bigint, integer, text, integer),
+    private.finish_delivery(uuid, uuid, integer, text),
+    private.finish_idempotent(text, text, integer, text),
+    private.finish_summary(jsonb),
+    private.fold_text(text),
+    private.format_time(timestamptz),
+    private.generate_id(),
+    private.has_huge_number(jsonb),
+    private.is_app_admin(),
+    private.is_author(public.messages, uuid),
+    private.is_valid_key(text),
+    private.rotate_twin_secret(uuid, interval),
+    private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
+    private.validate_messages(private.ingest_message[]),
+    private.validate_new_messages(private.ingest_message[], boolean),
+    private.list_valid_messages(private.ingest_message[], private.ingest_conversation[]),
+    private.lock_channel(uuid),
+    private.lock_conversations(uuid[], private.ingest_participant[], uuid[]),
+    private.record_ingest(uuid, text, uuid, bigint, json),
+    private.record_refusal(uuid, text, integer),
+    private.find_stored_messages(private.ingest_message[], uuid[]),
+    private.flag_duplicates(private.ingest_message[], private.ingest_conversation[]),
+    private.search_messages(private.message_search),
+    private.match_person(uuid, text),
+    private.matching_lock(uuid),
+    private.measure_database(),
+    private.measure_deliveries(),
+    private.measure_messages(uuid, bigint, integer),
+    private.message_preview(jsonb),
+    private.is_service(),
+    private.list_author_names(uuid[], uuid[]),
+    private.list_participants(private.ingest_conversation[]),
+    private.parse_json(bytea),
+    private.parse_timestamp(text),
+    private.phone_digits(text),
+    private.poll_summary(jsonb),
+    private.parse_conversations(jsonb),
+    private.find_cursor(jsonb, text, uuid),
+    private.list_channel_events(uuid, bigint, integer),
+    private.parse_files(jsonb),
+    private.parse_integer(jsonb, text, integer, integer, integer),
+    private.parse_messages(jsonb, uuid[]),
+    private.parse_search_time(text),
+    private.parse_object(bytea),
+    private.parse_search_operator(private.message_search, text, text, boolean),
+    private.parse_search_phrase(text),
+    private.parse_search(text),
+    private.parse_text(jsonb, text, integer, text),
+    private.render_transcript(uuid, bigint, integer, integer),
+    private.require_actor(jsonb),
+    private.parse_uuid(jsonb, text, boolean),
+    private.parse_uuids(jsonb, text, integer),
+    private.refuse_ingest(integer, text),
+    private.use_asynchronous_commit(),
+    private.delete_message(uuid, uuid, boolean),
+    private.render_attachment(public.attachments),
+    private.render_export(uuid[]),
+    private.render_message(public.messages),
+    private.render_message(public.messages, jsonb),
+    private.render_page(uuid[]),
+    private.render_pin(uuid, timestamptz),
+    private.render_reaction(uuid, uuid, uuid, text, timestamptz),
+    private.render_reactions(uuid[]),
+    private.request_id(),
+    private.require_channel(uuid),
+    private.require_twin(uuid, uuid),
+    private.retry_after(integer, text, jsonb),
+    private.replay_twin_deliveries(uuid, uuid),
+    private.split_words(text),
+    private.store_conversations(uuid, text, jsonb),
+    private.set_twin_webhook(uuid, text),
+    private.succeed(jsonb, jsonb, integer),
+    private.update_participants(uuid[], private.ingest_participant[])
+to service_role;
+
+-- authenticator: the login role of the service. It may call the gateway and become one of the roles above.
+grant usage on schema private to authenticator;
+grant execute on function private.call(text, text, text, text, text, bytea) to authenticator;

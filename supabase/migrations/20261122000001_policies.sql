@@ -31,9 +31,9 @@ for select to authenticated using (user_id = (select auth.uid()));
 create policy ingest_log_select_owner on public.ingest_log
 for select to authenticated using (user_id = (select auth.uid()));
 
-create policy user_profiles_select_fellow on public.user_profiles
+create policy user_profiles_select_peer on public.user_profiles
 for select to authenticated
-using (user_id = (select auth.uid()) or user_id in (select mine.id from private.my_fellows as mine));
+using (user_id = (select auth.uid()) or user_id in (select mine.id from private.my_peers as mine));
 create policy user_profiles_update_self on public.user_profiles
 for update to authenticated
 using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
@@ -47,28 +47,31 @@ using (
 );
 create policy channels_insert_creator on public.channels
 for insert to authenticated with check (created_by = (select auth.uid()));
-create policy channels_update_governor on public.channels
+create policy channels_update_manager on public.channels
 for update to authenticated
-using (id in (select mine.id from private.my_governed_channels as mine))
-with check (id in (select mine.id from private.my_governed_channels as mine));
+using (id in (select mine.id from private.my_managed_channels as mine))
+with check (id in (select mine.id from private.my_managed_channels as mine));
 create policy channels_delete_owner on public.channels
 for delete to authenticated using (id in (select mine.id from private.my_owned_channels as mine));
 
 create policy channel_members_select_member on public.channel_members
 for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
-create policy channel_members_insert_governor on public.channel_members
-for insert to authenticated with check (channel_id in (select mine.id from private.my_governed_channels as mine));
-create policy channel_members_update_governor on public.channel_members
+create policy channel_members_insert_manager on public.channel_members
+for insert to authenticated with check (channel_id in (select mine.id from private.my_managed_channels as mine));
+create policy channel_members_update_manager on public.channel_members
 for update to authenticated
-using (channel_id in (select mine.id from private.my_governed_channels as mine))
-with check (channel_id in (select mine.id from private.my_governed_channels as mine));
-create policy channel_members_delete_governor_or_self on public.channel_members
+using (channel_id in (select mine.id from private.my_managed_channels as mine))
+with check (channel_id in (select mine.id from private.my_managed_channels as mine));
+create policy channel_members_delete_manager_or_self on public.channel_members
 for delete to authenticated
-using (channel_id in (select mine.id from private.my_governed_channels as mine) or user_id = (select auth.uid()));
+using (channel_id in (select mine.id from private.my_managed_channels as mine) or user_id = (select auth.uid()));
 
-create policy ai_twins_select_owner_or_fellow on public.ai_twins
+create policy message_events_select_member on public.message_events
+for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
+
+create policy ai_twins_select_owner_or_peer on public.ai_twins
 for select to authenticated
-using (user_id = (select auth.uid()) or id in (select mine.id from private.my_fellow_twins as mine));
+using (user_id = (select auth.uid()) or id in (select mine.id from private.my_peer_twins as mine));
 create policy ai_twins_insert_owner on public.ai_twins
 for insert to authenticated with check (user_id = (select auth.uid()));
 create policy ai_twins_update_owner on public.ai_twins
@@ -88,11 +91,11 @@ with check (
     ai_twin_id in (select mine.id from private.my_twins as mine)
     and channel_id in (select mine.id from private.my_channels as mine)
 );
-create policy channel_twins_delete_owner_or_governor on public.channel_twins
+create policy channel_twins_delete_owner_or_manager on public.channel_twins
 for delete to authenticated
 using (
     ai_twin_id in (select mine.id from private.my_twins as mine)
-    or channel_id in (select mine.id from private.my_governed_channels as mine)
+    or channel_id in (select mine.id from private.my_managed_channels as mine)
 );
 
 create policy messages_select_member on public.messages
@@ -146,18 +149,15 @@ with check (pinned_by = (select auth.uid()) and channel_id in (select mine.id fr
 create policy message_pins_delete_member on public.message_pins
 for delete to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
 
-create policy message_events_select_member on public.message_events
-for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
-
 create policy attachments_select_member on public.attachments
 for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
 create policy attachments_insert_uploader on public.attachments
 for insert to authenticated
 with check (uploaded_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine));
-create policy attachments_delete_uploader_or_governor on public.attachments
+create policy attachments_delete_uploader_or_manager on public.attachments
 for delete to authenticated
 using (
-    channel_id in (select mine.id from private.my_governed_channels as mine)
+    channel_id in (select mine.id from private.my_managed_channels as mine)
     or (uploaded_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine))
 );
 
@@ -169,7 +169,6 @@ create policy objects_insert_attachment on storage.objects
 for insert to authenticated with check (bucket_id = 'attachments');
 create policy objects_delete_attachment on storage.objects
 for delete to authenticated using (bucket_id = 'attachments');
-
 -- Who may is said by restrictive policies, which those of the application cannot open: some let everybody read all
 -- files, or change their own.
 create policy objects_select_attachment_member on storage.objects
@@ -196,15 +195,15 @@ with check (
         end
     )
 );
-create policy objects_update_attachment_nobody on storage.objects
+create policy objects_update_attachment_none on storage.objects
 as restrictive for update to authenticated
 using (bucket_id is distinct from 'attachments') with check (bucket_id is distinct from 'attachments');
-create policy objects_delete_attachment_owner_or_governor on storage.objects
+create policy objects_delete_attachment_owner_or_manager on storage.objects
 as restrictive for delete to authenticated
 using (
     bucket_id is distinct from 'attachments'
     or (storage.foldername(name))[1] in (
-        select governed.id::text from private.my_governed_channels as governed
+        select governed.id::text from private.my_managed_channels as governed
     )
     or (
         owner_id = (select auth.uid())::text
@@ -214,14 +213,6 @@ using (
 create policy objects_attachment_anon on storage.objects
 as restrictive to anon
 using (bucket_id is distinct from 'attachments') with check (bucket_id is distinct from 'attachments');
-
-create policy twin_webhooks_select_owner on public.twin_webhooks
-for select to authenticated using (ai_twin_id in (select mine.id from private.my_twins as mine));
-create policy twin_webhooks_delete_owner on public.twin_webhooks
-for delete to authenticated using (ai_twin_id in (select mine.id from private.my_twins as mine));
-
-create policy twin_deliveries_select_owner on public.twin_deliveries
-for select to authenticated using (ai_twin_id in (select mine.id from private.my_twins as mine));
 
 -- Realtime asks with rows that have a topic and an extension and nothing else, so no policy may look at more.
 create policy messages_select_listener on realtime.messages
@@ -233,7 +224,6 @@ using (
 create policy messages_insert_live_member on realtime.messages
 for insert to authenticated
 with check (extension in ('broadcast', 'presence') and topic in (select private.my_live_topics()));
-
 -- Policies of the application cannot open our topics: many let everybody hear and send everything.
 create policy messages_select_listener_only on realtime.messages
 as restrictive for select to authenticated
@@ -254,6 +244,14 @@ using (topic !~ '^(inbox|twin|channel):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}
 create policy messages_insert_anon on realtime.messages
 as restrictive for insert to anon
 with check (topic !~ '^(inbox|twin|channel):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:live)?$');
+
+create policy twin_webhooks_select_owner on public.twin_webhooks
+for select to authenticated using (ai_twin_id in (select mine.id from private.my_twins as mine));
+create policy twin_webhooks_delete_owner on public.twin_webhooks
+for delete to authenticated using (ai_twin_id in (select mine.id from private.my_twins as mine));
+
+create policy twin_deliveries_select_owner on public.twin_deliveries
+for select to authenticated using (ai_twin_id in (select mine.id from private.my_twins as mine));
 
 create policy erasures_select_requester on public.erasures
 for select to authenticated using (requested_by = (select auth.uid()));

@@ -305,35 +305,35 @@ class PublicMessageEditsUpdate(TypedDict):
 
 class PublicMessageEvents(BaseModel):
     actor_id: Optional[uuid.UUID] = Field(alias="actor_id")
+    added_at: Optional[datetime.datetime] = Field(alias="added_at")
     channel_id: uuid.UUID = Field(alias="channel_id")
     created_at: datetime.datetime = Field(alias="created_at")
     emoji: Optional[str] = Field(alias="emoji")
     kind: str = Field(alias="kind")
-    mark_id: Optional[uuid.UUID] = Field(alias="mark_id")
-    marked_at: Optional[datetime.datetime] = Field(alias="marked_at")
     message_id: Optional[uuid.UUID] = Field(alias="message_id")
+    reaction_id: Optional[uuid.UUID] = Field(alias="reaction_id")
     seq: int = Field(alias="seq")
 
 class PublicMessageEventsInsert(TypedDict):
     actor_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="actor_id")]]
+    added_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="added_at")]]
     channel_id: Annotated[uuid.UUID, Field(alias="channel_id")]
     created_at: Annotated[datetime.datetime, Field(alias="created_at")]
     emoji: NotRequired[Annotated[Optional[str], Field(alias="emoji")]]
     kind: Annotated[str, Field(alias="kind")]
-    mark_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="mark_id")]]
-    marked_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="marked_at")]]
     message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="message_id")]]
+    reaction_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="reaction_id")]]
     seq: Annotated[int, Field(alias="seq")]
 
 class PublicMessageEventsUpdate(TypedDict):
     actor_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="actor_id")]]
+    added_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="added_at")]]
     channel_id: NotRequired[Annotated[uuid.UUID, Field(alias="channel_id")]]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     emoji: NotRequired[Annotated[Optional[str], Field(alias="emoji")]]
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
-    mark_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="mark_id")]]
-    marked_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="marked_at")]]
     message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="message_id")]]
+    reaction_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="reaction_id")]]
     seq: NotRequired[Annotated[int, Field(alias="seq")]]
 
 class PublicMessagePins(BaseModel):

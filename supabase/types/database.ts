@@ -386,36 +386,36 @@ export type Database = {
       "message_events": {
         Row: {
           "actor_id": string | null;
+          "added_at": string | null;
           "channel_id": string;
           "created_at": string;
           "emoji": string | null;
           "kind": string;
-          "mark_id": string | null;
-          "marked_at": string | null;
           "message_id": string | null;
+          "reaction_id": string | null;
           "seq": number;
         };
         ComputedFields: never;
         Insert: {
           "actor_id"?: string | null;
+          "added_at"?: string | null;
           "channel_id": string;
           "created_at": string;
           "emoji"?: string | null;
           "kind": string;
-          "mark_id"?: string | null;
-          "marked_at"?: string | null;
           "message_id"?: string | null;
+          "reaction_id"?: string | null;
           "seq": number;
         };
         Update: {
           "actor_id"?: string | null;
+          "added_at"?: string | null;
           "channel_id"?: string;
           "created_at"?: string;
           "emoji"?: string | null;
           "kind"?: string;
-          "mark_id"?: string | null;
-          "marked_at"?: string | null;
           "message_id"?: string | null;
+          "reaction_id"?: string | null;
           "seq"?: number;
         };
         Relationships: [

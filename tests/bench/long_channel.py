@@ -48,7 +48,7 @@ insert into private.message_words (message_id, channel_id, created_at, words)
 select id, %(channel)s, at, words from line
 """
 END = """
-update private.channel_heads set last_seq = %(length)s + 1, message_count = %(length)s where channel_id = %(channel)s
+update private.channel_counters set last_seq = %(length)s + 1, message_count = %(length)s where channel_id = %(channel)s
 """
 
 

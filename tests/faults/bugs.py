@@ -27,13 +27,13 @@ class Bug:
 # The first five are noticed in `make test`, all of them in `make soak`.
 BUGS = {
     "idempotency keys are kept, and nobody looks at them": Bug(
-        "creations", {"private.begin_once": (r"status := v_known.status;\s+body := v_known.body;", "")}
+        "creations", {"private.begin_idempotent": (r"status := v_known.status;\s+body := v_known.body;", "")}
     ),
     "events take numbers from a sequence, and no lock": Bug(
         "listeners",
         {
             "private.record_event": (
-                r"update private.channel_heads as head(.|\s)+?returning head.last_seq, head.last_at into seq, at;",
+                r"update private.channel_counters as head(.|\s)+?returning head.last_seq, head.last_at into seq, at;",
                 "seq := nextval('faults.numbers'); at := clock_timestamp(); perform pg_sleep(random() / 4);",
             ),
             "private.lock_channel": (r"for no key update", ""),
@@ -45,16 +45,18 @@ BUGS = {
     "two who look at once both find that a message is new": Bug(
         "ingests",
         {
-            "private.read_messages": (r"known.external_id = own.external_id", r"\g<0> and random() < 0.5"),
-            "private.look_up_messages": (r"known.external_id = given.external_id", r"\g<0> and random() < 0.5"),
+            "private.parse_messages": (r"known.external_id = own.external_id", r"\g<0> and random() < 0.5"),
+            "private.find_stored_messages": (r"known.external_id = given.external_id", r"\g<0> and random() < 0.5"),
         },
         do="alter table public.conversation_messages drop constraint conversation_messages_pkey",
         undo="truncate public.conversation_messages; alter table public.conversation_messages "
         "add constraint conversation_messages_pkey primary key (conversation_id, external_id)",
     ),
-    "an edit is lost": Bug("changes", {"private.track_message": (r"begin", "begin new.content := old.content;")}),
+    "an edit is lost": Bug(
+        "changes", {"private.record_message_change_trigger": (r"begin", "begin new.content := old.content;")}
+    ),
     "the newest delivery goes first": Bug(
-        "twins", {"private.claim_due": (r"order by delivery.seq\s", "order by delivery.seq desc ")}
+        "twins", {"private.claim_deliveries": (r"order by delivery.seq\s", "order by delivery.seq desc ")}
     ),
     "ingest answers before it has stored": Bug(
         "ingests",
@@ -63,14 +65,14 @@ BUGS = {
     "reads come from a replica that lags": Bug(
         "reads",
         {
-            "private.read_events": (
+            "private.list_channel_events": (
                 r"event.seq > p_since",
                 r"\g<0> and event.created_at < clock_timestamp() - interval '1 second' * random()",
             )
         },
     ),
     "a delivery is given up at the first failure": Bug(
-        "twins", {"private.finish_claim": (r"twin_max_attempts", "twin_max_attempts - 99999")}
+        "twins", {"private.finish_delivery": (r"twin_max_attempts", "twin_max_attempts - 99999")}
     ),
 }
 

@@ -187,7 +187,7 @@ def test_a_broadcast_that_postgres_gives_up_is_counted(watched: tuple[Service, T
         db.execute(
             """
             create function private.lose() returns trigger language plpgsql security definer as $$
-            begin perform private.lose_broadcast('canary-8', '53100', 'canary-9'); return null; end $$;
+            begin perform private.report_lost_broadcast('canary-8', '53100', 'canary-9'); return null; end $$;
             create trigger planted after insert on public.messages execute function private.lose();
             """
         )

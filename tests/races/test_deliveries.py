@@ -177,8 +177,8 @@ def test_writers_do_not_fail_when_twins_come_and_go(url: str, hook: Webhook) -> 
         rounds = 0
         with psycopg.connect(url, autocommit=True) as db:
             while not is_over.is_set():
-                for delivery in value(db, "select private.claim_due(10, '1 minute')"):
-                    db.execute("select private.finish_claim(%s, %s, 200, null)", (delivery["id"], delivery["lease"]))
+                for delivery in value(db, "select private.claim_deliveries(10, '1 minute')"):
+                    db.execute("select private.finish_delivery(%s, %s, 200, null)", (delivery["id"], delivery["lease"]))
                     rounds += 1
         return rounds
 
@@ -206,7 +206,7 @@ def test_replays_and_workers_never_send_two_of_a_queue_at_once(url: str, login: 
         nonlocal under_way, most
         with psycopg.connect(url, autocommit=True) as db:
             while not is_over.is_set():
-                for delivery in value(db, "select private.claim_due(10, '1 minute')"):
+                for delivery in value(db, "select private.claim_deliveries(10, '1 minute')"):
                     with lock:
                         under_way += 1
                         most = max(most, under_way)
@@ -214,7 +214,7 @@ def test_replays_and_workers_never_send_two_of_a_queue_at_once(url: str, login: 
                     with lock:
                         under_way -= 1
                     db.execute(
-                        "select private.finish_claim(%s, %s, 200, %s)", (delivery["id"], delivery["lease"], error)
+                        "select private.finish_delivery(%s, %s, 200, %s)", (delivery["id"], delivery["lease"], error)
                     )
 
     def replay() -> None:

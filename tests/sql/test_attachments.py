@@ -327,4 +327,4 @@ def test_a_file_that_is_being_named_is_not_swept(cluster: TestCluster, fresh_dat
 def test_no_client_sweeps(db: Db) -> None:
     become(db, MATTY)
     refused(db, "select public.sweep_attachments('{}')")
-    refused(db, "select private.drop_unsent_attachments(1, interval '0')")
+    refused(db, "select private.sweep_attachments(1, interval '0')")

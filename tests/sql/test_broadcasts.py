@@ -1,4 +1,4 @@
-"""sql/74_broadcasts.sql: what is sent to whom, and who may listen."""
+"""sql/301_broadcasts.sql: what is sent to whom, and who may listen."""
 
 import json
 from typing import Any

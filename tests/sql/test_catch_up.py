@@ -1,4 +1,4 @@
-"""list_channel_events of sql/74_broadcasts.sql: what a client missed, exactly as it was broadcast."""
+"""list_channel_events of sql/301_broadcasts.sql: what a client missed, exactly as it was broadcast."""
 
 import json
 from typing import Any
@@ -131,7 +131,7 @@ def test_strangers_find_no_channel(db: Db, user_id: str) -> None:
 def test_a_token_without_a_role_opens_no_log(db: Db) -> None:
     become(db, MALLORY)
     db.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps({"sub": MALLORY}),))
-    assert rows(db, "select from private.read_events(%s, 0, 10)", CHANNEL) == []
+    assert rows(db, "select from private.list_channel_events(%s, 0, 10)", CHANNEL) == []
 
 
 def test_a_former_member_sees_nothing(db: Db) -> None:
@@ -167,7 +167,7 @@ def test_supabase_clients_get_the_same(db: Db) -> None:
     )
     assert answer["data"][0]["payload"] == data | {"seq": start + 1, "prev_seq": start}
     become(db, MALLORY)
-    assert rows(db, "select seq from private.read_events(%s, 0, 10)", CHANNEL) == []
+    assert rows(db, "select seq from private.list_channel_events(%s, 0, 10)", CHANNEL) == []
 
 
 def test_a_message_whose_author_is_gone_keeps_its_place(db: Db) -> None:

@@ -1,4 +1,4 @@
-"""sql/50_channels.sql and 55_twins.sql: profiles, channels, who governs them, and twins."""
+"""sql/200_channels.sql and 230_twins.sql: profiles, channels, who governs them, and twins."""
 
 import json
 from collections.abc import Callable
@@ -162,7 +162,7 @@ def test_an_owner_removes_a_channel_with_all_that_is_in_it(db: Db, owners: list[
             become_postgres(db)
             tables = ["channel_members", "channel_twins", "messages", "message_events", "message_pins"]
             assert [rows(db, f"select from public.{table}") for table in tables] == [[]] * len(tables)
-            assert rows(db, "select from private.channel_heads") == []
+            assert rows(db, "select from private.channel_counters") == []
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_a_member_learns_the_names_of_twins_that_take_part(db: Db) -> None:
 
 
 @pytest.mark.parametrize(
-    "view", ["my_channels", "my_governed_channels", "my_owned_channels", "my_fellows", "my_twins", "my_fellow_twins"]
+    "view", ["my_channels", "my_managed_channels", "my_owned_channels", "my_peers", "my_twins", "my_peer_twins"]
 )
 @pytest.mark.parametrize("role", ["anon", "service_role"])
 def test_questions_about_oneself_are_for_signed_in_users(db: Db, view: str, role: str) -> None:

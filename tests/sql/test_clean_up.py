@@ -1,4 +1,4 @@
-"""sql/84_clean_up.sql: what is removed when, and that little is done at a time."""
+"""sql/420_clean_up.sql: what is removed when, and that little is done at a time."""
 
 import uuid
 from typing import Any

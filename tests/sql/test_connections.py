@@ -1,4 +1,4 @@
-"""sql/20_connections.sql: connections, and keys that are shown once and kept as hashes."""
+"""sql/110_connections.sql: connections, and keys that are shown once and kept as hashes."""
 
 import hashlib
 import re
@@ -188,7 +188,7 @@ def test_nobody_rotates_the_key_of_another(db: Db, connection_id: str) -> None:
 def test_the_function_behind_it_asks_whose_connection_it_is(db: Db) -> None:
     (matty_has, *_) = rows(db, "select id from public.messaging_connections where user_id = %s", MATTY)
     become(db, BOB)
-    diagnostics = refused(db, "select private.issue_messaging_key(%s, '0')", matty_has, by=psycopg.Error)
+    diagnostics = refused(db, "select private.rotate_messaging_key(%s, '0')", matty_has, by=psycopg.Error)
     assert diagnostics.sqlstate == "PT404"
 
 
@@ -203,7 +203,7 @@ def test_an_owner_sees_the_age_of_keys_but_nothing_of_the_secret(db: Db) -> None
 def test_nobody_sees_the_keys_of_another(db: Db) -> None:
     (matty_has, *_) = rows(db, "select id from public.messaging_connections where user_id = %s", MATTY)
     become(db, BOB)
-    assert value(db, "select private.describe_messaging_keys(%s)", matty_has) == []
+    assert value(db, "select private.list_messaging_keys(%s)", matty_has) == []
 
 
 def test_a_key_opens_no_other_connection(db: Db) -> None:

@@ -1,4 +1,4 @@
-"""sql/30_conversations.sql: a record per thread, kept right by triggers whoever writes its messages."""
+"""sql/120_conversations.sql: a record per thread, kept right by triggers whoever writes its messages."""
 
 import json
 from typing import Any

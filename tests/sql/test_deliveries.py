@@ -1,4 +1,4 @@
-"""sql/72_deliveries.sql: who is told what, one at a time and in order, what becomes of failures, and who knows."""
+"""sql/311_deliveries.sql: who is told what, one at a time and in order, what becomes of failures, and who knows."""
 
 import hashlib
 import hmac
@@ -446,7 +446,7 @@ def test_only_the_owner_sees_webhook_and_deliveries(db: Db, secret: str) -> None
     [
         "select public.claim_deliveries('{}')",
         f'select public.finish_delivery(\'{{"id": "{UNKNOWN_ID}", "lease": "{UNKNOWN_ID}"}}\')',
-        "select private.claim_due(1, '1 minute')",
+        "select private.claim_deliveries(1, '1 minute')",
         f"insert into public.twin_webhooks (ai_twin_id, url) values ('{TWIN}', 'https://x')",
         "update public.twin_webhooks set url = 'https://x'",
         "update public.twin_deliveries set state = 'pending'",

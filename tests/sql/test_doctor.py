@@ -24,8 +24,8 @@ FAULTS = {
     ),
     "alter table public.messages disable row level security": "Row-level security is off on public.messages",
     "create table public.own (id integer)": "Row-level security is off on public.own",
-    "alter table public.messages disable trigger messages_after_insert_index": (
-        "The trigger messages_after_insert_index of public.messages is disabled"
+    "alter table public.messages disable trigger messages_60_index": (
+        "The trigger messages_60_index of public.messages is disabled"
     ),
     "update pg_index set indisvalid = false where indexrelid = 'public.attachments_channel_id_idx'::regclass": (
         "The index public.attachments_channel_id_idx is not valid"

@@ -1,4 +1,4 @@
-"""The event log of sql/60_messages.sql: every change once, in order, with the change itself."""
+"""The event log of sql/240_messages.sql: every change once, in order, with the change itself."""
 
 from typing import Any
 

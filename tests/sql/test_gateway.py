@@ -1,4 +1,4 @@
-"""sql/90_gateway.sql: the login role of the service reaches the functions of `public`, as their caller, and no more."""
+"""sql/800_gateway.sql: the login role of the service calls the functions of `public` as their caller, and no others."""
 
 import json
 from collections.abc import Iterator

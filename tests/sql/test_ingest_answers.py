@@ -1,4 +1,4 @@
-"""sql/40_ingest.sql: what an ingest request is answered, in which order it is judged."""
+"""sql/150_ingest.sql: what an ingest request is answered, in which order it is judged."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""sql/40_ingest.sql: what is in the database after ingest requests."""
+"""sql/150_ingest.sql: what is in the database after ingest requests."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""sql/35_ingest_log.sql: what an owner reads about their connections."""
+"""sql/140_ingest_log.sql: what an owner reads about their connections."""
 
 import json
 from typing import Any

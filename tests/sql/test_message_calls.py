@@ -1,4 +1,4 @@
-"""sql/65_message_calls.sql: what each call answers, and each of its errors by status, code and field."""
+"""sql/242_message_reads.sql: what each call answers, and each of its errors by status, code and field."""
 
 import json
 import re
@@ -267,7 +267,7 @@ def ten(db: Db) -> list[str]:
     lift_request_limit(db)
     ids = [send(db, str(number)) for number in range(10)]
     db.execute("delete from public.messages where channel_id = %s and content !~ '^[0-9]$'", (CHANNEL,))
-    db.execute("update private.channel_heads set message_count = 10 where channel_id = %s", (CHANNEL,))
+    db.execute("update private.channel_counters set message_count = 10 where channel_id = %s", (CHANNEL,))
     for number in (3, 7):
         call(db, "delete_message", id=ids[number])
     return ["9", "8", "6", "5", "4", "2", "1", "0"]
@@ -364,7 +364,7 @@ def test_a_thread_of_another_channel_is_neither_shown_nor_counted(db: Db) -> Non
 
 
 def test_the_total_is_not_counted(db: Db) -> None:
-    db.execute("update private.channel_heads set message_count = 123456 where channel_id = %s", (CHANNEL,))
+    db.execute("update private.channel_counters set message_count = 123456 where channel_id = %s", (CHANNEL,))
     assert page(db)[1]["total"] == 123456
 
 
@@ -499,7 +499,7 @@ def test_a_setting_makes_nobody_somebody_else(db: Db) -> None:
 
 def test_nobody_deletes_past_the_call(db: Db) -> None:
     become(db, BOB)
-    diagnostics = refused(db, "select private.remove_message(%s, %s, true)", MESSAGE, MATTY, by=psycopg.Error)
+    diagnostics = refused(db, "select private.delete_message(%s, %s, true)", MESSAGE, MATTY, by=psycopg.Error)
     assert (diagnostics.sqlstate, diagnostics.message_detail) == ("PT403", "not_the_author")
 
 

@@ -47,7 +47,7 @@ MANY = f"""
 set session_replication_role = replica;
 insert into public.channels (id, kind, name, created_by) values ('{QUIET}', 'channel', 'quiet', '{MATTY}');
 insert into public.channel_members (channel_id, user_id, role) values ('{QUIET}', '{MATTY}', 'owner');
-insert into private.channel_heads (channel_id, last_seq, message_count) values ('{QUIET}', {PAST}, {PAST // 5});
+insert into private.channel_counters (channel_id, last_seq, message_count) values ('{QUIET}', {PAST}, {PAST // 5});
 insert into public.messages (id, channel_id, seq, user_id, content, parent_message_id, created_at, updated_at)
 select
     case when n = 1 then '{THREAD}' else gen_random_uuid() end,
@@ -76,12 +76,12 @@ where seq > 1000;
 insert into private.idempotency_keys (principal, route, key, request_hash, created_at)
 select '{BOB}', 'create', n::text, '', now() - case when n <= 10 then interval '2 days' else interval '1 hour' end
 from generate_series(1, {PAST}) as n;
-update private.channel_heads set last_seq = 1000 + {PAST}, message_count = message_count + {PAST}
+update private.channel_counters set last_seq = 1000 + {PAST}, message_count = message_count + {PAST}
 where channel_id = '{CHANNEL}';
 set session_replication_role = origin;
 analyze
     public.messages, public.message_events, public.message_reactions, public.twin_deliveries, private.message_words,
-    private.twin_queues, private.channel_heads, private.idempotency_keys
+    private.twin_queues, private.channel_counters, private.idempotency_keys
 """
 
 
@@ -157,8 +157,8 @@ def test_a_search_reads_little_more_than_it_finds(past: Db, query: str, limit: i
 def test_a_worker_reads_only_what_is_due(past: Db) -> None:
     call(past, "create_message", BOB, channel_id=CHANNEL, content="new")
     with reading_at_most(FEW, past):
-        (claimed,) = value(past, "select private.claim_due(10, '1 minute')")
-        value(past, "select private.finish_claim(%s, %s, 200, null)", claimed["id"], claimed["lease"])
+        (claimed,) = value(past, "select private.claim_deliveries(10, '1 minute')")
+        value(past, "select private.finish_delivery(%s, %s, 200, null)", claimed["id"], claimed["lease"])
     assert json.loads(claimed["body"])["seq"] == last_seq(past)
     waiting = "select count(*) from public.twin_deliveries where state = 'pending' and channel_id = %s"
     assert rows(past, waiting, CHANNEL) == [0]

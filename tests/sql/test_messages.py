@@ -1,4 +1,4 @@
-"""sql/60_messages.sql: what the tables themselves see to, however they are written to."""
+"""sql/240_messages.sql: what the tables themselves see to, however they are written to."""
 
 import json
 from collections.abc import Iterator
@@ -110,7 +110,7 @@ def test_a_trigger_of_the_application_may_drop_a_message_before_it_is_numbered(d
     db.execute("create function public.drop_it() returns trigger language plpgsql as 'begin return null; end'")
     db.execute(f"create trigger {name} before insert on public.messages for each row execute function public.drop_it()")
     with db.transaction(force_rollback=True):
-        if name < "messages_before_insert_admit":
+        if name < "messages_10_admit":
             assert rows(db, INSERT, CHANNEL) == []
             fire_deferred_triggers(db)
             assert (last_seq(db), inconsistencies(db)) == (before, [])
@@ -144,7 +144,7 @@ def test_a_parent_is_a_living_message_of_the_same_channel(db: Db, parent: str) -
     ],
 )
 def test_a_stranger_neither_holds_a_channel_nor_waits_for_it(db: Db, postgres_url: str, statement: str) -> None:
-    db.execute("select from private.channel_heads where channel_id = %s for update", (CHANNEL,))
+    db.execute("select from private.channel_counters where channel_id = %s for update", (CHANNEL,))
     with psycopg.connect(postgres_url) as other:
         other.execute("set local lock_timeout = '1s'")
         become(other, MALLORY)

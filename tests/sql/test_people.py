@@ -1,4 +1,4 @@
-"""sql/10_people.sql: contacts are their owner's, and phone numbers find them."""
+"""sql/100_people.sql: contacts are their owner's, and phone numbers find them."""
 
 import pytest
 from psycopg.errors import CheckViolation

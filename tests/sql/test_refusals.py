@@ -87,7 +87,7 @@ def test_beyond_its_text_a_wrong_key_is_told_from_an_unknown_connection_by_the_o
     wrong, unknown = cost("Invalid API key"), cost("Invalid connection_id or platform", connection_id="nobodys")
     assert unknown.keys() - wrong.keys() == set()
     assert wrong.keys() - unknown.keys() == {
-        *("ingest_log", "private.log_refusal", "private.relax_commit", "private.request_id"),
+        *("ingest_log", "private.record_refusal", "private.use_asynchronous_commit", "private.request_id"),
     }
     # The connection that was found, and the one look for its key.
     assert {name for name in unknown if unknown[name] != wrong[name]} <= {"messaging_connections", "messaging_keys"}

@@ -1,4 +1,4 @@
-"""sql/80_requests.sql and the part of sql/90_gateway.sql about it: limits, idempotency keys, errors as answers."""
+"""sql/320_rate_limits.sql and the part of sql/800_gateway.sql about it: limits, idempotency keys, errors as answers."""
 
 import json
 from typing import Any

@@ -67,7 +67,7 @@ def test_what_was_said_is_found(db: Db, query: str, found: list[str]) -> None:
 @pytest.mark.parametrize("query", ["deployment", "budget OR 部署", "the -deployment", "งบประมาณ OR cafe"])
 def test_what_is_found_does_not_depend_on_the_way(db: Db, query: str) -> None:
     say_all(db)
-    span = "select (private.match_span(private.read_search(%s), 0, 1000000, 1000, %s)).*"
+    span = "select (private.search_span(private.parse_search(%s), 0, 1000000, 1000, %s)).*"
     found = [db.execute(span, [query, by_words]).fetchone() for by_words in (False, True)]
     assert found[0] == found[1]
     assert found[0][0]

@@ -1,4 +1,4 @@
-"""sql/75_summaries.sql: who gets a summary, from the cache or with a claim to make it, and what that costs."""
+"""sql/270_summaries.sql: who gets a summary, from the cache or with a claim to make it, and what that costs."""
 
 import json
 import re

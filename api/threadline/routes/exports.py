@@ -1,4 +1,4 @@
-"""GET /api/v2/exports: threads and channels as JSON lines. What a line is and who may have it: `sql/83_export.sql`."""
+"""GET /api/v2/exports: threads and channels as JSON lines. What a line is and who may have it: `sql/410_export.sql`."""
 
 from __future__ import annotations
 

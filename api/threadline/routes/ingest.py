@@ -1,6 +1,6 @@
 """POST /functions/v1/messaging-ingest, as `supabase/functions/messaging-ingest/index.ts` serves it elsewhere.
 
-What a request means is decided in `sql/40_ingest.sql`; here is what HTTP decides: method, media type, size.
+What a request means is decided in `sql/150_ingest.sql`; here is what HTTP decides: method, media type, size.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The calls of /api/v2. What they mean is decided in `sql/65_message_calls.sql` and the files after it."""
+"""The calls of /api/v2. What they mean is decided in `sql/242_message_reads.sql` and the files after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""POST /api/v2/messages/summarize. Who may have a summary, and when a new one is made: `sql/75_summaries.sql`."""
+"""POST /api/v2/messages/summarize. Who may have a summary, and when a new one is made: `sql/270_summaries.sql`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of messages: into Storage and to links. Who may is decided by the policies of `sql/70_attachments.sql`."""
+"""Files of messages: into Storage and to links. Who may is decided by the policies of `sql/250_files.sql`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
--- Connections of outside services, and the keys that open them.
+-- Connections to accounts on outside platforms, and the keys that open them.
 
 create table public.messaging_connections (
     id uuid primary key default gen_random_uuid(),
@@ -18,26 +18,8 @@ comment on table public.messaging_connections is
 'A user''s link to one account on an outside platform; its key lets a service ingest conversations for the user.';
 comment on column public.messaging_connections.connection_id is 'The public name that ingest requests carry.';
 comment on column public.messaging_connections.is_active is 'While false, ingest requests are answered 403.';
-
 create index messaging_connections_user_id_idx on public.messaging_connections (user_id);
-
 alter table public.messaging_connections enable row level security;
-revoke all on public.messaging_connections from public, anon, authenticated, service_role;
-grant select, delete on public.messaging_connections to authenticated;
-grant insert (platform, connection_id), update (is_active) on public.messaging_connections to authenticated;
-grant select, insert, update, delete on public.messaging_connections to service_role;
-
-create policy messaging_connections_select_owner on public.messaging_connections
-for select to authenticated using (user_id = (select auth.uid()));
-create policy messaging_connections_insert_owner on public.messaging_connections
-for insert to authenticated with check (user_id = (select auth.uid()));
-create policy messaging_connections_update_owner on public.messaging_connections
-for update to authenticated using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
-create policy messaging_connections_delete_owner on public.messaging_connections
-for delete to authenticated using (user_id = (select auth.uid()));
-
-create trigger messaging_connections_before_update_stamp before update on public.messaging_connections
-for each row execute function private.set_updated_at();
 
 create table private.messaging_keys (
     id uuid primary key default gen_random_uuid(),
@@ -58,36 +40,18 @@ comment on column private.messaging_keys.last_used_at is 'To the minute, so that
 create index messaging_keys_secret_hash_idx on private.messaging_keys (secret_hash);
 create index messaging_keys_expires_at_idx on private.messaging_keys (expires_at) where expires_at is not null;
 alter table private.messaging_keys enable row level security;
-revoke all on private.messaging_keys from public, anon, authenticated, service_role;
 
-create function private.hash_secret(p_secret text) returns bytea
-language sql
-immutable
-parallel safe
-set search_path = ''
-as $$
-    select sha256(convert_to(p_secret, 'UTF8'))
-$$;
-comment on function private.hash_secret(text) is 'How a secret is kept.';
-revoke all on function private.hash_secret(text) from public, anon, authenticated, service_role;
-
-create function private.generate_secret() returns text
-language sql
-volatile
-set search_path = ''
-as $$
-    -- Each uuid brings 122 bits of the server's strong random source; the hash condenses three of them to 256.
-    -- pgcrypto's gen_random_bytes would do, but not every Postgres is built with it.
-    select 'threadline_' || translate(rtrim(encode(sha256(
-        uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
-    ), 'base64'), '='), '+/', '-_')
-$$;
-comment on function private.generate_secret() is
-'A new secret: 256 random bits behind a prefix that secret scanners can recognise.';
-revoke all on function private.generate_secret() from public, anon, authenticated, service_role;
+create policy messaging_connections_select_owner on public.messaging_connections
+for select to authenticated using (user_id = (select auth.uid()));
+create policy messaging_connections_insert_owner on public.messaging_connections
+for insert to authenticated with check (user_id = (select auth.uid()));
+create policy messaging_connections_update_owner on public.messaging_connections
+for update to authenticated using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
+create policy messaging_connections_delete_owner on public.messaging_connections
+for delete to authenticated using (user_id = (select auth.uid()));
 
 -- Definer, because no client role may touch the keys: it asks itself whose connection it is.
-create function private.issue_messaging_key(p_connection_id uuid, p_overlap interval) returns text
+create function private.rotate_messaging_key(p_connection_id uuid, p_overlap interval) returns text
 language plpgsql
 security definer
 set search_path = ''
@@ -99,8 +63,7 @@ begin
     where connection.id = p_connection_id and connection.user_id = (select auth.uid())
     for no key update;
     if not found then
-        raise sqlstate 'PT404' using
-            message = 'There is no such connection.', detail = 'connection_not_found';
+        perform private.fail(404, 'connection_not_found', 'There is no such connection.');
     end if;
     update private.messaging_keys as key
     set expires_at = least(key.expires_at, now() + p_overlap)
@@ -110,10 +73,8 @@ begin
     return v_secret;
 end
 $$;
-comment on function private.issue_messaging_key(uuid, interval) is
+comment on function private.rotate_messaging_key(uuid, interval) is
 'A new secret for a connection of the caller; the earlier ones live on for the overlap. PT404 for anyone else.';
-revoke all on function private.issue_messaging_key(uuid, interval) from public, anon, authenticated, service_role;
-grant execute on function private.issue_messaging_key(uuid, interval) to authenticated;
 
 create function public.create_messaging_connection(platform text, connection_id text default null) returns json
 language plpgsql
@@ -136,16 +97,13 @@ begin
         'platform', v_connection.platform,
         'connection_id', v_connection.connection_id,
         'is_active', v_connection.is_active,
-        'api_secret', private.issue_messaging_key(v_connection.id, interval '0')
+        'api_secret', private.rotate_messaging_key(v_connection.id, interval '0')
     );
 end
 $$;
 comment on function public.create_messaging_connection(text, text) is
 'Makes a connection of the signed-in user. The answer holds its api_secret, which is shown this once.
 A connection_id that is taken is a unique violation (23505), an unknown platform a check violation (23514).';
-revoke all on function public.create_messaging_connection(text, text)
-from public, anon, authenticated, service_role;
-grant execute on function public.create_messaging_connection(text, text) to authenticated;
 
 create function public.rotate_messaging_key(connection_id text, overlap interval default '24 hours') returns json
 language plpgsql
@@ -157,15 +115,14 @@ begin
     if rotate_messaging_key.overlap is null
         or rotate_messaging_key.overlap not between interval '0' and interval '30 days'
     then
-        raise sqlstate 'PT400' using
-            message = 'The overlap must lie between zero and 30 days.', detail = 'overlap_out_of_range';
+        perform private.fail(400, 'overlap_out_of_range', 'The overlap must lie between zero and 30 days.');
     end if;
     select connection.id into v_id
     from public.messaging_connections as connection
     where connection.connection_id = rotate_messaging_key.connection_id;
     return json_build_object(
         'connection_id', rotate_messaging_key.connection_id,
-        'api_secret', private.issue_messaging_key(v_id, rotate_messaging_key.overlap),
+        'api_secret', private.rotate_messaging_key(v_id, rotate_messaging_key.overlap),
         'previous_keys_expire_at', now() + rotate_messaging_key.overlap
     );
 end
@@ -173,11 +130,9 @@ $$;
 comment on function public.rotate_messaging_key(text, interval) is
 'A new api_secret for a connection of the signed-in user, shown this once. Earlier secrets work until the overlap
 (24 hours, at most 30 days) is over; with an overlap of zero they end now. PT404 when the caller owns no such connection.';
-revoke all on function public.rotate_messaging_key(text, interval) from public, anon, authenticated, service_role;
-grant execute on function public.rotate_messaging_key(text, interval) to authenticated;
 
 -- Definer, because no client role may read the keys: it tells of the caller's own connection, and never a hash.
-create function private.describe_messaging_keys(p_connection_id uuid) returns jsonb
+create function private.list_messaging_keys(p_connection_id uuid) returns jsonb
 language sql
 stable
 security definer
@@ -194,22 +149,18 @@ as $$
     inner join public.messaging_connections as connection on key.connection_id = connection.id
     where connection.id = p_connection_id and connection.user_id = (select auth.uid())
 $$;
-comment on function private.describe_messaging_keys(uuid) is
+comment on function private.list_messaging_keys(uuid) is
 'Age, end and last use of each key of the caller''s connection.';
-revoke all on function private.describe_messaging_keys(uuid) from public, anon, authenticated, service_role;
-grant execute on function private.describe_messaging_keys(uuid) to authenticated;
 
 create function public.keys(public.messaging_connections) returns jsonb
 language sql
 stable
 set search_path = ''
 as $$
-    select private.describe_messaging_keys($1.id)
+    select private.list_messaging_keys($1.id)
 $$;
 comment on function public.keys(public.messaging_connections) is
 'Computed field: the keys of a connection as an array of id, created_at, expires_at, last_used_at; never a secret.';
-revoke all on function public.keys(public.messaging_connections) from public, anon, authenticated, service_role;
-grant execute on function public.keys(public.messaging_connections) to authenticated;
 
 -- Definer, because the hashes are for no other eyes.
 create function private.authenticate_connection(
@@ -245,12 +196,9 @@ $$;
 comment on function private.authenticate_connection(text, text, text) is
 'Whose connection this is, whether it is active, and whether the secret opens it, as which key; user_id is null when
 there is none.';
-revoke all on function private.authenticate_connection(text, text, text)
-from public, anon, authenticated, service_role;
-grant execute on function private.authenticate_connection(text, text, text) to service_role;
 
 -- Definer, because the hashes are for no other eyes.
-create function private.is_live_key(p_secret text) returns boolean
+create function private.is_valid_key(p_secret text) returns boolean
 language sql
 stable
 security definer
@@ -262,6 +210,4 @@ as $$
             and (key.expires_at is null or key.expires_at > now())
     )
 $$;
-comment on function private.is_live_key(text) is 'Whether a secret opens any connection at all.';
-revoke all on function private.is_live_key(text) from public, anon, authenticated, service_role;
-grant execute on function private.is_live_key(text) to service_role;
+comment on function private.is_valid_key(text) is 'Whether a secret opens any connection at all.';

@@ -1,4 +1,4 @@
--- What need not be kept for ever is removed, a little at a time: by pg_cron where there is one, and by the service.
+-- What is deleted when its time is over.
 
 create table private.clean_ups (
     is_only_row boolean primary key default true,
@@ -10,11 +10,10 @@ comment on table private.clean_ups is 'The last round of private.clean_up; one r
 comment on column private.clean_ups.finished_at is 'When it was through; null when there has been none.';
 comment on column private.clean_ups.removed is 'How many rows of what it removed.';
 alter table private.clean_ups enable row level security;
-revoke all on private.clean_ups from public, anon, authenticated, service_role;
-grant select on private.clean_ups to service_role;
+
 insert into private.clean_ups default values;
 
-create function private.remove_used_up(p_limit integer) returns jsonb
+create function private.delete_expired(p_limit integer) returns jsonb
 language plpgsql
 volatile
 set search_path = ''
@@ -67,12 +66,11 @@ begin
     return v_removed || jsonb_build_object('twin_secrets', v_count);
 end
 $$;
-comment on function private.remove_used_up(integer) is
+comment on function private.delete_expired(integer) is
 'Removes at most so many each of idempotency keys after a day, rate limit counts after an hour, keys of connections 30
 days after their end (as long as the ingest log names them), secrets of twins a day after theirs.';
-revoke all on function private.remove_used_up(integer) from public, anon, authenticated, service_role;
 
-create function private.remove_history(p_limit integer) returns jsonb
+create function private.delete_history(p_limit integer) returns jsonb
 language plpgsql
 volatile
 set search_path = ''
@@ -114,10 +112,9 @@ begin
     return v_removed || jsonb_build_object('ingest_log', v_count);
 end
 $$;
-comment on function private.remove_history(integer) is
+comment on function private.delete_history(integer) is
 'Removes at most so many each of deliveries that were made a week ago, summaries of yesterday, lines of the ingest log
 of 30 days ago.';
-revoke all on function private.remove_history(integer) from public, anon, authenticated, service_role;
 
 -- Definer, because no role may delete what is kept here.
 create function private.clean_up(p_limit integer default 10000) returns jsonb
@@ -134,7 +131,7 @@ begin
     if not found then
         return v_removed;
     end if;
-    v_removed := private.remove_used_up(p_limit) || private.remove_history(p_limit);
+    v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit);
     update private.clean_ups as last
     set finished_at = clock_timestamp(), removed = v_removed
     where last.is_only_row;
@@ -144,30 +141,13 @@ $$;
 comment on function private.clean_up(integer) is
 'Removes what is no longer needed, of each kind at most so many rows, and answers how many of what; {} while another
 round is under way. What is kept: messages, events (catch-up begins anywhere), dead deliveries, receipts of erasures.';
-revoke all on function private.clean_up(integer) from public, anon, authenticated, service_role;
-grant execute on function private.clean_up(integer) to service_role;
 
 create function public.clean_up(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 begin
-    return private.succeed(private.clean_up(private.read_integer($1, 'limit', 1, 100000, 10000)));
+    return private.succeed(private.clean_up(private.parse_integer($1, 'limit', 1, 100000, 10000)));
 end
 $$;
 comment on function public.clean_up(jsonb) is 'For the service: a round of cleaning; limit (10000 of each kind).';
-revoke all on function public.clean_up(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.clean_up(jsonb) to service_role;
-
--- Where the server runs pg_cron and lets us, as Supabase does. Elsewhere the service alone cleans.
-do $$
-begin
-    if exists (select from pg_available_extensions where name = 'pg_cron') then
-        create extension if not exists pg_cron;
-        perform cron.schedule('threadline_clean_up', '*/5 * * * *', 'select private.clean_up()');
-    end if;
-exception
-    when others then
-        raise notice 'pg_cron is not used: %', sqlerrm;
-end
-$$;

@@ -1,4 +1,4 @@
--- What the database knows of its own health, for Prometheus.
+-- Numbers for /metrics.
 
 create type private.metric as (
     name text,
@@ -44,8 +44,6 @@ begin
 end
 $$;
 comment on function private.measure_deliveries() is 'How the outbox of the twins is doing.';
-revoke all on function private.measure_deliveries() from public, anon, authenticated, service_role;
-grant execute on function private.measure_deliveries() to service_role;
 
 create function private.measure_database() returns setof private.metric
 language plpgsql
@@ -81,8 +79,6 @@ begin
 end
 $$;
 comment on function private.measure_database() is 'How Postgres is doing, as far as Threadline could be to blame.';
-revoke all on function private.measure_database() from public, anon, authenticated, service_role;
-grant execute on function private.measure_database() to service_role;
 
 create function public.read_metrics(jsonb) returns json
 language sql
@@ -100,5 +96,3 @@ as $$
 $$;
 comment on function public.read_metrics(jsonb) is
 'For the service, whenever Prometheus asks it: an array of gauges, each with name, help, labels and value.';
-revoke all on function public.read_metrics(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.read_metrics(jsonb) to service_role;

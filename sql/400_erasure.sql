@@ -1,4 +1,4 @@
--- The right to be forgotten, and to take one's data along: erasure with a receipt, export in pages.
+-- The right to be forgotten: erasure of a person or a user, with a receipt.
 
 create table public.erasures (
     id uuid primary key default gen_random_uuid(),
@@ -17,15 +17,21 @@ comment on column public.erasures.subject_id is 'The id that the contact (kind p
 comment on column public.erasures.requested_by is 'The user who asked for it; null for service_role.';
 comment on column public.erasures.erased is 'How many rows of what.';
 create index erasures_requested_by_idx on public.erasures (requested_by);
-
 alter table public.erasures enable row level security;
-revoke all on public.erasures from public, anon, authenticated, service_role;
-grant select on public.erasures to authenticated, service_role;
+
+create table private.former_twin_messages (
+    message_id uuid primary key references public.messages (id) on delete cascade,
+    user_id uuid not null references auth.users (id) on delete cascade
+);
+comment on table private.former_twin_messages is
+'Whose twin said what, when the twin is gone: the message names nobody any more, and goes with that user all the same.';
+create index former_twin_messages_user_id_idx on private.former_twin_messages (user_id);
+alter table private.former_twin_messages enable row level security;
 
 create policy erasures_select_requester on public.erasures
 for select to authenticated using (requested_by = (select auth.uid()));
 
-create function private.issue_receipt(p_kind text, p_subject_id uuid, p_erased jsonb) returns jsonb
+create function private.create_receipt(p_kind text, p_subject_id uuid, p_erased jsonb) returns jsonb
 language plpgsql
 volatile
 set search_path = ''
@@ -46,11 +52,10 @@ begin
     );
 end
 $$;
-comment on function private.issue_receipt(text, uuid, jsonb) is 'Keeps a receipt and answers it as calls show it.';
-revoke all on function private.issue_receipt(text, uuid, jsonb) from public, anon, authenticated, service_role;
+comment on function private.create_receipt(text, uuid, jsonb) is 'Keeps a receipt and answers it as calls show it.';
 
 -- Definer, because owners may not delete what ingest writes. It asks itself whose person that is.
-create function private.erase_contact(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
+create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
 security definer
 set search_path = ''
@@ -64,7 +69,7 @@ begin
     select * into v_person
     from public.people as person
     where person.id = p_person_id
-        and (person.user_id = (select auth.uid()) or (select auth.role()) = 'service_role');
+        and (person.user_id = (select auth.uid()) or (select private.is_service()));
     if v_person.id is null then
         perform private.fail(404, 'person_not_found', 'You have no such contact.', 'person_id');
     end if;
@@ -98,72 +103,31 @@ begin
             and right(thread.participant_digits, 10) = right(v_person.phone_digits, 10)
         order by thread.id
     );
-    return private.issue_receipt('person', p_person_id, jsonb_build_object(
+    return private.create_receipt('person', p_person_id, jsonb_build_object(
         'people', 1, 'conversations', cardinality(v_threads), 'conversation_messages', v_messages
     )) || jsonb_build_object('similar_conversation_ids', v_similar);
 end
 $$;
-comment on function private.erase_contact(uuid, uuid[]) is
+comment on function private.erase_person(uuid, uuid[]) is
 'Deletes a contact of the caller with the threads that are matched to it, and those named beside; PT404 for anyone
 else''s. The receipt is followed by the threads that have the same last ten digits and stay.';
-revoke all on function private.erase_contact(uuid, uuid[]) from public, anon, authenticated, service_role;
-grant execute on function private.erase_contact(uuid, uuid[]) to authenticated, service_role;
-
-create function private.read_uuids(p_body jsonb, p_field text, p_most integer) returns uuid[]
-language plpgsql
-immutable
-set search_path = ''
-as $$
-declare
-    v_ids uuid[] := array[]::uuid[];
-    v_item jsonb;
-begin
-    if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
-        return v_ids;
-    elsif jsonb_typeof(p_body -> p_field) <> 'array' or jsonb_array_length(p_body -> p_field) > p_most then
-        perform private.fail(
-            400, 'invalid_field', format('%s must be an array of at most %s UUIDs.', p_field, p_most), p_field
-        );
-    end if;
-    for v_item in select item.value from jsonb_array_elements(p_body -> p_field) as item (value) loop
-        v_ids := v_ids || private.read_uuid(jsonb_build_object(p_field, v_item), p_field);
-    end loop;
-    return v_ids;
-end
-$$;
-comment on function private.read_uuids(jsonb, text, integer) is
-'UUIDs of a request, none where the field is missing; errors are PT400 with the field.';
-revoke all on function private.read_uuids(jsonb, text, integer) from public, anon, authenticated, service_role;
-grant execute on function private.read_uuids(jsonb, text, integer) to authenticated, service_role;
 
 create function public.erase_person(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 begin
-    return private.succeed(private.erase_contact(
-        private.read_uuid($1, 'person_id'), private.read_uuids($1, 'conversation_ids', 1000)
+    return private.succeed(private.erase_person(
+        private.parse_uuid($1, 'person_id'), private.parse_uuids($1, 'conversation_ids', 1000)
     ));
 end
 $$;
 comment on function public.erase_person(jsonb) is
 'Erases a contact of the caller, the threads that are matched to it and their messages, and answers the receipt:
 person_id; conversation_ids for threads under usernames, which match nobody. What its source sends again comes back.';
-revoke all on function public.erase_person(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.erase_person(jsonb) to authenticated, service_role;
-
-create table private.former_twin_messages (
-    message_id uuid primary key references public.messages (id) on delete cascade,
-    user_id uuid not null references auth.users (id) on delete cascade
-);
-comment on table private.former_twin_messages is
-'Whose twin said what, when the twin is gone: the message names nobody any more, and goes with that user all the same.';
-create index former_twin_messages_user_id_idx on private.former_twin_messages (user_id);
-alter table private.former_twin_messages enable row level security;
-revoke all on private.former_twin_messages from public, anon, authenticated, service_role;
 
 -- Definer, because no client writes here, and because it also runs when Supabase Auth deletes a user.
-create function private.remember_owner() returns trigger
+create function private.remember_twin_owner_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -178,12 +142,8 @@ begin
     return old;
 end
 $$;
-comment on function private.remember_owner() is
+comment on function private.remember_twin_owner_trigger() is
 'Trigger: what a twin has said remains its owner''s, for the day on which the owner is erased.';
-revoke all on function private.remember_owner() from public, anon, authenticated, service_role;
-
-create trigger ai_twins_before_delete_remember_owner before delete on public.ai_twins
-for each row execute function private.remember_owner();
 
 create function private.count_belongings(p_user_id uuid) returns jsonb
 language sql
@@ -207,7 +167,6 @@ as $$
     )
 $$;
 comment on function private.count_belongings(uuid) is 'How many rows go with a user because they are nobody else''s.';
-revoke all on function private.count_belongings(uuid) from public, anon, authenticated, service_role;
 
 create function private.hand_over_channels(p_user_id uuid) returns bigint
 language plpgsql
@@ -243,9 +202,8 @@ $$;
 comment on function private.hand_over_channels(uuid) is
 'Where a user is the only owner, the admin, or else the member, of the longest standing becomes owner. Channels that
 nobody else belongs to are deleted, and how many they were is answered.';
-revoke all on function private.hand_over_channels(uuid) from public, anon, authenticated, service_role;
 
-create function private.messages_of(p_user_id uuid) returns setof uuid
+create function private.list_user_messages(p_user_id uuid) returns setof uuid
 language sql
 stable
 set search_path = ''
@@ -259,12 +217,11 @@ as $$
     union all
     select former.message_id from private.former_twin_messages as former where former.user_id = p_user_id
 $$;
-comment on function private.messages_of(uuid) is
+comment on function private.list_user_messages(uuid) is
 'What a user and their twins said, those that are gone among them.';
-revoke all on function private.messages_of(uuid) from public, anon, authenticated, service_role;
 
 -- Definer, because what belongs to a user lies in tables that no role may write. Its caller is service_role.
-create function private.erase_account(p_user_id uuid) returns jsonb
+create function private.erase_user(p_user_id uuid) returns jsonb
 language plpgsql
 security definer
 set search_path = ''
@@ -274,7 +231,7 @@ declare
     v_channels uuid[] := array(
         select said.channel_id
         from public.messages as said
-        where said.id in (select own.id from private.messages_of(p_user_id) as own (id))
+        where said.id in (select own.id from private.list_user_messages(p_user_id) as own (id))
         union
         select member.channel_id from public.channel_members as member where member.user_id = p_user_id
         union
@@ -286,13 +243,13 @@ begin
         perform private.fail(404, 'user_not_found', 'There is no such user.', 'user_id');
     end if;
     -- As whoever changes a channel does: the channel first. In one order, and before anything else is locked.
-    perform from private.channel_heads as head
+    perform from private.channel_counters as head
     where head.channel_id = any(v_channels)
     order by head.channel_id
     for no key update;
     v_erased := v_erased || jsonb_build_object('channels', private.hand_over_channels(p_user_id));
     delete from public.messages as said
-    where said.id in (select own.id from private.messages_of(p_user_id) as own (id));
+    where said.id in (select own.id from private.list_user_messages(p_user_id) as own (id));
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('messages', v_count);
     delete from public.attachments as file where file.uploaded_by = p_user_id;
@@ -321,25 +278,21 @@ begin
     delete from auth.users as known where known.id = p_user_id;
     -- The log keeps its numbers, without a gap, but not who it was.
     update public.message_events as event set actor_id = null where event.actor_id = p_user_id;
-    return private.issue_receipt('user', p_user_id, v_erased);
+    return private.create_receipt('user', p_user_id, v_erased);
 end
 $$;
-comment on function private.erase_account(uuid) is
+comment on function private.erase_user(uuid) is
 'Deletes a user, what is theirs and what they and their twins said, with the summaries of all channels that they were
 heard in. Each deleted message is an event, as always. Storage''s files are removed by the sweeper.';
-revoke all on function private.erase_account(uuid) from public, anon, authenticated, service_role;
-grant execute on function private.erase_account(uuid) to service_role;
 
 create function public.erase_user(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
 begin
-    return private.succeed(private.erase_account(private.read_uuid($1, 'user_id')));
+    return private.succeed(private.erase_user(private.parse_uuid($1, 'user_id')));
 end
 $$;
 comment on function public.erase_user(jsonb) is
 'For operators: erases a user with all that they have and said, their files and the summaries of their channels, and
 answers the receipt: user_id.';
-revoke all on function public.erase_user(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.erase_user(jsonb) to service_role;

@@ -1,4 +1,4 @@
--- The ingest log: what came over which connection, for its owner to read. Kept for 30 days, holds no content.
+-- The ingest log: what came over which connection, for its owner to read. Kept for 30 days, without content.
 
 -- Without foreign keys: to check one would lock the connection's row, for which all of its requests would queue.
 create table public.ingest_log (
@@ -28,23 +28,16 @@ comment on column public.ingest_log.messages is 'As the limit counts them: a con
 comment on column public.ingest_log.errors is 'At most five of the different errors that conversations had.';
 comment on column public.ingest_log.request_id is
 'The X-Request-Id of the request, which is in the service''s logs, too; of refused ones, the first of the minute''s.';
-
 create index ingest_log_user_id_idx on public.ingest_log (user_id, id desc);
 -- However many strangers try however often, a connection has one row a minute for each way to refuse them.
 create unique index ingest_log_refused_idx on public.ingest_log (connection_id, status, at) where status <> 200;
-
 alter table public.ingest_log enable row level security;
-revoke all on public.ingest_log from public, anon, authenticated, service_role;
-revoke all on sequence public.ingest_log_id_seq from public, anon, authenticated, service_role;
-grant select on public.ingest_log to authenticated;
-grant select, insert on public.ingest_log to service_role;
-grant update (requests) on public.ingest_log to service_role;
 
 create policy ingest_log_select_owner on public.ingest_log
 for select to authenticated using (user_id = (select auth.uid()));
 
 -- Definer, because it also runs when Supabase Auth deletes a user.
-create function private.delete_ingest_log() returns trigger
+create function private.delete_ingest_log_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -56,29 +49,9 @@ begin
     return null;
 end
 $$;
-comment on function private.delete_ingest_log() is 'Trigger: with a connection goes its log.';
-revoke all on function private.delete_ingest_log() from public, anon, authenticated, service_role;
+comment on function private.delete_ingest_log_trigger() is 'Trigger: with a connection goes its log.';
 
-create trigger messaging_connections_after_delete_delete_log after delete on public.messaging_connections
-referencing old table as removed
-for each statement execute function private.delete_ingest_log();
-
-create function private.request_id() returns text
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-    v_id text := nullif(current_setting('request.headers', true), '')::json ->> 'x-request-id';
-begin
-    return case when v_id ~ '^[A-Za-z0-9._-]{1,50}$' then v_id end;
-end
-$$;
-comment on function private.request_id() is 'The X-Request-Id of this request, if it has one that is fit to be kept.';
-revoke all on function private.request_id() from public, anon, authenticated, service_role;
-grant execute on function private.request_id() to service_role;
-
-create function private.relax_commit() returns void
+create function private.use_asynchronous_commit() returns void
 language plpgsql
 volatile
 set search_path = ''
@@ -89,12 +62,10 @@ begin
     end if;
 end
 $$;
-comment on function private.relax_commit() is
+comment on function private.use_asynchronous_commit() is
 'Where a transaction has written nothing yet and is about to write a line of a log: nobody waits for the disk.';
-revoke all on function private.relax_commit() from public, anon, authenticated, service_role;
-grant execute on function private.relax_commit() to service_role;
 
-create function private.log_ingest(
+create function private.record_ingest(
     p_user_id uuid, p_connection_id text, p_key_id uuid, p_messages bigint, p_answer json
 ) returns json
 language plpgsql
@@ -102,7 +73,7 @@ volatile
 set search_path = ''
 as $$
 begin
-    perform private.relax_commit();
+    perform private.use_asynchronous_commit();
     insert into public.ingest_log (
         user_id, connection_id, key_id, status, request_id,
         messages, conversations, conversations_created, messages_added, errors
@@ -118,25 +89,20 @@ begin
     return p_answer;
 end
 $$;
-comment on function private.log_ingest(uuid, text, uuid, bigint, json) is
+comment on function private.record_ingest(uuid, text, uuid, bigint, json) is
 'Notes what became of a request, and returns the answer to it.';
-revoke all on function private.log_ingest(uuid, text, uuid, bigint, json)
-from public, anon, authenticated, service_role;
-grant execute on function private.log_ingest(uuid, text, uuid, bigint, json) to service_role;
 
-create function private.log_refusal(p_user_id uuid, p_connection_id text, p_status integer) returns void
+create function private.record_refusal(p_user_id uuid, p_connection_id text, p_status integer) returns void
 language plpgsql
 volatile
 set search_path = ''
 as $$
 begin
-    perform private.relax_commit();
+    perform private.use_asynchronous_commit();
     insert into public.ingest_log as line (user_id, connection_id, at, status, request_id)
     values (p_user_id, p_connection_id, date_trunc('minute', now()), p_status, private.request_id())
     on conflict (connection_id, status, at) where status <> 200 do update set requests = line.requests + 1;
 end
 $$;
-comment on function private.log_refusal(uuid, text, integer) is
+comment on function private.record_refusal(uuid, text, integer) is
 'Notes that a request to a connection that exists was refused.';
-revoke all on function private.log_refusal(uuid, text, integer) from public, anon, authenticated, service_role;
-grant execute on function private.log_refusal(uuid, text, integer) to service_role;

@@ -1,4 +1,4 @@
--- Summaries of channels: who may have one, what the model reads, what it said, and that it is asked only once.
+-- Summaries of a channel by Claude: who asks the model, who waits, and what a day grants a user.
 
 create table private.summaries (
     id uuid primary key default gen_random_uuid(),
@@ -26,8 +26,6 @@ comment on column private.summaries.failure is
 'Status, code and message, for those who waited. The next caller tries again.';
 create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, claim_expires_at));
 alter table private.summaries enable row level security;
-revoke all on private.summaries from public, anon, authenticated, service_role;
-grant select, update on private.summaries to service_role;
 
 create table private.summary_counts (
     user_id uuid primary key references auth.users (id) on delete cascade,
@@ -37,11 +35,9 @@ create table private.summary_counts (
 );
 comment on table private.summary_counts is 'How many summaries each user has had made on their latest day (UTC).';
 alter table private.summary_counts enable row level security;
-revoke all on private.summary_counts from public, anon, authenticated, service_role;
-grant select, update on private.summary_counts to service_role;
 
 -- Definer, because nobody may change a count but by using it up. It asks itself who the caller is.
-create function private.count_summary() returns void
+create function private.spend_summary() returns void
 language plpgsql
 security definer
 set search_path = ''
@@ -63,12 +59,11 @@ begin
     end if;
 end
 $$;
-comment on function private.count_summary() is
+comment on function private.spend_summary() is
 'Counts a summary that is made for the caller; PT429, which undoes the count, above what a day grants.';
-revoke all on function private.count_summary() from public, anon, authenticated, service_role;
 
 -- Definer, because summaries are for no other eyes. Its caller has made sure that the channel may be seen.
-create function private.claim_summary(
+create function private.lease_summary(
     p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer, p_seconds integer,
     out id uuid, out claim uuid, out max_bytes integer
 )
@@ -100,22 +95,18 @@ begin
         claim = excluded.claim, claim_expires_at = excluded.claim_expires_at,
         failure = null, finished_at = null
     where known.answer is null and (known.failure is not null or known.claim_expires_at < now())
-    returning known.id, known.claim into claim_summary.id, claim_summary.claim;
+    returning known.id, known.claim into lease_summary.id, lease_summary.claim;
     if claim is not null then
-        if (select auth.role()) <> 'service_role' then
-            perform private.count_summary();
+        if not private.is_service() then
+            perform private.spend_summary();
         end if;
         select settings.summary_max_bytes into max_bytes from private.settings;
     end if;
 end
 $$;
-comment on function private.claim_summary(uuid, bigint, integer, text, integer, integer) is
+comment on function private.lease_summary(uuid, bigint, integer, text, integer, integer) is
 'The right to ask the model, if nobody else has it and there is no answer: the row, a claim on it for so many seconds,
 and how much text may be sent. All null otherwise.';
-revoke all on function private.claim_summary(uuid, bigint, integer, text, integer, integer)
-from public, anon, authenticated, service_role;
-grant execute on function private.claim_summary(uuid, bigint, integer, text, integer, integer)
-to authenticated, service_role;
 
 -- Definer, for the same reason.
 create function private.find_summary(
@@ -135,17 +126,14 @@ as $$
         and known.model = p_model
         and known.prompt_version = p_prompt_version
         and (
-            (select auth.role()) = 'service_role'
+            (select private.is_service())
             or known.channel_id in (select mine.id from private.my_channels as mine)
         )
 $$;
 comment on function private.find_summary(uuid, bigint, integer, text, integer) is
 'The summary of this state of a channel, with its answer if there is one.';
-revoke all on function private.find_summary(uuid, bigint, integer, text, integer)
-from public, anon, authenticated, service_role;
-grant execute on function private.find_summary(uuid, bigint, integer, text, integer) to authenticated, service_role;
 
-create function private.read_transcript(
+create function private.render_transcript(
     p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer
 ) returns jsonb
 language sql
@@ -192,17 +180,14 @@ as $$
         )
     )
     from sent
-    left join private.name_authors(
+    left join private.list_author_names(
         array(select distinct sent.user_id from sent), array(select distinct sent.ai_twin_id from sent)
     ) as author
         on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
         and author.is_twin = (sent.user_id is null)
 $$;
-comment on function private.read_transcript(uuid, bigint, integer, integer) is
+comment on function private.render_transcript(uuid, bigint, integer, integer) is
 'The newest messages of a channel, the oldest of them first, as many as fit; and what part of the channel that is.';
-revoke all on function private.read_transcript(uuid, bigint, integer, integer)
-from public, anon, authenticated, service_role;
-grant execute on function private.read_transcript(uuid, bigint, integer, integer) to authenticated, service_role;
 
 -- Private, as are the two below: a client that could reach them could store a summary of its own invention.
 create function private.begin_summary(jsonb) returns json
@@ -210,16 +195,16 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-    v_channel_id uuid := private.read_uuid($1, 'channel_id');
-    v_count integer := private.read_integer($1, 'messageCount', 1, 2000, 500);
+    v_channel_id uuid := private.parse_uuid($1, 'channel_id');
+    v_count integer := private.parse_integer($1, 'messageCount', 1, 2000, 500);
     v_model text := $1 ->> 'model';
     v_prompt_version integer := ($1 ->> 'prompt_version')::integer;
     v_last_seq bigint;
     v_known record;
     v_claimed record;
 begin
-    if (select auth.role()) <> 'service_role' then
-        perform private.read_user($1);
+    if not private.is_service() then
+        perform private.require_actor($1);
     end if;
     perform private.require_channel(v_channel_id);
     -- Not the end of the event log: a reaction does not change what is said, and must not cost anything.
@@ -250,7 +235,7 @@ begin
         );
     end if;
     select * into v_claimed
-    from private.claim_summary(
+    from private.lease_summary(
         v_channel_id, v_last_seq, v_count, v_model, v_prompt_version, ($1 ->> 'claim_seconds')::integer
     );
     if v_claimed.claim is null then
@@ -259,7 +244,7 @@ begin
         return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
     end if;
     return private.succeed(
-        private.read_transcript(v_channel_id, v_last_seq, v_count, v_claimed.max_bytes)
+        private.render_transcript(v_channel_id, v_last_seq, v_count, v_claimed.max_bytes)
         || jsonb_build_object('id', v_claimed.id, 'claim', v_claimed.claim, 'user_id', (select auth.uid())),
         null,
         201
@@ -270,8 +255,6 @@ comment on function private.begin_summary(jsonb) is
 'The first half of POST /api/v2/messages/summarize: channel_id, messageCount; and from the service model, claim_seconds,
 prompt_version, is_configured. 200: the answer. 201: a transcript, and a claim for finish_summary. 202: somebody else is
 asking the model for the same; poll_summary tells what came of it.';
-revoke all on function private.begin_summary(jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.begin_summary(jsonb) to authenticated, service_role;
 
 create function private.finish_summary(jsonb) returns json
 language plpgsql
@@ -280,14 +263,14 @@ as $$
 begin
     update private.summaries as known
     set answer = $1 -> 'answer', failure = $1 -> 'failure', finished_at = now()
-    where known.id = private.read_uuid($1, 'id')
-        and known.claim = private.read_uuid($1, 'claim')
+    where known.id = private.parse_uuid($1, 'id')
+        and known.claim = private.parse_uuid($1, 'claim')
         and known.finished_at is null;
     -- Where the model was not there at all, nothing was paid.
     if found and $1 -> 'failure' ->> 'status' = '503' then
         update private.summary_counts as counted
         set used = counted.used - 1
-        where counted.user_id = private.read_uuid($1, 'user_id', false)
+        where counted.user_id = private.parse_uuid($1, 'user_id', false)
             and counted.day = (now() at time zone 'UTC')::date
             and counted.used > 0;
     end if;
@@ -297,8 +280,6 @@ $$;
 comment on function private.finish_summary(jsonb) is
 'What came of asking the model: id, claim, user_id, and answer or failure (status, code, message). Who has lost the
 claim stores nothing, but gets the answer all the same.';
-revoke all on function private.finish_summary(jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.finish_summary(jsonb) to service_role;
 
 create function private.poll_summary(jsonb) returns json
 language plpgsql
@@ -308,7 +289,7 @@ as $$
 declare
     v_known private.summaries;
 begin
-    select * into v_known from private.summaries as known where known.id = private.read_uuid($1, 'id');
+    select * into v_known from private.summaries as known where known.id = private.parse_uuid($1, 'id');
     if v_known.id is null then
         perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
     elsif v_known.failure is not null then
@@ -324,5 +305,3 @@ $$;
 comment on function private.poll_summary(jsonb) is
 'What came of a summary that somebody is having made: id. 202 while there is nothing, and PT504 if is_last says that
 nobody will ask again.';
-revoke all on function private.poll_summary(jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.poll_summary(jsonb) to service_role;

@@ -1,12 +1,4 @@
--- The schema that no client reaches, the few settings, and what every table shares.
-
--- `public` holds what clients may reach: tables under row-level security and the functions that are the API.
--- `private` holds the rest. It must never be listed among the exposed schemas of the Data API.
-create schema private;
-comment on schema private is 'Helpers, secrets and settings of Threadline. Not reachable through the Data API.';
-revoke all on schema private from public, anon, authenticated, service_role;
--- Functions of `public` run as their caller and call helpers here, each granted by itself.
-grant usage on schema private to authenticated, service_role;
+-- Limits that an operator changes with one UPDATE, and the stamp of changed rows.
 
 create table private.settings (
     is_only_row boolean primary key default true,
@@ -64,11 +56,10 @@ comment on column private.settings.broadcast_max_bytes is
 comment on column private.settings.broadcast_max_messages is
 'New messages of a conversation that are broadcast with it; of more, which come with a history, only how many.';
 alter table private.settings enable row level security;
-revoke all on private.settings from public, anon, authenticated, service_role;
-grant select on private.settings to service_role;
+
 insert into private.settings default values;
 
-create function private.set_updated_at() returns trigger
+create function private.set_updated_at_trigger() returns trigger
 language plpgsql
 set search_path = ''
 as $$
@@ -77,52 +68,4 @@ begin
     return new;
 end
 $$;
-comment on function private.set_updated_at() is 'Trigger: stamps updated_at on every change of a row.';
-revoke all on function private.set_updated_at() from public, anon, authenticated, service_role;
-
-create table private.retired_ids (
-    id uuid primary key
-);
-comment on table private.retired_ids is
-'Ids of channels, twins and files that were deleted. Clients choose ids, and what belonged to one may outlive it for a
-while: files in Storage, broadcasts that Realtime replays, messages that name a file. Whoever took the id over would
-have them.';
-alter table private.retired_ids enable row level security;
-revoke all on private.retired_ids from public, anon, authenticated, service_role;
-
--- Definer, because it also runs when Supabase Auth deletes a user.
-create function private.retire_ids() returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    insert into private.retired_ids (id) select removed.id from removed
-    on conflict do nothing;
-    return null;
-end
-$$;
-comment on function private.retire_ids() is 'Trigger: the ids of what is deleted are not given out again.';
-revoke all on function private.retire_ids() from public, anon, authenticated, service_role;
-
--- Definer, because no client reads which ids there were.
-create function private.refuse_retired_id() returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    -- Callers of an API are asked, and not who has the database itself, to restore or seed it.
-    if (select auth.role()) is not null
-        and exists (select from private.retired_ids as retired where retired.id = new.id)
-    then
-        raise sqlstate 'PT409' using
-            message = 'This id belonged to something that was deleted; choose another one.',
-            detail = 'id_retired', column = 'id';
-    end if;
-    return null;
-end
-$$;
-comment on function private.refuse_retired_id() is
-'Trigger: nothing new has the id of what was deleted. Afterwards, when who was just deleting that has been waited for.';
-revoke all on function private.refuse_retired_id() from public, anon, authenticated, service_role;
+comment on function private.set_updated_at_trigger() is 'Trigger: stamps updated_at on every change of a row.';

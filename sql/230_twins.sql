@@ -1,4 +1,4 @@
--- Digital twins: who speaks for a user, and in which channels.
+-- Digital twins: agents that write under their own name for a user, and the channels they take part in.
 
 create table public.ai_twins (
     id uuid primary key default gen_random_uuid(),
@@ -13,6 +13,7 @@ create table public.ai_twins (
 comment on table public.ai_twins is 'A digital twin: an agent that writes under its own name, on behalf of its owner.';
 comment on column public.ai_twins.user_id is 'The owner, who alone may let it speak.';
 create index ai_twins_user_id_idx on public.ai_twins (user_id);
+alter table public.ai_twins enable row level security;
 
 create table public.channel_twins (
     channel_id uuid not null references public.channels (id) on delete cascade,
@@ -23,45 +24,30 @@ create table public.channel_twins (
 comment on table public.channel_twins is
 'The channels that a twin takes part in: it hears what is said there and may answer.';
 create index channel_twins_ai_twin_id_idx on public.channel_twins (ai_twin_id);
+alter table public.channel_twins enable row level security;
 
 -- A policy on channel_twins that read ai_twins itself would be asked by the policy there, for ever.
 create view private.my_twins
 with (security_barrier = true) as
 select twin.id from public.ai_twins as twin where twin.user_id = (select auth.uid());
 comment on view private.my_twins is 'The twins that the caller owns.';
-revoke all on private.my_twins from public, anon, authenticated, service_role;
-grant select on private.my_twins to authenticated;
 
-create view private.my_fellow_twins
+create view private.my_peer_twins
 with (security_barrier = true) as
 select assigned.ai_twin_id as id
 from public.channel_twins as assigned
 where assigned.channel_id in (select mine.id from private.my_channels as mine);
-comment on view private.my_fellow_twins is 'The twins that take part in a channel of the caller, once for each.';
-revoke all on private.my_fellow_twins from public, anon, authenticated, service_role;
-grant select on private.my_fellow_twins to authenticated;
+comment on view private.my_peer_twins is 'The twins that take part in a channel of the caller, once for each.';
 
-alter table public.ai_twins enable row level security;
-revoke all on public.ai_twins from public, anon, authenticated, service_role;
-grant select, delete on public.ai_twins to authenticated;
-grant insert (id, display_name, avatar_url), update (display_name, avatar_url) on public.ai_twins to authenticated;
-grant select, insert, update, delete on public.ai_twins to service_role;
-
-create policy ai_twins_select_owner_or_fellow on public.ai_twins
+create policy ai_twins_select_owner_or_peer on public.ai_twins
 for select to authenticated
-using (user_id = (select auth.uid()) or id in (select mine.id from private.my_fellow_twins as mine));
+using (user_id = (select auth.uid()) or id in (select mine.id from private.my_peer_twins as mine));
 create policy ai_twins_insert_owner on public.ai_twins
 for insert to authenticated with check (user_id = (select auth.uid()));
 create policy ai_twins_update_owner on public.ai_twins
 for update to authenticated using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
 create policy ai_twins_delete_owner on public.ai_twins
 for delete to authenticated using (user_id = (select auth.uid()));
-
-alter table public.channel_twins enable row level security;
-revoke all on public.channel_twins from public, anon, authenticated, service_role;
-grant select, delete on public.channel_twins to authenticated;
-grant insert (channel_id, ai_twin_id) on public.channel_twins to authenticated;
-grant select, insert, update, delete on public.channel_twins to service_role;
 
 create policy channel_twins_select_member_or_owner on public.channel_twins
 for select to authenticated
@@ -75,17 +61,52 @@ with check (
     ai_twin_id in (select mine.id from private.my_twins as mine)
     and channel_id in (select mine.id from private.my_channels as mine)
 );
-create policy channel_twins_delete_owner_or_governor on public.channel_twins
+create policy channel_twins_delete_owner_or_manager on public.channel_twins
 for delete to authenticated
 using (
     ai_twin_id in (select mine.id from private.my_twins as mine)
-    or channel_id in (select mine.id from private.my_governed_channels as mine)
+    or channel_id in (select mine.id from private.my_managed_channels as mine)
 );
 
-create trigger ai_twins_before_update_stamp before update on public.ai_twins
-for each row execute function private.set_updated_at();
-create trigger ai_twins_after_insert_refuse_retired after insert on public.ai_twins
-for each row execute function private.refuse_retired_id();
-create trigger ai_twins_after_delete_retire after delete on public.ai_twins
-referencing old table as removed
-for each statement execute function private.retire_ids();
+-- Definer, because no client may lock a channel, and it counts twins whether or not the caller may see them.
+create function private.admit_twin_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if not private.is_non_member(new.channel_id) then
+        perform private.lock_channel(new.channel_id);
+    end if;
+    -- Asked again under the lock. The policy knows only who was a member when the statement began, and whoever is put
+    -- out at this moment would leave a twin behind that goes on listening.
+    if private.is_non_member(new.channel_id) then
+        raise insufficient_privilege using message = 'Only members of a channel bring their twins.';
+    elsif (
+        select count(*) from public.channel_twins as assigned where assigned.channel_id = new.channel_id
+    ) >= (select settings.channel_max_twins from private.settings) then
+        perform private.fail(409, 'too_many_twins', 'This channel has the maximum number of twins. Remove one first.');
+    end if;
+    return new;
+end
+$$;
+comment on function private.admit_twin_trigger() is
+'Trigger: twins come with members, and no more of them than can be told of every message.';
+
+-- Definer, because whoever removes a member need not own the twins.
+create function private.remove_member_twins_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- As whoever writes a message does: the channel first, then its twins.
+    perform private.lock_channel(old.channel_id);
+    delete from public.channel_twins as assigned
+    where assigned.channel_id = old.channel_id
+        and assigned.ai_twin_id in (select twin.id from public.ai_twins as twin where twin.user_id = old.user_id);
+    return null;
+end
+$$;
+comment on function private.remove_member_twins_trigger() is
+'Trigger: with a member go their twins, and what was still to be delivered to them.';

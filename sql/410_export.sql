@@ -1,4 +1,4 @@
--- What is stored, to take along: threads and channels in pages, from which the service makes files of JSON lines.
+-- The right to take data along: exports in pages.
 
 create function public.export_conversation(jsonb) returns json
 language plpgsql
@@ -7,8 +7,8 @@ set search_path = ''
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
-    v_id uuid := private.read_uuid($1, 'conversation_id');
-    v_limit integer := private.read_integer($1, 'limit', 1, 1000, 500);
+    v_id uuid := private.parse_uuid($1, 'conversation_id');
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 500);
     v_after text := $1 ->> 'after';
     v_after_at timestamptz := timestamptz '-infinity';
     v_lines jsonb;
@@ -45,8 +45,6 @@ $$;
 comment on function public.export_conversation(jsonb) is
 'The messages of a thread that the caller owns, as they were ingested, in the order of sent_at: conversation_id, limit
 (500, at most 1000), after (the next_cursor of the page before; null on the last page).';
-revoke all on function public.export_conversation(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.export_conversation(jsonb) to authenticated, service_role;
 
 create function private.render_export(p_message_ids uuid[]) returns jsonb
 language sql
@@ -85,8 +83,6 @@ as $$
 $$;
 comment on function private.render_export(uuid[]) is
 'Messages, the oldest first, with all that hangs on them: their places, reactions, earlier versions.';
-revoke all on function private.render_export(uuid[]) from public, anon, authenticated, service_role;
-grant execute on function private.render_export(uuid[]) to authenticated, service_role;
 
 create function private.measure_messages(p_channel_id uuid, p_after bigint, p_limit integer)
 returns table (id uuid, seq bigint, bytes bigint)
@@ -110,8 +106,6 @@ as $$
 $$;
 comment on function private.measure_messages(uuid, bigint, integer) is
 'The messages of a channel after a number, in order, and about how large each is with its earlier versions.';
-revoke all on function private.measure_messages(uuid, bigint, integer) from public, anon, authenticated, service_role;
-grant execute on function private.measure_messages(uuid, bigint, integer) to authenticated, service_role;
 
 create function public.export_channel(jsonb) returns json
 language plpgsql
@@ -120,8 +114,8 @@ set search_path = ''
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
-    v_id uuid := private.read_uuid($1, 'channel_id');
-    v_limit integer := private.read_integer($1, 'limit', 1, 1000, 500);
+    v_id uuid := private.parse_uuid($1, 'channel_id');
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 500);
     v_after bigint;
     v_lines jsonb;
     v_last bigint;
@@ -129,7 +123,7 @@ declare
 begin
     -- Before the cursor, which would tell strangers of what channel a message is.
     perform private.require_channel(v_id);
-    v_after := coalesce(private.read_cursor($1, 'after', v_id), 0);
+    v_after := coalesce(private.find_cursor($1, 'after', v_id), 0);
     select
         private.render_export(array_agg(page.id) filter (where page.is_in)),
         max(page.seq) filter (where page.is_in),
@@ -150,5 +144,3 @@ $$;
 comment on function public.export_channel(jsonb) is
 'The messages of a channel of the caller, the oldest first, with seq, reactions and edits: channel_id, limit (500, at
 most 1000; fewer when they are large), after (the next_cursor of the page before; null on the last page).';
-revoke all on function public.export_channel(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.export_channel(jsonb) to authenticated, service_role;

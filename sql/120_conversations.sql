@@ -1,4 +1,4 @@
--- Conversations from outside platforms: one record per thread, its messages, and the person it is with.
+-- Conversations that come in from outside: one row each, with its messages as rows of a second table.
 
 create function private.generate_id() returns uuid
 language plpgsql
@@ -15,8 +15,6 @@ begin
 end
 $$;
 comment on function private.generate_id() is 'A new id that is greater than those of earlier milliseconds.';
-revoke all on function private.generate_id() from public, anon, authenticated, service_role;
-grant execute on function private.generate_id() to service_role;
 
 create table public.conversations (
     id uuid primary key default private.generate_id(),
@@ -63,21 +61,11 @@ comment on column public.conversations.person_id is
 comment on column public.conversations.last_message_at is 'The greatest sent_at of its messages, however late it came.';
 comment on column public.conversations.last_message_preview is
 'At most 100 characters of that message, or what it is when it has no text.';
-
 create index conversations_user_id_last_message_at_idx on public.conversations (user_id, last_message_at desc);
 create index conversations_user_id_participant_tail_idx
 on public.conversations (user_id, right(participant_digits, 10));
 create index conversations_person_id_idx on public.conversations (person_id);
-
 alter table public.conversations enable row level security;
-revoke all on public.conversations from public, anon, authenticated, service_role;
-grant select on public.conversations to authenticated;
-grant select, insert, delete on public.conversations to service_role;
-grant update (participant_identifier, participant_name, participant_identified_at, participant_named_at)
-on public.conversations to service_role;
-
-create policy conversations_select_owner on public.conversations
-for select to authenticated using (user_id = (select auth.uid()));
 
 -- Without a foreign key: triggers check for a whole statement what it would check row by row, which took a sixth of an
 -- ingest (docs/decisions/0006).
@@ -102,19 +90,26 @@ comment on column public.conversation_messages.sent_at is
 'When it was sent, as its platform says; the order of a thread.';
 comment on column public.conversation_messages.received_at is 'When it was stored here.';
 comment on column public.conversation_messages.message is 'The message as it was ingested, fields of its own included.';
-
 -- Messages of one moment are ordered by their id, so that the order never depends on which arrived first.
 create index conversation_messages_order_idx
 on public.conversation_messages (conversation_id, sent_at, external_id);
-
 alter table public.conversation_messages enable row level security;
-revoke all on public.conversation_messages from public, anon, authenticated, service_role;
-grant select on public.conversation_messages to authenticated;
--- No update: a message stays what its platform said it was.
-grant select, insert, delete on public.conversation_messages to service_role;
+
+create policy conversations_select_owner on public.conversations
+for select to authenticated using (user_id = (select auth.uid()));
 
 create policy conversation_messages_select_owner on public.conversation_messages
 for select to authenticated using (user_id = (select auth.uid()));
+
+create function public.conversation_messages(public.conversations) returns setof public.conversation_messages
+language sql
+stable
+set search_path = ''
+as $$
+    select stored.* from public.conversation_messages as stored where stored.conversation_id = $1.id
+$$;
+comment on function public.conversation_messages(public.conversations) is
+'Computed relationship: the rows of a conversation, for select=*,conversation_messages(*) in the Data API.';
 
 create function public.messages(public.conversations) returns jsonb
 language sql
@@ -131,21 +126,6 @@ as $$
 $$;
 comment on function public.messages(public.conversations) is
 'Computed field: the messages of a conversation as one JSONB array in the order of sent_at, each as it was ingested.';
-revoke all on function public.messages(public.conversations) from public, anon, authenticated, service_role;
-grant execute on function public.messages(public.conversations) to authenticated, service_role;
-
-create function public.conversation_messages(public.conversations) returns setof public.conversation_messages
-language sql
-stable
-set search_path = ''
-as $$
-    select stored.* from public.conversation_messages as stored where stored.conversation_id = $1.id
-$$;
-comment on function public.conversation_messages(public.conversations) is
-'Computed relationship: the rows of a conversation, for select=*,conversation_messages(*) in the Data API.';
-revoke all on function public.conversation_messages(public.conversations)
-from public, anon, authenticated, service_role;
-grant execute on function public.conversation_messages(public.conversations) to authenticated, service_role;
 
 create function private.message_preview(p_message jsonb) returns text
 language plpgsql
@@ -176,11 +156,9 @@ end
 $$;
 comment on function private.message_preview(jsonb) is
 'At most 100 characters on one line that show what an ingested message says, or what it is.';
-revoke all on function private.message_preview(jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.message_preview(jsonb) to service_role;
 
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
-create function private.summarize_conversations() returns trigger
+create function private.summarize_conversations_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -230,22 +208,13 @@ begin
     return null;
 end
 $$;
-comment on function private.summarize_conversations() is
+comment on function private.summarize_conversations_trigger() is
 'Trigger: keeps message_count, last_message_at and last_message_preview right for whoever adds or removes messages.
 A message of no conversation, or with another user_id than it has, is a foreign key violation (23503).';
-revoke all on function private.summarize_conversations() from public, anon, authenticated, service_role;
-
-create trigger conversation_messages_after_insert_summarize after insert on public.conversation_messages
-referencing new table as changed
-for each statement execute function private.summarize_conversations();
-
-create trigger conversation_messages_after_delete_summarize after delete on public.conversation_messages
-referencing old table as changed
-for each statement execute function private.summarize_conversations();
 
 -- Definer, because it also runs when Supabase Auth deletes a user. Planned at each call: a plan that was kept from when
 -- there were few messages reads all of them (docs/decisions/0003).
-create function private.delete_messages() returns trigger
+create function private.delete_conversation_messages_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
@@ -257,114 +226,5 @@ begin
     return null;
 end
 $$;
-comment on function private.delete_messages() is
+comment on function private.delete_conversation_messages_trigger() is
 'Trigger: with conversations go their messages. Whoever was adding one held the conversation until it was there.';
-revoke all on function private.delete_messages() from public, anon, authenticated, service_role;
-
-create trigger conversations_after_delete_delete_messages after delete on public.conversations
-referencing old table as removed
-for each statement execute function private.delete_messages();
-
-create function private.match_participant() returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-    perform pg_advisory_xact_lock_shared(private.matching_lock(new.user_id));
-    new.person_id := private.match_person(new.user_id, private.phone_digits(new.participant_identifier));
-    if new.person_id is not null then
-        -- A contact that is being deleted at this moment counts as gone.
-        perform from public.people as person where person.id = new.person_id for key share;
-        if not found then
-            new.person_id := null;
-        end if;
-    end if;
-    return new;
-end
-$$;
-comment on function private.match_participant() is 'Trigger: finds the contact that a conversation is with.';
-revoke all on function private.match_participant() from public, anon, authenticated, service_role;
-
-create trigger conversations_before_insert_match before insert on public.conversations
-for each row execute function private.match_participant();
-
-create trigger conversations_before_update_match before update of participant_identifier on public.conversations
-for each row when (old.participant_identifier is distinct from new.participant_identifier)
-execute function private.match_participant();
-
-create trigger conversations_before_update_stamp before update on public.conversations
-for each row execute function private.set_updated_at();
-
--- Definer, because the lock is no business of those who change people.
-create function private.hold_matching() returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    -- Before any row is locked, and so before it is known whose rows these are: a signed-in user has only their own.
-    if (select auth.uid()) is not null then
-        perform pg_advisory_xact_lock(private.matching_lock((select auth.uid())));
-    end if;
-    return null;
-end
-$$;
-comment on function private.hold_matching() is
-'Trigger: a user''s contacts change while none of their threads is being matched, so that neither waits for the other.';
-revoke all on function private.hold_matching() from public, anon, authenticated, service_role;
-
-create trigger people_before_update_hold_matching before update on public.people
-for each statement execute function private.hold_matching();
-
-create trigger people_before_delete_hold_matching before delete on public.people
-for each statement execute function private.hold_matching();
-
--- Definer, because people are changed by their owners, who may not write conversations.
-create function private.match_conversations_again() returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    if tg_op <> 'DELETE' then
-        perform pg_advisory_xact_lock(private.matching_lock(owner.user_id))
-        from (select distinct changed.user_id from changed order by changed.user_id) as owner;
-    end if;
-
-    perform from public.conversations as conversation
-    where (conversation.user_id, right(conversation.participant_digits, 10)) in (
-        select changed.user_id, right(changed.phone_digits, 10) from changed
-    )
-    order by conversation.id
-    for no key update;
-
-    update public.conversations as conversation
-    set person_id = private.match_person(conversation.user_id, conversation.participant_digits)
-    where (conversation.user_id, right(conversation.participant_digits, 10)) in (
-        select changed.user_id, right(changed.phone_digits, 10) from changed
-    )
-    and conversation.person_id
-    is distinct from private.match_person(conversation.user_id, conversation.participant_digits);
-    return null;
-end
-$$;
-comment on function private.match_conversations_again() is
-'Trigger: after a contact came, went or changed number, the threads with that number are matched anew.';
-revoke all on function private.match_conversations_again() from public, anon, authenticated, service_role;
-
-create trigger people_after_insert_match after insert on public.people
-referencing new table as changed
-for each statement execute function private.match_conversations_again();
-
-create trigger people_after_delete_match after delete on public.people
-referencing old table as changed
-for each statement execute function private.match_conversations_again();
-
--- A changed number frees the threads of the old one and finds those of the new one.
-create trigger people_after_update_match_old after update on public.people
-referencing old table as changed
-for each statement execute function private.match_conversations_again();
-
-create trigger people_after_update_match_new after update on public.people
-referencing new table as changed
-for each statement execute function private.match_conversations_again();

@@ -1,6 +1,6 @@
--- One statement per request: how the service reaches the functions of `public` as its caller.
+-- The gateway: one statement per request, through which the service calls functions as its caller.
 
-create function private.describe_failure(
+create function private.render_failure(
     p_sqlstate text, p_message text, p_detail text, p_field text, p_constraint text,
     out status integer, out body text
 )
@@ -40,12 +40,9 @@ begin
     )::text;
 end
 $$;
-comment on function private.describe_failure(text, text, text, text, text) is
+comment on function private.render_failure(text, text, text, text, text) is
 'What an error of a call is in HTTP: the one table from SQLSTATE to status and code. A null status means that it is
 nobody''s fault or ours, and for the service to deal with.';
-revoke all on function private.describe_failure(text, text, text, text, text)
-from public, anon, authenticated, service_role;
-grant execute on function private.describe_failure(text, text, text, text, text) to authenticated, service_role;
 
 create function private.retry_after(p_status integer, p_code text, p_limits jsonb) returns jsonb
 language sql
@@ -65,10 +62,8 @@ $$;
 comment on function private.retry_after(integer, text, jsonb) is
 'The header Retry-After, in seconds, where a failure is one of too many or too early; no header otherwise. p_limits are
 the headers of the caller''s limit.';
-revoke all on function private.retry_after(integer, text, jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.retry_after(integer, text, jsonb) to authenticated, service_role;
 
-create function private.call_once(
+create function private.call_idempotent(
     p_function text, p_headers jsonb, p_request jsonb,
     out status integer, out headers jsonb, out body text
 )
@@ -85,7 +80,7 @@ begin
             perform private.fail(400, 'invalid_idempotency_key', 'An Idempotency-Key has 1 to 255 characters.');
         end if;
         select known.status, known.body into status, body
-        from private.begin_once(p_function, v_key, p_request) as known;
+        from private.begin_idempotent(p_function, v_key, p_request) as known;
         if status is not null then
             headers := '{"idempotent-replayed": "true"}';
             return;
@@ -105,16 +100,14 @@ begin
     end if;
     status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
     if v_is_keyed then
-        perform private.finish_once(p_function, v_key, status, body);
+        perform private.finish_idempotent(p_function, v_key, status, body);
     end if;
 end
 $$;
-comment on function private.call_once(text, jsonb, jsonb) is
+comment on function private.call_idempotent(text, jsonb, jsonb) is
 'Runs a function, or answers what it answered before under the same Idempotency-Key.';
-revoke all on function private.call_once(text, jsonb, jsonb) from public, anon, authenticated, service_role;
-grant execute on function private.call_once(text, jsonb, jsonb) to authenticated, service_role;
 
-create function private.call_messages(
+create function private.call_api(
     p_function text, p_headers jsonb, p_parameters jsonb, p_body bytea,
     out status integer, out headers jsonb, out body text
 )
@@ -124,7 +117,7 @@ as $$
 declare
     c_limited constant text := 'Too many requests in this minute.';
     -- An upload is one request, though two calls; so is an export, whose further pages only the service asks for.
-    v_is_counted boolean := auth.role() <> 'service_role'
+    v_is_counted boolean := not private.is_service()
         and p_function <> 'finish_upload'
         and not (p_function like 'export\_%' and p_parameters ? 'after');
     v_is_granted boolean := true;
@@ -138,13 +131,13 @@ declare
     v_constraint text;
 begin
     if v_is_counted then
-        v_is_granted := not private.is_used_up();
+        v_is_granted := not private.is_rate_limited();
     end if;
     begin
         if v_is_granted then
-            v_answer := private.call_once(p_function, p_headers, private.read_object(p_body) || p_parameters);
+            v_answer := private.call_idempotent(p_function, p_headers, private.parse_object(p_body) || p_parameters);
             if v_is_counted then
-                v_count := private.count_request();
+                v_count := private.spend_request();
                 v_is_granted := v_count.is_granted;
                 v_limits := v_count.headers;
             end if;
@@ -162,14 +155,14 @@ begin
                 v_field = column_name, v_constraint = constraint_name;
             if v_is_counted then
                 -- What fails is undone, but not the count; and one too many is that before all else.
-                v_count := private.count_request();
+                v_count := private.spend_request();
                 v_limits := v_count.headers;
                 if not v_count.is_granted then
                     select 'PT429', c_limited, 'rate_limited', '' into v_sqlstate, v_message, v_detail, v_field;
                 end if;
             end if;
             select failure.status, failure.body into status, body
-            from private.describe_failure(v_sqlstate, v_message, v_detail, v_field, v_constraint) as failure;
+            from private.render_failure(v_sqlstate, v_message, v_detail, v_field, v_constraint) as failure;
             if status is null then
                 raise;
             end if;
@@ -177,45 +170,9 @@ begin
     end;
 end
 $$;
-comment on function private.call_messages(text, jsonb, jsonb, bytea) is
+comment on function private.call_api(text, jsonb, jsonb, bytea) is
 'A call of /api/v2: run, then counted, since the count of a user is held until the transaction ends and other requests
 of theirs must not wait for this one''s work; one too many is undone. Its failures are answers too.';
-revoke all on function private.call_messages(text, jsonb, jsonb, bytea) from public, anon, authenticated, service_role;
-grant execute on function private.call_messages(text, jsonb, jsonb, bytea) to authenticated, service_role;
-
-create function private.read_object(p_body bytea) returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-declare
-    v_request jsonb;
-    v_has_numbers boolean;
-begin
-    if octet_length(p_body) = 0 or p_body = '{}' then
-        return '{}'::jsonb;
-    end if;
-    begin
-        v_request := private.parse_json(p_body);
-        -- To see that there are no numbers at all is quick.
-        v_has_numbers := jsonb_path_exists(v_request, '$.** ? (@.type() == "number")');
-    exception
-        when data_exception or statement_too_complex or program_limit_exceeded then
-            perform private.fail(400, 'invalid_json', 'The request body is not valid JSON.');
-    end;
-    if v_has_numbers and private.has_huge_number(v_request) then
-        perform private.fail(400, 'invalid_json', 'A number of the request body has more than 1000 digits.');
-    end if;
-    if jsonb_typeof(v_request) <> 'object' then
-        perform private.fail(400, 'invalid_json', 'The request body must be a JSON object.');
-    end if;
-    return v_request;
-end
-$$;
-comment on function private.read_object(bytea) is 'A request body as a JSON object; PT400 for anything else.';
-revoke all on function private.read_object(bytea) from public, anon, authenticated, service_role;
-grant execute on function private.read_object(bytea) to authenticated, service_role;
-grant execute on function private.parse_json(bytea) to authenticated;
 
 -- Invoker on purpose: Postgres allows no change of role inside a definer function. The settings are those that
 -- PostgREST makes, so that a function cannot tell which of the two doors it was called through.
@@ -256,8 +213,8 @@ begin
             'export_conversation', 'export_channel', 'erase_person', 'erase_user',
             'clean_up', 'read_metrics'
         ) then
-            v_answer := private.call_messages(
-                p_function, p_headers::jsonb, private.read_object(convert_to(p_parameters, 'UTF8')), p_body
+            v_answer := private.call_api(
+                p_function, p_headers::jsonb, private.parse_object(convert_to(p_parameters, 'UTF8')), p_body
             );
             status := v_answer.status;
             headers := v_answer.headers;
@@ -271,6 +228,3 @@ comment on function private.call(text, text, text, text, text, bytea) is
 'Calls one of the functions listed in it as p_role. Claims, headers and parameters (of path and query) are JSON objects;
 so are the headers of the answer, beside its HTTP status and body. For the login role of the service alone: it may become only what that role was
 granted.';
-revoke all on function private.call(text, text, text, text, text, bytea) from public, anon, authenticated, service_role;
-grant usage on schema private to authenticator;
-grant execute on function private.call(text, text, text, text, text, bytea) to authenticator;

@@ -1,4 +1,4 @@
--- What a database says about itself when `threadline doctor` asks: one sentence for each thing that is wrong.
+-- What a database says about itself when `threadline doctor` asks: one sentence for each problem.
 
 create function private.diagnose_login() returns setof text
 language sql
@@ -43,7 +43,6 @@ as $$
 $$;
 comment on function private.diagnose_login() is
 'What is wrong with the rights of the database user who asks: too few for the service, or more than it needs.';
-revoke all on function private.diagnose_login() from public, anon, authenticated, service_role;
 
 create function private.diagnose_tables() returns setof text
 language sql
@@ -76,7 +75,6 @@ as $$
 $$;
 comment on function private.diagnose_tables() is
 'What is wrong with the tables of public and private: security, triggers, indexes, settings.';
-revoke all on function private.diagnose_tables() from public, anon, authenticated, service_role;
 
 create function private.diagnose_platform() returns setof text
 language sql
@@ -111,7 +109,6 @@ as $$
 $$;
 comment on function private.diagnose_platform() is
 'What is wrong with the parts of the platform that the database can see: Storage and Realtime.';
-revoke all on function private.diagnose_platform() from public, anon, authenticated, service_role;
 
 create function private.diagnose_migrations(p_versions text[]) returns setof text
 language plpgsql
@@ -134,7 +131,6 @@ end
 $$;
 comment on function private.diagnose_migrations(text[]) is
 'Which of these migrations the database has not had, by the list that the Supabase CLI keeps.';
-revoke all on function private.diagnose_migrations(text[]) from public, anon, authenticated, service_role;
 
 -- Definer, because the service may read neither the list of migrations nor the buckets.
 create function private.diagnose(p_migrations text[], p_now timestamptz) returns setof text
@@ -161,5 +157,3 @@ $$;
 comment on function private.diagnose(text[], timestamptz) is
 'What is wrong with this database, a sentence each; nothing when all is well. p_migrations are the versions that the
 asking service needs, p_now is its clock.';
-revoke all on function private.diagnose(text[], timestamptz) from public, anon, authenticated, service_role;
-grant execute on function private.diagnose(text[], timestamptz) to service_role;

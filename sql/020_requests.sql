@@ -1,0 +1,309 @@
+-- Reading a request and answering it: parsers of JSON fields, the one way to fail, the envelope, who acts.
+
+create function private.decode_text(p_body bytea) returns text
+language sql
+immutable
+set search_path = ''
+as $$
+    select convert_from(
+        case when substring(p_body from 1 for 3) = '\xefbbbf' then substring(p_body from 4) else p_body end, 'UTF8'
+    )
+$$;
+comment on function private.decode_text(bytea) is 'UTF-8 without its byte order mark; a data exception if it is none.';
+
+create function private.parse_json(p_body bytea) returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+    v_text text := private.decode_text(p_body);
+begin
+    return v_text::jsonb;
+exception
+    when untranslatable_character or invalid_text_representation then
+        -- jsonb can hold neither NUL nor half a surrogate pair. Each becomes U+FFFD, so that the rest of the
+        -- message survives. Control characters, which JSON forbids, stand in for what must not be touched.
+        if v_text !~ '\\u(0000|[dD][89a-fA-F])' or v_text ~ '[\u0001\u0002]' then
+            raise;
+        end if;
+        v_text := replace(v_text, '\\', U&'\0001');
+        v_text := regexp_replace(
+            v_text, '\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})', U&'\0002\\1\0002\\2', 'g'
+        );
+        v_text := regexp_replace(v_text, '\\u(0000|[dD][89a-fA-F][0-9a-fA-F]{2})', '\\ufffd', 'g');
+        return replace(replace(v_text, U&'\0002', '\u'), U&'\0001', '\\')::jsonb;
+end
+$$;
+comment on function private.parse_json(bytea) is
+'A request body as jsonb. Raises a data exception (class 22) or 54001 for what is not UTF-8, not JSON or too deep.
+It mends what jsonb cannot hold, which may take seconds for megabytes: for callers who are known.';
+
+create function private.parse_timestamp(p_text text) returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_at timestamptz;
+begin
+    if p_text !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,12})?)?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?$'
+    then
+        return null;
+    end if;
+    begin
+        -- Without an offset it is UTC, whatever the session's time zone is.
+        v_at := (p_text || case when p_text ~ '([Zz]|[0-9][+-][0-9]{2}(:?[0-9]{2})?)$' then '' else 'Z' end)::timestamptz;
+    exception
+        when data_exception then
+            return null;
+    end;
+    -- An offset can move a time out of the years that ISO 8601 writes with four digits.
+    return case when v_at >= '0001-01-01T00:00:00Z' and v_at < '9999-12-31T23:59:59.9999995Z' then v_at end;
+end
+$$;
+comment on function private.parse_timestamp(text) is
+'An ISO 8601 date and time, as UTC when it has no offset; null for anything else, never an error.';
+
+create function private.has_huge_number(p_value jsonb) returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    -- Seven bytes such as 1e99999 would be written out as a hundred thousand digits whenever they are read.
+    return exists (
+        select from jsonb_path_query(p_value, '$.** ? (@.type() == "number")') as found (number)
+        where abs(found.number::numeric) >= 1e1000 or scale(found.number::numeric) > 1000
+    );
+exception
+    when statement_too_complex then
+        -- Too deep to be looked through.
+        return true;
+end
+$$;
+comment on function private.has_huge_number(jsonb) is
+'Whether there is a number of more than 1,000 digits before or after the point anywhere in it, written out.';
+
+create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+    raise exception using errcode = 'PT' || p_status, message = p_message, detail = p_code, column = p_field;
+end
+$$;
+comment on function private.fail(integer, text, text, text) is
+'Raises an error that both doors turn into this HTTP status: a code for programs, a sentence for people, a field.';
+
+create function private.parse_object(p_body bytea) returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+    v_request jsonb;
+    v_has_numbers boolean;
+begin
+    if octet_length(p_body) = 0 or p_body = '{}' then
+        return '{}'::jsonb;
+    end if;
+    begin
+        v_request := private.parse_json(p_body);
+        -- To see that there are no numbers at all is quick.
+        v_has_numbers := jsonb_path_exists(v_request, '$.** ? (@.type() == "number")');
+    exception
+        when data_exception or statement_too_complex or program_limit_exceeded then
+            perform private.fail(400, 'invalid_json', 'The request body is not valid JSON.');
+    end;
+    if v_has_numbers and private.has_huge_number(v_request) then
+        perform private.fail(400, 'invalid_json', 'A number of the request body has more than 1000 digits.');
+    end if;
+    if jsonb_typeof(v_request) <> 'object' then
+        perform private.fail(400, 'invalid_json', 'The request body must be a JSON object.');
+    end if;
+    return v_request;
+end
+$$;
+comment on function private.parse_object(bytea) is 'A request body as a JSON object; PT400 for anything else.';
+
+create function private.is_service() returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    return coalesce(auth.role() = 'service_role', false);
+end
+$$;
+comment on function private.is_service() is
+'Whether the caller is the service key. False for users and for a session without a token.';
+
+create function private.parse_text(p_body jsonb, p_field text, p_max integer, p_default text default null) returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
+        if p_default is null then
+            perform private.fail(400, 'missing_field', format('%s is required.', p_field), p_field);
+        end if;
+        return p_default;
+    elsif jsonb_typeof(p_body -> p_field) <> 'string' then
+        perform private.fail(400, 'invalid_field', format('%s must be a string.', p_field), p_field);
+    elsif char_length(p_body ->> p_field) not between 1 and p_max then
+        perform private.fail(
+            400, 'invalid_field', format('%s must have 1 to %s characters.', p_field, p_max), p_field
+        );
+    end if;
+    return p_body ->> p_field;
+end
+$$;
+comment on function private.parse_text(jsonb, text, integer, text) is
+'A string of a request. Without a default it is required; errors are PT400 with the field.';
+
+create function private.parse_uuid(p_body jsonb, p_field text, p_is_required boolean default true) returns uuid
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
+        if p_is_required then
+            perform private.fail(400, 'missing_field', format('%s is required.', p_field), p_field);
+        end if;
+        return null;
+    elsif p_body ->> p_field !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then
+        perform private.fail(400, 'invalid_field', format('%s must be a UUID.', p_field), p_field);
+    end if;
+    return (p_body ->> p_field)::uuid;
+end
+$$;
+comment on function private.parse_uuid(jsonb, text, boolean) is 'A UUID of a request; errors are PT400 with the field.';
+
+create function private.parse_uuids(p_body jsonb, p_field text, p_max integer) returns uuid[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+    v_ids uuid[] := array[]::uuid[];
+    v_item jsonb;
+begin
+    if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
+        return v_ids;
+    elsif jsonb_typeof(p_body -> p_field) <> 'array' or jsonb_array_length(p_body -> p_field) > p_max then
+        perform private.fail(
+            400, 'invalid_field', format('%s must be an array of at most %s UUIDs.', p_field, p_max), p_field
+        );
+    end if;
+    for v_item in select item.value from jsonb_array_elements(p_body -> p_field) as item (value) loop
+        v_ids := v_ids || private.parse_uuid(jsonb_build_object(p_field, v_item), p_field);
+    end loop;
+    return v_ids;
+end
+$$;
+comment on function private.parse_uuids(jsonb, text, integer) is
+'UUIDs of a request, none where the field is missing; errors are PT400 with the field.';
+
+create function private.parse_integer(
+    p_body jsonb, p_field text, p_min integer, p_max integer, p_default integer
+) returns integer
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    -- Query strings bring numbers as text.
+    if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
+        return p_default;
+    elsif p_body ->> p_field !~ '^[0-9]{1,9}$' or (p_body ->> p_field)::integer not between p_min and p_max then
+        perform private.fail(
+            400, 'invalid_field', format('%s must be a whole number from %s to %s.', p_field, p_min, p_max), p_field
+        );
+    end if;
+    return (p_body ->> p_field)::integer;
+end
+$$;
+comment on function private.parse_integer(jsonb, text, integer, integer, integer) is
+'A whole number of a request; errors are PT400 with the field.';
+
+create function private.require_actor(p_body jsonb) returns uuid
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_user_id uuid := private.parse_uuid(p_body, 'user_id', false);
+begin
+    if private.is_service() then
+        if v_user_id is null then
+            perform private.fail(400, 'missing_field', 'user_id is required for service_role.', 'user_id');
+        end if;
+    elsif v_user_id <> auth.uid() then
+        -- The documents take the word of the caller for who it is; we take the token's.
+        perform private.fail(403, 'user_id_mismatch', 'user_id is not the user of the token.', 'user_id');
+    end if;
+    return nullif(set_config('threadline.acting_id', coalesce(v_user_id, auth.uid())::text, true), '')::uuid;
+end
+$$;
+comment on function private.require_actor(jsonb) is
+'For whom a call acts: the user of the token, or whom service_role names; triggers learn it from acting_user_id. PT403
+when a user names somebody else.';
+
+create function private.acting_user_id() returns uuid
+language sql
+stable
+set search_path = ''
+as $$
+    -- The setting is made by private.require_actor. Others could make it too, so it counts for the service key alone.
+    select coalesce(
+        (select auth.uid()),
+        case
+            when private.is_service()
+                then nullif(current_setting('threadline.acting_id', true), '')::uuid
+        end
+    )
+$$;
+comment on function private.acting_user_id() is
+'Who acts: the user of the token, or whom a call with the service key has named; null when nobody is known.';
+
+create function private.format_time(p_at timestamptz) returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    return to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
+end
+$$;
+comment on function private.format_time(timestamptz) is 'A time as the documents write it: 2026-03-19T15:10:22.000Z.';
+
+create function private.request_id() returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_id text := nullif(current_setting('request.headers', true), '')::json ->> 'x-request-id';
+begin
+    return case when v_id ~ '^[A-Za-z0-9._-]{1,50}$' then v_id end;
+end
+$$;
+comment on function private.request_id() is 'The X-Request-Id of this request, if it has one that is fit to be kept.';
+
+create function private.succeed(p_data jsonb, p_meta jsonb default null, p_status integer default 200) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    perform set_config('response.status', p_status::text, true);
+    if p_meta is null then
+        return json_build_object('success', true, 'data', p_data);
+    end if;
+    return json_build_object('success', true, 'data', p_data, 'meta', p_meta);
+end
+$$;
+comment on function private.succeed(jsonb, jsonb, integer) is 'The envelope of an answer.';

@@ -1,0 +1,77 @@
+-- POST /functions/v1/messaging-ingest: checks the key and the limits, then stores.
+
+create function private.refuse_ingest(p_status integer, p_error text) returns json
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+    perform set_config('response.status', p_status::text, true);
+    return json_build_object('error', p_error);
+end
+$$;
+comment on function private.refuse_ingest(integer, text) is
+'An error in the shape of the ingest document. The status reaches HTTP as PostgREST and the gateway define it.';
+
+create function public.messaging_ingest(bytea) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_secret text := nullif(current_setting('request.headers', true), '')::json ->> 'x-api-key';
+    v_request jsonb;
+    v_owner record;
+    v_limit integer := (select settings.ingest_max_messages from private.settings);
+    v_size bigint;
+begin
+    if coalesce(v_secret, '') = '' then
+        return private.refuse_ingest(401, 'Missing x-api-key header');
+    end if;
+    begin
+        -- Strangers are refused anyway; what their bodies cost is kept small.
+        v_request := case
+            when private.is_valid_key(v_secret) then private.parse_json($1)
+            else private.decode_text($1)::jsonb
+        end;
+    exception
+        when data_exception or statement_too_complex or program_limit_exceeded then
+            return private.refuse_ingest(400, 'Request body is not valid JSON');
+    end;
+    if coalesce(v_request ->> 'platform', '') = ''
+        or coalesce(v_request ->> 'connection_id', '') = ''
+        or coalesce(jsonb_typeof(v_request -> 'conversations'), 'null') = 'null'
+    then
+        return private.refuse_ingest(400, 'Missing required fields: platform, connection_id, conversations');
+    end if;
+    if jsonb_typeof(v_request -> 'conversations') <> 'array' then
+        return private.refuse_ingest(400, 'conversations must be an array');
+    end if;
+
+    select * into v_owner
+    from private.authenticate_connection(
+        v_request ->> 'platform', v_request ->> 'connection_id', v_secret
+    );
+    if v_owner.user_id is null then
+        return private.refuse_ingest(401, 'Invalid connection_id or platform');
+    elsif not v_owner.is_key_valid then
+        perform private.record_refusal(v_owner.user_id, v_request ->> 'connection_id', 401);
+        return private.refuse_ingest(401, 'Invalid API key');
+    elsif not v_owner.is_active then
+        perform private.record_refusal(v_owner.user_id, v_request ->> 'connection_id', 403);
+        return private.refuse_ingest(403, 'Connection is inactive');
+    end if;
+
+    v_size := private.count_messages(v_request -> 'conversations');
+    if v_size > v_limit then
+        perform private.record_refusal(v_owner.user_id, v_request ->> 'connection_id', 413);
+        return private.refuse_ingest(413, format('Too many messages: at most %s in one request', v_limit));
+    end if;
+    return private.record_ingest(
+        v_owner.user_id, v_request ->> 'connection_id', v_owner.key_id, v_size,
+        private.store_conversations(v_owner.user_id, v_request ->> 'platform', v_request -> 'conversations')
+    );
+end
+$$;
+comment on function public.messaging_ingest(bytea) is
+'The ingest endpoint: the raw body as its one argument, x-api-key among request.headers; answers as the document says,
+errors included, with response.status set. Only the two doors, the service and the Edge Function, may call it.';

@@ -1,0 +1,178 @@
+-- Profiles, channels and their members, and which rows each caller sees.
+
+create table public.user_profiles (
+    user_id uuid primary key references auth.users (id) on delete cascade,
+    display_name text not null,
+    avatar_url text,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint user_profiles_display_name_length check (char_length(display_name) between 1 and 200),
+    constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000)
+);
+comment on table public.user_profiles is 'What others see of a user. Made when the user signs up.';
+alter table public.user_profiles enable row level security;
+
+create table public.channels (
+    id uuid primary key default gen_random_uuid(),
+    workspace_id uuid,
+    kind text not null default 'channel',
+    name text,
+    created_by uuid default auth.uid() references auth.users (id) on delete set null,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint channels_kind_known check (kind in ('channel', 'dm')),
+    constraint channels_name_length check (char_length(name) between 1 and 200),
+    constraint channels_name_unless_dm check (kind = 'dm' or name is not null)
+);
+comment on table public.channels is 'A place where members talk: a named channel, or a direct conversation (dm).';
+comment on column public.channels.workspace_id is 'Groups channels for the application; it grants nothing.';
+create index channels_created_by_idx on public.channels (created_by);
+alter table public.channels enable row level security;
+
+create table public.channel_members (
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    user_id uuid not null references auth.users (id) on delete cascade,
+    role text not null default 'member',
+    created_at timestamptz not null default now(),
+    primary key (channel_id, user_id),
+    constraint channel_members_role_known check (role in ('owner', 'admin', 'member'))
+);
+comment on table public.channel_members is 'Who belongs to a channel, and as what. Nobody else sees anything of it.';
+create index channel_members_user_id_idx on public.channel_members (user_id);
+alter table public.channel_members enable row level security;
+
+-- With the rights of their owner, as all views named my_: a policy on channel_members that reads channel_members would
+-- ask itself for ever. A view becomes part of the plan, where a function would start a query of its own.
+create view private.my_channels
+with (security_barrier = true) as
+select member.channel_id as id
+from public.channel_members as member
+where member.user_id = (select auth.uid());
+comment on view private.my_channels is 'The channels that the caller belongs to.';
+
+create view private.my_managed_channels
+with (security_barrier = true) as
+select member.channel_id as id
+from public.channel_members as member
+where member.user_id = (select auth.uid()) and member.role in ('owner', 'admin');
+comment on view private.my_managed_channels is 'The channels in which the caller is owner or admin.';
+
+create view private.my_owned_channels
+with (security_barrier = true) as
+select member.channel_id as id
+from public.channel_members as member
+where member.user_id = (select auth.uid()) and member.role = 'owner';
+comment on view private.my_owned_channels is 'The channels that the caller owns.';
+
+create view private.my_peers
+with (security_barrier = true) as
+select fellow.user_id as id
+from public.channel_members as mine
+inner join public.channel_members as fellow on mine.channel_id = fellow.channel_id
+where mine.user_id = (select auth.uid());
+comment on view private.my_peers is 'The users with whom the caller shares a channel, once for each.';
+
+create policy user_profiles_select_peer on public.user_profiles
+for select to authenticated
+using (user_id = (select auth.uid()) or user_id in (select mine.id from private.my_peers as mine));
+create policy user_profiles_update_self on public.user_profiles
+for update to authenticated
+using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
+
+-- The second half is for who makes a channel and wants the row back: the membership is added just after.
+create policy channels_select_member on public.channels
+for select to authenticated
+using (
+    id in (select mine.id from private.my_channels as mine)
+    or (created_by = (select auth.uid()) and created_at = (select now()))
+);
+create policy channels_insert_creator on public.channels
+for insert to authenticated with check (created_by = (select auth.uid()));
+create policy channels_update_manager on public.channels
+for update to authenticated
+using (id in (select mine.id from private.my_managed_channels as mine))
+with check (id in (select mine.id from private.my_managed_channels as mine));
+create policy channels_delete_owner on public.channels
+for delete to authenticated using (id in (select mine.id from private.my_owned_channels as mine));
+
+create policy channel_members_select_member on public.channel_members
+for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
+create policy channel_members_insert_manager on public.channel_members
+for insert to authenticated with check (channel_id in (select mine.id from private.my_managed_channels as mine));
+create policy channel_members_update_manager on public.channel_members
+for update to authenticated
+using (channel_id in (select mine.id from private.my_managed_channels as mine))
+with check (channel_id in (select mine.id from private.my_managed_channels as mine));
+create policy channel_members_delete_manager_or_self on public.channel_members
+for delete to authenticated
+using (channel_id in (select mine.id from private.my_managed_channels as mine) or user_id = (select auth.uid()));
+
+create function private.is_non_member(p_channel_id uuid) returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    -- The member first: nearly everybody who writes is one, and nothing else is asked then.
+    return not exists (
+        select from public.channel_members as member
+        where member.channel_id = p_channel_id and member.user_id = auth.uid()
+    ) and auth.uid() is not null and not private.is_service();
+end
+$$;
+comment on function private.is_non_member(uuid) is
+'Whether the caller is a user who is no member of a channel. Triggers ask before they lock it: the policies, which
+decide, are asked only after them.';
+
+-- Definer, because Supabase Auth makes users under a role that may not write here.
+create function private.create_user_profile_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    insert into public.user_profiles (user_id, display_name, avatar_url)
+    values (
+        new.id,
+        left(coalesce(
+            nullif(btrim(new.raw_user_meta_data ->> 'full_name'), ''),
+            nullif(btrim(new.raw_user_meta_data ->> 'name'), ''),
+            nullif(split_part(new.email, '@', 1), ''),
+            'User'
+        ), 200),
+        left(new.raw_user_meta_data ->> 'avatar_url', 2000)
+    )
+    on conflict on constraint user_profiles_pkey do nothing;
+    return null;
+end
+$$;
+comment on function private.create_user_profile_trigger() is
+'Gives a new user a profile, with the name and picture that Supabase Auth knows.';
+
+-- Definer, because the creator is no member yet and so may not add one.
+create function private.add_channel_owner_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if new.created_by is not null then
+        insert into public.channel_members (channel_id, user_id, role) values (new.id, new.created_by, 'owner')
+        on conflict do nothing;
+    end if;
+    return null;
+end
+$$;
+comment on function private.add_channel_owner_trigger() is 'Trigger: who makes a channel owns it.';
+
+insert into public.user_profiles (user_id, display_name)
+select
+    existing.id,
+    left(coalesce(
+        nullif(btrim(existing.raw_user_meta_data ->> 'full_name'), ''),
+        nullif(btrim(existing.raw_user_meta_data ->> 'name'), ''),
+        nullif(split_part(existing.email, '@', 1), ''),
+        'User'
+    ), 200) as display_name
+from auth.users as existing
+on conflict do nothing;

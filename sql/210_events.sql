@@ -1,0 +1,107 @@
+-- The event log of a channel: every change once, numbered without a gap, in the transaction of the change.
+
+-- Counters, apart from the channels: they change with every message, and no client reads them.
+create table private.channel_counters (
+    channel_id uuid primary key references public.channels (id) on delete cascade,
+    last_seq bigint not null default 0,
+    last_at timestamptz not null default '-infinity',
+    message_count bigint not null default 0
+);
+comment on table private.channel_counters is
+'The end of each channel''s event log. Every change of a channel locks its row first: this is what orders them.';
+comment on column private.channel_counters.last_at is
+'When the last event was; the next is later, whatever the clock says.';
+comment on column private.channel_counters.message_count is
+'How many messages are not deleted; kept, because counting a million takes too long.';
+alter table private.channel_counters enable row level security;
+
+create table public.message_events (
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    seq bigint not null,
+    kind text not null,
+    message_id uuid,
+    actor_id uuid,
+    emoji text,
+    created_at timestamptz not null,
+    reaction_id uuid,
+    added_at timestamptz,
+    primary key (channel_id, seq),
+    constraint message_events_kind_known check (
+        kind in (
+            'message.created', 'message.updated', 'message.deleted', 'message.pinned', 'message.unpinned',
+            'reaction.added', 'reaction.removed', 'member.joined', 'member.left'
+        )
+    )
+);
+comment on table public.message_events is
+'Every change of a channel, once, in order and without a gap. It names what changed; contents are read where they are.';
+comment on column public.message_events.actor_id is
+'Who did it; of member events, whom it is about. Null when a twin did, or the service key without naming anybody.';
+comment on column public.message_events.reaction_id is 'Of reactions, the id that the reaction has or had.';
+comment on column public.message_events.added_at is 'Of reactions and pins, since when it is or was there.';
+-- Whether a message was pinned when it was edited.
+create index message_events_pins_idx on public.message_events (message_id, seq)
+where kind in ('message.pinned', 'message.unpinned');
+alter table public.message_events enable row level security;
+
+create policy message_events_select_member on public.message_events
+for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
+
+-- Definer, because no client writes events or counters.
+create function private.record_event(
+    p_channel_id uuid, p_kind text, p_message_id uuid, p_actor_id uuid, p_emoji text, p_messages integer,
+    p_reaction_id uuid default null, p_added_at timestamptz default null,
+    out seq bigint, out at timestamptz
+)
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- Times run as the numbers do, also when the clock is set back: what was said when is told by them.
+    update private.channel_counters as head
+    set
+        last_seq = head.last_seq + 1,
+        last_at = greatest(clock_timestamp(), head.last_at + interval '1 microsecond'),
+        message_count = head.message_count + p_messages
+    where head.channel_id = p_channel_id
+    returning head.last_seq, head.last_at into seq, at;
+    if seq is null then
+        insert into private.channel_counters as head (channel_id, last_seq, last_at, message_count)
+        select existing.id, 1, clock_timestamp(), p_messages
+        from public.channels as existing
+        where existing.id = p_channel_id
+        on conflict on constraint channel_counters_pkey do update
+        set
+            last_seq = head.last_seq + 1,
+            last_at = greatest(clock_timestamp(), head.last_at + interval '1 microsecond'),
+            message_count = head.message_count + p_messages
+        returning head.last_seq, head.last_at into seq, at;
+    end if;
+    if seq is not null then
+        insert into public.message_events (
+            channel_id, seq, kind, message_id, actor_id, emoji, created_at, reaction_id, added_at
+        )
+        values (
+            p_channel_id, record_event.seq, p_kind, p_message_id, p_actor_id, p_emoji, record_event.at,
+            p_reaction_id, p_added_at
+        );
+    end if;
+end
+$$;
+comment on function private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz) is
+'Writes the next event of a channel and answers its number and time; p_messages is what it adds to the count.
+Nothing happens for a channel that is being deleted.';
+
+-- Definer, because no client may touch the counters.
+create function private.lock_channel(p_channel_id uuid) returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    perform from private.channel_counters as head where head.channel_id = p_channel_id for no key update;
+end
+$$;
+comment on function private.lock_channel(uuid) is
+'Waits until nobody else is changing a channel. Whoever decides by the state of a message takes this first.';

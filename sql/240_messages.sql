@@ -1,0 +1,135 @@
+-- Messages of channels, their edits, reactions and pins: tables and who sees them.
+
+create table public.messages (
+    id uuid primary key default gen_random_uuid(),
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    seq bigint not null default 0,
+    user_id uuid default auth.uid() references auth.users (id) on delete set null,
+    ai_twin_id uuid references public.ai_twins (id) on delete set null,
+    parent_message_id uuid references public.messages (id) on delete set null,
+    conversation_id uuid,
+    content text not null,
+    content_type text not null default 'text',
+    metadata jsonb not null default '{}',
+    attachments jsonb,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    deleted_at timestamptz,
+    hops integer not null default 0,
+    constraint messages_seq_unique unique (channel_id, seq),
+    constraint messages_author_is_one check (user_id is null or ai_twin_id is null),
+    constraint messages_content_length check (char_length(content) between 1 and 40000),
+    constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
+    constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
+    constraint messages_metadata_size check (octet_length(metadata::text) <= 16384),
+    constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
+    constraint messages_attachments_size check (octet_length(attachments::text) <= 65536)
+);
+comment on table public.messages is 'What is said in channels. A deleted message stays as a row that no client sees.';
+comment on column public.messages.seq is
+'Number of the event that made it; the order of a channel, and what cursors rest on. Set by a trigger.';
+comment on column public.messages.user_id is 'The author, unless a twin is; null when the user is gone.';
+comment on column public.messages.parent_message_id is 'The message whose thread this is a reply in.';
+comment on column public.messages.conversation_id is 'A context that the application knows; it means nothing here.';
+create index messages_user_id_idx on public.messages (user_id);
+-- Most messages are neither by a twin nor in a thread, and cost nothing here.
+create index messages_ai_twin_id_idx on public.messages (ai_twin_id) where ai_twin_id is not null;
+create index messages_thread_idx on public.messages (parent_message_id, seq) where parent_message_id is not null;
+alter table public.messages enable row level security;
+-- For has:thread.
+create index messages_replies_idx on public.messages (channel_id, parent_message_id)
+where parent_message_id is not null;
+comment on column public.messages.hops is
+'How many turns of twins lie between this message and what a person said last; 0 when a person says it.';
+
+create table public.message_edits (
+    message_id uuid not null references public.messages (id) on delete cascade,
+    version integer not null,
+    content text not null,
+    written_at timestamptz not null,
+    replaced_at timestamptz not null default now(),
+    primary key (message_id, version)
+);
+comment on table public.message_edits is 'Earlier versions of edited messages, the first as version 1.';
+comment on column public.message_edits.written_at is 'When this version was written.';
+comment on column public.message_edits.replaced_at is 'When the next one took its place.';
+alter table public.message_edits enable row level security;
+
+create table public.message_reactions (
+    id uuid primary key default gen_random_uuid(),
+    message_id uuid not null references public.messages (id) on delete cascade,
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    user_id uuid not null default auth.uid() references auth.users (id) on delete cascade,
+    emoji text not null,
+    created_at timestamptz not null default now(),
+    constraint message_reactions_once unique (message_id, user_id, emoji),
+    constraint message_reactions_emoji_length check (char_length(emoji) between 1 and 64)
+);
+comment on table public.message_reactions is 'Who reacted to what with which emoji.';
+comment on column public.message_reactions.channel_id is 'The message''s channel, repeated for row-level security.';
+create index message_reactions_channel_id_idx on public.message_reactions (channel_id);
+create index message_reactions_user_id_idx on public.message_reactions (user_id);
+alter table public.message_reactions enable row level security;
+
+create table public.message_pins (
+    message_id uuid primary key references public.messages (id) on delete cascade,
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    pinned_by uuid default auth.uid() references auth.users (id) on delete set null,
+    pinned_at timestamptz not null default now()
+);
+comment on table public.message_pins is 'Pinned messages.';
+comment on column public.message_pins.channel_id is 'The message''s channel, repeated for row-level security.';
+create index message_pins_channel_id_idx on public.message_pins (channel_id);
+create index message_pins_pinned_by_idx on public.message_pins (pinned_by);
+alter table public.message_pins enable row level security;
+
+create policy messages_select_member on public.messages
+for select to authenticated
+using (channel_id in (select mine.id from private.my_channels as mine) and deleted_at is null);
+create policy messages_insert_author on public.messages
+for insert to authenticated
+with check (
+    channel_id in (select mine.id from private.my_channels as mine)
+    and (
+        user_id = (select auth.uid())
+        or (
+            user_id is null
+            and ai_twin_id in (select mine.id from private.my_twins as mine)
+            and exists (
+                select from public.channel_twins as assigned
+                where assigned.channel_id = messages.channel_id and assigned.ai_twin_id = messages.ai_twin_id
+            )
+        )
+    )
+);
+create policy messages_update_author on public.messages
+for update to authenticated
+using (
+    channel_id in (select mine.id from private.my_channels as mine)
+    and (user_id = (select auth.uid()) or ai_twin_id in (select mine.id from private.my_twins as mine))
+)
+with check (
+    channel_id in (select mine.id from private.my_channels as mine)
+    and (user_id = (select auth.uid()) or ai_twin_id in (select mine.id from private.my_twins as mine))
+);
+
+create policy message_edits_select_member on public.message_edits
+for select to authenticated
+using (exists (select from public.messages as message where message.id = message_edits.message_id));
+
+create policy message_reactions_select_member on public.message_reactions
+for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
+create policy message_reactions_insert_self on public.message_reactions
+for insert to authenticated
+with check (user_id = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine));
+create policy message_reactions_delete_self on public.message_reactions
+for delete to authenticated
+using (user_id = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine));
+
+create policy message_pins_select_member on public.message_pins
+for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
+create policy message_pins_insert_self on public.message_pins
+for insert to authenticated
+with check (pinned_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine));
+create policy message_pins_delete_member on public.message_pins
+for delete to authenticated using (channel_id in (select mine.id from private.my_channels as mine));

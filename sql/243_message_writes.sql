@@ -1,0 +1,317 @@
+-- The calls of /api/v2/messages that write: create, reply, edit, delete, pin, react.
+
+create function private.require_twin(p_twin_id uuid, p_channel_id uuid) returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    if not exists (
+        select from public.channel_twins as assigned
+        inner join public.ai_twins as twin on assigned.ai_twin_id = twin.id
+        where twin.id = p_twin_id
+            and assigned.channel_id = p_channel_id
+            and ((select private.is_service()) or twin.user_id = (select auth.uid()))
+    ) then
+        perform private.fail(
+            403, 'twin_not_allowed', 'This twin is not yours, or does not take part in the channel.', 'ai_twin_id'
+        );
+    end if;
+end
+$$;
+comment on function private.require_twin(uuid, uuid) is
+'PT403 unless the caller may speak through the twin in the channel.';
+
+create function public.create_message(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_channel_id uuid := private.parse_uuid($1, 'channel_id');
+    v_content text := private.parse_text($1, 'content', 40000);
+    v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id', false);
+    v_user_id uuid;
+    v_message public.messages;
+begin
+    perform private.require_channel(v_channel_id);
+    if v_twin_id is not null then
+        perform private.require_twin(v_twin_id, v_channel_id);
+    end if;
+    if coalesce(jsonb_typeof($1 -> 'metadata'), 'null') not in ('object', 'null') then
+        perform private.fail(400, 'invalid_field', 'metadata must be an object.', 'metadata');
+    elsif octet_length(($1 -> 'metadata')::text) > 16384 then
+        perform private.fail(413, 'metadata_too_large', 'metadata must have at most 16 kB.', 'metadata');
+    elsif coalesce(jsonb_typeof($1 -> 'attachments'), 'null') not in ('array', 'null')
+        or jsonb_path_exists($1, 'strict $.attachments[*] ? (@.type() <> "object")', '{}', true)
+    then
+        perform private.fail(400, 'invalid_field', 'attachments must be an array of objects.', 'attachments');
+    elsif octet_length(($1 -> 'attachments')::text) > 65536 then
+        perform private.fail(413, 'attachments_too_large', 'attachments must have at most 64 kB.', 'attachments');
+    end if;
+    -- The twin speaks, and not its owner; but nobody names somebody else.
+    if v_twin_id is null or not private.is_service() then
+        v_user_id := private.require_actor($1);
+    end if;
+    insert into public.messages (
+        channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
+        content, content_type, metadata, attachments
+    )
+    values (
+        v_channel_id,
+        case when v_twin_id is null then v_user_id end,
+        v_twin_id,
+        private.parse_uuid($1, 'parent_message_id', false),
+        private.parse_uuid($1, 'conversation_id', false),
+        v_content,
+        private.parse_text($1, 'content_type', 100, 'text'),
+        coalesce(nullif($1 -> 'metadata', 'null'), '{}'),
+        nullif($1 -> 'attachments', 'null')
+    )
+    returning * into v_message;
+    return private.succeed(
+        private.render_message(v_message, null),  -- what is new is not pinned
+        jsonb_build_object('timestamp', private.format_time(v_message.created_at)),
+        201
+    );
+end
+$$;
+comment on function public.create_message(jsonb) is
+'POST /api/v2/messages: channel_id, content, and optionally content_type, parent_message_id, metadata, attachments,
+conversation_id, user_id, ai_twin_id.';
+
+create function public.reply_to_message(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_parent public.messages := private.require_message(private.parse_uuid($1, 'id'));
+begin
+    return public.create_message(
+        $1 || jsonb_build_object('channel_id', v_parent.channel_id, 'parent_message_id', v_parent.id)
+    );
+end
+$$;
+comment on function public.reply_to_message(jsonb) is
+'POST /api/v2/messages/:id/thread: id, content, and what create_message takes.';
+
+create function private.is_author(p_message public.messages, p_user_id uuid) returns boolean
+language sql
+stable
+set search_path = ''
+as $$
+    select coalesce(p_message.user_id = p_user_id, false) or exists (
+        select from public.ai_twins as twin where twin.id = p_message.ai_twin_id and twin.user_id = p_user_id
+    )
+$$;
+comment on function private.is_author(public.messages, uuid) is
+'Whether a user answers for a message: who said it, or who owns the twin that did.';
+
+create function public.edit_message(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_content text := private.parse_text($1, 'content', 40000);
+    v_user_id uuid := private.require_actor($1);
+    v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
+begin
+    if not private.is_author(v_message, v_user_id) then
+        perform private.fail(403, 'not_the_author', 'Only its author can edit a message.');
+    end if;
+    update public.messages as message set content = v_content
+    where message.id = v_message.id
+    returning * into v_message;
+    if v_message.id is null then
+        perform private.fail(404, 'message_not_found', 'There is no such message.');
+    end if;
+    return private.succeed(private.render_message(v_message));
+end
+$$;
+comment on function public.edit_message(jsonb) is
+'PUT /api/v2/messages/:id: content, user_id. One''s own, or one''s twin''s; what was there before is kept.';
+
+create function private.is_app_admin() returns boolean
+language sql
+stable
+set search_path = ''
+as $$
+    -- app_metadata is written by the project alone; user_metadata by the user, and so proves nothing.
+    select coalesce((select auth.jwt()) -> 'app_metadata' ->> 'role' = 'admin', false)
+$$;
+comment on function private.is_app_admin() is 'Whether the token is of an administrator of the whole application.';
+
+-- Definer, because a client may not write deleted_at: the row would vanish from its own sight. And because who
+-- administers the application need not be a member. It asks itself who the caller is.
+create function private.delete_message(p_message_id uuid, p_user_id uuid, p_as_admin boolean) returns timestamptz
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_is_service boolean := private.is_service();
+    v_user_id uuid := case when v_is_service then p_user_id else (select auth.uid()) end;
+    v_is_app_admin boolean := p_as_admin and private.is_app_admin();
+    v_message public.messages;
+    v_role text;
+    v_deleted_at timestamptz;
+begin
+    select * into v_message from public.messages as message where message.id = p_message_id;
+    select member.role into v_role
+    from public.channel_members as member
+    where member.channel_id = v_message.channel_id and member.user_id = v_user_id;
+    if v_role is null and not v_is_service and not v_is_app_admin then
+        v_message := null;
+    end if;
+    if v_message.id is not null
+        and not (
+            private.is_author(v_message, v_user_id)
+            or v_is_app_admin
+            or (p_as_admin and coalesce(v_role in ('owner', 'admin'), false))
+        )
+        and v_message.deleted_at is null
+    then
+        perform private.fail(
+            403, 'not_the_author', 'Only its author, or an admin with admin=true, can delete a message.'
+        );
+    end if;
+    update public.messages as message set deleted_at = now()
+    where message.id = v_message.id and message.deleted_at is null
+    returning message.deleted_at into v_deleted_at;
+    if v_deleted_at is null then
+        perform private.fail(404, 'message_not_found', 'There is no such message.');
+    end if;
+    return v_deleted_at;
+end
+$$;
+comment on function private.delete_message(uuid, uuid, boolean) is
+'Deletes a message softly for the caller, or for whom the service key names, and answers when. PT403 unless it is their
+own or their twin''s, or they use that they are an admin; PT404 for who may not know of it.';
+
+create function public.delete_message(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_user_id uuid := private.require_actor($1);
+    v_id uuid := private.parse_uuid($1, 'id');
+begin
+    return private.succeed(jsonb_build_object(
+        'id', v_id,
+        'deleted_at', private.format_time(
+            private.delete_message(v_id, v_user_id, coalesce($1 ->> 'admin', 'false') in ('true', '1'))
+        )
+    ));
+end
+$$;
+comment on function public.delete_message(jsonb) is
+'DELETE /api/v2/messages/:id: user_id; admin=true for owners and admins of the channel, and of the application.';
+
+create function public.pin_message(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_user_id uuid := private.require_actor($1);
+    v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
+begin
+    -- Looked up again under the lock: it may have been deleted meanwhile.
+    perform private.lock_channel(v_message.channel_id);
+    v_message := private.require_message(v_message.id);
+    insert into public.message_pins (message_id, pinned_by) values (v_message.id, v_user_id)
+    on conflict on constraint message_pins_pkey do nothing;
+    return private.succeed((
+        select private.render_message(v_message) || jsonb_build_object('updated_at', private.format_time(pin.pinned_at))
+        from public.message_pins as pin
+        where pin.message_id = v_message.id
+    ));
+end
+$$;
+comment on function public.pin_message(jsonb) is
+'POST /api/v2/messages/:id/pin: user_id. Pinned already, it stays as it was pinned first.';
+
+create function public.unpin_message(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
+begin
+    perform private.require_actor($1);
+    -- The lock first, as pinning and deleting take it: in the other order they would wait for each other.
+    perform private.lock_channel(v_message.channel_id);
+    delete from public.message_pins as pin where pin.message_id = v_message.id;
+    return private.succeed(private.render_message(v_message));
+end
+$$;
+comment on function public.unpin_message(jsonb) is
+'DELETE /api/v2/messages/:id/pin: user_id. Not pinned, nothing happens.';
+
+create function private.set_reaction(p_body jsonb, p_change text) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_emoji text := private.parse_text(p_body, 'emoji', 64);
+    v_user_id uuid := private.require_actor(p_body);
+    v_message public.messages := private.require_message(private.parse_uuid(p_body, 'id'));
+    v_reaction public.message_reactions;
+    v_action text := 'unchanged';
+begin
+    -- One at a time: of two toggles at once, one adds and the other removes.
+    perform private.lock_channel(v_message.channel_id);
+    v_message := private.require_message(v_message.id);
+    select * into v_reaction
+    from public.message_reactions as reaction
+    where reaction.message_id = v_message.id and reaction.user_id = v_user_id and reaction.emoji = v_emoji;
+    if v_reaction.id is null and p_change <> 'remove' then
+        insert into public.message_reactions (message_id, user_id, emoji)
+        values (v_message.id, v_user_id, v_emoji)
+        returning * into v_reaction;
+        v_action := 'added';
+    elsif v_reaction.id is not null and p_change <> 'add' then
+        delete from public.message_reactions as reaction where reaction.id = v_reaction.id;
+        v_action := 'removed';
+    end if;
+    return private.succeed(
+        case when v_reaction.id is not null then private.render_reaction(
+            v_reaction.id, v_reaction.message_id, v_reaction.user_id, v_reaction.emoji, v_reaction.created_at
+        ) end,
+        jsonb_build_object('action', v_action)
+    );
+end
+$$;
+comment on function private.set_reaction(jsonb, text) is
+'Adds, removes or toggles the caller''s reaction and says in meta.action which it was: added, removed, unchanged.';
+
+create function public.toggle_reaction(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    return private.set_reaction($1, 'toggle');
+end
+$$;
+comment on function public.toggle_reaction(jsonb) is
+'POST /api/v2/messages/:id/react: emoji, user_id. Adds the reaction, or removes it if it is there.';
+
+create function public.add_reaction(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    return private.set_reaction($1, 'add');
+end
+$$;
+comment on function public.add_reaction(jsonb) is
+'PUT /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, as toggling is not.';
+
+create function public.remove_reaction(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    return private.set_reaction($1, 'remove');
+end
+$$;
+comment on function public.remove_reaction(jsonb) is
+'DELETE /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, as toggling is not.';

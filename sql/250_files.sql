@@ -1,0 +1,216 @@
+-- Files of a channel in the Storage bucket `attachments`: who may put, see and remove them.
+
+-- Private also where a bucket of this name was there before and was not: links to these files are signed or fail.
+insert into storage.buckets (id, name, public, file_size_limit)
+values ('attachments', 'attachments', false, 52428800)
+on conflict (id) do update set public = false;
+
+create table private.retired_ids (
+    id uuid primary key
+);
+comment on table private.retired_ids is
+'Ids of channels, twins and files that were deleted. Clients choose ids, and what belonged to one may outlive it for a
+while: files in Storage, broadcasts that Realtime replays, messages that name a file. Whoever took the id over would
+have them.';
+alter table private.retired_ids enable row level security;
+
+create table public.attachments (
+    id uuid primary key default gen_random_uuid(),
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    path text not null generated always as (channel_id::text || '/' || id::text) stored,
+    file_name text not null,
+    size bigint not null,
+    content_type text not null,
+    uploaded_by uuid references auth.users (id) on delete set null,
+    created_at timestamptz not null default now(),
+    constraint attachments_file_name_length check (char_length(file_name) between 1 and 255),
+    constraint attachments_file_name_printable check (file_name !~ '[\u0001-\u001f\u007f]'),
+    constraint attachments_size_not_negative check (size >= 0)
+);
+comment on table public.attachments is
+'Files of channels, which lie in the bucket of this name. Messages name them by id.';
+comment on column public.attachments.path is 'Where in the bucket.';
+comment on column public.attachments.file_name is 'To show to people, as the uploader called it.';
+comment on column public.attachments.size is 'In bytes, as Storage counted them. Set by a trigger, as the next two.';
+comment on column public.attachments.content_type is 'What Storage was told when the file was stored.';
+comment on column public.attachments.uploaded_by is 'Who stored it; null for service_role, and when the user is gone.';
+create index attachments_channel_id_idx on public.attachments (channel_id);
+create index attachments_uploaded_by_idx on public.attachments (uploaded_by);
+alter table public.attachments enable row level security;
+
+create table private.message_files (
+    attachment_id uuid not null references public.attachments (id) on delete cascade,
+    message_id uuid not null references public.messages (id) on delete cascade,
+    primary key (attachment_id, message_id)
+);
+comment on table private.message_files is 'Which uploaded files messages name. What no message names is swept away.';
+create index message_files_message_id_idx on private.message_files (message_id);
+alter table private.message_files enable row level security;
+
+create policy attachments_select_member on public.attachments
+for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
+create policy attachments_insert_uploader on public.attachments
+for insert to authenticated
+with check (uploaded_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine));
+create policy attachments_delete_uploader_or_manager on public.attachments
+for delete to authenticated
+using (
+    channel_id in (select mine.id from private.my_managed_channels as mine)
+    or (uploaded_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine))
+);
+
+-- A file lies at <channel id>/<attachment id>. Names that people gave never become paths. There is none for update:
+-- what was sent stays what it was.
+create policy objects_select_attachment on storage.objects
+for select to authenticated using (bucket_id = 'attachments');
+create policy objects_insert_attachment on storage.objects
+for insert to authenticated with check (bucket_id = 'attachments');
+create policy objects_delete_attachment on storage.objects
+for delete to authenticated using (bucket_id = 'attachments');
+-- Who may is said by restrictive policies, which those of the application cannot open: some let everybody read all
+-- files, or change their own.
+create policy objects_select_attachment_member on storage.objects
+as restrictive for select to authenticated
+using (
+    bucket_id is distinct from 'attachments'
+    or (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
+);
+create policy objects_insert_attachment_member on storage.objects
+as restrictive for insert to authenticated
+with check (
+    bucket_id is distinct from 'attachments'
+    or (
+        (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
+        and owner_id = (select auth.uid())::text
+        -- Nor does another file take the place of one that was removed from Storage alone.
+        and case
+            when name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                then not exists (
+                    select from public.attachments as known
+                    where known.id = split_part(objects.name, '/', 2)::uuid and known.path = objects.name
+                )
+            else false
+        end
+    )
+);
+create policy objects_update_attachment_none on storage.objects
+as restrictive for update to authenticated
+using (bucket_id is distinct from 'attachments') with check (bucket_id is distinct from 'attachments');
+create policy objects_delete_attachment_owner_or_manager on storage.objects
+as restrictive for delete to authenticated
+using (
+    bucket_id is distinct from 'attachments'
+    or (storage.foldername(name))[1] in (
+        select governed.id::text from private.my_managed_channels as governed
+    )
+    or (
+        owner_id = (select auth.uid())::text
+        and (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
+    )
+);
+create policy objects_attachment_anon on storage.objects
+as restrictive to anon
+using (bucket_id is distinct from 'attachments') with check (bucket_id is distinct from 'attachments');
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.retire_ids_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    insert into private.retired_ids (id) select removed.id from removed
+    on conflict do nothing;
+    return null;
+end
+$$;
+comment on function private.retire_ids_trigger() is 'Trigger: the ids of what is deleted are not given out again.';
+
+-- Definer, because no client reads which ids there were.
+create function private.reject_retired_id_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- Callers of an API are asked, and not who has the database itself, to restore or seed it.
+    if auth.role() is not null
+        and exists (select from private.retired_ids as retired where retired.id = new.id)
+    then
+        perform private.fail(
+            409, 'id_retired', 'This id belonged to something that was deleted. Choose another one.', 'id'
+        );
+    end if;
+    return null;
+end
+$$;
+comment on function private.reject_retired_id_trigger() is
+'Trigger: nothing new has the id of what was deleted. Afterwards, when who was just deleting that has been waited for.';
+
+create function private.set_attachment_details_trigger() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+    select
+        (stored.metadata ->> 'size')::bigint,
+        split_part(stored.metadata ->> 'mimetype', ';', 1),
+        stored.owner_id::uuid
+    into new.size, new.content_type, new.uploaded_by
+    from storage.objects as stored
+    where stored.bucket_id = 'attachments' and stored.name = new.channel_id || '/' || new.id;
+    if not found then
+        perform private.fail(404, 'file_not_found', 'No such file has been stored.', 'files');
+    end if;
+    return new;
+end
+$$;
+comment on function private.set_attachment_details_trigger() is
+'Trigger: an attachment is a file that is there and that the caller may see. Size, type and uploader are Storage''s.';
+
+create function private.require_attachments_trigger() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_uuid text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+begin
+    -- An `id` of another form is the application's own; `attachment_id` means ours.
+    if exists (
+        select from jsonb_array_elements(new.attachments) as item (value)
+        cross join lateral (
+            values (item.value ->> 'attachment_id', true), (item.value ->> 'id', false)
+        ) as named (id, is_ours)
+        where (named.is_ours and named.id is not null or named.id ~* v_uuid)
+            and not exists (
+                select from public.attachments as attachment
+                where attachment.id = case when named.id ~* v_uuid then named.id::uuid end
+            )
+    ) then
+        perform private.fail(
+            404, 'attachment_not_found', 'There is no such uploaded file for you to attach.', 'attachments'
+        );
+    end if;
+    return new;
+end
+$$;
+comment on function private.require_attachments_trigger() is
+'Trigger: an uploaded file that a message names must be one that its author may read.';
+
+-- Definer, because no client may say that a file is in use but by using it.
+create function private.link_attachments_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- Whatever looks like an id of ours is one: that has been checked.
+    insert into private.message_files (attachment_id, message_id)
+    select distinct named.id::uuid, new.id
+    from jsonb_array_elements(new.attachments) as item (value)
+    cross join lateral (values (item.value ->> 'attachment_id'), (item.value ->> 'id')) as named (id)
+    where named.id ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+    return null;
+end
+$$;
+comment on function private.link_attachments_trigger() is 'Trigger: an uploaded file that a message names is kept.';

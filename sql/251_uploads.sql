@@ -1,0 +1,212 @@
+-- The calls that upload files, show one, and sweep away those that no message names.
+
+create function private.render_attachment(p_attachment public.attachments) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'id', p_attachment.id,
+        'name', p_attachment.file_name,
+        'size', p_attachment.size,
+        'type', p_attachment.content_type,
+        'path', p_attachment.path
+    )
+$$;
+comment on function private.render_attachment(public.attachments) is
+'An attachment as the calls show it. A link to it is signed by Storage, whose keys no function has.';
+
+create function private.parse_files(p_body jsonb) returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+    v_file jsonb;
+begin
+    if coalesce(jsonb_typeof(p_body -> 'files'), 'null') <> 'array' or p_body -> 'files' = '[]' then
+        perform private.fail(400, 'missing_field', 'files is required: one or more.', 'files');
+    elsif jsonb_array_length(p_body -> 'files') > 100 then
+        perform private.fail(413, 'too_many_files', 'At most 100 files can be uploaded at once.', 'files');
+    end if;
+    for v_file in select item.value from jsonb_array_elements(p_body -> 'files') as item (value) loop
+        if jsonb_typeof(v_file) <> 'object' then
+            perform private.fail(400, 'invalid_field', 'files must be an array of objects.', 'files');
+        end if;
+        perform private.parse_uuid(v_file, 'id', false), private.parse_text(v_file, 'name', 1000);
+    end loop;
+    return p_body -> 'files';
+end
+$$;
+comment on function private.parse_files(jsonb) is 'The files of a request, objects with id and name; errors are PT400.';
+
+create function private.require_upload_channel(p_body jsonb) returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_channel_id uuid := private.parse_uuid(p_body, 'conversation_id');
+    v_kind text;
+begin
+    perform private.parse_uuid(p_body, 'workspace_id', false);
+    select channel.kind into v_kind from public.channels as channel where channel.id = v_channel_id;
+    if v_kind is null then
+        perform private.fail(404, 'channel_not_found', 'There is no such conversation.', 'conversation_id');
+    elsif private.parse_text(p_body, 'conversation_type', 100, v_kind) <> v_kind then
+        perform private.fail(
+            400, 'conversation_type_mismatch', format('This conversation is a %s.', v_kind), 'conversation_type'
+        );
+    end if;
+    return v_kind;
+end
+$$;
+comment on function private.require_upload_channel(jsonb) is
+'What the conversation of an upload is: channel or dm. PT404 unless the caller may see it.';
+
+create function public.begin_upload(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_type text := private.require_upload_channel($1);
+    v_channel_id uuid := private.parse_uuid($1, 'conversation_id');
+begin
+    return private.succeed(jsonb_build_object(
+        'files', (
+            select jsonb_agg(jsonb_build_object(
+                'id', given.id, 'name', given.name, 'path', v_channel_id || '/' || given.id
+            ) order by given.number)
+            from (
+                select file.number, file.value ->> 'name' as name, gen_random_uuid() as id
+                from jsonb_array_elements(private.parse_files($1)) with ordinality as file (value, number)
+            ) as given
+        ),
+        'conversation_id', v_channel_id,
+        'conversation_type', v_type
+    ));
+end
+$$;
+comment on function public.begin_upload(jsonb) is
+'First half of an upload: conversation_id, files (objects with name), and optionally conversation_type, workspace_id.
+Answers the id and path that each file is to have in the bucket attachments; nothing is stored yet.';
+
+create function public.finish_upload(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_type text := private.require_upload_channel($1);
+    v_channel_id uuid := private.parse_uuid($1, 'conversation_id');
+    v_files jsonb := private.parse_files($1);
+begin
+    -- Control characters could hide what a name says; so long a name nobody reads.
+    insert into public.attachments (id, channel_id, file_name)
+    select
+        private.parse_uuid(file.value, 'id') as id,
+        v_channel_id,
+        left(regexp_replace(file.value ->> 'name', '[\u0001-\u001f\u007f]', '_', 'g'), 255) as name
+    from jsonb_array_elements(v_files) as file (value)
+    on conflict on constraint attachments_pkey do nothing;
+    return private.succeed(jsonb_build_object(
+        'files', (
+            select jsonb_agg(private.render_attachment(stored) order by file.number)
+            from jsonb_array_elements(v_files) with ordinality as file (value, number)
+            inner join public.attachments as stored
+                on stored.id = private.parse_uuid(file.value, 'id') and stored.channel_id = v_channel_id
+        ),
+        'conversation_id', v_channel_id,
+        'conversation_type', v_type
+    ));
+end
+$$;
+comment on function public.finish_upload(jsonb) is
+'Second half of an upload, once Storage has the files: conversation_id, files (objects with id and name). Said again,
+it changes nothing.';
+
+create function public.get_attachment(jsonb) returns json
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'id');
+    v_attachment public.attachments;
+begin
+    select * into v_attachment from public.attachments as attachment where attachment.id = v_id;
+    if v_attachment.id is null then
+        perform private.fail(404, 'attachment_not_found', 'There is no such file.');
+    end if;
+    return private.succeed(
+        private.render_attachment(v_attachment) || jsonb_build_object('conversation_id', v_attachment.channel_id)
+    );
+end
+$$;
+comment on function public.get_attachment(jsonb) is 'GET /api/v2/messages/attachments/:id/url, but for the link: id.';
+
+-- Definer, because it locks what it is about to remove, and no client may see which files are in use.
+create function private.sweep_attachments(p_limit integer, p_age interval) returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_ids uuid[];
+begin
+    -- Whoever is naming one of them in a message at this moment has it locked.
+    select array_agg(old.id) into v_ids
+    from (
+        select attachment.id
+        from public.attachments as attachment
+        where attachment.created_at < now() - p_age
+            and not exists (
+                select from private.message_files as used
+                inner join public.messages as message on used.message_id = message.id
+                where used.attachment_id = attachment.id and message.deleted_at is null
+            )
+        order by attachment.created_at
+        limit p_limit
+        for update of attachment skip locked
+    ) as old;
+    -- Looked at again now that nobody can begin to.
+    delete from public.attachments as attachment
+    where attachment.id = any(v_ids)
+        and not exists (
+            select from private.message_files as used
+            inner join public.messages as message on used.message_id = message.id
+            where used.attachment_id = attachment.id and message.deleted_at is null
+        );
+end
+$$;
+comment on function private.sweep_attachments(integer, interval) is
+'Forgets uploaded files of this age that no message names, or only messages that are deleted.';
+
+create function public.sweep_attachments(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 1000);
+    v_age interval := (select make_interval(hours => settings.unsent_file_hours) from private.settings);
+begin
+    perform private.sweep_attachments(v_limit, v_age);
+    return private.succeed(jsonb_build_object('paths', (
+        select coalesce(jsonb_agg(orphan.name), '[]')
+        from (
+            select stored.name
+            from storage.objects as stored
+            where stored.bucket_id = 'attachments'
+                and stored.created_at < now() - v_age
+                and not exists (
+                    select from public.attachments as attachment where attachment.path = stored.name
+                )
+            order by stored.created_at
+            limit v_limit
+        ) as orphan
+    )));
+end
+$$;
+comment on function public.sweep_attachments(jsonb) is
+'For sweepers: forgets files that were uploaded long ago and that no message names, and answers paths in the bucket
+attachments that nothing leads to (any more), such as those of uploads that failed; limit. Whoever asks removes them
+through Storage; what is not removed is answered again.';

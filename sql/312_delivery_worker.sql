@@ -1,0 +1,195 @@
+-- What the worker calls: it leases the next delivery of each queue, sends it, and reports the result.
+
+create function private.render_delivery(p_delivery public.twin_deliveries, p_lease uuid) returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_time text := floor(extract(epoch from now()))::text;
+    v_body text := (
+        select (private.render_message(message) || jsonb_build_object('seq', message.seq))::text
+        from public.messages as message
+        where message.id = p_delivery.message_id
+    );
+begin
+    return jsonb_build_object(
+        'id', p_delivery.id,
+        'lease', p_lease,
+        'url', (select hook.url from public.twin_webhooks as hook where hook.ai_twin_id = p_delivery.ai_twin_id),
+        'headers', jsonb_build_object(
+            'content-type', 'application/json',
+            'threadline-delivery', p_delivery.id,
+            'threadline-twin', p_delivery.ai_twin_id,
+            'threadline-signature',
+            't=' || v_time || ',' || private.sign_delivery(p_delivery.ai_twin_id, v_time || '.' || v_body)
+        ),
+        'body', v_body
+    );
+end
+$$;
+comment on function private.render_delivery(public.twin_deliveries, uuid) is
+'A delivery as it is to be sent: the message as it is now, signed.';
+
+-- Definer, because queues and secrets are for no other eyes. Planned at each call: the queues are empty when the
+-- first plan is made (docs/decisions/0003).
+create function private.claim_deliveries(p_limit integer, p_lease interval) returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_due private.twin_queues[] := array(
+        select queue
+        from private.twin_queues as queue
+        where queue.due_at <= now()
+        order by queue.due_at
+        limit p_limit
+        for update skip locked
+    );
+    v_claims jsonb;
+begin
+    -- A statement of its own: it sees what was done to the queues until they were locked. It changes each of them
+    -- once, since a second change would look for its webhook again, for which whoever removes that holds the queue up.
+    with head as materialized (
+        select due.ai_twin_id, due.channel_id, pending.id, gen_random_uuid() as lease
+        from unnest(v_due) as due
+        left join lateral (
+            select delivery.id
+            from public.twin_deliveries as delivery
+            where delivery.ai_twin_id = due.ai_twin_id
+                and delivery.channel_id = due.channel_id
+                and delivery.state = 'pending'
+            order by delivery.seq
+            limit 1
+        ) as pending on true
+    ), held as materialized (
+        -- What is being deleted just now is left to the next round: waiting for it could deadlock.
+        select delivery.id
+        from public.twin_deliveries as delivery
+        where delivery.id in (select head.id from head)
+        for update skip locked
+    ), leased as (
+        update private.twin_queues as queue
+        set lease = case when head.id is not null then head.lease end,
+            due_at = case when head.id is not null then now() + p_lease end
+        from head
+        where queue.ai_twin_id = head.ai_twin_id and queue.channel_id = head.channel_id
+            and (head.id is null or head.id in (select held.id from held))
+    ), attempted as (
+        update public.twin_deliveries as delivery
+        set attempts = delivery.attempts + 1, next_attempt_at = null
+        from head
+        where delivery.id = head.id and head.id in (select held.id from held)
+        returning delivery, head.lease
+    )
+
+    select coalesce(jsonb_agg(private.render_delivery(attempted.delivery, attempted.lease)), '[]') into v_claims
+    from attempted;
+    return v_claims;
+end
+$$;
+comment on function private.claim_deliveries(integer, interval) is
+'Takes the first delivery of each of the queues that are due. Nobody else gets them until the lease ends.';
+
+create function public.claim_deliveries(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    return private.succeed(private.claim_deliveries(
+        private.parse_integer($1, 'limit', 1, 1000, 10),
+        make_interval(secs => private.parse_integer($1, 'lease_seconds', 1, 3600, 60))
+    ));
+end
+$$;
+comment on function public.claim_deliveries(jsonb) is
+'For workers: what is to be sent now, each with id, lease, url, headers and body; limit, lease_seconds. Of each twin and
+channel at most one, and none while another is under way. What is not finished within the lease is given out again.';
+
+create function private.retry_delay(p_attempts integer) returns interval
+language sql
+volatile
+set search_path = ''
+as $$
+    -- Four times as long after each failure, an hour at most; by chance up to a half less, so that what failed
+    -- together does not come back together.
+    select make_interval(
+        secs => least(3600, settings.twin_retry_seconds * power(4, least(p_attempts, 10) - 1)) * (1 - random() / 2)
+    )
+    from private.settings as settings
+$$;
+comment on function private.retry_delay(integer) is 'How long to wait after so many failures.';
+
+-- Definer, because no client writes to the outbox.
+create function private.finish_delivery(p_id uuid, p_lease uuid, p_status integer, p_error text) returns text
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_queue private.twin_queues;
+    v_delivery public.twin_deliveries;
+begin
+    select * into v_queue from private.twin_queues as queue where queue.lease = p_lease for update;
+    if v_queue.lease is null then
+        return null;
+    end if;
+    update public.twin_deliveries as delivery
+    set
+        state = outcome.state,
+        last_status = p_status,
+        last_error = left(p_error, 200),
+        next_attempt_at = case when outcome.state = 'pending' then now() + private.retry_delay(delivery.attempts) end,
+        finished_at = case when outcome.state <> 'pending' then now() end
+    from public.twin_deliveries as attempt
+    cross join private.settings as settings
+    cross join lateral (
+        select case
+            when p_error is null then 'delivered'
+            when attempt.attempts >= settings.twin_max_attempts then 'dead'
+            else 'pending'
+        end as state
+    ) as outcome
+    where delivery.id = p_id and attempt.id = delivery.id and delivery.state = 'pending'
+        and delivery.ai_twin_id = v_queue.ai_twin_id and delivery.channel_id = v_queue.channel_id
+    returning delivery.* into v_delivery;
+    update private.twin_queues as queue
+    set lease = null, due_at = coalesce(v_delivery.next_attempt_at, (
+        select now()
+        from public.twin_deliveries as pending
+        where pending.ai_twin_id = queue.ai_twin_id
+            and pending.channel_id = queue.channel_id and pending.state = 'pending'
+        order by pending.seq -- so that no plan hopes to meet one soon among those of other channels
+        limit 1
+    ))
+    where queue.lease = p_lease;
+    return v_delivery.state;
+end
+$$;
+comment on function private.finish_delivery(uuid, uuid, integer, text) is
+'Ends an attempt: delivered when there is no error, else pending again, or dead after the last one. The state, or null
+when the lease has gone to somebody else or the message is deleted.';
+
+create function public.finish_delivery(jsonb) returns json
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'id');
+begin
+    return private.succeed(jsonb_build_object(
+        'id', v_id,
+        'state', private.finish_delivery(
+            v_id,
+            private.parse_uuid($1, 'lease'),
+            private.parse_integer($1, 'status', 100, 999, null),
+            $1 ->> 'error'
+        )
+    ));
+end
+$$;
+comment on function public.finish_delivery(jsonb) is
+'For workers: what became of a delivery: id, lease, status that the webhook answered, error unless it went well.
+Repeating it does no harm; state is null when the lease was not theirs any more.';

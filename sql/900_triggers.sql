@@ -1,0 +1,254 @@
+-- Every trigger, table by table, in firing order, each table headed by its story.
+-- Postgres fires the triggers of one event in the order of their names. So a name is the table, a number and a word:
+-- the number is the order. BEFORE triggers run first, AFTER triggers next, deferred ones at the end of the transaction.
+
+-- auth.users: a user signs up.
+-- The profile starts with what Supabase Auth knows.
+create trigger threadline_10_create_profile
+after insert on auth.users
+for each row execute function private.create_user_profile_trigger();
+
+-- user_profiles: a profile changes.
+create trigger user_profiles_10_stamp
+before update on public.user_profiles
+for each row execute function private.set_updated_at_trigger();
+
+-- people: a user adds, renumbers or deletes a person: the conversations with that number are matched again.
+-- Takes the lock of the user's matching before any row, so that ingest and this change do not deadlock.
+create trigger people_10_lock_matching
+before update on public.people
+for each statement execute function private.lock_matching_trigger();
+create trigger people_20_lock_matching
+before delete on public.people
+for each statement execute function private.lock_matching_trigger();
+create trigger people_30_stamp
+before update on public.people
+for each row execute function private.set_updated_at_trigger();
+create trigger people_40_rematch
+after insert on public.people
+referencing new table as changed
+for each statement execute function private.rematch_conversations_trigger();
+-- A changed number finds the conversations of the new number
+create trigger people_50_rematch_new
+after update on public.people
+referencing new table as changed
+for each statement execute function private.rematch_conversations_trigger();
+-- and frees those of the old one.
+create trigger people_60_rematch_old
+after update on public.people
+referencing old table as changed
+for each statement execute function private.rematch_conversations_trigger();
+create trigger people_70_rematch
+after delete on public.people
+referencing old table as changed
+for each statement execute function private.rematch_conversations_trigger();
+
+-- messaging_connections: a connection changes or goes.
+create trigger messaging_connections_10_stamp
+before update on public.messaging_connections
+for each row execute function private.set_updated_at_trigger();
+-- The log has no foreign key (140_ingest_log).
+create trigger messaging_connections_20_delete_log
+after delete on public.messaging_connections
+referencing old table as removed
+for each statement execute function private.delete_ingest_log_trigger();
+
+-- conversations: ingest writes a conversation: it is matched to a person; at the end of the transaction its owner's
+-- inbox
+-- gets one broadcast.
+create trigger conversations_10_match
+before insert on public.conversations
+for each row execute function private.match_participant_trigger();
+create trigger conversations_20_match
+before update of participant_identifier on public.conversations
+for each row when (old.participant_identifier is distinct from new.participant_identifier)
+execute function private.match_participant_trigger();
+create trigger conversations_30_stamp
+before update on public.conversations
+for each row execute function private.set_updated_at_trigger();
+-- The messages have no foreign key (decision 0006).
+create trigger conversations_40_delete_messages
+after delete on public.conversations
+referencing old table as removed
+for each statement execute function private.delete_conversation_messages_trigger();
+-- Deferred: only then is it known whether messages came, too.
+create constraint trigger conversations_50_broadcast
+after insert on public.conversations
+deferrable initially deferred
+for each row execute function private.broadcast_conversation_trigger();
+create constraint trigger conversations_60_broadcast
+after update on public.conversations
+deferrable initially deferred
+for each row when (
+    (old.participant_identifier, old.participant_name, old.person_id)
+    is distinct from (new.participant_identifier, new.participant_name, new.person_id)
+)
+execute function private.broadcast_conversation_trigger();
+
+-- conversation_messages: ingest adds messages: counters and preview of the conversation first, then the broadcast
+-- that shows them.
+create trigger conversation_messages_10_summarize
+after insert on public.conversation_messages
+referencing new table as changed
+for each statement execute function private.summarize_conversations_trigger();
+-- After 10: it sends the row that 10 has updated.
+create trigger conversation_messages_20_broadcast
+after insert on public.conversation_messages
+referencing new table as changed
+for each statement execute function private.broadcast_ingested_messages_trigger();
+create trigger conversation_messages_30_summarize
+after delete on public.conversation_messages
+referencing old table as changed
+for each statement execute function private.summarize_conversations_trigger();
+
+-- channels: a user makes a channel and becomes its first owner.
+create trigger channels_10_stamp
+before update on public.channels
+for each row execute function private.set_updated_at_trigger();
+create trigger channels_20_add_owner
+after insert on public.channels
+for each row execute function private.add_channel_owner_trigger();
+-- After the insert, so that it waits for a concurrent delete of the same id.
+create trigger channels_30_reject_retired_id
+after insert on public.channels
+for each row execute function private.reject_retired_id_trigger();
+create trigger channels_40_retire_id
+after delete on public.channels
+referencing old table as removed
+for each statement execute function private.retire_ids_trigger();
+
+-- channel_members: a member joins, changes role or leaves: rights first, then the rule that one owner stays;
+-- afterwards the
+-- member's twins go and the log gets an event.
+create trigger channel_members_10_protect_owners
+before insert or update or delete on public.channel_members
+for each row execute function private.protect_owners_trigger();
+-- After 10: a caller without the right gets that error first.
+create trigger channel_members_20_require_owner
+before update or delete on public.channel_members
+for each row when (old.role = 'owner') execute function private.require_owner_trigger();
+create trigger channel_members_30_remove_twins
+after delete on public.channel_members
+for each row execute function private.remove_member_twins_trigger();
+create trigger channel_members_40_remove_twins
+after update on public.channel_members
+for each row when ((old.channel_id, old.user_id) is distinct from (new.channel_id, new.user_id))
+execute function private.remove_member_twins_trigger();
+create trigger channel_members_50_record
+after insert or delete on public.channel_members
+for each row execute function private.record_member_trigger();
+-- service_role may also write another user or channel into a row.
+create trigger channel_members_60_record
+after update on public.channel_members
+for each row when ((old.channel_id, old.user_id) is distinct from (new.channel_id, new.user_id))
+execute function private.record_member_trigger();
+
+-- ai_twins: a user makes or deletes a twin.
+create trigger ai_twins_10_stamp
+before update on public.ai_twins
+for each row execute function private.set_updated_at_trigger();
+-- Before the delete sets ai_twin_id of its messages to null.
+create trigger ai_twins_20_remember_owner
+before delete on public.ai_twins
+for each row execute function private.remember_twin_owner_trigger();
+create trigger ai_twins_30_reject_retired_id
+after insert on public.ai_twins
+for each row execute function private.reject_retired_id_trigger();
+create trigger ai_twins_40_retire_id
+after delete on public.ai_twins
+referencing old table as removed
+for each statement execute function private.retire_ids_trigger();
+
+-- channel_twins: a member brings a twin into a channel.
+create trigger channel_twins_10_admit
+before insert on public.channel_twins
+for each row execute function private.admit_twin_trigger();
+
+-- messages: a message is written.
+-- Before: 10 checks membership, locks the channel, and gives number, time and event; 20 and 30 run under that lock.
+-- Then the policies decide. After: twins get it queued, search indexes it, its files are kept. At commit the event is
+-- broadcast (message_events_10_broadcast).
+-- An edit keeps the old text and writes an event. A deletion writes an event, leaves search, unpins, and cancels
+-- deliveries.
+create trigger messages_10_admit
+before insert on public.messages
+for each row execute function private.admit_message_trigger();
+-- The constraint that limits the size runs after this trigger, so the condition repeats it.
+create trigger messages_20_require_attachments
+before insert on public.messages
+for each row when (jsonb_typeof(new.attachments) = 'array' and octet_length(new.attachments::text) <= 65536)
+execute function private.require_attachments_trigger();
+-- After 10: under its lock the newest message stays the newest.
+create trigger messages_30_set_hops
+before insert on public.messages
+for each row when (new.ai_twin_id is not null) execute function private.set_hops_trigger();
+create trigger messages_40_record_change
+before update on public.messages
+for each row execute function private.record_message_change_trigger();
+create trigger messages_50_queue_deliveries
+after insert on public.messages
+for each row execute function private.queue_deliveries_trigger();
+create trigger messages_60_index
+after insert on public.messages
+for each row execute function private.index_message_trigger();
+create trigger messages_70_link_attachments
+after insert on public.messages
+for each row when (jsonb_typeof(new.attachments) = 'array') execute function private.link_attachments_trigger();
+create trigger messages_80_index
+after update of content, attachments, deleted_at on public.messages
+for each row execute function private.index_message_trigger();
+create trigger messages_81_cancel_deliveries
+after update of deleted_at on public.messages
+for each row when (new.deleted_at is not null) execute function private.cancel_deliveries_trigger();
+create trigger messages_82_unpin
+after update of deleted_at on public.messages
+for each row when (new.deleted_at is not null) execute function private.unpin_message_trigger();
+create trigger messages_90_record_change
+after delete on public.messages
+for each row when (old.deleted_at is null) execute function private.record_message_change_trigger();
+-- The search index has no foreign key (decision 0006).
+create trigger messages_91_delete_words
+after delete on public.messages
+referencing old table as removed
+for each statement execute function private.delete_message_words_trigger();
+
+-- message_reactions: a user reacts: the reaction gets the channel of its message, under the channel's lock; then an
+-- event.
+create trigger message_reactions_10_set_channel
+before insert on public.message_reactions
+for each row execute function private.set_message_channel_trigger();
+create trigger message_reactions_20_record
+after insert or delete on public.message_reactions
+for each row execute function private.record_reaction_or_pin_trigger();
+
+-- message_pins: a member pins: as for a reaction.
+create trigger message_pins_10_set_channel
+before insert on public.message_pins
+for each row execute function private.set_message_channel_trigger();
+create trigger message_pins_20_record
+after insert or delete on public.message_pins
+for each row execute function private.record_reaction_or_pin_trigger();
+
+-- message_events: an event is written: Realtime gets it at the end of the transaction.
+-- Deferred, because the event is written before the message that it is about.
+create constraint trigger message_events_10_broadcast
+after insert on public.message_events
+deferrable initially deferred
+for each row execute function private.broadcast_events_trigger();
+
+-- attachments: an upload is registered: size, type and uploader come from Storage.
+create trigger attachments_10_set_details
+before insert on public.attachments
+for each row execute function private.set_attachment_details_trigger();
+create trigger attachments_20_reject_retired_id
+after insert on public.attachments
+for each row execute function private.reject_retired_id_trigger();
+create trigger attachments_30_retire_id
+after delete on public.attachments
+referencing old table as removed
+for each statement execute function private.retire_ids_trigger();
+
+-- twin_webhooks: a webhook changes.
+create trigger twin_webhooks_10_stamp
+before update on public.twin_webhooks
+for each row execute function private.set_updated_at_trigger();

@@ -1,0 +1,405 @@
+-- Every privilege, role by role, after one revoke of everything. A test compares the catalog with this file.
+-- Supabase grants new objects to its roles by default privileges; they are revoked here, because the per-schema form of
+-- `alter default privileges` cannot take back what is granted globally.
+
+-- The linter does not indent lists of grants, so its rule of indentation is off here.
+-- sqlfluff:exclude_rules:RF01,RF03,RF04,LT14,LT02
+
+-- Nothing is open.
+revoke all on schema private from public, anon, authenticated, service_role;
+revoke all on all tables in schema private from public, anon, authenticated, service_role;
+revoke all on all sequences in schema private from public, anon, authenticated, service_role;
+revoke all on all functions in schema private from public, anon, authenticated, service_role;
+-- In schema public by name: the application owns others there.
+revoke all on
+    public.ai_twins,
+    public.attachments,
+    public.channel_members,
+    public.channel_twins,
+    public.channels,
+    public.conversation_messages,
+    public.conversations,
+    public.erasures,
+    public.ingest_log,
+    public.message_edits,
+    public.message_events,
+    public.message_pins,
+    public.message_reactions,
+    public.messages,
+    public.messaging_connections,
+    public.people,
+    public.twin_deliveries,
+    public.twin_webhooks,
+    public.user_profiles
+from public, anon, authenticated, service_role;
+revoke all on sequence
+    public.ingest_log_id_seq
+from public, anon, authenticated, service_role;
+revoke all on function
+    public.add_reaction(jsonb),
+    public.begin_upload(jsonb),
+    public.claim_deliveries(jsonb),
+    public.clean_up(jsonb),
+    public.conversation_messages(public.conversations),
+    public.create_message(jsonb),
+    public.create_messaging_connection(text, text),
+    public.delete_message(jsonb),
+    public.edit_message(jsonb),
+    public.erase_person(jsonb),
+    public.erase_user(jsonb),
+    public.export_channel(jsonb),
+    public.export_conversation(jsonb),
+    public.finish_delivery(jsonb),
+    public.finish_upload(jsonb),
+    public.get_attachment(jsonb),
+    public.get_message(jsonb),
+    public.keys(public.messaging_connections),
+    public.list_channel_events(jsonb),
+    public.list_message_edits(jsonb),
+    public.list_messages(jsonb),
+    public.list_twin_deliveries(jsonb),
+    public.messages(public.conversations),
+    public.messaging_ingest(bytea),
+    public.pin_message(jsonb),
+    public.read_metrics(jsonb),
+    public.remove_reaction(jsonb),
+    public.remove_twin_webhook(jsonb),
+    public.replay_twin_deliveries(jsonb),
+    public.reply_to_message(jsonb),
+    public.rotate_messaging_key(text, interval),
+    public.rotate_twin_secret(jsonb),
+    public.search_messages(jsonb),
+    public.set_twin_webhook(jsonb),
+    public.sweep_attachments(jsonb),
+    public.toggle_reaction(jsonb),
+    public.unpin_message(jsonb)
+from public, anon, authenticated, service_role;
+
+-- authenticated: signed-in users. Row-level security decides about rows.
+-- Functions of `public` run as their caller and call helpers in `private`, so the caller needs both.
+grant usage on schema private to authenticated;
+-- Tables and views.
+grant select, delete, insert (id, display_name, avatar_url), update (display_name, avatar_url)
+on public.ai_twins to authenticated;
+grant select, insert (id, channel_id, file_name), delete on public.attachments to authenticated;
+grant select, delete, insert (channel_id, user_id, role), update (role) on public.channel_members to authenticated;
+grant select, delete, insert (channel_id, ai_twin_id) on public.channel_twins to authenticated;
+grant select, delete, insert (id, workspace_id, kind, name), update (workspace_id, name)
+on public.channels to authenticated;
+grant select on public.conversation_messages to authenticated;
+grant select on public.conversations to authenticated;
+grant select on public.erasures to authenticated;
+grant select on public.ingest_log to authenticated;
+grant select on public.message_edits to authenticated;
+grant select on public.message_events to authenticated;
+grant select, delete, insert (message_id, pinned_by) on public.message_pins to authenticated;
+grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to authenticated;
+grant
+    select,
+    update (content),
+    insert (
+        id, channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
+        content, content_type, metadata, attachments
+   )
+on public.messages to authenticated;
+grant select, delete, insert (platform, connection_id), update (is_active)
+on public.messaging_connections to authenticated;
+grant select, delete, insert (id, full_name, phone), update (full_name, phone) on public.people to authenticated;
+grant select on public.twin_deliveries to authenticated;
+grant select, delete on public.twin_webhooks to authenticated;
+grant select, update (display_name, avatar_url) on public.user_profiles to authenticated;
+grant select on private.my_channels to authenticated;
+grant select on private.my_peer_twins to authenticated;
+grant select on private.my_peers to authenticated;
+grant select on private.my_managed_channels to authenticated;
+grant select on private.my_owned_channels to authenticated;
+grant select on private.my_twins to authenticated;
+
+-- Functions: calls of the Data API.
+grant execute on function
+    public.add_reaction(jsonb),
+    public.begin_upload(jsonb),
+    public.conversation_messages(public.conversations),
+    public.create_message(jsonb),
+    public.create_messaging_connection(text, text),
+    public.delete_message(jsonb),
+    public.edit_message(jsonb),
+    public.erase_person(jsonb),
+    public.export_channel(jsonb),
+    public.export_conversation(jsonb),
+    public.finish_upload(jsonb),
+    public.get_attachment(jsonb),
+    public.get_message(jsonb),
+    public.keys(public.messaging_connections),
+    public.list_channel_events(jsonb),
+    public.list_message_edits(jsonb),
+    public.list_messages(jsonb),
+    public.list_twin_deliveries(jsonb),
+    public.messages(public.conversations),
+    public.pin_message(jsonb),
+    public.remove_reaction(jsonb),
+    public.remove_twin_webhook(jsonb),
+    public.replay_twin_deliveries(jsonb),
+    public.reply_to_message(jsonb),
+    public.rotate_messaging_key(text, interval),
+    public.rotate_twin_secret(jsonb),
+    public.search_messages(jsonb),
+    public.set_twin_webhook(jsonb),
+    public.toggle_reaction(jsonb),
+    public.unpin_message(jsonb)
+to authenticated;
+
+-- Functions: helpers behind them.
+grant execute on function
+    private.begin_idempotent(text, text, jsonb),
+    private.begin_summary(jsonb),
+    private.call_api(text, jsonb, jsonb, bytea),
+    private.call_idempotent(text, jsonb, jsonb),
+    private.set_reaction(jsonb, text),
+    private.lease_summary(uuid, bigint, integer, text, integer, integer),
+    private.message_count(uuid),
+    private.spend_request(),
+    private.decode_text(bytea),
+    private.render_failure(text, text, text, text, text),
+    private.list_messaging_keys(uuid),
+    private.erase_person(uuid, uuid[]),
+    private.fail(integer, text, text, text),
+    private.find_authors(text),
+    private.find_channels(text),
+    private.require_upload_channel(jsonb),
+    private.require_message(uuid),
+    private.list_page(uuid, uuid, bigint, bigint, integer, integer),
+    private.find_summary(uuid, bigint, integer, text, integer),
+    private.finish_idempotent(text, text, integer, text),
+    private.fold_text(text),
+    private.format_time(timestamptz),
+    private.has_huge_number(jsonb),
+    private.is_app_admin(),
+    private.is_author(public.messages, uuid),
+    private.is_rate_limited(),
+    private.rotate_messaging_key(uuid, interval),
+    private.rotate_twin_secret(uuid, interval),
+    private.lock_channel(uuid),
+    private.search_messages(private.message_search),
+    private.measure_messages(uuid, bigint, integer),
+    private.my_live_topics(),
+    private.my_topics(),
+    private.is_service(),
+    private.list_author_names(uuid[], uuid[]),
+    private.parse_json(bytea),
+    private.parse_timestamp(text),
+    private.phone_digits(text),
+    private.find_cursor(jsonb, text, uuid),
+    private.list_channel_events(uuid, bigint, integer),
+    private.parse_files(jsonb),
+    private.parse_integer(jsonb, text, integer, integer, integer),
+    private.parse_search_time(text),
+    private.parse_object(bytea),
+    private.parse_search_operator(private.message_search, text, text, boolean),
+    private.parse_search_phrase(text),
+    private.parse_search(text),
+    private.parse_text(jsonb, text, integer, text),
+    private.render_transcript(uuid, bigint, integer, integer),
+    private.require_actor(jsonb),
+    private.parse_uuid(jsonb, text, boolean),
+    private.parse_uuids(jsonb, text, integer),
+    private.delete_message(uuid, uuid, boolean),
+    private.render_attachment(public.attachments),
+    private.render_export(uuid[]),
+    private.render_message(public.messages),
+    private.render_message(public.messages, jsonb),
+    private.render_page(uuid[]),
+    private.render_pin(uuid, timestamptz),
+    private.render_reaction(uuid, uuid, uuid, text, timestamptz),
+    private.render_reactions(uuid[]),
+    private.require_channel(uuid),
+    private.require_twin(uuid, uuid),
+    private.retry_after(integer, text, jsonb),
+    private.replay_twin_deliveries(uuid, uuid),
+    private.split_words(text),
+    private.set_twin_webhook(uuid, text),
+    private.succeed(jsonb, jsonb, integer)
+to authenticated;
+
+-- service_role: the key of the service and of the Edge Function. It bypasses row-level security.
+grant usage on schema private to service_role;
+-- Tables and views.
+grant select, insert, update, delete on public.ai_twins to service_role;
+grant select, insert (id, channel_id, file_name), delete on public.attachments to service_role;
+grant select, insert, update, delete on public.channel_members to service_role;
+grant select, insert, update, delete on public.channel_twins to service_role;
+grant select, insert, update, delete on public.channels to service_role;
+grant select, insert, delete on public.conversation_messages to service_role;
+grant
+    select, insert, delete,
+    update (participant_identifier, participant_name, participant_identified_at, participant_named_at)
+on public.conversations to service_role;
+grant select on public.erasures to service_role;
+grant select, insert, update (requests) on public.ingest_log to service_role;
+grant select on public.message_edits to service_role;
+grant select on public.message_events to service_role;
+grant select, delete, insert (message_id, pinned_by) on public.message_pins to service_role;
+grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to service_role;
+grant
+    insert (
+        id, channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
+        content, content_type, metadata, attachments
+   ),
+    select, delete,
+    update (content, deleted_at)
+on public.messages to service_role;
+grant select, insert, update, delete on public.messaging_connections to service_role;
+grant select, insert, update, delete on public.people to service_role;
+grant select on public.twin_deliveries to service_role;
+grant select, delete on public.twin_webhooks to service_role;
+grant select, insert, update, delete on public.user_profiles to service_role;
+grant select on private.clean_ups to service_role;
+grant select on private.settings to service_role;
+grant select, update on private.summaries to service_role;
+grant select, update on private.summary_counts to service_role;
+
+-- Functions: calls of the Data API.
+grant execute on function
+    public.add_reaction(jsonb),
+    public.begin_upload(jsonb),
+    public.claim_deliveries(jsonb),
+    public.clean_up(jsonb),
+    public.conversation_messages(public.conversations),
+    public.create_message(jsonb),
+    public.delete_message(jsonb),
+    public.edit_message(jsonb),
+    public.erase_person(jsonb),
+    public.erase_user(jsonb),
+    public.export_channel(jsonb),
+    public.export_conversation(jsonb),
+    public.finish_delivery(jsonb),
+    public.finish_upload(jsonb),
+    public.get_attachment(jsonb),
+    public.get_message(jsonb),
+    public.list_channel_events(jsonb),
+    public.list_message_edits(jsonb),
+    public.list_messages(jsonb),
+    public.list_twin_deliveries(jsonb),
+    public.messages(public.conversations),
+    public.messaging_ingest(bytea),
+    public.pin_message(jsonb),
+    public.read_metrics(jsonb),
+    public.remove_reaction(jsonb),
+    public.remove_twin_webhook(jsonb),
+    public.replay_twin_deliveries(jsonb),
+    public.reply_to_message(jsonb),
+    public.rotate_twin_secret(jsonb),
+    public.search_messages(jsonb),
+    public.set_twin_webhook(jsonb),
+    public.sweep_attachments(jsonb),
+    public.toggle_reaction(jsonb),
+    public.unpin_message(jsonb)
+to service_role;
+
+-- Functions: helpers behind them.
+grant execute on function
+    private.authenticate_connection(text, text, text),
+    private.begin_idempotent(text, text, jsonb),
+    private.begin_summary(jsonb),
+    private.call_api(text, jsonb, jsonb, bytea),
+    private.call_idempotent(text, jsonb, jsonb),
+    private.set_reaction(jsonb, text),
+    private.claim_deliveries(integer, interval),
+    private.lease_summary(uuid, bigint, integer, text, integer, integer),
+    private.clean_up(integer),
+    private.ensure_conversations(uuid, text, private.ingest_conversation[], private.ingest_participant[], uuid[]),
+    private.message_count(uuid),
+    private.count_messages(jsonb),
+    private.create_conversations(uuid, text, private.ingest_participant[]),
+    private.decode_text(bytea),
+    private.render_failure(text, text, text, text, text),
+    private.render_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_message[]),
+    private.diagnose(text[], timestamptz),
+    private.sweep_attachments(integer, interval),
+    private.erase_user(uuid),
+    private.erase_person(uuid, uuid[]),
+    private.fail(integer, text, text, text),
+    private.find_authors(text),
+    private.find_channels(text),
+    private.require_upload_channel(jsonb),
+    private.find_conversations(uuid, text, private.ingest_conversation[]),
+    private.require_message(uuid),
+    private.list_page(uuid, uuid, bigint, bigint, integer, integer),
+    private.find_summary(uuid, bigint, integer, text, integer),
+    private.finish_delivery(uuid, uuid, integer, text),
+    private.finish_idempotent(text, text, integer, text),
+    private.finish_summary(jsonb),
+    private.fold_text(text),
+    private.format_time(timestamptz),
+    private.generate_id(),
+    private.has_huge_number(jsonb),
+    private.is_app_admin(),
+    private.is_author(public.messages, uuid),
+    private.is_valid_key(text),
+    private.rotate_twin_secret(uuid, interval),
+    private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
+    private.validate_messages(private.ingest_message[]),
+    private.validate_new_messages(private.ingest_message[], boolean),
+    private.list_valid_messages(private.ingest_message[], private.ingest_conversation[]),
+    private.lock_channel(uuid),
+    private.lock_conversations(uuid[], private.ingest_participant[], uuid[]),
+    private.record_ingest(uuid, text, uuid, bigint, json),
+    private.record_refusal(uuid, text, integer),
+    private.find_stored_messages(private.ingest_message[], uuid[]),
+    private.flag_duplicates(private.ingest_message[], private.ingest_conversation[]),
+    private.search_messages(private.message_search),
+    private.match_person(uuid, text),
+    private.matching_lock(uuid),
+    private.measure_database(),
+    private.measure_deliveries(),
+    private.measure_messages(uuid, bigint, integer),
+    private.message_preview(jsonb),
+    private.is_service(),
+    private.list_author_names(uuid[], uuid[]),
+    private.list_participants(private.ingest_conversation[]),
+    private.parse_json(bytea),
+    private.parse_timestamp(text),
+    private.phone_digits(text),
+    private.poll_summary(jsonb),
+    private.parse_conversations(jsonb),
+    private.find_cursor(jsonb, text, uuid),
+    private.list_channel_events(uuid, bigint, integer),
+    private.parse_files(jsonb),
+    private.parse_integer(jsonb, text, integer, integer, integer),
+    private.parse_messages(jsonb, uuid[]),
+    private.parse_search_time(text),
+    private.parse_object(bytea),
+    private.parse_search_operator(private.message_search, text, text, boolean),
+    private.parse_search_phrase(text),
+    private.parse_search(text),
+    private.parse_text(jsonb, text, integer, text),
+    private.render_transcript(uuid, bigint, integer, integer),
+    private.require_actor(jsonb),
+    private.parse_uuid(jsonb, text, boolean),
+    private.parse_uuids(jsonb, text, integer),
+    private.refuse_ingest(integer, text),
+    private.use_asynchronous_commit(),
+    private.delete_message(uuid, uuid, boolean),
+    private.render_attachment(public.attachments),
+    private.render_export(uuid[]),
+    private.render_message(public.messages),
+    private.render_message(public.messages, jsonb),
+    private.render_page(uuid[]),
+    private.render_pin(uuid, timestamptz),
+    private.render_reaction(uuid, uuid, uuid, text, timestamptz),
+    private.render_reactions(uuid[]),
+    private.request_id(),
+    private.require_channel(uuid),
+    private.require_twin(uuid, uuid),
+    private.retry_after(integer, text, jsonb),
+    private.replay_twin_deliveries(uuid, uuid),
+    private.split_words(text),
+    private.store_conversations(uuid, text, jsonb),
+    private.set_twin_webhook(uuid, text),
+    private.succeed(jsonb, jsonb, integer),
+    private.update_participants(uuid[], private.ingest_participant[])
+to service_role;
+
+-- authenticator: the login role of the service. It may call the gateway and become one of the roles above.
+grant usage on schema private to authenticator;
+grant execute on function private.call(text, text, text, text, text, bytea) to authenticator;
