@@ -1,6 +1,7 @@
--- Requests that a user may make in a minute, counted for all processes of the service.
+-- The rate limit: how many requests of /api/v2 a user may make in a minute, counted for all processes of the service.
+-- The count is spent after the work, in the same transaction, so that requests of one user do not wait for each other.
 
--- Unlogged: after a crash everybody starts with an empty count, which harms nobody.
+-- Unlogged, because a crash may reset the counts: a user then gets one minute's requests again.
 create unlogged table private.request_counts (
     user_id uuid primary key,
     minute timestamptz not null,
@@ -9,27 +10,7 @@ create unlogged table private.request_counts (
 comment on table private.request_counts is 'How many requests each user has made in their current minute.';
 alter table private.request_counts enable row level security;
 
--- Definer, because nobody may read a count. It asks itself who the caller is.
-create function private.is_rate_limited() returns boolean
-language plpgsql
-stable
-security definer
-set search_path = ''
-as $$
-begin
-    return exists (
-        select from private.request_counts as counted
-        cross join private.settings as settings
-        where counted.user_id = (select auth.uid())
-            and counted.minute between date_trunc('minute', now()) and date_trunc('minute', now()) + interval '1 minute'
-            and counted.used >= settings.requests_per_minute
-    );
-end
-$$;
-comment on function private.is_rate_limited() is
-'Whether the caller has made all requests of this minute. Nobody waits for it; spend_request decides.';
-
--- Definer, because nobody may set a count but by using it up. It asks itself who the caller is.
+-- Definer, because clients may not write their own count. It counts for the caller.
 create function private.spend_request(out is_granted boolean, out headers jsonb)
 language plpgsql
 security definer
@@ -39,8 +20,8 @@ declare
     v_used integer;
     v_granted integer;
 begin
-    -- A request that began in the minute before is counted in the one that has begun since. A count that is further
-    -- ahead comes from a clock that was set back.
+    -- A request that began in the minute before counts for the current minute. A count further ahead comes from a clock
+    -- that was set back, and starts again.
     insert into private.request_counts as counted (user_id, minute, used)
     values ((select auth.uid()), date_trunc('minute', now()), 1)
     on conflict on constraint request_counts_pkey do update
@@ -65,5 +46,5 @@ begin
 end
 $$;
 comment on function private.spend_request() is
-'Counts a request of the caller: whether a minute grants it, and the headers that tell how many a minute grants, how
-many are left, and in how many seconds the next one begins.';
+'Counts a request of the caller. Answers whether the limit allows it, and the RateLimit headers: limit, remaining, and
+seconds until the next minute begins.';

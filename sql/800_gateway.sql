@@ -1,111 +1,127 @@
--- The gateway: one statement per request, through which the service calls functions as its caller.
+-- The gateway: one statement per request, through which the service calls a function as its caller. It counts the
+-- request, replays an answer under an idempotency key, and turns every failure into an answer.
 
-create function private.render_failure(
-    p_sqlstate text, p_message text, p_detail text, p_field text, p_constraint text,
-    out status integer, out body text
+create table private.calls (
+    function_name text primary key,
+    schema_name text not null,
+    is_counted boolean not null,
+    takes_idempotency_key boolean not null,
+    constraint calls_schema_known check (schema_name in ('public', 'private'))
+);
+comment on table private.calls is
+'The functions that the gateway calls, beside messaging_ingest: each takes one JSON object and answers one.';
+comment on column private.calls.schema_name is
+'private for functions that only the service may reach: clients of the Data API cannot call them.';
+comment on column private.calls.is_counted is
+'Whether the call counts against the rate limit. The second half of an upload does not: an upload is one request.';
+comment on column private.calls.takes_idempotency_key is
+'Whether the header Idempotency-Key makes a repeated request get the first answer.';
+alter table private.calls enable row level security;
+insert into private.calls (function_name, schema_name, is_counted, takes_idempotency_key) values
+('create_message', 'public', true, true),
+('reply_to_message', 'public', true, true),
+('list_messages', 'public', true, false),
+('search_messages', 'public', true, false),
+('get_message', 'public', true, false),
+('edit_message', 'public', true, false),
+('list_message_edits', 'public', true, false),
+('delete_message', 'public', true, false),
+('pin_message', 'public', true, false),
+('unpin_message', 'public', true, false),
+('toggle_reaction', 'public', true, true),
+('add_reaction', 'public', true, false),
+('remove_reaction', 'public', true, false),
+('list_channel_events', 'public', true, false),
+('set_twin_webhook', 'public', true, false),
+('remove_twin_webhook', 'public', true, false),
+('rotate_twin_secret', 'public', true, false),
+('list_twin_deliveries', 'public', true, false),
+('replay_twin_deliveries', 'public', true, false),
+('begin_upload', 'public', true, false),
+('finish_upload', 'public', false, false),
+('get_attachment', 'public', true, false),
+('sweep_attachments', 'public', true, false),
+('begin_summary', 'private', true, false),
+('finish_summary', 'private', true, false),
+('poll_summary', 'private', true, false),
+('claim_deliveries', 'public', true, false),
+('finish_delivery', 'public', true, false),
+('export_conversation', 'public', true, false),
+('export_channel', 'public', true, false),
+('erase_person', 'public', true, false),
+('erase_user', 'public', true, false),
+('clean_up', 'public', true, false),
+('read_metrics', 'public', true, false);
+
+-- Definer, because clients read neither the table of calls nor the counts. One query for both, because every request
+-- runs it.
+create function private.find_call(
+    p_function text,
+    out schema_name text, out is_counted boolean, out takes_idempotency_key boolean, out is_rate_limited boolean
 )
 language plpgsql
 stable
+security definer
 set search_path = ''
 as $$
-declare
-    v_code text;
-    v_message text;
 begin
-    -- Only what was raised for people reaches people: Postgres's own sentences name tables and values.
-    if p_sqlstate ~ '^PT[1-5][0-9]{2}$' then
-        status := substr(p_sqlstate, 3)::integer;
-        v_code := coalesce(nullif(p_detail, ''), 'refused');
-        v_message := p_message;
-    elsif p_sqlstate = '42501' then
-        status := 403;
-        v_code := 'forbidden';
-        v_message := 'You may not do this.';
-    elsif p_sqlstate in ('23505', '23503') then
-        status := 409;
-        v_code := coalesce(nullif(p_constraint, ''), 'conflict');
-        v_message := 'This contradicts what is stored.';
-    elsif p_sqlstate in ('23514', '23502') or p_sqlstate like '22%' then
-        status := 400;
-        v_code := coalesce(nullif(p_constraint, ''), 'invalid_value');
-        v_message := 'A value is not acceptable.';
-    end if;
-    body := json_build_object(
-        'success', false,
-        'error', case
-            when p_field = '' then json_build_object('code', v_code, 'message', v_message)
-            else json_build_object('code', v_code, 'message', v_message, 'field', p_field)
-        end,
-        'meta', json_build_object('timestamp', private.format_time(now()))
-    )::text;
+    select
+        known.schema_name,
+        known.is_counted and not private.is_service(),
+        known.takes_idempotency_key,
+        coalesce(
+            counted.minute between date_trunc('minute', now()) and date_trunc('minute', now()) + interval '1 minute'
+            and counted.used >= (select settings.requests_per_minute from private.settings),
+            false
+        )
+    into schema_name, is_counted, takes_idempotency_key, is_rate_limited
+    from private.calls as known
+    left join private.request_counts as counted on counted.user_id = (select auth.uid())
+    where known.function_name = p_function;
 end
 $$;
-comment on function private.render_failure(text, text, text, text, text) is
-'What an error of a call is in HTTP: the one table from SQLSTATE to status and code. A null status means that it is
-nobody''s fault or ours, and for the service to deal with.';
-
-create function private.retry_after(p_status integer, p_code text, p_limits jsonb) returns jsonb
-language sql
-stable
-set search_path = ''
-as $$
-    select case
-        when p_code = 'rate_limited' then jsonb_build_object('retry-after', p_limits -> 'ratelimit-reset')
-        when p_code = 'summary_budget_exhausted' then
-            jsonb_build_object('retry-after', ceil(extract(
-                epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now()
-            ))::text)
-        when p_status in (429, 503) then '{"retry-after": "5"}'
-        else '{}'
-    end
-$$;
-comment on function private.retry_after(integer, text, jsonb) is
-'The header Retry-After, in seconds, where a failure is one of too many or too early; no header otherwise. p_limits are
-the headers of the caller''s limit.';
+comment on function private.find_call(text) is
+'How the gateway treats a call of the caller; nulls for an unknown function. is_rate_limited is an estimate without a
+lock, so that an exhausted user costs no work; private.spend_request decides.';
 
 create function private.call_idempotent(
-    p_function text, p_headers jsonb, p_request jsonb,
+    p_function text, p_schema text, p_key text, p_request jsonb,
     out status integer, out headers jsonb, out body text
 )
 language plpgsql
 set search_path = ''
 as $$
-declare
-    v_key text := p_headers ->> 'idempotency-key';
-    v_is_keyed boolean := v_key is not null and p_function in ('create_message', 'reply_to_message', 'toggle_reaction');
 begin
     headers := '{}';
-    if v_is_keyed then
-        if char_length(v_key) not between 1 and 255 then
-            perform private.fail(400, 'invalid_idempotency_key', 'An Idempotency-Key has 1 to 255 characters.');
+    if p_key is not null then
+        if char_length(p_key) not between 1 and 255 then
+            perform private.fail(
+                400, 'invalid_idempotency_key', 'Idempotency-Key must have 1 to 255 characters. Send a shorter one.'
+            );
         end if;
         select known.status, known.body into status, body
-        from private.begin_idempotent(p_function, v_key, p_request) as known;
+        from private.begin_idempotent(p_function, p_key, p_request) as known;
         if status is not null then
             headers := '{"idempotent-replayed": "true"}';
             return;
         end if;
     end if;
     if p_function = 'create_message' then
-        -- Who may call this may call that, so nothing depends on the role; and it is called most.
+        -- Static, because it is called most: Postgres keeps its plan. Its rights do not depend on the role, since both
+        -- roles that reach this line may execute it.
         body := public.create_message(p_request);
     else
-        -- Dynamic, so that each call is planned and its rights are checked under the role that the gateway has set.
-        execute format(
-            'select %I.%I($1)',
-            -- What only the service may do is out of reach for clients of the Data API.
-            case when p_function like '%\_summary' then 'private' else 'public' end,
-            p_function
-        ) into body using p_request;
+        -- Dynamic, so that Postgres plans the call and checks its rights under the role that the gateway has set.
+        execute format('select %I.%I($1)', p_schema, p_function) into body using p_request;
     end if;
     status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
-    if v_is_keyed then
-        perform private.finish_idempotent(p_function, v_key, status, body);
+    if p_key is not null then
+        perform private.finish_idempotent(p_function, p_key, status, body);
     end if;
 end
 $$;
-comment on function private.call_idempotent(text, jsonb, jsonb) is
-'Runs a function, or answers what it answered before under the same Idempotency-Key.';
+comment on function private.call_idempotent(text, text, text, jsonb) is
+'Runs a function, or answers what it answered before under the same Idempotency-Key. Without a key it just runs.';
 
 create function private.call_api(
     p_function text, p_headers jsonb, p_parameters jsonb, p_body bytea,
@@ -115,12 +131,8 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-    c_limited constant text := 'Too many requests in this minute.';
-    -- An upload is one request, though two calls; so is an export, whose further pages only the service asks for.
-    v_is_counted boolean := not private.is_service()
-        and p_function <> 'finish_upload'
-        and not (p_function like 'export\_%' and p_parameters ? 'after');
-    v_is_granted boolean := true;
+    c_limited constant text := 'Too many requests in this minute. Wait as long as Retry-After says.';
+    v_call record := private.find_call(p_function);
     v_count record;
     v_limits jsonb := jsonb_build_object();
     v_answer record;
@@ -130,20 +142,27 @@ declare
     v_field text;
     v_constraint text;
 begin
-    if v_is_counted then
-        v_is_granted := not private.is_rate_limited();
+    if v_call.schema_name is null then
+        raise undefined_function using message = 'The gateway knows no such function. Add it to private.calls.';
+    elsif p_parameters ? 'after' and p_function like 'export\_%' then
+        -- An export is one request, although the service fetches it in pages.
+        v_call.is_counted := false;
     end if;
     begin
-        if v_is_granted then
-            v_answer := private.call_idempotent(p_function, p_headers, private.parse_object(p_body) || p_parameters);
-            if v_is_counted then
-                v_count := private.spend_request();
-                v_is_granted := v_count.is_granted;
-                v_limits := v_count.headers;
-            end if;
-        end if;
-        if not v_is_granted then
+        if v_call.is_counted and v_call.is_rate_limited then
             perform private.fail(429, 'rate_limited', c_limited);
+        end if;
+        v_answer := private.call_idempotent(
+            p_function, v_call.schema_name,
+            case when v_call.takes_idempotency_key then p_headers ->> 'idempotency-key' end,
+            private.parse_object(p_body) || p_parameters
+        );
+        if v_call.is_counted then
+            v_count := private.spend_request();
+            v_limits := v_count.headers;
+            if not v_count.is_granted then
+                perform private.fail(429, 'rate_limited', c_limited);
+            end if;
         end if;
         status := v_answer.status;
         headers := v_limits || v_answer.headers;
@@ -153,8 +172,8 @@ begin
             get stacked diagnostics
                 v_sqlstate = returned_sqlstate, v_message = message_text, v_detail = pg_exception_detail,
                 v_field = column_name, v_constraint = constraint_name;
-            if v_is_counted then
-                -- What fails is undone, but not the count; and one too many is that before all else.
+            if v_call.is_counted then
+                -- The failure has undone the count too, so it is spent again here. The limit comes before other errors.
                 v_count := private.spend_request();
                 v_limits := v_count.headers;
                 if not v_count.is_granted then
@@ -171,11 +190,11 @@ begin
 end
 $$;
 comment on function private.call_api(text, jsonb, jsonb, bytea) is
-'A call of /api/v2: run, then counted, since the count of a user is held until the transaction ends and other requests
-of theirs must not wait for this one''s work; one too many is undone. Its failures are answers too.';
+'Runs a call of /api/v2 and then counts it. A call above the limit is undone and answered 429. Errors of the caller
+become answers; other errors are raised.';
 
--- Invoker on purpose: Postgres allows no change of role inside a definer function. The settings are those that
--- PostgREST makes, so that a function cannot tell which of the two doors it was called through.
+-- Invoker, because Postgres allows no change of role inside a definer function. It makes the settings that PostgREST
+-- makes, so a function cannot tell which of the two called it.
 create function private.call(
     p_function text, p_role text, p_claims text, p_headers text, p_parameters text, p_body bytea,
     out status integer, out headers text, out body text
@@ -192,39 +211,26 @@ begin
     perform
         set_config('request.jwt.claims', p_claims, true),
         set_config('request.headers', p_headers, true),
-        -- Shows in pg_stat_activity and, by %a in log_line_prefix, in every line that Postgres logs of this.
+        -- Shows in pg_stat_activity and, by %a in log_line_prefix, in every line that Postgres logs of this request.
         set_config('application_name', concat_ws('/', 'threadline', p_headers::json ->> 'x-request-id'), true),
         set_config('response.status', '', true),
         set_config('role', p_role, true);
-    case
-        when p_function = 'messaging_ingest' then
-            execute 'select public.messaging_ingest($1)' into body using p_body;
-            status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
-            headers := '{}';
-        when p_function in (
-            'create_message', 'reply_to_message', 'list_messages', 'search_messages', 'get_message', 'edit_message',
-            'list_message_edits', 'delete_message', 'pin_message', 'unpin_message',
-            'toggle_reaction', 'add_reaction', 'remove_reaction', 'list_channel_events',
-            'set_twin_webhook', 'remove_twin_webhook', 'rotate_twin_secret',
-            'list_twin_deliveries', 'replay_twin_deliveries',
-            'begin_upload', 'finish_upload', 'get_attachment', 'sweep_attachments',
-            'begin_summary', 'finish_summary', 'poll_summary',
-            'claim_deliveries', 'finish_delivery',
-            'export_conversation', 'export_channel', 'erase_person', 'erase_user',
-            'clean_up', 'read_metrics'
-        ) then
-            v_answer := private.call_api(
-                p_function, p_headers::jsonb, private.parse_object(convert_to(p_parameters, 'UTF8')), p_body
-            );
-            status := v_answer.status;
-            headers := v_answer.headers;
-            body := v_answer.body;
-        else
-            raise undefined_function using message = 'The gateway knows no such function.';
-    end case;
+    if p_function = 'messaging_ingest' then
+        -- Ingest has its own envelope, takes the raw body and counts no requests.
+        execute 'select public.messaging_ingest($1)' into body using p_body;
+        status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
+        headers := '{}';
+    else
+        v_answer := private.call_api(
+            p_function, p_headers::jsonb, private.parse_object(convert_to(p_parameters, 'UTF8')), p_body
+        );
+        status := v_answer.status;
+        headers := v_answer.headers;
+        body := v_answer.body;
+    end if;
 end
 $$;
 comment on function private.call(text, text, text, text, text, bytea) is
-'Calls one of the functions listed in it as p_role. Claims, headers and parameters (of path and query) are JSON objects;
-so are the headers of the answer, beside its HTTP status and body. For the login role of the service alone: it may become only what that role was
-granted.';
+'Calls messaging_ingest or a function of private.calls as p_role. Claims, headers and parameters (of path and query) are
+JSON objects. Answers the HTTP status, the headers as a JSON object, and the body. Only the login role of the service
+may call it, and it becomes only roles that it was granted.';

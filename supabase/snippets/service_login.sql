@@ -1,6 +1,6 @@
--- A login for the service that can do nothing by itself and can become only those for whom it acts. Run it once per
--- project, as postgres; then give it a password (docs/how-to/supabase.md, "A login for the service"). One statement, since the
--- Supabase CLI runs no more at once.
+-- A login for the service: it has no rights of its own and can become only the roles that it acts for. Run this once per
+-- project, as postgres, then give the login a password (docs/how-to/supabase.md, "A login for the service"). It is one
+-- statement, because the Supabase CLI runs one at a time.
 
 do $$
 begin

@@ -183,7 +183,7 @@ def test_parameters_may_hold_anything(db: Db, name: str, text: str) -> None:
 )
 def test_errors_of_postgres_do_not_speak_of_it(db: Db, fields: dict[str, Any]) -> None:
     reply = call(db, "create_message", None, **CREATE | fields)
-    assert (reply.status, reply.body["error"]["message"]) == (409, "This contradicts what is stored.")
+    assert (reply.status, reply.body["error"]["message"]) == (409, "Conflicts with existing data. Read the current state, then try again.")
 
 
 @pytest.mark.parametrize("table", ["request_counts", "idempotency_keys"])
