@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -184,7 +183,7 @@ async def _handshake(client: httpx.AsyncClient, key: str) -> int:
         "connection": "Upgrade",
         "upgrade": "websocket",
         "sec-websocket-version": "13",
-        "sec-websocket-key": b64encode(secrets.token_bytes(16)).decode(),
+        "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",  # the example of RFC 6455
     }
     parameters = {"apikey": key, "vsn": "1.0.0"}
     async with client.stream("GET", "/realtime/v1/websocket", params=parameters, headers=headers) as answer:

@@ -20,11 +20,7 @@ HttpRequest = Request[Any, Any, Any]
 
 
 async def verify(request: HttpRequest) -> Caller:
-    """Return the caller that the access token proves.
-
-    Raises:
-        InvalidTokenError: the token is missing, invalid or expired.
-    """
+    """Return the caller that the access token proves, or raise InvalidTokenError."""
     return await request.app.state.verifier.verify(request.headers.get("authorization"))
 
 
