@@ -32,8 +32,8 @@ async def examine(settings: Settings, environment: Mapping[str, str] = os.enviro
     found += _examine_keys(environment)
     if not settings.supabase_url:
         return [*found, "SUPABASE_URL is not set; without it, access tokens and uploads do not work."]
-    url, trusts_proxies = settings.supabase_url, settings.trusts_proxies
-    async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=trusts_proxies) as client:
+    url = settings.supabase_url
+    async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=settings.trusts_proxies) as client:
         try:
             found += [finding async for finding in _examine_project(client, settings)]
         except httpx.HTTPError as error:
