@@ -1,4 +1,4 @@
-"""docs/operations.md, "Backup": what is dumped from one server is all there in another, and goes on working."""
+"""docs/how-to/operations.md, "Backup": what is dumped from one server is all there in another, and goes on working."""
 
 import subprocess
 from pathlib import Path

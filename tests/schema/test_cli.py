@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(tools.supabase_cli() is None, reason=tools.why_n
 
 
 def is_argued(advice: dict[str, Any]) -> bool:
-    """Whether docs/platform.md argues why this is as it should be."""
+    """Whether docs/contributing/devstack.md argues why this is as it should be."""
     about = advice["metadata"]
     match advice["name"]:
         case "unused_index":
