@@ -40,7 +40,7 @@ async def show_metrics(request: HttpRequest) -> Response[bytes]:
 
 @cache
 def document() -> bytes:
-    """Return `openapi.yaml` as JSON, with the version of this package. It is written by hand (docs/decisions/0005)."""
+    """Return `openapi.yaml` as JSON, with the version of this package. It is written by hand (decision 0005)."""
     text = Path(__file__).parents[1].joinpath("openapi.yaml").read_text(encoding="utf-8")
     # The loader in C: the one in Python would block all other requests for a fifth of a second.
     described = yaml.load(text, Loader=yaml.CSafeLoader)

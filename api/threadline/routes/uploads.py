@@ -34,7 +34,7 @@ async def upload(request: HttpRequest) -> ASGIApp:
         files = [file for file in files if file.name or file.size]  # browsers send an empty field as a file
         argument: dict[str, Any] = {name: value for name, value in fields.items() if name in FIELDS and value}
         argument["files"] = [{"name": file.name.replace("\0", "_")[:255] or "file"} for file in files]
-        # Two calls, because an upload must be refused before its bytes are stored (0008).
+        # Two calls, because an upload must be refused before its bytes are stored (decision 0010).
         begun = await database.call("begin_upload", caller=caller, body=argument)
         if begun.status != 200:
             return answer(begun)
