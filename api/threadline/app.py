@@ -15,10 +15,8 @@ from threadline.housekeeper import housekeeping
 from threadline.observer import observe
 from threadline.routes.calls import calls
 from threadline.routes.exports import exports
-from threadline.routes.health import health
 from threadline.routes.ingest import ingest
-from threadline.routes.metrics import show_metrics
-from threadline.routes.schema import schema
+from threadline.routes.service import health, schema, show_metrics
 from threadline.routes.summaries import summarize
 from threadline.routes.uploads import uploads
 from threadline.settings import Settings
@@ -40,13 +38,8 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
             delivering(database, settings),
             housekeeping(database, storage, settings),
         ):
-            app.state.update(
-                settings=settings,
-                database=database,
-                verifier=Verifier(settings),
-                storage=storage,
-                summarizer=summarizer,
-            )
+            app.state.update(settings=settings, verifier=Verifier(settings))
+            app.state.update(database=database, storage=storage, summarizer=summarizer)
             yield
 
     app = Litestar(

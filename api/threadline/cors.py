@@ -24,18 +24,16 @@ def allow_browsers(app: ASGIApp) -> ASGIApp:
     """Wrap an application: answer preflight requests to /api/v2 and add CORS headers to its other answers."""
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith("/api/v2/"):
-            await app(scope, receive, send)
-            return
-        if scope["method"] == "OPTIONS":
-            await ASGIResponse(status_code=204, headers=_PREFLIGHT)(scope, receive, send)
-            return
-
         async def send_allowed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *_ADDED]
             await send(message)
 
-        await app(scope, receive, send_allowed)
+        if scope["type"] != "http" or not scope["path"].startswith("/api/v2/"):
+            await app(scope, receive, send)
+        elif scope["method"] == "OPTIONS":
+            await ASGIResponse(status_code=204, headers=_PREFLIGHT)(scope, receive, send)
+        else:
+            await app(scope, receive, send_allowed)
 
     return middleware

@@ -100,18 +100,18 @@ class Database:
         body: bytes | Mapping[str, Any] = b"",
         repeatable: bool = True,
     ) -> Reply:
-        """Call a function of the gateway.
+        """Call a function of the gateway, and once more if that may help.
 
         Args:
             function: its name, such as "messaging_ingest".
-            caller: who calls; service_role by default.
+            caller: its role and claims.
             headers: the request headers that the function reads, in lower case. The request id is added.
             parameters: from the path and the query.
             body: the argument, as bytes or as an object to encode.
             repeatable: whether a second call is harmless if the first may have been committed.
 
         Raises:
-            DatabaseUnavailableError: Postgres was unreachable or busy, at the retry too if there was one.
+            DatabaseUnavailableError: Postgres was unreachable or busy.
         """
         if own_id := logs.request_id.get():
             headers = {**(headers or {}), "x-request-id": own_id}
@@ -135,11 +135,7 @@ class Database:
         raise AssertionError
 
     async def ask(self, function: str, **argument: Any) -> Any:
-        """Call a function as service_role and return the data of its answer.
-
-        Raises:
-            DatabaseUnavailableError: as in `call`, or the function refused.
-        """
+        """Call a function as service_role. Return the data of its answer, or raise DatabaseUnavailableError."""
         reply = await self.call(function, body=argument)
         if reply.status != 200:
             raise DatabaseUnavailableError(f"{function} answered {reply.status}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -33,8 +32,8 @@ async def examine(settings: Settings, environment: Mapping[str, str] = os.enviro
     found += _examine_keys(environment)
     if not settings.supabase_url:
         return [*found, "SUPABASE_URL is not set; without it, access tokens and uploads do not work."]
-    url, trusts_proxies = settings.supabase_url, settings.trusts_proxies
-    async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=trusts_proxies) as client:
+    url = settings.supabase_url
+    async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=settings.trusts_proxies) as client:
         try:
             found += [finding async for finding in _examine_project(client, settings)]
         except httpx.HTTPError as error:
@@ -184,7 +183,7 @@ async def _handshake(client: httpx.AsyncClient, key: str) -> int:
         "connection": "Upgrade",
         "upgrade": "websocket",
         "sec-websocket-version": "13",
-        "sec-websocket-key": b64encode(secrets.token_bytes(16)).decode(),
+        "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",  # the example of RFC 6455
     }
     parameters = {"apikey": key, "vsn": "1.0.0"}
     async with client.stream("GET", "/realtime/v1/websocket", params=parameters, headers=headers) as answer:

@@ -28,8 +28,6 @@ CODES = {
     405: "method_not_allowed",
     413: "body_too_large",
     415: "unsupported_media_type",
-    500: "internal_error",
-    503: "unavailable",
 }
 
 
@@ -41,26 +39,23 @@ def answer(request: HttpRequest, error: Exception) -> Response[dict[str, Any]]:
         case InvalidTokenError():
             return _answer(request, 401, str(error), {"www-authenticate": "Bearer"})
         case DatabaseUnavailableError():
-            return _answer(request, 503, "Service temporarily unavailable")
+            status, code, message = 503, "unavailable", "Service temporarily unavailable"
         case MultipartError():
-            message, extra = "The body is not a valid form. Send multipart/form-data.", {"code": "invalid_form"}
-            return _answer(request, 400, message, extra=extra)
+            status, code, message = 400, "invalid_form", "The body is not a valid form. Send multipart/form-data."
         case StorageRefusedError(status=404):
-            message, extra = "The file is no longer in Storage. Upload it again.", {"code": "file_not_found"}
-            return _answer(request, 404, message, extra=extra)
+            status, code, message = 404, "file_not_found", "The file is no longer in Storage. Upload it again."
         case StorageRefusedError(status=413):
-            message, extra = "The file is too large for Storage. Upload a smaller one.", {"code": "file_too_large"}
-            return _answer(request, 413, message, extra=extra)
+            status, code, message = 413, "file_too_large", "The file is too large for Storage. Upload a smaller one."
         case StorageRefusedError():
-            message, extra = "Storage does not permit this. Ask the operator.", {"code": "storage_refused"}
-            return _answer(request, 403, message, extra=extra)
+            status, code, message = 403, "storage_refused", "Storage does not permit this. Ask the operator."
         case StorageUnavailableError():
-            message, extra = "Storage cannot be reached. Try again later.", {"code": "storage_unavailable"}
-            return _answer(request, 503, message, extra=extra)
-    # The error's text may quote what the caller sent, so only its name is logged.
-    kind, sqlstate = type(error).__name__, getattr(error, "sqlstate", None)
-    logger.error("%s %s failed: %s %s", request.method, route(request.scope), kind, sqlstate or "")
-    return _answer(request, 500, "Internal server error")
+            status, code, message = 503, "storage_unavailable", "Storage cannot be reached. Try again later."
+        case _:
+            status, code, message = 500, "internal_error", "Internal server error"
+            # The error's text may quote what the caller sent, so only its name is logged.
+            kind, sqlstate = type(error).__name__, getattr(error, "sqlstate", None)
+            logger.error("%s %s failed: %s %s", request.method, route(request.scope), kind, sqlstate or "")
+    return _answer(request, status, message, extra={"code": code})
 
 
 def _answer(

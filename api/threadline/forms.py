@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from litestar.exceptions import HTTPException
@@ -25,14 +25,6 @@ class FormFile:
     size: int = 0
 
 
-@dataclass(frozen=True)
-class Form:
-    """The fields and files of a form."""
-
-    fields: dict[str, str] = field(default_factory=dict)
-    files: list[FormFile] = field(default_factory=list)
-
-
 def too_large(max_bytes: int) -> HTTPException:
     """Return the error for a file of more than `max_bytes` bytes."""
     message = f"A file is too large. Send at most {max_bytes} bytes per file."
@@ -40,11 +32,7 @@ def too_large(max_bytes: int) -> HTTPException:
 
 
 async def read_parts(stream: AsyncIterator[bytes], content_type: str) -> AsyncIterator[MultipartSegment | bytes | None]:
-    """Yield each part of a form: its header, its content in pieces, then None.
-
-    Raises:
-        MultipartError: the body is not a form, or a broken one.
-    """
+    """Yield each part of a form: its header, its content in pieces, then None. Raise MultipartError for no form."""
     kind, options = parse_options_header(content_type)
     if kind != "multipart/form-data":
         raise MultipartError("Not a form.")
@@ -61,31 +49,32 @@ async def read_parts(stream: AsyncIterator[bytes], content_type: str) -> AsyncIt
 
 async def read_form(
     opened: ExitStack, stream: AsyncIterator[bytes], content_type: str, *, max_files: int, max_bytes: int
-) -> Form:
+) -> tuple[dict[str, str], list[FormFile]]:
     """Read a form: fields into memory, files onto the disk until `opened` is closed.
 
     Raises:
         MultipartError: the body is not a form, a broken one, or has too many or too long fields.
         HTTPException: it has more than `max_files` files, or a file has more than `max_bytes` bytes.
     """
-    form = Form()
+    fields: dict[str, str] = {}
+    files: list[FormFile] = []
     file: FormFile | None = None
     name, text, count = "", bytearray(), 0
     async for event in read_parts(stream, content_type):
         if isinstance(event, MultipartSegment):
             name, text, file = event.name or "", bytearray(), None
             if event.filename is not None:
-                if len(form.files) == max_files:
+                if len(files) == max_files:
                     message = f"The upload has too many files. Send at most {max_files} at once."
                     raise HTTPException(message, status_code=413, extra={"code": "too_many_files", "field": "files"})
                 # Unbuffered: storage3 streams only raw files and takes other objects for a file name.
                 file = FormFile(event.filename, opened.enter_context(tempfile.TemporaryFile(buffering=0)))  # noqa: SIM115
-                form.files.append(file)
+                files.append(file)
             elif (count := count + 1) > MAX_FIELDS:
                 raise MultipartError("Too many fields.")
         elif event is None:
             if file is None:
-                form.fields[name] = text.decode(errors="replace")
+                fields[name] = text.decode(errors="replace")
         elif file is not None:
             file.size += len(event)
             if file.size > max_bytes:
@@ -95,4 +84,4 @@ async def read_form(
             text += event
             if len(text) > MAX_FIELD_BYTES:
                 raise MultipartError("A field is too long.")
-    return form
+    return fields, files

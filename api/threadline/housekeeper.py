@@ -29,8 +29,7 @@ async def clean(database: Database) -> float:
 async def sweep(database: Database, storage: Storage) -> float:
     """Remove unused files (`sql/250_files.sql`) and return after how many seconds to continue.
 
-    Raises:
-        DatabaseUnavailableError, StorageRefusedError, StorageUnavailableError: the next sweep finds the files again.
+    If Storage fails, the next sweep finds the same files again.
     """
     if paths := (await database.ask("sweep_attachments", limit=LIMIT))["paths"]:
         await storage.acting_for_itself().remove(paths)

@@ -57,13 +57,8 @@ def _record(scope: Scope, status: int | None, seconds: float) -> None:
     method, template = scope["method"] if scope["method"] in METHODS else "other", route(scope)
     _requests(method, template, status or "none").inc()
     _seconds(template).observe(seconds)
-    fields = {
-        "method": method,
-        "route": template,
-        "status": status,
-        "duration_ms": round(seconds * 1000, 2),
-        "outcome": _outcome(status),
-    }
+    fields = {"method": method, "route": template, "status": status}
+    fields |= {"duration_ms": round(seconds * 1000, 2), "outcome": _outcome(status)}
     level = logging.DEBUG if template in QUIET else logging.INFO
     logger.log(level, "%s %s %s", method, template, status, extra={"fields": fields})
 

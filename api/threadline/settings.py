@@ -68,16 +68,12 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read the settings. An empty variable counts as not set.
-
-        Raises:
-            SettingsError: DATABASE_URL is missing, or a value is invalid.
-        """
+        """Read the settings or raise SettingsError. An empty variable counts as not set."""
         given: dict[str, Any] = {}
         for setting in fields(cls):
             for name in NAMES.get(setting.name, (f"THREADLINE_{setting.name.upper()}",)):
                 if setting.name not in given and (text := environment.get(name)):
-                    given[setting.name] = _READERS.get(str(setting.type), _text)(name, text)
+                    given[setting.name] = _READERS.get(str(setting.type), lambda _, text: text)(name, text)
         if "database_url" not in given:
             raise SettingsError("Set DATABASE_URL to the connection string of your Postgres.")
         port = _port(given["database_url"])
@@ -105,10 +101,6 @@ def _port(database_url: str) -> int | None:
         "DATABASE_URL must be a URL like postgresql://user:password@host:5432/postgres; "
         "percent-encode special characters in the password."
     )
-
-
-def _text(_: str, text: str) -> str:
-    return text
 
 
 def _positive(name: str, text: str) -> int:

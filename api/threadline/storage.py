@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 import filetype
@@ -120,14 +120,9 @@ def content_type(head: bytes) -> str:
     All text becomes text/plain, HTML and SVG included: a link to an uploaded file must not run scripts.
     """
     known = filetype.guess_mime(head)
-    if known not in TEXTUAL and _is_text(head):
-        return "text/plain; charset=utf-8"
+    if known not in TEXTUAL and CONTROL.isdisjoint(head):
+        # The decoder is incremental, because the last character may be cut.
+        with suppress(UnicodeDecodeError):
+            codecs.getincrementaldecoder("utf-8")().decode(head)
+            return "text/plain; charset=utf-8"
     return known or "application/octet-stream"
-
-
-def _is_text(head: bytes) -> bool:
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)
-    except UnicodeDecodeError:
-        return False
-    return CONTROL.isdisjoint(head)

@@ -59,11 +59,7 @@ class Verifier:
         self._fetching = asyncio.Lock()
 
     async def verify(self, authorization: str | None) -> Caller:
-        """Return the caller that an Authorization header proves.
-
-        Raises:
-            InvalidTokenError: the token is missing, invalid, expired, or not one of a user or of service_role.
-        """
+        """Return the caller that an Authorization header proves, or raise InvalidTokenError."""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise InvalidTokenError("The access token is missing. Send it as `Authorization: Bearer <token>`.")

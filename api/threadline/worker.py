@@ -117,7 +117,7 @@ class Worker:
         except PrivateAddressError:
             return None, "The webhook has a private address. Use a public one."
         except (TimeoutError, httpcore.TimeoutException):
-            return None, f"The webhook did not answer within {self._timeout} seconds."
+            return None, "The webhook did not answer in time."
         except (httpcore.ConnectError, OSError):
             return None, "The webhook could not be reached."
         except (httpcore.NetworkError, httpcore.ProtocolError):
@@ -128,11 +128,8 @@ class Worker:
         return answer.status, None if 200 <= answer.status < 300 else f"The webhook answered {answer.status}."
 
 
-class PublicNetwork(httpcore.AsyncNetworkBackend):
+class PublicNetwork(httpcore.AnyIOBackend):
     """Connects only to public addresses, so that a webhook cannot reach the internal network."""
-
-    def __init__(self) -> None:
-        self._network = httpcore.AnyIOBackend()
 
     async def connect_tcp(self, host: str, port: int, *options: Any, **named: Any) -> httpcore.AsyncNetworkStream:
         """Resolve a name once and connect to a checked address: a second lookup could return another one."""
@@ -142,12 +139,8 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
             raise PrivateAddressError
         for address in addresses[:-1]:
             with suppress(httpcore.ConnectError):
-                return await self._network.connect_tcp(address, port, *options, **named)
-        return await self._network.connect_tcp(addresses[-1], port, *options, **named)
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await self._network.sleep(seconds)
+                return await super().connect_tcp(address, port, *options, **named)
+        return await super().connect_tcp(addresses[-1], port, *options, **named)
 
 
 def is_public(address: str) -> bool:

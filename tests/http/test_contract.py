@@ -118,7 +118,7 @@ def test_every_code_of_an_error_is_in_it() -> None:
             r"private\.fail\(\s*\d+,\s*'(\w+)'",
             r"detail = '(\w+)'",
             r'"code": "(\w+)"',
-            r'\d{3}: "(\w+)"',
+            r'\d{3}[:,] "(\w+)"',
             r'SummaryFailedError\(\s*\d+,\s*"(\w+)"',
         )
         for code in re.findall(pattern, file.read_text(encoding="utf-8"))

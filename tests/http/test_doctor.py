@@ -83,7 +83,7 @@ def test_nothing_is_wrong_with_the_embedded_stack(stack: RunningStack) -> None:
 
 
 OUTSIDE = {
-    "Auth does not say by which keys it signs": {"/auth/v1/.well-known/jwks.json": Answer(404)},
+    "Auth does not publish its signing keys": {"/auth/v1/.well-known/jwks.json": Answer(404)},
     "signs access tokens with its legacy secret only": {"/auth/v1/.well-known/jwks.json": Answer(200, {"keys": []})},
     "seconds apart; set the time": {"/auth/v1/.well-known/jwks.json": Answer(200, {"keys": [{}]}, seconds=90)},
     "messaging-ingest is not deployed": {"/functions/v1/messaging-ingest": Answer(404, {"code": "NOT_FOUND"})},
@@ -115,7 +115,7 @@ INSIDE = {
     "SUPABASE_ANON_KEY holds a secret key": {"SUPABASE_ANON_KEY": SERVICE_ROLE_KEY},
     "SUPABASE_SECRET_KEY holds a public key": {"SUPABASE_SECRET_KEY": PUBLISHABLE_KEY},
     "SUPABASE_SERVICE_ROLE_KEY holds a public key": {"SUPABASE_SERVICE_ROLE_KEY": ANON_KEY},
-    "SUPABASE_SECRET_KEY is no API key": {"SUPABASE_SECRET_KEY": "secret"},
+    "SUPABASE_SECRET_KEY is not an API key": {"SUPABASE_SECRET_KEY": "secret"},
     "Set DATABASE_URL to the connection string": {"DATABASE_URL": ""},
     "refuses the user or the password": {"DATABASE_URL": "postgresql://authenticator:wrong@127.0.0.1:{port}/postgres"},
     "does not answer (ConnectionRefusedError)": {"DATABASE_URL": f"postgresql://a:b@127.0.0.1:{free_port()}/postgres"},
@@ -188,4 +188,4 @@ def test_the_mode_of_a_pooler_is_found_out(
 ) -> None:
     with pooling(cluster, service_database, tmp_path, mode) as url:
         said = diagnose({**environment, "DATABASE_URL": url, "THREADLINE_TRANSACTION_POOLER": told}, findings)
-    assert ("a pooler in transaction mode, and the service is not told" in said) == bool(findings)
+    assert ("a pooler in transaction mode, which the service does not expect" in said) == bool(findings)

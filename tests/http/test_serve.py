@@ -99,8 +99,8 @@ def test_a_secret_that_everybody_knows_serves_this_machine_only(host: str, secre
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
-        "Error: JWT_SECRET is one that Supabase has published, so anybody can sign tokens with it: "
-        "set a secret of your own, or listen on 127.0.0.1 only.\n"
+        "Error: JWT_SECRET is a secret that Supabase has published, so everyone can sign tokens with it. "
+        "Set your own secret, or listen on 127.0.0.1 only.\n"
     )
 
 

@@ -137,7 +137,7 @@ def test_what_does_not_speak_http_is_a_failure_like_others(team: Team) -> None:
         until(lambda: deliveries(team, "dead"))
         listener.shutdown(socket.SHUT_RDWR)
     ((status, error),) = deliveries(team, "dead")
-    assert (status, error) == (None, "The connection to the webhook broke, or it does not speak HTTP.")
+    assert (status, error) == (None, "The webhook closed the connection or does not speak HTTP.")
 
 
 @pytest.mark.parametrize(
@@ -227,11 +227,11 @@ def test_a_worker_that_is_told_to_end_finishes_what_is_under_way(
 @pytest.mark.parametrize(
     ("scheme", "host", "error"),
     [
-        ("https", "127.0.0.1", "The webhook leads to a private address."),
-        ("https", "localhost", "The webhook leads to a private address."),
-        ("https", "[::ffff:127.0.0.1]", "The webhook leads to a private address."),
-        ("https", "2130706433", "The webhook leads to a private address."),
-        ("http", "127.0.0.1", "The webhook must be https."),
+        ("https", "127.0.0.1", "The webhook has a private address. Use a public one."),
+        ("https", "localhost", "The webhook has a private address. Use a public one."),
+        ("https", "[::ffff:127.0.0.1]", "The webhook has a private address. Use a public one."),
+        ("https", "2130706433", "The webhook has a private address. Use a public one."),
+        ("http", "127.0.0.1", "The URL of the webhook must begin with https://."),
     ],
 )
 def test_a_webhook_inside_is_not_contacted(inside: Team, scheme: str, host: str, error: str) -> None:
@@ -283,17 +283,19 @@ def test_any_other_is_not(address: str) -> None:
     assert not is_public(address)
 
 
-class Network(httpcore.AsyncNetworkBackend):
-    """Notes where it is to connect."""
+@pytest.fixture
+def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that the network connects to. 1.0.0.1 refuses."""
+    addresses: list[str] = []
 
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-
-    async def connect_tcp(self, host: str, port: int, *_: object) -> Any:
-        self.asked.append(host)
+    async def connect_tcp(_: object, host: str, port: int) -> Any:
+        addresses.append(host)
         if host == "1.0.0.1":
             raise httpcore.ConnectError
         return "a stream"
+
+    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", connect_tcp)
+    return addresses
 
 
 def resolves_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
@@ -303,21 +305,17 @@ def resolves_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", lambda self, *_, **__: getaddrinfo())
 
 
-def test_it_connects_to_the_address_that_it_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = PublicNetwork()
-    network._network = seen = Network()
+def test_worker_connects_only_to_checked_addresses(monkeypatch: pytest.MonkeyPatch, connected: list[str]) -> None:
     resolves_to(monkeypatch, "10.0.0.1", "1.0.0.1", "127.0.0.1", "1.1.1.1")
-    assert asyncio.run(network.connect_tcp("twin.example.com", 443)) == "a stream"
-    assert seen.asked == ["1.0.0.1", "1.1.1.1"]
+    assert asyncio.run(PublicNetwork().connect_tcp("twin.example.com", 443)) == "a stream"
+    assert connected == ["1.0.0.1", "1.1.1.1"]
 
 
-def test_a_name_that_leads_inside_only_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = PublicNetwork()
-    network._network = seen = Network()
+def test_names_with_private_addresses_only_are_refused(monkeypatch: pytest.MonkeyPatch, connected: list[str]) -> None:
     resolves_to(monkeypatch, "10.0.0.1", "127.0.0.1")
     with pytest.raises(PrivateAddressError):
-        asyncio.run(network.connect_tcp("twin.example.com", 443))
-    assert seen.asked == []
+        asyncio.run(PublicNetwork().connect_tcp("twin.example.com", 443))
+    assert connected == []
 
 
 def certificate(folder: Path, name: str) -> Path:

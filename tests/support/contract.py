@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import httpx
 import jsonschema_rs
-from threadline.routes.schema import document
+from threadline.routes.service import document
 
 DOCUMENT: dict[str, Any] = json.loads(document())
 METHODS = {"delete", "get", "options", "patch", "post", "put"}

@@ -20,11 +20,7 @@ HttpRequest = Request[Any, Any, Any]
 
 
 async def verify(request: HttpRequest) -> Caller:
-    """Return the caller that the access token proves.
-
-    Raises:
-        InvalidTokenError: the token is missing, invalid or expired.
-    """
+    """Return the caller that the access token proves, or raise InvalidTokenError."""
     return await request.app.state.verifier.verify(request.headers.get("authorization"))
 
 
@@ -69,8 +65,7 @@ async def read_body(chunks: AsyncIterable[bytes], limit: int, too_large: str) ->
 
 
 async def _read_json(request: HttpRequest) -> bytes:
-    too_large = f"The request body is too large. Send at most {MAX_BYTES} bytes."
-    body = await read_body(request.stream(), MAX_BYTES, too_large)
+    body = await read_body(request.stream(), MAX_BYTES, f"The body is too large. Send at most {MAX_BYTES} bytes.")
     if body and request.content_type[0] != "application/json":
         raise HTTPException("The body must be JSON. Set Content-Type to application/json.", status_code=415)
     return body

@@ -14,7 +14,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp
 
 from threadline.database import Reply
-from threadline.forms import MAX_OVERHEAD, Form, read_form, too_large
+from threadline.forms import MAX_OVERHEAD, FormFile, read_form, too_large
 from threadline.routes.http import HttpRequest, answer, verify
 from threadline.storage import Bucket, StorageRefusedError, StorageUnavailableError
 
@@ -30,11 +30,11 @@ async def upload(request: HttpRequest) -> ASGIApp:
     caller = await verify(request)
     bucket = _bucket(request)
     with ExitStack() as opened:
-        form = await _read(opened, request)
-        files = [file for file in form.files if file.name or file.size]  # browsers send an empty field as a file
-        argument: dict[str, Any] = {name: value for name, value in form.fields.items() if name in FIELDS and value}
+        fields, files = await _read(opened, request)
+        files = [file for file in files if file.name or file.size]  # browsers send an empty field as a file
+        argument: dict[str, Any] = {name: value for name, value in fields.items() if name in FIELDS and value}
         argument["files"] = [{"name": file.name.replace("\0", "_")[:255] or "file"} for file in files]
-        # Two calls, because an upload must be refused before its bytes are stored (0008).
+        # Two calls, because an upload must be refused before its bytes are stored (decision 0010).
         begun = await database.call("begin_upload", caller=caller, body=argument)
         if begun.status != 200:
             return answer(begun)
@@ -84,7 +84,7 @@ def _bucket(request: HttpRequest) -> Bucket:
     return request.app.state.storage.acting_for(request.headers["authorization"].partition(" ")[2])
 
 
-async def _read(opened: ExitStack, request: HttpRequest) -> Form:
+async def _read(opened: ExitStack, request: HttpRequest) -> tuple[dict[str, str], list[FormFile]]:
     settings = request.app.state.settings
     limits = {"max_files": settings.upload_max_files, "max_bytes": settings.upload_max_bytes}
     if request.content_type[0] != "multipart/form-data":
