@@ -6,21 +6,21 @@ from tests.support.world import CHANNEL
 # Each query finds one kind of damage; a consistent channel has no rows.
 INCONSISTENCIES = """
 with channel as (select %(channel_id)s::uuid as id),
-head as (
+counter as (
     select coalesce(max(last_seq), 0) as last_seq, coalesce(max(message_count), 0) as message_count
     from private.channel_counters where channel_id = (select id from channel)
 ),
 event as (select * from public.message_events where channel_id = (select id from channel)),
 message as (select * from public.messages where channel_id = (select id from channel)),
 lived as (select * from message where deleted_at is null)
-select 'the log has gaps' from event, head group by last_seq
+select 'the log has gaps' from event, counter group by last_seq
 having count(*) <> last_seq or min(seq) <> 1 or max(seq) <> last_seq
 union all
 select 'times do not run as the numbers do' from (
     select created_at <= lag(created_at) over (order by seq) as is_back from event
 ) as step where is_back
 union all
-select 'message_count is ' || message_count from head where message_count <> (select count(*) from lived)
+select 'message_count is ' || message_count from counter where message_count <> (select count(*) from lived)
 union all
 select 'no event made ' || id from message where not exists (
     select from event where (kind, message_id, seq) = ('message.created', message.id, message.seq)
