@@ -1,4 +1,4 @@
--- A small world for a machine of one's own: the identifiers that the API documents use. Never for production.
+-- Example data with the ids that the API documents use. For local development only, never for production.
 
 insert into auth.users (
     instance_id, id, aud, role, email, email_confirmed_at,

@@ -122,7 +122,7 @@ class Entry:
         return self.header["first"], self.header["second"], self.header["third"]
 
     def taken_apart(self) -> tuple[str | None, str]:
-        """Tell author and text; the author of a notice is None."""
+        """Return author and text; a notice has the author None."""
         said = AUTHOR.match(self.header["rest"])
         # Only a notice has its first colon inside quotes: Ada changed the subject to "Trip: Rome"
         if not said or len(re.findall('["“”«»„]', said["author"])) % 2:
@@ -195,7 +195,7 @@ def split(text: str, unreadable: list[str]) -> list[Entry]:
     if not dated:
         return []
     usual = Counter(entry.layout for entry in dated).most_common(1)[0][0]
-    # A dated line in another layout is text that somebody pasted.
+    # A dated line in another layout is pasted text.
     entries = [entry for entry in dated if entry.layout == usual]
     _unreadable(unreadable, 0, lines[: entries[0].number])
     ends = [entry.number for entry in entries[1:]] + [len(lines)]
@@ -209,7 +209,7 @@ def _unreadable(unreadable: list[str], number: int, lines: list[str]) -> None:
 
 
 def clean_name(name: str) -> str:
-    """Take the invisible marks off a name, and the ~ of somebody who is not in the address book."""
+    """Remove invisible marks from a name, and the ~ of senders outside the address book."""
     plain = re.sub(f"[{MARKS}]", "", name)
     for typographic, typed in {"\u00a0": " ", "\u202f": " ", "\u2011": "-"}.items():
         plain = plain.replace(typographic, typed)
@@ -266,7 +266,7 @@ def _is_12h(header: re.Match[str]) -> bool:
 
 
 def moment(wall: datetime, zone: tzinfo | None, previous: datetime | None) -> datetime:
-    """Turn a wall-clock time into UTC; the hour that autumn repeats is told apart by the line before."""
+    """Turn a wall-clock time into UTC; the line before decides which of two equal hours in autumn it is."""
 
     def utc(local: datetime) -> datetime:
         return (local.replace(tzinfo=zone) if zone else local).astimezone(UTC)
@@ -294,7 +294,7 @@ def interpret(author: str | None, text: str, header: re.Match[str]) -> Body | st
         return "empty messages"
     if LOCATION.match(content):
         return Body("location", content, content)
-    # An iPhone signs its notices with a name too. It marks the whole line where that is somebody's media.
+    # An iPhone signs its notices with a name too. It also marks the whole line of media.
     if header["bracket"] and text.startswith(LRM) and "\n" not in text:
         return Body("file", content, MEDIA) if LRM in header["marked"] else "notices"
     return Body("text", content, content, edited=bool(edited))
@@ -346,7 +346,7 @@ def conversation(
         raise ImporterError(f"This is a group ({', '.join(others)}); give its name with --group.")
     name = group or (others[0] if others else participant)
     if not name:
-        raise ImporterError("Nobody answers in this file, so say with --participant who the other side is.")
+        raise ImporterError("No other side writes in this file. Name it with --participant.")
     return {
         "external_conversation_id": external_id or f"whatsapp-export:{name}",
         "participant_identifier": participant or name,

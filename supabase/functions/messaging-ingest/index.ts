@@ -1,5 +1,5 @@
 // POST /functions/v1/messaging-ingest on Supabase; `api/threadline/routes/ingest.py` answers the same, byte for byte.
-// What a request means is decided in `sql/40_ingest.sql`; here is what HTTP decides: method, media type, size.
+// SQL decides what a request means (`sql/150_ingest.sql`). This file checks method, media type and size.
 
 const CORS = {
   "access-control-allow-origin": "*",
@@ -9,21 +9,21 @@ const CORS = {
 const ATTEMPT_TIMEOUT = 30_000;
 const PIECE = 16_384;
 
-// Nobody's fault: another transaction was in the way, or Postgres or the way to it has no room or is restarting.
-// A request bears being made twice, and mostly does better the second time.
+// Temporary errors: a conflict with another transaction, or Postgres is full, restarting or out of reach.
+// A request may be repeated, and the second attempt mostly succeeds.
 const TEMPORARY = /^((08|53|57)...|40001|40P01|23503|23505|25006|55P03|PGRST00[0-3])$/;
 
-/** An answer that HTTP decides. */
+/** An error answer of this file, not of SQL. */
 class Refusal extends Error {
   constructor(readonly status: number, message: string, readonly headers: Record<string, string> = {}) {
     super(message);
   }
 }
 
-/** An answer of 500. The message goes into the log: it quotes nothing of a request and no key. */
+/** Becomes a 500. The message is logged, so it must not quote the request or a key. */
 class Failure extends Error {}
 
-/** What came back from the Data API. `problem` is set when it is not the function of `sql/` that speaks. */
+/** The reply of the Data API. `problem` is set when the reply is not from the SQL function. */
 interface Reply {
   status: number;
   body: ArrayBuffer;
@@ -49,7 +49,7 @@ async function respond(request: Request, id: string): Promise<Response> {
   }
 }
 
-/** The id that the caller gave its request if it is sane, else a new one; the ingest log and our answer have it. */
+/** Returns the caller's X-Request-Id if it is valid, else a new id, for the ingest log and the answer. */
 function requestId(request: Request): string {
   const given = request.headers.get("x-request-id") ?? "";
   return /^[A-Za-z0-9._-]{1,50}$/.test(given) ? given : crypto.randomUUID();
@@ -107,7 +107,7 @@ async function readBody(request: Request, limit: number): Promise<Blob> {
 }
 
 function decompress(compressed: ReadableStream<Uint8Array<ArrayBuffer>>): ReadableStream<Uint8Array<ArrayBuffer>> {
-  // In small pieces: each may come out a thousand times as large, as one chunk, before anybody can count it.
+  // Small pieces, because one piece may decompress to a thousand times its size before we can count it.
   const pieces = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
     transform(chunk, controller) {
       for (let start = 0; start < chunk.length; start += PIECE) {
@@ -118,7 +118,7 @@ function decompress(compressed: ReadableStream<Uint8Array<ArrayBuffer>>): Readab
   return compressed.pipeThrough(pieces).pipeThrough(new DecompressionStream("gzip"));
 }
 
-/** Calls `public.messaging_ingest` through the Data API, a second time when the first came to nothing. */
+/** Calls `public.messaging_ingest` through the Data API; retries once after a temporary error. */
 async function callDatabase(apiSecret: string, body: Blob, id: string): Promise<Reply> {
   const url = `${required("SUPABASE_URL")}/rest/v1/rpc/messaging_ingest`;
   const headers = {
@@ -133,7 +133,7 @@ async function callDatabase(apiSecret: string, body: Blob, id: string): Promise<
     if (reply.problem === undefined) {
       return reply;
     }
-    // A gateway that does not reach PostgREST says so with 502, 503 or 504 and a text of its own.
+    // A gateway that cannot reach PostgREST answers 502, 503 or 504 with its own text.
     if (reply.status <= 500 && !TEMPORARY.test(reply.problem)) {
       throw new Failure(`messaging_ingest failed: ${reply.status} ${reply.problem}`);
     }
@@ -145,7 +145,7 @@ async function callDatabase(apiSecret: string, body: Blob, id: string): Promise<
 async function post(url: string, headers: Record<string, string>, body: Blob): Promise<Reply> {
   try {
     const signal = AbortSignal.timeout(ATTEMPT_TIMEOUT);
-    // A redirect would carry the keys to wherever it points.
+    // Following a redirect would send the keys to its target.
     const response = await fetch(url, { method: "POST", headers, body, signal, redirect: "manual" });
     const answer = await response.arrayBuffer();
     return { status: response.status, body: answer, problem: response.ok ? undefined : findProblem(answer) };
@@ -154,7 +154,7 @@ async function post(url: string, headers: Record<string, string>, body: Blob): P
   }
 }
 
-/** The code of PostgREST's own errors; nothing for an error that the function made. */
+/** Returns the code of PostgREST's own errors; undefined for an error from the SQL function. */
 function findProblem(body: ArrayBuffer): string | undefined {
   try {
     const { code, error } = JSON.parse(new TextDecoder().decode(body));
@@ -164,14 +164,14 @@ function findProblem(body: ArrayBuffer): string | undefined {
   }
 }
 
-/** A header in which PostgREST reads this text. Bytes are Latin-1 here and UTF-8 there, where others end in a 500. */
+/** Encodes text for a header: fetch sends Latin-1, PostgREST reads UTF-8 and answers 500 to anything else. */
 function toHeader(text: string): string {
   return String.fromCharCode(...new TextEncoder().encode(text));
 }
 
 function credentials(): Record<string, string> {
   const apikey = secretKey();
-  // A legacy key is a token. One of the new kind, sb_secret_..., is none: the gateway puts a token in its place.
+  // A legacy key is a JWT. A new key, sb_secret_..., is not; the gateway replaces it with a JWT.
   return apikey.startsWith("eyJ") ? { apikey, authorization: `Bearer ${apikey}` } : { apikey };
 }
 
@@ -183,7 +183,7 @@ function secretKey(): string {
   try {
     return JSON.parse(keys)?.default || required("SUPABASE_SERVICE_ROLE_KEY");
   } catch (error) {
-    // The text of a syntax error quotes what could not be read.
+    // The text of a syntax error quotes the key.
     throw error instanceof SyntaxError ? new Failure("SUPABASE_SECRET_KEYS is not JSON") : error;
   }
 }
