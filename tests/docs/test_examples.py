@@ -68,7 +68,7 @@ def statuses(answer: dict) -> list[tuple[str, int]]:
 
 
 @needs("curl")
-def test_example_1_delivers_a_thread_once_and_finds_its_contact(run: Run, stack: RunningStack) -> None:
+def test_example_1_sends_a_conversation_and_matches_a_person(run: Run, stack: RunningStack) -> None:
     assert statuses(json.loads(run("example_1.sh", "sh"))) == [("created", 2)]
     assert statuses(json.loads(run("example_1.sh", "sh"))) == [("no_new_messages", 0)]
     chat = ("chat_abc123", "John Doe", 2, "Hello! Thanks for reaching out. How can I help?")
@@ -76,7 +76,7 @@ def test_example_1_delivers_a_thread_once_and_finds_its_contact(run: Run, stack:
 
 
 @needs("curl")
-def test_example_2_delivers_two_threads_and_a_photo(run: Run, stack: RunningStack) -> None:
+def test_example_2_sends_two_conversations_and_a_photo(run: Run, stack: RunningStack) -> None:
     assert statuses(json.loads(run("example_2.sh", "sh"))) == [("created", 1), ("created", 1)]
     one, two = ("chat_user_1", None, 1, "Product photo"), ("chat_user_2", None, 1, "When will my order arrive?")
     assert stored(stack, "telegram") == [one, two]

@@ -95,7 +95,7 @@ def differences(documented: Any, found: Any, where: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in FOLDER.glob("*.sh")))
-def test_a_documented_call_is_answered_as_documented(
+def test_documented_call_returns_the_documented_answer(
     seeded: RunningStack, api_url: str, name: str, tmp_path: Path
 ) -> None:
     status, body = run(seeded, name, tmp_path, api_url)
@@ -103,7 +103,7 @@ def test_a_documented_call_is_answered_as_documented(
     assert differences(json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")), body) == []
 
 
-def test_the_document_from_its_first_call_to_its_last(seeded: RunningStack, tmp_path: Path) -> None:
+def test_calls_of_the_document_succeed_in_order(seeded: RunningStack, tmp_path: Path) -> None:
     names = ["create", "send", "history", "get", "edit", "pin", "react", "thread", "delete"]
     answers = {name: run(seeded, name, tmp_path) for name in names}
     assert {name: status for name, (status, _) in answers.items()} == {name: STATUSES.get(name, 200) for name in names}

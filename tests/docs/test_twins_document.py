@@ -32,7 +32,7 @@ console.log(JSON.stringify(cases.map(([headers, body, secret]) => isGenuine(head
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
-def test_its_calls_succeed_one_after_the_other(seeded: RunningStack) -> None:
+def test_twins_document_calls_succeed_in_order(seeded: RunningStack) -> None:
     assert len(CALLS) == 5
     token = seeded.token("matty@example.com")
     answers = []
@@ -76,7 +76,7 @@ def signature(headers: dict[str, str]) -> str:
     return headers["threadline-signature"]
 
 
-def test_its_python_knows_a_genuine_delivery(deliveries: list[tuple[dict[str, str], str, str]]) -> None:
+def test_documented_python_verifies_a_delivery(deliveries: list[tuple[dict[str, str], str, str]]) -> None:
     receiver: dict[str, Any] = {}
     exec(PYTHON, receiver)
     found = [receiver["is_genuine"](headers, body.encode(), secret) for headers, body, secret in deliveries]
@@ -84,7 +84,7 @@ def test_its_python_knows_a_genuine_delivery(deliveries: list[tuple[dict[str, st
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine")
-def test_its_javascript_knows_a_genuine_delivery(
+def test_documented_javascript_verifies_a_delivery(
     deliveries: list[tuple[dict[str, str], str, str]], tmp_path: Path
 ) -> None:
     (tmp_path / "receiver.mjs").write_text(JAVASCRIPT, encoding="utf-8")

@@ -58,7 +58,7 @@ def wait_for(heard: list[dict[str, Any]], seq: int) -> None:
 
 
 @pytest.mark.parametrize("language", ["python", "javascript"])
-def test_nothing_is_missed_or_seen_twice_while_the_line_is_cut(
+def test_follower_misses_and_repeats_nothing_after_cuts(
     stack: RunningStack, line: Line, tmp_path: Path, language: str
 ) -> None:
     command = python() if language == "python" else javascript(tmp_path)

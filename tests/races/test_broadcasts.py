@@ -54,7 +54,7 @@ def write(team: Team, who: int) -> None:
         team.request("PUT", f"/{message_id}/reactions/fire", who)
 
 
-def test_writers_at_once_leave_no_gap_and_no_double(team: Team) -> None:
+def test_concurrent_writers_leave_no_gap_or_duplicate(team: Team) -> None:
     in_parallel([lambda who=who: write(team, who) for who in range(8)])
     sent = team.query(SENT, team.channel_id)
     assert len(sent) == 8 + 8 * 8 * 4
@@ -66,7 +66,7 @@ def test_writers_at_once_leave_no_gap_and_no_double(team: Team) -> None:
     assert answer["meta"] == {"last_seq": len(sent), "has_more": False}
 
 
-def test_who_catches_up_while_others_write_misses_nothing(team: Team) -> None:
+def test_catch_up_during_writes_misses_nothing(team: Team) -> None:
     done = []
 
     def follow(who: int) -> list[int]:

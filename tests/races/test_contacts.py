@@ -61,7 +61,7 @@ def deliver(sender: Sender, seed: int) -> None:
         assert sender.post(*chats).status_code == 200
 
 
-def test_no_match_is_lost_and_none_is_left_over(sender: Sender) -> None:
+def test_concurrent_changes_keep_matches_correct(sender: Sender) -> None:
     in_parallel(
         [partial(deliver, sender, seed) for seed in range(6)]
         + [partial(change_contacts, sender, seed) for seed in range(3)]
@@ -70,7 +70,7 @@ def test_no_match_is_lost_and_none_is_left_over(sender: Sender) -> None:
     assert len({one for chat in sender.stored().values() for one in chat}) == 6 * ROUNDS
 
 
-def test_a_contact_and_its_first_message_that_come_together_find_each_other(sender: Sender) -> None:
+def test_concurrent_person_and_first_message_match(sender: Sender) -> None:
     with psycopg.connect(sender.database_url, autocommit=True) as connection:
         for number in range(25):
             phone = f"+49 160 90000{number:03}"

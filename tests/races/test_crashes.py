@@ -26,7 +26,7 @@ def kill_postgres(_: Service, database_url: str) -> None:
 
 
 @pytest.mark.parametrize("kill", [kill_the_service, kill_postgres])
-def test_nothing_acknowledged_is_lost_and_nothing_doubled(
+def test_crash_loses_and_duplicates_nothing(
     cluster: TestCluster, service_database: str, tmp_path: Path, kill: Callable[[Service, str], None]
 ) -> None:
     login, log = cluster.url(service_database, "authenticator"), tmp_path / "log"

@@ -19,7 +19,7 @@ select id, user_id, gen_random_uuid()::text, now(), '{}' from public.conversatio
 DELETE = "delete from public.conversations where user_id = %s and external_conversation_id = %s"
 
 
-def test_a_thread_that_is_deleted_is_made_anew_by_the_next_message(sender: Sender) -> None:
+def test_next_message_recreates_a_deleted_conversation(sender: Sender) -> None:
     done = threading.Event()
 
     def deliver(writer: int) -> Counter[int]:
@@ -45,7 +45,7 @@ def test_a_thread_that_is_deleted_is_made_anew_by_the_next_message(sender: Sende
     assert sender.inconsistencies() == []
 
 
-def test_when_an_owner_goes_the_key_is_unknown_at_once(sender: Sender) -> None:
+def test_key_of_a_deleted_owner_is_rejected_at_once(sender: Sender) -> None:
     def deliver(writer: int) -> list[int]:
         statuses = []
         while not statuses or statuses[-1] == 200:
@@ -65,7 +65,7 @@ def test_when_an_owner_goes_the_key_is_unknown_at_once(sender: Sender) -> None:
 
 
 @pytest.mark.parametrize("isolation", list(IsolationLevel))
-def test_no_message_stays_behind_when_its_thread_goes(sender: Sender, isolation: IsolationLevel) -> None:
+def test_deleted_conversation_leaves_no_messages(sender: Sender, isolation: IsolationLevel) -> None:
     done = threading.Event()
 
     def add() -> int:

@@ -70,9 +70,7 @@ def by_queue(told: list[Told]) -> dict[tuple[str, str], list[int]]:
     return dict(numbers)
 
 
-def test_workers_share_the_work_and_keep_the_order_while_some_deliveries_fail(
-    url: str, login: str, hook: Webhook, tmp_path: Path
-) -> None:
+def test_workers_keep_the_order_despite_failures(url: str, login: str, hook: Webhook, tmp_path: Path) -> None:
     hook.answer = lambda _: random.choice([200, 200, 503])
     user_id, channel_ids = add_people(url, CHANNELS)
     twins = [add_twin(url, user_id, channel_ids, hook.url) for _ in range(2)]
@@ -99,7 +97,7 @@ def test_workers_share_the_work_and_keep_the_order_while_some_deliveries_fail(
     assert [(tmp_path / f"log{number}").read_text() for number in range(WORKERS)] == [""] * WORKERS
 
 
-def test_what_a_killed_worker_had_goes_on_with_another(url: str, login: str, hook: Webhook, tmp_path: Path) -> None:
+def test_deliveries_of_a_killed_worker_go_to_another(url: str, login: str, hook: Webhook, tmp_path: Path) -> None:
     user_id, (channel_id, other_id) = add_people(url, 2)
     add_twin(url, user_id, [channel_id, other_id], hook.url)
     is_dead = threading.Event()
@@ -128,7 +126,7 @@ def test_what_a_killed_worker_had_goes_on_with_another(url: str, login: str, hoo
     assert again.headers["threadline-delivery"] == first.headers["threadline-delivery"]
 
 
-def test_writers_do_not_fail_when_twins_come_and_go(url: str, hook: Webhook) -> None:
+def test_membership_changes_of_twins_do_not_fail_writers(url: str, hook: Webhook) -> None:
     user_id, (channel_id,) = add_people(url, 1)
     twin_id, _ = add_twin(url, user_id, [channel_id], hook.url)
     is_over = threading.Event()
@@ -193,7 +191,7 @@ def test_writers_do_not_fail_when_twins_come_and_go(url: str, hook: Webhook) -> 
         assert all(other.result() > 0 for other in others[:3])
 
 
-def test_replays_and_workers_never_send_two_of_a_queue_at_once(url: str, login: str, hook: Webhook) -> None:
+def test_replays_never_overlap_deliveries_of_a_queue(url: str, login: str, hook: Webhook) -> None:
     user_id, (channel_id,) = add_people(url, 1)
     twin_id, _ = add_twin(url, user_id, [channel_id], hook.url)
     with psycopg.connect(url, autocommit=True) as db:

@@ -27,7 +27,7 @@ def post(sender: Sender, key: str, name: str) -> httpx.Response:
     return sender.client.post(PATH, json=body, headers={"x-api-key": key})
 
 
-def test_a_key_is_exchanged_without_a_gap(sender: Sender) -> None:
+def test_key_rotation_rejects_no_request(sender: Sender) -> None:
     keys, done = [sender.secret], threading.Event()
 
     def exchange() -> None:
@@ -49,7 +49,7 @@ def test_a_key_is_exchanged_without_a_gap(sender: Sender) -> None:
     assert {post(sender, key, "too late").status_code for key in keys} == {401}
 
 
-def test_a_key_that_ends_at_once_ends_between_two_requests(sender: Sender) -> None:
+def test_key_ended_at_once_is_rejected_next(sender: Sender) -> None:
     gone = threading.Event()
 
     def end_it() -> None:

@@ -59,7 +59,7 @@ def statuses(replies: list[httpx.Response]) -> Counter[int]:
     return Counter(reply.status_code for reply in replies)
 
 
-def test_two_editors_lose_no_version(team: Team) -> None:
+def test_concurrent_editors_lose_no_version(team: Team) -> None:
     message_id = team.sent_id("0")
     contents = [f"{editor} {step}" for editor in range(2) for step in range(20)]
 
@@ -75,7 +75,7 @@ def test_two_editors_lose_no_version(team: Team) -> None:
     assert sorted([*(one["content"] for one in versions), last]) == sorted(["0", *contents])
 
 
-def test_fifty_reactions_at_once_are_all_there(team: Team) -> None:
+def test_fifty_concurrent_reactions_are_all_stored(team: Team) -> None:
     message_id = team.sent_id()
 
     def react(number: int) -> httpx.Response:
@@ -87,7 +87,7 @@ def test_fifty_reactions_at_once_are_all_there(team: Team) -> None:
 
 
 @pytest.mark.parametrize("times", [50, 51])
-def test_toggles_at_once_take_turns(team: Team, times: int) -> None:
+def test_concurrent_toggles_take_turns(team: Team, times: int) -> None:
     message_id = team.sent_id()
 
     def toggle() -> httpx.Response:
@@ -111,7 +111,9 @@ def test_toggles_at_once_take_turns(team: Team, times: int) -> None:
         ("DELETE", "/pin", None),
     ],
 )
-def test_against_a_deletion_either_comes_first(team: Team, method: str, path: str, body: dict[str, str] | None) -> None:
+def test_writes_run_before_or_after_a_concurrent_deletion(
+    team: Team, method: str, path: str, body: dict[str, str] | None
+) -> None:
     messages = [team.sent_id(str(number)) for number in range(12)]
     if method == "DELETE":
         for message_id in messages:
@@ -132,7 +134,7 @@ def test_against_a_deletion_either_comes_first(team: Team, method: str, path: st
     assert {error["code"] for error in late} <= {"message_not_found", "parent_not_found"}
 
 
-def test_pinning_and_unpinning_at_once(team: Team) -> None:
+def test_concurrent_pins_and_unpins_stay_consistent(team: Team) -> None:
     message_id = team.sent_id()
 
     def turn(who: int) -> list[httpx.Response]:
@@ -143,7 +145,7 @@ def test_pinning_and_unpinning_at_once(team: Team) -> None:
     assert all(reply.json()["data"] is not None for reply in replies)
 
 
-def test_pages_neither_skip_nor_repeat_while_others_write(team: Team) -> None:
+def test_pages_skip_and_repeat_nothing_during_writes(team: Team) -> None:
     there = {team.sent_id(f"there {number}", number % 12) for number in range(60)}
     gone, done = [team.sent_id("to be deleted") for _ in range(20)], threading.Event()
 
@@ -182,7 +184,7 @@ def test_pages_neither_skip_nor_repeat_while_others_write(team: Team) -> None:
             other.result()
 
 
-def test_a_mixed_storm_ends_with_everything_right(team: Team) -> None:
+def test_mixed_concurrent_calls_stay_consistent(team: Team) -> None:
     messages = [team.sent_id(str(number), number % 12) for number in range(6)]
     seen: Counter[int] = Counter()
 
@@ -219,7 +221,7 @@ def test_a_mixed_storm_ends_with_everything_right(team: Team) -> None:
 
 
 @pytest.mark.parametrize("isolation", list(IsolationLevel))
-def test_search_forgets_what_goes_while_others_write(team: Team, isolation: IsolationLevel) -> None:
+def test_search_drops_deleted_messages_during_writes(team: Team, isolation: IsolationLevel) -> None:
     done = threading.Event()
     parameters = {"channel": team.channel_id, "user": team.user_ids[0]}
 
@@ -249,7 +251,7 @@ def test_search_forgets_what_goes_while_others_write(team: Team, isolation: Isol
     assert min(in_parallel([delete, write, write, edit])) > 0
 
 
-def test_a_request_that_takes_long_keeps_no_other_of_its_user_waiting(team: Team) -> None:
+def test_slow_request_does_not_block_others_of_its_user(team: Team) -> None:
     (other,) = team.query(
         "insert into public.channels (name, created_by) values ('other', %s) returning id::text", team.user_ids[0]
     )
@@ -272,7 +274,7 @@ insert into public.messages (id, channel_id, content) values (%s, %s, 'once') on
 """
 
 
-def test_a_message_that_a_client_sends_many_times_at_once_is_there_once(team: Team) -> None:
+def test_message_sent_many_times_is_stored_once(team: Team) -> None:
     def insert(message_id: str) -> int:
         with psycopg.connect(team.database_url) as db:
             become(db, team.user_ids[0])
@@ -282,7 +284,7 @@ def test_a_message_that_a_client_sends_many_times_at_once_is_there_once(team: Te
         assert sorted(in_parallel([partial(insert, str(uuid.uuid4()))] * 8)) == [0] * 7 + [1]
 
 
-def test_a_message_that_is_sent_to_two_channels_at_once_is_in_one(team: Team) -> None:
+def test_id_sent_to_two_channels_is_stored_in_one(team: Team) -> None:
     (other,) = team.query(
         "insert into public.channels (name, created_by) values ('other', %s) returning id::text", team.user_ids[0]
     )
@@ -310,7 +312,7 @@ def test_a_message_that_is_sent_to_two_channels_at_once_is_in_one(team: Team) ->
     assert replace(team, channel_id=other).inconsistencies() == []
 
 
-def test_of_owners_who_leave_at_once_one_stays(team: Team) -> None:
+def test_one_of_concurrently_leaving_owners_stays(team: Team) -> None:
     for _ in range(5):
         team.query(
             "update public.channel_members set role = 'owner' where channel_id = %s returning 1", team.channel_id

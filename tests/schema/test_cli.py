@@ -50,11 +50,11 @@ def advice(folder: Path, url: str) -> list[str]:
     return [each["detail"] for each in found if not is_argued(each)]
 
 
-def test_the_advisors_have_nothing_to_say(postgres_url: str, tmp_path: Path) -> None:
+def test_advisors_report_nothing(postgres_url: str, tmp_path: Path) -> None:
     assert advice(tmp_path, postgres_url) == []
 
 
-def test_the_advisors_would_say_it(cluster: TestCluster, fresh_database: str, tmp_path: Path) -> None:
+def test_advisors_report_planted_faults(cluster: TestCluster, fresh_database: str, tmp_path: Path) -> None:
     url = cluster.url(fresh_database, "postgres")
     with psycopg.connect(url) as db:
         db.execute("create table public.planted (id integer)")
@@ -62,7 +62,7 @@ def test_the_advisors_would_say_it(cluster: TestCluster, fresh_database: str, tm
     assert len(advice(tmp_path, url)) == 2  # no primary key; a search_path that callers set
 
 
-def test_the_linter_has_nothing_to_say(cluster: TestCluster, fresh_database: str, tmp_path: Path) -> None:
+def test_linter_reports_nothing(cluster: TestCluster, fresh_database: str, tmp_path: Path) -> None:
     with psycopg.connect(cluster.url(fresh_database)) as db:
         if not db.execute("select from pg_available_extensions where name = 'plpgsql_check'").fetchall():
             pytest.skip("no plpgsql_check for this Postgres: apt-get install postgresql-15-plpgsql-check")

@@ -33,7 +33,7 @@ def checker(admin_url: str) -> Iterator[Db]:
         connection.rollback()
 
 
-def test_no_body_has_a_fault(checker: Db) -> None:
+def test_function_bodies_have_no_faults(checker: Db) -> None:
     assert checker.execute(FINDINGS).fetchall() == []
 
 
@@ -45,7 +45,7 @@ def test_no_body_has_a_fault(checker: Db) -> None:
         ("trigger", "begin perform changed.nothing from changed; end", "column changed.nothing does not exist"),
     ],
 )
-def test_a_fault_is_found(checker: Db, result: str, body: str, finding: str) -> None:
+def test_planted_fault_is_found(checker: Db, result: str, body: str, finding: str) -> None:
     checker.execute(f"create function private.planted() returns {result} language plpgsql as $$ {body} $$")
     if result == "trigger":
         checker.execute(

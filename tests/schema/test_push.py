@@ -50,7 +50,7 @@ def applied(url: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("command", "mode"), [("db push", "explicit"), ("migration up", "legacy")])
-def test_the_cli_applies_them(
+def test_cli_applies_the_migrations(
     cluster: TestCluster, folder: Path, command: str, mode: Literal["explicit", "legacy"]
 ) -> None:
     pushed, loaded = project(cluster, mode), project(cluster, mode)
@@ -64,7 +64,7 @@ def test_the_cli_applies_them(
     assert supabase(folder, url, *command.split()).returncode == 0  # there is nothing left to do
 
 
-def test_a_database_that_uses_the_names_is_refused_unchanged(cluster: TestCluster, folder: Path) -> None:
+def test_database_with_name_conflicts_stays_unchanged(cluster: TestCluster, folder: Path) -> None:
     database = project(cluster)
     url = cluster.url(database, "postgres")
     with psycopg.connect(url) as db:
@@ -81,7 +81,7 @@ def test_a_database_that_uses_the_names_is_refused_unchanged(cluster: TestCluste
     assert schema.dump_all(cluster.url(database), cluster.binaries) == before
 
 
-def test_every_name_is_guarded(cluster: TestCluster, template: str) -> None:
+def test_every_name_is_checked_for_conflicts(cluster: TestCluster, template: str) -> None:
     with psycopg.connect(cluster.url(template)) as db:
         made = db.execute(
             "select relname from pg_class"
@@ -91,7 +91,7 @@ def test_every_name_is_guarded(cluster: TestCluster, template: str) -> None:
     assert [name for (name,) in made if f"'{name}'" not in guard] == []
 
 
-def test_a_migration_does_not_wait_for_long(cluster: TestCluster, folder: Path) -> None:
+def test_migration_gives_up_waiting_for_locks(cluster: TestCluster, folder: Path) -> None:
     for file in folder.glob("supabase/migrations/*.sql"):
         text = file.read_text()
         assert text.count("\nset lock_timeout = '5s';\n") == 1

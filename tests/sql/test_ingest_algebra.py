@@ -112,7 +112,7 @@ def add_connection(db: Db) -> None:
 
 @PROPERTY
 @given(journey=journeys())
-def test_every_way_of_sending_conversations_ends_in_the_same_state(db: Db, journey: Any) -> None:
+def test_every_order_of_requests_ends_in_the_same_state(db: Db, journey: Any) -> None:
     whole, requests = journey
     with db.transaction(force_rollback=True):
         add_connection(db)
@@ -123,7 +123,7 @@ def test_every_way_of_sending_conversations_ends_in_the_same_state(db: Db, journ
 
 @PROPERTY
 @given(journey=journeys())
-def test_the_answers_to_all_requests_count_every_message_once(db: Db, journey: Any) -> None:
+def test_answers_count_every_message_once(db: Db, journey: Any) -> None:
     whole, requests = journey
     with db.transaction(force_rollback=True):
         results = [result for request in requests for result in ingest(db, *request).body["results"]]
@@ -135,7 +135,7 @@ def test_the_answers_to_all_requests_count_every_message_once(db: Db, journey: A
 
 @PROPERTY
 @given(journey=journeys())
-def test_sending_all_of_it_again_changes_nothing(db: Db, journey: Any) -> None:
+def test_sending_everything_again_changes_nothing(db: Db, journey: Any) -> None:
     _, requests = journey
     places = "select ctid::text, xmin::text from public.conversations order by id"
     with db.transaction(force_rollback=True):

@@ -387,7 +387,7 @@ def outcome(db: Db, cell: Cell) -> str:
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_everybody_may_do_this_and_no_more(world: Db, cell: Cell) -> None:
+def test_each_role_may_do_exactly_this(world: Db, cell: Cell) -> None:
     assert outcome(world, cell) == cell.outcome
 
 
@@ -399,7 +399,7 @@ def test_the_matrix_has_every_table_and_verb() -> None:
     assert all(re.search(rf"\b{cell.table}\b", cell.statement) for cell in CELLS)
 
 
-def test_no_client_role_owns_or_bypasses_what_decides(world: Db) -> None:
+def test_client_roles_cannot_bypass_row_security(world: Db) -> None:
     query = """
         select count(*) from pg_class as relation
         where relation.relnamespace in ('public'::regnamespace, 'private'::regnamespace) and relation.relkind = 'r'

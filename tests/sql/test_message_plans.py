@@ -106,14 +106,14 @@ def past(long_session: Db) -> Iterator[Db]:
     CALLS,
     ids=lambda each: each if isinstance(each, str) else " ".join(map(str, each.values())),
 )
-def test_a_call_reads_only_what_it_is_about(past: Db, function: str, fields: dict[str, object]) -> None:
+def test_call_reads_only_its_own_rows(past: Db, function: str, fields: dict[str, object]) -> None:
     with reading_at_most(FEW, past):
         reply = call(past, function, MATTY, **fields)
         fire_deferred_triggers(past)
     assert reply.status < 300, reply
 
 
-def test_no_statement_is_worth_compiling(past: Db) -> None:
+def test_no_statement_triggers_jit(past: Db) -> None:
     if not value(past, "select pg_jit_available()"):
         pytest.skip("this Postgres compiles nothing")
     compiled: list[str] = []
@@ -148,13 +148,13 @@ def test_no_statement_is_worth_compiling(past: Db) -> None:
         ("-nowhere", STEP),
     ],
 )
-def test_a_search_reads_little_more_than_it_finds(past: Db, query: str, limit: int) -> None:
+def test_search_reads_little_more_than_it_returns(past: Db, query: str, limit: int) -> None:
     with reading_at_most(limit, past):
         reply = call(past, "search_messages", MATTY, query=query, channel_id=QUIET)
     assert reply.status == 200, reply
 
 
-def test_a_worker_reads_only_what_is_due(past: Db) -> None:
+def test_worker_reads_only_due_deliveries(past: Db) -> None:
     call(past, "create_message", BOB, channel_id=CHANNEL, content="new")
     with reading_at_most(FEW, past):
         (claimed,) = value(past, "select private.claim_deliveries(10, '1 minute')")
@@ -164,14 +164,14 @@ def test_a_worker_reads_only_what_is_due(past: Db) -> None:
     assert rows(past, waiting, CHANNEL) == [0]
 
 
-def test_a_round_of_cleaning_reads_only_what_it_removes(past: Db) -> None:
+def test_clean_up_reads_only_what_it_removes(past: Db) -> None:
     with reading_at_most(FEW, past):
         removed = value(past, "select private.clean_up()")
     assert (removed["idempotency_keys"], removed["twin_deliveries"]) == (10, 6)
 
 
 @pytest.mark.parametrize("function", ["list_messages", "export_channel"])
-def test_a_page_asks_once_per_table_what_the_caller_may_read(past: Db, function: str) -> None:
+def test_page_checks_caller_rights_once_per_table(past: Db, function: str) -> None:
     # The last tests of the session: the memberships stay in the index after they are rolled back.
     channels = 200
     statement = "insert into public.channels (name, created_by) select n::text, %s from generate_series(1, %s) as n"

@@ -48,7 +48,7 @@ def finds(db: Db, contact: str, identifier: str) -> bool:
 
 @PROPERTY
 @given(data=st.data())
-def test_international_numbers_match_when_they_are_the_same(db: Db, data: st.DataObject) -> None:
+def test_equal_international_numbers_match(db: Db, data: st.DataObject) -> None:
     region = data.draw(st.sampled_from(EVERYWHERE))
     one, other = data.draw(numbers([region])), data.draw(numbers([region]))
     spelled = [data.draw(spellings(number, INTERNATIONAL)) for number in (one, other)]
@@ -61,7 +61,7 @@ def is_long(number: PhoneNumber) -> bool:
 
 @PROPERTY
 @given(data=st.data())
-def test_a_long_number_matches_itself_without_its_country(db: Db, data: st.DataObject) -> None:
+def test_long_number_matches_without_its_country_code(db: Db, data: st.DataObject) -> None:
     number = data.draw(numbers(REGULAR).filter(is_long))
     abroad = data.draw(spellings(number, INTERNATIONAL))
     at_home = data.draw(spellings(number, [PhoneNumberFormat.NATIONAL]))
@@ -74,5 +74,5 @@ prefixes = st.sampled_from(["", "0", "1", "+49", "+43", "0043", "@"])
 
 @PROPERTY
 @given(one=prefixes, other=prefixes, tail=st.text("0123456789", min_size=8, max_size=11))
-def test_it_does_not_matter_which_of_two_is_the_contact(db: Db, one: str, other: str, tail: str) -> None:
+def test_matching_is_symmetric(db: Db, one: str, other: str, tail: str) -> None:
     assert finds(db, one + tail, other + tail) == finds(db, other + tail, one + tail)

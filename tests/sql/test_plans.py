@@ -39,7 +39,7 @@ def plan(db: Db, query: str, *parameters: object) -> list[dict[str, Any]]:
         "delete from public.messaging_connections",
     ],
 )
-def test_a_policy_asks_once_per_query_who_the_caller_is(db: Db, query: str) -> None:
+def test_policies_evaluate_the_caller_once_per_query(db: Db, query: str) -> None:
     become(db, BOB)
     nodes = plan(db, query)
     assert "InitPlan 1" in [node.get("Subplan Name", "")[:10] for node in nodes]
@@ -63,7 +63,7 @@ def long_thread(db: Db) -> Any:
 
 
 @pytest.mark.parametrize(("order", "direction"), [("desc", "Backward"), ("asc", "Forward")])
-def test_a_page_of_a_thread_is_read_from_the_index_in_order(
+def test_conversation_page_is_read_from_the_index_in_order(
     db: Db, long_thread: Any, order: str, direction: str
 ) -> None:
     become(db, BOB)
@@ -150,14 +150,14 @@ def reading_at_most(limit: int, db: Db) -> Iterator[None]:
     assert {relation: count for relation, count in read.items() if count > limit} == {}
 
 
-def test_an_ingest_request_reads_only_what_it_is_about(crowd: Db) -> None:
+def test_ingest_reads_only_its_own_rows(crowd: Db) -> None:
     new = conversation(message("a"), participant_identifier="+49 151 1000007")
     old = conversation(message("old"), message("b"), external_id="old7", participant_identifier="+49 151 2000007")
     with reading_at_most(50, crowd):
         ingest(crowd, new, old)
 
 
-def test_messages_onto_a_long_thread_read_none_of_its_others(crowd: Db) -> None:
+def test_new_messages_read_no_others_of_a_long_conversation(crowd: Db) -> None:
     with reading_at_most(50, crowd):
         answer = ingest(crowd, conversation(message("m7"), message("new"), external_id="long"))
     assert [result["messages_added"] for result in answer.body["results"]] == [1]
@@ -177,18 +177,18 @@ def test_messages_onto_a_long_thread_read_none_of_its_others(crowd: Db) -> None:
     ],
     ids=["threads", "messages"],
 )
-def test_a_page_of_an_inbox_is_all_that_is_read(crowd: Db, query: str) -> None:
+def test_inbox_page_reads_only_its_rows(crowd: Db, query: str) -> None:
     become(crowd, MATTY)
     with reading_at_most(50, crowd):
         crowd.execute(query)
 
 
-def test_a_round_of_cleaning_reads_no_keys_that_are_good(crowd: Db) -> None:
+def test_clean_up_reads_no_valid_keys(crowd: Db) -> None:
     with reading_at_most(50, crowd):
         crowd.execute("select private.clean_up()")
 
 
-def test_a_change_of_contacts_reads_only_the_threads_it_is_about(crowd: Db) -> None:
+def test_person_change_reads_only_matching_conversations(crowd: Db) -> None:
     become(crowd, MATTY)
     with reading_at_most(50, crowd):
         crowd.execute("insert into public.people (full_name, phone) values ('Ann', '+49 151 2000007')")

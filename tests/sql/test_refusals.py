@@ -62,26 +62,26 @@ def cost(counted: Db) -> Callable[..., Work]:
     return measure
 
 
-def test_a_wrong_key_is_the_same_work_whether_the_connection_is_active_or_not(cost: Callable[..., Work]) -> None:
+def test_wrong_key_costs_the_same_if_inactive(cost: Callable[..., Work]) -> None:
     active = cost("Invalid API key")
     assert "messaging_keys" in active
     assert cost("Invalid API key", is_active=False) == active
 
 
-def test_wrong_keys_are_the_same_work_however_near_they_come(cost: Callable[..., Work]) -> None:
+def test_all_wrong_keys_cost_the_same(cost: Callable[..., Work]) -> None:
     assert (
         cost("Invalid API key", secret=API_KEY[:-1]) == cost("Invalid API key", secret="x") == cost("Invalid API key")
     )
 
 
-def test_an_unknown_connection_is_the_same_work_as_one_of_another_platform(cost: Callable[..., Work]) -> None:
+def test_unknown_connection_costs_the_same_as_wrong_platform(cost: Callable[..., Work]) -> None:
     error = "Invalid connection_id or platform"
     unknown, other = cost(error, connection_id="nobodys"), cost(error, platform="telegram")
     # The one row of which only the platform is looked at; none where Postgres reads such a small table as a whole.
     assert {name for name in unknown | other if unknown.get(name) != other.get(name)} <= {"messaging_connections"}
 
 
-def test_beyond_its_text_a_wrong_key_is_told_from_an_unknown_connection_by_the_owners_log_alone(
+def test_wrong_key_costs_only_one_log_line_more(
     cost: Callable[..., Work],
 ) -> None:
     wrong, unknown = cost("Invalid API key"), cost("Invalid connection_id or platform", connection_id="nobodys")

@@ -45,7 +45,7 @@ async def try_to_join(target: Target, user: User, topic: str) -> str:
         return (await heard.get())[0]
 
 
-def test_a_member_hears_a_message_and_a_stranger_may_not_listen(service_target: Target) -> None:
+def test_member_receives_messages_and_non_member_cannot_join(service_target: Target) -> None:
     owner, stranger = service_target.sign_up(), service_target.sign_up()
     channel_id = str(uuid.uuid4())
     service_target.rest(owner, "POST", "channels", {"id": channel_id, "name": "team"})
@@ -59,7 +59,7 @@ def test_a_member_hears_a_message_and_a_stranger_may_not_listen(service_target: 
     assert asyncio.run(try_to_join(service_target, stranger, topic)) == "CHANNEL_ERROR"
 
 
-def test_the_owner_of_a_connection_hears_of_a_conversation(door: Target) -> None:
+def test_connection_owner_receives_conversation_broadcasts(door: Target) -> None:
     connection = door.connect(door.sign_up())
     topic = f"inbox:{connection.user.id}"
     payload = asyncio.run(
