@@ -1,4 +1,4 @@
-"""That the benchmarks run and say what they should; never how long anything takes."""
+"""The benchmarks run and report correctly; no test checks a time."""
 
 import sys
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from tests.support.ingest import PATH, Sender
 
 @pytest.fixture
 def world(cluster: TestCluster, service_database: str, sender: Sender) -> Iterator[World]:
-    """The service that all tests share, and nothing else."""
+    """Return a world with only the service that all tests share."""
     target = Target(SERVICE, str(sender.client.base_url), PATH, sender.connection_id, sender.secret, ROWS)
     login_url, postgres_url = (cluster.url(service_database, role) for role in ("authenticator", "postgres"))
     with psycopg.connect(cluster.url(service_database), autocommit=True) as admin:

@@ -1,4 +1,4 @@
-"""The four examples of the ingest document, run as they stand there but for the address, on the stack of `make up`."""
+"""The four examples of the ingest document run on the stack of `make up`; only the address differs."""
 
 import ast
 import json
@@ -27,7 +27,7 @@ def needs(program: str) -> pytest.MarkDecorator:
 
 @pytest.fixture
 def run(stack: RunningStack, tmp_path: Path) -> Run:
-    """Runs an example and answers what it printed. Before it, the database has no threads."""
+    """Return a function that empties the database, runs an example and returns its output."""
     with psycopg.connect(stack.database_url()) as connection:
         connection.execute("delete from public.conversations")
 
@@ -45,7 +45,7 @@ def run(stack: RunningStack, tmp_path: Path) -> Run:
 
 
 def stored(stack: RunningStack, platform: str) -> list[tuple]:
-    """The threads of a platform in the local database: name, contact, number of messages, preview."""
+    """Return the conversations of a platform: name, person, number of messages, preview."""
     with psycopg.connect(stack.database_url()) as connection:
         return connection.execute(
             """

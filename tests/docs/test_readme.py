@@ -1,4 +1,4 @@
-"""Every call and every program in the README runs as it stands there, but for the port and the token."""
+"""Every call and program of the README runs; only port and token differ."""
 
 import json
 import os

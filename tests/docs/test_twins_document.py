@@ -1,4 +1,4 @@
-"""docs/twins.md: its calls run as they stand there, and its receivers know a genuine delivery from any other."""
+"""docs/twins.md: its calls run, and its receivers accept only genuine deliveries."""
 
 import json
 import re
@@ -50,7 +50,7 @@ def test_twins_document_calls_succeed_in_order(seeded: RunningStack) -> None:
 
 @pytest.fixture
 def deliveries(cluster: TestCluster, fresh_database: str) -> list[tuple[dict[str, str], str, str]]:
-    """Headers, body and secret: a genuine delivery, one of a rotation with either secret, and four that are none."""
+    """Return deliveries (headers, body, secret): three genuine ones, two of them during a rotation, and four fakes."""
     with psycopg.connect(cluster.url(fresh_database, "postgres")) as db:
         secret = call(db, "set_twin_webhook", ai_twin_id=TWIN, url="https://twin.example/hook").data["secret"]
         send(db, "Gr\u00fc\u00dfe \U0001f600", who="b0b0b0b0-0000-4000-8000-000000000002", channel_id=CHANNEL)

@@ -123,7 +123,7 @@ def test_unreadable_entries_are_counted() -> None:
     assert found.unreadable[0] == "message 2 of Ada (KeyError: 'date_unixtime')"
 
 
-# Who wrote
+# Authors
 
 
 def test_private_chat_names_the_participant() -> None:

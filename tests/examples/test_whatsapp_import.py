@@ -30,7 +30,7 @@ def iphone(said: str) -> str:
 
 
 def arabic(text: str) -> str:
-    """The same with Arabic-Indic digits."""
+    """Replace digits with Arabic-Indic ones."""
     return re.sub("[0-9]", lambda digit: chr(0x660 + int(digit[0])), text)
 
 
@@ -93,7 +93,7 @@ def test_ambiguous_date_order_is_rejected() -> None:
 
 
 def test_contradicting_dates_are_rejected() -> None:
-    with pytest.raises(ImporterError, match=r"No order .* suits all dates .* first of which is 13/1/25"):
+    with pytest.raises(ImporterError, match=r"No order .* suits all dates .*13/1/25"):
         read("13/1/25, 22:30 - Ada: a\n1/13/25, 22:30 - Ada: b", None)
 
 
@@ -129,7 +129,7 @@ def test_unknown_zone_is_reported() -> None:
             zone_of(name)
 
 
-# What belongs to a message
+# Extent of a message
 
 
 def test_message_continues_until_the_next_dated_line() -> None:
@@ -325,7 +325,7 @@ def test_later_export_keeps_the_ids_of_the_earlier_one(sample: Path, order: str)
     assert len(set(whole)) == len(whole)
     for end in range(8, len(lines)):
         earlier = ids("".join(lines[:end]), order)
-        # The last message may be cut in the middle, which an export never does.
+        # The last message may end in the middle, which a real export never does.
         assert earlier[:-1] == whole[: len(earlier) - 1]
 
 

@@ -1,4 +1,4 @@
-"""The checker finds nothing in a history that is right, and each single thing that is made wrong in it."""
+"""The checker accepts a correct history and finds each planted error."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -27,7 +27,7 @@ def event(seq: int, name: str, message_id: str) -> dict[str, Any]:
 LOG = [event(1, "message.created", "A"), event(2, "message.created", "B"), event(3, "message.updated", "A")]
 CALLS = [
     created("a", 0, "A"),
-    created("a", 0.5, "A", client="client 1"),  # the same key, sent by two
+    created("a", 0.5, "A", client="client 1"),  # two clients send the same key
     created("b", 2, "B"),
     call("edit", "a", "a edited", 4),
     call("pin", "a", True, 6),

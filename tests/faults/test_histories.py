@@ -1,4 +1,4 @@
-"""Whatever dies in whichever moment, what was acknowledged holds; and the checker notices when it does not."""
+"""Acknowledged data survives every fault, and the checker finds violations."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -10,7 +10,7 @@ from tests.support.stack import RunningStack
 
 
 def speak_to(door: str) -> httpx.Client:
-    # Unasked, neither door compresses; and what comes back is compared as it came.
+    # Without Accept-Encoding neither door compresses, so bodies compare as they come.
     return httpx.Client(base_url=door, headers={"accept-encoding": "identity"}, timeout=60)
 
 

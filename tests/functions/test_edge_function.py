@@ -1,4 +1,4 @@
-"""What the Edge Function makes of the Data API behind it, of its environment, and of what it may log."""
+"""The Edge Function: its use of the Data API, its environment, and its log."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from tests.support.ingest import PATH
 if tools.deno() is None:
     pytest.skip(tools.why_not("deno"), allow_module_level=True)
 
-BODY = b'{"content": "nobody may log this"}'
+BODY = b'{"content": "this must not be logged"}'
 SECRET = "threadline_secret"  # of the caller
 SECRET_KEY = "sb_secret_of_the_project"
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -37,7 +37,7 @@ def data_api() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
-    """Starts the function with the environment that is given."""
+    """Return a function that starts the Edge Function with an environment."""
 
     def start(patience: float | None = None, **environment: str) -> AbstractContextManager[EdgeFunction]:
         log = tmp_path_factory.mktemp("edge") / "edge.log"
@@ -58,7 +58,7 @@ def post(function: EdgeFunction, body: bytes = BODY) -> Answer:
 
 
 def ask(function: EdgeFunction, data_api: Upstream, *replies: Reply) -> tuple[Answer, list[Question]]:
-    """What the function answers, and asks, when the Data API replies so."""
+    """Return the function's answer and its questions for these replies of the Data API."""
     data_api.replies, data_api.questions = [*replies], []
     answer = post(function)
     assert not data_api.replies

@@ -1,4 +1,4 @@
-"""The types that ship are those of the database, and both languages take them."""
+"""The shipped types match the database, and both languages accept them."""
 
 import os
 import runpy

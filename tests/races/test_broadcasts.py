@@ -1,4 +1,4 @@
-"""Many writers in one channel: what is broadcast is the event log, and what is caught up with while they write too."""
+"""Many writers in one channel: broadcasts and catching up both equal the event log."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ select event, payload from realtime.messages where topic = 'channel:' || %s orde
 
 @pytest.fixture(scope="module")
 def running(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A service on a database that limits nobody."""
+    """Run a service on a database without request limits."""
     name = create_unlimited_database(cluster, template)
     log = tmp_path_factory.mktemp("broadcasts") / "log"
     with serving_users(cluster.url(name, "authenticator"), log, THREADLINE_POOL_SIZE="24") as (service, client):
@@ -28,13 +28,13 @@ def running(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="module")
 def service(running: Running) -> Service:
-    """It, for conftest.py, which looks into its log after every race."""
+    """Return the service whose log conftest.py checks after every race."""
     return running[0]
 
 
 @pytest.fixture
 def team(running: Running) -> Team:
-    """Eight people in a channel of their own."""
+    """Create eight users in a channel of their own."""
     return Team.create(running[1], running[2], 8)
 
 

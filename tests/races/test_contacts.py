@@ -1,4 +1,4 @@
-"""Threads come in while their contacts come, change number and go: in the end each thread has the right one."""
+"""Conversations arrive while people are added, changed and deleted; each conversation ends with the right person."""
 
 import json
 import random
@@ -8,7 +8,7 @@ import psycopg
 
 from tests.support.ingest import Sender, conversation, in_parallel, message
 
-# Three numbers, each as several platforms and people write it.
+# Three numbers, each in several spellings.
 NUMBERS = [
     [f"+49 151 2345 67{digit}8", f"004915123456 7{digit}8", f"0151 2345 67{digit}8", f"+49 (151) 2345-67{digit}8"]
     for digit in range(3)
@@ -18,7 +18,7 @@ INSERT = "insert into public.people (full_name, phone) values (%s, %s)"
 
 
 def as_owner(connection: psycopg.Connection, sender: Sender, statement: str, *parameters: object) -> None:
-    """A statement of the signed-in user, in a transaction of its own, as through the Data API."""
+    """Run a statement as the signed-in user in its own transaction, like the Data API."""
     with connection.transaction():
         claims = json.dumps({"sub": sender.user_id, "role": "authenticated"})
         connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])

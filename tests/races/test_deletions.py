@@ -1,4 +1,4 @@
-"""Threads and owners are deleted while messages come in."""
+"""Conversations and owners are deleted while messages arrive."""
 
 import threading
 import time
@@ -40,7 +40,7 @@ def test_next_message_recreates_a_deleted_conversation(sender: Sender) -> None:
         return Counter()
 
     statuses = sum(in_parallel([delete, *(partial(deliver, writer) for writer in range(4))]), Counter())
-    assert set(statuses) <= {200, 503}  # who loses such a race twice is asked to come again
+    assert set(statuses) <= {200, 503}  # a request that loses this race twice gets a 503
     assert set(sender.stored()) == {"a", "b"}
     assert sender.inconsistencies() == []
 
@@ -69,7 +69,7 @@ def test_deleted_conversation_leaves_no_messages(sender: Sender, isolation: Isol
     done = threading.Event()
 
     def add() -> int:
-        """As a backend of the operator's own would, past the endpoint."""
+        """Write as service_role, without the endpoint."""
         added = 0
         with psycopg.connect(sender.database_url, autocommit=True) as connection:
             connection.isolation_level = isolation

@@ -1,4 +1,4 @@
-"""Keys are exchanged while messages come in."""
+"""Keys are rotated while messages arrive."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ ROTATE = "select public.rotate_messaging_key(%s, %s) ->> 'api_secret'"
 
 
 def rotate(sender: Sender, overlap: str) -> str:
-    """A new key for the sender's connection, asked for by its owner."""
+    """Rotate the key of the sender's connection as its owner."""
     with psycopg.connect(sender.database_url) as connection:
         claims = json.dumps({"sub": sender.user_id, "role": "authenticated"})
         connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])

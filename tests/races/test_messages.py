@@ -1,4 +1,4 @@
-"""Many at once in one channel: nothing is lost, doubled or skipped, nobody waits for each other for ever."""
+"""Many concurrent calls in one channel: nothing is lost, duplicated or skipped, and there is no deadlock."""
 
 import random
 import threading
@@ -31,7 +31,7 @@ LOCK = "select private.lock_channel(%(channel)s)"
 def running(
     cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Service, httpx.Client, str]]:
-    """A service on a database that limits nobody."""
+    """Run a service on a database without request limits."""
     name = create_unlimited_database(cluster, template)
     log = tmp_path_factory.mktemp("races") / "log"
     with serving_users(cluster.url(name, "authenticator"), log, THREADLINE_POOL_SIZE="24") as (service, client):
@@ -40,13 +40,13 @@ def running(
 
 @pytest.fixture(scope="module")
 def service(running: tuple[Service, httpx.Client, str]) -> Service:
-    """It, for conftest.py, which looks into its log after every race."""
+    """Return the service whose log conftest.py checks after every race."""
     return running[0]
 
 
 @pytest.fixture
 def team(running: tuple[Service, httpx.Client, str]) -> Iterator[Team]:
-    """Twelve people. Whatever they did: the log and the counters are right, and nothing had to be tried again."""
+    """Create twelve users; afterwards, check log and counters, and that no call was retried."""
     service, client, database_url = running
     before = len(service.failures)
     team = Team.create(client, database_url, 12)
@@ -226,7 +226,7 @@ def test_search_drops_deleted_messages_during_writes(team: Team, isolation: Isol
     parameters = {"channel": team.channel_id, "user": team.user_ids[0]}
 
     def repeat(*statements: str, times: int) -> int:
-        """As a backend of the operator's own would, past the endpoints. Returns how many rows were changed."""
+        """Write as service_role, without the endpoints. Return how many rows changed."""
         changed = successes = 0
         with psycopg.connect(team.database_url) as db:
             db.isolation_level = isolation
@@ -256,7 +256,7 @@ def test_slow_request_does_not_block_others_of_its_user(team: Team) -> None:
         "insert into public.channels (name, created_by) values ('other', %s) returning id::text", team.user_ids[0]
     )
     with psycopg.connect(team.database_url) as db:
-        # Somebody is changing the first channel, so that a message to it waits.
+        # Lock the first channel, so that a message to it waits.
         db.execute("select private.lock_channel(%s)", (team.channel_id,))
         with ThreadPoolExecutor() as threads:
             slow = threads.submit(team.send, "slow")

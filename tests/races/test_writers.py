@@ -1,4 +1,4 @@
-"""Many writers at once: every acknowledged message is stored once, and every summary is right."""
+"""Many concurrent writers: every acknowledged message is stored once, and every summary is correct."""
 
 import random
 from collections import Counter
@@ -10,7 +10,7 @@ from tests.support.ingest import Sender, conversation, in_parallel, message
 
 
 def added(replies: list[httpx.Response]) -> int:
-    """How many messages the answers say were new; all must be successes without an error in any thread."""
+    """Check that all answers are successes without errors; return how many messages were new."""
     assert Counter(reply.status_code for reply in replies) == Counter({200: len(replies)})
     results = [result for reply in replies for result in reply.json()["results"]]
     assert {result["status"] for result in results} <= {"created", "updated", "no_new_messages"}

@@ -1,4 +1,4 @@
-"""What the platform's own checks say of the schema: `supabase db advisors` and `supabase db lint`."""
+"""The platform's own checks of the schema: `supabase db advisors` and `supabase db lint`."""
 
 import json
 import os
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(tools.supabase_cli() is None, reason=tools.why_n
 
 
 def is_argued(advice: dict[str, Any]) -> bool:
-    """Whether docs/platform.md argues why this is as it should be."""
+    """Check whether docs/platform.md gives a reason for this finding."""
     about = advice["metadata"]
     match advice["name"]:
         case "unused_index":
@@ -29,7 +29,7 @@ def is_argued(advice: dict[str, Any]) -> bool:
 
 
 def check(folder: Path, url: str, *command: str) -> list[dict[str, Any]]:
-    """What a check of the CLI finds in a database."""
+    """Return the findings of a CLI check in a database."""
     result = subprocess.run(
         [tools.supabase_cli(), "db", *command, f"--remote={url}?sslmode=disable", "--output-format=json"],
         cwd=folder,
@@ -45,7 +45,7 @@ def check(folder: Path, url: str, *command: str) -> list[dict[str, Any]]:
 
 
 def advice(folder: Path, url: str) -> list[str]:
-    """What the advisors say that is not argued."""
+    """Return the advisors' findings without a documented reason."""
     found = check(folder, url, "advisors", "--type=all", "--level=info")
     return [each["detail"] for each in found if not is_argued(each)]
 

@@ -1,4 +1,4 @@
-"""The cleaning job where there is pg_cron, as on Supabase: apt-get install postgresql-15-cron."""
+"""The clean-up job of pg_cron, as on Supabase: apt-get install postgresql-15-cron."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory

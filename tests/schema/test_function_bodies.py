@@ -8,7 +8,7 @@ import pytest
 
 Db = psycopg.Connection[Any]
 
-# A trigger function means something only with its table and the names of its transition tables.
+# A trigger function can only be checked with its table and its transition tables.
 FINDINGS = """
 select code.oid::regprocedure::text, found.lineno, found.message, found.detail
 from pg_proc as code
@@ -24,7 +24,7 @@ where code.pronamespace in ('public'::regnamespace, 'private'::regnamespace)
 
 @pytest.fixture
 def checker(admin_url: str) -> Iterator[Db]:
-    """A transaction of the superuser with the extension, on a server that has it."""
+    """Open a superuser transaction with the extension, on a server that has it."""
     with psycopg.connect(admin_url) as connection:
         if not connection.execute("select from pg_available_extensions where name = 'plpgsql_check'").fetchall():
             pytest.skip("no plpgsql_check for this Postgres: apt-get install postgresql-15-plpgsql-check")

@@ -88,7 +88,7 @@ RULES = {
             and not exists (
                 select from pg_index
                 where indrelid = conrelid
-                    -- Nobody looks for a key that is null.
+                    -- No query looks for a null key.
                     and (
                         indpred is null
                         or pg_get_expr(indpred, indrelid) = format('(%I IS NOT NULL)', (

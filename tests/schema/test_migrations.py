@@ -1,4 +1,4 @@
-"""What ships is what `sql/` says."""
+"""The shipped migrations equal `sql/`."""
 
 import re
 
@@ -27,7 +27,7 @@ def test_both_default_privilege_modes_give_the_same_rights(cluster: TestCluster,
     cluster.install_platform(database, "legacy")
     schema.load(cluster.url(database, "postgres"), schema.SQL)
     legacy = schema.dump(cluster.url(database), cluster.binaries)
-    # The modes themselves are part of a dump; what they must not change is everything else.
+    # Drop the modes themselves from the dump; nothing else may differ.
     without_defaults = [
         "\n".join(
             line

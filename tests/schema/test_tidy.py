@@ -71,7 +71,7 @@ def long_bodies(text: str) -> Iterator[str]:
 
 
 def parameters_like_columns(text: str) -> Iterator[str]:
-    """In a `language sql` body a column wins over a parameter of its name, and nobody is told."""
+    """In a `language sql` body a column silently wins over a parameter of the same name."""
     for function in functions(text):
         if function.language == "sql" or function.name.startswith("private."):
             for name in function.parameters:
@@ -160,7 +160,7 @@ def test_rule_reports_its_violation(rule: Callable[[str], Iterator[str]], violat
 
 
 def unknown_names(texts: Iterable[str]) -> Iterator[str]:
-    """What a text refers to although neither it nor one before it makes it."""
+    """Yield names that a text uses before any text creates them."""
     known = set()
     for text in texts:
         code = re.sub(r"--.*|'(?:[^']|'')*'", "", text)
@@ -183,7 +183,7 @@ STATEMENT = re.compile(r"\s*(select|insert|update|delete|with|create|alter|drop|
 ALLOWED = {
     "select status, headers, body from private.call($1, $2, $3, $4, $5, $6)",
     "select true",
-    # Of `threadline doctor`.
+    # `threadline doctor` sends these.
     "select private.diagnose($1, $2)",
     "select pg_backend_pid()",
     "select set_config('role', 'service_role', true)",

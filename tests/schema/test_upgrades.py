@@ -1,6 +1,6 @@
-"""A project at any release, with data in it, becomes one at the newest state, and loses nothing.
+"""A project at any release upgrades to the newest state and loses no data.
 
-Until there is a release, the state of today stands for one.
+Before the first release, the current state stands for one.
 """
 
 import re
@@ -19,13 +19,13 @@ BAD = {
     "public.message_reactions": "delete from public.message_reactions where true",
     "public.people": "alter table public.people drop column created_at",
     "public.message_edits": "drop table public.message_edits",
-    "public.conversations": "update public.conversations set participant_name = 'somebody'",
+    "public.conversations": "update public.conversations set participant_name = 'changed'",
 }
 
 
 @pytest.fixture(scope="module")
 def today(cluster: TestCluster, template: str) -> str:
-    """The record of a release that would be made today."""
+    """Record the current state as a release."""
     database = cluster.create(template)
     release.fill(cluster.url(database, "postgres"))
     return release.record(cluster.url(database), cluster.binaries, FILES)
@@ -33,12 +33,12 @@ def today(cluster: TestCluster, template: str) -> str:
 
 @pytest.fixture(scope="module")
 def restored(cluster: TestCluster, today: str) -> str:
-    """The name of a database as that release left it."""
+    """Create a database in the state of that release."""
     return release.restore(cluster, today, FILES)
 
 
 def upgrade(cluster: TestCluster, left: str, files: list[Path]) -> tuple[str, list[str]]:
-    """The name of a copy of a database with all these migrations, and the tables of which something is lost."""
+    """Copy a database, apply these migrations, and return its name and the tables that lost rows."""
     database = cluster.create(left)
     before = release.read_tables(cluster.url(database))
     assert before["public.messages"]

@@ -1,4 +1,4 @@
-"""Files of channels: who may store, see and remove them, and what a message may name."""
+"""Files of channels: rights to store, read and remove them, and attaching them to messages."""
 
 import json
 import uuid
@@ -18,7 +18,7 @@ CHANNEL = "550e8400-e29b-41d4-a716-446655440000"
 STORE = "insert into storage.objects (bucket_id, name, owner_id, metadata) values ('attachments', %s, %s, %s)"
 REMOVE = "delete from storage.objects where bucket_id = 'attachments' and name = %s returning name"
 METADATA = json.dumps({"size": 5, "mimetype": "text/plain; charset=utf-8"})
-MEMBERS_AND_NOBODY = [(MATTY, True), (BOB, True), (CAROL, True), (MALLORY, False)]
+MEMBERS_AND_MALLORY = [(MATTY, True), (BOB, True), (CAROL, True), (MALLORY, False)]
 
 
 def call(db: Db, function: str, **request: Any) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def upload(db: Db, user_id: str, name: str = "report.txt") -> dict[str, Any]:
 
 
 def code(db: Db, statement: str, *parameters: object) -> tuple[str, str]:
-    """The status and code that a refusal has in HTTP."""
+    """Return the HTTP status and code of a rejection."""
     diag = refused(db, statement, *parameters, by=psycopg.Error)
     return diag.sqlstate, diag.message_detail
 
@@ -69,7 +69,7 @@ def test_second_finish_changes_nothing(db: Db) -> None:
     assert again["files"] == [file]
 
 
-@pytest.mark.parametrize(("user_id", "is_member"), MEMBERS_AND_NOBODY)
+@pytest.mark.parametrize(("user_id", "is_member"), MEMBERS_AND_MALLORY)
 def test_only_members_see_a_file(db: Db, user_id: str, is_member: bool) -> None:
     file = upload(db, BOB)
     become(db, user_id)
@@ -84,7 +84,7 @@ def test_former_members_and_anon_see_no_files(db: Db) -> None:
     become(db, BOB)
     assert rows(db, "select id from storage.objects where name = %s", file["path"]) == []
     assert rows(db, "select id from public.attachments") == []
-    assert refused(db, REMOVE, file["path"]).sqlstate == "42501"  # no rows, but the platform's own guard
+    assert refused(db, REMOVE, file["path"]).sqlstate == "42501"  # the platform's guard rejects even without rows
     become_anon(db)
     assert rows(db, "select id from storage.objects where name = %s", file["path"]) == []
     refused(db, "select id from public.attachments")
@@ -118,7 +118,7 @@ def test_stored_file_cannot_be_changed(db: Db) -> None:
     refused(db, "update public.attachments set file_name = 'x'")
 
 
-@pytest.mark.parametrize("is_known", [True, False], ids=["its place", "its id"])
+@pytest.mark.parametrize("is_known", [True, False], ids=["same path", "same id"])
 @pytest.mark.parametrize("user_id", [BOB, MATTY, CAROL])
 def test_stored_file_cannot_be_replaced(db: Db, user_id: str, is_known: bool) -> None:
     file = upload(db, BOB)
@@ -262,7 +262,7 @@ def age(db: Db, *paths: str) -> None:
 
 
 def swept(db: Db) -> set[str]:
-    """The paths that a sweeper is told."""
+    """Return the paths that the sweeper should remove."""
     become_service(db)
     return set(call(db, "sweep_attachments")["paths"])
 
@@ -278,7 +278,7 @@ def test_unattached_file_is_swept_after_a_day(db: Db) -> None:
     age(db, failed, unsent)
     assert swept(db) == {failed, unsent}
     assert rows(db, "select path from public.attachments") == [young]
-    assert swept(db) == {failed, unsent}  # until they are gone from Storage
+    assert swept(db) == {failed, unsent}  # until Storage has removed them
 
 
 def test_setting_controls_how_long_a_file_may_wait(db: Db) -> None:

@@ -1,4 +1,4 @@
-"""sql/301_broadcasts.sql: what is sent to whom, and who may listen."""
+"""sql/301_broadcasts.sql: what each topic receives, and the rights to join and send."""
 
 import json
 from typing import Any
@@ -21,7 +21,7 @@ INBOX = f"inbox:{MATTY}"
 
 @pytest.fixture(autouse=True)
 def quiet(db: Db) -> None:
-    """Nothing has been sent before a test."""
+    """Start each test without broadcasts."""
     db.execute("delete from realtime.messages where true")
 
 
@@ -29,7 +29,7 @@ def numbered(seq: int) -> dict[str, int]:
     return {"seq": seq, "prev_seq": seq - 1}
 
 
-# What is called, on the message `id` where it takes one, and what it tells.
+# Call, its fields (`id` of the message if needed), and the events that it broadcasts.
 CALLS: list[tuple[str, dict[str, Any], str]] = [
     ("create_message", {"channel_id": CHANNEL, "content": "new", "metadata": {"a": 1}}, "message.created"),
     ("reply_to_message", {"id": MESSAGE, "content": "new", "attachments": [{"a": 1}]}, "message.created"),
@@ -96,7 +96,7 @@ def test_each_event_of_a_transaction_is_broadcast_once(db: Db) -> None:
         sent = [(event, payload["seq"]) for event, payload in broadcasts(db, f"channel:{channel_id}")]
         assert sent == logged[-len(sent) :]
         assert len(sent) >= 101
-    # Each says what was so then, not what came of it.
+    # Each event shows the state at its time, not the final state.
     contents = [payload["content"] for _, payload in broadcasts(db, TOPIC)]
     assert contents == [*map(str, range(2, 201, 2)), "2 edited", "4 edited"]
     send(db)
@@ -312,7 +312,7 @@ def test_ingest_broadcasts_each_conversation_once(db: Db) -> None:
 
 @pytest.fixture
 def known(db: Db) -> None:
-    """A conversation that was there before this transaction, which Matty has been told of."""
+    """Create a conversation whose broadcast is already sent."""
     ingest(db, conversation(message(), participant_name="A"))
     db.execute("update public.conversations set created_at = now() - interval '1 day' where true")
     fire_deferred_triggers(db)

@@ -1,4 +1,4 @@
-"""list_channel_events of sql/301_broadcasts.sql: what a client missed, exactly as it was broadcast."""
+"""sql/303_catch_up.sql: a client reads missed events exactly as they were broadcast."""
 
 import json
 from typing import Any
@@ -17,12 +17,12 @@ Event = tuple[str, dict[str, Any]]
 
 @pytest.fixture(autouse=True)
 def quiet(db: Db) -> None:
-    """Nothing has been sent before a test."""
+    """Start each test without broadcasts."""
     db.execute("delete from realtime.messages where true")
 
 
 def caught_up(db: Db, since: int, user_id: str | None = BOB, **fields: Any) -> list[Event]:
-    """What a client that has heard everything up to a number is told."""
+    """Return the events after a number, as a client reads them."""
     reply = call(db, "list_channel_events", user_id, channel_id=CHANNEL, since=since, **fields)
     return [(entry["event"], entry["payload"]) for entry in reply.data]
 

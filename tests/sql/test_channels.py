@@ -1,4 +1,4 @@
-"""sql/200_channels.sql and 230_twins.sql: profiles, channels, who governs them, and twins."""
+"""sql/200_channels.sql and 230_twins.sql: profiles, channels, their managers, and twins."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""sql/420_clean_up.sql: what is removed when, and that little is done at a time."""
+"""sql/420_clean_up.sql: clean-up in small rounds; also erasure, export and metrics."""
 
 import uuid
 from typing import Any
@@ -12,7 +12,7 @@ from tests.support.database import Db, become, become_service, refused, rows, va
 from tests.support.ingest import conversation, message
 from tests.support.world import BOB, CAROL, CHANNEL, JOHN_DOE, MATTY, MESSAGE, TWIN
 
-# A statement that makes one row of an age; where it is, what identifies it; the age at which it goes.
+# A statement that creates one row of an age; its table and key; the age at which clean-up removes it.
 KINDS = {
     "idempotency_keys": (
         """
@@ -246,7 +246,7 @@ def test_erasing_a_user_removes_all_they_wrote(db: Db) -> None:
 
 
 def traces(db: Db, *texts: str) -> set[tuple[str, str]]:
-    """The tables of all schemas in which one of the texts is found anywhere."""
+    """Return the tables of all schemas that contain one of the texts."""
     tables = rows(
         db,
         """

@@ -1,4 +1,4 @@
-"""The clock of the server is set back, and forward: numbers go on, and what is told of the past stays true."""
+"""The server clock is set back and forward: numbers keep increasing and history stays correct."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.support.world import CHANNEL
 
 
 def set_clock(db: Db, by: str) -> None:
-    """Move the clock that events are stamped with."""
+    """Move the clock that stamps events."""
     source = value(db, "select pg_get_functiondef('private.record_event'::regproc)")
     assert "clock_timestamp()" in source
     db.execute(source.replace("clock_timestamp()", f"clock_timestamp() + interval '{by}'"))

@@ -14,14 +14,14 @@ from tests.support.world import API_KEY, BOB, MATTY
 
 
 def create(db: Db, *arguments: object) -> Any:
-    """Bob makes a connection; afterwards, be Bob."""
+    """Create a connection as Bob, and stay Bob."""
     become(db, BOB)
     places = ", ".join(["%s"] * (len(arguments) or 1))
     return value(db, f"select public.create_messaging_connection({places})", *(arguments or ("signal",)))
 
 
 def opens(db: Db, connection: Any, secret: str) -> int:
-    """The status of a request with this key."""
+    """Return the status of a request with this key."""
     return ingest(db, connection=(connection["platform"], connection["connection_id"]), key=secret).status
 
 
@@ -31,7 +31,7 @@ def rotate(db: Db, connection_id: str, overlap: str | None = "24 hours", user_id
 
 
 def key_row(db: Db, connection: Any) -> Any:
-    """When the only key was last used, and where its row lies: every write moves it."""
+    """Return the last use of the only key and its ctid, which every write changes."""
     statement = "select last_used_at = now(), ctid::text from private.messaging_keys where connection_id = %s"
     ((is_used_now, place),) = rows(db, statement, connection["id"])
     return is_used_now, place
@@ -57,7 +57,7 @@ def test_connection_without_name_gets_one(db: Db) -> None:
 def test_key_has_a_prefix_and_256_random_bits(db: Db) -> None:
     secrets = rows(db, "select private.generate_secret() from generate_series(1, 200)")
     assert all(re.fullmatch("threadline_[A-Za-z0-9_-]{43}", secret) for secret in secrets)
-    # Every place but the last, which has four bits, takes nearly all of the 64 values in so many draws.
+    # In this many draws, every place except the last (four bits) takes nearly all of the 64 values.
     assert min(len(set(place)) for place in list(zip(*secrets, strict=True))[-43:-1]) > 50
 
 

@@ -1,4 +1,4 @@
-"""sql/120_conversations.sql: a record per thread, kept right by triggers whoever writes its messages."""
+"""sql/120_conversations.sql: triggers keep each conversation's summary correct, for any writer."""
 
 import json
 from typing import Any
@@ -22,7 +22,7 @@ from jsonb_array_elements(%(messages)s::jsonb) as given
 
 
 def insert(db: Db, thread_id: object, *messages: dict[str, Any], user_id: str = BOB) -> None:
-    """Add messages as a backend of the operator's own would; afterwards, be it."""
+    """Insert messages as service_role, and stay service_role."""
     become_service(db)
     db.execute(INSERT, {"thread": thread_id, "user": user_id, "messages": json.dumps(messages)})
 

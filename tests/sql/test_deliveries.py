@@ -1,4 +1,4 @@
-"""sql/311_deliveries.sql: who is told what, one at a time and in order, what becomes of failures, and who knows."""
+"""sql/311_deliveries.sql: what each twin is sent, order, retries, and rights."""
 
 import hashlib
 import hmac
@@ -32,7 +32,7 @@ def secret(db: Db) -> str:
 
 
 def ask(db: Db, user_id: str | None, function: str, **fields: object) -> Any:
-    """What a function of the Data API answers a user, or service_role; afterwards, be the role that signed in."""
+    """Call a function of the Data API as a user or service_role, then return to the role that signed in."""
     become(db, user_id) if user_id else become_service(db)
     answer = value(db, f"select public.{function}(%s)", json.dumps(fields))
     become_postgres(db)
@@ -40,7 +40,7 @@ def ask(db: Db, user_id: str | None, function: str, **fields: object) -> Any:
 
 
 def error(db: Db, user_id: str, function: str, **fields: object) -> tuple[str, str]:
-    """The SQLSTATE and the code with which a function refuses."""
+    """Return the SQLSTATE and the code of a rejection."""
     become(db, user_id)
     diagnostics = refused(db, f"select public.{function}(%s)", json.dumps(fields), by=Exception)
     become_postgres(db)
@@ -61,7 +61,7 @@ def fail(db: Db, delivery: dict[str, Any]) -> str | None:
 
 
 def drain(db: Db) -> list[str]:
-    """The ids of all messages that can be delivered now, in that order."""
+    """Return the ids of all messages that can be delivered now, in order."""
     delivered = []
     while claimed := claim(db):
         for delivery in claimed:
@@ -71,7 +71,7 @@ def drain(db: Db) -> list[str]:
 
 
 def pass_time(db: Db) -> None:
-    """Let every lease and every wait be over."""
+    """Expire every lease and every retry delay."""
     db.execute("update private.twin_queues set due_at = now() where due_at is not null")
 
 
@@ -100,7 +100,7 @@ def states(db: Db) -> list[tuple[str, int]]:
     return rows(db, "select state, attempts from public.twin_deliveries order by ai_twin_id, channel_id, seq")
 
 
-# Who is told
+# Recipients
 
 
 def test_a_message_goes_to_every_twin_with_a_webhook(db: Db, secret: str) -> None:
@@ -228,7 +228,7 @@ def test_clients_cannot_set_hops(db: Db, secret: str) -> None:
     refused(db, f"insert into public.messages (channel_id, content, hops) values ('{CHANNEL}', 'x', 0)")
 
 
-# What they are told
+# Content
 
 
 def test_body_is_the_message_with_its_number(db: Db, secret: str) -> None:
@@ -366,7 +366,7 @@ def test_owner_sees_the_time_of_the_next_attempt(db: Db, secret: str) -> None:
 
 
 def kill(db: Db) -> None:
-    """Let what is first in the queue die."""
+    """Fail the first delivery of the queue until it is dead."""
     db.execute("update private.settings set twin_max_attempts = 2")
     assert fail(db, claim(db)[0]) == "pending"
     pass_time(db)
@@ -404,7 +404,7 @@ def test_replay_waits_for_the_current_delivery(db: Db, secret: str) -> None:
     assert drain(db) == [dead]
 
 
-# Who may
+# Rights
 
 
 def test_secret_is_shown_once_and_not_stored(db: Db, secret: str) -> None:

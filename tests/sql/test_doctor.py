@@ -1,4 +1,4 @@
-"""What a database says about itself: nothing when it is in order, one sentence for each thing that is not."""
+"""diagnose() returns no sentence for a sound database and one for each fault."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -52,7 +52,7 @@ def admin(admin_url: str) -> Iterator[psycopg.Connection]:
 
 
 def findings(admin: psycopg.Connection, ahead: timedelta = timedelta()) -> list[str]:
-    """What the service's login is told."""
+    """Return the sentences that the service's login role gets."""
     admin.execute("set local session authorization authenticator")
     admin.execute("set local role service_role")
     return [row for (row,) in admin.execute("select private.diagnose(%s, %s)", [VERSIONS, datetime.now(UTC) + ahead])]

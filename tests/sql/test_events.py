@@ -1,4 +1,4 @@
-"""The event log of sql/240_messages.sql: every change once, in order, with the change itself."""
+"""The event log of sql/240_messages.sql: each change writes one event, in order, in its transaction."""
 
 from typing import Any
 

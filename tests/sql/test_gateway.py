@@ -1,4 +1,4 @@
-"""sql/800_gateway.sql: the login role of the service calls the functions of `public` as their caller, and no others."""
+"""sql/800_gateway.sql: the service's login role calls functions of `public` as the caller, and only those."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ SETTINGS = ["role", "request.jwt.claims", "request.headers", "response.status"]
 
 @pytest.fixture
 def login(postgres_url: str) -> Iterator[Db]:
-    """A transaction of the role that the service signs in as."""
+    """Open a transaction of the service's login role."""
     with psycopg.connect(make_conninfo(postgres_url, user="authenticator")) as connection:
         yield connection
         connection.rollback()

@@ -1,4 +1,4 @@
-"""Values that break naive code have defined answers: stored as they came, mended, or refused as no JSON."""
+"""Values that break naive code have defined results: stored as sent, repaired, or rejected as invalid JSON."""
 
 import json
 
@@ -16,7 +16,7 @@ KEPT = {
     "control characters": "\u0001\u0002 \u001b[31m \u007f \u0085 \u2028",
     "a byte order mark": "\ufeffa\ufeff",
     "what is no character": "\uffff\U0010ffff",
-    "an escape that is none": "\\u0000 \\ud800 C:\\users\\",
+    "an invalid escape": "\\u0000 \\ud800 C:\\users\\",
     "backslashes": "\\" * 7,
     "quotes": "'; drop table people; -- \" $$ %s {}",
     "markup": "<script>alert(1)</script>&amp;",
@@ -61,7 +61,7 @@ def test_text_of_60_kilobytes_is_stored_whole(db: Db) -> None:
 
 
 def test_longest_ids_fit_into_their_indexes(db: Db) -> None:
-    # Of characters that do not compress, four bytes each.
+    # Four-byte characters that do not compress.
     longest = "".join(chr(0x20000 + number * 83 % 40000) for number in range(500))
     chat = conversation(message(longest), external_id=longest, participant_identifier=longest)
     assert ingest(db, chat).statuses == ["created"]

@@ -1,4 +1,4 @@
-"""sql/150_ingest.sql: what an ingest request is answered, in which order it is judged."""
+"""sql/150_ingest.sql: answers to ingest requests, and the order of validation."""
 
 import json
 from typing import Any
@@ -20,11 +20,11 @@ def without(field: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def changed(given: dict[str, Any], field: str, new: object) -> dict[str, Any]:
-    """An object with another value in a field, or without it."""
+    """Return an object with one field changed or removed."""
     return without(field, given) if new is ABSENT else {**given, field: new}
 
 
-# Each request has the faults of those below it too: what is judged first is answered.
+# Each request also has the faults of those below it, so the answer shows which check runs first.
 @pytest.mark.parametrize(
     ("key", "body", "status", "error"),
     [

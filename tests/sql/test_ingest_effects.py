@@ -1,4 +1,4 @@
-"""sql/150_ingest.sql: what is in the database after ingest requests."""
+"""sql/150_ingest.sql: the state of the database after ingest requests."""
 
 import pytest
 
@@ -86,22 +86,31 @@ def test_connections_of_a_user_share_conversations(db: Db) -> None:
     assert answer.statuses == ["updated"]
 
 
-# Batches as (newest message, name, identifier), in the order of arrival, and what the thread says of its participant.
+# Batches (newest message, name, identifier) in order of arrival, and the resulting participant.
 @pytest.mark.parametrize(
     ("batches", "name", "identifier"),
     [
         pytest.param([(NOON, None, "@a"), (EVENING, "Ann", "@a")], "Ann", "@a", id="a name may come later"),
-        pytest.param([(NOON, None, "@a"), (MORNING, "Ann", "@a")], "Ann", "@a", id="even with an older batch"),
-        pytest.param([(NOON, None, "@a"), (None, "Ann", "@a")], "Ann", "@a", id="even with no message"),
-        pytest.param([(NOON, "Ann", "@a"), (EVENING, None, "@a")], "Ann", "@a", id="none does not empty it"),
-        pytest.param([(NOON, "Ann", "@a"), (EVENING, "", "@a")], "Ann", "@a", id="nor does an empty one"),
-        pytest.param([(NOON, "Ann", "@a"), (EVENING, " ", "@a")], "Ann", "@a", id="nor does a blank one"),
-        pytest.param([(None, "Ann", "@a"), (None, None, "@b")], "Ann", "@b", id="nor without any message"),
-        pytest.param([(NOON, "Ann", "@a"), (EVENING, "Bea", "@b")], "Bea", "@b", id="a newer batch knows better"),
-        pytest.param([(NOON, "Ann", "@a"), (MORNING, "Bea", "@b")], "Ann", "@a", id="an older batch does not"),
-        pytest.param([(NOON, "Ann", "@a"), (None, "Bea", "@b")], "Ann", "@a", id="nor one with no message"),
-        pytest.param([(NOON, "Bea", "@b"), (NOON, "Ann", "@a")], "Bea", "@b", id="of two equals the greater wins"),
-        pytest.param([(NOON, "Ann", "@a"), (NOON, "Bea", "@b")], "Bea", "@b", id="whichever came first"),
+        pytest.param([(NOON, None, "@a"), (MORNING, "Ann", "@a")], "Ann", "@a", id="an older batch may add the name"),
+        pytest.param(
+            [(NOON, None, "@a"), (None, "Ann", "@a")], "Ann", "@a", id="a batch without messages may add the name"
+        ),
+        pytest.param([(NOON, "Ann", "@a"), (EVENING, None, "@a")], "Ann", "@a", id="a missing name keeps the old one"),
+        pytest.param([(NOON, "Ann", "@a"), (EVENING, "", "@a")], "Ann", "@a", id="an empty name keeps the old one"),
+        pytest.param([(NOON, "Ann", "@a"), (EVENING, " ", "@a")], "Ann", "@a", id="a blank name keeps the old one"),
+        pytest.param(
+            [(None, "Ann", "@a"), (None, None, "@b")],
+            "Ann",
+            "@b",
+            id="a missing name keeps the old one without messages",
+        ),
+        pytest.param([(NOON, "Ann", "@a"), (EVENING, "Bea", "@b")], "Bea", "@b", id="a newer batch replaces the name"),
+        pytest.param([(NOON, "Ann", "@a"), (MORNING, "Bea", "@b")], "Ann", "@a", id="an older batch keeps the name"),
+        pytest.param(
+            [(NOON, "Ann", "@a"), (None, "Bea", "@b")], "Ann", "@a", id="a batch without messages keeps the name"
+        ),
+        pytest.param([(NOON, "Bea", "@b"), (NOON, "Ann", "@a")], "Bea", "@b", id="the greater of two equal times wins"),
+        pytest.param([(NOON, "Ann", "@a"), (NOON, "Bea", "@b")], "Bea", "@b", id="the greater wins in any order"),
         pytest.param([(NOON, " Ann ", "@a")], "Ann", "@a", id="a name is trimmed"),
     ],
 )

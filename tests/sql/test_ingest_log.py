@@ -1,4 +1,4 @@
-"""sql/140_ingest_log.sql: what an owner reads about their connections."""
+"""sql/140_ingest_log.sql: the log that owners read about their connections."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ LINE = "select {} from public.ingest_log order by id"
 
 @pytest.fixture(autouse=True)
 def _empty(request: pytest.FixtureRequest) -> None:
-    """Forget, for the length of a test that rolls back, what others have left in the log of the seeded connections."""
+    """Empty the log of the seeded connections for this test, which rolls back."""
     if "db" in request.fixturenames:
         request.getfixturevalue("db").execute("delete from public.ingest_log")
 
@@ -79,7 +79,7 @@ def test_request_with_too_many_messages_is_logged(db: Db) -> None:
 
 
 def test_unknown_connection_writes_no_line(db: Db) -> None:
-    ingest(db, connection=("whatsapp", "nobody"))
+    ingest(db, connection=("whatsapp", "unknown"))
     ingest(db, key=None)
     assert lines(db, "status") == []
 

@@ -1,4 +1,4 @@
-"""sql/242_message_reads.sql: what each call answers, and each of its errors by status, code and field."""
+"""sql/242_message_reads.sql: the answer of each call, and each error with status, code and field."""
 
 import json
 import re
@@ -56,7 +56,7 @@ NAMING_A_USER = [
 
 
 def fields_of(function: str, **fields: Any) -> dict[str, Any]:
-    """What a call needs to succeed for Matty."""
+    """Return fields with which a call succeeds for Matty."""
     needed = {"channel_id": CHANNEL} if function in {"create_message", "list_messages"} else {"id": MESSAGE}
     if function in {"create_message", "reply_to_message", "edit_message"}:
         needed["content"] = "Hello **world**"
@@ -263,7 +263,7 @@ def test_twin_with_a_users_id_is_not_shown_as_the_user(db: Db) -> None:
 
 @pytest.fixture
 def ten(db: Db) -> list[str]:
-    """A channel with ten messages, two of them deleted; the contents of the rest, newest first."""
+    """Create a channel with ten messages, two deleted; return the contents of the rest, newest first."""
     lift_request_limit(db)
     ids = [send(db, str(number)) for number in range(10)]
     db.execute("delete from public.messages where channel_id = %s and content !~ '^[0-9]$'", (CHANNEL,))
@@ -274,7 +274,7 @@ def ten(db: Db) -> list[str]:
 
 
 def page(db: Db, **parameters: Any) -> tuple[list[str], dict[str, Any]]:
-    """Contents and meta of a page, asked for as a query string asks."""
+    """Read a page with query-string parameters; return its contents and meta."""
     texts = {name: str(given) for name, given in parameters.items()}
     reply = call(db, "list_messages", parameters={"channel_id": CHANNEL, **texts})
     return [message["content"] for message in reply.data], reply.meta
@@ -371,7 +371,7 @@ def test_total_is_read_and_not_counted(db: Db) -> None:
 
 
 def rows_read(db: Db) -> int:
-    """How many rows of messages this transaction has read so far."""
+    """Return how many message rows this transaction has read so far."""
     query = """
         select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relid = 'public.messages'::regclass
     """
@@ -386,7 +386,7 @@ def test_page_costs_the_same_at_any_depth(db: Db) -> None:
     )
     db.execute("analyze public.messages")
     for _ in range(10):
-        page(db)  # after some times, Postgres plans for any values
+        page(db)  # after five runs Postgres may switch to a generic plan
     costs = []
     for cursor in ({}, {"before": "seq_1500"}, {"before": "seq_40"}, {"after": "seq_1500"}):
         before = rows_read(db)
@@ -592,7 +592,7 @@ LARGE = 20_000
 
 @pytest.fixture
 def large(db: Db) -> Db:
-    """The channel with 20,000 messages more, in which threads are rare and old."""
+    """Add 20,000 messages to the channel, with few and old threads."""
     lift_request_limit(db)
     db.execute("alter table public.messages disable trigger user")
     db.execute(

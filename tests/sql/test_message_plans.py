@@ -1,4 +1,4 @@
-"""In a channel with a long past, calls read no more rows than they are about: 5,000 messages, in soak a million."""
+"""In a long channel, calls read only the rows that they need: 5,000 messages, in soak a million."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tests.support.world import BOB, CHANNEL, MATTY, MESSAGE, TWIN
 
 PAST = bounded(5_000, 1_000_000)
 FEW = 150
-# Search looks at the newest messages first, at so many of them, and only then knows what is rare.
+# Search reads this many of the newest messages before it knows that a word is rare.
 STEP = 21_000
 THREAD = "7ead7ead-0000-4000-8000-000000000001"
 QUIET = "0a1e7000-0000-4000-8000-000000000001"
@@ -87,7 +87,7 @@ analyze
 
 @pytest.fixture(scope="module")
 def long_session(cluster: TestCluster, template: str) -> Iterator[Db]:
-    """A session that finds the channel with so many messages."""
+    """Open a session with a channel of this many messages."""
     with session_with(MANY, cluster, template) as session:
         lift_request_limit(session)
         call(session, "set_twin_webhook", ai_twin_id=TWIN, url="https://twin.example/")
@@ -96,7 +96,7 @@ def long_session(cluster: TestCluster, template: str) -> Iterator[Db]:
 
 @pytest.fixture
 def past(long_session: Db) -> Iterator[Db]:
-    """It, for one test; nothing of that stays."""
+    """Use the session for one test, and roll back."""
     with long_session.transaction(force_rollback=True):
         yield long_session
 
@@ -124,7 +124,7 @@ def test_no_statement_triggers_jit(past: Db) -> None:
         "set local auto_explain.log_nested_statements = on; set local auto_explain.log_level = 'notice'"
     )
     for function, fields in CALLS:
-        for _ in range(7):  # the sixth is the first for which a plan may be kept
+        for _ in range(7):  # the sixth run is the first that may use a generic plan
             call(past, function, MATTY, **fields)
             fire_deferred_triggers(past)
     assert [plan for plan in compiled if "JIT:" in plan] == []
@@ -172,7 +172,7 @@ def test_clean_up_reads_only_what_it_removes(past: Db) -> None:
 
 @pytest.mark.parametrize("function", ["list_messages", "export_channel"])
 def test_page_checks_caller_rights_once_per_table(past: Db, function: str) -> None:
-    # The last tests of the session: the memberships stay in the index after they are rolled back.
+    # These tests run last, because rolled-back memberships stay in the index.
     channels = 200
     statement = "insert into public.channels (name, created_by) select n::text, %s from generate_series(1, %s) as n"
     past.execute(statement, (MATTY, channels))

@@ -1,4 +1,4 @@
-"""sql/240_messages.sql: what the tables themselves see to, however they are written to."""
+"""sql/240_messages.sql: rules that the tables enforce for every writer."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ TABLES = [
     "message_pins",
     "message_events",
 ]
-# What the views named my_ read.
+# The tables behind the my_ views.
 ABOUT_THE_CALLER = {"channel_members", "ai_twins", "channel_twins"}
 QUERIES = [
     *(f"select * from public.{table}" for table in TABLES),
@@ -45,7 +45,7 @@ QUERIES = [
 
 
 def not_found(db: Db, statement: str, *parameters: object) -> Any:
-    """The diagnostics of a PT404."""
+    """Expect PT404 and return its diagnostics."""
     with pytest.raises(psycopg.Error) as caught, db.transaction():
         db.execute(statement, parameters)
     assert caught.value.sqlstate == "PT404"
@@ -121,11 +121,11 @@ def test_application_trigger_may_drop_a_message(db: Db, name: str) -> None:
             assert (caught.value.sqlstate, caught.value.diag.message_detail) == ("PT409", "message_dropped")
 
 
-@pytest.mark.parametrize("parent", ["elsewhere", "deleted", "nobody"])
+@pytest.mark.parametrize("parent", ["elsewhere", "deleted", "missing"])
 def test_parent_must_exist_in_the_same_channel(db: Db, parent: str) -> None:
     become(db, BOB)
     elsewhere = value(db, "insert into public.channels (name) values ('bobs') returning id::text")
-    parents = {"elsewhere": value(db, INSERT, elsewhere), "deleted": send(db), "nobody": UNKNOWN_ID}
+    parents = {"elsewhere": value(db, INSERT, elsewhere), "deleted": send(db), "missing": UNKNOWN_ID}
     call(db, "delete_message", id=parents["deleted"])
     become(db, BOB)
     statement = "insert into public.messages (channel_id, parent_message_id, content) values (%s, %s, 'x')"
@@ -305,7 +305,7 @@ def test_message_to_a_missing_channel_is_rejected(db: Db) -> None:
 
 @pytest.fixture
 def crowd(db: Db) -> Db:
-    """Enough rows that asking once a row would show."""
+    """Insert enough rows to reveal a check per row."""
     db.execute(
         """
         insert into public.messages (channel_id, user_id, content)
@@ -333,12 +333,12 @@ def crowd(db: Db) -> Db:
 
 
 def run(db: Db, query: str) -> dict[str, Any]:
-    """The plan of a query, with what it did."""
+    """Return the plan of a query, with its run-time figures."""
     return value(db, f"explain (analyze, timing off, summary off, costs off, format json) {query}")[0]["Plan"]
 
 
 def asked(node: dict[str, Any], part: dict[str, Any] | None = None) -> Iterator[int]:
-    """How often each part of a plan was run that finds out what is the caller's."""
+    """Return how often each node ran that reads what the caller owns."""
     if node.get("Parent Relationship") in {"InitPlan", "SubPlan"}:
         part = node
     if part and (part["Parent Relationship"] == "InitPlan" or node.get("Relation Name") in ABOUT_THE_CALLER):
@@ -352,7 +352,7 @@ def test_message_policies_evaluate_the_caller_once(crowd: Db, query: str) -> Non
     become(crowd, BOB)
     plan = run(crowd, query)
     assert max(asked(plan)) == 1
-    # Asked per row, the setting behind auth.uid() would show in a condition.
+    # A check per row would show the setting behind auth.uid() in a filter.
     assert "current_setting" not in json.dumps(plan)
 
 

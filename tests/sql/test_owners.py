@@ -1,4 +1,4 @@
-"""Who sees what: an owner their own, everybody else nothing."""
+"""Owners see their own rows; all other users see nothing."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""sql/100_people.sql: contacts are their owner's, and phone numbers find them."""
+"""sql/100_people.sql: people belong to one user, and phone numbers match them."""
 
 import pytest
 from psycopg.errors import CheckViolation
@@ -58,7 +58,7 @@ def test_person_change_updates_its_timestamp(db: Db) -> None:
         ("+1 234 567 890", "1234567890"),
         ("(030) 12.34-56/7", "0301234567"),
         ("+49,151", "49151"),
-        ("\u202a+49\u00a0151\u2011234\u202c\u200e", "49151234"),  # as phones copy them
+        ("\u202a+49\u00a0151\u2011234\u202c\u200e", "49151234"),  # the format that phones copy
         ("7", "7"),
         ("", None),
         ("+", None),
@@ -77,17 +77,21 @@ def test_only_phone_numbers_have_digits(db: Db, phone: str | None, digits: str |
     ("phones", "identifier", "expected"),
     [
         pytest.param(["+49 (151) 2345-6789"], "4915123456789", 0, id="the same digits match"),
-        pytest.param(["123-456-789"], "123456789", 0, id="the same digits match although they are few"),
+        pytest.param(["123-456-789"], "123456789", 0, id="few equal digits match"),
         pytest.param(["+49 151 23456789"], "0151 23456789", 0, id="the last ten digits match"),
-        pytest.param(["0151 23456789", "+49 151 23456789"], "+4915123456789", 1, id="the same digits win"),
-        pytest.param(["+49 151 23456789", "0049 15123456789"], "0151 23456789", None, id="two tails match nobody"),
-        pytest.param(["+49 151", "+49151"], "49 151", None, id="two who are equal match nobody"),
-        pytest.param(["+49 151", "+49151", "0 49 151"], "49 151", None, id="a tie is not broken by a third"),
-        pytest.param(["+49 123456789"], "123456789", None, id="nine digits are no tail"),
-        pytest.param(["123456789"], "+49 123456789", None, id="nine digits of a contact are no tail"),
+        pytest.param(
+            ["0151 23456789", "+49 151 23456789"], "+4915123456789", 1, id="equal digits win over equal tails"
+        ),
+        pytest.param(
+            ["+49 151 23456789", "0049 15123456789"], "0151 23456789", None, id="two equal tails match no person"
+        ),
+        pytest.param(["+49 151", "+49151"], "49 151", None, id="two equal numbers match no person"),
+        pytest.param(["+49 151", "+49151", "0 49 151"], "49 151", None, id="a third number does not break a tie"),
+        pytest.param(["+49 123456789"], "123456789", None, id="nine digits are too few for a tail"),
+        pytest.param(["123456789"], "+49 123456789", None, id="nine digits of a person are too few for a tail"),
         pytest.param(["1234567890"], "@1234567890", None, id="a username matches no number"),
         pytest.param(["@1234567890"], "@1234567890", None, id="a username matches no username"),
-        pytest.param([None], "+49 151 23456789", None, id="a contact without a number matches nothing"),
+        pytest.param([None], "+49 151 23456789", None, id="a person without a number matches nothing"),
     ],
 )
 def test_conversation_matches_its_person(

@@ -1,4 +1,4 @@
-"""Phone numbers match as Google's library of the world's numbering plans says, and whichever side they stand on."""
+"""Phone numbers match as in Google's library of numbering plans, in either direction."""
 
 import phonenumbers
 from hypothesis import HealthCheck, given, settings
@@ -17,14 +17,14 @@ PROPERTY = settings(
 )
 INTERNATIONAL = [PhoneNumberFormat.E164, PhoneNumberFormat.INTERNATIONAL]
 EVERYWHERE = sorted(phonenumbers.SUPPORTED_REGIONS)
-# Where a number is dialled within the country as it is from abroad, but for a leading zero.
+# Regions that dial national numbers like international ones, except for a leading zero.
 REGULAR = ["BR", "CN", "DE", "GB", "IN", "NG", "TR", "US"]
 MARKS = ["", " ", "-", "\u00a0", "\u2011", "\u202a", ".", "/"]
 
 
 @st.composite
 def numbers(draw: st.DrawFn, regions: list[str]) -> PhoneNumber:
-    """A number near the textbook example of a region, so that equal ones are drawn often."""
+    """Draw a number close to the example of a region, so that equal numbers are frequent."""
     kind = draw(st.sampled_from([phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE]))
     region = draw(st.sampled_from(regions))
     number = PhoneNumber()
@@ -35,12 +35,12 @@ def numbers(draw: st.DrawFn, regions: list[str]) -> PhoneNumber:
 
 @st.composite
 def spellings(draw: st.DrawFn, number: PhoneNumber, formats: list[int]) -> str:
-    """A number in one of the formats, with a mark of other habits between its characters."""
+    """Draw a number in one of the formats, with unusual separators."""
     return draw(st.sampled_from(MARKS)).join(phonenumbers.format_number(number, draw(st.sampled_from(formats))))
 
 
 def finds(db: Db, contact: str, identifier: str) -> bool:
-    """Whether a thread with this identifier finds a contact with this number."""
+    """Check whether a conversation with this identifier matches a person with this number."""
     with db.transaction(force_rollback=True):
         person = add_person(db, contact)
         return value(db, "select private.match_person(%s, private.phone_digits(%s))", BOB, identifier) == person

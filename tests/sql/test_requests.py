@@ -19,7 +19,7 @@ def limit(db: Db, requests: int) -> None:
 
 
 def said(db: Db, content: str = "once") -> int:
-    """How many messages say this."""
+    """Count the messages with this content."""
     return value(db, "select count(*) from public.messages where content = %s", content)
 
 
@@ -66,7 +66,7 @@ def test_count_of_a_later_minute_is_respected(db: Db, ahead: str, status: int) -
 
 def test_request_over_the_limit_at_the_end_is_rolled_back(db: Db) -> None:
     limit(db, 1)
-    # As if another request had been counted after this one began.
+    # Simulate a request that is counted after this one began.
     db.execute(f"""
         create function public.spend() returns trigger language plpgsql security definer as $$
         begin

@@ -1,4 +1,4 @@
-"""Search finds what was said, in any language, and only for those who may read it."""
+"""Search finds messages in any language, and only for members."""
 
 import json
 from uuid import UUID
@@ -28,7 +28,7 @@ def say_all(db: Db) -> None:
 
 
 def search(db: Db, user_id: str, query: str, **more: object) -> list[str]:
-    """What a user finds: the keys of SAID, best first."""
+    """Search as a user; return the keys of SAID, best first."""
     with db.transaction(force_rollback=True):
         say_all(db)
         claims = json.dumps({"sub": user_id, "role": "authenticated"})
@@ -103,7 +103,7 @@ def test_symbols_are_indexed_beside_the_words(db: Db) -> None:
     assert value(db, indexed, "See HTTPS://a", '[{"id": 1}]') == "':file' ':link' 'a':3 'https':2 'see':1"
     assert value(db, indexed, "ftp://https a:b", "[]") == "'a':3 'b':4 'ftp':1 'https':2"
     assert value(db, indexed, "!", None) == ""
-    # Of a word, 255 places are kept.
+    # The index keeps 255 positions of a word.
     assert value(db, indexed, "a " * 254, None).count(":") == 1
     assert value(db, indexed, "a " * 255, None).startswith("':long' ")
 

@@ -1,4 +1,4 @@
-"""sql/270_summaries.sql: who gets a summary, from the cache or with a claim to make it, and what that costs."""
+"""sql/270_summaries.sql: answers from the cache, leases to write a summary, and daily limits."""
 
 import json
 import re
@@ -27,23 +27,23 @@ def begin(db: Db, user_id: str | None = MATTY, service: dict[str, str] | None = 
 
 
 def finish(db: Db, task: dict[str, Any], **outcome: Any) -> Reply:
-    """Say what came of a claim."""
+    """Report the result of a lease."""
     named = {name: task[name] for name in ("id", "claim", "user_id")}
     return call(db, "finish_summary", None, body=json.dumps(named | outcome).encode())
 
 
 def poll(db: Db, task: dict[str, Any], *, is_last: bool = False) -> Reply:
-    """Look what came of somebody's claim."""
+    """Poll for the result of another caller's lease."""
     return call(db, "poll_summary", None, id=task["id"], is_last=is_last)
 
 
 def used(db: Db, user_id: str = MATTY) -> int:
-    """How many summaries a user has had made today."""
+    """Return how many summaries a user has used today."""
     return sum(rows(db, "select used from private.summary_counts where user_id = %s", user_id))
 
 
 def expire(db: Db) -> None:
-    """Let two minutes pass over all claims."""
+    """Age all leases by two minutes."""
     db.execute("update private.summaries set claim_expires_at = now() - interval '1 second'")
 
 

@@ -1,4 +1,4 @@
-"""Conversations come in through a door and are read through the Data API."""
+"""Conversations arrive through a door and are read through the Data API."""
 
 import pytest
 

@@ -24,7 +24,7 @@ class Team:
         return self.target.messages(user or self.owner, "POST", "", body, **headers)
 
     def data(self, user: User, method: str, path: str, body: Any = None) -> Any:
-        """The data of an answer; AssertionError when the call is refused."""
+        """Return the data of an answer; raise AssertionError if the call is rejected."""
         reply = self.target.messages(user, method, path, body)
         assert reply.is_success, reply.text
         return reply.json()["data"]

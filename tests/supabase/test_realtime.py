@@ -1,4 +1,4 @@
-"""What happens is heard, by those who may hear it."""
+"""Realtime sends events to users who may read them, and to no others."""
 
 import asyncio
 import uuid
@@ -16,7 +16,7 @@ Heard = asyncio.Queue[tuple[str, Any]]
 
 @asynccontextmanager
 async def listening(target: Target, user: User, topic: str, *events: str) -> AsyncIterator[Heard]:
-    """What a user hears on a private topic; first comes whether they may join."""
+    """Yield what a user receives on a private topic, after the answer to the join."""
     heard: Heard = asyncio.Queue()
     socket = AsyncRealtimeClient(f"{target.url}/realtime/v1", target.publishable_key, auto_reconnect=False)
     try:
@@ -31,7 +31,7 @@ async def listening(target: Target, user: User, topic: str, *events: str) -> Asy
 
 
 async def hear(target: Target, user: User, topic: str, event: str, act: Callable[[], object]) -> Any:
-    """The payload of the event that an act causes."""
+    """Return the payload of the event that an action causes."""
     async with asyncio.timeout(30), listening(target, user, topic, event) as heard:
         assert await heard.get() == ("SUBSCRIBED", None)
         await asyncio.to_thread(act)

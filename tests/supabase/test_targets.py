@@ -1,4 +1,4 @@
-"""Where the suite did not run, and why."""
+"""Report the targets that were skipped, and why."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is installed is what was locked, to the byte; and the audit of it tells of what it is told."""
+"""Installations equal the locks to the byte, and the audit reports what OSV knows."""
 
 import json
 import re
@@ -35,13 +35,13 @@ def test_every_node_package_is_locked_by_a_hash() -> None:
 def test_every_install_command_requires_hashes(file: Path) -> None:
     installs = re.findall(r"pip install (.*)", file.read_text(encoding="utf-8"))
     assert installs
-    # Ours is the one that has no hash, and brings nothing along.
+    # Only our own package has no hash; it installs no dependencies.
     assert [each for each in installs if "--require-hashes" not in each and "--no-deps" not in each] == []
 
 
 @pytest.fixture
 def osv() -> Iterator[tuple[str, set[str]]]:
-    """A stand-in for OSV, and the names that it knows something against."""
+    """Run a stand-in for OSV; yield the set of vulnerable package names."""
     bad: set[str] = set()
 
     class Handler(BaseHTTPRequestHandler):

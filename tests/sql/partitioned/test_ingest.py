@@ -1,4 +1,4 @@
-"""Every test of ingest, on messages in partitions."""
+"""Run every test of ingest on partitioned messages."""
 
 from tests.sql.test_conversations import *  # noqa: F403
 from tests.sql.test_ingest_algebra import *  # noqa: F403
