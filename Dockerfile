@@ -8,8 +8,8 @@ FROM python:3.13.13-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 # What builds the wheel, and what runs it: both as the locks have it, checked by hash.
-COPY api/requirements.lock api/serve.lock api/
-RUN python -m venv /tools && /tools/bin/pip install --require-hashes -r api/requirements.lock \
+COPY api/build.lock api/serve.lock api/
+RUN python -m venv /tools && /tools/bin/pip install --require-hashes -r api/build.lock \
     && python -m venv /threadline && /threadline/bin/pip install --require-hashes -r api/serve.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY api api

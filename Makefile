@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes
-COMPILE := $(LOCK) --extra local --group build
+PROJECTS := pyproject.toml devstack/pyproject.toml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Else each of the many processes that the tests start would compile anew what it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -26,7 +26,7 @@ soak: .venv/.dev ## what could go on for ever, longer: faults, 20,000 hostile re
 lint: .venv/.dev ## style of the SQL, the Python and the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/sqlfluff lint --disable-progress-bar sql supabase/migrations supabase/snippets seed.sql api/threadline/local
+	$(BIN)/sqlfluff lint --disable-progress-bar sql supabase/migrations supabase/snippets seed.sql devstack/threadline_devstack
 	$(BIN)/hadolint Dockerfile
 
 audit: .venv/.dev ## what is known against the packages that are locked; asks osv.dev
@@ -48,20 +48,21 @@ types: .venv/.dev ## write supabase/types/ from the database
 release: .venv/.dev ## record the state of a release, for the test of upgrades: make release version=0.1.0
 	$(BIN)/python -m tests.support.release $(version)
 
-lock: .venv/.dev ## resolve the dependencies of pyproject.toml again
-	$(COMPILE) --upgrade --group dev pyproject.toml -o tests/requirements.lock
-	$(COMPILE) --constraints tests/requirements.lock pyproject.toml -o api/requirements.lock
+lock: .venv/.dev ## resolve the dependencies of both pyproject.toml again
+	$(LOCK) --upgrade --group build --group dev $(PROJECTS) -o tests/requirements.lock
+	$(LOCK) --constraints tests/requirements.lock --group build $(PROJECTS) -o devstack/requirements.lock
 	$(LOCK) --constraints tests/requirements.lock pyproject.toml -o api/serve.lock
+	$(LOCK) --constraints tests/requirements.lock --group build -o api/build.lock
 
 clean: ## remove what was installed here and the local database
 	rm -rf .venv .threadline
 
-.venv/.runtime: api/requirements.lock pyproject.toml
+.venv/.runtime: devstack/requirements.lock $(PROJECTS)
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Threadline needs Python 3.11 or later: make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv ..."
-	@$(BIN)/pip install -q --require-hashes -r api/requirements.lock
-	@$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	@$(BIN)/pip install -q --require-hashes -r devstack/requirements.lock
+	@$(BIN)/pip install -q --no-deps --no-build-isolation -e . -e devstack
 	@touch $@
 
 .venv/.dev: .venv/.runtime tests/requirements.lock

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
-from threadline.local import keys
+from threadline_devstack import keys
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 

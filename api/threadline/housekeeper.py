@@ -1,4 +1,4 @@
-"""Removes what need not be kept, now and then, beside the requests. What that is, the database decides."""
+"""Deletes expired rows and unused files from time to time. SQL decides which."""
 
 from __future__ import annotations
 
@@ -14,26 +14,23 @@ from threadline.storage import Storage
 
 logger = logging.getLogger(__name__)
 
-LIMIT = 1000  # rows of each kind, or files, a round: so that none takes long, and Storage removes no more at once
+LIMIT = 1000  # rows of each kind, or files, per round: short transactions, and Storage removes no more at once
 CLEAN_PAUSE = 300.0  # seconds between two rounds
 SWEEP_PAUSE = 3600.0
-SWEEP_START = 60.0  # seconds before the first round: the local stack serves its Storage itself, and not at once
+SWEEP_START = 60.0  # seconds before the first sweep, because Storage may be starting at the same time
 
 
 async def clean(database: Database) -> float:
-    """Have rows removed that are out of date (`sql/420_clean_up.sql`), and return after how many seconds to go on.
-
-    Where pg_cron does the same, one of the two finds nothing to do.
-    """
+    """Delete expired rows (`sql/420_clean_up.sql`) and return after how many seconds to continue."""
     removed = await database.ask("clean_up", limit=LIMIT)
     return 1.0 if LIMIT in removed.values() else CLEAN_PAUSE
 
 
 async def sweep(database: Database, storage: Storage) -> float:
-    """Remove files that nothing leads to (`sql/250_files.sql`), and return after how many seconds to go on.
+    """Remove unused files (`sql/250_files.sql`) and return after how many seconds to continue.
 
     Raises:
-        DatabaseUnavailableError, StorageRefusedError, StorageUnavailableError: what is left is found again next time.
+        DatabaseUnavailableError, StorageRefusedError, StorageUnavailableError: the next sweep finds the files again.
     """
     if paths := (await database.ask("sweep_attachments", limit=LIMIT))["paths"]:
         await storage.acting_for_itself().remove(paths)
@@ -42,7 +39,7 @@ async def sweep(database: Database, storage: Storage) -> float:
 
 @asynccontextmanager
 async def housekeeping(database: Database, storage: Storage, settings: Settings) -> AsyncIterator[None]:
-    """Clean and sweep for the length of the block, where this process does such work and has the keys that it takes."""
+    """Clean and sweep during the block, if this process delivers; sweeping also needs the secret key."""
     tasks = []
     if settings.deliver:
         tasks.append(asyncio.create_task(_repeat(partial(clean, database))))
@@ -62,6 +59,6 @@ async def _repeat(work: Callable[[], Awaitable[float]], start: float = 0) -> Non
         pause = CLEAN_PAUSE
         try:
             pause = await work()
-        except Exception as error:  # noqa: BLE001 - whatever it was, it may be over in a few minutes
-            logger.warning("What need not be kept stays for now: %s", type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - every error may be over in a few minutes
+            logger.warning("Cleanup failed, will retry in %.0f seconds: %s", pause, type(error).__name__)
         await asyncio.sleep(pause)

@@ -1,6 +1,6 @@
-"""What the service writes to its log: a JSON object a line, each with the id of the request that it is about.
+"""The log: one JSON object per line, with the id of its request.
 
-Never in it: bodies, headers, query strings, paths as they were asked for; nor texts of errors, which may quote these.
+It never holds bodies, headers, query strings or raw paths, nor texts of errors, because they may quote those.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
-# What no line of ours tells need not be found out for each (Logging HOWTO, "Optimization").
+# No line shows these, so do not collect them (Logging HOWTO, "Optimization").
 logging._srcfile = None
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
-# Of the request that this task serves; the worker's own calls have none.
+# The id of the request that this task serves; calls of the worker have no id.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
-# What fits into Postgres's application_name behind our own, and cannot break a line of anybody's log.
+# Fits into application_name of Postgres behind our own name, and cannot break a log line.
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,50}")
 
 
 def choose_request_id(given: str | None) -> str:
-    """Return the id that a caller gave its request if it is sane (`[A-Za-z0-9._-]`, 50 at most), else a new one."""
+    """Return the caller's request id if it has 1 to 50 characters of `[A-Za-z0-9._-]`, else a new one."""
     return given if given and _SANE.fullmatch(given) else str(uuid.uuid4())
 
 
@@ -34,10 +34,10 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class JsonFormatter(logging.Formatter):
-    """Makes a line of JSON of a record: time, level, logger, message, request_id, and the fields that came with it."""
+    """Formats a record as JSON: time, level, logger, message, request_id, and its own fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line. Of an exception it tells the type and where it was raised, not what it says."""
+        """Return the line. For an exception it has the type and the stack, not the text."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -60,6 +60,6 @@ CONFIG: dict[str, Any] = {
     "formatters": {"json": {"()": "threadline.logs.JsonFormatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
-    # These two log what they send and where, at a level below.
+    # At INFO these two log URLs and headers.
     "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},
 }

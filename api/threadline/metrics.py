@@ -1,7 +1,6 @@
-"""What Prometheus is told. What the database knows, it is asked for at each scrape: `sql/430_metrics.sql`.
+"""The metrics for Prometheus. Those of the database are measured at each scrape, by `sql/430_metrics.sql`.
 
-With several processes behind one port (`serve --workers`), prometheus_client adds them up through files in
-PROMETHEUS_MULTIPROC_DIR, which `serve` sets.
+With `serve --workers`, prometheus_client adds up the processes through files in PROMETHEUS_MULTIPROC_DIR.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ COST = Counter("threadline_summary_cost_dollars", "What these cost by the prices
 
 
 def render(measured: Iterable[dict[str, Any]]) -> bytes:
-    """Return all metrics as text, with those that the database has measured (`public.read_metrics`)."""
+    """Return all metrics as text, with those that the database measured."""
     registry = REGISTRY
     if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         _forget_the_dead(folder)
@@ -54,7 +53,7 @@ def render(measured: Iterable[dict[str, Any]]) -> bytes:
 
 
 def _forget_the_dead(folder: str) -> None:
-    # What a process that was killed had under way is not under way any more; its counters stay.
+    # Drop the gauges of killed processes; their counters stay.
     for file in Path(folder).glob("gauge_live*_*.db"):
         pid = int(file.stem.rpartition("_")[2])
         try:

@@ -1,4 +1,4 @@
-"""Around all routes: gives each request an id, and notes what became of it in the log and in the metrics."""
+"""Wraps all routes: gives each request an id, and records its outcome in the log and the metrics."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from threadline import logs, metrics
 logger = logging.getLogger("threadline.requests")
 
 METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
-# What asks every few seconds whether we are alive would drown the rest.
+# Health checks and scrapes come every few seconds, so they are logged at DEBUG only.
 QUIET = {"/health", "/metrics"}
-# For prometheus_client, to find one of the few counters takes longer than to count.
+# Cached, because prometheus_client takes longer to look up a label than to count.
 _requests, _seconds = cache(metrics.REQUESTS.labels), cache(metrics.REQUEST_SECONDS.labels)
 
 
 def observe(app: ASGIApp) -> ASGIApp:
-    """Wrap an application: X-Request-Id comes back, reaches Postgres and stands in each line of the log."""
+    """Wrap an application: the request id goes into the answer, into Postgres and into each log line."""
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
         own_id = logs.choose_request_id(Headers.from_scope(scope).get("x-request-id"))
-        # Not taken back: what the server logs of this request after us belongs to it, too.
+        # Not reset afterwards, so that later log lines of the server have the id too.
         logs.request_id.set(own_id)
         began, status = perf_counter(), None
 
@@ -43,17 +43,17 @@ def observe(app: ASGIApp) -> ASGIApp:
         try:
             await app(scope, receive, send_observed)
         finally:
-            _note(scope, status, perf_counter() - began)
+            _record(scope, status, perf_counter() - began)
 
     return middleware
 
 
 def route(scope: Scope) -> str:
-    """The route of a request as a template, since its path may hold anything: `/api/v2/messages/{message_id}`."""
+    """Return the template of a route, such as `/api/v2/messages/{id}`, because a raw path may hold anything."""
     return re.sub(r":\w+}", "}", scope.get("path_template") or "unmatched")
 
 
-def _note(scope: Scope, status: int | None, seconds: float) -> None:
+def _record(scope: Scope, status: int | None, seconds: float) -> None:
     method, template = scope["method"] if scope["method"] in METHODS else "other", route(scope)
     _requests(method, template, status or "none").inc()
     _seconds(template).observe(seconds)
@@ -70,5 +70,5 @@ def _note(scope: Scope, status: int | None, seconds: float) -> None:
 
 def _outcome(status: int | None) -> str:
     if status is None:
-        return "aborted"  # nobody waited for the answer, or none was found
+        return "aborted"  # the client has gone, or the server ended before it answered
     return "failed" if status >= 500 else "refused" if status >= 400 else "ok"

@@ -1,4 +1,4 @@
-"""What the service is told by its environment."""
+"""Reads the settings of the service from environment variables."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
-# Supabase's pooler in transaction mode; there each statement may reach another server process.
-TRANSACTION_POOLER_PORT = 6543
+import click
 
-# What `supabase start` and the compose file for self-hosting sign tokens with, unless they are told another.
+TRANSACTION_POOLER_PORT = 6543  # of Supabase's pooler in transaction mode
+
+# `supabase start` and the compose file for self-hosting sign tokens with these unless another secret is set.
 PUBLISHED_JWT_SECRETS = (
     "super-secret-jwt-token-with-at-least-32-characters-long",
     "your-super-secret-jwt-token-with-at-least-32-characters-long",
@@ -20,10 +21,10 @@ PUBLISHED_JWT_SECRETS = (
 
 PUBLIC_KEYS = ("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY")
 SECRET_KEYS = ("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
-# Variables that others name, too; the first that is set counts.
+# Variables that other tools use too. The first one that is set counts.
 NAMES: dict[str, tuple[str, ...]] = {
     "database_url": ("DATABASE_URL",),
-    "jwks_url": (),  # follows from supabase_url
+    "jwks_url": (),  # derived from supabase_url
     "jwt_secret": ("JWT_SECRET",),
     "supabase_url": ("SUPABASE_URL",),
     "supabase_key": PUBLIC_KEYS,
@@ -33,70 +34,44 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 
 
-class SettingsError(ValueError):
-    """The environment lacks a setting or holds a wrong one; the text says which, in one sentence."""
+class SettingsError(click.ClickException):
+    """A setting is missing or wrong. Commands print the text, which says how to set it."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of one service process.
+    """The settings of one process. The variables are those in NAMES, or THREADLINE_ and the name in capitals."""
 
-    Attributes:
-        database_url: where Postgres is, with the login of a role that may become anon, authenticated and
-            service_role (`authenticator`, or one of your own).
-        pool_size: the most connections that this process opens.
-        transaction_pooler: whether `database_url` leads through a pooler in transaction mode.
-        ingest_max_bytes: the largest ingest body, counted after decompression.
-        jwks_url: where Supabase Auth publishes the keys of its access tokens.
-        jwt_secret: the legacy secret of access tokens, if the project still has one; with one that Supabase has
-            published, `serve` listens on this machine only.
-        supabase_url: the project's URL, under which its Storage is.
-        supabase_key: a key that anybody may know; who calls, the tokens say.
-        supabase_secret_key: the key that may do everything; with it, files that nothing leads to are removed.
-        upload_max_files: how many files one upload may bring.
-        upload_max_bytes: how large each of them may be.
-        deliver: whether this process forwards messages to digital twins, beside what else it does.
-        webhook_timeout: how many seconds the webhook of a twin has to answer.
-        webhook_allow_private: whether webhooks may lead to private addresses, and be plain http.
-        anthropic_api_key: a key of the Claude API; without one there are no summaries.
-        anthropic_base_url: where that API is, if not at its usual address.
-        summary_model: the model that writes summaries.
-        summary_window: how many tokens it takes; what is longer is summarised in parts.
-        summary_timeout: how many seconds a summary may take.
-        summary_input_price: dollars for a million tokens that the model reads; without prices no cost is counted.
-        summary_output_price: dollars for a million that it writes.
-        metrics_token: what Prometheus has to show at /metrics; without one there is no such page.
-    """
-
+    # Postgres, with a login that may become anon, authenticated and service_role: `authenticator` or your own.
     database_url: str = field(repr=False)
-    pool_size: int = 10
-    transaction_pooler: bool = False
-    ingest_max_bytes: int = 10_000_000
-    jwks_url: str | None = None
-    jwt_secret: str | None = field(default=None, repr=False)
-    supabase_url: str | None = None
-    supabase_key: str | None = None
-    supabase_secret_key: str | None = field(default=None, repr=False)
-    upload_max_files: int = 10
-    upload_max_bytes: int = 52_428_800
-    deliver: bool = True
-    webhook_timeout: int = 10
-    webhook_allow_private: bool = False
-    anthropic_api_key: str | None = field(default=None, repr=False)
-    anthropic_base_url: str | None = None
+    pool_size: int = 10  # connections at most
+    transaction_pooler: bool = False  # whether database_url leads through a pooler in transaction mode
+    ingest_max_bytes: int = 10_000_000  # of an ingest body, after decompression
+    jwks_url: str | None = None  # where Supabase Auth publishes the keys of its access tokens
+    jwt_secret: str | None = field(default=None, repr=False)  # the legacy secret of access tokens, if still in use
+    supabase_url: str | None = None  # of the project
+    supabase_key: str | None = None  # the public key
+    supabase_secret_key: str | None = field(default=None, repr=False)  # needed to sweep unused files
+    upload_max_files: int = 10  # per upload
+    upload_max_bytes: int = 52_428_800  # per file
+    deliver: bool = True  # whether this process posts to webhooks of twins and cleans up
+    webhook_timeout: int = 10  # seconds in which a webhook must answer
+    webhook_allow_private: bool = False  # whether webhooks may use private addresses and plain http
+    anthropic_api_key: str | None = field(default=None, repr=False)  # without it there are no summaries
+    anthropic_base_url: str | None = None  # of the Claude API, if not the usual one
     summary_model: str = "claude-haiku-5-5"
-    summary_window: int = 200_000
-    summary_timeout: int = 90
-    summary_input_price: float = 0.0
-    summary_output_price: float = 0.0
-    metrics_token: str | None = field(default=None, repr=False)
+    summary_window: int = 200_000  # tokens that the model reads at once; longer transcripts are split
+    summary_timeout: int = 90  # seconds
+    summary_input_price: float = 0.0  # dollars per million tokens read; 0 counts no cost
+    summary_output_price: float = 0.0  # dollars per million tokens written
+    metrics_token: str | None = field(default=None, repr=False)  # for GET /metrics; without it, 404
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read each setting from its variable in NAMES or else from THREADLINE_POOL_SIZE and so on; empty is not set.
+        """Read the settings. An empty variable counts as not set.
 
         Raises:
-            SettingsError: DATABASE_URL is missing, or a value is not what it must be.
+            SettingsError: DATABASE_URL is missing, or a value is invalid.
         """
         given: dict[str, Any] = {}
         for setting in fields(cls):
@@ -113,7 +88,7 @@ class Settings:
 
     @property
     def trusts_proxies(self) -> bool:
-        """Whether proxies that the environment names lead to the project: they lead out of this machine."""
+        """Whether to use the proxies of the environment: they cannot reach a project on this machine."""
         return urlsplit(self.supabase_url or "").hostname not in {"127.0.0.1", "localhost"}
 
 
@@ -121,14 +96,14 @@ def _port(database_url: str) -> int | None:
     try:
         parts = urlsplit(database_url)
         if parts.scheme in {"postgresql", "postgres"}:
-            # With several hosts, the last one's.
+            # Of several hosts, take the port of the last one.
             return parts._replace(netloc=parts.netloc.rpartition(",")[2]).port
     except ValueError:
         pass
-    # The reason is not quoted: it may hold a part of the password.
+    # Without the cause, which may quote a part of the password.
     raise SettingsError(
         "DATABASE_URL must be a URL like postgresql://user:password@host:5432/postgres; "
-        "percent-encode what is special in the password."
+        "percent-encode special characters in the password."
     )
 
 

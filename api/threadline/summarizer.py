@@ -1,4 +1,4 @@
-"""Asks Claude for summaries: the prompt, the parts of a long transcript, and what its errors mean for our callers."""
+"""Asks Claude for summaries: the prompt, the parts of a long transcript, and its errors in terms of HTTP."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from threadline.settings import Settings
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
+    from anthropic.types import Message
 
 logger = logging.getLogger(__name__)
 
-# Part of the cache's key: raise it with every change of what the model is told.
+# Part of the cache key. Raise it with every change of a prompt.
 PROMPT_VERSION = 1
 MAX_TOKENS = 4096  # of an answer; the prompt asks for a tenth
-PROMPT_TOKENS = 1000  # what is said around a transcript, generously
-SMALLEST_WINDOW = 10_000  # in tokens; with less, every message would be a part, and paid for as one
+PROMPT_TOKENS = 1000  # of the prompt without the transcript, rounded up
+SMALLEST_WINDOW = 10_000  # tokens; with less, each message would become a paid part
 BYTES_PER_TOKEN = 2  # English has about four, and no script in use has much less than two
-SILENCE = 30  # seconds; while it works, the API sends at least a ping
+SILENCE = 30  # seconds; the API sends at least a ping while it works
 
 PROMPT = """\
 You summarise what was said in a channel of a team, for a member who was away.
@@ -48,13 +49,7 @@ _MARK = re.compile(r"\s*\[\s*#?\d+(?:\s*[-\u2013,;]\s*#?\d+)*\s*\]")
 
 
 class SummaryFailedError(Exception):
-    """The model gave no summary.
-
-    Args:
-        status: what this is in HTTP.
-        code: the same for programs.
-        message: the same for people.
-    """
+    """The model gave no summary; the caller gets this status, code and message."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -63,14 +58,7 @@ class SummaryFailedError(Exception):
 
 @dataclass(frozen=True)
 class Summary:
-    """What the model said.
-
-    Attributes:
-        text: the summary, without the marks of its citations.
-        citations: ids of the messages that it rests on, as it names them.
-        model: which model said it.
-        is_cut: whether it had more to say than it was allowed to.
-    """
+    """A summary: its text without citation marks, the ids of cited messages, the model, and whether it was cut off."""
 
     text: str
     citations: list[str]
@@ -78,21 +66,8 @@ class Summary:
     is_cut: bool
 
 
-@dataclass
-class _Answer:
-    text: str = ""
-    model: str = ""
-    stop_reason: str | None = None
-    read: int = 0  # tokens
-    written: int = 0
-
-
 class Summarizer:
-    """Summarises transcripts with the model that the settings name.
-
-    Args:
-        settings: the key and the model; without a key, `is_configured` is false and nothing can be summarised.
-    """
+    """Summarises transcripts with the model of the settings. Without a key, `is_configured` is false."""
 
     def __init__(self, settings: Settings) -> None:
         self.model = settings.summary_model
@@ -113,35 +88,23 @@ class Summarizer:
             await self._client.close()
 
     async def summarize(self, messages: Sequence[dict[str, Any]]) -> Summary:
-        """Summarise messages, the oldest first, as `private.render_transcript` gives them.
-
-        Raises:
-            SummaryFailedError: the model refused, failed, was overloaded or took too long.
-        """
+        """Summarise messages in the form that `begin_summary` answers, or raise SummaryFailedError."""
         parts = list(_parts(_threads(messages), self._part_bytes))
         try:
             async with asyncio.timeout(self.timeout):
                 answers = await self._ask_about_parts(parts)
-                answer = answers[0]
                 if len(answers) > 1:
-                    lines = [
-                        _line({"part": number, "summary": part.text}) for number, part in enumerate(answers, start=1)
-                    ]
-                    answer = await self._ask(lines, MERGE_TASK)
-                    answers.append(answer)
+                    lines = [_line({"part": number, "summary": _text(part)}) for number, part in enumerate(answers, 1)]
+                    answers.append(await self._ask(lines, MERGE_TASK))
         except TimeoutError as error:
             raise _too_slow() from error
-        text = _MARK.sub("", answer.text).strip()
-        if not text:
-            raise SummaryFailedError(502, "summary_failed", "The model gave an empty summary.")
-        return Summary(
-            text,
-            list(_citations(answer.text, messages)),
-            answer.model,
-            any(each.stop_reason != "end_turn" for each in answers),
-        )
+        answer = answers[-1]
+        if not (text := _MARK.sub("", _text(answer)).strip()):
+            raise SummaryFailedError(502, "summary_failed", "The model gave an empty summary. Try again.")
+        is_cut = any(each.stop_reason != "end_turn" for each in answers)
+        return Summary(text, list(_citations(_text(answer), messages)), answer.model, is_cut)
 
-    async def _ask_about_parts(self, parts: Sequence[list[str]]) -> list[_Answer]:
+    async def _ask_about_parts(self, parts: Sequence[list[str]]) -> list[Message]:
         if len(parts) == 1:
             return [await self._ask(parts[0], TASK)]
         try:
@@ -154,71 +117,68 @@ class Summarizer:
             raise several.exceptions[0] from several
         return [task.result() for task in tasks]
 
-    async def _ask(self, lines: Sequence[str], task: str) -> _Answer:
-        # Imported here and below, because it takes seconds, and nobody without a key needs it.
+    async def _ask(self, lines: Sequence[str], task: str) -> Message:
+        # Imported here and below, because the import takes seconds and is useless without a key.
         import httpx2
         from anthropic import AnthropicError
 
-        answer = _Answer()
+        answer: Message | None = None
         try:
-            # A stream, since its silence tells a dead connection from a long answer.
-            events = await self._client.messages.create(
+            # A stream, because its silence distinguishes a dead connection from a long answer.
+            async with self._client.messages.stream(
                 model=self.model,
                 max_tokens=MAX_TOKENS,
                 system=PROMPT,
                 messages=[{"role": "user", "content": _fence(lines, task)}],
-                # Left to itself, a model may think for longer, and at a higher price, than it writes.
+                # By default a model may think longer, and for more money, than it writes.
                 thinking={"type": "disabled"},
-                stream=True,
-            )
-            async with events:
-                async for event in events:
-                    if event.type == "message_start":
-                        answer.model = event.message.model
-                        answer.read = event.message.usage.input_tokens
-                    elif event.type == "content_block_delta" and event.delta.type == "text_delta":
-                        answer.text += event.delta.text
-                    elif event.type == "message_delta":
-                        answer.stop_reason = event.delta.stop_reason
-                        answer.written = event.usage.output_tokens
+            ) as events:
+                async for _ in events:
+                    answer = events.current_message_snapshot
         except (AnthropicError, httpx2.HTTPError, ValueError) as error:
             raise _failure(error) from error
         finally:
             self._count(answer)
+        if answer is None or answer.stop_reason is None:
+            logger.warning("The model's answer broke off; the caller gets a 503")
+            raise _unavailable()
         if answer.stop_reason == "refusal":
             raise SummaryFailedError(502, "summary_refused", "The model refused to summarise these messages.")
-        if answer.stop_reason is None:
-            logger.warning("The model failed: its answer broke off")
-            raise _unavailable()
         return answer
 
-    def _count(self, answer: _Answer) -> None:
-        # What was read is paid for, even if nothing came of it. Whose tokens these are, the settings say: the model's
-        # own name in an answer has a date in it.
-        metrics.SUMMARIES.labels(self.model, answer.stop_reason or "failed").inc()
-        metrics.TOKENS.labels(self.model, "read").inc(answer.read)
-        metrics.TOKENS.labels(self.model, "written").inc(answer.written)
+    def _count(self, answer: Message | None) -> None:
+        # Tokens are paid for even if the call fails. The label is the model of the settings, because the name in an
+        # answer has a date in it.
+        read, written = (answer.usage.input_tokens, answer.usage.output_tokens) if answer else (0, 0)
+        outcome = answer.stop_reason if answer else None
+        metrics.SUMMARIES.labels(self.model, outcome or "failed").inc()
+        metrics.TOKENS.labels(self.model, "read").inc(read)
+        metrics.TOKENS.labels(self.model, "written").inc(written)
         input_price, output_price = self._prices
-        metrics.COST.labels(self.model).inc((answer.read * input_price + answer.written * output_price) / 1_000_000)
+        metrics.COST.labels(self.model).inc((read * input_price + written * output_price) / 1_000_000)
 
 
 def _connect(settings: Settings) -> AsyncAnthropic:
     from anthropic import AsyncAnthropic, Timeout
 
-    # Below this level the SDK logs what is sent, and its transport logs the key, whatever ANTHROPIC_LOG says.
+    # At INFO the SDK logs what it sends, and its transport logs the key, even without ANTHROPIC_LOG.
     for name in ("anthropic", "httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return AsyncAnthropic(
         api_key=settings.anthropic_api_key,
         base_url=settings.anthropic_base_url,
         timeout=Timeout(min(SILENCE, settings.summary_timeout), connect=5),
-        # Traces may carry transcripts, too, if the environment says so.
+        # Traces can hold transcripts if the environment enables them.
         open_telemetry=False,
     )
 
 
+def _text(answer: Message) -> str:
+    return "".join(block.text for block in answer.content if block.type == "text")
+
+
 def _line(values: dict[str, Any]) -> str:
-    # With this no message can end the fence that it stands in.
+    # Escaped, so that no message can close the <transcript> tag around it.
     return json.dumps(values, ensure_ascii=False).replace("<", "\\u003c")
 
 
@@ -227,14 +187,14 @@ def _fence(lines: Iterable[str], task: str) -> str:
 
 
 def _threads(messages: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """The lines of each thread; a message without replies is one, too."""
+    """Return the lines of each thread. A message without replies is a thread too."""
     numbers: dict[str, int] = {}
     roots: dict[str, str] = {}
     threads: dict[str, list[str]] = {}
     for number, message in enumerate(messages, start=1):
         parent = message["parent_id"]
         numbers[message["id"]] = number
-        # A parent that is older than the transcript still holds its replies together.
+        # Replies to a parent that is older than the transcript stay together too.
         root = roots[message["id"]] = message["id"] if parent is None else roots.get(parent, parent)
         values = {"n": number, "at": message["at"], "from": message["author"], "text": message["content"]}
         if parent is not None:
@@ -244,7 +204,7 @@ def _threads(messages: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 
 def _parts(threads: Iterable[list[str]], limit: int) -> Iterator[list[str]]:
-    """Lines in groups of at most so many bytes; a thread is divided only where it is longer than that by itself."""
+    """Group lines into parts of at most `limit` bytes. Only a thread that is longer than that is divided."""
     part: list[str] = []
     size = 0
     for thread in threads:
@@ -269,11 +229,11 @@ def _citations(text: str, messages: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _too_slow() -> SummaryFailedError:
-    return SummaryFailedError(504, "summary_timeout", "The model took too long; try again in a moment.")
+    return SummaryFailedError(504, "summary_timeout", "The model took too long. Try again in a moment.")
 
 
 def _unavailable() -> SummaryFailedError:
-    return SummaryFailedError(503, "summary_unavailable", "The model is not available; try again in a moment.")
+    return SummaryFailedError(503, "summary_unavailable", "The model is not available. Try again in a moment.")
 
 
 def _failure(error: Exception) -> SummaryFailedError:
@@ -281,14 +241,14 @@ def _failure(error: Exception) -> SummaryFailedError:
     from anthropic import APIConnectionError, APIStatusError, APITimeoutError
 
     status, kind = getattr(error, "status_code", None), getattr(error, "type", None)
-    # What an error says may quote what was sent; the request's id is enough to find it.
+    # The error's text may quote messages, so only the request id is logged.
     logger.warning("The model failed: %s %s %s", type(error).__name__, kind, getattr(error, "request_id", None))
     if isinstance(error, (APITimeoutError, httpx2.TimeoutException)) or status == 504 or kind == "timeout_error":
         return _too_slow()
-    is_absent = isinstance(error, (APIConnectionError, httpx2.TransportError))
     is_busy = isinstance(error, APIStatusError) and (
         status in {408, 409, 429} or status >= 500 or kind in {"overloaded_error", "rate_limit_error", "api_error"}
     )
-    if is_absent or is_busy:
+    if is_busy or isinstance(error, (APIConnectionError, httpx2.TransportError)):
         return _unavailable()
-    return SummaryFailedError(502, "summary_failed", "The model could not be asked; its operator finds why in the log.")
+    message = "The model did not accept the request. The operator finds the reason in the log."
+    return SummaryFailedError(502, "summary_failed", message)

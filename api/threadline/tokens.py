@@ -1,4 +1,4 @@
-"""Who calls: access tokens of Supabase Auth, verified."""
+"""Verifies access tokens of Supabase Auth."""
 
 from __future__ import annotations
 
@@ -16,27 +16,30 @@ import jwt
 from threadline.settings import Settings
 
 LEEWAY = 30  # seconds by which clocks may differ
-KEYS_LIFETIME = 600  # seconds, what the key list itself says
-KEYS_PATIENCE = 10  # seconds between two looks for a key that the list has not
+KEYS_LIFETIME = 600  # seconds that the key list may be cached, as its own header says
+KEYS_PATIENCE = 10  # seconds between two fetches for a key that the list does not have
 ASYMMETRIC = ("ES256", "RS256")
 REMEMBERED = 10_000  # tokens
 
 
 class InvalidTokenError(Exception):
-    """The bearer token proves nothing; the text says why, in one sentence."""
+    """The bearer token is not accepted; the text tells the caller why and what to send."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a verified token is of: the role for Postgres, and the claims for its policies, as JSON."""
+    """Who calls: the Postgres role, and the JWT claims for its policies, as JSON."""
 
     role: str
     claims: str
 
 
+SERVICE = Caller("service_role", '{"role": "service_role"}')
+
+
 @dataclass(frozen=True, slots=True)
 class _Verified:
-    """What was found of a token: it stays true while its key is in use and its time (Unix, seconds) has not come."""
+    """A verified token. It stays valid while its key is in use and until `expires_at` (Unix seconds)."""
 
     caller: Caller
     header: dict[str, Any]
@@ -45,13 +48,7 @@ class _Verified:
 
 
 class Verifier:
-    """Checks bearer tokens against the project's public keys, or the legacy shared secret.
-
-    A client sends its token many times: each is taken apart once, and looked up afterwards by its hash.
-
-    Args:
-        settings: where the keys are, and the secret if the project still has one.
-    """
+    """Checks tokens against the project's public keys or its legacy secret, each once: then it is found by hash."""
 
     def __init__(self, settings: Settings) -> None:
         self._secret = settings.jwt_secret
@@ -65,13 +62,13 @@ class Verifier:
         """Return the caller that an Authorization header proves.
 
         Raises:
-            InvalidTokenError: no token, a wrong one, one of another audience, or of nobody.
+            InvalidTokenError: the token is missing, invalid, expired, or not one of a user or of service_role.
         """
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
-            raise InvalidTokenError("An Authorization header with a bearer token is required.")
+            raise InvalidTokenError("The access token is missing. Send it as `Authorization: Bearer <token>`.")
         if token.startswith("sb_"):
-            raise InvalidTokenError("An API key is no access token.")
+            raise InvalidTokenError("This is an API key. Send the access token of a signed-in user.")
         digest = hashlib.sha256(token.encode()).digest()
         known = self._verified.get(digest)
         try:
@@ -87,7 +84,7 @@ class Verifier:
                 options={"require": ["exp", "role"], "verify_aud": False},
             )
         except (jwt.PyJWTError, KeyError) as error:
-            raise InvalidTokenError("The access token is not valid, or no longer.") from error
+            raise InvalidTokenError("The access token is invalid or has expired. Sign in again.") from error
         caller = _caller(claims)
         if len(self._verified) >= REMEMBERED:
             self._verified.clear()
@@ -95,7 +92,7 @@ class Verifier:
         return caller
 
     async def _key(self, header: dict[str, Any]) -> jwt.PyJWK | str:
-        # The algorithm decides where the key comes from: a public key must never serve as a shared secret.
+        # The algorithm selects the source of the key, so that a public key never serves as a shared secret.
         if header["alg"] == "HS256" and self._secret:
             return self._secret
         if header["alg"] not in ASYMMETRIC or self._client is None:
@@ -103,7 +100,7 @@ class Verifier:
         kid = header.get("kid", "")
         if self._is_stale(kid):
             async with self._fetching:
-                # Whoever waited here finds what the one before has fetched.
+                # Another request may have fetched the keys while this one waited for the lock.
                 if self._is_stale(kid):
                     await self._fetch()
         key = self._keys.get(kid)
@@ -120,7 +117,7 @@ class Verifier:
         try:
             found = await asyncio.to_thread(self._client.get_jwk_set)
         except (jwt.PyJWTError, OSError, ValueError, HTTPException):
-            # The keys known so far go on serving; with none, nobody gets in.
+            # Keep the known keys: an outage of Auth must not sign users out.
             return
         finally:
             self._tried_at = time.monotonic()
@@ -130,12 +127,11 @@ class Verifier:
 
 def _caller(claims: dict[str, Any]) -> Caller:
     role, audience = claims["role"], claims.get("aud", [])
-    if role == "service_role":
-        return Caller(role, json.dumps(claims))
-    if role != "authenticated" or "authenticated" not in ([audience] if isinstance(audience, str) else audience):
-        raise InvalidTokenError("The access token is not of a signed-in user.")
-    try:
-        uuid.UUID(claims.get("sub", ""))
-    except ValueError:
-        raise InvalidTokenError("The access token names no user.") from None
+    if role != "service_role":
+        if role != "authenticated" or "authenticated" not in ([audience] if isinstance(audience, str) else audience):
+            raise InvalidTokenError("The access token does not belong to a signed-in user. Sign in and send that one.")
+        try:
+            uuid.UUID(claims.get("sub", ""))
+        except ValueError:
+            raise InvalidTokenError("The access token has no user id in `sub`. Sign in again.") from None
     return Caller(role, json.dumps(claims))

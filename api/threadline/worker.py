@@ -1,7 +1,7 @@
-"""Forwarding to digital twins: posts what the outbox of `sql/311_deliveries.sql` holds, and says what became of it.
+"""Posts messages to the webhooks of digital twins, and reports the outcome to the outbox in the database.
 
-Which delivery is next, what is in it, its signature, when to try again: all of that is decided there. Here is what
-only a process can do: connect, and look where it is connecting to.
+`sql/311_deliveries.sql` decides which delivery is next, what it holds, its signature and when to retry. This module
+connects, and checks where it connects to.
 """
 
 from __future__ import annotations
@@ -25,25 +25,19 @@ from threadline.storage import Storage
 logger = logging.getLogger(__name__)
 
 CONCURRENCY = 20  # deliveries under way at once
-POLL = 1.0  # seconds between two looks when there is nothing to do
-PAUSE = 5.0  # seconds between two looks when Postgres is in trouble
-GRACE = 3.0  # seconds that deliveries under way are given when the process is told to end
-ANSWER_MAX_BYTES = 16_384  # of a webhook's answer, which nobody reads: it only frees the connection for the next one
-# Leads to the IPv4 address in its last four bytes, where a network translates.
-NAT64 = ipaddress.ip_network("64:ff9b::/96")
+POLL = 1.0  # seconds between two looks into the outbox
+PAUSE = 5.0  # seconds until the next look when Postgres fails
+GRACE = 3.0  # seconds for deliveries under way when the process must end
+ANSWER_MAX_BYTES = 16_384  # read from an answer, only to free the connection for the next request
+NAT64 = ipaddress.ip_network("64:ff9b::/96")  # leads to the IPv4 address in its last four bytes
 
 
 class PrivateAddressError(Exception):
-    """A host name leads nowhere but to addresses that are not of the public internet."""
+    """A host name has only addresses outside of the public internet."""
 
 
 class Worker:
-    """Claims deliveries through the gateway and posts them. Any number of workers may run at once.
-
-    Args:
-        database: where the outbox is.
-        settings: of this process.
-    """
+    """Claims deliveries and posts them. Many workers may run at once."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
@@ -69,28 +63,27 @@ class Worker:
                     await asyncio.wait_for(self._wake.wait(), pause)
             if self._under_way:
                 await asyncio.wait(self._under_way, timeout=GRACE)
-            # What is cut off here is delivered again when its lease has ended.
+            # A cancelled delivery is repeated when its lease ends.
             for task in self._under_way:
                 task.cancel()
             await asyncio.gather(*self._under_way, return_exceptions=True)
 
     def stop(self) -> None:
-        """Let `run` return when what is under way has ended, or after a short while."""
+        """Make `run` return when the deliveries under way have ended, at the latest after GRACE."""
         self._must_end = True
         self._wake.set()
 
     async def _start_deliveries(self) -> float:
-        """Claim as much as there is room for, and return after how many seconds to look again."""
+        """Claim and start as many deliveries as there is room for. Return after how many seconds to look again."""
         room = CONCURRENCY - len(self._under_way)
         if room == 0:
             return POLL
         try:
-            # A lease outlasts every attempt, so that no two workers send the same at once.
+            # A lease outlasts every attempt, so that two workers never post the same delivery at once.
             claimed = await self._database.ask("claim_deliveries", limit=room, lease_seconds=3 * self._timeout)
-        except DatabaseUnavailableError:
-            return PAUSE
         except Exception as error:  # noqa: BLE001 - such as a database without this function yet
-            logger.error("Forwarding to twins waits: %s", type(error).__name__)
+            if not isinstance(error, DatabaseUnavailableError):  # which the call has logged
+                logger.error("Cannot claim deliveries, will retry: %s", type(error).__name__)
             return PAUSE
         for delivery in claimed:
             task = asyncio.create_task(self._deliver(delivery))
@@ -100,10 +93,10 @@ class Worker:
 
     def _end_delivery(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
-        # Its queue may have a next one, and there is room again.
+        # Look again at once: there is room, and the queue may have a next delivery.
         self._wake.set()
         if not task.cancelled() and (error := task.exception()):
-            logger.error("The end of a delivery could not be noted: %s", type(error).__name__)
+            logger.error("Cannot record a delivery, will repeat it: %s", type(error).__name__)
 
     async def _deliver(self, delivery: dict[str, Any]) -> None:
         status, error = await self._post(delivery["url"], delivery["headers"], delivery["body"])
@@ -111,9 +104,9 @@ class Worker:
         await self._database.ask("finish_delivery", **named, status=status, error=error)
 
     async def _post(self, url: str, headers: dict[str, str], body: str) -> tuple[int | None, str | None]:
-        """Send one request and return the status, if there was an answer, and what was wrong, if anything was."""
+        """Send one request. Return the status of the answer, if any, and what went wrong, if anything."""
         if not (self._allow_private or url.startswith("https://")):
-            return None, "The webhook must be https."
+            return None, "The URL of the webhook must begin with https://."
         headers = {**headers, "user-agent": f"threadline/{__version__}"}
         try:
             async with (
@@ -122,42 +115,35 @@ class Worker:
             ):
                 await _skim(answer)
         except PrivateAddressError:
-            return None, "The webhook leads to a private address."
+            return None, "The webhook has a private address. Use a public one."
         except (TimeoutError, httpcore.TimeoutException):
-            return None, "The webhook did not answer in time."
+            return None, f"The webhook did not answer within {self._timeout} seconds."
         except (httpcore.ConnectError, OSError):
             return None, "The webhook could not be reached."
         except (httpcore.NetworkError, httpcore.ProtocolError):
-            return None, "The connection to the webhook broke, or it does not speak HTTP."
+            return None, "The webhook closed the connection or does not speak HTTP."
         except ValueError:
             return None, "The URL of the webhook is not valid."
-        # A redirect is not followed: whoever answers with one has not taken the message.
+        # A redirect counts as a failure, because the webhook has not taken the message.
         return answer.status, None if 200 <= answer.status < 300 else f"The webhook answered {answer.status}."
 
 
 class PublicNetwork(httpcore.AsyncNetworkBackend):
-    """Connects to addresses of the public internet only, so that a webhook cannot reach what is inside."""
+    """Connects only to public addresses, so that a webhook cannot reach the internal network."""
 
     def __init__(self) -> None:
         self._network = httpcore.AnyIOBackend()
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the signature is httpcore's
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Resolve a name, and connect to an address that was looked at: asked again, it might lead elsewhere."""
+    async def connect_tcp(self, host: str, port: int, *options: Any, **named: Any) -> httpcore.AsyncNetworkStream:
+        """Resolve a name once and connect to a checked address: a second lookup could return another one."""
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = [address for *_, (address, *_) in found if is_public(address)]
         if not addresses:
             raise PrivateAddressError
         for address in addresses[:-1]:
             with suppress(httpcore.ConnectError):
-                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
-        return await self._network.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
+                return await self._network.connect_tcp(address, port, *options, **named)
+        return await self._network.connect_tcp(addresses[-1], port, *options, **named)
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -165,15 +151,14 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
 
 
 def is_public(address: str) -> bool:
-    """Whether an address, and each IPv4 address wrapped in it, is one of the public internet."""
+    """Return whether an address, and each IPv4 address inside of it, belongs to the public internet."""
     outer = ipaddress.ip_address(address)
     layers = [outer]
     if isinstance(outer, ipaddress.IPv6Address):
-        wrapped = [outer.ipv4_mapped, outer.sixtofour, *(outer.teredo or ())]
+        inner = [each for each in (outer.ipv4_mapped, outer.sixtofour, *(outer.teredo or ())) if each is not None]
         if outer in NAT64:
-            wrapped.append(ipaddress.IPv4Address(outer.packed[-4:]))
-        inner = [each for each in wrapped if each is not None]
-        # A mapped address is the IPv4 address; what IPv6 says of the range as such does not count.
+            inner.append(ipaddress.IPv4Address(outer.packed[-4:]))
+        # A mapped address is the IPv4 address itself, so only that one counts.
         layers = inner if outer.ipv4_mapped else [outer, *inner]
     return all(each.is_global and not each.is_multicast for each in layers)
 
@@ -188,7 +173,7 @@ async def _skim(answer: httpcore.Response) -> None:
 
 @asynccontextmanager
 async def delivering(database: Database, settings: Settings) -> AsyncIterator[None]:
-    """Deliver for the length of the block, unless the settings say that others do."""
+    """Deliver during the block, unless the settings leave that to other processes."""
     if not settings.deliver:
         yield
         return

@@ -1,1 +1,1 @@
-"""Timings of Threadline and of the alternatives in one run; docs/benchmarks.md explains them."""
+"""Timings of Threadline and of the alternatives in one run; docs/contributing/benchmarks.md explains them."""

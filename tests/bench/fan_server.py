@@ -10,9 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import uvloop
-from threadline.local.keys import SigningKey
-from threadline.local.realtime.limits import Limits
-from threadline.local.realtime.service import Realtime
+from threadline_devstack.keys import SigningKey
+from threadline_devstack.realtime.limits import Limits
+from threadline_devstack.realtime.service import Realtime
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
 WITHOUT_END = 1 << 40

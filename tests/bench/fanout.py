@@ -10,7 +10,7 @@ from statistics import median
 
 import psutil
 import psycopg
-from threadline.local import keys
+from threadline_devstack import keys
 
 from tests.bench import machine, programs, sockets
 from tests.bench.report import MEMORY, Report

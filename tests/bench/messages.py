@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
 import jwt
-from threadline.local import keys
+from threadline_devstack import keys
 
 from tests.bench import fanout, load, machine, programs, sockets, texts
 from tests.bench.report import Report

@@ -11,7 +11,7 @@ from pathlib import Path
 from subprocess import TimeoutExpired
 from tempfile import TemporaryDirectory
 
-from threadline.local import process
+from threadline_devstack import process
 
 from tests.bench import load, machine, messages
 from tests.bench.report import Report

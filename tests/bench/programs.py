@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 import httpx
-from threadline.local import keys, process
+from threadline_devstack import keys, process
 
 from tests.support.cluster import free_port
 from tests.support.schema import ROOT

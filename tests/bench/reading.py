@@ -11,7 +11,7 @@ from uuid import UUID
 import jwt
 import psycopg
 from psycopg.types.json import set_json_loads
-from threadline.local import keys
+from threadline_devstack import keys
 
 from tests.bench import load, machine
 from tests.bench.report import Report

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psycopg
-from threadline.local import keys
+from threadline_devstack import keys
 
 from tests.bench import programs
 from tests.bench.world import ARRAY, ROWS, Target, World

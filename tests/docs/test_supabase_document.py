@@ -1,4 +1,4 @@
-"""The commands of docs/supabase.md, as far as they go without an account."""
+"""The commands of docs/how-to/supabase.md, as far as they go without an account."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import psycopg
 from tests.support.cluster import TestCluster
 from tests.support.schema import ROOT
 
-DOCUMENT = (ROOT / "docs" / "supabase.md").read_text(encoding="utf-8")
+DOCUMENT = (ROOT / "docs" / "how-to" / "supabase.md").read_text(encoding="utf-8")
 SIX = re.search(r"```bash\n(git clone.+?)```", DOCUMENT, re.DOTALL)[1].splitlines()
 
 

@@ -1,4 +1,4 @@
-"""docs/twins.md: its calls run, and its receivers accept only genuine deliveries."""
+"""docs/reference/twins.md: its calls run, and its receivers accept only genuine deliveries."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from tests.support.world import CHANNEL, TWIN
 
 __all__ = ["seeded"]
 
-TEXT = (ROOT / "docs" / "twins.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "reference" / "twins.md").read_text(encoding="utf-8")
 CALLS = re.findall(r"```bash\n(curl .+?)```", TEXT, re.DOTALL)
 PYTHON, JAVASCRIPT = (re.findall(rf"```{name}\n(.+?)```", TEXT, re.DOTALL)[0] for name in ("python", "js"))
 CHECK = """

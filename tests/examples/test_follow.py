@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from threadline.local.keys import PUBLISHABLE_KEY
+from threadline_devstack.keys import PUBLISHABLE_KEY
 
 from tests.support import tools
 from tests.support.calls import call

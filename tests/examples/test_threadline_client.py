@@ -94,7 +94,7 @@ def test_rejection_is_final_and_gives_the_reason(endpoint) -> None:
         post(endpoint.url, "k", body(), pytest.fail)
 
 
-def test_the_key_does_not_follow_a_redirect(endpoint) -> None:
+def test_redirect_does_not_forward_the_key(endpoint) -> None:
     endpoint.answers = [(301, {"Location": "https://elsewhere.example/"}, "")]
     with pytest.raises(ImporterError, match=r"sends on to https://elsewhere\.example/"):
         post(endpoint.url, "k", body(), pytest.fail)

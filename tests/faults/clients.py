@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import psycopg
-from threadline.local.keys import JWT_SECRET
+from threadline_devstack.keys import JWT_SECRET
 
 from tests.faults.history import OPEN, Call, History
 from tests.support.database import rows, value

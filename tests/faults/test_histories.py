@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from threadline.local.keys import PUBLISHABLE_KEY
+from threadline_devstack.keys import PUBLISHABLE_KEY
 
 from tests.faults.bugs import BUGS, seeded
 from tests.faults.clients import Arena

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import psutil
 import psycopg
-from threadline.local.keys import JWT_SECRET
-from threadline.local.postgres import read_pid_file
+from threadline_devstack.keys import JWT_SECRET
+from threadline_devstack.postgres import read_pid_file
 
 from tests.faults.clients import Arena, Client, Listener, open_arena, read_log
 from tests.faults.history import History, Outcome, Stored

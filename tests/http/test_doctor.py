@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from threadline import doctor
 from threadline.__main__ import main
-from threadline.local.keys import ANON_KEY, PUBLISHABLE_KEY, SECRET_KEY, SERVICE_ROLE_KEY
+from threadline_devstack.keys import ANON_KEY, PUBLISHABLE_KEY, SECRET_KEY, SERVICE_ROLE_KEY
 
 from tests.support import project as projects
 from tests.support import schema

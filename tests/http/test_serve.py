@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from threadline.local import keys
+from threadline_devstack import keys
 
 from tests.support.cluster import TestCluster
 from tests.support.ingest import PATH, Sender, conversation, message

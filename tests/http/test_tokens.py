@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from threadline import tokens
-from threadline.local import keys
 from threadline.settings import Settings
 from threadline.tokens import InvalidTokenError, Verifier
+from threadline_devstack import keys
 
 from tests.support.cluster import TestCluster, free_port
 from tests.support.team import create_unlimited_database, serving_users

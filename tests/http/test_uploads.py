@@ -14,9 +14,9 @@ import psycopg
 import pytest
 from threadline.database import Database
 from threadline.housekeeper import sweep
-from threadline.local import keys
 from threadline.settings import Settings
 from threadline.storage import Storage
+from threadline_devstack import keys
 
 from tests.support import contract
 from tests.support.cluster import free_port

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(tools.supabase_cli() is None, reason=tools.why_n
 
 
 def is_argued(advice: dict[str, Any]) -> bool:
-    """Check whether docs/platform.md gives a reason for this finding."""
+    """Check whether docs/contributing/devstack.md gives a reason for this finding."""
     about = advice["metadata"]
     match advice["name"]:
         case "unused_index":

@@ -39,7 +39,7 @@ def test_both_default_privilege_modes_give_the_same_rights(cluster: TestCluster,
     assert not schema.difference(*(re.sub(r"\n{2,}", "\n", text) for text in without_defaults), ("legacy", "explicit"))
 
 
-def test_the_initial_migration_is_written_from_sql() -> None:
+def test_initial_migration_is_written_from_sql() -> None:
     if schema.is_released():
         pytest.skip("released: migrations are only added")
     written = {path.name: path.read_text(encoding="utf-8") for path in schema.MIGRATIONS.glob("*.sql")}

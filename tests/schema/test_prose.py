@@ -28,7 +28,7 @@ UNREVISED = {
     "examples",
     "sql",
     "tests/http",
-    "tests/local",
+    "tests/devstack",
     "tests/sql/test_summaries.py",
 }
 

@@ -17,8 +17,7 @@ from pglast.enums import FunctionParameterMode
 from tests.support import schema
 
 LONGEST_BODY = 60
-API = sorted((schema.ROOT / "api" / "threadline").rglob("*.py"))
-PRODUCTION = [file for file in API if "local" not in file.relative_to(schema.ROOT).parts]
+PRODUCTION = sorted((schema.ROOT / "api" / "threadline").rglob("*.py"))
 
 
 class Function(NamedTuple):
@@ -196,13 +195,13 @@ def statements(code: str) -> set[str]:
     return {text for text in texts if isinstance(text, str) and STATEMENT.match(text)}
 
 
-def local_imports(code: str) -> Iterator[str]:
-    """Imports of the local stack, which production is installed without."""
+def devstack_imports(code: str) -> Iterator[str]:
+    """Imports of the devstack, which production is installed without."""
     for node in ast.walk(ast.parse(code)):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
-            names = [f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names]
-        yield from (name for name in names if re.match(r"(threadline|\.+)\.?local\b", name))
+            names = [node.module or ""]
+        yield from (name for name in names if name.partition(".")[0] == "threadline_devstack")
 
 
 def test_production_sends_only_the_allowed_statements() -> None:
@@ -214,12 +213,10 @@ def test_statements_are_found_in_code() -> None:
 
 
 @pytest.mark.parametrize("file", PRODUCTION, ids=lambda file: file.name)
-def test_production_does_not_import_the_local_stack(file: Path) -> None:
-    assert list(local_imports(file.read_text(encoding="utf-8"))) == []
+def test_production_does_not_import_the_devstack(file: Path) -> None:
+    assert list(devstack_imports(file.read_text(encoding="utf-8"))) == []
 
 
-@pytest.mark.parametrize(
-    "code", ["import threadline.local.stack", "from threadline import local", "def f(): from .local import stack"]
-)
-def test_import_of_the_local_stack_is_reported(code: str) -> None:
-    assert len(list(local_imports(code))) == 1
+@pytest.mark.parametrize("code", ["import threadline_devstack.stack", "def f(): from threadline_devstack import stack"])
+def test_import_of_the_devstack_is_reported(code: str) -> None:
+    assert len(list(devstack_imports(code))) == 1

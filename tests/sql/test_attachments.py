@@ -45,7 +45,7 @@ def code(db: Db, statement: str, *parameters: object) -> tuple[str, str]:
     return diag.sqlstate, diag.message_detail
 
 
-def test_the_bucket_is_private(db: Db) -> None:
+def test_bucket_is_private(db: Db) -> None:
     assert rows(db, "select public, file_size_limit from storage.buckets where id = 'attachments'") == [
         (False, 52_428_800)
     ]

@@ -103,7 +103,7 @@ def states(db: Db) -> list[tuple[str, int]]:
 # Recipients
 
 
-def test_a_message_goes_to_every_twin_with_a_webhook(db: Db, secret: str) -> None:
+def test_message_goes_to_every_twin_with_a_webhook(db: Db, secret: str) -> None:
     other, silent = add_twin(db), add_twin(db, url=None)
     assert outbox(db, send(db)) == {TWIN, other}
     assert silent not in outbox(db, send(db, who=BOB))

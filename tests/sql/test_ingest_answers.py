@@ -132,7 +132,7 @@ def test_statuses_match_the_document(db: Db) -> None:
     ]
 
 
-def test_a_conversation_without_messages_is_created(db: Db) -> None:
+def test_conversation_without_messages_is_created(db: Db) -> None:
     assert ingest(db, conversation()).statuses == ["created"]
     assert ingest(db, conversation()).statuses == ["no_new_messages"]
 

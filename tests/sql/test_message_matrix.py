@@ -391,7 +391,7 @@ def test_each_role_may_do_exactly_this(world: Db, cell: Cell) -> None:
     assert outcome(world, cell) == cell.outcome
 
 
-def test_the_matrix_has_every_table_and_verb() -> None:
+def test_matrix_has_every_table_and_verb() -> None:
     text = "".join(file.read_text() for file in SQL if "200" <= file.name[:3] <= "240")
     tables = {name.removeprefix("public.") for name in re.findall(r"^create table (\S+)", text, re.MULTILINE)}
     expected = {(table, verb) for table in tables for verb in ("select", "insert", "update", "delete")}

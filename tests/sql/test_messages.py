@@ -284,7 +284,7 @@ def test_reaction_is_stored_once(db: Db) -> None:
 
 
 @pytest.mark.parametrize("emoji", ["''", "repeat('x', 65)"])
-def test_an_emoji_has_1_to_64_characters(db: Db, emoji: str) -> None:
+def test_emoji_must_have_1_to_64_characters(db: Db, emoji: str) -> None:
     become(db, BOB)
     statement = f"insert into public.message_reactions (message_id, emoji) values (%s, {emoji})"
     assert refused(db, statement, MESSAGE, by=CheckViolation).constraint_name == "message_reactions_emoji_length"

@@ -80,7 +80,7 @@ def test_count_selects_the_newest_messages(db: Db) -> None:
     assert not task["scope"]["truncated"]
 
 
-def test_a_deleted_message_is_not_in_the_transcript(db: Db) -> None:
+def test_transcript_omits_deleted_messages(db: Db) -> None:
     db.execute("update public.messages set deleted_at = now() where id = %s", (MESSAGE,))
     assert MESSAGE not in [each["id"] for each in begin(db).data["messages"]]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import docker
 import psycopg
 import pytest
-from threadline.local.keys import DATABASE_PASSWORD
+from threadline_devstack.keys import DATABASE_PASSWORD
 
 from tests.functions import edge
 from tests.supabase.target import Target

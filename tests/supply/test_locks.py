@@ -13,15 +13,20 @@ from tests.support import audit
 from tests.support.cluster import free_port
 from tests.support.schema import ROOT
 
-LOCKS = [ROOT / "api" / "requirements.lock", ROOT / "api" / "serve.lock", audit.PYTHON]
+LOCKS = [
+    ROOT / "api" / "build.lock",
+    ROOT / "api" / "serve.lock",
+    ROOT / "devstack" / "requirements.lock",
+    audit.PYTHON,
+]
 INSTALLERS = [ROOT / "Makefile", ROOT / "Dockerfile"]
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: f"{lock.parent.name}-{lock.name}")
 def test_every_python_package_is_locked_by_hashes(lock: Path) -> None:
     text = re.sub(r"^\s*#.*\n", "", lock.read_text(encoding="utf-8"), flags=re.MULTILINE)
     blocks = re.findall(r"^\S(?:.*\\\n)*.*", text, re.MULTILINE)
-    assert len(blocks) == len(audit.pins(lock)) > 20
+    assert len(blocks) == len(audit.pins(lock)) > 5
     assert [block for block in blocks if not re.search(r"--hash=sha256:[0-9a-f]{64}", block)] == []
     assert audit.pins(lock).items() <= audit.pins(audit.PYTHON).items()
 

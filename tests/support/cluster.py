@@ -12,12 +12,12 @@ from typing import Literal
 
 import psycopg
 from psycopg import sql
-from threadline.local import platform
-from threadline.local.database import PASSWORDS
-from threadline.local.database import Cluster as LocalCluster
-from threadline.local.home import Home
-from threadline.local.postgres import SUPERUSER, Server
-from threadline.local.project import Ports, Project
+from threadline_devstack import platform
+from threadline_devstack.database import PASSWORDS
+from threadline_devstack.database import Cluster as LocalCluster
+from threadline_devstack.home import Home
+from threadline_devstack.postgres import SUPERUSER, Server
+from threadline_devstack.project import Ports, Project
 
 from tests.support.schema import ROOT
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from threadline.local import migrations
+from threadline_devstack import migrations
 
 from tests.support import schema
 from tests.support.cluster import TestCluster, running

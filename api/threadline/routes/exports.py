@@ -1,56 +1,51 @@
-"""GET /api/v2/exports: threads and channels as JSON lines. What a line is and who may have it: `sql/410_export.sql`."""
+"""GET /api/v2/exports: conversations and channels as JSON lines, which `sql/410_export.sql` renders."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import Any
 
 from litestar import Router, get
 from litestar.response import Stream
 from litestar.types import ASGIApp
 
 from threadline.database import Database, DatabaseUnavailableError
-from threadline.routes.messages import HttpRequest, answer
-from threadline.tokens import Verifier
+from threadline.routes.http import HttpRequest, answer, verify
 
-PAGE = "500"  # messages that are held in memory at once
+PAGE = "500"  # messages in memory at once
 LINES = "application/x-ndjson"
 
 
 @get("/channels/{channel_id:str}", media_type=LINES)
-async def export_channel(request: HttpRequest, database: Database, verifier: Verifier, channel_id: str) -> ASGIApp:
-    """All messages of a channel, the oldest first, with their reactions and edits."""
-    return await _export(request, database, verifier, "export_channel", {"channel_id": channel_id})
+async def export_channel(request: HttpRequest) -> ASGIApp:
+    """Export all messages of a channel, oldest first, with their reactions and edits."""
+    return await _export(request, "export_channel")
 
 
 @get("/conversations/{conversation_id:str}", media_type=LINES)
-async def export_conversation(
-    request: HttpRequest, database: Database, verifier: Verifier, conversation_id: str
-) -> ASGIApp:
-    """All messages of a thread from an outside platform, as they were ingested."""
-    return await _export(request, database, verifier, "export_conversation", {"conversation_id": conversation_id})
+async def export_conversation(request: HttpRequest) -> ASGIApp:
+    """Export all messages of a conversation as they were ingested."""
+    return await _export(request, "export_conversation")
 
 
-async def _export(
-    request: HttpRequest, database: Database, verifier: Verifier, function: str, named: dict[str, str]
-) -> ASGIApp:
-    caller = await verifier.verify(request.headers.get("authorization"))
-    who: dict[str, Any] = {"role": caller.role, "claims": caller.claims, "headers": {}, "body": b""}
-    first = await database.call(function, **who, parameters={**named, "limit": PAGE})
+async def _export(request: HttpRequest, function: str) -> ASGIApp:
+    database: Database = request.app.state.database
+    caller = await verify(request)
+    parameters = {**request.path_params, "limit": PAGE}
+    first = await database.call(function, caller=caller, parameters=parameters)
     if first.status != 200:
         return answer(first)
 
     async def lines() -> AsyncIterator[bytes]:
         reply = first
         while True:
-            page = json.loads(reply.body)
+            page = reply.read()
             yield b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in page["data"])
             if (cursor := page["meta"]["next_cursor"]) is None:
                 return
-            reply = await database.call(function, **who, parameters={**named, "limit": PAGE, "after": cursor})
+            reply = await database.call(function, caller=caller, parameters={**parameters, "after": cursor})
             if reply.status != 200:
-                # The status is sent already: an answer that breaks off is how the caller learns of it.
+                # The 200 is sent already, so only a broken connection can report the failure.
                 raise DatabaseUnavailableError(f"{function} answered {reply.status}")
 
     return Stream(lines(), headers=first.headers)

@@ -1,4 +1,4 @@
-"""GET /schema: what the service offers. A test holds `openapi.yaml` against it (docs/decisions/0005)."""
+"""GET /schema: the OpenAPI document. It is written by hand and tests check the service against it (0005)."""
 
 import json
 from functools import cache
@@ -14,7 +14,7 @@ from threadline import __version__
 def document() -> bytes:
     """Return the document as JSON, with the version of this package."""
     text = Path(__file__).parents[1].joinpath("openapi.yaml").read_text(encoding="utf-8")
-    # Written in C: the one in Python would keep all other requests waiting for a fifth of a second.
+    # The loader in C: the one in Python would block all other requests for a fifth of a second.
     described = yaml.load(text, Loader=yaml.CSafeLoader)
     described["info"]["version"] = __version__
     return json.dumps(described).encode()
@@ -22,5 +22,5 @@ def document() -> bytes:
 
 @get("/schema")
 async def schema() -> Response[bytes]:
-    """Answer the document."""
+    """Send the document."""
     return Response(document(), media_type="application/json", headers={"access-control-allow-origin": "*"})

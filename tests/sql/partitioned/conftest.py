@@ -1,4 +1,4 @@
-"""The same database with `conversation_messages` in partitions (docs/scaling.md)."""
+"""The same database with `conversation_messages` in partitions (docs/how-to/scaling.md)."""
 
 from collections.abc import Iterator
 

@@ -1,0 +1,48 @@
+"""The table of calls: which SQL function answers which request of /api/v2."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from litestar import Router, route
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp
+
+from threadline.routes.http import HttpRequest, answer, call
+
+# Method, path, function. Parameters of the path are fields of the function's argument.
+CALLS: tuple[tuple[Literal["DELETE", "GET", "POST", "PUT"], str, str], ...] = (
+    ("POST", "/messages", "create_message"),
+    ("POST", "/messages/send", "create_message"),
+    ("GET", "/messages/history", "list_messages"),
+    ("GET", "/messages/search", "search_messages"),
+    ("GET", "/messages/{id:str}", "get_message"),
+    ("PUT", "/messages/{id:str}", "edit_message"),
+    ("DELETE", "/messages/{id:str}", "delete_message"),
+    ("GET", "/messages/{id:str}/edits", "list_message_edits"),
+    ("POST", "/messages/{id:str}/pin", "pin_message"),
+    ("DELETE", "/messages/{id:str}/pin", "unpin_message"),
+    ("POST", "/messages/{id:str}/react", "toggle_reaction"),
+    ("PUT", "/messages/{id:str}/reactions/{emoji:str}", "add_reaction"),
+    ("DELETE", "/messages/{id:str}/reactions/{emoji:str}", "remove_reaction"),
+    ("POST", "/messages/{id:str}/thread", "reply_to_message"),
+    ("GET", "/channels/{channel_id:str}/events", "list_channel_events"),
+    ("POST", "/erasures/person", "erase_person"),
+    ("POST", "/erasures/user", "erase_user"),
+    ("PUT", "/twins/{ai_twin_id:str}/webhook", "set_twin_webhook"),
+    ("DELETE", "/twins/{ai_twin_id:str}/webhook", "remove_twin_webhook"),
+    ("POST", "/twins/{ai_twin_id:str}/webhook/secret", "rotate_twin_secret"),
+    ("GET", "/twins/{ai_twin_id:str}/deliveries", "list_twin_deliveries"),
+    ("POST", "/twins/{ai_twin_id:str}/deliveries/replay", "replay_twin_deliveries"),
+)
+
+
+def _route(method: Literal["DELETE", "GET", "POST", "PUT"], path: str, function: str) -> HTTPRouteHandler:
+    @route(path, http_method=method, status_code=200)
+    async def handle(request: HttpRequest) -> ASGIApp:
+        return answer(await call(function, request))
+
+    return handle
+
+
+calls = Router("/api/v2", route_handlers=[_route(*each) for each in CALLS])

@@ -1,0 +1,76 @@
+"""What the routes share: read a body, call the database as the caller, answer with what it returned."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Mapping
+from typing import Any
+
+from litestar import Request
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from threadline.database import Reply
+from threadline.tokens import Caller
+
+MAX_BYTES = 1_000_000  # of a JSON body: 40,000 characters, metadata and attachments fit several times
+
+# `request.app.state` holds what `app.py` puts there. Routes take it from there instead of by injection, because
+# Litestar starts a task for each injected dependency.
+HttpRequest = Request[Any, Any, Any]
+
+
+async def verify(request: HttpRequest) -> Caller:
+    """Return the caller that the access token proves.
+
+    Raises:
+        InvalidTokenError: the token is missing, invalid or expired.
+    """
+    return await request.app.state.verifier.verify(request.headers.get("authorization"))
+
+
+async def call(function: str, request: HttpRequest, **fixed: str) -> Reply:
+    """Call a function as the caller. Its argument joins body, query, path and `fixed`; the last one wins."""
+    caller = await verify(request)
+    key = request.headers.get("idempotency-key")
+    return await request.app.state.database.call(
+        function,
+        caller=caller,
+        headers={} if key is None else {"idempotency-key": key},
+        parameters={**dict(request.query_params.items()), **request.path_params, **fixed},
+        body=await _read_json(request),
+        repeatable=key is not None or request.method != "POST",
+    )
+
+
+def answer(reply: Reply, headers: Mapping[str, str] | None = None) -> ASGIApp:
+    """Send a reply as it is, with other headers if given; Litestar's Response would serialize it again."""
+    sent = {
+        "content-type": "application/json",
+        "content-length": str(len(reply.body)),
+        **(reply.headers if headers is None else headers),
+    }
+    encoded = [(name.encode(), value.encode()) for name, value in sent.items()]
+
+    async def respond(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": reply.status, "headers": encoded})
+        await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+
+    return respond
+
+
+async def read_body(chunks: AsyncIterable[bytes], limit: int, too_large: str) -> bytes:
+    """Collect a body. Raise 413 with the text `too_large` as soon as it has more than `limit` bytes."""
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > limit:
+            raise HTTPException(too_large, status_code=413)
+    return bytes(body)
+
+
+async def _read_json(request: HttpRequest) -> bytes:
+    too_large = f"The request body is too large. Send at most {MAX_BYTES} bytes."
+    body = await read_body(request.stream(), MAX_BYTES, too_large)
+    if body and request.content_type[0] != "application/json":
+        raise HTTPException("The body must be JSON. Set Content-Type to application/json.", status_code=415)
+    return body

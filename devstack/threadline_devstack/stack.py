@@ -1,0 +1,148 @@
+"""The stack as a whole: what starts in which order, and that all of it ends."""
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from threadline_devstack import report
+from threadline_devstack.database import PASSWORDS, Cluster
+from threadline_devstack.errors import StackError
+from threadline_devstack.home import Home
+from threadline_devstack.postgres import Server
+from threadline_devstack.process import signals_handled_by
+from threadline_devstack.project import Ports, Project, reserve
+from threadline_devstack.storage.files import Files
+
+if TYPE_CHECKING:
+    from threadline_devstack.auth.api import AuthApi
+    from threadline_devstack.data_api import DataApi
+    from threadline_devstack.realtime.service import Realtime
+    from threadline_devstack.storage.api import StorageApi
+
+STOP_TIMEOUT = 30.0  # longer than HTTP and Postgres together are given
+
+
+class Child(Protocol):
+    """A process beside the HTTP API. Its `with` block is its life."""
+
+    name: str
+
+    def has_ended(self) -> bool:
+        """Tell whether it is gone although nobody stopped it."""
+
+
+def up(project: Project) -> None:
+    """Run the stack in the foreground until Ctrl-C, SIGTERM, or the end of its terminal.
+
+    Raises StackError when it cannot start, or when one of its processes ends by itself. In every case nothing
+    that was started here is left running.
+    """
+    home, ports = Home(project.home), project.ports
+    with suppress(KeyboardInterrupt), signals_handled_by(signal.default_int_handler), ExitStack() as parts:
+        parts.enter_context(home.held())
+        home.announce(ports, ready=False)
+        listener = parts.enter_context(reserve(ports.http, "THREADLINE_PORT"))
+        postgres = parts.enter_context(Server(home, ports.database))
+        # These imports take longer than Postgres does to start, and no other command needs them.
+        import uvloop
+
+        from threadline_devstack import http
+
+        application, data_api, auth, storage, realtime = create_application(project)
+        postgres.wait_until_ready()
+        runner = parts.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
+        runner.run(Cluster(home, ports.database).prepare(project))
+        parts.callback(lambda: runner.run(data_api.close()))
+        parts.callback(lambda: runner.run(auth.close()))
+        parts.callback(lambda: runner.run(storage.close()))
+        parts.callback(lambda: runner.run(realtime.close()))
+        children: list[Child] = [postgres, parts.enter_context(data_api)]
+
+        def on_ready() -> None:
+            home.announce(ports, ready=True)
+            click.echo(welcome(ports))
+
+        def ended() -> list[str]:
+            return [child.name for child in children if child.has_ended()]
+
+        server = http.Server(application, realtime.accept, on_ready=on_ready, must_end=lambda: bool(ended()))
+        runner.run(server.serve(sockets=[listener]))
+        if names := ended():
+            raise StackError(f"{names[0]} ended by itself, and so does the stack; see the logs in {home.folder}.")
+
+
+def create_application(project: Project) -> "tuple[object, DataApi, AuthApi, StorageApi, Realtime]":
+    """Build the HTTP application, connected to this stack's database, and the stand-ins in it."""
+    from threadline.app import create_app
+    from threadline.settings import Settings
+
+    from threadline_devstack.auth.api import JWKS_PATH, AuthApi
+    from threadline_devstack.data_api import DataApi
+    from threadline_devstack.keys import JWT_SECRET, PUBLISHABLE_KEY, SECRET_KEY
+    from threadline_devstack.realtime.service import Realtime
+    from threadline_devstack.storage.api import StorageApi
+
+    settings = Settings(
+        database_url=project.ports.database_url("authenticator", PASSWORDS["authenticator"]),
+        jwks_url=project.ports.api_url + JWKS_PATH,
+        jwt_secret=JWT_SECRET,
+        supabase_url=project.ports.api_url,
+        supabase_key=PUBLISHABLE_KEY,
+        supabase_secret_key=SECRET_KEY,
+        anthropic_api_key=os.environ.get("ANTHROPIC_API_KEY") or None,
+        anthropic_base_url=os.environ.get("ANTHROPIC_BASE_URL") or None,
+        summary_model=os.environ.get("THREADLINE_SUMMARY_MODEL") or Settings.summary_model,
+        metrics_token=os.environ.get("THREADLINE_METRICS_TOKEN") or None,
+        deliver=os.environ.get("THREADLINE_DELIVER") != "0",
+        # Whoever develops a twin runs it here as well, but has to say so.
+        webhook_allow_private=os.environ.get("THREADLINE_WEBHOOK_ALLOW_PRIVATE") == "1",
+    )
+    data_api, auth, storage, realtime = DataApi(project), AuthApi(project), StorageApi(project), Realtime.of(project)
+    routes = [part.route() for part in (data_api, auth, storage, realtime)]
+    return create_app(settings, extra_routes=routes), data_api, auth, storage, realtime
+
+
+def welcome(ports: Ports) -> str:
+    """Return what `up` prints when all is ready."""
+    return (
+        "Threadline local development setup is running.\n\n"
+        f"{report.pretty(report.values(ports))}\n\n"
+        f"Deliver a first message:\n\n{report.first_call(ports.api_url)}\n\n"
+        "Ctrl-C stops everything."
+    )
+
+
+def stop(home: Home) -> None:
+    """End the stack of this home and return when it is gone; raise StackError when there is none."""
+    pid = home.running().pid
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except PermissionError as error:
+        raise StackError(f"The stack (process {pid}) belongs to another user of this machine.") from error
+    deadline = time.monotonic() + STOP_TIMEOUT
+    while not home.is_free():
+        if time.monotonic() > deadline:
+            raise StackError(f"The stack (process {pid}) has not ended after {STOP_TIMEOUT:.0f} seconds.")
+        time.sleep(0.02)
+
+
+def reset(project: Project) -> None:
+    """Build the database anew, in the stack that runs or else with Postgres started for the moment."""
+    home = Home(project.home)
+    # What is uploaded from now on may belong to the new database already.
+    files = Files(home.folder / "storage")
+    outdated = files.versions()
+    if not home.is_free():
+        asyncio.run(Cluster(home, home.running().ports.database).reset(project))
+    else:
+        server = Server(home, project.ports.database)
+        with signals_handled_by(signal.default_int_handler), home.held(), server:
+            server.wait_until_ready()
+            asyncio.run(Cluster(home, server.port).reset(project))
+    for version in outdated:
+        files.remove(version)

@@ -1,0 +1,88 @@
+"""Messages of the past."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+
+from tests.devstack.realtime.wire import ANN, Client, Server, token
+
+Start = Callable[..., AbstractAsyncContextManager[Server]]
+pytestmark = pytest.mark.anyio
+
+
+async def send(server: Server, number: int) -> None:
+    await server.sql(f"select realtime.send('{{\"n\": {number}}}', 'e', 'loud', true)")
+
+
+def heard(client: Client) -> list[tuple[int, bool]]:
+    """The numbers that came, each with whether it was of the past."""
+    return [
+        (frame["payload"]["payload"]["n"], frame["payload"]["meta"].get("replayed", False))
+        for frame in client.frames
+        if frame["event"] == "broadcast"
+    ]
+
+
+def since(seconds: float) -> int:
+    return int((time.time() - seconds) * 1000)
+
+
+@pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])
+async def test_the_newest_come_first_to_last_and_then_the_present(server: Start, vsn: str) -> None:
+    async with server() as running, running.client(vsn) as client:
+        await running.sql("delete from realtime.messages")
+        for number in range(4):
+            await send(running, number)
+        await client.join("loud", token(ANN), private=True, broadcast={"replay": {"since": since(60), "limit": 3}})
+        await send(running, 4)
+        await client.event("broadcast", 4)
+        assert heard(client) == [(1, True), (2, True), (3, True), (4, False)]
+
+
+async def test_nothing_is_lost_or_doubled_while_messages_come_in(server: Start) -> None:
+    async with server() as running, running.client() as first:
+        await running.sql("delete from realtime.messages")
+        await first.join("loud", token(ANN), private=True)
+
+        async def write() -> None:
+            for number in range(20):
+                await send(running, number)
+
+        writing = asyncio.create_task(write())
+        await first.event("broadcast", 5)  # the next ones come while others join
+        clients = [running.client() for _ in range(5)]
+        for client in clients:
+            async with client:
+                await client.join("loud", token(ANN), private=True, broadcast={"replay": {"since": since(60)}})
+                await client.event("broadcast", 20)
+                assert [number for number, _ in heard(client)] == list(range(20))
+        await writing
+
+
+@pytest.mark.parametrize(
+    ("is_private", "wish", "reason"),
+    [
+        (False, {"since": 0}, "UnableToReplayMessages: Replay is not allowed for public channels"),
+        (True, {"since": "yesterday"}, "UnableToReplayMessages: Replay params are not valid"),
+        (True, {"since": 10**30}, "UnableToReplayMessages: Replay params are not valid"),
+        (True, {"since": 0, "limit": "all"}, "UnableToReplayMessages: Replay params are not valid"),
+    ],
+)
+async def test_wishes_that_cannot_be_met(server: Start, is_private: bool, wish: dict[str, Any], reason: str) -> None:
+    async with server() as running, running.client() as client:
+        refused = await client.join("loud", token(ANN), private=is_private, broadcast={"replay": wish})
+        assert refused["response"]["reason"] == reason
+        assert (await client.join("loud", token(ANN), ref="2", private=True))["status"] == "ok"
+
+
+async def test_the_past_of_what_may_not_be_read_stays_hidden(server: Start) -> None:
+    presence = {"enabled": True, "key": ""}
+    async with server() as running, running.client() as client:
+        refused = await client.join(
+            "quiet", token(ANN), private=True, presence=presence, broadcast={"replay": {"since": 0}}
+        )
+        assert refused["response"]["reason"].startswith("Unauthorized: You do not have permissions")

@@ -1,0 +1,71 @@
+"""Access tokens: which are accepted, and in which words the others are refused."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from threadline_devstack import keys
+from threadline_devstack.realtime.tokens import TokenError, Verifier
+
+USER = {"role": "authenticated", "sub": "someone", "exp": int(time.time()) + 86_400}
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> keys.SigningKey:
+    return keys.SigningKey.of(tmp_path / "key.json")
+
+
+@pytest.fixture
+def verifier(key: keys.SigningKey) -> Verifier:
+    return Verifier(key)
+
+
+def signed(claims: dict[str, Any], secret: str = keys.JWT_SECRET, algorithm: str = "HS256", **header: str) -> str:
+    return jwt.encode(claims, secret, algorithm=algorithm, headers=header)
+
+
+def test_both_kinds_of_signature(verifier: Verifier, key: keys.SigningKey) -> None:
+    for token in (signed(USER), signed(USER, kid="of the legacy secret"), key.sign(USER)):
+        claims = verifier.verify(token)
+        assert (claims.role, claims.all["sub"], claims.expires_at) == ("authenticated", "someone", USER["exp"])
+
+
+def test_a_token_that_was_valid_is_looked_at_again(verifier: Verifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = signed(USER)
+    verifier.verify(token)
+    monkeypatch.setattr(time, "time", lambda: USER["exp"] + 7.5)
+    with pytest.raises(TokenError, match=r"^InvalidJWTToken: Token has expired 7 seconds ago$"):
+        verifier.verify(token)
+
+
+@pytest.mark.parametrize(
+    ("token", "refusal"),
+    [
+        ("", "MalformedJWT: The token provided is not a valid JWT"),
+        ("a.b.c", "MalformedJWT: The token provided is not a valid JWT"),
+        (signed(USER, "x" * 40), "JwtSignatureError: Failed to validate JWT signature"),
+        (signed({**USER, "exp": "soon"}), "InvalidJWTToken: Token expiration time is invalid"),
+        (signed({"exp": USER["exp"]}), "InvalidJWTToken: Fields `role` and `exp` are required in JWT"),
+        (signed({"role": "anon"}), "InvalidJWTToken: Fields `role` and `exp` are required in JWT"),
+        (
+            signed(USER, "", "none"),
+            "JwtSignerError: Failed to generate JWT signer, check your JWT secret or JWKS configuration",
+        ),
+    ],
+)
+def test_tokens_that_are_refused(verifier: Verifier, token: str, refusal: str) -> None:
+    with pytest.raises(TokenError) as caught:
+        verifier.verify(token)
+    assert str(caught.value) == refusal
+
+
+def test_a_key_that_is_not_ours(verifier: Verifier, tmp_path: Path) -> None:
+    other = keys.SigningKey.of(tmp_path / "other.json")
+    with pytest.raises(TokenError, match=f'^JwtSignerError: .* key ID \\(kid\\) "{other.jwk["kid"]}"'):
+        verifier.verify(other.sign(USER))
+    # The public key is no secret: it must not serve as one.
+    forged = signed(USER, str(verifier._public_key.key_id).ljust(32, "x"), kid=str(verifier._public_key.key_id))
+    with pytest.raises(TokenError, match="JwtSignatureError"):
+        verifier.verify(forged)

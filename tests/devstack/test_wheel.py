@@ -1,0 +1,63 @@
+"""The production wheel, as the Dockerfile builds it."""
+
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from tests.support.schema import ROOT
+
+SHIPPED = {"api", "pyproject.toml", "README.md", "LICENSE"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> ZipFile:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, ROOT]
+    subprocess.run(command, check=True, capture_output=True)
+    return ZipFile(next(folder.glob("threadline-*.whl")))
+
+
+def test_wheel_holds_the_service_and_nothing_else(wheel: ZipFile) -> None:
+    tops = {name.partition("/")[0] for name in wheel.namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"threadline"}
+    assert "threadline/app.py" in wheel.namelist()
+    service = ROOT / "api" / "threadline"
+    python = {f"threadline/{file.relative_to(service)}" for file in service.rglob("*.py")}
+    assert {name for name in wheel.namelist() if name.endswith(".py")} == python
+
+
+def test_wheel_files_do_not_name_the_devstack(wheel: ZipFile) -> None:
+    files = [name for name in wheel.namelist() if not name.endswith("/METADATA")]  # that one quotes the README
+    assert [name for name in files if b"devstack" in wheel.read(name)] == []
+
+
+def test_wheel_needs_none_of_what_the_devstack_needs(wheel: ZipFile) -> None:
+    metadata = next(name for name in wheel.namelist() if name.endswith("/METADATA"))
+    needs = [line for line in wheel.read(metadata).decode().splitlines() if line.startswith("Requires-Dist:")]
+    assert needs
+    assert [line for line in needs if "postgres" in line or "bcrypt" in line or "extra ==" in line] == []
+
+
+def test_wheel_registers_no_command_of_the_devstack(wheel: ZipFile) -> None:
+    points = ConfigParser()
+    points.read_string(
+        wheel.read(next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))).decode()
+    )
+    assert points.sections() == ["console_scripts"]
+
+
+def test_docker_context_holds_only_what_ships() -> None:
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    assert lines[0] == "*"
+    assert {line.removeprefix("!") for line in lines if line.startswith("!")} == SHIPPED
+    assert not list((ROOT / "api").rglob("*devstack*"))
+
+
+def test_devstack_adds_its_commands() -> None:
+    result = subprocess.run([Path(sys.executable).parent / "threadline", "--help"], capture_output=True, check=True)
+    names = {line.split()[0] for line in result.stdout.decode().partition("Commands:")[2].splitlines() if line}
+    assert names == {"db", "doctor", "serve", "status", "stop", "token", "up", "work"}
