@@ -8,10 +8,9 @@ import pytest
 from tests.support.cluster import TestCluster
 from tests.support.ingest import in_parallel
 from tests.support.service import Service
-from tests.support.team import Team, create_unlimited_database, serving_users
+from tests.support.team import Running, Team, running_service
 from tests.support.tokens import bearer, token
 
-Running = tuple[Service, httpx.Client, str]
 SENT = """
 select event, payload from realtime.messages where topic = 'channel:' || %s order by (payload ->> 'seq')::bigint
 """
@@ -20,22 +19,21 @@ select event, payload from realtime.messages where topic = 'channel:' || %s orde
 @pytest.fixture(scope="module")
 def running(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Run a service on a database without request limits."""
-    name = create_unlimited_database(cluster, template)
     log = tmp_path_factory.mktemp("broadcasts") / "log"
-    with serving_users(cluster.url(name, "authenticator"), log, THREADLINE_POOL_SIZE="24") as (service, client):
-        yield service, client, cluster.url(name, "postgres")
+    with running_service(cluster, template, log, THREADLINE_POOL_SIZE="24") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def service(running: Running) -> Service:
     """Return the service whose log conftest.py checks after every race."""
-    return running[0]
+    return running.service
 
 
 @pytest.fixture
 def team(running: Running) -> Team:
     """Create eight users in a channel of their own."""
-    return Team.create(running[1], running[2], 8)
+    return Team.create(running.client, running.database_url, 8)
 
 
 def read_events(team: Team, since: int, who: int = 0, **parameters: int) -> httpx.Response:

@@ -20,7 +20,7 @@ from tests.support.cluster import TestCluster
 from tests.support.database import become
 from tests.support.ingest import in_parallel
 from tests.support.service import Service
-from tests.support.team import Team, create_unlimited_database, serving_users
+from tests.support.team import Running, Team, running_service
 
 WAITING = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 SAY = "insert into public.messages (channel_id, user_id, content) values (%(channel)s, %(user)s, 'a')"
@@ -28,24 +28,21 @@ LOCK = "select private.lock_channel(%(channel)s)"
 
 
 @pytest.fixture(scope="module")
-def running(
-    cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Service, httpx.Client, str]]:
+def running(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Run a service on a database without request limits."""
-    name = create_unlimited_database(cluster, template)
     log = tmp_path_factory.mktemp("races") / "log"
-    with serving_users(cluster.url(name, "authenticator"), log, THREADLINE_POOL_SIZE="24") as (service, client):
-        yield service, client, cluster.url(name, "postgres")
+    with running_service(cluster, template, log, THREADLINE_POOL_SIZE="24") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def service(running: tuple[Service, httpx.Client, str]) -> Service:
+def service(running: Running) -> Service:
     """Return the service whose log conftest.py checks after every race."""
-    return running[0]
+    return running.service
 
 
 @pytest.fixture
-def team(running: tuple[Service, httpx.Client, str]) -> Iterator[Team]:
+def team(running: Running) -> Iterator[Team]:
     """Create twelve users; afterwards, check log and counters, and that no call was retried."""
     service, client, database_url = running
     before = len(service.failures)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege
 
-from tests.support.calls import call, send
+from tests.support.calls import ask, call, send
 from tests.support.database import (
     Db,
     become,
@@ -29,14 +29,6 @@ URL = "https://twin.example.com/hook?key=1"
 def secret(db: Db) -> str:
     """The secret of the seed's twin, which has a webhook."""
     return ask(db, MATTY, "set_twin_webhook", ai_twin_id=TWIN, url=URL)["secret"]
-
-
-def ask(db: Db, user_id: str | None, function: str, **fields: object) -> Any:
-    """Call a function of the Data API as a user or service_role, then return to the role that signed in."""
-    become(db, user_id) if user_id else become_service(db)
-    answer = value(db, f"select public.{function}(%s)", json.dumps(fields))
-    become_postgres(db)
-    return answer["data"]
 
 
 def error(db: Db, user_id: str, function: str, **fields: object) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg
 
+from tests.support import calls
 from tests.support.service import PROGRAM
 
 # The worker may post to this machine; a lost delivery is free again after three seconds.
@@ -169,9 +170,5 @@ def add_twin(database_url: str, owner_id: str, channel_ids: list[str], url: str)
 
 def ask(database_url: str, user_id: str, function: str, **fields: object) -> Any:
     """Call a function of the Data API as a user and return its data."""
-    claims = json.dumps({"role": "authenticated", "sub": user_id})
     with psycopg.connect(database_url) as db:
-        db.execute(
-            "select set_config('role', 'authenticated', true), set_config('request.jwt.claims', %s, true)", (claims,)
-        )
-        return db.execute(f"select public.{function}(%s)", (json.dumps(fields),)).fetchone()[0]["data"]
+        return calls.ask(db, user_id, function, **fields)
