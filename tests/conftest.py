@@ -29,6 +29,11 @@ def pytest_report_header() -> str:
     return f"Postgres: {', '.join(clusters.lanes())} (others: apt-get install postgresql-15 or -17)"
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Shorten ids of long texts, such as SQL statements; pytest numbers equal ids."""
+    return f"{ascii(val)[1:38]}..." if isinstance(val, str) and len(val) > 40 else None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run tests of the schema on every Postgres version here, all others on the embedded one."""
     if "lane" in metafunc.fixturenames:

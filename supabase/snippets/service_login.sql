@@ -1,6 +1,6 @@
--- A login for the service that can do nothing by itself and can become only those for whom it acts. Run it once per
--- project, as postgres; then give it a password (docs/how-to/supabase.md, "A login for the service"). One statement, since the
--- Supabase CLI runs no more at once.
+-- Creates the login role of the service. It has no rights of its own and may only become the roles that it acts for.
+-- Run it once per project as postgres, then set a password (docs/how-to/supabase.md, "A login for the service").
+-- It is one statement, because the Supabase CLI runs one at a time.
 
 do $$
 begin
