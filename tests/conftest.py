@@ -19,47 +19,52 @@ from tests.support.stack import RunningStack
 
 
 def pytest_configure() -> None:
-    """Have what tests start hear the signals that they send, also where this run was told to ignore them (nohup, &)."""
+    """Reset signal handlers, so that child processes get signals even if this run ignores them (nohup, &)."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
-    """Which Postgres versions this run covers, in one line."""
+    """Report the Postgres versions of this run in one line."""
     return f"Postgres: {', '.join(clusters.lanes())} (others: apt-get install postgresql-15 or -17)"
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Shorten ids of long texts, such as SQL statements; pytest numbers equal ids."""
+    return f"{ascii(val)[1:38]}..." if isinstance(val, str) and len(val) > 40 else None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what is about the schema on every Postgres version here, everything else on the embedded one."""
+    """Run tests of the schema on every Postgres version here, all others on the embedded one."""
     if "lane" in metafunc.fixturenames:
         everywhere = Path(metafunc.definition.path).parent.name in {"sql", "schema"}
         metafunc.parametrize("lane", clusters.lanes() if everywhere else [EMBEDDED], scope="session", indirect=True)
 
 
-# In the ids of tests on another Postgres than the embedded one.
+# Ids of tests on other Postgres versions than the embedded one contain one of these.
 OTHER_LANES = [f"[{lane}" for lane in clusters.lanes() if lane != EMBEDDED]
 
 
 def other_lane(test: str) -> str | None:
-    """Which of them is in this id."""
+    """Return the lane in a test id, if it is not the embedded one."""
     return next((lane for lane in OTHER_LANES if lane in test), None)
 
 
 class ByServer(LoadScopeScheduling):
-    """Gives a file to one worker, since its tests share servers; and all of another Postgres version, likewise."""
+    """Give each file, and each other Postgres version, to one worker, because its tests share servers."""
 
     def _split_scope(self, nodeid: str) -> str:
         return other_lane(nodeid) or nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByServer:
-    """How `pytest -n` divides the tests among its workers."""
+    """Divide the tests among the workers of `pytest -n`."""
     return ByServer(config, log)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what only one worker can do, and end with files that are short: no worker waits long for others."""
+    """Start with tests that only one worker can run and end with short files, so that no worker idles."""
     items.sort(key=lambda item: (other_lane(item.nodeid) is None, item.path.parent.name == "sql"))
 
 
@@ -81,7 +86,7 @@ def cluster(lane: str) -> Iterator[TestCluster]:
 
 @pytest.fixture(scope="session")
 def template(cluster: TestCluster) -> str:
-    """The name of a database with migrations and seed. Tests copy it; nobody writes to it."""
+    """Create a database with migrations and seed. Tests copy it and never write to it."""
     name = cluster.create()
     cluster.prepare(name)
     return name
@@ -89,13 +94,13 @@ def template(cluster: TestCluster) -> str:
 
 @pytest.fixture(scope="session")
 def shared_database(cluster: TestCluster, template: str) -> str:
-    """The name of a copy for tests that roll back."""
+    """Create a copy for tests that roll back."""
     return cluster.create(template)
 
 
 @pytest.fixture
 def fresh_database(cluster: TestCluster, template: str) -> str:
-    """The name of a copy for one test alone, which may commit."""
+    """Create a copy for one test, which may commit."""
     return cluster.create(template)
 
 
@@ -113,13 +118,13 @@ def postgres_url(cluster: TestCluster, shared_database: str) -> str:
 
 @pytest.fixture(scope="session")
 def scratch_database(cluster: TestCluster) -> Callable[[str], str]:
-    """Makes empty databases in the same server; answers the superuser's URL."""
+    """Return a function that creates an empty database and returns the superuser's URL."""
     return lambda _name: cluster.url(cluster.create())
 
 
 @pytest.fixture
 def db(postgres_url: str) -> Iterator[psycopg.Connection]:
-    """A transaction of role postgres in the seeded database; nothing of it stays."""
+    """Open a transaction of role postgres in the seeded database, and roll it back."""
     with psycopg.connect(postgres_url) as connection:
         yield connection
         connection.rollback()
@@ -127,14 +132,14 @@ def db(postgres_url: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[RunningStack]:
-    """`threadline up`, as a newcomer has it."""
+    """Run `threadline up` with its defaults."""
     with RunningStack() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def service_database(cluster: TestCluster, template: str) -> str:
-    """The name of a copy that the running service works on. What it acknowledges survives a crash of Postgres."""
+    """Create the database of the shared service, with commits that survive a crash of Postgres."""
     name = cluster.create(template)
     with psycopg.connect(cluster.url(name), autocommit=True) as connection:
         connection.execute(f"alter database {name} set synchronous_commit = on")
@@ -143,7 +148,7 @@ def service_database(cluster: TestCluster, template: str) -> str:
 
 @pytest.fixture(scope="session")
 def service(cluster: TestCluster, service_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """`threadline serve`, of which tests share one."""
+    """Run the `threadline serve` that tests share."""
     log = tmp_path_factory.mktemp("service") / "service.log"
     url = cluster.url(service_database, "authenticator")
     with serving(url, log, THREADLINE_POOL_SIZE="24", JWT_SECRET=keys.JWT_SECRET) as running:
@@ -152,11 +157,11 @@ def service(cluster: TestCluster, service_database: str, tmp_path_factory: pytes
 
 @pytest.fixture
 def sender(cluster: TestCluster, service_database: str, service: Service) -> Sender:
-    """A user and a connection for one test alone, which is why it may commit."""
+    """Create a user and a connection for one test, which may therefore commit."""
     return Sender.create(service.client, cluster.url(service_database, "postgres"))
 
 
 @pytest.fixture
 def stranger(service: Service) -> Sender:
-    """A sender that no connection is known of, for requests that end before anybody looks."""
+    """Return a sender without a connection, for requests that are rejected before the connection is read."""
     return Sender(service.client, "", "", "nobody", "some key")

@@ -1,6 +1,6 @@
--- A login for the service: it has no rights of its own and can become only the roles that it acts for. Run this once per
--- project, as postgres, then give the login a password (docs/how-to/supabase.md, "A login for the service"). It is one
--- statement, because the Supabase CLI runs one at a time.
+-- Creates the login role of the service. It has no rights of its own and may only become the roles that it acts for.
+-- Run it once per project as postgres, then set a password (docs/how-to/supabase.md, "A login for the service").
+-- It is one statement, because the Supabase CLI runs one at a time.
 
 do $$
 begin

@@ -1,1 +1,1 @@
-"""Timings of Threadline, and of what one would write instead, in one run. docs/contributing/benchmarks.md says what and how."""
+"""Timings of Threadline and of the alternatives in one run; docs/contributing/benchmarks.md explains them."""

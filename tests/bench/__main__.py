@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: measures, prints a table, and fails when a race lost, doubled or refused a message."""
+"""`python -m tests.bench`: measure, print a table, and fail if a race lost, duplicated or rejected a message."""
 
 import sys
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What Litestar, asyncpg and Postgres can do at most: a route that inserts a row and does nothing else."""
+"""The upper limit of Litestar, asyncpg and Postgres: a route that only inserts a row."""
 
 import json
 import os

@@ -1,6 +1,6 @@
 """`python -m tests.bench.fan_server realtime PORT DATABASE_URL`, or `bare PORT`: the two servers that fan out.
 
-Bare is what the library `websockets` has for it, `broadcast()`: each text that comes in goes to all clients.
+Bare uses `broadcast()` of the library `websockets`: it sends each incoming text to all clients.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""One message to many subscribers: from the COMMIT that sends it, beside a bare server that has only to send it on."""
+"""One message to many subscribers: from the COMMIT that sends it, beside a bare server that only forwards."""
 
 import json
 import time
@@ -30,8 +30,8 @@ class Server:
     """A running server.
 
     Attributes:
-        first: what a client says to hear anything.
-        publish: readies a message with this text in it for an audience, and returns what sends it on its way.
+        first: what a client sends to subscribe.
+        publish: prepares a message with this text for an audience and returns a function that sends it.
     """
 
     name: str
@@ -42,22 +42,22 @@ class Server:
     publish: Callable[[sockets.Audience, str], Callable[[], object]]
 
     def memory(self) -> float:
-        """What the server holds, in KiB."""
+        """Return the memory of the server in KiB."""
         return psutil.Process(self.pid).memory_info().rss / 1024
 
     def audience(self, size: int) -> AbstractContextManager[sockets.Audience]:
-        """So many subscribers."""
+        """Open subscribers for the block."""
         return sockets.audience(size, self.port, self.path, self.first)
 
 
 def text(marker: str) -> str:
-    """A message as it is on the wire, whoever sends it."""
+    """Return a message in its wire format, the same for both servers."""
     payload = {"event": "e", "payload": {"id": marker, "content": CONTENT}, "type": "broadcast"}
     return json.dumps({"topic": f"realtime:{TOPIC}", "event": "broadcast", "payload": payload, "ref": None})
 
 
 def database_url(world: World) -> str:
-    """A connection string of the superuser, as whom the local Realtime reads the log."""
+    """Return a superuser connection string, because the local Realtime reads WAL as superuser."""
     info = world.admin.info
     return f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
 
@@ -85,10 +85,10 @@ def servers(world: World) -> Iterator[list[Server]]:
 
 
 def measure(world: World, sizes: Sizes, report: Report) -> None:
-    """The time to the last subscriber, messages per second to one, and what a silent one costs."""
+    """Measure the time to the last subscriber, messages per second to one, and the memory of an idle one."""
     largest = max(sizes.subscribers)
     for number in range(sizes.rounds):
-        with servers(world) as both:  # new ones, which have no memory in reserve yet
+        with servers(world) as both:  # new servers, which hold no spare memory yet
             for server in both:
                 report.add("fanout", f"each of {largest:,} subscribers", MEMORY, server.name, memory(server, largest))
             for size in sizes.subscribers:
@@ -102,14 +102,14 @@ def measure(world: World, sizes: Sizes, report: Report) -> None:
 
 
 def memory(server: Server, size: int) -> float:
-    """What a subscriber costs that hears nothing, in KiB."""
+    """Measure the memory of an idle subscriber in KiB."""
     before = server.memory()
     with server.audience(size):
         return (server.memory() - before) / size
 
 
 def to_the_last(server: Server, size: int, broadcasts: int) -> float:
-    """How long a message takes to the last of so many subscribers, in milliseconds; the median of some."""
+    """Measure the median milliseconds until the last subscriber has a message."""
     with server.audience(size) as audience:
         audience.time(server.publish(audience, "warm up"), "warm up")
         markers = [f"message {number:06}" for number in range(broadcasts)]
@@ -117,7 +117,7 @@ def to_the_last(server: Server, size: int, broadcasts: int) -> float:
 
 
 def rate(server: Server, burst: int) -> float:
-    """How many messages per second get from a client to itself; the database has no part in it."""
+    """Measure messages per second from a client to itself, without the database."""
     with server.audience(1) as audience:
         messages = sockets.frame(text("burst")) * burst
         begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Messages onto threads of several lengths: how long it takes, and how much WAL it writes."""
+"""Appending messages to conversations of several lengths: time and WAL."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -12,12 +12,12 @@ from tests.bench.setting import EDGE
 from tests.bench.sizes import Sizes
 from tests.bench.world import SOURCE_TEXTS, Target, World, conversation
 
-STEADY = 0.05  # how much longer a thread may get before another takes its place
+STEADY = 0.05  # growth after which a fresh copy replaces a conversation
 
 
 @dataclass(frozen=True)
 class Append:
-    """So many messages that come at once onto a copy of the long thread, from the one with index `start` on."""
+    """Messages to append at once to a copy of the long conversation, from index `start` on."""
 
     target: Target
     copy: str
@@ -25,7 +25,7 @@ class Append:
     added: int
 
     def run(self, world: World, report: Report) -> tuple[float, float]:
-        """Do it; answers milliseconds and KiB of WAL."""
+        """Append; return milliseconds and KiB of WAL."""
         messages = texts.messages(SOURCE_TEXTS, self.start, self.added)
         request = self.target.request(conversation(self.copy, messages))
         position = world.wal_position()
@@ -36,7 +36,7 @@ class Append:
 
 
 def plan(target: Target, name: str, length: int, appends: Mapping[int, int]) -> Iterator[Append]:
-    """Appends to threads of a length, as many of each size as wanted; a copy that has grown too much is left alone."""
+    """Plan appends of each size to conversations of a length; replace copies that have grown too much."""
     copy, grown = 0, 0
     for added, times in appends.items():
         for _ in range(times):
@@ -46,15 +46,15 @@ def plan(target: Target, name: str, length: int, appends: Mapping[int, int]) -> 
             grown += added
 
 
-# Appends of one size to threads of one length by one target. The last of them is for after a checkpoint.
+# Appends of one size to conversations of one length by one target. The last one runs after a checkpoint.
 Cases = dict[tuple[int, int, Target], list[Append]]
 
 
 def measure(world: World, sizes: Sizes, report: Report) -> None:
-    """In each round, append to new copies of one long thread; at the end once more, each time after a checkpoint."""
+    """Append to new copies of one long conversation in each round, and finally once after a checkpoint."""
     world.fill(max(sizes.lengths))
     for number in range(sizes.rounds):
-        # All pages that the appends touch have been written since this checkpoint, so none goes into the WAL whole.
+        # Every touched page was written after this checkpoint, so WAL gets no full-page images.
         world.checkpoint()
         cases = prepare(world, sizes, number)
         world.settle()
@@ -63,9 +63,9 @@ def measure(world: World, sizes: Sizes, report: Report) -> None:
 
 
 def prepare(world: World, sizes: Sizes, number: int) -> Cases:
-    """Plan the appends of a round, and make the threads for them."""
+    """Plan the appends of a round and create their conversations."""
     cases: Cases = {}
-    # The Edge Function does in the database what the service does.
+    # The Edge Function makes the same database call as the service.
     targets = [target for target in world.targets if target.name != EDGE]
     appends = {added: times + 1 for added, times in sizes.appends.items()}
     for length in machine.rotated(sizes.lengths, number):
@@ -80,7 +80,7 @@ def prepare(world: World, sizes: Sizes, number: int) -> Cases:
 
 
 def append(world: World, sizes: Sizes, report: Report, cases: Cases) -> None:
-    """Measure the appends of a round, and compare the longest thread with the shortest."""
+    """Measure the appends of a round; compare the longest conversation with the shortest."""
     took: dict[tuple[int, str], dict[int, float]] = defaultdict(dict)
     for (added, length, target), steps in cases.items():
         report.waits.append(machine.becomes_quiet(sizes.quiet))
@@ -96,7 +96,7 @@ def append(world: World, sizes: Sizes, report: Report, cases: Cases) -> None:
 
 
 def append_after_checkpoints(world: World, report: Report, cases: Cases) -> None:
-    """Measure the most WAL that an append can write: each page that it touches goes in whole."""
+    """Measure the most WAL of an append: a full-page image of each touched page."""
     for (added, length, target), steps in cases.items():
         if target.is_ours:
             world.checkpoint()

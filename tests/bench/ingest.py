@@ -1,4 +1,4 @@
-"""Loads of many conversations, sent once and sent again; and one conversation that everybody writes at once."""
+"""Loads of many conversations, fresh and replayed, and one conversation with concurrent writers."""
 
 from tests.bench import machine, texts
 from tests.bench.load import Answer
@@ -10,7 +10,7 @@ from tests.bench.world import Target, World, conversation, results
 def measure(world: World, sizes: Sizes, report: Report) -> None:
     """Fresh and replayed loads with each number of connections, then the race, in every round."""
     loads = Loads(sizes)
-    for target in world.targets:  # each opens its connections to the database
+    for target in world.targets:  # warm-up: each target opens its database connections
         target.send(loads.requests(target, "warm-up")[: max(sizes.connections)], max(sizes.connections))
     for number in range(sizes.rounds):
         for connections in sizes.connections:
@@ -27,7 +27,7 @@ def measure(world: World, sizes: Sizes, report: Report) -> None:
 
 
 class Loads:
-    """Requests of the size that is wanted. The messages are the same in each load, the conversations others."""
+    """Requests of a given size. Loads share their messages and differ in their conversations."""
 
     def __init__(self, sizes: Sizes) -> None:
         self._sizes = sizes
@@ -36,7 +36,7 @@ class Loads:
         self.size = count * sizes.messages
 
     def requests(self, target: Target, name: str) -> list[bytes]:
-        """The requests of one load, which its name tells from all others."""
+        """Return the requests of one load, distinguished by its name."""
         conversations = [
             conversation(f"{target.name} {name} {number}", messages, f"+1555{number:07}")
             for number, messages in enumerate(self._threads)
@@ -46,7 +46,7 @@ class Loads:
 
 
 def judge(target: Target, case: str, answers: list[Answer], expected: int, report: Report) -> None:
-    """Say so if anything was refused, or if not all was added that was new."""
+    """Report rejected requests, and new messages that were not added."""
     found = [result for answer in answers for result in results(answer)]
     added = sum(result["messages_added"] for result in found)
     errors = {result["status"] for result in found if result["status"].startswith("error")}
@@ -61,7 +61,7 @@ def judge(target: Target, case: str, answers: list[Answer], expected: int, repor
 
 
 def race(world: World, sizes: Sizes, report: Report, target: Target, thread: str) -> None:
-    """Write one new conversation from as many connections as there are at most, and count what became of it."""
+    """Write one new conversation from the maximum number of connections, and count the stored messages."""
     batches = [texts.messages(0, number * sizes.messages, sizes.messages) for number in range(sizes.race)]
     requests = [target.request(conversation(thread, batch)) for batch in batches]
     answers, _ = target.send(requests, max(sizes.connections))

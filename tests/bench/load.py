@@ -1,4 +1,4 @@
-"""A generator of HTTP requests that leaves the processor to those who are measured."""
+"""An HTTP load generator that uses little of the processor."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ import uvloop
 
 
 class Answer(NamedTuple):
-    """What came back for one request, and how long it took."""
+    """The answer to one request, and its time."""
 
     status: int
     body: bytes
@@ -19,21 +19,21 @@ class Answer(NamedTuple):
 
 
 class Load(NamedTuple):
-    """What came back for many requests, in their order, and how long all of them took."""
+    """The answers to many requests, in order, and the total time."""
 
     answers: list[Answer]
     seconds: float
 
 
 def request(method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> bytes:
-    """An HTTP/1.1 request as it goes over the wire."""
+    """Return the bytes of an HTTP/1.1 request."""
     fields = {"host": "127.0.0.1", "content-length": len(body), **headers}
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
 def send(url: str, requests: Sequence[bytes], connections: int = 1) -> Load:
-    """Send all requests over so many connections, each of which waits for an answer before its next request."""
+    """Send all requests over several connections; each waits for an answer before its next request."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_send(url, requests, connections))
 
@@ -64,7 +64,7 @@ class _Connection(asyncio.Protocol):
         self._answer: asyncio.Future[None] | None = None
 
     async def exchange(self, message: bytes) -> Answer:
-        """Send one request and return what is answered."""
+        """Send one request and return its answer."""
         self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
         self._answer = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Reading a channel that is long: its pages, at the end and deep in it, and searches through all of it."""
+"""Reading a long channel: pages at its end and deep in it, and searches."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from statistics import median
@@ -16,17 +16,17 @@ from tests.bench.world import World
 
 PAGE = 50
 RARE = "zeppelinmuseum"
-DIFFERENT = 20_000  # texts; the channel says them again and again
-PORTION = 100_000  # messages, of which the first has the rare word
+DIFFERENT = 20_000  # distinct texts; the channel repeats them
+PORTION = 100_000  # messages; the first has the rare word
 Case = TypeVar("Case", bound=Hashable)
 
-# The words of each text are made once.
+# The index words of each text are computed once.
 TEXTS = """
 create temporary table texts on commit drop as
 select number - 1 as number, content, private.index_words(content, null) as words
 from unnest(%s::text[]) with ordinality as given (content, number)
 """
-# What the triggers would write, without them: messages, events, the search index and the end of the channel. The first
+# Writes what the triggers would write: messages, events, the search index and the channel's counter. The first
 # event is that the owner joined; the last text is the one with the rare word.
 FILL = """
 with line as materialized (
@@ -63,7 +63,7 @@ def measure(world: World, sizes: Sizes, report: Report) -> None:
 
 
 def fill(admin: psycopg.Connection, channel_id: UUID, user_id: str, length: int) -> None:
-    """Fill a channel with so many messages, of which one in a hundred thousand has a rare word."""
+    """Fill a channel with messages; one in a hundred thousand has a rare word."""
     texts = contents(DIFFERENT)[:length]
     parameters = {"different": len(texts), "channel": channel_id, "user": user_id}
     (index,) = admin.execute("select pg_get_indexdef('private.message_words_search_idx'::regclass)").fetchone()
@@ -104,7 +104,7 @@ def read(people: Sequence[Caller], long: UUID, sizes: Sizes, report: Report) -> 
 
 
 def search(person: Caller, long: UUID, sizes: Sizes, report: Report) -> None:
-    """Words that are in many, some and no messages of the channel."""
+    """Search words in many, some and no messages of the channel."""
     texts = contents(DIFFERENT)
     words = [word for text in texts for word in text.split() if word.isascii() and len(word) > 3]
     common = max(set(words[:5000]), key=words[:5000].count)
@@ -126,7 +126,7 @@ def search(person: Caller, long: UUID, sizes: Sizes, report: Report) -> None:
 
 
 def reading(url: str, requests: Mapping[Case, bytes], sizes: Sizes, report: Report) -> dict[Case, float]:
-    """Send different requests many times, in turn, so that all have the same share of noise; answers milliseconds."""
+    """Send the requests in turn, so that all share the same noise; return milliseconds."""
     report.waits.append(machine.becomes_quiet(sizes.quiet))
     answers, _ = load.send(url, [*requests.values()] * sizes.reads)
     if refused := next((answer for answer in answers if answer.status != 200), None):

@@ -1,4 +1,4 @@
-"""The machine that everything runs on: what it is, and whether others keep it busy."""
+"""The machine of the benchmarks: its description and its load."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ Thing = TypeVar("Thing")
 
 
 def becomes_quiet(seconds: float) -> bool:
-    """Return True as soon as nobody is at work here, or False when that time is over."""
+    """Wait until the machine is idle and return True, or return False on timeout."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if psutil.cpu_percent(interval=0.25) < QUIET:
@@ -23,7 +23,7 @@ def becomes_quiet(seconds: float) -> bool:
 
 
 def describe(connection: psycopg.Connection) -> str:
-    """One sentence about where the figures are from."""
+    """Describe the machine in one sentence."""
     (version,) = connection.execute("show server_version").fetchone()
     memory = psutil.virtual_memory().total / 2**30
     return (
@@ -33,13 +33,13 @@ def describe(connection: psycopg.Connection) -> str:
 
 
 def rotated(things: Sequence[Thing], steps: int) -> list[Thing]:
-    """The same in another order, so that each comes first in some round."""
+    """Rotate the order, so that each comes first in some round."""
     start = steps % len(things)
     return [*things[start:], *things[:start]]
 
 
 def for_a_second(samples: Iterable[Thing]) -> Iterator[Thing]:
-    """Samples as they are taken, of which the last is the one during which a second has gone."""
+    """Yield samples; the last one is taken when a second is over."""
     deadline = time.monotonic() + 1
     for sample in samples:
         yield sample

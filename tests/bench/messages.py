@@ -52,7 +52,7 @@ grant all on bare.messages to postgres;
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody who sends requests to the service, and the parameters that every request of theirs carries."""
+    """A caller of the service, with the parameters of each of its requests."""
 
     name: str
     url: str
@@ -60,7 +60,7 @@ class Caller:
     parameters: dict[str, str]
 
     def get(self, path: str, **parameters: object) -> bytes:
-        """A request, as it goes over the wire."""
+        """Return the bytes of a request."""
         query = urlencode({**self.parameters, **parameters})
         return load.request("GET", f"{PATH}{path}?{query}", {"authorization": f"Bearer {self.token}"})
 
@@ -71,18 +71,18 @@ class Caller:
 
 
 def member(world: World, user_id: str) -> Caller:
-    """A user who calls for themselves."""
+    """Return a caller for a user."""
     claims = {"aud": "authenticated", "role": "authenticated", "sub": user_id, "exp": time.time() + 36_000}
     return Caller(SERVICE, world.targets[0].url, jwt.encode(claims, keys.JWT_SECRET), {})
 
 
 def backend(world: World, user_id: str) -> Caller:
-    """The operator's backend, which acts for a user: no policy and no limit applies to it."""
+    """Return a caller for service_role acting for a user, without policies and limits."""
     return Caller(WITHOUT_RLS, world.targets[0].url, keys.SERVICE_ROLE_KEY, {"user_id": user_id})
 
 
 def measure(world: World, sizes: Sizes, report: Report) -> None:
-    """Writing beside a bare insert, and until all have heard of it."""
+    """Measure writing beside a bare insert, and until all members have the broadcast."""
     world.admin.execute("update private.settings set requests_per_minute = 1000000000")
     people = [call(world, world.owner_id) for call in (member, backend)]
     write(world, [world.owner_id] * CONNECTIONS, f"create, {CONNECTIONS} at once by one user", sizes, report)
@@ -98,7 +98,7 @@ def channel(world: World, user_id: str) -> UUID:
 
 
 def write(world: World, users: Sequence[str], case: str, sizes: Sizes, report: Report) -> None:
-    """Create messages over many connections, in a channel for each of the users, in turn with a bare insert."""
+    """Create messages over many connections, one channel per user, in turn with a bare insert."""
     world.admin.execute(TABLE)
     channels = [str(channel(world, user_id)) for user_id in users]
     with ExitStack() as stack:
@@ -109,7 +109,7 @@ def write(world: World, users: Sequence[str], case: str, sizes: Sizes, report: R
         }
         turns = [(path, callers) for path, several in writers.items() for callers in several]
         for number in range(sizes.rounds + 1):  # the first warms up
-            # The first that is noted is the one that the others are compared with.
+            # The first recorded target is the base of the ratios.
             for path, callers in machine.rotated(turns, number - 1):
                 requests = [
                     callers[index % len(users)].post(
@@ -127,7 +127,7 @@ def write(world: World, users: Sequence[str], case: str, sizes: Sizes, report: R
 
 
 def tell(world: World, person: Caller, sizes: Sizes, report: Report) -> None:
-    """Post messages one by one, each as soon as every member of the channel who listens has heard the one before."""
+    """Post messages one by one, each after every subscribed member has received the one before."""
     size = min(sizes.subscribers)
     channel_id = channel(world, world.owner_id)
     payload = {"config": {"private": True}, "access_token": person.token}
@@ -150,6 +150,6 @@ def tell(world: World, person: Caller, sizes: Sizes, report: Report) -> None:
 
 
 def contents(count: int) -> list[str]:
-    """So many texts, the same in every run."""
+    """Return texts that are the same in every run."""
     source = random.Random(count)
     return [texts.text(source) for _ in range(count)]

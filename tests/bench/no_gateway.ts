@@ -1,5 +1,5 @@
 // Clients of Supabase put /rest/v1 before every path, and its gateway takes it off again. Here is no gateway: loaded
-// before a function, this sends its calls straight to PostgREST, at no cost to whoever is measured.
+// before a function, this sends its calls straight to PostgREST, at no cost to the measured side.
 
 const { fetch } = globalThis;
 

@@ -1,6 +1,6 @@
-"""Creating messages, beside whole systems for messages: Matrix Synapse, and Prosody with its archive in Postgres.
+"""Creating messages, beside complete systems: Matrix Synapse, and Prosody with its archive in Postgres.
 
-The scripts that drive them are the reference's. A server of theirs runs while it is measured, on the same Postgres.
+The reference's scripts drive them. Each server runs only while it is measured, on the same Postgres.
 """
 
 import json
@@ -19,14 +19,14 @@ from tests.bench.setting import SERVICE
 from tests.bench.sizes import Sizes
 from tests.bench.world import World
 
-CLIENTS = {1: "send, 1 client", 16: "send, 16 clients"}  # and what the scripts call it
+CLIENTS = {1: "send, 1 client", 16: "send, 16 clients"}  # and its name in the scripts
 PATIENCE = 600.0
 PASSWORD = "bench"  # as the scripts have it
 MEMBERS = "insert into public.channel_members (channel_id, user_id) select %s, unnest(%s::uuid[])"
 
 
 def measure(world: World, sizes: Sizes, report: Report) -> None:
-    """In each round, each system in turn: messages into one channel, by one of its members and by sixteen."""
+    """Measure each system in turn per round: messages to one channel by one member and by sixteen."""
     if not world.peers:
         return
     world.admin.execute("update private.settings set requests_per_minute = 1000000000")
@@ -81,7 +81,7 @@ def run(command: Sequence[str | Path], database_url: str, sizes: Sizes) -> dict[
             try:
                 child.wait(PATIENCE)
             except TimeoutExpired:
-                pass  # what it has measured by now may be enough
+                pass  # its measurements so far may be enough
             finally:
                 process.stop(child, (signal.SIGTERM, 30.0))
         lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []

@@ -1,4 +1,4 @@
-"""Servers beside the service: PostgREST, and functions under Deno. Each ends with its `with` block, or with us."""
+"""Servers beside the service: PostgREST, and functions under Deno. Each ends with its `with` block."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ RIGHTS = ("--no-prompt", "--allow-net=127.0.0.1", "--allow-env")
 
 @contextmanager
 def postgrest(program: Path, database_url: str, schemas: str) -> Iterator[str]:
-    """The Data API of these schemas, the first of which is the default; answers its URL."""
+    """Run the Data API of these schemas, the first is the default; yield its URL."""
     environment = {
         "LC_ALL": "C.UTF-8",
         "PGRST_DB_ANON_ROLE": "anon",
@@ -92,7 +92,7 @@ def _answering(command: Sequence[str | Path], port: int, environment: Mapping[st
 
 
 def _is_answering(url: str) -> bool:
-    """Whether there is any answer but 503, which PostgREST gives until it has read the schema."""
+    """Check for an answer other than 503, which PostgREST gives until it has read the schema."""
     try:
         return httpx.get(url, timeout=PATIENCE).status_code != httpx.codes.SERVICE_UNAVAILABLE
     except httpx.TransportError:

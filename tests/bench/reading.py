@@ -1,4 +1,4 @@
-"""The newest messages of a long thread, and the whole array of a short one, as their owner reads them."""
+"""An owner reads the newest messages of a long conversation and the whole array of a short one."""
 
 import json
 import time
@@ -25,7 +25,7 @@ NAMES = {ROWS: SERVICE, ARRAY: "naive"}
 
 @dataclass(frozen=True)
 class Query:
-    """How messages of a thread are asked for: a statement with its id, a path of the Data API that ends with it."""
+    """Ways to read a conversation: a statement with its id, or a path of the Data API that ends with it."""
 
     statement: str
     path: str
@@ -60,7 +60,7 @@ NEWEST = {
         select jsonb_path_query_array(messages, '$[last - {PAGE - 1} to last]')
         from naive.conversations where id = %s
         """,
-        ALL[ARRAY].path,  # the Data API cannot cut a piece out of an array
+        ALL[ARRAY].path,  # the Data API cannot return part of an array
         "naive",
     ),
 }
@@ -81,7 +81,7 @@ class Reader:
             yield "Data API"
 
     def read(self, way: str, query: Query, thread: UUID) -> float:
-        """Read in that way, without looking into what comes; answers milliseconds."""
+        """Read in this way without parsing the answer; return milliseconds."""
         if way == "Data API":
             headers = {"authorization": f"Bearer {self.token}", "accept-profile": query.profile}
             (answer,), _ = load.send(self.data_api, [load.request("GET", f"{query.path}{thread}", headers)])
@@ -94,7 +94,7 @@ class Reader:
 
 @contextmanager
 def owner(world: World) -> Iterator[Reader]:
-    """The user to whom Threadline's threads belong."""
+    """Open a session of the user who owns Threadline's conversations."""
     claims = {"sub": world.owner_id, "role": "authenticated"}
     with psycopg.connect(world.login_url, autocommit=True) as session:
         set_json_loads(bytes, session)

@@ -1,4 +1,4 @@
-"""What was measured: medians, the spread of the rounds, and ratios of what was measured in the same round."""
+"""The report: medians, the spread over the rounds, and ratios within each round."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -7,14 +7,14 @@ from statistics import median
 
 WAL = "KiB of WAL"
 MEMORY = "KiB of memory"
-# Whether more of it is better. Units that are not here are not compared.
+# Whether more is better. Other units are not compared.
 MORE_IS_BETTER = {"messages/s": True, "ms": False, WAL: False, MEMORY: False}
 HEADINGS = ("entry", "case", "target", "median [min .. max]", "threadline is better by")
 
 
 @dataclass
 class Row:
-    """What one target did in one case: a sample of each round.
+    """The samples of one target in one case, one per round.
 
     Attributes:
         ratios: of each round, how many times better the case's first target did.
@@ -38,7 +38,7 @@ class Report:
     """Collects samples.
 
     Attributes:
-        failures: sentences about what must never happen.
+        failures: sentences about forbidden results.
         remarks: sentences about the run.
         waits: for each wait for a quiet machine, whether it became quiet.
     """
@@ -89,5 +89,5 @@ def summary(values: Sequence[float]) -> str:
 
 
 def number(value: float) -> str:
-    """With three digits that count, or all of those before the point."""
+    """Format with three significant digits, or all digits before the point."""
     return f"{value:,.0f}" if abs(value) >= 99.5 else f"{value:.3g}"

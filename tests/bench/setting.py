@@ -1,4 +1,4 @@
-"""Starts everything that is measured on this machine: Threadline, and beside it what one would write instead."""
+"""Start everything that is measured on this machine: Threadline and its alternatives."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -18,8 +18,8 @@ from tests.support.ingest import PATH, Sender
 from tests.support.schema import ROOT
 from tests.support.service import serving
 
-# Beside what the local stack sets and what Postgres sets by itself, such as fsync = on: room for all that is
-# measured, and no checkpoint that nobody asked for.
+# On top of the local stack's settings and the defaults, such as fsync = on: room for all data,
+# and no automatic checkpoint.
 SETTINGS = {
     "shared_buffers": "1GB",
     "effective_cache_size": "8GB",
@@ -46,7 +46,7 @@ grant all on all tables in schema naive to service_role;
 """
 
 
-# So that a script that is told to end takes with it what it has started.
+# A script that gets SIGTERM also ends its children.
 ENDING = """
 import os, runpy, signal, sys
 signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -58,7 +58,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @contextmanager
 def running(reference: Path | None, synapse: Path | None = None) -> Iterator[World]:
-    """All that can be had here, for the length of the block; with a folder, the reference in it too.
+    """Run every available target for the block, and the reference if its folder is given.
 
     Args:
         reference: a folder with `naive/`, `synapse_bench.py` and `xmpp_bench.py`.
@@ -111,7 +111,7 @@ def start_functions(stack: ExitStack, deno: Path, ours: Target, data_api: str | 
 def start_reference(
     stack: ExitStack, deno: Path, reference: Path, admin: psycopg.Connection, database_url: str, data_api: str | None
 ) -> Iterator[Target]:
-    """The function that an integrator writes: on a direct connection, and with supabase-js."""
+    """Run a typical integrator's function: on a direct connection, and with supabase-js."""
     row = admin.execute("select connection_id, api_secret from naive.messaging_connections").fetchone()
     ways = {NAIVE_DIRECT: {"DATA": "pg", "DSN": database_url}}
     if data_api:
@@ -124,7 +124,7 @@ def start_reference(
 def find_peers(
     reference: Path, synapse: Path | None, omissions: list[str]
 ) -> Iterator[tuple[str, Sequence[str | Path]]]:
-    """Other systems for messages that can be had here, each with the command that measures it."""
+    """Return the other messaging systems available here, each with the command that measures it."""
     if not synapse:
         omissions.append("Left out: Matrix Synapse and Prosody, whose scripts need --synapse.")
         return

@@ -10,7 +10,7 @@ class Sizes:
 
     Attributes:
         rounds: how often everything is measured, each target in turn.
-        quiet: seconds to wait at most, before a measurement, for others to leave the processor alone.
+        quiet: seconds to wait at most, before a measurement, for an idle processor.
         requests, conversations, messages: of one load, as requests x conversations x messages.
         connections: how many requests of a load are under way at once, one load for each.
         race: requests that meet on one conversation.

@@ -1,4 +1,4 @@
-"""Many WebSocket clients in one loop, which only look at bytes: the processor is for the servers."""
+"""Many WebSocket clients in one loop that only compare bytes, to leave the processor to the servers."""
 
 import base64
 import os
@@ -52,7 +52,7 @@ class Audience:
     poll: select.epoll
 
     def wait_for(self, marker: str, *, count: int = 1) -> float:
-        """Read until every client has got this text so often; answers when the last had, by time.perf_counter()."""
+        """Read until every client has this text this often; return the time of the last, by time.perf_counter()."""
         wanted = marker.encode()
         missing = dict.fromkeys(self.clients, count)
         rests = dict.fromkeys(self.clients, b"")
@@ -80,7 +80,7 @@ class Audience:
         return pouring
 
     def time(self, trigger: Callable[[], object], marker: str) -> float:
-        """Do something, and return after how many milliseconds the last client has heard of it."""
+        """Run an action; return the milliseconds until the last client has its message."""
         begun = time.perf_counter()
         trigger()
         return (self.wait_for(marker) - begun) * 1000
@@ -94,7 +94,7 @@ def _pour(client: socket.socket, data: memoryview) -> None:
 
 @contextmanager
 def audience(size: int, port: int, path: str, first: str | None = None) -> Iterator[Audience]:
-    """So many clients for the length of the block; each says something first, and has got an answer to it."""
+    """Open clients for the block; each sends a first text and waits for its answer."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     clients = []

@@ -1,4 +1,4 @@
-"""That the benchmarks run and say what they should; never how long anything takes."""
+"""The benchmarks run and report correctly; no test checks a time."""
 
 import sys
 from collections.abc import Iterator
@@ -20,14 +20,14 @@ from tests.support.ingest import PATH, Sender
 
 @pytest.fixture
 def world(cluster: TestCluster, service_database: str, sender: Sender) -> Iterator[World]:
-    """The service that all tests share, and nothing else."""
+    """Return a world with only the service that all tests share."""
     target = Target(SERVICE, str(sender.client.base_url), PATH, sender.connection_id, sender.secret, ROWS)
     login_url, postgres_url = (cluster.url(service_database, role) for role in ("authenticator", "postgres"))
     with psycopg.connect(cluster.url(service_database), autocommit=True) as admin:
         yield World(admin, [target], sender.user_id, postgres_url, login_url, None, [])
 
 
-def test_every_case_is_in_the_table_and_nothing_is_lost(world: World) -> None:
+def test_benchmark_reports_every_case_and_loses_nothing(world: World) -> None:
     report = Report()
     for entry in (ingest, growth, reading, messages, long_channel, fanout):
         entry.measure(world, QUICK, report)
@@ -80,7 +80,7 @@ with open(os.environ["BENCH_OUT"], "w") as file:
 """
 
 
-def test_peers_are_measured_by_their_scripts_beside_us(world: World, tmp_path: Path) -> None:
+def test_peers_are_measured_with_their_own_scripts(world: World, tmp_path: Path) -> None:
     script = tmp_path / "their_bench.py"
     script.write_text(SCRIPT, encoding="utf-8")
     report = Report()
@@ -92,7 +92,7 @@ def test_peers_are_measured_by_their_scripts_beside_us(world: World, tmp_path: P
     assert [found[case, "theirs"] for case in cases] == [[QUICK.peer_writes]] * 2
 
 
-def test_a_message_that_is_lost_or_there_twice_fails_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_or_duplicate_message_fails_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     read = World.read
 
     def read_wrongly(self: World, store: Store, thread: str) -> list[dict[str, Any]]:
@@ -108,7 +108,7 @@ def test_a_message_that_is_lost_or_there_twice_fails_the_run(world: World, monke
     ]
 
 
-def test_ratios_are_of_one_round_and_greater_than_one_when_the_first_target_is_better() -> None:
+def test_ratio_above_one_means_the_first_target_is_better() -> None:
     report = Report()
     for ours, theirs in ((4, 2), (9, 3)):
         report.add("entry", "speed", "messages/s", "ours", ours)
@@ -120,7 +120,7 @@ def test_ratios_are_of_one_round_and_greater_than_one_when_the_first_target_is_b
 
 
 @pytest.mark.parametrize("thread", [1, 2])
-def test_messages_are_the_same_in_every_run_and_of_the_size_that_is_promised(thread: int) -> None:
+def test_messages_are_reproducible_and_have_the_stated_size(thread: int) -> None:
     messages = texts.messages(thread, 0, 300)
     assert messages[100:] == texts.messages(thread, 100, 200)
     assert all(20 <= len(message["content"]) <= 400 for message in messages)

@@ -1,4 +1,4 @@
-"""Messages that look like those of people: several scripts, 20 to 400 characters, the same in every run."""
+"""Realistic messages: several scripts, 20 to 400 characters, the same in every run."""
 
 from datetime import UTC, datetime, timedelta
 from random import Random

@@ -1,4 +1,4 @@
-"""What is measured: endpoints, and the one Postgres behind all of them."""
+"""The measured endpoints, and the one Postgres behind them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ import psycopg
 
 from tests.bench import load, texts
 
-SOURCE = "the thread of which others are copies"
+SOURCE = "the source of all copies"
 SOURCE_TEXTS = 0xFFFFFF
 PORTION = 1_000  # messages in one request
 
 
 @dataclass(frozen=True)
 class Store:
-    """How a target keeps threads. Statements take `thread`, an external id, and work for the superuser.
+    """How a target stores conversations. Statements take `thread`, an external id, and run as superuser.
 
     Attributes:
         tables: what it keeps them in.
@@ -79,7 +79,7 @@ ARRAY = Store(
 
 @dataclass(frozen=True)
 class Target:
-    """An ingest endpoint that is measured."""
+    """A measured ingest endpoint."""
 
     name: str
     url: str
@@ -121,14 +121,14 @@ def results(answer: load.Answer) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class World:
-    """Everything that runs, and a session of the superuser for what surrounds the measurements.
+    """Everything that runs, and a superuser session for work around the measurements.
 
     Attributes:
         targets: what is measured; the first is Threadline's service, to which all others are compared.
         owner_id: the user whose threads Threadline's targets write.
         database_url: a connection string of role postgres.
         login_url: a connection string of the role that may become a user, as PostgREST does.
-        data_api: the URL of PostgREST; None where there is none.
+        data_api: the URL of PostgREST, or None.
         omissions: what is not measured, and why, in sentences.
         peers: other systems for messages, each with the command that measures it.
     """
@@ -165,13 +165,13 @@ class World:
         return row[0] if row else []
 
     def settle(self) -> None:
-        """Do now what autovacuum would do at some moment of a measurement."""
+        """Vacuum now, so that autovacuum does not run during a measurement."""
         for store in self.stores:
             for table in store.tables:
                 self.admin.execute(f"vacuum (analyze) {table}")
 
     def checkpoint(self) -> None:
-        """From here on, the first change of a page writes the whole page into the WAL."""
+        """Write a checkpoint; from here on, the first change of a page writes a full-page image into WAL."""
         self.admin.execute("checkpoint")
 
     def wal_position(self) -> int:

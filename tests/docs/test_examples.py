@@ -1,4 +1,4 @@
-"""The four examples of the ingest document, run as they stand there but for the address, on the stack of `make up`."""
+"""The four examples of the ingest document run on the stack of `make up`; only the address differs."""
 
 import ast
 import json
@@ -27,7 +27,7 @@ def needs(program: str) -> pytest.MarkDecorator:
 
 @pytest.fixture
 def run(stack: RunningStack, tmp_path: Path) -> Run:
-    """Runs an example and answers what it printed. Before it, the database has no threads."""
+    """Return a function that empties the database, runs an example and returns its output."""
     with psycopg.connect(stack.database_url()) as connection:
         connection.execute("delete from public.conversations")
 
@@ -45,7 +45,7 @@ def run(stack: RunningStack, tmp_path: Path) -> Run:
 
 
 def stored(stack: RunningStack, platform: str) -> list[tuple]:
-    """The threads of a platform in the local database: name, contact, number of messages, preview."""
+    """Return the conversations of a platform: name, person, number of messages, preview."""
     with psycopg.connect(stack.database_url()) as connection:
         return connection.execute(
             """
@@ -68,7 +68,7 @@ def statuses(answer: dict) -> list[tuple[str, int]]:
 
 
 @needs("curl")
-def test_example_1_delivers_a_thread_once_and_finds_its_contact(run: Run, stack: RunningStack) -> None:
+def test_example_1_sends_a_conversation_and_matches_a_person(run: Run, stack: RunningStack) -> None:
     assert statuses(json.loads(run("example_1.sh", "sh"))) == [("created", 2)]
     assert statuses(json.loads(run("example_1.sh", "sh"))) == [("no_new_messages", 0)]
     chat = ("chat_abc123", "John Doe", 2, "Hello! Thanks for reaching out. How can I help?")
@@ -76,7 +76,7 @@ def test_example_1_delivers_a_thread_once_and_finds_its_contact(run: Run, stack:
 
 
 @needs("curl")
-def test_example_2_delivers_two_threads_and_a_photo(run: Run, stack: RunningStack) -> None:
+def test_example_2_sends_two_conversations_and_a_photo(run: Run, stack: RunningStack) -> None:
     assert statuses(json.loads(run("example_2.sh", "sh"))) == [("created", 1), ("created", 1)]
     one, two = ("chat_user_1", None, 1, "Product photo"), ("chat_user_2", None, 1, "When will my order arrive?")
     assert stored(stack, "telegram") == [one, two]

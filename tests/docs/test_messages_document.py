@@ -1,4 +1,4 @@
-"""The calls of the messages document, as they stand there but for address and token, and their documented answers.
+"""The calls of the messages document and their documented answers; only address and token differ.
 
 In `examples/messages`, a `.sh` is a documented call and the `.json` beside it the documented answer.
 """
@@ -24,7 +24,7 @@ DOCUMENTED_URL = "https://api.lvng.ai"
 DOCUMENTED_TOKEN = "YOUR_JWT_TOKEN"
 STATUSES = {"create": 201, "send": 201, "thread": 201}
 TIME = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
-# The values that a call is about, beside the documented forms of all others.
+# Values that must match exactly; all others must only match the documented form.
 PROMISED = {
     "channel_id", "content", "content_type", "user_id", "ai_twin_id", "parent_message_id", "message_id", "emoji",
     "limit", "offset", "page", "pinned", "pinned_by", "source", "priority",
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is no
 
 @pytest.fixture
 def seeded(stack: RunningStack) -> RunningStack:
-    """The stack with the messages of seed.sql, as the document finds them."""
+    """Restore the messages of seed.sql on the stack."""
     seed = (ROOT / "seed.sql").read_text(encoding="utf-8")
     with psycopg.connect(stack.database_url()) as connection:
         connection.execute(
@@ -47,7 +47,7 @@ def seeded(stack: RunningStack) -> RunningStack:
 
 @pytest.fixture(scope="module")
 def api_url(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service beside the stack's that has a model to ask; that one has none."""
+    """Run a service with a model, which the stack's service lacks."""
     with stand_in.running() as claude:
         environment = {
             "SUPABASE_URL": stack.api_url,
@@ -61,7 +61,7 @@ def api_url(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def run(stack: RunningStack, name: str, tmp_path: Path, api_url: str | None = None) -> tuple[int, Any]:
-    """Status and body of the answer to a documented call, made by Matty in a folder with the documented files."""
+    """Make a documented call as Matty; return status and body."""
     (tmp_path / "report.pdf").write_bytes(b"%PDF-1.7\n% the report")
     (tmp_path / "chart.png").write_bytes(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(100))
     text = (FOLDER / f"{name}.sh").read_text(encoding="utf-8")
@@ -78,7 +78,7 @@ def run(stack: RunningStack, name: str, tmp_path: Path, api_url: str | None = No
 
 
 def differences(documented: Any, found: Any, where: str = "") -> list[str]:
-    """Where an answer is not what the document shows: keys that are missing, forms and promised values that differ."""
+    """Return differences from the documented answer: missing keys, other forms, other promised values."""
     name = where.rsplit(".", 1)[-1]
     if isinstance(documented, dict) and isinstance(found, dict):
         missing = [f"{where}.{key} is missing" for key in documented.keys() - found.keys()]
@@ -95,7 +95,7 @@ def differences(documented: Any, found: Any, where: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in FOLDER.glob("*.sh")))
-def test_a_documented_call_is_answered_as_documented(
+def test_documented_call_returns_the_documented_answer(
     seeded: RunningStack, api_url: str, name: str, tmp_path: Path
 ) -> None:
     status, body = run(seeded, name, tmp_path, api_url)
@@ -103,7 +103,7 @@ def test_a_documented_call_is_answered_as_documented(
     assert differences(json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")), body) == []
 
 
-def test_the_document_from_its_first_call_to_its_last(seeded: RunningStack, tmp_path: Path) -> None:
+def test_calls_of_the_document_succeed_in_order(seeded: RunningStack, tmp_path: Path) -> None:
     names = ["create", "send", "history", "get", "edit", "pin", "react", "thread", "delete"]
     answers = {name: run(seeded, name, tmp_path) for name in names}
     assert {name: status for name, (status, _) in answers.items()} == {name: STATUSES.get(name, 200) for name in names}

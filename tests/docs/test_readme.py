@@ -1,4 +1,4 @@
-"""Every call and every program in the README runs as it stands there, but for the port and the token."""
+"""Every call and program of the README runs; only port and token differ."""
 
 import json
 import os
@@ -24,7 +24,7 @@ CHANNEL = "550e8400-e29b-41d4-a716-446655440000"
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: re.search(r'\d/([^"?]+)', block)[1])
-def test_a_call_of_the_readme_succeeds(stack: RunningStack, block: str) -> None:
+def test_readme_call_succeeds(stack: RunningStack, block: str) -> None:
     if "/rest/v1" in block and tools.postgrest() is None:
         pytest.skip("no PostgREST on this machine")
     command = block.replace("http://127.0.0.1:54321", stack.api_url).replace(
@@ -37,7 +37,7 @@ def test_a_call_of_the_readme_succeeds(stack: RunningStack, block: str) -> None:
     assert isinstance(answer, list) or answer["success"]
 
 
-def test_the_readme_shows_calls() -> None:
+def test_readme_contains_calls() -> None:
     assert len(BLOCKS) == 3
 
 
@@ -55,7 +55,7 @@ def program(language: str, folder: Path, api_url: str) -> list[str | Path]:
 
 
 @pytest.mark.parametrize("language", ["js", "python"])
-def test_a_program_of_the_readme_hears_a_message(stack: RunningStack, tmp_path: Path, language: str) -> None:
+def test_readme_program_receives_a_message(stack: RunningStack, tmp_path: Path, language: str) -> None:
     process = subprocess.Popen(
         program(language, tmp_path, stack.api_url),
         env={**os.environ, "no_proxy": "127.0.0.1"},

@@ -13,13 +13,13 @@ DOCUMENT = (ROOT / "docs" / "how-to" / "supabase.md").read_text(encoding="utf-8"
 SIX = re.search(r"```bash\n(git clone.+?)```", DOCUMENT, re.DOTALL)[1].splitlines()
 
 
-def test_there_are_six_commands_and_the_readme_has_the_same() -> None:
+def test_readme_repeats_the_six_commands() -> None:
     assert len(SIX) == 6
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [command for command in SIX[:5] if command not in readme] == []
 
 
-def test_the_fifth_makes_a_connection_and_the_sixth_delivers(cluster: TestCluster, fresh_database: str) -> None:
+def test_last_commands_create_a_connection_and_ingest(cluster: TestCluster, fresh_database: str) -> None:
     statement = shlex.split(SIX[4])[-1]
     body = shlex.split(SIX[5])[-1]
     with psycopg.connect(cluster.url(fresh_database, "postgres")) as db:

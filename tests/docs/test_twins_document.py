@@ -1,4 +1,4 @@
-"""docs/reference/twins.md: its calls run as they stand there, and its receivers know a genuine delivery from any other."""
+"""docs/reference/twins.md: its calls run, and its receivers accept only genuine deliveries."""
 
 import json
 import re
@@ -32,7 +32,7 @@ console.log(JSON.stringify(cases.map(([headers, body, secret]) => isGenuine(head
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
-def test_its_calls_succeed_one_after_the_other(seeded: RunningStack) -> None:
+def test_twins_document_calls_succeed_in_order(seeded: RunningStack) -> None:
     assert len(CALLS) == 5
     token = seeded.token("matty@example.com")
     answers = []
@@ -50,7 +50,7 @@ def test_its_calls_succeed_one_after_the_other(seeded: RunningStack) -> None:
 
 @pytest.fixture
 def deliveries(cluster: TestCluster, fresh_database: str) -> list[tuple[dict[str, str], str, str]]:
-    """Headers, body and secret: a genuine delivery, one of a rotation with either secret, and four that are none."""
+    """Return deliveries (headers, body, secret): three genuine ones, two of them during a rotation, and four fakes."""
     with psycopg.connect(cluster.url(fresh_database, "postgres")) as db:
         secret = call(db, "set_twin_webhook", ai_twin_id=TWIN, url="https://twin.example/hook").data["secret"]
         send(db, "Gr\u00fc\u00dfe \U0001f600", who="b0b0b0b0-0000-4000-8000-000000000002", channel_id=CHANNEL)
@@ -76,7 +76,7 @@ def signature(headers: dict[str, str]) -> str:
     return headers["threadline-signature"]
 
 
-def test_its_python_knows_a_genuine_delivery(deliveries: list[tuple[dict[str, str], str, str]]) -> None:
+def test_documented_python_verifies_a_delivery(deliveries: list[tuple[dict[str, str], str, str]]) -> None:
     receiver: dict[str, Any] = {}
     exec(PYTHON, receiver)
     found = [receiver["is_genuine"](headers, body.encode(), secret) for headers, body, secret in deliveries]
@@ -84,7 +84,7 @@ def test_its_python_knows_a_genuine_delivery(deliveries: list[tuple[dict[str, st
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine")
-def test_its_javascript_knows_a_genuine_delivery(
+def test_documented_javascript_verifies_a_delivery(
     deliveries: list[tuple[dict[str, str], str, str]], tmp_path: Path
 ) -> None:
     (tmp_path / "receiver.mjs").write_text(JAVASCRIPT, encoding="utf-8")

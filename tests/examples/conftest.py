@@ -1,4 +1,4 @@
-"""The importers as modules, and a small server in place of messaging-ingest that keeps what it was sent."""
+"""The importers as modules, and a stand-in for messaging-ingest that records its requests."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-# A user runs the scripts from their own folder, where they find the client beside them.
+# The scripts find the client in their own folder.
 sys.path.insert(0, str(EXAMPLES))
 
 

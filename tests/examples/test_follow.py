@@ -1,4 +1,4 @@
-"""The two followers of examples/live, on the stack of `make up`, while the connection is cut again and again."""
+"""The two followers of examples/live on the stack of `make up`, while the connection is cut repeatedly."""
 
 import random
 import shutil
@@ -37,7 +37,7 @@ def javascript(folder: Path) -> list[str]:
 
 
 def missed(db: psycopg.Connection[Any], since: int) -> list[dict[str, Any]]:
-    """What the log has after an event, as a member is told."""
+    """Return the log after an event, as a member reads it."""
     found: list[dict[str, Any]] = []
     while True:
         reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL, since=since, limit=1000)
@@ -48,7 +48,7 @@ def missed(db: psycopg.Connection[Any], since: int) -> list[dict[str, Any]]:
 
 
 def wait_for(heard: list[dict[str, Any]], seq: int) -> None:
-    """Return when an event with this number has come."""
+    """Wait until an event with this number has arrived."""
     waiting = threading.Event()
     for _ in range(int(PATIENCE * 50)):
         if heard and heard[-1]["payload"]["seq"] >= seq:
@@ -58,12 +58,12 @@ def wait_for(heard: list[dict[str, Any]], seq: int) -> None:
 
 
 @pytest.mark.parametrize("language", ["python", "javascript"])
-def test_nothing_is_missed_or_seen_twice_while_the_line_is_cut(
+def test_follower_misses_and_repeats_nothing_after_cuts(
     stack: RunningStack, line: Line, tmp_path: Path, language: str
 ) -> None:
     command = python() if language == "python" else javascript(tmp_path)
     chance, url = random.Random(4), f"http://127.0.0.1:{line.port}"
-    # As the login role of the service, whose calls commit one by one.
+    # The service's login role commits each call.
     with psycopg.connect(stack.database_url(), autocommit=True) as db:
         db.execute("update private.settings set requests_per_minute = 1000000")
     with (

@@ -69,11 +69,11 @@ def sent(found: Export) -> list[dict]:
         ),
     ],
 )
-def test_types_and_texts(fields: dict, expected: tuple[str, str]) -> None:
+def test_message_types_and_texts_are_parsed(fields: dict, expected: tuple[str, str]) -> None:
     assert interpret(message(**{"text": "", **fields})) == expected
 
 
-def test_text_with_entities_is_flattened_and_keeps_links() -> None:
+def test_text_entities_become_plain_text_with_links() -> None:
     parts = [
         "See ",
         {"type": "bold", "text": "this"},
@@ -86,7 +86,7 @@ def test_text_with_entities_is_flattened_and_keeps_links() -> None:
     assert flat([]) == ""
 
 
-def test_a_message_on_the_wire() -> None:
+def test_message_has_the_ingest_format() -> None:
     found = parse(chat(message(41, edited="2025-12-31T23:31:00", reply_to_message_id=40, file="a/b.pdf")))
     assert sent(found) == [
         {
@@ -107,14 +107,14 @@ def test_messages_of_one_second_keep_the_order_of_the_file() -> None:
     assert [time[-8:] for time in times] == [":00.000Z", ":00.001Z", ":00.002Z"]
 
 
-def test_what_is_not_a_message_is_left_out_and_counted() -> None:
+def test_service_entries_are_skipped_and_counted() -> None:
     service = {"id": 2, "type": "service", "date_unixtime": "1", "actor": "Ada", "action": "phone_call", "text": ""}
     found = parse(chat(message(1), service, {"id": 3, "type": "unsupported"}, message(4, text="")))
     assert [one["id"] for one in sent(found)] == ["1"]
     assert found.skipped == {"service messages": 1, "unsupported messages": 1, "empty messages": 1}
 
 
-def test_what_cannot_be_read_is_counted() -> None:
+def test_unreadable_entries_are_counted() -> None:
     old = message(2)
     del old["date_unixtime"]
     found = parse(chat(message(1), old, message(3, date_unixtime="soon"), "?", message(5, photo=7), {"id": 6}))
@@ -123,28 +123,28 @@ def test_what_cannot_be_read_is_counted() -> None:
     assert found.unreadable[0] == "message 2 of Ada (KeyError: 'date_unixtime')"
 
 
-# Who wrote
+# Authors
 
 
-def test_in_a_chat_of_two_the_other_side_is_the_chat() -> None:
+def test_private_chat_names_the_participant() -> None:
     found = parse(chat(message(1, "user7"), message(2, "user1"), message(3, 7), message(4, 1)))
     assert [one["direction"] for one in sent(found)] == ["inbound", "outbound", "inbound", "outbound"]
     assert not any("author" in one for one in sent(found))
 
 
-def test_you_are_known_in_a_group_by_your_personal_information() -> None:
+def test_group_export_identifies_you_by_personal_information() -> None:
     group = chat(message(1), message(2, "user1"), kind="private_group", number=9)
     found = parse(account(group, personal_information={"user_id": 1}))
     assert [(one["direction"], one["author"]) for one in sent(found)] == [("inbound", "User7"), ("outbound", "User1")]
 
 
-def test_or_by_what_you_answered_in_a_chat_of_two() -> None:
+def test_private_chat_answers_identify_you() -> None:
     group = chat(message(1, "user5"), kind="private_group", number=9)
     assert own_id(account(group, chat(message(1)), chat(message(2), message(3, "user1")))) == "user1"
     assert own_id(account(group)) is None
 
 
-def test_or_else_you_are_asked() -> None:
+def test_unknown_self_asks_the_user() -> None:
     group = chat(message(1), message(2, "user1"), kind="public_supergroup", number=9, name="Trip")
     with pytest.raises(ImporterError, match="Say who you are in Trip with --me"):
         parse(group)
@@ -152,7 +152,7 @@ def test_or_else_you_are_asked() -> None:
         assert [one["direction"] for one in sent(parse(group, me=me))] == ["inbound", "outbound"]
 
 
-def test_a_deleted_account_in_a_group_is_known_by_its_id() -> None:
+def test_deleted_account_in_a_group_keeps_its_id() -> None:
     group = chat(message(1, **{"from": None}), kind="private_supergroup", number=9)
     assert sent(parse(group, me="user1"))[0]["author"] == "user7"
 
@@ -170,7 +170,7 @@ def test_a_deleted_account_in_a_group_is_known_by_its_id() -> None:
         ("public_supergroup", "channel9"),
     ],
 )
-def test_a_chat_is_known_by_its_id(kind: str, peer: str) -> None:
+def test_conversation_id_is_the_chat_id(kind: str, peer: str) -> None:
     [conversation] = parse(chat(message(1), kind=kind, number=9), me="user1").conversations
     del conversation["messages"]
     assert conversation == {
@@ -180,14 +180,14 @@ def test_a_chat_is_known_by_its_id(kind: str, peer: str) -> None:
     }
 
 
-def test_the_participant_is_the_phone_number_where_the_export_has_it() -> None:
+def test_participant_is_the_phone_number_if_exported() -> None:
     contacts = {"list": [{"user_id": 7, "phone_number": "+1 555 0100"}, {"date": "2025-12-02T10:00:00"}]}
     [conversation] = parse(account(chat(message(1), name=None), contacts=contacts)).conversations
     assert conversation["external_conversation_id"] == "telegram:user7"
     assert conversation["participant_identifier"] == conversation["participant_name"] == "+1 555 0100"
 
 
-def test_channels_and_saved_messages_are_left_out_and_counted() -> None:
+def test_channels_and_saved_messages_are_skipped() -> None:
     found = parse(
         account(
             chat(message(1), kind="public_channel"),
@@ -206,7 +206,7 @@ def test_channels_and_saved_messages_are_left_out_and_counted() -> None:
     }
 
 
-def test_one_chat_of_an_account_can_be_taken() -> None:
+def test_one_chat_of_an_account_can_be_selected() -> None:
     export = account(chat(message(1)), chat(message(1, "user8"), number=8, name="Bo"))
     for only in ("Bo", "8"):
         assert [one["participant_name"] for one in parse(export, only=only).conversations] == ["Bo"]
@@ -217,12 +217,12 @@ def test_one_chat_of_an_account_can_be_taken() -> None:
 # The file
 
 
-def test_control_characters_are_mended() -> None:
+def test_control_characters_are_repaired() -> None:
     written = r'{"a": "tab\x0Bhere, \\x41 typed, \\\x01"}'
     assert json.loads(mend(written)) == {"a": "tab\x0bhere, \\x41 typed, \\\x01"}
 
 
-def test_the_document_id_of_custom_emoji_is_mended() -> None:
+def test_document_id_of_custom_emoji_is_repaired() -> None:
     written = """{
      "type": "custom_emoji",
      "document_id": video_files/sticker (2).webm
@@ -233,18 +233,18 @@ def test_the_document_id_of_custom_emoji_is_mended() -> None:
 
 
 @pytest.mark.parametrize("text", ["", '{"name": "Ada", "messages": [', "<html>", "[]"])
-def test_a_file_of_something_else_is_refused(text: str) -> None:
+def test_unrelated_file_is_rejected(text: str) -> None:
     with pytest.raises(ImporterError, match=r"is not a (whole )?result\.json"):
         load(text)
 
 
 @pytest.mark.parametrize("export", [{}, {"chats": {}}, {"chats": {"list": []}}])
-def test_an_export_without_chats_is_refused(export: dict) -> None:
+def test_export_without_chats_is_rejected(export: dict) -> None:
     with pytest.raises(ImporterError, match="no chat"):
         parse(export)
 
 
-def test_the_sample() -> None:
+def test_sample_is_converted() -> None:
     found = parse(load(read_text(str(SAMPLE))))
     assert [(one["participant_name"], len(one["messages"])) for one in found.conversations] == [
         ("Leo Brandt", 10),
@@ -254,7 +254,7 @@ def test_the_sample() -> None:
     assert found.unreadable == []
 
 
-def test_the_script_sends_an_account(endpoint, capsys) -> None:
+def test_script_sends_an_account(endpoint, capsys) -> None:
     to = ["--connection", "tg_1", "--key", "secret", "--url", endpoint.url]
     assert main([str(SAMPLE), *to]) == 0
     [body] = endpoint.bodies

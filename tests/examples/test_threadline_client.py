@@ -32,7 +32,7 @@ def body() -> dict:
         ([4, 7, 1], [[4, 1], [5], [1, 1]]),
     ],
 )
-def test_requests_are_filled_up_to_their_size(sizes: list[int], expected: list[list[int]]) -> None:
+def test_requests_are_filled_to_the_size_limit(sizes: list[int], expected: list[list[int]]) -> None:
     conversations = [conversation(str(n), size) for n, size in enumerate(sizes)]
     requests = list(batches(conversations, size=5))
     assert [[len(part["messages"]) for part in request] for request in requests] == expected
@@ -40,12 +40,12 @@ def test_requests_are_filled_up_to_their_size(sizes: list[int], expected: list[l
     assert sent == [message["id"] for whole in conversations for message in whole["messages"]]
 
 
-def test_a_request_holds_at_most_500_messages(endpoint) -> None:
+def test_request_holds_at_most_500_messages(endpoint) -> None:
     assert deliver("telegram", [conversation("ada", 501)], arguments(endpoint.url)) == 0
     assert [len(sent["conversations"][0]["messages"]) for sent in endpoint.bodies] == [500, 1]
 
 
-def test_the_request_is_the_one_of_the_contract(endpoint) -> None:
+def test_request_matches_the_contract(endpoint) -> None:
     deliver("telegram", [conversation("ada", 1)], arguments(endpoint.url + "/", key=" secret\n"))
     [(path, headers, sent)] = endpoint.requests
     assert path == "/functions/v1/messaging-ingest"
@@ -54,7 +54,7 @@ def test_the_request_is_the_one_of_the_contract(endpoint) -> None:
     assert sent == body()
 
 
-def test_it_waits_longer_each_time_or_as_long_as_told(endpoint) -> None:
+def test_client_backs_off_or_obeys_retry_after(endpoint) -> None:
     endpoint.answers = [(500, {}, {}), (503, {"Retry-After": "7"}, ""), (429, {"Retry-After": "soon"}, {})]
     pauses: list[float] = []
     assert post(endpoint.url, "k", body(), pauses.append)[0]["status"] == "created"
@@ -70,7 +70,7 @@ def test_retry_after_may_be_a_date(endpoint) -> None:
     assert 80 < pauses[0] <= 90
 
 
-def test_it_gives_up_in_the_end(endpoint, capsys) -> None:
+def test_client_gives_up_after_the_last_attempt(endpoint, capsys) -> None:
     endpoint.answers = [(500, {}, {"error": "Internal server error"})] * 6
     pauses: list[float] = []
     with pytest.raises(ImporterError, match=r"^The server answered 500: Internal server error\. Gave up"):
@@ -79,7 +79,7 @@ def test_it_gives_up_in_the_end(endpoint, capsys) -> None:
     assert "Trying again in 16 s." in capsys.readouterr().err
 
 
-def test_nobody_listening_is_tried_again() -> None:
+def test_refused_connection_is_retried() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     pauses: list[float] = []
@@ -88,13 +88,13 @@ def test_nobody_listening_is_tried_again() -> None:
     assert len(pauses) == 5
 
 
-def test_a_refusal_is_final_and_says_why(endpoint) -> None:
+def test_rejection_is_final_and_gives_the_reason(endpoint) -> None:
     endpoint.answers = [(401, {}, {"error": "Invalid API key"})]
     with pytest.raises(ImporterError, match=r"^The server answered 401: Invalid API key\.$"):
         post(endpoint.url, "k", body(), pytest.fail)
 
 
-def test_the_key_does_not_follow_a_redirect(endpoint) -> None:
+def test_redirect_does_not_forward_the_key(endpoint) -> None:
     endpoint.answers = [(301, {"Location": "https://elsewhere.example/"}, "")]
     with pytest.raises(ImporterError, match=r"sends on to https://elsewhere\.example/"):
         post(endpoint.url, "k", body(), pytest.fail)
@@ -102,13 +102,13 @@ def test_the_key_does_not_follow_a_redirect(endpoint) -> None:
 
 
 @pytest.mark.parametrize("answer", ["<html>hello</html>", "[]", "{}"])
-def test_an_answer_of_something_else_is_told(endpoint, answer: str) -> None:
+def test_unrelated_answer_is_reported(endpoint, answer: str) -> None:
     endpoint.answers = [(200, {}, answer)]
     with pytest.raises(ImporterError, match="is --url right"):
         post(endpoint.url, "k", body(), pytest.fail)
 
 
-def test_an_address_without_scheme_is_told() -> None:
+def test_address_without_scheme_is_reported() -> None:
     with pytest.raises(ImporterError, match="http:// or https://"):
         post("file:///etc/passwd", "k", body(), pytest.fail)
 
@@ -120,7 +120,7 @@ def test_half_a_surrogate_pair_does_not_stop_the_import(endpoint) -> None:
     assert endpoint.bodies[0]["conversations"][0]["messages"][0]["content"] == "a?"
 
 
-def test_one_line_per_result_and_errors_make_the_exit_code(endpoint, capsys) -> None:
+def test_each_result_is_a_line_and_errors_set_the_exit_code(endpoint, capsys) -> None:
     endpoint.answers = [
         (
             200,
@@ -142,13 +142,13 @@ def test_one_line_per_result_and_errors_make_the_exit_code(endpoint, capsys) -> 
     assert output.err == "1 of the results above are errors.\n"
 
 
-def test_results_that_cannot_be_matched_are_told(endpoint) -> None:
+def test_unmatched_results_are_reported(endpoint) -> None:
     endpoint.answers = [(200, {}, {"results": []})]
     with pytest.raises(ImporterError, match="0 results for 1 conversations"):
         deliver("telegram", [conversation("ada", 1)], arguments(endpoint.url))
 
 
-def test_a_dry_run_sends_nothing_and_needs_no_key(endpoint, capsys) -> None:
+def test_dry_run_sends_nothing_and_needs_no_key(endpoint, capsys) -> None:
     dry = arguments(endpoint.url, dry_run=True, key=None, connection=None)
     assert deliver("telegram", [conversation("ada", 1)], dry) == 0
     assert endpoint.requests == []
@@ -156,12 +156,12 @@ def test_a_dry_run_sends_nothing_and_needs_no_key(endpoint, capsys) -> None:
 
 
 @pytest.mark.parametrize(("missing", "hint"), [("key", "MESSAGING_API_SECRET"), ("connection", "--connection")])
-def test_what_is_needed_to_send_is_asked_for(missing: str, hint: str) -> None:
+def test_missing_settings_are_requested(missing: str, hint: str) -> None:
     with pytest.raises(ImporterError, match=hint):
         deliver("telegram", [], arguments("http://127.0.0.1:9", **{missing: None}))
 
 
-def test_the_report_counts_everything(capsys) -> None:
+def test_report_counts_everything(capsys) -> None:
     report([conversation("ada", 3)], Counter(notices=2, deleted=1), ["line 4: ?", "line 9: ??"])
     assert capsys.readouterr().out == (
         "ada: 3 messages, 2026-01-01T00:00:00Z to 2026-01-01T00:00:02Z\n"
@@ -172,7 +172,7 @@ def test_the_report_counts_everything(capsys) -> None:
     assert capsys.readouterr().out == "No conversation to import.\nCould not be read: 0\n"
 
 
-def test_problems_are_one_line_and_exit_code_1(tmp_path, capsys) -> None:
+def test_problem_is_one_line_and_exit_code_1(tmp_path, capsys) -> None:
     assert run(lambda: read_text(tmp_path / "nothing.txt")) == 1
     (tmp_path / "latin1.txt").write_bytes(b"caf\xe9")
     assert run(lambda: read_text(tmp_path / "latin1.txt")) == 1
@@ -181,6 +181,6 @@ def test_problems_are_one_line_and_exit_code_1(tmp_path, capsys) -> None:
     assert "is not UTF-8 text" in latin1
 
 
-def test_a_byte_order_mark_is_no_text(tmp_path) -> None:
+def test_byte_order_mark_is_not_part_of_the_text(tmp_path) -> None:
     (tmp_path / "export.txt").write_bytes(b"\xef\xbb\xbfhello\r\n")
     assert read_text(tmp_path / "export.txt") == "hello\r\n"

@@ -30,7 +30,7 @@ def iphone(said: str) -> str:
 
 
 def arabic(text: str) -> str:
-    """The same with Arabic-Indic digits."""
+    """Replace digits with Arabic-Indic ones."""
     return re.sub("[0-9]", lambda digit: chr(0x660 + int(digit[0])), text)
 
 
@@ -71,12 +71,12 @@ def ids(text: str, order: str = "dmy") -> list[str]:
         ("26/01/02, 22:30 - Ada: hi", "ymd", "2026-01-02 22:30:00"),
     ],
 )
-def test_times(line: str, order: str | None, expected: str) -> None:
+def test_times_are_parsed(line: str, order: str | None, expected: str) -> None:
     [message] = read(line, order).messages
     assert (str(message.at), message.author, message.body.content) == (f"{expected}+00:00", "Ada", "hi")
 
 
-def test_the_order_is_found_from_the_whole_file() -> None:
+def test_date_order_is_detected_from_the_whole_file() -> None:
     early = [("3", "4", "25")] * 1000
     assert date_order([*early, ("13", "4", "25")], TODAY) == "dmy"
     assert date_order([*early, ("3", "14", "25")], TODAY) == "mdy"
@@ -85,29 +85,29 @@ def test_the_order_is_found_from_the_whole_file() -> None:
     assert date_order([("22", "11", "2026"), ("23", "11", "2026")], TODAY) == "dmy", "a phone may be ahead"
 
 
-def test_an_open_order_is_refused_and_never_guessed() -> None:
+def test_ambiguous_date_order_is_rejected() -> None:
     with pytest.raises(ImporterError, match=r"such as 3/4/25, can be read as dmy or mdy; .*--date-order"):
         read("3/4/25, 22:30 - Ada: a\n5/6/25, 22:30 - Ada: b", None)
     with pytest.raises(ImporterError, match="dmy or mdy or ymd"):
         read("10.11.12, 22:30 - Ada: a", None)
 
 
-def test_contradicting_dates_are_refused() -> None:
-    with pytest.raises(ImporterError, match=r"No order .* suits all dates .* first of which is 13/1/25"):
+def test_contradicting_dates_are_rejected() -> None:
+    with pytest.raises(ImporterError, match=r"No order .* suits all dates .*13/1/25"):
         read("13/1/25, 22:30 - Ada: a\n1/13/25, 22:30 - Ada: b", None)
 
 
-def test_with_a_given_order_lines_that_do_not_suit_it_are_counted() -> None:
+def test_lines_against_a_given_order_are_counted() -> None:
     chat = read("13/1/25, 22:30 - Ada: a\n1/13/25, 22:30 - Ada: b\nmore\n\n13/1/25, 25:30 - Ada: c\n")
     assert [message.body.content for message in chat.messages] == ["a"]
     assert chat.unreadable == ["line 2: 1/13/25, 22:30 - Ada: b", "line 3: more", "line 5: 13/1/25, 25:30 - Ada: c"]
 
 
-def test_an_hour_beyond_a_12_hour_clock_is_counted() -> None:
+def test_invalid_12_hour_clock_time_is_counted() -> None:
     assert len(read("13/1/25, 13:30 PM - Ada: a\n13/1/25, 1:30 PM - Ada: b").unreadable) == 1
 
 
-def test_wall_times_are_read_in_their_zone() -> None:
+def test_local_times_are_parsed_in_their_zone() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     summer, winter = datetime(2025, 7, 1, 12), datetime(2025, 12, 1, 12)
     assert moment(summer, berlin, None) == datetime(2025, 7, 1, 10, tzinfo=UTC)
@@ -115,30 +115,30 @@ def test_wall_times_are_read_in_their_zone() -> None:
     assert moment(winter, None, None) == winter.astimezone(UTC), "None is this machine's zone"
 
 
-def test_the_hour_that_autumn_repeats_keeps_the_order_of_the_file() -> None:
+def test_repeated_autumn_hour_keeps_file_order() -> None:
     lines = ["2:10", "2:50", "2:05", "2:50", "3:01", "2:55"]
     chat = parse("\n".join(f"26.10.25, {time} - Ada: x" for time in lines), order="dmy", zone=ZoneInfo("Europe/Berlin"))
     utc = [f"{message.at:%H:%M}" for message in chat.messages]
     assert utc == ["00:10", "00:50", "01:05", "01:50", "02:01", "00:55"], "the last one is out of order"
 
 
-def test_an_unknown_zone_is_told() -> None:
+def test_unknown_zone_is_reported() -> None:
     assert zone_of(None) is None
     for name in ("Mars/Olympus", "../etc/passwd"):
         with pytest.raises(ImporterError, match="is not a time zone"):
             zone_of(name)
 
 
-# What belongs to a message
+# Extent of a message
 
 
-def test_a_message_goes_on_until_the_next_dated_line() -> None:
+def test_message_continues_until_the_next_dated_line() -> None:
     text = f"{android('one')}\n\ntwo: 3/4\n\u2028still two\x0b\x85\n{android('three')}\n"
     assert bodies(text) == [("text", "one\n\ntwo: 3/4\n\u2028still two"), ("text", "three")]
     assert bodies(text.replace("\n", "\r\n")) == bodies(text)
 
 
-def test_a_pasted_line_of_another_layout_is_text() -> None:
+def test_pasted_line_of_another_layout_is_text() -> None:
     pasted = "[31.12.25, 22:30:05] Bo: hello"
     assert bodies(android(f"look\n{pasted}")) == [("text", f"look\n{pasted}")]
     assert bodies(iphone("look\n31/12/25, 22:30 - Bo: hello"))[0][1].endswith("Bo: hello")
@@ -150,13 +150,13 @@ def test_lines_before_the_first_message_are_counted() -> None:
     assert len(chat.messages) == 1
 
 
-def test_a_file_of_something_else_is_refused() -> None:
+def test_unrelated_file_is_rejected() -> None:
     for text in ("", "Dear Ada,\nhello\n", "12/31/25 dentist - 10:30: call"):
         with pytest.raises(ImporterError, match="No line of the file looks like"):
             read(text)
 
 
-def test_colons_in_a_message_are_no_author() -> None:
+def test_colon_in_a_message_does_not_start_an_author() -> None:
     assert bodies(android("see: https://example.org:80")) == [("text", "see: https://example.org:80")]
 
 
@@ -173,7 +173,7 @@ def test_colons_in_a_message_are_no_author() -> None:
         f"[31.12.25, 22:30:05] Ada: {LRM}Verpasster Sprachanruf. {LRM}Zum Zurückrufen tippen",
     ],
 )
-def test_notices_are_left_out_and_counted(line: str) -> None:
+def test_notices_are_skipped_and_counted(line: str) -> None:
     chat = read(line)
     assert chat.messages == []
     assert chat.skipped == {"notices": 1}
@@ -190,12 +190,12 @@ def test_notices_are_left_out_and_counted(line: str) -> None:
         "Mensagem apagada",
     ],
 )
-def test_deleted_messages_are_left_out_and_counted(said: str) -> None:
+def test_deleted_messages_are_skipped_and_counted(said: str) -> None:
     assert read(android(said)).skipped == {"deleted messages": 1}
     assert read(iphone(said)).skipped == {"deleted messages": 1}
 
 
-def test_empty_messages_are_left_out_and_counted() -> None:
+def test_empty_messages_are_skipped_and_counted() -> None:
     assert read("31/12/25, 22:30 - Ada:").skipped == {"empty messages": 1}
     assert read(f"[31.12.25, 22:30:05] Ada: {LRM}").skipped == {"empty messages": 1}
 
@@ -203,7 +203,7 @@ def test_empty_messages_are_left_out_and_counted() -> None:
 @pytest.mark.parametrize(
     "said", ["Drop it <This message was edited>", f"Drop it {LRM}<Diese Nachricht wurde bearbeitet.>"]
 )
-def test_the_mark_of_an_edit_is_no_text(said: str) -> None:
+def test_edit_marker_is_not_part_of_the_text(said: str) -> None:
     for line in (android(said), iphone(said)):
         [message] = read(line).messages
         assert message.body.content == "Drop it"
@@ -246,7 +246,7 @@ def test_names_are_cleaned(written: str, name: str) -> None:
         ("<View once voice message omitted>", "file", None, None),
     ],
 )
-def test_android_media(said: str, kind: str, content: str | None, file_name: str | None) -> None:
+def test_android_media_are_recognized(said: str, kind: str, content: str | None, file_name: str | None) -> None:
     [message] = read(android(said)).messages
     assert (message.body.type, message.body.file_name) == (kind, file_name)
     assert message.body.content == (content or file_name or said)
@@ -271,7 +271,7 @@ def test_android_media(said: str, kind: str, content: str | None, file_name: str
         (f"Our cat {LRM}image omitted", "image", "Our cat", None),
     ],
 )  # fmt: skip
-def test_iphone_media(said: str, kind: str, content: str | None, file_name: str | None) -> None:
+def test_iphone_media_are_recognized(said: str, kind: str, content: str | None, file_name: str | None) -> None:
     [message] = read(iphone(said)).messages
     assert (message.body.type, message.body.content, message.body.file_name) == (
         kind,
@@ -280,7 +280,7 @@ def test_iphone_media(said: str, kind: str, content: str | None, file_name: str 
     )
 
 
-def test_iphone_media_in_an_unknown_language_is_a_file_and_not_a_notice() -> None:
+def test_iphone_media_in_an_unknown_language_are_files() -> None:
     assert bodies(f"{LRM}{iphone(f'{LRM}görüntü dahil edilmedi')}") == [("file", "görüntü dahil edilmedi")]
 
 
@@ -296,7 +296,7 @@ def test_iphone_media_in_an_unknown_language_is_a_file_and_not_a_notice() -> Non
         f"{LRM}ABSTIMMUNG:\nPizza?\n{LRM}OPTION: ja ({LRM}3 Stimmen)",
     ],
 )
-def test_what_only_looks_like_media_stays_text(said: str) -> None:
+def test_text_that_resembles_media_stays_text(said: str) -> None:
     for line in (android(said), iphone(said)):
         assert bodies(line) == [("text", said.strip(LRM))]
 
@@ -310,7 +310,7 @@ def test_what_only_looks_like_media_stays_text(said: str) -> None:
         "live location shared",
     ],
 )
-def test_locations(said: str) -> None:
+def test_locations_are_parsed(said: str) -> None:
     assert bodies(android(said)) == [("location", said)]
     assert bodies(iphone(f"{LRM}{said}")) == [("location", said)]
 
@@ -319,22 +319,22 @@ def test_locations(said: str) -> None:
 
 
 @pytest.mark.parametrize(("sample", "order"), [(ANDROID, "mdy"), (IPHONE, "dmy")])
-def test_a_later_export_has_the_ids_of_the_earlier_one(sample: Path, order: str) -> None:
+def test_later_export_keeps_the_ids_of_the_earlier_one(sample: Path, order: str) -> None:
     lines = sample.read_bytes().decode().splitlines(keepends=True)
     whole = ids("".join(lines), order)
     assert len(set(whole)) == len(whole)
     for end in range(8, len(lines)):
         earlier = ids("".join(lines[:end]), order)
-        # The last message may be cut in the middle, which an export never does.
+        # The last message may end in the middle, which a real export never does.
         assert earlier[:-1] == whole[: len(earlier) - 1]
 
 
-def test_an_export_that_begins_later_has_the_same_ids() -> None:
+def test_export_that_starts_later_has_the_same_ids() -> None:
     lines = [android(said) for said in ("ok", "two", "three")]
     assert ids("\n".join(lines))[1:] == ids("\n".join(lines[1:]))
 
 
-def test_equal_messages_of_one_minute_are_told_apart() -> None:
+def test_equal_messages_of_one_minute_get_distinct_ids() -> None:
     assert [name.rsplit("-")[-1] for name in ids("\n".join([android("ok")] * 3))] == ["1", "2", "3"]
 
 
@@ -348,11 +348,11 @@ def test_equal_messages_of_one_minute_are_told_apart() -> None:
         (iphone("hi"), iphone(f"hi {LRM}<This message was edited>")),
     ],
 )
-def test_the_same_message_exported_otherwise_has_the_same_id(with_media: str, without_media: str) -> None:
+def test_same_message_in_another_layout_has_the_same_id(with_media: str, without_media: str) -> None:
     assert ids(with_media) == ids(without_media)
 
 
-def test_ids_sort_by_time_and_times_by_the_order_of_the_file() -> None:
+def test_ids_sort_by_time_and_file_order() -> None:
     chat = read("\n".join(android(said) for said in "dcba") + "\n01/01/26, 00:00 - Ada: e")
     messages = conversation(chat, "Ada", "Bo")["messages"]
     assert "".join(message["content"] for message in sorted(messages, key=lambda one: one["sent_at"])) == "dcbae"
@@ -367,7 +367,7 @@ def test_ids_sort_by_time_and_times_by_the_order_of_the_file() -> None:
 # The conversation
 
 
-def test_a_chat_of_two() -> None:
+def test_private_chat_is_converted() -> None:
     chat = read(f"{android('hi')}\n{android('hello').replace('Ada', 'Bo')}")
     whole = conversation(chat, "Bo")
     assert [message["direction"] for message in whole.pop("messages")] == ["inbound", "outbound"]
@@ -380,7 +380,7 @@ def test_a_chat_of_two() -> None:
     assert conversation(chat, "Bo", external_id="wa-7")["external_conversation_id"] == "wa-7"
 
 
-def test_a_group_keeps_who_wrote() -> None:
+def test_group_keeps_the_authors() -> None:
     chat = read("\n".join(android("hi").replace("Ada", name) for name in ("Ada", "Bo", "Cy")))
     with pytest.raises(ImporterError, match=r"This is a group \(Ada, Cy\); give its name with --group"):
         conversation(chat, "Bo")
@@ -390,18 +390,18 @@ def test_a_group_keeps_who_wrote() -> None:
 
 
 @pytest.mark.parametrize("me", [None, "Eve", ""])
-def test_who_you_are_is_asked_for(me: str | None) -> None:
+def test_unknown_self_is_requested(me: str | None) -> None:
     with pytest.raises(ImporterError, match="Say which of these names is yours with --me: Ada"):
         conversation(read(android("hi")), me)
 
 
-def test_the_other_side_is_asked_for_where_it_never_wrote() -> None:
+def test_silent_participant_is_requested() -> None:
     with pytest.raises(ImporterError, match="--participant"):
         conversation(read(android("hi")), "Ada")
     assert conversation(read(android("hi")), "Ada", "+15550100")["participant_name"] == "+15550100"
 
 
-def test_a_chat_of_notices_only_is_refused() -> None:
+def test_chat_with_only_notices_is_rejected() -> None:
     with pytest.raises(ImporterError, match="no message"):
         conversation(read("31/12/25, 22:30 - Missed voice call"), "Ada")
 
@@ -409,7 +409,7 @@ def test_a_chat_of_notices_only_is_refused() -> None:
 # The samples, and the script as a whole
 
 
-def test_the_android_sample() -> None:
+def test_android_sample_is_converted() -> None:
     chat = parse(read_text(str(ANDROID)), zone=ZoneInfo("Europe/Amsterdam"), today=TODAY)
     assert chat.authors == ["Maya Okafor", "Northside Cycles"]
     assert (chat.skipped, chat.unreadable) == ({"notices": 2, "deleted messages": 1}, [])
@@ -417,7 +417,7 @@ def test_the_android_sample() -> None:
     assert (len(kinds), set(kinds)) == (16, {"text", "image", "audio", "file", "location"})
 
 
-def test_the_iphone_sample() -> None:
+def test_iphone_sample_is_converted() -> None:
     chat = parse(read_text(str(IPHONE)), zone=ZoneInfo("Europe/Berlin"), today=TODAY)
     assert chat.authors == ["Jonas Wieland", "Ayşe Demir", "+49 171 3920042", "Tobi"]
     assert (chat.skipped, chat.unreadable) == ({"notices": 4, "deleted messages": 1}, [])
@@ -426,7 +426,7 @@ def test_the_iphone_sample() -> None:
     assert IPHONE.read_bytes().count(b"\r\n") == 17, "an iPhone ends its lines with CR LF"
 
 
-def test_the_script_sends_a_chat(endpoint, capsys) -> None:
+def test_script_sends_a_chat(endpoint, capsys) -> None:
     options = ["--me", "Northside Cycles", "--participant", "+15550142", "--timezone", "Europe/Amsterdam"]
     to = ["--connection", "wa_1", "--key", "secret", "--url", endpoint.url]
     assert main([str(ANDROID), *options, *to]) == 0
@@ -444,7 +444,7 @@ def test_the_script_sends_a_chat(endpoint, capsys) -> None:
     assert "Maya Okafor: created, 16 messages added" in capsys.readouterr().out
 
 
-def test_the_script_shows_what_it_would_send(endpoint, capsys) -> None:
+def test_dry_run_shows_what_the_script_would_send(endpoint, capsys) -> None:
     options = ["--me", "Jonas Wieland", "--group", "Umzug", "--timezone", "Europe/Berlin"]
     assert main([str(IPHONE), *options, "--dry-run", "--url", endpoint.url]) == 0
     assert endpoint.requests == []
@@ -457,6 +457,6 @@ def test_the_script_shows_what_it_would_send(endpoint, capsys) -> None:
     )
 
 
-def test_the_machine_s_zone_is_said(capsys) -> None:
+def test_script_reports_the_local_time_zone(capsys) -> None:
     main([str(ANDROID), "--me", "Northside Cycles", "--dry-run"])
     assert capsys.readouterr().out.startswith("Time zone: of this machine (")

@@ -1,4 +1,4 @@
-"""Bugs to be caught: each is what somebody could have written in `sql/`, and is undone at the end of its block."""
+"""Seeded bugs: each is a plausible mistake in `sql/` and is undone at the end of its block."""
 
 import re
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ class Bug:
     """A change of functions, and of other objects.
 
     Args:
-        caught_by: the check that tells of it.
-        replace: by function, a pattern of its source and what takes its place.
+        caught_by: the check that reports it.
+        replace: by function, a pattern in its source and the replacement.
         do: statements before, and their opposites.
     """
 
@@ -24,9 +24,9 @@ class Bug:
     undo: str = "select"
 
 
-# The first five are noticed in `make test`, all of them in `make soak`.
+# `make test` covers the first five, `make soak` all of them.
 BUGS = {
-    "idempotency keys are kept, and nobody looks at them": Bug(
+    "idempotency keys are stored but not checked": Bug(
         "creations", {"private.begin_idempotent": (r"status := v_known.status;\s+body := v_known.body;", "")}
     ),
     "events take numbers from a sequence, and no lock": Bug(
@@ -79,7 +79,7 @@ BUGS = {
 
 @contextmanager
 def seeded(url: str, bug: Bug) -> Iterator[None]:
-    """A database with a bug for the length of the block."""
+    """Put a bug into a database for the block."""
     with psycopg.connect(url) as db:
         db.execute(bug.do)
         right = {name: _source(db, name) for name in bug.replace}

@@ -1,4 +1,4 @@
-"""Clients that write down what they were answered: each a thread with a seed, a user and a connection of its own."""
+"""Clients that record their answers: each is a thread with its own seed, user and connection."""
 
 import random
 import threading
@@ -17,14 +17,14 @@ from tests.support.tokens import bearer, sign
 from tests.support.twin import add_twin
 from tests.support.world import BASE
 
-THREADS = 5  # of ingest, that all clients share
-PAUSE = 0.02  # seconds until who has read all looks again
-PATIENCE = 0.5  # seconds until something is sent to whoever could not serve: what starts again needs the processor
+THREADS = 5  # ingested conversations that all clients share
+PAUSE = 0.02  # seconds until a listener with nothing to read polls again
+PATIENCE = 0.5  # seconds until a retry: a restarting server needs the processor
 
 
 @dataclass
 class Arena:
-    """Where clients of one run meet: a channel with a twin in it, and a connection for ingest."""
+    """What the clients of one run share: a channel with a twin, and a connection for ingest."""
 
     channel_id: str
     tokens: list[str]  # of its members
@@ -33,7 +33,7 @@ class Arena:
 
 
 def open_arena(client: httpx.Client, database_url: str, hook_url: str, users: int) -> tuple[Arena, Sender, str]:
-    """Make a channel with so many members and a twin with a webhook; with it come the sender and the twin's id."""
+    """Create a channel with members and a twin with a webhook; return it with the sender and the twin's id."""
     sender = Sender.create(client, database_url)
     with psycopg.connect(database_url) as db:
         user_ids = rows(
@@ -60,22 +60,22 @@ def open_arena(client: httpx.Client, database_url: str, hook_url: str, users: in
 
 @dataclass
 class Client:
-    """One client. The first number is its own, the second how many there are."""
+    """One client. The first number is its own, the second the number of clients."""
 
     number: int
     url: str
     arena: Arena
     seed: int
     history: History
-    is_over: threading.Event  # nothing new is begun from now on
+    is_over: threading.Event  # start no new calls from now on
     marks: list[str] = field(default_factory=list)
     ids: dict[str, str] = field(default_factory=dict)
     seen: int = 0
 
     def run(self) -> None:
-        """Do this and that until it is over, then see to it that what has a key came through."""
+        """Make random calls until the end, then repeat calls with a key until they succeed."""
         chance = random.Random(f"{self.seed} {self.number}")
-        # Two clients are one user, who sends everything that has a key twice.
+        # Two clients are one user, who sends every call with a key twice.
         self.headers = bearer(self.arena.tokens[self.number // 2])
         step = 0
         with httpx.Client(base_url=self.url, timeout=20, verify=False) as self.http:
@@ -127,8 +127,8 @@ class Client:
             self.marks.remove(mark)
 
     def _ingest(self, chance: random.Random, step: int) -> None:
-        # Every message is in the next batch too, and the other client of a pair sends the same ones; one batch of three
-        # goes astray.
+        # Every message is also in the next batch, and the pair's other client sends the same ones; one batch of three
+        # is lost.
         names = [f"{self.number // 2} {step + more}" for more in range(0, 8, 4)]
         thread = f"thread {chance.randrange(THREADS) if step % 12 == 2 else self.number // 2 % THREADS}"
         body = {
@@ -140,7 +140,7 @@ class Client:
         self._call("ingest", thread, stored, "POST", PATH, json=body, headers={"x-api-key": self.arena.secret})
 
     def _look(self) -> None:
-        """Read what came since the last look, all of it."""
+        """Read all events since the last look."""
         path = f"/api/v2/channels/{self.arena.channel_id}/events"
         parameters = {"since": str(self.seen), "limit": "1000"}
         call = self._call("look", self.arena.channel_id, None, "GET", path, params=parameters, headers=self.headers)
@@ -156,7 +156,7 @@ class Client:
         else:
             status, answer = reply.status_code, reply.json()
         if verb == "look" and status == 200:
-            # A page may end before the log does: it says nothing of what comes after it.
+            # A page may end before the log does.
             value = self.seen if answer["meta"]["has_more"] else answer["meta"]["last_seq"]
         call = Call(f"client {self.number}", verb, subject, value, began, time.monotonic(), status, answer)
         self.history.add(call)
@@ -166,7 +166,7 @@ class Client:
 
 
 class Listener:
-    """Catches up with the event log over and over, and keeps all that it was told; its `with` block is its life."""
+    """Catches up with the event log repeatedly and keeps every event, within its `with` block."""
 
     def __init__(self, url: str, arena: Arena) -> None:
         self._url, self._arena = url, arena
@@ -179,7 +179,7 @@ class Listener:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Return when it has read all that there was at this moment."""
+        """Wait until it has read every event that exists now."""
         self._must_end.set()
         self._thread.join()
 
@@ -199,7 +199,7 @@ class Listener:
 
 
 def read_page(http: httpx.Client, arena: Arena, since: int, limit: int = 1000) -> Any:
-    """A page of the event log; None when nobody answered."""
+    """Read a page of the event log; None without an answer."""
     path = f"/api/v2/channels/{arena.channel_id}/events"
     try:
         reply = http.get(path, params={"since": since, "limit": limit}, headers=bearer(arena.tokens[0]))
@@ -209,7 +209,7 @@ def read_page(http: httpx.Client, arena: Arena, since: int, limit: int = 1000) -
 
 
 def read_log(http: httpx.Client, arena: Arena) -> list[dict[str, Any]]:
-    """The whole event log of a channel, read anew."""
+    """Read the whole event log of a channel."""
     found: list[dict[str, Any]] = []
     while True:
         page = read_page(http, arena, found[-1]["payload"]["seq"] if found else 0)

@@ -1,4 +1,4 @@
-"""What clients were answered, what is there in the end, and the sentences that must be true of the two."""
+"""The answers that clients got, the final state, and the rules that both must satisfy."""
 
 import threading
 from collections import Counter, defaultdict
@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-# An answer that says nothing about whether the request took effect.
+# Answers after which the request may or may not have taken effect.
 OPEN = {None, 503}
 
 
 @dataclass(frozen=True)
 class Call:
-    """A request and its answer. Times are seconds of one clock; a status of None means that no answer came."""
+    """A request and its answer. Times are seconds of one clock; status None means no answer."""
 
     client: str
     verb: str
-    subject: str  # the mark of a message, or a channel
+    subject: str  # the content of a message, or a channel
     value: Any
     began: float
     ended: float
@@ -32,7 +32,7 @@ class History:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, call: Call) -> None:
-        """Note a call that has ended."""
+        """Record a finished call."""
         with self._lock:
             self.calls.append(call)
 
@@ -43,7 +43,7 @@ class History:
 
 @dataclass(frozen=True)
 class Stored:
-    """A message of a channel as it is in the end."""
+    """The final state of a message."""
 
     id: str
     mark: str
@@ -56,25 +56,25 @@ class Stored:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is there in the end, when everything has been mended and everybody was told."""
+    """The final state, after all repairs and deliveries."""
 
     messages: list[Stored]
     log: list[dict[str, Any]]  # a fresh read of the whole event log
-    heard: dict[str, list[dict[str, Any]]]  # what each listener came to know, in the order in which it did
-    ingested: list[tuple[str, str]]  # thread and message ids, as rows are
-    told: list[tuple[str, int]]  # id and number of messages, in the order in which the twin was told
-    inconsistencies: list[str]  # of triggers' work, when worked out anew
+    heard: dict[str, list[dict[str, Any]]]  # the events of each listener, in order of arrival
+    ingested: list[tuple[str, str]]  # conversation and message ids of the stored rows
+    told: list[tuple[str, int]]  # id and number of each message, in order of delivery to the twin
+    inconsistencies: list[str]  # errors in what triggers maintain
 
 
 def violations(history: History, outcome: Outcome) -> list[str]:
-    """Every sentence that is untrue; none when all is well."""
+    """Return a sentence for each violated rule."""
     checks = (answers, creations, changes, ingests, numbers, reads, listeners, twins)
     found = [f"{check.__name__}: {sentence}" for check in checks for sentence in check(history, outcome)]
     return found + [f"triggers: {sentence}" for sentence in outcome.inconsistencies]
 
 
 def answers(history: History, outcome: Outcome) -> Iterator[str]:
-    """Nobody is told of a failure that is ours, and what is there is found."""
+    """No caller gets an error of ours, and no read misses an existing message."""
     removed = {call.subject for call in history.of("delete")}
     for call in history.calls:
         is_gone = call.status == 404 and call.subject in removed
@@ -83,7 +83,7 @@ def answers(history: History, outcome: Outcome) -> Iterator[str]:
 
 
 def creations(history: History, outcome: Outcome) -> Iterator[str]:
-    """What was acknowledged is there once, and two who sent one key were told of one message."""
+    """Acknowledged messages exist once, and two calls with one key got the same message."""
     stored = Counter(message.mark for message in outcome.messages)
     ids = {message.mark: message.id for message in outcome.messages}
     for mark, times in stored.items():
@@ -99,7 +99,7 @@ def creations(history: History, outcome: Outcome) -> Iterator[str]:
 
 
 def changes(history: History, outcome: Outcome) -> Iterator[str]:
-    """The last change that was acknowledged holds, or one whose answer never came: that may arrive at any time."""
+    """The last acknowledged change holds, or one without an answer, which may take effect at any time."""
     final = {message.mark: message for message in outcome.messages}
     seen = {
         "edit": lambda message: message.content,
@@ -115,7 +115,7 @@ def changes(history: History, outcome: Outcome) -> Iterator[str]:
 
 
 def _possible(history: History) -> dict[tuple[str, str], set[Any]]:
-    """What each message may be in each respect, by its mark and the verb."""
+    """Return the permitted states of each message, by content and verb."""
     settled: dict[tuple[str, str], Any] = {}
     open_: dict[tuple[str, str], set[Any]] = defaultdict(set)
     for call in history.of("create"):
@@ -130,7 +130,7 @@ def _possible(history: History) -> dict[tuple[str, str], set[Any]]:
 
 
 def ingests(history: History, outcome: Outcome) -> Iterator[str]:
-    """What was acknowledged is there, once, and no message was counted as added by two answers."""
+    """Acknowledged messages exist once, and no two answers counted the same message as added."""
     stored, added = Counter(outcome.ingested), 0
     for name, times in stored.items():
         if times > 1:
@@ -144,7 +144,7 @@ def ingests(history: History, outcome: Outcome) -> Iterator[str]:
 
 
 def numbers(history: History, outcome: Outcome) -> Iterator[str]:
-    """The events of a channel are numbered from one without a gap, and each message was made by one of them."""
+    """Events are numbered from one without a gap, and each message has one created event."""
     found = [event["payload"]["seq"] for event in outcome.log]
     if found != list(range(1, len(found) + 1)):
         gaps = sorted(set(range(1, max(found) + 1)) - set(found))
@@ -154,7 +154,7 @@ def numbers(history: History, outcome: Outcome) -> Iterator[str]:
 
 
 def reads(history: History, outcome: Outcome) -> Iterator[str]:
-    """A read knows all that was acknowledged before it began, and no less than the reads before it."""
+    """A read returns everything acknowledged before it began, and no less than earlier reads."""
     seqs = {message.mark: message.seq for message in outcome.messages}
     acknowledged = sorted(
         (call.ended, seqs[call.subject]) for call in history.of("create") if call.status == 201 and call.subject in seqs
@@ -172,7 +172,7 @@ def reads(history: History, outcome: Outcome) -> Iterator[str]:
 
 
 def listeners(history: History, outcome: Outcome) -> Iterator[str]:
-    """Who listened knows what a fresh read says of the log, each event once and in order."""
+    """Each listener got the same events as a fresh read, once each and in order."""
     fresh = [event["payload"]["seq"] for event in outcome.log]
     for name, heard in outcome.heard.items():
         got = [event["payload"]["seq"] for event in heard]
@@ -183,13 +183,13 @@ def listeners(history: History, outcome: Outcome) -> Iterator[str]:
 
 
 def _lasting(event: dict[str, Any]) -> tuple[Any, ...]:
-    """What an event says whenever it is read: contents are read where they are, and change."""
+    """Return the parts of an event that never change; contents are read from the message."""
     payload = event["payload"]
     return event["event"], payload["seq"], payload.get("id"), payload.get("emoji")
 
 
 def twins(history: History, outcome: Outcome) -> Iterator[str]:
-    """A twin was told of every message that is not deleted, in order; again, at most of the last one."""
+    """The twin got every undeleted message in order, and repeats only of the last one."""
     told = {message_id for message_id, _ in outcome.told}
     for message in outcome.messages:
         if not message.is_deleted and message.id not in told:

@@ -1,4 +1,4 @@
-"""The checker finds nothing in a history that is right, and each single thing that is made wrong in it."""
+"""The checker accepts a correct history and finds each planted error."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -27,7 +27,7 @@ def event(seq: int, name: str, message_id: str) -> dict[str, Any]:
 LOG = [event(1, "message.created", "A"), event(2, "message.created", "B"), event(3, "message.updated", "A")]
 CALLS = [
     created("a", 0, "A"),
-    created("a", 0.5, "A", client="client 1"),  # the same key, sent by two
+    created("a", 0.5, "A", client="client 1"),  # two clients send the same key
     created("b", 2, "B"),
     call("edit", "a", "a edited", 4),
     call("pin", "a", True, 6),
@@ -60,7 +60,7 @@ def another(**fields: Any) -> Callable[[], Outcome]:
     return lambda: replace(RIGHT, **fields)
 
 
-def test_a_history_that_is_right_has_nothing_against_it() -> None:
+def test_checker_accepts_a_correct_history() -> None:
     assert violations(History(CALLS), RIGHT) == []
 
 
@@ -86,7 +86,7 @@ def test_a_history_that_is_right_has_nothing_against_it() -> None:
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )
-def test_what_is_wrong_in_the_end_is_noticed(wrong: Callable[[], Outcome], check: str) -> None:
+def test_checker_finds_wrong_final_state(wrong: Callable[[], Outcome], check: str) -> None:
     assert [each for each in violations(History(deepcopy(CALLS)), wrong()) if each.startswith(check)]
 
 
@@ -106,11 +106,11 @@ def test_what_is_wrong_in_the_end_is_noticed(wrong: Callable[[], Outcome], check
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )
-def test_an_answer_that_is_untrue_is_noticed(also: Call, check: str) -> None:
+def test_checker_finds_wrong_answers(also: Call, check: str) -> None:
     assert [each for each in violations(History([*CALLS, also]), RIGHT) if each.startswith(check)]
 
 
-def test_what_was_not_answered_may_be_there_or_not() -> None:
+def test_checker_accepts_either_state_of_unanswered_calls() -> None:
     late = Stored("L", "lost", 4, "lost", False, False, frozenset())
     log = [*LOG, event(4, "message.created", "L")]
     outcome = replace(RIGHT, messages=[A, B, late], log=log, heard={}, told=[*RIGHT.told, ("L", 4)])

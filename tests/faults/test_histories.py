@@ -1,4 +1,4 @@
-"""Whatever dies in whichever moment, what was acknowledged holds; and the checker notices when it does not."""
+"""Acknowledged data survives every fault, and the checker finds violations."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield running
 
 
-def test_nothing_acknowledged_is_lost_and_nothing_doubled_whatever_dies(world: World) -> None:
+def test_faults_lose_and_duplicate_nothing(world: World) -> None:
     def listening(arena: Arena) -> Any:
         url = f"http://127.0.0.1:{world.socket_line.port}"
         return following(python(), url, PUBLISHABLE_KEY, arena.tokens[-1], arena.channel_id)
@@ -41,7 +41,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_doubled_whatever_dies(world: W
 
 
 @pytest.mark.skipif(refusal() is not None, reason=f"Full only for new rows: {refusal()}")
-def test_a_full_disk_is_full_for_postgres(world: World) -> None:
+def test_postgres_sees_the_full_disk(world: World) -> None:
     with psycopg.connect(world.url, autocommit=True) as db:
         db.execute("create unlogged table faults.ballast (content text)")
         grow = "insert into faults.ballast select repeat('x', 1000) from generate_series(1, 100)"
@@ -51,7 +51,7 @@ def test_a_full_disk_is_full_for_postgres(world: World) -> None:
 
 
 @pytest.mark.parametrize("name", BUGS if IS_SOAK else list(BUGS)[:5])
-def test_a_bug_is_noticed(world: World, name: str) -> None:
+def test_checker_finds_each_seeded_bug(world: World, name: str) -> None:
     with seeded(world.url, BUGS[name]):
         history, outcome, _ = world.play(12, bounded(0.5, 2), 6, faults=("cut_lines",))
     assert {each.partition(":")[0] for each in violations(history, outcome)} >= {BUGS[name].caught_by}

@@ -1,4 +1,4 @@
-"""What clients run against, and what happens to it: a stack, a service and a worker that die, lines that are cut."""
+"""The servers under test and their faults: killed stack, service and worker, cut connections, a full disk."""
 
 import random
 import threading
@@ -26,8 +26,8 @@ from tests.support.service import Service, crash_postgres, serving
 from tests.support.stack import RunningStack, remove_home, survivors
 from tests.support.twin import Webhook, until, webhook, working
 
-# What faults switch. Where there is no disk of our own to fill, it is full for new rows, as Postgres itself would say
-# it (SQLSTATE 53100).
+# Triggers that faults switch on. Without a small disk to fill, new rows fail as on a full disk
+# (SQLSTATE 53100).
 SWITCHES = """
 create schema faults;
 create table faults.switches (is_disk_full boolean not null default false);
@@ -73,11 +73,11 @@ union all
 select 'prepared ' || gid from pg_prepared_xacts
 """
 PATIENCE = 60.0
-# Seconds after which a Postgres that neither serves nor ends is killed, as whoever looks after one would: when its
+# Seconds until a Postgres that neither serves nor ends is killed, as an operator would do: if its
 # recovery finds no room to write, Postgres 18 does not always end.
 HANGING = 20.0
-VERBS, ENOUGH = ("create", "ingest", "look", "edit"), 3  # what each run has at least so many acknowledged calls of
-DISK = 400  # megabytes, of which Postgres takes half
+VERBS, ENOUGH = ("create", "ingest", "look", "edit"), 3  # each run needs at least this many acknowledged calls
+DISK = 400  # megabytes; Postgres takes half
 FAULTS = (
     *("kill_service", "kill_worker", "crash_postgres", "kill_postgres", "cut_lines", "fill_disk", "forbid_writing"),
     "move_clock",
@@ -86,9 +86,9 @@ FAULTS = (
 
 
 class World:
-    """A running stack with a service and a worker beside it that may be killed. Its `with` block is its life.
+    """A running stack with a service and a worker that tests may kill, within its `with` block.
 
-    All that Postgres writes is on a small disk, where the machine lends one.
+    Postgres writes to a small disk if the machine can mount one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -101,7 +101,7 @@ class World:
             self.disk = None if refusal() else enter(small_disk(DISK))
             if self.disk:
                 self._opened.callback(remove_home, self.disk)
-            # The stack has the Postgres and Realtime. It delivers nothing: its worker would hold what it had in a
+            # The stack runs Postgres and Realtime but no worker, which would keep its leases in a
             # crash of Postgres for half a minute.
             self.stack = enter(RunningStack(home=self.disk, environment={"THREADLINE_DELIVER": "0"}))
             self.postmaster = self._find_postmaster()
@@ -134,25 +134,25 @@ class World:
         return self._worker.enter_context(working(self.stack.database_url("authenticator"), self._folder / "work.log"))
 
     def kill_service(self) -> None:
-        """Kill -9 of the service, and another one in its place."""
+        """Kill the service with SIGKILL and start another."""
         self.service.process.kill()
         self._service.close()
         self.service = self._start_service(self.service.port)
 
     def kill_worker(self) -> None:
-        """Kill -9 of the worker, and another one in its place."""
+        """Kill the worker with SIGKILL and start another."""
         self.worker.kill()
         self._worker.close()
         self.worker = self._start_worker()
 
     def crash_postgres(self) -> None:
-        """Kill -9 of a session, at which Postgres ends all others and recovers from its log."""
-        with suppress(psycopg.OperationalError, TypeError, ProcessLookupError):  # nobody was signed in just then
+        """Kill a session with SIGKILL, so that Postgres ends all sessions and recovers from WAL."""
+        with suppress(psycopg.OperationalError, TypeError, ProcessLookupError):  # no session existed at this moment
             crash_postgres(self.url)
         self._wait_for_postgres()
 
     def kill_postgres(self) -> None:
-        """Kill -9 of the server itself, and another one on the same data: nobody tidies up in between."""
+        """Kill the Postgres server with SIGKILL and start it on the same data without any cleaning up."""
         self.postmaster.kill()
         self._wait_for_postgres()
 
@@ -166,7 +166,7 @@ class World:
                 self.postmaster.kill()
                 is_ended = True
             if not survivors([self.postmaster], seconds=0):
-                # What is left of the stack would notice within a second, and end.
+                # The rest of the stack would notice within a second and stop.
                 self.stack.kill()
                 self.stack.start()
                 self.postmaster = self._find_postmaster()
@@ -176,16 +176,16 @@ class World:
         raise AssertionError("Postgres did not come back.")
 
     def cut_lines(self) -> None:
-        """End all connections of clients, wherever their requests and answers are."""
+        """Cut all client connections in mid-request."""
         self.line.cut()
         self.socket_line.cut()
 
     def fill_disk(self) -> None:
-        """No room on the disk for a while; where it is not ours, none for new rows."""
+        """Fill the disk for a while; without a disk of our own, reject new rows."""
         if self.disk:
             with filled(self.disk):
                 time.sleep(0.4)
-            self._wait_for_postgres()  # if its log needed more room just then
+            self._wait_for_postgres()  # if WAL needed more room at that moment
             return
         with psycopg.connect(self.url, autocommit=True) as db:
             db.execute("update faults.switches set is_disk_full = true")
@@ -193,15 +193,15 @@ class World:
             db.execute("update faults.switches set is_disk_full = false")
 
     def exhaust_log(self) -> None:
-        """No room for Postgres's own log, at which Postgres ends."""
+        """Leave no room for WAL, so that Postgres stops."""
         with filled(self.disk), suppress(psycopg.OperationalError), psycopg.connect(self.url, autocommit=True) as db:
             while True:
                 db.execute("select pg_switch_wal() from pg_logical_emit_message(true, 'fault', 'something to write')")
         self._wait_for_postgres()
 
     def forbid_writing(self) -> None:
-        """Nothing may be written for a while, as Supabase has it when the disk is nearly full."""
-        # Whoever takes it back must be able to write.
+        """Make the database read-only for a while, as Supabase does when the disk is nearly full."""
+        # The session that undoes this must be able to write.
         with psycopg.connect(self.url, autocommit=True, options="-c default_transaction_read_only=off") as db:
             for setting in ("on", "off"):
                 db.execute(f"alter system set default_transaction_read_only = {setting}")
@@ -209,7 +209,7 @@ class World:
                 time.sleep(0.2)
 
     def move_clock(self) -> None:
-        """The clock that events are stamped with is an hour late for a while, then an hour early, then right."""
+        """Set the clock of events an hour back for a while, then an hour ahead, then right."""
         with psycopg.connect(self.url, autocommit=True) as db:
             right = value(db, "select pg_get_functiondef('private.record_event'::regproc)")
             for hours in (-1, 1, 0):
@@ -218,7 +218,7 @@ class World:
             db.execute(right)
 
     def leftovers(self) -> list[str]:
-        """What nobody needs any more and still is there: slots of the dead, transactions that do nothing."""
+        """Return leftovers: replication slots of dead processes and idle transactions."""
         with psycopg.connect(self.url) as db:
             return rows(db, LEFTOVERS)
 
@@ -230,17 +230,17 @@ class World:
         faults: Sequence[str] = FAULTS,
         listening: Callable[[Arena], Any] | None = None,
     ) -> tuple[History, Outcome, list[str]]:
-        """Let clients work while faults happen; answer what they noted, what is there, and which faults happened.
+        """Run clients during faults; return their history, the final state, and the faults.
 
         Args:
             clients: how many, an even number: two are one user.
-            seconds: how long; a little longer, since what has a key is sent until it came through.
-            seed: of what clients do and which faults happen when; threads take turns as they like all the same.
+            seconds: how long; slightly longer, because calls with a key are repeated until they succeed.
+            seed: of the calls and faults; the scheduling of threads still varies.
             faults: what may happen; each comes before any comes again.
             listening: a `with` block that gives a growing list of events, beside a listener of ours.
         """
         arena, sender, twin_id = open_arena(self.service.client, self.url, self.hook.url, clients // 2)
-        # Of ten times that it is told something, the twin fails once.
+        # The twin fails one of ten deliveries.
         self.hook.answer = lambda _: random.choice([*[200] * 9, 503])
         history, is_over, happened = History(), threading.Event(), []
         url = f"http://127.0.0.1:{self.line.port}"
@@ -266,7 +266,7 @@ class World:
         began = time.monotonic()
 
         def is_enough() -> bool:
-            # On a slow machine it takes longer until everything has come that the checker looks at.
+            # A slow machine needs longer until the final state is complete.
             answered = Counter(call.verb for call in [*history.calls] if call.status in {200, 201})
             return len(happened) >= len(faults) and all(answered[verb] >= ENOUGH for verb in VERBS)
 
@@ -279,7 +279,7 @@ class World:
         return happened
 
     def _settle(self, arena: Arena, twin_id: str, heard: list[Any] | None) -> list[dict[str, Any]]:
-        """Return the event log when the twin and who listens were told all of it, or some time has passed."""
+        """Wait until the twin and all listeners have every event, or time out; return the event log."""
         pending = "select count(*) from public.twin_deliveries where ai_twin_id = %s and state = 'pending'"
         with suppress(AssertionError), psycopg.connect(self.url, autocommit=True) as db:
             until(lambda: value(db, pending, twin_id) == 0, PATIENCE)

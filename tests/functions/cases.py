@@ -1,4 +1,4 @@
-"""What is sent to the ingest endpoint and what must come back, to the byte, from whichever door."""
+"""Requests to the ingest endpoint and the exact answers that both doors must give."""
 
 import gzip
 import json
@@ -25,7 +25,7 @@ JSON = {"content-type": "application/json"}
 
 @dataclass(frozen=True)
 class Answer:
-    """What of a response is promised. Ids that the database makes up are written `<uuid>`."""
+    """The promised parts of a response. Generated ids are written `<uuid>`."""
 
     status: int
     body: bytes
@@ -33,7 +33,7 @@ class Answer:
 
     @classmethod
     def of(cls, response: httpx.Response) -> "Answer":
-        """Read a response; headers that only the two servers differ in are left out."""
+        """Read a response without the headers in which the two servers differ."""
         named = ("content-type", "allow", "retry-after", "vary", "content-encoding", "cache-control")
         headers = {
             name: value
@@ -44,22 +44,22 @@ class Answer:
 
 
 def from_sql(status: int, body: str) -> Answer:
-    """An answer that `public.messaging_ingest` makes."""
+    """Return an answer of `public.messaging_ingest`."""
     return Answer(status, body.encode(), {**CORS, **JSON})
 
 
 def from_http(status: int, error: str, **headers: str) -> Answer:
-    """An answer that the door makes by itself."""
+    """Return an answer that the door itself gives."""
     return Answer(status, f'{{"error":"{error}"}}'.encode(), {**ORIGIN, **JSON, **headers})
 
 
 def success(*results: str) -> Answer:
-    """The answer to a request whose conversations were all read."""
+    """Return the answer to a request with readable conversations."""
     return from_sql(200, f'{{"success" : true, "processed" : {len(results)}, "results" : [{", ".join(results)}]}}')
 
 
 def result(messages_added: int, status: str, more: str = "") -> str:
-    """What became of one conversation."""
+    """Return the result of one conversation."""
     return f'{{"conversation_id" : "<uuid>", "messages_added" : {messages_added}, "status" : "{status}"{more}}}'
 
 
@@ -71,7 +71,7 @@ class Case:
         name: its id among the tests.
         answer: what must come back.
         body: what is sent, with CONNECTION in it.
-        encode: what is done to the body at last.
+        encode: the last step that encodes the body.
         headers: beside the key and the media type; None leaves one out.
         method: of the request.
         before: a body that has been sent before.
@@ -99,7 +99,7 @@ def without(name: str) -> bytes:
 
 
 def in_chunks(body: bytes) -> Iterable[bytes]:
-    """A body whose length is not said beforehand."""
+    """Send a body without Content-Length."""
     yield body[:10]
     yield body[10:]
 
@@ -130,7 +130,7 @@ TOO_LARGE = from_http(413, f"Request body too large: at most {LIMIT} bytes")
 UNAVAILABLE = from_http(503, "Service temporarily unavailable", **{"retry-after": "5"})
 
 CASES = [
-    # what is stored
+    # stored requests
     Case("created", CREATED, ONE),
     Case("no-new-messages", success(result(0, "no_new_messages")), ONE, before=ONE),
     Case(
@@ -155,7 +155,7 @@ CASES = [
     Case("nul", CREATED, document(conversation(message(content="a\0b")))),
     Case("half-a-surrogate-pair", CREATED, document(conversation(message(content="a\ud83db")))),
     Case("byte-order-mark", CREATED, b"\xef\xbb\xbf" + ONE),
-    # who may
+    # rights
     Case("no-key", NO_KEY, ONE, headers={"x-api-key": None}),
     Case("empty-key", NO_KEY, ONE, headers={"x-api-key": ""}),
     Case("wrong-key", WRONG_KEY, ONE, headers={"x-api-key": "wrong"}),
@@ -165,7 +165,7 @@ CASES = [
     Case("unknown-connection", WRONG_CONNECTION, document(connection_id="unknown")),
     Case("other-platform", WRONG_CONNECTION, document(platform="telegram")),
     Case("inactive", INACTIVE, ONE, is_active=False),
-    # what is no request
+    # invalid requests
     Case("no-platform", MISSING, without("platform")),
     Case("no-connection", MISSING, without("connection_id")),
     Case("no-conversations", MISSING, without("conversations")),

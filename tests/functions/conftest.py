@@ -1,4 +1,4 @@
-"""The two doors to the ingest endpoint, on one and the same database."""
+"""The two doors to the ingest endpoint, on one database."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from tests.support.cluster import free_port
 from tests.support.service import serving
 from tests.support.stack import RunningStack
 
-# Looked for while tests are collected, so that it is there when the stack, which runs PostgREST, starts.
+# Found during collection, because the stack needs PostgREST when it starts.
 MISSING = next((name for name in ("deno", "postgrest") if tools.find(name) is None), None)
 DOORS = [
     "service",

@@ -1,4 +1,4 @@
-"""The Edge Function in a Deno process of its own, with no more rights than it needs."""
+"""The Edge Function in its own Deno process, with minimal permissions."""
 
 import os
 import subprocess
@@ -26,13 +26,13 @@ class EdgeFunction:
 
     @property
     def lines(self) -> list[str]:
-        """What the function itself has printed."""
+        """Return the lines that the function has printed."""
         return self.log.read_text().splitlines()[1:]  # the first is its port
 
 
 @contextmanager
 def serving(log: Path, *, patience: float | None = None, **environment: str) -> Iterator[EdgeFunction]:
-    """The function for the length of the block, with these variables; patience, in seconds, instead of its own."""
+    """Run the function for the block with these variables and, if set, another patience in seconds."""
     arguments = [str(round(patience * 1000))] if patience else []
     with log.open("wb") as output:
         process = subprocess.Popen(

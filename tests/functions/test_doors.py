@@ -10,7 +10,7 @@ from tests.support.stack import RunningStack
 
 
 def speak_to(door: str) -> httpx.Client:
-    # Unasked, neither door compresses; and what comes back is compared as it came.
+    # Without Accept-Encoding neither door compresses, so bodies compare as they come.
     return httpx.Client(base_url=door, headers={"accept-encoding": "identity"}, timeout=60)
 
 
@@ -28,7 +28,7 @@ def send(client: httpx.Client, case: Case, sender: Sender) -> Answer:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_answer(case: Case, door: str, stack: RunningStack) -> None:
+def test_each_door_gives_the_same_answer(case: Case, door: str, stack: RunningStack) -> None:
     with speak_to(door) as client:
         sender = Sender.create(client, stack.database_url())
         if case.before:
@@ -40,7 +40,7 @@ def test_answer(case: Case, door: str, stack: RunningStack) -> None:
         assert send(client, case, sender) == case.answer
 
 
-def test_without_a_database_the_answer_is_to_come_again(door_without_database: str) -> None:
+def test_missing_database_returns_503(door_without_database: str) -> None:
     with speak_to(door_without_database) as client:
         reply = client.post(PATH, content=document(), headers={**JSON, "x-api-key": "x"})
     assert Answer.of(reply) == UNAVAILABLE

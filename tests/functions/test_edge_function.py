@@ -1,4 +1,4 @@
-"""What the Edge Function makes of the Data API behind it, of its environment, and of what it may log."""
+"""The Edge Function: its use of the Data API, its environment, and its log."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from tests.support.ingest import PATH
 if tools.deno() is None:
     pytest.skip(tools.why_not("deno"), allow_module_level=True)
 
-BODY = b'{"content": "nobody may log this"}'
+BODY = b'{"content": "this must not be logged"}'
 SECRET = "threadline_secret"  # of the caller
 SECRET_KEY = "sb_secret_of_the_project"
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -37,7 +37,7 @@ def data_api() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
-    """Starts the function with the environment that is given."""
+    """Return a function that starts the Edge Function with an environment."""
 
     def start(patience: float | None = None, **environment: str) -> AbstractContextManager[EdgeFunction]:
         log = tmp_path_factory.mktemp("edge") / "edge.log"
@@ -58,7 +58,7 @@ def post(function: EdgeFunction, body: bytes = BODY) -> Answer:
 
 
 def ask(function: EdgeFunction, data_api: Upstream, *replies: Reply) -> tuple[Answer, list[Question]]:
-    """What the function answers, and asks, when the Data API replies so."""
+    """Return the function's answer and its questions for these replies of the Data API."""
     data_api.replies, data_api.questions = [*replies], []
     answer = post(function)
     assert not data_api.replies
@@ -104,7 +104,7 @@ LASTING = {
 
 
 @pytest.mark.parametrize("reply", TEMPORARY.values(), ids=TEMPORARY)
-def test_what_may_pass_is_tried_again_and_then_unavailable(
+def test_transient_errors_are_retried_then_unavailable(
     reply: Reply, function: EdgeFunction, data_api: Upstream
 ) -> None:
     answer, questions = ask(function, data_api, reply, reply)
@@ -114,13 +114,13 @@ def test_what_may_pass_is_tried_again_and_then_unavailable(
 
 
 @pytest.mark.parametrize("reply", TEMPORARY.values(), ids=TEMPORARY)
-def test_when_the_second_time_works_nobody_notices(reply: Reply, function: EdgeFunction, data_api: Upstream) -> None:
+def test_successful_retry_is_invisible_to_the_caller(reply: Reply, function: EdgeFunction, data_api: Upstream) -> None:
     answer, _ = ask(function, data_api, reply, STORED)
     assert answer == from_sql(200, STORED.body)
 
 
 @pytest.mark.parametrize("reply", LASTING.values(), ids=LASTING)
-def test_what_stays_wrong_is_not_tried_again(reply: Reply, function: EdgeFunction, data_api: Upstream) -> None:
+def test_permanent_errors_are_not_retried(reply: Reply, function: EdgeFunction, data_api: Upstream) -> None:
     answer, questions = ask(function, data_api, reply)
     assert answer == FAILED
     assert len(questions) == 1
@@ -132,9 +132,7 @@ def test_errors_of_the_sql_function_are_passed_on(status: int, function: EdgeFun
     assert answer == from_sql(status, '{"error" : "as it is"}')
 
 
-def test_the_data_api_gets_body_key_and_id_and_nothing_else_of_the_caller(
-    function: EdgeFunction, data_api: Upstream
-) -> None:
+def test_data_api_receives_only_body_key_and_id(function: EdgeFunction, data_api: Upstream) -> None:
     _, (question,) = ask(function, data_api, STORED)
     assert (question.method, question.path) == ("POST", "/rest/v1/rpc/messaging_ingest")
     assert question.body == BODY
@@ -159,7 +157,7 @@ def test_the_data_api_gets_body_key_and_id_and_nothing_else_of_the_caller(
     ],
     ids=["secret-key", "no-default-secret-key", "empty-secret-keys", "legacy-key"],
 )
-def test_only_a_legacy_key_is_a_bearer_token(
+def test_only_a_legacy_key_is_sent_as_bearer_token(
     environment: dict[str, str], apikey: str, authorization: str | None, start: Start, data_api: Upstream
 ) -> None:
     with start(SUPABASE_URL=data_api.url, SUPABASE_SERVICE_ROLE_KEY=LEGACY_KEY, **environment) as function:
@@ -181,16 +179,14 @@ def test_only_a_legacy_key_is_a_bearer_token(
         ({"INGEST_MAX_BYTES": "0"}, "INGEST_MAX_BYTES must be a positive whole number"),
     ],
 )
-def test_a_wrong_environment_is_named_in_one_line_of_the_log(
-    environment: dict[str, str], line: str, start: Start
-) -> None:
+def test_wrong_environment_logs_one_line(environment: dict[str, str], line: str, start: Start) -> None:
     with start(**environment) as function:
         assert post(function) == FAILED
         [written] = function.lines
         assert re.fullmatch(f"{re.escape(line)} {UUID}", written)
 
 
-def test_the_limit_can_be_set(start: Start, data_api: Upstream) -> None:
+def test_size_limit_can_be_set(start: Start, data_api: Upstream) -> None:
     variables = {"SUPABASE_URL": data_api.url, "SUPABASE_SERVICE_ROLE_KEY": SECRET_KEY, "INGEST_MAX_BYTES": "10"}
     data_api.replies = [STORED]
     with start(**variables) as function:
@@ -198,7 +194,7 @@ def test_the_limit_can_be_set(start: Start, data_api: Upstream) -> None:
         assert post(function, b"x" * 10) == from_sql(200, STORED.body)
 
 
-def test_the_log_tells_what_happened_but_not_to_whom(function: EdgeFunction, data_api: Upstream) -> None:
+def test_log_contains_no_user_data(function: EdgeFunction, data_api: Upstream) -> None:
     before = len(function.lines)
     ask(function, data_api, TEMPORARY["deadlock"], LASTING["check-violation"])
     ask(function, data_api, TEMPORARY["silence"], TEMPORARY["gateway-timeout"])
@@ -215,7 +211,7 @@ def test_the_log_tells_what_happened_but_not_to_whom(function: EdgeFunction, dat
 
 
 @pytest.mark.parametrize("given", ["integrator-7.42_x", "not sane"])
-def test_a_request_has_one_id_from_end_to_end(given: str, function: EdgeFunction, data_api: Upstream) -> None:
+def test_request_keeps_one_id_from_end_to_end(given: str, function: EdgeFunction, data_api: Upstream) -> None:
     data_api.replies, data_api.questions = [STORED], []
     headers = {**JSON, "x-api-key": SECRET, "x-request-id": given}
     answer = httpx.post(function.url + PATH, content=BODY, headers=headers, timeout=60)
@@ -224,6 +220,6 @@ def test_a_request_has_one_id_from_end_to_end(given: str, function: EdgeFunction
     assert (answer.headers["x-request-id"] == given) == (" " not in given)
 
 
-def test_the_router_takes_both_paths_and_no_others(function: EdgeFunction) -> None:
+def test_router_accepts_only_the_two_paths(function: EdgeFunction) -> None:
     answers = [httpx.get(function.url + path) for path in (PATH, "/messaging-ingest", "/functions/v1/other", "/")]
     assert [answer.status_code for answer in answers] == [405, 405, 404, 404]

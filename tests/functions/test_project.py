@@ -1,4 +1,4 @@
-"""The tools of the platform take the Edge Function and the project's settings as they are."""
+"""The platform's tools accept the Edge Function and the project's settings."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ needs_cli = pytest.mark.skipif(tools.supabase_cli() is None, reason=tools.why_no
 
 @needs_deno
 @pytest.mark.parametrize("command", ["check", "lint", "fmt --check"])
-def test_deno_finds_nothing_to_say(command: str) -> None:
+def test_deno_reports_nothing(command: str) -> None:
     files = [FUNCTION / "index.ts", MAIN]
     result = subprocess.run(
         [tools.deno(), *command.split(), "--config", FUNCTION / "deno.json", *files],
@@ -30,14 +30,14 @@ def test_deno_finds_nothing_to_say(command: str) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_function_imports_nothing() -> None:
-    # It starts at the same speed wherever it is, and no registry has to be up for that.
+def test_function_imports_nothing() -> None:
+    # Without imports it starts fast and needs no package registry.
     assert "import" not in (FUNCTION / "index.ts").read_text()
 
 
 @needs_cli
-def test_the_cli_reads_settings_and_migrations(stack: RunningStack, tmp_path: Path) -> None:
-    for name in ("supabase", "sql"):  # it leaves notes in the folder that it works in
+def test_cli_reads_settings_and_migrations(stack: RunningStack, tmp_path: Path) -> None:
+    for name in ("supabase", "sql"):  # the CLI writes into its working folder
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns(".*"))
     shutil.copy(ROOT / "seed.sql", tmp_path)
     result = subprocess.run(
@@ -56,10 +56,10 @@ def test_the_cli_reads_settings_and_migrations(stack: RunningStack, tmp_path: Pa
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert "WARN" not in result.stderr  # so it says that a setting is unknown to it
+    assert "WARN" not in result.stderr  # the words with which the CLI reports an unknown setting
     for migration in MIGRATIONS.glob("*.sql"):
         assert result.stdout.count(migration.name.partition("_")[0]) == 2, result.stdout  # here and there
 
 
-def test_the_lock_file_names_no_registry() -> None:
+def test_lock_file_names_no_registry() -> None:
     assert "://" not in (ROOT / "tests" / "package-lock.json").read_text()

@@ -1,4 +1,4 @@
-"""The types that ship are those of the database, and both languages take them."""
+"""The shipped types match the database, and both languages accept them."""
 
 import os
 import runpy
@@ -24,12 +24,12 @@ console.log(person, preview);
 """
 
 
-def test_they_are_those_of_the_database(cluster: TestCluster, template: str) -> None:
+def test_types_match_the_database(cluster: TestCluster, template: str) -> None:
     written = {path.name: path.read_text(encoding="utf-8") for path in types.FOLDER.iterdir()}
     assert types.generate(cluster.url(template, "postgres")) == written, "run `make types`"
 
 
-def test_typescript_takes_them(tmp_path: Path) -> None:
+def test_typescript_accepts_the_types(tmp_path: Path) -> None:
     (tmp_path / "database.ts").write_text((types.FOLDER / "database.ts").read_text())
     (tmp_path / "use.ts").write_text(USE)
     result = subprocess.run(
@@ -42,7 +42,7 @@ def test_typescript_takes_them(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_python_takes_them() -> None:
+def test_python_accepts_the_types() -> None:
     models = runpy.run_path(str(types.FOLDER / "database.py"))
     person = {"full_name": "Ann", "phone": "+1", "user_id": None}
     with pytest.raises(ValueError, match="user_id"):

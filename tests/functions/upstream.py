@@ -1,4 +1,4 @@
-"""A Data API that answers what it is told to, and remembers what it was asked."""
+"""A Data API with scripted answers that records its requests."""
 
 import socket
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from threading import Event, Thread
 
 @dataclass(frozen=True)
 class Reply:
-    """What is answered: all of it, only the first bytes, or nothing, ever."""
+    """A scripted answer: complete, cut off after some bytes, or none at all."""
 
     status: int
     body: str
@@ -21,7 +21,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked."""
+    """A recorded request."""
 
     method: str
     path: str
@@ -31,7 +31,7 @@ class Question:
 
 @dataclass
 class Upstream:
-    """The server: its URL, the replies it has yet to give, the questions it got."""
+    """The server: its URL, its remaining replies, and the questions it received."""
 
     url: str
     replies: list[Reply] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Upstream:
 
 @contextmanager
 def running() -> Iterator[Upstream]:
-    """A server for the length of the block."""
+    """Run a server for the block."""
     at_the_end = Event()
 
     class Handler(BaseHTTPRequestHandler):

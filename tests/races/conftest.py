@@ -1,4 +1,4 @@
-"""What holds after every race: nothing went wrong that the service had to keep from its callers."""
+"""After every race, the service must have no hidden failures."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from tests.support.service import Service
 
 @pytest.fixture(autouse=True)
 def no_deadlock_and_no_error(service: Service) -> Iterator[None]:
-    """A deadlock would be tried again and go unnoticed: the log must not tell of any."""
+    """Check the log for deadlocks, which retries would hide."""
     before = len(service.failures)
     yield
     assert [line for line in service.failures[before:] if "Deadlock" in line or "POST" in line] == []

@@ -1,4 +1,4 @@
-"""Many writers in one channel: what is broadcast is the event log, and what is caught up with while they write too."""
+"""Many writers in one channel: broadcasts and catching up both equal the event log."""
 
 from collections.abc import Iterator
 
@@ -8,10 +8,9 @@ import pytest
 from tests.support.cluster import TestCluster
 from tests.support.ingest import in_parallel
 from tests.support.service import Service
-from tests.support.team import Team, create_unlimited_database, serving_users
+from tests.support.team import Running, Team, running_service
 from tests.support.tokens import bearer, token
 
-Running = tuple[Service, httpx.Client, str]
 SENT = """
 select event, payload from realtime.messages where topic = 'channel:' || %s order by (payload ->> 'seq')::bigint
 """
@@ -19,23 +18,22 @@ select event, payload from realtime.messages where topic = 'channel:' || %s orde
 
 @pytest.fixture(scope="module")
 def running(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A service on a database that limits nobody."""
-    name = create_unlimited_database(cluster, template)
+    """Run a service on a database without request limits."""
     log = tmp_path_factory.mktemp("broadcasts") / "log"
-    with serving_users(cluster.url(name, "authenticator"), log, THREADLINE_POOL_SIZE="24") as (service, client):
-        yield service, client, cluster.url(name, "postgres")
+    with running_service(cluster, template, log, THREADLINE_POOL_SIZE="24") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def service(running: Running) -> Service:
-    """It, for conftest.py, which looks into its log after every race."""
-    return running[0]
+    """Return the service whose log conftest.py checks after every race."""
+    return running.service
 
 
 @pytest.fixture
 def team(running: Running) -> Team:
-    """Eight people in a channel of their own."""
-    return Team.create(running[1], running[2], 8)
+    """Create eight users in a channel of their own."""
+    return Team.create(running.client, running.database_url, 8)
 
 
 def read_events(team: Team, since: int, who: int = 0, **parameters: int) -> httpx.Response:
@@ -54,7 +52,7 @@ def write(team: Team, who: int) -> None:
         team.request("PUT", f"/{message_id}/reactions/fire", who)
 
 
-def test_writers_at_once_leave_no_gap_and_no_double(team: Team) -> None:
+def test_concurrent_writers_leave_no_gap_or_duplicate(team: Team) -> None:
     in_parallel([lambda who=who: write(team, who) for who in range(8)])
     sent = team.query(SENT, team.channel_id)
     assert len(sent) == 8 + 8 * 8 * 4
@@ -66,7 +64,7 @@ def test_writers_at_once_leave_no_gap_and_no_double(team: Team) -> None:
     assert answer["meta"] == {"last_seq": len(sent), "has_more": False}
 
 
-def test_who_catches_up_while_others_write_misses_nothing(team: Team) -> None:
+def test_catch_up_during_writes_misses_nothing(team: Team) -> None:
     done = []
 
     def follow(who: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Threads come in while their contacts come, change number and go: in the end each thread has the right one."""
+"""Conversations arrive while people are added, changed and deleted; each conversation ends with the right person."""
 
 import json
 import random
@@ -8,7 +8,7 @@ import psycopg
 
 from tests.support.ingest import Sender, conversation, in_parallel, message
 
-# Three numbers, each as several platforms and people write it.
+# Three numbers, each in several spellings.
 NUMBERS = [
     [f"+49 151 2345 67{digit}8", f"004915123456 7{digit}8", f"0151 2345 67{digit}8", f"+49 (151) 2345-67{digit}8"]
     for digit in range(3)
@@ -18,7 +18,7 @@ INSERT = "insert into public.people (full_name, phone) values (%s, %s)"
 
 
 def as_owner(connection: psycopg.Connection, sender: Sender, statement: str, *parameters: object) -> None:
-    """A statement of the signed-in user, in a transaction of its own, as through the Data API."""
+    """Run a statement as the signed-in user in its own transaction, like the Data API."""
     with connection.transaction():
         claims = json.dumps({"sub": sender.user_id, "role": "authenticated"})
         connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
@@ -61,7 +61,7 @@ def deliver(sender: Sender, seed: int) -> None:
         assert sender.post(*chats).status_code == 200
 
 
-def test_no_match_is_lost_and_none_is_left_over(sender: Sender) -> None:
+def test_concurrent_changes_keep_matches_correct(sender: Sender) -> None:
     in_parallel(
         [partial(deliver, sender, seed) for seed in range(6)]
         + [partial(change_contacts, sender, seed) for seed in range(3)]
@@ -70,7 +70,7 @@ def test_no_match_is_lost_and_none_is_left_over(sender: Sender) -> None:
     assert len({one for chat in sender.stored().values() for one in chat}) == 6 * ROUNDS
 
 
-def test_a_contact_and_its_first_message_that_come_together_find_each_other(sender: Sender) -> None:
+def test_concurrent_person_and_first_message_match(sender: Sender) -> None:
     with psycopg.connect(sender.database_url, autocommit=True) as connection:
         for number in range(25):
             phone = f"+49 160 90000{number:03}"

@@ -1,4 +1,4 @@
-"""Service or Postgres die under load: what was acknowledged is there, and sending all of it again doubles nothing."""
+"""Service or Postgres crash under load: acknowledged data is stored, and a replay adds no duplicates."""
 
 import time
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def kill_postgres(_: Service, database_url: str) -> None:
 
 
 @pytest.mark.parametrize("kill", [kill_the_service, kill_postgres])
-def test_nothing_acknowledged_is_lost_and_nothing_doubled(
+def test_crash_loses_and_duplicates_nothing(
     cluster: TestCluster, service_database: str, tmp_path: Path, kill: Callable[[Service, str], None]
 ) -> None:
     login, log = cluster.url(service_database, "authenticator"), tmp_path / "log"
@@ -36,7 +36,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_doubled(
         return {(chat["external_conversation_id"], one["id"]) for chat in chats for one in chat["messages"]}
 
     def batch(writer: int, number: int) -> list[dict]:
-        # Writers share the threads; every second message of a batch is in the next one too.
+        # Writers share the conversations; every second message of a batch is also in the next one.
         messages = [message(f"{writer} {number + step:03}") for step in range(2)]
         return [conversation(*messages, external_id=f"chat {(writer + number + step) % 5}") for step in range(2)]
 

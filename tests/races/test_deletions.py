@@ -1,4 +1,4 @@
-"""Threads and owners are deleted while messages come in."""
+"""Conversations and owners are deleted while messages arrive."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ select id, user_id, gen_random_uuid()::text, now(), '{}' from public.conversatio
 DELETE = "delete from public.conversations where user_id = %s and external_conversation_id = %s"
 
 
-def test_a_thread_that_is_deleted_is_made_anew_by_the_next_message(sender: Sender) -> None:
+def test_next_message_recreates_a_deleted_conversation(sender: Sender) -> None:
     done = threading.Event()
 
     def deliver(writer: int) -> Counter[int]:
@@ -40,12 +40,12 @@ def test_a_thread_that_is_deleted_is_made_anew_by_the_next_message(sender: Sende
         return Counter()
 
     statuses = sum(in_parallel([delete, *(partial(deliver, writer) for writer in range(4))]), Counter())
-    assert set(statuses) <= {200, 503}  # who loses such a race twice is asked to come again
+    assert set(statuses) <= {200, 503}  # a request that loses this race twice gets a 503
     assert set(sender.stored()) == {"a", "b"}
     assert sender.inconsistencies() == []
 
 
-def test_when_an_owner_goes_the_key_is_unknown_at_once(sender: Sender) -> None:
+def test_key_of_a_deleted_owner_is_rejected_at_once(sender: Sender) -> None:
     def deliver(writer: int) -> list[int]:
         statuses = []
         while not statuses or statuses[-1] == 200:
@@ -65,11 +65,11 @@ def test_when_an_owner_goes_the_key_is_unknown_at_once(sender: Sender) -> None:
 
 
 @pytest.mark.parametrize("isolation", list(IsolationLevel))
-def test_no_message_stays_behind_when_its_thread_goes(sender: Sender, isolation: IsolationLevel) -> None:
+def test_deleted_conversation_leaves_no_messages(sender: Sender, isolation: IsolationLevel) -> None:
     done = threading.Event()
 
     def add() -> int:
-        """As a backend of the operator's own would, past the endpoint."""
+        """Write as service_role, without the endpoint."""
         added = 0
         with psycopg.connect(sender.database_url, autocommit=True) as connection:
             connection.isolation_level = isolation

@@ -1,4 +1,4 @@
-"""Several workers and one outbox: each message once while all live, again when one dies, and always in order."""
+"""Several workers and one outbox: each message once, again after a worker dies, always in order."""
 
 import random
 import threading
@@ -21,7 +21,7 @@ WORKERS, CHANNELS, MESSAGES = 3, 4, 25
 
 @pytest.fixture
 def database(cluster: TestCluster, template: str) -> str:
-    """The name of a database where a failure is tried again at once."""
+    """Create a database with immediate retries."""
     name = cluster.create(template)
     with psycopg.connect(cluster.url(name, "postgres")) as db:
         db.execute("update private.settings set twin_retry_seconds = 0, twin_max_attempts = 1000")
@@ -42,13 +42,13 @@ def login(cluster: TestCluster, database: str) -> str:
 
 @pytest.fixture
 def hook() -> Iterator[Webhook]:
-    """A webhook that takes what it is told; tests may change that."""
+    """Run a webhook that accepts everything; tests may change its answer."""
     with webhook() as running:
         yield running
 
 
 def add_people(url: str, channels: int) -> tuple[str, list[str]]:
-    """A user and channels of theirs."""
+    """Create a user with channels."""
     with psycopg.connect(url) as db:
         user_id = value(
             db, "insert into auth.users (id, email) values (gen_random_uuid(), 'race@example.com') returning id::text"
@@ -63,16 +63,14 @@ def say(db: psycopg.Connection, user_id: str, channel_id: str) -> str:
 
 
 def by_queue(told: list[Told]) -> dict[tuple[str, str], list[int]]:
-    """The numbers of messages, for each twin and channel, in the order in which they came."""
+    """Return the message numbers of each queue in order of arrival."""
     numbers = defaultdict(list)
     for each in told:
         numbers[each.queue].append(each.message["seq"])
     return dict(numbers)
 
 
-def test_workers_share_the_work_and_keep_the_order_while_some_deliveries_fail(
-    url: str, login: str, hook: Webhook, tmp_path: Path
-) -> None:
+def test_workers_keep_the_order_despite_failures(url: str, login: str, hook: Webhook, tmp_path: Path) -> None:
     hook.answer = lambda _: random.choice([200, 200, 503])
     user_id, channel_ids = add_people(url, CHANNELS)
     twins = [add_twin(url, user_id, channel_ids, hook.url) for _ in range(2)]
@@ -99,20 +97,20 @@ def test_workers_share_the_work_and_keep_the_order_while_some_deliveries_fail(
     assert [(tmp_path / f"log{number}").read_text() for number in range(WORKERS)] == [""] * WORKERS
 
 
-def test_what_a_killed_worker_had_goes_on_with_another(url: str, login: str, hook: Webhook, tmp_path: Path) -> None:
+def test_deliveries_of_a_killed_worker_go_to_another(url: str, login: str, hook: Webhook, tmp_path: Path) -> None:
     user_id, (channel_id, other_id) = add_people(url, 2)
     add_twin(url, user_id, [channel_id, other_id], hook.url)
     is_dead = threading.Event()
     hook.answer = lambda _: 200 if is_dead.is_set() else (is_dead.wait(30) and 503)
     with psycopg.connect(url, autocommit=True) as db:
         said = [say(db, user_id, channel_id) for _ in range(3)]
-    # It has long enough not to give up before it is killed.
+    # The timeout is long, so that the worker does not give up before it is killed.
     with working(login, tmp_path / "log", THREADLINE_WEBHOOK_TIMEOUT="2") as victim:
         until(lambda: hook.told)
         victim.kill()
         victim.wait()
     first = hook.told[0]
-    # However long the next one takes to start, and without waiting for the end afterwards.
+    # The next worker may start slowly; do not wait for its end.
     lease = "update private.twin_queues set due_at = now() + %s::interval where channel_id = %s"
     with psycopg.connect(url, autocommit=True) as db:
         assert db.execute(f"{lease} and lease is not null", ("1 hour", channel_id)).rowcount == 1
@@ -120,7 +118,7 @@ def test_what_a_killed_worker_had_goes_on_with_another(url: str, login: str, hoo
         with working(login, tmp_path / "log"):
             elsewhere = say(db, user_id, other_id)
             hook.wait(1)
-            assert hook.taken[0].message["id"] == elsewhere  # nobody waits for the dead one's lease but its own queue
+            assert hook.taken[0].message["id"] == elsewhere  # only its own queue waits for the lease of the dead worker
             db.execute(lease, ("0", channel_id))
             hook.wait(4)
     again = hook.taken[1]
@@ -128,7 +126,7 @@ def test_what_a_killed_worker_had_goes_on_with_another(url: str, login: str, hoo
     assert again.headers["threadline-delivery"] == first.headers["threadline-delivery"]
 
 
-def test_writers_do_not_fail_when_twins_come_and_go(url: str, hook: Webhook) -> None:
+def test_membership_changes_of_twins_do_not_fail_writers(url: str, hook: Webhook) -> None:
     user_id, (channel_id,) = add_people(url, 1)
     twin_id, _ = add_twin(url, user_id, [channel_id], hook.url)
     is_over = threading.Event()
@@ -193,7 +191,7 @@ def test_writers_do_not_fail_when_twins_come_and_go(url: str, hook: Webhook) -> 
         assert all(other.result() > 0 for other in others[:3])
 
 
-def test_replays_and_workers_never_send_two_of_a_queue_at_once(url: str, login: str, hook: Webhook) -> None:
+def test_replays_never_overlap_deliveries_of_a_queue(url: str, login: str, hook: Webhook) -> None:
     user_id, (channel_id,) = add_people(url, 1)
     twin_id, _ = add_twin(url, user_id, [channel_id], hook.url)
     with psycopg.connect(url, autocommit=True) as db:

@@ -1,4 +1,4 @@
-"""Keys are exchanged while messages come in."""
+"""Keys are rotated while messages arrive."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ ROTATE = "select public.rotate_messaging_key(%s, %s) ->> 'api_secret'"
 
 
 def rotate(sender: Sender, overlap: str) -> str:
-    """A new key for the sender's connection, asked for by its owner."""
+    """Rotate the key of the sender's connection as its owner."""
     with psycopg.connect(sender.database_url) as connection:
         claims = json.dumps({"sub": sender.user_id, "role": "authenticated"})
         connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
@@ -27,7 +27,7 @@ def post(sender: Sender, key: str, name: str) -> httpx.Response:
     return sender.client.post(PATH, json=body, headers={"x-api-key": key})
 
 
-def test_a_key_is_exchanged_without_a_gap(sender: Sender) -> None:
+def test_key_rotation_rejects_no_request(sender: Sender) -> None:
     keys, done = [sender.secret], threading.Event()
 
     def exchange() -> None:
@@ -49,7 +49,7 @@ def test_a_key_is_exchanged_without_a_gap(sender: Sender) -> None:
     assert {post(sender, key, "too late").status_code for key in keys} == {401}
 
 
-def test_a_key_that_ends_at_once_ends_between_two_requests(sender: Sender) -> None:
+def test_key_ended_at_once_is_rejected_next(sender: Sender) -> None:
     gone = threading.Event()
 
     def end_it() -> None:

@@ -1,4 +1,4 @@
-"""Many at once in one channel: nothing is lost, doubled or skipped, nobody waits for each other for ever."""
+"""Many concurrent calls in one channel: nothing is lost, duplicated or skipped, and there is no deadlock."""
 
 import random
 import threading
@@ -20,7 +20,7 @@ from tests.support.cluster import TestCluster
 from tests.support.database import become
 from tests.support.ingest import in_parallel
 from tests.support.service import Service
-from tests.support.team import Team, create_unlimited_database, serving_users
+from tests.support.team import Running, Team, running_service
 
 WAITING = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 SAY = "insert into public.messages (channel_id, user_id, content) values (%(channel)s, %(user)s, 'a')"
@@ -28,25 +28,22 @@ LOCK = "select private.lock_channel(%(channel)s)"
 
 
 @pytest.fixture(scope="module")
-def running(
-    cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Service, httpx.Client, str]]:
-    """A service on a database that limits nobody."""
-    name = create_unlimited_database(cluster, template)
+def running(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Run a service on a database without request limits."""
     log = tmp_path_factory.mktemp("races") / "log"
-    with serving_users(cluster.url(name, "authenticator"), log, THREADLINE_POOL_SIZE="24") as (service, client):
-        yield service, client, cluster.url(name, "postgres")
+    with running_service(cluster, template, log, THREADLINE_POOL_SIZE="24") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def service(running: tuple[Service, httpx.Client, str]) -> Service:
-    """It, for conftest.py, which looks into its log after every race."""
-    return running[0]
+def service(running: Running) -> Service:
+    """Return the service whose log conftest.py checks after every race."""
+    return running.service
 
 
 @pytest.fixture
-def team(running: tuple[Service, httpx.Client, str]) -> Iterator[Team]:
-    """Twelve people. Whatever they did: the log and the counters are right, and nothing had to be tried again."""
+def team(running: Running) -> Iterator[Team]:
+    """Create twelve users; afterwards, check log and counters, and that no call was retried."""
     service, client, database_url = running
     before = len(service.failures)
     team = Team.create(client, database_url, 12)
@@ -59,7 +56,7 @@ def statuses(replies: list[httpx.Response]) -> Counter[int]:
     return Counter(reply.status_code for reply in replies)
 
 
-def test_two_editors_lose_no_version(team: Team) -> None:
+def test_concurrent_editors_lose_no_version(team: Team) -> None:
     message_id = team.sent_id("0")
     contents = [f"{editor} {step}" for editor in range(2) for step in range(20)]
 
@@ -75,7 +72,7 @@ def test_two_editors_lose_no_version(team: Team) -> None:
     assert sorted([*(one["content"] for one in versions), last]) == sorted(["0", *contents])
 
 
-def test_fifty_reactions_at_once_are_all_there(team: Team) -> None:
+def test_fifty_concurrent_reactions_are_all_stored(team: Team) -> None:
     message_id = team.sent_id()
 
     def react(number: int) -> httpx.Response:
@@ -87,7 +84,7 @@ def test_fifty_reactions_at_once_are_all_there(team: Team) -> None:
 
 
 @pytest.mark.parametrize("times", [50, 51])
-def test_toggles_at_once_take_turns(team: Team, times: int) -> None:
+def test_concurrent_toggles_take_turns(team: Team, times: int) -> None:
     message_id = team.sent_id()
 
     def toggle() -> httpx.Response:
@@ -111,7 +108,9 @@ def test_toggles_at_once_take_turns(team: Team, times: int) -> None:
         ("DELETE", "/pin", None),
     ],
 )
-def test_against_a_deletion_either_comes_first(team: Team, method: str, path: str, body: dict[str, str] | None) -> None:
+def test_writes_run_before_or_after_a_concurrent_deletion(
+    team: Team, method: str, path: str, body: dict[str, str] | None
+) -> None:
     messages = [team.sent_id(str(number)) for number in range(12)]
     if method == "DELETE":
         for message_id in messages:
@@ -132,7 +131,7 @@ def test_against_a_deletion_either_comes_first(team: Team, method: str, path: st
     assert {error["code"] for error in late} <= {"message_not_found", "parent_not_found"}
 
 
-def test_pinning_and_unpinning_at_once(team: Team) -> None:
+def test_concurrent_pins_and_unpins_stay_consistent(team: Team) -> None:
     message_id = team.sent_id()
 
     def turn(who: int) -> list[httpx.Response]:
@@ -143,7 +142,7 @@ def test_pinning_and_unpinning_at_once(team: Team) -> None:
     assert all(reply.json()["data"] is not None for reply in replies)
 
 
-def test_pages_neither_skip_nor_repeat_while_others_write(team: Team) -> None:
+def test_pages_skip_and_repeat_nothing_during_writes(team: Team) -> None:
     there = {team.sent_id(f"there {number}", number % 12) for number in range(60)}
     gone, done = [team.sent_id("to be deleted") for _ in range(20)], threading.Event()
 
@@ -182,7 +181,7 @@ def test_pages_neither_skip_nor_repeat_while_others_write(team: Team) -> None:
             other.result()
 
 
-def test_a_mixed_storm_ends_with_everything_right(team: Team) -> None:
+def test_mixed_concurrent_calls_stay_consistent(team: Team) -> None:
     messages = [team.sent_id(str(number), number % 12) for number in range(6)]
     seen: Counter[int] = Counter()
 
@@ -219,12 +218,12 @@ def test_a_mixed_storm_ends_with_everything_right(team: Team) -> None:
 
 
 @pytest.mark.parametrize("isolation", list(IsolationLevel))
-def test_search_forgets_what_goes_while_others_write(team: Team, isolation: IsolationLevel) -> None:
+def test_search_drops_deleted_messages_during_writes(team: Team, isolation: IsolationLevel) -> None:
     done = threading.Event()
     parameters = {"channel": team.channel_id, "user": team.user_ids[0]}
 
     def repeat(*statements: str, times: int) -> int:
-        """As a backend of the operator's own would, past the endpoints. Returns how many rows were changed."""
+        """Write as service_role, without the endpoints. Return how many rows changed."""
         changed = successes = 0
         with psycopg.connect(team.database_url) as db:
             db.isolation_level = isolation
@@ -249,12 +248,12 @@ def test_search_forgets_what_goes_while_others_write(team: Team, isolation: Isol
     assert min(in_parallel([delete, write, write, edit])) > 0
 
 
-def test_a_request_that_takes_long_keeps_no_other_of_its_user_waiting(team: Team) -> None:
+def test_slow_request_does_not_block_others_of_its_user(team: Team) -> None:
     (other,) = team.query(
         "insert into public.channels (name, created_by) values ('other', %s) returning id::text", team.user_ids[0]
     )
     with psycopg.connect(team.database_url) as db:
-        # Somebody is changing the first channel, so that a message to it waits.
+        # Lock the first channel, so that a message to it waits.
         db.execute("select private.lock_channel(%s)", (team.channel_id,))
         with ThreadPoolExecutor() as threads:
             slow = threads.submit(team.send, "slow")
@@ -272,7 +271,7 @@ insert into public.messages (id, channel_id, content) values (%s, %s, 'once') on
 """
 
 
-def test_a_message_that_a_client_sends_many_times_at_once_is_there_once(team: Team) -> None:
+def test_message_sent_many_times_is_stored_once(team: Team) -> None:
     def insert(message_id: str) -> int:
         with psycopg.connect(team.database_url) as db:
             become(db, team.user_ids[0])
@@ -282,7 +281,7 @@ def test_a_message_that_a_client_sends_many_times_at_once_is_there_once(team: Te
         assert sorted(in_parallel([partial(insert, str(uuid.uuid4()))] * 8)) == [0] * 7 + [1]
 
 
-def test_a_message_that_is_sent_to_two_channels_at_once_is_in_one(team: Team) -> None:
+def test_id_sent_to_two_channels_is_stored_in_one(team: Team) -> None:
     (other,) = team.query(
         "insert into public.channels (name, created_by) values ('other', %s) returning id::text", team.user_ids[0]
     )
@@ -310,7 +309,7 @@ def test_a_message_that_is_sent_to_two_channels_at_once_is_in_one(team: Team) ->
     assert replace(team, channel_id=other).inconsistencies() == []
 
 
-def test_of_owners_who_leave_at_once_one_stays(team: Team) -> None:
+def test_one_of_concurrently_leaving_owners_stays(team: Team) -> None:
     for _ in range(5):
         team.query(
             "update public.channel_members set role = 'owner' where channel_id = %s returning 1", team.channel_id

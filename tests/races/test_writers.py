@@ -1,4 +1,4 @@
-"""Many writers at once: every acknowledged message is stored once, and every summary is right."""
+"""Many concurrent writers: every acknowledged message is stored once, and every summary is correct."""
 
 import random
 from collections import Counter
@@ -10,14 +10,14 @@ from tests.support.ingest import Sender, conversation, in_parallel, message
 
 
 def added(replies: list[httpx.Response]) -> int:
-    """How many messages the answers say were new; all must be successes without an error in any thread."""
+    """Check that all answers are successes without errors; return how many messages were new."""
     assert Counter(reply.status_code for reply in replies) == Counter({200: len(replies)})
     results = [result for reply in replies for result in reply.json()["results"]]
     assert {result["status"] for result in results} <= {"created", "updated", "no_new_messages"}
     return sum(result["messages_added"] for result in results)
 
 
-def test_24_writers_with_overlapping_batches_on_one_thread(sender: Sender) -> None:
+def test_overlapping_batches_of_24_writers_are_stored_once(sender: Sender) -> None:
     chance = random.Random(24)
     minutes = [f"2026-02-01T{number // 60:02}:{number % 60:02}:00Z" for number in range(240)]
     messages = [message(f"{number:03}", sent_at=sent_at) for number, sent_at in enumerate(minutes)]
@@ -32,7 +32,7 @@ def test_24_writers_with_overlapping_batches_on_one_thread(sender: Sender) -> No
     assert [result["status"] for reply in replies for result in reply.json()["results"]].count("created") == 1
 
 
-def test_writers_that_name_the_same_threads_in_different_orders(sender: Sender) -> None:
+def test_writers_with_different_orders_do_not_deadlock(sender: Sender) -> None:
     chance = random.Random(12)
     names = [f"chat {number:02}" for number in range(12)]
 
@@ -52,7 +52,7 @@ def test_writers_that_name_the_same_threads_in_different_orders(sender: Sender) 
     assert sender.inconsistencies() == []
 
 
-def test_requests_that_create_the_same_thread_at_once_agree_on_it(sender: Sender) -> None:
+def test_concurrent_requests_create_one_conversation(sender: Sender) -> None:
     for round_ in range(10):
         chat = f"round {round_}"
         replies = in_parallel([partial(sender.post, conversation(message(one), external_id=chat)) for one in "abcdef"])
@@ -64,7 +64,7 @@ def test_requests_that_create_the_same_thread_at_once_agree_on_it(sender: Sender
     assert sender.inconsistencies() == []
 
 
-def test_one_request_sent_32_times_at_once_is_stored_once(sender: Sender) -> None:
+def test_request_sent_32_times_at_once_is_stored_once(sender: Sender) -> None:
     names = [f"{number:02}" for number in range(50)]
     chats = [conversation(*map(message, names), external_id=f"chat {number}") for number in range(3)]
     replies = in_parallel([partial(sender.post, *chats)] * 32)

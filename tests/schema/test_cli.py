@@ -1,4 +1,4 @@
-"""What the platform's own checks say of the schema: `supabase db advisors` and `supabase db lint`."""
+"""The platform's own checks of the schema: `supabase db advisors` and `supabase db lint`."""
 
 import json
 import os
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(tools.supabase_cli() is None, reason=tools.why_n
 
 
 def is_argued(advice: dict[str, Any]) -> bool:
-    """Whether docs/contributing/devstack.md argues why this is as it should be."""
+    """Check whether docs/contributing/devstack.md gives a reason for this finding."""
     about = advice["metadata"]
     match advice["name"]:
         case "unused_index":
@@ -29,7 +29,7 @@ def is_argued(advice: dict[str, Any]) -> bool:
 
 
 def check(folder: Path, url: str, *command: str) -> list[dict[str, Any]]:
-    """What a check of the CLI finds in a database."""
+    """Return the findings of a CLI check in a database."""
     result = subprocess.run(
         [tools.supabase_cli(), "db", *command, f"--remote={url}?sslmode=disable", "--output-format=json"],
         cwd=folder,
@@ -45,16 +45,16 @@ def check(folder: Path, url: str, *command: str) -> list[dict[str, Any]]:
 
 
 def advice(folder: Path, url: str) -> list[str]:
-    """What the advisors say that is not argued."""
+    """Return the advisors' findings without a documented reason."""
     found = check(folder, url, "advisors", "--type=all", "--level=info")
     return [each["detail"] for each in found if not is_argued(each)]
 
 
-def test_the_advisors_have_nothing_to_say(postgres_url: str, tmp_path: Path) -> None:
+def test_advisors_report_nothing(postgres_url: str, tmp_path: Path) -> None:
     assert advice(tmp_path, postgres_url) == []
 
 
-def test_the_advisors_would_say_it(cluster: TestCluster, fresh_database: str, tmp_path: Path) -> None:
+def test_advisors_report_planted_faults(cluster: TestCluster, fresh_database: str, tmp_path: Path) -> None:
     url = cluster.url(fresh_database, "postgres")
     with psycopg.connect(url) as db:
         db.execute("create table public.planted (id integer)")
@@ -62,7 +62,7 @@ def test_the_advisors_would_say_it(cluster: TestCluster, fresh_database: str, tm
     assert len(advice(tmp_path, url)) == 2  # no primary key; a search_path that callers set
 
 
-def test_the_linter_has_nothing_to_say(cluster: TestCluster, fresh_database: str, tmp_path: Path) -> None:
+def test_linter_reports_nothing(cluster: TestCluster, fresh_database: str, tmp_path: Path) -> None:
     with psycopg.connect(cluster.url(fresh_database)) as db:
         if not db.execute("select from pg_available_extensions where name = 'plpgsql_check'").fetchall():
             pytest.skip("no plpgsql_check for this Postgres: apt-get install postgresql-15-plpgsql-check")

@@ -1,4 +1,4 @@
-"""The cleaning job where there is pg_cron, as on Supabase: apt-get install postgresql-15-cron."""
+"""The clean-up job of pg_cron, as on Supabase: apt-get install postgresql-15-cron."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ def with_cron() -> Path | None:
 
 
 @pytest.mark.skipif(with_cron() is None, reason="no pg_cron: apt-get install postgresql-15-cron")
-def test_a_migration_schedules_the_cleaning_once() -> None:
+def test_migration_schedules_the_clean_up_once() -> None:
     with TemporaryDirectory(dir="/tmp", prefix="threadline-cron-", ignore_cleanup_errors=True) as folder:
         with clusters.running(Path(folder), with_cron(), FORGETFUL) as before:
             with (Path(folder) / "postgres" / "postgresql.auto.conf").open("a") as file:

@@ -8,7 +8,7 @@ import pytest
 
 Db = psycopg.Connection[Any]
 
-# A trigger function means something only with its table and the names of its transition tables.
+# A trigger function can only be checked with its table and its transition tables.
 FINDINGS = """
 select code.oid::regprocedure::text, found.lineno, found.message, found.detail
 from pg_proc as code
@@ -24,7 +24,7 @@ where code.pronamespace in ('public'::regnamespace, 'private'::regnamespace)
 
 @pytest.fixture
 def checker(admin_url: str) -> Iterator[Db]:
-    """A transaction of the superuser with the extension, on a server that has it."""
+    """Open a superuser transaction with the extension, on a server that has it."""
     with psycopg.connect(admin_url) as connection:
         if not connection.execute("select from pg_available_extensions where name = 'plpgsql_check'").fetchall():
             pytest.skip("no plpgsql_check for this Postgres: apt-get install postgresql-15-plpgsql-check")
@@ -33,7 +33,7 @@ def checker(admin_url: str) -> Iterator[Db]:
         connection.rollback()
 
 
-def test_no_body_has_a_fault(checker: Db) -> None:
+def test_function_bodies_have_no_faults(checker: Db) -> None:
     assert checker.execute(FINDINGS).fetchall() == []
 
 
@@ -45,7 +45,7 @@ def test_no_body_has_a_fault(checker: Db) -> None:
         ("trigger", "begin perform changed.nothing from changed; end", "column changed.nothing does not exist"),
     ],
 )
-def test_a_fault_is_found(checker: Db, result: str, body: str, finding: str) -> None:
+def test_planted_fault_is_found(checker: Db, result: str, body: str, finding: str) -> None:
     checker.execute(f"create function private.planted() returns {result} language plpgsql as $$ {body} $$")
     if result == "trigger":
         checker.execute(

@@ -88,7 +88,7 @@ RULES = {
             and not exists (
                 select from pg_index
                 where indrelid = conrelid
-                    -- Nobody looks for a key that is null.
+                    -- No query looks for a null key.
                     and (
                         indpred is null
                         or pg_get_expr(indpred, indrelid) = format('(%I IS NOT NULL)', (
@@ -209,11 +209,11 @@ def offenders(db: Db, rule: Rule) -> list[str]:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_the_schema_keeps_the_rule(catalog: Db, rule: str) -> None:
+def test_schema_keeps_the_rule(catalog: Db, rule: str) -> None:
     assert offenders(catalog, RULES[rule]) == []
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_violation_of_the_rule_is_seen(catalog: Db, rule: str) -> None:
+def test_rule_reports_its_violation(catalog: Db, rule: str) -> None:
     catalog.execute(RULES[rule].violation)
     assert offenders(catalog, RULES[rule]) == [RULES[rule].offender]

@@ -1,4 +1,4 @@
-"""What ships is what `sql/` says."""
+"""The shipped migrations equal `sql/`."""
 
 import re
 
@@ -17,7 +17,7 @@ def dump_of_sql(cluster: TestCluster) -> str:
     return schema.dump(cluster.url(database), cluster.binaries)
 
 
-def test_migrations_and_sql_give_the_same_database(cluster: TestCluster, template: str, dump_of_sql: str) -> None:
+def test_migrations_and_sql_build_the_same_database(cluster: TestCluster, template: str, dump_of_sql: str) -> None:
     dump_of_migrations = schema.dump(cluster.url(template), cluster.binaries)
     assert not schema.difference(dump_of_migrations, dump_of_sql, ("migrations", "sql"))
 
@@ -27,7 +27,7 @@ def test_both_default_privilege_modes_give_the_same_rights(cluster: TestCluster,
     cluster.install_platform(database, "legacy")
     schema.load(cluster.url(database, "postgres"), schema.SQL)
     legacy = schema.dump(cluster.url(database), cluster.binaries)
-    # The modes themselves are part of a dump; what they must not change is everything else.
+    # Drop the modes themselves from the dump; nothing else may differ.
     without_defaults = [
         "\n".join(
             line
@@ -39,19 +39,19 @@ def test_both_default_privilege_modes_give_the_same_rights(cluster: TestCluster,
     assert not schema.difference(*(re.sub(r"\n{2,}", "\n", text) for text in without_defaults), ("legacy", "explicit"))
 
 
-def test_the_initial_migration_is_written_from_sql() -> None:
+def test_initial_migration_is_written_from_sql() -> None:
     if schema.is_released():
         pytest.skip("released: migrations are only added")
     written = {path.name: path.read_text(encoding="utf-8") for path in schema.MIGRATIONS.glob("*.sql")}
     assert written == migration.initial(), "run `make migration`"
 
 
-def test_what_is_only_in_the_migration_is_styled_as_sql_is() -> None:
+def test_migration_only_text_follows_the_sql_style() -> None:
     text = "".join(file.read_text(encoding="utf-8") for file in schema.SQL)
     only_there = (migration.HEADER + migration.guard(text)).rstrip("\n") + "\n"
     assert sqlfluff.lint(only_there, config_path=str(schema.ROOT / "pyproject.toml")) == []
 
 
-def test_migration_files_are_named_as_the_cli_wants() -> None:
+def test_migration_files_have_names_for_the_cli() -> None:
     for path in schema.MIGRATIONS.iterdir():
         assert re.fullmatch(r"\d{14}_[a-z0-9_]+\.sql", path.name)

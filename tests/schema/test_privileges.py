@@ -78,7 +78,7 @@ def granted(db: Db) -> Iterator[Right]:
                     yield from ((name, role.rolename, privilege.priv_name, column) for column in columns)
 
 
-def test_the_catalog_grants_what_the_file_says(names: Db) -> None:
+def test_catalog_grants_equal_the_file(names: Db) -> None:
     assert set(names.execute(GRANTED).fetchall()) == set(granted(names))
 
 
@@ -92,7 +92,7 @@ def test_the_catalog_grants_what_the_file_says(names: Db) -> None:
         "grant usage on schema private to anon",
     ],
 )
-def test_another_right_in_the_catalog_is_seen(names: Db, violation: str) -> None:
+def test_extra_grant_in_the_catalog_is_reported(names: Db, violation: str) -> None:
     names.execute(violation)
     assert set(names.execute(GRANTED).fetchall()) - set(granted(names))
 

@@ -1,4 +1,4 @@
-"""The Supabase CLI applies the migrations to a project's database as `postgres`, who is no superuser."""
+"""The Supabase CLI applies the migrations as `postgres`, which is not a superuser."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ VERSIONS = sorted(file.name.partition("_")[0] for file in schema.MIGRATIONS.glob
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the project: the CLI leaves notes in the folder that it works in."""
+    """Copy the project, because the CLI writes into its working folder."""
     shutil.copytree(schema.ROOT / "supabase", tmp_path / "supabase", ignore=shutil.ignore_patterns(".*"))
     return tmp_path
 
@@ -37,20 +37,20 @@ def supabase(folder: Path, url: str, *command: str) -> subprocess.CompletedProce
 
 
 def project(cluster: TestCluster, mode: Literal["explicit", "legacy"] = "explicit") -> str:
-    """The name of a database that holds what a new project holds and nothing else."""
+    """Create a database like that of a new project."""
     database = cluster.create()
     cluster.install_platform(database, mode)
     return database
 
 
 def applied(url: str) -> list[str]:
-    """The versions that the history lists."""
+    """Return the versions in the migration history."""
     with psycopg.connect(url) as db:
         return [row for (row,) in db.execute("select version from supabase_migrations.schema_migrations order by 1")]
 
 
 @pytest.mark.parametrize(("command", "mode"), [("db push", "explicit"), ("migration up", "legacy")])
-def test_the_cli_applies_them(
+def test_cli_applies_the_migrations(
     cluster: TestCluster, folder: Path, command: str, mode: Literal["explicit", "legacy"]
 ) -> None:
     pushed, loaded = project(cluster, mode), project(cluster, mode)
@@ -61,10 +61,10 @@ def test_the_cli_applies_them(
     schema.load(cluster.url(loaded, "postgres"), schema.SQL)
     dumps = [schema.dump(cluster.url(name), cluster.binaries) for name in (pushed, loaded)]
     assert not schema.difference(*dumps, ("pushed", "sql"))
-    assert supabase(folder, url, *command.split()).returncode == 0  # there is nothing left to do
+    assert supabase(folder, url, *command.split()).returncode == 0  # nothing is left to apply
 
 
-def test_a_database_that_uses_the_names_is_refused_unchanged(cluster: TestCluster, folder: Path) -> None:
+def test_database_with_name_conflicts_stays_unchanged(cluster: TestCluster, folder: Path) -> None:
     database = project(cluster)
     url = cluster.url(database, "postgres")
     with psycopg.connect(url) as db:
@@ -81,7 +81,7 @@ def test_a_database_that_uses_the_names_is_refused_unchanged(cluster: TestCluste
     assert schema.dump_all(cluster.url(database), cluster.binaries) == before
 
 
-def test_every_name_is_guarded(cluster: TestCluster, template: str) -> None:
+def test_every_name_is_checked_for_conflicts(cluster: TestCluster, template: str) -> None:
     with psycopg.connect(cluster.url(template)) as db:
         made = db.execute(
             "select relname from pg_class"
@@ -91,14 +91,14 @@ def test_every_name_is_guarded(cluster: TestCluster, template: str) -> None:
     assert [name for (name,) in made if f"'{name}'" not in guard] == []
 
 
-def test_a_migration_does_not_wait_for_long(cluster: TestCluster, folder: Path) -> None:
+def test_migration_gives_up_waiting_for_locks(cluster: TestCluster, folder: Path) -> None:
     for file in folder.glob("supabase/migrations/*.sql"):
         text = file.read_text()
         assert text.count("\nset lock_timeout = '5s';\n") == 1
         file.write_text(text.replace("'5s'", "'50ms'"))
     url = cluster.url(project(cluster), "postgres")
     with psycopg.connect(url) as reader:
-        # What an upload under way holds; statements about policies lock the table against everybody.
+        # The lock of a running upload; statements about policies need an exclusive lock on the table.
         reader.execute("select from storage.objects")
         result = supabase(folder, url, "db", "push")
         assert result.returncode == 1

@@ -70,7 +70,7 @@ def long_bodies(text: str) -> Iterator[str]:
 
 
 def parameters_like_columns(text: str) -> Iterator[str]:
-    """In a `language sql` body a column wins over a parameter of its name, and nobody is told."""
+    """In a `language sql` body a column silently wins over a parameter of the same name."""
     for function in functions(text):
         if function.language == "sql" or function.name.startswith("private."):
             for name in function.parameters:
@@ -146,7 +146,7 @@ EXCEPT = {("800_gateway.sql", dynamic_sql)}
         if (file.name, rule) not in EXCEPT
     ],
 )
-def test_a_file_has_none_of(file: Path, rule: Callable[[str], Iterator[str]]) -> None:
+def test_sql_file_keeps_the_rule(file: Path, rule: Callable[[str], Iterator[str]]) -> None:
     assert list(rule(file.read_text(encoding="utf-8"))) == []
 
 
@@ -154,12 +154,12 @@ def test_a_file_has_none_of(file: Path, rule: Callable[[str], Iterator[str]]) ->
     ("rule", "violation"),
     [pytest.param(rule, text, id=rule.__name__) for rule, violations in RULES.items() for text in violations],
 )
-def test_a_violation_is_seen(rule: Callable[[str], Iterator[str]], violation: str) -> None:
+def test_rule_reports_its_violation(rule: Callable[[str], Iterator[str]], violation: str) -> None:
     assert len(list(rule(violation))) == 1
 
 
 def unknown_names(texts: Iterable[str]) -> Iterator[str]:
-    """What a text refers to although neither it nor one before it makes it."""
+    """Yield names that a text uses before any text creates them."""
     known = set()
     for text in texts:
         code = re.sub(r"--.*|'(?:[^']|'')*'", "", text)
@@ -168,11 +168,11 @@ def unknown_names(texts: Iterable[str]) -> Iterator[str]:
         yield from {re.sub(r"_id_seq$", "", name) for name in re.findall(r"\b(?:public|private)\.\w+", code)} - known
 
 
-def test_a_file_refers_only_to_what_it_and_those_before_it_make() -> None:
+def test_sql_files_refer_only_to_earlier_objects() -> None:
     assert list(unknown_names(file.read_text(encoding="utf-8") for file in schema.SQL)) == []
 
 
-def test_a_reference_to_a_later_file_is_seen() -> None:
+def test_reference_to_a_later_file_is_reported() -> None:
     table = "create table public.later (id integer primary key);"
     assert list(unknown_names([planted("select id from public.later"), table])) == ["public.later"]
     assert list(unknown_names([table, planted("select id from public.later")])) == []
@@ -182,7 +182,7 @@ STATEMENT = re.compile(r"\s*(select|insert|update|delete|with|create|alter|drop|
 ALLOWED = {
     "select status, headers, body from private.call($1, $2, $3, $4, $5, $6)",
     "select true",
-    # Of `threadline doctor`.
+    # `threadline doctor` sends these.
     "select private.diagnose($1, $2)",
     "select pg_backend_pid()",
     "select set_config('role', 'service_role', true)",
@@ -204,11 +204,11 @@ def devstack_imports(code: str) -> Iterator[str]:
         yield from (name for name in names if name.partition(".")[0] == "threadline_devstack")
 
 
-def test_the_service_sends_one_statement_and_a_ping_and_the_doctor_asks() -> None:
+def test_production_sends_only_the_allowed_statements() -> None:
     assert set().union(*(statements(file.read_text(encoding="utf-8")) for file in PRODUCTION)) == ALLOWED
 
 
-def test_a_statement_is_seen() -> None:
+def test_statements_are_found_in_code() -> None:
     assert statements("'Select a user.'; f'delete from {table}'") == {"delete from "}
 
 
@@ -218,5 +218,5 @@ def test_production_does_not_import_the_devstack(file: Path) -> None:
 
 
 @pytest.mark.parametrize("code", ["import threadline_devstack.stack", "def f(): from threadline_devstack import stack"])
-def test_an_import_of_the_devstack_is_seen(code: str) -> None:
+def test_import_of_the_devstack_is_reported(code: str) -> None:
     assert len(list(devstack_imports(code))) == 1

@@ -57,7 +57,7 @@ def test_triggers_stand_in_firing_order() -> None:
         made("people", "people_10_stamp") + made("channels", "channels_10_stamp") + made("people", "people_20_match"),
     ],
 )
-def test_a_misplaced_trigger_is_seen(text: str) -> None:
+def test_misplaced_trigger_is_reported(text: str) -> None:
     assert len(misplaced(text)) == 1
 
 
@@ -65,7 +65,7 @@ def test_each_table_with_triggers_has_a_story() -> None:
     assert without_story(FILE.read_text(encoding="utf-8")) == []
 
 
-def test_a_table_without_a_story_is_seen() -> None:
+def test_table_without_a_story_is_reported() -> None:
     assert without_story("-- channels: made.\n" + made("people", "people_10_stamp")) == ["people"]
 
 

@@ -1,6 +1,6 @@
-"""A project at any release, with data in it, becomes one at the newest state, and loses nothing.
+"""A project at any release upgrades to the newest state and loses no data.
 
-Until there is a release, the state of today stands for one.
+Before the first release, the current state stands for one.
 """
 
 import re
@@ -19,13 +19,13 @@ BAD = {
     "public.message_reactions": "delete from public.message_reactions where true",
     "public.people": "alter table public.people drop column created_at",
     "public.message_edits": "drop table public.message_edits",
-    "public.conversations": "update public.conversations set participant_name = 'somebody'",
+    "public.conversations": "update public.conversations set participant_name = 'changed'",
 }
 
 
 @pytest.fixture(scope="module")
 def today(cluster: TestCluster, template: str) -> str:
-    """The record of a release that would be made today."""
+    """Record the current state as a release."""
     database = cluster.create(template)
     release.fill(cluster.url(database, "postgres"))
     return release.record(cluster.url(database), cluster.binaries, FILES)
@@ -33,12 +33,12 @@ def today(cluster: TestCluster, template: str) -> str:
 
 @pytest.fixture(scope="module")
 def restored(cluster: TestCluster, today: str) -> str:
-    """The name of a database as that release left it."""
+    """Create a database in the state of that release."""
     return release.restore(cluster, today, FILES)
 
 
 def upgrade(cluster: TestCluster, left: str, files: list[Path]) -> tuple[str, list[str]]:
-    """The name of a copy of a database with all these migrations, and the tables of which something is lost."""
+    """Copy a database, apply these migrations, and return its name and the tables that lost rows."""
     database = cluster.create(left)
     before = release.read_tables(cluster.url(database))
     assert before["public.messages"]
@@ -55,36 +55,38 @@ def planted(folder: Path, statement: str) -> Path:
 
 
 @pytest.mark.parametrize("record", RECORDS or [pytest.param(None, marks=NONE_YET)], ids=lambda path: path and path.stem)
-def test_a_release_becomes_the_newest_state(cluster: TestCluster, template: str, record: Path) -> None:
+def test_release_upgrades_to_the_newest_state(cluster: TestCluster, template: str, record: Path) -> None:
     database, lost = upgrade(cluster, release.restore(cluster, record.read_text(encoding="utf-8"), FILES), FILES)
     assert lost == []
     dumps = [schema.dump(cluster.url(name), cluster.binaries) for name in (database, template)]
     assert not schema.difference(*dumps, ("upgraded", "new"))
 
 
-def test_what_stands_for_a_release_is_restored_whole(cluster: TestCluster, today: str, restored: str) -> None:
+def test_release_record_is_restored_whole(cluster: TestCluster, today: str, restored: str) -> None:
     database, lost = upgrade(cluster, restored, FILES)
     assert lost == []
     assert release.record(cluster.url(database), cluster.binaries, FILES) == today
 
 
-def test_a_migration_that_adds_loses_nothing(cluster: TestCluster, restored: str, tmp_path: Path) -> None:
+def test_additive_migration_loses_nothing(cluster: TestCluster, restored: str, tmp_path: Path) -> None:
     _, lost = upgrade(cluster, restored, [*FILES, planted(tmp_path, GOOD)])
     assert lost == []
 
 
 @pytest.mark.parametrize(("table", "statement"), BAD.items(), ids=list(BAD))
-def test_a_loss_is_seen(cluster: TestCluster, restored: str, tmp_path: Path, table: str, statement: str) -> None:
+def test_upgrade_test_finds_a_loss(
+    cluster: TestCluster, restored: str, tmp_path: Path, table: str, statement: str
+) -> None:
     _, lost = upgrade(cluster, restored, [*FILES, planted(tmp_path, statement)])
     assert table in lost
 
 
-def test_migrations_of_releases_stay_as_they_are() -> None:
+def test_released_migrations_do_not_change() -> None:
     now = {file.name: release.checksum(file) for file in FILES}
     for record in RECORDS:
         assert release.recorded_migrations(record.read_text(encoding="utf-8")).items() <= now.items(), record.name
 
 
-def test_every_release_has_its_record() -> None:
+def test_every_release_has_a_record() -> None:
     released = re.findall(r"^## (\d+\.\d+\.\d+)", (schema.ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert {record.stem for record in RECORDS} == set(released), "run `make release` for each"

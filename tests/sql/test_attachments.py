@@ -1,4 +1,4 @@
-"""Files of channels: who may store, see and remove them, and what a message may name."""
+"""Files of channels: rights to store, read and remove them, and attaching them to messages."""
 
 import json
 import uuid
@@ -18,7 +18,7 @@ CHANNEL = "550e8400-e29b-41d4-a716-446655440000"
 STORE = "insert into storage.objects (bucket_id, name, owner_id, metadata) values ('attachments', %s, %s, %s)"
 REMOVE = "delete from storage.objects where bucket_id = 'attachments' and name = %s returning name"
 METADATA = json.dumps({"size": 5, "mimetype": "text/plain; charset=utf-8"})
-MEMBERS_AND_NOBODY = [(MATTY, True), (BOB, True), (CAROL, True), (MALLORY, False)]
+MEMBERS_AND_MALLORY = [(MATTY, True), (BOB, True), (CAROL, True), (MALLORY, False)]
 
 
 def call(db: Db, function: str, **request: Any) -> dict[str, Any]:
@@ -40,51 +40,51 @@ def upload(db: Db, user_id: str, name: str = "report.txt") -> dict[str, Any]:
 
 
 def code(db: Db, statement: str, *parameters: object) -> tuple[str, str]:
-    """The status and code that a refusal has in HTTP."""
+    """Return the HTTP status and code of a rejection."""
     diag = refused(db, statement, *parameters, by=psycopg.Error)
     return diag.sqlstate, diag.message_detail
 
 
-def test_the_bucket_is_private(db: Db) -> None:
+def test_bucket_is_private(db: Db) -> None:
     assert rows(db, "select public, file_size_limit from storage.buckets where id = 'attachments'") == [
         (False, 52_428_800)
     ]
 
 
-def test_a_file_is_what_storage_says_of_it(db: Db) -> None:
+def test_finish_upload_takes_file_facts_from_storage(db: Db) -> None:
     file = upload(db, BOB)
     assert file == {**file, "name": "report.txt", "size": 5, "type": "text/plain"}
     assert value(db, "select uploaded_by from public.attachments where id = %s", file["id"]) == uuid.UUID(BOB)
 
 
-def test_a_name_is_text_and_no_path(db: Db) -> None:
+def test_file_name_is_text_not_a_path(db: Db) -> None:
     file = upload(db, BOB, "../../etc/pass\nwd" + "x" * 300)
     assert file["name"] == ("../../etc/pass_wd" + "x" * 300)[:255]
     assert file["path"] == f"{CHANNEL}/{file['id']}"
 
 
-def test_finishing_again_changes_nothing(db: Db) -> None:
+def test_second_finish_changes_nothing(db: Db) -> None:
     file = upload(db, BOB)
     again = call(db, "finish_upload", conversation_id=CHANNEL, files=[file])
     assert again["files"] == [file]
 
 
-@pytest.mark.parametrize(("user_id", "is_member"), MEMBERS_AND_NOBODY)
-def test_members_alone_see_a_file(db: Db, user_id: str, is_member: bool) -> None:
+@pytest.mark.parametrize(("user_id", "is_member"), MEMBERS_AND_MALLORY)
+def test_only_members_see_a_file(db: Db, user_id: str, is_member: bool) -> None:
     file = upload(db, BOB)
     become(db, user_id)
     assert len(rows(db, "select id from public.attachments where id = %s", file["id"])) == is_member
     assert len(rows(db, "select id from storage.objects where name = %s", file["path"])) == is_member
 
 
-def test_former_members_and_strangers_to_the_project_see_nothing(db: Db) -> None:
+def test_former_members_and_anon_see_no_files(db: Db) -> None:
     file = upload(db, BOB)
     become_postgres(db)
     db.execute("delete from public.channel_members where user_id = %s", [BOB])
     become(db, BOB)
     assert rows(db, "select id from storage.objects where name = %s", file["path"]) == []
     assert rows(db, "select id from public.attachments") == []
-    assert refused(db, REMOVE, file["path"]).sqlstate == "42501"  # no rows, but the platform's own guard
+    assert refused(db, REMOVE, file["path"]).sqlstate == "42501"  # the platform's guard rejects even without rows
     become_anon(db)
     assert rows(db, "select id from storage.objects where name = %s", file["path"]) == []
     refused(db, "select id from public.attachments")
@@ -99,12 +99,12 @@ def test_former_members_and_strangers_to_the_project_see_nothing(db: Db) -> None
         str(uuid.UUID(int=1)),
     ],
 )
-def test_nothing_is_stored_elsewhere_than_in_a_channel_of_ones_own(db: Db, path: str) -> None:
+def test_upload_outside_own_channels_is_rejected(db: Db, path: str) -> None:
     become(db, BOB)
     refused(db, STORE, path, BOB, METADATA)
 
 
-def test_nothing_is_stored_by_a_stranger_or_in_the_name_of_another(db: Db) -> None:
+def test_upload_by_non_member_or_for_another_is_rejected(db: Db) -> None:
     path = f"{CHANNEL}/{uuid.uuid4()}"
     become(db, MALLORY)
     refused(db, STORE, path, MALLORY, METADATA)
@@ -112,15 +112,15 @@ def test_nothing_is_stored_by_a_stranger_or_in_the_name_of_another(db: Db) -> No
     refused(db, STORE, path, MATTY, METADATA)
 
 
-def test_what_was_stored_stays_what_it_was(db: Db) -> None:
+def test_stored_file_cannot_be_changed(db: Db) -> None:
     file = upload(db, BOB)
     assert rows(db, "update storage.objects set version = 'x' where name = %s returning id", file["path"]) == []
     refused(db, "update public.attachments set file_name = 'x'")
 
 
-@pytest.mark.parametrize("is_known", [True, False], ids=["its place", "its id"])
+@pytest.mark.parametrize("is_known", [True, False], ids=["same path", "same id"])
 @pytest.mark.parametrize("user_id", [BOB, MATTY, CAROL])
-def test_nobody_puts_something_else_in_place_of_a_file(db: Db, user_id: str, is_known: bool) -> None:
+def test_stored_file_cannot_be_replaced(db: Db, user_id: str, is_known: bool) -> None:
     file = upload(db, BOB)
     db.execute("select set_config('storage.allow_delete_query', 'true', true)")
     assert rows(db, REMOVE, file["path"]) == [file["path"]]
@@ -135,7 +135,7 @@ def test_nobody_puts_something_else_in_place_of_a_file(db: Db, user_id: str, is_
         assert code(db, "select public.finish_upload(%s)", again) == ("PT409", "id_retired")
 
 
-def test_a_policy_for_everybody_opens_other_buckets_only(db: Db) -> None:
+def test_open_policies_affect_other_buckets_only(db: Db) -> None:
     file = upload(db, BOB)
     become_postgres(db)
     db.execute("insert into storage.buckets (id, name) values ('other', 'other')")
@@ -163,7 +163,7 @@ def test_a_policy_for_everybody_opens_other_buckets_only(db: Db) -> None:
 
 
 @pytest.mark.parametrize(("user_id", "may"), [(BOB, True), (MATTY, True), (CAROL, False), (MALLORY, False)])
-def test_the_uploader_and_those_who_govern_may_remove_a_file(db: Db, user_id: str, may: bool) -> None:
+def test_uploader_and_channel_managers_may_remove_a_file(db: Db, user_id: str, may: bool) -> None:
     file = upload(db, BOB)
     db.execute("select set_config('storage.allow_delete_query', 'true', true)")
     become(db, user_id)
@@ -171,7 +171,7 @@ def test_the_uploader_and_those_who_govern_may_remove_a_file(db: Db, user_id: st
     assert len(rows(db, "delete from public.attachments where id = %s returning id", file["id"])) == may
 
 
-def test_an_attachment_needs_a_file_that_is_there_and_ones_own(db: Db) -> None:
+def test_finish_upload_needs_an_existing_file_of_the_caller(db: Db) -> None:
     become(db, BOB)
     request = json.dumps({"conversation_id": CHANNEL, "files": [{"id": str(uuid.uuid4()), "name": "x"}]})
     assert code(db, "select public.finish_upload(%s)", request) == ("PT404", "file_not_found")
@@ -198,12 +198,12 @@ def test_an_attachment_needs_a_file_that_is_there_and_ones_own(db: Db) -> None:
         ({"conversation_id": CHANNEL, "workspace_id": "x", "files": [{"name": "x"}]}, ("PT400", "invalid_field")),
     ],
 )
-def test_a_request_that_makes_no_sense_is_refused(db: Db, request_: object, expected: tuple[str, str]) -> None:
+def test_malformed_request_is_rejected(db: Db, request_: object, expected: tuple[str, str]) -> None:
     become(db, BOB)
     assert code(db, "select public.begin_upload(%s)", json.dumps(request_)) == expected
 
 
-def test_the_type_of_the_conversation_is_answered(db: Db) -> None:
+def test_answer_contains_the_conversation_type(db: Db) -> None:
     become(db, BOB)
     begun = call(db, "begin_upload", conversation_id=CHANNEL, conversation_type="channel", files=[{"name": "x"}])
     assert (begun["conversation_id"], begun["conversation_type"]) == (CHANNEL, "channel")
@@ -213,7 +213,7 @@ POST = "insert into public.messages (channel_id, content, attachments) values (%
 
 
 @pytest.mark.parametrize("key", ["id", "attachment_id"])
-def test_a_message_names_files_that_its_author_may_read(db: Db, key: str) -> None:
+def test_message_attaches_files_that_its_author_may_read(db: Db, key: str) -> None:
     file = upload(db, BOB)
     become(db, CAROL)
     db.execute(POST, (CHANNEL, json.dumps([{key: file["id"].upper()}, {"id": "the application's own"}, {"url": "x"}])))
@@ -221,7 +221,7 @@ def test_a_message_names_files_that_its_author_may_read(db: Db, key: str) -> Non
     assert code(db, POST, CHANNEL, unknown) == ("PT404", "attachment_not_found")
 
 
-def test_a_message_cannot_name_a_file_of_a_channel_that_its_author_does_not_see(db: Db) -> None:
+def test_message_cannot_attach_a_file_of_a_hidden_channel(db: Db) -> None:
     file = upload(db, BOB)
     become(db, MALLORY)
     own = value(db, "insert into public.channels (name) values ('Mine') returning id")
@@ -231,12 +231,12 @@ def test_a_message_cannot_name_a_file_of_a_channel_that_its_author_does_not_see(
     assert code(db, "select public.get_attachment(%s)", json.dumps({"id": file["id"]}))[0] == "PT404"
 
 
-def test_an_attachment_id_of_another_form_is_nobodys(db: Db) -> None:
+def test_malformed_attachment_id_is_rejected(db: Db) -> None:
     become(db, BOB)
     assert code(db, POST, CHANNEL, '[{"attachment_id": "x"}]') == ("PT404", "attachment_not_found")
 
 
-def test_the_service_may_attach_too(db: Db) -> None:
+def test_service_may_attach_files(db: Db) -> None:
     become_service(db)
     [file] = call(db, "begin_upload", conversation_id=CHANNEL, files=[{"name": "x"}])["files"]
     db.execute(STORE, (file["path"], None, METADATA))
@@ -244,7 +244,7 @@ def test_the_service_may_attach_too(db: Db) -> None:
     assert value(db, "select uploaded_by from public.attachments where id = %s", file["id"]) is None
 
 
-def test_the_caller_is_asked_for_once_per_query(db: Db) -> None:
+def test_storage_policies_evaluate_the_caller_once_per_query(db: Db) -> None:
     become(db, BOB)
     for table in ("storage.objects", "public.attachments"):
         plan = "\n".join(rows(db, f"explain select * from {table}"))
@@ -262,7 +262,7 @@ def age(db: Db, *paths: str) -> None:
 
 
 def swept(db: Db) -> set[str]:
-    """The paths that a sweeper is told."""
+    """Return the paths that the sweeper should remove."""
     become_service(db)
     return set(call(db, "sweep_attachments")["paths"])
 
@@ -273,15 +273,15 @@ def say(db: Db, *attachments: dict[str, str]) -> Any:
     return value(db, statement, CHANNEL, json.dumps(attachments))
 
 
-def test_what_no_message_names_is_swept_after_a_day(db: Db) -> None:
+def test_unattached_file_is_swept_after_a_day(db: Db) -> None:
     failed, unsent, young = store(db, BOB)["path"], upload(db, BOB)["path"], upload(db, BOB)["path"]
     age(db, failed, unsent)
     assert swept(db) == {failed, unsent}
     assert rows(db, "select path from public.attachments") == [young]
-    assert swept(db) == {failed, unsent}  # until they are gone from Storage
+    assert swept(db) == {failed, unsent}  # until Storage has removed them
 
 
-def test_how_long_a_file_may_wait_is_a_setting(db: Db) -> None:
+def test_setting_controls_how_long_a_file_may_wait(db: Db) -> None:
     path = upload(db, BOB)["path"]
     age(db, path)
     become_postgres(db)
@@ -291,7 +291,7 @@ def test_how_long_a_file_may_wait_is_a_setting(db: Db) -> None:
     refused(db, "update private.settings set unsent_file_hours = 0", by=CheckViolation)
 
 
-def test_what_a_message_names_stays_until_it_is_deleted(db: Db) -> None:
+def test_attached_file_stays_until_its_message_is_deleted(db: Db) -> None:
     one, two, upper = upload(db, BOB), upload(db, BOB), upload(db, BOB)
     said = say(db, {"id": one["id"]}, {"attachment_id": two["id"]}, {"id": upper["id"].upper()})
     again = say(db, {"id": one["id"], "attachment_id": one["id"]})
@@ -303,7 +303,7 @@ def test_what_a_message_names_stays_until_it_is_deleted(db: Db) -> None:
     assert swept(db) == {one["path"], two["path"], upper["path"]}
 
 
-def test_the_files_of_a_channel_go_with_it(db: Db) -> None:
+def test_files_are_swept_with_their_channel(db: Db) -> None:
     file = upload(db, BOB)
     say(db, {"id": file["id"]})
     age(db, file["path"])
@@ -312,7 +312,7 @@ def test_the_files_of_a_channel_go_with_it(db: Db) -> None:
     assert swept(db) == {file["path"]}
 
 
-def test_a_file_that_is_being_named_is_not_swept(cluster: TestCluster, fresh_database: str) -> None:
+def test_file_being_attached_is_not_swept(cluster: TestCluster, fresh_database: str) -> None:
     url = cluster.url(fresh_database, "postgres")
     with psycopg.connect(url) as sender, psycopg.connect(url) as sweeper:
         file = upload(sender, BOB)
@@ -324,7 +324,7 @@ def test_a_file_that_is_being_named_is_not_swept(cluster: TestCluster, fresh_dat
         assert swept(sweeper) == set()
 
 
-def test_no_client_sweeps(db: Db) -> None:
+def test_clients_cannot_sweep(db: Db) -> None:
     become(db, MATTY)
     refused(db, "select public.sweep_attachments('{}')")
     refused(db, "select private.sweep_attachments(1, interval '0')")

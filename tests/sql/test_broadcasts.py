@@ -1,4 +1,4 @@
-"""sql/301_broadcasts.sql: what is sent to whom, and who may listen."""
+"""sql/301_broadcasts.sql: what each topic receives, and the rights to join and send."""
 
 import json
 from typing import Any
@@ -21,7 +21,7 @@ INBOX = f"inbox:{MATTY}"
 
 @pytest.fixture(autouse=True)
 def quiet(db: Db) -> None:
-    """Nothing has been sent before a test."""
+    """Start each test without broadcasts."""
     db.execute("delete from realtime.messages where true")
 
 
@@ -29,7 +29,7 @@ def numbered(seq: int) -> dict[str, int]:
     return {"seq": seq, "prev_seq": seq - 1}
 
 
-# What is called, on the message `id` where it takes one, and what it tells.
+# Call, its fields (`id` of the message if needed), and the events that it broadcasts.
 CALLS: list[tuple[str, dict[str, Any], str]] = [
     ("create_message", {"channel_id": CHANNEL, "content": "new", "metadata": {"a": 1}}, "message.created"),
     ("reply_to_message", {"id": MESSAGE, "content": "new", "attachments": [{"a": 1}]}, "message.created"),
@@ -46,19 +46,19 @@ CALLS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-def test_a_call_is_broadcast_as_it_was_answered(db: Db) -> None:
+def test_call_broadcasts_what_it_answers(db: Db) -> None:
     for function, fields, event in CALLS:
         db.execute("delete from realtime.messages where true")
         data = call(db, function, **fields).data
         assert broadcasts(db, TOPIC) == [(event, data | numbered(last_seq(db)))], (function, fields)
 
 
-def test_what_service_role_pins_for_a_user_is_told_with_the_user(db: Db) -> None:
+def test_pin_by_service_role_broadcasts_the_named_user(db: Db) -> None:
     data = call(db, "pin_message", None, id=MESSAGE, user_id=BOB).data
     assert broadcasts(db, TOPIC) == [("message.pinned", data | numbered(last_seq(db)))]
 
 
-def test_members_who_come_and_go_are_broadcast(db: Db) -> None:
+def test_membership_changes_are_broadcast(db: Db) -> None:
     become_service(db)
     db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (CHANNEL, MALLORY))
     db.execute("delete from public.channel_members where user_id = %s", (MALLORY,))
@@ -72,14 +72,14 @@ def test_members_who_come_and_go_are_broadcast(db: Db) -> None:
     assert [payload["seq"] for _, payload in sent] == [seq - 1, seq]
 
 
-def test_what_fails_or_is_rolled_back_is_not_broadcast(db: Db) -> None:
+def test_failed_or_rolled_back_change_is_not_broadcast(db: Db) -> None:
     call(db, "create_message", channel_id=CHANNEL, content="")
     with db.transaction(force_rollback=True):
         send(db)
     assert broadcasts(db, TOPIC) == []
 
 
-def test_events_of_one_transaction_are_each_broadcast_once(db: Db) -> None:
+def test_each_event_of_a_transaction_is_broadcast_once(db: Db) -> None:
     become_service(db)
     (other,) = rows(db, "insert into public.channels (name, created_by) values ('b', %s) returning id::text", MATTY)
     db.execute(
@@ -96,7 +96,7 @@ def test_events_of_one_transaction_are_each_broadcast_once(db: Db) -> None:
         sent = [(event, payload["seq"]) for event, payload in broadcasts(db, f"channel:{channel_id}")]
         assert sent == logged[-len(sent) :]
         assert len(sent) >= 101
-    # Each says what was so then, not what came of it.
+    # Each event shows the state at its time, not the final state.
     contents = [payload["content"] for _, payload in broadcasts(db, TOPIC)]
     assert contents == [*map(str, range(2, 201, 2)), "2 edited", "4 edited"]
     send(db)
@@ -104,7 +104,7 @@ def test_events_of_one_transaction_are_each_broadcast_once(db: Db) -> None:
     assert len(broadcasts(db, TOPIC)) == 103
 
 
-def test_what_is_deleted_in_the_same_transaction_is_not_told(db: Db) -> None:
+def test_message_deleted_in_same_transaction_is_not_broadcast(db: Db) -> None:
     sent = call(db, "create_message", channel_id=CHANNEL, content="a slip")
     call(db, "delete_message", id=sent.data["id"])
     told = broadcasts(db, TOPIC)
@@ -113,21 +113,21 @@ def test_what_is_deleted_in_the_same_transaction_is_not_told(db: Db) -> None:
     assert told[0][1] == {"id": sent.data["id"], "deleted": True} | numbered(last_seq(db) - 1)
 
 
-def test_what_is_too_large_is_sent_as_a_pointer(db: Db) -> None:
+def test_oversized_event_is_broadcast_as_a_pointer(db: Db) -> None:
     # A control character is six in JSON.
     data = call(db, "create_message", channel_id=CHANNEL, content="\u0001" * 40_000).data
     pointer = {"id": data["id"], "channel_id": CHANNEL, "truncated": True}
     assert broadcasts(db, TOPIC) == [("message.created", pointer | numbered(last_seq(db)))]
 
 
-def test_a_channel_that_is_deleted_tells_nothing(db: Db) -> None:
+def test_deleted_channel_broadcasts_nothing(db: Db) -> None:
     become(db, MATTY)
     db.execute("delete from public.channels where id = %s", (CHANNEL,))
     become_postgres(db)
     assert broadcasts(db, TOPIC) == []
 
 
-def test_a_broadcast_that_fails_costs_no_message(cluster: TestCluster, fresh_database: str) -> None:
+def test_failed_broadcast_loses_no_message(cluster: TestCluster, fresh_database: str) -> None:
     with psycopg.connect(cluster.url(fresh_database)) as admin:
         warnings: list[str] = []
         admin.add_notice_handler(lambda notice: warnings.append(str(notice.message_primary)))
@@ -141,7 +141,7 @@ def test_a_broadcast_that_fails_costs_no_message(cluster: TestCluster, fresh_dat
         assert all(warning.startswith("A broadcast to ") for warning in warnings)
 
 
-def test_without_partitions_nothing_is_said_about_it(cluster: TestCluster, fresh_database: str) -> None:
+def test_missing_partition_raises_no_warning(cluster: TestCluster, fresh_database: str) -> None:
     with psycopg.connect(cluster.url(fresh_database)) as admin:
         warnings: list[str] = []
         admin.add_notice_handler(lambda notice: warnings.append(str(notice.message_primary)))
@@ -154,9 +154,7 @@ def test_without_partitions_nothing_is_said_about_it(cluster: TestCluster, fresh
 
 
 @pytest.mark.parametrize("partition", ["kept", "dropped"])
-def test_an_event_of_a_message_in_another_channel_undoes_all(
-    cluster: TestCluster, fresh_database: str, partition: str
-) -> None:
+def test_event_for_a_message_elsewhere_rolls_back(cluster: TestCluster, fresh_database: str, partition: str) -> None:
     with psycopg.connect(cluster.url(fresh_database)) as admin:
         if partition == "dropped":
             admin.execute("drop table realtime.messages_default")
@@ -166,7 +164,7 @@ def test_an_event_of_a_message_in_another_channel_undoes_all(
             admin.execute("set constraints all immediate")
 
 
-def test_a_twin_hears_what_others_say(db: Db) -> None:
+def test_twin_topic_receives_messages_of_others(db: Db) -> None:
     data = call(db, "create_message", BOB, channel_id=CHANNEL, content="hello twin").data
     assert broadcasts(db, f"twin:{TWIN}") == [("message.created", data | numbered(last_seq(db)))]
     call(db, "edit_message", BOB, id=data["id"], content="edited")
@@ -174,7 +172,7 @@ def test_a_twin_hears_what_others_say(db: Db) -> None:
     assert len(broadcasts(db, f"twin:{TWIN}")) == 1
 
 
-def test_twins_do_not_talk_for_ever(db: Db) -> None:
+def test_twins_stop_after_the_hop_limit(db: Db) -> None:
     other = value(db, "insert into public.ai_twins (user_id, display_name) values (%s, 'b') returning id::text", BOB)
     db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, other))
     owners = {TWIN: MATTY, other: BOB}
@@ -196,14 +194,12 @@ PEOPLE = [MATTY, BOB, CAROL, MALLORY, UNKNOWN_ID, None]
 
 
 @pytest.mark.parametrize(("topic", "extension", "listeners"), LISTENERS)
-def test_a_topic_admits(db: Db, topic: str, extension: str, listeners: set[str]) -> None:
+def test_topic_admits_the_right_users(db: Db, topic: str, extension: str, listeners: set[str]) -> None:
     assert {user for user in PEOPLE if may_join(db, user, topic, extension)} == listeners
 
 
 @pytest.mark.parametrize(("topic", "extension", "listeners"), LISTENERS)
-def test_members_send_to_the_live_topic_and_nobody_to_the_others(
-    db: Db, topic: str, extension: str, listeners: set[str]
-) -> None:
+def test_members_send_only_to_the_live_topic(db: Db, topic: str, extension: str, listeners: set[str]) -> None:
     senders = listeners if topic.endswith(":live") else set()
     assert {user for user in PEOPLE if may_send(db, user, topic, extension)} == senders
 
@@ -220,19 +216,19 @@ LOOK_ALIKES = [
 
 
 @pytest.mark.parametrize("topic", LOOK_ALIKES, ids=lambda topic: ascii(topic[:50]))
-def test_a_topic_that_only_looks_alike_admits_nobody(db: Db, topic: str) -> None:
+def test_similar_topic_admits_no_user(db: Db, topic: str) -> None:
     for extension in ("broadcast", "presence"):
         assert not may_join(db, MATTY, topic, extension)
         assert not may_send(db, MATTY, topic, extension)
 
 
-def test_other_extensions_are_nobodys(db: Db) -> None:
+def test_other_extensions_admit_no_user(db: Db) -> None:
     for extension in ("postgres_changes", "", "BROADCAST"):
         assert not may_send(db, MATTY, f"{TOPIC}:live", extension)
         assert not may_join(db, MATTY, f"{TOPIC}:live", extension)
 
 
-def test_a_removed_member_cannot_come_back(db: Db) -> None:
+def test_removed_member_cannot_rejoin_a_topic(db: Db) -> None:
     db.execute("delete from public.channel_members where user_id = %s", (BOB,))
     for topic in (TOPIC, f"{TOPIC}:live"):
         assert not may_join(db, BOB, topic)
@@ -240,7 +236,7 @@ def test_a_removed_member_cannot_come_back(db: Db) -> None:
 
 
 @pytest.mark.parametrize("topic", [TOPIC, INBOX, f"inbox:{BOB}", f"twin:{TWIN}"])
-def test_nobody_forges_what_only_the_database_says(db: Db, topic: str) -> None:
+def test_users_cannot_forge_database_broadcasts(db: Db, topic: str) -> None:
     for user_id in (MATTY, BOB, MALLORY):
         become(db, user_id)
         for is_private in (True, False):
@@ -254,7 +250,7 @@ def test_nobody_forges_what_only_the_database_says(db: Db, topic: str) -> None:
     assert broadcasts(db, topic) == []
 
 
-def test_a_policy_for_everybody_opens_other_topics_only(db: Db) -> None:
+def test_open_policies_affect_other_topics_only(db: Db) -> None:
     db.execute("create policy hear_all on realtime.messages for select to anon, authenticated using (true)")
     db.execute("create policy send_all on realtime.messages for insert to anon, authenticated with check (true)")
     for topic in (TOPIC, f"{TOPIC}:live", INBOX, f"twin:{TWIN}", f"channel:{UNKNOWN_ID}"):
@@ -268,14 +264,14 @@ def test_a_policy_for_everybody_opens_other_topics_only(db: Db) -> None:
         assert may_send(db, None, topic)
 
 
-def test_who_can_send_on_live_cannot_move_it_to_the_channel(db: Db) -> None:
+def test_live_row_cannot_be_moved_to_the_channel_topic(db: Db) -> None:
     become(db, BOB)
     db.execute("insert into realtime.messages (topic, extension) values (%s, 'broadcast')", (f"{TOPIC}:live",))
     changed = db.execute("update realtime.messages set topic = %s where true", (TOPIC,))
     assert changed.rowcount == 0
 
 
-def test_a_reader_of_the_table_sees_only_what_they_may_hear(db: Db) -> None:
+def test_table_reader_sees_only_permitted_topics(db: Db) -> None:
     send(db)
     fire_deferred_triggers(db)
     become(db, MALLORY)
@@ -285,7 +281,7 @@ def test_a_reader_of_the_table_sees_only_what_they_may_hear(db: Db) -> None:
     assert set(rows(db, "select topic from realtime.messages")) == {TOPIC}
 
 
-def test_a_policy_asks_once_about_the_caller(db: Db) -> None:
+def test_topic_policies_evaluate_the_caller_once(db: Db) -> None:
     become(db, MATTY)
     plan = "\n".join(rows(db, "explain select id from realtime.messages"))
     assert plan.count("hashed SubPlan") == 4, plan
@@ -299,7 +295,7 @@ def record(db: Db, external_id: str = "chat") -> Any:
     )
 
 
-def test_ingest_tells_the_owner_once_for_each_conversation(db: Db) -> None:
+def test_ingest_broadcasts_each_conversation_once(db: Db) -> None:
     first = [message(f"m{n}", sent_at=f"2026-02-01T10:30:0{n}Z") for n in range(3)]
     ingest(db, conversation(*first), conversation(message("x"), external_id="other"))
     sent = {
@@ -316,14 +312,14 @@ def test_ingest_tells_the_owner_once_for_each_conversation(db: Db) -> None:
 
 @pytest.fixture
 def known(db: Db) -> None:
-    """A conversation that was there before this transaction, which Matty has been told of."""
+    """Create a conversation whose broadcast is already sent."""
     ingest(db, conversation(message(), participant_name="A"))
     db.execute("update public.conversations set created_at = now() - interval '1 day' where true")
     fire_deferred_triggers(db)
     db.execute("delete from realtime.messages where true")
 
 
-def test_a_thread_that_grows_is_an_update_with_what_is_new(db: Db, known: None) -> None:
+def test_new_messages_broadcast_an_update_with_only_them(db: Db, known: None) -> None:
     late = message("m0", sent_at="2026-01-01T00:00:00Z")
     ingest(db, conversation(message(), late))
     assert broadcasts(db, INBOX) == [
@@ -331,7 +327,7 @@ def test_a_thread_that_grows_is_an_update_with_what_is_new(db: Db, known: None) 
     ]
 
 
-def test_a_participant_who_changes_with_new_messages_is_told_once(db: Db, known: None) -> None:
+def test_participant_change_with_messages_broadcasts_once(db: Db, known: None) -> None:
     new = message("m2", sent_at="2026-03-01T00:00:00Z")
     ingest(db, conversation(new, participant_name="B"))
     told = broadcasts(db, INBOX)
@@ -341,26 +337,26 @@ def test_a_participant_who_changes_with_new_messages_is_told_once(db: Db, known:
     assert told[0][1]["messages"] == [new]
 
 
-def test_a_participant_who_changes_alone_is_told(db: Db, known: None) -> None:
+def test_participant_change_alone_is_broadcast(db: Db, known: None) -> None:
     ingest(db, conversation(message(), participant_name="B"))
     assert broadcasts(db, INBOX) == [
         ("conversation.updated", {"conversation": record(db), "messages_added": 0, "messages": []})
     ]
 
 
-def test_a_replay_tells_nothing(db: Db, known: None) -> None:
+def test_replay_broadcasts_nothing(db: Db, known: None) -> None:
     ingest(db, conversation(message(), participant_name="A"))
     assert broadcasts(db, INBOX) == []
 
 
-def test_a_conversation_without_messages_is_told(db: Db) -> None:
+def test_conversation_without_messages_is_broadcast(db: Db) -> None:
     ingest(db, conversation())
     assert broadcasts(db, INBOX) == [
         ("conversation.created", {"conversation": record(db), "messages_added": 0, "messages": []})
     ]
 
 
-def test_a_contact_that_is_matched_later_is_told(db: Db) -> None:
+def test_later_person_match_is_broadcast(db: Db) -> None:
     ingest(db, conversation(message(), participant_identifier="+49 170 5551234"))
     fire_deferred_triggers(db)
     db.execute("delete from realtime.messages where true")
@@ -369,7 +365,7 @@ def test_a_contact_that_is_matched_later_is_told(db: Db) -> None:
     assert [payload["conversation"]["person_id"] for _, payload in told] == [str(person_id)]
 
 
-def test_of_a_history_only_the_count_is_told(db: Db) -> None:
+def test_long_history_broadcasts_only_its_count(db: Db) -> None:
     history = [message(f"m{n}") for n in range(11)]
     ingest(db, conversation(*history), conversation(*history[:10], external_id="short"))
     told = {payload["conversation"]["external_conversation_id"]: payload for _, payload in broadcasts(db, INBOX)}
@@ -378,13 +374,13 @@ def test_of_a_history_only_the_count_is_told(db: Db) -> None:
     assert "truncated" not in told["short"]
 
 
-def test_messages_too_large_to_send_are_counted(db: Db) -> None:
+def test_oversized_messages_are_broadcast_as_a_count(db: Db) -> None:
     ingest(db, conversation(message(content="\u0001" * 40_000)))
     ((_, payload),) = broadcasts(db, INBOX)
     assert (payload["messages_added"], payload["messages"], payload["truncated"]) == (1, [], True)
 
 
-def test_ten_thousand_messages_are_a_handful_of_broadcasts(db: Db) -> None:
+def test_ten_thousand_messages_need_few_broadcasts(db: Db) -> None:
     db.execute("update private.settings set ingest_max_messages = 10000")
     threads = [
         conversation(*(message(f"m{n}") for n in range(2000)), external_id=f"thread {number}") for number in range(5)

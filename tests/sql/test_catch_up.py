@@ -1,4 +1,4 @@
-"""list_channel_events of sql/301_broadcasts.sql: what a client missed, exactly as it was broadcast."""
+"""sql/303_catch_up.sql: a client reads missed events exactly as they were broadcast."""
 
 import json
 from typing import Any
@@ -17,17 +17,17 @@ Event = tuple[str, dict[str, Any]]
 
 @pytest.fixture(autouse=True)
 def quiet(db: Db) -> None:
-    """Nothing has been sent before a test."""
+    """Start each test without broadcasts."""
     db.execute("delete from realtime.messages where true")
 
 
 def caught_up(db: Db, since: int, user_id: str | None = BOB, **fields: Any) -> list[Event]:
-    """What a client that has heard everything up to a number is told."""
+    """Return the events after a number, as a client reads them."""
     reply = call(db, "list_channel_events", user_id, channel_id=CHANNEL, since=since, **fields)
     return [(entry["event"], entry["payload"]) for entry in reply.data]
 
 
-def test_it_answers_what_was_broadcast_whatever_happened_since(db: Db) -> None:
+def test_catch_up_returns_what_was_broadcast(db: Db) -> None:
     start, told = last_seq(db), []
     db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (CHANNEL, MALLORY))
     db.execute("delete from public.channel_members where user_id = %s", (MALLORY,))
@@ -42,7 +42,7 @@ def test_it_answers_what_was_broadcast_whatever_happened_since(db: Db) -> None:
     assert caught_up(db, start, None) == told
 
 
-def test_what_is_deleted_keeps_its_place_and_loses_its_content(db: Db) -> None:
+def test_deleted_message_keeps_its_place_without_content(db: Db) -> None:
     start = last_seq(db)
     for function, fields, _ in CALLS:
         call(db, function, **fields)
@@ -65,7 +65,7 @@ def test_what_is_deleted_keeps_its_place_and_loses_its_content(db: Db) -> None:
         assert now[-1] == told[-1]
 
 
-def test_what_is_removed_for_good_keeps_its_place(db: Db) -> None:
+def test_removed_message_keeps_its_place(db: Db) -> None:
     start, sent = last_seq(db), send(db)
     become_service(db)
     db.execute("delete from public.messages where id = %s", (sent,))
@@ -75,7 +75,7 @@ def test_what_is_removed_for_good_keeps_its_place(db: Db) -> None:
     ]
 
 
-def test_what_is_too_large_to_broadcast_comes_whole(db: Db) -> None:
+def test_oversized_event_is_returned_whole(db: Db) -> None:
     start = last_seq(db)
     data = call(db, "create_message", channel_id=CHANNEL, content="\u0001" * 40_000).data
     assert broadcasts(db, TOPIC)[0][1]["truncated"]
@@ -97,7 +97,7 @@ def test_pages_are_complete_and_in_order(db: Db) -> None:
     assert since == last_seq(db)
 
 
-def test_a_page_has_about_a_megabyte(db: Db) -> None:
+def test_page_is_limited_to_about_a_megabyte(db: Db) -> None:
     start = last_seq(db)
     for _ in range(5):
         call(db, "create_message", channel_id=CHANNEL, content="\u0001" * 40_000)  # six bytes each, as JSON
@@ -105,42 +105,42 @@ def test_a_page_has_about_a_megabyte(db: Db) -> None:
     assert (len(reply.data), reply.meta) == (4, {"last_seq": start + 4, "has_more": True})
 
 
-def test_without_a_token_it_begins_at_the_beginning(db: Db) -> None:
+def test_catch_up_without_token_starts_at_the_first_event(db: Db) -> None:
     reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL)
     assert reply.data[0]["payload"]["seq"] == 1
     assert reply.meta == {"last_seq": last_seq(db), "has_more": False}
 
 
-def test_nothing_missed_is_an_empty_page(db: Db) -> None:
+def test_catch_up_with_nothing_missed_is_an_empty_page(db: Db) -> None:
     seq = last_seq(db)
     reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL, since=seq)
     assert (reply.data, reply.meta) == ([], {"last_seq": seq, "has_more": False})
 
 
-def test_a_token_from_a_future_that_was_rolled_back_is_corrected(db: Db) -> None:
+def test_token_beyond_the_last_event_is_corrected(db: Db) -> None:
     reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL, since=10**17)
     assert (reply.data, reply.meta) == ([], {"last_seq": last_seq(db), "has_more": False})
 
 
 @pytest.mark.parametrize("user_id", [MALLORY, UNKNOWN_ID])
-def test_strangers_find_no_channel(db: Db, user_id: str) -> None:
+def test_non_members_get_404(db: Db, user_id: str) -> None:
     reply = call(db, "list_channel_events", user_id, channel_id=CHANNEL)
     assert reply.error == (404, "channel_not_found", "channel_id")
 
 
-def test_a_token_without_a_role_opens_no_log(db: Db) -> None:
+def test_token_without_role_reads_no_events(db: Db) -> None:
     become(db, MALLORY)
     db.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps({"sub": MALLORY}),))
     assert rows(db, "select from private.list_channel_events(%s, 0, 10)", CHANNEL) == []
 
 
-def test_a_former_member_sees_nothing(db: Db) -> None:
+def test_former_member_sees_nothing(db: Db) -> None:
     db.execute("delete from public.channel_members where user_id = %s", (CAROL,))
     reply = call(db, "list_channel_events", CAROL, channel_id=CHANNEL)
     assert reply.error == (404, "channel_not_found", "channel_id")
 
 
-def test_a_channel_that_is_none_is_not_found(db: Db) -> None:
+def test_malformed_channel_id_is_not_found(db: Db) -> None:
     for user_id in (BOB, None):
         assert call(db, "list_channel_events", user_id, channel_id=UNKNOWN_ID).error[0] == 404
 
@@ -153,12 +153,12 @@ def test_a_channel_that_is_none_is_not_found(db: Db) -> None:
         *(("channel_id", given) for given in ("x", "", 5, None, TWIN + "x")),
     ],
 )
-def test_a_value_that_is_none_is_400(db: Db, field: str, value: Any) -> None:
+def test_malformed_value_returns_400(db: Db, field: str, value: Any) -> None:
     reply = call(db, "list_channel_events", BOB, **({"channel_id": CHANNEL} | {field: value}))
     assert (reply.error[0], reply.error[2]) == (400, field)
 
 
-def test_supabase_clients_get_the_same(db: Db) -> None:
+def test_data_api_returns_the_same_events(db: Db) -> None:
     start = last_seq(db)
     data = call(db, "create_message", channel_id=CHANNEL, content="new").data
     become(db, BOB)
@@ -170,7 +170,7 @@ def test_supabase_clients_get_the_same(db: Db) -> None:
     assert rows(db, "select seq from private.list_channel_events(%s, 0, 10)", CHANNEL) == []
 
 
-def test_a_message_whose_author_is_gone_keeps_its_place(db: Db) -> None:
+def test_message_of_a_deleted_author_keeps_its_place(db: Db) -> None:
     start = last_seq(db)
     send(db, who=CAROL)
     db.execute("delete from auth.users where id = %s", (CAROL,))

@@ -1,4 +1,4 @@
-"""sql/200_channels.sql and 230_twins.sql: profiles, channels, who governs them, and twins."""
+"""sql/200_channels.sql and 230_twins.sql: profiles, channels, their managers, and twins."""
 
 import json
 from collections.abc import Callable
@@ -47,20 +47,20 @@ def grant(db: Db, role: str, user_id: str) -> None:
         ("a@b.example", {"full_name": "' ; drop table users; --"}, "' ; drop table users; --", None),
     ],
 )
-def test_who_signs_up_gets_a_profile(db: Db, email: str | None, known: Any, name: str, picture: str | None) -> None:
+def test_sign_up_creates_a_profile(db: Db, email: str | None, known: Any, name: str, picture: str | None) -> None:
     user_id = value(db, NEW_USER, email, json.dumps(known))
     query = "select display_name, avatar_url from public.user_profiles where user_id = %s"
     assert rows(db, query, user_id) == [(name, picture)]
 
 
-def test_who_makes_a_channel_owns_it_and_gets_its_row_back(db: Db) -> None:
+def test_creator_owns_the_channel_and_gets_its_row(db: Db) -> None:
     channel_id = make_channel(db)
     query = "select user_id::text, role from public.channel_members where channel_id = %s"
     assert rows(db, query, channel_id) == [(MATTY, "owner")]
     assert events(db, channel_id) == [("member.joined", None, MATTY, None)]
 
 
-def test_a_channel_that_nobody_made_has_no_members(db: Db) -> None:
+def test_channel_without_creator_has_no_members(db: Db) -> None:
     become_service(db)
     channel_id = value(db, "insert into public.channels (name) values ('new') returning id::text")
     assert rows(db, "select from public.channel_members where channel_id = %s", channel_id) == []
@@ -75,23 +75,23 @@ def test_a_channel_that_nobody_made_has_no_members(db: Db) -> None:
         ("(kind, name) values ('room', 'x')", "channels_kind_known"),
     ],
 )
-def test_a_channel_that_cannot_be_is_refused_by_name(db: Db, columns: str, constraint: str) -> None:
+def test_invalid_channel_raises_the_named_constraint(db: Db, columns: str, constraint: str) -> None:
     become(db, MATTY)
     assert refused(db, f"insert into public.channels {columns}", by=CheckViolation).constraint_name == constraint
 
 
-def test_a_direct_conversation_needs_no_name(db: Db) -> None:
+def test_direct_channel_needs_no_name(db: Db) -> None:
     become(db, MATTY)
     db.execute("insert into public.channels (kind) values ('dm')")
 
 
-def test_a_role_is_one_of_three(db: Db) -> None:
+def test_unknown_role_is_rejected(db: Db) -> None:
     become(db, MATTY)
     statement = "update public.channel_members set role = 'king' where user_id = %s"
     assert refused(db, statement, BOB, by=CheckViolation).constraint_name == "channel_members_role_known"
 
 
-def test_an_owner_makes_another_one_who_may_then_put_the_first_out(db: Db) -> None:
+def test_new_owner_may_remove_the_first_owner(db: Db) -> None:
     become(db, MATTY)
     grant(db, "owner", BOB)
     become(db, BOB)
@@ -103,14 +103,14 @@ def test_an_owner_makes_another_one_who_may_then_put_the_first_out(db: Db) -> No
 @pytest.mark.parametrize(
     "statement", ["update public.channel_members set role = 'member'", "delete from public.channel_members"]
 )
-def test_an_admin_neither_demotes_nor_removes_an_owner(db: Db, statement: str) -> None:
+def test_admin_cannot_demote_or_remove_an_owner(db: Db, statement: str) -> None:
     grant(db, "admin", BOB)
     become(db, BOB)
     diagnostics = refused(db, f"{statement} where user_id = %s", MATTY)
     assert diagnostics.message_detail == "owner_required"
 
 
-def test_nobody_but_an_owner_brings_back_who_made_the_channel_as_one(db: Db) -> None:
+def test_only_an_owner_restores_the_creator_as_owner(db: Db) -> None:
     grant(db, "owner", BOB)
     grant(db, "admin", CAROL)
     back_as_owner = "insert into public.channel_members (channel_id, user_id, role) values (%s, %s, 'owner')"
@@ -128,7 +128,7 @@ def test_nobody_but_an_owner_brings_back_who_made_the_channel_as_one(db: Db) -> 
         (MATTY, "delete from public.channel_members where role = 'owner'", "last_owner"),
     ],
 )
-def test_a_role_of_the_applications_own_may_no_more(admin_url: str, who: str, statement: str, code: str) -> None:
+def test_custom_role_has_no_extra_rights(admin_url: str, who: str, statement: str, code: str) -> None:
     with psycopg.connect(admin_url) as db:
         grant(db, "admin", BOB)
         db.execute("create role manager in role authenticated")
@@ -138,7 +138,7 @@ def test_a_role_of_the_applications_own_may_no_more(admin_url: str, who: str, st
         db.rollback()
 
 
-def test_a_former_member_sees_nothing_any_more(db: Db) -> None:
+def test_former_member_loses_all_access(db: Db) -> None:
     become(db, BOB)
     assert rows(db, "select from public.channels") != []
     db.execute("delete from public.channel_members where user_id = %s", (BOB,))
@@ -148,7 +148,7 @@ def test_a_former_member_sees_nothing_any_more(db: Db) -> None:
 
 
 @pytest.mark.parametrize("owners", [[MATTY], [MATTY, BOB], [BOB, MATTY, CAROL]], ids=len)
-def test_an_owner_removes_a_channel_with_all_that_is_in_it(db: Db, owners: list[str]) -> None:
+def test_owner_deletes_a_channel_with_its_contents(db: Db, owners: list[str]) -> None:
     for user_id in owners:
         grant(db, "owner", user_id)
     gone = send(db)
@@ -174,13 +174,13 @@ def test_an_owner_removes_a_channel_with_all_that_is_in_it(db: Db, owners: list[
     ],
 )
 @pytest.mark.parametrize("who", [MATTY, None])
-def test_the_last_owner_stays(db: Db, statement: str, who: str | None) -> None:
+def test_last_owner_cannot_leave(db: Db, statement: str, who: str | None) -> None:
     become(db, who) if who else become_service(db)
     diagnostics = refused(db, statement, MATTY, by=psycopg.Error)
     assert (diagnostics.sqlstate, diagnostics.message_detail) == ("PT409", "last_owner")
 
 
-def test_an_owner_who_is_not_the_last_may_step_down_and_leave(db: Db) -> None:
+def test_owner_may_leave_if_another_owner_remains(db: Db) -> None:
     grant(db, "owner", BOB)
     become(db, MATTY)
     grant(db, "admin", MATTY)
@@ -189,7 +189,7 @@ def test_an_owner_who_is_not_the_last_may_step_down_and_leave(db: Db) -> None:
     refused(db, "delete from public.channel_members where user_id = %s", BOB, by=psycopg.Error)
 
 
-def test_the_last_owner_may_end_their_account(db: Db) -> None:
+def test_last_owner_may_delete_their_account(db: Db) -> None:
     db.execute("delete from auth.users where id = %s", (MATTY,))
     assert rows(db, "select from public.channel_members where role = 'owner'") == []
 
@@ -205,9 +205,7 @@ def test_the_last_owner_may_end_their_account(db: Db) -> None:
     ],
 )
 @pytest.mark.parametrize("by", [become, lambda db, _user_id: become_service(db)], ids=["owner", "service"])
-def test_nobody_takes_over_what_is_left_under_the_id_of_something_deleted(
-    db: Db, remove: str, make: str, by: Callable[[Db, str], None]
-) -> None:
+def test_id_of_a_deleted_row_cannot_be_reused(db: Db, remove: str, make: str, by: Callable[[Db, str], None]) -> None:
     id_ = TWIN if "twins" in remove else CHANNEL
     by(db, MATTY)
     db.execute(remove, (id_,))
@@ -216,13 +214,13 @@ def test_nobody_takes_over_what_is_left_under_the_id_of_something_deleted(
         assert refused(db, statement, id_, by=psycopg.Error).message_detail == "id_retired"
 
 
-def test_an_admin_does_not_remove_a_channel(db: Db) -> None:
+def test_admin_cannot_delete_a_channel(db: Db) -> None:
     grant(db, "admin", BOB)
     become(db, BOB)
     assert db.execute("delete from public.channels where id = %s", (CHANNEL,)).rowcount == 0
 
 
-def test_a_user_who_has_said_and_deleted_things_can_go(db: Db) -> None:
+def test_user_with_deleted_messages_can_be_deleted(db: Db) -> None:
     kept, deleted = send(db, who=BOB), send(db, who=BOB)
     reply = call(db, "reply_to_message", BOB, id=kept, content="mine too").data["id"]
     call(db, "delete_message", BOB, id=deleted)
@@ -238,7 +236,7 @@ def test_a_user_who_has_said_and_deleted_things_can_go(db: Db) -> None:
     assert call(db, "get_message", id=kept).data["user_id"] is None
 
 
-def test_a_twin_that_has_said_and_deleted_things_can_go(db: Db) -> None:
+def test_twin_with_deleted_messages_can_be_deleted(db: Db) -> None:
     kept, deleted = send(db, ai_twin_id=TWIN), send(db, ai_twin_id=TWIN)
     call(db, "delete_message", id=deleted, admin=True)
     become(db, MATTY)
@@ -248,7 +246,7 @@ def test_a_twin_that_has_said_and_deleted_things_can_go(db: Db) -> None:
     assert inconsistencies(db) == []
 
 
-def test_members_who_come_and_go_are_events(db: Db) -> None:
+def test_membership_changes_are_events(db: Db) -> None:
     before = last_seq(db)
     become(db, MATTY)
     db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (CHANNEL, MALLORY))
@@ -258,7 +256,7 @@ def test_members_who_come_and_go_are_events(db: Db) -> None:
 
 
 @pytest.mark.parametrize("is_gone_before", [True, False])
-def test_an_owner_whose_twin_has_spoken_can_end_their_account(db: Db, is_gone_before: bool) -> None:
+def test_owner_of_an_active_twin_can_delete_their_account(db: Db, is_gone_before: bool) -> None:
     kept = send(db, ai_twin_id=TWIN)
     become(db, MATTY)
     if is_gone_before:
@@ -270,7 +268,7 @@ def test_an_owner_whose_twin_has_spoken_can_end_their_account(db: Db, is_gone_be
 
 
 @pytest.mark.parametrize("column", ["user_id", "channel_id"])
-def test_a_membership_that_the_service_rewrites_is_one_that_ends_and_one_that_begins(db: Db, column: str) -> None:
+def test_rewritten_membership_is_a_removal_and_an_addition(db: Db, column: str) -> None:
     elsewhere = make_channel(db, BOB)
     grant(db, "owner", BOB)
     before = last_seq(db)
@@ -285,7 +283,7 @@ def test_a_membership_that_the_service_rewrites_is_one_that_ends_and_one_that_be
     assert events(db, elsewhere)[1:] == ([] if column == "user_id" else [("member.joined", None, MATTY, None)])
 
 
-def test_a_profile_is_seen_by_those_who_share_a_channel_only(db: Db) -> None:
+def test_profile_is_visible_to_peers_only(db: Db) -> None:
     query = "select user_id::text from public.user_profiles"
     become(db, CAROL)
     assert set(rows(db, query)) == {MATTY, BOB, CAROL}
@@ -293,7 +291,7 @@ def test_a_profile_is_seen_by_those_who_share_a_channel_only(db: Db) -> None:
     assert rows(db, query) == [MALLORY]
 
 
-def test_a_twin_is_made_and_brought_by_its_owner(db: Db) -> None:
+def test_only_the_owner_creates_and_adds_a_twin(db: Db) -> None:
     become(db, BOB)
     twin_id = value(db, "insert into public.ai_twins (display_name) values ('Bob II') returning id::text")
     db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, twin_id))
@@ -302,7 +300,7 @@ def test_a_twin_is_made_and_brought_by_its_owner(db: Db) -> None:
     assert (reply.data["user_id"], reply.data["ai_twin_id"]) == (None, twin_id)
 
 
-def test_no_more_twins_than_a_setting_says_take_part(db: Db) -> None:
+def test_setting_limits_twins_per_channel(db: Db) -> None:
     db.execute("update private.settings set channel_max_twins = 2")
     become(db, BOB)
     bring = "insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)"
@@ -314,7 +312,7 @@ def test_no_more_twins_than_a_setting_says_take_part(db: Db) -> None:
         db.execute("update private.settings set channel_max_twins = -1")
 
 
-def test_who_is_being_put_out_leaves_no_twin_behind(cluster: TestCluster, fresh_database: str) -> None:
+def test_member_being_removed_cannot_leave_a_twin_behind(cluster: TestCluster, fresh_database: str) -> None:
     url = cluster.url(fresh_database, "postgres")
     with (
         psycopg.connect(url) as matty,
@@ -336,7 +334,7 @@ def test_who_is_being_put_out_leaves_no_twin_behind(cluster: TestCluster, fresh_
             coming.result()
 
 
-def test_a_member_learns_the_names_of_twins_that_take_part(db: Db) -> None:
+def test_members_see_names_of_twins_in_the_channel(db: Db) -> None:
     become(db, CAROL)
     assert rows(db, "select display_name from public.ai_twins") == ["Matty's twin"]
     become(db, MALLORY)
@@ -347,6 +345,6 @@ def test_a_member_learns_the_names_of_twins_that_take_part(db: Db) -> None:
     "view", ["my_channels", "my_managed_channels", "my_owned_channels", "my_peers", "my_twins", "my_peer_twins"]
 )
 @pytest.mark.parametrize("role", ["anon", "service_role"])
-def test_questions_about_oneself_are_for_signed_in_users(db: Db, view: str, role: str) -> None:
+def test_self_queries_need_a_signed_in_user(db: Db, view: str, role: str) -> None:
     db.execute(f"set local role {role}")
     refused(db, f"select * from private.{view}", by=InsufficientPrivilege)

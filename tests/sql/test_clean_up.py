@@ -1,4 +1,4 @@
-"""sql/420_clean_up.sql: what is removed when, and that little is done at a time."""
+"""sql/420_clean_up.sql: clean-up in small rounds; also erasure, export and metrics."""
 
 import uuid
 from typing import Any
@@ -12,7 +12,7 @@ from tests.support.database import Db, become, become_service, refused, rows, va
 from tests.support.ingest import conversation, message
 from tests.support.world import BOB, CAROL, CHANNEL, JOHN_DOE, MATTY, MESSAGE, TWIN
 
-# A statement that makes one row of an age; where it is, what identifies it; the age at which it goes.
+# A statement that creates one row of an age; its table and key; the age at which clean-up removes it.
 KINDS = {
     "idempotency_keys": (
         """
@@ -98,7 +98,7 @@ def clean(db: Db, limit: int = 100) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_old_enough_goes_and_the_rest_stays(db: Db, kind: str) -> None:
+def test_clean_up_removes_only_expired_rows(db: Db, kind: str) -> None:
     _, left, age = KINDS[kind]
     make(db, kind, "old", f"{age} 1 minute")
     make(db, kind, "young", f"{age} -1 minute")
@@ -109,7 +109,7 @@ def test_what_is_old_enough_goes_and_the_rest_stays(db: Db, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_round_removes_no_more_than_it_may(db: Db, kind: str) -> None:
+def test_clean_up_respects_the_row_limit(db: Db, kind: str) -> None:
     for number in range(5):
         make(db, kind, f"old {number}", "90 days")
     assert [clean(db, 2)[kind] for _ in range(4)] == [2, 2, 1, 0]
@@ -120,7 +120,7 @@ def state(db: Db) -> list[Any]:
     return [rows(db, f"select md5(line::text) from {table} as line order by 1") for table in tables]
 
 
-def test_what_people_wrote_and_what_happened_stays_however_old_it_is(db: Db) -> None:
+def test_clean_up_keeps_old_messages_and_events(db: Db) -> None:
     ingest(db, conversation(message(sent_at="1999-01-01T00:00:00Z")))
     call(db, "create_message", channel_id=CHANNEL, content="old")
     db.execute("update public.message_events set created_at = '1999-01-01'")
@@ -129,7 +129,7 @@ def test_what_people_wrote_and_what_happened_stays_however_old_it_is(db: Db) -> 
     assert state(db) == before
 
 
-def test_only_one_round_is_under_way(db: Db, admin_url: str) -> None:
+def test_second_clean_up_does_not_run_concurrently(db: Db, admin_url: str) -> None:
     with psycopg.connect(admin_url) as other:
         other.execute("select private.clean_up()")
         assert clean(db) == {}
@@ -137,7 +137,7 @@ def test_only_one_round_is_under_way(db: Db, admin_url: str) -> None:
     assert clean(db) != {}
 
 
-def test_the_service_cleans_and_nobody_else(db: Db) -> None:
+def test_only_the_service_may_clean_up(db: Db) -> None:
     make(db, "ingest_log", "old", "31 days")
     reply = call(db, "clean_up", None, limit=5)
     assert (reply.status, reply.data["ingest_log"]) == (200, 1)
@@ -147,14 +147,14 @@ def test_the_service_cleans_and_nobody_else(db: Db) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 100_001, "x"])
-def test_a_limit_is_a_number_of_rows(db: Db, limit: object) -> None:
+def test_invalid_clean_up_limit_is_rejected(db: Db, limit: object) -> None:
     assert call(db, "clean_up", None, limit=limit).error == (400, "invalid_field", "limit")
 
 
 # Erasure
 
 
-def test_an_owner_erases_a_contact_with_its_threads_and_gets_a_receipt(db: Db) -> None:
+def test_erasing_a_person_removes_conversations_with_receipt(db: Db) -> None:
     ingest(
         db,
         conversation(message("a"), message("b"), external_id="one", participant_identifier="+1 234 567 890"),
@@ -174,7 +174,7 @@ def test_an_owner_erases_a_contact_with_its_threads_and_gets_a_receipt(db: Db) -
     assert rows(db, "select from public.erasures") == []
 
 
-def test_threads_under_usernames_are_erased_when_they_are_named(db: Db) -> None:
+def test_named_conversations_are_erased_with_the_person(db: Db) -> None:
     ingest(db, conversation(message("a"), participant_identifier="@john"))
     [thread] = rows(db, "select id::text from public.conversations")
     reply = call(db, "erase_person", MATTY, person_id=JOHN_DOE, conversation_ids=[thread])
@@ -182,7 +182,7 @@ def test_threads_under_usernames_are_erased_when_they_are_named(db: Db) -> None:
     assert rows(db, "select from public.conversations") == []
 
 
-def test_threads_that_only_may_be_theirs_stay_and_are_told(db: Db) -> None:
+def test_possible_conversations_stay_and_are_reported(db: Db) -> None:
     db.execute(
         "insert into public.people (user_id, full_name, phone) values (%s, 'Twin A', '2025550143'), (%s, 'Twin B', %s)",
         (MATTY, MATTY, "2025550143"),
@@ -195,7 +195,7 @@ def test_threads_that_only_may_be_theirs_stay_and_are_told(db: Db) -> None:
     assert reply.data["similar_conversation_ids"] == [thread]
 
 
-def test_nobody_erases_what_is_not_theirs(db: Db) -> None:
+def test_users_cannot_erase_rows_of_others(db: Db) -> None:
     ingest(db, conversation(message()))
     [thread] = rows(db, "select id::text from public.conversations")
     assert call(db, "erase_person", BOB, person_id=JOHN_DOE).error == (404, "person_not_found", "person_id")
@@ -208,12 +208,12 @@ def test_nobody_erases_what_is_not_theirs(db: Db) -> None:
 
 
 @pytest.mark.parametrize("ids", ["x", [1], ["x"], {}, [None], ["0b9d3c52-6f0e-4a6c-9d5e-000000000001"] * 1001])
-def test_conversation_ids_are_uuids(db: Db, ids: object) -> None:
+def test_conversation_ids_must_be_uuids(db: Db, ids: object) -> None:
     reply = call(db, "erase_person", MATTY, person_id=JOHN_DOE, conversation_ids=ids)
     assert (reply.status, reply.error[2]) == (400, "conversation_ids")
 
 
-def test_a_user_is_erased_with_all_that_they_said(db: Db) -> None:
+def test_erasing_a_user_removes_all_they_wrote(db: Db) -> None:
     ingest(db, conversation(message("secret-canary", content="secret-canary")))
     said = call(db, "create_message", MATTY, channel_id=CHANNEL, content="secret-canary").data["id"]
     call(db, "edit_message", MATTY, id=said, content="secret-canary, too")
@@ -246,7 +246,7 @@ def test_a_user_is_erased_with_all_that_they_said(db: Db) -> None:
 
 
 def traces(db: Db, *texts: str) -> set[tuple[str, str]]:
-    """The tables of all schemas in which one of the texts is found anywhere."""
+    """Return the tables of all schemas that contain one of the texts."""
     tables = rows(
         db,
         """
@@ -262,7 +262,7 @@ def traces(db: Db, *texts: str) -> set[tuple[str, str]]:
     }
 
 
-def test_a_channel_that_loses_its_owner_gets_another_or_goes(db: Db) -> None:
+def test_channel_of_erased_owner_passes_on_or_is_deleted(db: Db) -> None:
     shared, lonely = rows(
         db,
         "insert into public.channels (name, created_by) values ('shared', %s), ('lonely', %s) returning id",
@@ -279,7 +279,7 @@ def test_a_channel_that_loses_its_owner_gets_another_or_goes(db: Db) -> None:
     assert rows(db, owners, shared) == [CAROL]
 
 
-def test_the_events_of_a_channel_have_no_gap_after_somebody_is_erased(db: Db) -> None:
+def test_erasure_leaves_no_gap_in_channel_events(db: Db) -> None:
     call(db, "create_message", MATTY, channel_id=CHANNEL, content="x")
     call(db, "erase_user", None, user_id=MATTY)
     seqs = rows(db, "select seq from public.message_events where channel_id = %s order by seq", CHANNEL)
@@ -301,7 +301,7 @@ def pages(db: Db, function: str, user: str | None, **fields: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 6, 1000])
-def test_a_thread_is_exported_as_it_came(db: Db, limit: int) -> None:
+def test_conversation_export_matches_what_was_ingested(db: Db, limit: int) -> None:
     sent = [message(f"m{n}", sent_at=f"2026-02-01T10:0{n // 2}:00Z", extra=[n]) for n in range(6)]
     ingest(db, conversation(*reversed(sent)))
     [thread] = rows(db, "select id::text from public.conversations")
@@ -312,7 +312,7 @@ def test_a_thread_is_exported_as_it_came(db: Db, limit: int) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 1000])
-def test_a_channel_is_exported_with_what_hangs_on_its_messages(db: Db, limit: int) -> None:
+def test_channel_export_includes_message_details(db: Db, limit: int) -> None:
     said = call(db, "create_message", MATTY, channel_id=CHANNEL, content="first").data["id"]
     call(db, "edit_message", MATTY, id=said, content="second")
     call(db, "add_reaction", MATTY, parameters={"id": said, "emoji": "fire"})
@@ -325,7 +325,7 @@ def test_a_channel_is_exported_with_what_hangs_on_its_messages(db: Db, limit: in
     assert (last["content"], last["edits"][0]["content"], last["reactions"][0]["emoji"]) == ("second", "first", "fire")
 
 
-def test_a_page_of_an_export_is_never_too_large_to_be_sent(db: Db) -> None:
+def test_export_page_size_is_limited(db: Db) -> None:
     large = "insert into public.message_edits (message_id, version, content, written_at) select %s, n, %s, now()"
     said = [call(db, "create_message", channel_id=CHANNEL, content=str(number)).data["id"] for number in range(3)]
     for id_ in said:
@@ -337,14 +337,14 @@ def test_a_page_of_an_export_is_never_too_large_to_be_sent(db: Db) -> None:
     assert [len(line["edits"]) for line in lines][-3:] == [30] * 3
 
 
-def test_who_is_no_member_exports_nothing(db: Db) -> None:
+def test_non_members_cannot_export(db: Db) -> None:
     stranger = value(db, "select id::text from auth.users where email = 'mallory@example.com'")
     for after in (None, MESSAGE, str(uuid.uuid4())):
         reply = call(db, "export_channel", stranger, channel_id=CHANNEL, after=after)
         assert reply.error[:2] == (404, "channel_not_found")
 
 
-def test_an_export_is_one_request_however_many_pages_it_has(db: Db) -> None:
+def test_export_counts_as_one_request_for_all_pages(db: Db) -> None:
     db.execute("update private.settings set requests_per_minute = 1")
     first = call(db, "export_channel", MATTY, parameters={"channel_id": CHANNEL, "limit": "1"})
     further = call(
@@ -365,7 +365,7 @@ def measured(db: Db) -> dict[tuple[str, str | None], float]:
     return {(metric["name"], metric["labels"].get("state")): metric["value"] for metric in reply.data}
 
 
-def test_deliveries_are_measured_by_state(db: Db) -> None:
+def test_metrics_count_deliveries_by_state(db: Db) -> None:
     before = measured(db)
     assert before["threadline_twin_delivery_oldest_seconds", None] == 0
     for number, columns in enumerate(
@@ -385,14 +385,14 @@ def test_deliveries_are_measured_by_state(db: Db) -> None:
     assert after["threadline_twin_delivery_oldest_seconds", None] == 90
 
 
-def test_the_last_round_of_cleaning_is_measured(db: Db) -> None:
+def test_metrics_report_the_last_clean_up(db: Db) -> None:
     assert measured(db)["threadline_clean_up_age_seconds", None] == -1
     clean(db)
     assert -1 < measured(db)["threadline_clean_up_age_seconds", None] <= 0
     assert measured(db)["threadline_database_bytes", None] > 1_000_000
 
 
-def test_only_the_service_measures(db: Db) -> None:
+def test_only_the_service_reads_metrics(db: Db) -> None:
     assert call(db, "read_metrics", MATTY).error[:2] == (403, "forbidden")
     become_service(db)
     assert value(db, "select public.read_metrics('{}')")["success"]

@@ -1,4 +1,4 @@
-"""The clock of the server is set back, and forward: numbers go on, and what is told of the past stays true."""
+"""The server clock is set back and forward: numbers keep increasing and history stays correct."""
 
 import pytest
 
@@ -9,14 +9,14 @@ from tests.support.world import CHANNEL
 
 
 def set_clock(db: Db, by: str) -> None:
-    """Move the clock that events are stamped with."""
+    """Move the clock that stamps events."""
     source = value(db, "select pg_get_functiondef('private.record_event'::regproc)")
     assert "clock_timestamp()" in source
     db.execute(source.replace("clock_timestamp()", f"clock_timestamp() + interval '{by}'"))
 
 
 @pytest.mark.parametrize("by", ["-1 hour", "1 hour"])
-def test_what_was_said_is_told_as_it_was_said_when_the_clock_jumps(db: Db, by: str) -> None:
+def test_clock_jump_does_not_reorder_messages(db: Db, by: str) -> None:
     since = last_seq(db)
     message_id = send(db, "one")
     set_clock(db, by)
@@ -33,7 +33,7 @@ def test_what_was_said_is_told_as_it_was_said_when_the_clock_jumps(db: Db, by: s
     assert inconsistencies(db) == []
 
 
-def test_pages_follow_numbers_and_not_the_clock(db: Db) -> None:
+def test_pages_are_ordered_by_number_not_by_clock(db: Db) -> None:
     before = send(db, "before")
     set_clock(db, "-1 hour")
     after = send(db, "after")

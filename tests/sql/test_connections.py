@@ -14,14 +14,14 @@ from tests.support.world import API_KEY, BOB, MATTY
 
 
 def create(db: Db, *arguments: object) -> Any:
-    """Bob makes a connection; afterwards, be Bob."""
+    """Create a connection as Bob, and stay Bob."""
     become(db, BOB)
     places = ", ".join(["%s"] * (len(arguments) or 1))
     return value(db, f"select public.create_messaging_connection({places})", *(arguments or ("signal",)))
 
 
 def opens(db: Db, connection: Any, secret: str) -> int:
-    """The status of a request with this key."""
+    """Return the status of a request with this key."""
     return ingest(db, connection=(connection["platform"], connection["connection_id"]), key=secret).status
 
 
@@ -31,13 +31,13 @@ def rotate(db: Db, connection_id: str, overlap: str | None = "24 hours", user_id
 
 
 def key_row(db: Db, connection: Any) -> Any:
-    """When the only key was last used, and where its row lies: every write moves it."""
+    """Return the last use of the only key and its ctid, which every write changes."""
     statement = "select last_used_at = now(), ctid::text from private.messaging_keys where connection_id = %s"
     ((is_used_now, place),) = rows(db, statement, connection["id"])
     return is_used_now, place
 
 
-def test_a_new_connection_is_the_callers_and_opens_with_its_secret(db: Db) -> None:
+def test_new_connection_belongs_to_caller_and_accepts_its_key(db: Db) -> None:
     made = create(db, "telegram", "bobs_bot")
     assert {**made, "id": "", "api_secret": ""} == {
         "id": "",
@@ -50,18 +50,18 @@ def test_a_new_connection_is_the_callers_and_opens_with_its_secret(db: Db) -> No
     assert opens(db, made, made["api_secret"]) == 200
 
 
-def test_a_connection_without_a_name_is_given_one(db: Db) -> None:
+def test_connection_without_name_gets_one(db: Db) -> None:
     assert re.fullmatch("signal_[0-9a-f]{32}", create(db)["connection_id"])
 
 
-def test_a_secret_has_256_random_bits_behind_a_prefix(db: Db) -> None:
+def test_key_has_a_prefix_and_256_random_bits(db: Db) -> None:
     secrets = rows(db, "select private.generate_secret() from generate_series(1, 200)")
     assert all(re.fullmatch("threadline_[A-Za-z0-9_-]{43}", secret) for secret in secrets)
-    # Every place but the last, which has four bits, takes nearly all of the 64 values in so many draws.
+    # In this many draws, every place except the last (four bits) takes nearly all of the 64 values.
     assert min(len(set(place)) for place in list(zip(*secrets, strict=True))[-43:-1]) > 50
 
 
-def test_only_the_hash_of_a_secret_is_kept(db: Db) -> None:
+def test_only_the_hash_of_a_key_is_stored(db: Db) -> None:
     made = create(db)
     db.execute("reset role")
     kept = rows(db, "select secret_hash from private.messaging_keys where connection_id = %s", made["id"])
@@ -70,7 +70,7 @@ def test_only_the_hash_of_a_secret_is_kept(db: Db) -> None:
 
 @pytest.mark.parametrize("table", ["messaging_keys", "settings"])
 @pytest.mark.parametrize("role", ["anon", "authenticated", "service_role", "authenticator", "supabase_auth_admin"])
-def test_nobody_reads_the_keys_nor_changes_the_settings(db: Db, role: str, table: str) -> None:
+def test_clients_cannot_read_keys_or_change_settings(db: Db, role: str, table: str) -> None:
     may = value(db, "select has_any_column_privilege(%s, %s, 'select')", role, f"private.{table}")
     assert may == (role == "service_role" and table == "settings")
     assert not value(db, "select has_any_column_privilege(%s, %s, 'insert, update')", role, f"private.{table}")
@@ -80,7 +80,7 @@ def test_nobody_reads_the_keys_nor_changes_the_settings(db: Db, role: str, table
 @pytest.mark.parametrize(
     "call", ["public.create_messaging_connection('signal')", "public.rotate_messaging_key('wa_business_123')"]
 )
-def test_connections_are_made_by_signed_in_users_only(db: Db, become_other: Any, call: str) -> None:
+def test_only_signed_in_users_create_connections(db: Db, become_other: Any, call: str) -> None:
     become_other(db)
     refused(db, f"select {call}")
 
@@ -95,7 +95,7 @@ def test_connections_are_made_by_signed_in_users_only(db: Db, become_other: Any,
         (("signal", "x" * 101), CheckViolation, "messaging_connections_connection_id_form"),
     ],
 )
-def test_a_connection_that_cannot_be_is_refused_by_name(
+def test_invalid_connection_raises_the_named_constraint(
     db: Db, arguments: tuple[str, str], error: type[Exception], constraint: str
 ) -> None:
     become(db, BOB)
@@ -103,7 +103,7 @@ def test_a_connection_that_cannot_be_is_refused_by_name(
     assert diagnostics.constraint_name == constraint
 
 
-def test_a_user_switches_their_connection_off_and_on(db: Db) -> None:
+def test_user_deactivates_and_reactivates_a_connection(db: Db) -> None:
     made = create(db)
     db.execute("update public.messaging_connections set is_active = false")
     assert opens(db, made, made["api_secret"]) == 403
@@ -113,7 +113,7 @@ def test_a_user_switches_their_connection_off_and_on(db: Db) -> None:
 
 
 @pytest.mark.parametrize("column", ["user_id", "platform", "connection_id", "created_at"])
-def test_a_user_changes_nothing_else_of_a_connection(db: Db, column: str) -> None:
+def test_user_cannot_change_other_connection_columns(db: Db, column: str) -> None:
     become(db, MATTY)
     refused(db, f"update public.messaging_connections set {column} = {column}")
 
@@ -121,19 +121,19 @@ def test_a_user_changes_nothing_else_of_a_connection(db: Db, column: str) -> Non
 @pytest.mark.parametrize(
     "change", ["update public.messaging_connections set is_active = false", "delete from public.messaging_connections"]
 )
-def test_a_user_cannot_change_the_connections_of_another(db: Db, change: str) -> None:
+def test_user_cannot_change_connections_of_others(db: Db, change: str) -> None:
     become(db, BOB)
     assert db.execute(change).rowcount == 0
 
 
-def test_deleting_a_connection_ends_its_keys(db: Db) -> None:
+def test_deleted_connection_rejects_its_keys(db: Db) -> None:
     made = create(db)
     db.execute("delete from public.messaging_connections")
     assert opens(db, made, made["api_secret"]) == 401
     assert value(db, "select count(*) from private.messaging_keys where connection_id = %s", made["id"]) == 0
 
 
-def test_after_a_rotation_both_keys_open_until_the_overlap_is_over(db: Db) -> None:
+def test_both_keys_work_until_the_overlap_ends(db: Db) -> None:
     made = create(db)
     new = rotate(db, made["connection_id"])
     assert opens(db, made, made["api_secret"]) == opens(db, made, new["api_secret"]) == 200
@@ -141,26 +141,26 @@ def test_after_a_rotation_both_keys_open_until_the_overlap_is_over(db: Db) -> No
     assert (opens(db, made, made["api_secret"]), opens(db, made, new["api_secret"])) == (401, 200)
 
 
-def test_a_rotation_says_when_the_earlier_keys_end(db: Db) -> None:
+def test_rotation_returns_when_old_keys_expire(db: Db) -> None:
     made = create(db)
     answer = rotate(db, made["connection_id"], "2 hours")
     assert set(answer) == {"connection_id", "api_secret", "previous_keys_expire_at"}
     assert value(db, "select %s::timestamptz = now() + interval '2 hours'", answer["previous_keys_expire_at"])
 
 
-def test_a_rotation_without_overlap_ends_the_earlier_keys_at_once(db: Db) -> None:
+def test_rotation_without_overlap_ends_old_keys_at_once(db: Db) -> None:
     made = create(db)
     new = rotate(db, made["connection_id"], "0")
     assert (opens(db, made, made["api_secret"]), opens(db, made, new["api_secret"])) == (401, 200)
 
 
-def test_a_rotation_leaves_the_keys_of_other_connections_alone(db: Db) -> None:
+def test_rotation_keeps_keys_of_other_connections(db: Db) -> None:
     made, other = create(db), create(db)
     rotate(db, made["connection_id"], "0")
     assert opens(db, other, other["api_secret"]) == 200
 
 
-def test_a_second_rotation_does_not_lengthen_the_life_of_a_key(db: Db) -> None:
+def test_second_rotation_does_not_extend_a_key(db: Db) -> None:
     made = create(db)
     rotate(db, made["connection_id"], "1 hour")
     rotate(db, made["connection_id"], "30 days")
@@ -170,7 +170,7 @@ def test_a_second_rotation_does_not_lengthen_the_life_of_a_key(db: Db) -> None:
 
 
 @pytest.mark.parametrize("overlap", ["-1 second", "30 days 1 second", None])
-def test_an_overlap_out_of_range_is_refused(db: Db, overlap: str | None) -> None:
+def test_overlap_out_of_range_is_rejected(db: Db, overlap: str | None) -> None:
     made = create(db)
     diagnostics = refused(
         db, "select public.rotate_messaging_key(%s, %s)", made["connection_id"], overlap, by=psycopg.Error
@@ -179,20 +179,20 @@ def test_an_overlap_out_of_range_is_refused(db: Db, overlap: str | None) -> None
 
 
 @pytest.mark.parametrize("connection_id", ["wa_business_123", "nobodys"])
-def test_nobody_rotates_the_key_of_another(db: Db, connection_id: str) -> None:
+def test_user_cannot_rotate_keys_of_others(db: Db, connection_id: str) -> None:
     become(db, BOB)
     diagnostics = refused(db, "select public.rotate_messaging_key(%s)", connection_id, by=psycopg.Error)
     assert (diagnostics.sqlstate, diagnostics.message_detail) == ("PT404", "connection_not_found")
 
 
-def test_the_function_behind_it_asks_whose_connection_it_is(db: Db) -> None:
+def test_private_function_checks_the_connection_owner(db: Db) -> None:
     (matty_has, *_) = rows(db, "select id from public.messaging_connections where user_id = %s", MATTY)
     become(db, BOB)
     diagnostics = refused(db, "select private.rotate_messaging_key(%s, '0')", matty_has, by=psycopg.Error)
     assert diagnostics.sqlstate == "PT404"
 
 
-def test_an_owner_sees_the_age_of_keys_but_nothing_of_the_secret(db: Db) -> None:
+def test_owner_sees_key_age_but_not_the_secret(db: Db) -> None:
     made = create(db)
     rotate(db, made["connection_id"])
     old, new = value(db, "select c.keys from public.messaging_connections as c")
@@ -200,19 +200,19 @@ def test_an_owner_sees_the_age_of_keys_but_nothing_of_the_secret(db: Db) -> None
     assert sorted(key["expires_at"] is None for key in (old, new)) == [False, True]
 
 
-def test_nobody_sees_the_keys_of_another(db: Db) -> None:
+def test_user_cannot_see_keys_of_others(db: Db) -> None:
     (matty_has, *_) = rows(db, "select id from public.messaging_connections where user_id = %s", MATTY)
     become(db, BOB)
     assert value(db, "select private.list_messaging_keys(%s)", matty_has) == []
 
 
-def test_a_key_opens_no_other_connection(db: Db) -> None:
+def test_key_is_rejected_for_another_connection(db: Db) -> None:
     made = create(db)
     assert opens(db, {"platform": "whatsapp", "connection_id": "wa_business_123"}, made["api_secret"]) == 401
     assert opens(db, made, API_KEY) == 401
 
 
-def test_the_use_of_a_key_is_noted_once_a_minute(db: Db) -> None:
+def test_key_use_is_recorded_once_a_minute(db: Db) -> None:
     made = create(db)
     assert opens(db, made, made["api_secret"]) == 200
     noted = key_row(db, made)
@@ -224,7 +224,7 @@ def test_the_use_of_a_key_is_noted_once_a_minute(db: Db) -> None:
     assert key_row(db, made)[0]
 
 
-def test_a_wrong_key_leaves_no_trace(db: Db) -> None:
+def test_wrong_key_records_no_use(db: Db) -> None:
     made = create(db)
     db.execute("reset role")
     before = key_row(db, made)

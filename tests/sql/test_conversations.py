@@ -1,4 +1,4 @@
-"""sql/120_conversations.sql: a record per thread, kept right by triggers whoever writes its messages."""
+"""sql/120_conversations.sql: triggers keep each conversation's summary correct, for any writer."""
 
 import json
 from typing import Any
@@ -22,7 +22,7 @@ from jsonb_array_elements(%(messages)s::jsonb) as given
 
 
 def insert(db: Db, thread_id: object, *messages: dict[str, Any], user_id: str = BOB) -> None:
-    """Add messages as a backend of the operator's own would; afterwards, be it."""
+    """Insert messages as service_role, and stay service_role."""
     become_service(db)
     db.execute(INSERT, {"thread": thread_id, "user": user_id, "messages": json.dumps(messages)})
 
@@ -39,7 +39,7 @@ EARLY = message("early", sent_at="2026-02-01T10:00:00Z", content="first")
 LATE = message("late", sent_at="2026-02-01T11:00:00Z", content="last")
 
 
-def test_a_thread_is_read_as_one_array_in_time_order(db: Db) -> None:
+def test_messages_are_read_as_one_array_in_time_order(db: Db) -> None:
     ingest(db, conversation(LATE))
     ingest(db, conversation(EARLY))
     become(db, MATTY)
@@ -47,17 +47,17 @@ def test_a_thread_is_read_as_one_array_in_time_order(db: Db) -> None:
     assert rows(db, "select c.messages from conversations c") == [[EARLY, LATE]]
 
 
-def test_messages_of_one_moment_are_ordered_by_id(db: Db) -> None:
+def test_messages_with_equal_times_are_ordered_by_id(db: Db) -> None:
     ingest(db, conversation(message("b"), message("a"), message("B")))
     assert [stored["id"] for stored in read_conversation(db)["messages"]] == ["B", "a", "b"]
 
 
-def test_a_thread_without_messages_reads_as_an_empty_array(db: Db) -> None:
+def test_conversation_without_messages_reads_as_empty_array(db: Db) -> None:
     ingest(db, conversation())
     assert read_conversation(db)["messages"] == []
 
 
-def test_the_messages_of_another_cannot_be_read_through_the_computed_field(db: Db) -> None:
+def test_computed_field_hides_messages_of_other_users(db: Db) -> None:
     ingest(db, conversation(EARLY))
     known = value(db, "select to_jsonb(c) from public.conversations as c")
     read = "select public.messages(jsonb_populate_record(null::public.conversations, %s))"
@@ -67,14 +67,14 @@ def test_the_messages_of_another_cannot_be_read_through_the_computed_field(db: D
     assert value(db, read, json.dumps(known)) == []
 
 
-def test_messages_that_a_backend_inserts_are_summarized(db: Db) -> None:
+def test_backend_inserts_update_the_summary(db: Db) -> None:
     one, other = add_conversation(db, "@ann"), add_conversation(db, "@bea")
     insert(db, one, LATE, EARLY)
     assert summary(db, one) == (2, "2026-02-01 11:00:00+00", "last")
     assert summary(db, other) == EMPTY
 
 
-def test_one_statement_may_add_to_several_threads(db: Db) -> None:
+def test_one_statement_may_add_to_several_conversations(db: Db) -> None:
     threads = [add_conversation(db, "@ann"), add_conversation(db, "@bea")]
     become_service(db)
     db.execute(
@@ -89,7 +89,7 @@ def test_one_statement_may_add_to_several_threads(db: Db) -> None:
     assert [summary(db, found)[::2] for found in threads] == [(3, "Photo")] * 2
 
 
-def test_deletions_leave_the_summary_of_what_remains(db: Db) -> None:
+def test_deletions_recompute_the_summary(db: Db) -> None:
     found = add_conversation(db, "@ann")
     insert(db, found, EARLY, LATE)
     db.execute("delete from public.conversation_messages where external_id = 'late'")
@@ -98,21 +98,21 @@ def test_deletions_leave_the_summary_of_what_remains(db: Db) -> None:
     assert summary(db, found) == EMPTY
 
 
-def test_a_thread_goes_with_its_messages(db: Db) -> None:
+def test_conversation_is_deleted_with_its_messages(db: Db) -> None:
     found = add_conversation(db, "@ann")
     insert(db, found, EARLY)
     db.execute("delete from public.conversations where id = %s", (found,))
     assert rows(db, "select from public.conversation_messages") == []
 
 
-def test_a_message_of_another_user_than_the_threads_is_refused(db: Db) -> None:
+def test_message_of_another_user_is_rejected(db: Db) -> None:
     found = add_conversation(db, "@ann")
     with pytest.raises(ForeignKeyViolation) as caught, db.transaction():
         insert(db, found, EARLY, user_id=MATTY)
     assert caught.value.diag.constraint_name == "conversation_messages_conversation_fkey"
 
 
-def test_a_message_of_no_conversation_is_refused_with_all_that_came_with_it(db: Db) -> None:
+def test_message_without_conversation_rejects_the_statement(db: Db) -> None:
     found = add_conversation(db, "@ann")
     statement = """
     insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
@@ -132,7 +132,7 @@ def test_a_message_of_no_conversation_is_refused_with_all_that_came_with_it(db: 
         "truncate public.conversation_messages",
     ],
 )
-def test_not_even_a_backend_changes_what_was_said_and_whose_it_is(db: Db, statement: str) -> None:
+def test_backend_cannot_change_content_or_owner(db: Db, statement: str) -> None:
     become_service(db)
     refused(db, statement)
 
@@ -154,7 +154,7 @@ def test_not_even_a_backend_changes_what_was_said_and_whose_it_is(db: Db, statem
         ({"content": " \n ", "type": "file"}, "File"),
     ],
 )
-def test_a_preview_says_what_the_message_says_or_is(db: Db, fields: dict[str, str], preview: str) -> None:
+def test_preview_shows_text_or_type_of_the_message(db: Db, fields: dict[str, str], preview: str) -> None:
     ingest(db, conversation(message(**fields)))
     assert read_conversation(db)["last_message_preview"] == preview
 
@@ -172,13 +172,13 @@ def test_a_preview_says_what_the_message_says_or_is(db: Db, fields: dict[str, st
         ("message_count", -1, "conversations_message_count_not_negative"),
     ],
 )
-def test_a_record_that_cannot_be_is_refused_by_name(db: Db, column: str, given: object, constraint: str) -> None:
+def test_invalid_conversation_raises_the_named_constraint(db: Db, column: str, given: object, constraint: str) -> None:
     add_conversation(db, "@ann")
     diagnostics = refused(db, f"update public.conversations set {column} = %s", given, by=psycopg.Error)
     assert diagnostics.constraint_name == constraint
 
 
-def test_a_change_of_a_thread_is_stamped(db: Db) -> None:
+def test_conversation_change_updates_its_timestamp(db: Db) -> None:
     found = add_conversation(db, "@ann")
     db.execute("update public.conversations set updated_at = '2020-01-01' where id = %s", (found,))
     assert value(db, "select updated_at = now() from public.conversations where id = %s", found)

@@ -1,4 +1,4 @@
-"""sql/311_deliveries.sql: who is told what, one at a time and in order, what becomes of failures, and who knows."""
+"""sql/311_deliveries.sql: what each twin is sent, order, retries, and rights."""
 
 import hashlib
 import hmac
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege
 
-from tests.support.calls import call, send
+from tests.support.calls import ask, call, send
 from tests.support.database import (
     Db,
     become,
@@ -31,16 +31,8 @@ def secret(db: Db) -> str:
     return ask(db, MATTY, "set_twin_webhook", ai_twin_id=TWIN, url=URL)["secret"]
 
 
-def ask(db: Db, user_id: str | None, function: str, **fields: object) -> Any:
-    """What a function of the Data API answers a user, or service_role; afterwards, be the role that signed in."""
-    become(db, user_id) if user_id else become_service(db)
-    answer = value(db, f"select public.{function}(%s)", json.dumps(fields))
-    become_postgres(db)
-    return answer["data"]
-
-
 def error(db: Db, user_id: str, function: str, **fields: object) -> tuple[str, str]:
-    """The SQLSTATE and the code with which a function refuses."""
+    """Return the SQLSTATE and the code of a rejection."""
     become(db, user_id)
     diagnostics = refused(db, f"select public.{function}(%s)", json.dumps(fields), by=Exception)
     become_postgres(db)
@@ -61,7 +53,7 @@ def fail(db: Db, delivery: dict[str, Any]) -> str | None:
 
 
 def drain(db: Db) -> list[str]:
-    """The ids of all messages that can be delivered now, in that order."""
+    """Return the ids of all messages that can be delivered now, in order."""
     delivered = []
     while claimed := claim(db):
         for delivery in claimed:
@@ -71,7 +63,7 @@ def drain(db: Db) -> list[str]:
 
 
 def pass_time(db: Db) -> None:
-    """Let every lease and every wait be over."""
+    """Expire every lease and every retry delay."""
     db.execute("update private.twin_queues set due_at = now() where due_at is not null")
 
 
@@ -100,40 +92,40 @@ def states(db: Db) -> list[tuple[str, int]]:
     return rows(db, "select state, attempts from public.twin_deliveries order by ai_twin_id, channel_id, seq")
 
 
-# Who is told
+# Recipients
 
 
-def test_a_message_goes_to_every_twin_with_a_webhook(db: Db, secret: str) -> None:
+def test_message_goes_to_every_twin_with_a_webhook(db: Db, secret: str) -> None:
     other, silent = add_twin(db), add_twin(db, url=None)
     assert outbox(db, send(db)) == {TWIN, other}
     assert silent not in outbox(db, send(db, who=BOB))
 
 
-def test_a_twin_is_not_told_what_it_says_itself(db: Db, secret: str) -> None:
+def test_twin_does_not_receive_its_own_messages(db: Db, secret: str) -> None:
     other = add_twin(db)
     assert outbox(db, send(db, ai_twin_id=TWIN)) == {other}
 
 
-def test_twins_of_other_channels_are_told_nothing(db: Db, secret: str) -> None:
+def test_twins_of_other_channels_receive_nothing(db: Db, secret: str) -> None:
     assert outbox(db, send(db, channel_id=add_channel(db))) == set()
 
 
-def test_a_message_that_is_not_stored_is_not_forwarded(db: Db, secret: str) -> None:
+def test_unstored_message_is_not_forwarded(db: Db, secret: str) -> None:
     assert call(db, "create_message", MATTY, channel_id=CHANNEL, content="").status == 400
     assert states(db) == []
 
 
-def test_what_was_said_before_there_was_a_webhook_is_not_forwarded(db: Db, secret: str) -> None:
+def test_messages_before_the_webhook_are_not_forwarded(db: Db, secret: str) -> None:
     assert claim(db) == []
 
 
-def test_a_deleted_message_is_not_delivered_any_more(db: Db, secret: str) -> None:
+def test_deleted_message_is_not_delivered(db: Db, secret: str) -> None:
     first, second = send(db), send(db)
     assert call(db, "delete_message", MATTY, id=first).status == 200
     assert drain(db) == [second]
 
 
-def test_a_message_deleted_in_mid_delivery_does_not_hold_up_the_next(db: Db, secret: str) -> None:
+def test_deletion_during_delivery_does_not_block_the_next(db: Db, secret: str) -> None:
     first, second = send(db), send(db)
     (delivery,) = claim(db)
     call(db, "delete_message", MATTY, id=first)
@@ -141,7 +133,7 @@ def test_a_message_deleted_in_mid_delivery_does_not_hold_up_the_next(db: Db, sec
     assert drain(db) == [second]
 
 
-def test_a_queue_whose_messages_were_all_deleted_rests(db: Db, secret: str) -> None:
+def test_queue_with_only_deleted_messages_is_idle(db: Db, secret: str) -> None:
     call(db, "delete_message", MATTY, id=send(db))
     assert claim(db) == []
     assert rows(db, "select due_at, lease from private.twin_queues") == [(None, None)]
@@ -160,7 +152,7 @@ def test_a_queue_whose_messages_were_all_deleted_rests(db: Db, secret: str) -> N
         f"delete from auth.users where id = '{MATTY}'",
     ],
 )
-def test_a_twin_that_leaves_is_told_nothing_more(db: Db, secret: str, leave: str) -> None:
+def test_twin_that_left_receives_nothing(db: Db, secret: str, leave: str) -> None:
     send(db, who=BOB)
     db.execute(leave)
     assert claim(db) == []
@@ -170,7 +162,7 @@ def test_a_twin_that_leaves_is_told_nothing_more(db: Db, secret: str, leave: str
 # Hops
 
 
-def test_twins_do_not_talk_for_ever(db: Db, secret: str) -> None:
+def test_twins_stop_after_the_hop_limit(db: Db, secret: str) -> None:
     lift_request_limit(db)
     other = add_twin(db, MATTY)
     send(db, who=BOB)
@@ -179,7 +171,7 @@ def test_twins_do_not_talk_for_ever(db: Db, secret: str) -> None:
 
 
 @pytest.mark.parametrize("is_root", [True, False])
-def test_twins_do_not_talk_for_ever_in_a_thread_while_people_talk_outside(db: Db, secret: str, is_root: bool) -> None:
+def test_users_outside_a_thread_do_not_reset_its_hops(db: Db, secret: str, is_root: bool) -> None:
     lift_request_limit(db)
     other = add_twin(db, MATTY)
     parent, heard = send(db, who=BOB), []
@@ -191,7 +183,7 @@ def test_twins_do_not_talk_for_ever_in_a_thread_while_people_talk_outside(db: Db
     assert heard == [True] * 3 + [False] * 5
 
 
-def test_one_twin_in_the_thread_and_one_outside_do_not_talk_for_ever(db: Db, secret: str) -> None:
+def test_twins_inside_and_outside_a_thread_share_hops(db: Db, secret: str) -> None:
     lift_request_limit(db)
     other, root = add_twin(db, MATTY), send(db, who=BOB)
     heard = []
@@ -201,7 +193,7 @@ def test_one_twin_in_the_thread_and_one_outside_do_not_talk_for_ever(db: Db, sec
     assert heard == [True] * 3 + [False] * 5
 
 
-def test_when_a_person_speaks_twins_may_talk_again(db: Db, secret: str) -> None:
+def test_user_message_resets_the_hops(db: Db, secret: str) -> None:
     other = add_twin(db, MATTY)
     for speaker in (TWIN, other) * 3:
         send(db, ai_twin_id=speaker)
@@ -209,13 +201,13 @@ def test_when_a_person_speaks_twins_may_talk_again(db: Db, secret: str) -> None:
     assert outbox(db, send(db, ai_twin_id=other)) == {TWIN}
 
 
-def test_several_messages_of_one_twin_are_one_turn(db: Db, secret: str) -> None:
+def test_consecutive_messages_of_a_twin_are_one_hop(db: Db, secret: str) -> None:
     other = add_twin(db, MATTY)
     assert [outbox(db, send(db, ai_twin_id=TWIN)) for _ in range(6)] == [{other}] * 6
 
 
 @pytest.mark.parametrize("most", [0, 1, 5])
-def test_how_many_turns_are_forwarded_is_a_setting(db: Db, secret: str, most: int) -> None:
+def test_setting_limits_forwarded_hops(db: Db, secret: str, most: int) -> None:
     lift_request_limit(db)
     other = add_twin(db, MATTY)
     db.execute("update private.settings set twin_max_hops = %s", (most,))
@@ -223,15 +215,15 @@ def test_how_many_turns_are_forwarded_is_a_setting(db: Db, secret: str, most: in
     assert heard == [True] * most + [False] * (8 - most)
 
 
-def test_nobody_sets_the_hops_of_a_message(db: Db, secret: str) -> None:
+def test_clients_cannot_set_hops(db: Db, secret: str) -> None:
     become(db, MATTY)
     refused(db, f"insert into public.messages (channel_id, content, hops) values ('{CHANNEL}', 'x', 0)")
 
 
-# What they are told
+# Content
 
 
-def test_the_body_is_what_the_call_answers_and_the_number(db: Db, secret: str) -> None:
+def test_body_is_the_message_with_its_number(db: Db, secret: str) -> None:
     said = call(
         db, "create_message", MATTY, channel_id=CHANNEL, content="Gr\u00fc\u00dfe \U0001f600", metadata={"a": [1]}
     ).data
@@ -253,7 +245,7 @@ def signed(delivery: dict[str, Any], secret: str) -> str:
     return hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
 
 
-def test_it_is_signed_with_the_twins_secret_over_time_and_body(db: Db, secret: str) -> None:
+def test_signature_covers_time_and_body(db: Db, secret: str) -> None:
     send(db, "\u00e4\u00f6\u00fc")
     (delivery,) = claim(db)
     time, found = signatures(delivery)
@@ -262,7 +254,7 @@ def test_it_is_signed_with_the_twins_secret_over_time_and_body(db: Db, secret: s
 
 
 @pytest.mark.parametrize("length", [0, 1, 54, 63, 64])
-def test_the_signature_is_hmac_for_keys_of_any_length(db: Db, length: int) -> None:
+def test_signature_is_hmac_for_secrets_of_any_length(db: Db, length: int) -> None:
     key = bytes(range(256))[-length:] if length else b""
     statement = """
     select encode(sha256(private.hmac_block(%s, 92) || sha256(private.hmac_block(%s, 54) || %s)), 'hex')
@@ -270,7 +262,7 @@ def test_the_signature_is_hmac_for_keys_of_any_length(db: Db, length: int) -> No
     assert value(db, statement, key, key, b"text") == hmac.new(key, b"text", hashlib.sha256).hexdigest()
 
 
-def test_after_a_rotation_both_secrets_sign_until_the_overlap_ends(db: Db, secret: str) -> None:
+def test_both_secrets_sign_until_the_overlap_ends(db: Db, secret: str) -> None:
     new = ask(db, MATTY, "rotate_twin_secret", ai_twin_id=TWIN)["secret"]
     send(db)
     (delivery,) = claim(db)
@@ -281,7 +273,7 @@ def test_after_a_rotation_both_secrets_sign_until_the_overlap_ends(db: Db, secre
     assert signatures(delivery)[1] == [signed(delivery, new)]
 
 
-def test_however_often_it_is_rotated_five_secrets_sign(db: Db, secret: str) -> None:
+def test_at_most_five_secrets_sign(db: Db, secret: str) -> None:
     for hours in (720, 0, 720, 720, 720, 720):
         new = ask(db, MATTY, "rotate_twin_secret", ai_twin_id=TWIN, overlap_hours=hours)["secret"]
         db.execute("update private.twin_secrets set created_at = created_at - interval '1 second'")
@@ -291,7 +283,7 @@ def test_however_often_it_is_rotated_five_secrets_sign(db: Db, secret: str) -> N
     assert signatures(delivery)[1][0] == signed(delivery, new)
 
 
-def test_an_edit_before_the_delivery_is_what_is_delivered(db: Db, secret: str) -> None:
+def test_delivery_contains_the_latest_edit(db: Db, secret: str) -> None:
     call(db, "edit_message", MATTY, id=send(db, "before"), content="after")
     assert json.loads(claim(db)[0]["body"])["content"] == "after"
 
@@ -299,7 +291,7 @@ def test_an_edit_before_the_delivery_is_what_is_delivered(db: Db, secret: str) -
 # One at a time, in order
 
 
-def test_a_queue_is_worked_off_in_order_and_one_at_a_time(db: Db, secret: str) -> None:
+def test_queue_is_delivered_in_order_one_at_a_time(db: Db, secret: str) -> None:
     said = [send(db) for _ in range(3)]
     (first,) = claim(db)
     assert claim(db) == []
@@ -307,7 +299,7 @@ def test_a_queue_is_worked_off_in_order_and_one_at_a_time(db: Db, secret: str) -
     assert [json.loads(first["body"])["id"], *drain(db)] == said
 
 
-def test_twins_and_channels_do_not_wait_for_each_other(db: Db, secret: str) -> None:
+def test_queues_do_not_block_each_other(db: Db, secret: str) -> None:
     add_twin(db)
     elsewhere = add_channel(db)
     db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (elsewhere, TWIN))
@@ -315,13 +307,13 @@ def test_twins_and_channels_do_not_wait_for_each_other(db: Db, secret: str) -> N
     assert len(claim(db)) == 3
 
 
-def test_a_claim_takes_no_more_than_it_was_told(db: Db, secret: str) -> None:
+def test_claim_respects_its_limit(db: Db, secret: str) -> None:
     add_twin(db)
     send(db)
     assert [len(claim(db, limit=1)) for _ in range(3)] == [1, 1, 0]
 
 
-def test_a_lease_that_has_ended_is_given_to_somebody_else(db: Db, secret: str) -> None:
+def test_expired_lease_goes_to_another_worker(db: Db, secret: str) -> None:
     send(db)
     (lost,) = claim(db)
     pass_time(db)
@@ -337,7 +329,7 @@ def test_a_lease_that_has_ended_is_given_to_somebody_else(db: Db, secret: str) -
 # Failures
 
 
-def test_a_failure_is_tried_again_later_and_holds_up_its_queue_only(db: Db, secret: str) -> None:
+def test_failed_delivery_is_retried_and_blocks_only_its_queue(db: Db, secret: str) -> None:
     other = add_twin(db)
     first, second = send(db), send(db)
     for delivery in claim(db):
@@ -348,7 +340,7 @@ def test_a_failure_is_tried_again_later_and_holds_up_its_queue_only(db: Db, secr
     assert drain(db) == [first, second]
 
 
-def test_the_wait_grows_to_an_hour(db: Db) -> None:
+def test_retry_delay_grows_to_an_hour(db: Db) -> None:
     def longest(attempts: int) -> float:
         statement = "select max(extract(epoch from private.retry_delay(%s)))::float from generate_series(1, 400)"
         return value(db, statement, attempts)
@@ -357,7 +349,7 @@ def test_the_wait_grows_to_an_hour(db: Db) -> None:
     assert waits == pytest.approx([5, 20, 80, 3600, 3600], rel=0.1)
 
 
-def test_the_owner_sees_when_it_is_tried_again(db: Db, secret: str) -> None:
+def test_owner_sees_the_time_of_the_next_attempt(db: Db, secret: str) -> None:
     send(db)
     fail(db, claim(db)[0])
     (found,) = ask(db, MATTY, "list_twin_deliveries", ai_twin_id=TWIN, state="pending")
@@ -366,21 +358,21 @@ def test_the_owner_sees_when_it_is_tried_again(db: Db, secret: str) -> None:
 
 
 def kill(db: Db) -> None:
-    """Let what is first in the queue die."""
+    """Fail the first delivery of the queue until it is dead."""
     db.execute("update private.settings set twin_max_attempts = 2")
     assert fail(db, claim(db)[0]) == "pending"
     pass_time(db)
     assert fail(db, claim(db)[0]) == "dead"
 
 
-def test_after_the_last_attempt_it_is_dead_and_the_next_goes_on(db: Db, secret: str) -> None:
+def test_delivery_is_dead_after_the_last_attempt(db: Db, secret: str) -> None:
     _, second = send(db), send(db)
     kill(db)
     assert drain(db) == [second]
     assert states(db) == [("dead", 2), ("delivered", 1)]
 
 
-def test_the_owner_sees_the_dead_and_replays_them(db: Db, secret: str) -> None:
+def test_owner_lists_and_replays_dead_deliveries(db: Db, secret: str) -> None:
     dead, _ = send(db), send(db)
     kill(db)
     drain(db)
@@ -393,7 +385,7 @@ def test_the_owner_sees_the_dead_and_replays_them(db: Db, secret: str) -> None:
     assert ask(db, MATTY, "replay_twin_deliveries", ai_twin_id=TWIN) == {"replayed": 0}
 
 
-def test_a_replay_waits_for_what_is_under_way(db: Db, secret: str) -> None:
+def test_replay_waits_for_the_current_delivery(db: Db, secret: str) -> None:
     dead, second = send(db), send(db)
     kill(db)
     (under_way,) = claim(db)
@@ -404,10 +396,10 @@ def test_a_replay_waits_for_what_is_under_way(db: Db, secret: str) -> None:
     assert drain(db) == [dead]
 
 
-# Who may
+# Rights
 
 
-def test_the_secret_is_shown_once_and_kept_nowhere(db: Db, secret: str) -> None:
+def test_secret_is_shown_once_and_not_stored(db: Db, secret: str) -> None:
     assert len(secret) > 40
     assert ask(db, MATTY, "set_twin_webhook", ai_twin_id=TWIN, url=URL + "2")["secret"] is None
     assert rows(db, "select url from public.twin_webhooks") == [URL + "2"]
@@ -424,7 +416,7 @@ def test_the_secret_is_shown_once_and_kept_nowhere(db: Db, secret: str) -> None:
         ("replay_twin_deliveries", {}),
     ],
 )
-def test_only_the_owner_governs_a_webhook(db: Db, secret: str, function: str, fields: dict[str, str]) -> None:
+def test_only_the_owner_manages_a_webhook(db: Db, secret: str, function: str, fields: dict[str, str]) -> None:
     for stranger in (BOB, MALLORY):
         assert error(db, stranger, function, ai_twin_id=TWIN, **fields)[0] == "PT404"
     ask(db, MATTY, function, ai_twin_id=TWIN, **fields)
@@ -454,14 +446,12 @@ def test_only_the_owner_sees_webhook_and_deliveries(db: Db, secret: str) -> None
         "select from private.twin_queues",
     ],
 )
-def test_nobody_does_the_workers_work_or_writes_past_the_functions(
-    db: Db, secret: str, become_someone: Any, statement: str
-) -> None:
+def test_clients_cannot_claim_or_write_deliveries(db: Db, secret: str, become_someone: Any, statement: str) -> None:
     become_someone(db)
     refused(db, statement, by=InsufficientPrivilege)
 
 
-def test_service_role_reads_no_secret(db: Db, secret: str) -> None:
+def test_service_role_cannot_read_secrets(db: Db, secret: str) -> None:
     become_service(db)
     refused(db, "select from private.twin_secrets")
 
@@ -469,7 +459,7 @@ def test_service_role_reads_no_secret(db: Db, secret: str) -> None:
 @pytest.mark.parametrize(
     "url", ["http://localhost:8080", "https://a-b.example.com/x?y=%20z", "https://[2001:db8::1]:444/", "http://a_b/"]
 )
-def test_a_webhook_is_an_http_url(db: Db, url: str) -> None:
+def test_webhook_must_be_an_http_url(db: Db, url: str) -> None:
     assert ask(db, MATTY, "set_twin_webhook", ai_twin_id=TWIN, url=url)["url"] == url
 
 
@@ -486,21 +476,21 @@ def test_a_webhook_is_an_http_url(db: Db, url: str) -> None:
         "https://\u00e4/",
     ],
 )
-def test_a_webhook_is_nothing_else(db: Db, url: str) -> None:
+def test_other_webhook_urls_are_rejected(db: Db, url: str) -> None:
     become(db, MATTY)
     body = json.dumps({"ai_twin_id": TWIN, "url": url})
     found = refused(db, "select public.set_twin_webhook(%s)", body, by=CheckViolation)
     assert found.constraint_name == "twin_webhooks_url_form"
 
 
-def test_a_removed_webhook_leaves_nothing_behind(db: Db, secret: str) -> None:
+def test_removed_webhook_deletes_its_deliveries(db: Db, secret: str) -> None:
     send(db)
     ask(db, MATTY, "remove_twin_webhook", ai_twin_id=TWIN)
     for table in ("private.twin_secrets", "private.twin_queues", "public.twin_deliveries", "public.twin_webhooks"):
         assert value(db, f"select count(*) from {table}") == 0
 
 
-def test_the_worker_reaches_its_functions_through_the_gateway(db: Db, secret: str) -> None:
+def test_worker_calls_its_functions_through_the_gateway(db: Db, secret: str) -> None:
     send(db)
     (delivery,) = call(db, "claim_deliveries", None, limit=5).data
     fields = {"id": delivery["id"], "lease": delivery["lease"], "status": 204, "error": None}
@@ -508,11 +498,11 @@ def test_the_worker_reaches_its_functions_through_the_gateway(db: Db, secret: st
     assert call(db, "claim_deliveries", MATTY).error == (403, "forbidden", None)
 
 
-def test_an_idle_look_reads_an_index(db: Db, secret: str) -> None:
+def test_idle_claim_reads_only_an_index(db: Db, secret: str) -> None:
     db.execute("set local enable_seqscan = off")
     plan = rows(db, "explain select from private.twin_queues where due_at <= now() order by due_at limit 10")
     assert "twin_queues_due_at_idx" in " ".join(plan)
 
 
-def test_a_message_that_was_there_before_has_no_hops(db: Db) -> None:
+def test_message_from_before_hops_existed_has_no_hops(db: Db) -> None:
     assert value(db, "select hops from public.messages where id = %s", MESSAGE) == 0

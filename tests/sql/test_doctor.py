@@ -1,4 +1,4 @@
-"""What a database says about itself: nothing when it is in order, one sentence for each thing that is not."""
+"""diagnose() returns no sentence for a sound database and one for each fault."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -52,18 +52,18 @@ def admin(admin_url: str) -> Iterator[psycopg.Connection]:
 
 
 def findings(admin: psycopg.Connection, ahead: timedelta = timedelta()) -> list[str]:
-    """What the service's login is told."""
+    """Return the sentences that the service's login role gets."""
     admin.execute("set local session authorization authenticator")
     admin.execute("set local role service_role")
     return [row for (row,) in admin.execute("select private.diagnose(%s, %s)", [VERSIONS, datetime.now(UTC) + ahead])]
 
 
-def test_nothing_is_wrong(admin: psycopg.Connection) -> None:
+def test_doctor_finds_nothing_in_a_sound_database(admin: psycopg.Connection) -> None:
     assert findings(admin) == []
 
 
 @pytest.mark.parametrize(("fault", "sentence"), FAULTS.items(), ids=list(FAULTS.values()))
-def test_a_fault_is_named(admin: psycopg.Connection, fault: str, sentence: str) -> None:
+def test_doctor_names_each_fault(admin: psycopg.Connection, fault: str, sentence: str) -> None:
     admin.execute(fault)
     (finding,) = findings(admin)
     assert sentence in finding
@@ -71,13 +71,13 @@ def test_a_fault_is_named(admin: psycopg.Connection, fault: str, sentence: str) 
 
 
 @pytest.mark.parametrize("seconds", [-60, 60])
-def test_clocks_that_differ_are_named(admin: psycopg.Connection, seconds: int) -> None:
+def test_doctor_reports_clock_difference(admin: psycopg.Connection, seconds: int) -> None:
     assert findings(admin, timedelta(seconds=seconds)) == [
         "The clocks of the service and of the database are 60 seconds apart; set the time."
     ]
 
 
-def test_a_table_of_an_extension_is_its_own_affair(admin: psycopg.Connection) -> None:
+def test_doctor_ignores_tables_of_extensions(admin: psycopg.Connection) -> None:
     admin.execute("create table public.own (id integer)")
     admin.execute("alter extension plpgsql add table public.own")
     assert findings(admin) == []

@@ -1,4 +1,4 @@
-"""The event log of sql/240_messages.sql: every change once, in order, with the change itself."""
+"""The event log of sql/240_messages.sql: each change writes one event, in order, in its transaction."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ CALLS: list[tuple[str, dict[str, Any], list[tuple[str, str | None]]]] = [
 
 
 @pytest.mark.parametrize(("function", "fields", "expected"), CALLS)
-def test_a_call_is_one_event_or_none(
+def test_call_writes_one_event_or_no_event(
     db: Db, function: str, fields: dict[str, Any], expected: list[tuple[str, str | None]]
 ) -> None:
     before = last_seq(db)
@@ -45,7 +45,7 @@ def test_a_call_is_one_event_or_none(
         ("add_reaction", "toggle_reaction", {"id": MESSAGE, "emoji": "fire"}, "reaction.removed"),
     ],
 )
-def test_what_was_done_is_undone_by_one_event(
+def test_undoing_an_action_writes_one_event(
     db: Db, before: str, function: str, fields: dict[str, Any], kind: str
 ) -> None:
     call(db, before, **fields)
@@ -54,7 +54,7 @@ def test_what_was_done_is_undone_by_one_event(
     assert [event[:3] for event in events(db, after=seq)] == [(kind, MESSAGE, MATTY)]
 
 
-def test_a_deletion_of_what_is_pinned_and_reacted_to_is_one_event(db: Db) -> None:
+def test_deleting_a_pinned_message_writes_one_event(db: Db) -> None:
     call(db, "pin_message", id=MESSAGE)
     call(db, "add_reaction", BOB, id=MESSAGE, emoji="fire")
     before = last_seq(db)
@@ -73,14 +73,14 @@ def test_a_deletion_of_what_is_pinned_and_reacted_to_is_one_event(db: Db) -> Non
         ("add_reaction", {"id": MESSAGE, "emoji": "x" * 65}),
     ],
 )
-def test_what_fails_is_no_event(db: Db, function: str, fields: dict[str, Any]) -> None:
+def test_failed_call_writes_no_event(db: Db, function: str, fields: dict[str, Any]) -> None:
     before = last_seq(db)
     assert call(db, function, **fields).status >= 400
     assert last_seq(db) == before
     assert inconsistencies(db) == []
 
 
-def test_what_is_rolled_back_is_no_event(db: Db) -> None:
+def test_rolled_back_call_writes_no_event(db: Db) -> None:
     before = last_seq(db)
     with db.transaction(force_rollback=True):
         send(db)
@@ -88,7 +88,7 @@ def test_what_is_rolled_back_is_no_event(db: Db) -> None:
     assert (last_seq(db), events(db, after=before)) == (before, [])
 
 
-def test_clients_read_the_same_events_and_in_order(db: Db) -> None:
+def test_clients_read_the_same_events_in_order(db: Db) -> None:
     everything = events(db)
     become(db, BOB)
     assert events(db) == everything != []
@@ -97,7 +97,7 @@ def test_clients_read_the_same_events_and_in_order(db: Db) -> None:
     assert seqs == list(range(1, len(everything) + 1))
 
 
-def test_each_channel_has_numbers_of_its_own(db: Db) -> None:
+def test_each_channel_has_its_own_numbers(db: Db) -> None:
     become(db, BOB)
     other = rows(db, "insert into public.channels (name) values ('other') returning id::text")[0]
     become_postgres(db)

@@ -1,4 +1,4 @@
-"""sql/800_gateway.sql: the login role of the service calls the functions of `public` as their caller, and no others."""
+"""sql/800_gateway.sql: the service's login role calls functions of `public` as the caller, and only those."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ SETTINGS = ["role", "request.jwt.claims", "request.headers", "response.status"]
 
 @pytest.fixture
 def login(postgres_url: str) -> Iterator[Db]:
-    """A transaction of the role that the service signs in as."""
+    """Open a transaction of the service's login role."""
     with psycopg.connect(make_conninfo(postgres_url, user="authenticator")) as connection:
         yield connection
         connection.rollback()
@@ -32,23 +32,23 @@ def arguments(
     return function, role, json.dumps(claims), json.dumps(headers), json.dumps(body).encode()
 
 
-def test_it_answers_status_and_body(login: Db) -> None:
+def test_gateway_returns_status_and_body(login: Db) -> None:
     assert rows(login, CALL, *arguments()) == [(200, '{"success" : true, "processed" : 0, "results" : []}')]
 
 
-def test_a_status_does_not_outlive_its_call(login: Db) -> None:
+def test_status_is_reset_after_each_call(login: Db) -> None:
     assert rows(login, CALL, *arguments(key="wrong"))[0][0] == 401
     login.execute("reset role")
     assert rows(login, CALL, *arguments())[0][0] == 200
 
 
-def test_the_function_sees_role_claims_and_headers_as_through_postgrest(login: Db) -> None:
+def test_function_sees_role_claims_and_headers(login: Db) -> None:
     login.execute(CALL, arguments())
     seen = "select current_user::text, auth.role(), auth.uid()::text, current_setting('request.headers')::json"
     assert rows(login, seen) == [("service_role", "service_role", MATTY, {"x-api-key": API_KEY})]
 
 
-def test_nothing_of_a_call_is_left_when_its_transaction_ends(login: Db) -> None:
+def test_call_leaves_no_settings_after_its_transaction(login: Db) -> None:
     login.execute(CALL, arguments(key="wrong"))
     login.commit()
     left = [value(login, "select current_setting(%s, true)", name) for name in SETTINGS]
@@ -56,7 +56,7 @@ def test_nothing_of_a_call_is_left_when_its_transaction_ends(login: Db) -> None:
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated"])
-def test_a_client_role_reaches_only_what_it_was_granted(login: Db, role: str) -> None:
+def test_client_role_calls_only_granted_functions(login: Db, role: str) -> None:
     diagnostics = refused(login, CALL, *arguments(role=role), by=InsufficientPrivilege)
     assert diagnostics.message_primary == "permission denied for function messaging_ingest"
 
@@ -64,17 +64,17 @@ def test_a_client_role_reaches_only_what_it_was_granted(login: Db, role: str) ->
 @pytest.mark.parametrize(
     "role", ["postgres", "supabase_admin", "authenticator", "pg_monitor", "none", "", "SERVICE_ROLE", None]
 )
-def test_it_acts_for_no_other_role(login: Db, role: str | None) -> None:
+def test_gateway_rejects_other_roles(login: Db, role: str | None) -> None:
     diagnostics = refused(login, CALL, *arguments(role=role), by=InsufficientPrivilege)
     assert diagnostics.message_primary == "The gateway does not act for this role."
 
 
 @pytest.mark.parametrize("function", ["rotate_messaging_key", "public.messaging_ingest", "messaging_ingest ", "", None])
-def test_it_calls_no_other_function(login: Db, function: str | None) -> None:
+def test_gateway_rejects_other_functions(login: Db, function: str | None) -> None:
     refused(login, CALL, *arguments(function), by=UndefinedFunction)
 
 
-def test_it_is_the_only_function_of_the_login_role(db: Db) -> None:
+def test_login_role_may_call_only_the_gateway(db: Db) -> None:
     callable_ = rows(
         db,
         """
@@ -87,11 +87,11 @@ def test_it_is_the_only_function_of_the_login_role(db: Db) -> None:
 
 
 @pytest.mark.parametrize("table", ["public.people", "public.conversations", "private.messaging_keys"])
-def test_the_login_role_itself_reads_no_table(login: Db, table: str) -> None:
+def test_login_role_reads_no_table(login: Db, table: str) -> None:
     refused(login, f"select from {table}")
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_no_client_role_calls_it(db: Db, role: str) -> None:
+def test_client_roles_cannot_call_the_gateway(db: Db, role: str) -> None:
     db.execute(f"set local role {role}")
     refused(db, CALL, *arguments())

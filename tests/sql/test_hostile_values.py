@@ -1,4 +1,4 @@
-"""Values that break naive code have defined answers: stored as they came, mended, or refused as no JSON."""
+"""Values that break naive code have defined results: stored as sent, repaired, or rejected as invalid JSON."""
 
 import json
 
@@ -16,7 +16,7 @@ KEPT = {
     "control characters": "\u0001\u0002 \u001b[31m \u007f \u0085 \u2028",
     "a byte order mark": "\ufeffa\ufeff",
     "what is no character": "\uffff\U0010ffff",
-    "an escape that is none": "\\u0000 \\ud800 C:\\users\\",
+    "an invalid escape": "\\u0000 \\ud800 C:\\users\\",
     "backslashes": "\\" * 7,
     "quotes": "'; drop table people; -- \" $$ %s {}",
     "markup": "<script>alert(1)</script>&amp;",
@@ -34,7 +34,7 @@ VALUES = {**{name: (text, text) for name, text in KEPT.items()}, **MENDED}
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_a_text_is_stored_wherever_it_stands(db: Db, name: str) -> None:
+def test_hostile_text_is_stored_in_every_field(db: Db, name: str) -> None:
     given, stored = VALUES[name]
     sent = message(given, content=given, media_url=given, **{given: given})
     ingest(
@@ -47,28 +47,28 @@ def test_a_text_is_stored_wherever_it_stands(db: Db, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_a_second_request_with_it_is_a_replay(db: Db, name: str) -> None:
+def test_hostile_text_sent_again_is_a_replay(db: Db, name: str) -> None:
     given, _ = VALUES[name]
     chat = conversation(message(given, content=given), external_id=given)
     assert [ingest(db, chat).statuses, ingest(db, chat).statuses] == [["created"], ["no_new_messages"]]
 
 
-def test_a_text_of_60_kilobytes_is_stored_whole(db: Db) -> None:
+def test_text_of_60_kilobytes_is_stored_whole(db: Db) -> None:
     text = "".join(chr(0x4E00 + number % 20000) for number in range(20000))
     ingest(db, conversation(message(content=text)))
     stored = read_conversation(db)
     assert (stored["messages"][0]["content"], stored["last_message_preview"]) == (text, text[:100])
 
 
-def test_the_longest_ids_fit_into_their_indexes(db: Db) -> None:
-    # Of characters that do not compress, four bytes each.
+def test_longest_ids_fit_into_their_indexes(db: Db) -> None:
+    # Four-byte characters that do not compress.
     longest = "".join(chr(0x20000 + number * 83 % 40000) for number in range(500))
     chat = conversation(message(longest), external_id=longest, participant_identifier=longest)
     assert ingest(db, chat).statuses == ["created"]
 
 
 @pytest.mark.parametrize("number", ["1e999", "1e-999", "-0.0", "1e0000001", "12345678901234567890.123", "9" * 1000])
-def test_a_number_keeps_its_value(db: Db, number: str) -> None:
+def test_number_keeps_its_value(db: Db, number: str) -> None:
     body = json.dumps(request(conversation(message(content="all, 1e9999 of it", size="here")))).replace(
         '"here"', number
     )
@@ -79,7 +79,7 @@ def test_a_number_keeps_its_value(db: Db, number: str) -> None:
 @pytest.mark.parametrize(
     "number", ["1e1000", "-1e131071", "1e-16000", "0e-1001", "[[{}, 1e9999]]", '{"n": {"n": 1E+1001}}']
 )
-def test_a_few_bytes_that_would_be_written_out_as_thousands_of_digits_are_refused(db: Db, number: str) -> None:
+def test_number_with_a_huge_exponent_is_rejected(db: Db, number: str) -> None:
     chats = [
         conversation(message("a"), message("b", size="here"), external_id="bad"),
         conversation(message("c"), external_id="good"),
@@ -94,7 +94,7 @@ def nested(depth: int) -> bytes:
     return json.dumps(body).encode().replace(b'"here"', b"[" * depth + b"]" * depth)
 
 
-def test_a_thousand_levels_are_stored_and_read_again(db: Db) -> None:
+def test_thousand_nested_levels_are_stored(db: Db) -> None:
     assert post(db, nested(1000)).statuses == ["created"]
     assert value(db, "select c.messages -> 0 ->> 'deep' from public.conversations c") == "[" * 1000 + "]" * 1000
 
@@ -125,15 +125,15 @@ def test_a_thousand_levels_are_stored_and_read_again(db: Db) -> None:
         pytest.param(nested(100_000), id="a hundred thousand levels"),
     ],
 )
-def test_what_is_not_json_is_refused_as_such(db: Db, body: bytes) -> None:
+def test_invalid_json_is_rejected(db: Db, body: bytes) -> None:
     assert post(db, body).answer == (400, {"error": "Request body is not valid JSON"})
 
 
-def test_a_byte_order_mark_before_the_body_is_passed_over(db: Db) -> None:
+def test_byte_order_mark_is_ignored(db: Db) -> None:
     assert post(db, b"\xef\xbb\xbf" + nested(1)).statuses == ["created"]
 
 
-def test_the_last_of_equal_keys_counts(db: Db) -> None:
+def test_last_of_duplicate_json_keys_wins(db: Db) -> None:
     body = nested(1).replace(b'"content": "Content of m1"', b'"content": "first", "content": "last"')
     assert post(db, body).statuses == ["created"]
     assert rows(db, "select last_message_preview from public.conversations") == ["last"]

@@ -1,6 +1,6 @@
-"""However conversations are cut up, repeated and shuffled on their way, the same ends up in the database.
+"""Split, repeated and shuffled requests all end in the same database state.
 
-What that is, a few lines of Python say: the model. It shares no code with the SQL.
+A few lines of Python are the model of that state. It shares no code with the SQL.
 """
 
 from typing import Any
@@ -36,7 +36,7 @@ Conversation = dict[str, Any]
 
 
 def sent(thread: str, number: int) -> dict[str, Any]:
-    """A message that is always the same under its id; several of a thread share a minute."""
+    """Draw a message that depends only on its id; several of a conversation share a minute."""
     return message(f"m{number}", content=f"{thread}{number}", sent_at=f"2026-02-01T10:0{number * 3 % 5}:00+00:00")
 
 
@@ -54,7 +54,7 @@ def conversations(draw: st.DrawFn) -> Conversation:
 
 @st.composite
 def journeys(draw: st.DrawFn) -> tuple[list[Conversation], list[list[Conversation]]]:
-    """Conversations, and requests that bring every message of them at least once."""
+    """Draw conversations, and requests that contain each of their messages at least once."""
     whole = draw(st.lists(conversations(), min_size=1, max_size=5))
     pieces = []
     for one in whole:
@@ -73,7 +73,7 @@ def journeys(draw: st.DrawFn) -> tuple[list[Conversation], list[list[Conversatio
 
 
 def model(given_conversations: list[Conversation]) -> dict[str, Any]:
-    """The state that these conversations make."""
+    """Return the state that these conversations produce."""
     state = {}
     for thread in {one["external_conversation_id"] for one in given_conversations}:
         own = [one for one in given_conversations if one["external_conversation_id"] == thread]
@@ -96,7 +96,7 @@ def model(given_conversations: list[Conversation]) -> dict[str, Any]:
 
 
 def add_connection(db: Db) -> None:
-    """A second connection of the same owner, which another service may use."""
+    """Create a second connection of the same owner."""
     db.execute(
         """
         with connection as (
@@ -112,7 +112,7 @@ def add_connection(db: Db) -> None:
 
 @PROPERTY
 @given(journey=journeys())
-def test_every_way_of_sending_conversations_ends_in_the_same_state(db: Db, journey: Any) -> None:
+def test_every_order_of_requests_ends_in_the_same_state(db: Db, journey: Any) -> None:
     whole, requests = journey
     with db.transaction(force_rollback=True):
         add_connection(db)
@@ -123,7 +123,7 @@ def test_every_way_of_sending_conversations_ends_in_the_same_state(db: Db, journ
 
 @PROPERTY
 @given(journey=journeys())
-def test_the_answers_to_all_requests_count_every_message_once(db: Db, journey: Any) -> None:
+def test_answers_count_every_message_once(db: Db, journey: Any) -> None:
     whole, requests = journey
     with db.transaction(force_rollback=True):
         results = [result for request in requests for result in ingest(db, *request).body["results"]]
@@ -135,7 +135,7 @@ def test_the_answers_to_all_requests_count_every_message_once(db: Db, journey: A
 
 @PROPERTY
 @given(journey=journeys())
-def test_sending_all_of_it_again_changes_nothing(db: Db, journey: Any) -> None:
+def test_sending_everything_again_changes_nothing(db: Db, journey: Any) -> None:
     _, requests = journey
     places = "select ctid::text, xmin::text from public.conversations order by id"
     with db.transaction(force_rollback=True):

@@ -1,4 +1,4 @@
-"""sql/150_ingest.sql: what an ingest request is answered, in which order it is judged."""
+"""sql/150_ingest.sql: answers to ingest requests, and the order of validation."""
 
 import json
 from typing import Any
@@ -20,11 +20,11 @@ def without(field: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def changed(given: dict[str, Any], field: str, new: object) -> dict[str, Any]:
-    """An object with another value in a field, or without it."""
+    """Return an object with one field changed or removed."""
     return without(field, given) if new is ABSENT else {**given, field: new}
 
 
-# Each request has the faults of those below it too: what is judged first is answered.
+# Each request also has the faults of those below it, so the answer shows which check runs first.
 @pytest.mark.parametrize(
     ("key", "body", "status", "error"),
     [
@@ -38,7 +38,7 @@ def changed(given: dict[str, Any], field: str, new: object) -> dict[str, Any]:
         (API_KEY, {**WHOLE, "conversations": [1, 2]}, 403, "Connection is inactive"),
     ],
 )
-def test_a_request_is_judged_in_this_order(db: Db, key: str | None, body: Any, status: int, error: str) -> None:
+def test_request_is_validated_in_documented_order(db: Db, key: str | None, body: Any, status: int, error: str) -> None:
     db.execute("update private.settings set ingest_max_messages = 1")
     db.execute("update public.messaging_connections set is_active = false")
     assert post(db, (body if isinstance(body, str) else json.dumps(body)).encode(), key).answer == (
@@ -57,12 +57,12 @@ def test_a_request_is_judged_in_this_order(db: Db, key: str | None, body: Any, s
     ],
     ids=json.dumps,
 )
-def test_a_request_without_its_fields_is_refused(db: Db, body: object) -> None:
+def test_request_without_required_fields_is_rejected(db: Db, body: object) -> None:
     assert post(db, json.dumps(body).encode()).answer == (400, {"error": MISSING})
 
 
 @pytest.mark.parametrize("conversations", [{}, "chat", 5, True])
-def test_conversations_are_an_array(db: Db, conversations: object) -> None:
+def test_conversations_must_be_an_array(db: Db, conversations: object) -> None:
     body = {**WHOLE, "conversations": conversations}
     assert post(db, json.dumps(body).encode()).answer == (400, {"error": "conversations must be an array"})
 
@@ -78,13 +78,13 @@ def test_conversations_are_an_array(db: Db, conversations: object) -> None:
         ("platform", {}),
     ],
 )
-def test_a_connection_is_named_by_its_id_and_its_platform(db: Db, field: str, given: object) -> None:
+def test_connection_needs_matching_id_and_platform(db: Db, field: str, given: object) -> None:
     body = {**WHOLE, field: given}
     assert post(db, json.dumps(body).encode()).answer == (401, {"error": "Invalid connection_id or platform"})
 
 
 @pytest.mark.parametrize("key", ["wrong", f" {API_KEY}", API_KEY.upper(), "k\u00e9y"])
-def test_a_wrong_key_is_refused(db: Db, key: str) -> None:
+def test_wrong_key_is_rejected(db: Db, key: str) -> None:
     assert ingest(db, key=key).answer == (401, {"error": "Invalid API key"})
 
 
@@ -99,25 +99,25 @@ def test_a_wrong_key_is_refused(db: Db, key: str) -> None:
         ([1, None, "chat"], 413),
     ],
 )
-def test_a_request_carries_only_so_many_messages(db: Db, conversations: list[Any], status: int) -> None:
+def test_request_with_too_many_messages_is_rejected(db: Db, conversations: list[Any], status: int) -> None:
     db.execute("update private.settings set ingest_max_messages = 2")
     answer = ingest(db, *conversations)
     assert answer.status == status
     assert status == 200 or answer.body == {"error": "Too many messages: at most 2 in one request"}
 
 
-def test_a_refused_request_stores_nothing(db: Db) -> None:
+def test_rejected_request_stores_nothing(db: Db) -> None:
     db.execute("update private.settings set ingest_max_messages = 1")
     ingest(db, conversation(message("a"), message("b")))
     ingest(db, conversation(message()), key="wrong")
     assert rows(db, "select from public.conversations") == []
 
 
-def test_a_request_without_conversations_is_processed(db: Db) -> None:
+def test_request_without_conversations_succeeds(db: Db) -> None:
     assert ingest(db).answer == (200, {"success": True, "processed": 0, "results": []})
 
 
-def test_the_statuses_are_those_of_the_document(db: Db) -> None:
+def test_statuses_match_the_document(db: Db) -> None:
     first = ingest(db, conversation(message("a")))
     again = ingest(db, conversation(message("a")))
     more = ingest(db, conversation(message("a"), message("b")))
@@ -132,7 +132,7 @@ def test_the_statuses_are_those_of_the_document(db: Db) -> None:
     ]
 
 
-def test_a_conversation_without_messages_is_created(db: Db) -> None:
+def test_conversation_without_messages_is_created(db: Db) -> None:
     assert ingest(db, conversation()).statuses == ["created"]
     assert ingest(db, conversation()).statuses == ["no_new_messages"]
 
@@ -144,7 +144,7 @@ def test_results_are_in_the_order_of_the_request(db: Db) -> None:
     assert [stored[result["conversation_id"]] for result in answer.body["results"]] == names
 
 
-def test_a_conversation_that_comes_twice_has_two_results(db: Db) -> None:
+def test_duplicate_conversation_has_two_results(db: Db) -> None:
     answer = ingest(
         db, conversation(message("a")), conversation(message("b"), message("c")), conversation(message("a"))
     )
@@ -153,14 +153,14 @@ def test_a_conversation_that_comes_twice_has_two_results(db: Db) -> None:
     assert len({result["conversation_id"] for result in answer.body["results"]}) == 1
 
 
-def test_a_message_that_comes_twice_in_a_request_counts_once(db: Db) -> None:
+def test_duplicate_message_counts_once(db: Db) -> None:
     answer = ingest(db, conversation(message("a"), message("a"), message("b")))
     assert [(result["messages_added"], "conflicting_message_ids" in result) for result in answer.body["results"]] == [
         (2, False)
     ]
 
 
-def test_other_content_under_a_stored_id_is_reported_and_left_out(db: Db) -> None:
+def test_stored_id_with_other_content_is_a_conflict(db: Db) -> None:
     ingest(db, conversation(message("b", content="kept"), message("a", content="kept")))
     answer = ingest(
         db,
@@ -176,7 +176,7 @@ def test_other_content_under_a_stored_id_is_reported_and_left_out(db: Db) -> Non
 
 
 @pytest.mark.parametrize("is_stored", [False, True])
-def test_other_content_under_an_id_of_the_same_request_is_reported_and_left_out(db: Db, is_stored: bool) -> None:
+def test_duplicate_id_with_other_content_is_a_conflict(db: Db, is_stored: bool) -> None:
     first, second = message(content="first"), message(content="second")
     if is_stored:
         ingest(db, conversation(first))
@@ -187,7 +187,7 @@ def test_other_content_under_an_id_of_the_same_request_is_reported_and_left_out(
             assert rows(db, "select message ->> 'content' from public.conversation_messages") == ["first"]
 
 
-def test_the_same_content_written_otherwise_is_no_conflict(db: Db) -> None:
+def test_equal_content_written_differently_is_no_conflict(db: Db) -> None:
     ingest(db, conversation(message(size=1, content="\u00e9")))
     rewritten = json.dumps({**WHOLE, "conversations": [conversation(message(size=1.0, content="\u00e9"))]}, indent=4)
     (result,) = post(db, rewritten.encode()).body["results"]
@@ -243,18 +243,18 @@ BAD_MESSAGES = {
 
 
 @pytest.mark.parametrize("error", BAD_CONVERSATIONS)
-def test_a_bad_conversation_is_told_what_is_wrong(db: Db, error: str) -> None:
+def test_bad_conversation_gets_an_error(db: Db, error: str) -> None:
     answer = ingest(db, *BAD_CONVERSATIONS[error])
     assert answer.statuses == [f"error: {error}"] * len(BAD_CONVERSATIONS[error])
 
 
 @pytest.mark.parametrize("error", BAD_MESSAGES)
-def test_a_bad_message_is_told_what_is_wrong_and_where(db: Db, error: str) -> None:
+def test_bad_message_gets_an_error_with_its_place(db: Db, error: str) -> None:
     answer = ingest(db, *(conversation(message("good"), bad) for bad in BAD_MESSAGES[error]))
     assert answer.statuses == [f"error: {error}"] * len(BAD_MESSAGES[error])
 
 
-def test_the_first_of_several_errors_is_told(db: Db) -> None:
+def test_first_of_several_errors_is_reported(db: Db) -> None:
     bad = [message("a", type="?", direction="?"), message("")]
     assert ingest(db, conversation(*bad)).statuses == ["error: messages[0].direction must be inbound or outbound"]
     assert ingest(db, conversation(*bad, participant_identifier="")).statuses == [
@@ -262,7 +262,7 @@ def test_the_first_of_several_errors_is_told(db: Db) -> None:
     ]
 
 
-def test_an_error_has_all_keys_of_a_result_and_says_which_thread_it_was(db: Db) -> None:
+def test_error_has_all_keys_and_names_its_conversation(db: Db) -> None:
     assert ingest(db, conversation(message(type="?"))).body["results"] == [
         {
             "conversation_id": None,
@@ -273,7 +273,7 @@ def test_an_error_has_all_keys_of_a_result_and_says_which_thread_it_was(db: Db) 
     ]
 
 
-def test_bad_conversations_do_not_keep_out_the_good(db: Db) -> None:
+def test_good_conversations_are_stored_beside_bad_ones(db: Db) -> None:
     answer = ingest(
         db,
         conversation(message("a"), message("b", type="?")),
@@ -304,7 +304,7 @@ def test_bad_conversations_do_not_keep_out_the_good(db: Db) -> None:
         ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59"),
     ],
 )
-def test_iso_8601_is_understood_whatever_the_time_zone_of_the_session(db: Db, sent_at: str, moment: str) -> None:
+def test_iso_8601_is_parsed_in_any_session_time_zone(db: Db, sent_at: str, moment: str) -> None:
     db.execute("set local timezone = 'Asia/Kolkata'")
     assert ingest(db, conversation(message(sent_at=sent_at))).statuses == ["created"]
     db.execute("set local timezone = 'UTC'")
@@ -312,19 +312,19 @@ def test_iso_8601_is_understood_whatever_the_time_zone_of_the_session(db: Db, se
 
 
 @pytest.mark.parametrize("media_url", [ABSENT, None, "", "https://example.com/a.jpg"])
-def test_a_media_url_may_be_absent_or_null(db: Db, media_url: object) -> None:
+def test_media_url_may_be_absent_or_null(db: Db, media_url: object) -> None:
     given = changed(message(type="image"), "media_url", media_url)
     assert ingest(db, conversation(given)).statuses == ["created"]
     assert value(db, "select message from public.conversation_messages") == given
 
 
 @pytest.mark.parametrize("participant_name", [ABSENT, None, "", "  "])
-def test_a_participant_may_have_no_name(db: Db, participant_name: object) -> None:
+def test_participant_name_may_be_absent(db: Db, participant_name: object) -> None:
     ingest(db, changed(conversation(), "participant_name", participant_name))
     assert value(db, "select participant_name from public.conversations") is None
 
 
-def test_the_examples_of_the_document_are_stored_and_matched(db: Db) -> None:
+def test_examples_of_the_document_are_stored_and_matched(db: Db) -> None:
     john = conversation(
         message("msg_001"),
         message("msg_002", direction="outbound"),

@@ -1,4 +1,4 @@
-"""sql/150_ingest.sql: what is in the database after ingest requests."""
+"""sql/150_ingest.sql: the state of the database after ingest requests."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.support.world import BOB, JOHN_DOE, MATTY, TELEGRAM
 MORNING, NOON, EVENING = (f"2026-02-01T{hour}:00:00Z" for hour in ("08", "12", "18"))
 
 
-def test_a_thread_is_a_record_of_the_connections_owner(db: Db) -> None:
+def test_conversation_belongs_to_the_connection_owner(db: Db) -> None:
     ingest(db, conversation(message(content="Hi"), participant_name="Ann"))
     stored = read_conversation(db)
     assert {name: stored[name] for name in ("user_id", "platform", "participant_identifier", "participant_name")} == {
@@ -23,13 +23,13 @@ def test_a_thread_is_a_record_of_the_connections_owner(db: Db) -> None:
     assert (stored["message_count"], stored["last_message_preview"]) == (1, "Hi")
 
 
-def test_a_message_is_kept_as_it_came(db: Db) -> None:
+def test_message_is_stored_as_sent(db: Db) -> None:
     given = message(media_url=None, reactions=[{"by": "@ann", "emoji": "\U0001f44d"}], size=12.5, is_forwarded=False)
     ingest(db, conversation(given))
     assert read_conversation(db)["messages"] == [given]
 
 
-def test_a_late_message_takes_its_place_and_leaves_the_last_as_it_is(db: Db) -> None:
+def test_late_message_does_not_become_the_last(db: Db) -> None:
     ingest(db, conversation(message("evening", sent_at=EVENING, content="last")))
     ingest(db, conversation(message("noon", sent_at=NOON), message("morning", sent_at=MORNING)))
     stored = read_conversation(db)
@@ -37,7 +37,7 @@ def test_a_late_message_takes_its_place_and_leaves_the_last_as_it_is(db: Db) -> 
     assert (stored["last_message_at"], stored["last_message_preview"]) == ("2026-02-01T18:00:00+00:00", "last")
 
 
-def test_a_newer_message_becomes_the_last(db: Db) -> None:
+def test_newer_message_becomes_the_last(db: Db) -> None:
     ingest(db, conversation(message("morning", sent_at=MORNING)))
     ingest(
         db,
@@ -49,7 +49,7 @@ def test_a_newer_message_becomes_the_last(db: Db) -> None:
     assert (stored["last_message_at"], stored["last_message_preview"]) == ("2026-02-01T18:00:00+00:00", "bye")
 
 
-def test_a_replay_changes_nothing_at_all(db: Db) -> None:
+def test_replay_changes_nothing(db: Db) -> None:
     given = [conversation(message("a"), message("b", sent_at=NOON), participant_name="Ann")]
     where = "select ctid::text, xmin::text from public.{} order by 1"
     ingest(db, *given)
@@ -58,17 +58,17 @@ def test_a_replay_changes_nothing_at_all(db: Db) -> None:
     assert [rows(db, where.format(table)) for table in ("conversations", "conversation_messages")] == before
 
 
-def test_one_id_may_stand_in_several_threads(db: Db) -> None:
+def test_message_id_may_recur_in_other_conversations(db: Db) -> None:
     ingest(db, conversation(message("1")), conversation(message("1"), external_id="other"))
     assert (read_conversation(db)["message_count"], read_conversation(db, "other")["message_count"]) == (1, 1)
 
 
-def test_one_thread_id_may_stand_on_several_platforms(db: Db) -> None:
+def test_conversation_id_may_recur_on_other_platforms(db: Db) -> None:
     answers = [ingest(db, conversation(message())), ingest(db, conversation(message()), connection=TELEGRAM)]
     assert [answer.statuses for answer in answers] == [["created"], ["created"]]
 
 
-def test_one_thread_id_may_be_of_several_users(db: Db) -> None:
+def test_conversation_id_may_recur_for_other_users(db: Db) -> None:
     ingest(db, conversation(message()))
     become(db, BOB)
     made = value(db, "select public.create_messaging_connection('whatsapp', 'bobs')")
@@ -78,7 +78,7 @@ def test_one_thread_id_may_be_of_several_users(db: Db) -> None:
     assert rows(db, "select user_id::text from public.conversations") == [BOB]
 
 
-def test_two_connections_of_a_user_and_platform_share_their_threads(db: Db) -> None:
+def test_connections_of_a_user_share_conversations(db: Db) -> None:
     ingest(db, conversation(message("a")))
     become(db, MATTY)
     made = value(db, "select public.create_messaging_connection('whatsapp', 'second')")
@@ -86,27 +86,36 @@ def test_two_connections_of_a_user_and_platform_share_their_threads(db: Db) -> N
     assert answer.statuses == ["updated"]
 
 
-# Batches as (newest message, name, identifier), in the order of arrival, and what the thread says of its participant.
+# Batches (newest message, name, identifier) in order of arrival, and the resulting participant.
 @pytest.mark.parametrize(
     ("batches", "name", "identifier"),
     [
         pytest.param([(NOON, None, "@a"), (EVENING, "Ann", "@a")], "Ann", "@a", id="a name may come later"),
-        pytest.param([(NOON, None, "@a"), (MORNING, "Ann", "@a")], "Ann", "@a", id="even with an older batch"),
-        pytest.param([(NOON, None, "@a"), (None, "Ann", "@a")], "Ann", "@a", id="even with no message"),
-        pytest.param([(NOON, "Ann", "@a"), (EVENING, None, "@a")], "Ann", "@a", id="none does not empty it"),
-        pytest.param([(NOON, "Ann", "@a"), (EVENING, "", "@a")], "Ann", "@a", id="nor does an empty one"),
-        pytest.param([(NOON, "Ann", "@a"), (EVENING, " ", "@a")], "Ann", "@a", id="nor does a blank one"),
-        pytest.param([(None, "Ann", "@a"), (None, None, "@b")], "Ann", "@b", id="nor without any message"),
-        pytest.param([(NOON, "Ann", "@a"), (EVENING, "Bea", "@b")], "Bea", "@b", id="a newer batch knows better"),
-        pytest.param([(NOON, "Ann", "@a"), (MORNING, "Bea", "@b")], "Ann", "@a", id="an older batch does not"),
-        pytest.param([(NOON, "Ann", "@a"), (None, "Bea", "@b")], "Ann", "@a", id="nor one with no message"),
-        pytest.param([(NOON, "Bea", "@b"), (NOON, "Ann", "@a")], "Bea", "@b", id="of two equals the greater wins"),
-        pytest.param([(NOON, "Ann", "@a"), (NOON, "Bea", "@b")], "Bea", "@b", id="whichever came first"),
+        pytest.param([(NOON, None, "@a"), (MORNING, "Ann", "@a")], "Ann", "@a", id="an older batch may add the name"),
+        pytest.param(
+            [(NOON, None, "@a"), (None, "Ann", "@a")], "Ann", "@a", id="a batch without messages may add the name"
+        ),
+        pytest.param([(NOON, "Ann", "@a"), (EVENING, None, "@a")], "Ann", "@a", id="a missing name keeps the old one"),
+        pytest.param([(NOON, "Ann", "@a"), (EVENING, "", "@a")], "Ann", "@a", id="an empty name keeps the old one"),
+        pytest.param([(NOON, "Ann", "@a"), (EVENING, " ", "@a")], "Ann", "@a", id="a blank name keeps the old one"),
+        pytest.param(
+            [(None, "Ann", "@a"), (None, None, "@b")],
+            "Ann",
+            "@b",
+            id="a missing name keeps the old one without messages",
+        ),
+        pytest.param([(NOON, "Ann", "@a"), (EVENING, "Bea", "@b")], "Bea", "@b", id="a newer batch replaces the name"),
+        pytest.param([(NOON, "Ann", "@a"), (MORNING, "Bea", "@b")], "Ann", "@a", id="an older batch keeps the name"),
+        pytest.param(
+            [(NOON, "Ann", "@a"), (None, "Bea", "@b")], "Ann", "@a", id="a batch without messages keeps the name"
+        ),
+        pytest.param([(NOON, "Bea", "@b"), (NOON, "Ann", "@a")], "Bea", "@b", id="the greater of two equal times wins"),
+        pytest.param([(NOON, "Ann", "@a"), (NOON, "Bea", "@b")], "Bea", "@b", id="the greater wins in any order"),
         pytest.param([(NOON, " Ann ", "@a")], "Ann", "@a", id="a name is trimmed"),
     ],
 )
 @pytest.mark.parametrize("is_one_request", [False, True])
-def test_the_newest_batch_says_who_it_is(
+def test_newest_batch_sets_the_participant(
     db: Db, batches: list[tuple[str | None, str | None, str]], name: str, identifier: str, is_one_request: bool
 ) -> None:
     given = [
@@ -123,7 +132,7 @@ def test_the_newest_batch_says_who_it_is(
     assert (stored["participant_name"], stored["participant_identifier"]) == (name, identifier)
 
 
-def test_a_thread_whose_identifier_changes_is_matched_anew(db: Db) -> None:
+def test_changed_identifier_matches_the_person_again(db: Db) -> None:
     ingest(db, conversation(message("a", sent_at=MORNING)))
     assert read_conversation(db)["person_id"] is None
     ingest(db, conversation(message("b", sent_at=NOON), participant_identifier="+1 (234) 567-890"))
@@ -132,7 +141,7 @@ def test_a_thread_whose_identifier_changes_is_matched_anew(db: Db) -> None:
     assert read_conversation(db)["person_id"] is None
 
 
-def test_a_conversation_with_an_error_changes_nothing_of_its_thread(db: Db) -> None:
+def test_bad_conversation_changes_nothing_stored(db: Db) -> None:
     ingest(db, conversation(message("a", sent_at=MORNING), participant_name="Ann"))
     before = read_conversation(db)
     ingest(
@@ -147,13 +156,13 @@ def test_a_conversation_with_an_error_changes_nothing_of_its_thread(db: Db) -> N
     assert read_conversation(db) == before
 
 
-def test_a_thread_that_was_deleted_may_come_again(db: Db) -> None:
+def test_deleted_conversation_may_be_ingested_again(db: Db) -> None:
     ingest(db, conversation(message()))
     db.execute("delete from public.conversations")
     assert ingest(db, conversation(message())).statuses == ["created"]
 
 
-def test_a_message_that_was_deleted_may_come_again(db: Db) -> None:
+def test_deleted_message_may_be_ingested_again(db: Db) -> None:
     ingest(db, conversation(message("a", sent_at=MORNING), message("b", sent_at=NOON)))
     db.execute("delete from public.conversation_messages where external_id = 'b'")
     assert ingest(db, conversation(message("b", sent_at=NOON))).statuses == ["updated"]

@@ -1,4 +1,4 @@
-"""sql/140_ingest_log.sql: what an owner reads about their connections."""
+"""sql/140_ingest_log.sql: the log that owners read about their connections."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ LINE = "select {} from public.ingest_log order by id"
 
 @pytest.fixture(autouse=True)
 def _empty(request: pytest.FixtureRequest) -> None:
-    """Forget, for the length of a test that rolls back, what others have left in the log of the seeded connections."""
+    """Empty the log of the seeded connections for this test, which rolls back."""
     if "db" in request.fixturenames:
         request.getfixturevalue("db").execute("delete from public.ingest_log")
 
@@ -25,7 +25,7 @@ def lines(db: Db, *columns: str) -> list[Any]:
     return rows(db, LINE.format(", ".join(columns)))
 
 
-def test_a_request_is_one_line_of_numbers(db: Db) -> None:
+def test_request_writes_one_line_of_counts(db: Db) -> None:
     ingest(db, conversation(message("a"), message("b"), external_id="one"), conversation(external_id="two"))
     ingest(db, conversation(message("b"), message("c"), external_id="one"))
     numbers = ("status", "requests", "conversations", "conversations_created", "messages", "messages_added")
@@ -33,7 +33,7 @@ def test_a_request_is_one_line_of_numbers(db: Db) -> None:
     assert set(lines(db, "user_id::text", "connection_id", "errors")) == {(MATTY, "wa_business_123", None)}
 
 
-def test_it_names_the_key_but_not_the_secret(db: Db) -> None:
+def test_line_names_the_key_but_not_the_secret(db: Db) -> None:
     ingest(db)
     [key_id] = lines(db, "key_id::text")
     become(db, MATTY)
@@ -42,7 +42,7 @@ def test_it_names_the_key_but_not_the_secret(db: Db) -> None:
     assert API_KEY not in value(db, "select ingest_log::text from public.ingest_log")
 
 
-def test_it_tells_which_errors_there_were_without_content(db: Db) -> None:
+def test_line_lists_errors_without_content(db: Db) -> None:
     wrong = [conversation(message(f"m{n}", type="secret-canary"), external_id=f"secret-canary-{n}") for n in range(9)]
     ingest(db, conversation(message()), *wrong, conversation(message("x"), {"id": "secret-canary"}))
     errors = [
@@ -53,12 +53,12 @@ def test_it_tells_which_errors_there_were_without_content(db: Db) -> None:
     assert "secret-canary" not in value(db, "select ingest_log::text from public.ingest_log")
 
 
-def test_at_most_five_errors_are_kept(db: Db) -> None:
+def test_line_keeps_at_most_five_errors(db: Db) -> None:
     ingest(db, *(conversation(*[message()] * n, message("x", type=0), external_id=str(n)) for n in range(7)))
     assert lines(db, "cardinality(errors)") == [5]
 
 
-def test_refusals_of_a_connection_that_exists_are_counted_by_the_minute(db: Db) -> None:
+def test_rejections_are_counted_per_minute(db: Db) -> None:
     for _ in range(3):
         assert ingest(db, key="wrong").status == 401
     db.execute("update public.messaging_connections set is_active = false")
@@ -72,20 +72,20 @@ def test_refusals_of_a_connection_that_exists_are_counted_by_the_minute(db: Db) 
     assert sorted(lines(db, "status", "requests")) == [(401, 1), (401, 4), (403, 2)]
 
 
-def test_a_request_with_too_many_messages_is_noted(db: Db) -> None:
+def test_request_with_too_many_messages_is_logged(db: Db) -> None:
     db.execute("update private.settings set ingest_max_messages = 1")
     assert ingest(db, conversation(message("a"), message("b"))).status == 413
     assert lines(db, "status", "messages") == [(413, None)]
 
 
-def test_strangers_leave_no_line(db: Db) -> None:
-    ingest(db, connection=("whatsapp", "nobody"))
+def test_unknown_connection_writes_no_line(db: Db) -> None:
+    ingest(db, connection=("whatsapp", "unknown"))
     ingest(db, key=None)
     assert lines(db, "status") == []
 
 
 @pytest.mark.parametrize(("given", "kept"), [("abc-1.2_X", "abc-1.2_X"), ("a" * 51, None), ("a b", None), ("", None)])
-def test_the_id_of_the_request_is_kept_when_it_is_fit(db: Db, given: str, kept: str | None) -> None:
+def test_valid_request_id_is_logged(db: Db, given: str, kept: str | None) -> None:
     headers = json.dumps({"x-api-key": API_KEY, "x-request-id": given})
     body = json.dumps({"platform": "whatsapp", "connection_id": "wa_business_123", "conversations": []}).encode()
     db.execute("select private.call('messaging_ingest', 'service_role', '{}', %s, '{}', %s)", (headers, body))
@@ -93,7 +93,7 @@ def test_the_id_of_the_request_is_kept_when_it_is_fit(db: Db, given: str, kept: 
     assert lines(db, "request_id") == [kept]
 
 
-def test_owners_read_their_own_lines_and_nobody_writes(db: Db) -> None:
+def test_owners_read_own_lines_and_cannot_write(db: Db) -> None:
     ingest(db)
     become(db, MATTY)
     assert lines(db, "status") == [200]
@@ -112,7 +112,7 @@ def test_owners_read_their_own_lines_and_nobody_writes(db: Db) -> None:
         (f"delete from auth.users where id = '{MATTY}'", []),
     ],
 )
-def test_with_a_connection_goes_its_log(admin_url: str, deletion: str, left: list[str]) -> None:
+def test_log_is_deleted_with_its_connection(admin_url: str, deletion: str, left: list[str]) -> None:
     with psycopg.connect(admin_url) as admin:
         ingest(admin)
         ingest(admin, connection=("telegram", "tg_bot_456"))
@@ -121,7 +121,7 @@ def test_with_a_connection_goes_its_log(admin_url: str, deletion: str, left: lis
         admin.rollback()
 
 
-def test_only_a_request_that_stores_something_waits_for_the_disk(db: Db) -> None:
+def test_only_storing_requests_commit_synchronously(db: Db) -> None:
     def commit_after(*conversations: Any) -> str:
         with db.transaction(force_rollback=True):
             ingest(db, *conversations)

@@ -1,4 +1,4 @@
-"""sql/242_message_reads.sql: what each call answers, and each of its errors by status, code and field."""
+"""sql/242_message_reads.sql: the answer of each call, and each error with status, code and field."""
 
 import json
 import re
@@ -56,7 +56,7 @@ NAMING_A_USER = [
 
 
 def fields_of(function: str, **fields: Any) -> dict[str, Any]:
-    """What a call needs to succeed for Matty."""
+    """Return fields with which a call succeeds for Matty."""
     needed = {"channel_id": CHANNEL} if function in {"create_message", "list_messages"} else {"id": MESSAGE}
     if function in {"create_message", "reply_to_message", "edit_message"}:
         needed["content"] = "Hello **world**"
@@ -65,7 +65,7 @@ def fields_of(function: str, **fields: Any) -> dict[str, Any]:
     return needed | fields
 
 
-def test_create_answers_the_message_and_the_time(db: Db) -> None:
+def test_create_returns_the_message_and_the_time(db: Db) -> None:
     given = {"content_type": "markdown", "metadata": {"a": [1, None]}, "attachments": [{"name": "x"}]}
     reply = call(db, "create_message", **fields_of("create_message", conversation_id=UNKNOWN_ID, **given))
     assert reply.status == 201
@@ -77,7 +77,7 @@ def test_create_answers_the_message_and_the_time(db: Db) -> None:
     assert reply.meta.keys() == {"timestamp"}
 
 
-def test_what_is_left_out_has_the_documented_defaults(db: Db) -> None:
+def test_omitted_fields_get_documented_defaults(db: Db) -> None:
     reply = call(db, "create_message", **fields_of("create_message", metadata=None, attachments=None, user_id=None))
     assert (reply.data["content_type"], reply.data["metadata"], reply.data["attachments"]) == ("text", {}, None)
 
@@ -85,7 +85,7 @@ def test_what_is_left_out_has_the_documented_defaults(db: Db) -> None:
 @pytest.mark.parametrize(
     "content", ["x", "x" * 40_000, "\u6f22" * 40_000, " ", "**b** <i>&amp;</i> \\ \"'\n\t", "'; --"]
 )
-def test_content_is_kept_as_written(db: Db, content: str) -> None:
+def test_content_is_stored_as_written(db: Db, content: str) -> None:
     message_id = send(db, content)
     assert call(db, "get_message", id=message_id).data["content"] == content
 
@@ -129,7 +129,7 @@ def test_nul_and_half_surrogates_become_replacement_characters(db: Db) -> None:
     ],
     ids=lambda given: str(given)[:60],
 )
-def test_create_says_what_is_wrong(db: Db, fields: dict[str, Any], error: tuple[int, str, str]) -> None:
+def test_invalid_create_names_the_field(db: Db, fields: dict[str, Any], error: tuple[int, str, str]) -> None:
     reply = call(db, "create_message", **fields_of("create_message", **fields))
     assert reply.error == error
     assert reply.body["success"] is False
@@ -137,37 +137,37 @@ def test_create_says_what_is_wrong(db: Db, fields: dict[str, Any], error: tuple[
     assert inconsistencies(db) == []
 
 
-def test_metadata_of_exactly_16_kb_is_taken(db: Db) -> None:
+def test_metadata_of_exactly_16_kb_is_accepted(db: Db) -> None:
     metadata = {"x": "y" * (16_384 - len('{"x": ""}'))}
     assert call(db, "create_message", **fields_of("create_message", metadata=metadata)).status == 201
 
 
 @pytest.mark.parametrize("user_id", [BOB, MALLORY])
-def test_a_twin_speaks_for_its_owner_only(db: Db, user_id: str) -> None:
+def test_only_the_owner_writes_as_a_twin(db: Db, user_id: str) -> None:
     reply = call(db, "create_message", user_id, **fields_of("create_message", ai_twin_id=TWIN))
     assert reply.status == (403 if user_id == BOB else 404)
 
 
-def test_a_twin_speaks_where_it_takes_part_only(db: Db) -> None:
+def test_twin_writes_only_in_its_channels(db: Db) -> None:
     db.execute("delete from public.channel_twins")
     error = call(db, "create_message", **fields_of("create_message", ai_twin_id=TWIN)).error
     assert error == (403, "twin_not_allowed", "ai_twin_id")
 
 
-def test_a_twin_that_speaks_is_the_author(db: Db) -> None:
+def test_twin_message_has_the_twin_as_author(db: Db) -> None:
     reply = call(db, "reply_to_message", **fields_of("reply_to_message", ai_twin_id=TWIN))
     assert (reply.status, reply.data["user_id"], reply.data["ai_twin_id"]) == (201, None, TWIN)
     assert reply.data["parent_message_id"] == MESSAGE
 
 
-def test_a_reply_is_in_the_channel_of_its_parent_whatever_the_body_says(db: Db) -> None:
+def test_reply_is_stored_in_the_channel_of_its_parent(db: Db) -> None:
     fields = fields_of("reply_to_message", channel_id=UNKNOWN_ID, parent_message_id=UNKNOWN_ID)
     reply = call(db, "reply_to_message", **fields)
     assert (reply.data["channel_id"], reply.data["parent_message_id"]) == (CHANNEL, MESSAGE)
 
 
 @pytest.mark.parametrize("function", ALL)
-def test_who_is_no_member_learns_nothing(db: Db, function: str) -> None:
+def test_non_members_get_404(db: Db, function: str) -> None:
     reply = call(db, function, MALLORY, **fields_of(function))
     expected = (404, "message_not_found", None) if function in ABOUT_ONE else (404, "channel_not_found", "channel_id")
     assert reply.error == expected
@@ -176,7 +176,7 @@ def test_who_is_no_member_learns_nothing(db: Db, function: str) -> None:
 
 
 @pytest.mark.parametrize("function", ALL)
-def test_a_former_member_is_nobody(db: Db, function: str) -> None:
+def test_former_members_get_404(db: Db, function: str) -> None:
     db.execute("delete from public.channel_members where user_id = %s", (MATTY,))
     assert call(db, function, **fields_of(function)).status == 404
 
@@ -192,27 +192,27 @@ def test_a_former_member_is_nobody(db: Db, function: str) -> None:
         (UNKNOWN_ID, (404, "message_not_found", None)),
     ],
 )
-def test_a_message_that_is_not_there(
+def test_missing_message_returns_404(
     db: Db, function: str, id_: str | None, error: tuple[int, str, str | None]
 ) -> None:
     assert call(db, function, **fields_of(function, id=id_)).error == error
 
 
 @pytest.mark.parametrize("function", ABOUT_ONE)
-def test_a_deleted_message_is_not_there(db: Db, function: str) -> None:
+def test_deleted_message_returns_404(db: Db, function: str) -> None:
     call(db, "delete_message", id=MESSAGE)
     assert call(db, function, **fields_of(function)).error == (404, "message_not_found", None)
 
 
 @pytest.mark.parametrize("function", NAMING_A_USER)
-def test_nobody_acts_for_somebody_else(db: Db, function: str) -> None:
+def test_users_cannot_act_for_other_users(db: Db, function: str) -> None:
     reply = call(db, function, BOB, **fields_of(function, user_id=MATTY))
     assert reply.error == (403, "user_id_mismatch", "user_id")
     assert call(db, function, **fields_of(function, user_id=MATTY)).status in {200, 201}
 
 
 @pytest.mark.parametrize("function", NAMING_A_USER)
-def test_the_service_acts_for_whom_it_names(db: Db, function: str) -> None:
+def test_service_acts_for_the_named_user(db: Db, function: str) -> None:
     assert call(db, function, None, **fields_of(function)).error == (400, "missing_field", "user_id")
     reply = call(db, function, None, **fields_of(function, user_id=MATTY))
     assert reply.status in {200, 201}
@@ -221,16 +221,16 @@ def test_the_service_acts_for_whom_it_names(db: Db, function: str) -> None:
 
 
 @pytest.mark.parametrize("function", ["list_messages", "get_message", "list_message_edits"])
-def test_the_service_reads_everything(db: Db, function: str) -> None:
+def test_service_reads_every_channel(db: Db, function: str) -> None:
     assert call(db, function, None, **fields_of(function)).status == 200
 
 
-def test_the_service_lets_any_twin_speak_that_takes_part(db: Db) -> None:
+def test_service_writes_as_any_twin_in_the_channel(db: Db) -> None:
     reply = call(db, "create_message", None, **fields_of("create_message", ai_twin_id=TWIN))
     assert (reply.status, reply.data["ai_twin_id"], reply.data["user_id"]) == (201, TWIN, None)
 
 
-def test_a_page_of_history_has_authors_and_reactions(db: Db) -> None:
+def test_history_page_has_authors_and_reactions(db: Db) -> None:
     page = call(db, "list_messages", BOB, channel_id=CHANNEL)
     assert page.meta == {"total": 4, "page": 1, "limit": 50, "offset": 0, "next_cursor": None}
     assert all(message.keys() == SHOWN | {"display_name", "avatar_url", "reactions"} for message in page.data)
@@ -244,14 +244,14 @@ def test_a_page_of_history_has_authors_and_reactions(db: Db) -> None:
     assert page.data[3]["reactions"] == [{"emoji": "fire", "count": 1, "user_ids": [CAROL], "reacted": False}]
 
 
-def test_a_twin_and_somebody_who_left_are_named_too(db: Db) -> None:
+def test_history_names_twins_and_former_members(db: Db) -> None:
     call(db, "create_message", **fields_of("create_message", ai_twin_id=TWIN))
     db.execute("delete from public.channel_members where user_id in (%s, %s)", (BOB, CAROL))
     names = [message["display_name"] for message in call(db, "list_messages", channel_id=CHANNEL).data]
     assert names == ["Matty's twin", "Bob Okafor", "Matty Squarzoni", "Carol Lindqvist", "Bob Okafor"]
 
 
-def test_a_twin_with_the_id_of_a_user_is_not_taken_for_the_user(db: Db) -> None:
+def test_twin_with_a_users_id_is_not_shown_as_the_user(db: Db) -> None:
     become(db, BOB)
     db.execute("insert into public.ai_twins (id, display_name) values (%s, 'Not Matty')", (MATTY,))
     db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, MATTY))
@@ -263,7 +263,7 @@ def test_a_twin_with_the_id_of_a_user_is_not_taken_for_the_user(db: Db) -> None:
 
 @pytest.fixture
 def ten(db: Db) -> list[str]:
-    """A channel with ten messages, two of them deleted; the contents of the rest, newest first."""
+    """Create a channel with ten messages, two deleted; return the contents of the rest, newest first."""
     lift_request_limit(db)
     ids = [send(db, str(number)) for number in range(10)]
     db.execute("delete from public.messages where channel_id = %s and content !~ '^[0-9]$'", (CHANNEL,))
@@ -274,7 +274,7 @@ def ten(db: Db) -> list[str]:
 
 
 def page(db: Db, **parameters: Any) -> tuple[list[str], dict[str, Any]]:
-    """Contents and meta of a page, asked for as a query string asks."""
+    """Read a page with query-string parameters; return its contents and meta."""
     texts = {name: str(given) for name, given in parameters.items()}
     reply = call(db, "list_messages", parameters={"channel_id": CHANNEL, **texts})
     return [message["content"] for message in reply.data], reply.meta
@@ -283,7 +283,7 @@ def page(db: Db, **parameters: Any) -> tuple[list[str], dict[str, Any]]:
 @pytest.mark.parametrize(
     ("limit", "offset", "number"), [(3, 0, 1), (3, 3, 2), (3, 6, 3), (3, 9, 4), (3, 4, 2), (200, 0, 1), (1, 7, 8)]
 )
-def test_offset_pages(db: Db, ten: list[str], limit: int, offset: int, number: int) -> None:
+def test_offset_returns_the_right_page(db: Db, ten: list[str], limit: int, offset: int, number: int) -> None:
     contents, meta = page(db, limit=limit, offset=offset)
     assert contents == ten[offset : offset + limit]
     assert {**meta, "next_cursor": ""} == {
@@ -297,7 +297,7 @@ def test_offset_pages(db: Db, ten: list[str], limit: int, offset: int, number: i
 
 
 @pytest.mark.parametrize("limit", [1, 3, 8, 9])
-def test_cursors_lead_through_everything_once(db: Db, ten: list[str], limit: int) -> None:
+def test_cursors_return_every_message_once(db: Db, ten: list[str], limit: int) -> None:
     found, cursor = page(db, limit=limit)[0], page(db, limit=limit)[1]["next_cursor"]
     while cursor:
         contents, meta = page(db, limit=limit, before=cursor)
@@ -310,7 +310,7 @@ def test_cursors_lead_through_everything_once(db: Db, ten: list[str], limit: int
     assert found == ten
 
 
-def test_a_message_id_is_a_cursor_even_when_it_is_deleted(db: Db, ten: list[str]) -> None:
+def test_deleted_message_id_works_as_a_cursor(db: Db, ten: list[str]) -> None:
     query = "select content, id::text from public.messages where channel_id = %s"
     ids = dict(rows(db, query, CHANNEL))
     assert page(db, before=ids["5"])[0] == ["4", "2", "1", "0"]
@@ -338,17 +338,19 @@ def test_a_message_id_is_a_cursor_even_when_it_is_deleted(db: Db, ten: list[str]
         ({"before": "seq_1", "after": "seq_1"}, (400, "invalid_cursor", "after")),
     ],
 )
-def test_history_says_what_is_wrong(db: Db, parameters: dict[str, str], error: tuple[int, str, str]) -> None:
+def test_invalid_history_request_names_the_field(
+    db: Db, parameters: dict[str, str], error: tuple[int, str, str]
+) -> None:
     assert call(db, "list_messages", parameters={"channel_id": CHANNEL, **parameters}).error == error
 
 
 @pytest.mark.parametrize("cursor", [MESSAGE, UNKNOWN_ID, "seq_1"])
-def test_a_cursor_tells_strangers_nothing(db: Db, cursor: str) -> None:
+def test_cursor_reveals_nothing_to_non_members(db: Db, cursor: str) -> None:
     reply = call(db, "list_messages", MALLORY, channel_id=CHANNEL, before=cursor)
     assert reply.error == (404, "channel_not_found", "channel_id")
 
 
-def test_a_thread_is_its_replies(db: Db) -> None:
+def test_thread_lists_its_replies(db: Db) -> None:
     call(db, "reply_to_message", id=MESSAGE, content="new")
     contents, meta = page(db, thread_id=MESSAGE, limit=1)
     assert (contents, meta["total"], meta["page"]) == (["new"], 2, 1)
@@ -356,27 +358,27 @@ def test_a_thread_is_its_replies(db: Db) -> None:
     assert page(db, thread_id=UNKNOWN_ID)[0] == []
 
 
-def test_a_thread_of_another_channel_is_neither_shown_nor_counted(db: Db) -> None:
+def test_thread_of_another_channel_is_hidden(db: Db) -> None:
     become(db, MATTY)
     other = value(db, "insert into public.channels (name) values ('other') returning id::text")
     reply = call(db, "list_messages", channel_id=other, thread_id=MESSAGE)
     assert (reply.data, reply.meta["total"]) == ([], 0)
 
 
-def test_the_total_is_not_counted(db: Db) -> None:
+def test_total_is_read_and_not_counted(db: Db) -> None:
     db.execute("update private.channel_counters set message_count = 123456 where channel_id = %s", (CHANNEL,))
     assert page(db)[1]["total"] == 123456
 
 
 def rows_read(db: Db) -> int:
-    """How many rows of messages this transaction has read so far."""
+    """Return how many message rows this transaction has read so far."""
     query = """
         select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relid = 'public.messages'::regclass
     """
     return value(db, query)
 
 
-def test_a_page_costs_the_same_at_any_depth(db: Db) -> None:
+def test_page_costs_the_same_at_any_depth(db: Db) -> None:
     lift_request_limit(db)
     db.execute(
         "insert into public.messages (channel_id, user_id, content) select %s, %s, 'x' from generate_series(1, 3000)",
@@ -384,7 +386,7 @@ def test_a_page_costs_the_same_at_any_depth(db: Db) -> None:
     )
     db.execute("analyze public.messages")
     for _ in range(10):
-        page(db)  # after some times, Postgres plans for any values
+        page(db)  # after five runs Postgres may switch to a generic plan
     costs = []
     for cursor in ({}, {"before": "seq_1500"}, {"before": "seq_40"}, {"after": "seq_1500"}):
         before = rows_read(db)
@@ -396,7 +398,7 @@ def test_a_page_costs_the_same_at_any_depth(db: Db) -> None:
     assert rows_read(db) - before < 200
 
 
-def test_get_counts_reactions(db: Db) -> None:
+def test_get_returns_reaction_counts(db: Db) -> None:
     for user_id, emoji in ((BOB, "fire"), (CAROL, "fire"), (BOB, "tada")):
         call(db, "add_reaction", user_id, id=MESSAGE, emoji=emoji)
     reply = call(db, "get_message", id=MESSAGE)
@@ -404,7 +406,7 @@ def test_get_counts_reactions(db: Db) -> None:
     assert (reply.data["reaction_count"], reply.meta) == (3, {})
 
 
-def test_only_the_author_edits(db: Db) -> None:
+def test_only_the_author_may_edit(db: Db) -> None:
     reply = call(db, "edit_message", id=MESSAGE, content="second", user_id=MATTY)
     assert (reply.status, reply.body.keys(), reply.data.keys()) == (200, {"success", "data"}, SHOWN)
     assert reply.data["updated_at"] >= reply.data["created_at"]
@@ -414,12 +416,12 @@ def test_only_the_author_edits(db: Db) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "", "x" * 40_001, 5])
-def test_an_edit_needs_content_too(db: Db, content: Any) -> None:
+def test_edit_without_content_is_rejected(db: Db, content: Any) -> None:
     code = "missing_field" if content is None else "invalid_field"
     assert call(db, "edit_message", id=MESSAGE, content=content).error == (400, code, "content")
 
 
-def test_the_earlier_versions_are_listed_the_first_one_first(db: Db) -> None:
+def test_edits_are_listed_oldest_first(db: Db) -> None:
     assert call(db, "list_message_edits", BOB, id=MESSAGE).body == {"success": True, "data": []}
     for content in ("second", "second", "third"):
         call(db, "edit_message", id=MESSAGE, content=content)
@@ -429,7 +431,7 @@ def test_the_earlier_versions_are_listed_the_first_one_first(db: Db) -> None:
     assert all(re.fullmatch(TIME, one[name]) for one in versions for name in ("written_at", "replaced_at"))
 
 
-def test_the_author_deletes(db: Db) -> None:
+def test_author_may_delete(db: Db) -> None:
     reply = call(db, "delete_message", id=MESSAGE, user_id=MATTY)
     assert reply.body.keys() == {"success", "data"}
     assert reply.data.keys() == {"id", "deleted_at"}
@@ -438,19 +440,19 @@ def test_the_author_deletes(db: Db) -> None:
 
 @pytest.mark.parametrize("admin", ["true", "1", True])
 @pytest.mark.parametrize("role", ["owner", "admin"])
-def test_who_governs_the_channel_deletes_what_others_said(db: Db, role: str, admin: Any) -> None:
+def test_channel_managers_delete_messages_of_others(db: Db, role: str, admin: Any) -> None:
     db.execute("update public.channel_members set role = %s where user_id = %s", (role, CAROL))
     assert call(db, "delete_message", CAROL, id=MESSAGE).error == (403, "not_the_author", None)
     assert call(db, "delete_message", CAROL, id=MESSAGE, admin=admin).status == 200
 
 
-def test_an_admin_of_the_application_does_too(db: Db) -> None:
+def test_application_admin_deletes_messages_of_others(db: Db) -> None:
     claims = {"app_metadata": {"role": "admin"}}
     assert call(db, "delete_message", CAROL, id=MESSAGE, claims=claims).status == 403
     assert call(db, "delete_message", CAROL, id=MESSAGE, claims=claims, admin=True).status == 200
 
 
-def test_an_admin_of_the_application_need_not_be_a_member(db: Db) -> None:
+def test_application_admin_needs_no_membership(db: Db) -> None:
     claims = {"app_metadata": {"role": "admin"}}
     assert call(db, "delete_message", MALLORY, id=MESSAGE, claims=claims).error == (404, "message_not_found", None)
     assert call(db, "delete_message", MALLORY, id=UNKNOWN_ID, claims=claims, admin=True).status == 404
@@ -460,7 +462,7 @@ def test_an_admin_of_the_application_need_not_be_a_member(db: Db) -> None:
     assert call(db, "delete_message", MALLORY, id=MESSAGE, claims=claims, admin=True).status == 404
 
 
-def test_what_a_twin_said_is_its_owners(db: Db) -> None:
+def test_owner_edits_and_deletes_messages_of_a_twin(db: Db) -> None:
     said = send(db, ai_twin_id=TWIN)
     db.execute("update public.channel_members set role = 'admin' where user_id = %s", (BOB,))
     assert call(db, "edit_message", BOB, id=said, content="x").error == (403, "not_the_author", None)
@@ -482,14 +484,14 @@ def test_what_a_twin_said_is_its_owners(db: Db) -> None:
         ("delete_message", "message.deleted"),
     ],
 )
-def test_whom_the_service_names_is_who_did_it(db: Db, function: str, kind: str) -> None:
+def test_service_action_is_recorded_for_the_named_user(db: Db, function: str, kind: str) -> None:
     if function == "unpin_message":
         call(db, "pin_message", id=MESSAGE)
     assert call(db, function, None, **fields_of(function, user_id=MATTY)).status == 200
     assert events(db)[-1] == (kind, MESSAGE, MATTY, None)
 
 
-def test_a_setting_makes_nobody_somebody_else(db: Db) -> None:
+def test_session_setting_cannot_change_the_actor(db: Db) -> None:
     become(db, MATTY)
     db.execute("select set_config('threadline.acting_id', %s, true)", (BOB,))
     db.execute("update public.messages set content = 'x' where id = %s", (MESSAGE,))
@@ -497,13 +499,13 @@ def test_a_setting_makes_nobody_somebody_else(db: Db) -> None:
     assert events(db)[-1] == ("message.updated", MESSAGE, MATTY, None)
 
 
-def test_nobody_deletes_past_the_call(db: Db) -> None:
+def test_clients_cannot_delete_messages_directly(db: Db) -> None:
     become(db, BOB)
     diagnostics = refused(db, "select private.delete_message(%s, %s, true)", MESSAGE, MATTY, by=psycopg.Error)
     assert (diagnostics.sqlstate, diagnostics.message_detail) == ("PT403", "not_the_author")
 
 
-def test_attachments_have_at_most_64_kb(db: Db) -> None:
+def test_attachments_over_64_kb_are_rejected(db: Db) -> None:
     attachments = [{"url": "x" * (65536 - len('[{"url": ""}]'))}]
     send(db, attachments=attachments)
     reply = call(db, "create_message", **fields_of("create_message", attachments=[{"url": "x" * 65536}]))
@@ -526,7 +528,7 @@ def test_attachments_have_at_most_64_kb(db: Db) -> None:
     ],
     ids=str,
 )
-def test_nobody_is_an_admin_by_saying_so(db: Db, claims: dict[str, Any]) -> None:
+def test_users_cannot_make_themselves_admin(db: Db, claims: dict[str, Any]) -> None:
     reply = call(db, "delete_message", CAROL, id=MESSAGE, claims=claims, admin=True)
     assert reply.error == (403, "not_the_author", None)
 
@@ -544,13 +546,13 @@ def test_pinning_is_idempotent_and_shows_in_metadata(db: Db) -> None:
     assert inconsistencies(db) == []
 
 
-def test_nobody_writes_a_pin_into_metadata(db: Db) -> None:
+def test_metadata_cannot_fake_a_pin(db: Db) -> None:
     forged = {"pinned": True, "pinned_by": BOB, "pinned_at": "2026-01-01T00:00:00.000Z", "kept": 1}
     message_id = send(db, metadata=forged)
     assert call(db, "get_message", id=message_id).data["metadata"] == {"kept": 1}
 
 
-def test_react_toggles_and_says_so(db: Db) -> None:
+def test_react_toggles_and_reports_the_result(db: Db) -> None:
     first = call(db, "toggle_reaction", id=MESSAGE, emoji="fire", user_id=MATTY)
     assert first.data.keys() == {"id", "message_id", "user_id", "emoji", "created_at"}
     assert (first.data["message_id"], first.data["user_id"], first.data["emoji"]) == (MESSAGE, MATTY, "fire")
@@ -560,7 +562,7 @@ def test_react_toggles_and_says_so(db: Db) -> None:
     assert call(db, "toggle_reaction", id=MESSAGE, emoji="fire").meta == {"action": "added"}
 
 
-def test_adding_and_removing_can_be_repeated(db: Db) -> None:
+def test_adding_and_removing_a_reaction_are_idempotent(db: Db) -> None:
     actions = [
         call(db, function, id=MESSAGE, emoji="fire").meta["action"]
         for function in ("add_reaction", "add_reaction", "remove_reaction", "remove_reaction")
@@ -570,7 +572,7 @@ def test_adding_and_removing_can_be_repeated(db: Db) -> None:
 
 
 @pytest.mark.parametrize("emoji", ["x", "\U0001f44d\U0001f3fd", "x" * 64, "' or true --", "%"])
-def test_an_emoji_is_any_text_of_64_characters(db: Db, emoji: str) -> None:
+def test_emoji_may_be_any_text_up_to_64_characters(db: Db, emoji: str) -> None:
     assert call(db, "toggle_reaction", id=MESSAGE, emoji=emoji).data["emoji"] == emoji
     listed = call(db, "list_messages", channel_id=CHANNEL).data[1]["reactions"]
     assert listed == [{"emoji": emoji, "count": 1, "user_ids": [MATTY], "reacted": True}]
@@ -581,7 +583,7 @@ def test_an_emoji_is_any_text_of_64_characters(db: Db, emoji: str) -> None:
     ("emoji", "code"),
     [(None, "missing_field"), ("", "invalid_field"), ("x" * 65, "invalid_field"), (5, "invalid_field")],
 )
-def test_an_emoji_that_is_none(db: Db, function: str, emoji: Any, code: str) -> None:
+def test_invalid_emoji_is_rejected(db: Db, function: str, emoji: Any, code: str) -> None:
     assert call(db, function, id=MESSAGE, emoji=emoji).error == (400, code, "emoji")
 
 
@@ -590,7 +592,7 @@ LARGE = 20_000
 
 @pytest.fixture
 def large(db: Db) -> Db:
-    """The channel with 20,000 messages more, in which threads are rare and old."""
+    """Add 20,000 messages to the channel, with few and old threads."""
     lift_request_limit(db)
     db.execute("alter table public.messages disable trigger user")
     db.execute(
@@ -606,7 +608,7 @@ def large(db: Db) -> Db:
 
 
 @pytest.mark.parametrize("mode", ["auto", "force_generic_plan"])
-def test_a_page_of_a_large_channel_reads_little_whatever_was_planned_before(large: Db, mode: str) -> None:
+def test_large_channel_page_reads_little_under_any_plan(large: Db, mode: str) -> None:
     large.execute("select set_config('plan_cache_mode', %s, true)", (mode,))
     for where in ({}, {"before": "seq_20000"}, {"before": "seq_1100"}, {"after": "seq_1100"}, {"after": "seq_20000"}):
         before = rows_read(large)

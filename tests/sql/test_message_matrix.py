@@ -1,14 +1,14 @@
-"""Who may do what with the tables of channels, twins and messages: everybody, every verb, by direct SQL.
+"""Rights on the tables of channels, twins and messages: every caller, every verb, in direct SQL.
 
-A cell says what becomes of a statement, as PostgREST would run it for that caller:
+A cell is the result of a statement that PostgREST runs for that caller:
 
     yes  it touches the rows that it names
     -    it runs, but those rows do not exist for the caller
-    no   it is refused: a policy, a privilege, or a rule of ownership
-    dup  it would be allowed, were the row not there already
-    null it would be allowed, but something is missing, such as a message that is not deleted
-    gone it is told that the message is deleted
-    last it is told that a channel keeps an owner
+    no   it is rejected: a policy, a privilege, or a rule of ownership
+    dup  it is allowed, but the row exists already
+    null it is allowed, but a row is missing, such as a message that is not deleted
+    gone it fails because the message is deleted
+    last it fails because a channel keeps an owner
 """
 
 import re
@@ -25,7 +25,7 @@ from tests.support.schema import SQL
 CALLERS = ["owner", "admin", "member", "former", "mallory", "twin_owner", "anon", "service"]
 
 # "former" has left the channel, where a message and a reaction of theirs remain. "mallory" owns another channel.
-# "twin_owner" is in no channel, but a twin of theirs was put into this one. "service" holds the service key.
+# "twin_owner" is in no channel, but owns a twin in this one. "service" holds the service key.
 USERS = {name: f"00000000-0000-4000-8000-0000000000{number:02}" for number, name in enumerate(CALLERS[:6], 1)}
 NEWCOMER = "00000000-0000-4000-8000-000000000099"
 ROWS = {
@@ -56,7 +56,7 @@ user_profiles
     update user_profiles set display_name = 'x' where user_id = {me}
   rename the admin                                  -      yes    -      -      -       -      no     yes
     update user_profiles set display_name = 'x' where user_id = {admin_id}
-  become somebody else                              no     no     no     no     no      no     no     dup
+  become another user                               no     no     no     no     no      no     no     dup
     update user_profiles set user_id = {newcomer} where user_id = {me}
   remove one's own                                  no     no     no     no     no      no     no     yes
     delete from user_profiles where user_id = {me}
@@ -119,7 +119,7 @@ ai_twins
     select from ai_twins where id = {member_twin}
   make one                                          yes    yes    yes    yes    yes     yes    no     null
     insert into ai_twins (display_name) values ('x')
-  make one for somebody else                        no     no     no     no     no      no     no     yes
+  make one for another user                         no     no     no     no     no      no     no     yes
     insert into ai_twins (user_id, display_name) values ({newcomer}, 'x')
   rename one's own                                  yes    yes    yes    yes    yes     yes    no     yes
     update ai_twins set display_name = 'x' where id = {my_twin}
@@ -162,7 +162,7 @@ messages
     insert into messages (channel_id, user_id, content) values ({channel}, {me}, 'x') returning *
   say something as the admin                        no     yes    no     no     no      no     no     yes
     insert into messages (channel_id, user_id, content) values ({channel}, {admin_id}, 'x')
-  say something as nobody                           no     no     no     no     no      no     no     yes
+  write without an author                           no     no     no     no     no      no     no     yes
     insert into messages (channel_id, user_id, content) values ({channel}, null, 'x')
   let one's own twin speak where it takes part      yes    no     no     no     no      no     no     yes
     insert into messages (channel_id, user_id, ai_twin_id, content) values ({channel}, null, {my_twin}, 'x')
@@ -287,7 +287,7 @@ WORLD = """
 insert into auth.users (id, email, aud, role)
 select id::uuid, name || '@matrix.example', 'authenticated', 'authenticated'
 from unnest(%(user_ids)s::text[], %(names)s::text[]) as people (id, name);
--- Made in the past, or else whoever made them would see them for that alone.
+-- Created in the past, because a creator may see a new channel without being a member.
 insert into channels (id, name, created_by, created_at) values
 (%(channel)s, 'the channel', %(owner_id)s, now() - interval '1 day'),
 (%(elsewhere)s, 'another one', %(mallory_id)s, now() - interval '1 day'),
@@ -347,7 +347,7 @@ CELLS = list(cells())
 
 @pytest.fixture(scope="module")
 def world(postgres_url: str) -> Iterator[Db]:
-    """Everybody and everything of the matrix, in a transaction that is never committed."""
+    """Create all callers and rows of the matrix in a transaction that never commits."""
     everything = {
         **ROWS,
         **{f"{name}_id": user_id for name, user_id in USERS.items()},
@@ -363,7 +363,7 @@ def world(postgres_url: str) -> Iterator[Db]:
 
 
 def outcome(db: Db, cell: Cell) -> str:
-    """What becomes of the statement; afterwards nothing of it is left."""
+    """Run a statement, roll it back, and return its result."""
     me = cell.caller if cell.caller in USERS else "owner"
     names = {**ROWS, "me": USERS[me], "mine": ROWS[f"{me}_said"], "my_twin": ROWS[f"{me}_twin"]}
     statement = cell.statement.format(**{name: f"'{id_}'::uuid" for name, id_ in names.items()})
@@ -387,11 +387,11 @@ def outcome(db: Db, cell: Cell) -> str:
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_everybody_may_do_this_and_no_more(world: Db, cell: Cell) -> None:
+def test_each_role_may_do_exactly_this(world: Db, cell: Cell) -> None:
     assert outcome(world, cell) == cell.outcome
 
 
-def test_the_matrix_has_every_table_and_verb() -> None:
+def test_matrix_has_every_table_and_verb() -> None:
     text = "".join(file.read_text() for file in SQL if "200" <= file.name[:3] <= "240")
     tables = {name.removeprefix("public.") for name in re.findall(r"^create table (\S+)", text, re.MULTILINE)}
     expected = {(table, verb) for table in tables for verb in ("select", "insert", "update", "delete")}
@@ -399,7 +399,7 @@ def test_the_matrix_has_every_table_and_verb() -> None:
     assert all(re.search(rf"\b{cell.table}\b", cell.statement) for cell in CELLS)
 
 
-def test_no_client_role_owns_or_bypasses_what_decides(world: Db) -> None:
+def test_client_roles_cannot_bypass_row_security(world: Db) -> None:
     query = """
         select count(*) from pg_class as relation
         where relation.relnamespace in ('public'::regnamespace, 'private'::regnamespace) and relation.relkind = 'r'

@@ -1,4 +1,4 @@
-"""In a channel with a long past, calls read no more rows than they are about: 5,000 messages, in soak a million."""
+"""In a long channel, calls read only the rows that they need: 5,000 messages, in soak a million."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tests.support.world import BOB, CHANNEL, MATTY, MESSAGE, TWIN
 
 PAST = bounded(5_000, 1_000_000)
 FEW = 150
-# Search looks at the newest messages first, at so many of them, and only then knows what is rare.
+# Search reads this many of the newest messages before it knows that a word is rare.
 STEP = 21_000
 THREAD = "7ead7ead-0000-4000-8000-000000000001"
 QUIET = "0a1e7000-0000-4000-8000-000000000001"
@@ -87,7 +87,7 @@ analyze
 
 @pytest.fixture(scope="module")
 def long_session(cluster: TestCluster, template: str) -> Iterator[Db]:
-    """A session that finds the channel with so many messages."""
+    """Open a session with a channel of this many messages."""
     with session_with(MANY, cluster, template) as session:
         lift_request_limit(session)
         call(session, "set_twin_webhook", ai_twin_id=TWIN, url="https://twin.example/")
@@ -96,7 +96,7 @@ def long_session(cluster: TestCluster, template: str) -> Iterator[Db]:
 
 @pytest.fixture
 def past(long_session: Db) -> Iterator[Db]:
-    """It, for one test; nothing of that stays."""
+    """Use the session for one test, and roll back."""
     with long_session.transaction(force_rollback=True):
         yield long_session
 
@@ -106,14 +106,14 @@ def past(long_session: Db) -> Iterator[Db]:
     CALLS,
     ids=lambda each: each if isinstance(each, str) else " ".join(map(str, each.values())),
 )
-def test_a_call_reads_only_what_it_is_about(past: Db, function: str, fields: dict[str, object]) -> None:
+def test_call_reads_only_its_own_rows(past: Db, function: str, fields: dict[str, object]) -> None:
     with reading_at_most(FEW, past):
         reply = call(past, function, MATTY, **fields)
         fire_deferred_triggers(past)
     assert reply.status < 300, reply
 
 
-def test_no_statement_is_worth_compiling(past: Db) -> None:
+def test_no_statement_triggers_jit(past: Db) -> None:
     if not value(past, "select pg_jit_available()"):
         pytest.skip("this Postgres compiles nothing")
     compiled: list[str] = []
@@ -124,7 +124,7 @@ def test_no_statement_is_worth_compiling(past: Db) -> None:
         "set local auto_explain.log_nested_statements = on; set local auto_explain.log_level = 'notice'"
     )
     for function, fields in CALLS:
-        for _ in range(7):  # the sixth is the first for which a plan may be kept
+        for _ in range(7):  # the sixth run is the first that may use a generic plan
             call(past, function, MATTY, **fields)
             fire_deferred_triggers(past)
     assert [plan for plan in compiled if "JIT:" in plan] == []
@@ -148,13 +148,13 @@ def test_no_statement_is_worth_compiling(past: Db) -> None:
         ("-nowhere", STEP),
     ],
 )
-def test_a_search_reads_little_more_than_it_finds(past: Db, query: str, limit: int) -> None:
+def test_search_reads_little_more_than_it_returns(past: Db, query: str, limit: int) -> None:
     with reading_at_most(limit, past):
         reply = call(past, "search_messages", MATTY, query=query, channel_id=QUIET)
     assert reply.status == 200, reply
 
 
-def test_a_worker_reads_only_what_is_due(past: Db) -> None:
+def test_worker_reads_only_due_deliveries(past: Db) -> None:
     call(past, "create_message", BOB, channel_id=CHANNEL, content="new")
     with reading_at_most(FEW, past):
         (claimed,) = value(past, "select private.claim_deliveries(10, '1 minute')")
@@ -164,15 +164,15 @@ def test_a_worker_reads_only_what_is_due(past: Db) -> None:
     assert rows(past, waiting, CHANNEL) == [0]
 
 
-def test_a_round_of_cleaning_reads_only_what_it_removes(past: Db) -> None:
+def test_clean_up_reads_only_what_it_removes(past: Db) -> None:
     with reading_at_most(FEW, past):
         removed = value(past, "select private.clean_up()")
     assert (removed["idempotency_keys"], removed["twin_deliveries"]) == (10, 6)
 
 
 @pytest.mark.parametrize("function", ["list_messages", "export_channel"])
-def test_a_page_asks_once_per_table_what_the_caller_may_read(past: Db, function: str) -> None:
-    # The last tests of the session: the memberships stay in the index after they are rolled back.
+def test_page_checks_caller_rights_once_per_table(past: Db, function: str) -> None:
+    # These tests run last, because rolled-back memberships stay in the index.
     channels = 200
     statement = "insert into public.channels (name, created_by) select n::text, %s from generate_series(1, %s) as n"
     past.execute(statement, (MATTY, channels))

@@ -1,4 +1,4 @@
-"""sql/240_messages.sql: what the tables themselves see to, however they are written to."""
+"""sql/240_messages.sql: rules that the tables enforce for every writer."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ TABLES = [
     "message_pins",
     "message_events",
 ]
-# What the views named my_ read.
+# The tables behind the my_ views.
 ABOUT_THE_CALLER = {"channel_members", "ai_twins", "channel_twins"}
 QUERIES = [
     *(f"select * from public.{table}" for table in TABLES),
@@ -45,14 +45,14 @@ QUERIES = [
 
 
 def not_found(db: Db, statement: str, *parameters: object) -> Any:
-    """The diagnostics of a PT404."""
+    """Expect PT404 and return its diagnostics."""
     with pytest.raises(psycopg.Error) as caught, db.transaction():
         db.execute(statement, parameters)
     assert caught.value.sqlstate == "PT404"
     return caught.value.diag
 
 
-def test_a_client_that_inserts_is_the_author(db: Db) -> None:
+def test_inserting_client_becomes_the_author(db: Db) -> None:
     before = last_seq(db)
     become(db, BOB)
     message_id = value(db, INSERT, CHANNEL)
@@ -60,7 +60,7 @@ def test_a_client_that_inserts_is_the_author(db: Db) -> None:
     assert row == [(BOB, before + 1, True)]
 
 
-def test_several_rows_of_one_statement_are_numbered_in_a_row(db: Db) -> None:
+def test_rows_of_one_statement_get_consecutive_numbers(db: Db) -> None:
     before = last_seq(db)
     become(db, BOB)
     statement = """
@@ -78,7 +78,7 @@ on conflict (id) do nothing returning id::text
 """
 
 
-def test_a_message_that_is_sent_again_is_no_event(db: Db) -> None:
+def test_repeated_message_writes_no_event(db: Db) -> None:
     before = last_seq(db)
     become(db, BOB)
     assert rows(db, AGAIN, CHANNEL, [MESSAGE]) == []
@@ -92,7 +92,7 @@ def test_a_message_that_is_sent_again_is_no_event(db: Db) -> None:
     assert inconsistencies(db) == []
 
 
-def test_a_message_elsewhere_is_not_shown_to_who_uses_its_id(db: Db) -> None:
+def test_reused_id_does_not_reveal_a_hidden_message(db: Db) -> None:
     become(db, MALLORY)
     own = value(db, "insert into public.channels (name) values ('mine') returning id::text")
     assert rows(db, AGAIN, own, [MESSAGE]) == []
@@ -105,7 +105,7 @@ def test_a_message_elsewhere_is_not_shown_to_who_uses_its_id(db: Db) -> None:
 
 
 @pytest.mark.parametrize("name", ["a_moderator", "moderator"])
-def test_a_trigger_of_the_application_may_drop_a_message_before_it_is_numbered(db: Db, name: str) -> None:
+def test_application_trigger_may_drop_a_message(db: Db, name: str) -> None:
     before = last_seq(db)
     db.execute("create function public.drop_it() returns trigger language plpgsql as 'begin return null; end'")
     db.execute(f"create trigger {name} before insert on public.messages for each row execute function public.drop_it()")
@@ -121,11 +121,11 @@ def test_a_trigger_of_the_application_may_drop_a_message_before_it_is_numbered(d
             assert (caught.value.sqlstate, caught.value.diag.message_detail) == ("PT409", "message_dropped")
 
 
-@pytest.mark.parametrize("parent", ["elsewhere", "deleted", "nobody"])
-def test_a_parent_is_a_living_message_of_the_same_channel(db: Db, parent: str) -> None:
+@pytest.mark.parametrize("parent", ["elsewhere", "deleted", "missing"])
+def test_parent_must_exist_in_the_same_channel(db: Db, parent: str) -> None:
     become(db, BOB)
     elsewhere = value(db, "insert into public.channels (name) values ('bobs') returning id::text")
-    parents = {"elsewhere": value(db, INSERT, elsewhere), "deleted": send(db), "nobody": UNKNOWN_ID}
+    parents = {"elsewhere": value(db, INSERT, elsewhere), "deleted": send(db), "missing": UNKNOWN_ID}
     call(db, "delete_message", id=parents["deleted"])
     become(db, BOB)
     statement = "insert into public.messages (channel_id, parent_message_id, content) values (%s, %s, 'x')"
@@ -143,7 +143,7 @@ def test_a_parent_is_a_living_message_of_the_same_channel(db: Db, parent: str) -
         f"insert into public.message_pins (message_id) values ('{MESSAGE}')",
     ],
 )
-def test_a_stranger_neither_holds_a_channel_nor_waits_for_it(db: Db, postgres_url: str, statement: str) -> None:
+def test_non_member_does_not_lock_or_wait_for_a_channel(db: Db, postgres_url: str, statement: str) -> None:
     db.execute("select from private.channel_counters where channel_id = %s for update", (CHANNEL,))
     with psycopg.connect(postgres_url) as other:
         other.execute("set local lock_timeout = '1s'")
@@ -169,13 +169,13 @@ def test_a_stranger_neither_holds_a_channel_nor_waits_for_it(db: Db, postgres_ur
         ("content, ai_twin_id", f"'x', '{TWIN}'", "messages_author_is_one"),
     ],
 )
-def test_a_message_that_cannot_be_is_refused_by_name(db: Db, columns: str, values: str, constraint: str) -> None:
+def test_invalid_message_raises_the_named_constraint(db: Db, columns: str, values: str, constraint: str) -> None:
     become(db, MATTY)
     statement = f"insert into public.messages (channel_id, {columns}) values (%s, {values})"
     assert refused(db, statement, CHANNEL, by=CheckViolation).constraint_name == constraint
 
 
-def test_what_is_refused_takes_no_number(db: Db) -> None:
+def test_rejected_message_uses_no_number(db: Db) -> None:
     before = last_seq(db)
     become(db, MATTY)
     refused(db, "insert into public.messages (channel_id, content) values (%s, '')", CHANNEL, by=CheckViolation)
@@ -185,7 +185,7 @@ def test_what_is_refused_takes_no_number(db: Db) -> None:
     assert inconsistencies(db) == []
 
 
-def test_an_edit_by_a_client_keeps_what_was_there_and_changes_the_time(db: Db) -> None:
+def test_client_edit_keeps_history_and_updates_the_time(db: Db) -> None:
     become(db, MATTY)
     db.execute("update public.messages set content = 'second' where id = %s", (MESSAGE,))
     db.execute("update public.messages set content = 'third' where id = %s", (MESSAGE,))
@@ -201,7 +201,7 @@ def test_an_edit_by_a_client_keeps_what_was_there_and_changes_the_time(db: Db) -
     assert inconsistencies(db) == []
 
 
-def test_an_edit_that_changes_nothing_is_none(db: Db) -> None:
+def test_edit_without_change_is_not_recorded(db: Db) -> None:
     before = last_seq(db)
     become(db, MATTY)
     db.execute("update public.messages set content = content where id = %s", (MESSAGE,))
@@ -210,7 +210,7 @@ def test_an_edit_that_changes_nothing_is_none(db: Db) -> None:
     assert rows(db, "select from public.message_edits") == []
 
 
-def test_a_message_is_edited_as_often_as_a_setting_says(db: Db) -> None:
+def test_setting_limits_edits_per_message(db: Db) -> None:
     db.execute("update private.settings set message_max_edits = 2")
     become(db, MATTY)
     edit = "update public.messages set content = %s where id = %s"
@@ -221,7 +221,7 @@ def test_a_message_is_edited_as_often_as_a_setting_says(db: Db) -> None:
     assert inconsistencies(db) == []
 
 
-def test_nobody_reacts_in_more_ways_than_a_setting_says(db: Db) -> None:
+def test_setting_limits_reactions_per_user(db: Db) -> None:
     db.execute("update private.settings set reactions_per_user_per_message = 2")
     become(db, MATTY)
     react = "insert into public.message_reactions (message_id, emoji) values (%s, %s) on conflict do nothing"
@@ -235,7 +235,7 @@ def test_nobody_reacts_in_more_ways_than_a_setting_says(db: Db) -> None:
     assert inconsistencies(db) == []
 
 
-def test_the_edits_of_a_deleted_message_are_not_shown_either(db: Db) -> None:
+def test_edits_of_a_deleted_message_are_hidden(db: Db) -> None:
     call(db, "edit_message", id=MESSAGE, content="second")
     become(db, BOB)
     assert len(rows(db, "select from public.message_edits where message_id = %s", MESSAGE)) == 1
@@ -244,7 +244,7 @@ def test_the_edits_of_a_deleted_message_are_not_shown_either(db: Db) -> None:
     assert rows(db, "select from public.message_edits where message_id = %s", MESSAGE) == []
 
 
-def test_a_deletion_is_final_even_for_the_service(db: Db) -> None:
+def test_service_cannot_undo_a_deletion(db: Db) -> None:
     call(db, "delete_message", id=MESSAGE)
     become_service(db)
     for change in ("content = 'x'", "deleted_at = null", "deleted_at = now()"):
@@ -258,7 +258,7 @@ def test_replies_outlive_their_parent(db: Db) -> None:
     assert call(db, "get_message", id=reply).data["parent_message_id"] == MESSAGE
 
 
-def test_a_message_that_the_service_removes_for_good_is_an_event_and_not_counted(db: Db) -> None:
+def test_removal_by_the_service_is_an_event_and_not_counted(db: Db) -> None:
     reply, deleted = (call(db, "reply_to_message", id=MESSAGE, content="reply").data["id"] for _ in range(2))
     call(db, "delete_message", id=deleted)
     call(db, "pin_message", id=MESSAGE)
@@ -272,7 +272,7 @@ def test_a_message_that_the_service_removes_for_good_is_an_event_and_not_counted
     assert call(db, "get_message", id=reply).data["parent_message_id"] is None
 
 
-def test_a_reaction_is_there_once(db: Db) -> None:
+def test_reaction_is_stored_once(db: Db) -> None:
     become(db, BOB)
     statement = "insert into public.message_reactions (message_id, emoji) values (%s, 'fire')"
     db.execute(statement, (MESSAGE,))
@@ -284,20 +284,20 @@ def test_a_reaction_is_there_once(db: Db) -> None:
 
 
 @pytest.mark.parametrize("emoji", ["''", "repeat('x', 65)"])
-def test_an_emoji_has_1_to_64_characters(db: Db, emoji: str) -> None:
+def test_emoji_must_have_1_to_64_characters(db: Db, emoji: str) -> None:
     become(db, BOB)
     statement = f"insert into public.message_reactions (message_id, emoji) values (%s, {emoji})"
     assert refused(db, statement, MESSAGE, by=CheckViolation).constraint_name == "message_reactions_emoji_length"
 
 
-def test_any_member_unpins_what_another_has_pinned(db: Db) -> None:
+def test_any_member_may_unpin(db: Db) -> None:
     become(db, BOB)
     db.execute("insert into public.message_pins (message_id) values (%s)", (MESSAGE,))
     become(db, CAROL)
     assert rows(db, "delete from public.message_pins returning pinned_by::text, channel_id::text") == [(BOB, CHANNEL)]
 
 
-def test_nothing_can_be_sent_to_a_channel_that_is_not_there(db: Db) -> None:
+def test_message_to_a_missing_channel_is_rejected(db: Db) -> None:
     become_service(db)
     with pytest.raises((psycopg.errors.ForeignKeyViolation, RaiseException, psycopg.errors.NotNullViolation)):
         db.execute("insert into public.messages (channel_id, content) values (%s, 'x')", (UNKNOWN_ID,))
@@ -305,7 +305,7 @@ def test_nothing_can_be_sent_to_a_channel_that_is_not_there(db: Db) -> None:
 
 @pytest.fixture
 def crowd(db: Db) -> Db:
-    """Enough rows that asking once a row would show."""
+    """Insert enough rows to reveal a check per row."""
     db.execute(
         """
         insert into public.messages (channel_id, user_id, content)
@@ -333,12 +333,12 @@ def crowd(db: Db) -> Db:
 
 
 def run(db: Db, query: str) -> dict[str, Any]:
-    """The plan of a query, with what it did."""
+    """Return the plan of a query, with its run-time figures."""
     return value(db, f"explain (analyze, timing off, summary off, costs off, format json) {query}")[0]["Plan"]
 
 
 def asked(node: dict[str, Any], part: dict[str, Any] | None = None) -> Iterator[int]:
-    """How often each part of a plan was run that finds out what is the caller's."""
+    """Return how often each node ran that reads what the caller owns."""
     if node.get("Parent Relationship") in {"InitPlan", "SubPlan"}:
         part = node
     if part and (part["Parent Relationship"] == "InitPlan" or node.get("Relation Name") in ABOUT_THE_CALLER):
@@ -348,16 +348,16 @@ def asked(node: dict[str, Any], part: dict[str, Any] | None = None) -> Iterator[
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_a_policy_asks_about_the_caller_once_per_query(crowd: Db, query: str) -> None:
+def test_message_policies_evaluate_the_caller_once(crowd: Db, query: str) -> None:
     become(crowd, BOB)
     plan = run(crowd, query)
     assert max(asked(plan)) == 1
-    # Asked per row, the setting behind auth.uid() would show in a condition.
+    # A check per row would show the setting behind auth.uid() in a filter.
     assert "current_setting" not in json.dumps(plan)
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_no_policy_leads_back_to_itself(db: Db, table: str) -> None:
+def test_policies_do_not_recurse(db: Db, table: str) -> None:
     for user_id in (MATTY, BOB, CAROL):
         become(db, user_id)
         db.execute(f"select from public.{table}")

@@ -1,4 +1,4 @@
-"""Who sees what: an owner their own, everybody else nothing."""
+"""Owners see their own rows; all other users see nothing."""
 
 import json
 
@@ -20,26 +20,26 @@ def stored(db: Db) -> Db:
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_an_owner_sees_all_that_is_theirs(stored: Db, table: str) -> None:
+def test_owner_sees_all_own_rows(stored: Db, table: str) -> None:
     everything = rows(stored, f"select {table}::text from public.{table} order by 1")
     become(stored, MATTY)
     assert rows(stored, f"select {table}::text from public.{table} order by 1") == everything != []
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_another_user_sees_nothing(stored: Db, table: str) -> None:
+def test_other_users_see_nothing(stored: Db, table: str) -> None:
     become(stored, BOB)
     assert rows(stored, f"select from public.{table}") == []
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_client_that_has_not_signed_in_is_refused(stored: Db, table: str) -> None:
+def test_anon_is_rejected(stored: Db, table: str) -> None:
     become_anon(stored)
     refused(stored, f"select from public.{table}")
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_claims_as_realtime_and_storage_set_them_give_the_same_view(stored: Db, table: str) -> None:
+def test_realtime_and_storage_claims_give_the_same_rows(stored: Db, table: str) -> None:
     become(stored, MATTY)
     as_postgrest = rows(stored, f"select {table}::text from public.{table} order by 1")
     stored.execute("select set_config('request.jwt.claims', '', true)")
@@ -48,7 +48,7 @@ def test_claims_as_realtime_and_storage_set_them_give_the_same_view(stored: Db, 
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_claims_without_a_user_give_no_view(stored: Db, table: str) -> None:
+def test_claims_without_a_user_give_no_rows(stored: Db, table: str) -> None:
     become(stored, MATTY)
     stored.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps({"role": "authenticated"}),))
     assert rows(stored, f"select from public.{table}") == []
@@ -56,12 +56,12 @@ def test_claims_without_a_user_give_no_view(stored: Db, table: str) -> None:
 
 @pytest.mark.parametrize("table", ["conversations", "conversation_messages"])
 @pytest.mark.parametrize("change", ["insert into {} default values", "update {} set user_id = null", "delete from {}"])
-def test_an_owner_cannot_write_what_ingest_writes(stored: Db, table: str, change: str) -> None:
+def test_owner_cannot_write_ingested_rows(stored: Db, table: str, change: str) -> None:
     become(stored, MATTY)
     refused(stored, change.format(f"public.{table}"))
 
 
-def test_a_user_whom_supabase_auth_deletes_leaves_nothing(admin_url: str) -> None:
+def test_deleted_auth_user_leaves_no_rows(admin_url: str) -> None:
     with psycopg.connect(admin_url) as auth:
         ingest(auth, conversation(message(), participant_identifier="+1 234 567 890"))
         become(auth, BOB)

@@ -1,4 +1,4 @@
-"""sql/100_people.sql: contacts are their owner's, and phone numbers find them."""
+"""sql/100_people.sql: people belong to one user, and phone numbers match them."""
 
 import pytest
 from psycopg.errors import CheckViolation
@@ -8,7 +8,7 @@ from tests.support.people import add_conversation, add_person, person_of
 from tests.support.world import BOB, MATTY
 
 
-def test_a_user_keeps_contacts_of_their_own(db: Db) -> None:
+def test_user_manages_own_people(db: Db) -> None:
     become(db, BOB)
     added = value(db, "insert into public.people (full_name, phone) values ('Ann', '+49 1') returning id")
     db.execute("update public.people set full_name = 'Ann B.' where id = %s", (added,))
@@ -18,7 +18,7 @@ def test_a_user_keeps_contacts_of_their_own(db: Db) -> None:
 
 
 @pytest.mark.parametrize("change", ["update public.people set full_name = 'Mine'", "delete from public.people"])
-def test_a_user_cannot_change_the_contacts_of_another(db: Db, change: str) -> None:
+def test_user_cannot_change_people_of_others(db: Db, change: str) -> None:
     become(db, BOB)
     assert db.execute(change).rowcount == 0
 
@@ -32,7 +32,7 @@ def test_a_user_cannot_change_the_contacts_of_another(db: Db, change: str) -> No
         "truncate public.people",
     ],
 )
-def test_a_user_cannot_say_whose_contact_it_is(db: Db, statement: str) -> None:
+def test_user_cannot_set_the_owner_of_a_person(db: Db, statement: str) -> None:
     become(db, BOB)
     refused(db, statement)
 
@@ -41,12 +41,12 @@ def test_a_user_cannot_say_whose_contact_it_is(db: Db, statement: str) -> None:
     ("column", "text"),
     [("full_name", ""), ("full_name", "x" * 501), ("phone", "1" * 101)],
 )
-def test_names_and_numbers_have_a_length(db: Db, column: str, text: str) -> None:
+def test_too_long_name_or_number_is_rejected(db: Db, column: str, text: str) -> None:
     become(db, MATTY)
     refused(db, f"update public.people set {column} = %s", text, by=CheckViolation)
 
 
-def test_a_change_is_stamped(db: Db) -> None:
+def test_person_change_updates_its_timestamp(db: Db) -> None:
     old = add_person(db, None)
     db.execute("update public.people set updated_at = '2020-01-01' where id = %s", (old,))
     assert value(db, "select updated_at = now() from public.people where id = %s", old)
@@ -58,7 +58,7 @@ def test_a_change_is_stamped(db: Db) -> None:
         ("+1 234 567 890", "1234567890"),
         ("(030) 12.34-56/7", "0301234567"),
         ("+49,151", "49151"),
-        ("\u202a+49\u00a0151\u2011234\u202c\u200e", "49151234"),  # as phones copy them
+        ("\u202a+49\u00a0151\u2011234\u202c\u200e", "49151234"),  # the format that phones copy
         ("7", "7"),
         ("", None),
         ("+", None),
@@ -69,7 +69,7 @@ def test_a_change_is_stamped(db: Db) -> None:
         (None, None),
     ],
 )
-def test_only_what_looks_like_a_number_has_digits(db: Db, phone: str | None, digits: str | None) -> None:
+def test_only_phone_numbers_have_digits(db: Db, phone: str | None, digits: str | None) -> None:
     assert value(db, "select private.phone_digits(%s)", phone) == digits
 
 
@@ -77,39 +77,45 @@ def test_only_what_looks_like_a_number_has_digits(db: Db, phone: str | None, dig
     ("phones", "identifier", "expected"),
     [
         pytest.param(["+49 (151) 2345-6789"], "4915123456789", 0, id="the same digits match"),
-        pytest.param(["123-456-789"], "123456789", 0, id="the same digits match although they are few"),
+        pytest.param(["123-456-789"], "123456789", 0, id="few equal digits match"),
         pytest.param(["+49 151 23456789"], "0151 23456789", 0, id="the last ten digits match"),
-        pytest.param(["0151 23456789", "+49 151 23456789"], "+4915123456789", 1, id="the same digits win"),
-        pytest.param(["+49 151 23456789", "0049 15123456789"], "0151 23456789", None, id="two tails match nobody"),
-        pytest.param(["+49 151", "+49151"], "49 151", None, id="two who are equal match nobody"),
-        pytest.param(["+49 151", "+49151", "0 49 151"], "49 151", None, id="a tie is not broken by a third"),
-        pytest.param(["+49 123456789"], "123456789", None, id="nine digits are no tail"),
-        pytest.param(["123456789"], "+49 123456789", None, id="nine digits of a contact are no tail"),
+        pytest.param(
+            ["0151 23456789", "+49 151 23456789"], "+4915123456789", 1, id="equal digits win over equal tails"
+        ),
+        pytest.param(
+            ["+49 151 23456789", "0049 15123456789"], "0151 23456789", None, id="two equal tails match no person"
+        ),
+        pytest.param(["+49 151", "+49151"], "49 151", None, id="two equal numbers match no person"),
+        pytest.param(["+49 151", "+49151", "0 49 151"], "49 151", None, id="a third number does not break a tie"),
+        pytest.param(["+49 123456789"], "123456789", None, id="nine digits are too few for a tail"),
+        pytest.param(["123456789"], "+49 123456789", None, id="nine digits of a person are too few for a tail"),
         pytest.param(["1234567890"], "@1234567890", None, id="a username matches no number"),
         pytest.param(["@1234567890"], "@1234567890", None, id="a username matches no username"),
-        pytest.param([None], "+49 151 23456789", None, id="a contact without a number matches nothing"),
+        pytest.param([None], "+49 151 23456789", None, id="a person without a number matches nothing"),
     ],
 )
-def test_a_thread_finds_its_contact(db: Db, phones: list[str | None], identifier: str, expected: int | None) -> None:
+def test_conversation_matches_its_person(
+    db: Db, phones: list[str | None], identifier: str, expected: int | None
+) -> None:
     people = [add_person(db, phone) for phone in phones]
     found = person_of(db, add_conversation(db, identifier))
     assert found == (None if expected is None else people[expected])
 
 
-def test_the_contact_of_another_user_is_not_found(db: Db) -> None:
+def test_person_of_another_user_is_not_matched(db: Db) -> None:
     add_person(db, "+49 151 23456789", user_id=MATTY)
     assert person_of(db, add_conversation(db, "+49 151 23456789", user_id=BOB)) is None
 
 
 @pytest.mark.parametrize("phone", ["+49 151 23456789", "0151 23456789"])
-def test_a_new_contact_finds_earlier_threads(db: Db, phone: str) -> None:
+def test_new_person_matches_earlier_conversations(db: Db, phone: str) -> None:
     one, other = add_conversation(db, "+49 151 23456789"), add_conversation(db, "+49 151 99999999")
     become(db, BOB)
     person = value(db, "insert into public.people (full_name, phone) values ('Ann', %s) returning id", phone)
     assert (person_of(db, one), person_of(db, other)) == (person, None)
 
 
-def test_a_new_number_frees_the_old_threads_and_finds_others(db: Db) -> None:
+def test_new_number_changes_the_matched_conversations(db: Db) -> None:
     person = add_person(db, "+49 151 23456789")
     old, new = add_conversation(db, "+49 151 23456789"), add_conversation(db, "+49 151 99999999")
     become(db, BOB)
@@ -117,7 +123,7 @@ def test_a_new_number_frees_the_old_threads_and_finds_others(db: Db) -> None:
     assert (person_of(db, old), person_of(db, new)) == (None, person)
 
 
-def test_a_second_contact_with_the_number_takes_the_match_and_its_deletion_gives_it_back(db: Db) -> None:
+def test_second_person_with_the_number_clears_the_match(db: Db) -> None:
     first, found = add_person(db, "+49 151 23456789"), add_conversation(db, "+49 151 23456789")
     second = add_person(db, "+49 151 234 567 89")
     assert person_of(db, found) is None
@@ -126,7 +132,7 @@ def test_a_second_contact_with_the_number_takes_the_match_and_its_deletion_gives
     assert person_of(db, found) == first
 
 
-def test_the_deletion_of_the_only_contact_leaves_its_thread(db: Db) -> None:
+def test_deleted_person_leaves_the_conversation(db: Db) -> None:
     add_person(db, "+49 151 23456789")
     found = add_conversation(db, "+49 151 23456789")
     become(db, BOB)
@@ -134,7 +140,7 @@ def test_the_deletion_of_the_only_contact_leaves_its_thread(db: Db) -> None:
     assert person_of(db, found) is None
 
 
-def test_a_contact_that_moves_to_another_user_takes_the_match_along(db: Db) -> None:
+def test_person_moved_to_another_user_moves_the_match(db: Db) -> None:
     person = add_person(db, "+49 151 23456789")
     bobs, mattys = add_conversation(db, "+49 151 23456789"), add_conversation(db, "+49 151 23456789", user_id=MATTY)
     become_service(db)
@@ -142,7 +148,7 @@ def test_a_contact_that_moves_to_another_user_takes_the_match_along(db: Db) -> N
     assert (person_of(db, bobs), person_of(db, mattys)) == (None, person)
 
 
-def test_many_contacts_in_one_statement_find_their_threads(db: Db) -> None:
+def test_people_of_one_statement_match_their_conversations(db: Db) -> None:
     threads = [add_conversation(db, f"+49 151 2345678{digit}") for digit in range(3)]
     become(db, BOB)
     db.execute(

@@ -1,4 +1,4 @@
-"""Phone numbers match as Google's library of the world's numbering plans says, and whichever side they stand on."""
+"""Phone numbers match as in Google's library of numbering plans, in either direction."""
 
 import phonenumbers
 from hypothesis import HealthCheck, given, settings
@@ -17,14 +17,14 @@ PROPERTY = settings(
 )
 INTERNATIONAL = [PhoneNumberFormat.E164, PhoneNumberFormat.INTERNATIONAL]
 EVERYWHERE = sorted(phonenumbers.SUPPORTED_REGIONS)
-# Where a number is dialled within the country as it is from abroad, but for a leading zero.
+# Regions that dial national numbers like international ones, except for a leading zero.
 REGULAR = ["BR", "CN", "DE", "GB", "IN", "NG", "TR", "US"]
 MARKS = ["", " ", "-", "\u00a0", "\u2011", "\u202a", ".", "/"]
 
 
 @st.composite
 def numbers(draw: st.DrawFn, regions: list[str]) -> PhoneNumber:
-    """A number near the textbook example of a region, so that equal ones are drawn often."""
+    """Draw a number close to the example of a region, so that equal numbers are frequent."""
     kind = draw(st.sampled_from([phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE]))
     region = draw(st.sampled_from(regions))
     number = PhoneNumber()
@@ -35,12 +35,12 @@ def numbers(draw: st.DrawFn, regions: list[str]) -> PhoneNumber:
 
 @st.composite
 def spellings(draw: st.DrawFn, number: PhoneNumber, formats: list[int]) -> str:
-    """A number in one of the formats, with a mark of other habits between its characters."""
+    """Draw a number in one of the formats, with unusual separators."""
     return draw(st.sampled_from(MARKS)).join(phonenumbers.format_number(number, draw(st.sampled_from(formats))))
 
 
 def finds(db: Db, contact: str, identifier: str) -> bool:
-    """Whether a thread with this identifier finds a contact with this number."""
+    """Check whether a conversation with this identifier matches a person with this number."""
     with db.transaction(force_rollback=True):
         person = add_person(db, contact)
         return value(db, "select private.match_person(%s, private.phone_digits(%s))", BOB, identifier) == person
@@ -48,7 +48,7 @@ def finds(db: Db, contact: str, identifier: str) -> bool:
 
 @PROPERTY
 @given(data=st.data())
-def test_international_numbers_match_when_they_are_the_same(db: Db, data: st.DataObject) -> None:
+def test_equal_international_numbers_match(db: Db, data: st.DataObject) -> None:
     region = data.draw(st.sampled_from(EVERYWHERE))
     one, other = data.draw(numbers([region])), data.draw(numbers([region]))
     spelled = [data.draw(spellings(number, INTERNATIONAL)) for number in (one, other)]
@@ -61,7 +61,7 @@ def is_long(number: PhoneNumber) -> bool:
 
 @PROPERTY
 @given(data=st.data())
-def test_a_long_number_matches_itself_without_its_country(db: Db, data: st.DataObject) -> None:
+def test_long_number_matches_without_its_country_code(db: Db, data: st.DataObject) -> None:
     number = data.draw(numbers(REGULAR).filter(is_long))
     abroad = data.draw(spellings(number, INTERNATIONAL))
     at_home = data.draw(spellings(number, [PhoneNumberFormat.NATIONAL]))
@@ -74,5 +74,5 @@ prefixes = st.sampled_from(["", "0", "1", "+49", "+43", "0043", "@"])
 
 @PROPERTY
 @given(one=prefixes, other=prefixes, tail=st.text("0123456789", min_size=8, max_size=11))
-def test_it_does_not_matter_which_of_two_is_the_contact(db: Db, one: str, other: str, tail: str) -> None:
+def test_matching_is_symmetric(db: Db, one: str, other: str, tail: str) -> None:
     assert finds(db, one + tail, other + tail) == finds(db, other + tail, one + tail)

@@ -1,4 +1,4 @@
-"""No step reads more than it must: indexes serve every look-up, and a policy is evaluated once per query."""
+"""No statement reads more than it needs: each look-up uses an index, and policies run once per query."""
 
 import json
 from collections.abc import Iterator
@@ -39,17 +39,17 @@ def plan(db: Db, query: str, *parameters: object) -> list[dict[str, Any]]:
         "delete from public.messaging_connections",
     ],
 )
-def test_a_policy_asks_once_per_query_who_the_caller_is(db: Db, query: str) -> None:
+def test_policies_evaluate_the_caller_once_per_query(db: Db, query: str) -> None:
     become(db, BOB)
     nodes = plan(db, query)
     assert "InitPlan 1" in [node.get("Subplan Name", "")[:10] for node in nodes]
-    # Per row, the setting behind auth.uid() would show in a condition.
+    # A check per row would show the setting behind auth.uid() in a filter.
     assert "current_setting" not in json.dumps(nodes)
 
 
 @pytest.fixture
 def long_thread(db: Db) -> Any:
-    """One of three threads with 1,000 messages each."""
+    """Return one of three conversations with 1,000 messages each."""
     threads = [add_conversation(db, "@ann") for _ in range(3)]
     db.execute(
         """
@@ -63,7 +63,7 @@ def long_thread(db: Db) -> Any:
 
 
 @pytest.mark.parametrize(("order", "direction"), [("desc", "Backward"), ("asc", "Forward")])
-def test_a_page_of_a_thread_is_read_from_the_index_in_order(
+def test_conversation_page_is_read_from_the_index_in_order(
     db: Db, long_thread: Any, order: str, direction: str
 ) -> None:
     become(db, BOB)
@@ -81,7 +81,7 @@ def test_a_page_of_a_thread_is_read_from_the_index_in_order(
 
 
 CROWD = bounded(1_000, 1_000_000)
-# Without the triggers. The thread named long has all of so many messages, the others one each.
+# Triggers are off. The conversation "long" has this many messages, the others one each.
 MANY = f"""
 set session_replication_role = replica;
 insert into public.messaging_connections (user_id, platform, connection_id)
@@ -108,7 +108,7 @@ analyze
 
 @contextmanager
 def session_with(past: str, cluster: TestCluster, template: str) -> Iterator[Db]:
-    """A session of the superuser with such a past, in a database where no earlier test has left its dead rows."""
+    """Open a superuser session with this data, in a database without dead rows of earlier tests."""
     with psycopg.connect(cluster.url(cluster.create(template))) as connection:
         connection.execute(past)
         yield connection
@@ -117,19 +117,19 @@ def session_with(past: str, cluster: TestCluster, template: str) -> Iterator[Db]
 
 @pytest.fixture(scope="module")
 def crowded_session(cluster: TestCluster, template: str) -> Iterator[Db]:
-    """A session that finds Matty with a thousand of everything, or a million in soak."""
+    """Open a session where Matty has a thousand of everything, or a million in soak."""
     with session_with(MANY, cluster, template) as session:
         yield session
 
 
 @pytest.fixture
 def crowd(crowded_session: Db) -> Iterator[Db]:
-    """It, for one test; nothing of that stays."""
+    """Use the session for one test, and roll back."""
     with crowded_session.transaction(force_rollback=True):
         yield crowded_session
 
 
-# Of a table: rows that were read one after the other, and those found by way of a bitmap. Of an index: entries.
+# For a table: rows of sequential and bitmap scans. For an index: entries.
 READ = """
 select
     relation.oid::regclass::text,
@@ -142,7 +142,7 @@ where relation.relkind in ('r', 'i') and relation.relnamespace <> 'pg_catalog'::
 
 @contextmanager
 def reading_at_most(limit: int, db: Db) -> Iterator[None]:
-    """Fail when the block reads more rows than that from any table, or more entries of any index."""
+    """Fail if the block reads more rows of any table, or more entries of any index."""
     before = dict(rows(db, READ))
     yield
     become_postgres(db)
@@ -150,14 +150,14 @@ def reading_at_most(limit: int, db: Db) -> Iterator[None]:
     assert {relation: count for relation, count in read.items() if count > limit} == {}
 
 
-def test_an_ingest_request_reads_only_what_it_is_about(crowd: Db) -> None:
+def test_ingest_reads_only_its_own_rows(crowd: Db) -> None:
     new = conversation(message("a"), participant_identifier="+49 151 1000007")
     old = conversation(message("old"), message("b"), external_id="old7", participant_identifier="+49 151 2000007")
     with reading_at_most(50, crowd):
         ingest(crowd, new, old)
 
 
-def test_messages_onto_a_long_thread_read_none_of_its_others(crowd: Db) -> None:
+def test_new_messages_read_no_others_of_a_long_conversation(crowd: Db) -> None:
     with reading_at_most(50, crowd):
         answer = ingest(crowd, conversation(message("m7"), message("new"), external_id="long"))
     assert [result["messages_added"] for result in answer.body["results"]] == [1]
@@ -177,18 +177,18 @@ def test_messages_onto_a_long_thread_read_none_of_its_others(crowd: Db) -> None:
     ],
     ids=["threads", "messages"],
 )
-def test_a_page_of_an_inbox_is_all_that_is_read(crowd: Db, query: str) -> None:
+def test_inbox_page_reads_only_its_rows(crowd: Db, query: str) -> None:
     become(crowd, MATTY)
     with reading_at_most(50, crowd):
         crowd.execute(query)
 
 
-def test_a_round_of_cleaning_reads_no_keys_that_are_good(crowd: Db) -> None:
+def test_clean_up_reads_no_valid_keys(crowd: Db) -> None:
     with reading_at_most(50, crowd):
         crowd.execute("select private.clean_up()")
 
 
-def test_a_change_of_contacts_reads_only_the_threads_it_is_about(crowd: Db) -> None:
+def test_person_change_reads_only_matching_conversations(crowd: Db) -> None:
     become(crowd, MATTY)
     with reading_at_most(50, crowd):
         crowd.execute("insert into public.people (full_name, phone) values ('Ann', '+49 151 2000007')")

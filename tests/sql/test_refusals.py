@@ -1,6 +1,6 @@
-"""What a refusal costs tells no more than its text: the same steps and rows, whoever asks and for what.
+"""The cost of a rejection reveals no more than its text: all rejections do the same work.
 
-A clock would measure the machine; what Postgres counts of its own work is the same each time.
+Times depend on the machine; the work that Postgres counts is the same on every run.
 """
 
 import json
@@ -26,7 +26,7 @@ from pg_stat_xact_user_tables
 
 @pytest.fixture
 def counted(admin_url: str) -> Iterator[Db]:
-    """A session that counts the calls of functions too."""
+    """Open a session that also counts function calls."""
     with psycopg.connect(admin_url) as connection:
         connection.execute("set track_functions = 'all'")
         yield connection
@@ -35,7 +35,7 @@ def counted(admin_url: str) -> Iterator[Db]:
 
 @pytest.fixture
 def cost(counted: Db) -> Callable[..., Work]:
-    """Gives what a request is answered, and what Postgres did for it."""
+    """Return a function that makes a request and returns the work that Postgres did."""
 
     def work() -> Work:
         become_postgres(counted)
@@ -57,37 +57,37 @@ def cost(counted: Db) -> Callable[..., Work]:
         }
         return {name: counts for name, counts in spent.items() if any(counts)}
 
-    # The first of a session fills its caches.
+    # The first request fills the session's caches.
     measure("Invalid API key")
     return measure
 
 
-def test_a_wrong_key_is_the_same_work_whether_the_connection_is_active_or_not(cost: Callable[..., Work]) -> None:
+def test_wrong_key_costs_the_same_if_inactive(cost: Callable[..., Work]) -> None:
     active = cost("Invalid API key")
     assert "messaging_keys" in active
     assert cost("Invalid API key", is_active=False) == active
 
 
-def test_wrong_keys_are_the_same_work_however_near_they_come(cost: Callable[..., Work]) -> None:
+def test_all_wrong_keys_cost_the_same(cost: Callable[..., Work]) -> None:
     assert (
         cost("Invalid API key", secret=API_KEY[:-1]) == cost("Invalid API key", secret="x") == cost("Invalid API key")
     )
 
 
-def test_an_unknown_connection_is_the_same_work_as_one_of_another_platform(cost: Callable[..., Work]) -> None:
+def test_unknown_connection_costs_the_same_as_wrong_platform(cost: Callable[..., Work]) -> None:
     error = "Invalid connection_id or platform"
     unknown, other = cost(error, connection_id="nobodys"), cost(error, platform="telegram")
-    # The one row of which only the platform is looked at; none where Postgres reads such a small table as a whole.
+    # Postgres may read one row more, to compare the platform; none if it scans this small table.
     assert {name for name in unknown | other if unknown.get(name) != other.get(name)} <= {"messaging_connections"}
 
 
-def test_beyond_its_text_a_wrong_key_is_told_from_an_unknown_connection_by_the_owners_log_alone(
+def test_wrong_key_costs_only_one_log_line_more(
     cost: Callable[..., Work],
 ) -> None:
     wrong, unknown = cost("Invalid API key"), cost("Invalid connection_id or platform", connection_id="nobodys")
-    assert unknown.keys() - wrong.keys() == set()
-    assert wrong.keys() - unknown.keys() == {
-        *("ingest_log", "private.record_refusal", "private.use_asynchronous_commit", "private.request_id"),
-    }
-    # The connection that was found, and the one look for its key.
+    tables = {name for name in wrong if "." not in name}
+    assert unknown.keys() <= wrong.keys()
+    # The owner's log gets a line. Functions are an implementation detail, so only tables are compared.
+    assert tables - unknown.keys() == {"ingest_log"}
+    # The row of the connection, and the look-up of its key.
     assert {name for name in unknown if unknown[name] != wrong[name]} <= {"messaging_connections", "messaging_keys"}

@@ -19,11 +19,11 @@ def limit(db: Db, requests: int) -> None:
 
 
 def said(db: Db, content: str = "once") -> int:
-    """How many messages say this."""
+    """Count the messages with this content."""
     return value(db, "select count(*) from public.messages where content = %s", content)
 
 
-def test_every_answer_tells_what_is_left(db: Db) -> None:
+def test_every_answer_reports_the_remaining_requests(db: Db) -> None:
     limit(db, 3)
     replies = [call(db, "get_message", id=id_) for id_ in (MESSAGE, UNKNOWN_ID, "x")]
     assert [reply.status for reply in replies] == [200, 404, 400]
@@ -32,7 +32,7 @@ def test_every_answer_tells_what_is_left(db: Db) -> None:
     assert all(1 <= int(reply.headers["ratelimit-reset"]) <= 60 for reply in replies)
 
 
-def test_one_too_many_is_refused_without_being_run(db: Db) -> None:
+def test_request_over_the_limit_is_rejected_unexecuted(db: Db) -> None:
     limit(db, 2)
     replies = [call(db, "create_message", **CREATE) for _ in range(4)]
     assert [reply.status for reply in replies] == [201, 201, 429, 429]
@@ -43,13 +43,13 @@ def test_one_too_many_is_refused_without_being_run(db: Db) -> None:
     assert said(db) == 2
 
 
-def test_each_user_has_a_count_of_their_own_and_the_service_none(db: Db) -> None:
+def test_each_user_is_counted_and_the_service_is_not(db: Db) -> None:
     limit(db, 1)
     assert [call(db, "get_message", user, id=MESSAGE).status for user in (MATTY, BOB, MATTY)] == [200, 200, 429]
     assert [call(db, "get_message", None, id=MESSAGE).status for _ in range(3)] == [200] * 3
 
 
-def test_the_next_minute_begins_anew(db: Db) -> None:
+def test_counter_restarts_each_minute(db: Db) -> None:
     limit(db, 1)
     assert [call(db, "get_message", id=MESSAGE).status for _ in range(2)] == [200, 429]
     db.execute("update private.request_counts set minute = minute - interval '1 minute'")
@@ -57,18 +57,16 @@ def test_the_next_minute_begins_anew(db: Db) -> None:
 
 
 @pytest.mark.parametrize(("ahead", "status"), [("1 minute", 429), ("2 minutes", 200), ("1 hour", 200)])
-def test_a_count_that_is_ahead_is_of_a_request_that_began_later_or_of_a_clock_set_back(
-    db: Db, ahead: str, status: int
-) -> None:
+def test_count_of_a_later_minute_is_respected(db: Db, ahead: str, status: int) -> None:
     limit(db, 1)
     call(db, "get_message", id=MESSAGE)
     db.execute("update private.request_counts set minute = minute + %s::interval", (ahead,))
     assert call(db, "get_message", id=MESSAGE).status == status
 
 
-def test_what_is_one_too_many_only_in_the_end_is_undone(db: Db) -> None:
+def test_request_over_the_limit_at_the_end_is_rolled_back(db: Db) -> None:
     limit(db, 1)
-    # As if another request had been counted after this one began.
+    # Simulate a request that is counted after this one began.
     db.execute(f"""
         create function public.spend() returns trigger language plpgsql security definer as $$
         begin
@@ -84,7 +82,7 @@ def test_what_is_one_too_many_only_in_the_end_is_undone(db: Db) -> None:
     assert rows(db, "select from private.idempotency_keys") == []
 
 
-def test_the_same_request_with_the_same_key_gets_the_same_answer(db: Db) -> None:
+def test_repeated_request_with_its_key_gets_the_same_answer(db: Db) -> None:
     first, again = (call(db, "create_message", key="k", **CREATE) for _ in range(2))
     assert (again.status, again.body) == (first.status, first.body) == (201, first.body)
     assert "idempotent-replayed" not in first.headers
@@ -93,18 +91,18 @@ def test_the_same_request_with_the_same_key_gets_the_same_answer(db: Db) -> None
     assert inconsistencies(db) == []
 
 
-def test_the_service_has_keys_too(db: Db) -> None:
+def test_service_may_use_idempotency_keys(db: Db) -> None:
     first, again = (call(db, "create_message", None, key="k", user_id=MATTY, **CREATE) for _ in range(2))
     assert (again.body, again.headers) == (first.body, {"idempotent-replayed": "true"})
 
 
-def test_the_order_of_fields_does_not_matter(db: Db) -> None:
+def test_field_order_does_not_change_a_request(db: Db) -> None:
     bodies = (json.dumps(CREATE).encode(), json.dumps(dict(reversed(CREATE.items())), indent=1).encode())
     first, again = (call(db, "create_message", key="k", body=body) for body in bodies)
     assert again.body == first.body
 
 
-def test_another_request_with_the_same_key_is_refused(db: Db) -> None:
+def test_other_request_with_the_same_key_is_rejected(db: Db) -> None:
     call(db, "create_message", key="k", **CREATE)
     reply = call(db, "create_message", key="k", **CREATE | {"content": "other"})
     assert reply.error == (422, "idempotency_key_reused", None)
@@ -112,13 +110,13 @@ def test_another_request_with_the_same_key_is_refused(db: Db) -> None:
 
 
 @pytest.mark.parametrize("id_", [MESSAGE, "11c0f3a2-5d1e-4a7b-8c3d-000000000001"])
-def test_a_reply_to_another_message_is_another_request(db: Db, id_: str) -> None:
+def test_reply_to_another_message_is_another_request(db: Db, id_: str) -> None:
     call(db, "reply_to_message", key="k", parameters={"id": MESSAGE}, content="once")
     again = call(db, "reply_to_message", key="k", parameters={"id": id_}, content="once")
     assert again.status == (201 if id_ == MESSAGE else 422)
 
 
-def test_other_users_and_other_routes_are_independent(db: Db) -> None:
+def test_keys_of_other_users_and_routes_are_independent(db: Db) -> None:
     replies = [
         call(db, "create_message", MATTY, key="k", **CREATE),
         call(db, "create_message", BOB, key="k", **CREATE),
@@ -128,13 +126,13 @@ def test_other_users_and_other_routes_are_independent(db: Db) -> None:
     assert len({reply.data["id"] for reply in replies}) == 3
 
 
-def test_what_failed_may_be_tried_again_with_its_key(db: Db) -> None:
+def test_failed_request_may_be_retried_with_its_key(db: Db) -> None:
     assert call(db, "create_message", key="k", channel_id=UNKNOWN_ID, content="once").status == 404
     assert call(db, "create_message", key="k", **CREATE).status == 201
 
 
 @pytest.mark.parametrize("backlog", [0, 30])
-def test_a_key_is_good_for_a_day(db: Db, backlog: int) -> None:
+def test_key_expires_after_a_day(db: Db, backlog: int) -> None:
     first = call(db, "create_message", key="k", **CREATE)
     db.execute(
         """
@@ -151,11 +149,11 @@ def test_a_key_is_good_for_a_day(db: Db, backlog: int) -> None:
 
 
 @pytest.mark.parametrize(("key", "status"), [("", 400), ("x", 201), ("x" * 255, 201), ("x" * 256, 400)])
-def test_a_key_has_1_to_255_characters(db: Db, key: str, status: int) -> None:
+def test_key_must_have_1_to_255_characters(db: Db, key: str, status: int) -> None:
     assert call(db, "create_message", key=key, **CREATE).status == status
 
 
-def test_a_toggle_with_a_key_toggles_once(db: Db) -> None:
+def test_repeated_toggle_with_a_key_toggles_once(db: Db) -> None:
     replies = [call(db, "toggle_reaction", key="k", id=MESSAGE, emoji="fire") for _ in range(2)]
     assert [reply.meta["action"] for reply in replies] == ["added", "added"]
 
@@ -165,7 +163,7 @@ def test_a_toggle_with_a_key_toggles_once(db: Db) -> None:
     [b"[]", b"5", b'"x"', b"null", b"{", b"\xff", b'{"a": 1e999999}', b"[" * 100_000, b'{"id": ' * 50_000, b"\0"],
     ids=lambda body: repr(body[:10]),
 )
-def test_a_body_that_is_no_object_is_400(db: Db, body: bytes) -> None:
+def test_body_must_be_an_object(db: Db, body: bytes) -> None:
     reply = call(db, "create_message", body=body)
     assert reply.status == 400
     assert reply.error[1] in {"invalid_json", "missing_field"}
@@ -173,7 +171,7 @@ def test_a_body_that_is_no_object_is_400(db: Db, body: bytes) -> None:
 
 @pytest.mark.parametrize("text", ["\0", "a\0b", "\ud800", "\udfff\ud800", "\\u0000", "' or 1=1 --"], ids=ascii)
 @pytest.mark.parametrize("name", ["id", "emoji", "anything"])
-def test_parameters_may_hold_anything(db: Db, name: str, text: str) -> None:
+def test_hostile_parameters_cause_no_error(db: Db, name: str, text: str) -> None:
     parameters = {"id": MESSAGE, "emoji": "fire", name: text}
     assert call(db, "add_reaction", parameters=parameters).status in {200, 400}
 
@@ -181,32 +179,32 @@ def test_parameters_may_hold_anything(db: Db, name: str, text: str) -> None:
 @pytest.mark.parametrize(
     "fields", [{"user_id": UNKNOWN_ID}, {"user_id": UNKNOWN_ID, "content": "'; drop table public.messages; --"}]
 )
-def test_errors_of_postgres_do_not_speak_of_it(db: Db, fields: dict[str, Any]) -> None:
+def test_postgres_errors_reveal_no_details(db: Db, fields: dict[str, Any]) -> None:
     reply = call(db, "create_message", None, **CREATE | fields)
     assert (reply.status, reply.body["error"]["message"]) == (409, "Conflicts with existing data. Read the current state, then try again.")
 
 
 @pytest.mark.parametrize("table", ["request_counts", "idempotency_keys"])
 @pytest.mark.parametrize("role", ["anon", "authenticated", "service_role", "authenticator"])
-def test_nobody_reads_or_writes_what_is_kept(db: Db, role: str, table: str) -> None:
+def test_clients_cannot_access_stored_keys(db: Db, role: str, table: str) -> None:
     verbs = "select, insert, update, delete, truncate"
     assert not value(db, "select has_table_privilege(%s, %s, %s)", role, f"private.{table}", verbs)
 
 
-def test_anonymous_callers_reach_no_call(db: Db) -> None:
+def test_anonymous_callers_are_rejected(db: Db) -> None:
     db.execute("set local role anon")
     for function in ("create_message", "list_messages", "delete_message"):
         refused(db, f"select public.{function}('{{}}')", by=InsufficientPrivilege)
 
 
-def test_a_request_more_or_less_is_all_that_is_written_for_a_read(db: Db) -> None:
+def test_read_writes_only_the_request_count(db: Db) -> None:
     lift_request_limit(db)
     call(db, "get_message", id=MESSAGE)
     query = "select used from private.request_counts where user_id = %s"
     assert rows(db, query, MATTY) == [1]
 
 
-def test_no_limit_of_the_settings_is_negative(db: Db) -> None:
+def test_negative_limit_is_rejected(db: Db) -> None:
     columns = """
         select column_name::text from information_schema.columns
         where (table_schema, table_name, data_type) = ('private', 'settings', 'integer')

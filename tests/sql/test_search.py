@@ -1,4 +1,4 @@
-"""Search finds what was said, in any language, and only for those who may read it."""
+"""Search finds messages in any language, and only for members."""
 
 import json
 from uuid import UUID
@@ -28,7 +28,7 @@ def say_all(db: Db) -> None:
 
 
 def search(db: Db, user_id: str, query: str, **more: object) -> list[str]:
-    """What a user finds: the keys of SAID, best first."""
+    """Search as a user; return the keys of SAID, best first."""
     with db.transaction(force_rollback=True):
         say_all(db)
         claims = json.dumps({"sub": user_id, "role": "authenticated"})
@@ -60,12 +60,12 @@ def search(db: Db, user_id: str, query: str, **more: object) -> list[str]:
         ("from:bob cafe", []),
     ],
 )
-def test_what_was_said_is_found(db: Db, query: str, found: list[str]) -> None:
+def test_search_finds_messages(db: Db, query: str, found: list[str]) -> None:
     assert search(db, MATTY, query) == found
 
 
 @pytest.mark.parametrize("query", ["deployment", "budget OR 部署", "the -deployment", "งบประมาณ OR cafe"])
-def test_what_is_found_does_not_depend_on_the_way(db: Db, query: str) -> None:
+def test_both_search_plans_find_the_same(db: Db, query: str) -> None:
     say_all(db)
     span = "select (private.search_span(private.parse_search(%s), 0, 1000000, 1000, %s)).*"
     found = [db.execute(span, [query, by_words]).fetchone() for by_words in (False, True)]
@@ -81,7 +81,7 @@ def test_what_is_found_does_not_depend_on_the_way(db: Db, query: str) -> None:
         "delete from public.channels where id = %s",
     ],
 )
-def test_nothing_of_what_is_gone_stays_in_the_index(db: Db, statement: str) -> None:
+def test_deleted_messages_leave_the_index(db: Db, statement: str) -> None:
     known = "select count(*) from private.message_words where channel_id = %s"
     say_all(db)
     assert value(db, known, CHANNEL) >= len(SAID)
@@ -90,7 +90,7 @@ def test_nothing_of_what_is_gone_stays_in_the_index(db: Db, statement: str) -> N
 
 
 @pytest.mark.parametrize("count", [1, 254, 255, 16_383])
-def test_words_are_indexed_at_their_places(db: Db, count: int) -> None:
+def test_words_are_indexed_with_positions(db: Db, count: int) -> None:
     words = ["x" * 300 if place == count else f"{place:x}" for place in range(1, count + 1)]
     indexed = dict(rows(db, "select lexeme, positions from unnest(private.index_words(%s, '[]'))", " ".join(words)))
     is_long = indexed.pop(":long", "no")
@@ -98,22 +98,22 @@ def test_words_are_indexed_at_their_places(db: Db, count: int) -> None:
     assert is_long == (None if count == 16_383 else "no")
 
 
-def test_marks_are_indexed_beside_the_words(db: Db) -> None:
+def test_symbols_are_indexed_beside_the_words(db: Db) -> None:
     indexed = "select private.index_words(%s, %s)::text"
     assert value(db, indexed, "See HTTPS://a", '[{"id": 1}]') == "':file' ':link' 'a':3 'https':2 'see':1"
     assert value(db, indexed, "ftp://https a:b", "[]") == "'a':3 'b':4 'ftp':1 'https':2"
     assert value(db, indexed, "!", None) == ""
-    # Of a word, 255 places are kept.
+    # The index keeps 255 positions of a word.
     assert value(db, indexed, "a " * 254, None).count(":") == 1
     assert value(db, indexed, "a " * 255, None).startswith("':long' ")
 
 
-def test_an_outsider_finds_nothing(db: Db) -> None:
+def test_non_member_finds_nothing(db: Db) -> None:
     assert search(db, MALLORY, "deployment") == []
 
 
 @pytest.mark.parametrize(
     "query", ['"', "-", "from:", "has:nothing", "before:never", "' or 1=1 --", "& | ! <->", ":*", "部"]
 )
-def test_any_input_is_a_query(db: Db, query: str) -> None:
+def test_any_text_is_a_valid_query(db: Db, query: str) -> None:
     search(db, MATTY, query, channel_id=str(UUID(CHANNEL)))

@@ -1,4 +1,4 @@
-"""sql/270_summaries.sql: who gets a summary, from the cache or with a claim to make it, and what that costs."""
+"""sql/270_summaries.sql: answers from the cache, leases to write a summary, and daily limits."""
 
 import json
 import re
@@ -27,23 +27,23 @@ def begin(db: Db, user_id: str | None = MATTY, service: dict[str, str] | None = 
 
 
 def finish(db: Db, task: dict[str, Any], **outcome: Any) -> Reply:
-    """Say what came of a claim."""
+    """Report the result of a lease."""
     named = {name: task[name] for name in ("id", "claim", "user_id")}
     return call(db, "finish_summary", None, body=json.dumps(named | outcome).encode())
 
 
 def poll(db: Db, task: dict[str, Any], *, is_last: bool = False) -> Reply:
-    """Look what came of somebody's claim."""
+    """Poll for the result of another caller's lease."""
     return call(db, "poll_summary", None, id=task["id"], is_last=is_last)
 
 
 def used(db: Db, user_id: str = MATTY) -> int:
-    """How many summaries a user has had made today."""
+    """Return how many summaries a user has used today."""
     return sum(rows(db, "select used from private.summary_counts where user_id = %s", user_id))
 
 
 def expire(db: Db) -> None:
-    """Let two minutes pass over all claims."""
+    """Age all leases by two minutes."""
     db.execute("update private.summaries set claim_expires_at = now() - interval '1 second'")
 
 
@@ -52,7 +52,7 @@ def empty(db: Db) -> None:
     db.execute("update public.messages set deleted_at = now() where channel_id = %s", (CHANNEL,))
 
 
-def test_the_first_caller_gets_the_transcript_oldest_first(db: Db) -> None:
+def test_first_caller_gets_the_transcript_oldest_first(db: Db) -> None:
     reply = begin(db)
     messages, scope = reply.data["messages"], reply.data["scope"]
     assert reply.status == 201
@@ -63,7 +63,7 @@ def test_the_first_caller_gets_the_transcript_oldest_first(db: Db) -> None:
     assert scope == {"messageCount": 4, "timeRange": times, "truncated": False}
 
 
-def test_a_twin_with_the_id_of_a_user_says_nothing_in_the_users_name(db: Db) -> None:
+def test_twin_with_a_users_id_does_not_get_the_users_name(db: Db) -> None:
     become(db, BOB)
     db.execute("insert into public.ai_twins (id, display_name) values (%s, 'Not Matty')", (MATTY,))
     db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, MATTY))
@@ -73,19 +73,19 @@ def test_a_twin_with_the_id_of_a_user_says_nothing_in_the_users_name(db: Db) -> 
     assert authors == ["Bob Okafor", "Carol Lindqvist", "Matty Squarzoni", "Bob Okafor", "Not Matty"]
 
 
-def test_a_count_takes_the_newest_messages(db: Db) -> None:
+def test_count_selects_the_newest_messages(db: Db) -> None:
     task = begin(db, messageCount=2).data
     assert task["messages"][0]["id"] == MESSAGE
     assert task["scope"]["messageCount"] == 2
     assert not task["scope"]["truncated"]
 
 
-def test_a_deleted_message_is_not_in_the_transcript(db: Db) -> None:
+def test_transcript_omits_deleted_messages(db: Db) -> None:
     db.execute("update public.messages set deleted_at = now() where id = %s", (MESSAGE,))
     assert MESSAGE not in [each["id"] for each in begin(db).data["messages"]]
 
 
-def test_what_is_too_much_is_left_out_from_the_old_end(db: Db) -> None:
+def test_oversized_transcript_drops_the_oldest_messages(db: Db) -> None:
     db.execute("update private.settings set summary_max_bytes = 10000")
     sent = [send(db, letter * 4000) for letter in "abc"]
     task = begin(db).data
@@ -94,18 +94,18 @@ def test_what_is_too_much_is_left_out_from_the_old_end(db: Db) -> None:
     assert task["scope"]["truncated"]
 
 
-def test_the_newest_message_is_sent_however_long_it_is(db: Db) -> None:
+def test_newest_message_is_sent_at_any_length(db: Db) -> None:
     db.execute("update private.settings set summary_max_bytes = 10")
     sent = send(db, "x" * 40000)
     assert [each["id"] for each in begin(db).data["messages"]] == [sent]
 
 
-def test_an_author_who_is_gone_has_no_name(db: Db) -> None:
+def test_deleted_author_has_no_name(db: Db) -> None:
     db.execute("delete from auth.users where id = %s", (BOB,))
     assert begin(db).data["messages"][0]["author"] == "somebody who is gone"
 
 
-def test_a_second_caller_waits_and_gets_the_answer_of_the_first(db: Db) -> None:
+def test_second_caller_waits_for_the_first_answer(db: Db) -> None:
     task = begin(db).data
     other = begin(db, BOB)
     assert (other.status, other.data) == (202, {"id": task["id"]})
@@ -115,7 +115,7 @@ def test_a_second_caller_waits_and_gets_the_answer_of_the_first(db: Db) -> None:
     assert (reply.status, reply.data) == (200, ANSWER)
 
 
-def test_an_unchanged_channel_is_answered_from_the_cache_and_costs_nothing(db: Db) -> None:
+def test_unchanged_channel_is_answered_from_the_cache(db: Db) -> None:
     finish(db, begin(db).data, answer=ANSWER)
     reply = begin(db, BOB)
     assert (reply.status, reply.data) == (200, ANSWER)
@@ -123,7 +123,7 @@ def test_an_unchanged_channel_is_answered_from_the_cache_and_costs_nothing(db: D
 
 
 @pytest.mark.parametrize("change", ["create", "edit", "delete"])
-def test_another_text_needs_another_summary(db: Db, change: str) -> None:
+def test_changed_text_needs_a_new_summary(db: Db, change: str) -> None:
     finish(db, begin(db).data, answer=ANSWER)
     match change:
         case "create":
@@ -135,7 +135,7 @@ def test_another_text_needs_another_summary(db: Db, change: str) -> None:
     assert begin(db).status == 201
 
 
-def test_a_reaction_and_a_pin_need_no_other_summary(db: Db) -> None:
+def test_reaction_or_pin_needs_no_new_summary(db: Db) -> None:
     finish(db, begin(db).data, answer=ANSWER)
     call(db, "toggle_reaction", BOB, id=MESSAGE, emoji="fire")
     call(db, "pin_message", BOB, id=MESSAGE)
@@ -147,17 +147,17 @@ def test_a_reaction_and_a_pin_need_no_other_summary(db: Db) -> None:
     [({"model": "other"}, {}), ({"prompt_version": "2"}, {}), ({}, {"messageCount": 3})],
     ids=str,
 )
-def test_another_question_needs_another_summary(db: Db, service: dict[str, str], fields: dict[str, int]) -> None:
+def test_other_parameters_need_a_new_summary(db: Db, service: dict[str, str], fields: dict[str, int]) -> None:
     finish(db, begin(db).data, answer=ANSWER)
     assert begin(db, service=service, **fields).status == 201
 
 
-def test_what_the_service_says_cannot_be_overruled_by_a_body(db: Db) -> None:
+def test_body_cannot_override_service_parameters(db: Db) -> None:
     begin(db, model="other", prompt_version=9)
     assert rows(db, "select model, prompt_version from private.summaries") == [("claude-test", 1)]
 
 
-def test_a_claim_that_was_abandoned_goes_to_the_next_caller(db: Db) -> None:
+def test_expired_lease_goes_to_the_next_caller(db: Db) -> None:
     first = begin(db).data
     expire(db)
     assert poll(db, first).error == (504, "summary_timeout", None)
@@ -166,7 +166,7 @@ def test_a_claim_that_was_abandoned_goes_to_the_next_caller(db: Db) -> None:
     assert second.data["claim"] != first["claim"]
 
 
-def test_who_lost_the_claim_stores_nothing(db: Db) -> None:
+def test_caller_without_lease_cannot_store(db: Db) -> None:
     first = begin(db).data
     expire(db)
     second = begin(db, BOB).data
@@ -177,7 +177,7 @@ def test_who_lost_the_claim_stores_nothing(db: Db) -> None:
     assert begin(db).data == ANSWER
 
 
-def test_a_failure_is_told_to_those_who_waited_and_the_next_caller_tries_again(db: Db) -> None:
+def test_failure_is_reported_to_waiters_and_retried_next(db: Db) -> None:
     task = begin(db).data
     finish(db, task, failure=FAILURE)
     assert poll(db, task).error == (502, "summary_refused", None)
@@ -185,11 +185,11 @@ def test_a_failure_is_told_to_those_who_waited_and_the_next_caller_tries_again(d
     assert poll(db, task).status == 202
 
 
-def test_who_will_not_ask_again_is_told_that_it_took_too_long(db: Db) -> None:
+def test_last_poll_returns_a_timeout(db: Db) -> None:
     assert poll(db, begin(db).data, is_last=True).error == (504, "summary_timeout", None)
 
 
-def test_a_day_has_so_many_summaries_for_a_user(db: Db) -> None:
+def test_user_has_a_daily_summary_limit(db: Db) -> None:
     db.execute("update private.settings set summaries_per_user_per_day = 2")
     for count in (1, 2):
         assert begin(db, messageCount=count).status == 201
@@ -201,18 +201,18 @@ def test_a_day_has_so_many_summaries_for_a_user(db: Db) -> None:
     assert used(db) == 1
 
 
-def test_the_budget_does_not_bind_the_service_itself(db: Db) -> None:
+def test_daily_limit_does_not_apply_to_the_service(db: Db) -> None:
     db.execute("update private.settings set summaries_per_user_per_day = 0")
     assert begin(db, None).status == 201
 
 
 @pytest.mark.parametrize(("status", "left"), [(502, 1), (503, 0), (504, 1)])
-def test_only_where_the_model_was_not_there_the_budget_gets_its_summary_back(db: Db, status: int, left: int) -> None:
+def test_unavailable_model_refunds_the_daily_limit(db: Db, status: int, left: int) -> None:
     finish(db, begin(db).data, failure={**FAILURE, "status": status})
     assert used(db) == left
 
 
-def test_a_channel_without_messages_has_an_empty_summary_at_no_cost(db: Db) -> None:
+def test_empty_channel_gets_an_empty_summary_for_free(db: Db) -> None:
     empty(db)
     reply = begin(db, service={"is_configured": "false"})
     assert (reply.status, used(db)) == (200, 0)
@@ -226,7 +226,7 @@ def test_a_channel_without_messages_has_an_empty_summary_at_no_cost(db: Db) -> N
     }
 
 
-def test_without_a_key_only_what_is_known_is_answered(db: Db) -> None:
+def test_service_without_model_key_answers_only_from_cache(db: Db) -> None:
     reply = begin(db, service={"is_configured": "false"})
     assert reply.error == (503, "summaries_not_configured", None)
     assert "ANTHROPIC_API_KEY" in reply.body["error"]["message"]
@@ -235,32 +235,32 @@ def test_without_a_key_only_what_is_known_is_answered(db: Db) -> None:
 
 
 @pytest.mark.parametrize("user_id", [MALLORY, UNKNOWN_ID])
-def test_who_is_no_member_learns_nothing(db: Db, user_id: str) -> None:
+def test_non_members_get_404(db: Db, user_id: str) -> None:
     finish(db, begin(db).data, answer=ANSWER)
     assert begin(db, user_id).error == (404, "channel_not_found", "channel_id")
 
 
-def test_who_left_the_channel_gets_no_summary_from_the_cache(db: Db) -> None:
+def test_former_member_gets_no_cached_summary(db: Db) -> None:
     finish(db, begin(db).data, answer=ANSWER)
     db.execute("delete from public.channel_members where user_id = %s", (BOB,))
     assert begin(db, BOB).error == (404, "channel_not_found", "channel_id")
 
 
 @pytest.mark.parametrize("count", [0, -1, 2001, 1.5, "many", True, [], {}], ids=str)
-def test_a_count_is_a_whole_number_from_1_to_2000(db: Db, count: object) -> None:
+def test_count_must_be_a_whole_number_from_1_to_2000(db: Db, count: object) -> None:
     assert begin(db, messageCount=count).error == (400, "invalid_field", "messageCount")
 
 
-def test_a_channel_must_be_named(db: Db) -> None:
+def test_missing_channel_is_rejected(db: Db) -> None:
     assert begin(db, channel_id=None).error == (400, "missing_field", "channel_id")
     assert begin(db, channel_id="general").error == (400, "invalid_field", "channel_id")
 
 
-def test_a_user_asks_for_nobody_else(db: Db) -> None:
+def test_user_cannot_ask_for_another_user(db: Db) -> None:
     assert begin(db, service={"user_id": BOB}).error == (403, "user_id_mismatch", "user_id")
 
 
-def test_what_is_outdated_goes_after_those_who_waited_have_read_it(db: Db) -> None:
+def test_outdated_summary_is_removed_after_waiters_read_it(db: Db) -> None:
     finish(db, begin(db).data, answer=ANSWER)
     send(db)
     begin(db)
@@ -271,39 +271,39 @@ def test_what_is_outdated_goes_after_those_who_waited_have_read_it(db: Db) -> No
     assert value(db, "select count(*) from private.summaries where answer is not null") == 0
 
 
-def test_nothing_is_kept_for_longer_than_a_day(db: Db) -> None:
+def test_summaries_are_removed_after_a_day(db: Db) -> None:
     finish(db, begin(db).data, answer=ANSWER)
     db.execute("update private.summaries set finished_at = now() - interval '25 hours'")
     begin(db, messageCount=1)
     assert rows(db, "select requested_count from private.summaries") == [1]
 
 
-def test_a_channel_takes_its_summaries_with_it(db: Db) -> None:
+def test_summaries_are_deleted_with_their_channel(db: Db) -> None:
     task = begin(db).data
     db.execute("delete from public.channels where id = %s", (CHANNEL,))
     assert value(db, "select count(*) from private.summaries") == 0
     assert poll(db, task).error == (404, "channel_not_found", "channel_id")
 
 
-def test_no_word_of_a_transcript_is_kept(db: Db) -> None:
+def test_transcript_is_not_stored(db: Db) -> None:
     send(db, "canary")
     finish(db, begin(db).data, answer=ANSWER)
     assert "canary" not in value(db, "select string_agg(known::text, '') from private.summaries as known")
 
 
 @pytest.mark.parametrize("function", ["finish_summary", "poll_summary"])
-def test_a_user_neither_stores_nor_polls(db: Db, function: str) -> None:
+def test_users_cannot_store_or_poll_summaries(db: Db, function: str) -> None:
     task = begin(db).data
     assert call(db, function, MATTY, id=task["id"], claim=task["claim"], answer=ANSWER).error[:2] == (403, "forbidden")
 
 
 @pytest.mark.parametrize("function", ["begin_summary", "finish_summary", "poll_summary"])
-def test_the_data_api_has_none_of_this(db: Db, function: str) -> None:
+def test_data_api_does_not_expose_summaries(db: Db, function: str) -> None:
     assert rows(db, "select pronamespace::regnamespace::text from pg_proc where proname = %s", function) == ["private"]
 
 
 @pytest.mark.parametrize("table", ["private.summaries", "private.summary_counts"])
-def test_no_client_reads_or_writes_the_tables(db: Db, table: str) -> None:
+def test_clients_cannot_access_summary_tables(db: Db, table: str) -> None:
     for act in (lambda: become(db, MATTY), lambda: become_anon(db)):
         act()
         refused(db, f"select from {table}")
@@ -312,6 +312,6 @@ def test_no_client_reads_or_writes_the_tables(db: Db, table: str) -> None:
     refused(db, f"delete from {table}")
 
 
-def test_times_are_written_as_in_the_document(db: Db) -> None:
+def test_times_have_the_documented_format(db: Db) -> None:
     scope = begin(db).data["scope"]
     assert all(re.fullmatch(TIME, at) for at in scope["timeRange"].values())

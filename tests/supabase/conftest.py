@@ -1,5 +1,5 @@
-"""Where the suite runs: the embedded stack always, a `supabase start` where a Docker engine answers, a hosted project
-when its variables are set.
+"""Targets of the suite: the embedded stack, `supabase start` if a Docker engine answers, a hosted project
+if its variables are set.
 """
 
 import json
@@ -27,7 +27,7 @@ HOSTED = ("THREADLINE_TEST_URL", "THREADLINE_TEST_PUBLISHABLE_KEY", "THREADLINE_
 
 
 def why_no_docker() -> str:
-    """Why nothing is tried on what `supabase start` made; empty when it is."""
+    """Return why `supabase start` is not a target; empty if it is."""
     if not os.environ.get("DOCKER_HOST") and not Path("/var/run/docker.sock").exists():
         return "no Docker engine answers, so nothing is tried on `supabase start`"
     try:
@@ -39,12 +39,12 @@ def why_no_docker() -> str:
 
 
 def why_no_hosted() -> str:
-    """Why nothing is tried on a hosted project; empty when it is."""
+    """Return why a hosted project is not a target; empty if it is."""
     missing = [name for name in HOSTED if not os.environ.get(name)]
     return f"set {', '.join(missing)} to try a hosted project" if missing else ""
 
 
-# Decided while tests are collected: what is not there is one line of the summary, not one for each test.
+# Decided during collection, so that a missing target is one line of the summary instead of one per test.
 ELSEWHERE = {"docker": why_no_docker(), "hosted": why_no_hosted()}
 
 needs_data_api = pytest.mark.skipif(tools.postgrest() is None, reason="there is no PostgREST")
@@ -75,7 +75,7 @@ def service_target(request: pytest.FixtureRequest, find_target: Callable[[str], 
 
 @pytest.fixture(scope="session")
 def find_target(request: pytest.FixtureRequest) -> Callable[[str], Target]:
-    """A target by its name, made when it is first asked for."""
+    """Return a target by name, created on first use."""
 
     def find(name: str) -> Target:
         fixture, _, way = name.partition("-")
@@ -88,7 +88,7 @@ def find_target(request: pytest.FixtureRequest) -> Callable[[str], Target]:
 
 @pytest.fixture(scope="session")
 def embedded_target(stack: RunningStack) -> Target:
-    """`threadline up`, as it is."""
+    """Run `threadline up`."""
     return embedded(stack, stack.api_url, stack.api_url)
 
 
@@ -143,7 +143,7 @@ def hosted_target() -> Iterator[Target]:
 
 @contextmanager
 def behind_pooler(stack: RunningStack, folder: Path, mode: str) -> Iterator[Target]:
-    """A service of its own with a pooler between it and the stack's database."""
+    """Run a service with a pooler between it and the stack's database."""
     environment = {
         "THREADLINE_TRANSACTION_POOLER": str(mode == "transaction"),
         "SUPABASE_URL": stack.api_url,

@@ -1,4 +1,4 @@
-"""A project as its clients have it: URLs and keys, nothing of what is behind them."""
+"""A project as its clients see it: URLs and keys."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from tests.support.ingest import PATH, request
 
 @dataclass(frozen=True)
 class User:
-    """Somebody who has signed in."""
+    """A signed-in user."""
 
     id: str
     token: str = field(repr=False)
@@ -37,7 +37,7 @@ class Target:
     _users: list[User] = field(default_factory=list)
 
     def sign_up(self) -> User:
-        """Somebody new, known to nobody."""
+        """Sign up a new user."""
         account = {"email": f"test-{secrets.token_hex(8)}@example.com", "password": secrets.token_urlsafe()}
         made = self._auth("POST", "admin/users", self.secret_key, {**account, "email_confirm": True})
         session = self._auth("POST", "token?grant_type=password", self.publishable_key, account)
@@ -46,7 +46,7 @@ class Target:
         return user
 
     def remove_users(self) -> None:
-        """Take everybody away who was made here; what they own goes with them."""
+        """Delete every user created here, with all that they own."""
         for user in self._users:
             self._auth("DELETE", f"admin/users/{user.id}", self.secret_key)
 
@@ -57,7 +57,7 @@ class Target:
         return reply.json()
 
     def rest(self, user: User, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        """What the Data API answers a user; AssertionError when it refuses."""
+        """Call the Data API as a user; raise AssertionError if it rejects the call."""
         reply = httpx.request(
             method,
             f"{self.url}/rest/v1/{path}",
@@ -76,7 +76,7 @@ class Target:
     def messages(
         self, user: User | None, method: str, path: str = "", body: Any = None, **headers: str
     ) -> httpx.Response:
-        """What `/api/v2/messages` answers a user, or somebody who has not signed in."""
+        """Call `/api/v2/messages` as a user, or without a token."""
         if user:
             headers["authorization"] = f"Bearer {user.token}"
         url = f"{self.service_url}/api/v2/messages{path}"
@@ -85,7 +85,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Connection:
-    """An outside service that delivers for a user."""
+    """An outside service that ingests for a user."""
 
     target: Target
     user: User
@@ -94,13 +94,13 @@ class Connection:
     secret: str = field(repr=False)
 
     def post(self, *conversations: Any, secret: str | None = None, **fields: Any) -> httpx.Response:
-        """Deliver conversations through the door."""
+        """Ingest conversations through the door."""
         body = request(*conversations, **{"platform": self.platform, "connection_id": self.id, **fields})
         headers = {"x-api-key": secret or self.secret}
         return httpx.post(self.target.ingest_url + PATH, json=body, headers=headers, timeout=60)
 
     def results(self, *conversations: Any) -> list[tuple[str, int]]:
-        """Status and messages added, a conversation; AssertionError when the whole request is refused."""
+        """Return status and added messages of each conversation; raise AssertionError if the request is rejected."""
         reply = self.post(*conversations)
         assert reply.status_code == 200, reply.text
         return [(result["status"], result.get("messages_added", 0)) for result in reply.json()["results"]]

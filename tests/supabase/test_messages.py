@@ -24,7 +24,7 @@ class Team:
         return self.target.messages(user or self.owner, "POST", "", body, **headers)
 
     def data(self, user: User, method: str, path: str, body: Any = None) -> Any:
-        """The data of an answer; AssertionError when the call is refused."""
+        """Return the data of an answer; raise AssertionError if the call is rejected."""
         reply = self.target.messages(user, method, path, body)
         assert reply.is_success, reply.text
         return reply.json()["data"]
@@ -43,7 +43,7 @@ def team(service_target: Target) -> Team:
     return Team(service_target, channel_id, owner, member)
 
 
-def test_a_message_lives(team: Team) -> None:
+def test_message_is_created_edited_and_deleted(team: Team) -> None:
     message_id = team.say("Hello wrold").json()["data"]["id"]
     assert team.history() == ["Hello wrold"]
     team.data(team.owner, "PUT", f"/{message_id}", {"content": "Hello world"})
@@ -56,13 +56,13 @@ def test_a_message_lives(team: Team) -> None:
     assert "Hello world" not in team.history()
 
 
-def test_the_data_api_shows_the_same(team: Team) -> None:
+def test_data_api_shows_the_same_message(team: Team) -> None:
     message_id = team.say("Hello").json()["data"]["id"]
     rows = team.target.rest(team.member, "GET", f"messages?select=id,content&channel_id=eq.{team.channel_id}")
     assert rows == [{"id": message_id, "content": "Hello"}]
 
 
-def test_a_call_that_is_repeated_is_answered_as_before(team: Team) -> None:
+def test_repeated_call_gets_the_same_answer(team: Team) -> None:
     key = str(uuid.uuid4())
     first, second = [team.say("once", **{"idempotency-key": key}) for _ in range(2)]
     assert first.json() == second.json()
@@ -70,7 +70,7 @@ def test_a_call_that_is_repeated_is_answered_as_before(team: Team) -> None:
     assert team.history() == ["once"]
 
 
-def test_a_stranger_sees_and_says_nothing(team: Team) -> None:
+def test_non_member_can_neither_read_nor_write(team: Team) -> None:
     message_id = team.say("secret").json()["data"]["id"]
     stranger = team.target.sign_up()
     assert team.say("let me in", stranger).status_code == 404
@@ -79,7 +79,7 @@ def test_a_stranger_sees_and_says_nothing(team: Team) -> None:
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer nonsense"])
-def test_whoever_has_not_signed_in_is_refused(service_target: Target, authorization: str | None) -> None:
+def test_anon_is_rejected(service_target: Target, authorization: str | None) -> None:
     headers = {"authorization": authorization} if authorization else {}
     reply = service_target.messages(None, "GET", f"/history?channel_id={uuid.uuid4()}", **headers)
     assert (reply.status_code, reply.json()["error"]["code"]) == (401, "invalid_token")

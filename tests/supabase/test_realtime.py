@@ -1,4 +1,4 @@
-"""What happens is heard, by those who may hear it."""
+"""Realtime sends events to users who may read them, and to no others."""
 
 import asyncio
 import uuid
@@ -16,7 +16,7 @@ Heard = asyncio.Queue[tuple[str, Any]]
 
 @asynccontextmanager
 async def listening(target: Target, user: User, topic: str, *events: str) -> AsyncIterator[Heard]:
-    """What a user hears on a private topic; first comes whether they may join."""
+    """Yield what a user receives on a private topic, after the answer to the join."""
     heard: Heard = asyncio.Queue()
     socket = AsyncRealtimeClient(f"{target.url}/realtime/v1", target.publishable_key, auto_reconnect=False)
     try:
@@ -31,7 +31,7 @@ async def listening(target: Target, user: User, topic: str, *events: str) -> Asy
 
 
 async def hear(target: Target, user: User, topic: str, event: str, act: Callable[[], object]) -> Any:
-    """The payload of the event that an act causes."""
+    """Return the payload of the event that an action causes."""
     async with asyncio.timeout(30), listening(target, user, topic, event) as heard:
         assert await heard.get() == ("SUBSCRIBED", None)
         await asyncio.to_thread(act)
@@ -45,7 +45,7 @@ async def try_to_join(target: Target, user: User, topic: str) -> str:
         return (await heard.get())[0]
 
 
-def test_a_member_hears_a_message_and_a_stranger_may_not_listen(service_target: Target) -> None:
+def test_member_receives_messages_and_non_member_cannot_join(service_target: Target) -> None:
     owner, stranger = service_target.sign_up(), service_target.sign_up()
     channel_id = str(uuid.uuid4())
     service_target.rest(owner, "POST", "channels", {"id": channel_id, "name": "team"})
@@ -59,7 +59,7 @@ def test_a_member_hears_a_message_and_a_stranger_may_not_listen(service_target: 
     assert asyncio.run(try_to_join(service_target, stranger, topic)) == "CHANNEL_ERROR"
 
 
-def test_the_owner_of_a_connection_hears_of_a_conversation(door: Target) -> None:
+def test_connection_owner_receives_conversation_broadcasts(door: Target) -> None:
     connection = door.connect(door.sign_up())
     topic = f"inbox:{connection.user.id}"
     payload = asyncio.run(

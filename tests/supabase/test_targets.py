@@ -1,4 +1,4 @@
-"""Where the suite did not run, and why."""
+"""Report the targets that were skipped, and why."""
 
 import pytest
 
@@ -6,6 +6,6 @@ from tests.supabase.conftest import ELSEWHERE
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)
-def test_the_suite_runs_on(name: str) -> None:
+def test_suite_runs_against_the_target(name: str) -> None:
     if reason := ELSEWHERE[name]:
         pytest.skip(reason)

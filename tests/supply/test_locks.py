@@ -1,4 +1,4 @@
-"""What is installed is what was locked, to the byte; and the audit of it tells of what it is told."""
+"""Installations equal the locks to the byte, and the audit reports what OSV knows."""
 
 import json
 import re
@@ -23,7 +23,7 @@ INSTALLERS = [ROOT / "Makefile", ROOT / "Dockerfile"]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: f"{lock.parent.name}-{lock.name}")
-def test_every_package_of_python_is_locked_by_hashes(lock: Path) -> None:
+def test_every_python_package_is_locked_by_hashes(lock: Path) -> None:
     text = re.sub(r"^\s*#.*\n", "", lock.read_text(encoding="utf-8"), flags=re.MULTILINE)
     blocks = re.findall(r"^\S(?:.*\\\n)*.*", text, re.MULTILINE)
     assert len(blocks) == len(audit.pins(lock)) > 5
@@ -31,22 +31,22 @@ def test_every_package_of_python_is_locked_by_hashes(lock: Path) -> None:
     assert audit.pins(lock).items() <= audit.pins(audit.PYTHON).items()
 
 
-def test_every_package_of_node_is_locked_by_a_hash() -> None:
+def test_every_node_package_is_locked_by_a_hash() -> None:
     modules = json.loads(audit.NODE.read_text(encoding="utf-8"))["packages"]
     assert [path for path, each in modules.items() if path and not each["integrity"].startswith("sha512-")] == []
 
 
 @pytest.mark.parametrize("file", INSTALLERS, ids=lambda file: file.name)
-def test_whatever_installs_asks_for_the_hashes(file: Path) -> None:
+def test_every_install_command_requires_hashes(file: Path) -> None:
     installs = re.findall(r"pip install (.*)", file.read_text(encoding="utf-8"))
     assert installs
-    # Ours is the one that has no hash, and brings nothing along.
+    # Only our own package has no hash; it installs no dependencies.
     assert [each for each in installs if "--require-hashes" not in each and "--no-deps" not in each] == []
 
 
 @pytest.fixture
 def osv() -> Iterator[tuple[str, set[str]]]:
-    """A stand-in for OSV, and the names that it knows something against."""
+    """Run a stand-in for OSV; yield the set of vulnerable package names."""
     bad: set[str] = set()
 
     class Handler(BaseHTTPRequestHandler):
@@ -68,9 +68,7 @@ def osv() -> Iterator[tuple[str, set[str]]]:
         server.shutdown()
 
 
-def test_the_audit_fails_for_a_package_with_a_known_weakness(
-    osv: tuple[str, set[str]], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_audit_fails_for_a_vulnerable_package(osv: tuple[str, set[str]], capsys: pytest.CaptureFixture[str]) -> None:
     url, bad = osv
     assert audit.main(url) == 0
     bad |= {"litestar", "@supabase/supabase-js"}
@@ -80,6 +78,6 @@ def test_the_audit_fails_for_a_package_with_a_known_weakness(
     assert re.search(r"^npm @supabase/supabase-js [\d.]+: GHSA-x$", said, re.MULTILINE)
 
 
-def test_the_audit_says_so_when_it_could_not_be_done(capsys: pytest.CaptureFixture[str]) -> None:
+def test_audit_reports_that_it_could_not_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert audit.main(f"http://127.0.0.1:{free_port()}") == 0
     assert capsys.readouterr().out.startswith("Not audited: ")

@@ -1,6 +1,6 @@
-"""Asks OSV, the open database of known weaknesses, about every package that a lock names: `make audit`
+"""Ask OSV, the open database of vulnerabilities, about every locked package: `make audit`.
 
-One request for all of them. The services of pip and npm know one language each, and need what they look at installed.
+One request covers Python and Node; the services of pip and npm know one language and need an installation.
 """
 
 import json
@@ -12,7 +12,7 @@ import httpx
 
 from tests.support.schema import ROOT
 
-# What ships and what `make up` needs is a part of it; a test holds the locks to that.
+# This lock contains the other two; a test checks that.
 PYTHON = ROOT / "tests" / "requirements.lock"
 NODE = ROOT / "tests" / "package-lock.json"
 OSV = "https://api.osv.dev/v1/querybatch"
@@ -22,13 +22,13 @@ Package = tuple[str, str, str]  # ecosystem, name, version
 
 
 def pins(lock: Path) -> dict[str, str]:
-    """What a lock of Python packages installs: name to version."""
+    """Return the versions in a lock of Python packages, by name."""
     found = re.findall(r"^([\w.-]+)(?:\[[\w,-]+\])?==([^\s;\\]+)", lock.read_text(encoding="utf-8"), re.MULTILINE)
     return dict(found)
 
 
 def packages() -> list[Package]:
-    """Every package of ours that is locked, for Python and for Node."""
+    """Return every locked package, for Python and for Node."""
     modules = json.loads(NODE.read_text(encoding="utf-8"))["packages"]
     return [
         *(("PyPI", name, version) for name, version in pins(PYTHON).items()),
@@ -37,7 +37,7 @@ def packages() -> list[Package]:
 
 
 def weaknesses(asked: list[Package], url: str) -> dict[Package, list[str]]:
-    """The ids of what is known against each package that something is known against; httpx.HTTPError without OSV."""
+    """Return the ids of known vulnerabilities by package; raise httpx.HTTPError without OSV."""
     queries = [
         {"package": {"ecosystem": ecosystem, "name": name}, "version": version} for ecosystem, name, version in asked
     ]
@@ -47,7 +47,7 @@ def weaknesses(asked: list[Package], url: str) -> dict[Package, list[str]]:
 
 
 def main(url: str = OSV) -> int:
-    """Print what is known; 1 when there is something. Whoever is offline is told that nothing was audited."""
+    """Print the vulnerabilities and return 1 if there are any; offline, say that nothing was audited."""
     asked = packages()
     try:
         known = weaknesses(asked, url)

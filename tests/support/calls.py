@@ -3,7 +3,7 @@
 import json
 from typing import Any, NamedTuple
 
-from tests.support.database import Db, become_postgres
+from tests.support.database import Db, become, become_postgres, become_service, value
 from tests.support.ingest import request
 from tests.support.world import API_KEY, CHANNEL, MATTY, WHATSAPP
 
@@ -63,6 +63,14 @@ def call(
         json.dumps(fields).encode() if body is None else body,
         parameters,
     )
+
+
+def ask(db: Db, user_id: str | None, function: str, **fields: object) -> Any:
+    """Call a function of the Data API as a user or service_role, and return its data."""
+    become(db, user_id) if user_id else become_service(db)
+    answer = value(db, f"select public.{function}(%s)", json.dumps(fields))
+    become_postgres(db)
+    return answer["data"]
 
 
 def send(db: Db, content: str = "Hello", who: str = MATTY, channel_id: str = CHANNEL, **fields: Any) -> Any:

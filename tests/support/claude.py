@@ -1,4 +1,4 @@
-"""A stand-in for the Claude API on this machine: POST /v1/messages as a stream, and its errors."""
+"""A local stand-in for the Claude API: POST /v1/messages as a stream, and its errors."""
 
 import json
 import socket
@@ -43,7 +43,7 @@ class Reply:
 
 @dataclass
 class Claude:
-    """A running stand-in. `answer` decides about each request by its body; `requests` are all that came."""
+    """A running stand-in. `answer` picks the reply to each request by its body; `requests` keeps them all."""
 
     url: str = ""
     answer: Callable[[dict[str, Any]], Reply] = lambda _: Reply()
@@ -51,13 +51,13 @@ class Claude:
     is_open: threading.Event = field(default_factory=threading.Event)
 
     def reset(self) -> None:
-        """Forget what came, and say what it says by default."""
+        """Forget the requests and restore the default answer."""
         self.answer = lambda _: Reply()
         self.requests.clear()
         self.is_open.set()
 
     def prompts(self) -> list[str]:
-        """What the users of all requests said."""
+        """Return the user text of all requests."""
         return [request["messages"][0]["content"] for request in self.requests]
 
     def transcripts(self) -> list[list[dict[str, Any]]]:
@@ -108,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(content)))
         self.send_header("request-id", "req_test")
-        # The SDK waits as long as it is told before it tries again.
+        # The SDK waits this long before it retries.
         self.send_header("retry-after-ms", "1")
         self.end_headers()
         self.wfile.write(content)
@@ -140,7 +140,7 @@ class _Server(ThreadingHTTPServer):
 
 
 def events(model: str, reply: Reply) -> Iterator[dict[str, Any]]:
-    """The events of a streamed message, as far as it gets."""
+    """Yield the events of a streamed message until it breaks."""
     message = {
         "id": "msg_test",
         "type": "message",

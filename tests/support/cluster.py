@@ -22,12 +22,12 @@ from threadline_devstack.project import Ports, Project
 from tests.support.schema import ROOT
 
 EMBEDDED = "embedded"
-# Fast, because nothing in a test's server need survive a power cut.
+# Durability is off for speed: test data need not survive a power cut.
 FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 def lanes() -> dict[str, Path | None]:
-    """The Postgres versions that tests of the database run on: name to folder of programs (None: the wheel's)."""
+    """Return the Postgres versions to test, each with its folder of programs (None: those of the wheel)."""
     installed = {
         f"postgres-{folder.parent.name}": folder
         for folder in sorted(Path("/usr/lib/postgresql").glob("1[5-8]/bin"))
@@ -37,7 +37,7 @@ def lanes() -> dict[str, Path | None]:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody uses at this moment."""
+    """Return a TCP port of the loopback interface that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -65,11 +65,11 @@ class TestCluster:
         with psycopg.connect(self.url("template1"), autocommit=True) as connection:
             connection.execute(statement)
         if template != "template1":
-            self.install_platform(name)  # a copy has all of it but what belongs to the database itself
+            self.install_platform(name)  # a copy lacks only the settings of the database itself
         return name
 
     def install_platform(self, database: str, mode: Literal["explicit", "legacy"] = "explicit") -> None:
-        """Make a database look like a Supabase project's."""
+        """Give a database the objects of a Supabase project."""
 
         async def run() -> None:
             async with self.local.session(SUPERUSER, database) as connection:
@@ -78,13 +78,13 @@ class TestCluster:
         asyncio.run(run())
 
     def prepare(self, database: str) -> None:
-        """Give a database what `threadline up` gives it: platform, migrations, seed."""
+        """Prepare a database as `threadline up` does: platform, migrations, seed."""
         asyncio.run(self.local.prepare(Project(ROOT, self.local.home.folder, Ports(1, self.local.port)), database))
 
 
 @contextmanager
 def running(folder: Path, programs: Path | None, settings: Mapping[str, str] = FORGETFUL) -> Iterator[TestCluster]:
-    """A server in a folder for the length of the block. Settings that need a restart hold from the next block on."""
+    """Run a server in a folder for the block. Settings that need a restart apply from the next block on."""
     port = free_port()
     before = os.environ.get("THREADLINE_PG_BIN")
     if programs:

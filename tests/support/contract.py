@@ -1,4 +1,4 @@
-"""Holds answers against /schema: clients of tests call `check` with every answer that they get."""
+"""Compare answers with /schema: test clients pass every answer to `check`."""
 
 import json
 import re
@@ -15,7 +15,7 @@ METHODS = {"delete", "get", "options", "patch", "post", "put"}
 
 
 class ContractError(AssertionError):
-    """An answer is not what the document promises."""
+    """An answer differs from the document."""
 
 
 def operations() -> dict[tuple[str, str], dict[str, Any]]:
@@ -29,7 +29,7 @@ def operations() -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def resolve(node: dict[str, Any]) -> dict[str, Any]:
-    """What a reference leads to; anything else as it is."""
+    """Resolve a reference; return anything else as it is."""
     while reference := node.get("$ref"):
         node = DOCUMENT
         for step in reference.removeprefix("#/").split("/"):
@@ -46,7 +46,7 @@ def parameters(method: str, path: str) -> list[dict[str, Any]]:
 def check(response: httpx.Response) -> None:
     """Raise ContractError unless the document knows this answer to this request, headers and all.
 
-    What is no path of the document, such as the Data API's on the same port, is not looked at.
+    Paths outside the document, such as those of the Data API on the same port, are not checked.
     """
     method, path = response.request.method, template(response.request.url.raw_path.partition(b"?")[0].decode())
     if path is None:
@@ -84,7 +84,7 @@ def check_header(where: str, name: str, described: dict[str, Any], value: str | 
 
 @cache
 def template(path: str) -> str | None:
-    """The path of the document that a request's path belongs to; those without variables go first."""
+    """Find the documented path of a request; paths without variables win."""
     for candidate in sorted(DOCUMENT["paths"], key=lambda known: known.count("{")):
         if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(candidate)), unquote(path, errors="replace")):
             return candidate
@@ -93,16 +93,16 @@ def template(path: str) -> str | None:
 
 @cache
 def validator(schema: str) -> Any:
-    """What judges values by a schema of the document. Objects may have nothing that the document does not name."""
+    """Return a validator for a schema of the document that rejects undocumented fields."""
     components = {name: closed(each, is_closed=False) for name, each in DOCUMENT["components"]["schemas"].items()}
     root = {**closed(json.loads(schema)), "components": {"schemas": components}}
     return jsonschema_rs.Draft202012Validator(root, validate_formats=True)
 
 
 def closed(schema: Any, is_closed: bool = True) -> Any:
-    """The schema, but that objects in it, and itself if it `is_closed`, have no other fields than those it names.
+    """Close the objects in a schema, and the schema itself if `is_closed`: no fields beyond those it names.
 
-    Clients must bear new fields, so the document leaves objects open; a test is to notice each.
+    The document leaves objects open because clients must accept new fields; a test must notice each new field.
     """
     if isinstance(schema, list):
         return [closed(each, is_closed) for each in schema]

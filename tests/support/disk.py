@@ -1,4 +1,4 @@
-"""A disk that can be full: a small file system of its own, in memory. Linux lends one to root alone."""
+"""A small file system in memory that tests can fill. Linux allows it only for root."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ MEGABYTE = 1_048_576
 
 @contextmanager
 def small_disk(megabytes: int) -> Iterator[Path]:
-    """An empty file system of this size for the length of the block, open to Postgres's user; OSError without one."""
+    """Mount an empty file system for the block, writable by the user of Postgres; raise OSError if impossible."""
     folder = new_home()
     options = f"size={megabytes}m,mode=0711"
     mounting = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
@@ -32,7 +32,7 @@ def small_disk(megabytes: int) -> Iterator[Path]:
 
 @cache
 def refusal() -> str | None:
-    """Why this machine lends no file system; None when it does."""
+    """Return why this machine cannot mount a file system, or None if it can."""
     try:
         with small_disk(1):
             return None
@@ -42,12 +42,12 @@ def refusal() -> str | None:
 
 @contextmanager
 def filled(folder: Path) -> Iterator[None]:
-    """No room on the file system of a folder for the length of the block."""
+    """Fill the file system of a folder for the block."""
     ballast = folder / "ballast"
     try:
         with ballast.open("wb") as file, suppress(OSError):
             while True:
-                # In small steps, as what finds no room at all takes none.
+                # Small steps, because a write that does not fit writes nothing.
                 os.posix_fallocate(file.fileno(), file.tell(), 4096 if _is_nearly_full(folder) else MEGABYTE)
                 file.seek(0, os.SEEK_END)
         yield

@@ -1,4 +1,4 @@
-"""The followers of examples/live as processes: what they print is what they heard."""
+"""Run the followers of examples/live as processes and read the events that they print."""
 
 import json
 import os
@@ -14,19 +14,19 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "live"
 
 
 def python() -> list[str]:
-    """How the Python follower is run."""
+    """Return the command that runs the Python follower."""
     return [sys.executable, str(EXAMPLES / "follow.py")]
 
 
 @contextmanager
 def following(command: list[str], url: str, key: str, token: str, channel_id: str) -> Iterator[list[dict[str, Any]]]:
-    """What a follower of a channel has printed so far, from its first event on; it is ended with the block.
+    """Run a follower of a channel for the block; yield the list of events that it has printed so far.
 
     Args:
         command: how it is run, without its arguments.
         url: of the stack, or of a line to it.
         key: the publishable key.
-        token: of the member that it listens for.
+        token: of the member that it follows as.
         channel_id: the channel.
     """
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Requests to the ingest endpoint: their bodies, senders with a connection of their own, and what became of it all."""
+"""Requests to the ingest endpoint: bodies, senders with their own connection, and the stored result."""
 
 import json
 import secrets
@@ -45,7 +45,7 @@ from public.conversations as conversation
 where conversation.user_id = %s
 """
 
-# What triggers keep up to date, beside what it is when worked out anew.
+# Compares the summary that triggers maintain with one computed from the messages.
 SUMMARIES = """
 with summary as (
     select
@@ -81,25 +81,25 @@ where stored.user_id = %s
 
 
 def message(name: str = "m1", /, **fields: Any) -> dict[str, Any]:
-    """A text message with this id; fields replace what it has or come on top."""
+    """Return a text message with this id; fields replace or extend the defaults."""
     given = {"id": name, "direction": "inbound", "type": "text", "content": f"Content of {name}"}
     return {**given, "sent_at": "2026-02-01T10:30:00Z", **fields}
 
 
 def conversation(*messages: Any, external_id: str = "chat", **fields: Any) -> dict[str, Any]:
-    """A conversation with somebody who has a username."""
+    """Return a conversation with a participant who has a username."""
     given = {"external_conversation_id": external_id, "participant_identifier": "@somebody"}
     return {**given, "messages": list(messages), **fields}
 
 
 def request(*conversations: Any, **fields: Any) -> dict[str, Any]:
-    """A whole body, on the WhatsApp connection of `seed.sql`."""
+    """Return a request body on the WhatsApp connection of `seed.sql`."""
     return {"platform": "whatsapp", "connection_id": "wa_business_123", "conversations": list(conversations), **fields}
 
 
 @dataclass(frozen=True)
 class Sender:
-    """An outside service with a connection of its own, whose owner has no other."""
+    """An outside service with its own connection, the only one of its owner."""
 
     client: httpx.Client
     database_url: str  # of role postgres
@@ -109,14 +109,14 @@ class Sender:
 
     @classmethod
     def create(cls, client: httpx.Client, database_url: str) -> "Sender":
-        """Make the user, the connection and its key."""
+        """Create the user, the connection and its key."""
         names = {"connection_id": f"test_{secrets.token_hex(8)}", "secret": secrets.token_urlsafe(32)}
         with psycopg.connect(database_url) as connection:
             (user_id,) = connection.execute(NEW_SENDER, names).fetchone()
         return cls(client, database_url, user_id, **names)
 
     def request(self, *conversations: Any, **fields: Any) -> dict[str, Any]:
-        """A whole body on this connection."""
+        """Return a request body on this connection."""
         return request(*conversations, **{"connection_id": self.connection_id, **fields})
 
     def post(self, *conversations: Any, **fields: Any) -> httpx.Response:
@@ -124,31 +124,31 @@ class Sender:
         return self.client.post(PATH, json=self.request(*conversations, **fields), headers={"x-api-key": self.secret})
 
     def send(self, content: bytes | Iterable[bytes], **headers: str | None) -> httpx.Response:
-        """Send these very bytes. A header of None is left out, `_` in a name stands for `-`."""
+        """Send exactly these bytes. A header of None is left out, `_` in a name stands for `-`."""
         given = {"content-type": "application/json", "x-api-key": self.secret}
         given |= {name.replace("_", "-"): value for name, value in headers.items()}
         given = {name: value for name, value in given.items() if value is not None}
         return self.client.post(PATH, content=content, headers=given)
 
     def stored(self) -> dict[str, list[str]]:
-        """Conversations and the ids of their messages, in the order of the ids."""
+        """Return the sorted message ids of each conversation."""
         with psycopg.connect(self.database_url) as connection:
             return dict(connection.execute(STORED, [self.user_id]).fetchall())
 
     def stored_messages(self) -> list[dict[str, Any]]:
-        """The messages themselves, as they were stored, in the order of their ids; numbers of any size."""
+        """Return the stored messages in the order of their ids, with numbers of any size."""
         with psycopg.connect(self.database_url) as connection:
             set_json_loads(partial(json.loads, parse_int=Decimal, parse_float=Decimal), connection)
             statement = "select message from public.conversation_messages where user_id = %s order by external_id"
             return [row for (row,) in connection.execute(statement, [self.user_id])]
 
     def inconsistencies(self) -> list[dict[str, Any]]:
-        """Conversations whose count, last message or contact is not what it is when worked out anew; lone messages."""
+        """Return conversations with a wrong count, last message or person, and messages without a conversation."""
         with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
             return [row for query in (SUMMARIES, ORPHANS) for row in connection.execute(query, [self.user_id])]
 
 
 def in_parallel(calls: Sequence[Callable[[], Result]]) -> list[Result]:
-    """Do all of it at once, a thread each; answers the results in order, or raises what the first failure raised."""
+    """Run all calls at once, one thread each; return the results in order, or raise the first error."""
     with ThreadPoolExecutor(len(calls)) as threads:
         return [future.result() for future in [threads.submit(call) for call in calls]]

@@ -1,4 +1,4 @@
-"""A line that can be cut: what is between clients and servers in tests of faults."""
+"""A connection between clients and servers that tests can cut."""
 
 import select
 import socket
@@ -7,7 +7,7 @@ from contextlib import suppress
 
 
 class Line:
-    """A TCP relay to a port of this machine, whose connections can be cut."""
+    """A TCP relay to a local port that can cut its connections."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -25,7 +25,7 @@ class Line:
             try:
                 pair = (client, socket.create_connection(("127.0.0.1", self._target)))
             except OSError:
-                client.close()  # nobody listens there just now
+                client.close()  # the server does not listen at the moment
                 continue
             self._pairs.append(pair)
             threading.Thread(target=self._relay, args=pair, daemon=True).start()
@@ -41,13 +41,13 @@ class Line:
                     pair[source is pair[0]].sendall(data)
 
     def cut(self) -> None:
-        """End all connections; new ones are taken at once."""
+        """Close all connections; new ones are accepted at once."""
         pairs, self._pairs = self._pairs, []
         for end in (end for pair in pairs for end in pair):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Take no more connections, and end those there are."""
+        """Stop accepting connections and close the open ones."""
         self._listener.close()
         self.cut()

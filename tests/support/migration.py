@@ -1,7 +1,7 @@
 """Writes migrations from `sql/`: make migration name=add_something.
 
-Until the first release there is one state to ship, so the two files of the initial migration are written anew. After
-it, migrations are only ever added: a draft is made of what `sql/` has and the migrations have not.
+Until the first release, the two files of the initial migration are written anew. After
+it, migrations are only added: a draft contains what `sql/` has and the migrations lack.
 """
 
 import re
@@ -50,7 +50,7 @@ $$;
 
 
 def guard(text: str) -> str:
-    """The statement that refuses a database in which somebody else has made what this SQL makes."""
+    """Return a statement that fails if another application owns an object of this SQL."""
     schemas, types = set(), set()
     for raw in parse_sql(text):
         match raw.stmt:
@@ -73,7 +73,7 @@ def initial() -> dict[str, str]:
         text = file.read_text(encoding="utf-8") + "\n"
         end = 0
         for part in split(text, only_slices=True):
-            # From where the statement before ended, so that comments stay with what they are about.
+            # Start where the previous statement ended, so that comments stay with their statement.
             statement, end = text[end : part.stop + 1], part.stop + 1
             if text[part].lstrip().startswith("create policy"):
                 policies += statement
@@ -87,7 +87,7 @@ def initial() -> dict[str, str]:
 
 
 def draft() -> str:
-    """What `sql/` has that the migrations have not, as a diff of dumps; empty when they agree."""
+    """Return the diff of two dumps, `sql/` against the migrations; empty if they agree."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder, running(Path(folder), None) as cluster:
         dumps = []
         for files in (sorted(schema.MIGRATIONS.glob("*.sql")), schema.SQL):

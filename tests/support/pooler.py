@@ -23,7 +23,7 @@ needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="pgbouncer is not i
 def pooling(
     cluster: TestCluster, database: str, folder: Path, mode: str, login: str = "authenticator"
 ) -> Iterator[str]:
-    """The URL of a database through a pooler in "session" or "transaction" mode, for the length of the block.
+    """Run a pooler in "session" or "transaction" mode for the block; yield the URL of a database through it.
 
     In transaction mode it has no more than SERVERS server processes.
     """
@@ -66,7 +66,7 @@ def pooling_port(database_port: int, folder: Path, mode: str, login: str) -> Ite
 
 
 def wait_until_answering(url: str) -> None:
-    """Return when a database answers at this URL; RuntimeError when it does not within some seconds."""
+    """Wait until a database answers at this URL; raise RuntimeError after some seconds."""
     for _ in range(200):
         try:
             psycopg.connect(url).close()

@@ -1,4 +1,4 @@
-"""The HTTP side of a Supabase project in order, as far as `threadline doctor` looks; each answer can be a fault."""
+"""The HTTP side of a Supabase project, as far as `threadline doctor` reads it; each answer can be faulty."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer; `seconds` is how far the clock of it is ahead."""
+    """An answer; `seconds` is how far its clock is ahead."""
 
     status: int
     body: Any = None
@@ -34,7 +34,7 @@ IN_ORDER = {
 
 @dataclass
 class Project:
-    """A running gateway. `faults` are answers that it gives instead of those in order, by path."""
+    """A running gateway. `faults` replaces its sound answers, by path."""
 
     url: str
     faults: dict[str, Answer] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Project:
 
 @contextmanager
 def running() -> Iterator[Project]:
-    """A gateway for the length of the block."""
+    """Run a gateway for the block."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

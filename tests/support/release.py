@@ -1,6 +1,6 @@
 """Records a release for the test of upgrades: make release version=0.1.0
 
-From a release on its migrations do not change, so they, with data that its code wrote, are its state. A record holds
+Released migrations never change, so they and data written by the release are its state. A record holds
 the names and checksums of the migrations, and the data as statements.
 """
 
@@ -30,7 +30,7 @@ OURS = ["-t", "public.*", "-t", "private.*", "-t", "auth.users"]
 
 
 def fill(url: str) -> None:
-    """Put something of everything into a seeded database, by the calls that clients make."""
+    """Fill every table of a seeded database through the calls of clients."""
     chats = [
         conversation(message("a"), message("b", sent_at="2026-02-01T10:31:00Z"), external_id=f"chat {number}")
         for number in range(3)
@@ -55,7 +55,7 @@ def record(url: str, binaries: Path, files: Sequence[Path]) -> str:
     dump = subprocess.run(
         [*command, "--on-conflict-do-nothing", *OURS, url], capture_output=True, text=True, check=True
     )
-    # What is left out speaks to psql, or sets what another version of Postgres may not know.
+    # Skip psql commands, and settings that other Postgres versions may not know.
     statements = re.sub(
         r"^(--.*|\\.*|SET .*;|SELECT pg_catalog\.set_config.*;)?\n", "", dump.stdout, flags=re.MULTILINE
     )
@@ -63,7 +63,7 @@ def record(url: str, binaries: Path, files: Sequence[Path]) -> str:
 
 
 def checksum(file: Path) -> str:
-    """Of a migration, as a record has it."""
+    """Return the checksum of a migration."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
@@ -73,7 +73,7 @@ def recorded_migrations(text: str) -> dict[str, str]:
 
 
 def restore(cluster: TestCluster, text: str, files: Sequence[Path]) -> str:
-    """Make a database that is as the release left it, and return its name; files are where its migrations may be."""
+    """Create a database in the state of a release and return its name; `files` may contain its migrations."""
     database = cluster.create()
     cluster.install_platform(database)
     names = recorded_migrations(text)
@@ -84,7 +84,7 @@ def restore(cluster: TestCluster, text: str, files: Sequence[Path]) -> str:
 
 
 def migrate(cluster: TestCluster, database: str, files: Sequence[Path]) -> None:
-    """Apply those migrations that a database has not had, as postgres."""
+    """Apply the missing migrations as postgres."""
 
     async def run(folder: Path) -> None:
         async with cluster.local.session("postgres", database) as connection:
@@ -110,7 +110,7 @@ def read_tables(url: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def losses(before: dict[str, list[dict[str, Any]]], after: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """The tables of which something is gone or different; what has been added is none."""
+    """Return the tables that lost or changed rows; added rows do not count."""
     return [table for table, rows in before.items() if not _has(after.get(table), rows)]
 
 

@@ -1,4 +1,4 @@
-"""The schema three ways: as files, as a loaded database, as the text that pg_dump makes of it."""
+"""The schema in three forms: files, a loaded database, the output of pg_dump."""
 
 import difflib
 import re
@@ -20,12 +20,12 @@ def load(url: str, files: list[Path]) -> None:
 
 
 def dump(url: str, binaries: Path) -> str:
-    """What pg_dump says of the schemas that are ours: tables, functions, policies, triggers, comments, grants."""
+    """Dump our schemas: tables, functions, policies, triggers, comments, grants."""
     return _dump(binaries, "-n", "public", "-n", "private", url)
 
 
 def dump_all(url: str, binaries: Path) -> str:
-    """What pg_dump says of every schema but the one in which the CLI keeps its books."""
+    """Dump every schema except the migration history of the CLI."""
     return _dump(binaries, "-N", "supabase_migrations", url)
 
 
@@ -35,10 +35,10 @@ def _dump(binaries: Path, *arguments: str) -> str:
 
 
 def difference(left: str, right: str, names: tuple[str, str]) -> str:
-    """A unified diff of two dumps; empty when they say the same."""
+    """Return a unified diff of two dumps; empty if they are equal."""
     return "\n".join(difflib.unified_diff(left.splitlines(), right.splitlines(), *names, lineterm="", n=2))
 
 
 def is_released() -> bool:
-    """Whether a version has been released, after which migrations are only ever added."""
+    """Check whether a version has been released; from then on, migrations are only added."""
     return bool(re.search(r"^## \d", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE))

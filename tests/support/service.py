@@ -24,7 +24,7 @@ PROGRAM = Path(sys.executable).with_name("threadline")
 
 @dataclass(frozen=True)
 class Service:
-    """A running service, the file with everything it has printed, and a client that threads may share."""
+    """A running service, its log file, and a client that threads may share."""
 
     port: int
     process: subprocess.Popen[bytes]
@@ -38,7 +38,7 @@ class Service:
 
     @property
     def failures(self) -> list[str]:
-        """The messages of its log that tell of a call that went wrong."""
+        """Return the log messages about failed calls."""
         return [line["message"] for line in self.lines if " failed" in line["message"]]
 
     @property
@@ -47,7 +47,7 @@ class Service:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def wait_until_listening(self) -> None:
-        """Return when it takes connections; raise with its own words when it ends first."""
+        """Wait until it accepts connections; raise its log if it ends first."""
         deadline = time.monotonic() + 60  # importing takes long on a busy machine
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -65,18 +65,18 @@ class Service:
 def serving(
     database_url: str, log: Path, *options: str, port: int | None = None, **environment: str
 ) -> Iterator[Service]:
-    """A service for the length of the block, on a free port unless one is named."""
+    """Run a service for the block, by default on a free port."""
     port = port or free_port()
     with log.open("ab") as output:
         process = subprocess.Popen(
             [PROGRAM, "serve", "--port", str(port), *options],
-            # Tests that count statements or sessions want no worker beside the requests.
+            # No worker, because some tests count statements or sessions.
             env={**os.environ, "DATABASE_URL": database_url, "THREADLINE_DELIVER": "0", **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    # Certificates are not loaded: that takes longer than most tests.
+    # verify=False skips loading certificates, which takes longer than most tests.
     hooks = {"response": [contract.check]}
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, verify=False, event_hooks=hooks)
     service = Service(port, process, log, client)
@@ -94,9 +94,9 @@ def serving(
 
 
 def crash_postgres(database_url: str) -> None:
-    """Kill one session of a service: Postgres then ends all sessions of all databases, and starts anew.
+    """Kill one session of a service, so that Postgres ends all sessions and recovers.
 
-    It returns when sessions have begun to end.
+    Returns when sessions begin to end.
     """
     with closing(psycopg.connect(database_url, autocommit=True)) as connection:
         found = connection.execute(

@@ -1,4 +1,4 @@
-"""How long tests take that could go on for ever: short in `make test`, long in `make soak`."""
+"""Sizes of open-ended tests: small in `make test`, large in `make soak`."""
 
 import os
 from typing import TypeVar
@@ -8,5 +8,5 @@ Amount = TypeVar("Amount", int, float)
 
 
 def bounded(short: Amount, long: Amount) -> Amount:
-    """The first in `make test`, the second in `make soak`."""
+    """Return the first value in `make test`, the second in `make soak`."""
     return long if IS_SOAK else short

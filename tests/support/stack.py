@@ -22,7 +22,7 @@ PATIENCE = 60.0
 
 
 class RunningStack:
-    """A stack on free ports, ready when its `with` block begins and gone when it ends.
+    """A stack on free ports; the `with` block starts and stops it.
 
     Args:
         project: the folder with supabase/migrations and seed.sql.
@@ -67,7 +67,7 @@ class RunningStack:
             remove_home(self.home)
 
     def start(self) -> None:
-        """Run `up` and return when it is ready; AssertionError with its output when it ends before."""
+        """Run `up` and wait until it is ready; raise AssertionError with its output if it ends first."""
         self.launch()
         self.wait_for(READY)
 
@@ -84,7 +84,7 @@ class RunningStack:
             )
 
     def wait_for(self, text: str) -> None:
-        """Return when the output of `up` has this text in it."""
+        """Wait until the output of `up` contains this text."""
         deadline = time.monotonic() + PATIENCE
         while text not in self.output:
             assert self.process.poll() is None, self.output
@@ -116,7 +116,7 @@ class RunningStack:
         return self.run("token", email).stdout.strip()
 
     def run(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run another threadline command on this stack; AssertionError when it fails, unless told not to check."""
+        """Run another threadline command on this stack; raise AssertionError if it fails and `check` is set."""
         result = subprocess.run(
             [*self.command, *arguments],
             env={**self.environment, **environment},
@@ -139,13 +139,13 @@ class RunningStack:
         return self.process.wait(PATIENCE)
 
     def kill(self) -> None:
-        """End `up` in a way that it cannot notice."""
+        """Kill `up` with SIGKILL."""
         self.process.kill()
         self.process.wait()
 
 
 def free_ports() -> tuple[int, int]:
-    """Two ports that nobody uses, below those that outgoing connections are given."""
+    """Return two free ports below the range of outgoing connections."""
     found = []
     while len(found) < 2:
         port = random.randint(20000, 32000)
@@ -159,14 +159,14 @@ def free_ports() -> tuple[int, int]:
 
 
 def new_home() -> Path:
-    """An empty folder that Postgres's user can reach also when root runs the tests, whose own folders it cannot."""
+    """Create an empty folder that the user of Postgres can read even if root runs the tests."""
     home = Path(tempfile.mkdtemp(prefix="threadline-", dir="/tmp"))
     home.chmod(0o711)
     return home
 
 
 def remove_home(home: Path) -> None:
-    """Remove a home, and the data that it may have outside."""
+    """Remove a home, and its data outside of it."""
     data = (home / "postgres").resolve()
     if data.parent != home.resolve():
         shutil.rmtree(data.parent, ignore_errors=True)
@@ -175,7 +175,7 @@ def remove_home(home: Path) -> None:
 
 
 def survivors(processes: Sequence[psutil.Process], seconds: float = 5) -> list[psutil.Process]:
-    """Those that still run after some time. A zombie does not run: nobody here may collect orphans."""
+    """Return the processes that still run after some time. Zombies do not count: no process may reap orphans here."""
     deadline = time.monotonic() + seconds
     while (left := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
         time.sleep(0.02)

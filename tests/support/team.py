@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import psycopg
@@ -86,6 +86,22 @@ def serving_users(database_url: str, log: Path, **environment: str) -> Iterator[
     """Run a service that accepts tokens of `tests.support.tokens`; yield it with its client."""
     with serving(database_url, log, **{"JWT_SECRET": JWT_SECRET, **environment}) as service:
         yield service, service.client
+
+
+class Running(NamedTuple):
+    """A service on a database without a limit of requests, its client, and the URL of role postgres."""
+
+    service: Service
+    client: httpx.Client
+    database_url: str
+
+
+@contextmanager
+def running_service(cluster: TestCluster, template: str, log: Path, **environment: str) -> Iterator[Running]:
+    """Run a service on a new database without a limit of requests."""
+    name = create_unlimited_database(cluster, template)
+    with serving_users(cluster.url(name, "authenticator"), log, **environment) as (service, client):
+        yield Running(service, client, cluster.url(name, "postgres"))
 
 
 def create_unlimited_database(cluster: TestCluster, template: str) -> str:

@@ -1,4 +1,4 @@
-"""Programs from npm that some tests run: Deno, PostgREST, the Supabase CLI. Without one, its tests are skipped."""
+"""Programs from npm for some tests: Deno, PostgREST, the Supabase CLI. Tests of a missing one are skipped."""
 
 import fcntl
 import hashlib
@@ -18,22 +18,22 @@ PLACES = {
 
 
 def deno() -> Path | None:
-    """Where Deno is; None when it cannot be had."""
+    """Return the path of Deno, or None."""
     return find("deno")
 
 
 def postgrest() -> Path | None:
-    """Where PostgREST is; None when it cannot be had."""
+    """Return the path of PostgREST, or None."""
     return find("postgrest")
 
 
 def supabase_cli() -> Path | None:
-    """Where the Supabase CLI is; None when it cannot be had."""
+    """Return the path of the Supabase CLI, or None."""
     return find("supabase")
 
 
 def run_script(script: Path) -> list[str | Path]:
-    """The command that runs a script under Deno, with the packages of tests/package.json and nothing from elsewhere."""
+    """Return the command that runs a script under Deno with only the packages of tests/package.json."""
     shutil.copy(FOLDER / "package.json", script.parent)
     (script.parent / "node_modules").symlink_to(MODULES)
     rights = ("--allow-net=127.0.0.1", "--allow-env", "--allow-read")
@@ -41,13 +41,13 @@ def run_script(script: Path) -> list[str | Path]:
 
 
 def why_not(name: str) -> str:
-    """One line that tells why a program cannot be had."""
+    """Return one line that says why a program is missing."""
     return f"{name} is neither on the PATH nor in tests/node_modules: {install() or 'npm has none for this machine'}"
 
 
 @cache
 def find(name: str) -> Path | None:
-    """Where a program is that runs here: the version that the lock file names, or else one on the PATH."""
+    """Find a program that runs here: the locked version, or else one on the PATH."""
     install()
     candidates = sorted(MODULES.glob(PLACES[name]))
     if on_path := shutil.which(name):
@@ -56,7 +56,7 @@ def find(name: str) -> Path | None:
 
 
 def runs(program: Path) -> bool:
-    """Whether a program is made for this machine."""
+    """Check whether a program runs on this machine."""
     try:
         return subprocess.run([program, "--version"], capture_output=True, check=False, timeout=30).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
@@ -65,12 +65,12 @@ def runs(program: Path) -> bool:
 
 @cache
 def install() -> str:
-    """Make tests/node_modules what the lock file says, unless it is that already. Answers what went wrong, or ''."""
+    """Install tests/node_modules from the lock file if it is outdated. Return the error, or ''."""
     if shutil.which("npm") is None:
         return "there is no npm"
     mark = MODULES / ".installed"
     with (FOLDER / "package-lock.json").open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # test runs at the same time take turns
+        fcntl.flock(lock, fcntl.LOCK_EX)  # concurrent test runs take turns
         wanted = hashlib.sha256(lock.read()).hexdigest()
         if mark.exists() and mark.read_text() == wanted:
             return ""

@@ -1,4 +1,4 @@
-"""Digital twins as their owners run them: a web server that is told things, and `threadline work` that tells them."""
+"""Digital twins as their owners run them: a web server for webhooks, and `threadline work` that posts to it."""
 
 import hashlib
 import hmac
@@ -16,15 +16,16 @@ from typing import Any
 
 import psycopg
 
+from tests.support import calls
 from tests.support.service import PROGRAM
 
-# A worker of tests: it may post to this machine, and a delivery that it loses is free again after three seconds.
+# The worker may post to this machine; a lost delivery is free again after three seconds.
 ENVIRONMENT = {"THREADLINE_DELIVER": "1", "THREADLINE_WEBHOOK_ALLOW_PRIVATE": "1", "THREADLINE_WEBHOOK_TIMEOUT": "1"}
 
 
 @dataclass(frozen=True)
 class Told:
-    """A request that a webhook got."""
+    """A request that a webhook received."""
 
     path: str
     headers: dict[str, str]
@@ -37,7 +38,7 @@ class Told:
 
     @property
     def queue(self) -> tuple[str, str]:
-        """The twin and the channel: what is ordered among itself."""
+        """The twin and the channel; deliveries of one queue are ordered."""
         return self.headers["threadline-twin"], self.message["channel_id"]
 
     def is_signed_with(self, secret: str) -> bool:
@@ -51,13 +52,13 @@ class Told:
 
 @dataclass
 class Webhook:
-    """What a running webhook has been told. `answer` decides the status, and may take its time."""
+    """A running webhook and its requests. `answer` decides the status and may be slow."""
 
     port: int
     answer: Callable[[Told], int]
     told: list[Told] = field(default_factory=list)
-    taken: list[Told] = field(default_factory=list)  # those that it answered with 200
-    overlaps: int = 0  # requests that came while another of the same queue was not answered
+    taken: list[Told] = field(default_factory=list)  # requests answered with 200
+    overlaps: int = 0  # requests during an unanswered request of the same queue
     _busy: set[tuple[str, str]] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -67,7 +68,7 @@ class Webhook:
         return f"http://127.0.0.1:{self.port}/hook"
 
     def take(self, told: Told) -> int:
-        """Note a request and decide on its status."""
+        """Record a request and decide its status."""
         with self._lock:
             self.told.append(told)
             self.overlaps += told.queue in self._busy
@@ -80,13 +81,13 @@ class Webhook:
         return status
 
     def wait(self, count: int, seconds: float = 60) -> list[Told]:
-        """Return what it has taken when that is so much; AssertionError when it does not become so."""
+        """Wait until it has accepted this many requests and return them; raise AssertionError on timeout."""
         until(lambda: len(self.taken) >= count, seconds)
         return self.taken
 
 
 def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    """Return when something is so; AssertionError when it does not become so."""
+    """Wait until a condition holds; raise AssertionError on timeout."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -95,7 +96,7 @@ def until(condition: Callable[[], object], seconds: float = 60) -> None:
 
 @contextmanager
 def webhook(answer: Callable[[Told], int] = lambda _: 200, **headers: str) -> Iterator[Webhook]:
-    """A web server of a twin for the length of the block; the headers go with its answers."""
+    """Run the web server of a twin for the block; its answers carry these headers."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -121,7 +122,7 @@ def webhook(answer: Callable[[Told], int] = lambda _: 200, **headers: str) -> It
         block_on_close = False
 
         def handle_error(self, *_: object) -> None:
-            pass  # connections that a killed worker leaves
+            pass  # a killed worker leaves broken connections
 
     with Server(("127.0.0.1", 0), Handler) as server:
         running = Webhook(server.server_port, answer)
@@ -134,7 +135,7 @@ def webhook(answer: Callable[[Told], int] = lambda _: 200, **headers: str) -> It
 
 @contextmanager
 def working(database_url: str, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`threadline work` for the length of the block."""
+    """Run `threadline work` for the block."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             [PROGRAM, "work"],
@@ -155,7 +156,7 @@ def working(database_url: str, log: Path, **environment: str) -> Iterator[subpro
 
 
 def add_twin(database_url: str, owner_id: str, channel_ids: list[str], url: str) -> tuple[str, str]:
-    """Make a twin with a webhook, and return its id and its secret."""
+    """Create a twin with a webhook; return its id and its secret."""
     with psycopg.connect(database_url) as db:
         (twin_id,) = db.execute(
             "insert into public.ai_twins (user_id, display_name) values (%s, 'Twin') returning id::text", (owner_id,)
@@ -168,10 +169,6 @@ def add_twin(database_url: str, owner_id: str, channel_ids: list[str], url: str)
 
 
 def ask(database_url: str, user_id: str, function: str, **fields: object) -> Any:
-    """What a function of the Data API answers a user."""
-    claims = json.dumps({"role": "authenticated", "sub": user_id})
+    """Call a function of the Data API as a user and return its data."""
     with psycopg.connect(database_url) as db:
-        db.execute(
-            "select set_config('role', 'authenticated', true), set_config('request.jwt.claims', %s, true)", (claims,)
-        )
-        return db.execute(f"select public.{function}(%s)", (json.dumps(fields),)).fetchone()[0]["data"]
+        return calls.ask(db, user_id, function, **fields)

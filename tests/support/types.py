@@ -1,4 +1,4 @@
-"""Writes `supabase/types/`: what the Data API exposes, as TypeScript and Python types. Run it by `make types`."""
+"""Write `supabase/types/`, the TypeScript and Python types of the Data API: `make types`."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ HEADERS = {
 
 
 def generate(url: str) -> dict[str, str]:
-    """The files of the folder, from a database with the migrations; RuntimeError when a tool fails."""
+    """Generate the files from a database with the migrations; raise RuntimeError if a tool fails."""
     files = {name: HEADERS[name] + _run_cli(url, language) for name, language in LANGUAGES.items()}
     files["database.ts"] = _format(files["database.ts"])
     return files
@@ -31,7 +31,7 @@ def _run_cli(url: str, language: str) -> str:
 
 
 def _format(code: str) -> str:
-    """What the CLI leaves unformatted, as the Edge Function is formatted."""
+    """Format the output of the CLI like the Edge Function."""
     with tempfile.TemporaryDirectory() as folder:
         return _run([tools.deno(), "fmt", "--line-width=120", "--ext=ts", "-"], folder, code)
 

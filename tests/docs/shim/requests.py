@@ -1,3 +1,3 @@
-"""What the example needs of `requests`, where that is not installed."""
+"""The part of `requests` that the example needs, if it is not installed."""
 
 from httpx import post as post

@@ -12,7 +12,7 @@ from tests.support.database import Db
 COLUMNS = (
     "    constraint conversation_messages_external_id_length check (char_length(external_id) between 1 and 500)\n)"
 )
-# Whoever reaches a partition by its own name has no rights there: those of the whole are asked.
+# Partitions grant nothing by name, so clients read only through the whole table.
 PARTITIONS = ";".join(
     f"""
     create table public.conversation_messages_{number} partition of public.conversation_messages

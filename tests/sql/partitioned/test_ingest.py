@@ -1,4 +1,4 @@
-"""Every test of ingest, on messages in partitions."""
+"""Run every test of ingest on partitioned messages."""
 
 from tests.sql.test_conversations import *  # noqa: F403
 from tests.sql.test_ingest_algebra import *  # noqa: F403
@@ -7,7 +7,7 @@ from tests.sql.test_ingest_effects import *  # noqa: F403
 from tests.support.database import Db
 
 
-def test_messages_are_in_partitions(db: Db) -> None:
+def test_messages_are_stored_in_partitions(db: Db) -> None:
     kinds = db.execute(
         "select relkind from pg_class where relname like 'conversation\\_messages%' and relkind in ('r', 'p')"
     )
