@@ -33,7 +33,7 @@ def token(email: str) -> None:
     running = _ready(home)
     user = asyncio.run(Cluster(home, running.ports.database).sign_in(email))
     key = keys.SigningKey.of(home.signing_key)
-    click.echo(keys.mint_user_token(user, api_url=running.ports.api_url, key=key, session=user["session"]))
+    click.echo(key.sign(keys.user_claims(user, api_url=running.ports.api_url, session=user["session"])))
 
 
 @click.command()

@@ -51,7 +51,7 @@ def up(project: Project) -> None:
         # These imports take longer than Postgres does to start, and no other command needs them.
         import uvloop
 
-        from threadline_devstack import http
+        from threadline_devstack.server import HttpServer
 
         application, data_api, auth, storage, realtime = create_application(project)
         postgres.wait_until_ready()
@@ -70,7 +70,7 @@ def up(project: Project) -> None:
         def ended() -> list[str]:
             return [child.name for child in children if child.has_ended()]
 
-        server = http.Server(application, realtime.accept, on_ready=on_ready, must_end=lambda: bool(ended()))
+        server = HttpServer(application, realtime.accept, on_ready=on_ready, must_end=lambda: bool(ended()))
         runner.run(server.serve(sockets=[listener]))
         if names := ended():
             raise StackError(f"{names[0]} ended by itself, and so does the stack; see the logs in {home.folder}.")
@@ -83,7 +83,8 @@ def create_application(project: Project) -> "tuple[object, DataApi, AuthApi, Sto
 
     from threadline_devstack.auth.api import JWKS_PATH, AuthApi
     from threadline_devstack.data_api import DataApi
-    from threadline_devstack.keys import JWT_SECRET, PUBLISHABLE_KEY, SECRET_KEY
+    from threadline_devstack.gateway import Gateway
+    from threadline_devstack.keys import JWT_SECRET, PUBLISHABLE_KEY, SECRET_KEY, SigningKey
     from threadline_devstack.realtime.service import Realtime
     from threadline_devstack.storage.api import StorageApi
 
@@ -102,8 +103,10 @@ def create_application(project: Project) -> "tuple[object, DataApi, AuthApi, Sto
         # Whoever develops a twin runs it here as well, but has to say so.
         webhook_allow_private=os.environ.get("THREADLINE_WEBHOOK_ALLOW_PRIVATE") == "1",
     )
-    data_api, auth, storage, realtime = DataApi(project), AuthApi(project), StorageApi(project), Realtime.of(project)
-    routes = [part.route() for part in (data_api, auth, storage, realtime)]
+    gateway = Gateway(SigningKey.of(Home(project.home).signing_key))
+    data_api, auth, storage = DataApi(project), AuthApi(project), StorageApi(project)
+    realtime = Realtime.of(project, gateway)
+    routes = [gateway.route(server) for server in (data_api, auth, storage, realtime)]
     return create_app(settings, extra_routes=routes), data_api, auth, storage, realtime
 
 

@@ -134,7 +134,7 @@ def test_a_browser_may_ask_before_it_sends_the_key(rest: httpx.Client) -> None:
     answer = rest.options("/people", headers={"origin": "http://localhost:3000", **asked})
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == "*"
-    assert {"apikey", "x-client-info"} <= set(answer.headers["access-control-allow-headers"].split(", "))
+    assert {"apikey", "x-client-info"} <= set(answer.headers["access-control-allow-headers"].split(","))
 
 
 @pytest.mark.filterwarnings("ignore:The '(timeout|verify)' parameter is deprecated:DeprecationWarning")  # by itself
@@ -236,7 +236,7 @@ def test_it_dies_with_a_killed_stack(stack: RunningStack) -> None:
 @pytest.mark.parametrize(
     ("program", "sentence"),
     [
-        ("/nonexistent/postgrest", "THREADLINE_POSTGREST must name a program, and /nonexistent/postgrest is none."),
+        ("/nonexistent/postgrest", "THREADLINE_POSTGREST must name a program, and /nonexistent/postgrest is not one."),
         (shutil.which("false"), "PostgREST did not start; see"),
     ],
 )

@@ -39,6 +39,7 @@ OPERATORS: dict[str, LiteralString] = {
 }
 UNQUOTED = frozenset({21, 23, 20, 700, 701, 1700})  # numbers, which the log's JSON has without quotes or as null
 BYTEA = 17
+BPCHAR = 1042
 
 DESCRIBE: LiteralString = """
 select
@@ -230,6 +231,8 @@ def _place(place: int) -> Composable:
 def _json(table: Table, column: Column, value: Composable) -> Composable:
     if column.type_oid == BYTEA:  # hexadecimal digits without the mark in front
         return SQL("to_jsonb(substr({}, 3))::text").format(value)
+    if column.type_oid == BPCHAR:  # Realtime sends char(n) without its padding
+        return SQL("to_jsonb(rtrim({}, ' '))::text").format(value)
     if column.type_oid in UNQUOTED:
         value = SQL("case when {0} not in ('NaN', 'Infinity', '-Infinity') then {0} end").format(value)
     return SQL("to_jsonb(({})::{})::text").format(value, SQL(table.types[column.name]))

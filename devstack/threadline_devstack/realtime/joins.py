@@ -4,6 +4,8 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+DEFAULT_LIMIT = 25  # messages of the past
+
 
 @dataclass(frozen=True, slots=True)
 class ReplayWish:
@@ -44,7 +46,7 @@ class Join:
         """Read the payload of a `phx_join`."""
         config = _object(payload.get("config"))
         broadcast, presence = _object(config.get("broadcast")), _object(config.get("presence"))
-        replay, changes = broadcast.get("replay"), config.get("postgres_changes")
+        changes = config.get("postgres_changes")
         return cls(
             is_private=_flag(config.get("private")),
             ack=_flag(broadcast.get("ack")),
@@ -52,7 +54,7 @@ class Join:
             wants_presence=_flag(presence.get("enabled")),
             presence_key=str(presence.get("key") or uuid.uuid1()),
             wants_readiness=_flag(broadcast.get("replication_ready")),
-            replay=ReplayWish(replay.get("since"), replay.get("limit") or 25) if isinstance(replay, dict) else None,
+            replay=_replay(broadcast.get("replay")),
             changes=tuple(entry for entry in _list(changes) if isinstance(entry, dict)),
             token=_token(payload),
         )
@@ -65,6 +67,13 @@ def _token(payload: dict[str, Any]) -> str | None:
             # An opaque key is no token; the gateway has made one of it when the socket was opened.
             return None if token.startswith("sb_") else token
     return None
+
+
+def _replay(wish: Any) -> ReplayWish | None:
+    if not isinstance(wish, dict):
+        return None
+    limit = wish.get("limit")
+    return ReplayWish(wish.get("since"), DEFAULT_LIMIT if limit is None else limit)
 
 
 def _flag(value: Any) -> bool:

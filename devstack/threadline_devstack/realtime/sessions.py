@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from websockets.frames import CloseCode, Opcode
 
@@ -12,9 +12,7 @@ from threadline_devstack.realtime.channels import Channel, JoinError, Work
 from threadline_devstack.realtime.frames import MalformedError, Message, Ref, Serializer
 from threadline_devstack.realtime.joins import Join
 from threadline_devstack.realtime.rooms import PREFIX
-
-if TYPE_CHECKING:
-    from threadline_devstack.realtime.service import Realtime
+from threadline_devstack.realtime.shared import Shared
 
 logger = logging.getLogger(__name__)
 
@@ -44,17 +42,16 @@ class Session:
     after it wait too.
 
     Args:
-        service: the whole.
+        shared: with all other clients.
         line: to the client.
         serializer: of the version that it speaks.
         token: of the key with which it has connected.
         headers: of the request with which it has connected, as policies may read them.
     """
 
-    def __init__(
-        self, service: "Realtime", line: Line, serializer: Serializer, token: str, headers: dict[str, str]
-    ) -> None:
-        self.service = service
+    def __init__(self, shared: Shared, line: Line, serializer: Serializer, token: str, headers: dict[str, str]) -> None:
+        self.shared = shared
+        shared.sessions.add(self)
         self.serializer = serializer
         self.token = token
         self.headers = headers
@@ -135,7 +132,7 @@ class Session:
         try:
             self._check_limits(message.topic)
             if not self._channels:
-                self.service.entered()
+                self.shared.add_client()
             self._channels[message.topic] = channel
             await channel.open(message.ref)
         except Exception as error:
@@ -148,13 +145,13 @@ class Session:
             replaced.voice.close()
 
     def _check_limits(self, topic: str) -> None:
-        service, limits = self.service, self.service.limits
+        shared, limits = self.shared, self.shared.limits
         if topic == PREFIX:
             raise JoinError("TopicNameRequired: You must provide a topic name")
-        if not self._channels and service.clients >= limits.clients:
+        if not self._channels and shared.clients >= limits.clients:
             raise JoinError("ConnectionRateLimitReached: Too many connected users")
-        service.joins.add()
-        if service.joins.is_exceeded():
+        shared.joins.add()
+        if shared.joins.is_exceeded():
             asyncio.get_running_loop().call_soon(self._line.close, CloseCode.NORMAL_CLOSURE)
             raise JoinError("ClientJoinRateLimitReached: Too many joins per second")
         if len(self._channels) >= limits.channels:
@@ -165,7 +162,7 @@ class Session:
         if self._channels.get(topic) is channel:
             del self._channels[topic]
             if not self._channels:
-                self.service.left()
+                self.shared.remove_client()
 
     def lost(self) -> None:
         """End, because the client is gone."""
@@ -173,4 +170,4 @@ class Session:
         self._waiting.clear()
         for channel in list(self._channels.values()):
             channel.leave()
-        self.service.ended(self)
+        self.shared.sessions.discard(self)

@@ -19,7 +19,7 @@ ONE = {"topic": "t", "event": "e", "payload": {"n": 1}}
 
 @asynccontextmanager
 async def http(server: Server, key: str = keys.ANON_KEY) -> AsyncIterator[httpx.AsyncClient]:
-    application = Litestar([server.realtime.route()], openapi_config=None)
+    application = Litestar([server.gateway.route(server.realtime)], openapi_config=None)
     transport = httpx.ASGITransport(application)
     headers = {"authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://stack/realtime/v1", headers=headers) as client:

@@ -132,7 +132,7 @@ async def test_a_fault_of_ours_does_not_end_the_stream(server: Start, monkeypatc
     async with server() as running, running.client() as client:
         await client.join("den", token(ANN), private=True)
         with monkeypatch.context() as patch:
-            patch.setattr(running.realtime.hub, "broadcast", None)
+            patch.setattr(running.realtime.shared.hub, "broadcast", None)
             await send(running, "den", 1)
             await client.event("phx_error")
         await client.join("den", token(ANN), ref="2", private=True)
@@ -144,7 +144,7 @@ async def test_nobody_reads_the_log_when_nobody_listens(server: Start, cluster: 
     async with server(linger_seconds=0.05) as running:
         async with running.client() as client:
             await client.join("open")
-            assert running.realtime.stream.is_streaming
+            assert running.realtime.shared.stream.is_streaming
         deadline = time.monotonic() + 10
         with psycopg.connect(cluster.url("template1"), autocommit=True) as connection:
             while connection.execute(

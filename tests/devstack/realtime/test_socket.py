@@ -173,10 +173,10 @@ async def test_clients_that_go_in_the_middle_of_a_join_leave_nothing(server: Sta
         await running.connections.fall_to(0)
         async with running.client() as client:  # what is left to do is done before this
             assert (await client.join("den", token(), private=True))["status"] == "ok"
-            assert running.realtime.clients == 1
+            assert running.realtime.shared.clients == 1
         await running.connections.fall_to(0)
-        assert running.realtime.clients == 0
-        assert list(running.realtime.channels()) == []
+        assert running.realtime.shared.clients == 0
+        assert list(running.realtime.shared.channels()) == []
 
 
 async def test_a_fault_of_ours_is_told_and_ends_nothing_else(
@@ -188,11 +188,11 @@ async def test_a_fault_of_ours_is_told_and_ends_nothing_else(
     async with server() as running, running.client() as client:
         await client.join("t")
         with monkeypatch.context() as patch:
-            patch.setattr(running.realtime.policies, "readable", fail)
+            patch.setattr(running.realtime.shared.policies, "readable", fail)
             answer = await client.join("den", token(), ref="2", private=True)
         assert answer == {"status": "error", "response": {"reason": "Unknown Error on Channel"}}
         assert (await client.join("den", token(), ref="3", private=True))["status"] == "ok"
-        monkeypatch.setattr(running.realtime.policies, "writable", fail)
+        monkeypatch.setattr(running.realtime.shared.policies, "writable", fail)
         await client.broadcast("den", "e", {})
         assert (await client.event("phx_error"))[0]["payload"] == {"reason": "channel_crash"}
         assert (await client.join("den", token(), ref="4", private=True))["status"] == "ok"
@@ -203,7 +203,7 @@ async def test_a_fault_in_passing_ends_one_channel(server: Start, monkeypatch: p
     async with server() as running, running.client() as client:
         await client.join("t")
         await client.join("u", ref="2")
-        monkeypatch.setattr(running.realtime.hub._rooms["t", False], "broadcast", None)
+        monkeypatch.setattr(running.realtime.shared.hub._rooms["t", False], "broadcast", None)
         await client.broadcast("t", "e", {})
         assert [frame["topic"] for frame in await client.event("phx_error")] == ["realtime:t"]
         await client.broadcast("u", "e", {})
