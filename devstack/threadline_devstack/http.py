@@ -81,6 +81,6 @@ def text(content: str, status: int = 200) -> Answer:
 
 def document(content: Any, status: int = 200, **headers: str) -> Answer:
     """Return an answer in JSON; `_` in the name of a header stands for `-`."""
-    body = json.dumps(content, ensure_ascii=False).encode()
+    body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(status, {"content-type": JSON, "content-length": str(len(body)), **named}, [body])
