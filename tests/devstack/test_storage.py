@@ -92,7 +92,7 @@ def stored(stack: RunningStack) -> int:
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_the_official_client_uploads_reads_signs_lists_and_removes(
+def test_storage_client_uploads_reads_signs_lists_removes(
     storage: SyncStorageClient, path: str, tmp_path: Path
 ) -> None:
     files = storage.from_("test-private")
@@ -113,7 +113,7 @@ def test_the_official_client_uploads_reads_signs_lists_and_removes(
         assert not files.exists(path)
 
 
-def test_what_is_removed_leaves_no_bytes(stack: RunningStack, one: httpx.Client, path: str) -> None:
+def test_removed_object_leaves_no_file(stack: RunningStack, one: httpx.Client, path: str) -> None:
     put(one, path)
     before = stored(stack)
     assert one.delete(f"/object/test-private/{path}").json() == {"message": "Successfully deleted"}
@@ -121,7 +121,7 @@ def test_what_is_removed_leaves_no_bytes(stack: RunningStack, one: httpx.Client,
     assert refusal(one.delete(f"/object/test-private/{path}")) == (400, "404", "NoSuchKey")
 
 
-def test_others_neither_see_nor_store_nor_remove(one: httpx.Client, other: dict[str, str], path: str) -> None:
+def test_other_user_cannot_read_store_or_remove(one: httpx.Client, other: dict[str, str], path: str) -> None:
     put(one, path)
     place = f"/object/test-private/{path}"
     for asked in (
@@ -138,7 +138,7 @@ def test_others_neither_see_nor_store_nor_remove(one: httpx.Client, other: dict[
     assert one.get(place).content == b"hello"
 
 
-def test_who_has_not_signed_in_may_nothing(stack: RunningStack, one: httpx.Client, path: str) -> None:
+def test_anonymous_caller_is_refused(stack: RunningStack, one: httpx.Client, path: str) -> None:
     put(one, path)
     with httpx.Client(base_url=one.base_url, headers={"apikey": keys.PUBLISHABLE_KEY}) as nobody:
         assert refusal(put(nobody, f"{ONE}/x.txt")) == (400, "403", "AccessDenied")
@@ -146,7 +146,7 @@ def test_who_has_not_signed_in_may_nothing(stack: RunningStack, one: httpx.Clien
     assert refusal(httpx.get(f"{one.base_url}object/test-private/{path}")) == (400, "400", "InvalidRequest")
 
 
-def test_the_secret_key_may_everything(stack: RunningStack, one: httpx.Client, path: str) -> None:
+def test_secret_key_passes_every_policy(stack: RunningStack, one: httpx.Client, path: str) -> None:
     put(one, path)
     headers = {"apikey": keys.SECRET_KEY}
     assert httpx.get(f"{one.base_url}object/test-private/{path}", headers=headers).content == b"hello"
@@ -154,7 +154,7 @@ def test_the_secret_key_may_everything(stack: RunningStack, one: httpx.Client, p
 
 
 @pytest.mark.parametrize("made_up", ["a.b.c", "x", "forged", "expired"])
-def test_a_token_that_proves_nothing_is_refused(stack: RunningStack, one: httpx.Client, made_up: str) -> None:
+def test_forged_or_expired_token_is_refused(stack: RunningStack, one: httpx.Client, made_up: str) -> None:
     bearer = {
         "forged": jwt.encode({"role": "service_role"}, "x" * 40, algorithm="HS256"),
         "expired": token(stack, "service_role", exp=1),
@@ -163,7 +163,7 @@ def test_a_token_that_proves_nothing_is_refused(stack: RunningStack, one: httpx.
     assert refusal(answer) == (400, "403", "AccessDenied")
 
 
-def test_a_signed_link_is_for_one_object_for_a_while_and_no_token(one: httpx.Client, path: str) -> None:
+def test_signed_link_opens_one_object_until_it_expires(one: httpx.Client, path: str) -> None:
     put(one, path)
     put(one, f"{path}.2")
     link = one.post(f"/object/sign/test-private/{path}", json={"expiresIn": "60"}).json()["signedURL"]
@@ -181,7 +181,7 @@ def test_a_signed_link_is_for_one_object_for_a_while_and_no_token(one: httpx.Cli
     assert refusal(httpx.get(f"{one.base_url}{brief[1:]}")) == (400, "400", "InvalidJWT")
 
 
-def test_an_object_is_replaced_only_where_a_policy_lets_it(stack: RunningStack, one: httpx.Client) -> None:
+def test_upsert_needs_an_update_policy(stack: RunningStack, one: httpx.Client) -> None:
     draft = f"{ONE}/draft-{uuid.uuid4()}.txt"
     put(one, draft)
     before = stored(stack)
@@ -203,7 +203,7 @@ def test_an_object_is_replaced_only_where_a_policy_lets_it(stack: RunningStack, 
         ("..%2F..%2Fx.txt", b"x", "text/plain", ("400", "InvalidKey")),
     ],
 )
-def test_what_a_bucket_does_not_take_leaves_nothing(
+def test_refused_upload_leaves_no_file(
     stack: RunningStack, one: httpx.Client, name: str, content: bytes, media_type: str, expected: tuple[str, str]
 ) -> None:
     before = stored(stack) if put(one, f"{ONE}/{uuid.uuid4()}").is_success else 0
@@ -212,17 +212,17 @@ def test_what_a_bucket_does_not_take_leaves_nothing(
     assert stored(stack) == before
 
 
-def test_a_type_may_be_allowed_with_its_whole_family(one: httpx.Client, path: str) -> None:
+def test_bucket_can_allow_a_media_type_by_wildcard(one: httpx.Client, path: str) -> None:
     assert put(one, path, content_type="image/webp").status_code == 200
 
 
-def test_there_is_no_such_bucket(one: httpx.Client) -> None:
+def test_unknown_bucket_is_refused(one: httpx.Client) -> None:
     assert refusal(one.post("/object/nowhere/x", content=b"x")) == (400, "404", "NoSuchBucket")
     assert refusal(one.get("/bucket/test-private")) == (400, "404", "NoSuchBucket")
     assert refusal(one.post("/bucket", json={"name": "mine"})) == (400, "403", "AccessDenied")
 
 
-def test_ranges_are_cut_out(one: httpx.Client, path: str) -> None:
+def test_range_requests_answer_as_the_genuine_server(one: httpx.Client, path: str) -> None:
     put(one, path, b"0123456789")
     for wanted, content in (("bytes=2-4", b"234"), ("bytes=7-", b"789"), ("bytes=-2", b"89"), ("bytes=8-99", b"89")):
         answer = one.get(f"/object/test-private/{path}", headers={"range": wanted})
@@ -237,7 +237,7 @@ def test_ranges_are_cut_out(one: httpx.Client, path: str) -> None:
     assert (head.status_code, head.headers["content-length"]) == (200, "10")
 
 
-def test_a_public_bucket_is_read_by_everybody_and_a_private_one_is_not(one: httpx.Client, path: str) -> None:
+def test_public_url_works_for_public_buckets_only(one: httpx.Client, path: str) -> None:
     put(one, path)
     one.post(f"/object/test-public/{path}", content=b"public!", headers=TEXT)
     answer = httpx.get(f"{one.base_url}object/public/test-public/{path}?download=n%20ame.txt")
@@ -248,7 +248,7 @@ def test_a_public_bucket_is_read_by_everybody_and_a_private_one_is_not(one: http
     assert refusal(private) == (400, "404", "NoSuchBucket")
 
 
-def test_a_folder_is_listed_a_page_at_a_time(one: httpx.Client) -> None:
+def test_list_returns_a_folder_in_pages(one: httpx.Client) -> None:
     folder = f"{ONE}/{uuid.uuid4()}"
     for name in ("b.txt", "a.txt", "sub/one.txt", "sub/two.txt"):
         put(one, f"{folder}/{name}")
@@ -264,13 +264,13 @@ def test_a_folder_is_listed_a_page_at_a_time(one: httpx.Client) -> None:
     assert names(prefix=f"{folder}/sub/") == ["one.txt", "two.txt"]
 
 
-def test_a_browser_may_ask_first(one: httpx.Client) -> None:
+def test_preflight_allows_the_requested_headers(one: httpx.Client) -> None:
     answer = one.options("/object/test-private/x", headers={"access-control-request-headers": "x-upsert,apikey"})
     assert answer.headers["access-control-allow-headers"] == "x-upsert,apikey"
     assert "POST" in answer.headers["access-control-allow-methods"]
 
 
-def test_half_an_upload_is_none(stack: RunningStack, one: httpx.Client, path: str) -> None:
+def test_incomplete_upload_stores_nothing(stack: RunningStack, one: httpx.Client, path: str) -> None:
     before = stored(stack) if put(one, f"{path}.before").is_success else 0
     lines = [
         f"POST /storage/v1/object/test-private/{path} HTTP/1.1",
@@ -287,7 +287,7 @@ def test_half_an_upload_is_none(stack: RunningStack, one: httpx.Client, path: st
     assert stored(stack) == before
 
 
-def test_a_call_that_is_not_served_is_404(one: httpx.Client) -> None:
+def test_unknown_call_answers_404(one: httpx.Client) -> None:
     assert one.post("/object", json={}).status_code == 404
     assert one.get("/nothing").status_code == 404
 

@@ -47,14 +47,14 @@ def test_role_keys_are_those_of_the_supabase_cli() -> None:
     assert claims == {"iss": "supabase-demo", "role": "service_role", "exp": 1983812996}
 
 
-def test_the_gateway_turns_opaque_keys_into_those_of_their_roles() -> None:
+def test_gateway_turns_opaque_keys_into_tokens() -> None:
     assert token_for_key(keys.PUBLISHABLE_KEY) == keys.ANON_KEY
     assert token_for_key(keys.SECRET_KEY) == keys.SERVICE_ROLE_KEY
     assert token_for_key(keys.SERVICE_ROLE_KEY) == keys.SERVICE_ROLE_KEY
     assert token_for_key("sb_secret_of-somebody-else") == "sb_secret_of-somebody-else"
 
 
-def test_a_user_token_has_the_claims_that_supabase_auth_puts_in(key: keys.SigningKey) -> None:
+def test_user_token_has_the_claims_of_supabase_auth(key: keys.SigningKey) -> None:
     claims = claims_of(key.sign(keys.user_claims(USER, api_url=URL)), key)
     issued, session = claims.pop("iat"), claims.pop("session_id")
     assert abs(time.time() - issued) < 5
@@ -75,20 +75,20 @@ def test_a_user_token_has_the_claims_that_supabase_auth_puts_in(key: keys.Signin
     }
 
 
-def test_a_row_that_was_seeded_with_the_bare_minimum_gets_a_token_too(key: keys.SigningKey) -> None:
+def test_user_row_with_nulls_gets_a_token(key: keys.SigningKey) -> None:
     bare = dict.fromkeys(USER) | {"id": USER["id"], "is_anonymous": True}
     claims = claims_of(key.sign(keys.user_claims(bare, api_url=URL)), key)
     assert (claims["role"], claims["email"], claims["is_anonymous"]) == ("authenticated", "", True)
 
 
-def test_the_signing_key_is_made_once_and_is_private(tmp_path: Path) -> None:
+def test_signing_key_is_created_once_and_private(tmp_path: Path) -> None:
     path = tmp_path / "signing-key.json"
     first = keys.SigningKey.of(path)
     assert keys.SigningKey.of(path).jwk == first.jwk
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_published_key_holds_nothing_secret_and_is_named_in_tokens(key: keys.SigningKey) -> None:
+def test_public_key_has_no_secret_and_tokens_name_it(key: keys.SigningKey) -> None:
     token = key.sign(keys.user_claims(USER, api_url=URL))
     assert jwt.get_unverified_header(token) == {"alg": "ES256", "kid": key.public_jwk["kid"], "typ": "JWT"}
     assert key.public_jwk.keys() == {"kty", "crv", "x", "y", "kid", "alg", "use", "key_ops"}

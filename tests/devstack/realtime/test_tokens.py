@@ -27,13 +27,13 @@ def signed(claims: dict[str, Any], secret: str = keys.JWT_SECRET, algorithm: str
     return jwt.encode(claims, secret, algorithm=algorithm, headers=header)
 
 
-def test_both_kinds_of_signature(tokens: Tokens, key: keys.SigningKey) -> None:
+def test_both_signature_algorithms_are_accepted(tokens: Tokens, key: keys.SigningKey) -> None:
     for token in (signed(USER), signed(USER, kid="of the legacy secret"), key.sign(USER)):
         claims = tokens.verify(token)
         assert (claims.role, claims.all["sub"], claims.expires_at) == ("authenticated", "someone", USER["exp"])
 
 
-def test_a_token_that_was_valid_is_looked_at_again(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remembered_token_still_expires(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
     token = signed(USER)
     tokens.verify(token)
     monkeypatch.setattr(time, "time", lambda: USER["exp"] + 7.5)
@@ -56,13 +56,13 @@ def test_a_token_that_was_valid_is_looked_at_again(tokens: Tokens, monkeypatch: 
         ),
     ],
 )
-def test_tokens_that_are_refused(tokens: Tokens, token: str, refusal: str) -> None:
+def test_wrong_tokens_are_refused(tokens: Tokens, token: str, refusal: str) -> None:
     with pytest.raises(TokenError) as caught:
         tokens.verify(token)
     assert str(caught.value) == refusal
 
 
-def test_a_key_that_is_not_ours(tokens: Tokens, key: keys.SigningKey, tmp_path: Path) -> None:
+def test_foreign_key_is_refused(tokens: Tokens, key: keys.SigningKey, tmp_path: Path) -> None:
     other = keys.SigningKey.of(tmp_path / "other.json")
     with pytest.raises(TokenError, match=f'^JwtSignerError: .* key ID \\(kid\\) "{other.jwk["kid"]}"'):
         tokens.verify(other.sign(USER))
