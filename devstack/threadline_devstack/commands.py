@@ -50,7 +50,7 @@ def db() -> None:
 
 @db.command()
 def reset() -> None:
-    """Build the database anew from the migrations and the seed. All other data in it is lost."""
+    """Rebuild the database from the migrations and the seed. All other data is lost."""
     stack.reset(Project.from_environment())
     click.echo("The database is new.")
 

@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 from threadline_devstack.errors import StackError
 from threadline_devstack.process import signals_handled_by
 
-GRACE = 3  # seconds that requests under way are given when the stack stops
+GRACE = 3  # seconds for open requests when the stack stops
 
 
 class HttpServer(uvicorn.Server):
@@ -31,8 +31,8 @@ class HttpServer(uvicorn.Server):
 
         Args:
             application: for HTTP.
-            accept: returns the protocol of a connection that asks for a WebSocket; it takes the set of those that
-                are told when the server stops. ASGI is passed by: what goes to many clients is written as one frame.
+            accept: returns the protocol of a WebSocket connection; it takes the set of the connections that
+                the server closes when it stops. It bypasses ASGI, so that many clients get one and the same frame.
             on_ready: what to do once it answers.
             must_end: what to ask every second.
         """

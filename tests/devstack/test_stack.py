@@ -289,7 +289,7 @@ def test_up_applies_new_files_and_reports_changed_ones(stack: RunningStack, tmp_
         assert "Note: seed.sql has changed since it was loaded" in running.output
     refused = stack.run("up", check=False)
     assert refused.returncode == 1
-    assert "has not: 20260103000000; `threadline db reset`" in refused.stderr
+    assert "does not have: 20260103000000; `threadline db reset`" in refused.stderr
     assert stack.run("db", "reset").stdout == "The database is new.\n"
 
 

@@ -1,4 +1,4 @@
-"""/auth/v1/admin/users: what the secret key may do with users."""
+"""/auth/v1/admin/users: the secret key manages users."""
 
 import re
 import secrets
@@ -24,7 +24,7 @@ def check(claims: Mapping[str, Any]) -> None:
 
 
 async def answer(accounts: Accounts, method: str, path: list[str], request: Request) -> Answer:
-    """Do what an administrator asks for."""
+    """Answer a call of an administrator."""
     match method, path:
         case "POST", []:
             return await _create(accounts, await read_json(request))

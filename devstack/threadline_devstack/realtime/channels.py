@@ -1,4 +1,4 @@
-"""One channel of one client: how it is joined, what it may say, what it hears, how it ends."""
+"""One channel of one client: join, messages in both directions, end."""
 
 import asyncio
 import time
@@ -20,8 +20,8 @@ from threadline_devstack.realtime.rooms import PREFIX
 from threadline_devstack.realtime.tokens import Claims, TokenError
 from threadline_devstack.realtime.voice import Voice
 
-CONFIRM_INTERVAL = 300.0  # seconds after which the age of a token is looked at again, at the latest
-Work = Coroutine[Any, Any, None] | None  # what is left to do, when it cannot be done at once
+CONFIRM_INTERVAL = 300.0  # seconds between two checks of a token's age, at most
+Work = Coroutine[Any, Any, None] | None  # the rest of a message's work, if it must wait
 
 
 class JoinError(Exception):
@@ -57,7 +57,7 @@ class Channel:
         self._replay = Replay(join.replay) if join.replay else None
 
     async def open(self, ref: Ref) -> None:
-        """Take part, and answer; raise JoinError when that may not be."""
+        """Join and reply; raise JoinError if the client may not."""
         try:
             claims = self._shared.tokens.verify(self._token)
             await self._shared.stream.ready()
@@ -87,8 +87,8 @@ class Channel:
             raise UnauthorizedError(self._topic)
 
     async def _enter(self, ref: Ref) -> None:
-        """Join the room and answer. With replay, first the past, then what has come in meanwhile."""
-        if not self._is_open:  # the client has gone meanwhile
+        """Enter the room and reply. With replay, send past messages first, then those that came meanwhile."""
+        if not self._is_open:  # the client left meanwhile
             return
         past: Sequence[Any] = ()
         self._room = self._shared.hub.enter(self._topic, is_private=self._join.is_private)
@@ -108,7 +108,7 @@ class Channel:
             self.voice.tell("system", "ok", "Replication connection established")
 
     def _take_part(self) -> None:
-        """Hear what may be read."""
+        """Receive what the client may read."""
         if self._rights.may_read(BROADCAST):
             self._room.listen(self, with_replay=self._replay is not None)
         if self._rights.may_read(PRESENCE):
@@ -121,7 +121,7 @@ class Channel:
             self.send(frame)
 
     def offer(self, frame: bytes, message_id: str | None) -> None:
-        """Take a broadcast, unless it has been replayed already."""
+        """Send a broadcast, unless it was replayed already."""
         if self._replay is None or self._replay.passes(frame, message_id):
             self.send(frame)
 
@@ -142,12 +142,12 @@ class Channel:
             self.voice.tell("postgres_changes", "ok", "Subscribed to PostgreSQL")
 
     def push_change(self, payload: Any) -> None:
-        """Send a change of the database, unless the channel has ended while it was looked at."""
+        """Send a change of the database, if the channel is still open."""
         if self._is_open:
             self.voice.push_change(payload)
 
     def handle(self, message: Message) -> Work:
-        """Do what the client says; return what has to be waited for."""
+        """Handle a message; return the work that must wait."""
         match message.event:
             case "broadcast":
                 return self._broadcast(message)
@@ -175,7 +175,7 @@ class Channel:
     async def _ask_and_broadcast(self, message: Message) -> None:
         try:
             await self._rights.ask_to_write()
-        except PolicyError:  # in Realtime too, the sender is told nothing
+        except PolicyError:  # the sender gets no answer, as in Realtime
             return
         if self._is_open and self._rights.may_write(BROADCAST):
             self._send_broadcast(message)
@@ -264,24 +264,24 @@ class Channel:
         self._subscribe(claims)
 
     def close(self) -> None:
-        """Leave, and say so."""
+        """Leave and send phx_close."""
         if self.leave():
             self.voice.close()
 
     def shut_down(self, message: str) -> None:
-        """End, with this as the reason."""
+        """End the channel for this reason."""
         if self._is_open:
             self.voice.tell("system", "error", message)
             self.close()
 
     def fail(self, message: str) -> None:
-        """End in such a way that the client joins again by itself."""
+        """End the channel with phx_error, after which clients join again."""
         if self.leave():
             self.voice.tell("system", "error", message)
             self.voice.error(message)
 
     def leave(self) -> bool:
-        """Take part in nothing any more; False when that was so already."""
+        """Leave the room and cancel all work; return False if the channel had ended already."""
         if not self._is_open:
             return False
         self._is_open = False

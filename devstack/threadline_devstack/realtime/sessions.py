@@ -1,4 +1,4 @@
-"""One client: its channels, and the order in which what it says is done."""
+"""One client: its channels, and the order in which its messages are handled."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ from threadline_devstack.realtime.shared import Shared
 logger = logging.getLogger(__name__)
 
 FAULT = "Realtime failed at %s"
-WAITING = 16  # messages of a client that may wait for the one that is being done
+WAITING = 16  # messages of a client that may wait for the current one
 
 
 class Line(Protocol):
@@ -26,19 +26,19 @@ class Line(Protocol):
     send: Callable[[bytes], None]
 
     def close(self, code: int) -> None:
-        """End it."""
+        """Close it."""
 
     def pause_reading(self) -> None:
-        """Let the client wait."""
+        """Stop reading from the client."""
 
     def resume_reading(self) -> None:
-        """Let it go on."""
+        """Read from the client again."""
 
 
 class Session:
     """The client behind one socket.
 
-    Messages are done one after the other. Most are done at once; one that has to wait for the database makes those
+    Messages are handled one after the other. Most are handled at once; one that waits for the database makes those
     after it wait too.
 
     Args:
@@ -67,7 +67,7 @@ class Session:
         return iter(self._channels.values())
 
     def receive(self, opcode: Opcode, data: bytes) -> None:
-        """Take a message; what is none is passed over, as Realtime does."""
+        """Handle a message; ignore a malformed one, as Realtime does."""
         try:
             message = self.serializer.decode(opcode, data)
         except MalformedError:
@@ -80,7 +80,7 @@ class Session:
             self._worker = asyncio.create_task(self._work_off(work, message))
 
     async def _work_off(self, work: Work, message: Message) -> None:
-        """Finish one message and do those that have come in meanwhile."""
+        """Finish one message, then those that came meanwhile."""
         while work:
             try:
                 await work
@@ -103,7 +103,7 @@ class Session:
         return None
 
     def _crash(self, message: Message) -> None:
-        """End the channel in which something of ours went wrong, and nothing else."""
+        """End the one channel in which an unexpected error occurred."""
         if channel := self._channels.get(message.topic):
             channel.fail("channel_crash")
 
@@ -114,7 +114,7 @@ class Session:
             return self._join(message)
         elif channel := self._channels.get(message.topic):
             return channel.handle(message)
-        elif message.event == "phx_leave":  # the server may just have closed it
+        elif message.event == "phx_leave":  # the server may have closed the channel just before
             self._reply(message, message.join_ref, "ok", {})
         else:
             self._reply(message, None, "error", {"reason": "unmatched topic"})
@@ -158,14 +158,14 @@ class Session:
             raise JoinError("ChannelRateLimitReached: Too many channels")
 
     def forget(self, topic: str, channel: Channel) -> None:
-        """Take note that a channel is over."""
+        """Drop a channel that ended."""
         if self._channels.get(topic) is channel:
             del self._channels[topic]
             if not self._channels:
                 self.shared.remove_client()
 
     def lost(self) -> None:
-        """End, because the client is gone."""
+        """End all channels: the client is gone."""
         self._is_lost = True
         self._waiting.clear()
         for channel in list(self._channels.values()):
