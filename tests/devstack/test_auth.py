@@ -144,7 +144,7 @@ def test_api_version_header_selects_the_error_form(http: httpx.Client) -> None:
 def test_late_reuse_of_a_refresh_token_ends_the_session(stack: RunningStack, http: httpx.Client) -> None:
     first = sign_in(http).json()
     second = refresh(http, first["refresh_token"]).json()
-    # The answer may have been lost: who comes again with the last token but one gets the last one again.
+    # The answer may have been lost: the token before the last returns the last one again.
     assert refresh(http, first["refresh_token"]).json()["refresh_token"] == second["refresh_token"]
     third = refresh(http, second["refresh_token"]).json()
     assert refresh(http, first["refresh_token"]).json()["refresh_token"] == third["refresh_token"]

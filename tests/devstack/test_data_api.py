@@ -1,4 +1,4 @@
-"""/rest/v1: who a caller is taken for, what is passed on, and the PostgREST behind it."""
+"""/rest/v1: callers, forwarding, and the PostgREST behind it."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ def only_stack() -> Iterator[RunningStack]:
 
 @pytest.fixture
 def stack(only_stack: RunningStack) -> RunningStack:
-    """A stack with a Data API. A test may end it: whoever comes next starts it again."""
+    """A stack with a Data API. A test may end it; the next test starts it again."""
     if only_stack.process.poll() is not None:
         only_stack.start()
     return only_stack
@@ -46,19 +46,19 @@ def keys(only_stack: RunningStack) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def owner(only_stack: RunningStack) -> str:
-    """The token of the user to whom the people of the seed belong."""
+    """A token of the user who owns the people of the seed."""
     return only_stack.token("matty@example.com")
 
 
 @pytest.fixture(scope="module")
 def stranger(only_stack: RunningStack) -> str:
-    """The token of a user to whom nothing belongs."""
+    """A token of a user who owns nothing."""
     return only_stack.token("mallory@example.com")
 
 
 @pytest.fixture
 def rest(stack: RunningStack) -> Iterator[httpx.Client]:
-    """Speaks HTTP with the Data API, without any key."""
+    """An HTTP client for the Data API, without a key."""
     with httpx.Client(base_url=f"{stack.api_url}/rest/v1", timeout=60) as client:
         yield client
 
@@ -220,7 +220,7 @@ def test_stack_ends_when_postgrest_ends(stack: RunningStack) -> None:
     assert "Error: PostgREST ended by itself" in stack.output
 
 
-@pytest.mark.skipif(os.uname().sysname != "Linux", reason="only Linux tells a child that its parent died")
+@pytest.mark.skipif(os.uname().sysname != "Linux", reason="only Linux signals a child at its parent's death")
 def test_postgrest_ends_with_a_killed_stack(stack: RunningStack) -> None:
     processes = stack.children()
     stack.kill()

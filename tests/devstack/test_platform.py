@@ -413,7 +413,7 @@ def test_the_data_api_has_the_time_limits_of_its_roles(migration: Connection, ro
     assert set(found) == settings
 
 
-# Who is asking.
+# Claims.
 
 
 def test_without_claims_auth_functions_return_null(migration: Connection) -> None:
@@ -758,7 +758,7 @@ def test_only_supabase_admin_may_install(scratch_database: ScratchDatabase) -> N
 def test_passwords_may_hold_any_character(scratch_database: ScratchDatabase) -> None:
     password = """it's "quoted" \\ %s"""
     url = scratch_database("passwords")
-    # A role that nobody signs in as, because a password belongs to the whole cluster.
+    # An unused role: a password belongs to the whole cluster.
     installed(url, passwords={"dashboard_user": password})
     with psycopg.connect(url) as connection:
         stored = value(connection, "select rolpassword from pg_authid where rolname = 'dashboard_user'")

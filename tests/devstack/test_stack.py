@@ -39,7 +39,7 @@ insert into public.notes values ('from the seed');
 """
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals a child at its parent's death")
 
 
 def write_project(folder: Path, **migrations: str) -> Path:
@@ -65,7 +65,7 @@ def only_stack(project: Path) -> Iterator[RunningStack]:
 
 @pytest.fixture
 def stack(only_stack: RunningStack) -> RunningStack:
-    """A running stack. A test may end it: whoever comes next starts it again, on the same home."""
+    """A running stack. A test may end it; the next test starts it again on the same home."""
     if only_stack.process.poll() is not None:
         only_stack.start()
     return only_stack
@@ -164,7 +164,7 @@ def test_home_files_are_readable_by_their_owner_only(stack: RunningStack) -> Non
 
 
 def test_stack_listens_on_loopback_only(stack: RunningStack) -> None:
-    # Its keys are known to everybody.
+    # Its keys are published.
     parts = [psutil.Process(stack.process.pid), *stack.children()]
     listening = [each.laddr for part in parts for each in part.net_connections("all") if each.status == "LISTEN"]
     assert {address.ip for address in listening} == {"127.0.0.1"}
@@ -375,7 +375,7 @@ def test_root_moves_data_out_of_a_closed_home(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     home = Home(closed / "home")
-    # Whoever removed the home that was here before wants another database, not the one that lay elsewhere.
+    # A removed home must not get back the database that lay elsewhere.
     elsewhere = SHARED / hashlib.sha256(os.fsencode(home.folder)).hexdigest()[:12] / "postgres"
     (elsewhere / "of an earlier home").mkdir(parents=True)
     with home.held(), Server(home, free_ports()[0]) as server:
@@ -415,4 +415,4 @@ def reachable_python(become: list[str], environment: dict[str, str]) -> str:
                 == 0
             ):
                 return candidate
-    pytest.skip("no Python with our packages that user nobody can run")
+    pytest.skip("no Python with our packages that the user `nobody` can run")

@@ -1,4 +1,4 @@
-"""/storage/v1: what the clients of Storage get, and that the policies of the database decide it."""
+"""/storage/v1: the calls of the Storage clients, decided by policies of the database."""
 
 import socket
 import time
@@ -33,7 +33,7 @@ TEXT = {"content-type": "text/plain"}
 
 @pytest.fixture(scope="module", autouse=True)
 def setting(stack: RunningStack) -> Iterator[None]:
-    """Two buckets in which users have folders of their own."""
+    """Two buckets with a folder for each user."""
     with psycopg.connect(stack.database_url(), autocommit=True) as connection:
         connection.execute(SETTING)
         yield
@@ -51,7 +51,7 @@ def token(stack: RunningStack, role: str = "authenticated", **claims: object) ->
 
 @pytest.fixture
 def one(stack: RunningStack) -> Iterator[httpx.Client]:
-    """Speaks HTTP with Storage as a user who has a folder."""
+    """An HTTP client for Storage, as a user with a folder."""
     headers = {"authorization": f"Bearer {token(stack, sub=ONE)}"}
     with httpx.Client(base_url=f"{stack.api_url}/storage/v1", headers=headers, timeout=60) as client:
         yield client
@@ -71,7 +71,7 @@ def storage(stack: RunningStack, one: httpx.Client) -> SyncStorageClient:
 
 @pytest.fixture
 def path() -> str:
-    """A path in the user's folder that is free."""
+    """A free path in the user's folder."""
     return f"{ONE}/{uuid.uuid4()}.txt"
 
 

@@ -1,4 +1,4 @@
-"""The keys and tokens of a local project are those that clients of Supabase expect."""
+"""Keys and tokens of a local project have the form that Supabase clients expect."""
 
 import time
 import uuid

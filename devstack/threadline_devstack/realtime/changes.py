@@ -129,10 +129,10 @@ class Subscriptions:
                 events = await _events(connection, table, [change for _, change in changes], interested)
                 for role in roles:
                     own = [each for each in interested if each.role == role]
-                    for (place, _), event, heard in zip(
-                        changes, events, await _hearers(connection, table, events, role, own), strict=True
+                    for (place, _), event, matched in zip(
+                        changes, events, await _recipients(connection, table, events, role, own), strict=True
                     ):
-                        found += [(place, delivery) for delivery in _deliveries(commit, table, event, role, heard)]
+                        found += [(place, delivery) for delivery in _deliveries(commit, table, event, role, matched)]
             except psycopg.Error as error:
                 if connection.closed:
                     raise
@@ -172,7 +172,7 @@ async def _events(
     return events
 
 
-async def _hearers(
+async def _recipients(
     connection: psycopg.AsyncConnection[Any],
     table: Table,
     events: Sequence[Event],
@@ -181,7 +181,7 @@ async def _hearers(
 ) -> list[list[_Subscription]]:
     """Return for each event the subscriptions of one role that get it."""
     refused = refusal(table, role) is not None
-    heard = [
+    matched = [
         [
             each
             for each in subscriptions
@@ -191,21 +191,21 @@ async def _hearers(
         for event in events
     ]
     if refused or not table.has_policies:
-        return heard
-    return await _shown(connection, table, events, heard)
+        return matched
+    return await _shown(connection, table, events, matched)
 
 
 async def _shown(
     connection: psycopg.AsyncConnection[Any],
     table: Table,
     events: Sequence[Event],
-    heard: Sequence[Sequence[_Subscription]],
+    matched: Sequence[Sequence[_Subscription]],
 ) -> list[list[_Subscription]]:
     """Keep the subscriptions to which the policies show the row; a deleted row cannot be checked."""
     asked: dict[str, list[int]] = {}
     for place, event in enumerate(events):
         if event.change.kind != "DELETE":
-            for claims in {each.claims for each in heard[place]}:
+            for claims in {each.claims for each in matched[place]}:
                 asked.setdefault(claims, []).append(place)
     queries: dict[tuple[int, ...], bytes] = {}  # often the same for all claims
     for places in asked.values():
@@ -219,8 +219,8 @@ async def _shown(
             for number in found:
                 shown[asked[claims][number - 1]].add(claims)
     return [
-        [each for each in hearers if event.change.kind == "DELETE" or each.claims in shown[place]]
-        for place, (event, hearers) in enumerate(zip(events, heard, strict=True))
+        [each for each in recipients if event.change.kind == "DELETE" or each.claims in shown[place]]
+        for place, (event, recipients) in enumerate(zip(events, matched, strict=True))
     ]
 
 
@@ -240,11 +240,11 @@ async def _answers(
 
 
 def _deliveries(
-    commit: Commit, table: Table, event: Event, role: str, heard: Sequence[_Subscription]
+    commit: Commit, table: Table, event: Event, role: str, matched: Sequence[_Subscription]
 ) -> Iterable[Delivery]:
-    for columns in dict.fromkeys(each.request.columns for each in heard):
+    for columns in dict.fromkeys(each.request.columns for each in matched):
         channels: dict[Hashable, list[int]] = {}
-        for each in heard:
+        for each in matched:
             if each.request.columns == columns:
                 channels.setdefault(each.channel, []).append(each.request.id)
         recipients = tuple((channel, tuple(ids)) for channel, ids in channels.items())

@@ -60,31 +60,31 @@ def document(committed_at: datetime, table: Table, event: Event, role: str, want
         members |= {"columns": "[]", "commit_timestamp": "null", "errors": json.dumps([reason])}
         return _object(members | dict.fromkeys(empty, "{}"))
 
-    told = {
+    visible = {
         column.name: column
         for column in table.columns
         if role in column.readers and (wanted is None or column.name in wanted or column.is_key)
     }
-    columns = [{"name": column.name, "type": column.type} for column in told.values()]
+    columns = [{"name": column.name, "type": column.type} for column in visible.values()]
     members["columns"] = json.dumps(columns, ensure_ascii=False)
     members["commit_timestamp"] = json.dumps(
         committed_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     )
     members["errors"] = json.dumps([TOO_LARGE]) if event.is_too_large else "null"
     if event.new is not None:
-        members["record"] = _row(event.new, told, event)
+        members["record"] = _row(event.new, visible, event)
     if change.kind != "INSERT":
         # Policies cannot check a deleted row, so only its key is sent.
         keys_only = change.kind == "DELETE" and table.has_policies
-        known = {name: column for name, column in told.items() if column.is_key} if keys_only else told
+        known = {name: column for name, column in visible.items() if column.is_key} if keys_only else visible
         members["old_record"] = _row(event.old or {}, known, event)
     return _object(members)
 
 
-def _row(values: Mapping[str, str], told: Mapping[str, Readable], event: Event) -> str:
+def _row(values: Mapping[str, str], visible: Mapping[str, Readable], event: Event) -> str:
     largest = SMALL if event.is_too_large else LARGEST
     return _object(
-        {name: text for name, text in values.items() if name in told and len(text.encode()) <= largest}
+        {name: text for name, text in values.items() if name in visible and len(text.encode()) <= largest}
     ).decode()
 
 

@@ -1,4 +1,4 @@
-"""Broadcasts over HTTP, beside the sockets that hear them."""
+"""Broadcasts over HTTP, and the sockets that receive them."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager

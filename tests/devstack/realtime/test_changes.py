@@ -1,4 +1,4 @@
-"""postgres_changes: what is committed reaches those who asked for it and may see it."""
+"""postgres_changes: a commit reaches the subscriptions that may see it."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ async def test_change_waits_until_its_commit_is_visible(
     pid = writer.info.backend_pid
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
         async with hearing(published, subscriptions) as heard:
-            # A commit that waits for a standby is in the log, and nobody sees it.
+            # A commit that waits for a standby is in the log, but not visible.
             admin.execute("alter system set synchronous_standby_names = 'nobody'")
             try:
                 admin.execute("select pg_reload_conf()")
@@ -73,7 +73,7 @@ async def test_changed_rights_and_policies_apply_at_once(
     async with hearing(published, subscriptions) as heard:
         writer.execute("insert into notes (id, owner) values (1, %s)", [ANN])
         writer.execute("delete from notes")
-        # Gone before anybody could ask for it: as in Realtime, nobody is told that it was there.
+        # The row was gone before the check: as in Realtime, its insert is not sent.
         assert await heard.data("ann") == []
         assert [each["type"] for each in await heard.data("ann")] == ["DELETE"]
         writer.execute("revoke select (name) on notes from authenticated")

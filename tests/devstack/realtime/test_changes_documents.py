@@ -1,4 +1,4 @@
-"""postgres_changes: a change has the form that clients read, and says why it cannot be told in full."""
+"""postgres_changes: the form of a change, and the reason when values are withheld."""
 
 import json
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 def ended(client: Client, topic: str) -> list[str]:
-    """What a channel was told at its end."""
+    """The messages that a channel got at its end."""
     told = [frame for frame in client.frames if frame["topic"] == f"realtime:{topic}"]
     return [
         frame["payload"].get("message", "") if frame["event"] == "system" else frame["event"]

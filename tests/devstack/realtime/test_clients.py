@@ -24,7 +24,7 @@ CLIENTS = [
         JavaScriptAgent, marks=pytest.mark.skipif(tools.deno() is None, reason=tools.why_not("deno")), id="JavaScript"
     ),
 ]
-# A topic `club:<user>` belongs to that user; everybody who has signed in may read the notes that are theirs.
+# A topic `club:<user>` belongs to that user; a signed-in user may read their own notes.
 SETTING = """
 create policy test_club_read on realtime.messages for select to authenticated
     using (topic = 'club:' || (select auth.uid()) and topic = (select realtime.topic()));
@@ -164,7 +164,7 @@ async def test_client_receives_postgres_changes(make: type[Agent], database: psy
         await ann.subscribe(f"{room} some", changes=[some])
         await ann.wait("system", f"{room} some", lambda event: event["status"] == "ok")
         database.execute("insert into test_notes values (1, %s, 'a'), (2, %s, 'b'), (3, %s, 'c')", [ANN, ANN, BOB])
-        await bob.wait("change", room)  # one that is gone by then is not told of, as it is not in Realtime
+        await bob.wait("change", room)  # as in Realtime, a row that is gone by then is not sent
         database.execute("update test_notes set text = 'z' where id = 1")
         await ann.wait("change", room, lambda event: event["type"] == "UPDATE")
         database.execute("delete from test_notes where id = 2")

@@ -34,7 +34,7 @@ def url(cluster: TestCluster, database: str) -> Iterator[str]:
 
 @pytest.fixture
 def writer(url: str) -> Iterator[psycopg.Connection]:
-    """Whoever writes; what it does is committed at once."""
+    """A connection in autocommit mode that writes."""
     with psycopg.connect(url, autocommit=True) as connection:
         yield connection
 
@@ -161,7 +161,7 @@ async def test_reader_confirms_its_position(
             position = (
                 "select confirmed_flush_lsn - '0/0' from pg_replication_slots where database = current_database()"
             )
-            while admin.execute(position).fetchone()[0] <= last.lsn:  # noqa: ASYNC110 -- nobody is told of it
+            while admin.execute(position).fetchone()[0] <= last.lsn:  # noqa: ASYNC110 -- there is no event for it
                 await asyncio.sleep(0.05)
         waiting.cancel()
         await asyncio.wait([waiting])

@@ -57,7 +57,7 @@ async def test_removed_member_cannot_join_again(server: Start) -> None:
         refused = await client.join("club", token(ANN), ref="2", private=True)
         assert refused["response"]["reason"] == DENIED + "club"
         await running.sql("select realtime.send('{}', 'secret', 'club', true)")
-        async with running.client() as witness:  # by the time it hears something later, the first would have too
+        async with running.client() as witness:  # when it receives the later one, the first has arrived too
             await witness.join("club", token(ANN))
             await running.sql("select realtime.send('{}', 'later', 'club', false)")
             await witness.event("broadcast")

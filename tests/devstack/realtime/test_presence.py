@@ -1,4 +1,4 @@
-"""Who is here."""
+"""Presence."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager

@@ -1,4 +1,4 @@
-"""The socket: who is let in, what is not of the protocol, who is silent, who does not read."""
+"""The socket: refused connections, malformed frames, idle and slow clients."""
 
 import asyncio
 import json
@@ -137,7 +137,7 @@ async def test_client_that_does_not_read_is_dropped(server: Start) -> None:
             await sender.broadcast("t", "large", {"text": content}, ref=f"n{sent}")
             await sender.answer(f"n{sent}")
             sent += 1
-            assert sent < 500, "50 MB wait for one who does not read"
+            assert sent < 500, "50 MB wait for a client that does not read"
         await other.event("broadcast", sent)
         lazy.socket.transport.abort()
 

@@ -1,4 +1,4 @@
-"""Access tokens: which are accepted, and in which words the others are refused."""
+"""Access tokens: accepted ones, and the words of refusals."""
 
 import time
 from pathlib import Path
