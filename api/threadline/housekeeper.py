@@ -17,7 +17,6 @@ logger = logging.getLogger(__name__)
 LIMIT = 1000  # rows of each kind, or files, per round: short transactions, and Storage removes no more at once
 CLEAN_PAUSE = 300.0  # seconds between two rounds
 SWEEP_PAUSE = 3600.0
-SWEEP_START = 60.0  # seconds before the first sweep, because Storage may be starting at the same time
 
 
 async def clean(database: Database) -> float:
@@ -43,7 +42,7 @@ async def housekeeping(database: Database, storage: Storage, settings: Settings)
     if settings.deliver:
         tasks.append(asyncio.create_task(_repeat(partial(clean, database))))
     if settings.deliver and settings.supabase_url and settings.supabase_secret_key:
-        tasks.append(asyncio.create_task(_repeat(partial(sweep, database, storage), SWEEP_START)))
+        tasks.append(asyncio.create_task(_repeat(partial(sweep, database, storage))))
     try:
         yield
     finally:
@@ -52,8 +51,7 @@ async def housekeeping(database: Database, storage: Storage, settings: Settings)
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _repeat(work: Callable[[], Awaitable[float]], start: float = 0) -> None:
-    await asyncio.sleep(start)
+async def _repeat(work: Callable[[], Awaitable[float]]) -> None:
     while True:
         pause = CLEAN_PAUSE
         try:

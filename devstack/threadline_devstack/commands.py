@@ -33,7 +33,7 @@ def token(email: str) -> None:
     running = _ready(home)
     user = asyncio.run(Cluster(home, running.ports.database).sign_in(email))
     key = keys.SigningKey.of(home.signing_key)
-    click.echo(keys.mint_user_token(user, api_url=running.ports.api_url, key=key, session=user["session"]))
+    click.echo(key.sign(keys.user_claims(user, api_url=running.ports.api_url, session=user["session"])))
 
 
 @click.command()
@@ -50,7 +50,7 @@ def db() -> None:
 
 @db.command()
 def reset() -> None:
-    """Build the database anew from the migrations and the seed. All other data in it is lost."""
+    """Rebuild the database from the migrations and the seed. All other data is lost."""
     stack.reset(Project.from_environment())
     click.echo("The database is new.")
 

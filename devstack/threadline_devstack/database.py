@@ -1,4 +1,4 @@
-"""What is in the database: the platform, the project's migrations, its seed; and how to begin anew."""
+"""Fills the database: platform, migrations, seed; and rebuilds it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -34,7 +34,7 @@ NEXT, PREVIOUS = "threadline_next", "threadline_previous"
 
 
 class Cluster:
-    """The databases behind a port of the loopback interface, for one who may open the home."""
+    """The databases on a loopback port, for a process that can read the home."""
 
     def __init__(self, home: Home, port: int) -> None:
         self.home = home
@@ -52,7 +52,7 @@ class Cluster:
                 password=password,
                 database=database,
                 ssl=False,
-                statement_cache_size=0,  # migrations change what cached statements rest on
+                statement_cache_size=0,  # migrations invalidate cached statements
             )
         except (OSError, asyncpg.PostgresError) as error:
             raise StackError(f"The database on port {self.port} does not let {user} in: {error}.") from error
@@ -62,7 +62,7 @@ class Cluster:
             await connection.close()
 
     async def prepare(self, project: Project, database: str = "postgres") -> None:
-        """Install the platform and apply what is pending. Done already, it costs a few milliseconds."""
+        """Install the platform and apply what is pending; without pending files this takes milliseconds."""
         async with self.session(SUPERUSER, database) as connection:
             await platform.install(connection, passwords=PASSWORDS)
         async with self.session("postgres", database) as connection:
@@ -70,12 +70,12 @@ class Cluster:
             await migrations.seed(connection, project.seed)
 
     async def reset(self, project: Project) -> None:
-        """Put a newly made database in the place of the old one; when a migration fails, the old one stays.
+        """Replace the database with a new one; if a migration fails, the old one stays.
 
-        Whoever is connected is disconnected once, at the end.
+        All clients are disconnected once, at the end.
         """
         async with self.session(SUPERUSER, "template1") as connection:
-            for name in (NEXT, PREVIOUS):  # left by a reset that was interrupted
+            for name in (NEXT, PREVIOUS):  # left by an interrupted reset
                 await connection.execute(f"drop database if exists {name} with (force)")
             await connection.execute(f"create database {NEXT}")
         await self.prepare(project, NEXT)
@@ -83,8 +83,8 @@ class Cluster:
 
     async def _swap(self) -> None:
         async with self.session(SUPERUSER, "template1") as one, self.session(SUPERUSER, "template1") as two:
-            # Renaming locks the database against new clients, then waits for the old ones: send those away meanwhile.
-            # The other way round, a client that signs in again at once would be quicker than the lock.
+            # Renaming locks out new clients, then waits for the old ones: terminate those meanwhile.
+            # In the other order, a client could reconnect before the lock.
             renaming = asyncio.create_task(self._rename(one))
             while not renaming.done():
                 await two.execute(
@@ -100,12 +100,12 @@ class Cluster:
             await connection.execute(f"alter database {NEXT} rename to postgres")
 
     async def sign_in(self, email: str) -> Mapping[str, Any]:
-        """Open a session for a user and return their row with its id; raise StackError when nobody has that address."""
+        """Open a session for a user and return their row with its id; raise StackError if no user has the address."""
         async with self.session("postgres") as connection:
             try:
                 row = await connection.fetchrow(SIGN_IN, email)
             except asyncpg.UndefinedTableError as error:
-                message = "This database is of an earlier version: `threadline db reset` makes it anew."
+                message = "This database is of an earlier version: run `threadline db reset` to rebuild it."
                 raise StackError(message) from error
         if row is None:
             raise StackError(f"No user has the address {email}.")

@@ -1,7 +1,7 @@
-"""The one error that the local stack shows to people."""
+"""The error that the devstack shows to people."""
 
 import click
 
 
 class StackError(click.ClickException):
-    """Something a person can put right: one sentence with what is wrong and what to do. Exit status 1."""
+    """An error that a person can correct: what is wrong and what to do. Exit status 1."""

@@ -1,4 +1,4 @@
-"""The home folder of a local stack: its files, its lock, and what the stack that holds it says of itself."""
+"""The home folder of a local stack: its files, its lock and its state."""
 
 import fcntl
 import json
@@ -18,7 +18,7 @@ LOCK_PATIENCE = 1.0
 
 @dataclass(frozen=True)
 class Running:
-    """A stack at work, as its `stack.json` describes it."""
+    """A running stack, as its `stack.json` describes it."""
 
     pid: int
     ports: Ports
@@ -29,7 +29,7 @@ class Home:
     """The folder in which a stack keeps everything: database, keys, lock, state, log."""
 
     def __init__(self, folder: Path) -> None:
-        """Name the folder; nothing is made yet."""
+        """Take the folder; nothing is created yet."""
         self.folder = folder
         self.data = folder / "postgres"
         self.log = folder / "postgres.log"
@@ -40,11 +40,11 @@ class Home:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep every other stack out for the length of the block; raise StackError when one is in."""
+        """Lock the home for the length of the block; raise StackError if another stack holds it."""
         self._make()
         with self._lock.open("a") as file:
             self._acquire(file.fileno())
-            self._state.unlink(missing_ok=True)  # what a killed stack left
+            self._state.unlink(missing_ok=True)  # a killed stack leaves it
             try:
                 yield
             finally:
@@ -54,7 +54,7 @@ class Home:
         try:
             if not self.folder.exists():
                 self.folder.mkdir(parents=True)
-                # Under root, Postgres is another user and has to pass through.
+                # Under root, Postgres is another user and must pass through.
                 self.folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
                 (self.folder / ".gitignore").write_text("*\n")
             self._lock.touch()
@@ -62,7 +62,7 @@ class Home:
             raise StackError(f"{self.folder} cannot be used ({error.strerror}); set THREADLINE_HOME.") from error
 
     def _acquire(self, descriptor: int) -> None:
-        # `status` takes the lock for an instant, and a stack that ends gives it back last: look again for a while.
+        # `status` holds the lock for an instant, and a stack releases it last: try again for a while.
         deadline = time.monotonic() + LOCK_PATIENCE
         while True:
             with suppress(BlockingIOError):
@@ -89,7 +89,7 @@ class Home:
         return True
 
     def running(self) -> Running:
-        """Return the stack that holds this home; raise StackError when there is none."""
+        """Return the stack that holds this home; raise StackError if no stack runs."""
         if self.is_free():
             raise StackError(f"No stack runs in {self.folder}; `threadline up` starts one.")
         if found := self._read_state():
@@ -97,7 +97,7 @@ class Home:
         raise StackError(f"Another threadline command is at work in {self.folder}; try again later.")
 
     def announce(self, ports: Ports, *, ready: bool) -> None:
-        """Write down, for the other commands, that this process is the stack."""
+        """Record, for the other commands, that this process is the stack."""
         write_private(self._state, json.dumps(asdict(Running(os.getpid(), ports, ready))))
 
     def _read_state(self) -> Running | None:
@@ -108,10 +108,10 @@ class Home:
         return Running(state["pid"], Ports(**state["ports"]), state["ready"])
 
     def superuser_password(self) -> str:
-        """Return the database superuser's password, made up at the first call."""
+        """Return the database superuser's password; the first call creates it."""
         if not self._password.exists():
             if self.data.exists():
-                raise StackError(f"{self._password} is gone: remove {self.folder} to begin anew.")
+                raise StackError(f"{self._password} is gone: remove {self.folder} to start again.")
             write_private(self._password, secrets.token_urlsafe(32))
         return self._password.read_text()
 

@@ -1,74 +1,86 @@
-"""The HTTP server of the stack."""
+"""Bodies of requests and answers, for every server behind the gateway."""
 
-import asyncio
-import socket
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
-from threadline.protocol import Protocol
-from uvicorn.server import ServerState
+from litestar import Request
+from litestar.types import Send
 
-from threadline_devstack.errors import StackError
-from threadline_devstack.process import signals_handled_by
-
-GRACE = 3  # seconds that requests under way are given when the stack stops
+JSON = "application/json; charset=utf-8"
 
 
-class Server(uvicorn.Server):
-    """Serves an application on a reserved port until a signal comes, or until `must_end` says so."""
+class ClientGoneError(Exception):
+    """The client closed the connection before it sent the whole body."""
 
-    def __init__(
-        self,
-        application: object,
-        accept: Callable[[set[Any]], asyncio.Protocol],
-        *,
-        on_ready: Callable[[], None],
-        must_end: Callable[[], bool],
-    ) -> None:
-        """Take the application and its stand-ins.
 
-        Args:
-            application: for HTTP.
-            accept: returns the protocol of a connection that asks for a WebSocket; it takes the set of those that
-                are told when the server stops. ASGI is passed by: what goes to many clients is written as one frame.
-            on_ready: what to do once it answers.
-            must_end: what to ask every second.
-        """
+class BodyTooLargeError(Exception):
+    """The body has more bytes than the server accepts."""
 
-        def websocket(server_state: ServerState, **_: object) -> asyncio.Protocol:
-            return accept(server_state.connections)
 
-        super().__init__(
-            uvicorn.Config(
-                application,
-                http=Protocol,
-                ws=websocket,
-                lifespan="on",
-                log_config=None,
-                log_level="warning",
-                access_log=False,  # a request line may carry an API key in its query string
-                timeout_keep_alive=75,
-                timeout_graceful_shutdown=GRACE,
-                callback_notify=self._look_around,
-                timeout_notify=1,
-            )
-        )
-        self._on_ready = on_ready
-        self._must_end = must_end
+async def read_pieces(request: Request) -> AsyncIterator[bytes]:
+    """Yield the body as it arrives; raise ClientGoneError if the client goes before the end."""
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise ClientGoneError
+        more = message["more_body"]
+        if message["body"]:
+            yield message["body"]
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application and say so; raise StackError when it does not start."""
-        try:
-            await super().startup(sockets)
-        except SystemExit as error:
-            raise StackError("The HTTP API did not start; the reason is above.") from error
-        self._on_ready()
 
-    async def _look_around(self) -> None:
-        self.should_exit = self.should_exit or self._must_end()
+async def read_body(request: Request, limit: float = float("inf")) -> bytes:
+    """Return the whole body; raise BodyTooLargeError if it has more than `limit` bytes, or ClientGoneError."""
+    body = bytearray()
+    async for piece in read_pieces(request):
+        body += piece
+        if len(body) > limit:
+            raise BodyTooLargeError
+    return bytes(body)
 
-    def capture_signals(self) -> AbstractContextManager[None]:
-        """Stop at SIGHUP too, and do not raise the signal again at the end as uvicorn would."""
-        return signals_handled_by(self.handle_exit)
+
+@dataclass
+class Answer:
+    """A status, headers, and a body in pieces.
+
+    Attributes:
+        status: HTTP status.
+        headers: names in lower case.
+        body: the pieces.
+        forwarded: headers of another server, as they came: a name may occur twice.
+    """
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: Iterable[bytes] | AsyncGenerator[bytes] = ()
+    forwarded: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    async def send(self, send: Send) -> None:
+        """Send the answer, piece by piece."""
+        own = [(name.encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        await send({"type": "http.response.start", "status": self.status, "headers": [*self.forwarded, *own]})
+        if isinstance(self.body, AsyncGenerator):
+            async with aclosing(self.body) as pieces:
+                async for piece in pieces:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+        else:
+            for piece in self.body:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def text(content: str, status: int = 200) -> Answer:
+    """Return an answer with a text."""
+    body = content.encode()
+    headers = {"content-type": "text/plain; charset=utf-8", "content-length": str(len(body))}
+    return Answer(status, headers, [body])
+
+
+def document(content: Any, status: int = 200, **headers: str) -> Answer:
+    """Return an answer in JSON; `_` in the name of a header stands for `-`."""
+    body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(status, {"content-type": JSON, "content-length": str(len(body)), **named}, [body])

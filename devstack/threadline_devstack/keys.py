@@ -1,4 +1,4 @@
-"""The keys of a local project. All but the signing key are the Supabase CLI's: known to everybody, loopback only."""
+"""The keys of a local project. All but the signing key are published with the Supabase CLI: loopback only."""
 
 import json
 import time
@@ -30,11 +30,6 @@ ANON_KEY = role_key("anon")
 SERVICE_ROLE_KEY = role_key("service_role")
 
 
-def gateway_key(apikey: str) -> str:
-    """Return the key that services behind the gateway understand: a JWT for an opaque key, others as they are."""
-    return {PUBLISHABLE_KEY: ANON_KEY, SECRET_KEY: SERVICE_ROLE_KEY}.get(apikey, apikey)
-
-
 class SigningKey:
     """The P-256 key that signs the tokens of this home's users."""
 
@@ -61,43 +56,34 @@ class SigningKey:
         return jwt.encode(dict(claims), key, algorithm="ES256", headers={"kid": self.jwk["kid"]})
 
 
-def mint_user_token(
-    user: Mapping[str, Any],
-    *,
-    api_url: str,
-    key: SigningKey,
-    session: uuid.UUID | None = None,
-    signed_in_at: int | None = None,
-) -> str:
-    """Return the access token that Supabase Auth gives a user who has signed in with a password.
+def user_claims(
+    user: Mapping[str, Any], *, api_url: str, session: uuid.UUID | None = None, signed_in_at: int | None = None
+) -> dict[str, Any]:
+    """Return the claims of the access token that Supabase Auth gives a user who signed in with a password.
 
     Args:
         user: a row of auth.users; its two `raw_*_meta_data` may be JSON text, an object or null.
-        api_url: the base URL that clients are given.
-        key: signs it.
-        session: the id of a row of auth.sessions; Auth takes no token without one.
-        signed_in_at: when, in seconds since 1970; now if it is not given.
-
+        api_url: the base URL that clients use.
+        session: the id of a row of auth.sessions; Auth refuses a token without one.
+        signed_in_at: seconds since 1970; by default now.
     """
     now = int(time.time())
-    return key.sign(
-        {
-            "iss": f"{api_url}/auth/v1",
-            "sub": str(user["id"]),
-            "aud": user["aud"] or "authenticated",
-            "exp": now + TOKEN_LIFETIME,
-            "iat": now,
-            "email": user["email"] or "",
-            "phone": user["phone"] or "",
-            "app_metadata": _object(user["raw_app_meta_data"]),
-            "user_metadata": _object(user["raw_user_meta_data"]),
-            "role": user["role"] or "authenticated",
-            "aal": "aal1",
-            "amr": [{"method": "password", "timestamp": signed_in_at or now}],
-            "session_id": str(session or uuid.uuid4()),
-            "is_anonymous": bool(user["is_anonymous"]),
-        }
-    )
+    return {
+        "iss": f"{api_url}/auth/v1",
+        "sub": str(user["id"]),
+        "aud": user["aud"] or "authenticated",
+        "exp": now + TOKEN_LIFETIME,
+        "iat": now,
+        "email": user["email"] or "",
+        "phone": user["phone"] or "",
+        "app_metadata": _object(user["raw_app_meta_data"]),
+        "user_metadata": _object(user["raw_user_meta_data"]),
+        "role": user["role"] or "authenticated",
+        "aal": "aal1",
+        "amr": [{"method": "password", "timestamp": signed_in_at or now}],
+        "session_id": str(session or uuid.uuid4()),
+        "is_anonymous": bool(user["is_anonymous"]),
+    }
 
 
 def _object(document: str | Mapping[str, Any] | None) -> Mapping[str, Any]:

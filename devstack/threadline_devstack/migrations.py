@@ -1,4 +1,4 @@
-"""Brings a database to the state of supabase/migrations and seed.sql, with the books that the Supabase CLI keeps."""
+"""Applies supabase/migrations and seed.sql, and records them as the Supabase CLI does."""
 
 import hashlib
 import re
@@ -29,12 +29,12 @@ class Migration(NamedTuple):
     path: Path
 
     def statements(self) -> list[str]:
-        """Return what the history records of it."""
+        """Return the statements that the history records."""
         return [statement.text for statement in split(self.path.read_text(encoding="utf-8"))]
 
 
 def read_folder(folder: Path) -> list[Migration]:
-    """Return the migrations of a folder in order of version; name the files that are none."""
+    """Return the migrations of a folder in order of version; report the files that are not migrations."""
     found = []
     for path in sorted(folder.glob("*.sql")):
         if match := FILE_NAME.fullmatch(path.name):
@@ -45,7 +45,7 @@ def read_folder(folder: Path) -> list[Migration]:
 
 
 async def migrate(connection: asyncpg.Connection, folder: Path) -> None:
-    """Apply the migrations that the database has not had yet, each as a whole or not at all.
+    """Apply the pending migrations, each in one transaction.
 
     The connection is a session of role postgres. Raises StackError when a file fails, or when the history does
     not fit the folder.
@@ -84,17 +84,17 @@ def _read(path: Path) -> bytes | None:
 
 def _check_history(unknown: set[str], pending: list[Migration], newest: str) -> None:
     if unknown:
-        problem = f"The database has migrations that the folder has not: {', '.join(sorted(unknown))}"
+        problem = f"The database has migrations that the folder does not have: {', '.join(sorted(unknown))}"
     elif late := [migration.path.name for migration in pending if migration.version < newest]:
         problem = f"Newer migrations were applied already: {', '.join(late)}"
     else:
         return
-    raise StackError(f"{problem}; `threadline db reset` builds the database anew.")
+    raise StackError(f"{problem}; `threadline db reset` rebuilds the database.")
 
 
 async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
     click.echo(f"Applying migration {migration.path.name} ...", err=True)
-    await connection.execute("discard all")  # what the file before may have set for its session
+    await connection.execute("discard all")  # the file before may have set session settings
     async with connection.transaction():
         await _run(connection, migration.path.name, split(migration.path.read_text(encoding="utf-8")))
         await connection.execute(
@@ -127,4 +127,4 @@ def _sentence(error: asyncpg.PostgresError) -> str:
 
 
 def _advise(what: str) -> None:
-    click.echo(f"Note: {what}; `threadline db reset` builds the database anew.", err=True)
+    click.echo(f"Note: {what}; `threadline db reset` rebuilds the database.", err=True)

@@ -1,4 +1,4 @@
-"""The embedded Postgres: its data folder and its process."""
+"""The Postgres of the stack: its data folder and its process."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ SETTINGS = {
     "wal_level": "logical",
     "max_slot_wal_keep_size": "1GB",  # a forgotten replication slot must not fill the disk
     "log_checkpoints": "off",
-    # Messages and keys travel as parameters and turn up in the details of errors: neither goes into the log.
+    # Parameters and error details hold messages and keys, so neither is logged.
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
     "log_error_verbosity": "terse",
@@ -38,8 +38,8 @@ START_TIMEOUT = 60.0  # recovery after a crash comes first
 class Server:
     """One Postgres on one port of the loopback interface, for the length of a `with` block.
 
-    Entering starts it, making its data folder if there is none; `wait_until_ready` returns when it takes
-    connections, so that the caller can do something useful in between. Failures are StackErrors.
+    Entering starts it, and creates a missing data folder; `wait_until_ready` returns when it accepts
+    connections, so the caller can work in between. Failures are StackErrors.
     """
 
     name = "Postgres"
@@ -62,15 +62,15 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop the server: gently, then less so."""
+        """Stop the server, with stronger signals step by step."""
         process.stop(self._process, FAST, IMMEDIATE)
 
     def has_ended(self) -> bool:
-        """Tell whether the server is gone although nobody stopped it."""
+        """Tell whether the server ended by itself."""
         return self._process.poll() is not None
 
     def wait_until_ready(self) -> None:
-        """Return when the server takes connections; raise StackError with its own words when it ends first."""
+        """Wait until the server accepts connections; raise StackError with its own words if it ends first."""
         deadline = time.monotonic() + START_TIMEOUT
         while not self._is_ready():
             if self.has_ended():
@@ -104,11 +104,11 @@ class Server:
         if found != self._binaries.major:
             raise StackError(
                 f"The database in {self.home.data} is of Postgres {found} and this is Postgres {self._binaries.major}: "
-                f"set THREADLINE_PG_BIN to the other one, or remove {self.home.folder} to begin anew."
+                f"set THREADLINE_PG_BIN to the other one, or remove {self.home.folder} to start again."
             )
 
     def _create_cluster(self) -> None:
-        """Make the data folder aside and rename it when complete: what bears its name is never half written."""
+        """Create the data folder under another name and rename it when complete, so it is never half written."""
         target = self._data_target()
         for leftover in target.parent.glob("initdb-*"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -126,13 +126,13 @@ class Server:
             self.home.data.symlink_to(target)
 
     def _data_target(self) -> Path:
-        """Return where a new data folder goes: into the home, unless Postgres's user cannot get there."""
+        """Return the place of a new data folder: the home, unless Postgres's user cannot enter it."""
         if self._account is None or self._account.can_enter(self.home.folder):
             return self.home.data
         name = hashlib.sha256(os.fsencode(self.home.folder)).hexdigest()[:12]
         target = binaries.SHARED / name / "postgres"
         binaries.make_shared(target.parent)
-        if target.exists():  # of an earlier home in this place, which somebody removed
+        if target.exists():  # of an earlier home in this place that was removed
             end_previous(target)
             shutil.rmtree(target)
         return target
@@ -141,7 +141,7 @@ class Server:
         command = [self._binaries.folder / "initdb", "-D", data, "-U", SUPERUSER, "--pwfile", password]
         command += ["-A", "scram-sha-256", "-E", "UTF8", "--no-instructions", *locale_options(self._binaries.major)]
         with tempfile.TemporaryFile() as output:
-            # SIGKILL, because at a gentler signal initdb first tidies up, perhaps under the feet of the next start.
+            # SIGKILL: after another signal initdb tidies up, perhaps during the next start.
             child = process.spawn(command, output=output, end=signal.SIGKILL, account=self._account)
             try:
                 code = child.wait()
@@ -155,14 +155,14 @@ class Server:
 
 
 def locale_options(major: int) -> list[str]:
-    """Return the locale in which case, words and trigrams go beyond ASCII, the same on every machine."""
+    """Return the locale options: case, words and trigrams beyond ASCII, equal on every machine."""
     libc = "C.UTF-8" if sys.platform == "linux" else "en_US.UTF-8"
     builtin = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if major >= 17 else []
     return [*builtin, f"--locale={libc}"]
 
 
 def read_pid_file(data: Path) -> list[str]:
-    """Return the lines of postmaster.pid, none when there is no such file."""
+    """Return the lines of postmaster.pid, [] without the file."""
     try:
         return (data / "postmaster.pid").read_text().splitlines()
     except FileNotFoundError:
@@ -170,7 +170,7 @@ def read_pid_file(data: Path) -> list[str]:
 
 
 def end_previous(data: Path) -> None:
-    """See to it that no server of an earlier stack, one that was killed, is still at work on this data folder."""
+    """End a server of a killed stack that still uses this data folder."""
     lines = read_pid_file(data)
     if not lines:
         return
@@ -178,10 +178,10 @@ def end_previous(data: Path) -> None:
     if not is_alive(pid) or not serves(pid, data):
         end_sessions(data)
         if is_alive(pid):
-            # The id has gone to some other process since; Postgres would take that one for a server and refuse.
+            # Another process has this id now; Postgres would take it for a server and refuse.
             (data / "postmaster.pid").unlink(missing_ok=True)
         return
-    # On Linux it is on its way out already, so the first step is to wait: signal 0 does nothing.
+    # On Linux it is ending already, so wait first: signal 0 does nothing.
     for number, seconds in ((0, 3.0), FAST, IMMEDIATE):
         with suppress(ProcessLookupError):
             os.kill(pid, number)
@@ -194,7 +194,7 @@ def end_previous(data: Path) -> None:
 
 
 def end_sessions(data: Path) -> None:
-    """End what a server that was killed has left at work on this data folder (Linux only): no other starts before."""
+    """End the sessions of a killed server on this data folder (Linux only); another server cannot start before."""
     for number, seconds in (IMMEDIATE, (signal.SIGKILL, 5.0)):
         deadline = time.monotonic() + seconds
         for pid in sessions(data):
@@ -205,10 +205,10 @@ def end_sessions(data: Path) -> None:
 
 
 def sessions(data: Path) -> list[int]:
-    """Return the ids of all processes of Postgres whose working folder is this data folder, as theirs is."""
+    """Return the ids of the Postgres processes with this data folder as working folder."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended, or is somebody else's
+        with suppress(OSError):  # it ended, or belongs to another user
             if (folder / "cwd").readlink() == data and (folder / "exe").readlink().name == "postgres":
                 found.append(int(folder.name))
     return found

@@ -1,4 +1,4 @@
-"""Child processes of the stack: none of them outlives it."""
+"""Child processes of the stack; each ends with the stack."""
 
 import ctypes
 import os
@@ -34,7 +34,7 @@ def spawn(
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
-        cwd="/",  # our own folder may be closed to the child's user
+        cwd="/",  # the child's user may not be able to enter our folder
         env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", **(environment or {})},
         start_new_session=True,
         preexec_fn=die_with_parent(end),  # runs after the change of user, which would undo it
@@ -43,7 +43,7 @@ def spawn(
 
 
 def die_with_parent(end: signal.Signals) -> Callable[[], None] | None:
-    """Return what a forked child calls to be signalled at its parent's death; None where there is no such thing."""
+    """Return a function that asks for a signal at the parent's death; None on other systems than Linux."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl
@@ -51,7 +51,7 @@ def die_with_parent(end: signal.Signals) -> Callable[[], None] | None:
 
     def ask() -> None:
         prctl(PR_SET_PDEATHSIG, int(end))
-        if os.getppid() != parent:  # it died before we asked
+        if os.getppid() != parent:  # the parent died before the call
             os._exit(1)
 
     return ask

@@ -13,14 +13,14 @@ DEFAULT_DB_PORT = 54322
 
 @dataclass(frozen=True)
 class Ports:
-    """The two ports of a stack, both on the loopback interface."""
+    """The two loopback ports of a stack."""
 
     http: int
     database: int
 
     @property
     def api_url(self) -> str:
-        """Return the base URL that clients are given."""
+        """Return the base URL for clients."""
         return f"http://127.0.0.1:{self.http}"
 
     def database_url(self, user: str, password: str) -> str:
@@ -43,12 +43,12 @@ class Project:
 
     @property
     def seed(self) -> Path:
-        """Return the file with the first data; it need not exist."""
+        """Return the seed file, which may be missing."""
         return self.root / "seed.sql"
 
     @classmethod
     def from_environment(cls) -> "Project":
-        """Read $THREADLINE_PROJECT, _HOME, _PORT and _DB_PORT; raise StackError when one makes no sense."""
+        """Read $THREADLINE_PROJECT, _HOME, _PORT and _DB_PORT; raise StackError if one is wrong."""
         root = find_root()
         home = Path(os.environ.get("THREADLINE_HOME") or root / ".threadline").absolute()
         http = read_port("THREADLINE_PORT", DEFAULT_PORT)
@@ -77,7 +77,7 @@ def read_port(name: str, default: int) -> int:
 
 
 def reserve(port: int, variable: str) -> socket.socket:
-    """Listen on a loopback port, so that clients wait until it is served; raise StackError when it is taken."""
+    """Listen on a loopback port, so that clients wait until it is served; raise StackError if it is in use."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -1,4 +1,4 @@
-"""What `threadline up` and `threadline status` tell about a running stack."""
+"""The output of `threadline up` and `threadline status`."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from threadline_devstack import keys
 from threadline_devstack.project import Ports
 
-# The example of the ingest document, on the connection that the seed makes.
+# The example of the ingest document, for the connection of the seed.
 INGEST = {
     "platform": "whatsapp",
     "connection_id": "wa_business_123",
@@ -48,7 +48,7 @@ def env(status: Mapping[str, str]) -> str:
 
 
 def pretty(status: Mapping[str, str]) -> str:
-    """Return the lines for people."""
+    """Return lines for people."""
     rows = {
         "Project URL": status["API_URL"],
         "Edge Functions": f"{status['API_URL']}/functions/v1",
@@ -63,7 +63,7 @@ FORMATS = {"env": env, "json": lambda status: json.dumps(status, indent=2), "pre
 
 
 def first_call(api_url: str) -> str:
-    """Return a command line to paste: it delivers one message."""
+    """Return a command line that delivers one message."""
     return (
         f"curl -sS {api_url}/functions/v1/messaging-ingest"
         " -H 'Content-Type: application/json' -H 'x-api-key: your-api-secret'"

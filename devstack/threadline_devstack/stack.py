@@ -1,4 +1,4 @@
-"""The stack as a whole: what starts in which order, and that all of it ends."""
+"""Starts the parts of the stack in order, and ends all of them."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from threadline_devstack.realtime.service import Realtime
     from threadline_devstack.storage.api import StorageApi
 
-STOP_TIMEOUT = 30.0  # longer than HTTP and Postgres together are given
+STOP_TIMEOUT = 30.0  # longer than the timeouts of HTTP and Postgres together
 
 
 class Child(Protocol):
@@ -33,7 +33,7 @@ class Child(Protocol):
     name: str
 
     def has_ended(self) -> bool:
-        """Tell whether it is gone although nobody stopped it."""
+        """Tell whether it ended by itself."""
 
 
 def up(project: Project) -> None:
@@ -48,10 +48,10 @@ def up(project: Project) -> None:
         home.announce(ports, ready=False)
         listener = parts.enter_context(reserve(ports.http, "THREADLINE_PORT"))
         postgres = parts.enter_context(Server(home, ports.database))
-        # These imports take longer than Postgres does to start, and no other command needs them.
+        # These imports take longer than Postgres needs to start, and no other command needs them.
         import uvloop
 
-        from threadline_devstack import http
+        from threadline_devstack.server import HttpServer
 
         application, data_api, auth, storage, realtime = create_application(project)
         postgres.wait_until_ready()
@@ -70,7 +70,7 @@ def up(project: Project) -> None:
         def ended() -> list[str]:
             return [child.name for child in children if child.has_ended()]
 
-        server = http.Server(application, realtime.accept, on_ready=on_ready, must_end=lambda: bool(ended()))
+        server = HttpServer(application, realtime.accept, on_ready=on_ready, must_end=lambda: bool(ended()))
         runner.run(server.serve(sockets=[listener]))
         if names := ended():
             raise StackError(f"{names[0]} ended by itself, and so does the stack; see the logs in {home.folder}.")
@@ -83,7 +83,8 @@ def create_application(project: Project) -> "tuple[object, DataApi, AuthApi, Sto
 
     from threadline_devstack.auth.api import JWKS_PATH, AuthApi
     from threadline_devstack.data_api import DataApi
-    from threadline_devstack.keys import JWT_SECRET, PUBLISHABLE_KEY, SECRET_KEY
+    from threadline_devstack.gateway import Gateway
+    from threadline_devstack.keys import JWT_SECRET, PUBLISHABLE_KEY, SECRET_KEY, SigningKey
     from threadline_devstack.realtime.service import Realtime
     from threadline_devstack.storage.api import StorageApi
 
@@ -99,16 +100,18 @@ def create_application(project: Project) -> "tuple[object, DataApi, AuthApi, Sto
         summary_model=os.environ.get("THREADLINE_SUMMARY_MODEL") or Settings.summary_model,
         metrics_token=os.environ.get("THREADLINE_METRICS_TOKEN") or None,
         deliver=os.environ.get("THREADLINE_DELIVER") != "0",
-        # Whoever develops a twin runs it here as well, but has to say so.
+        # For developers whose twin runs on this machine.
         webhook_allow_private=os.environ.get("THREADLINE_WEBHOOK_ALLOW_PRIVATE") == "1",
     )
-    data_api, auth, storage, realtime = DataApi(project), AuthApi(project), StorageApi(project), Realtime.of(project)
-    routes = [part.route() for part in (data_api, auth, storage, realtime)]
+    gateway = Gateway(SigningKey.of(Home(project.home).signing_key))
+    data_api, auth, storage = DataApi(project), AuthApi(project), StorageApi(project)
+    realtime = Realtime.of(project, gateway)
+    routes = [gateway.route(server) for server in (data_api, auth, storage, realtime)]
     return create_app(settings, extra_routes=routes), data_api, auth, storage, realtime
 
 
 def welcome(ports: Ports) -> str:
-    """Return what `up` prints when all is ready."""
+    """Return the text that `up` prints when the stack is ready."""
     return (
         "Threadline local development setup is running.\n\n"
         f"{report.pretty(report.values(ports))}\n\n"
@@ -118,7 +121,7 @@ def welcome(ports: Ports) -> str:
 
 
 def stop(home: Home) -> None:
-    """End the stack of this home and return when it is gone; raise StackError when there is none."""
+    """End the stack of this home and wait until it is gone; raise StackError if no stack runs."""
     pid = home.running().pid
     try:
         os.kill(pid, signal.SIGTERM)
@@ -132,9 +135,9 @@ def stop(home: Home) -> None:
 
 
 def reset(project: Project) -> None:
-    """Build the database anew, in the stack that runs or else with Postgres started for the moment."""
+    """Rebuild the database, in the running stack or with a Postgres started for this purpose."""
     home = Home(project.home)
-    # What is uploaded from now on may belong to the new database already.
+    # A later upload may belong to the new database already.
     files = Files(home.folder / "storage")
     outdated = files.versions()
     if not home.is_free():

@@ -1,10 +1,10 @@
-"""Cuts a script into its statements, as psql and the Supabase CLI do."""
+"""Splits a script into its statements, as psql and the Supabase CLI do."""
 
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-# What may hold a semicolon that ends nothing, and the words that tell where a body begins and ends. A word is taken
+# Literals and comments, which may hold a semicolon, and the words that begin and end a body. A word is matched
 # whole, so that the quote in `note'x'` or the dollars in `a$b$c` are not mistaken for the start of a literal.
 PIECE = re.compile(
     r"""
@@ -31,7 +31,7 @@ class Statement(NamedTuple):
 
 
 def split(script: str) -> Iterator[Statement]:
-    """Yield the statements of a script; comments alone are no statement."""
+    """Yield the statements of a script; a comment alone is not a statement."""
     begin, line = 0, 1
     code = None
     for position, piece in [*pieces(script), (len(script), ";")]:
@@ -68,7 +68,7 @@ def pieces(script: str) -> Iterator[tuple[int, str]]:
 
 
 def end_of_comment(script: str, end: int) -> int:
-    """Return where the block comment ends whose opening ends here; they nest."""
+    """Return the end of the block comment that opens before `end`; comments nest."""
     depth = 1
     while depth and (edge := COMMENT_EDGE.search(script, end)):
         depth += 1 if edge.group() == "/*" else -1

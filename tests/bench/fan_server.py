@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import uvloop
+from threadline_devstack.gateway import Gateway
 from threadline_devstack.keys import SigningKey
 from threadline_devstack.realtime.limits import Limits
 from threadline_devstack.realtime.service import Realtime
@@ -22,7 +23,7 @@ async def run_realtime(port: int, database_url: str) -> None:
     with TemporaryDirectory() as folder:
         key = SigningKey.of(Path(folder) / "key.json")
         limits = Limits(events_per_second=WITHOUT_END, joins_per_second=WITHOUT_END)
-        realtime = Realtime(database_url, key, limits)
+        realtime = Realtime(database_url, Gateway(key), limits)
         connections: set[object] = set()
         server = await asyncio.get_running_loop().create_server(
             lambda: realtime.accept(connections), "127.0.0.1", port, backlog=2048

@@ -68,7 +68,7 @@ def refusal(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, body["error_code"]
 
 
-def test_the_python_client_signs_in_stays_signed_in_and_out(stack: RunningStack, client: Client) -> None:
+def test_python_client_signs_in_refreshes_and_signs_out(stack: RunningStack, client: Client) -> None:
     session = client.auth.sign_in_with_password({"email": "Matty@Example.com", "password": "password123"}).session
     assert client.auth.get_user().user.email == "matty@example.com"
     claims = jwt.decode(session.access_token, options={"verify_signature": False})
@@ -84,7 +84,7 @@ def test_the_python_client_signs_in_stays_signed_in_and_out(stack: RunningStack,
     assert caught.value.code == "refresh_token_not_found"
 
 
-def test_the_python_client_signs_up_and_the_secret_key_manages_users(client: Client, admin: Client) -> None:
+def test_python_client_signs_up_and_manages_users(client: Client, admin: Client) -> None:
     email = f"{uuid.uuid4()}@example.com"
     made = client.auth.sign_up({"email": email, "password": "secret!", "options": {"data": {"name": "Ann"}}})
     assert made.session
@@ -106,7 +106,7 @@ def test_the_python_client_signs_up_and_the_secret_key_manages_users(client: Cli
 
 
 @pytest.mark.skipif(tools.deno() is None, reason=tools.why_not("deno"))
-def test_the_javascript_client_signs_in_stays_signed_in_and_out(stack: RunningStack) -> None:
+def test_javascript_client_signs_in_refreshes_and_signs_out(stack: RunningStack) -> None:
     rights = ["--no-lock", "--node-modules-dir=manual", "--allow-net=127.0.0.1", "--allow-env", "--allow-read"]
     script = Path(__file__).with_name("auth.ts")
     arguments = [stack.api_url, keys.PUBLISHABLE_KEY, *SEEDED.values()]
@@ -123,7 +123,7 @@ def test_the_javascript_client_signs_in_stays_signed_in_and_out(stack: RunningSt
     }
 
 
-def test_a_wrong_password_and_an_unknown_address_are_told_apart_by_nobody(http: httpx.Client) -> None:
+def test_wrong_password_and_unknown_address_get_one_answer(http: httpx.Client) -> None:
     wrong, unknown = sign_in(http, password="password124"), sign_in(http, email="nobody@example.com")
     assert refusal(wrong) == (400, "invalid_credentials")
     assert wrong.content == unknown.content
@@ -134,17 +134,17 @@ def test_a_wrong_password_and_an_unknown_address_are_told_apart_by_nobody(http: 
     assert refusal(http.post("/token?grant_type=magic", json={})) == (400, "invalid_credentials")
 
 
-def test_a_client_that_names_a_version_gets_the_newer_shape_of_errors(http: httpx.Client) -> None:
+def test_api_version_header_selects_the_error_form(http: httpx.Client) -> None:
     http.headers["x-supabase-api-version"] = "2024-01-01"
     answer = sign_in(http, password="no")
     assert answer.json() == {"code": "invalid_credentials", "message": "Invalid login credentials"}
     assert answer.headers["x-supabase-api-version"] == "2024-01-01"
 
 
-def test_a_refresh_token_that_comes_back_too_late_ends_its_session(stack: RunningStack, http: httpx.Client) -> None:
+def test_late_reuse_of_a_refresh_token_ends_the_session(stack: RunningStack, http: httpx.Client) -> None:
     first = sign_in(http).json()
     second = refresh(http, first["refresh_token"]).json()
-    # The answer may have been lost: who comes again with the last token but one gets the last one again.
+    # The answer may have been lost: the token before the last returns the last one again.
     assert refresh(http, first["refresh_token"]).json()["refresh_token"] == second["refresh_token"]
     third = refresh(http, second["refresh_token"]).json()
     assert refresh(http, first["refresh_token"]).json()["refresh_token"] == third["refresh_token"]
@@ -156,7 +156,7 @@ def test_a_refresh_token_that_comes_back_too_late_ends_its_session(stack: Runnin
 
 
 @pytest.mark.parametrize("token", ["x", "é", "AAAA", "A" * 54 + "==", ""])
-def test_a_refresh_token_that_nobody_made_opens_nothing(http: httpx.Client, token: str) -> None:
+def test_forged_refresh_token_is_refused(http: httpx.Client, token: str) -> None:
     answer = refresh(http, token)
     if token:
         assert refusal(answer) == (400, "refresh_token_not_found")
@@ -164,7 +164,7 @@ def test_a_refresh_token_that_nobody_made_opens_nothing(http: httpx.Client, toke
         assert answer.json() == {"error": "invalid_request", "error_description": "refresh_token required"}
 
 
-def test_signing_out_ends_the_sessions_it_names(http: httpx.Client) -> None:
+def test_sign_out_ends_the_sessions_of_its_scope(http: httpx.Client) -> None:
     one, two, three = (sign_in(http).json()["access_token"] for _ in range(3))
 
     def are_open() -> list[bool]:
@@ -179,13 +179,13 @@ def test_signing_out_ends_the_sessions_it_names(http: httpx.Client) -> None:
     assert are_open() == [False, False, False]
 
 
-def test_a_token_of_the_command_line_is_as_good(stack: RunningStack, http: httpx.Client) -> None:
+def test_token_of_the_command_line_works(stack: RunningStack, http: httpx.Client) -> None:
     answer = http.get("/user", headers=bearer(stack.token("bob@example.com")))
     assert answer.json()["email"] == "bob@example.com"
     assert [identity["provider"] for identity in answer.json()["identities"]] == ["email"]
 
 
-def test_a_database_of_an_earlier_version_says_what_to_do(stack: RunningStack, http: httpx.Client) -> None:
+def test_database_of_an_old_version_prints_what_to_do(stack: RunningStack, http: httpx.Client) -> None:
     with psycopg.connect(stack.database_url("supabase_admin"), autocommit=True) as connection:
         connection.execute("alter table auth.sessions rename to other")
         try:
@@ -197,7 +197,7 @@ def test_a_database_of_an_earlier_version_says_what_to_do(stack: RunningStack, h
     assert "auth.sessions" not in answer.text
 
 
-def test_what_proves_nobody_is_refused(http: httpx.Client) -> None:
+def test_wrong_token_is_refused(http: httpx.Client) -> None:
     def asked(token: str) -> tuple[int, str]:
         return refusal(http.get("/user", headers=bearer(token)))
 
@@ -233,12 +233,12 @@ def test_only_the_secret_key_manages_users(http: httpx.Client) -> None:
         ({"email": "new@example.com", "user_metadata": {"a": [{"\ud800": 1}]}}, (400, "validation_failed")),
     ],
 )
-def test_a_user_that_cannot_be_is_refused(http: httpx.Client, wanted: dict, expected: tuple[int, str]) -> None:
+def test_wrong_user_is_refused(http: httpx.Client, wanted: dict, expected: tuple[int, str]) -> None:
     answer = http.post("/admin/users", content=json.dumps(wanted), headers={"apikey": keys.SECRET_KEY})
     assert refusal(answer) == expected
 
 
-def test_who_is_not_confirmed_or_banned_does_not_get_in(stack: RunningStack, http: httpx.Client) -> None:
+def test_unconfirmed_and_banned_users_cannot_sign_in(stack: RunningStack, http: httpx.Client) -> None:
     email = f"{uuid.uuid4()}@example.com"
     wanted = {"email": email, "password": "secret!"}
     made = http.post("/admin/users", json=wanted, headers={"apikey": keys.SECRET_KEY}).json()
@@ -254,7 +254,7 @@ def test_who_is_not_confirmed_or_banned_does_not_get_in(stack: RunningStack, htt
     assert http.delete(f"/admin/users/{made['id']}", headers={"apikey": keys.SECRET_KEY}).json() == {}
 
 
-def test_users_change_themselves_and_the_secret_key_changes_them(client: Client, admin: Client) -> None:
+def test_users_and_the_secret_key_change_users(client: Client, admin: Client) -> None:
     email = f"{uuid.uuid4()}@example.com"
     user = client.auth.sign_up({"email": email, "password": "secret!"}).user
     first = client.auth.get_session()
@@ -281,13 +281,13 @@ def test_users_change_themselves_and_the_secret_key_changes_them(client: Client,
     admin.auth.admin.delete_user(user.id)
 
 
-def test_a_weak_password_says_why(http: httpx.Client) -> None:
+def test_weak_password_is_refused_with_a_reason(http: httpx.Client) -> None:
     answer = http.post("/signup", json={"email": "weak@example.com", "password": "short"})
     assert answer.status_code == 422
     assert answer.json()["weak_password"] == {"reasons": ["length"]}
 
 
-def test_what_clients_ask_before_they_sign_in(http: httpx.Client) -> None:
+def test_public_calls_answer_without_a_token(http: httpx.Client) -> None:
     assert http.get("/settings").json()["external"]["email"] is True
     assert http.get("/health").json()["name"] == "GoTrue"
     assert http.get("/.well-known/jwks.json").json()["keys"][0]["alg"] == "ES256"

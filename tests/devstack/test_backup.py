@@ -50,7 +50,7 @@ def used(cluster: TestCluster, template: str, log: Path) -> tuple[str, Sender, T
     return name, sender, team
 
 
-def test_a_backup_is_all_there_in_another_server(cluster: TestCluster, template: str, tmp_path: Path) -> None:
+def test_backup_restores_on_another_server(cluster: TestCluster, template: str, tmp_path: Path) -> None:
     name, sender, team = used(cluster, template, tmp_path / "before")
     roles, archive = tmp_path / "roles.sql", tmp_path / "threadline.dump"
     run(cluster, "pg_dumpall", "--globals-only", "--file", roles, "--dbname", cluster.url(name))

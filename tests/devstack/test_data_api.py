@@ -1,4 +1,4 @@
-"""/rest/v1: who a caller is taken for, what is passed on, and the PostgREST behind it."""
+"""/rest/v1: callers, forwarding, and the PostgREST behind it."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ def only_stack() -> Iterator[RunningStack]:
 
 @pytest.fixture
 def stack(only_stack: RunningStack) -> RunningStack:
-    """A stack with a Data API. A test may end it: whoever comes next starts it again."""
+    """A stack with a Data API. A test may end it; the next test starts it again."""
     if only_stack.process.poll() is not None:
         only_stack.start()
     return only_stack
@@ -46,19 +46,19 @@ def keys(only_stack: RunningStack) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def owner(only_stack: RunningStack) -> str:
-    """The token of the user to whom the people of the seed belong."""
+    """A token of the user who owns the people of the seed."""
     return only_stack.token("matty@example.com")
 
 
 @pytest.fixture(scope="module")
 def stranger(only_stack: RunningStack) -> str:
-    """The token of a user to whom nothing belongs."""
+    """A token of a user who owns nothing."""
     return only_stack.token("mallory@example.com")
 
 
 @pytest.fixture
 def rest(stack: RunningStack) -> Iterator[httpx.Client]:
-    """Speaks HTTP with the Data API, without any key."""
+    """An HTTP client for the Data API, without a key."""
     with httpx.Client(base_url=f"{stack.api_url}/rest/v1", timeout=60) as client:
         yield client
 
@@ -73,16 +73,14 @@ def postgrest_of(stack: RunningStack) -> psutil.Process:
     return process
 
 
-def test_with_a_token_the_caller_is_its_user(
-    keys: dict[str, str], owner: str, stranger: str, rest: httpx.Client
-) -> None:
+def test_token_selects_its_user(keys: dict[str, str], owner: str, stranger: str, rest: httpx.Client) -> None:
     for token, people in ((owner, SEEDED), (stranger, [])):
         headers = {"apikey": keys["PUBLISHABLE_KEY"], "authorization": f"Bearer {token}"}
         assert names(rest.get("/people", headers=headers)) == people
 
 
 @pytest.mark.parametrize("key", ["PUBLISHABLE_KEY", "ANON_KEY"])
-def test_with_a_public_key_the_caller_is_nobody(keys: dict[str, str], key: str, rest: httpx.Client) -> None:
+def test_public_key_alone_reads_nothing(keys: dict[str, str], key: str, rest: httpx.Client) -> None:
     apikey = keys[key]
     for headers in ({"apikey": apikey}, {"apikey": apikey, "authorization": f"Bearer {apikey}"}):
         answer = rest.get("/people", headers=headers)
@@ -90,24 +88,24 @@ def test_with_a_public_key_the_caller_is_nobody(keys: dict[str, str], key: str, 
 
 
 @pytest.mark.parametrize("key", ["SECRET_KEY", "SERVICE_ROLE_KEY"])
-def test_with_a_secret_key_the_caller_is_the_service(keys: dict[str, str], key: str, rest: httpx.Client) -> None:
+def test_secret_key_acts_as_service_role(keys: dict[str, str], key: str, rest: httpx.Client) -> None:
     apikey = keys[key]
     for headers in ({"apikey": apikey}, {"apikey": apikey, "authorization": f"Bearer {apikey}"}):
         answer = rest.get("/people?select=full_name&user_id=not.is.null", headers=headers)
         assert set(names(answer)) >= set(SEEDED)
 
 
-def test_a_users_token_counts_for_more_than_the_key(stranger: str, keys: dict[str, str], rest: httpx.Client) -> None:
+def test_user_token_wins_over_the_secret_key(stranger: str, keys: dict[str, str], rest: httpx.Client) -> None:
     headers = {"apikey": keys["SECRET_KEY"], "authorization": f"Bearer {stranger}"}
     assert names(rest.get("/people", headers=headers)) == []
 
 
-def test_the_key_may_be_in_the_url(keys: dict[str, str], rest: httpx.Client) -> None:
+def test_key_in_the_url_works(keys: dict[str, str], rest: httpx.Client) -> None:
     parameters = {"apikey": keys["SECRET_KEY"], "full_name": "eq.John Doe", "select": "full_name"}
     assert names(rest.get("/people", params=parameters)) == ["John Doe"]
 
 
-def test_without_a_key_nobody_passes(owner: str, rest: httpx.Client) -> None:
+def test_call_without_a_key_is_refused(owner: str, rest: httpx.Client) -> None:
     answer = rest.get("/people", headers={"authorization": f"Bearer {owner}"})
     assert answer.status_code == 401
     assert answer.headers["access-control-allow-origin"] == "*"
@@ -118,27 +116,27 @@ def test_without_a_key_nobody_passes(owner: str, rest: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("apikey", ["nonsense", "sb_secret_of_another_project"])
-def test_an_unknown_key_is_refused(apikey: str, rest: httpx.Client) -> None:
+def test_unknown_key_is_refused(apikey: str, rest: httpx.Client) -> None:
     assert rest.get("/people", headers={"apikey": apikey}).status_code == 401
 
 
-def test_a_changed_token_is_refused(owner: str, keys: dict[str, str], rest: httpx.Client) -> None:
+def test_changed_token_is_refused(owner: str, keys: dict[str, str], rest: httpx.Client) -> None:
     header, claims, signature = owner.split(".")
     token = f"{header}.{claims[:-4]}AAAA.{signature}"
     headers = {"apikey": keys["PUBLISHABLE_KEY"], "authorization": f"Bearer {token}"}
     assert rest.get("/people", headers=headers).status_code == 401
 
 
-def test_a_browser_may_ask_before_it_sends_the_key(rest: httpx.Client) -> None:
+def test_preflight_needs_no_key(rest: httpx.Client) -> None:
     asked = {"access-control-request-method": "POST", "access-control-request-headers": "apikey,x-client-info"}
     answer = rest.options("/people", headers={"origin": "http://localhost:3000", **asked})
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == "*"
-    assert {"apikey", "x-client-info"} <= set(answer.headers["access-control-allow-headers"].split(", "))
+    assert {"apikey", "x-client-info"} <= set(answer.headers["access-control-allow-headers"].split(","))
 
 
 @pytest.mark.filterwarnings("ignore:The '(timeout|verify)' parameter is deprecated:DeprecationWarning")  # by itself
-def test_the_official_client_reads_writes_and_calls(owner: str, keys: dict[str, str], stack: RunningStack) -> None:
+def test_official_client_reads_writes_and_calls(owner: str, keys: dict[str, str], stack: RunningStack) -> None:
     headers = {"Authorization": f"Bearer {owner}"}
     name = f"Zoë {uuid.uuid4()}"
     with httpx.Client() as transport:
@@ -152,7 +150,7 @@ def test_the_official_client_reads_writes_and_calls(owner: str, keys: dict[str, 
     assert created["api_secret"].startswith("threadline_")
 
 
-def test_no_answer_has_more_than_1000_rows(stranger: str, keys: dict[str, str], rest: httpx.Client) -> None:
+def test_answer_has_at_most_1000_rows(stranger: str, keys: dict[str, str], rest: httpx.Client) -> None:
     headers = {"apikey": keys["PUBLISHABLE_KEY"], "authorization": f"Bearer {stranger}"}
     people = [{"full_name": f"Person {number}"} for number in range(1001)]
     assert rest.post("/people", headers=headers, json=people).status_code == 201
@@ -161,15 +159,13 @@ def test_no_answer_has_more_than_1000_rows(stranger: str, keys: dict[str, str], 
     assert (deleted.status_code, deleted.content) == (204, b"")
 
 
-def test_the_root_describes_what_there_is(keys: dict[str, str], rest: httpx.Client) -> None:
+def test_root_describes_the_api(keys: dict[str, str], rest: httpx.Client) -> None:
     headers = {"apikey": keys["SERVICE_ROLE_KEY"]}
     assert "/people" in rest.get("/", headers=headers).json()["paths"]
     assert rest.head("/people", headers=headers).status_code == 200
 
 
-def test_what_a_vanished_client_had_sent_does_not_count(
-    keys: dict[str, str], stack: RunningStack, rest: httpx.Client
-) -> None:
+def test_incomplete_body_is_not_forwarded(keys: dict[str, str], stack: RunningStack, rest: httpx.Client) -> None:
     name = f"Half {uuid.uuid4()}"
     headers = {"apikey": keys["SECRET_KEY"], "content-type": "text/csv"}
     body = f"user_id,full_name\r\na0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11,{name}\r\n"
@@ -184,9 +180,7 @@ def test_what_a_vanished_client_had_sent_does_not_count(
     rest.delete(f"/people?full_name=eq.{name}", headers=headers)
 
 
-def test_after_a_reset_of_the_database_it_finds_back(
-    keys: dict[str, str], stack: RunningStack, rest: httpx.Client
-) -> None:
+def test_postgrest_reconnects_after_a_reset(keys: dict[str, str], stack: RunningStack, rest: httpx.Client) -> None:
     stack.run("db", "reset")
     deadline = time.monotonic() + 30
     headers = {"apikey": keys["SECRET_KEY"]}
@@ -196,7 +190,7 @@ def test_after_a_reset_of_the_database_it_finds_back(
     assert names(answer) == SEEDED
 
 
-def test_a_change_of_the_schema_is_seen_at_once(keys: dict[str, str], stack: RunningStack, rest: httpx.Client) -> None:
+def test_postgrest_sees_a_new_function_at_once(keys: dict[str, str], stack: RunningStack, rest: httpx.Client) -> None:
     headers = {"apikey": keys["SECRET_KEY"]}
     with psycopg.connect(stack.database_url(), autocommit=True) as connection:
         connection.execute("create function public.new_here() returns integer language sql return 7")
@@ -208,26 +202,26 @@ def test_a_change_of_the_schema_is_seen_at_once(keys: dict[str, str], stack: Run
     assert answer.json() == 7
 
 
-def test_its_log_is_its_own(keys: dict[str, str], stack: RunningStack, rest: httpx.Client) -> None:
+def test_postgrest_writes_to_its_own_log(keys: dict[str, str], stack: RunningStack, rest: httpx.Client) -> None:
     rest.get("/people?full_name=eq.hunter2", headers={"apikey": keys["SECRET_KEY"]})
     assert "hunter2" not in stack.output
     assert "Listening on port" in (stack.home / "postgrest.log").read_text()
 
 
-def test_ctrl_c_ends_it(stack: RunningStack) -> None:
+def test_ctrl_c_ends_postgrest(stack: RunningStack) -> None:
     process = postgrest_of(stack)
     assert stack.stop() == 0
     assert survivors([process], seconds=0) == []
 
 
-def test_when_it_ends_by_itself_so_does_the_stack(stack: RunningStack) -> None:
+def test_stack_ends_when_postgrest_ends(stack: RunningStack) -> None:
     postgrest_of(stack).kill()
     assert stack.process.wait(10) == 1
     assert "Error: PostgREST ended by itself" in stack.output
 
 
-@pytest.mark.skipif(os.uname().sysname != "Linux", reason="only Linux tells a child that its parent died")
-def test_it_dies_with_a_killed_stack(stack: RunningStack) -> None:
+@pytest.mark.skipif(os.uname().sysname != "Linux", reason="only Linux signals a child at its parent's death")
+def test_postgrest_ends_with_a_killed_stack(stack: RunningStack) -> None:
     processes = stack.children()
     stack.kill()
     assert survivors(processes) == []
@@ -236,18 +230,18 @@ def test_it_dies_with_a_killed_stack(stack: RunningStack) -> None:
 @pytest.mark.parametrize(
     ("program", "sentence"),
     [
-        ("/nonexistent/postgrest", "THREADLINE_POSTGREST must name a program, and /nonexistent/postgrest is none."),
+        ("/nonexistent/postgrest", "THREADLINE_POSTGREST must name a program, and /nonexistent/postgrest is not one."),
         (shutil.which("false"), "PostgREST did not start; see"),
     ],
 )
-def test_a_program_that_is_none_stops_the_start(program: str, sentence: str, stack: RunningStack) -> None:
+def test_wrong_postgrest_program_stops_the_start(program: str, sentence: str, stack: RunningStack) -> None:
     stack.stop()
     result = stack.run("up", check=False, THREADLINE_POSTGREST=program)
     assert result.returncode == 1
     assert f"Error: {sentence}" in result.stderr
 
 
-def test_without_postgrest_the_route_says_what_is_missing(tmp_path: Path) -> None:
+def test_missing_postgrest_answers_503(tmp_path: Path) -> None:
     (tmp_path / "supabase" / "migrations").mkdir(parents=True)
     path = os.pathsep.join(folder for folder in os.get_exec_path() if not (Path(folder) / "postgrest").exists())
     with RunningStack(tmp_path, environment={"PATH": path, "THREADLINE_POSTGREST": ""}) as stack:

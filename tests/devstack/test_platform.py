@@ -179,11 +179,11 @@ def test_a_superuser_cannot_be_made(migration: Connection) -> None:
 
 
 @pytest.mark.parametrize("table", ["storage.objects", "storage.buckets"])
-def test_deleting_storage_rows_is_refused_even_when_there_are_none(migration: Connection, table: str) -> None:
+def test_deleting_storage_rows_is_refused_on_empty_tables(migration: Connection, table: str) -> None:
     refused(migration, f"delete from {table} where false", because="Direct deletion from storage tables")
 
 
-def test_deleting_storage_rows_passes_when_the_transaction_says_so(migration: Connection) -> None:
+def test_deleting_storage_rows_passes_with_the_setting(migration: Connection) -> None:
     add_bucket(migration)
     migration.execute("set local storage.allow_delete_query = 'true'")
     assert migration.execute("delete from storage.buckets where id = 'papers'").rowcount == 1
@@ -201,7 +201,7 @@ def test_truncating_storage_objects_passes(migration: Connection) -> None:
         "execute on function realtime.send(jsonb, text, text, boolean) to anon",
     ],
 )
-def test_granting_what_is_not_postgres_to_give_only_warns(migration: Connection, grant: str) -> None:
+def test_grant_without_grant_option_only_warns(migration: Connection, grant: str) -> None:
     [warning] = warnings_of(migration, "grant " + grant)
     assert warning.startswith("no privileges were granted")
 
@@ -223,14 +223,14 @@ def test_policies_can_be_made_changed_and_dropped(migration: Connection, table: 
     migration.execute(f"drop policy if exists ours on {table}")
 
 
-def test_a_policy_statement_leaves_no_ownership_behind(migration: Connection) -> None:
+def test_policy_statement_leaves_no_membership(migration: Connection) -> None:
     migration.execute("create policy mine on storage.objects for select to anon using (true)")
     for owner in OWNERS:
         assert not value(migration, "select pg_has_role('postgres', %s, 'member')", owner)
     refused(migration, "alter table storage.objects add column mine text", because="must be owner")
 
 
-def test_a_failed_policy_statement_leaves_no_ownership_behind(migration: Connection) -> None:
+def test_failed_policy_statement_leaves_no_membership(migration: Connection) -> None:
     with pytest.raises(psycopg.errors.UndefinedColumn), migration.transaction():
         migration.execute("create policy mine on storage.objects using (nonsense)")
     for owner in OWNERS:
@@ -250,7 +250,7 @@ def test_triggers_can_be_made_and_dropped(migration: Connection, table: str) -> 
     migration.execute(f"drop trigger if exists mine on {table}")
 
 
-def test_a_trigger_on_users_runs_when_one_signs_up(migration: Connection) -> None:
+def test_trigger_on_users_runs_at_sign_up(migration: Connection) -> None:
     migration.execute("create table public.profiles (id uuid primary key references auth.users on delete cascade)")
     migration.execute(
         "create function public.add_profile() returns trigger language plpgsql security definer"
@@ -272,7 +272,7 @@ def test_foreign_keys_can_refer_to_platform_tables(migration: Connection, refere
     migration.execute("insert into public.mine values (null)")
 
 
-def test_a_deleted_user_takes_the_rows_that_refer_to_it_along(migration: Connection) -> None:
+def test_deleting_a_user_deletes_referring_rows(migration: Connection) -> None:
     migration.execute("create table public.mine (id uuid references auth.users (id) on delete cascade)")
     user = add_user(migration)
     migration.execute("insert into public.mine values (%s)", [user])
@@ -316,13 +316,13 @@ def test_what_storage_grants_can_be_granted_on(migration: Connection, table: str
     assert value(migration, "select has_table_privilege('threadline_test_robot', %s, 'select')", table)
 
 
-def test_schemas_and_objects_of_ones_own_can_be_made(migration: Connection) -> None:
+def test_own_schemas_and_objects_can_be_created(migration: Connection) -> None:
     migration.execute("create schema mine")
     migration.execute("create table mine.things ()")
     migration.execute("create function extensions.mine() returns integer language sql return 1")
 
 
-def test_buckets_can_be_made_by_a_migration_and_again(migration: Connection) -> None:
+def test_migration_creates_buckets_and_can_repeat(migration: Connection) -> None:
     for public in (False, True):
         migration.execute(
             "insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types)"
@@ -359,7 +359,7 @@ def test_no_api_role_can_delete_messages(migration: Connection, role: str) -> No
         ("realtime.subscription", False),
     ],
 )
-def test_row_security_is_on_where_the_platform_has_it_on(migration: Connection, table: str, guarded: bool) -> None:
+def test_row_security_is_on_as_on_the_platform(migration: Connection, table: str, guarded: bool) -> None:
     found = value(migration, "select relrowsecurity from pg_class where oid = %s::text::regclass", table)
     assert found == guarded
 
@@ -413,16 +413,16 @@ def test_the_data_api_has_the_time_limits_of_its_roles(migration: Connection, ro
     assert set(found) == settings
 
 
-# Who is asking.
+# Claims.
 
 
-def test_nobody_is_asking_without_claims(migration: Connection) -> None:
+def test_without_claims_auth_functions_return_null(migration: Connection) -> None:
     migration.execute("select set_config('request.jwt.claims', '', true)")
     row = migration.execute("select auth.uid(), auth.role(), auth.email(), auth.jwt()").fetchone()
     assert row == (None, None, None, None)
 
 
-def test_the_claims_say_who_is_asking(migration: Connection) -> None:
+def test_auth_functions_read_the_claims(migration: Connection) -> None:
     claims = {"sub": str(uuid.uuid4()), "role": "authenticated", "email": "ada@example.com"}
     migration.execute("select set_config('request.jwt.claims', %s, true)", [json.dumps(claims)])
     row = migration.execute("select auth.uid()::text, auth.role(), auth.email(), auth.jwt()").fetchone()
@@ -443,7 +443,7 @@ def test_an_empty_older_form_counts_as_absent(migration: Connection) -> None:
     assert value(migration, "select auth.uid()") == newer
 
 
-def test_a_subject_that_is_no_uuid_is_an_error(migration: Connection) -> None:
+def test_sub_that_is_not_a_uuid_raises(migration: Connection) -> None:
     migration.execute("""select set_config('request.jwt.claims', '{"sub": "ada"}', true)""")
     with pytest.raises(psycopg.errors.InvalidTextRepresentation):
         migration.execute("select auth.uid()")
@@ -529,7 +529,7 @@ def test_send_binary_that_fails_only_warns(migration: Connection) -> None:
     assert warning.startswith("WarnSendingBroadcastMessage: ")
 
 
-def test_a_message_is_kept_whatever_its_day(migration: Connection) -> None:
+def test_message_of_any_day_is_stored(migration: Connection) -> None:
     for day in ("2001-01-01", "2101-01-01"):
         migration.execute(
             "insert into realtime.messages (topic, extension, inserted_at) values ('t', 'broadcast', %s)",
@@ -538,7 +538,7 @@ def test_a_message_is_kept_whatever_its_day(migration: Connection) -> None:
     assert len(sent(migration)) == 2
 
 
-def test_broadcast_changes_tells_what_a_row_trigger_saw(migration: Connection) -> None:
+def test_broadcast_changes_sends_the_row_of_a_trigger(migration: Connection) -> None:
     migration.execute("create table public.notes (id integer, body text)")
     migration.execute(
         "create function public.tell() returns trigger language plpgsql as $$ begin perform"
@@ -567,7 +567,7 @@ def test_broadcast_changes_tells_what_a_row_trigger_saw(migration: Connection) -
         ("TRUNCATE", "ROW", "Failed to process the row: Unexpected operation type: TRUNCATE"),
     ],
 )
-def test_broadcast_changes_refuses_what_is_no_row_change(
+def test_broadcast_changes_refuses_other_operations(
     migration: Connection, operation: str, level: str, message: str
 ) -> None:
     with pytest.raises(RaiseException, match=message):
@@ -607,7 +607,7 @@ def test_a_subscription_knows_the_role_of_its_claims(migration: Connection) -> N
         ("ada/", ["ada"], "", ""),
     ],
 )
-def test_an_object_name_is_taken_apart(
+def test_storage_functions_split_object_names(
     migration: Connection, name: str, folders: list[str], filename: str, extension: str
 ) -> None:
     row = migration.execute(
@@ -642,14 +642,14 @@ def test_a_bucket_name_has_a_hundred_characters_at_most(migration: Connection) -
         migration.execute("insert into storage.buckets (id, name) values ('b', repeat('b', 101))")
 
 
-def test_an_object_name_is_taken_once_in_a_bucket(migration: Connection) -> None:
+def test_object_name_is_unique_in_a_bucket(migration: Connection) -> None:
     add_bucket(migration)
     migration.execute("insert into storage.objects (bucket_id, name) values ('papers', 'a.txt')")
     with pytest.raises(psycopg.errors.UniqueViolation):
         migration.execute("insert into storage.objects (bucket_id, name) values ('papers', 'a.txt')")
 
 
-def test_an_email_address_is_taken_once_but_by_single_sign_on(migration: Connection) -> None:
+def test_email_is_unique_except_for_sso_users(migration: Connection) -> None:
     add = "insert into auth.users (id, email, is_sso_user) values (gen_random_uuid(), 'ada@example.com', %s)"
     migration.execute(add, [False])
     migration.execute(add, [True])
@@ -716,7 +716,7 @@ def test_another_database_of_the_cluster_gets_its_own_platform(
     assert value(migration, "select count(*) from pg_policies where policyname = 'mine'") == 0
 
 
-def test_a_copy_of_a_template_gets_back_its_owner_and_settings(scratch_database: ScratchDatabase) -> None:
+def test_copy_of_a_template_gets_its_owner_and_settings(scratch_database: ScratchDatabase) -> None:
     template, copy = scratch_database("template"), scratch_database("copy")
     installed(template)
     with psycopg.connect(template) as connection:
@@ -755,10 +755,10 @@ def test_only_supabase_admin_may_install(scratch_database: ScratchDatabase) -> N
         asyncio.run(run(scratch_database("stranger")))
 
 
-def test_passwords_are_set_whatever_is_in_them(scratch_database: ScratchDatabase) -> None:
+def test_passwords_may_hold_any_character(scratch_database: ScratchDatabase) -> None:
     password = """it's "quoted" \\ %s"""
     url = scratch_database("passwords")
-    # A role that nobody signs in as, because a password belongs to the whole cluster.
+    # An unused role: a password belongs to the whole cluster.
     installed(url, passwords={"dashboard_user": password})
     with psycopg.connect(url) as connection:
         stored = value(connection, "select rolpassword from pg_authid where rolname = 'dashboard_user'")
@@ -786,9 +786,7 @@ def test_passwords_are_set_whatever_is_in_them(scratch_database: ScratchDatabase
         ("drop table public.mine", True),
     ],
 )
-def test_the_data_api_is_told_of_what_it_can_show(
-    migration_url: str, platform_url: str, statement: str, told: bool
-) -> None:
+def test_ddl_notifies_the_data_api(migration_url: str, platform_url: str, statement: str, told: bool) -> None:
     with psycopg.connect(platform_url, autocommit=True) as listener, psycopg.connect(migration_url) as connection:
         if "public.mine" in statement and not statement.startswith("create table"):
             connection.execute("create table public.mine (id integer)")
@@ -827,7 +825,7 @@ def test_the_clock_is_utc(migration: Connection) -> None:
     assert value(migration, "show timezone") == "UTC"
 
 
-def test_postgres_is_no_superuser_but_passes_row_security(migration: Connection) -> None:
+def test_postgres_bypasses_rls_without_superuser(migration: Connection) -> None:
     row = migration.execute(
         "select rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication from pg_roles"
         " where rolname = current_user"

@@ -39,7 +39,7 @@ insert into public.notes values ('from the seed');
 """
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals a child at its parent's death")
 
 
 def write_project(folder: Path, **migrations: str) -> Path:
@@ -65,7 +65,7 @@ def only_stack(project: Path) -> Iterator[RunningStack]:
 
 @pytest.fixture
 def stack(only_stack: RunningStack) -> RunningStack:
-    """A running stack. A test may end it: whoever comes next starts it again, on the same home."""
+    """A running stack. A test may end it; the next test starts it again on the same home."""
     if only_stack.process.poll() is not None:
         only_stack.start()
     return only_stack
@@ -86,7 +86,7 @@ def is_healthy(running: RunningStack) -> bool:
         return answer.status == 200
 
 
-def test_it_says_where_it_is_and_how_to_call_it(stack: RunningStack) -> None:
+def test_up_prints_urls_keys_and_a_first_call(stack: RunningStack) -> None:
     assert is_healthy(stack)
     assert f"Project URL: {stack.api_url}\n" in stack.output
     assert "Publishable key: sb_publishable_" in stack.output
@@ -96,7 +96,7 @@ def test_it_says_where_it_is_and_how_to_call_it(stack: RunningStack) -> None:
     assert json.loads(call[call.index("{") : call.rindex("}") + 1])["connection_id"] == "wa_business_123"
 
 
-def test_status_speaks_the_formats_of_the_supabase_cli(stack: RunningStack) -> None:
+def test_status_prints_the_formats_of_the_supabase_cli(stack: RunningStack) -> None:
     as_json = json.loads(stack.run("status", "--output", "json").stdout)
     as_env = stack.run("status", "-o", "env").stdout
     assert dict(re.findall(r'^(\w+)="(.*)"$', as_env, re.MULTILINE)) == as_json
@@ -117,7 +117,7 @@ def test_token_prints_a_token_and_nothing_else(stack: RunningStack) -> None:
     assert claims["app_metadata"] == {"provider": "email"}
 
 
-def test_token_for_a_stranger_is_one_sentence(stack: RunningStack) -> None:
+def test_token_for_an_unknown_address_prints_one_sentence(stack: RunningStack) -> None:
     result = stack.run("token", "eve@example.com", check=False)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == "Error: No user has the address eve@example.com.\n"
@@ -131,7 +131,7 @@ def test_a_second_up_on_the_same_home_is_refused(stack: RunningStack) -> None:
     assert is_healthy(stack)
 
 
-def test_the_books_are_kept_as_the_supabase_cli_keeps_them(stack: RunningStack) -> None:
+def test_up_records_migrations_as_the_supabase_cli(stack: RunningStack) -> None:
     with psycopg.connect(stack.database_url()) as connection:
         history = connection.execute("select version, name, statements from supabase_migrations.schema_migrations")
         assert history.fetchall() == [("20260101000000", "notes", [MIGRATION.strip().rstrip(";")])]
@@ -141,13 +141,13 @@ def test_the_books_are_kept_as_the_supabase_cli_keeps_them(stack: RunningStack) 
         assert owner.fetchone() == ("postgres",)
 
 
-def test_letters_beyond_ascii_are_letters(stack: RunningStack) -> None:
+def test_database_treats_non_ascii_letters_as_letters(stack: RunningStack) -> None:
     with psycopg.connect(stack.database_url()) as connection:
         row = connection.execute("select upper('éàß'), 'É' ilike 'é', to_tsvector('simple', 'Élan')::text")
         assert row.fetchone() == ("ÉÀß", True, "'élan':1")
 
 
-def test_what_is_bound_to_a_statement_stays_out_of_the_log(stack: RunningStack) -> None:
+def test_postgres_log_omits_bound_parameters(stack: RunningStack) -> None:
     with psycopg.connect(stack.database_url(), autocommit=True) as connection:
         connection.execute("create temporary table secrets (value text primary key)")
         connection.execute("insert into secrets values (%s)", ["hunter2"])
@@ -157,14 +157,14 @@ def test_what_is_bound_to_a_statement_stays_out_of_the_log(stack: RunningStack) 
     assert "hunter2" not in stack.database_log
 
 
-def test_nobody_but_its_owner_reads_what_the_home_keeps(stack: RunningStack) -> None:
+def test_home_files_are_readable_by_their_owner_only(stack: RunningStack) -> None:
     stack.run("token", "ada@example.com")
     for name in ("superuser-password", "signing-key.json", "stack.json"):
         assert (stack.home / name).stat().st_mode & 0o777 == 0o600
 
 
-def test_nobody_outside_this_machine_reaches_it_and_nothing_can_tell_it_otherwise(stack: RunningStack) -> None:
-    # Its keys are known to everybody.
+def test_stack_listens_on_loopback_only(stack: RunningStack) -> None:
+    # Its keys are published.
     parts = [psutil.Process(stack.process.pid), *stack.children()]
     listening = [each.laddr for part in parts for each in part.net_connections("all") if each.status == "LISTEN"]
     assert {address.ip for address in listening} == {"127.0.0.1"}
@@ -175,7 +175,7 @@ def test_nobody_outside_this_machine_reaches_it_and_nothing_can_tell_it_otherwis
         assert {source for _, source in connection.execute(query)} == {"command line"}
 
 
-def test_db_reset_makes_a_running_database_new(stack: RunningStack) -> None:
+def test_db_reset_rebuilds_a_running_database(stack: RunningStack) -> None:
     add_note(stack, "to be lost")
     uploaded = stack.home / "storage" / "1d2c7f2e-0000-4000-8000-000000000001"
     uploaded.parent.mkdir(exist_ok=True)
@@ -189,7 +189,7 @@ def test_db_reset_makes_a_running_database_new(stack: RunningStack) -> None:
     assert is_healthy(stack)
 
 
-def test_a_migration_that_fails_at_db_reset_leaves_the_database_as_it_was(stack: RunningStack, tmp_path: Path) -> None:
+def test_db_reset_with_a_failing_migration_changes_nothing(stack: RunningStack, tmp_path: Path) -> None:
     add_note(stack, "to be kept")
     broken = write_project(tmp_path, **{"20260102000000_broken": "select 1;\n\n-- Why?\nselect 1 / 0;\n"})
     result = stack.run("db", "reset", check=False, THREADLINE_PROJECT=str(broken))
@@ -198,7 +198,7 @@ def test_a_migration_that_fails_at_db_reset_leaves_the_database_as_it_was(stack:
     assert "to be kept" in notes(stack)
 
 
-def test_data_outlives_ctrl_c_and_no_process_does(stack: RunningStack) -> None:
+def test_ctrl_c_keeps_data_and_ends_every_process(stack: RunningStack) -> None:
     add_note(stack, "of the first run")
     processes = stack.children()
     assert any("postgres" in process.name() for process in processes)
@@ -210,7 +210,7 @@ def test_data_outlives_ctrl_c_and_no_process_does(stack: RunningStack) -> None:
 
 
 @needs_linux
-def test_a_killed_stack_leaves_no_postgres_and_the_next_one_starts(stack: RunningStack) -> None:
+def test_killed_stack_leaves_no_postgres_and_restarts(stack: RunningStack) -> None:
     processes = stack.children()
     stack.kill()
     assert survivors(processes) == []
@@ -219,7 +219,7 @@ def test_a_killed_stack_leaves_no_postgres_and_the_next_one_starts(stack: Runnin
     assert is_healthy(stack)
 
 
-def test_a_postgres_that_outlived_its_stack_is_stopped_first(stack: RunningStack) -> None:
+def test_up_stops_a_postgres_of_a_killed_stack(stack: RunningStack) -> None:
     postmaster = next(process for process in stack.children() if "postgres" in process.name())
     postmaster.suspend()  # so it does not notice that its parent dies
     stack.kill()
@@ -232,7 +232,7 @@ def test_a_postgres_that_outlived_its_stack_is_stopped_first(stack: RunningStack
 
 
 @needs_linux
-def test_sessions_that_outlived_their_postgres_are_ended_first(stack: RunningStack) -> None:
+def test_up_ends_sessions_of_a_killed_postgres(stack: RunningStack) -> None:
     add_note(stack, "before")
     with psycopg.connect(stack.database_url()) as busy, ThreadPoolExecutor(1) as thread:
         pid = busy.info.backend_pid
@@ -258,7 +258,7 @@ def test_stop_returns_when_the_stack_is_gone(stack: RunningStack) -> None:
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
 
 
-def test_a_stack_without_its_postgres_ends_and_says_so(stack: RunningStack) -> None:
+def test_stack_ends_when_postgres_ends(stack: RunningStack) -> None:
     processes = stack.children()
     next(process for process in processes if "postgres" in process.name()).kill()
     assert stack.process.wait(10) == 1
@@ -266,7 +266,7 @@ def test_a_stack_without_its_postgres_ends_and_says_so(stack: RunningStack) -> N
     assert survivors(processes) == []
 
 
-def test_a_signal_during_the_start_ends_all_of_it(stack: RunningStack, tmp_path: Path) -> None:
+def test_signal_during_start_ends_every_process(stack: RunningStack, tmp_path: Path) -> None:
     stack.stop()
     slow = write_project(tmp_path, **{"20260104000000_slow": "select pg_sleep(60);\n"})
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -279,7 +279,7 @@ def test_a_signal_during_the_start_ends_all_of_it(stack: RunningStack, tmp_path:
         assert survivors(processes, seconds=0) == []
 
 
-def test_files_that_changed_or_came_since_the_last_start(stack: RunningStack, tmp_path: Path) -> None:
+def test_up_applies_new_files_and_reports_changed_ones(stack: RunningStack, tmp_path: Path) -> None:
     stack.stop()
     later = write_project(tmp_path, **{"20260103000000_later": "create table public.later ();\n"})
     (later / "seed.sql").write_text("select 1;\n")
@@ -289,11 +289,11 @@ def test_files_that_changed_or_came_since_the_last_start(stack: RunningStack, tm
         assert "Note: seed.sql has changed since it was loaded" in running.output
     refused = stack.run("up", check=False)
     assert refused.returncode == 1
-    assert "has not: 20260103000000; `threadline db reset`" in refused.stderr
+    assert "does not have: 20260103000000; `threadline db reset`" in refused.stderr
     assert stack.run("db", "reset").stdout == "The database is new.\n"
 
 
-def test_another_postgres_than_the_one_that_made_the_database_is_refused(stack: RunningStack) -> None:
+def test_up_refuses_a_database_of_another_postgres_version(stack: RunningStack) -> None:
     old = Path("/usr/lib/postgresql/15/bin")
     if not (old / "postgres").exists():
         pytest.skip("there is no Postgres 15 on this machine")
@@ -303,7 +303,7 @@ def test_another_postgres_than_the_one_that_made_the_database_is_refused(stack: 
     assert "is of Postgres 18 and this is Postgres 15" in result.stderr
 
 
-def test_a_half_made_database_is_made_again(project: Path) -> None:
+def test_up_replaces_an_incomplete_database(project: Path) -> None:
     home = new_home()
     try:
         killed = RunningStack(project, home)
@@ -330,7 +330,7 @@ def refusal(project: Path, home: Path, **environment: str) -> str:
 
 
 @pytest.mark.parametrize("variable", ["THREADLINE_PORT", "THREADLINE_DB_PORT"])
-def test_a_taken_port_is_one_sentence(project: Path, variable: str, tmp_path: Path) -> None:
+def test_taken_port_prints_one_sentence(project: Path, variable: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         said = refusal(project, tmp_path, **{variable: port})
@@ -347,14 +347,14 @@ def test_a_taken_port_is_one_sentence(project: Path, variable: str, tmp_path: Pa
         ("PG_BIN", "/nowhere", "/nowhere holds no Postgres that runs on this machine."),
     ],
 )
-def test_a_wrong_setting_is_one_sentence(
+def test_wrong_setting_prints_one_sentence(
     project: Path, tmp_path: Path, variable: str, value: str, sentence: str
 ) -> None:
     assert refusal(project, tmp_path, **{f"THREADLINE_{variable}": value}) == f"Error: {sentence}\n"
 
 
 @needs_root
-def test_an_ordinary_user_runs_it_too(project: Path) -> None:
+def test_ordinary_user_can_run_the_stack(project: Path) -> None:
     project.chmod(0o755)
     home = new_home()
     shutil.chown(home, "nobody", "nogroup")
@@ -371,11 +371,11 @@ def test_an_ordinary_user_runs_it_too(project: Path) -> None:
 
 
 @needs_root
-def test_root_keeps_data_elsewhere_when_the_home_is_closed_to_others(tmp_path: Path) -> None:
+def test_root_moves_data_out_of_a_closed_home(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     home = Home(closed / "home")
-    # Whoever removed the home that was here before wants another database, not the one that lay elsewhere.
+    # A removed home must not get back the database that lay elsewhere.
     elsewhere = SHARED / hashlib.sha256(os.fsencode(home.folder)).hexdigest()[:12] / "postgres"
     (elsewhere / "of an earlier home").mkdir(parents=True)
     with home.held(), Server(home, free_ports()[0]) as server:
@@ -387,7 +387,7 @@ def test_root_keeps_data_elsewhere_when_the_home_is_closed_to_others(tmp_path: P
 
 
 @needs_root
-def test_root_copies_programs_that_are_closed_to_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_root_copies_programs_out_of_a_closed_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     everyone, nobody = new_home(), Account(65534, 65534)
     assert not nobody.can_enter(tmp_path)  # pytest's folders are their owner's alone
     monkeypatch.setattr(Account, "can_enter", lambda *_: False)
@@ -415,4 +415,4 @@ def reachable_python(become: list[str], environment: dict[str, str]) -> str:
                 == 0
             ):
                 return candidate
-    pytest.skip("no Python with our packages that user nobody can run")
+    pytest.skip("no Python with our packages that the user `nobody` can run")

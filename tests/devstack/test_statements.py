@@ -34,23 +34,23 @@ def by_us(script: str) -> list[str]:
 
 
 @pytest.mark.parametrize("script", TRICKY)
-def test_a_semicolon_that_ends_nothing_is_no_end(script: str) -> None:
+def test_semicolon_inside_a_statement_does_not_split(script: str) -> None:
     assert by_us(script) == by_parser(script)
 
 
 @pytest.mark.parametrize("path", [*sorted(ROOT.glob("supabase/migrations/*.sql")), ROOT / "seed.sql"], ids=str)
-def test_our_own_files_are_cut_right(path: Path) -> None:
+def test_own_files_are_split_correctly(path: Path) -> None:
     script = path.read_text(encoding="utf-8")
     assert by_us(script) == by_parser(script)
 
 
 @given(st.lists(st.sampled_from(TRICKY), max_size=4))
-def test_scripts_one_after_the_other_are_cut_like_each_alone(scripts: list[str]) -> None:
+def test_joined_scripts_split_like_single_ones(scripts: list[str]) -> None:
     assert by_us(";\n".join(scripts)) == [text for script in scripts for text in by_us(script)]
 
 
 @given(st.text(alphabet="'\"$;-/*\\\n(ae ", max_size=40))
-def test_whatever_comes_in_statements_are_pieces_of_it_on_the_lines_they_name(script: str) -> None:
+def test_statements_are_parts_of_the_script_at_their_lines(script: str) -> None:
     lines = script.split("\n")
     for text, first_line, code_line in split(script):
         assert text == text.strip() != ""

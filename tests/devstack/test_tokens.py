@@ -1,4 +1,4 @@
-"""The keys and tokens of a local project are those that clients of Supabase expect."""
+"""Keys and tokens of a local project have the form that Supabase clients expect."""
 
 import time
 import uuid
@@ -8,6 +8,9 @@ from typing import Any
 import jwt
 import pytest
 from threadline_devstack import keys
+from threadline_devstack.gateway import token_for_key
+
+URL = "http://127.0.0.1:54321"
 
 USER = {
     "id": uuid.UUID("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
@@ -44,15 +47,15 @@ def test_role_keys_are_those_of_the_supabase_cli() -> None:
     assert claims == {"iss": "supabase-demo", "role": "service_role", "exp": 1983812996}
 
 
-def test_the_gateway_turns_opaque_keys_into_those_of_their_roles() -> None:
-    assert keys.gateway_key(keys.PUBLISHABLE_KEY) == keys.ANON_KEY
-    assert keys.gateway_key(keys.SECRET_KEY) == keys.SERVICE_ROLE_KEY
-    assert keys.gateway_key(keys.SERVICE_ROLE_KEY) == keys.SERVICE_ROLE_KEY
-    assert keys.gateway_key("sb_secret_of-somebody-else") == "sb_secret_of-somebody-else"
+def test_gateway_turns_opaque_keys_into_tokens() -> None:
+    assert token_for_key(keys.PUBLISHABLE_KEY) == keys.ANON_KEY
+    assert token_for_key(keys.SECRET_KEY) == keys.SERVICE_ROLE_KEY
+    assert token_for_key(keys.SERVICE_ROLE_KEY) == keys.SERVICE_ROLE_KEY
+    assert token_for_key("sb_secret_of-somebody-else") == "sb_secret_of-somebody-else"
 
 
-def test_a_user_token_has_the_claims_that_supabase_auth_puts_in(key: keys.SigningKey) -> None:
-    claims = claims_of(keys.mint_user_token(USER, api_url="http://127.0.0.1:54321", key=key), key)
+def test_user_token_has_the_claims_of_supabase_auth(key: keys.SigningKey) -> None:
+    claims = claims_of(key.sign(keys.user_claims(USER, api_url=URL)), key)
     issued, session = claims.pop("iat"), claims.pop("session_id")
     assert abs(time.time() - issued) < 5
     assert uuid.UUID(session).version == 4
@@ -72,20 +75,20 @@ def test_a_user_token_has_the_claims_that_supabase_auth_puts_in(key: keys.Signin
     }
 
 
-def test_a_row_that_was_seeded_with_the_bare_minimum_gets_a_token_too(key: keys.SigningKey) -> None:
+def test_user_row_with_nulls_gets_a_token(key: keys.SigningKey) -> None:
     bare = dict.fromkeys(USER) | {"id": USER["id"], "is_anonymous": True}
-    claims = claims_of(keys.mint_user_token(bare, api_url="http://127.0.0.1:54321", key=key), key)
+    claims = claims_of(key.sign(keys.user_claims(bare, api_url=URL)), key)
     assert (claims["role"], claims["email"], claims["is_anonymous"]) == ("authenticated", "", True)
 
 
-def test_the_signing_key_is_made_once_and_is_private(tmp_path: Path) -> None:
+def test_signing_key_is_created_once_and_private(tmp_path: Path) -> None:
     path = tmp_path / "signing-key.json"
     first = keys.SigningKey.of(path)
     assert keys.SigningKey.of(path).jwk == first.jwk
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_published_key_holds_nothing_secret_and_is_named_in_tokens(key: keys.SigningKey) -> None:
-    token = keys.mint_user_token(USER, api_url="http://127.0.0.1:54321", key=key)
+def test_public_key_has_no_secret_and_tokens_name_it(key: keys.SigningKey) -> None:
+    token = key.sign(keys.user_claims(USER, api_url=URL))
     assert jwt.get_unverified_header(token) == {"alg": "ES256", "kid": key.public_jwk["kid"], "typ": "JWT"}
     assert key.public_jwk.keys() == {"kty", "crv", "x", "y", "kid", "alg", "use", "key_ops"}

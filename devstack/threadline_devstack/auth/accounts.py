@@ -1,4 +1,4 @@
-"""Users and sessions as rows, which Auth's own role reads and writes: triggers on them run as they would there."""
+"""Users and sessions as rows. Auth's own role reads and writes them, so triggers run as on the platform."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from threadline_devstack.auth import refusals
 
 logger = logging.getLogger(__name__)
 
-REUSE_INTERVAL = 10  # seconds in which an older token of a session still counts: tabs that refresh at the same time
+REUSE_INTERVAL = 10  # seconds in which an older token still works: two tabs may refresh at once
 
 FIND = """
 select u.*, coalesce(i.identities, '[]') as identities
@@ -50,7 +50,7 @@ insert into auth.identities (
 )
 select id, id, $8, 'email', now(), now(), now() from made
 """
-# What is null in an object takes that member away.
+# A null in an object removes that member.
 UPDATE = """
 update auth.users
 set
@@ -67,7 +67,7 @@ insert into auth.sessions (id, user_id, created_at, updated_at, user_agent, refr
 values ($1, $2, now(), now(), $3, 0)
 returning *
 """
-# The check of the number and the step to the next are one, so that of two clients only one steps.
+# Check and step are one statement, so that only one of two clients steps.
 REFRESH = """
 update auth.sessions
 set refresh_token_counter = refresh_token_counter + 1, refreshed_at = now() at time zone 'utc', updated_at = now()
@@ -99,13 +99,13 @@ class Accounts:
         self._pool: asyncpg.Pool | None = None
 
     async def close(self) -> None:
-        """Give up the connections."""
+        """Close the connections."""
         if self._pool:
             self._pool.terminate()
 
     @asynccontextmanager
     async def _acting(self, doing: str) -> AsyncIterator[asyncpg.Connection]:
-        if self._pool is None:  # made here, since it belongs to the loop that uses it
+        if self._pool is None:  # the pool belongs to the loop that uses it
             self._pool = asyncpg.create_pool(
                 self._url,
                 min_size=0,
@@ -121,7 +121,7 @@ class Accounts:
         except asyncpg.UniqueViolationError as error:
             raise refusals.conflict() from error
         except asyncpg.PostgresError as error:
-            # Not its details, in which whole rows turn up.
+            # Not its details: they may quote whole rows.
             logger.error("Auth: the database refuses %s: %s", doing, error.message)
             raise refusals.database_error(doing) from error
 
@@ -131,7 +131,7 @@ class Accounts:
             return await connection.fetchrow(f"{FIND} where u.id = $1", user)
 
     async def find_by_email(self, email: str) -> asyncpg.Record | None:
-        """Return the user with an address, whose case does not matter."""
+        """Return the user with an address, in any case."""
         async with self._acting("finding user") as connection:
             return await connection.fetchrow(
                 f"{FIND} where lower(u.email) = lower($1) and not u.is_sso_user and u.deleted_at is null", email
@@ -154,7 +154,7 @@ class Accounts:
         user_metadata: Mapping[str, Any],
         app_metadata: Mapping[str, Any],
     ) -> asyncpg.Record:
-        """Store a user and return them; raise Refusal when the database does not take them."""
+        """Store a user and return the row; raise Refusal if the database refuses."""
         user = user or uuid.uuid4()
         identity = {"sub": str(user), "email": email, "email_verified": False, "phone_verified": False}
         metadata = {**user_metadata, **({"email_verified": True} if is_confirmed else {})}
@@ -174,7 +174,7 @@ class Accounts:
         app_metadata: Mapping[str, Any],
         is_confirmed: bool = False,
     ) -> asyncpg.Record | None:
-        """Change what is given and return the user; None when they are gone."""
+        """Change what is given and return the user; None if the user is gone."""
         changes = [
             value
             for patch in (user_metadata, app_metadata)
@@ -185,7 +185,7 @@ class Accounts:
         return await self.find(user)
 
     async def delete(self, user: uuid.UUID) -> None:
-        """Remove a user, and all that hangs on them."""
+        """Delete a user and every row that refers to the user."""
         async with self._acting("deleting user") as connection:
             await connection.execute("delete from auth.users where id = $1", user)
 
@@ -195,10 +195,10 @@ class Accounts:
             return await connection.fetchrow(OPEN, uuid.uuid4(), user, user_agent)
 
     async def refresh_session(self, session: uuid.UUID, number: int) -> asyncpg.Record:
-        """Step to the next token of a session; raise Refusal when this one's time has passed.
+        """Step to the next token of a session; raise Refusal if this token is too old.
 
-        The last token but one is taken for the last one: its answer may have been lost on the way. So is an older
-        one for some seconds. After that, somebody else has it, and the session ends.
+        The token before the last works like the last: its answer may have been lost. So does an older
+        one for some seconds. After that the token counts as stolen, and the session ends.
         """
         async with self._acting("granting user") as connection:
             if row := await connection.fetchrow(REFRESH, session, number):
@@ -212,7 +212,7 @@ class Accounts:
             raise refusals.spent_refresh_token()
 
     async def has_session(self, session: uuid.UUID) -> bool:
-        """Tell whether a session has not been closed."""
+        """Tell whether a session is open."""
         async with self._acting("finding session") as connection:
             return await connection.fetchval("select exists (select from auth.sessions where id = $1)", session)
 

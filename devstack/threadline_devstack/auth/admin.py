@@ -1,4 +1,4 @@
-"""/auth/v1/admin/users: what the secret key may do with users."""
+"""/auth/v1/admin/users: the secret key manages users."""
 
 import re
 import secrets
@@ -11,7 +11,7 @@ from threadline_devstack.auth import answers, passwords, refusals
 from threadline_devstack.auth.accounts import Accounts
 from threadline_devstack.auth.bodies import check_length, read_email, read_id, read_json, read_new_password, read_object
 from threadline_devstack.auth.refusals import Refusal
-from threadline_devstack.storage.answers import Answer, document
+from threadline_devstack.http import Answer, document
 
 ROLES = frozenset({"service_role", "supabase_admin"})
 PAGE, LARGEST_PAGE = 50, 1000
@@ -24,7 +24,7 @@ def check(claims: Mapping[str, Any]) -> None:
 
 
 async def answer(accounts: Accounts, method: str, path: list[str], request: Request) -> Answer:
-    """Do what an administrator asks for."""
+    """Answer a call of an administrator."""
     match method, path:
         case "POST", []:
             return await _create(accounts, await read_json(request))
@@ -43,7 +43,7 @@ async def _create(accounts: Accounts, wanted: dict[str, Any]) -> Answer:
         raise Refusal(422, "email_exists", "A user with this email address has already been registered")
     password = wanted.get("password") or secrets.token_urlsafe(32)
     if not isinstance(password, str):
-        raise Refusal(400, "bad_json", "Could not parse request body as JSON: password is no text")
+        raise Refusal(400, "bad_json", "Could not parse request body as JSON: password is not a text")
     check_length(password)
     user = wanted.get("id")
     row = await accounts.create(
@@ -68,7 +68,7 @@ async def _list(accounts: Accounts, query: Mapping[str, str]) -> Answer:
 def _count(query: Mapping[str, str], name: str, default: int) -> int:
     value = query.get(name) or str(default)
     if not re.fullmatch("[1-9][0-9]{0,5}", value):
-        raise refusals.invalid(f"Bad Pagination Parameters: {name} is no whole number from 1")
+        raise refusals.invalid(f"Bad Pagination Parameters: {name} is not a whole number from 1")
     return int(value)
 
 
@@ -82,14 +82,14 @@ async def _manage(accounts: Accounts, method: str, user: str, request: Request) 
     if method == "PUT":
         return await _update(accounts, row, wanted)
     if wanted.get("should_soft_delete"):
-        raise refusals.invalid("Soft deletion is not available on this machine")
+        raise refusals.invalid("The devstack does not support soft deletion")
     await accounts.delete(row["id"])
     return document({})
 
 
 async def _update(accounts: Accounts, row: Mapping[str, Any], wanted: dict[str, Any]) -> Answer:
     if (wanted.get("email") or row["email"]) != row["email"]:
-        raise refusals.invalid("An address cannot be changed on this machine: nothing here sends mail")
+        raise refusals.invalid("The address cannot be changed here: the devstack sends no mail")
     password = await read_new_password(wanted, None)
     changed = await accounts.update(
         row["id"],

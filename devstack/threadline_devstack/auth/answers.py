@@ -1,4 +1,4 @@
-"""What Auth answers: users and settings as JSON."""
+"""Users and settings as JSON."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ SETTINGS = {
 
 
 def user(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a user as clients read one. Times that are not known are left out."""
+    """Return a user for clients, without unknown times."""
     confirmed = {name: time(row[name]) for name in ("email_confirmed_at", "phone_confirmed_at", "confirmed_at")}
     times = {name: time(row[name]) for name in TIMES}
     return {
@@ -43,5 +43,5 @@ def user(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def time(at: datetime | None) -> str | None:
-    """Return a time as Auth writes it."""
+    """Return a time in the form of Auth."""
     return at and at.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,15 +1,13 @@
 """/auth/v1: the calls by which supabase-js and supabase-py sign in, stay signed in, sign out and manage users."""
 
-import logging
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 import asyncpg
-from litestar import Request, asgi
-from litestar.handlers import ASGIRouteHandler
-from litestar.types import Receive, Scope, Send
+from litestar import Request
 
 from threadline_devstack.auth import admin, answers, passwords, refusals, tokens
 from threadline_devstack.auth.accounts import SCOPES, Accounts
@@ -22,23 +20,27 @@ from threadline_devstack.auth.bodies import (
     read_password,
 )
 from threadline_devstack.auth.refusals import Refusal
+from threadline_devstack.gateway import Call
 from threadline_devstack.home import Home
-from threadline_devstack.keys import TOKEN_LIFETIME, SigningKey, mint_user_token
+from threadline_devstack.http import Answer, document
+from threadline_devstack.jwt import Problem, TokenError
+from threadline_devstack.keys import TOKEN_LIFETIME, SigningKey, user_claims
 from threadline_devstack.postgres import SUPERUSER
 from threadline_devstack.project import Project
-from threadline_devstack.storage.answers import Answer, document, preflight
 
-logger = logging.getLogger(__name__)
-
-PATH = "/auth/v1"
-JWKS_PATH = f"{PATH}/.well-known/jwks.json"
+PREFIX = "/auth/v1"
+JWKS_PATH = f"{PREFIX}/.well-known/jwks.json"
 
 
 class AuthApi:
     """Auth of one project's stack."""
 
+    name = "Auth"
+    prefix = PREFIX
+    needs_key = False
+
     def __init__(self, project: Project) -> None:
-        """Take the project; nothing is opened yet."""
+        """Take the project; nothing is open yet."""
         home = Home(project.home)
         self._api_url = project.ports.api_url
         self._key = SigningKey.of(home.signing_key)
@@ -46,34 +48,29 @@ class AuthApi:
         self._accounts = Accounts(project.ports.database_url(SUPERUSER, home.superuser_password()))
 
     async def close(self) -> None:
-        """Give up the connections to the database."""
+        """Close the connections to the database."""
         await self._accounts.close()
 
-    def route(self) -> ASGIRouteHandler:
-        """Return the handler of everything below /auth/v1."""
+    async def answer(self, call: Call) -> Answer:
+        """Answer a call below /auth/v1."""
+        version = call.request.headers.get(refusals.VERSION_HEADER)
+        try:
+            answer = await self._answer(call)
+        except Refusal as refusal:
+            answer = document(refusal.body(version), refusal.status, x_sb_error_code=refusal.code)
+        if refusals.is_current(version):
+            answer.headers[refusals.VERSION_HEADER] = refusals.VERSION
+        answer.headers["access-control-expose-headers"] = f"{refusals.VERSION_HEADER}, x-total-count, link"
+        return answer
 
-        @asgi(PATH, is_mount=True)
-        async def auth(scope: Scope, receive: Receive, send: Send) -> None:
-            request = Request(scope, receive, send)
-            version = request.headers.get(refusals.VERSION_HEADER)
-            try:
-                answer = await self._answer(request)
-            except Refusal as refusal:
-                answer = document(refusal.body(version), refusal.status, x_sb_error_code=refusal.code)
-            except Exception as error:  # noqa: BLE001 -- as every server has it, in the shape that clients read
-                logger.error("Auth: %s failed with %s", request.method, type(error).__name__)
-                answer = document(Refusal(500, "unexpected_failure", "Unexpected failure").body(version), 500)
-            if refusals.is_current(version):
-                answer.headers[refusals.VERSION_HEADER] = refusals.VERSION
-            answer.headers["access-control-expose-headers"] = f"{refusals.VERSION_HEADER}, x-total-count, link"
-            await answer.send(send)
+    def failure(self, call: Call) -> Answer:
+        """Return the answer to a call that raised an unexpected error."""
+        version = call.request.headers.get(refusals.VERSION_HEADER)
+        return document(Refusal(500, "unexpected_failure", "Unexpected failure").body(version), 500)
 
-        return auth
-
-    async def _answer(self, request: Request) -> Answer:
-        if request.method == "OPTIONS":
-            return preflight(request.headers.get("access-control-request-headers", ""))
-        match request.method, *request.scope["path"].removeprefix(PATH).strip("/").split("/"):
+    async def _answer(self, call: Call) -> Answer:
+        request = call.request
+        match request.method, *unquote(call.path).strip("/").split("/"):
             case "GET", ".well-known", "jwks.json":
                 return document({"keys": [self._key.public_jwk]})
             case "GET", "health":
@@ -85,14 +82,14 @@ class AuthApi:
             case "POST", "token":
                 return await self._grant(await read_json(request), request)
             case "GET", "user":
-                user, _ = await self._caller(request)
+                user, _ = await self._caller(call)
                 return document(answers.user(user))
             case "PUT", "user":
-                return await self._update(request)
+                return await self._update(call)
             case "POST", "logout":
-                return await self._sign_out(request)
+                return await self._sign_out(call)
             case method, "admin", "users", *path:
-                admin.check(self._claims(request))
+                admin.check(claims_of(call))
                 return await admin.answer(self._accounts, method, path, request)
         return document(Refusal(404, "not_found", "404 page not found").body(None), 404)
 
@@ -148,26 +145,24 @@ class AuthApi:
             raise refusals.no_refresh_token()
         refuse_if_banned(user, 400, "Invalid Refresh Token: User Banned")
         signed_in_at = int(session["created_at"].timestamp())
-        access_token = mint_user_token(
-            user, api_url=self._api_url, key=self._key, session=session["id"], signed_in_at=signed_in_at
-        )
+        claims = user_claims(user, api_url=self._api_url, session=session["id"], signed_in_at=signed_in_at)
         return document(
             {
-                "access_token": access_token,
+                "access_token": self._key.sign(claims),
                 "token_type": "bearer",
                 "expires_in": TOKEN_LIFETIME,
-                "expires_at": tokens.read_claims(access_token, self._key)["exp"],
+                "expires_at": claims["exp"],
                 "refresh_token": self._refresh_tokens.make(session["id"], session["refresh_token_counter"]),
                 "user": answers.user(user),
             },
             cache_control="no-store",
         )
 
-    async def _update(self, request: Request) -> Answer:
-        user, session = await self._caller(request)
-        wanted = await read_json(request)
+    async def _update(self, call: Call) -> Answer:
+        user, session = await self._caller(call)
+        wanted = await read_json(call.request)
         if (wanted.get("email") or user["email"]) != user["email"]:
-            raise refusals.invalid("An address cannot be changed on this machine: nothing here sends mail")
+            raise refusals.invalid("The address cannot be changed here: the devstack sends no mail")
         password = await read_new_password(wanted, user["encrypted_password"])
         changed = await self._accounts.update(
             user["id"], password_hash=password, user_metadata=read_object(wanted, "data"), app_metadata={}
@@ -178,16 +173,16 @@ class AuthApi:
             await self._accounts.close_sessions(user["id"], session, "others")
         return document(answers.user(changed))
 
-    async def _sign_out(self, request: Request) -> Answer:
-        scope = request.query_params.get("scope") or "global"
+    async def _sign_out(self, call: Call) -> Answer:
+        scope = call.request.query_params.get("scope") or "global"
         if scope not in SCOPES:
             raise refusals.invalid(f'Unsupported logout scope "{scope}"')
-        user, session = await self._caller(request)
+        user, session = await self._caller(call)
         await self._accounts.close_sessions(user["id"], session, scope)
         return Answer(204)
 
-    async def _caller(self, request: Request) -> tuple[asyncpg.Record, uuid.UUID | None]:
-        claims = self._claims(request)
+    async def _caller(self, call: Call) -> tuple[asyncpg.Record, uuid.UUID | None]:
+        claims = claims_of(call)
         if not claims.get("sub"):
             raise refusals.bad_token("invalid claim: missing sub claim")
         user = await self._accounts.find(read_id(claims["sub"], "invalid claim: sub claim must be a UUID"))
@@ -201,12 +196,21 @@ class AuthApi:
         refuse_if_banned(user, 403, "User is banned")
         return user, session
 
-    def _claims(self, request: Request) -> Mapping[str, Any]:
-        token = tokens.bearer(request.headers.get("authorization"), request.headers.get("apikey"))
-        return tokens.read_claims(token, self._key)
+
+def claims_of(call: Call) -> Mapping[str, Any]:
+    """Return the claims of the caller's token; raise Refusal if it is missing or not valid."""
+    if call.token is None:
+        raise refusals.no_bearer()
+    try:
+        return call.claims()
+    except TokenError as error:
+        reason = "token is malformed"
+        if error.problem is Problem.EXPIRED:
+            reason = "token has invalid claims: token is expired"
+        raise refusals.bad_token(f"invalid JWT: unable to parse or verify signature, {reason}") from error
 
 
 def refuse_if_banned(user: Mapping[str, Any], status: int, message: str) -> None:
-    """Raise Refusal for a user who is shut out at the moment."""
+    """Raise Refusal if the user is banned at the moment."""
     if user["banned_until"] and user["banned_until"] > datetime.now(UTC):
         raise Refusal(status, "user_banned", message)

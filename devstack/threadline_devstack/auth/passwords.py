@@ -1,10 +1,10 @@
-"""Passwords as Supabase Auth keeps them: bcrypt, in auth.users.encrypted_password."""
+"""Passwords as Supabase Auth stores them: bcrypt, in auth.users.encrypted_password."""
 
 import asyncio
 
 import bcrypt
 
-SHORTEST, LONGEST = 6, 72  # characters that the CLI's configuration asks for; bytes that bcrypt looks at
+SHORTEST, LONGEST = 6, 72  # characters, by the CLI's configuration; bytes that bcrypt reads
 COST = 10
 
 
@@ -15,7 +15,7 @@ async def encrypt(password: str) -> str:
 
 
 async def is_right(password: str, encrypted: str | None) -> bool:
-    """Tell whether a password is the one whose hash this is. A hash of another kind, or none, fits no password."""
+    """Tell whether a password has this hash. A missing or other hash fits no password."""
     if not encrypted or len(password.encode()) > LONGEST:
         return False
     try:

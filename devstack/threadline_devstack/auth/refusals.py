@@ -1,4 +1,4 @@
-"""What Auth refuses, in its own words and shapes."""
+"""Refusals in the words and forms of Auth."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ class Refusal(Exception):  # noqa: N818
         self.extra = extra
 
     def body(self, version: str | None) -> dict[str, Any]:
-        """Return the body for a client that names the version of the API it speaks, or none."""
+        """Return the body for a client of this version of the API; None is the oldest."""
         if is_current(version):
             return {"code": self.code, "message": str(self), **self.extra}
         return {"code": self.status, "error_code": self.code, "msg": str(self), **self.extra}
@@ -42,12 +42,12 @@ class OAuthRefusal(Refusal):
 
 
 def is_current(version: str | None) -> bool:
-    """Tell whether a client speaks the version in which the code of an error is a word."""
+    """Tell whether a version has words as error codes."""
     return version is not None and version >= VERSION
 
 
 def invalid(message: str) -> Refusal:
-    """Return the refusal of a request that lacks something."""
+    """Return the refusal of a wrong request."""
     return Refusal(400, "validation_failed", message)
 
 
@@ -67,17 +67,17 @@ def bad_token(message: str) -> Refusal:
 
 
 def no_user() -> Refusal:
-    """Return the answer about a user who is not there."""
+    """Return the answer about a missing user."""
     return Refusal(404, "user_not_found", "User not found")
 
 
 def no_refresh_token() -> Refusal:
-    """Return the refusal of a refresh token that is not ours, or whose session has ended."""
+    """Return the refusal of a refresh token that is forged, or whose session ended."""
     return Refusal(400, "refresh_token_not_found", "Invalid Refresh Token: Refresh Token Not Found")
 
 
 def spent_refresh_token() -> Refusal:
-    """Return the refusal of a refresh token that was used before; its session is over."""
+    """Return the refusal of a used refresh token; its session ended."""
     return Refusal(400, "refresh_token_already_used", "Invalid Refresh Token: Already Used")
 
 
@@ -88,10 +88,10 @@ def weak_password(shortest: int) -> Refusal:
 
 
 def conflict() -> Refusal:
-    """Return the refusal of an id that is taken, or of an address that somebody else took at the same moment."""
+    """Return the refusal of an id or address that another user has."""
     return Refusal(422, "conflict", "Another user has this id or address")
 
 
 def database_error(doing: str) -> Refusal:
-    """Return what is said when the database refuses, for example because of a trigger on auth.users."""
+    """Return the answer when the database refuses, for example because of a trigger on auth.users."""
     return Refusal(500, "unexpected_failure", f"Database error {doing}")

@@ -1,4 +1,4 @@
--- Roles as a Supabase project has them. They belong to the cluster: its second database finds them made.
+-- The roles of a Supabase project. They belong to the cluster, so its second database finds them.
 
 do $$
 begin
@@ -7,10 +7,10 @@ begin
             hint = 'Make the cluster with initdb -U supabase_admin.';
     end if;
 
-    -- Two databases of one cluster may be prepared at the same moment.
+    -- Two sessions may prepare databases of one cluster at once.
     lock table pg_catalog.pg_authid in share row exclusive mode;
 
-    -- Made by one transaction, so all of them or none. Settings changed since then are left alone.
+    -- One transaction creates all of them. Later changes of their settings stay.
     if to_regrole('authenticator') is not null then
         return;
     end if;
@@ -21,12 +21,12 @@ begin
     create role service_role bypassrls;
     create role authenticator login noinherit;
 
-    -- They own the platform's tables. No service of ours signs in as one of them.
+    -- They own the platform's tables. No service here signs in as one of them.
     create role supabase_auth_admin noinherit;
     create role supabase_storage_admin noinherit createrole;
     create role supabase_realtime_admin noinherit createrole replication;
 
-    -- Nothing here uses these; dumps and migrations name them in grants.
+    -- Unused here, but dumps and migrations name them in grants.
     create role dashboard_user createdb createrole replication;
     create role pgbouncer;
     create role supabase_etl_admin replication;
@@ -48,7 +48,7 @@ begin
     alter role authenticated set statement_timeout = '8s';
     alter role authenticator set statement_timeout = '8s';
     alter role authenticator set lock_timeout = '8s';
-    -- The backslash is the platform's: its postgres has no schema of its own name in the path.
+    -- The backslash is the platform's: no schema named after postgres is in the path.
     alter role postgres set search_path = '\$user', public, extensions;
     alter role supabase_admin set search_path = '\$user', public, auth, extensions;
     alter role supabase_admin set log_statement = 'none';

@@ -1,4 +1,4 @@
--- What `create database ... template` does not copy: who owns a database, and its settings. Runs every time.
+-- Sets what `create database ... template` does not copy: owner and settings. Runs every time.
 
 do $$
 declare
@@ -14,9 +14,9 @@ begin
         inner join pg_database as d on s.setdatabase = d.oid
         where d.datname = v_name and s.setrole = 0 and s.setconfig::text like '%pgrst.db_schemas=%'
     ) then
-        -- Supabase's lints find the exposed schemas here. A Data API beside us is configured for itself.
+        -- Supabase's lints read the exposed schemas here. The Data API has its own configuration.
         execute format('alter database %I set pgrst.db_schemas = %L', v_name, 'public');
-        -- The days and hours of realtime.messages carry no time zone.
+        -- The times in realtime.messages have no time zone.
         execute format('alter database %I set timezone = %L', v_name, 'UTC');
     end if;
 end

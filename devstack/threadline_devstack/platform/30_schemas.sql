@@ -1,4 +1,4 @@
--- Schemas, who may look into them, and the extensions every project has.
+-- Schemas, their usage grants, and the extensions of every project.
 
 create schema extensions authorization postgres;
 grant usage on schema extensions to anon, authenticated, service_role;
@@ -19,7 +19,7 @@ grant usage on schema realtime to anon, authenticated, service_role;
 
 grant usage on schema public to postgres, anon, authenticated, service_role;
 
--- An extension a server does not carry, or cannot load, is left out: ours need none of them.
+-- Skips an extension that the server does not have or cannot load: our SQL needs none.
 do $$
 declare
     v_name text;

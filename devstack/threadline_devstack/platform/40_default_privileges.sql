@@ -1,4 +1,4 @@
--- What new objects grant by themselves: everything, to every API role, as it was in projects before 2026.
+-- Default privileges of projects before 2026: every API role gets everything.
 
 alter default privileges for role postgres in schema public
 grant all on tables to postgres, anon, authenticated, service_role;

@@ -1,4 +1,4 @@
--- Who is who: the user table that applications refer to, and the functions that say who is asking.
+-- The user table that applications refer to, and the functions that read the caller's claims.
 
 set local role supabase_auth_admin;
 
@@ -43,10 +43,10 @@ create table auth.users (
     constraint users_email_change_confirm_status_check check (email_change_confirm_status between 0 and 2)
 );
 
--- Accounts from single sign-on may share an address.
+-- Accounts of single sign-on may share an address.
 create unique index users_email_partial_key on auth.users (email) where (is_sso_user = false);
 
--- A token is unique while it is one: spent tokens are empty, one-time codes are digits.
+-- Unused tokens are unique; used tokens are empty, and one-time codes are digits.
 create unique index confirmation_token_idx on auth.users (confirmation_token)
 where confirmation_token !~ '^[0-9 ]*$';
 create unique index recovery_token_idx on auth.users (recovery_token)
@@ -73,7 +73,7 @@ create table auth.identities (
     constraint identities_user_id_fkey foreign key (user_id) references auth.users (id) on delete cascade
 );
 
--- Of the columns, those that signing in with a password needs.
+-- Only the columns that signing in with a password needs.
 create table auth.sessions (
     id uuid not null,
     user_id uuid not null,
@@ -92,8 +92,8 @@ alter table auth.identities enable row level security;
 alter table auth.sessions enable row level security;
 grant select on auth.users, auth.identities, auth.sessions to postgres with grant option;
 
--- In each of the four, the older form of the setting wins. An empty one counts as absent, for that is how
--- a transaction that has set it leaves it.
+-- In each of the four, the older form of the setting wins. An empty one counts as absent, because
+-- a setting is empty after the transaction that set it.
 
 create function auth.uid() returns uuid
 language sql stable

@@ -1,4 +1,4 @@
--- Buckets and the objects in them: rows only, the bytes are the Storage API's.
+-- Buckets and objects as rows. The Storage API keeps the bytes.
 
 set local role supabase_storage_admin;
 
@@ -67,7 +67,7 @@ begin
 end
 $$;
 
--- A name without a dot is its own extension, on the platform too.
+-- A name without a dot is its own extension, as on the platform.
 create function storage.extension(name text) returns text
 language plpgsql immutable
 as $$
@@ -76,7 +76,7 @@ begin
 end
 $$;
 
--- What the Storage API is doing at the moment, for example storage.object.upload.
+-- The current operation of the Storage API, for example storage.object.upload.
 create function storage.operation() returns text
 language plpgsql stable
 as $$
@@ -85,7 +85,7 @@ begin
 end
 $$;
 
--- The two below take names with or without the prefix "storage.".
+-- The next two functions take names with or without the prefix "storage.".
 
 create function storage.allow_only_operation(expected_operation text) returns boolean
 language sql stable
@@ -135,7 +135,7 @@ create trigger update_objects_updated_at
 before update on storage.objects
 for each row execute function storage.update_updated_at_column();
 
--- A row deleted by hand would leave its bytes behind for ever.
+-- Deleting a row with SQL would leave its bytes behind.
 create function storage.protect_delete() returns trigger
 language plpgsql
 as $$

@@ -1,4 +1,4 @@
--- Broadcast from the database, and the register of who listens to which table.
+-- Broadcasts from the database, and the table of subscriptions.
 
 set local role supabase_realtime_admin;
 
@@ -19,8 +19,8 @@ create table realtime.messages (
 create index messages_inserted_at_topic_index on realtime.messages (inserted_at desc, topic)
 where extension = 'broadcast' and private is true;
 
--- The platform's janitor makes a partition for each day. There is no janitor here, and a message without a
--- partition would be lost with a mere warning.
+-- The platform creates a partition for each day. The devstack does not, and a message without a
+-- partition would be lost with only a warning.
 create table realtime.messages_default partition of realtime.messages default;
 
 alter table realtime.messages enable row level security;
@@ -33,8 +33,8 @@ as $$
     select nullif(current_setting('realtime.topic', true), '');
 $$;
 
--- Any error becomes a warning and the message is lost, as on the platform: a broadcast must not undo the
--- work it tells of. With `threadline.strict_realtime` on, which is for tests, the error stays one.
+-- Any error becomes a warning and the message is lost, as on the platform: a broadcast must not roll back
+-- the write that it announces. Tests set `threadline.strict_realtime`, so that the error is raised.
 create function realtime.send(payload jsonb, event text, topic text, private boolean default true)
 returns void
 language plpgsql
@@ -81,7 +81,7 @@ exception
 end
 $$;
 
--- For a row trigger. Its own refusals do abort the statement; those of realtime.send do not.
+-- For a row trigger. Its own errors abort the statement; errors of realtime.send do not.
 create function realtime.broadcast_changes(
     topic_name text,
     event_name text,
@@ -136,7 +136,7 @@ create type realtime.user_defined_filter as (
     negate boolean
 );
 
--- Called immutable although role names may change: a generated column asks for it.
+-- Declared immutable although role names may change: a generated column requires it.
 create function realtime.to_regrole(role_name text) returns regrole
 language sql immutable
 as $$

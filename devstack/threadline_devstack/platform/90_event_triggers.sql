@@ -1,9 +1,9 @@
--- What happens around a migration's statements: policies on the platform's tables, and news for the Data API.
+-- Event triggers: allow policies on the platform's tables, and notify the Data API.
 
 -- On the platform an extension lets postgres manage policies, and drop triggers, on tables it does not own,
--- and do nothing else an owner could. Here postgres is lent the ownership for the length of just those
--- statements, so that Postgres itself refuses everything else, in its own words. The loan is a change of
--- membership inside the caller's transaction: no other session sees it, and a statement that fails gives it
+-- and nothing else. Here postgres gets the ownership for the length of only those
+-- statements, so that Postgres itself refuses everything else, in its own words. It is a change of
+-- membership inside the caller's transaction: no other session sees it, and a failed statement rolls it
 -- back. Two transactions with such statements, even in two databases of the cluster, wait for each other.
 
 create function extensions.lend_ownership() returns event_trigger
@@ -22,8 +22,8 @@ begin
 end
 $$;
 
--- PostgREST reads the schema again when told to. It is told of what it can show: not of temporary tables,
--- nor of the platform's own schemas.
+-- Tells PostgREST to read the schema again after changes that it can show: not of temporary tables
+-- or of the platform's own schemas.
 
 create function extensions.pgrst_ddl_watch() returns event_trigger
 language plpgsql set search_path = ''
@@ -63,7 +63,7 @@ begin
 end
 $$;
 
--- In a body, because the SQL linter does not know the statement.
+-- In a body, because the SQL linter does not parse this statement.
 do $$
 begin
     create event trigger lend_ownership on ddl_command_start

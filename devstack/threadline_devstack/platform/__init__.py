@@ -1,4 +1,4 @@
-"""What a Supabase project holds before the first migration, for a plain Postgres (15 to 18)."""
+"""Gives a plain Postgres (15 to 18) what a Supabase project has before the first migration."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +24,7 @@ async def install(
     passwords: Mapping[str, str] | None = None,
     default_privileges: Literal["explicit", "legacy"] = "explicit",
 ) -> bool:
-    """Make the connected database look like a Supabase project's; all of it, or nothing.
+    """Make the connected database look like a Supabase project's, in one transaction.
 
     Args:
         connection: the bootstrap superuser, who must be called `supabase_admin`.

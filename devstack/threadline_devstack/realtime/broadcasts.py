@@ -1,36 +1,27 @@
 """Broadcasts over HTTP: POST /realtime/v1/api/broadcast for several, .../{topic}/events/{event} for one."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
-from litestar import Request, asgi
-from litestar.handlers import ASGIRouteHandler
-from litestar.types import Receive, Scope, Send
 from msgspec import Raw
 
+from threadline_devstack.gateway import Call
+from threadline_devstack.http import Answer, BodyTooLargeError, document, read_body, text
 from threadline_devstack.realtime.frames import UNREADABLE, UserBroadcast
 from threadline_devstack.realtime.policies import BROADCAST, PRESENCE, Asker, PolicyError
+from threadline_devstack.realtime.shared import Shared
 from threadline_devstack.realtime.tokens import Claims, TokenError
 
-if TYPE_CHECKING:
-    from threadline_devstack.realtime.service import Realtime
-
-PATH = "/realtime/v1"
+PREFIX = "/realtime/v1"
 BLANK, INVALID, TOO_LARGE = "can't be blank", "is invalid", "Payload size exceeds tenant limit"
-JSON, TEXT = "application/json; charset=utf-8", "text/plain; charset=utf-8"
 BODY_BYTES = 8_000_000
-CORS = {
-    "access-control-allow-origin": "*",
-    "access-control-allow-methods": "GET, HEAD, POST, OPTIONS",
-    "access-control-max-age": "3600",
-}
 BOOLEANS = {True: True, False: False, "true": True, "1": True, "false": False, "0": False}
 
 
 class Refusal(Exception):  # noqa: N818
-    """A call that is not served; the content is what the client gets."""
+    """A call that is refused, with the content of the answer."""
 
     def __init__(self, status: int, content: dict[str, Any] | str) -> None:
         super().__init__(str(content))
@@ -38,38 +29,28 @@ class Refusal(Exception):  # noqa: N818
         self.content = content
 
 
-def route(realtime: "Realtime") -> ASGIRouteHandler:
-    """Return the handler of everything below /realtime/v1 that is no WebSocket."""
-
-    @asgi(PATH, is_mount=True, copy_scope=True)
-    async def handler(scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive, send)
-        if request.method == "OPTIONS":
-            wanted = request.headers.get("access-control-request-headers", "*")
-            await answer(send, 204, "", **{"access-control-allow-headers": wanted})
-            return
-        try:
-            await Call(realtime, request).serve()
-        except Refusal as refusal:
-            await answer(send, refusal.status, refusal.content)
-        else:
-            await answer(send, 202, "")
-
-    return handler
+async def answer(shared: Shared, call: Call) -> Answer:
+    """Answer a call below /realtime/v1."""
+    try:
+        await _Broadcast(shared, call).serve()
+    except Refusal as refusal:
+        is_text = isinstance(refusal.content, str)
+        return text(refusal.content, refusal.status) if is_text else document(refusal.content, refusal.status)
+    return text("", 202)
 
 
-class Call:
-    """One request."""
+class _Broadcast:
+    """One call."""
 
-    def __init__(self, realtime: "Realtime", request: Request) -> None:
-        self._realtime = realtime
-        self._request = request
+    def __init__(self, shared: Shared, call: Call) -> None:
+        self._shared = shared
+        self._call = call
+        self._request = call.request
 
     async def serve(self) -> None:
-        """Do what is asked for; raise Refusal."""
-        # Cut before it is decoded: a topic may have encoded slashes.
-        path = self._request.scope["raw_path"].decode("ascii").removeprefix(PATH)
-        match self._request.method, *path.strip("/").split("/"):
+        """Broadcast what the call brings; raise Refusal."""
+        # Split before decoding: a topic may hold encoded slashes.
+        match self._request.method, *self._call.path.strip("/").split("/"):
             case "POST", "api", "broadcast":
                 await self._broadcast_batch(self._identify())
             case "POST", "api", "broadcast", topic, "events", event:
@@ -78,17 +59,16 @@ class Call:
                 raise Refusal(404, {"message": "not found"})
 
     def _identify(self) -> Claims:
-        headers = self._request.headers
         try:
-            return self._realtime.identify(headers.get("authorization", ""), headers.get("apikey"))
+            return self._shared.tokens.verify(self._call.token or "")
         except TokenError as error:
             raise Refusal(401, {"message": "Unauthorized"}) from error
 
     async def _broadcast_batch(self, claims: Claims) -> None:
         messages = self._check(await self._read_json())
-        if self._realtime.events.is_exceeded():
+        if self._shared.events.is_exceeded():
             raise Refusal(429, {"message": "You have exceeded your rate limit"})
-        if self._realtime.events.is_exceeded(len(messages)):
+        if self._shared.events.is_exceeded(len(messages)):
             raise Refusal(429, {"message": "Too many messages to broadcast, please reduce the batch size"})
         allowed = {(topic, True): await self._may_write(claims, topic) for topic in private_topics(messages)}
         for message in messages:
@@ -97,7 +77,7 @@ class Call:
                 content = {name: message[name] for name in ("payload", "event")} | {"type": "broadcast"}
                 if isinstance(message.get("id"), str):
                     content["meta"] = {"id": message["id"]}
-                self._realtime.hub.broadcast(topic, Raw(msgspec.json.encode(content)), is_private=is_private)
+                self._shared.hub.broadcast(topic, Raw(msgspec.json.encode(content)), is_private=is_private)
 
     async def _broadcast_one(self, claims: Claims, topic: str, event: str) -> None:
         kind = self._request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -111,31 +91,27 @@ class Call:
             raise Refusal(415, {"message": "Unsupported media type"})
         if errors := {name: [BLANK] for name, value in (("topic", topic), ("event", event)) if not value.strip()}:
             raise Refusal(422, {"errors": errors})
-        if len(content.content) > self._realtime.limits.payload_bytes:
+        if len(content.content) > self._shared.limits.payload_bytes:
             raise Refusal(422, {"errors": {"payload": [TOO_LARGE]}})
-        if self._realtime.events.is_exceeded():
+        if self._shared.events.is_exceeded():
             raise Refusal(429, {"message": "You have exceeded your rate limit"})
         is_private = self._request.query_params.get("private") == "true"
         if is_private and not await self._may_write(claims, topic):
             raise Refusal(403, {"message": "Unauthorized"})
-        self._realtime.hub.broadcast(topic, content, is_private=is_private)
+        self._shared.hub.broadcast(topic, content, is_private=is_private)
 
     async def _may_write(self, claims: Claims, topic: str) -> bool:
         asker = Asker(topic, claims.all, dict(self._request.headers))
         try:
-            return BROADCAST in await self._realtime.policies.writable(asker, [BROADCAST, PRESENCE])
+            return BROADCAST in await self._shared.policies.writable(asker, [BROADCAST, PRESENCE])
         except PolicyError as error:
             raise Refusal(422, {"message": error.message}) from error
 
     async def _read(self) -> bytes:
-        body = bytearray()
-        while (message := await self._request.receive())["type"] == "http.request":
-            body += message["body"]
-            if len(body) > BODY_BYTES:
-                raise Refusal(413, "Request Entity Too Large")
-            if not message["more_body"]:
-                return bytes(body)
-        raise Refusal(400, "Bad Request")  # nobody is left to read it
+        try:
+            return await read_body(self._request, BODY_BYTES)
+        except BodyTooLargeError as error:
+            raise Refusal(413, "Request Entity Too Large") from error
 
     async def _read_json(self) -> Any:
         body = await self._read()
@@ -150,7 +126,7 @@ class Call:
             raise Refusal(422, {"errors": {"messages": [BLANK]}})
         if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
             raise Refusal(422, {"errors": {"messages": [INVALID]}})
-        problems = [problems_of(message, self._realtime.limits.payload_bytes) for message in messages]
+        problems = [problems_of(message, self._shared.limits.payload_bytes) for message in messages]
         if any(problems):
             raise Refusal(422, {"errors": {"messages": problems}})
         return messages
@@ -176,18 +152,3 @@ def problems_of(message: dict[str, Any], largest: int) -> dict[str, list[str]]:
 def private_topics(messages: Sequence[dict[str, Any]]) -> set[str]:
     """Return the topics of the private messages."""
     return {message["topic"] for message in messages if BOOLEANS[message.get("private") or False]}
-
-
-async def answer(send: Send, status: int, content: dict[str, Any] | str, **more: str) -> None:
-    """Answer with JSON, or with a text."""
-    is_text = isinstance(content, str)
-    body = content.encode() if is_text else msgspec.json.encode(content)
-    headers = {**CORS, **more, "content-type": TEXT if is_text else JSON, "content-length": str(len(body))}
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})

@@ -1,12 +1,12 @@
-"""postgres_changes: who hears of which changed rows.
+"""postgres_changes: which channel gets which changed rows.
 
 How a channel uses it: the join is answered at once, with the id of each request (`request_id`). Then, in a task of its
 own, `add`; when it returns, the channel sends the system message "Subscribed to PostgreSQL", when it raises `Refused`,
-the system message of status "error" with that text. A new access token means `add` again. Whoever ends a channel
-cancels that task first, then calls `remove`. Whoever follows `CHANGES_PUBLICATION` gives each commit to `match` and
+the system message of status "error" with that text. A new access token means `add` again. The end of a channel
+cancels that task first, then calls `remove`. The reader of `CHANGES_PUBLICATION` gives each commit to `match` and
 sends to each recipient `{"ids": [...], "data": <data>}` as event "postgres_changes".
 
-What is heard is what `realtime.apply_rls` says: of an inserted or updated row, the columns that the role may read, if
+The result is that of `realtime.apply_rls`: for an inserted or updated row, the columns that the role may read, if
 the filters take it and the policies show it at this moment; of a deleted one, the primary key.
 """
 
@@ -32,12 +32,12 @@ __all__ = ["Delivery", "Refused", "Subscriptions", "request_id"]
 
 logger = logging.getLogger(__name__)
 
-TOGETHER = 50  # sets of claims for which policies are asked in one message
+TOGETHER = 50  # sets of claims per message to Postgres
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One change, as one form of `data` that some channels hear.
+    """One change as one form of `data`, for some channels.
 
     Args:
         data: the JSON document of the change, the same bytes for all.
@@ -58,10 +58,10 @@ class _Subscription:
 
 
 class Subscriptions:
-    """Who wants to hear of what. A channel is whatever the caller knows its channels by.
+    """The subscriptions of all channels. A channel is any hashable value.
 
     Args:
-        dsn: a connection string of the superuser, who can ask for everybody.
+        dsn: a connection string of the superuser, who can act as every role.
 
     """
 
@@ -72,10 +72,10 @@ class Subscriptions:
         self._turn = asyncio.Lock()
 
     async def add(self, channel: Hashable, claims: Mapping[str, Any], requests: Sequence[Mapping[str, Any]]) -> None:
-        """Subscribe a channel to all of its requests, in place of those it had; raise Refused for none of them.
+        """Subscribe a channel to all of its requests, in place of its earlier ones; raise Refused if one is wrong.
 
         Args:
-            channel: who hears of it.
+            channel: gets the changes.
             claims: of the access token; `role` and what policies read.
             requests: the entries of `postgres_changes` of the join, as the client sent them.
 
@@ -87,16 +87,16 @@ class Subscriptions:
                 for request in wanted:
                     await changes_checks.check(connection, role, request)
         except Refused:
-            self.remove(channel)  # not before: until the new ones are checked, the old ones hold
+            self.remove(channel)  # only now: the old ones hold until the new ones are checked
             raise
         self._by_channel[channel] = tuple(_Subscription(channel, role, text, request) for request in wanted)
 
     def remove(self, channel: Hashable) -> None:
-        """Forget a channel, if it is known."""
+        """Remove the subscriptions of a channel."""
         self._by_channel.pop(channel, None)
 
     async def match(self, commit: Commit) -> list[Delivery]:
-        """Return what is to be sent because of a commit, in the order of its changes.
+        """Return the deliveries of a commit, in the order of its changes.
 
         Raises psycopg.Error when the database is gone.
         """
@@ -106,7 +106,7 @@ class Subscriptions:
             interested = [each for each in self._all() if each.request.covers(schema, table)]
             if not interested:
                 continue
-            # The same columns for all: within a transaction a table may change, and so does its description.
+            # Group by columns: a transaction may alter the table between two changes.
             own = [(place, change) for place, change in changes if (change.schema, change.table) == (schema, table)]
             for _, alike in itertools.groupby(own, key=lambda entry: entry[1].columns):
                 found += await self._match_table(commit, list(alike), interested)
@@ -129,10 +129,10 @@ class Subscriptions:
                 events = await _events(connection, table, [change for _, change in changes], interested)
                 for role in roles:
                     own = [each for each in interested if each.role == role]
-                    for (place, _), event, heard in zip(
-                        changes, events, await _hearers(connection, table, events, role, own), strict=True
+                    for (place, _), event, matched in zip(
+                        changes, events, await _recipients(connection, table, events, role, own), strict=True
                     ):
-                        found += [(place, delivery) for delivery in _deliveries(commit, table, event, role, heard)]
+                        found += [(place, delivery) for delivery in _deliveries(commit, table, event, role, matched)]
             except psycopg.Error as error:
                 if connection.closed:
                     raise
@@ -141,7 +141,7 @@ class Subscriptions:
 
     @asynccontextmanager
     async def _database(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """Lend the one connection, which is made anew when it was lost."""
+        """Lend the one connection; replace it after it broke."""
         async with self._turn:
             if self._connection is None or self._connection.closed:
                 self._connection = await psycopg.AsyncConnection.connect(
@@ -150,7 +150,7 @@ class Subscriptions:
             yield self._connection
 
     async def close(self) -> None:
-        """Let the database go."""
+        """Close the connection to the database."""
         if self._connection:
             await self._connection.close()
 
@@ -172,16 +172,16 @@ async def _events(
     return events
 
 
-async def _hearers(
+async def _recipients(
     connection: psycopg.AsyncConnection[Any],
     table: Table,
     events: Sequence[Event],
     role: str,
     subscriptions: Sequence[_Subscription],
 ) -> list[list[_Subscription]]:
-    """Return for each event those of the subscriptions, all of one role, that hear of it."""
+    """Return for each event the subscriptions of one role that get it."""
     refused = refusal(table, role) is not None
-    heard = [
+    matched = [
         [
             each
             for each in subscriptions
@@ -191,23 +191,23 @@ async def _hearers(
         for event in events
     ]
     if refused or not table.has_policies:
-        return heard
-    return await _shown(connection, table, events, heard)
+        return matched
+    return await _shown(connection, table, events, matched)
 
 
 async def _shown(
     connection: psycopg.AsyncConnection[Any],
     table: Table,
     events: Sequence[Event],
-    heard: Sequence[Sequence[_Subscription]],
+    matched: Sequence[Sequence[_Subscription]],
 ) -> list[list[_Subscription]]:
-    """Return those of the hearers to whom the policies show the row; about a deleted one nobody can be asked."""
+    """Keep the subscriptions to which the policies show the row; a deleted row cannot be checked."""
     asked: dict[str, list[int]] = {}
     for place, event in enumerate(events):
         if event.change.kind != "DELETE":
-            for claims in {each.claims for each in heard[place]}:
+            for claims in {each.claims for each in matched[place]}:
                 asked.setdefault(claims, []).append(place)
-    queries: dict[tuple[int, ...], bytes] = {}  # often the same for everybody
+    queries: dict[tuple[int, ...], bytes] = {}  # often the same for all claims
     for places in asked.values():
         if (key := tuple(places)) not in queries:
             queries[key] = lookup(connection, table, [events[place].change.record or {} for place in places])
@@ -219,8 +219,8 @@ async def _shown(
             for number in found:
                 shown[asked[claims][number - 1]].add(claims)
     return [
-        [each for each in hearers if event.change.kind == "DELETE" or each.claims in shown[place]]
-        for place, (event, hearers) in enumerate(zip(events, heard, strict=True))
+        [each for each in recipients if event.change.kind == "DELETE" or each.claims in shown[place]]
+        for place, (event, recipients) in enumerate(zip(events, matched, strict=True))
     ]
 
 
@@ -234,17 +234,17 @@ async def _answers(
             raise
         if len(questions) > 1:
             return [(await _answers(connection, table, [question]))[0] for question in questions]
-        # A policy that fails shows nothing to whom it fails for.
+        # A policy that raises shows nothing to these claims.
         logger.warning("Realtime: a policy of %s fails: %s", table.name, error.diag.message_primary)
         return [frozenset()]
 
 
 def _deliveries(
-    commit: Commit, table: Table, event: Event, role: str, heard: Sequence[_Subscription]
+    commit: Commit, table: Table, event: Event, role: str, matched: Sequence[_Subscription]
 ) -> Iterable[Delivery]:
-    for columns in dict.fromkeys(each.request.columns for each in heard):
+    for columns in dict.fromkeys(each.request.columns for each in matched):
         channels: dict[Hashable, list[int]] = {}
-        for each in heard:
+        for each in matched:
             if each.request.columns == columns:
                 channels.setdefault(each.channel, []).append(each.request.id)
         recipients = tuple((channel, tuple(ids)) for channel, ids in channels.items())

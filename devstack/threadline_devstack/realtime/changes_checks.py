@@ -1,4 +1,4 @@
-"""Whether a subscription can be: the table is published, its columns may be read, its filters fit their types.
+"""Checks a subscription: the table is published, the role may read its columns, its filters fit their types.
 
 The checks and their words are those of `realtime.subscription_check_filters`, which does not exist here.
 """
@@ -44,7 +44,7 @@ async def check(connection: psycopg.AsyncConnection[Any], role: str, request: Re
     except errors.OperationalError:
         raise
     except psycopg.Error as error:
-        message = error.diag.message_primary or error  # psycopg refuses some values before Postgres sees them
+        message = error.diag.message_primary or error  # psycopg refuses some values itself
         raise _refusal(request, f"{error.sqlstate or '22000'} ({_condition(error)}) {message}") from error
     except _UnfitError as error:
         raise _refusal(request, f"P0001 (raise_exception) {error}") from error
@@ -56,7 +56,7 @@ async def check(connection: psycopg.AsyncConnection[Any], role: str, request: Re
 
 
 class _UnfitError(Exception):
-    """What the function in the database would raise."""
+    """What the function in the genuine database would raise."""
 
 
 def _refusal(request: Request, exception: str) -> Refused:

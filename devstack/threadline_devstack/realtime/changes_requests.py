@@ -1,4 +1,4 @@
-"""What a client asks for with `postgres_changes`, read as Realtime reads it; what it does not take has its words."""
+"""Parses the entries of `postgres_changes`, with the rules and the refusals of Realtime."""
 
 import json
 import re
@@ -15,7 +15,7 @@ QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 
 class Refused(Exception):  # noqa: N818
-    """A subscription that cannot be: the text is for the client, in the words of Realtime."""
+    """A subscription that is refused: the text is for the client, in the words of Realtime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Request:
         event: INSERT, UPDATE, DELETE or * for all three.
         schema: a name, or * for all.
         table: a name, or * for all.
-        filters: all of which a row must meet.
+        filters: a row must meet all of them.
         columns: that it wants beside the primary key; None for all.
 
     """
@@ -50,7 +50,7 @@ class Request:
     columns: frozenset[str] | None
 
     def covers(self, schema: str, table: str) -> bool:
-        """Tell whether a table is among those that are meant."""
+        """Tell whether a table is among those of the request."""
         return self.schema in {"*", schema} and self.table in {"*", table}
 
     def __str__(self) -> str:
@@ -67,12 +67,12 @@ class Request:
 
 
 def request_id(request: Mapping[str, Any]) -> int:
-    """Return the number by which a client knows a request of its again: the same for the same content."""
+    """Return the number by which a client recognises a request: the same for the same content."""
     return zlib.crc32(json.dumps(request, sort_keys=True, separators=(",", ":")).encode()) & 0x7FFFFFF
 
 
 def read(request: Mapping[str, Any]) -> Request:
-    """Return what an entry of `postgres_changes` asks for; raise Refused for one that asks for nothing possible."""
+    """Parse an entry of `postgres_changes`; raise Refused if it is wrong."""
     columns = _read_columns(request.get("select"))
     given = {name: request[name] for name in ("schema", "table", "filter") if name in request}
     is_complete = set(given) in ({"schema", "table", "filter"}, {"schema", "table"}, {"schema"}, {"table"})

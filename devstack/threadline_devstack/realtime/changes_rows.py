@@ -1,6 +1,6 @@
-"""Rows of the log as JSON, and who may see them: what Postgres is asked about the changes of one table.
+"""Rows of the log as JSON, and the callers that may see them: the queries about the changes of one table.
 
-Everything is asked for many rows at a time: types and rights once, values and filters once, row-level security once for
+Each query handles many rows: types and rights once, values and filters once, row-level security once for
 each set of claims.
 """
 
@@ -16,8 +16,8 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from threadline_devstack.realtime.changes_requests import Filter
 from threadline_devstack.realtime.pgoutput import Change, Column, Row
 
-TIMEOUT = "3s"  # for the policies of one set of claims, as role anon has it
-# The upper half of a number is that of the transactions of now, or of the ones just before they were counted over.
+TIMEOUT = "3s"  # for the policies of one set of claims, as for role anon
+# The log has 32 bits of a transaction id. The upper half is the current one, or the one before a wraparound.
 STATUS = """
 select pg_xact_status((
     case when own.xid > latest.xid + 2147483648 then own.xid - 4294967296 else own.xid end
@@ -37,8 +37,9 @@ OPERATORS: dict[str, LiteralString] = {
     "match": "~",
     "imatch": "~*",
 }
-UNQUOTED = frozenset({21, 23, 20, 700, 701, 1700})  # numbers, which the log's JSON has without quotes or as null
+UNQUOTED = frozenset({21, 23, 20, 700, 701, 1700})  # numbers: JSON has them without quotes, or null
 BYTEA = 17
+BPCHAR = 1042
 
 DESCRIBE: LiteralString = """
 select
@@ -75,7 +76,7 @@ where n.nspname = %(schema)s and c.relname = %(table)s
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """A column as it is now, with the roles that may read it."""
+    """A column in its present state, with the roles that may read it."""
 
     name: str
     type: str
@@ -85,7 +86,7 @@ class Readable:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as it is now, and the types by which the log's values are read."""
+    """A table in its present state, and the types of the log's values."""
 
     schema: str
     name: str
@@ -100,7 +101,7 @@ class Table:
 
 
 async def describe(connection: psycopg.AsyncConnection[Any], change: Change, roles: Collection[str]) -> Table | None:
-    """Return the table of a change; None when there is no such table any more."""
+    """Return the table of a change; None if it is gone."""
     oids = [column.type_oid for column in change.columns]
     asked = {"roles": list(roles), "oids": oids, "schema": change.schema, "table": change.table}
     row = await (await connection.execute(DESCRIBE, asked)).fetchone()
@@ -121,9 +122,9 @@ async def convert(
     rows: Sequence[Row],
     filters: Sequence[Filter],
 ) -> list[tuple[dict[str, str], frozenset[Filter]]]:
-    """Return for each row its values as JSON texts, and those of the filters that it meets.
+    """Return for each row its values as JSON texts, and the filters that it meets.
 
-    What a row does not have is not in the answer, and meets no filter.
+    A missing value is not in the result and meets no filter.
     """
     names = [column.name for column in columns]
     known = [each for each in filters if each.column in table.types]
@@ -149,16 +150,16 @@ async def convert(
 
 
 def lookup(connection: psycopg.AsyncConnection[Any], table: Table, rows: Sequence[Row]) -> bytes:
-    """Return the query that finds the places, from 1, of those rows that whoever asks may see as the table is now.
+    """Return the query that finds the places (from 1) of the rows that the current role sees.
 
     Args:
-        connection: in whose encoding the query is written.
-        table: with a primary key that whoever asks may read.
-        rows: of which the primary key is looked up.
+        connection: sets the encoding of the query.
+        table: with a primary key that the role may read.
+        rows: looked up by primary key.
 
     """
     names = [column.name for column in table.key]
-    if not table.types.keys() >= set(names):  # the key was another one at the time of the change
+    if not table.types.keys() >= set(names):  # the table had another key at the time of the change
         return b"select 0 where false"
     matches = SQL(" and ").join(
         SQL("t.{} = {}::{}").format(Identifier(name), _place(place), SQL(table.types[name]))
@@ -171,9 +172,9 @@ def lookup(connection: psycopg.AsyncConnection[Any], table: Table, rows: Sequenc
 
 
 async def wait_until_visible(connection: psycopg.AsyncConnection[Any], xid: int) -> None:
-    """Return when others see what a transaction has written, or after ten seconds.
+    """Wait until other sessions see what a transaction wrote, ten seconds at most.
 
-    The log tells of a commit as soon as it is on disk, which is a moment before it counts for those who look.
+    The log has a commit as soon as it is on disk, a moment before it is visible.
 
     Args:
         connection: of the same database.
@@ -188,14 +189,14 @@ async def wait_until_visible(connection: psycopg.AsyncConnection[Any], xid: int)
 
 
 async def ask(connection: psycopg.AsyncConnection[Any], questions: Sequence[tuple[str, bytes]]) -> list[frozenset[int]]:
-    """Return what each of some lookups finds for somebody with certain claims.
+    """Return what each lookup finds with its claims.
 
     Args:
         connection: of a superuser, with cursors that send parameters inside of the statement.
-        questions: claims as JSON text, of which `role` is who asks; and what `lookup` has made.
+        questions: claims as JSON text, whose `role` runs the query; and a query of `lookup`.
 
     """
-    # One message, which Postgres takes for one transaction, so that the settings end with it.
+    # Postgres runs one message as one transaction, so the settings end with it.
     message = b";".join(_settings(claims).as_bytes(connection) + b";" + query for claims, query in questions)
     cursor = await connection.execute(message)
     answers = []
@@ -228,8 +229,10 @@ def _place(place: int) -> Composable:
 
 
 def _json(table: Table, column: Column, value: Composable) -> Composable:
-    if column.type_oid == BYTEA:  # hexadecimal digits without the mark in front
+    if column.type_oid == BYTEA:  # hexadecimal digits without the leading \x
         return SQL("to_jsonb(substr({}, 3))::text").format(value)
+    if column.type_oid == BPCHAR:  # Realtime sends char(n) without its padding
+        return SQL("to_jsonb(rtrim({}, ' '))::text").format(value)
     if column.type_oid in UNQUOTED:
         value = SQL("case when {0} not in ('NaN', 'Infinity', '-Infinity') then {0} end").format(value)
     return SQL("to_jsonb(({})::{})::text").format(value, SQL(table.types[column.name]))

@@ -1,14 +1,15 @@
-"""One channel of one client: how it is joined, what it may say, what it hears, how it ends."""
+"""One channel of one client: join, messages in both directions, end."""
 
 import asyncio
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 
 from threadline_devstack.realtime.changes import Refused, request_id
+from threadline_devstack.realtime.client import Client
 from threadline_devstack.realtime.frames import Message, Ref, UserBroadcast
 from threadline_devstack.realtime.joins import Join
 from threadline_devstack.realtime.limits import Calls
@@ -19,11 +20,8 @@ from threadline_devstack.realtime.rooms import PREFIX
 from threadline_devstack.realtime.tokens import Claims, TokenError
 from threadline_devstack.realtime.voice import Voice
 
-if TYPE_CHECKING:
-    from threadline_devstack.realtime.sessions import Session
-
-CONFIRM_INTERVAL = 300.0  # seconds after which the age of a token is looked at again, at the latest
-Work = Coroutine[Any, Any, None] | None  # what is left to do, when it cannot be done at once
+CONFIRM_INTERVAL = 300.0  # seconds between two checks of a token's age, at most
+Work = Coroutine[Any, Any, None] | None  # the rest of a message's work, if it must wait
 
 
 class JoinError(Exception):
@@ -34,35 +32,35 @@ class Channel:
     """A topic that a client has joined.
 
     Args:
-        session: of the client.
+        client: who joined.
         wire_topic: with its prefix.
         join_ref: by which the client knows this join.
         join: what it asks for.
     """
 
-    def __init__(self, session: "Session", wire_topic: str, join_ref: Ref, join: Join) -> None:
-        self.serializer = session.serializer
-        self.send = session.send
-        self._session = session
-        self._service = session.service
+    def __init__(self, client: Client, wire_topic: str, join_ref: Ref, join: Join) -> None:
+        self.serializer = client.serializer
+        self.send = client.send
+        self._client = client
+        self._shared = client.shared
         self._wire_topic = wire_topic
         self._topic = wire_topic.removeprefix(PREFIX)
         self._join_ref = join_ref
         self._join = join
-        self._token = join.token or session.token
+        self._token = join.token or client.token
         self.voice = Voice(self.serializer, self.send, wire_topic, join_ref)
         self._is_open = True
         self._is_watching = join.wants_presence
-        self._presence_calls = Calls(self._service.limits.presence_calls, self._service.limits.presence_window)
+        self._presence_calls = Calls(self._shared.limits.presence_calls, self._shared.limits.presence_window)
         self._confirmation: asyncio.TimerHandle | None = None
         self._subscribing: asyncio.Task[None] | None = None
         self._replay = Replay(join.replay) if join.replay else None
 
     async def open(self, ref: Ref) -> None:
-        """Take part, and answer; raise JoinError when that may not be."""
+        """Join and reply; raise JoinError if the client may not."""
         try:
-            claims = self._service.verifier.verify(self._token)
-            await self._service.stream.ready()
+            claims = self._shared.tokens.verify(self._token)
+            await self._shared.stream.ready()
             self._rights = self._rights_with(claims)
             await self._rights.ask(with_presence=self._is_watching)
             self._check_replay()
@@ -79,8 +77,8 @@ class Channel:
 
     def _rights_with(self, claims: Claims) -> Rights:
         self._claims = claims
-        asker = Asker(self._topic, claims.all, self._session.headers)
-        return Rights(self._service.policies, asker, is_private=self._join.is_private)
+        asker = Asker(self._topic, claims.all, self._client.headers)
+        return Rights(self._shared.policies, asker, is_private=self._join.is_private)
 
     def _check_replay(self) -> None:
         if self._replay and not self._join.is_private:
@@ -89,14 +87,14 @@ class Channel:
             raise UnauthorizedError(self._topic)
 
     async def _enter(self, ref: Ref) -> None:
-        """Join the room and answer. With replay, first the past, then what has come in meanwhile."""
-        if not self._is_open:  # the client has gone meanwhile
+        """Enter the room and reply. With replay, send past messages first, then those that came meanwhile."""
+        if not self._is_open:  # the client left meanwhile
             return
         past: Sequence[Any] = ()
-        self._room = self._service.hub.enter(self._topic, is_private=self._join.is_private)
+        self._room = self._shared.hub.enter(self._topic, is_private=self._join.is_private)
         if self._replay:
             self._room.listen(self, with_replay=True)
-            past = await self._replay.read(self._service.policies, self._topic)
+            past = await self._replay.read(self._shared.policies, self._topic)
         if not self._is_open:
             return
         entries = [{**entry, "id": request_id(entry)} for entry in self._join.changes]
@@ -110,7 +108,7 @@ class Channel:
             self.voice.tell("system", "ok", "Replication connection established")
 
     def _take_part(self) -> None:
-        """Hear what may be read."""
+        """Receive what the client may read."""
         if self._rights.may_read(BROADCAST):
             self._room.listen(self, with_replay=self._replay is not None)
         if self._rights.may_read(PRESENCE):
@@ -123,7 +121,7 @@ class Channel:
             self.send(frame)
 
     def offer(self, frame: bytes, message_id: str | None) -> None:
-        """Take a broadcast, unless it has been replayed already."""
+        """Send a broadcast, unless it was replayed already."""
         if self._replay is None or self._replay.passes(frame, message_id):
             self.send(frame)
 
@@ -135,7 +133,7 @@ class Channel:
 
     async def _subscribe_to_changes(self, claims: Claims) -> None:
         try:
-            await self._service.subscriptions.add(self, claims.all, self._join.changes)
+            await self._shared.subscriptions.add(self, claims.all, self._join.changes)
         except Refused as refusal:
             self.voice.tell("postgres_changes", "error", str(refusal))
         except psycopg.Error:
@@ -144,12 +142,12 @@ class Channel:
             self.voice.tell("postgres_changes", "ok", "Subscribed to PostgreSQL")
 
     def push_change(self, payload: Any) -> None:
-        """Send a change of the database, unless the channel has ended while it was looked at."""
+        """Send a change of the database, if the channel is still open."""
         if self._is_open:
             self.voice.push_change(payload)
 
     def handle(self, message: Message) -> Work:
-        """Do what the client says; return what has to be waited for."""
+        """Handle a message; return the work that must wait."""
         match message.event:
             case "broadcast":
                 return self._broadcast(message)
@@ -177,13 +175,13 @@ class Channel:
     async def _ask_and_broadcast(self, message: Message) -> None:
         try:
             await self._rights.ask_to_write()
-        except PolicyError:  # in Realtime too, the sender is told nothing
+        except PolicyError:  # the sender gets no answer, as in Realtime
             return
         if self._is_open and self._rights.may_write(BROADCAST):
             self._send_broadcast(message)
 
     def _send_broadcast(self, message: Message) -> None:
-        is_too_large = message.size > self._service.limits.payload_bytes
+        is_too_large = message.size > self._shared.limits.payload_bytes
         if not is_too_large:
             self._room.broadcast(message.payload, sender=None if self._join.echo else self)
         if self._join.ack:
@@ -223,7 +221,7 @@ class Channel:
         payload = message.object().get("payload", {})
         if not isinstance(payload, dict):
             self.voice.reply(message.ref, "error", {"reason": "Presence track payload must be a map"})
-        elif message.size > self._service.limits.payload_bytes:
+        elif message.size > self._shared.limits.payload_bytes:
             self.shut_down("Track message size exceeded")
         else:
             self.voice.reply(message.ref, "ok", {})
@@ -246,7 +244,7 @@ class Channel:
     async def _renew(self, token: str) -> None:
         self._token, before = token, self._rights
         try:
-            claims = self._service.verifier.verify(token)
+            claims = self._shared.tokens.verify(token)
             rights = self._rights_with(claims)
             await rights.ask(with_presence=self._is_watching)
         except (TokenError, PolicyError) as error:
@@ -266,24 +264,24 @@ class Channel:
         self._subscribe(claims)
 
     def close(self) -> None:
-        """Leave, and say so."""
+        """Leave and send phx_close."""
         if self.leave():
             self.voice.close()
 
     def shut_down(self, message: str) -> None:
-        """End, with this as the reason."""
+        """End the channel for this reason."""
         if self._is_open:
             self.voice.tell("system", "error", message)
             self.close()
 
     def fail(self, message: str) -> None:
-        """End in such a way that the client joins again by itself."""
+        """End the channel with phx_error, after which clients join again."""
         if self.leave():
             self.voice.tell("system", "error", message)
             self.voice.error(message)
 
     def leave(self) -> bool:
-        """Take part in nothing any more; False when that was so already."""
+        """Leave the room and cancel all work; return False if the channel had ended already."""
         if not self._is_open:
             return False
         self._is_open = False
@@ -291,7 +289,7 @@ class Channel:
             self._confirmation.cancel()
         if self._subscribing:
             self._subscribing.cancel()
-        self._service.subscriptions.remove(self)
-        self._service.hub.leave(self._topic, is_private=self._join.is_private, member=self)
-        self._session.forget(self._wire_topic, self)
+        self._shared.subscriptions.remove(self)
+        self._shared.hub.leave(self._topic, is_private=self._join.is_private, member=self)
+        self._client.forget(self._wire_topic, self)
         return True

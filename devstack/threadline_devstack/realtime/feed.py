@@ -1,7 +1,7 @@
-"""What has been committed, in the order in which it was: a logical replication stream as an asynchronous iterator.
+"""Commits in their order: a logical replication stream as an asynchronous iterator.
 
-The slot is temporary, so nothing retains the log for a reader that is gone. The price: a stream that breaks cannot be
-resumed. Its reader is told (`FeedLost`), follows anew, and tells its own clients that they may have missed something.
+The slot is temporary, so Postgres keeps no WAL for a reader that is gone. The price: a broken stream cannot be
+resumed. Its reader gets `FeedLost`, follows again, and tells its clients that they may have missed something.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from threadline_devstack.realtime.pgoutput import EPOCH, Begin, Change, Decoder,
 MESSAGES_PUBLICATION = "supabase_realtime_messages_publication"
 CHANGES_PUBLICATION = "supabase_realtime"
 
-PIECE_CHANGES, PIECE_BYTES = 1000, 4 << 20  # a transaction that is larger is handed over in pieces
-REPORT_INTERVAL = 10.0  # seconds; the server hangs up after 60 without a word
+PIECE_CHANGES, PIECE_BYTES = 1000, 4 << 20  # a larger transaction arrives in pieces
+REPORT_INTERVAL = 10.0  # seconds; the server disconnects after 60 without a report
 
 _DATA = struct.Struct("!cqqq")
 _KEEPALIVE = struct.Struct("!cqqB")
@@ -31,7 +31,7 @@ _STATUS = struct.Struct("!cqqqqB")
 
 
 class FeedLost(Exception):  # noqa: N818
-    """The stream has ended, or never began: what is committed from here on is not in it. The message says why."""
+    """The stream ended or did not begin, so later commits are not in it. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Commit:
 
 @asynccontextmanager
 async def follow(dsn: str, publications: Sequence[str]) -> AsyncIterator[AsyncIterator[Commit]]:
-    """Follow what is committed to the tables of some publications, from the moment the block is entered.
+    """Follow the commits to the tables of some publications, from the start of the block.
 
         async with follow(dsn, [MESSAGES_PUBLICATION]) as commits:
             async for commit in commits:
@@ -65,7 +65,7 @@ async def follow(dsn: str, publications: Sequence[str]) -> AsyncIterator[AsyncIt
 
     Args:
         dsn: a connection string of a role that may replicate, not through a pooler.
-        publications: names. A change to a table outside of them all is not seen.
+        publications: names; other tables are not followed.
 
     Raises FeedLost, when entering and from the iterator, when the database cannot be reached or the stream breaks.
     """
@@ -75,7 +75,7 @@ async def follow(dsn: str, publications: Sequence[str]) -> AsyncIterator[AsyncIt
         )
     except psycopg.Error as error:
         raise FeedLost(str(error)) from error
-    try:  # leaving the connection's own block would commit, which this protocol does not know
+    try:  # the connection's own block would commit, which this protocol does not support
         stream = _Stream(connection.pgconn)
         await stream.start(connection, publications)
         commits = _commits(stream)
@@ -113,7 +113,7 @@ async def _commits(stream: "_Stream") -> AsyncGenerator[Commit, None]:
 
 
 async def _report_regularly(stream: "_Stream") -> None:
-    """Keep the server from hanging up while the consumer is busy. A break is found by whoever reads."""
+    """Report while the consumer is busy, so that the server stays connected. The reader finds a broken stream."""
     with suppress(psycopg.Error):
         while True:
             await asyncio.sleep(REPORT_INTERVAL)
@@ -129,7 +129,7 @@ class _Stream:
         self._is_in_transaction = False
 
     async def start(self, connection: psycopg.AsyncConnection, publications: Sequence[str]) -> None:
-        """Make the slot and switch the connection to streaming; raise FeedLost when the server does not let us."""
+        """Create the slot and start streaming; raise FeedLost if the server refuses."""
         slot = sql.Identifier(f"threadline_{uuid.uuid4().hex}")
         # Capitals, because this grammar knows its words in no other form.
         create = sql.SQL("CREATE_REPLICATION_SLOT {} TEMPORARY LOGICAL pgoutput (SNAPSHOT 'nothing')")
@@ -147,7 +147,7 @@ class _Stream:
             raise FeedLost(self._reason(result))
 
     async def read(self) -> bytes:
-        """Return what the plugin says next, answering keepalives before it; raise FeedLost when the stream ends."""
+        """Return the plugin's next message, answer keepalives; raise FeedLost when the stream ends."""
         while True:
             length, data = self._next()
             if length < 0:
@@ -160,21 +160,21 @@ class _Stream:
                 self._keep_alive(*_KEEPALIVE.unpack(data)[1:])
 
     def begin(self) -> None:
-        """Note that a transaction has been read in part: what the server is asked to keep begins before it."""
+        """Note that a transaction is read in part, so its WAL is not confirmed yet."""
         self._is_in_transaction = True
 
     def end(self, lsn: int) -> None:
-        """Note that everything before a position has been dealt with. The server hears of it at the next report."""
+        """Note that everything before a position is handled; the next report confirms it."""
         self._is_in_transaction = False
         self._confirmed = lsn
 
     def report(self) -> None:
-        """Tell the server what has been confirmed. It ignores our clock."""
+        """Report the confirmed position to the server, which ignores our clock."""
         self._pgconn.put_copy_data(_STATUS.pack(b"r", *[self._confirmed] * 3, 0, 0))
         self._pgconn.flush()
 
     def _keep_alive(self, end: int, _clock: int, wants_answer: int) -> None:
-        if not self._is_in_transaction:  # so what lies before was of no interest, or has been dealt with
+        if not self._is_in_transaction:  # everything before was uninteresting, or is handled
             self._confirmed = end
         if wants_answer:
             self.report()

@@ -1,7 +1,7 @@
-"""What goes over the socket: the two serializers of the protocol, 1.0.0 and 2.0.0.
+"""The two serializers of the protocol, 1.0.0 and 2.0.0.
 
 Both carry messages of five fields (join_ref, ref, topic, event, payload): 1.0.0 as a JSON object, 2.0.0 as a JSON
-array. 2.0.0 has binary frames too, for broadcasts alone. Payloads stay JSON text wherever nobody has to look into
+array. 2.0.0 has binary frames too, for broadcasts only. Payloads stay JSON text where the server does not read
 them, and are written into the next frame as they came.
 
 Everything that is encoded here is a whole WebSocket frame. A server does not mask what it sends, so one and the same
@@ -16,25 +16,25 @@ from msgspec import Raw
 from websockets.frames import Frame, Opcode
 
 USER_BROADCAST_PUSH, USER_BROADCAST = 3, 4  # kinds of binary frames: from a client, to a client
-LONGEST = 255  # bytes of a string in a binary frame, whose length has one byte
-UNREADABLE = (ValueError, RecursionError)  # what JSON is that is none, or is nested too deeply to be of any use
+LONGEST = 255  # bytes of a string in a binary frame: its length has one byte
+UNREADABLE = (ValueError, RecursionError)  # errors of wrong or too deeply nested JSON
 
 Ref = str | int | None
 
 
 class MalformedError(ValueError):
-    """A frame that is not of the protocol."""
+    """A frame that breaks the protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserBroadcast:
-    """A broadcast whose content the server does not look into.
+    """A broadcast with content that the server does not read.
 
     Attributes:
         event: its name, as the sender gave it.
         content: JSON text, or any bytes.
         is_json: which of the two.
-        meta: what the server says about it: `id`, `replayed`.
+        meta: added by the server: `id`, `replayed`.
     """
 
     event: str
@@ -43,14 +43,14 @@ class UserBroadcast:
     meta: dict[str, Any] | None = None
 
     def envelope(self) -> dict[str, Any]:
-        """Return it as the payload of an ordinary message; only JSON fits in."""
+        """Return it as the payload of an ordinary message, which carries only JSON."""
         meta = {"meta": self.meta} if self.meta else {}
         return {"event": self.event, "payload": Raw(self.content), "type": "broadcast", **meta}
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a client says. The payload is JSON text, or a broadcast that came in a binary frame."""
+    """A message of a client. The payload is JSON text, or a broadcast from a binary frame."""
 
     join_ref: Ref
     ref: Ref
@@ -64,7 +64,7 @@ class Message:
         return len(self.payload.content if isinstance(self.payload, UserBroadcast) else bytes(self.payload))
 
     def object(self) -> dict[str, Any]:
-        """Return the payload, decoded; {} when it is no JSON object."""
+        """Return the decoded payload; {} if it is not a JSON object."""
         content = None if isinstance(self.payload, UserBroadcast) else msgspec.json.decode(self.payload)
         return content if isinstance(content, dict) else {}
 
@@ -73,7 +73,7 @@ class Serializer(Protocol):
     """One version of the protocol."""
 
     def decode(self, opcode: Opcode, data: bytes) -> Message:
-        """Return the message in a frame; raise MalformedError when there is none."""
+        """Return the message in a frame; raise MalformedError if the frame is wrong."""
 
     def push(self, topic: str, event: str, payload: Any, *, ref: Ref = None, join_ref: Ref = None) -> bytes:
         """Return the frame of a message to a client."""
@@ -94,12 +94,12 @@ class _Fields(msgspec.Struct):
 
 
 class V1:
-    """Version 1.0.0: JSON objects. What the server sends has no `join_ref`."""
+    """Version 1.0.0: JSON objects. Server messages have no `join_ref`."""
 
     _decoder = msgspec.json.Decoder(_Fields)
 
     def decode(self, opcode: Opcode, data: bytes) -> Message:
-        """Return the message in a frame; raise MalformedError when there is none."""
+        """Return the message in a frame; raise MalformedError if the frame is wrong."""
         if opcode is not Opcode.TEXT:
             raise MalformedError("1.0.0 has no binary frames")
         try:
@@ -117,7 +117,7 @@ class V1:
         return self.push(topic, "phx_reply", {"status": status, "response": response}, ref=ref, join_ref=join_ref)
 
     def broadcast(self, topic: str, broadcast: UserBroadcast) -> bytes | None:
-        """Return the frame of a broadcast; None for bytes, which JSON cannot carry."""
+        """Return the frame of a broadcast; None for bytes, because JSON cannot carry them."""
         return self.push(topic, "broadcast", broadcast.envelope()) if broadcast.is_json else None
 
 
@@ -129,7 +129,7 @@ class V2:
     _names = msgspec.json.Decoder(str)
 
     def decode(self, opcode: Opcode, data: bytes) -> Message:
-        """Return the message in a frame; raise MalformedError when there is none."""
+        """Return the message in a frame; raise MalformedError if the frame is wrong."""
         try:
             return self._decode_text(data) if opcode is Opcode.TEXT else _decode_binary(data)
         except (*UNREADABLE, IndexError) as error:
@@ -172,7 +172,7 @@ def _decode_binary(data: bytes) -> Message:
     join_ref, ref, topic, event, _metadata = strings
     content = data[start:]
     if encoding:
-        msgspec.json.decode(content.decode(), type=Raw)  # others would stumble over it when it is no JSON
+        msgspec.json.decode(content.decode(), type=Raw)  # wrong JSON would break clients of 1.0.0
     return Message(join_ref, ref, topic, "broadcast", UserBroadcast(event, content, bool(encoding)))
 
 

@@ -1,13 +1,15 @@
-"""What a client asks for when it joins a channel. A field that makes no sense counts as not given, as in Realtime."""
+"""The payload of a join. A wrong field counts as missing, as in Realtime."""
 
 import uuid
 from dataclasses import dataclass
 from typing import Any
 
+DEFAULT_LIMIT = 25  # messages of the past
+
 
 @dataclass(frozen=True, slots=True)
 class ReplayWish:
-    """A wish for messages of the past: since when, in milliseconds of Unix time, and how many at most."""
+    """A request for past messages: since when, in milliseconds of Unix time, and how many at most."""
 
     since: Any
     limit: Any
@@ -15,16 +17,16 @@ class ReplayWish:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """The wishes of a client for one channel.
+    """What a client asks for in one channel.
 
     Attributes:
-        is_private: whether policies decide who takes part.
+        is_private: whether policies decide who may join.
         ack: whether the sender of a broadcast wants a reply.
         echo: whether a sender gets its own broadcasts (`self` on the wire).
-        wants_presence: whether it takes part in presence from the beginning.
+        wants_presence: whether it receives presence from the start.
         presence_key: under which it appears there.
-        wants_readiness: whether to tell it that changes of the database come in.
-        replay: what it wants of the past, if anything.
+        wants_readiness: whether to tell it that the replication connection is ready.
+        replay: the past messages that it wants, if any.
         changes: the entries of `postgres_changes`, as they were sent.
         token: its access token; None for the key of the connection.
     """
@@ -44,7 +46,7 @@ class Join:
         """Read the payload of a `phx_join`."""
         config = _object(payload.get("config"))
         broadcast, presence = _object(config.get("broadcast")), _object(config.get("presence"))
-        replay, changes = broadcast.get("replay"), config.get("postgres_changes")
+        changes = config.get("postgres_changes")
         return cls(
             is_private=_flag(config.get("private")),
             ack=_flag(broadcast.get("ack")),
@@ -52,7 +54,7 @@ class Join:
             wants_presence=_flag(presence.get("enabled")),
             presence_key=str(presence.get("key") or uuid.uuid1()),
             wants_readiness=_flag(broadcast.get("replication_ready")),
-            replay=ReplayWish(replay.get("since"), replay.get("limit") or 25) if isinstance(replay, dict) else None,
+            replay=_replay(broadcast.get("replay")),
             changes=tuple(entry for entry in _list(changes) if isinstance(entry, dict)),
             token=_token(payload),
         )
@@ -62,9 +64,16 @@ def _token(payload: dict[str, Any]) -> str | None:
     for name in ("user_token", "access_token"):
         token = payload.get(name)
         if isinstance(token, str):
-            # An opaque key is no token; the gateway has made one of it when the socket was opened.
+            # An opaque key is not a token; the gateway exchanged it when the socket opened.
             return None if token.startswith("sb_") else token
     return None
+
+
+def _replay(wish: Any) -> ReplayWish | None:
+    if not isinstance(wish, dict):
+        return None
+    limit = wish.get("limit")
+    return ReplayWish(wish.get("since"), DEFAULT_LIMIT if limit is None else limit)
 
 
 def _flag(value: Any) -> bool:

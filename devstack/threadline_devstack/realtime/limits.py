@@ -1,4 +1,4 @@
-"""How much a project's clients may do: the limits of Supabase's plans that a client meets."""
+"""The limits of Supabase's plans that a client can meet."""
 
 import os
 import time
@@ -12,20 +12,20 @@ WINDOW, BUCKET = 60.0, 5.0  # seconds; a rate is the average over a window that 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is allowed. The rates are those of the largest plan; a smaller one can be tried by the environment.
+    """The limits of a project. The rates are those of the largest plan; the environment can lower them.
 
     Attributes:
         clients: with a channel at the same time, in the project.
         joins_per_second: of channels, in the project.
         events_per_second: broadcasts in and out, in the project; every receiver counts.
         channels: of one socket.
-        payload_bytes: of a broadcast, and of what a client says of itself in presence.
+        payload_bytes: of a broadcast, and of a presence payload.
         presence_calls: of one channel in `presence_window` seconds.
         frame_bytes: of a message from a client.
-        idle_seconds: without a sign of the client, after which its socket is closed.
-        unread_bytes: waiting for a client that does not read, above which it is dropped.
-        unread_seconds: for which a client may be slow; then it is dropped too.
-        linger_seconds: for which the database's log is read on after the last channel has gone.
+        idle_seconds: without a frame of the client, before its socket is closed.
+        unread_bytes: that may wait for a client before it is dropped.
+        unread_seconds: that a client may be slow before it is dropped.
+        linger_seconds: that the stream stays open after the last channel.
     """
 
     clients: int = 10_000
@@ -53,7 +53,7 @@ class Limits:
 
 
 class Rate:
-    """Counts events, and tells whether there were more than a number per second, on the average of a window."""
+    """Counts events, and tells whether their average in a window is above a number per second."""
 
     def __init__(self, per_second: int) -> None:
         self._most = per_second * WINDOW
@@ -61,7 +61,7 @@ class Rate:
         self._total = 0.0
 
     def add(self, count: int = 1) -> None:
-        """Count events that happen now."""
+        """Count events at this moment."""
         now = time.monotonic()
         if not self._buckets or now >= self._buckets[-1][0]:
             self._buckets.append([now + BUCKET, 0])
@@ -69,7 +69,7 @@ class Rate:
         self._total += count
 
     def is_exceeded(self, more: int = 0) -> bool:
-        """Tell whether there were too many, or would be with some more."""
+        """Tell whether there are too many, or would be with `more`."""
         oldest = time.monotonic() - WINDOW
         while self._buckets and self._buckets[0][0] <= oldest:
             self._total -= self._buckets.popleft()[1]
@@ -77,7 +77,7 @@ class Rate:
 
 
 class Calls:
-    """Tells whether one more call is too much for one client: a number in a window that begins with the first."""
+    """Limits the calls of one client: a number in a window that begins with the first call."""
 
     def __init__(self, most: int, window: float) -> None:
         self._most = most
@@ -86,7 +86,7 @@ class Calls:
         self._count = 0
 
     def is_one_too_many(self) -> bool:
-        """Count a call."""
+        """Count a call, and tell whether it is over the limit."""
         now = time.monotonic()
         if now > self._ends_at:
             self._ends_at, self._count = now + self._window, 0

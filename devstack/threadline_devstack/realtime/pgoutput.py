@@ -1,4 +1,4 @@
-"""What Postgres says on a replication stream: the messages of the plugin pgoutput, protocol version 1, as objects.
+"""The messages of the plugin pgoutput, protocol version 1, as objects.
 
 See "Logical Replication Message Formats" in the manual of PostgreSQL. Values are texts, as each type's output function
 writes them; null is None.
@@ -37,7 +37,7 @@ class Relation:
 
 @dataclass(frozen=True)
 class Begin:
-    """The start of a transaction that has been committed; `xid` is its number, of which Postgres keeps 32 bits."""
+    """The start of a committed transaction; `xid` is the lower 32 bits of its id."""
 
     lsn: int
     committed_at: datetime
@@ -53,7 +53,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happened to a row; or to a whole table, when it was truncated.
+    """A change of a row, or the truncation of a table.
 
     Args:
         kind: what happened.
@@ -94,7 +94,7 @@ class _Reader:
         return value
 
     def row(self, columns: tuple[Column, ...]) -> Row:
-        """Return the values that the stream has; a large one that was not touched is not there."""
+        """Return the values in the stream; an untouched large value is missing."""
         (count,) = self.take(_COUNT)
         message, at = self._message, self._at
         row: Row = {}
@@ -124,13 +124,13 @@ _TEXT, _NULL = b"tn"  # kinds of values
 
 
 class Decoder:
-    """Turns the messages of one stream into objects. It remembers the tables, which are described only once."""
+    """Decodes the messages of one stream. It remembers the tables, because Postgres describes each once."""
 
     def __init__(self) -> None:
         self._relations: dict[int, Relation] = {}
 
     def decode(self, message: bytes) -> list[Begin | End | Change]:
-        """Return what a message says: nothing for descriptions, several changes when tables are truncated together."""
+        """Decode a message: no object for a description, several for a truncation of several tables."""
         reader = _Reader(message)
         (tag,) = reader.take(_TAG)
         match tag:
@@ -171,14 +171,14 @@ def _change(tag: bytes, relation: Relation, reader: _Reader) -> Change:
     (part,) = reader.take(_TAG)
     if part in (b"O", b"K"):
         old = reader.row(relation.columns)
-        if part == b"K":  # what is no part of the key comes as null
+        if part == b"K":  # columns outside the key come as null
             old = _identity(relation, old)
         if tag == b"U":
             reader.take(_TAG)
     if tag != b"D":
         new = reader.row(relation.columns)
     if tag == b"U":
-        # Without an old row the key has not changed.
+        # Without an old row the key did not change.
         old = old if old is not None else _identity(relation, new)
         new = {**old, **new}
     kind: Kind = {b"I": "INSERT", b"U": "UPDATE", b"D": "DELETE"}[tag]

@@ -1,6 +1,6 @@
-"""What the policies on `realtime.messages` let a client do, found out as Realtime does: by trying it, and undoing it.
+"""What the policies on `realtime.messages` allow a client. As Realtime does, try it and roll back.
 
-To read means to see a row of the topic that somebody else has written, to write means to be let insert one. Both are
+Reading means seeing a row of the topic that another role wrote; writing means inserting one. Both are
 tried as the client's role, with its claims, in a transaction that is rolled back.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 
 BROADCAST, PRESENCE = "broadcast", "presence"
-# Realtime's own role: it owns the table, so that no policy holds for it, and may become the API's roles.
+# Realtime's own role: it owns the table, so no policy limits it, and it can become the API roles.
 OWNER = "supabase_realtime_admin"
 BECOME = """
 select set_config('role', $1, true), set_config('realtime.topic', $2, true),
@@ -24,9 +24,9 @@ select set_config('role', $1, true), set_config('realtime.topic', $2, true),
 PROBE = "insert into realtime.messages (id, topic, extension) select * from unnest($1::uuid[], $2::text[], $3::text[])"
 SEE = "select id from realtime.messages where id = any($1)"
 TRY = "insert into realtime.messages (topic, extension) values ($1, $2)"
-# Newest first and cut, since that is what a limit means here; the caller turns them round. The rows of one transaction
-# have one time. Realtime gets them from an index in the order of their writing, so that they end up the wrong way
-# round; whoever relies on their order is to see that here too.
+# The limit keeps the newest rows; the caller reverses them. The rows of one transaction
+# have one time. Realtime reads them from an index in the order of writing, so they end up in the
+# wrong order; a client that relies on their order must notice it here too.
 PAST = """
 select id, event, payload::text as payload, binary_payload
 from realtime.messages
@@ -40,7 +40,7 @@ PATIENCE = 5.0  # seconds for a statement
 
 
 class PolicyError(Exception):
-    """The question could not be answered.
+    """A check that failed.
 
     Attributes:
         code: one of the documented error codes.
@@ -55,7 +55,7 @@ class PolicyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who wants to take part in what: a topic, the claims of a token, and headers that policies may read."""
+    """A topic, the claims of a token, and the headers that policies may read."""
 
     topic: str
     claims: dict[str, Any]
@@ -63,14 +63,14 @@ class Asker:
 
     @property
     def settings(self) -> tuple[str, str, str, str | None, str]:
-        """Return what the policies find in the settings of the session."""
+        """Return the session settings that policies read."""
         sub = self.claims.get("sub")
         headers = json.dumps(self.headers)
         return (self.claims["role"], self.topic, json.dumps(self.claims), None if sub is None else str(sub), headers)
 
 
 class Policies:
-    """Asks the database of one stack.
+    """Checks policies in the database of one stack.
 
     Args:
         database_url: with the login of the superuser, who becomes the owner of Realtime's tables at once.
@@ -81,12 +81,12 @@ class Policies:
         self._pool: asyncpg.Pool | None = None
 
     async def close(self) -> None:
-        """Give up the connections."""
+        """Close the connections."""
         if self._pool:
             self._pool.terminate()
 
     async def readable(self, asker: Asker, extensions: Sequence[str]) -> set[str]:
-        """Return those of the extensions whose messages the asker may read; raise PolicyError."""
+        """Return the extensions that the asker may read; raise PolicyError."""
         probes = {uuid.uuid4(): extension for extension in extensions}
         async with self._undone() as connection:
             topics = [asker.topic] * len(probes)
@@ -96,12 +96,12 @@ class Policies:
                 seen = await connection.fetch(SEE, list(probes))
             except asyncpg.QueryCanceledError as error:
                 raise PolicyError("QueryCanceled", "Query was cancelled, please try again") from error
-            except asyncpg.PostgresError:  # a policy that fails allows nothing
+            except asyncpg.PostgresError:  # a policy that raises allows nothing
                 return set()
         return {probes[row["id"]] for row in seen}
 
     async def writable(self, asker: Asker, extensions: Sequence[str]) -> set[str]:
-        """Return those of the extensions in which the asker may write; raise PolicyError."""
+        """Return the extensions that the asker may write; raise PolicyError."""
         found = set()
         async with self._undone() as connection:
             try:
@@ -126,8 +126,8 @@ class Policies:
 
     @asynccontextmanager
     async def _undone(self) -> AsyncIterator[asyncpg.Connection]:
-        """Open a transaction that is rolled back whatever happens in it."""
-        if self._pool is None:  # made here, since it belongs to the loop that uses it
+        """Open a transaction that always rolls back."""
+        if self._pool is None:  # the pool belongs to the loop that uses it
             settings = {"statement_timeout": f"{PATIENCE:.0f}s"}
             self._pool = asyncpg.create_pool(
                 self._url, min_size=0, max_size=5, init=_become_owner, server_settings=settings

@@ -1,4 +1,4 @@
-"""Who is here: what the members of a topic say of themselves, and what has changed."""
+"""Presence: the metas of the members of a topic, and their changes."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """What has changed at once: the metas that are new, and those that are no longer true."""
+    """One change: the new metas, and those that are gone."""
 
     joins: Metas = field(default_factory=dict)
     leaves: Metas = field(default_factory=dict)
@@ -31,13 +31,13 @@ class Diff:
 
 
 class Presence:
-    """The presence of one topic. Members are any hashable things; each is there once, keys may be shared."""
+    """The presence of one topic. Members are hashable; each appears once, and several may share a key."""
 
     def __init__(self) -> None:
         self._entries: dict[object, _Entry] = {}
 
     def track(self, member: object, key: str, payload: dict[str, Any]) -> Diff | None:
-        """Let a member appear, or say something new of itself; None when it says the same as before."""
+        """Add or change a member; return None if nothing changed."""
         before = self._entries.get(member)
         if before and before.payload == payload:
             return None
@@ -47,12 +47,12 @@ class Presence:
         return Diff(_metas(entry), _metas(before) if before else {})
 
     def untrack(self, member: object) -> Diff | None:
-        """Let a member disappear; None when it was not there."""
+        """Remove a member; return None if it was not there."""
         gone = self._entries.pop(member, None)
         return Diff(leaves=_metas(gone)) if gone else None
 
     def state(self) -> Metas:
-        """Return the payload of `presence_state`: everybody, by key."""
+        """Return the payload of `presence_state`: all members, by key."""
         found: Metas = {}
         for entry in self._entries.values():
             found.setdefault(entry.key, {"metas": []})["metas"].append(entry.meta)

@@ -1,4 +1,4 @@
-"""Messages of the past for one who joins, and then those of the present without a gap and without one twice."""
+"""Past messages for a join, then live ones, without a gap and without a repeat."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -12,14 +12,14 @@ MOST = 25  # messages
 
 
 class ReplayError(Exception):
-    """A wish for the past that makes no sense; the text is for the client."""
+    """A wrong request for past messages; the text is for the client."""
 
 
 class Replay:
-    """Between a room and one who has joined it with replay.
+    """Sits between a room and a channel that joined with replay.
 
-    Broadcasts are held back from the moment the room is joined until the past has been sent; those that were part of
-    it are left out afterwards.
+    Broadcasts are held back from the join until the past messages are sent; those that were among
+    them are skipped.
 
     Args:
         wish: what the client asks for.
@@ -31,7 +31,7 @@ class Replay:
         self._held: list[tuple[bytes, str | None]] | None = []
 
     async def read(self, policies: Policies, topic: str) -> Sequence[Any]:
-        """Return the past of a topic, the oldest first; raise ReplayError or PolicyError."""
+        """Return the past messages of a topic, the oldest first; raise ReplayError or PolicyError."""
         since, limit = self._wish.since, self._wish.limit
         if type(since) is not int or type(limit) is not int:
             raise ReplayError("Replay params are not valid")
@@ -42,7 +42,7 @@ class Replay:
         return await policies.past(topic, after, max(1, min(limit, MOST)))
 
     def past(self, rows: Sequence[Any]) -> Iterator[UserBroadcast]:
-        """Yield the rows as broadcasts, and take note of them."""
+        """Yield the rows as broadcasts, and remember their ids."""
         for row in rows:
             meta = {"replayed": True, "id": str(row["id"])}
             self._sent.add(meta["id"])
@@ -51,12 +51,12 @@ class Replay:
             yield UserBroadcast(row["event"], content, is_json=binary is None, meta=meta)
 
     def release(self) -> list[bytes]:
-        """Return the frames that have been held back, and hold none from now on."""
+        """Return the held frames, and hold none from now on."""
         held, self._held = self._held or [], None
         return [frame for frame, message_id in held if message_id not in self._sent]
 
     def passes(self, frame: bytes, message_id: str | None) -> bool:
-        """Tell whether a live broadcast is to be sent now."""
+        """Tell whether to send a live broadcast now; hold it if the past is not sent yet."""
         if self._held is None:
             return message_id not in self._sent
         self._held.append((frame, message_id))

@@ -1,4 +1,4 @@
-"""What one channel may do, asked of the database once and remembered for as long as the token holds."""
+"""The rights of one channel: checked once in the database, then kept until the next token."""
 
 from collections.abc import Iterable
 
@@ -6,14 +6,14 @@ from threadline_devstack.realtime.policies import BROADCAST, PRESENCE, Asker, Po
 
 
 class UnauthorizedError(Exception):
-    """A topic of which a client may not read what it wants to; the text is for it."""
+    """The client may not read the topic; the text is for the client."""
 
     def __init__(self, topic: str) -> None:
         super().__init__(f"You do not have permissions to read from this Channel topic: {topic}")
 
 
 class Rights:
-    """The rights of one client in one topic. In a public one everybody may do everything, and nobody is asked."""
+    """The rights of one client in one topic. A public topic has no limits and no check."""
 
     def __init__(self, policies: Policies, asker: Asker, *, is_private: bool) -> None:
         self._policies = policies
@@ -23,7 +23,7 @@ class Rights:
         self._writable: set[str] | None = None
 
     async def ask(self, *, with_presence: bool) -> None:
-        """Find out what may be read; raise UnauthorizedError when it is nothing, PolicyError when nobody can say."""
+        """Check what the client may read; raise UnauthorizedError if it is nothing, PolicyError if the check fails."""
         if not self._is_private:
             return
         await self._learn([BROADCAST, PRESENCE] if with_presence else [BROADCAST])
@@ -31,7 +31,7 @@ class Rights:
             raise UnauthorizedError(self._asker.topic)
 
     async def ask_for_presence(self) -> None:
-        """Find out about presence too, where it was not asked at first; raise PolicyError when nobody can say."""
+        """Check presence too, if the join did not; raise PolicyError if the check fails."""
         if self._is_private and PRESENCE not in self._readable:
             await self._learn([PRESENCE])
 
@@ -40,21 +40,21 @@ class Rights:
         self._readable |= {extension: extension in found for extension in extensions}
 
     def may_read(self, extension: str) -> bool:
-        """Tell whether messages of this kind may be read; False also when it was not asked."""
+        """Tell whether messages of this kind may be read; False also before the check."""
         return not self._is_private or self._readable.get(extension, False)
 
     def has_lost(self, before: "Rights") -> bool:
-        """Tell whether something may not be read any more that could be read with the token before."""
+        """Tell whether the new token lost a read right that the earlier one had."""
         return any(self._readable.get(extension) is False for extension in _held(before._readable))
 
     def may_write(self, extension: str) -> bool | None:
-        """Tell whether messages of this kind may be written; None as long as nobody has asked."""
+        """Tell whether messages of this kind may be written; None before the check."""
         if not self._is_private:
             return True
         return None if self._writable is None else extension in self._writable
 
     async def ask_to_write(self) -> None:
-        """Find out what may be written; raise PolicyError when nobody can say."""
+        """Check what the client may write; raise PolicyError if the check fails."""
         self._writable = await self._policies.writable(self._asker, [BROADCAST, PRESENCE])
 
 

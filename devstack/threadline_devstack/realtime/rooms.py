@@ -1,4 +1,4 @@
-"""Topics and who is in them: a broadcast is encoded once for each version of the protocol, and written to everybody."""
+"""Topics and their members. A broadcast is encoded once per version of the protocol and sent to every member."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -20,14 +20,14 @@ class Member(Protocol):
     send: Send
 
     def offer(self, frame: bytes, message_id: str | None) -> None:
-        """Take a broadcast, unless it has been replayed already. Asked only of those who have joined with replay."""
+        """Send a broadcast unless it was replayed already; called only after a join with replay."""
 
     def shut_down(self, message: str) -> None:
-        """End, with this as the reason."""
+        """End the channel for this reason."""
 
 
 class Audience:
-    """Those who get the same messages, by the version they speak."""
+    """The members that get the same messages, by version of the protocol."""
 
     def __init__(self) -> None:
         self._members: dict[Serializer, dict[Member, Send]] = {}
@@ -41,15 +41,15 @@ class Audience:
         return sum(map(len, self._members.values()))
 
     def add(self, member: Member, send: Send | None = None) -> None:
-        """Let a member in."""
+        """Add a member."""
         self._members.setdefault(member.serializer, {})[member] = send or member.send
 
     def discard(self, member: Member) -> None:
-        """Let a member go, if it is in."""
+        """Remove a member, if it is there."""
         self._members.get(member.serializer, {}).pop(member, None)
 
     def tell(self, encode: Callable[[Serializer], bytes | None], sender: object = None) -> None:
-        """Send everybody but the sender what `encode` makes for their version."""
+        """Send all but the sender the frame that `encode` returns for their version."""
         for serializer, members in self._members.items():
             if members and (frame := encode(serializer)):
                 for member, send in members.items():
@@ -58,23 +58,23 @@ class Audience:
 
 
 class Room:
-    """One topic, public or private: these two know nothing of each other."""
+    """One topic, public or private; the two are separate rooms."""
 
     def __init__(self, topic: str, events: Rate) -> None:
         self.wire_topic = PREFIX + topic
         self.presence = Presence()
         self._events = events
         self._listeners = Audience()
-        self._replayed = Audience()  # listeners who have got something of the past
+        self._replayed = Audience()  # listeners that joined with replay
         self._watchers = Audience()
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether nobody is left."""
+        """Tell whether the room has no member."""
         return not any(map(len, (self._listeners, self._replayed, self._watchers)))
 
     def listen(self, member: Member, *, with_replay: bool) -> None:
-        """Send a member what is broadcast from now on."""
+        """Send a member the broadcasts from now on."""
         (self._replayed if with_replay else self._listeners).add(member)
 
     def watch(self, member: Member) -> None:
@@ -82,7 +82,7 @@ class Room:
         self._watchers.add(member)
 
     def leave(self, member: Member) -> None:
-        """Send a member nothing more, and let the others know that it is gone."""
+        """Remove a member and tell the watchers of presence."""
         for audience in (self._listeners, self._replayed, self._watchers):
             audience.discard(member)
         self.tell_change(self.presence.untrack(member))
@@ -106,35 +106,35 @@ class Room:
                 member.shut_down("Too many messages per second")
 
     def tell_change(self, diff: Diff | None) -> None:
-        """Send a change of presence to all who watch it."""
+        """Send a change of presence to the watchers."""
         if diff:
             payload: Any = diff.payload()
             self._watchers.tell(lambda serializer: serializer.push(self.wire_topic, "presence_diff", payload))
 
 
 class Hub:
-    """The rooms in which somebody is."""
+    """The rooms that have members."""
 
     def __init__(self, events: Rate) -> None:
         self._events = events
         self._rooms: dict[tuple[str, bool], Room] = {}
 
     def enter(self, topic: str, *, is_private: bool) -> Room:
-        """Return a room to join; made when nobody is in it."""
+        """Return a room to join; create it if it has no member."""
         name = (topic, is_private)
         if name not in self._rooms:
             self._rooms[name] = Room(topic, self._events)
         return self._rooms[name]
 
     def leave(self, topic: str, *, is_private: bool, member: Member) -> None:
-        """Take a member out of a room, and forget the room with the last one."""
+        """Remove a member from a room; drop the room after the last one."""
         if room := self._rooms.get((topic, is_private)):
             room.leave(member)
             if room.is_empty:
                 del self._rooms[topic, is_private]
 
     def broadcast(self, topic: str, content: UserBroadcast | Raw, *, is_private: bool) -> None:
-        """Send a broadcast to those in a room."""
+        """Send a broadcast to the members of a room."""
         if room := self._rooms.get((topic, is_private)):
             room.broadcast(content)
         else:

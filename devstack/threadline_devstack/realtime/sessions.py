@@ -1,10 +1,10 @@
-"""One client: its channels, and the order in which what it says is done."""
+"""One client: its channels, and the order in which its messages are handled."""
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from websockets.frames import CloseCode, Opcode
 
@@ -12,14 +12,12 @@ from threadline_devstack.realtime.channels import Channel, JoinError, Work
 from threadline_devstack.realtime.frames import MalformedError, Message, Ref, Serializer
 from threadline_devstack.realtime.joins import Join
 from threadline_devstack.realtime.rooms import PREFIX
-
-if TYPE_CHECKING:
-    from threadline_devstack.realtime.service import Realtime
+from threadline_devstack.realtime.shared import Shared
 
 logger = logging.getLogger(__name__)
 
 FAULT = "Realtime failed at %s"
-WAITING = 16  # messages of a client that may wait for the one that is being done
+WAITING = 16  # messages of a client that may wait for the current one
 
 
 class Line(Protocol):
@@ -28,33 +26,32 @@ class Line(Protocol):
     send: Callable[[bytes], None]
 
     def close(self, code: int) -> None:
-        """End it."""
+        """Close it."""
 
     def pause_reading(self) -> None:
-        """Let the client wait."""
+        """Stop reading from the client."""
 
     def resume_reading(self) -> None:
-        """Let it go on."""
+        """Read from the client again."""
 
 
 class Session:
     """The client behind one socket.
 
-    Messages are done one after the other. Most are done at once; one that has to wait for the database makes those
+    Messages are handled one after the other. Most are handled at once; one that waits for the database makes those
     after it wait too.
 
     Args:
-        service: the whole.
+        shared: with all other clients.
         line: to the client.
         serializer: of the version that it speaks.
         token: of the key with which it has connected.
         headers: of the request with which it has connected, as policies may read them.
     """
 
-    def __init__(
-        self, service: "Realtime", line: Line, serializer: Serializer, token: str, headers: dict[str, str]
-    ) -> None:
-        self.service = service
+    def __init__(self, shared: Shared, line: Line, serializer: Serializer, token: str, headers: dict[str, str]) -> None:
+        self.shared = shared
+        shared.sessions.add(self)
         self.serializer = serializer
         self.token = token
         self.headers = headers
@@ -70,7 +67,7 @@ class Session:
         return iter(self._channels.values())
 
     def receive(self, opcode: Opcode, data: bytes) -> None:
-        """Take a message; what is none is passed over, as Realtime does."""
+        """Handle a message; ignore a malformed one, as Realtime does."""
         try:
             message = self.serializer.decode(opcode, data)
         except MalformedError:
@@ -83,7 +80,7 @@ class Session:
             self._worker = asyncio.create_task(self._work_off(work, message))
 
     async def _work_off(self, work: Work, message: Message) -> None:
-        """Finish one message and do those that have come in meanwhile."""
+        """Finish one message, then those that came meanwhile."""
         while work:
             try:
                 await work
@@ -106,7 +103,7 @@ class Session:
         return None
 
     def _crash(self, message: Message) -> None:
-        """End the channel in which something of ours went wrong, and nothing else."""
+        """End the one channel in which an unexpected error occurred."""
         if channel := self._channels.get(message.topic):
             channel.fail("channel_crash")
 
@@ -117,7 +114,7 @@ class Session:
             return self._join(message)
         elif channel := self._channels.get(message.topic):
             return channel.handle(message)
-        elif message.event == "phx_leave":  # the server may just have closed it
+        elif message.event == "phx_leave":  # the server may have closed the channel just before
             self._reply(message, message.join_ref, "ok", {})
         else:
             self._reply(message, None, "error", {"reason": "unmatched topic"})
@@ -135,7 +132,7 @@ class Session:
         try:
             self._check_limits(message.topic)
             if not self._channels:
-                self.service.entered()
+                self.shared.add_client()
             self._channels[message.topic] = channel
             await channel.open(message.ref)
         except Exception as error:
@@ -148,29 +145,29 @@ class Session:
             replaced.voice.close()
 
     def _check_limits(self, topic: str) -> None:
-        service, limits = self.service, self.service.limits
+        shared, limits = self.shared, self.shared.limits
         if topic == PREFIX:
             raise JoinError("TopicNameRequired: You must provide a topic name")
-        if not self._channels and service.clients >= limits.clients:
+        if not self._channels and shared.clients >= limits.clients:
             raise JoinError("ConnectionRateLimitReached: Too many connected users")
-        service.joins.add()
-        if service.joins.is_exceeded():
+        shared.joins.add()
+        if shared.joins.is_exceeded():
             asyncio.get_running_loop().call_soon(self._line.close, CloseCode.NORMAL_CLOSURE)
             raise JoinError("ClientJoinRateLimitReached: Too many joins per second")
         if len(self._channels) >= limits.channels:
             raise JoinError("ChannelRateLimitReached: Too many channels")
 
     def forget(self, topic: str, channel: Channel) -> None:
-        """Take note that a channel is over."""
+        """Drop a channel that ended."""
         if self._channels.get(topic) is channel:
             del self._channels[topic]
             if not self._channels:
-                self.service.left()
+                self.shared.remove_client()
 
     def lost(self) -> None:
-        """End, because the client is gone."""
+        """End all channels: the client is gone."""
         self._is_lost = True
         self._waiting.clear()
         for channel in list(self._channels.values()):
             channel.leave()
-        self.service.ended(self)
+        self.shared.sessions.discard(self)

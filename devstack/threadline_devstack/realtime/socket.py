@@ -1,6 +1,6 @@
-"""The WebSocket itself: handshake, frames, idle close, and clients that do not read.
+"""The WebSocket: handshake, frames, idle close, and clients that do not read.
 
-What is sent waits in the transport's buffer and nowhere else, and nobody waits for it: a client whose buffer grows too
+Frames wait only in the transport's buffer, and the server does not wait for a client: one whose buffer grows too
 large, or is not emptied for too long, is dropped.
 """
 
@@ -17,13 +17,13 @@ from websockets.server import ServerProtocol
 from threadline_devstack.realtime.limits import Limits
 
 PATHS = ("/realtime/v1/websocket", "/realtime/v1/websocket/")
-BUFFERED = 1 << 20  # bytes that may wait for a client without its being slow
+BUFFERED = 1 << 20  # bytes that may wait before a client counts as slow
 CLOSE_PATIENCE = 5.0  # seconds for a client to read what was sent before the end
 DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 
 class RefusedError(Exception):
-    """A socket that is not opened.
+    """A connection that is refused.
 
     Attributes:
         status: of HTTP.
@@ -37,13 +37,13 @@ class RefusedError(Exception):
 
 
 class Receiver(Protocol):
-    """Whoever speaks with the client of an open socket."""
+    """The session of an open socket."""
 
     def receive(self, opcode: Opcode, data: bytes) -> None:
-        """Take a message."""
+        """Handle a message."""
 
     def lost(self) -> None:
-        """Take note that the client is gone."""
+        """Handle the loss of the client."""
 
 
 Open = Callable[["Socket", dict[str, str], dict[str, str]], Receiver]
@@ -53,10 +53,10 @@ class Socket(asyncio.Protocol):
     """One connection.
 
     Args:
-        open_session: takes the socket, the parameters of the URL and the headers, and returns who speaks with the
+        open_session: takes the socket, the parameters of the URL and the headers, and returns the session of the
             client; raises RefusedError.
         limits: of this project.
-        connections: where it is listed as long as it is open; the server ends those who are in it when it stops.
+        connections: lists the open sockets; the server closes them when it stops.
     """
 
     def __init__(self, open_session: Open, limits: Limits, connections: set[Any]) -> None:
@@ -71,7 +71,7 @@ class Socket(asyncio.Protocol):
         self._slow_since: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Register the connection."""
         self._transport: Any = transport
         self._transport.set_write_buffer_limits(high=BUFFERED)
         self._connections.add(self)
@@ -80,7 +80,7 @@ class Socket(asyncio.Protocol):
         self._idle = self._loop.call_later(self._limits.idle_seconds, self._check_idle)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Clear up."""
+        """Unregister the connection and end its session."""
         self._is_open = False
         self._connections.discard(self)
         self._idle.cancel()
@@ -90,7 +90,7 @@ class Socket(asyncio.Protocol):
             self._session = None
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes: the request for the handshake, then frames."""
+        """Handle bytes: the handshake first, then frames."""
         self._heard_at = self._loop.time()
         self._protocol.receive_data(data)
         for event in self._protocol.events_received():
@@ -100,7 +100,7 @@ class Socket(asyncio.Protocol):
                 self._take(event)
         if not self._is_open:
             return
-        # Pongs, the answer to a close, or a close because of what was not a frame.
+        # Pongs, the answer to a close, or a close after a wrong frame.
         for output in self._protocol.data_to_send():
             if output:
                 self._transport.write(output)
@@ -138,7 +138,7 @@ class Socket(asyncio.Protocol):
             self._session.receive(self._opcode, b"".join(parts))
 
     def send(self, frame: bytes) -> None:
-        """Write a whole frame, now or when the client reads; drop a client for which too much waits."""
+        """Write a frame, now or when the client reads; drop a client for which too much waits."""
         if not self._is_open:
             return
         if self._slow_since and self._transport.get_write_buffer_size() > self._limits.unread_bytes:
@@ -147,22 +147,22 @@ class Socket(asyncio.Protocol):
             self._transport.write(frame)
 
     def pause_writing(self) -> None:
-        """Take note that the client has become slow."""
+        """Start the timeout of a slow client."""
         self._slow_since = self._loop.call_later(self._limits.unread_seconds, self._drop)
 
     def resume_writing(self) -> None:
-        """Take note that it is no longer."""
+        """Stop the timeout: the client reads again."""
         if self._slow_since:
             self._slow_since.cancel()
             self._slow_since = None
 
     def pause_reading(self) -> None:
-        """Let the client wait."""
+        """Stop reading from the client."""
         if self._is_open:
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Let it go on."""
+        """Read from the client again."""
         if self._is_open:
             self._transport.resume_reading()
 
@@ -178,7 +178,7 @@ class Socket(asyncio.Protocol):
             self.close(CloseCode.NORMAL_CLOSURE)
 
     def close(self, code: int) -> None:
-        """Say goodbye."""
+        """Close the socket."""
         if not self._is_open:
             return
         self._is_open = False
@@ -191,5 +191,5 @@ class Socket(asyncio.Protocol):
         self._idle = self._loop.call_later(CLOSE_PATIENCE, self._transport.abort)
 
     def shutdown(self) -> None:
-        """Say goodbye because the server stops; its clients come back."""
+        """Close the socket because the server stops; clients reconnect."""
         self.close(CloseCode.SERVICE_RESTART)

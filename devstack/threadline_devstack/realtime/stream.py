@@ -1,6 +1,6 @@
 """From the database to the channels: rows of `realtime.messages` and changes of published tables, after their commit.
 
-The log is read only while somebody has a channel. A join waits until it is: whoever has joined hears of everything that
+The stream runs only while a channel is open. A join waits for it, so a joined channel gets everything that
 is committed from then on. When the stream breaks, every channel ends with an error upon which clients join again.
 """
 
@@ -24,9 +24,9 @@ from threadline_devstack.realtime.rooms import Hub
 logger = logging.getLogger(__name__)
 
 JOIN_PATIENCE = 8.0  # seconds; the clients give a join 10
-BACKOFF = (0.1, 5.0)  # seconds before a lost stream is tried again: at first, at most
-BURST = 100  # broadcasts in a row, after which the sockets may write what they have
-MATCHES_AHEAD = 1000  # commits that may wait for row-level security to be asked
+BACKOFF = (0.1, 5.0)  # seconds before the next try after a lost stream: first, longest
+BURST = 100  # broadcasts in a row before the sockets get a turn
+MATCHES_AHEAD = 1000  # commits that may wait for their policy checks
 PUBLICATIONS = "select pubname from pg_publication where pubname = any(%s)"
 PUBLISH = f"create publication {MESSAGES_PUBLICATION} for table realtime.messages"
 FORGET = "delete from realtime.messages where inserted_at < timezone('utc', now()) - interval '72 hours'"
@@ -39,18 +39,18 @@ class Listener(Protocol):
         """Send a change of the database."""
 
     def fail(self, message: str) -> None:
-        """End in such a way that the client joins again."""
+        """End the channel with phx_error, after which clients join again."""
 
 
 class Stream:
-    """The feed of one stack's database, and what becomes of it.
+    """Sends the feed of one stack's database to the channels.
 
     Args:
         database_url: with the login of a superuser.
         hub: of the rooms to broadcast in.
-        subscriptions: who wants changes of tables.
+        subscriptions: the channels that want changes of tables.
         listeners: returns all channels at the moment.
-        limits: what is larger than a payload may be is dropped, as in Realtime.
+        limits: a larger payload is dropped, as in Realtime.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class Stream:
 
     @property
     def is_streaming(self) -> bool:
-        """Tell whether what is committed now will be delivered."""
+        """Tell whether a commit at this moment will be delivered."""
         return self._is_streaming.is_set()
 
     async def ready(self) -> None:
-        """Return when what is committed from now on will be delivered; raise PolicyError when that takes too long."""
+        """Wait until every later commit will be delivered; raise PolicyError if it takes too long."""
         self.keep()
         if self._task is None:
             self._task = asyncio.create_task(self._run())
@@ -88,13 +88,13 @@ class Stream:
             raise PolicyError("InitializingProjectConnection", message) from error
 
     def keep(self) -> None:
-        """Take note that somebody listens."""
+        """Keep the stream: a channel is open."""
         if self._end:
             self._end.cancel()
             self._end = None
 
     def release(self) -> None:
-        """Take note that nobody listens any more."""
+        """End the stream after a while: no channel is open."""
         if self._task and not self._end:
             self._end = asyncio.get_running_loop().call_later(self._limits.linger_seconds, self._stop)
 
@@ -106,7 +106,7 @@ class Stream:
             self._task = None
 
     async def close(self) -> None:
-        """Stop for good."""
+        """Stop the stream for good."""
         self.keep()
         task = self._task
         self._stop()
@@ -156,7 +156,7 @@ class Stream:
                 task.result()
 
     async def _prepare(self) -> list[str]:
-        """Return the publications to follow, after the chores of whoever connects, which Realtime has too."""
+        """Create what is missing, remove old messages as Realtime does, and return the publications to follow."""
         names = [MESSAGES_PUBLICATION, CHANGES_PUBLICATION]
         async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
             with suppress(psycopg.errors.DuplicateObject):

@@ -1,33 +1,32 @@
-"""Who speaks: access tokens, as Realtime checks them and in the words in which it refuses them."""
+"""Access tokens, with the claims and the refusals of Realtime."""
 
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-import jwt
+from threadline_devstack import jwt
+from threadline_devstack.jwt import Problem, Verifier
 
-from threadline_devstack import keys
-
-REMEMBERED = 1000  # tokens whose signature has been checked
+SIGNER = "Failed to generate JWT signer"
+CHECK = "check your JWT secret or JWKS configuration"
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid token says of its holder."""
+    """The claims of a valid token."""
 
     role: str
     expires_at: int
     all: dict[str, Any]
 
     def expired(self) -> str | None:
-        """Return the sentence that says since when it is too old, or None when it is not."""
+        """Return the sentence that says how long ago the token expired, None if it is still valid."""
         seconds = int(time.time()) - self.expires_at
         return f"Token has expired {seconds} seconds ago" if seconds >= 0 else None
 
 
 class TokenError(Exception):
-    """A token that is not accepted.
+    """A token that is refused.
 
     Attributes:
         code: one of the documented error codes.
@@ -40,51 +39,38 @@ class TokenError(Exception):
         self.message = message
 
 
-class Verifier:
-    """Checks tokens that the project's secret (HS256) or its signing key (ES256) has signed."""
+class Tokens:
+    """Reads tokens for the channels.
 
-    def __init__(self, signing_key: keys.SigningKey) -> None:
-        """Take the key that signs the tokens of this home's users."""
-        self._public_key = jwt.PyJWK(signing_key.public_jwk)
-        self._decode = lru_cache(REMEMBERED)(self._decode)  # all sockets come with the same key
+    Args:
+        verifier: of this project's tokens.
+    """
+
+    def __init__(self, verifier: Verifier) -> None:
+        self._verifier = verifier
 
     def verify(self, token: str) -> Claims:
-        """Return the claims of a token; raise TokenError when it is not valid now."""
-        return read(self._decode(token))
-
-    def _decode(self, token: str) -> dict[str, Any]:
+        """Return the claims of a token; raise TokenError if it is not valid now."""
         try:
-            header = jwt.get_unverified_header(token)
-            claims = jwt.decode(token, options={"verify_signature": False})
-        except jwt.PyJWTError as error:
-            raise TokenError("MalformedJWT", "The token provided is not a valid JWT") from error
-        try:
-            jwt.decode(
-                token,
-                self._key(header),
-                algorithms=[header["alg"]],
-                # The other claims are not looked at, and an old token is to be told its age.
-                options={"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False},
-            )
-        except jwt.PyJWTError as error:
-            raise TokenError("JwtSignatureError", "Failed to validate JWT signature") from error
-        return claims
-
-    def _key(self, header: dict[str, Any]) -> Any:
-        kid = header.get("kid")
-        match header.get("alg"):
-            case "HS256":
-                return keys.JWT_SECRET
-            case "ES256" if kid == self._public_key.key_id:
-                return self._public_key
-            case "ES256" if kid is not None:
-                what = f'for key ID (kid) "{kid}", check your JWT secret or JWKS configuration'
-                raise TokenError("JwtSignerError", f"Failed to generate JWT signer {what}")
-        raise TokenError("JwtSignerError", "Failed to generate JWT signer, check your JWT secret or JWKS configuration")
+            return parse(self._verifier.verify_signature(token))
+        except jwt.TokenError as error:
+            raise refusal(error) from error
 
 
-def read(claims: dict[str, Any]) -> Claims:
-    """Return the claims as far as they matter here; raise TokenError when some are missing or the token is too old."""
+def refusal(error: jwt.TokenError) -> TokenError:
+    """Return the refusal of a token in the words of Realtime."""
+    match error.problem:
+        case Problem.HEADER | Problem.MALFORMED:
+            return TokenError("MalformedJWT", "The token provided is not a valid JWT")
+        case Problem.UNKNOWN_KEY if error.key_id is not None:
+            return TokenError("JwtSignerError", f'{SIGNER} for key ID (kid) "{error.key_id}", {CHECK}')
+        case Problem.UNKNOWN_KEY:
+            return TokenError("JwtSignerError", f"{SIGNER}, {CHECK}")
+    return TokenError("JwtSignatureError", "Failed to validate JWT signature")
+
+
+def parse(claims: dict[str, Any]) -> Claims:
+    """Return the claims that Realtime needs; raise TokenError if one is missing or the token has expired."""
     expires_at, role = claims.get("exp"), claims.get("role")
     if expires_at is not None and (isinstance(expires_at, bool) or not isinstance(expires_at, int | float)):
         raise TokenError("InvalidJWTToken", "Token expiration time is invalid")

@@ -1,4 +1,4 @@
-"""What the server says to a client about one channel, in the version that the client speaks."""
+"""The messages of the server about one channel, in the client's version of the protocol."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from threadline_devstack.realtime.rooms import PREFIX
 
 
 class Voice:
-    """Speaks in the name of one join.
+    """Writes the messages of one join.
 
     Args:
         serializer: of the client's version.
@@ -32,7 +32,7 @@ class Voice:
         self._send(self._serializer.push(self._topic, "postgres_changes", payload))
 
     def replay(self, broadcast: UserBroadcast) -> None:
-        """Send a broadcast of the past; bytes only to whom they can be sent."""
+        """Send a past broadcast; skip bytes that the version cannot carry."""
         if broadcast.is_json:
             self.push("broadcast", broadcast.envelope())
         elif frame := self._serializer.broadcast(self._topic, broadcast):
@@ -48,11 +48,11 @@ class Voice:
         self.push("system", {"extension": extension, "status": status, "message": message, "channel": topic})
 
     def close(self) -> None:
-        """Say that the channel is over."""
+        """Send phx_close."""
         self._end("phx_close", {})
 
     def error(self, reason: str) -> None:
-        """Say that the channel is over and should be joined again."""
+        """Send phx_error, after which clients join again."""
         self._end("phx_error", {"reason": reason})
 
     def _end(self, event: str, payload: Any) -> None:

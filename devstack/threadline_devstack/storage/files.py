@@ -1,4 +1,4 @@
-"""The bytes of objects: a file for each version, whose name is a uuid and owes nothing to what callers say."""
+"""The bytes of objects: one file per version. Its name is a uuid, so callers cannot choose a path."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ PIECE = 65536
 
 
 class Files:
-    """The folder of all versions; it is made at the first upload."""
+    """The folder of all versions; the first upload creates it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -20,11 +20,11 @@ class Files:
         return Incoming(self._folder / version)
 
     def open(self, version: str) -> BinaryIO:
-        """Open a version for reading; raise FileNotFoundError when there is none."""
+        """Open a version for reading; raise FileNotFoundError if it is missing."""
         return (self._folder / version).open("rb")
 
     def versions(self) -> list[str]:
-        """Return the names of all versions, also of those that are just arriving."""
+        """Return the names of all versions, complete or arriving."""
         return [path.name for path in self._folder.iterdir()] if self._folder.exists() else []
 
     def remove(self, version: str) -> None:
@@ -33,7 +33,7 @@ class Files:
 
 
 class Incoming:
-    """A version that arrives. Leaving its `with` block by an error removes it."""
+    """A version that arrives. An error in its `with` block removes it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -46,7 +46,7 @@ class Incoming:
         return self
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        """Close the file, and remove it if it did not become an object."""
+        """Close the file; remove it after an error."""
         self._file.close()
         if kind:
             self._path.unlink(missing_ok=True)  # a reset of the database may have removed it
@@ -58,7 +58,7 @@ class Incoming:
         self._file.write(piece)
 
     def finish(self) -> str:
-        """Hand everything to the operating system, and return the entity tag."""
+        """Flush the file and return the entity tag."""
         self._file.flush()
         return f'"{self._digest.hexdigest()}"'
 

@@ -1,4 +1,4 @@
-"""Buckets and objects as rows, which the caller reads and writes under their own role: policies decide, not we."""
+"""Buckets and objects as rows. Callers read and write them in their own role, so that policies decide."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -31,7 +31,7 @@ LIST = "select * from storage.objects where bucket_id = $1 and starts_with(name,
 
 @dataclass(frozen=True)
 class Draft:
-    """An object as it is to be stored."""
+    """An object to store."""
 
     bucket: str
     name: str
@@ -42,7 +42,7 @@ class Draft:
 
     @property
     def values(self) -> tuple[Any, ...]:
-        """Return what the statements take."""
+        """Return the arguments of the statements."""
         return (self.bucket, self.name, self.owner, self.owner, self.version, self.metadata, self.user_metadata)
 
 
@@ -50,7 +50,7 @@ class Records:
     """The tables of Storage in a stack's database.
 
     Args:
-        database_url: with the login of `authenticator`, which may become every caller and the service.
+        database_url: with the login of `authenticator`, which can become every caller and the service.
     """
 
     def __init__(self, database_url: str) -> None:
@@ -58,14 +58,14 @@ class Records:
         self._pool: asyncpg.Pool | None = None
 
     async def close(self) -> None:
-        """Give up the connections."""
+        """Close the connections."""
         if self._pool:
             self._pool.terminate()
 
     @asynccontextmanager
     async def acting(self, caller: Caller, operation: str) -> AsyncIterator[asyncpg.Connection]:
-        """Be the caller in one transaction; raise Refusal for what the database does not let them do."""
-        if self._pool is None:  # made here, since it belongs to the loop that uses it
+        """Act as the caller in one transaction; raise Refusal if the database does not allow it."""
+        if self._pool is None:  # the pool belongs to the loop that uses it
             self._pool = asyncpg.create_pool(self._url, min_size=0, max_size=10, init=_read_json, command_timeout=30)
         await self._pool
         try:
@@ -78,7 +78,7 @@ class Records:
             raise refusals.exists_already() from error
 
     async def bucket(self, bucket: str, caller: Caller = SERVICE) -> asyncpg.Record:
-        """Return the row of a bucket; raise Refusal when there is none for this caller."""
+        """Return the row of a bucket; raise Refusal if this caller sees none."""
         async with self.acting(caller, "bucket.get") as connection:
             row = await connection.fetchrow("select * from storage.buckets where id = $1", bucket)
         if row is None:
@@ -86,12 +86,12 @@ class Records:
         return row
 
     async def buckets(self, caller: Caller) -> list[asyncpg.Record]:
-        """Return the buckets that the caller may see."""
+        """Return the buckets that the caller can see."""
         async with self.acting(caller, "bucket.list") as connection:
             return await connection.fetch("select * from storage.buckets order by name")
 
     async def create_bucket(self, caller: Caller, wanted: dict[str, Any]) -> None:
-        """Make a bucket, if the caller may."""
+        """Create a bucket as the caller."""
         async with self.acting(caller, "bucket.create") as connection:
             await connection.execute(
                 """
@@ -108,22 +108,22 @@ class Records:
             )
 
     async def find(self, caller: Caller, operation: str, bucket: str, names: Sequence[str]) -> list[asyncpg.Record]:
-        """Return the objects of these names that the caller may see."""
+        """Return the objects of these names that the caller can see."""
         async with self.acting(caller, operation) as connection:
             return await connection.fetch(FIND, bucket, list(names))
 
     async def find_below(self, caller: Caller, bucket: str, prefix: str) -> list[asyncpg.Record]:
-        """Return the objects below a folder that the caller may see."""
+        """Return the objects below a folder that the caller can see."""
         async with self.acting(caller, "object.list") as connection:
             return await connection.fetch(LIST, bucket, prefix)
 
     async def remove(self, caller: Caller, operation: str, bucket: str, names: Sequence[str]) -> list[asyncpg.Record]:
-        """Remove the objects of these names that the caller may see and remove, and return them."""
+        """Remove those of the objects that the caller can see and may remove; return them."""
         async with self.acting(caller, operation) as connection:
             return await connection.fetch(REMOVE, bucket, list(names))
 
     async def probe(self, caller: Caller, draft: Draft, *, replace: bool) -> None:
-        """Raise Refusal unless the caller may store this; nothing of it stays."""
+        """Raise Refusal unless the caller may store this; roll back."""
         async with self.acting(caller, "object.upload") as connection:
             trial = connection.transaction()
             await trial.start()
@@ -131,7 +131,7 @@ class Records:
             await trial.rollback()
 
     async def store(self, draft: Draft, *, replace: bool) -> tuple[str, str | None]:
-        """Store this, as the service, since the caller's right was probed; return its id and the version before."""
+        """Store this as the service, after `probe`; return its id and the version that it replaces."""
         async with self.acting(SERVICE, "object.upload") as connection:
             before = await connection.fetchval(
                 "select version from storage.objects where bucket_id = $1 and name = $2 for update",

@@ -1,15 +1,15 @@
-"""What Storage refuses, in its own words. Almost every refusal is HTTP 400; the status proper is in the body."""
+"""Refusals in the words of Storage. Almost every one is HTTP 400; the body holds the real status."""
 
 from typing import Any
 
 
 class Refusal(Exception):  # noqa: N818
-    """An answer that is not what was asked for.
+    """An answer that refuses a call.
 
     Args:
-        status: the status proper.
+        status: the status in the body; HTTP says 400 for most of them.
         code: for programs.
-        error: what older clients read instead of the code.
+        error: older clients read it instead of the code.
         message: for people.
     """
 
@@ -20,8 +20,8 @@ class Refusal(Exception):  # noqa: N818
 
     @property
     def http_status(self) -> int:
-        """Return the status that HTTP is told."""
-        return self.status if self.status in {416, 500} else 400
+        """Return the status of the HTTP answer."""
+        return self.status if self.status in {416, 500, 501} else 400
 
 
 def access_denied(message: str = "new row violates row-level security policy") -> Refusal:
@@ -30,7 +30,7 @@ def access_denied(message: str = "new row violates row-level security policy") -
 
 
 def invalid_request(message: str) -> Refusal:
-    """Return the refusal of a request that lacks something."""
+    """Return the refusal of a wrong request."""
     return Refusal(400, "InvalidRequest", "Error", message)
 
 
@@ -45,22 +45,22 @@ def invalid_link(code: str, message: str) -> Refusal:
 
 
 def invalid_type(media_type: str) -> Refusal:
-    """Return the refusal of a media type that the bucket does not take."""
+    """Return the refusal of a media type that the bucket does not allow."""
     return Refusal(415, "InvalidMimeType", "invalid_mime_type", f"mime type {media_type} is not supported")
 
 
 def no_bucket() -> Refusal:
-    """Return the answer about a bucket that is not there, or not for the caller."""
+    """Return the answer about a bucket that is missing or hidden from the caller."""
     return Refusal(404, "NoSuchBucket", "Bucket not found", "Bucket not found")
 
 
 def no_object() -> Refusal:
-    """Return the answer about an object that is not there, or not for the caller."""
+    """Return the answer about an object that is missing or hidden from the caller."""
     return Refusal(404, "NoSuchKey", "not_found", "Object not found")
 
 
 def exists_already() -> Refusal:
-    """Return the refusal of a path that is taken."""
+    """Return the refusal of a path that is in use."""
     return Refusal(409, "KeyAlreadyExists", "Duplicate", "The resource already exists")
 
 
@@ -70,5 +70,21 @@ def too_large() -> Refusal:
 
 
 def no_such_range() -> Refusal:
-    """Return the answer to a range that the object does not have."""
+    """Return the refusal of a range that the object does not have, or that cannot be read."""
     return Refusal(416, "InvalidRange", "InvalidRange", "The requested range is not satisfiable")
+
+
+def invalid_bucket_name() -> Refusal:
+    """Return the refusal of an empty bucket name."""
+    return Refusal(400, "InvalidBucketName", "Invalid Input", "Bucket name invalid")
+
+
+def internal(message: str = "Internal Server Error") -> Refusal:
+    """Return the answer to a failure of the server."""
+    return Refusal(500, "InternalError", "Internal", message)
+
+
+def unsupported(call: str) -> Refusal:
+    """Return the answer to a call of the genuine Storage that the devstack does not support."""
+    message = f"The devstack does not support {call}; use a Supabase project, or `supabase start`, for it."
+    return Refusal(501, "NotImplemented", "Not Implemented", message)

@@ -1,74 +1,79 @@
-"""Who calls, by their token; and the tokens of signed links."""
+"""The callers of Storage, and the tokens of signed links."""
 
 import time
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
-import jwt
-
-from threadline_devstack import keys
+from threadline_devstack.gateway import Call
+from threadline_devstack.jwt import Problem, TokenError, Verifier, sign_with_secret
 from threadline_devstack.storage import refusals
 
 ROLES = ("anon", "authenticated", "service_role")
+MESSAGES = {
+    Problem.HEADER: "JWS Protected Header is invalid",
+    Problem.EXPIRED: '"exp" claim timestamp check failed',
+}
 
 
 @dataclass(frozen=True)
 class Caller:
-    """For whom a call acts: a role of the database, and the claims that policies read."""
+    """A role of the database, and the claims that policies read."""
 
     role: str
     claims: dict[str, Any]
 
     @property
     def owner(self) -> str | None:
-        """Return the user to whom what is stored belongs."""
+        """Return the id of the user who owns what the caller stores."""
         return self.claims.get("sub")
 
 
 SERVICE = Caller("service_role", {"role": "service_role"})
 
 
-def identify(authorization: str | None, apikey: str | None, signing_key: keys.SigningKey) -> Caller:
-    """Return who holds a token, or else the key, which the gateway makes a token of; raise Refusal for nobody."""
-    token = (authorization or "").removeprefix("Bearer ")
-    if not token or token.startswith("sb_"):
-        token = keys.gateway_key(token or apikey or "")
-    if not token:
+def identify(call: Call) -> Caller:
+    """Return the caller; raise Refusal if the token is missing or not valid."""
+    if call.token is None:
         raise refusals.invalid_request("headers must have required property 'authorization'")
     try:
-        algorithm = jwt.get_unverified_header(token).get("alg")
-    except jwt.PyJWTError as error:
-        raise refusals.access_denied("JWS Protected Header is invalid") from error
-    key: Any = keys.JWT_SECRET if algorithm == "HS256" else jwt.PyJWK(signing_key.public_jwk)
+        claims = call.claims()
+    except TokenError as error:
+        raise refusals.access_denied(message_of(error)) from error
+    caller = Caller(claims.get("role", "anon"), claims)
+    if caller.role not in ROLES:
+        raise refusals.internal(f'role "{caller.role}" does not exist')
+    if caller.owner is not None and not is_uuid(caller.owner):
+        raise refusals.invalid_request(f'invalid input syntax for type uuid: "{caller.owner}"')
+    return caller
+
+
+def is_uuid(value: Any) -> bool:
+    """Tell whether a value is a uuid as text."""
     try:
-        claims = jwt.decode(
-            token, key, algorithms=["HS256" if algorithm == "HS256" else "ES256"], options={"verify_aud": False}
-        )
-    except jwt.ExpiredSignatureError as error:
-        raise refusals.access_denied('"exp" claim timestamp check failed') from error
-    except jwt.PyJWTError as error:
-        raise refusals.access_denied("signature verification failed") from error
-    role = claims.get("role", "anon")
-    if role not in ROLES:
-        raise refusals.access_denied(f'role "{role}" does not exist')
-    return Caller(role, claims)
+        uuid.UUID(value)
+    except (AttributeError, TypeError, ValueError):
+        return False
+    return True
 
 
-def sign(place: str, lifetime: int) -> str:
+def message_of(error: TokenError) -> str:
+    """Return the words in which Storage refuses a token."""
+    return MESSAGES.get(error.problem, "signature verification failed")
+
+
+def sign_link(place: str, lifetime: int) -> str:
     """Return the token of a link to bucket/path that works for some seconds."""
     now = int(time.time())
-    # Without a role, so that it is nobody's access token.
-    claims = {"url": place, "scope": "download", "iat": now, "exp": now + lifetime}
-    return jwt.encode(claims, keys.JWT_SECRET, algorithm="HS256")
+    # Without a role, so that it does not serve as an access token.
+    return sign_with_secret({"url": place, "scope": "download", "iat": now, "exp": now + lifetime})
 
 
-def check(token: str, place: str) -> None:
-    """Raise Refusal unless a token is of a link to bucket/path and not too old."""
+def check_link(verifier: Verifier, token: str, place: str) -> None:
+    """Raise Refusal unless the token belongs to a link to bucket/path and has not expired."""
     try:
-        claims = jwt.decode(token, keys.JWT_SECRET, algorithms=["HS256"])
-    except jwt.ExpiredSignatureError as error:
-        raise refusals.invalid_link("InvalidJWT", '"exp" claim timestamp check failed') from error
-    except jwt.PyJWTError as error:
-        raise refusals.invalid_link("InvalidJWT", "signature verification failed") from error
+        claims = verifier.verify(token)
+    except TokenError as error:
+        raise refusals.invalid_link("InvalidJWT", message_of(error)) from error
     if claims.get("url") != place or claims.get("scope") != "download":
         raise refusals.invalid_link("InvalidSignature", "Invalid signature")

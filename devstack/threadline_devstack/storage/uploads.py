@@ -1,4 +1,4 @@
-"""Storing an object: its right is probed as the caller, its bytes come in pieces, its row is written last."""
+"""Stores an object: tries the caller's right first, writes the bytes as they arrive, then the row."""
 
 import base64
 import json
@@ -12,20 +12,19 @@ from litestar import Request
 from multipart import MultipartError, MultipartSegment
 from threadline.forms import MAX_FIELD_BYTES, read_parts
 
+from threadline_devstack.http import Answer, document, read_pieces
 from threadline_devstack.storage import answers, refusals
-from threadline_devstack.storage.answers import Answer
-from threadline_devstack.storage.bodies import pieces
 from threadline_devstack.storage.files import Files, Incoming
 from threadline_devstack.storage.records import Draft, Records
 from threadline_devstack.storage.tokens import Caller
 
-MOST = 52_428_800  # bytes of an object, whatever its bucket says; as the Supabase CLI configures it
+MOST = 52_428_800  # bytes of an object in any bucket, as in the Supabase CLI
 KEY = re.compile(r"[\w/!.*'()&$@=;:+,? -]{1,1024}", re.ASCII)
 DEFAULT_TYPE = "application/octet-stream"
 
 
 async def upload(request: Request, caller: Caller, bucket: str, name: str, records: Records, files: Files) -> Answer:
-    """Store the body of a request, raw or as a form, under a name; raise Refusal when that may not be."""
+    """Store the body of a request, raw or as a form, under a name; raise Refusal if the caller may not."""
     version = str(uuid.uuid4())
     if not KEY.fullmatch(name):
         raise refusals.invalid_key(name)
@@ -54,11 +53,11 @@ async def upload(request: Request, caller: Caller, bucket: str, name: str, recor
         identity, before = await records.store(draft, replace=replaces)
     if before:
         files.remove(before)
-    return answers.document({"Key": f"{bucket}/{name}", "Id": identity})
+    return document({"Key": f"{bucket}/{name}", "Id": identity})
 
 
 class _Content:
-    """What an upload brings: bytes, which go to the file as they come, and what is said of them."""
+    """The content of an upload: bytes, which go to the file as they arrive, and their description."""
 
     def __init__(self, incoming: Incoming, limit: int, media_types: list[str] | None) -> None:
         self._incoming = incoming
@@ -81,17 +80,18 @@ class _Content:
         self.cache_control = headers.get("cache-control", self.cache_control)
         if encoded := headers.get("x-metadata"):
             self.metadata = _read_object(base64.b64decode(encoded))
-        async for chunk in pieces(request):
+        async for chunk in read_pieces(request):
             self._write(chunk)
 
     async def _read_form(self, request: Request, content_type: str) -> None:
         field, text = "", bytearray()
         is_file = False
-        async for event in read_parts(pieces(request), content_type):
+        async for event in read_parts(read_pieces(request), content_type):
             if isinstance(event, MultipartSegment):
                 field, text = event.name or "", bytearray()
                 if is_file := event.filename is not None:
-                    self._accept(event.header("content-type", DEFAULT_TYPE))
+                    # The genuine Storage drops the parameters here, and keeps them in a raw body.
+                    self._accept(event.header("content-type", DEFAULT_TYPE).partition(";")[0].strip())
             elif event is None:
                 if not is_file:
                     self._note(field, bytes(text))

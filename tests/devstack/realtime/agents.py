@@ -1,4 +1,4 @@
-"""The official clients, in Python and in JavaScript, behind one face: told what to do, and asked what they heard."""
+"""The official clients, in Python and in JavaScript, behind one interface."""
 
 import asyncio
 import json

@@ -13,7 +13,7 @@ from tests.devstack.realtime.hearing import REMOVAL, SETTING
 from tests.devstack.realtime.wire import ANN, BOB, Server, serving
 from tests.support.cluster import TestCluster
 
-# rooms: who may read and write in which topic.
+# rooms: the rights of each member in each topic.
 POLICIES = f"""
 create table public.rooms (topic text, member uuid, may_write boolean, extensions text[]);
 grant select on public.rooms to authenticated;
@@ -74,7 +74,7 @@ def published(cluster: TestCluster, database: str) -> Iterator[str]:
 
 @pytest.fixture
 def writer(published: str) -> Iterator[psycopg.Connection]:
-    """Whoever writes into them; what it does is committed at once."""
+    """A connection in autocommit mode that writes into them."""
     with psycopg.connect(published, autocommit=True) as connection:
         yield connection
         connection.execute("truncate notes, open_notes, keyless, hidden, faulty, kinds")
@@ -82,7 +82,7 @@ def writer(published: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 async def subscriptions(cluster: TestCluster, database: str) -> AsyncIterator[Subscriptions]:
-    """The register of those who want to hear of changes, as the service has it."""
+    """The subscriptions, as the service has them."""
     register = Subscriptions(cluster.url(database))
     yield register
     await register.close()

@@ -1,4 +1,4 @@
-"""Tables to hear of, and what is heard of them."""
+"""Published tables, and what channels receive of their changes."""
 
 import asyncio
 import json
@@ -59,7 +59,7 @@ def asking(table: str, event: str = "*", **more: Any) -> dict[str, Any]:
 
 
 class Heard:
-    """What channels hear, commit by commit."""
+    """What channels receive, commit by commit."""
 
     def __init__(self, subscriptions: Subscriptions, commits: AsyncIterator[Any]) -> None:
         self._subscriptions = subscriptions
@@ -71,7 +71,7 @@ class Heard:
             return await self._subscriptions.match(await anext(self._commits))
 
     async def data(self, channel: str) -> list[dict[str, Any]]:
-        """What one channel hears of the next commit."""
+        """What one channel receives of the next commit."""
         return [
             json.loads(delivery.data)
             for delivery in await self.next()

@@ -1,4 +1,4 @@
-"""Broadcasts over HTTP, beside the sockets that hear them."""
+"""Broadcasts over HTTP, and the sockets that receive them."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -19,7 +19,7 @@ ONE = {"topic": "t", "event": "e", "payload": {"n": 1}}
 
 @asynccontextmanager
 async def http(server: Server, key: str = keys.ANON_KEY) -> AsyncIterator[httpx.AsyncClient]:
-    application = Litestar([server.realtime.route()], openapi_config=None)
+    application = Litestar([server.gateway.route(server.realtime)], openapi_config=None)
     transport = httpx.ASGITransport(application)
     headers = {"authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://stack/realtime/v1", headers=headers) as client:
@@ -27,7 +27,7 @@ async def http(server: Server, key: str = keys.ANON_KEY) -> AsyncIterator[httpx.
 
 
 @pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])
-async def test_a_batch_reaches_public_channels(server: Start, vsn: str) -> None:
+async def test_batch_reaches_public_channels(server: Start, vsn: str) -> None:
     async with server() as running, running.client(vsn) as client, http(running, keys.PUBLISHABLE_KEY) as caller:
         await client.join("t")
         messages = [ONE, {**ONE, "topic": "other"}, {**ONE, "payload": {"n": 2}, "id": "mine"}]
@@ -40,7 +40,7 @@ async def test_a_batch_reaches_public_channels(server: Start, vsn: str) -> None:
         ]
 
 
-async def test_one_message_may_be_json_or_bytes(server: Start) -> None:
+async def test_single_message_takes_json_or_bytes(server: Start) -> None:
     async with server() as running, running.client() as client, http(running) as caller:
         await client.join("a/b")
         path = "/api/broadcast/a%2Fb/events/e%20e"
@@ -79,7 +79,9 @@ async def test_private_messages_need_the_right_to_write(server: Start) -> None:
         ({**ONE, "payload": {"text": "x" * 500}}, {"payload": ["Payload size exceeds tenant limit"]}),
     ],
 )
-async def test_what_is_wrong_is_named(server: Start, message: dict[str, Any], problems: dict[str, Any]) -> None:
+async def test_wrong_message_is_refused_field_by_field(
+    server: Start, message: dict[str, Any], problems: dict[str, Any]
+) -> None:
     async with server(payload_bytes=500) as running, http(running) as caller:
         answer = await caller.post("/api/broadcast", json={"messages": [ONE, message]})
         assert (answer.status_code, answer.json()) == (422, {"errors": {"messages": [{}, problems]}})
@@ -90,13 +92,13 @@ async def test_what_is_wrong_is_named(server: Start, message: dict[str, Any], pr
     [(b"{", 400), (b"\xff", 400), (DEEP, 400), (b"[]", 422), (b"", 422), (b'{"messages": 5}', 422)],
     ids=["cut", "no UTF-8", "too deep", "a list", "empty", "a number"],
 )
-async def test_bodies_that_are_none(server: Start, content: bytes, status: int) -> None:
+async def test_wrong_body_is_refused(server: Start, content: bytes, status: int) -> None:
     async with server() as running, http(running) as caller:
         assert (await caller.post("/api/broadcast", content=content)).status_code == status
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer zzz", f"Bearer {token(seconds=-5)}"])
-async def test_who_may_not_call(server: Start, authorization: str) -> None:
+async def test_call_without_a_valid_token_is_refused(server: Start, authorization: str) -> None:
     async with server() as running, http(running) as caller:
         headers = {"authorization": authorization}
         answer = await caller.post("/api/broadcast", json={"messages": [ONE]}, headers=headers)
@@ -104,14 +106,14 @@ async def test_who_may_not_call(server: Start, authorization: str) -> None:
         assert (await caller.post("/api/nothing")).status_code == 404
 
 
-async def test_browsers_may_call(server: Start) -> None:
+async def test_cors_allows_browsers(server: Start) -> None:
     async with server() as running, http(running) as caller:
         asked = await caller.options("/api/broadcast", headers={"access-control-request-headers": "apikey"})
         assert asked.headers["access-control-allow-headers"] == "apikey"
         assert (await caller.post("/api/broadcast", json={})).headers["access-control-allow-origin"] == "*"
 
 
-async def test_too_many_are_refused(server: Start) -> None:
+async def test_calls_over_the_rate_are_refused(server: Start) -> None:
     async with server(events_per_second=1) as running, http(running) as caller:
         batch = await caller.post("/api/broadcast", json={"messages": [ONE] * 2})
         assert (batch.status_code, batch.json()["message"].split(",")[0]) == (429, "Too many messages to broadcast")

@@ -1,4 +1,4 @@
-"""postgres_changes: what is committed reaches those who asked for it and may see it."""
+"""postgres_changes: a commit reaches the subscriptions that may see it."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from tests.support.twin import until
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_row_is_told_to_whom_the_policies_show_it(
+async def test_change_reaches_only_those_the_policies_allow(
     published: str, subscriptions: Subscriptions, writer: psycopg.Connection
 ) -> None:
     for channel, who in {"ann": claims(), "bob": claims(BOB), "service": claims(role="service_role")}.items():
@@ -38,14 +38,14 @@ async def test_a_row_is_told_to_whom_the_policies_show_it(
     assert {json.dumps(json.loads(each.data)["old_record"]) for each in deleted} == {'{"id": 1}'}
 
 
-async def test_a_row_is_told_whose_commit_the_log_has_before_others_see_it(
+async def test_change_waits_until_its_commit_is_visible(
     cluster: TestCluster, published: str, subscriptions: Subscriptions, writer: psycopg.Connection
 ) -> None:
     await subscriptions.add("ann", claims(), [asking("notes")])
     pid = writer.info.backend_pid
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
         async with hearing(published, subscriptions) as heard:
-            # A commit that waits for a standby is in the log, and nobody sees it.
+            # A commit that waits for a standby is in the log, but not visible.
             admin.execute("alter system set synchronous_standby_names = 'nobody'")
             try:
                 admin.execute("select pg_reload_conf()")
@@ -66,14 +66,14 @@ async def test_a_row_is_told_whose_commit_the_log_has_before_others_see_it(
             assert names(await telling) == ["ann"]
 
 
-async def test_rights_and_policies_count_as_they_are_at_the_moment(
+async def test_changed_rights_and_policies_apply_at_once(
     published: str, subscriptions: Subscriptions, writer: psycopg.Connection
 ) -> None:
     await subscriptions.add("ann", claims(), [asking("notes")])
     async with hearing(published, subscriptions) as heard:
         writer.execute("insert into notes (id, owner) values (1, %s)", [ANN])
         writer.execute("delete from notes")
-        # Gone before anybody could ask for it: as in Realtime, nobody is told that it was there.
+        # The row was gone before the check: as in Realtime, its insert is not sent.
         assert await heard.data("ann") == []
         assert [each["type"] for each in await heard.data("ann")] == ["DELETE"]
         writer.execute("revoke select (name) on notes from authenticated")
@@ -83,7 +83,7 @@ async def test_rights_and_policies_count_as_they_are_at_the_moment(
     assert "name" not in told["record"]
 
 
-async def test_a_deleted_row_is_told_by_what_the_log_has_of_it(
+async def test_delete_sends_the_replica_identity(
     published: str, subscriptions: Subscriptions, writer: psycopg.Connection
 ) -> None:
     await subscriptions.add("by key", claims(), [asking("open_notes", "DELETE", filter="id=eq.1")])
@@ -104,7 +104,7 @@ async def test_a_deleted_row_is_told_by_what_the_log_has_of_it(
     assert json.loads(full[0].data)["old_record"] == {"id": 1, "name": "x"}
 
 
-async def test_columns_can_be_chosen_and_events_too(
+async def test_subscription_selects_columns_and_events(
     published: str, subscriptions: Subscriptions, writer: psycopg.Connection
 ) -> None:
     await subscriptions.add("some", claims(role="service_role"), [asking("notes", "insert", select=["name"])])
@@ -121,7 +121,7 @@ async def test_columns_can_be_chosen_and_events_too(
     assert names(one) == ["all"]
 
 
-async def test_a_policy_that_fails_for_one_hides_the_row_from_nobody_else(
+async def test_failing_policy_hides_the_row_from_its_caller_only(
     published: str, subscriptions: Subscriptions, writer: psycopg.Connection
 ) -> None:
     await subscriptions.add("ann", claims(), [asking("faulty")])
@@ -131,7 +131,7 @@ async def test_a_policy_that_fails_for_one_hides_the_row_from_nobody_else(
         assert names(await heard.next()) == ["ann"]
 
 
-async def test_policies_are_asked_once_for_each_set_of_claims(
+async def test_policies_run_once_per_set_of_claims(
     published: str, subscriptions: Subscriptions, writer: psycopg.Connection
 ) -> None:
     writer.execute("create sequence public.asked")
@@ -154,7 +154,7 @@ async def test_policies_are_asked_once_for_each_set_of_claims(
     assert asked == 2
 
 
-async def test_who_leaves_or_gets_other_claims_is_told_accordingly(
+async def test_new_claims_and_leaving_change_the_recipients(
     published: str, subscriptions: Subscriptions, writer: psycopg.Connection
 ) -> None:
     await subscriptions.add("one", claims(), [asking("notes")])
@@ -168,7 +168,7 @@ async def test_who_leaves_or_gets_other_claims_is_told_accordingly(
     assert json.loads(deliveries[0].data)["record"]["id"] == 2
 
 
-async def test_a_connection_that_was_lost_is_made_anew(
+async def test_lost_connection_is_replaced(
     cluster: TestCluster, database: str, subscriptions: Subscriptions, published: str, writer: psycopg.Connection
 ) -> None:
     await subscriptions.add("ann", claims(), [asking("open_notes")])
@@ -185,7 +185,7 @@ async def test_a_connection_that_was_lost_is_made_anew(
         assert names(await heard.next()) == ["ann", "bob"]
 
 
-async def test_what_is_subscribed_holds_until_what_replaces_it_is_checked(
+async def test_old_subscription_holds_until_the_new_is_checked(
     published: str, subscriptions: Subscriptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await subscriptions.add("ann", claims(), [asking("notes")])

@@ -41,7 +41,7 @@ pytestmark = pytest.mark.anyio
         ("code=eq.abcdefgh", set()),
     ],
 )
-async def test_filters_choose_rows(
+async def test_filters_select_rows(
     published: str, subscriptions: Subscriptions, writer: psycopg.Connection, condition: str, expected: set[int]
 ) -> None:
     await subscriptions.add("ann", claims(role="service_role"), [asking("notes", filter=condition)])
@@ -91,7 +91,7 @@ CHECK = UNABLE + "An exception happened so please check your connect parameters:
         (asking("notes", filter=5), "No subscription params provided."),
     ],
 )  # fmt: skip
-async def test_a_subscription_that_cannot_be_is_refused_in_the_words_of_realtime(
+async def test_wrong_subscription_is_refused_in_realtimes_words(
     published: str, subscriptions: Subscriptions, request_: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(Refused) as caught:
@@ -101,7 +101,7 @@ async def test_a_subscription_that_cannot_be_is_refused_in_the_words_of_realtime
         await subscriptions.add("ann", claims(role="nobody"), [asking("open_notes")])
 
 
-def test_commas_and_quotes_are_read_as_realtime_reads_them() -> None:
+def test_commas_and_quotes_are_parsed_as_in_realtime() -> None:
     def filters(text: str) -> list[Filter]:
         return list(read(asking("notes", filter=text)).filters)
 

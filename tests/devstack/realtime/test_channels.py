@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 def ended(client: Client, topic: str) -> list[str]:
-    """What a channel was told at its end."""
+    """The messages that a channel got at its end."""
     told = [frame for frame in client.frames if frame["topic"] == f"realtime:{topic}"]
     return [
         frame["payload"].get("message", "") if frame["event"] == "system" else frame["event"]
@@ -25,7 +25,7 @@ def ended(client: Client, topic: str) -> list[str]:
 
 
 @pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])
-async def test_a_broadcast_reaches_the_others_and_the_sender_if_it_wants(server: Start, vsn: str) -> None:
+async def test_broadcast_reaches_others_and_optionally_the_sender(server: Start, vsn: str) -> None:
     async with server() as running, running.client(vsn) as one, running.client(vsn) as other:
         await one.join("public", broadcast={"ack": True, "self": True})
         await other.join("public")
@@ -40,7 +40,7 @@ async def test_a_broadcast_reaches_the_others_and_the_sender_if_it_wants(server:
         assert not [frame for frame in other.frames if frame["ref"] == "2"]  # it had not asked for a reply
 
 
-async def test_binary_frames_reach_each_version_as_it_can_read_them(server: Start) -> None:
+async def test_binary_broadcast_reaches_both_versions(server: Start) -> None:
     async with server() as running, running.client() as one, running.client() as two, running.client("1.0.0") as old:
         for client in (one, two, old):
             await client.join("bin", broadcast={"ack": client is one})
@@ -55,7 +55,7 @@ async def test_binary_frames_reach_each_version_as_it_can_read_them(server: Star
         ]
 
 
-async def test_a_second_join_takes_the_place_of_the_first(server: Start) -> None:
+async def test_second_join_replaces_the_first(server: Start) -> None:
     async with server() as running, running.client() as client, running.client() as other:
         await client.join("twice", ref="1")
         await client.join("twice", ref="2")
@@ -67,7 +67,7 @@ async def test_a_second_join_takes_the_place_of_the_first(server: Start) -> None
         assert len([frame for frame in await client.settle() if frame["event"] == "broadcast"]) == 1
 
 
-async def test_after_leaving_there_is_silence(server: Start) -> None:
+async def test_left_channel_receives_nothing(server: Start) -> None:
     async with server() as running, running.client() as client, running.client() as other:
         await client.join("brief")
         await other.join("brief")
@@ -90,14 +90,14 @@ async def test_after_leaving_there_is_silence(server: Start) -> None:
         (keys.ANON_KEY[:-4] + "AAAA", "JwtSignatureError: Failed to validate JWT signature"),
     ],
 )
-async def test_a_bad_token_joins_nothing(server: Start, access_token: str, reason: str) -> None:
+async def test_bad_token_cannot_join(server: Start, access_token: str, reason: str) -> None:
     async with server() as running, running.client() as client:
         answer = await client.join("any", access_token)
         assert answer["status"] == "error"
         assert answer["response"]["reason"].startswith(reason)
 
 
-async def test_a_channel_ends_with_its_token(server: Start) -> None:
+async def test_channel_ends_when_its_token_expires(server: Start) -> None:
     async with server() as running, running.client() as client, running.client() as other:
         await client.join("short", token(seconds=2))
         await other.join("short")
@@ -108,7 +108,7 @@ async def test_a_channel_ends_with_its_token(server: Start) -> None:
         assert not [frame for frame in await client.settle() if frame["event"] == "broadcast"]
 
 
-async def test_a_new_token_keeps_a_channel_alive(server: Start) -> None:
+async def test_new_token_keeps_the_channel_open(server: Start) -> None:
     async with server() as running, running.client() as client:
         expires = time.time() + 2
         await client.join("long", token(seconds=2))
@@ -125,7 +125,7 @@ async def test_a_new_token_keeps_a_channel_alive(server: Start) -> None:
         (token("33333333-3333-4333-8333-333333333333"), "You do not have permissions to read"),
     ],
 )
-async def test_a_new_token_that_allows_nothing_ends_a_channel(server: Start, renewed: str, reason: str) -> None:
+async def test_new_token_without_rights_ends_the_channel(server: Start, renewed: str, reason: str) -> None:
     async with server() as running, running.client() as client:
         assert (await client.join("den", token(ANN), private=True))["status"] == "ok"
         await client.push("realtime:den", "access_token", {"access_token": renewed})
@@ -135,7 +135,7 @@ async def test_a_new_token_that_allows_nothing_ends_a_channel(server: Start, ren
         assert close == "phx_close"
 
 
-async def test_an_opaque_key_stands_for_its_role(server: Start) -> None:
+async def test_opaque_key_acts_as_its_role(server: Start) -> None:
     async with server() as running, running.client(key=keys.PUBLISHABLE_KEY) as client:
         assert (await client.join("any", keys.PUBLISHABLE_KEY))["status"] == "ok"
         assert (await client.join("den", keys.PUBLISHABLE_KEY, ref="2", private=True))["status"] == "error"
@@ -144,14 +144,14 @@ async def test_an_opaque_key_stands_for_its_role(server: Start) -> None:
 @pytest.mark.parametrize(
     ("topic", "event"), [("realtime:nowhere", "broadcast"), ("nonsense", "phx_join"), ("phoenix", "what")]
 )
-async def test_what_belongs_to_no_channel_is_answered(server: Start, topic: str, event: str) -> None:
+async def test_message_without_a_channel_is_answered(server: Start, topic: str, event: str) -> None:
     async with server() as running, running.client() as client:
         await client.push(topic, event, {}, "3")
         reply = await client.answer("3")
         assert reply["payload"] == {"status": "error", "response": {"reason": "unmatched topic"}}
 
 
-async def test_too_much_is_refused(server: Start) -> None:
+async def test_oversized_payload_is_refused(server: Start) -> None:
     async with server(channels=2, payload_bytes=100) as running, running.client() as client:
         await client.join("a", broadcast={"ack": True})
         await client.join("b", ref="2")
@@ -170,7 +170,7 @@ async def test_too_many_joins_close_the_socket(server: Start) -> None:
         assert await client.closed() == 1000
 
 
-async def test_too_many_clients(server: Start) -> None:
+async def test_too_many_clients_are_refused(server: Start) -> None:
     async with server(clients=1) as running, running.client() as first, running.client() as second:
         assert (await first.join("a"))["status"] == "ok"
         assert (await first.join("b", ref="2"))["status"] == "ok"
@@ -182,7 +182,7 @@ async def test_too_many_clients(server: Start) -> None:
         assert (await second.join("a", ref="2"))["status"] == "ok"
 
 
-async def test_too_many_messages_end_the_channels_that_hear_them(server: Start) -> None:
+async def test_too_many_messages_end_the_receiving_channels(server: Start) -> None:
     async with server(events_per_second=1) as running, running.client() as one, running.client() as other:
         await one.join("busy")
         await other.join("busy")

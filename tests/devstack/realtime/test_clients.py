@@ -24,7 +24,7 @@ CLIENTS = [
         JavaScriptAgent, marks=pytest.mark.skipif(tools.deno() is None, reason=tools.why_not("deno")), id="JavaScript"
     ),
 ]
-# A topic `club:<user>` belongs to that user; everybody who has signed in may read the notes that are theirs.
+# A topic `club:<user>` belongs to that user; a signed-in user may read their own notes.
 SETTING = """
 create policy test_club_read on realtime.messages for select to authenticated
     using (topic = 'club:' || (select auth.uid()) and topic = (select realtime.topic()));
@@ -69,7 +69,7 @@ def send(database: psycopg.Connection, topic: str, number: int, *, private: bool
     database.execute("select realtime.send(jsonb_build_object('n', %s::int), 'e', %s, %s)", [number, topic, private])
 
 
-async def test_broadcasts_with_and_without_a_socket(make: type[Agent], room: str) -> None:
+async def test_client_broadcasts_over_socket_and_http(make: type[Agent], room: str) -> None:
     async with make() as one, make() as other:
         assert await one.subscribe(room, ack=True, echo=True) == "SUBSCRIBED"
         assert await other.subscribe(room) == "SUBSCRIBED"
@@ -83,7 +83,7 @@ async def test_broadcasts_with_and_without_a_socket(make: type[Agent], room: str
 
 
 @pytest.mark.skipif(tools.deno() is None, reason=tools.why_not("deno"))
-async def test_bytes_and_acknowledgements_in_javascript(stack: RunningStack, room: str) -> None:
+async def test_javascript_client_sends_bytes_and_gets_acks(stack: RunningStack, room: str) -> None:
     async with JavaScriptAgent(stack.api_url, stack.keys["ANON_KEY"]) as client:
         await client.subscribe(room, ack=True, echo=True)
         assert await client.send(room, "e", {"n": 1}) == "ok"
@@ -91,7 +91,7 @@ async def test_bytes_and_acknowledgements_in_javascript(stack: RunningStack, roo
         await client.wait("broadcast", room, lambda event: event["payload"] == {"bytes": [0, 1, 255]})
 
 
-async def test_private_channels_and_what_the_database_sends(make: type[Agent], database: psycopg.Connection) -> None:
+async def test_client_receives_database_broadcasts_in_private(make: type[Agent], database: psycopg.Connection) -> None:
     async with make() as ann, make() as bob:
         await ann.set_auth(token(ANN))
         await bob.set_auth(token(BOB))
@@ -108,7 +108,7 @@ async def test_private_channels_and_what_the_database_sends(make: type[Agent], d
         assert bob.heard("broadcast", CLUB) == []
 
 
-async def test_a_new_token_in_the_middle(make: type[Agent], database: psycopg.Connection) -> None:
+async def test_client_renews_its_token(make: type[Agent], database: psycopg.Connection) -> None:
     async with make() as ann:
         await ann.set_auth(token(ANN, seconds=3))
         assert await ann.subscribe(CLUB, private=True) == "SUBSCRIBED"
@@ -118,7 +118,7 @@ async def test_a_new_token_in_the_middle(make: type[Agent], database: psycopg.Co
         await ann.wait("status", CLUB, lambda event: event["status"] in ("CLOSED", "CHANNEL_ERROR"))
 
 
-async def test_messages_of_the_past(make: type[Agent], database: psycopg.Connection) -> None:
+async def test_client_replays_past_messages(make: type[Agent], database: psycopg.Connection) -> None:
     since = int(time.time() * 1000)
     send(database, CLUB, 1)
     send(database, CLUB, 2)
@@ -135,7 +135,7 @@ async def test_messages_of_the_past(make: type[Agent], database: psycopg.Connect
         ]
 
 
-async def test_presence(make: type[Agent], room: str) -> None:
+async def test_client_tracks_presence(make: type[Agent], room: str) -> None:
     async with make() as one:
         await one.subscribe(room, presence="one")
         await one.track(room, {"mood": "good"})
@@ -152,7 +152,7 @@ async def test_presence(make: type[Agent], room: str) -> None:
         await one.wait("leave", room, lambda event: len(one.heard("leave", room)) > 1)
 
 
-async def test_changes_of_a_table(make: type[Agent], database: psycopg.Connection, room: str) -> None:
+async def test_client_receives_postgres_changes(make: type[Agent], database: psycopg.Connection, room: str) -> None:
     database.execute("delete from test_notes")
     everything = {"event": "*", "schema": "public", "table": "test_notes"}
     some = {"event": "INSERT", "schema": "public", "table": "test_notes", "filter": "text=eq.b"}
@@ -164,7 +164,7 @@ async def test_changes_of_a_table(make: type[Agent], database: psycopg.Connectio
         await ann.subscribe(f"{room} some", changes=[some])
         await ann.wait("system", f"{room} some", lambda event: event["status"] == "ok")
         database.execute("insert into test_notes values (1, %s, 'a'), (2, %s, 'b'), (3, %s, 'c')", [ANN, ANN, BOB])
-        await bob.wait("change", room)  # one that is gone by then is not told of, as it is not in Realtime
+        await bob.wait("change", room)  # as in Realtime, a row that is gone by then is not sent
         database.execute("update test_notes set text = 'z' where id = 1")
         await ann.wait("change", room, lambda event: event["type"] == "UPDATE")
         database.execute("delete from test_notes where id = 2")
@@ -181,7 +181,7 @@ async def test_changes_of_a_table(make: type[Agent], database: psycopg.Connectio
         assert [event["new"]["id"] for event in ann.heard("change", f"{room} some")] == [2]
 
 
-async def test_clients_come_back_when_the_stream_is_lost(
+async def test_client_rejoins_after_a_lost_stream(
     make: type[Agent], database: psycopg.Connection, stack: RunningStack, room: str
 ) -> None:
     async with make() as client:
@@ -194,7 +194,7 @@ async def test_clients_come_back_when_the_stream_is_lost(
         await client.wait("broadcast", room)
 
 
-async def test_a_user_who_signs_in_is_known_to_realtime(stack: RunningStack, database: psycopg.Connection) -> None:
+async def test_signed_in_user_joins_a_private_channel(stack: RunningStack, database: psycopg.Connection) -> None:
     heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     async with httpx.AsyncClient() as http:
         options = AsyncClientOptions(httpx_client=http)

@@ -28,7 +28,7 @@ async def send_binary(server: Server, topic: str) -> None:
 
 
 @pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])
-async def test_a_row_is_delivered_with_its_id(server: Start, vsn: str) -> None:
+async def test_row_is_delivered_with_its_id(server: Start, vsn: str) -> None:
     async with server() as running, running.client(vsn) as client:
         await running.sql("delete from realtime.messages")
         await client.join("den", token(ANN), private=True)
@@ -42,7 +42,7 @@ async def test_a_row_is_delivered_with_its_id(server: Start, vsn: str) -> None:
             assert client.frames[-2]["payload"]["payload"] == b"\x00\xff"
 
 
-async def test_what_is_rolled_back_is_not_delivered(server: Start) -> None:
+async def test_rolled_back_row_is_not_delivered(server: Start) -> None:
     async with server() as running, running.client() as client:
         await client.join("den", token(ANN), private=True)
         await running.sql(
@@ -54,7 +54,7 @@ async def test_what_is_rolled_back_is_not_delivered(server: Start) -> None:
         assert numbers(client) == [2]
 
 
-async def test_the_order_is_that_of_commits_when_many_commit_at_once(server: Start) -> None:
+async def test_concurrent_commits_are_delivered_in_commit_order(server: Start) -> None:
     writers, each = 12, 20
     async with server() as running, running.client() as client, running.client("1.0.0") as other:
         await running.sql("create sequence if not exists turns")
@@ -78,7 +78,7 @@ async def test_the_order_is_that_of_commits_when_many_commit_at_once(server: Sta
             assert len(set(numbers(listener))) == writers * each
 
 
-async def test_many_rows_of_one_transaction_come_in_their_order(server: Start) -> None:
+async def test_rows_of_one_transaction_keep_their_order(server: Start) -> None:
     async with server() as running, running.client() as client:
         await client.join("den", token(ANN), private=True)
         await running.sql(
@@ -97,7 +97,7 @@ async def test_many_rows_of_one_transaction_come_in_their_order(server: Start) -
         "('den', 'broadcast', 'e', jsonb_build_object('n', repeat('x', 1000)), true)",
     ],
 )
-async def test_rows_that_realtime_drops_are_dropped(server: Start, row: str) -> None:
+async def test_rows_without_topic_or_payload_are_dropped(server: Start, row: str) -> None:
     async with server(payload_bytes=500) as running, running.client() as client:
         await client.join("den", token(ANN), private=True)
         await running.sql(f"insert into realtime.messages (topic, extension, event, payload, private) values {row}")
@@ -106,7 +106,7 @@ async def test_rows_that_realtime_drops_are_dropped(server: Start, row: str) -> 
         assert numbers(client) == [1]
 
 
-async def test_a_lost_stream_is_told_and_joining_again_helps(server: Start, cluster: TestCluster) -> None:
+async def test_lost_stream_ends_channels_and_a_new_join_works(server: Start, cluster: TestCluster) -> None:
     async with server() as running, running.client() as client:
         await client.join("den", token(ANN), private=True)
         await client.join("open", ref="2")
@@ -128,11 +128,11 @@ async def test_a_lost_stream_is_told_and_joining_again_helps(server: Start, clus
         assert numbers(client) == [7]
 
 
-async def test_a_fault_of_ours_does_not_end_the_stream(server: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_internal_error_does_not_end_the_stream(server: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     async with server() as running, running.client() as client:
         await client.join("den", token(ANN), private=True)
         with monkeypatch.context() as patch:
-            patch.setattr(running.realtime.hub, "broadcast", None)
+            patch.setattr(running.realtime.shared.hub, "broadcast", None)
             await send(running, "den", 1)
             await client.event("phx_error")
         await client.join("den", token(ANN), ref="2", private=True)
@@ -140,11 +140,11 @@ async def test_a_fault_of_ours_does_not_end_the_stream(server: Start, monkeypatc
         await client.event("broadcast")
 
 
-async def test_nobody_reads_the_log_when_nobody_listens(server: Start, cluster: TestCluster) -> None:
+async def test_stream_runs_only_while_a_channel_is_open(server: Start, cluster: TestCluster) -> None:
     async with server(linger_seconds=0.05) as running:
         async with running.client() as client:
             await client.join("open")
-            assert running.realtime.stream.is_streaming
+            assert running.realtime.shared.stream.is_streaming
         deadline = time.monotonic() + 10
         with psycopg.connect(cluster.url("template1"), autocommit=True) as connection:
             while connection.execute(
@@ -158,7 +158,7 @@ async def test_nobody_reads_the_log_when_nobody_listens(server: Start, cluster: 
             await client.event("broadcast")
 
 
-async def test_old_messages_go_when_somebody_connects(server: Start) -> None:
+async def test_connecting_removes_old_messages(server: Start) -> None:
     async with server() as running:
         await running.sql("delete from realtime.messages")
         for hours in (71, 73):

@@ -34,7 +34,7 @@ def url(cluster: TestCluster, database: str) -> Iterator[str]:
 
 @pytest.fixture
 def writer(url: str) -> Iterator[psycopg.Connection]:
-    """Whoever writes; what it does is committed at once."""
+    """A connection in autocommit mode that writes."""
     with psycopg.connect(url, autocommit=True) as connection:
         yield connection
 
@@ -70,9 +70,7 @@ async def test_inserts_updates_and_deletes_come_with_their_values(url: str, writ
     assert abs((now - deleted.committed_at).total_seconds()) < PATIENCE
 
 
-async def test_a_large_value_that_was_not_touched_is_told_only_if_the_log_has_it(
-    url: str, writer: psycopg.Connection
-) -> None:
+async def test_untouched_large_value_is_sent_if_logged(url: str, writer: psycopg.Connection) -> None:
     large = "x" * 10_000
     writer.execute("insert into things values (1, %s, 1)", [large])
     async with following(url) as commits:
@@ -85,7 +83,7 @@ async def test_a_large_value_that_was_not_touched_is_told_only_if_the_log_has_it
     assert full.changes[0].old_record == {"id": "1", "name": large, "amount": "2.00", "tags": None}
 
 
-async def test_a_truncated_table_is_told_without_rows(url: str, writer: psycopg.Connection) -> None:
+async def test_truncate_is_sent_without_rows(url: str, writer: psycopg.Connection) -> None:
     async with following(url) as commits:
         writer.execute("truncate things")
         commit = await anext(commits)
@@ -93,7 +91,7 @@ async def test_a_truncated_table_is_told_without_rows(url: str, writer: psycopg.
     assert (change.kind, change.table, change.record, change.old_record) == ("TRUNCATE", "things", None, None)
 
 
-async def test_what_is_rolled_back_or_not_published_is_not_told(url: str, writer: psycopg.Connection) -> None:
+async def test_rolled_back_and_unpublished_changes_are_not_sent(url: str, writer: psycopg.Connection) -> None:
     async with following(url) as commits:
         with writer.transaction(force_rollback=True):
             writer.execute("insert into things values (1)")
@@ -106,7 +104,7 @@ async def test_what_is_rolled_back_or_not_published_is_not_told(url: str, writer
     assert [change.record["id"] for change in commit.changes] == ["2"]
 
 
-async def test_transactions_come_in_the_order_of_their_commits(url: str) -> None:
+async def test_transactions_arrive_in_commit_order(url: str) -> None:
     async with following(url) as commits:
         with psycopg.connect(url) as one, psycopg.connect(url) as two:
             one.execute("insert into things values (1)")
@@ -118,7 +116,7 @@ async def test_transactions_come_in_the_order_of_their_commits(url: str) -> None
     assert ids == [["2"], ["1", "3"]]
 
 
-async def test_many_writers_lose_nothing(url: str, writer: psycopg.Connection) -> None:
+async def test_concurrent_writers_lose_nothing(url: str, writer: psycopg.Connection) -> None:
     async def write(number: int) -> None:
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             for step in range(50):
@@ -131,7 +129,7 @@ async def test_many_writers_lose_nothing(url: str, writer: psycopg.Connection) -
     assert [commit.lsn for commit in found] == sorted({commit.lsn for commit in found})
 
 
-async def test_a_large_transaction_comes_in_pieces_of_bounded_size(url: str, writer: psycopg.Connection) -> None:
+async def test_large_transaction_arrives_in_bounded_pieces(url: str, writer: psycopg.Connection) -> None:
     async with following(url) as commits:
         writer.execute("insert into things select n from generate_series(1, 2500) as n")
         writer.execute("insert into things select -n, repeat('x', 1000000) from generate_series(1, 9) as n")
@@ -142,7 +140,7 @@ async def test_a_large_transaction_comes_in_pieces_of_bounded_size(url: str, wri
     assert [len(commit.changes) for commit in large] == [5, 4]
 
 
-async def test_rows_of_messages_come_through_their_own_publication(url: str, writer: psycopg.Connection) -> None:
+async def test_messages_arrive_through_their_own_publication(url: str, writer: psycopg.Connection) -> None:
     async with following(url, MESSAGES_PUBLICATION) as commits:
         writer.execute("insert into things values (1)")
         writer.execute("select realtime.send('{\"a\": 1}', 'event', 'topic', false)")
@@ -151,7 +149,7 @@ async def test_rows_of_messages_come_through_their_own_publication(url: str, wri
     assert (change.schema, change.record["topic"], change.record["event"]) == ("realtime", "topic", "event")
 
 
-async def test_the_database_is_told_how_far_the_reader_is(
+async def test_reader_confirms_its_position(
     cluster: TestCluster, database: str, url: str, writer: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "REPORT_INTERVAL", 0.05)
@@ -163,13 +161,13 @@ async def test_the_database_is_told_how_far_the_reader_is(
             position = (
                 "select confirmed_flush_lsn - '0/0' from pg_replication_slots where database = current_database()"
             )
-            while admin.execute(position).fetchone()[0] <= last.lsn:  # noqa: ASYNC110 -- nobody is told of it
+            while admin.execute(position).fetchone()[0] <= last.lsn:  # noqa: ASYNC110 -- there is no event for it
                 await asyncio.sleep(0.05)
         waiting.cancel()
         await asyncio.wait([waiting])
 
 
-async def test_a_stream_that_breaks_says_so(
+async def test_broken_stream_raises_feed_lost(
     cluster: TestCluster, database: str, url: str, writer: psycopg.Connection
 ) -> None:
     async with following(url) as commits:
@@ -184,7 +182,7 @@ async def test_a_stream_that_breaks_says_so(
         assert (await anext(commits)).changes[0].record["id"] == "1"
 
 
-async def test_who_cannot_follow_is_told_why(url: str) -> None:
+async def test_refused_reader_gets_the_reason(url: str) -> None:
     with pytest.raises(FeedLost, match="does not exist"):
         async with follow(url.rpartition("/")[0] + "/nowhere", [CHANGES_PUBLICATION]):
             pass

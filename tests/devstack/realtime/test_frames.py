@@ -29,20 +29,20 @@ def fields(message: Message) -> tuple[object, ...]:
     return message.join_ref, message.ref, message.topic, message.event, message.object()
 
 
-def test_both_carry_the_same_five_fields() -> None:
+def test_both_versions_carry_the_same_five_fields() -> None:
     as_object = b'{"topic": "t", "event": "e", "payload": {"a": 1}, "ref": "2", "join_ref": "1"}'
     as_array = b'["1", "2", "t", "e", {"a": 1}, "more is passed over"]'
     assert fields(V1.decode(Opcode.TEXT, as_object)) == fields(V2.decode(Opcode.TEXT, as_array))
     assert fields(V2.decode(Opcode.TEXT, as_array)) == ("1", "2", "t", "e", {"a": 1})
 
 
-def test_a_broadcast_of_supabase_js() -> None:
+def test_binary_broadcast_of_supabase_js_is_decoded() -> None:
     message = V2.decode(Opcode.BINARY, PUSH)
     assert (message.join_ref, message.ref, message.topic, message.event) == ("6", "7", "realtime:room:1", "broadcast")
     assert message.payload == UserBroadcast("shout", b'{"hi":1}')
 
 
-def test_what_goes_to_clients() -> None:
+def test_server_frames_have_the_documented_form() -> None:
     broadcast = UserBroadcast("e", b'{"n": 1}', meta={"id": "x"})
     assert unwrapped(V1.broadcast("t", broadcast)) == (
         Opcode.TEXT,
@@ -56,7 +56,7 @@ def test_what_goes_to_clients() -> None:
     )
 
 
-def test_what_a_version_cannot_carry() -> None:
+def test_unsupported_content_yields_no_frame() -> None:
     assert V1.broadcast("t", UserBroadcast("e", b"\x00", is_json=False)) is None
     assert V2.broadcast("t", UserBroadcast("ä" * 128, b"{}")) is None  # 256 bytes
 
@@ -66,7 +66,7 @@ def test_what_a_version_cannot_carry() -> None:
     [b"", b"\x03", PUSH[:20], b"\x09" + PUSH[1:], PUSH[:-1], PUSH[:7] + b"\xff" + PUSH[8:]],
     ids=["empty", "kind only", "cut in a string", "unknown kind", "JSON cut", "no UTF-8"],
 )
-def test_binary_frames_that_are_none(data: bytes) -> None:
+def test_wrong_binary_frames_are_malformed(data: bytes) -> None:
     with pytest.raises(MalformedError):
         V2.decode(Opcode.BINARY, data)
 
@@ -75,13 +75,13 @@ def test_binary_frames_that_are_none(data: bytes) -> None:
 @pytest.mark.parametrize(
     "template", [b'["1", "2", "t", "e", %b]', b'{"topic": "t", "event": "e", "payload": %b, "ref": 1}']
 )
-def test_what_is_nested_too_deeply(serializer: Serializer, template: bytes) -> None:
+def test_deeply_nested_json_is_malformed(serializer: Serializer, template: bytes) -> None:
     with pytest.raises(MalformedError):
         serializer.decode(Opcode.TEXT, template % (b"[" * 100_000 + b"]" * 100_000))
 
 
 @given(st.sampled_from(list(SERIALIZERS)), st.sampled_from([Opcode.TEXT, Opcode.BINARY]), st.binary())
-def test_any_bytes_are_a_message_or_malformed(version: str, opcode: Opcode, data: bytes) -> None:
+def test_random_bytes_are_a_message_or_malformed(version: str, opcode: Opcode, data: bytes) -> None:
     try:
         message = SERIALIZERS[version].decode(opcode, data)
     except MalformedError:
@@ -90,7 +90,7 @@ def test_any_bytes_are_a_message_or_malformed(version: str, opcode: Opcode, data
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(), st.lists, max_leaves=5))
-def test_a_payload_passes_unchanged(payload: object) -> None:
+def test_payload_passes_unchanged(payload: object) -> None:
     data = msgspec.json.encode(["1", "2", "t", "broadcast", {"payload": payload}])
     message = V2.decode(Opcode.TEXT, data)
     opcode, sent = unwrapped(V2.push("t", "broadcast", message.payload))

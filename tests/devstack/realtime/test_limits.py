@@ -23,7 +23,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_a_rate_is_an_average_over_a_minute(clock: Clock) -> None:
+def test_rate_is_an_average_over_a_minute(clock: Clock) -> None:
     rate = Rate(2)
     rate.add(120)  # a burst is allowed
     assert not rate.is_exceeded()
@@ -46,7 +46,7 @@ def test_calls_are_counted_in_windows(clock: Clock) -> None:
     assert not calls.is_one_too_many()
 
 
-def test_the_environment_sets_what_depends_on_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_sets_the_limits_of_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Limits.from_environment() == Limits()
     monkeypatch.setenv("THREADLINE_REALTIME_EVENTS_PER_SECOND", "100")
     assert Limits.from_environment() == Limits(events_per_second=100)

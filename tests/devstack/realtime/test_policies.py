@@ -16,7 +16,7 @@ DENIED = "Unauthorized: You do not have permissions to read from this Channel to
 
 
 @pytest.mark.parametrize("access_token", [token(OUTSIDER), token(OUTSIDER, role="anon"), keys.ANON_KEY])
-async def test_an_outsider_hears_and_says_nothing(server: Start, access_token: str) -> None:
+async def test_non_member_cannot_read_or_write(server: Start, access_token: str) -> None:
     async with server() as running, running.client() as member, running.client() as outsider:
         await member.join("den", token(ANN), private=True, broadcast={"ack": True})
         refused = await outsider.join("den", access_token, private=True)
@@ -36,7 +36,7 @@ async def test_an_outsider_hears_and_says_nothing(server: Start, access_token: s
         }
 
 
-async def test_a_reader_who_may_not_write_is_not_heard(server: Start) -> None:
+async def test_reader_without_write_right_cannot_broadcast(server: Start) -> None:
     async with server() as running, running.client() as ann, running.client() as bob:
         await ann.join("den", token(ANN), private=True)
         assert (await bob.join("den", token(BOB), private=True, broadcast={"ack": True}))["status"] == "ok"
@@ -49,7 +49,7 @@ async def test_a_reader_who_may_not_write_is_not_heard(server: Start) -> None:
         assert not [frame for frame in bob.frames if frame["ref"] == "2"]  # as in Realtime, without a word
 
 
-async def test_a_removed_member_cannot_come_back(server: Start) -> None:
+async def test_removed_member_cannot_join_again(server: Start) -> None:
     async with server() as running, running.client() as client:
         await running.sql(f"insert into rooms values ('club', '{ANN}', true, '{{broadcast}}')")
         assert (await client.join("club", token(ANN), private=True))["status"] == "ok"
@@ -57,14 +57,14 @@ async def test_a_removed_member_cannot_come_back(server: Start) -> None:
         refused = await client.join("club", token(ANN), ref="2", private=True)
         assert refused["response"]["reason"] == DENIED + "club"
         await running.sql("select realtime.send('{}', 'secret', 'club', true)")
-        async with running.client() as witness:  # by the time it hears something later, the first would have too
+        async with running.client() as witness:  # when it receives the later one, the first has arrived too
             await witness.join("club", token(ANN))
             await running.sql("select realtime.send('{}', 'later', 'club', false)")
             await witness.event("broadcast")
         assert not [frame for frame in await client.settle() if frame["event"] == "broadcast"]
 
 
-async def test_a_removed_member_is_cut_off_by_the_next_token(server: Start) -> None:
+async def test_next_token_ends_the_channel_of_a_removed_member(server: Start) -> None:
     async with server() as running, running.client() as client:
         await running.sql(f"insert into rooms values ('pub', '{ANN}', true, '{{broadcast}}')")
         await client.join("pub", token(ANN), private=True)
@@ -73,7 +73,7 @@ async def test_a_removed_member_is_cut_off_by_the_next_token(server: Start) -> N
         await client.event("phx_close")
 
 
-async def test_what_may_not_be_read_is_withheld(server: Start) -> None:
+async def test_unreadable_extension_is_withheld(server: Start) -> None:
     presence = {"key": "ann", "enabled": True}
     async with server() as running, running.client() as client:
         await client.join("quiet", token(ANN), private=True, presence=presence, broadcast={"self": True})
@@ -84,7 +84,7 @@ async def test_what_may_not_be_read_is_withheld(server: Start) -> None:
         assert [frame["topic"] for frame in states] == ["realtime:quiet"]
 
 
-async def test_losing_a_part_of_what_could_be_read_ends_a_channel(server: Start) -> None:
+async def test_losing_a_read_right_ends_the_channel(server: Start) -> None:
     async with server() as running, running.client() as client:
         await running.sql(f"insert into rooms values ('bar', '{ANN}', true, '{{broadcast,presence}}')")
         await client.join("bar", token(ANN), private=True, presence={"key": "", "enabled": True})
@@ -94,7 +94,7 @@ async def test_losing_a_part_of_what_could_be_read_ends_a_channel(server: Start)
         assert told == "You no longer have permission to read from this Channel topic: bar"
 
 
-async def test_a_new_token_that_allows_more_is_enough(server: Start) -> None:
+async def test_new_token_with_more_rights_takes_effect(server: Start) -> None:
     async with server() as running, running.client() as client:
         await running.sql(f"insert into rooms values ('inn', '{ANN}', true, '{{presence}}')")
         await client.join("inn", token(ANN), private=True, presence={"key": "", "enabled": True})
@@ -106,20 +106,20 @@ async def test_a_new_token_that_allows_more_is_enough(server: Start) -> None:
 
 
 @pytest.mark.parametrize("access_token", [token(ANN), token(ANN, role="no_such_role")])
-async def test_a_policy_that_fails_allows_nothing(server: Start, access_token: str) -> None:
+async def test_failing_policy_allows_nothing(server: Start, access_token: str) -> None:
     async with server() as running, running.client() as client:
         refused = await client.join("faulty", access_token, private=True)
         assert refused["response"]["reason"] == DENIED + "faulty"
         assert (await client.join("den", token(ANN), ref="2", private=True))["status"] == "ok"
 
 
-async def test_no_token_makes_a_superuser(server: Start) -> None:
+async def test_token_cannot_select_a_superuser_role(server: Start) -> None:
     async with server() as running, running.client() as client:
         refused = await client.join("den", token(OUTSIDER, role="supabase_admin"), private=True)
         assert refused["response"]["reason"] == DENIED + "den"
 
 
-async def test_the_service_may_do_everything(server: Start) -> None:
+async def test_service_role_can_do_everything(server: Start) -> None:
     async with server() as running, running.client() as service, running.client() as member:
         await member.join("den", token(ANN), private=True)
         assert (await service.join("den", keys.SERVICE_ROLE_KEY, private=True))["status"] == "ok"
@@ -127,7 +127,7 @@ async def test_the_service_may_do_everything(server: Start) -> None:
         await member.event("broadcast")
 
 
-async def test_asking_leaves_nothing_behind(server: Start) -> None:
+async def test_policy_checks_leave_no_rows(server: Start) -> None:
     async with server() as running, running.client() as client:
         await client.join("den", token(ANN), private=True)
         await client.broadcast("den", "e", {})

@@ -1,4 +1,4 @@
-"""Who is here."""
+"""Presence."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -27,7 +27,7 @@ def names(diff: Diff) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     return plain(diff.joins), plain(diff.leaves)
 
 
-def test_members_may_share_a_key() -> None:
+def test_presence_members_can_share_a_key() -> None:
     presence = Presence()
     presence.track("phone", "ann", {"name": "a"})
     presence.track("laptop", "ann", {"name": "b"})
@@ -37,7 +37,7 @@ def test_members_may_share_a_key() -> None:
     assert [meta["name"] for meta in presence.state()["ann"]["metas"]] == ["b"]
 
 
-def test_saying_something_new_replaces_what_was_said() -> None:
+def test_new_presence_replaces_the_old() -> None:
     presence = Presence()
     first = presence.track("phone", "ann", {"name": "a"})
     assert presence.track("phone", "ann", {"name": "a"}) is None
@@ -48,7 +48,7 @@ def test_saying_something_new_replaces_what_was_said() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])
-async def test_everybody_knows_who_is_there(server: Start, vsn: str) -> None:
+async def test_presence_reaches_every_member(server: Start, vsn: str) -> None:
     async with server() as running, running.client(vsn) as one, running.client(vsn) as watcher:
         await watcher.join("room", presence=on())
         assert (await watcher.event("presence_state"))[0]["payload"] == {}
@@ -70,7 +70,7 @@ async def test_everybody_knows_who_is_there(server: Start, vsn: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_who_comes_later_is_told_who_is_there(server: Start) -> None:
+async def test_later_member_gets_the_presence_state(server: Start) -> None:
     async with server() as running, running.client() as one, running.client() as two:
         await one.join("room", presence=on("one"))
         await track(one, "room", "2", x=1)
@@ -80,7 +80,7 @@ async def test_who_comes_later_is_told_who_is_there(server: Start) -> None:
 
 
 @pytest.mark.anyio
-async def test_in_private_policies_decide_about_presence(server: Start) -> None:
+async def test_policies_decide_presence_in_private_channels(server: Start) -> None:
     async with server() as running, running.client() as ann, running.client() as bob:
         await ann.join("den", token(ANN), private=True, presence=on("ann"))
         await bob.join("den", token(BOB), private=True, presence=on("bob"))
@@ -90,7 +90,7 @@ async def test_in_private_policies_decide_about_presence(server: Start) -> None:
 
 
 @pytest.mark.anyio
-async def test_presence_can_begin_with_the_first_word(server: Start) -> None:
+async def test_first_track_enables_presence(server: Start) -> None:
     async with server() as running, running.client() as ann:
         await ann.join("den", token(ANN), private=True)
         assert (await track(ann, "den", "2", x=1))["status"] == "ok"
@@ -100,7 +100,7 @@ async def test_presence_can_begin_with_the_first_word(server: Start) -> None:
 
 
 @pytest.mark.anyio
-async def test_who_talks_too_much_of_himself_is_sent_away(server: Start) -> None:
+async def test_too_many_presence_calls_end_the_channel(server: Start) -> None:
     async with server(presence_calls=2) as running, running.client() as client:
         await client.join("room", presence=on("me"))
         for number in range(2):
@@ -111,7 +111,7 @@ async def test_who_talks_too_much_of_himself_is_sent_away(server: Start) -> None
 
 
 @pytest.mark.anyio
-async def test_only_objects_can_be_said(server: Start) -> None:
+async def test_presence_takes_only_objects(server: Start) -> None:
     async with server() as running, running.client() as client:
         await client.join("room", presence=on("me"))
         await client.push("realtime:room", "presence", {"event": "track", "payload": [1]}, "2")

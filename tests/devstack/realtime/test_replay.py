@@ -32,7 +32,7 @@ def since(seconds: float) -> int:
 
 
 @pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])
-async def test_the_newest_come_first_to_last_and_then_the_present(server: Start, vsn: str) -> None:
+async def test_replay_sends_the_newest_in_order_then_live_ones(server: Start, vsn: str) -> None:
     async with server() as running, running.client(vsn) as client:
         await running.sql("delete from realtime.messages")
         for number in range(4):
@@ -43,7 +43,7 @@ async def test_the_newest_come_first_to_last_and_then_the_present(server: Start,
         assert heard(client) == [(1, True), (2, True), (3, True), (4, False)]
 
 
-async def test_nothing_is_lost_or_doubled_while_messages_come_in(server: Start) -> None:
+async def test_replay_neither_loses_nor_repeats_live_messages(server: Start) -> None:
     async with server() as running, running.client() as first:
         await running.sql("delete from realtime.messages")
         await first.join("loud", token(ANN), private=True)
@@ -72,14 +72,14 @@ async def test_nothing_is_lost_or_doubled_while_messages_come_in(server: Start) 
         (True, {"since": 0, "limit": "all"}, "UnableToReplayMessages: Replay params are not valid"),
     ],
 )
-async def test_wishes_that_cannot_be_met(server: Start, is_private: bool, wish: dict[str, Any], reason: str) -> None:
+async def test_wrong_replay_is_refused(server: Start, is_private: bool, wish: dict[str, Any], reason: str) -> None:
     async with server() as running, running.client() as client:
         refused = await client.join("loud", token(ANN), private=is_private, broadcast={"replay": wish})
         assert refused["response"]["reason"] == reason
         assert (await client.join("loud", token(ANN), ref="2", private=True))["status"] == "ok"
 
 
-async def test_the_past_of_what_may_not_be_read_stays_hidden(server: Start) -> None:
+async def test_replay_of_an_unreadable_topic_is_refused(server: Start) -> None:
     presence = {"enabled": True, "key": ""}
     async with server() as running, running.client() as client:
         refused = await client.join(

@@ -1,4 +1,4 @@
-"""The socket: who is let in, what is not of the protocol, who is silent, who does not read."""
+"""The socket: refused connections, malformed frames, idle and slow clients."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
         (f"apikey={keys.ANON_KEY}&vsn=9.9.9", 403, "This version of the protocol is not known"),
     ],
 )
-async def test_who_is_not_let_in(server: Start, query: str, status: int, error: str) -> None:
+async def test_wrong_key_cannot_connect(server: Start, query: str, status: int, error: str) -> None:
     async with server() as running:
         with pytest.raises(InvalidStatus) as caught:
             await connect(f"{running.url}?{query}", proxy=None)
@@ -49,7 +49,7 @@ async def test_other_paths_and_plain_http_are_refused(server: Start) -> None:
 
 
 @pytest.mark.parametrize("header", ["apikey", "x-api-key"])
-async def test_the_key_may_be_a_header_and_1_0_0_is_the_version_unless_said(server: Start, header: str) -> None:
+async def test_key_header_works_and_version_defaults_to_1_0_0(server: Start, header: str) -> None:
     async with (
         server() as running,
         connect(running.url, additional_headers={header: keys.PUBLISHABLE_KEY}, proxy=None) as client,
@@ -90,14 +90,14 @@ async def test_200_malformed_frames_change_nothing(server: Start, vsn: str) -> N
     "payload",
     ["[]", '"x"', "null", "5", '{"config": []}', '{"config": {"broadcast": 3, "presence": "x", "private": {}}}'],
 )
-async def test_a_join_with_nonsense_in_it_is_a_plain_join(server: Start, payload: str) -> None:
+async def test_join_ignores_wrong_fields(server: Start, payload: str) -> None:
     async with server() as running, running.client() as client:
         await client.socket.send(f'["1","1","realtime:t","phx_join",{payload}]')
         assert (await client.answer("1"))["payload"] == {"status": "ok", "response": {"postgres_changes": []}}
 
 
 @pytest.mark.parametrize("event", ["broadcast", "presence", "access_token", "phx_leave", "unheard_of"])
-async def test_odd_payloads_break_nothing(server: Start, event: str) -> None:
+async def test_odd_payloads_do_not_end_the_channel(server: Start, event: str) -> None:
     async with server() as running, running.client() as client:
         await client.join("t", broadcast={"ack": True, "self": True})
         for payload in ("[]", '"x"', "null", '{"event": 5, "payload": []}', '{"event": "track", "payload": 5}'):
@@ -106,13 +106,13 @@ async def test_odd_payloads_break_nothing(server: Start, event: str) -> None:
         assert (await client.join("t", ref="again"))["status"] == "ok"
 
 
-async def test_a_frame_that_is_too_large_ends_the_socket(server: Start) -> None:
+async def test_too_large_frame_closes_the_socket(server: Start) -> None:
     async with server(frame_bytes=1000) as running, running.client() as client:
         await client.socket.send("x" * 1001)
         assert await client.closed() == 1009
 
 
-async def test_a_silent_client_is_sent_away(server: Start) -> None:
+async def test_idle_client_is_disconnected(server: Start) -> None:
     async with server(idle_seconds=0.4) as running, running.client() as silent, running.client() as lively:
         for _ in range(8):
             await lively.settle()
@@ -121,7 +121,7 @@ async def test_a_silent_client_is_sent_away(server: Start) -> None:
         assert lively.close_code is None
 
 
-async def test_a_client_that_reads_nothing_is_dropped_and_nobody_waits(server: Start) -> None:
+async def test_client_that_does_not_read_is_dropped(server: Start) -> None:
     content = "x" * 100_000
     async with (
         server(unread_bytes=4 << 20) as running,
@@ -137,12 +137,12 @@ async def test_a_client_that_reads_nothing_is_dropped_and_nobody_waits(server: S
             await sender.broadcast("t", "large", {"text": content}, ref=f"n{sent}")
             await sender.answer(f"n{sent}")
             sent += 1
-            assert sent < 500, "50 MB wait for one who does not read"
+            assert sent < 500, "50 MB wait for a client that does not read"
         await other.event("broadcast", sent)
         lazy.socket.transport.abort()
 
 
-async def test_a_client_that_is_slow_for_too_long_is_dropped(server: Start) -> None:
+async def test_slow_client_is_dropped(server: Start) -> None:
     async with server(unread_seconds=0.2) as running, running.client() as sender, running.client() as lazy:
         await sender.join("t", broadcast={"ack": True})
         await lazy.join("t")
@@ -156,7 +156,7 @@ async def test_a_client_that_is_slow_for_too_long_is_dropped(server: Start) -> N
         lazy.socket.transport.abort()
 
 
-async def test_the_end_of_the_server_is_told(server: Start) -> None:
+async def test_server_shutdown_sends_a_close_code(server: Start) -> None:
     async with server() as running, running.client() as client:
         await client.join("t")
         for connection in list(running.connections):
@@ -164,7 +164,7 @@ async def test_the_end_of_the_server_is_told(server: Start) -> None:
         assert await client.closed() == 1012
 
 
-async def test_clients_that_go_in_the_middle_of_a_join_leave_nothing(server: Start) -> None:
+async def test_client_that_leaves_during_a_join_leaves_nothing(server: Start) -> None:
     async with server() as running:
         for _ in range(20):
             async with running.client() as client:
@@ -173,13 +173,13 @@ async def test_clients_that_go_in_the_middle_of_a_join_leave_nothing(server: Sta
         await running.connections.fall_to(0)
         async with running.client() as client:  # what is left to do is done before this
             assert (await client.join("den", token(), private=True))["status"] == "ok"
-            assert running.realtime.clients == 1
+            assert running.realtime.shared.clients == 1
         await running.connections.fall_to(0)
-        assert running.realtime.clients == 0
-        assert list(running.realtime.channels()) == []
+        assert running.realtime.shared.clients == 0
+        assert list(running.realtime.shared.channels()) == []
 
 
-async def test_a_fault_of_ours_is_told_and_ends_nothing_else(
+async def test_internal_error_ends_one_join_only(
     server: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail(*_: object) -> set[str]:
@@ -188,22 +188,22 @@ async def test_a_fault_of_ours_is_told_and_ends_nothing_else(
     async with server() as running, running.client() as client:
         await client.join("t")
         with monkeypatch.context() as patch:
-            patch.setattr(running.realtime.policies, "readable", fail)
+            patch.setattr(running.realtime.shared.policies, "readable", fail)
             answer = await client.join("den", token(), ref="2", private=True)
         assert answer == {"status": "error", "response": {"reason": "Unknown Error on Channel"}}
         assert (await client.join("den", token(), ref="3", private=True))["status"] == "ok"
-        monkeypatch.setattr(running.realtime.policies, "writable", fail)
+        monkeypatch.setattr(running.realtime.shared.policies, "writable", fail)
         await client.broadcast("den", "e", {})
         assert (await client.event("phx_error"))[0]["payload"] == {"reason": "channel_crash"}
         assert (await client.join("den", token(), ref="4", private=True))["status"] == "ok"
         assert "as the test has it" in caplog.text
 
 
-async def test_a_fault_in_passing_ends_one_channel(server: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_internal_error_ends_one_channel_only(server: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     async with server() as running, running.client() as client:
         await client.join("t")
         await client.join("u", ref="2")
-        monkeypatch.setattr(running.realtime.hub._rooms["t", False], "broadcast", None)
+        monkeypatch.setattr(running.realtime.shared.hub._rooms["t", False], "broadcast", None)
         await client.broadcast("t", "e", {})
         assert [frame["topic"] for frame in await client.event("phx_error")] == ["realtime:t"]
         await client.broadcast("u", "e", {})

@@ -1,4 +1,4 @@
-"""Access tokens: which are accepted, and in which words the others are refused."""
+"""Access tokens: accepted ones, and the words of refusals."""
 
 import time
 from pathlib import Path
@@ -7,7 +7,8 @@ from typing import Any
 import jwt
 import pytest
 from threadline_devstack import keys
-from threadline_devstack.realtime.tokens import TokenError, Verifier
+from threadline_devstack.jwt import Verifier
+from threadline_devstack.realtime.tokens import TokenError, Tokens
 
 USER = {"role": "authenticated", "sub": "someone", "exp": int(time.time()) + 86_400}
 
@@ -18,26 +19,26 @@ def key(tmp_path: Path) -> keys.SigningKey:
 
 
 @pytest.fixture
-def verifier(key: keys.SigningKey) -> Verifier:
-    return Verifier(key)
+def tokens(key: keys.SigningKey) -> Tokens:
+    return Tokens(Verifier(key))
 
 
 def signed(claims: dict[str, Any], secret: str = keys.JWT_SECRET, algorithm: str = "HS256", **header: str) -> str:
     return jwt.encode(claims, secret, algorithm=algorithm, headers=header)
 
 
-def test_both_kinds_of_signature(verifier: Verifier, key: keys.SigningKey) -> None:
+def test_both_signature_algorithms_are_accepted(tokens: Tokens, key: keys.SigningKey) -> None:
     for token in (signed(USER), signed(USER, kid="of the legacy secret"), key.sign(USER)):
-        claims = verifier.verify(token)
+        claims = tokens.verify(token)
         assert (claims.role, claims.all["sub"], claims.expires_at) == ("authenticated", "someone", USER["exp"])
 
 
-def test_a_token_that_was_valid_is_looked_at_again(verifier: Verifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remembered_token_still_expires(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
     token = signed(USER)
-    verifier.verify(token)
+    tokens.verify(token)
     monkeypatch.setattr(time, "time", lambda: USER["exp"] + 7.5)
     with pytest.raises(TokenError, match=r"^InvalidJWTToken: Token has expired 7 seconds ago$"):
-        verifier.verify(token)
+        tokens.verify(token)
 
 
 @pytest.mark.parametrize(
@@ -55,17 +56,17 @@ def test_a_token_that_was_valid_is_looked_at_again(verifier: Verifier, monkeypat
         ),
     ],
 )
-def test_tokens_that_are_refused(verifier: Verifier, token: str, refusal: str) -> None:
+def test_wrong_tokens_are_refused(tokens: Tokens, token: str, refusal: str) -> None:
     with pytest.raises(TokenError) as caught:
-        verifier.verify(token)
+        tokens.verify(token)
     assert str(caught.value) == refusal
 
 
-def test_a_key_that_is_not_ours(verifier: Verifier, tmp_path: Path) -> None:
+def test_foreign_key_is_refused(tokens: Tokens, key: keys.SigningKey, tmp_path: Path) -> None:
     other = keys.SigningKey.of(tmp_path / "other.json")
     with pytest.raises(TokenError, match=f'^JwtSignerError: .* key ID \\(kid\\) "{other.jwk["kid"]}"'):
-        verifier.verify(other.sign(USER))
+        tokens.verify(other.sign(USER))
     # The public key is no secret: it must not serve as one.
-    forged = signed(USER, str(verifier._public_key.key_id).ljust(32, "x"), kid=str(verifier._public_key.key_id))
+    forged = signed(USER, str(key.public_jwk["kid"]).ljust(32, "x"), kid=str(key.public_jwk["kid"]))
     with pytest.raises(TokenError, match="JwtSignatureError"):
-        verifier.verify(forged)
+        tokens.verify(forged)

@@ -13,6 +13,7 @@ from typing import Any, Self
 import jwt
 import psycopg
 from threadline_devstack import keys
+from threadline_devstack.gateway import Gateway
 from threadline_devstack.realtime.limits import Limits
 from threadline_devstack.realtime.service import Realtime
 from websockets.asyncio.client import ClientConnection, connect
@@ -52,6 +53,7 @@ class Server:
     """A Realtime that listens on a port of its own."""
 
     realtime: Realtime
+    gateway: Gateway
     port: int
     database_url: str
     connections: Connections
@@ -79,11 +81,12 @@ class Server:
 @asynccontextmanager
 async def serving(superuser_url: str, database_url: str, folder: Path, **limits: Any) -> AsyncIterator[Server]:
     """A server for the length of the block."""
-    realtime = Realtime(superuser_url, keys.SigningKey.of(folder / "signing-key.json"), Limits(**limits))
+    gateway = Gateway(keys.SigningKey.of(folder / "signing-key.json"))
+    realtime = Realtime(superuser_url, gateway, Limits(**limits))
     connections = Connections()
     listener = await asyncio.get_running_loop().create_server(lambda: realtime.accept(connections), "127.0.0.1", 0)
     try:
-        yield Server(realtime, listener.sockets[0].getsockname()[1], database_url, connections)
+        yield Server(realtime, gateway, listener.sockets[0].getsockname()[1], database_url, connections)
     finally:
         listener.close()
         for connection in list(connections):
