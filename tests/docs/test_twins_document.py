@@ -1,4 +1,4 @@
-"""docs/reference/twins.md: its calls run as they stand there, and its receivers know a genuine delivery from any other."""
+"""docs/reference/twins.md: its calls run as written, and its receivers recognize a genuine delivery."""
 
 import json
 import re
