@@ -1,5 +1,6 @@
 -- A login for the service that can do nothing by itself and can become only those for whom it acts. Run it once per
--- project, as postgres; then give it a password (docs/how-to/supabase.md, "A login for the service"). One statement, since the
+-- project, as postgres; then give it a password (docs/how-to/supabase.md, "A login for the service").
+-- One statement, since the
 -- Supabase CLI runs no more at once.
 
 do $$

@@ -1,1 +1,1 @@
-"""Timings of Threadline, and of what one would write instead, in one run. docs/contributing/benchmarks.md says what and how."""
+"""Compares the speed of Threadline with what one would write instead; see docs/contributing/benchmarks.md."""
