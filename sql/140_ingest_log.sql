@@ -66,8 +66,8 @@ comment on function private.use_asynchronous_commit() is
 'Where a transaction has written nothing yet and is about to write a line of a log: nobody waits for the disk.';
 
 create function private.record_ingest(
-    p_user_id uuid, p_connection_id text, p_key_id uuid, p_messages bigint, p_answer json
-) returns json
+    p_user_id uuid, p_connection_id text, p_key_id uuid, p_messages bigint, p_results private.ingest_result[]
+) returns void
 language plpgsql
 volatile
 set search_path = ''
@@ -84,13 +84,12 @@ begin
         count(*),
         count(*) filter (where result.status = 'created'),
         coalesce(sum(result.messages_added), 0),
-        (array_agg(distinct result.status) filter (where result.status like 'error: %'))[1:5]
-    from json_to_recordset(p_answer -> 'results') as result (status text, messages_added integer);
-    return p_answer;
+        (array_agg(distinct result.status) filter (where result.conversation_id is null))[1:5]
+    from unnest(p_results) as result;
 end
 $$;
-comment on function private.record_ingest(uuid, text, uuid, bigint, json) is
-'Notes what became of a request, and returns the answer to it.';
+comment on function private.record_ingest(uuid, text, uuid, bigint, private.ingest_result[]) is
+'Writes the log line of a request that was stored.';
 
 create function private.record_refusal(p_user_id uuid, p_connection_id text, p_status integer) returns void
 language plpgsql

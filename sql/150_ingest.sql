@@ -23,6 +23,7 @@ declare
     v_owner record;
     v_limit integer := (select settings.ingest_max_messages from private.settings);
     v_size bigint;
+    v_results private.ingest_result[];
 begin
     if coalesce(v_secret, '') = '' then
         return private.refuse_ingest(401, 'Missing x-api-key header');
@@ -66,10 +67,13 @@ begin
         perform private.record_refusal(v_owner.user_id, v_request ->> 'connection_id', 413);
         return private.refuse_ingest(413, format('Too many messages: at most %s in one request', v_limit));
     end if;
-    return private.record_ingest(
-        v_owner.user_id, v_request ->> 'connection_id', v_owner.key_id, v_size,
-        private.store_conversations(v_owner.user_id, v_request ->> 'platform', v_request -> 'conversations')
+    v_results := private.store_conversations(
+        v_owner.user_id, v_request ->> 'platform', v_request -> 'conversations'
     );
+    perform private.record_ingest(
+        v_owner.user_id, v_request ->> 'connection_id', v_owner.key_id, v_size, v_results
+    );
+    return private.render_results(v_results);
 end
 $$;
 comment on function public.messaging_ingest(bytea) is
