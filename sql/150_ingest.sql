@@ -1,4 +1,5 @@
--- POST /functions/v1/messaging-ingest: checks the key and the limits, then stores.
+-- POST /functions/v1/messaging-ingest: checks the key and the limits, stores the request and writes the log.
+-- Promise: the answer says what was stored, and every failed check has the error of the ingest document.
 
 create function private.refuse_ingest(p_status integer, p_error text) returns json
 language plpgsql
@@ -29,7 +30,7 @@ begin
         return private.refuse_ingest(401, 'Missing x-api-key header');
     end if;
     begin
-        -- Strangers are refused anyway; what their bodies cost is kept small.
+        -- Requests without a valid key fail anyway: the cheap parser limits what their bodies cost.
         v_request := case
             when private.is_valid_key(v_secret) then private.parse_json($1)
             else private.decode_text($1)::jsonb

@@ -699,7 +699,8 @@ as $$
 $$;
 comment on function private.is_valid_key(text) is 'Whether a secret opens any connection at all.';
 
--- Conversations that come in from outside: one row each, with its messages as rows of a second table.
+-- Ingested conversations and their messages, one row each.
+-- Promise: message_count, last_message_at and last_message_preview always agree with the messages.
 
 create function private.generate_id() returns uuid
 language plpgsql
@@ -743,10 +744,10 @@ create table public.conversations (
     constraint conversations_message_count_not_negative check (message_count >= 0)
 );
 comment on table public.conversations is
-'A thread on an outside platform, one record each. Its messages: select=*,messages, or conversation_messages.';
+'A conversation on an outside platform. Read its messages with select=*,messages, or from conversation_messages.';
 comment on column public.conversations.user_id is
-'Whose thread it is: the owner of the connection that brought it.';
-comment on column public.conversations.external_conversation_id is 'The identifier of the thread on its platform.';
+'The owner of the connection that ingested the conversation.';
+comment on column public.conversations.external_conversation_id is 'The id of the conversation on its platform.';
 comment on column public.conversations.participant_identifier is
 'Phone number or username, as the newest batch had it.';
 comment on column public.conversations.participant_name is
@@ -758,7 +759,7 @@ comment on column public.conversations.participant_identified_at is
 comment on column public.conversations.participant_named_at is
 'Newest message of the batch that set participant_name, for the same reason.';
 comment on column public.conversations.person_id is
-'The matched contact, kept up to date by triggers; null when none fits.';
+'The matched person, which triggers keep up to date; null if no person matches.';
 comment on column public.conversations.last_message_at is 'The greatest sent_at of its messages, however late it came.';
 comment on column public.conversations.last_message_preview is
 'At most 100 characters of that message, or what it is when it has no text.';
@@ -783,12 +784,12 @@ create table public.conversation_messages (
 comment on table public.conversation_messages is
 'The messages of conversations, a row each. (conversation_id, external_id) is what makes a retry harmless.';
 comment on column public.conversation_messages.conversation_id is
-'Its conversation; nobody can add a message to one that does not exist, and with it go its messages.';
+'Its conversation. A trigger rejects messages of missing conversations, and deletes them with their conversation.';
 comment on column public.conversation_messages.external_id is 'The message''s identifier on its platform.';
 comment on column public.conversation_messages.user_id is
 'The conversation''s user_id, repeated so that row-level security needs no second table.';
 comment on column public.conversation_messages.sent_at is
-'When it was sent, as its platform says; the order of a thread.';
+'When it was sent, as its platform says. Messages of a conversation are ordered by it.';
 comment on column public.conversation_messages.received_at is 'When it was stored here.';
 comment on column public.conversation_messages.message is 'The message as it was ingested, fields of its own included.';
 -- Messages of one moment are ordered by their id, so that the order never depends on which arrived first.
@@ -862,7 +863,7 @@ declare
     v_ids uuid[] := array(select distinct changed.conversation_id from changed);
     v_is_complete boolean;
 begin
-    -- Lock first, in one order for everybody; the next statement then sees all that earlier holders wrote.
+    -- Locks by id, so that writers cannot deadlock. The next statement sees all that earlier holders wrote.
     perform from public.conversations as conversation
     where conversation.id = any(v_ids)
     order by conversation.id
@@ -904,11 +905,11 @@ begin
 end
 $$;
 comment on function private.summarize_conversations_trigger() is
-'Trigger: keeps message_count, last_message_at and last_message_preview right for whoever adds or removes messages.
+'Trigger: keeps message_count, last_message_at and last_message_preview up to date.
 A message of no conversation, or with another user_id than it has, is a foreign key violation (23503).';
 
--- Definer, because it also runs when Supabase Auth deletes a user. Planned at each call: a plan that was kept from when
--- there were few messages reads all of them (docs/decisions/0003).
+-- Definer, because it also runs when Supabase Auth deletes a user. force_custom_plan, because a plan that was cached
+-- while the table was small reads all messages (docs/decisions/0003).
 create function private.delete_conversation_messages_trigger() returns trigger
 language plpgsql
 security definer
@@ -922,9 +923,12 @@ begin
 end
 $$;
 comment on function private.delete_conversation_messages_trigger() is
-'Trigger: with conversations go their messages. Whoever was adding one held the conversation until it was there.';
+'Trigger: deletes the messages of deleted conversations. A concurrent insert of a message holds the conversation''s lock.';
 
--- Which person a conversation is with: exact number first, then the last ten digits; a tie matches no person.
+-- Matches conversations to people by phone number: the exact number first, then the last ten digits.
+-- Promise: an ambiguous number matches no person.
+-- Lock order: the user's matching lock first, then conversations by id, then people. Ingest holds the matching lock
+-- shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each other.
 
 create function private.match_person(p_user_id uuid, p_digits text) returns uuid
 language plpgsql
@@ -932,8 +936,8 @@ stable
 set search_path = ''
 as $$
 begin
-    -- The last ten digits bridge country codes ('Contact Matching' of the ingest document). Two people who
-    -- fit equally well match nobody: to show the wrong person's data is worse than to show none.
+    -- The last ten digits match numbers with and without a country code. A wrong match would show the data of the
+    -- wrong person, so two equal candidates match no person.
     return (
         select case count(*) filter (where person.phone_digits = p_digits)
             when 1 then (array_agg(person.id) filter (where person.phone_digits = p_digits))[1]
@@ -945,7 +949,7 @@ begin
 end
 $$;
 comment on function private.match_person(uuid, text) is
-'The one contact of a user whose number has these digits, or else the same last ten; null when none or several do.';
+'The person of a user with this number, or with the same last ten digits; null if there is no such person or several.';
 
 create function private.matching_lock(p_user_id uuid) returns bigint
 language plpgsql
@@ -957,9 +961,8 @@ begin
 end
 $$;
 comment on function private.matching_lock(uuid) is
-'The advisory lock of a user''s matching. A new thread and a new contact that belong together may be written at the
-same moment, neither seeing the other: so whoever matches threads holds it shared, whoever changes contacts holds it
-alone, and both take it before they lock any row.';
+'The key of the advisory lock of a user''s matching. Ingest holds it shared, changes of people hold it exclusively, and
+both take it before they lock a row.';
 
 create function private.match_participant_trigger() returns trigger
 language plpgsql
@@ -969,7 +972,7 @@ begin
     perform pg_advisory_xact_lock_shared(private.matching_lock(new.user_id));
     new.person_id := private.match_person(new.user_id, private.phone_digits(new.participant_identifier));
     if new.person_id is not null then
-        -- A contact that is being deleted at this moment counts as gone.
+        -- Waits for a concurrent delete of the person, which then counts as deleted.
         perform from public.people as person where person.id = new.person_id for key share;
         if not found then
             new.person_id := null;
@@ -978,16 +981,16 @@ begin
     return new;
 end
 $$;
-comment on function private.match_participant_trigger() is 'Trigger: finds the contact that a conversation is with.';
+comment on function private.match_participant_trigger() is 'Trigger: matches a conversation to a person.';
 
--- Definer, because the lock is no business of those who change people.
+-- Definer, because users who change people may not take this lock.
 create function private.lock_matching_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- Before any row is locked, and so before it is known whose rows these are: a signed-in user has only their own.
+    -- Runs before any row is locked, so the owner is not known yet: a signed-in user can only change their own rows.
     if (select auth.uid()) is not null then
         perform pg_advisory_xact_lock(private.matching_lock((select auth.uid())));
     end if;
@@ -995,9 +998,9 @@ begin
 end
 $$;
 comment on function private.lock_matching_trigger() is
-'Trigger: a user''s contacts change while none of their threads is being matched, so that neither waits for the other.';
+'Trigger: takes the matching lock of the signed-in user before people change.';
 
--- Definer, because people are changed by their owners, who may not write conversations.
+-- Definer, because users may change people but not conversations.
 create function private.rematch_conversations_trigger() returns trigger
 language plpgsql
 security definer
@@ -1027,7 +1030,7 @@ begin
 end
 $$;
 comment on function private.rematch_conversations_trigger() is
-'Trigger: after a contact came, went or changed number, the threads with that number are matched anew.';
+'Trigger: matches conversations again after a person with their number was added, changed or deleted.';
 
 -- Ingest, first half: turns the JSON of a request into rows and finds their errors. Reads and writes no table.
 -- Promise: every error of a conversation is known before anything is written.
@@ -1611,7 +1614,8 @@ $$;
 comment on function private.render_results(private.ingest_result[]) is
 'The answer to a request: one result for each conversation, in the order of the request.';
 
--- The ingest log: what came over which connection, for its owner to read. Kept for 30 days, without content.
+-- The ingest log: the requests of each connection, for its owner to read. Kept for 30 days.
+-- Promise: it holds no names, no content and no secrets.
 
 -- Without foreign keys: to check one would lock the connection's row, for which all of its requests would queue.
 create table public.ingest_log (
@@ -1642,7 +1646,7 @@ comment on column public.ingest_log.errors is 'At most five of the different err
 comment on column public.ingest_log.request_id is
 'The X-Request-Id of the request, which is in the service''s logs, too; of refused ones, the first of the minute''s.';
 create index ingest_log_user_id_idx on public.ingest_log (user_id, id desc);
--- However many strangers try however often, a connection has one row a minute for each way to refuse them.
+-- Limits refused requests to one row per connection, status and minute.
 create unique index ingest_log_refused_idx on public.ingest_log (connection_id, status, at) where status <> 200;
 alter table public.ingest_log enable row level security;
 
@@ -1659,7 +1663,7 @@ begin
     return null;
 end
 $$;
-comment on function private.delete_ingest_log_trigger() is 'Trigger: with a connection goes its log.';
+comment on function private.delete_ingest_log_trigger() is 'Trigger: deletes the log of deleted connections.';
 
 create function private.use_asynchronous_commit() returns void
 language plpgsql
@@ -1673,7 +1677,7 @@ begin
 end
 $$;
 comment on function private.use_asynchronous_commit() is
-'Where a transaction has written nothing yet and is about to write a line of a log: nobody waits for the disk.';
+'Turns synchronous_commit off if the transaction has written nothing yet; a crash may lose the log line.';
 
 create function private.record_ingest(
     p_user_id uuid, p_connection_id text, p_key_id uuid, p_messages bigint, p_results private.ingest_result[]
@@ -1714,9 +1718,10 @@ begin
 end
 $$;
 comment on function private.record_refusal(uuid, text, integer) is
-'Notes that a request to a connection that exists was refused.';
+'Writes the log line of a request that was refused.';
 
--- POST /functions/v1/messaging-ingest: checks the key and the limits, then stores.
+-- POST /functions/v1/messaging-ingest: checks the key and the limits, stores the request and writes the log.
+-- Promise: the answer says what was stored, and every failed check has the error of the ingest document.
 
 create function private.refuse_ingest(p_status integer, p_error text) returns json
 language plpgsql
@@ -1747,7 +1752,7 @@ begin
         return private.refuse_ingest(401, 'Missing x-api-key header');
     end if;
     begin
-        -- Strangers are refused anyway; what their bodies cost is kept small.
+        -- Requests without a valid key fail anyway: the cheap parser limits what their bodies cost.
         v_request := case
             when private.is_valid_key(v_secret) then private.parse_json($1)
             else private.decode_text($1)::jsonb
