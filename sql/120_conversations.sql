@@ -228,4 +228,4 @@ begin
 end
 $$;
 comment on function private.delete_conversation_messages_trigger() is
-'Trigger: deletes the messages of deleted conversations. A concurrent insert of a message holds the conversation''s lock.';
+'Trigger: deletes the messages of deleted conversations. It waits for concurrent inserts, which lock the conversation.';

@@ -187,13 +187,12 @@ declare
 begin
     with message as materialized (
         select
-            given.parent,
-            given.external_id,
-            given.sent_at,
-            given.message,
-            p_ids[given.parent] as conversation_id,
+            given.parent, given.external_id, given.sent_at, given.message, p_ids[given.parent] as conversation_id,
             row_number() over same_id = 1 and stored.message is null as is_new,
-            given.message <> coalesce(stored.message, first_value(given.message) over same_id) as is_conflicting
+            case
+                when stored.message is not null then given.message <> stored.message
+                when row_number() over same_id > 1 then given.message <> first_value(given.message) over same_id
+            end as is_conflicting
         from unnest(p_messages) as given
         left join lateral (
             select known.message
@@ -204,18 +203,14 @@ begin
         ) as stored on not p_is_all_new
         -- Conversations with an error have no id here.
         where p_ids[given.parent] is not null
-        window same_id as (
-            partition by p_ids[given.parent], given.external_id order by given.parent, given.index
-        )
+        window same_id as (partition by p_ids[given.parent], given.external_id order by given.parent, given.index)
     ), added as (
         insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
         select message.conversation_id, message.external_id, p_user_id, message.sent_at, message.message
         from message
         where message.is_new
     ), counted as (
-        select
-            message.parent,
-            count(*) filter (where message.is_new) as added,
+        select message.parent, count(*) filter (where message.is_new) as added,
             json_agg(distinct message.external_id) filter (where message.is_conflicting) as conflicts
         from message
         group by message.parent
