@@ -129,7 +129,7 @@ end
 $$;
 comment on function public.rotate_messaging_key(text, interval) is
 'A new api_secret for a connection of the signed-in user, shown this once. Earlier secrets work until the overlap
-(24 hours, at most 30 days) is over; with an overlap of zero they end now. PT404 when the caller owns no such connection.';
+(24 hours, at most 30 days) is over; an overlap of zero ends them now. PT404 if the caller owns no such connection.';
 
 -- Definer, because no client role may read the keys: it tells of the caller's own connection, and never a hash.
 create function private.list_messaging_keys(p_connection_id uuid) returns jsonb

@@ -1,4 +1,5 @@
--- Conversations that come in from outside: one row each, with its messages as rows of a second table.
+-- Ingested conversations and their messages, one row each.
+-- Promise: message_count, last_message_at and last_message_preview always agree with the messages.
 
 create function private.generate_id() returns uuid
 language plpgsql
@@ -42,10 +43,10 @@ create table public.conversations (
     constraint conversations_message_count_not_negative check (message_count >= 0)
 );
 comment on table public.conversations is
-'A thread on an outside platform, one record each. Its messages: select=*,messages, or conversation_messages.';
+'A conversation on an outside platform. Read its messages with select=*,messages, or from conversation_messages.';
 comment on column public.conversations.user_id is
-'Whose thread it is: the owner of the connection that brought it.';
-comment on column public.conversations.external_conversation_id is 'The identifier of the thread on its platform.';
+'The owner of the connection that ingested the conversation.';
+comment on column public.conversations.external_conversation_id is 'The id of the conversation on its platform.';
 comment on column public.conversations.participant_identifier is
 'Phone number or username, as the newest batch had it.';
 comment on column public.conversations.participant_name is
@@ -57,7 +58,7 @@ comment on column public.conversations.participant_identified_at is
 comment on column public.conversations.participant_named_at is
 'Newest message of the batch that set participant_name, for the same reason.';
 comment on column public.conversations.person_id is
-'The matched contact, kept up to date by triggers; null when none fits.';
+'The matched person, which triggers keep up to date; null if no person matches.';
 comment on column public.conversations.last_message_at is 'The greatest sent_at of its messages, however late it came.';
 comment on column public.conversations.last_message_preview is
 'At most 100 characters of that message, or what it is when it has no text.';
@@ -82,12 +83,12 @@ create table public.conversation_messages (
 comment on table public.conversation_messages is
 'The messages of conversations, a row each. (conversation_id, external_id) is what makes a retry harmless.';
 comment on column public.conversation_messages.conversation_id is
-'Its conversation; nobody can add a message to one that does not exist, and with it go its messages.';
+'Its conversation. A trigger rejects messages of missing conversations, and deletes them with their conversation.';
 comment on column public.conversation_messages.external_id is 'The message''s identifier on its platform.';
 comment on column public.conversation_messages.user_id is
 'The conversation''s user_id, repeated so that row-level security needs no second table.';
 comment on column public.conversation_messages.sent_at is
-'When it was sent, as its platform says; the order of a thread.';
+'When it was sent, as its platform says. Messages of a conversation are ordered by it.';
 comment on column public.conversation_messages.received_at is 'When it was stored here.';
 comment on column public.conversation_messages.message is 'The message as it was ingested, fields of its own included.';
 -- Messages of one moment are ordered by their id, so that the order never depends on which arrived first.
@@ -167,7 +168,7 @@ declare
     v_ids uuid[] := array(select distinct changed.conversation_id from changed);
     v_is_complete boolean;
 begin
-    -- Lock first, in one order for everybody; the next statement then sees all that earlier holders wrote.
+    -- Locks by id, so that writers cannot deadlock. The next statement sees all that earlier holders wrote.
     perform from public.conversations as conversation
     where conversation.id = any(v_ids)
     order by conversation.id
@@ -209,11 +210,11 @@ begin
 end
 $$;
 comment on function private.summarize_conversations_trigger() is
-'Trigger: keeps message_count, last_message_at and last_message_preview right for whoever adds or removes messages.
+'Trigger: keeps message_count, last_message_at and last_message_preview up to date.
 A message of no conversation, or with another user_id than it has, is a foreign key violation (23503).';
 
--- Definer, because it also runs when Supabase Auth deletes a user. Planned at each call: a plan that was kept from when
--- there were few messages reads all of them (docs/decisions/0003).
+-- Definer, because it also runs when Supabase Auth deletes a user. force_custom_plan, because a plan that was cached
+-- while the table was small reads all messages (docs/decisions/0003).
 create function private.delete_conversation_messages_trigger() returns trigger
 language plpgsql
 security definer
@@ -227,4 +228,4 @@ begin
 end
 $$;
 comment on function private.delete_conversation_messages_trigger() is
-'Trigger: with conversations go their messages. Whoever was adding one held the conversation until it was there.';
+'Trigger: deletes the messages of deleted conversations. It waits for concurrent inserts, which lock the conversation.';

@@ -1,4 +1,7 @@
--- Which person a conversation is with: exact number first, then the last ten digits; a tie matches no person.
+-- Matches conversations to people by phone number: the exact number first, then the last ten digits.
+-- Promise: an ambiguous number matches no person.
+-- Lock order: the user's matching lock first, then conversations by id, then people. Ingest holds the matching lock
+-- shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each other.
 
 create function private.match_person(p_user_id uuid, p_digits text) returns uuid
 language plpgsql
@@ -6,8 +9,8 @@ stable
 set search_path = ''
 as $$
 begin
-    -- The last ten digits bridge country codes ('Contact Matching' of the ingest document). Two people who
-    -- fit equally well match nobody: to show the wrong person's data is worse than to show none.
+    -- The last ten digits match numbers with and without a country code. A wrong match would show the data of the
+    -- wrong person, so two equal candidates match no person.
     return (
         select case count(*) filter (where person.phone_digits = p_digits)
             when 1 then (array_agg(person.id) filter (where person.phone_digits = p_digits))[1]
@@ -19,7 +22,7 @@ begin
 end
 $$;
 comment on function private.match_person(uuid, text) is
-'The one contact of a user whose number has these digits, or else the same last ten; null when none or several do.';
+'The person of a user with this number, or with the same last ten digits; null if there is no such person or several.';
 
 create function private.matching_lock(p_user_id uuid) returns bigint
 language plpgsql
@@ -31,9 +34,8 @@ begin
 end
 $$;
 comment on function private.matching_lock(uuid) is
-'The advisory lock of a user''s matching. A new thread and a new contact that belong together may be written at the
-same moment, neither seeing the other: so whoever matches threads holds it shared, whoever changes contacts holds it
-alone, and both take it before they lock any row.';
+'The key of the advisory lock of a user''s matching. Ingest holds it shared, changes of people hold it exclusively, and
+both take it before they lock a row.';
 
 create function private.match_participant_trigger() returns trigger
 language plpgsql
@@ -43,7 +45,7 @@ begin
     perform pg_advisory_xact_lock_shared(private.matching_lock(new.user_id));
     new.person_id := private.match_person(new.user_id, private.phone_digits(new.participant_identifier));
     if new.person_id is not null then
-        -- A contact that is being deleted at this moment counts as gone.
+        -- Waits for a concurrent delete of the person, which then counts as deleted.
         perform from public.people as person where person.id = new.person_id for key share;
         if not found then
             new.person_id := null;
@@ -52,16 +54,16 @@ begin
     return new;
 end
 $$;
-comment on function private.match_participant_trigger() is 'Trigger: finds the contact that a conversation is with.';
+comment on function private.match_participant_trigger() is 'Trigger: matches a conversation to a person.';
 
--- Definer, because the lock is no business of those who change people.
+-- Definer, because users who change people may not take this lock.
 create function private.lock_matching_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- Before any row is locked, and so before it is known whose rows these are: a signed-in user has only their own.
+    -- Runs before any row is locked, so the owner is not known yet: a signed-in user can only change their own rows.
     if (select auth.uid()) is not null then
         perform pg_advisory_xact_lock(private.matching_lock((select auth.uid())));
     end if;
@@ -69,9 +71,9 @@ begin
 end
 $$;
 comment on function private.lock_matching_trigger() is
-'Trigger: a user''s contacts change while none of their threads is being matched, so that neither waits for the other.';
+'Trigger: takes the matching lock of the signed-in user before people change.';
 
--- Definer, because people are changed by their owners, who may not write conversations.
+-- Definer, because users may change people but not conversations.
 create function private.rematch_conversations_trigger() returns trigger
 language plpgsql
 security definer
@@ -101,4 +103,4 @@ begin
 end
 $$;
 comment on function private.rematch_conversations_trigger() is
-'Trigger: after a contact came, went or changed number, the threads with that number are matched anew.';
+'Trigger: matches conversations again after a person with their number was added, changed or deleted.';

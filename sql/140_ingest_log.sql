@@ -1,4 +1,5 @@
--- The ingest log: what came over which connection, for its owner to read. Kept for 30 days, without content.
+-- The ingest log: the requests of each connection, for its owner to read. Kept for 30 days.
+-- Promise: it holds no names, no content and no secrets.
 
 -- Without foreign keys: to check one would lock the connection's row, for which all of its requests would queue.
 create table public.ingest_log (
@@ -29,7 +30,7 @@ comment on column public.ingest_log.errors is 'At most five of the different err
 comment on column public.ingest_log.request_id is
 'The X-Request-Id of the request, which is in the service''s logs, too; of refused ones, the first of the minute''s.';
 create index ingest_log_user_id_idx on public.ingest_log (user_id, id desc);
--- However many strangers try however often, a connection has one row a minute for each way to refuse them.
+-- Limits refused requests to one row per connection, status and minute.
 create unique index ingest_log_refused_idx on public.ingest_log (connection_id, status, at) where status <> 200;
 alter table public.ingest_log enable row level security;
 
@@ -49,7 +50,7 @@ begin
     return null;
 end
 $$;
-comment on function private.delete_ingest_log_trigger() is 'Trigger: with a connection goes its log.';
+comment on function private.delete_ingest_log_trigger() is 'Trigger: deletes the log of deleted connections.';
 
 create function private.use_asynchronous_commit() returns void
 language plpgsql
@@ -63,11 +64,11 @@ begin
 end
 $$;
 comment on function private.use_asynchronous_commit() is
-'Where a transaction has written nothing yet and is about to write a line of a log: nobody waits for the disk.';
+'Turns synchronous_commit off if the transaction has written nothing yet; a crash may lose the log line.';
 
 create function private.record_ingest(
-    p_user_id uuid, p_connection_id text, p_key_id uuid, p_messages bigint, p_answer json
-) returns json
+    p_user_id uuid, p_connection_id text, p_key_id uuid, p_messages bigint, p_results private.ingest_result[]
+) returns void
 language plpgsql
 volatile
 set search_path = ''
@@ -84,13 +85,12 @@ begin
         count(*),
         count(*) filter (where result.status = 'created'),
         coalesce(sum(result.messages_added), 0),
-        (array_agg(distinct result.status) filter (where result.status like 'error: %'))[1:5]
-    from json_to_recordset(p_answer -> 'results') as result (status text, messages_added integer);
-    return p_answer;
+        (array_agg(distinct result.status) filter (where result.conversation_id is null))[1:5]
+    from unnest(p_results) as result;
 end
 $$;
-comment on function private.record_ingest(uuid, text, uuid, bigint, json) is
-'Notes what became of a request, and returns the answer to it.';
+comment on function private.record_ingest(uuid, text, uuid, bigint, private.ingest_result[]) is
+'Writes the log line of a request that was stored.';
 
 create function private.record_refusal(p_user_id uuid, p_connection_id text, p_status integer) returns void
 language plpgsql
@@ -105,4 +105,4 @@ begin
 end
 $$;
 comment on function private.record_refusal(uuid, text, integer) is
-'Notes that a request to a connection that exists was refused.';
+'Writes the log line of a request that was refused.';

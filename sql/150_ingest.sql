@@ -1,4 +1,5 @@
--- POST /functions/v1/messaging-ingest: checks the key and the limits, then stores.
+-- POST /functions/v1/messaging-ingest: checks the key and the limits, stores the request and writes the log.
+-- Promise: the answer says what was stored, and every failed check has the error of the ingest document.
 
 create function private.refuse_ingest(p_status integer, p_error text) returns json
 language plpgsql
@@ -23,12 +24,13 @@ declare
     v_owner record;
     v_limit integer := (select settings.ingest_max_messages from private.settings);
     v_size bigint;
+    v_results private.ingest_result[];
 begin
     if coalesce(v_secret, '') = '' then
         return private.refuse_ingest(401, 'Missing x-api-key header');
     end if;
     begin
-        -- Strangers are refused anyway; what their bodies cost is kept small.
+        -- Requests without a valid key fail anyway: the cheap parser limits what their bodies cost.
         v_request := case
             when private.is_valid_key(v_secret) then private.parse_json($1)
             else private.decode_text($1)::jsonb
@@ -66,10 +68,13 @@ begin
         perform private.record_refusal(v_owner.user_id, v_request ->> 'connection_id', 413);
         return private.refuse_ingest(413, format('Too many messages: at most %s in one request', v_limit));
     end if;
-    return private.record_ingest(
-        v_owner.user_id, v_request ->> 'connection_id', v_owner.key_id, v_size,
-        private.store_conversations(v_owner.user_id, v_request ->> 'platform', v_request -> 'conversations')
+    v_results := private.store_conversations(
+        v_owner.user_id, v_request ->> 'platform', v_request -> 'conversations'
     );
+    perform private.record_ingest(
+        v_owner.user_id, v_request ->> 'connection_id', v_owner.key_id, v_size, v_results
+    );
+    return private.render_results(v_results);
 end
 $$;
 comment on function public.messaging_ingest(bytea) is

@@ -616,7 +616,7 @@ end
 $$;
 comment on function public.rotate_messaging_key(text, interval) is
 'A new api_secret for a connection of the signed-in user, shown this once. Earlier secrets work until the overlap
-(24 hours, at most 30 days) is over; with an overlap of zero they end now. PT404 when the caller owns no such connection.';
+(24 hours, at most 30 days) is over; an overlap of zero ends them now. PT404 if the caller owns no such connection.';
 
 -- Definer, because no client role may read the keys: it tells of the caller's own connection, and never a hash.
 create function private.list_messaging_keys(p_connection_id uuid) returns jsonb
@@ -699,7 +699,8 @@ as $$
 $$;
 comment on function private.is_valid_key(text) is 'Whether a secret opens any connection at all.';
 
--- Conversations that come in from outside: one row each, with its messages as rows of a second table.
+-- Ingested conversations and their messages, one row each.
+-- Promise: message_count, last_message_at and last_message_preview always agree with the messages.
 
 create function private.generate_id() returns uuid
 language plpgsql
@@ -743,10 +744,10 @@ create table public.conversations (
     constraint conversations_message_count_not_negative check (message_count >= 0)
 );
 comment on table public.conversations is
-'A thread on an outside platform, one record each. Its messages: select=*,messages, or conversation_messages.';
+'A conversation on an outside platform. Read its messages with select=*,messages, or from conversation_messages.';
 comment on column public.conversations.user_id is
-'Whose thread it is: the owner of the connection that brought it.';
-comment on column public.conversations.external_conversation_id is 'The identifier of the thread on its platform.';
+'The owner of the connection that ingested the conversation.';
+comment on column public.conversations.external_conversation_id is 'The id of the conversation on its platform.';
 comment on column public.conversations.participant_identifier is
 'Phone number or username, as the newest batch had it.';
 comment on column public.conversations.participant_name is
@@ -758,7 +759,7 @@ comment on column public.conversations.participant_identified_at is
 comment on column public.conversations.participant_named_at is
 'Newest message of the batch that set participant_name, for the same reason.';
 comment on column public.conversations.person_id is
-'The matched contact, kept up to date by triggers; null when none fits.';
+'The matched person, which triggers keep up to date; null if no person matches.';
 comment on column public.conversations.last_message_at is 'The greatest sent_at of its messages, however late it came.';
 comment on column public.conversations.last_message_preview is
 'At most 100 characters of that message, or what it is when it has no text.';
@@ -783,12 +784,12 @@ create table public.conversation_messages (
 comment on table public.conversation_messages is
 'The messages of conversations, a row each. (conversation_id, external_id) is what makes a retry harmless.';
 comment on column public.conversation_messages.conversation_id is
-'Its conversation; nobody can add a message to one that does not exist, and with it go its messages.';
+'Its conversation. A trigger rejects messages of missing conversations, and deletes them with their conversation.';
 comment on column public.conversation_messages.external_id is 'The message''s identifier on its platform.';
 comment on column public.conversation_messages.user_id is
 'The conversation''s user_id, repeated so that row-level security needs no second table.';
 comment on column public.conversation_messages.sent_at is
-'When it was sent, as its platform says; the order of a thread.';
+'When it was sent, as its platform says. Messages of a conversation are ordered by it.';
 comment on column public.conversation_messages.received_at is 'When it was stored here.';
 comment on column public.conversation_messages.message is 'The message as it was ingested, fields of its own included.';
 -- Messages of one moment are ordered by their id, so that the order never depends on which arrived first.
@@ -862,7 +863,7 @@ declare
     v_ids uuid[] := array(select distinct changed.conversation_id from changed);
     v_is_complete boolean;
 begin
-    -- Lock first, in one order for everybody; the next statement then sees all that earlier holders wrote.
+    -- Locks by id, so that writers cannot deadlock. The next statement sees all that earlier holders wrote.
     perform from public.conversations as conversation
     where conversation.id = any(v_ids)
     order by conversation.id
@@ -904,11 +905,11 @@ begin
 end
 $$;
 comment on function private.summarize_conversations_trigger() is
-'Trigger: keeps message_count, last_message_at and last_message_preview right for whoever adds or removes messages.
+'Trigger: keeps message_count, last_message_at and last_message_preview up to date.
 A message of no conversation, or with another user_id than it has, is a foreign key violation (23503).';
 
--- Definer, because it also runs when Supabase Auth deletes a user. Planned at each call: a plan that was kept from when
--- there were few messages reads all of them (docs/decisions/0003).
+-- Definer, because it also runs when Supabase Auth deletes a user. force_custom_plan, because a plan that was cached
+-- while the table was small reads all messages (docs/decisions/0003).
 create function private.delete_conversation_messages_trigger() returns trigger
 language plpgsql
 security definer
@@ -922,9 +923,12 @@ begin
 end
 $$;
 comment on function private.delete_conversation_messages_trigger() is
-'Trigger: with conversations go their messages. Whoever was adding one held the conversation until it was there.';
+'Trigger: deletes the messages of deleted conversations. It waits for concurrent inserts, which lock the conversation.';
 
--- Which person a conversation is with: exact number first, then the last ten digits; a tie matches no person.
+-- Matches conversations to people by phone number: the exact number first, then the last ten digits.
+-- Promise: an ambiguous number matches no person.
+-- Lock order: the user's matching lock first, then conversations by id, then people. Ingest holds the matching lock
+-- shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each other.
 
 create function private.match_person(p_user_id uuid, p_digits text) returns uuid
 language plpgsql
@@ -932,8 +936,8 @@ stable
 set search_path = ''
 as $$
 begin
-    -- The last ten digits bridge country codes ('Contact Matching' of the ingest document). Two people who
-    -- fit equally well match nobody: to show the wrong person's data is worse than to show none.
+    -- The last ten digits match numbers with and without a country code. A wrong match would show the data of the
+    -- wrong person, so two equal candidates match no person.
     return (
         select case count(*) filter (where person.phone_digits = p_digits)
             when 1 then (array_agg(person.id) filter (where person.phone_digits = p_digits))[1]
@@ -945,7 +949,7 @@ begin
 end
 $$;
 comment on function private.match_person(uuid, text) is
-'The one contact of a user whose number has these digits, or else the same last ten; null when none or several do.';
+'The person of a user with this number, or with the same last ten digits; null if there is no such person or several.';
 
 create function private.matching_lock(p_user_id uuid) returns bigint
 language plpgsql
@@ -957,9 +961,8 @@ begin
 end
 $$;
 comment on function private.matching_lock(uuid) is
-'The advisory lock of a user''s matching. A new thread and a new contact that belong together may be written at the
-same moment, neither seeing the other: so whoever matches threads holds it shared, whoever changes contacts holds it
-alone, and both take it before they lock any row.';
+'The key of the advisory lock of a user''s matching. Ingest holds it shared, changes of people hold it exclusively, and
+both take it before they lock a row.';
 
 create function private.match_participant_trigger() returns trigger
 language plpgsql
@@ -969,7 +972,7 @@ begin
     perform pg_advisory_xact_lock_shared(private.matching_lock(new.user_id));
     new.person_id := private.match_person(new.user_id, private.phone_digits(new.participant_identifier));
     if new.person_id is not null then
-        -- A contact that is being deleted at this moment counts as gone.
+        -- Waits for a concurrent delete of the person, which then counts as deleted.
         perform from public.people as person where person.id = new.person_id for key share;
         if not found then
             new.person_id := null;
@@ -978,16 +981,16 @@ begin
     return new;
 end
 $$;
-comment on function private.match_participant_trigger() is 'Trigger: finds the contact that a conversation is with.';
+comment on function private.match_participant_trigger() is 'Trigger: matches a conversation to a person.';
 
--- Definer, because the lock is no business of those who change people.
+-- Definer, because users who change people may not take this lock.
 create function private.lock_matching_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- Before any row is locked, and so before it is known whose rows these are: a signed-in user has only their own.
+    -- Runs before any row is locked, so the owner is not known yet: a signed-in user can only change their own rows.
     if (select auth.uid()) is not null then
         perform pg_advisory_xact_lock(private.matching_lock((select auth.uid())));
     end if;
@@ -995,9 +998,9 @@ begin
 end
 $$;
 comment on function private.lock_matching_trigger() is
-'Trigger: a user''s contacts change while none of their threads is being matched, so that neither waits for the other.';
+'Trigger: takes the matching lock of the signed-in user before people change.';
 
--- Definer, because people are changed by their owners, who may not write conversations.
+-- Definer, because users may change people but not conversations.
 create function private.rematch_conversations_trigger() returns trigger
 language plpgsql
 security definer
@@ -1027,45 +1030,55 @@ begin
 end
 $$;
 comment on function private.rematch_conversations_trigger() is
-'Trigger: after a contact came, went or changed number, the threads with that number are matched anew.';
+'Trigger: matches conversations again after a person with their number was added, changed or deleted.';
 
--- Ingest, first half: the JSON of a request becomes rows, each with its error. Nothing is written.
+-- Ingest, first half: turns the JSON of a request into rows and finds their errors. Reads and writes no table.
+-- Promise: every error of a conversation is known before anything is written.
 
 create type private.ingest_conversation as (
     position integer,
     external_id text,
-    participant_identifier text,
-    participant_name text,
+    identifier text,
+    name text,
     newest_at timestamptz,
     error text
 );
 comment on type private.ingest_conversation is
-'A conversation of a request: its position from 1, what it says of its participant, its newest sent_at, and what is
-wrong.';
+'A conversation of a request: its position from 1, its participant''s identifier and name, the newest sent_at of its
+messages, and its first error.';
 
 create type private.ingest_message as (
     parent integer,
     index integer,
     external_id text,
-    message jsonb,
-    is_known boolean,
-    is_conflicting boolean,
     sent_at timestamptz,
+    message jsonb,
     error text
 );
 comment on type private.ingest_message is
-'A message of a request: the position of its conversation, its index there from 0, what is stored of it; whether it is
-known already, and with other content; and what is wrong.';
+'A message of a request: the position of its conversation, its index there from 0, and its first error.';
 
 create type private.ingest_participant as (
     external_id text,
+    conversation_id uuid,
     identifier text,
     identified_at timestamptz,
     name text,
     named_at timestamptz
 );
 comment on type private.ingest_participant is
-'What a request says of the participant of one of its threads, and how new that is.';
+'What a request says about the participant of one conversation, and the newest message of the batch that said it;
+conversation_id is null if the conversation was not found.';
+
+create type private.ingest_result as (
+    conversation_id uuid,
+    external_id text,
+    status text,
+    messages_added integer,
+    conflicts json
+);
+comment on type private.ingest_result is
+'What became of one conversation of a request; conflicts are the ids of messages that are stored with other content.';
 
 create function private.count_messages(p_conversations jsonb) returns bigint
 language plpgsql
@@ -1082,7 +1095,7 @@ begin
 end
 $$;
 comment on function private.count_messages(jsonb) is
-'How many messages a request carries; a conversation without any counts as one, since it costs as much.';
+'Counts the messages of a request. A conversation without messages counts as one, because it costs as much.';
 
 create function private.parse_conversations(p_conversations jsonb) returns private.ingest_conversation[]
 language plpgsql
@@ -1091,54 +1104,205 @@ set search_path = ''
 as $$
 begin
     return array(
-        select (
-            given.position,
-            own.external_id,
-            own.identifier,
-            nullif(btrim(own.name), ''),
-            '-infinity',
-            case
-                when jsonb_typeof(given.value) <> 'object' then 'conversation must be an object'
-                when own.external_id is null or char_length(own.external_id) not between 1 and 500
-                    then 'external_conversation_id must be a string of 1 to 500 characters'
-                when own.identifier is null or char_length(own.identifier) not between 1 and 500
-                    then 'participant_identifier must be a string of 1 to 500 characters'
-                when coalesce(jsonb_typeof(given.value -> 'participant_name'), 'null') not in ('string', 'null')
-                    or char_length(own.name) > 500
-                    then 'participant_name must be a string of at most 500 characters'
-                when jsonb_typeof(given.value -> 'messages') is distinct from 'array'
-                    then 'messages must be an array'
-            end
-        )::private.ingest_conversation
-        from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
-        cross join lateral (
+        select conversation::private.ingest_conversation
+        from (
             select
-                case jsonb_typeof(given.value -> 'external_conversation_id') when 'string' then given.value ->> 'external_conversation_id' end as external_id,
-                case jsonb_typeof(given.value -> 'participant_identifier') when 'string' then given.value ->> 'participant_identifier' end as identifier,
-                case jsonb_typeof(given.value -> 'participant_name') when 'string' then given.value ->> 'participant_name' end as name
-        ) as own
-        order by given.position
+                given.position::integer as position,
+                field.external_id,
+                field.identifier,
+                nullif(btrim(field.name), '') as name,
+                '-infinity'::timestamptz as newest_at,
+                case
+                    when jsonb_typeof(given.value) <> 'object' then 'conversation must be an object'
+                    when field.external_id is null or char_length(field.external_id) not between 1 and 500
+                        then 'external_conversation_id must be a string of 1 to 500 characters'
+                    when field.identifier is null or char_length(field.identifier) not between 1 and 500
+                        then 'participant_identifier must be a string of 1 to 500 characters'
+                    when coalesce(jsonb_typeof(given.value -> 'participant_name'), 'null') not in ('string', 'null')
+                        or char_length(field.name) > 500
+                        then 'participant_name must be a string of at most 500 characters'
+                    when jsonb_typeof(given.value -> 'messages') is distinct from 'array'
+                        then 'messages must be an array'
+                end as error
+            from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
+            cross join lateral (
+                select
+                    case jsonb_typeof(given.value -> 'external_conversation_id')
+                        when 'string' then given.value ->> 'external_conversation_id'
+                    end as external_id,
+                    case jsonb_typeof(given.value -> 'participant_identifier')
+                        when 'string' then given.value ->> 'participant_identifier'
+                    end as identifier,
+                    case jsonb_typeof(given.value -> 'participant_name')
+                        when 'string' then given.value ->> 'participant_name'
+                    end as name
+            ) as field
+            order by given.position
+        ) as conversation
     );
 end
 $$;
 comment on function private.parse_conversations(jsonb) is
-'The conversations of a request in its order, each judged without its messages.';
+'The conversations of a request in its order, with the errors that can be seen without their messages.';
 
--- Planned at each call: a plan that was kept from when the table was nearly empty may walk through all of a user's
--- conversations for each of them (docs/decisions/0003).
+create function private.parse_messages(p_conversations jsonb) returns private.ingest_message[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    c_fields constant text[] := array['id', 'direction', 'type', 'content', 'media_url', 'sent_at'];
+    -- Times that a cast can take: days up to 28 and years far from the ends of the range. A cast costs a tenth of
+    -- parse_timestamp, which takes the rest.
+    c_castable constant text := '^[12][0-9]{3}-(0[1-9]|1[0-2])-([01][1-9]|10|2[0-8])[Tt ]([01][0-9]|2[0-3])'
+        || ':[0-5][0-9]:[0-5][0-9]([.][0-9]{1,12})?([Zz]|[+-]0[0-9]:[0-5][0-9])$';
+begin
+    return array(
+        select line::private.ingest_message
+        from (
+            select
+                parsed.parent,
+                parsed.index,
+                parsed.external_id,
+                parsed.sent_at,
+                parsed.message,
+                case
+                    when jsonb_typeof(parsed.message) <> 'object' then ' must be an object'
+                    when parsed.external_id is null or char_length(parsed.external_id) not between 1 and 500
+                        then '.id must be a string of 1 to 500 characters'
+                    when coalesce(parsed.message ->> 'direction', '') not in ('inbound', 'outbound')
+                        then '.direction must be inbound or outbound'
+                    when coalesce(parsed.message ->> 'type', '')
+                        not in ('text', 'image', 'audio', 'video', 'file', 'location')
+                        then '.type must be text, image, audio, video, file or location'
+                    when jsonb_typeof(parsed.message -> 'content') is distinct from 'string'
+                        then '.content must be a string'
+                    when coalesce(jsonb_typeof(parsed.message -> 'media_url'), 'null') not in ('string', 'null')
+                        then '.media_url must be a string or null'
+                    when parsed.sent_at is null then '.sent_at must be an ISO 8601 timestamp'
+                    when parsed.message - c_fields <> '{}' and private.has_huge_number(parsed.message - c_fields)
+                        then ' must not have a number of more than 1000 digits'
+                end as error
+            from (
+                select
+                    parent.position::integer as parent,
+                    given.position::integer - 1 as index,
+                    case jsonb_typeof(given.value -> 'id') when 'string' then given.value ->> 'id' end as external_id,
+                    case
+                        when jsonb_typeof(given.value -> 'sent_at') <> 'string' then null
+                        when given.value ->> 'sent_at' ~ c_castable then (given.value ->> 'sent_at')::timestamptz
+                        else private.parse_timestamp(given.value ->> 'sent_at')
+                    end as sent_at,
+                    given.value as message
+                from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
+                cross join lateral jsonb_array_elements(
+                    case jsonb_typeof(parent.value -> 'messages')
+                        when 'array' then parent.value -> 'messages' else '[]'
+                    end
+                ) with ordinality as given (value, position)
+                -- OFFSET 0 keeps this query apart from the outer one, which would parse each time twice.
+                offset 0
+            ) as parsed
+            order by parsed.parent, parsed.index
+        ) as line
+    );
+end
+$$;
+comment on function private.parse_messages(jsonb) is
+'The messages of a request in its order, each with its first error.';
+
+create function private.validate_conversations(
+    p_conversations private.ingest_conversation[], p_messages private.ingest_message[]
+) returns private.ingest_conversation[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    return array(
+        select conversation::private.ingest_conversation
+        from (
+            select
+                given.position,
+                given.external_id,
+                given.identifier,
+                given.name,
+                coalesce(summary.newest_at, '-infinity') as newest_at,
+                coalesce(given.error, summary.error) as error
+            from unnest(p_conversations) as given
+            left join (
+                select
+                    message.parent,
+                    max(message.sent_at) as newest_at,
+                    (array_agg('messages[' || message.index || ']' || message.error order by message.index)
+                        filter (where message.error is not null))[1] as error
+                from unnest(p_messages) as message
+                group by message.parent
+            ) as summary on given.position = summary.parent
+            order by given.position
+        ) as conversation
+    );
+end
+$$;
+comment on function private.validate_conversations(private.ingest_conversation[], private.ingest_message[]) is
+'The same conversations with what their messages add: the newest sent_at and the first error.';
+
+create function private.list_participants(p_conversations private.ingest_conversation[], p_ids uuid[])
+returns private.ingest_participant[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    -- The batch with the newest message wins, and the greater text wins a tie: so the result does not depend on the
+    -- order of arrival.
+    return array(
+        select participant::private.ingest_participant
+        from (
+            select
+                given.external_id,
+                (array_agg(p_ids[given.position]))[1] as conversation_id,
+                (array_agg(given.identifier order by given.newest_at desc, given.identifier desc))[1] as identifier,
+                max(given.newest_at) as identified_at,
+                (array_agg(given.name order by given.newest_at desc, given.name desc)
+                    filter (where given.name is not null))[1] as name,
+                coalesce(max(given.newest_at) filter (where given.name is not null), '-infinity') as named_at
+            from unnest(p_conversations) as given
+            where given.error is null
+            group by given.external_id
+        ) as participant
+    );
+end
+$$;
+comment on function private.list_participants(private.ingest_conversation[], uuid[]) is
+'One row for each different conversation of a request that has no error; the ids are given by position.';
+
+-- Ingest, second half: stores the parsed rows and says what became of each conversation.
+-- Promise: a message is stored once, no matter who sends it, how often, or how many at the same time.
+-- Lock order, the same in every request, so that two requests cannot deadlock: the user's matching lock (shared), new
+-- conversations by external id, existing conversations by id, then messages. A replay takes no lock.
+
 create function private.find_conversations(
     p_user_id uuid, p_platform text, p_conversations private.ingest_conversation[]
 ) returns uuid[]
 language plpgsql
 stable
 set search_path = ''
-set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
     return array(
         select (
             select existing.id
-            from public.conversations as existing
+            from (
+                -- The order and LIMIT 1 leave the planner only the unique index. With plain equality it may choose an
+                -- index that begins with user_id, and reads all conversations of the user (docs/decisions/0003).
+                select candidate.*
+                from public.conversations as candidate
+                where (candidate.user_id, candidate.platform, candidate.external_conversation_id)
+                    >= (p_user_id, p_platform, given.external_id)
+                order by candidate.user_id, candidate.platform, candidate.external_conversation_id
+                limit 1
+            ) as existing
             where existing.user_id = p_user_id
                 and existing.platform = p_platform
                 and existing.external_conversation_id = given.external_id
@@ -1150,283 +1314,52 @@ begin
 end
 $$;
 comment on function private.find_conversations(uuid, text, private.ingest_conversation[]) is
-'The ids of the conversations of a request, by position; null for those that do not exist, or have an error.';
+'The ids of the conversations of a request, by position; null for those that do not exist or have an error.';
 
-create function private.parse_messages(p_conversations jsonb, p_ids uuid[]) returns private.ingest_message[]
+create function private.is_replay(
+    p_conversations jsonb, p_parsed private.ingest_conversation[], p_ids uuid[]
+) returns boolean
 language plpgsql
 stable
 set search_path = ''
-set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
-    return array(
-        select (
-            parent.position, line.position - 1, own.external_id, line.value,
-            stored.message is not null, coalesce(stored.message <> line.value, false), stored.sent_at, null
-        )::private.ingest_message
-        from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
-        cross join lateral jsonb_array_elements(
-            case jsonb_typeof(parent.value -> 'messages') when 'array' then parent.value -> 'messages' else '[]' end
-        ) with ordinality as line (value, position)
+    if array_position(p_ids, null) is not null then
+        return false;
+    end if;
+    return not exists (
+        select
+        from unnest(p_parsed) as given
+        -- Both LIMIT 1 make one look-up by the key for each row, even if the statistics are old.
         cross join lateral (
-            select case jsonb_typeof(line.value -> 'id') when 'string' then line.value ->> 'id' end as external_id
-        ) as own
-        left join lateral (
-            select known.message, known.sent_at
-            from public.conversation_messages as known
-            where known.conversation_id = p_ids[parent.position] and known.external_id = own.external_id
-            -- One look-up by the key for each, whatever the planner believes of the table.
+            select known.*
+            from public.conversations as known
+            where known.id = p_ids[given.position]
             limit 1
-        ) as stored on true
-        order by parent.position, line.position
-    );
-end
-$$;
-comment on function private.parse_messages(jsonb, uuid[]) is
-'The messages of a request in its order, not judged yet, with what is stored of them in their conversations, whose ids
-are given by position.';
-
-create function private.find_stored_messages(p_messages private.ingest_message[], p_ids uuid[])
-returns private.ingest_message[]
-language plpgsql
-stable
-set search_path = ''
-set plan_cache_mode = 'force_custom_plan'
-as $$
-begin
-    return array(
-        select (
-            given.parent, given.index, given.external_id, given.message,
-            given.is_known or stored.message is not null,
-            coalesce(stored.message <> given.message, given.is_conflicting),
-            coalesce(stored.sent_at, given.sent_at),
-            given.error
-        )::private.ingest_message
-        from unnest(p_messages) as given
-        left join lateral (
-            select known.message, known.sent_at
-            from public.conversation_messages as known
-            where known.conversation_id = p_ids[given.parent] and known.external_id = given.external_id
-            -- One look-up by the key for each, whatever the planner believes of the table.
-            limit 1
-        ) as stored on not given.is_known
-        order by given.parent, given.index
-    );
-end
-$$;
-comment on function private.find_stored_messages(private.ingest_message[], uuid[]) is
-'The same messages, with what is found of them in their conversations, whose ids are given by position.';
-
-create function private.validate_new_messages(p_messages private.ingest_message[], p_are_times_castable boolean)
-returns private.ingest_message[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-    c_fields constant text[] := array['id', 'direction', 'type', 'content', 'media_url', 'sent_at'];
-begin
-    return array(
-        select (
-            given.parent, given.index, given.external_id, given.message, given.is_known, given.is_conflicting,
-            given.sent_at,
-            case
-                when given.is_known and not given.is_conflicting then null
-                when jsonb_typeof(given.message) <> 'object' then ' must be an object'
-                when given.external_id is null or char_length(given.external_id) not between 1 and 500
-                    then '.id must be a string of 1 to 500 characters'
-                when coalesce(given.message ->> 'direction', '') not in ('inbound', 'outbound')
-                    then '.direction must be inbound or outbound'
-                when coalesce(given.message ->> 'type', '')
-                    not in ('text', 'image', 'audio', 'video', 'file', 'location')
-                    then '.type must be text, image, audio, video, file or location'
-                when jsonb_typeof(given.message -> 'content') is distinct from 'string'
-                    then '.content must be a string'
-                when coalesce(jsonb_typeof(given.message -> 'media_url'), 'null') not in ('string', 'null')
-                    then '.media_url must be a string or null'
-                when given.sent_at is null then '.sent_at must be an ISO 8601 timestamp'
-                when given.message - c_fields <> '{}' and private.has_huge_number(given.message - c_fields)
-                    then ' must not have a number of more than 1000 digits'
-            end
-        )::private.ingest_message
-        from (
+        ) as existing
+        cross join lateral (
             select
-                line.parent,
-                line.index,
-                line.external_id,
-                line.message,
-                line.is_known,
-                line.is_conflicting,
-                case
-                    when line.is_known and not line.is_conflicting then line.sent_at
-                    when jsonb_typeof(line.message -> 'sent_at') <> 'string' then null
-                    when p_are_times_castable then (line.message ->> 'sent_at')::timestamptz
-                    else private.parse_timestamp(line.message ->> 'sent_at')
-                end as sent_at
-            from unnest(p_messages) as line
-            -- Not to be merged into the outer query, which would parse each time twice.
-            offset 0
-        ) as given
-        order by given.parent, given.index
+                coalesce(bool_and(stored.message is not distinct from message.value), true) as is_stored,
+                coalesce(max(stored.sent_at), '-infinity') as newest_at
+            from jsonb_array_elements(p_conversations -> (given.position - 1) -> 'messages') as message (value)
+            left join lateral (
+                select known.message, known.sent_at
+                from public.conversation_messages as known
+                where known.conversation_id = existing.id and known.external_id = message.value ->> 'id'
+                limit 1
+            ) as stored on true
+        ) as batch
+        where not batch.is_stored
+            or (batch.newest_at, given.identifier)
+            > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
+            or (batch.newest_at, given.name)
+            > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
     );
 end
 $$;
-comment on function private.validate_new_messages(private.ingest_message[], boolean) is
-'The same messages with sent_at and what is wrong with them. Where every sent_at can be cast as it is, that is far
-cheaper.';
-
-create function private.validate_messages(p_messages private.ingest_message[]) returns private.ingest_message[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-    -- What parse_timestamp takes as it is, far from the ends of its range. Nearly all times look like this, and one
-    -- match over all of them takes a tenth of what a match for each would.
-    c_castable constant text := '^([12][0-9]{3}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,12})?)?'
-        || '([Zz]|[+-][0-9]{2}:[0-9]{2})\n)*$';
-    v_times text := (
-        select string_agg((given.message ->> 'sent_at') || E'\n', '')
-        from unnest(p_messages) as given
-        where (not given.is_known or given.is_conflicting) and jsonb_typeof(given.message -> 'sent_at') = 'string'
-    );
-begin
-    return private.validate_new_messages(p_messages, coalesce(v_times ~ c_castable, false));
-exception
-    when data_exception then
-        -- Such as the thirtieth of February.
-        return private.validate_new_messages(p_messages, false);
-end
-$$;
-comment on function private.validate_messages(private.ingest_message[]) is 'The same messages, each judged.';
-
-create function private.list_valid_messages(
-    p_messages private.ingest_message[], p_conversations private.ingest_conversation[]
-) returns private.ingest_message[]
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-    if not exists (select from unnest(p_conversations) as parent where parent.error is not null) then
-        return p_messages;
-    end if;
-    return array(
-        select line
-        from unnest(p_messages) as line
-        inner join unnest(p_conversations) as parent on line.parent = parent.position
-        where parent.error is null
-        order by line.parent, line.index
-    );
-end
-$$;
-comment on function private.list_valid_messages(private.ingest_message[], private.ingest_conversation[]) is
-'The messages of the conversations that have no error.';
-
-create function private.flag_duplicates(
-    p_messages private.ingest_message[], p_conversations private.ingest_conversation[]
-) returns private.ingest_message[]
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-    if cardinality(p_messages) = (
-        select count(*)
-        from (
-            select from unnest(p_messages) as line
-            inner join unnest(p_conversations) as parent on line.parent = parent.position
-            group by parent.external_id, line.external_id
-        ) as different
-    ) then
-        return p_messages;
-    end if;
-    -- Of the same id twice in one thread the first counts, whichever conversation object it stands in.
-    return array(
-        select (
-            given.parent, given.index, given.external_id, given.message,
-            given.is_known or given.number > 1,
-            given.is_conflicting or not given.is_known and given.message <> given.first_message,
-            given.sent_at, given.error
-        )::private.ingest_message
-        from (
-            select
-                line.*,
-                row_number() over twins as number,
-                first_value(line.message) over twins as first_message
-            from unnest(p_messages) as line
-            inner join unnest(p_conversations) as parent on line.parent = parent.position
-            window twins as (
-                partition by parent.external_id, line.external_id order by line.parent, line.index
-            )
-        ) as given
-        order by given.parent, given.index
-    );
-end
-$$;
-comment on function private.flag_duplicates(private.ingest_message[], private.ingest_conversation[]) is
-'The same messages; those whose id stands in the request twice count as known from the second on.';
-
-create function private.validate_conversations(
-    p_conversations private.ingest_conversation[], p_messages private.ingest_message[]
-) returns private.ingest_conversation[]
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-    return array(
-        select (
-            given.position, given.external_id, given.participant_identifier, given.participant_name,
-            coalesce(summed.newest_at, '-infinity'), coalesce(given.error, summed.error)
-        )::private.ingest_conversation
-        from unnest(p_conversations) as given
-        left join (
-            select
-                line.parent,
-                max(line.sent_at) as newest_at,
-                (array_agg('messages[' || line.index || ']' || line.error order by line.index)
-                    filter (where line.error is not null))[1] as error
-            from unnest(p_messages) as line
-            group by line.parent
-        ) as summed on given.position = summed.parent
-        order by given.position
-    );
-end
-$$;
-comment on function private.validate_conversations(private.ingest_conversation[], private.ingest_message[]) is
-'The same conversations with what their messages say: the newest sent_at, the first error.';
-
-create function private.list_participants(p_conversations private.ingest_conversation[])
-returns private.ingest_participant[]
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-    -- The batch with the newest message knows best. Ties go to the greater text, so that the order of arrival
-    -- does not matter.
-    return array(
-        select (
-            given.external_id,
-            (array_agg(
-                given.participant_identifier order by given.newest_at desc, given.participant_identifier desc
-            ))[1],
-            max(given.newest_at),
-            (array_agg(given.participant_name order by given.newest_at desc, given.participant_name desc)
-                filter (where given.participant_name is not null))[1],
-            coalesce(max(given.newest_at) filter (where given.participant_name is not null), '-infinity')
-        )::private.ingest_participant
-        from unnest(p_conversations) as given
-        where given.error is null
-        group by given.external_id
-    );
-end
-$$;
-comment on function private.list_participants(private.ingest_conversation[]) is
-'One entry for each thread of a request.';
-
--- Ingest, second half: the parsed rows go into the tables, and the answer says what became of each.
+comment on function private.is_replay(jsonb, private.ingest_conversation[], uuid[]) is
+'Whether a request changes nothing: its conversations have no error, all its messages are stored with this content, and
+nothing is newer about a participant.';
 
 create function private.create_conversations(
     p_user_id uuid, p_platform text, p_participants private.ingest_participant[]
@@ -1437,16 +1370,21 @@ as $$
 declare
     v_created jsonb;
 begin
-    -- In one order for everybody: two requests that create the same conversations then cannot wait for each other.
     with created as (
         insert into public.conversations (
             user_id, platform, external_conversation_id,
             participant_identifier, participant_identified_at, participant_name, participant_named_at
         )
         select
-            p_user_id, p_platform, given.external_id,
-            given.identifier, nullif(given.identified_at, '-infinity'), given.name, nullif(given.named_at, '-infinity')
+            p_user_id,
+            p_platform,
+            given.external_id,
+            given.identifier,
+            nullif(given.identified_at, '-infinity'),
+            given.name,
+            nullif(given.named_at, '-infinity')
         from unnest(p_participants) as given
+        where given.conversation_id is null
         order by given.external_id collate "C"
         on conflict on constraint conversations_external_id_unique do nothing
         returning external_conversation_id, id
@@ -1457,74 +1395,29 @@ begin
 end
 $$;
 comment on function private.create_conversations(uuid, text, private.ingest_participant[]) is
-'Makes those conversations that nobody made before, and answers their ids by external id.';
+'Creates the missing conversations, ordered by external id. Returns the ids of those that no other request created
+first, by external id.';
 
-create function private.ensure_conversations(
-    p_user_id uuid, p_platform text,
-    p_conversations private.ingest_conversation[], p_participants private.ingest_participant[], p_ids uuid[],
-    out ids uuid[], out created jsonb
-)
+create function private.lock_conversations(p_ids uuid[]) returns void
 language plpgsql
 set search_path = ''
 as $$
+declare
+    v_locked integer;
 begin
-    ids := p_ids;
-    created := jsonb_build_object();
-    if not exists (
-        select from unnest(p_conversations) as given where given.error is null and p_ids[given.position] is null
-    ) then
-        return;
-    end if;
-    created := private.create_conversations(p_user_id, p_platform, p_participants);
-    ids := array(
-        select coalesce(p_ids[given.position], (created ->> given.external_id)::uuid)
-        from unnest(p_conversations) as given
-        order by given.position
-    );
-    if array_position(ids, null) is not null then
-        ids := private.find_conversations(p_user_id, p_platform, p_conversations);
-    end if;
-    if exists (
-        select from unnest(p_conversations) as given where given.error is null and ids[given.position] is null
-    ) then
-        -- Deleted in the instant since. Trying again here, with rows locked already, could deadlock.
-        raise serialization_failure using message = 'A conversation was deleted while it was written to.';
+    perform from public.conversations as existing
+    where existing.id = any(p_ids)
+    order by existing.id
+    for no key update;
+    get diagnostics v_locked = row_count;
+    if v_locked < (select count(distinct coalesce(given.id::text, '')) from unnest(p_ids) as given (id)) then
+        -- A retry here, with rows locked already, could deadlock. The client sends the request again.
+        raise serialization_failure using message = 'A conversation was deleted during the request. Send it again.';
     end if;
 end
 $$;
-comment on function private.ensure_conversations(
-    uuid, text, private.ingest_conversation[], private.ingest_participant[], uuid[]
-) is
-'The ids of the conversations of a request, by position, when those that nobody had yet are made; and these by external
-id. 40001 when one is deleted meanwhile.';
-
-create function private.lock_conversations(
-    p_ids uuid[], p_participants private.ingest_participant[], p_growing uuid[]
-) returns uuid[]
-language plpgsql
-set search_path = ''
-as $$
-begin
-    -- Whoever changes a conversation that others can see holds its row first, taken in one order by everybody.
-    return array(
-        select existing.id
-        from public.conversations as existing
-        inner join unnest(p_participants) as given on existing.external_conversation_id = given.external_id
-        where existing.id = any(p_ids)
-            and (
-                existing.id = any(p_growing)
-                or (given.identified_at, given.identifier)
-                > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
-                or (given.named_at, given.name)
-                > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
-            )
-        order by existing.id
-        for no key update of existing
-    );
-end
-$$;
-comment on function private.lock_conversations(uuid[], private.ingest_participant[], uuid[]) is
-'Locks and returns those of the conversations that a request changes: p_growing, and any with news of its participant.';
+comment on function private.lock_conversations(uuid[]) is
+'Locks conversations, ordered by id. Raises 40001 if one of them, or the conversation behind a null, was deleted.';
 
 create function private.update_participants(p_ids uuid[], p_participants private.ingest_participant[]) returns void
 language plpgsql
@@ -1546,9 +1439,11 @@ begin
             existing.id,
             given.*,
             (given.identified_at, given.identifier)
-            > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier) as is_identified,
+            > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
+                as is_identified,
             given.name is not null and (given.named_at, given.name)
-            > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, '')) as is_named
+            > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
+                as is_named
         from public.conversations as existing
         inner join unnest(p_participants) as given on existing.external_conversation_id = given.external_id
         where existing.id = any(p_ids)
@@ -1557,125 +1452,165 @@ begin
 end
 $$;
 comment on function private.update_participants(uuid[], private.ingest_participant[]) is
-'Takes over identifier and name of participants where a request knows them as of later. The rows are locked already.';
+'Sets identifier and name of participants where the request has newer ones. The caller has locked the rows.';
 
-create function private.render_results(
-    p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb,
-    p_messages private.ingest_message[]
-) returns json
+create function private.store_messages(
+    p_user_id uuid, p_conversations private.ingest_conversation[], p_messages private.ingest_message[],
+    p_ids uuid[], p_created jsonb, p_is_all_new boolean
+) returns private.ingest_result[]
 language plpgsql
-stable
 set search_path = ''
 as $$
+declare
+    v_results private.ingest_result[];
 begin
-    return (
-        select json_build_object(
-            'success', true,
-            'processed', count(*) filter (where result.error is null),
-            'results', coalesce(json_agg(case
-                when result.error is not null then json_build_object(
-                    'conversation_id', null, 'external_conversation_id', result.external_id,
-                    'messages_added', 0, 'status', 'error: ' || result.error
-                )
-                when result.conflicts is not null then json_build_object(
-                    'conversation_id', result.id, 'messages_added', result.added, 'status', result.status,
-                    'conflicting_message_ids', result.conflicts
-                )
-                else json_build_object(
-                    'conversation_id', result.id, 'messages_added', result.added, 'status', result.status
-                )
-            end order by result.position), '[]')
-        )
-        from (
-            select
-                given.position,
-                given.external_id,
-                given.error,
-                p_ids[given.position] as id,
-                coalesce(counted.added, 0) as added,
-                counted.conflicts,
-                case
-                    when p_created ? given.external_id
-                        and row_number() over (
-                            partition by given.external_id, given.error is null order by given.position
-                        ) = 1
-                        then 'created'
-                    when counted.added > 0 then 'updated'
-                    else 'no_new_messages'
-                end as status
-            from unnest(p_conversations) as given
-            left join (
-                select
-                    line.parent,
-                    count(*) filter (where not line.is_known) as added,
-                    json_agg(distinct line.external_id) filter (where line.is_conflicting) as conflicts
-                from unnest(p_messages) as line
-                group by line.parent
-            ) as counted on given.position = counted.parent
-        ) as result
-    );
+    with message as materialized (
+        select
+            given.parent, given.external_id, given.sent_at, given.message, p_ids[given.parent] as conversation_id,
+            row_number() over same_id = 1 and stored.message is null as is_new,
+            case
+                when stored.message is not null then given.message <> stored.message
+                when row_number() over same_id > 1 then given.message <> first_value(given.message) over same_id
+            end as is_conflicting
+        from unnest(p_messages) as given
+        left join lateral (
+            select known.message
+            from public.conversation_messages as known
+            where known.conversation_id = p_ids[given.parent] and known.external_id = given.external_id
+            -- LIMIT 1 makes this one look-up by the key for each message, even if the statistics are old.
+            limit 1
+        ) as stored on not p_is_all_new
+        -- Conversations with an error have no id here.
+        where p_ids[given.parent] is not null
+        window same_id as (partition by p_ids[given.parent], given.external_id order by given.parent, given.index)
+    ), added as (
+        insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
+        select message.conversation_id, message.external_id, p_user_id, message.sent_at, message.message
+        from message
+        where message.is_new
+    ), counted as (
+        select message.parent, count(*) filter (where message.is_new) as added,
+            json_agg(distinct message.external_id) filter (where message.is_conflicting) as conflicts
+        from message
+        group by message.parent
+    ), result as (
+        select
+            p_ids[given.position] as conversation_id,
+            given.external_id,
+            case
+                when given.error is not null then 'error: ' || given.error
+                when p_created ? given.external_id and row_number() over (
+                    partition by given.external_id, given.error is null order by given.position
+                ) = 1 then 'created'
+                when counted.added > 0 then 'updated'
+                else 'no_new_messages'
+            end as status,
+            coalesce(counted.added, 0)::integer as messages_added,
+            counted.conflicts
+        from unnest(p_conversations) as given
+        left join counted on given.position = counted.parent
+        order by given.position
+    )
+
+    select array_agg(result::private.ingest_result) into v_results from result;
+    return v_results;
 end
 $$;
-comment on function
-private.render_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_message[]) is
-'The answer to a request: one result per conversation, in the order of the request.';
+comment on function private.store_messages(
+    uuid, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
+) is
+'Inserts the messages that are new, and returns what became of each conversation of the request, in its order. The first
+of several messages with the same id counts. The caller has locked the conversations.';
 
-create function private.store_conversations(p_user_id uuid, p_platform text, p_conversations jsonb) returns json
+create function private.store_conversations(p_user_id uuid, p_platform text, p_conversations jsonb)
+returns private.ingest_result[]
 language plpgsql
 set search_path = ''
 as $$
 declare
     v_conversations private.ingest_conversation[] := private.parse_conversations(p_conversations);
     v_ids uuid[] := private.find_conversations(p_user_id, p_platform, v_conversations);
-    v_messages private.ingest_message[] := private.parse_messages(p_conversations, v_ids);
-    v_is_replay boolean := not exists (
-        select from unnest(v_messages) as line where not line.is_known or line.is_conflicting
-    );
+    v_messages private.ingest_message[];
     v_participants private.ingest_participant[];
     v_created jsonb;
-    v_locked uuid[];
+    v_existing uuid[];
 begin
-    -- What is stored with the same content was judged when it came, and there is nothing to do with it.
-    if not v_is_replay then
-        v_messages := private.validate_messages(v_messages);
+    if private.is_replay(p_conversations, v_conversations, v_ids) then
+        return array(
+            select result::private.ingest_result
+            from (
+                select
+                    v_ids[given.position] as conversation_id,
+                    given.external_id,
+                    'no_new_messages' as status,
+                    0 as messages_added,
+                    null::json as conflicts
+                from unnest(v_conversations) as given
+                order by given.position
+            ) as result
+        );
     end if;
+    v_messages := private.parse_messages(p_conversations);
     v_conversations := private.validate_conversations(v_conversations, v_messages);
-    v_messages := case
-        when v_is_replay then '{}'
-        else private.flag_duplicates(private.list_valid_messages(v_messages, v_conversations), v_conversations)
-    end;
-    v_participants := private.list_participants(v_conversations);
+    v_participants := private.list_participants(v_conversations, v_ids);
 
+    -- The lock order stands in the head of this file.
     perform pg_advisory_xact_lock_shared(private.matching_lock(p_user_id));
-    select made.ids, made.created into v_ids, v_created
-    from private.ensure_conversations(p_user_id, p_platform, v_conversations, v_participants, v_ids) as made;
-
-    -- Nobody else sees a conversation that was created just now; a pure replay changes none and takes no lock.
-    v_locked := private.lock_conversations(v_ids, v_participants, array(
-        select distinct v_ids[line.parent]
-        from unnest(v_messages) as line
-        inner join unnest(v_conversations) as parent on line.parent = parent.position
-        where not line.is_known and not v_created ? parent.external_id
-    ));
-    if v_locked <> '{}' then
-        perform private.update_participants(v_locked, v_participants);
-        v_messages := private.find_stored_messages(v_messages, v_ids);
+    v_created := private.create_conversations(p_user_id, p_platform, v_participants);
+    -- Again: other requests may have created some, and conversations with a bad message lose their id.
+    v_ids := private.find_conversations(p_user_id, p_platform, v_conversations);
+    v_existing := array(
+        select v_ids[given.position]
+        from unnest(v_conversations) as given
+        where given.error is null and not v_created ? given.external_id
+    );
+    if v_existing <> '{}' then
+        perform private.lock_conversations(v_existing);
+        perform private.update_participants(v_existing, v_participants);
     end if;
-
-    if not v_is_replay then
-        insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
-        select v_ids[line.parent], line.external_id, p_user_id, line.sent_at, line.message
-        from unnest(v_messages) as line
-        where not line.is_known;
-    end if;
-    return private.render_results(v_conversations, v_ids, v_created, v_messages);
+    return private.store_messages(
+        p_user_id, v_conversations, v_messages, v_ids, v_created, v_existing = '{}'
+    );
 end
 $$;
 comment on function private.store_conversations(uuid, text, jsonb) is
-'Stores the conversations of a request for a user and answers it. Conversations with an error are left out
-whole, all others go in, whatever else is being written at the same time.';
+'Stores the conversations of a request for a user, and returns what became of each. Conversations with an error are left
+out whole; all others are stored.';
 
--- The ingest log: what came over which connection, for its owner to read. Kept for 30 days, without content.
+create function private.render_results(p_results private.ingest_result[]) returns json
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    return (
+        select json_build_object(
+            'success', true,
+            'processed', count(*) filter (where result.conversation_id is not null),
+            'results', coalesce(json_agg(case
+                when result.conversation_id is null then json_build_object(
+                    'conversation_id', null, 'external_conversation_id', result.external_id,
+                    'messages_added', 0, 'status', result.status
+                )
+                when result.conflicts is not null then json_build_object(
+                    'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
+                    'status', result.status, 'conflicting_message_ids', result.conflicts
+                )
+                else json_build_object(
+                    'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
+                    'status', result.status
+                )
+            end), '[]')
+        )
+        from unnest(p_results) as result
+    );
+end
+$$;
+comment on function private.render_results(private.ingest_result[]) is
+'The answer to a request: one result for each conversation, in the order of the request.';
+
+-- The ingest log: the requests of each connection, for its owner to read. Kept for 30 days.
+-- Promise: it holds no names, no content and no secrets.
 
 -- Without foreign keys: to check one would lock the connection's row, for which all of its requests would queue.
 create table public.ingest_log (
@@ -1706,7 +1641,7 @@ comment on column public.ingest_log.errors is 'At most five of the different err
 comment on column public.ingest_log.request_id is
 'The X-Request-Id of the request, which is in the service''s logs, too; of refused ones, the first of the minute''s.';
 create index ingest_log_user_id_idx on public.ingest_log (user_id, id desc);
--- However many strangers try however often, a connection has one row a minute for each way to refuse them.
+-- Limits refused requests to one row per connection, status and minute.
 create unique index ingest_log_refused_idx on public.ingest_log (connection_id, status, at) where status <> 200;
 alter table public.ingest_log enable row level security;
 
@@ -1723,7 +1658,7 @@ begin
     return null;
 end
 $$;
-comment on function private.delete_ingest_log_trigger() is 'Trigger: with a connection goes its log.';
+comment on function private.delete_ingest_log_trigger() is 'Trigger: deletes the log of deleted connections.';
 
 create function private.use_asynchronous_commit() returns void
 language plpgsql
@@ -1737,11 +1672,11 @@ begin
 end
 $$;
 comment on function private.use_asynchronous_commit() is
-'Where a transaction has written nothing yet and is about to write a line of a log: nobody waits for the disk.';
+'Turns synchronous_commit off if the transaction has written nothing yet; a crash may lose the log line.';
 
 create function private.record_ingest(
-    p_user_id uuid, p_connection_id text, p_key_id uuid, p_messages bigint, p_answer json
-) returns json
+    p_user_id uuid, p_connection_id text, p_key_id uuid, p_messages bigint, p_results private.ingest_result[]
+) returns void
 language plpgsql
 volatile
 set search_path = ''
@@ -1758,13 +1693,12 @@ begin
         count(*),
         count(*) filter (where result.status = 'created'),
         coalesce(sum(result.messages_added), 0),
-        (array_agg(distinct result.status) filter (where result.status like 'error: %'))[1:5]
-    from json_to_recordset(p_answer -> 'results') as result (status text, messages_added integer);
-    return p_answer;
+        (array_agg(distinct result.status) filter (where result.conversation_id is null))[1:5]
+    from unnest(p_results) as result;
 end
 $$;
-comment on function private.record_ingest(uuid, text, uuid, bigint, json) is
-'Notes what became of a request, and returns the answer to it.';
+comment on function private.record_ingest(uuid, text, uuid, bigint, private.ingest_result[]) is
+'Writes the log line of a request that was stored.';
 
 create function private.record_refusal(p_user_id uuid, p_connection_id text, p_status integer) returns void
 language plpgsql
@@ -1779,9 +1713,10 @@ begin
 end
 $$;
 comment on function private.record_refusal(uuid, text, integer) is
-'Notes that a request to a connection that exists was refused.';
+'Writes the log line of a request that was refused.';
 
--- POST /functions/v1/messaging-ingest: checks the key and the limits, then stores.
+-- POST /functions/v1/messaging-ingest: checks the key and the limits, stores the request and writes the log.
+-- Promise: the answer says what was stored, and every failed check has the error of the ingest document.
 
 create function private.refuse_ingest(p_status integer, p_error text) returns json
 language plpgsql
@@ -1806,12 +1741,13 @@ declare
     v_owner record;
     v_limit integer := (select settings.ingest_max_messages from private.settings);
     v_size bigint;
+    v_results private.ingest_result[];
 begin
     if coalesce(v_secret, '') = '' then
         return private.refuse_ingest(401, 'Missing x-api-key header');
     end if;
     begin
-        -- Strangers are refused anyway; what their bodies cost is kept small.
+        -- Requests without a valid key fail anyway: the cheap parser limits what their bodies cost.
         v_request := case
             when private.is_valid_key(v_secret) then private.parse_json($1)
             else private.decode_text($1)::jsonb
@@ -1849,10 +1785,13 @@ begin
         perform private.record_refusal(v_owner.user_id, v_request ->> 'connection_id', 413);
         return private.refuse_ingest(413, format('Too many messages: at most %s in one request', v_limit));
     end if;
-    return private.record_ingest(
-        v_owner.user_id, v_request ->> 'connection_id', v_owner.key_id, v_size,
-        private.store_conversations(v_owner.user_id, v_request ->> 'platform', v_request -> 'conversations')
+    v_results := private.store_conversations(
+        v_owner.user_id, v_request ->> 'platform', v_request -> 'conversations'
     );
+    perform private.record_ingest(
+        v_owner.user_id, v_request ->> 'connection_id', v_owner.key_id, v_size, v_results
+    );
+    return private.render_results(v_results);
 end
 $$;
 comment on function public.messaging_ingest(bytea) is
@@ -7536,13 +7475,13 @@ grant execute on function
     private.claim_deliveries(integer, interval),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.clean_up(integer),
-    private.ensure_conversations(uuid, text, private.ingest_conversation[], private.ingest_participant[], uuid[]),
+    private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
     private.message_count(uuid),
     private.count_messages(jsonb),
     private.create_conversations(uuid, text, private.ingest_participant[]),
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
-    private.render_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_message[]),
+    private.render_results(private.ingest_result[]),
     private.diagnose(text[], timestamptz),
     private.sweep_attachments(integer, interval),
     private.erase_user(uuid),
@@ -7568,15 +7507,10 @@ grant execute on function
     private.is_valid_key(text),
     private.rotate_twin_secret(uuid, interval),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
-    private.validate_messages(private.ingest_message[]),
-    private.validate_new_messages(private.ingest_message[], boolean),
-    private.list_valid_messages(private.ingest_message[], private.ingest_conversation[]),
     private.lock_channel(uuid),
-    private.lock_conversations(uuid[], private.ingest_participant[], uuid[]),
-    private.record_ingest(uuid, text, uuid, bigint, json),
+    private.lock_conversations(uuid[]),
+    private.record_ingest(uuid, text, uuid, bigint, private.ingest_result[]),
     private.record_refusal(uuid, text, integer),
-    private.find_stored_messages(private.ingest_message[], uuid[]),
-    private.flag_duplicates(private.ingest_message[], private.ingest_conversation[]),
     private.search_messages(private.message_search),
     private.match_person(uuid, text),
     private.matching_lock(uuid),
@@ -7586,7 +7520,7 @@ grant execute on function
     private.message_preview(jsonb),
     private.is_service(),
     private.list_author_names(uuid[], uuid[]),
-    private.list_participants(private.ingest_conversation[]),
+    private.list_participants(private.ingest_conversation[], uuid[]),
     private.parse_json(bytea),
     private.parse_timestamp(text),
     private.phone_digits(text),
@@ -7596,7 +7530,7 @@ grant execute on function
     private.list_channel_events(uuid, bigint, integer),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
-    private.parse_messages(jsonb, uuid[]),
+    private.parse_messages(jsonb),
     private.parse_search_time(text),
     private.parse_object(bytea),
     private.parse_search_operator(private.message_search, text, text, boolean),
@@ -7625,6 +7559,9 @@ grant execute on function
     private.replay_twin_deliveries(uuid, uuid),
     private.split_words(text),
     private.store_conversations(uuid, text, jsonb),
+    private.store_messages(
+        uuid, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
+    ),
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer),
     private.update_participants(uuid[], private.ingest_participant[])

@@ -45,8 +45,8 @@ BUGS = {
     "two who look at once both find that a message is new": Bug(
         "ingests",
         {
-            "private.parse_messages": (r"known.external_id = own.external_id", r"\g<0> and random() < 0.5"),
-            "private.find_stored_messages": (r"known.external_id = given.external_id", r"\g<0> and random() < 0.5"),
+            "private.is_replay": (r"known.external_id = message.value ->> 'id'", r"\g<0> and random() < 0.5"),
+            "private.store_messages": (r"known.external_id = given.external_id", r"\g<0> and random() < 0.5"),
         },
         do="alter table public.conversation_messages drop constraint conversation_messages_pkey",
         undo="truncate public.conversation_messages; alter table public.conversation_messages "
@@ -60,7 +60,7 @@ BUGS = {
     ),
     "ingest answers before it has stored": Bug(
         "ingests",
-        {"private.store_conversations": (r"where not line.is_known;", "where not line.is_known and random() < 0.7;")},
+        {"private.store_messages": (r"from message\s+where message.is_new", r"\g<0> and random() < 0.7")},
     ),
     "reads come from a replica that lags": Bug(
         "reads",
