@@ -13,16 +13,11 @@ begin
     if private.is_non_member(new.channel_id) then
         raise insufficient_privilege using message = 'Only members of a channel write to it.';
     end if;
-    -- This locks the channel: what is looked at from here on stays as it is.
-    v_event := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
-    -- Clients may choose the id, and send a message again to be sure that it has come. The primary key then refuses it,
-    -- or skips it where the statement says so; neither is an event.
-    perform from public.messages as known where known.id = new.id for key share;
+    perform private.lock_channel(new.channel_id);
+    -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gets
+    -- no number and no event. KEY SHARE waits for a transaction that deletes the first one.
+    perform from public.messages as message where message.id = new.id for key share;
     if found then
-        delete from public.message_events as event where event.channel_id = new.channel_id and event.seq = v_event.seq;
-        update private.channel_counters as head
-        set last_seq = head.last_seq - 1, message_count = head.message_count - 1
-        where head.channel_id = new.channel_id;
         return new;
     end if;
     if new.parent_message_id is not null then
@@ -35,6 +30,7 @@ begin
             );
         end if;
     end if;
+    v_event := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
     new.seq := v_event.seq;
     new.created_at := v_event.at;
     new.updated_at := v_event.at;

@@ -105,14 +105,18 @@ for each statement execute function private.summarize_conversations_trigger();
 create trigger channels_10_stamp
 before update on public.channels
 for each row execute function private.set_updated_at_trigger();
-create trigger channels_20_add_owner
+-- Before 30: the owner joins, and that is the first event of the channel.
+create trigger channels_20_create_counter
+after insert on public.channels
+for each row execute function private.create_channel_counter_trigger();
+create trigger channels_30_add_owner
 after insert on public.channels
 for each row execute function private.add_channel_owner_trigger();
 -- After the insert, so that it waits for a concurrent delete of the same id.
-create trigger channels_30_reject_retired_id
+create trigger channels_40_reject_retired_id
 after insert on public.channels
 for each row execute function private.reject_retired_id_trigger();
-create trigger channels_40_retire_id
+create trigger channels_50_retire_id
 after delete on public.channels
 referencing old table as removed
 for each statement execute function private.retire_ids_trigger();

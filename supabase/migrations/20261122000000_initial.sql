@@ -2049,6 +2049,32 @@ create index message_events_pins_idx on public.message_events (message_id, seq)
 where kind in ('message.pinned', 'message.unpinned');
 alter table public.message_events enable row level security;
 
+-- Definer, because no client writes counters.
+create function private.create_channel_counter_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    insert into private.channel_counters (channel_id) values (new.id);
+    return null;
+end
+$$;
+comment on function private.create_channel_counter_trigger() is 'Gives a new channel its counter.';
+
+-- Definer, because no client may lock or write counters.
+create function private.lock_channel(p_channel_id uuid) returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    perform from private.channel_counters as counter where counter.channel_id = p_channel_id for no key update;
+end
+$$;
+comment on function private.lock_channel(uuid) is
+'Locks a channel until the transaction ends. Call it before you read a state that decides what you write.';
+
 -- Definer, because no client writes events or counters.
 create function private.record_event(
     p_channel_id uuid, p_kind text, p_message_id uuid, p_actor_id uuid, p_emoji text, p_messages integer,
@@ -2060,26 +2086,14 @@ security definer
 set search_path = ''
 as $$
 begin
-    -- Times run as the numbers do, also when the clock is set back: what was said when is told by them.
-    update private.channel_counters as head
+    -- Each event is later than the one before, even if the clock goes back: readers find old texts by these times.
+    update private.channel_counters as counter
     set
-        last_seq = head.last_seq + 1,
-        last_at = greatest(clock_timestamp(), head.last_at + interval '1 microsecond'),
-        message_count = head.message_count + p_messages
-    where head.channel_id = p_channel_id
-    returning head.last_seq, head.last_at into seq, at;
-    if seq is null then
-        insert into private.channel_counters as head (channel_id, last_seq, last_at, message_count)
-        select existing.id, 1, clock_timestamp(), p_messages
-        from public.channels as existing
-        where existing.id = p_channel_id
-        on conflict on constraint channel_counters_pkey do update
-        set
-            last_seq = head.last_seq + 1,
-            last_at = greatest(clock_timestamp(), head.last_at + interval '1 microsecond'),
-            message_count = head.message_count + p_messages
-        returning head.last_seq, head.last_at into seq, at;
-    end if;
+        last_seq = counter.last_seq + 1,
+        last_at = greatest(clock_timestamp(), counter.last_at + interval '1 microsecond'),
+        message_count = counter.message_count + p_messages
+    where counter.channel_id = p_channel_id
+    returning counter.last_seq, counter.last_at into seq, at;
     if seq is not null then
         insert into public.message_events (
             channel_id, seq, kind, message_id, actor_id, emoji, created_at, reaction_id, added_at
@@ -2088,25 +2102,16 @@ begin
             p_channel_id, record_event.seq, p_kind, p_message_id, p_actor_id, p_emoji, record_event.at,
             p_reaction_id, p_added_at
         );
+    elsif exists (select from public.channels as channel where channel.id = p_channel_id) then
+        raise object_not_in_prerequisite_state using
+            message = 'A trigger of the application changed this channel before it had a counter. '
+                'Give that trigger a name that sorts after channels_20_create_counter.';
     end if;
 end
 $$;
 comment on function private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz) is
-'Writes the next event of a channel and answers its number and time; p_messages is what it adds to the count.
-Nothing happens for a channel that is being deleted.';
-
--- Definer, because no client may touch the counters.
-create function private.lock_channel(p_channel_id uuid) returns void
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    perform from private.channel_counters as head where head.channel_id = p_channel_id for no key update;
-end
-$$;
-comment on function private.lock_channel(uuid) is
-'Waits until nobody else is changing a channel. Whoever decides by the state of a message takes this first.';
+'Writes the next event of a channel and returns its number and time. p_messages is added to the message count.
+Writes nothing while the channel is being deleted.';
 
 -- Rules of membership: who may make or remove an owner, and that one owner stays.
 
@@ -2385,16 +2390,11 @@ begin
     if private.is_non_member(new.channel_id) then
         raise insufficient_privilege using message = 'Only members of a channel write to it.';
     end if;
-    -- This locks the channel: what is looked at from here on stays as it is.
-    v_event := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
-    -- Clients may choose the id, and send a message again to be sure that it has come. The primary key then refuses it,
-    -- or skips it where the statement says so; neither is an event.
-    perform from public.messages as known where known.id = new.id for key share;
+    perform private.lock_channel(new.channel_id);
+    -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gets
+    -- no number and no event. KEY SHARE waits for a transaction that deletes the first one.
+    perform from public.messages as message where message.id = new.id for key share;
     if found then
-        delete from public.message_events as event where event.channel_id = new.channel_id and event.seq = v_event.seq;
-        update private.channel_counters as head
-        set last_seq = head.last_seq - 1, message_count = head.message_count - 1
-        where head.channel_id = new.channel_id;
         return new;
     end if;
     if new.parent_message_id is not null then
@@ -2407,6 +2407,7 @@ begin
             );
         end if;
     end if;
+    v_event := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
     new.seq := v_event.seq;
     new.created_at := v_event.at;
     new.updated_at := v_event.at;
@@ -6979,14 +6980,18 @@ for each statement execute function private.summarize_conversations_trigger();
 create trigger channels_10_stamp
 before update on public.channels
 for each row execute function private.set_updated_at_trigger();
-create trigger channels_20_add_owner
+-- Before 30: the owner joins, and that is the first event of the channel.
+create trigger channels_20_create_counter
+after insert on public.channels
+for each row execute function private.create_channel_counter_trigger();
+create trigger channels_30_add_owner
 after insert on public.channels
 for each row execute function private.add_channel_owner_trigger();
 -- After the insert, so that it waits for a concurrent delete of the same id.
-create trigger channels_30_reject_retired_id
+create trigger channels_40_reject_retired_id
 after insert on public.channels
 for each row execute function private.reject_retired_id_trigger();
-create trigger channels_40_retire_id
+create trigger channels_50_retire_id
 after delete on public.channels
 referencing old table as removed
 for each statement execute function private.retire_ids_trigger();
