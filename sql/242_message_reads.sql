@@ -85,7 +85,7 @@ as $$
     where twin.id = any(p_twin_ids)
 $$;
 comment on function private.list_author_names(uuid[], uuid[]) is
-'Names and pictures of users and twins. Owners choose the ids of twins, even a user''s: is_twin tells which it is.';
+'Names and pictures of users and twins. A twin may have the same id as a user: is_twin separates them.';
 
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql

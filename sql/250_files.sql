@@ -9,9 +9,8 @@ create table private.retired_ids (
     id uuid primary key
 );
 comment on table private.retired_ids is
-'Ids of channels, twins and files that were deleted. Clients choose ids, and what belonged to one may outlive it for a
-while: files in Storage, broadcasts that Realtime replays, messages that name a file. Whoever took the id over would
-have them.';
+'Ids of deleted files. A client chooses the id of a file, and messages may still name a deleted one: a new file with
+its id would take its place there.';
 alter table private.retired_ids enable row level security;
 
 create table public.attachments (
@@ -124,7 +123,7 @@ begin
     return null;
 end
 $$;
-comment on function private.retire_ids_trigger() is 'Trigger: the ids of what is deleted are not given out again.';
+comment on function private.retire_ids_trigger() is 'Keeps the ids of deleted files, so that no new file can have them.';
 
 -- Definer, because no client reads which ids there were.
 create function private.reject_retired_id_trigger() returns trigger
@@ -133,19 +132,19 @@ security definer
 set search_path = ''
 as $$
 begin
-    -- Callers of an API are asked, and not who has the database itself, to restore or seed it.
+    -- Only for callers of an API: a superuser may restore or seed deleted files.
     if auth.role() is not null
         and exists (select from private.retired_ids as retired where retired.id = new.id)
     then
         perform private.fail(
-            409, 'id_retired', 'This id belonged to something that was deleted. Choose another one.', 'id'
+            409, 'id_retired', 'This id belonged to a deleted file. Choose another id.', 'id'
         );
     end if;
     return null;
 end
 $$;
 comment on function private.reject_retired_id_trigger() is
-'Trigger: nothing new has the id of what was deleted. Afterwards, when who was just deleting that has been waited for.';
+'Rejects ids of deleted files. Runs after the insert, so it waits for a concurrent delete.';
 
 create function private.set_attachment_details_trigger() returns trigger
 language plpgsql

@@ -112,14 +112,6 @@ for each row execute function private.create_channel_counter_trigger();
 create trigger channels_30_add_owner
 after insert on public.channels
 for each row execute function private.add_channel_owner_trigger();
--- After the insert, so that it waits for a concurrent delete of the same id.
-create trigger channels_40_reject_retired_id
-after insert on public.channels
-for each row execute function private.reject_retired_id_trigger();
-create trigger channels_50_retire_id
-after delete on public.channels
-referencing old table as removed
-for each statement execute function private.retire_ids_trigger();
 
 -- channel_members: a member joins, changes role or leaves: rights first, then the rule that one owner stays;
 -- afterwards the
@@ -155,13 +147,6 @@ for each row execute function private.set_updated_at_trigger();
 create trigger ai_twins_20_remember_owner
 before delete on public.ai_twins
 for each row execute function private.remember_twin_owner_trigger();
-create trigger ai_twins_30_reject_retired_id
-after insert on public.ai_twins
-for each row execute function private.reject_retired_id_trigger();
-create trigger ai_twins_40_retire_id
-after delete on public.ai_twins
-referencing old table as removed
-for each statement execute function private.retire_ids_trigger();
 
 -- channel_twins: a member brings a twin into a channel.
 create trigger channel_twins_10_admit
@@ -244,6 +229,7 @@ for each row execute function private.broadcast_events_trigger();
 create trigger attachments_10_set_details
 before insert on public.attachments
 for each row execute function private.set_attachment_details_trigger();
+-- After the insert, so that it waits for a concurrent delete of the same id.
 create trigger attachments_20_reject_retired_id
 after insert on public.attachments
 for each row execute function private.reject_retired_id_trigger();

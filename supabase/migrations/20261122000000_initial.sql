@@ -2677,7 +2677,7 @@ as $$
     where twin.id = any(p_twin_ids)
 $$;
 comment on function private.list_author_names(uuid[], uuid[]) is
-'Names and pictures of users and twins. Owners choose the ids of twins, even a user''s: is_twin tells which it is.';
+'Names and pictures of users and twins. A twin may have the same id as a user: is_twin separates them.';
 
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql
@@ -3288,9 +3288,8 @@ create table private.retired_ids (
     id uuid primary key
 );
 comment on table private.retired_ids is
-'Ids of channels, twins and files that were deleted. Clients choose ids, and what belonged to one may outlive it for a
-while: files in Storage, broadcasts that Realtime replays, messages that name a file. Whoever took the id over would
-have them.';
+'Ids of deleted files. A client chooses the id of a file, and messages may still name a deleted one: a new file with
+its id would take its place there.';
 alter table private.retired_ids enable row level security;
 
 create table public.attachments (
@@ -3338,7 +3337,7 @@ begin
     return null;
 end
 $$;
-comment on function private.retire_ids_trigger() is 'Trigger: the ids of what is deleted are not given out again.';
+comment on function private.retire_ids_trigger() is 'Keeps the ids of deleted files, so that no new file can have them.';
 
 -- Definer, because no client reads which ids there were.
 create function private.reject_retired_id_trigger() returns trigger
@@ -3347,19 +3346,19 @@ security definer
 set search_path = ''
 as $$
 begin
-    -- Callers of an API are asked, and not who has the database itself, to restore or seed it.
+    -- Only for callers of an API: a superuser may restore or seed deleted files.
     if auth.role() is not null
         and exists (select from private.retired_ids as retired where retired.id = new.id)
     then
         perform private.fail(
-            409, 'id_retired', 'This id belonged to something that was deleted. Choose another one.', 'id'
+            409, 'id_retired', 'This id belonged to a deleted file. Choose another id.', 'id'
         );
     end if;
     return null;
 end
 $$;
 comment on function private.reject_retired_id_trigger() is
-'Trigger: nothing new has the id of what was deleted. Afterwards, when who was just deleting that has been waited for.';
+'Rejects ids of deleted files. Runs after the insert, so it waits for a concurrent delete.';
 
 create function private.set_attachment_details_trigger() returns trigger
 language plpgsql
@@ -6987,14 +6986,6 @@ for each row execute function private.create_channel_counter_trigger();
 create trigger channels_30_add_owner
 after insert on public.channels
 for each row execute function private.add_channel_owner_trigger();
--- After the insert, so that it waits for a concurrent delete of the same id.
-create trigger channels_40_reject_retired_id
-after insert on public.channels
-for each row execute function private.reject_retired_id_trigger();
-create trigger channels_50_retire_id
-after delete on public.channels
-referencing old table as removed
-for each statement execute function private.retire_ids_trigger();
 
 -- channel_members: a member joins, changes role or leaves: rights first, then the rule that one owner stays;
 -- afterwards the
@@ -7030,13 +7021,6 @@ for each row execute function private.set_updated_at_trigger();
 create trigger ai_twins_20_remember_owner
 before delete on public.ai_twins
 for each row execute function private.remember_twin_owner_trigger();
-create trigger ai_twins_30_reject_retired_id
-after insert on public.ai_twins
-for each row execute function private.reject_retired_id_trigger();
-create trigger ai_twins_40_retire_id
-after delete on public.ai_twins
-referencing old table as removed
-for each statement execute function private.retire_ids_trigger();
 
 -- channel_twins: a member brings a twin into a channel.
 create trigger channel_twins_10_admit
@@ -7119,6 +7103,7 @@ for each row execute function private.broadcast_events_trigger();
 create trigger attachments_10_set_details
 before insert on public.attachments
 for each row execute function private.set_attachment_details_trigger();
+-- After the insert, so that it waits for a concurrent delete of the same id.
 create trigger attachments_20_reject_retired_id
 after insert on public.attachments
 for each row execute function private.reject_retired_id_trigger();
@@ -7213,12 +7198,12 @@ from public, anon, authenticated, service_role;
 -- Functions of `public` run as their caller and call helpers in `private`, so the caller needs both.
 grant usage on schema private to authenticated;
 -- Tables and views.
-grant select, delete, insert (id, display_name, avatar_url), update (display_name, avatar_url)
+grant select, delete, insert (display_name, avatar_url), update (display_name, avatar_url)
 on public.ai_twins to authenticated;
 grant select, insert (id, channel_id, file_name), delete on public.attachments to authenticated;
 grant select, delete, insert (channel_id, user_id, role), update (role) on public.channel_members to authenticated;
 grant select, delete, insert (channel_id, ai_twin_id) on public.channel_twins to authenticated;
-grant select, delete, insert (id, workspace_id, kind, name), update (workspace_id, name)
+grant select, delete, insert (workspace_id, kind, name), update (workspace_id, name)
 on public.channels to authenticated;
 grant select on public.conversation_messages to authenticated;
 grant select on public.conversations to authenticated;

@@ -252,8 +252,8 @@ def test_a_twin_and_somebody_who_left_are_named_too(db: Db) -> None:
 
 
 def test_a_twin_with_the_id_of_a_user_is_not_taken_for_the_user(db: Db) -> None:
+    db.execute("insert into public.ai_twins (id, user_id, display_name) values (%s, %s, 'Not Matty')", (MATTY, BOB))
     become(db, BOB)
-    db.execute("insert into public.ai_twins (id, display_name) values (%s, 'Not Matty')", (MATTY,))
     db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, MATTY))
     become_postgres(db)
     call(db, "create_message", BOB, **fields_of("create_message", ai_twin_id=MATTY))

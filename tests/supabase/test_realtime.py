@@ -1,7 +1,6 @@
 """What happens is heard, by those who may hear it."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -47,8 +46,7 @@ async def try_to_join(target: Target, user: User, topic: str) -> str:
 
 def test_a_member_hears_a_message_and_a_stranger_may_not_listen(service_target: Target) -> None:
     owner, stranger = service_target.sign_up(), service_target.sign_up()
-    channel_id = str(uuid.uuid4())
-    service_target.rest(owner, "POST", "channels", {"id": channel_id, "name": "team"})
+    channel_id = service_target.create_channel(owner)
 
     def say() -> None:
         body = {"channel_id": channel_id, "content": "Hello"}
