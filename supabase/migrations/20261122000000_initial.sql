@@ -3641,16 +3641,16 @@ comment on function public.sweep_attachments(jsonb) is
 attachments that nothing leads to (any more), such as those of uploads that failed; limit. Whoever asks removes them
 through Storage; what is not removed is answered again.';
 
--- The search index: which words each message has, in every script.
+-- The search index: the words of each message, in every script.
+-- It holds exactly the messages that are not deleted, with their present text.
 
--- For an index by channel and word together: by word alone, a search would go through what the whole project writes.
+-- For one index on channel and word: an index on words alone would read the matches of all channels.
 create extension if not exists btree_gin with schema extensions;
 
--- A table of its own, because the columns of public.messages go to whoever reads a message, and because row-level
--- security keeps such an index from being used: Postgres does not trust its operator with rows that are not the
--- caller's. Nobody reads this table but private.search_messages, and only the triggers below write it: no entry comes
--- but with its message, and none stays behind. So there is no foreign key, which would be a query for each message
--- (docs/decisions/0006).
+-- A table of its own for two reasons. Clients would read the words as a column of public.messages. Row-level security
+-- would also keep Postgres from using the GIN index, because the operator @@ is not leakproof.
+-- Only private.search_messages reads it, and only triggers of messages write it. So it has no foreign key, which would
+-- cost one query for each message (decision 0006).
 create table private.message_words (
     message_id uuid primary key,
     number bigint generated always as identity,
@@ -3658,15 +3658,15 @@ create table private.message_words (
     created_at timestamptz not null,
     words tsvector not null
 );
-comment on table private.message_words is 'What search goes through: the words of every message that is not deleted.';
-comment on column private.message_words.number is 'Rises as messages come.';
-comment on column private.message_words.channel_id is 'The message''s channel, repeated for the index.';
-comment on column private.message_words.created_at is 'When the message was written, repeated for the index.';
+comment on table private.message_words is 'The words of every message that is not deleted. Only search reads it.';
+comment on column private.message_words.number is 'Rises with each new message.';
+comment on column private.message_words.channel_id is 'Channel of the message, copied for the index.';
+comment on column private.message_words.created_at is 'Time of the message, copied for the index.';
 create index message_words_number_idx on private.message_words (number);
--- Times rise with the pages, nearly: so a few bytes for many pages are enough, and writing costs nothing.
+-- BRIN, because times rise nearly with the pages: the index is tiny and costs nothing on insert.
 create index message_words_created_at_idx on private.message_words using brin (created_at) with (autosummarize = on);
--- Words wait in a list, which searches read too, and go into the index some hundred messages at a time: far cheaper
--- than one by one. The list is short (in kB), so that neither a search nor the writer whose turn it is feels it.
+-- The pending list collects some hundred messages before GIN sorts them in: cheaper than one by one (decision 0007).
+-- Each search reads the list and one writer must empty it, so its limit is small (in kB).
 create index message_words_search_idx on private.message_words using gin (channel_id extensions.uuid_ops, words)
 with (fastupdate = on, gin_pending_list_limit = 512);
 alter table private.message_words enable row level security;
@@ -3683,8 +3683,8 @@ begin
     if octet_length(p_text) = char_length(p_text) then
         return lower(p_text);
     end if;
-    -- Removed are accents, vowel points and what only says how to show another character; not the marks of Thai and
-    -- of Indic scripts, without which words are other words.
+    -- Removes accents, vowel points and characters that only say how to show another one. Keeps the vowel signs of Thai
+    -- and Indic scripts, because a word without them is another word.
     v_text := lower(regexp_replace(
         normalize(replace(replace(p_text, e'\u2120', ' '), e'\u2122', ' '), nfkd),
         '[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u061c\u0640\u064b-\u065f'
@@ -3692,25 +3692,25 @@ begin
         '\ufe00-\ufe0f\ufeff\U0001f3fb-\U0001f3ff\U000e0000-\U000e0fff]+',
         '', 'g'
     ));
-    -- Most of what is written in Latin letters.
+    -- Most Latin text is ASCII now and needs no more work.
     if octet_length(v_text) = char_length(v_text) then
         return v_text;
     end if;
-    -- Letters that Unicode does not take apart.
+    -- Unicode does not decompose these letters.
     if v_text ~ '[\u00df\u00e6\u00f8\u0111\u0127\u0131\u0142\u0153\u0167\u03c2]' then
         v_text := replace(replace(replace(
             translate(v_text, e'\u00f8\u0142\u0111\u0127\u0167\u0131\u03c2', e'oldhti\u03c3'),
             e'\u00df', 'ss'), e'\u00e6', 'ae'), e'\u0153', 'oe');
     end if;
-    -- To ask takes half as long as to do it.
+    -- Checking costs half of normalizing.
     return case when v_text is nfkc normalized then v_text else normalize(v_text, nfkc) end;
 end
 $$;
 comment on function private.fold_text(text) is
-'A text without what people leave out when they search: capitals, accents, full and half width.';
+'A text without capitals, accents and width variants, so that a search finds every spelling.';
 
--- By code points and not by the parser of Postgres, which keeps report.pdf, /path and -19 whole, drops emoji, and takes
--- other characters for letters where the locale is another.
+-- Does not use the parser of Postgres, which keeps report.pdf, /path and -19 whole, drops emoji, and depends on the
+-- locale.
 create function private.split_words(p_text text) returns text[]
 language plpgsql
 immutable
@@ -3718,14 +3718,14 @@ parallel safe
 set search_path = ''
 as $$
 declare
-    -- Cut, because a character may stand for eighteen, and Postgres refuses an index entry of more than a megabyte.
+    -- Cut, because folding can turn one character into eighteen, and a tsvector has at most one megabyte.
     v_folded text := left(private.fold_text(p_text), 100000);
     v_text text;
 begin
     if octet_length(v_folded) = char_length(v_folded) then
         v_text := regexp_replace(v_folded, '[^a-z0-9 ]+', ' ', 'g');
     else
-        -- Han, kana, Hangul, Thai, Lao, Tibetan, Burmese, Khmer and emoji: a word may begin and end with any of them.
+        -- Han, kana, Hangul, Thai, Lao, Tibetan, Burmese, Khmer and emoji: a word may begin or end at any of them.
         v_text := regexp_replace(
             v_folded,
             '[\u0e01-\u0e3e\u0e40-\u0e4e\u0e50-\u0e59\u0e81-\u0f0a\u0f13-\u1049\u1050-\u109f\u1100-\u11ff'
@@ -3738,8 +3738,8 @@ begin
         );
         v_text := regexp_replace(
             replace(replace(v_text, e'\u0001\u0001', ''), e'\u0001', ' '),
-            '[\u0002-\u001f!-/:-@[-`{-\u00bf\u00d7\u00f7\u02b9-\u02bf\u037e\u055a-\u055f\u0589\u058a\u05be\u05c0\u05c3\u05c6'
-            '\u05f3\u05f4\u060c\u061b\u061d-\u061f\u066a-\u066d\u06d4\u0964\u0965\u0970\u0e3f\u0e4f\u0e5a\u0e5b'
+            '[\u0002-\u001f!-/:-@[-`{-\u00bf\u00d7\u00f7\u02b9-\u02bf\u037e\u055a-\u055f\u0589\u058a\u05be\u05c0\u05c3'
+            '\u05c6\u05f3\u05f4\u060c\u061b\u061d-\u061f\u066a-\u066d\u06d4\u0964\u0965\u0970\u0e3f\u0e4f\u0e5a\u0e5b'
             '\u0f0b-\u0f12\u104a-\u104f\u1361-\u1368\u1680\u17d4-\u17db\u1800-\u180a\u2000-\u22ff\u2400-\u25ff'
             '\u27c0-\u2aff\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u302a-\u3030\u3036-\u303a\u303d-\u303f\u30a0\u30fb'
             '\ufd3e\ufd3f\ufe10-\ufe6f\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\ufff0-\uffff]+',
@@ -3747,15 +3747,18 @@ begin
         );
     end if;
     return nullif(array_remove(string_to_array(
-        -- Cut, because Postgres refuses words of more than 2,046 bytes.
-        case when char_length(v_folded) < 256 then v_text else regexp_replace(v_text, '([^ ]{255})[^ ]+', '\1', 'g') end,
+        -- Cut, because a tsvector takes no word over 2,046 bytes.
+        case
+            when char_length(v_folded) < 256 then v_text
+            else regexp_replace(v_text, '([^ ]{255})[^ ]+', '\1', 'g')
+        end,
         ' '
     ), ''), '{}');
 end
 $$;
 comment on function private.split_words(text) is
-'The words of a text in their order, folded; null when it has none. Of scripts that are written without spaces each
-pair of neighbours is a word, with the first and the last character alone at the ends: ABC becomes A, AB, BC, C.';
+'The folded words of a text in order; null if it has none. In scripts without spaces each pair of neighbours is a
+word, and so are the first and last character: ABC becomes A, AB, BC, C.';
 
 create function private.word_index_template() returns text
 language plpgsql
@@ -3771,7 +3774,9 @@ begin
 end
 $$;
 comment on function private.word_index_template() is
-'What format() makes an index of 254 words of, nine characters for each. Called when Postgres plans, not each time.';
+'The template from which format() builds a tsvector of up to 254 words, nine characters for each word. It is immutable,
+so Postgres computes it once per plan. It stays, because numbering words with a query made index_words a quarter slower
+(decision 0007).';
 
 create function private.index_words(p_content text, p_attachments jsonb) returns tsvector
 language plpgsql
@@ -3785,18 +3790,19 @@ declare
     v_is_long boolean;
 begin
     if cardinality(v_words) < 255 then
-        -- For a short message, a query that numbers the words takes half as long again as all else that is done here.
+        -- The template avoids a query, which would cost half as much as all other work on a short message.
         v_index := format(left(private.word_index_template(), 9 * cardinality(v_words)), variadic v_words);
     else
         v_index := (
             select string_agg('''' || given.word || ''':' || given.place, ' ')
             from unnest(v_words) with ordinality as given (word, place)
         );
-        -- Places are counted to 16,383, and 255 of a word are kept: what is beyond is in no phrase. See parse_search_phrase.
+        -- A tsvector keeps places up to 16,383, and 255 for each word. Phrases beyond them would not match, so
+        -- parse_search_phrase asks a message with this tag for the words alone.
         v_is_long := cardinality(v_words) >= 16383
             or exists (select from unnest(v_words) as given (word) group by given.word having count(*) >= 255);
     end if;
-    -- No word has a colon.
+    -- A colon makes a tag: words never have one.
     return (
         coalesce(v_index, '')
         || case when v_is_long then ' '':long''' else '' end
@@ -3806,7 +3812,7 @@ begin
 end
 $$;
 comment on function private.index_words(text, jsonb) is
-'What is indexed of a message: its words with their places, and the marks :long, :link and :file.';
+'The index entry of a message: its words with places, and the tags :long, :link and :file.';
 
 -- Definer, because no client writes the index.
 create function private.index_message_trigger() returns trigger
@@ -3830,8 +3836,8 @@ $$;
 comment on function private.index_message_trigger() is
 'Keeps the search index equal to the text of a message; removes a deleted message from it.';
 
--- Definer, because it also runs when Supabase Auth deletes a user. Planned at each call: a plan that was kept from when
--- there were few messages reads all of them (docs/decisions/0003).
+-- Definer, because it also runs when Supabase Auth deletes a user. Uses a custom plan: a cached plan from a small table
+-- would scan a large one (decision 0003).
 create function private.delete_message_words_trigger() returns trigger
 language plpgsql
 security definer
@@ -3844,13 +3850,14 @@ begin
     return null;
 end
 $$;
-comment on function private.delete_message_words_trigger() is 'Trigger: with messages goes what search knows of them.';
+comment on function private.delete_message_words_trigger() is 'Removes deleted rows of messages from the search index.';
 
--- GET /api/v2/messages/search: what a query means, and the messages that fit.
+-- What a search query means: words, "phrases", -exclusions, OR, and operators such as from: and has:.
+-- Every query is valid: an operator that does not apply is searched as words.
 
 create type private.message_search as (
     words tsquery,
-    marks tsquery,
+    tags tsquery,
     channel_ids uuid array,
     other_channel_ids uuid array,
     author_ids uuid array,
@@ -3863,7 +3870,7 @@ create type private.message_search as (
     has_thread boolean
 );
 comment on type private.message_search is
-'What a query asks for; null where it asks for nothing. The others are those that it excludes.';
+'The conditions of a query; null means no condition. The fields other_ hold what the query excludes.';
 
 create function private.parse_search_phrase(p_text text) returns tsquery
 language plpgsql
@@ -3876,7 +3883,8 @@ declare
     v_last text := v_words[cardinality(v_words)];
     v_all text;
 begin
-    -- A character that stands for itself at an end, since it splits in two, may have others beside it in a message.
+    -- In scripts without spaces, split_words adds the first and last character as words. In a message that character
+    -- may have neighbours, so the phrase must not ask for it alone.
     if char_length(v_first) = 1 and cardinality(private.split_words(v_first)) = 2 then
         v_words := v_words[2:];
     end if;
@@ -3890,12 +3898,12 @@ begin
     if v_words is null or cardinality(v_words) = 1 then
         return v_all::tsquery;
     end if;
-    -- In a message with more places than are kept, the words are enough.
+    -- A message with the tag :long has lost places, so its words are enough.
     return format('%s | '':long'' & %s', v_all, replace(v_all, '<->', '&'))::tsquery;
 end
 $$;
 comment on function private.parse_search_phrase(text) is
-'What finds these words one after the other, wherever running text has them; null when there are none.';
+'The tsquery that finds these words one after the other; null if the text has no words.';
 
 create function private.find_authors(p_name text) returns uuid[]
 language plpgsql
@@ -3911,7 +3919,7 @@ begin
         return array[v_name::uuid];
     end if;
     return (
-        -- Whoever has just this name is meant, or else everybody whose name it is a part of.
+        -- Prefers exact names; else takes all names that contain the text.
         select coalesce(
             array_agg(author.id) filter (where author.name = v_name),
             array_agg(author.id) filter (where v_name <> '' and strpos(author.name, v_name) > 0)
@@ -3927,7 +3935,7 @@ begin
 end
 $$;
 comment on function private.find_authors(text) is
-'The users and twins that from: means: me, an id, a name or a part of one; null when the caller knows none.';
+'The users and twins that from: names: me, an id, a name or a part of one; null if the caller sees none.';
 
 create function private.find_channels(p_name text) returns uuid[]
 language sql
@@ -3940,20 +3948,20 @@ as $$
         or private.fold_text(channel.name) = private.fold_text(ltrim(p_name, '#'))
 $$;
 comment on function private.find_channels(text) is
-'The channels of the caller that in: means: an id or a name; null when there are none.';
+'The channels of the caller that in: names, by id or name; null if there are none.';
 
 create function private.parse_search_time(p_value text) returns timestamptz
 language sql
 stable
 set search_path = ''
 as $$
-    -- A date is its first moment, so that before: and after: share out all messages between them.
+    -- A date means its first moment, so each message matches either before: or after: of a date.
     select private.parse_timestamp(
         case when p_value ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$' then p_value || 'T00:00Z' else p_value end
     )
 $$;
 comment on function private.parse_search_time(text) is
-'What before: and after: mean: a date or a timestamp; null for neither.';
+'The time that before: or after: gives, as a date or a timestamp; null for anything else.';
 
 create function private.parse_search_operator(
     p_search private.message_search, p_operator text, p_value text, p_is_wanted boolean
@@ -3968,8 +3976,8 @@ declare
         when 'in' then private.find_channels(p_value)
     end;
     v_at timestamptz := case when p_operator in ('before', 'after') then private.parse_search_time(p_value) end;
-    v_row text := case when p_operator = 'has' then replace(rtrim(lower(p_value), 's'), 'attachment', 'file') end;
-    v_marks tsquery;
+    v_kind text := case when p_operator = 'has' then replace(rtrim(lower(p_value), 's'), 'attachment', 'file') end;
+    v_tags tsquery;
 begin
     if p_operator = 'from' and p_is_wanted then
         p_search.author_ids := p_search.author_ids || v_ids;
@@ -3983,26 +3991,26 @@ begin
         p_search.until := least(p_search.until, v_at);
     elsif v_at is not null then
         p_search.since := greatest(p_search.since, v_at);
-    elsif v_row in ('link', 'file') then
-        v_marks := (''':' || v_row || '''')::tsquery;
-        v_marks := case when p_is_wanted then v_marks else !!v_marks end;
-        p_search.marks := coalesce(p_search.marks && v_marks, v_marks);
-    elsif v_row = 'reaction' then
+    elsif v_kind in ('link', 'file') then
+        v_tags := (''':' || v_kind || '''')::tsquery;
+        v_tags := case when p_is_wanted then v_tags else !!v_tags end;
+        p_search.tags := coalesce(p_search.tags && v_tags, v_tags);
+    elsif v_kind = 'reaction' then
         p_search.has_reaction := p_is_wanted;
-    elsif v_row = 'pin' and p_is_wanted then
+    elsif v_kind = 'pin' and p_is_wanted then
         p_search.message_ids := array(select pin.message_id from public.message_pins as pin);
-    elsif v_row = 'pin' then
+    elsif v_kind = 'pin' then
         p_search.other_message_ids := array(select pin.message_id from public.message_pins as pin);
-    elsif v_row = 'thread' then
+    elsif v_kind = 'thread' then
         p_search.has_thread := p_is_wanted;
     else
         return null;
     end if;
-    return case when num_nulls(v_ids, v_at, v_row) < 3 then p_search end;
+    return case when num_nulls(v_ids, v_at, v_kind) < 3 then p_search end;
 end
 $$;
 comment on function private.parse_search_operator(private.message_search, text, text, boolean) is
-'A search with one more operator, wanted or excluded; null when its value means nothing to the caller.';
+'Adds an operator to a search, as wanted or excluded. Null if the value names nothing that the caller can see.';
 
 create function private.parse_search(p_query text) returns private.message_search
 language plpgsql
@@ -4010,7 +4018,7 @@ stable
 set search_path = ''
 as $$
 declare
-    -- Quotation marks as phones and input methods write them. Cut, because a character may stand for many others.
+    -- Accepts the quotation marks of phones and input methods. Cut, because NFKC can turn one character into many.
     v_query text := left(translate(
         normalize(p_query, nfkc), e'\u201c\u201d\u201e\u201f\u00ab\u00bb\u301d\u301e\u301f', '"""""""""'
     ), 1000);
@@ -4059,8 +4067,12 @@ begin
 end
 $$;
 comment on function private.parse_search(text) is
-'What a query asks for. Words, "phrases", -exclusions and OR as web searches have them, and the operators from:, in:,
-before:, after: and has:. There is no wrong query: what is no operator is words.';
+'Parses a query: words, "phrases", -exclusions, OR, and the operators from:, in:, before:, after: and has:. Never fails:
+text that is not an operator is words.';
+
+-- GET /api/v2/messages/search: finds the newest 1,000 messages that fit and answers the best of them.
+-- A caller finds only messages of their own channels. A search reads from the newest message back and stops early, so
+-- its time does not grow with the table.
 
 create function private.search_span(
     p_search private.message_search, p_from bigint, p_to bigint, p_max integer, p_by_words boolean,
@@ -4068,15 +4080,16 @@ create function private.search_span(
 )
 language plpgsql
 stable
--- Planned for each query: what is rare and what is common cannot share a plan, and conditions on nothing vanish.
+-- A custom plan removes the conditions that are null, and a rare word needs another plan than a common one.
 set plan_cache_mode = 'force_custom_plan'
--- Sought by words, there is no way but the index of the words, and compiling takes longer than searching.
+-- Off, because Postgres overestimates how many messages a tsquery matches and would scan the table instead of an index.
+-- JIT takes longer than the search.
 set enable_seqscan = 'off'
 set jit = 'off'
 set search_path = ''
 as $$
 declare
-    v_words tsquery := coalesce(p_search.words && p_search.marks, p_search.words, p_search.marks);
+    v_words tsquery := coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags);
 begin
     select
         array_agg(matched.message_id), array_agg(coalesce(ts_rank_cd(matched.words, p_search.words), 0))
@@ -4085,6 +4098,8 @@ begin
         select entry.message_id, entry.words
         from private.message_words as entry
         left join public.messages as message on entry.message_id = message.id
+        -- Exactly one of the next two lines remains in the plan. `+ 0` keeps the planner from walking the index on
+        -- number, newest first, for a rare word: that would read the whole table. Only the GIN index is left then.
         where (p_by_words or (entry.number > p_from and entry.number <= p_to))
             and (not p_by_words or (entry.number + 0 > p_from and entry.number + 0 <= p_to))
             and (v_words is null or entry.words @@ v_words)
@@ -4121,8 +4136,8 @@ begin
 end
 $$;
 comment on function private.search_span(private.message_search, bigint, bigint, integer, boolean) is
-'The newest messages that fit a search among those between two numbers, and how well they fit. By words: it is sure that
-few have them, so that no plan goes through the messages one by one.';
+'The newest messages between two numbers that fit a search, with their ranks. p_by_words forces the index of words, for
+words that few messages have.';
 
 create function private.resolve_search_filters(p_search private.message_search) returns private.message_search
 language plpgsql
@@ -4131,20 +4146,22 @@ set plan_cache_mode = 'force_custom_plan'
 set search_path = ''
 as $$
 begin
+    -- Reading 100,000 rows takes about as long as the first steps of a search. Postgres still searches an array of
+    -- 20,000 ids quickly. With more matches, the first steps find enough anyway.
     if p_search.has_reaction and p_search.message_ids is null then
-        select case when count(*) <= 100000 and count(distinct marked.id) <= 20000 then
-            coalesce(array_agg(distinct marked.id), '{}')
+        select case when count(*) <= 100000 and count(distinct candidate.id) <= 20000 then
+            coalesce(array_agg(distinct candidate.id), '{}')
         end into p_search.message_ids
         from (
             select reaction.message_id as id
             from public.message_reactions as reaction
             where p_search.channel_ids is null or reaction.channel_id = any(p_search.channel_ids)
             limit 100001
-        ) as marked;
+        ) as candidate;
     end if;
     if p_search.has_thread and p_search.message_ids is null then
-        select case when count(*) <= 100000 and count(distinct head.id) <= 20000 then
-            coalesce(array_agg(distinct head.id), '{}')
+        select case when count(*) <= 100000 and count(distinct candidate.id) <= 20000 then
+            coalesce(array_agg(distinct candidate.id), '{}')
         end into p_search.message_ids
         from (
             select reply.parent_message_id as id
@@ -4152,17 +4169,16 @@ begin
             where reply.parent_message_id is not null
                 and (p_search.channel_ids is null or reply.channel_id = any(p_search.channel_ids))
             limit 100001
-        ) as head;
+        ) as candidate;
     end if;
     return p_search;
 end
 $$;
 comment on function private.resolve_search_filters(private.message_search) is
-'A search that names the messages that can fit, when it asks for a reaction or a thread and not too many have one: more
-than 20,000 are found soon enough on the way.';
+'Replaces has:reaction or has:thread by the ids of the messages that have one, if they are at most 20,000.';
 
--- Definer, because no client reads the index. It asks itself which channels are the caller's, and answers with ids
--- alone: the messages are read by the caller.
+-- Definer, because no client reads the index. It restricts the search to the caller's channels and returns ids only;
+-- the caller reads the messages under row-level security.
 create function private.search_messages(p_search private.message_search, out ids uuid[], out ranks real[])
 language plpgsql
 stable
@@ -4172,10 +4188,11 @@ as $$
 declare
     v_newest bigint := (select max(entry.number) from private.message_words as entry);
     v_to bigint := v_newest;
+    -- Small enough to answer a common word at once, large enough to estimate how rare a word is.
     v_step bigint := 20000;
-    -- Whether every message that fits has one of certain words.
+    -- querytree is empty or T if no word is required: then the index of words cannot narrow the search.
     v_has_words boolean := coalesce(
-        nullif(querytree(coalesce(p_search.words && p_search.marks, p_search.words, p_search.marks)), 'T') <> '', false
+        nullif(querytree(coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags)), 'T') <> '', false
     );
     v_by_words boolean := false;
     v_span record;
@@ -4189,9 +4206,10 @@ begin
         );
     end if;
     p_search := private.resolve_search_filters(p_search);
-    -- From the newest back, in longer and longer steps: what is common is found often enough in the first. A plan
-    -- cannot know that something is rare, but the first step tells: where going on would read more messages than have
-    -- these words, the index of the words is asked for all that is left. What is named is looked up at once.
+    -- Reads from the newest message back, in steps that grow eightfold. A common word fills the page in
+    -- the first step. The planner cannot know that a word is rare, but the hits so far show it: with h hits in r read
+    -- messages, the page of 1,000 needs 1000 * r / h reads, and the index of words has h * newest / r entries. If the
+    -- first number is larger, the rest goes through that index. A search by message ids reads everything in one step.
     while v_to > 0 and cardinality(ids) < 1000 loop
         v_by_words := v_has_words and v_to < v_newest
             and power(cardinality(ids), 2) * v_newest < 1000 * power(v_newest - v_to, 2);
@@ -4206,7 +4224,7 @@ begin
 end
 $$;
 comment on function private.search_messages(private.message_search) is
-'The newest 1,000 messages in channels of the caller that fit a search, and how well they fit.';
+'The newest 1,000 messages of the caller''s channels that fit a search, with their ranks.';
 
 create function public.search_messages(jsonb) returns json
 language plpgsql
@@ -4235,10 +4253,10 @@ begin
     with found as (
         select
             message.*,
-            row_number() over (order by fitting.rank desc, message.created_at desc, message.id) as place
+            row_number() over (order by hit.rank desc, message.created_at desc, message.id) as place
         from private.search_messages(v_search) as matched
-        cross join lateral unnest(matched.ids, matched.ranks) as fitting (id, rank)
-        inner join public.messages as message on fitting.id = message.id
+        cross join lateral unnest(matched.ids, matched.ranks) as hit (id, rank)
+        inner join public.messages as message on hit.id = message.id
         where message.deleted_at is null
     )
 
@@ -4260,8 +4278,8 @@ begin
 end
 $$;
 comment on function public.search_messages(jsonb) is
-'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset. The best first, of equally
-good ones the newest. Among the newest 1,000 that fit, which is as far as total counts.';
+'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset. Best rank first, then newest.
+Considers and counts the newest 1,000 messages that fit.';
 
 -- Summaries of a channel by Claude: who asks the model, who waits, and what a day grants a user.
 
