@@ -1,6 +1,13 @@
--- The event log of a channel: every change once, numbered without a gap, in the transaction of the change.
+-- The event log of a channel: each change once, numbered from 1 without a gap, in the transaction of the change.
+-- Each writer locks the counter of the channel first; this gives the changes of a channel their order.
+--
+-- Lock order of messages and twins. Each step may be skipped, and none is taken before an earlier one:
+--   1. counters of channels; several of them by channel id (erasing a user)
+--   2. twins of the channel and their webhooks, by twin id
+--   3. queues of the twins; workers skip locked queues, so they wait for no writer
+-- An UPDATE of a message locks its row before the counter, because Postgres locks a row before its BEFORE trigger runs.
 
--- Counters, apart from the channels: they change with every message, and no client reads them.
+-- A table of its own, because it changes with every message and no client reads it.
 create table private.channel_counters (
     channel_id uuid primary key references public.channels (id) on delete cascade,
     last_seq bigint not null default 0,
@@ -8,11 +15,11 @@ create table private.channel_counters (
     message_count bigint not null default 0
 );
 comment on table private.channel_counters is
-'The end of each channel''s event log. Every change of a channel locks its row first: this is what orders them.';
+'The last event of each channel. A writer locks this row before it changes the channel.';
 comment on column private.channel_counters.last_at is
-'When the last event was; the next is later, whatever the clock says.';
+'Time of the last event. The next event is later, even if the clock goes back.';
 comment on column private.channel_counters.message_count is
-'How many messages are not deleted; kept, because counting a million takes too long.';
+'Number of messages that are not deleted. Stored, because counting a million is too slow.';
 alter table private.channel_counters enable row level security;
 
 create table public.message_events (
@@ -34,12 +41,12 @@ create table public.message_events (
     )
 );
 comment on table public.message_events is
-'Every change of a channel, once, in order and without a gap. It names what changed; contents are read where they are.';
+'Each change of a channel, once, in order and without a gap. It names what changed; the contents stay in their tables.';
 comment on column public.message_events.actor_id is
-'Who did it; of member events, whom it is about. Null when a twin did, or the service key without naming anybody.';
-comment on column public.message_events.reaction_id is 'Of reactions, the id that the reaction has or had.';
-comment on column public.message_events.added_at is 'Of reactions and pins, since when it is or was there.';
--- Whether a message was pinned when it was edited.
+'The user who acted; for member events, the member. Null for a twin, and for service_role without a user_id.';
+comment on column public.message_events.reaction_id is 'For reactions: the id of the reaction.';
+comment on column public.message_events.added_at is 'For reactions and pins: when it was added.';
+-- Tells render_event whether a message was pinned when it was edited.
 create index message_events_pins_idx on public.message_events (message_id, seq)
 where kind in ('message.pinned', 'message.unpinned');
 alter table public.message_events enable row level security;

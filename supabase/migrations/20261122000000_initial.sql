@@ -1859,7 +1859,7 @@ comment on function public.messaging_ingest(bytea) is
 'The ingest endpoint: the raw body as its one argument, x-api-key among request.headers; answers as the document says,
 errors included, with response.status set. Only the two doors, the service and the Edge Function, may call it.';
 
--- Profiles, channels and their members, and which rows each caller sees.
+-- Profiles, channels and members. A user sees the channels they belong to, and the users who share one with them.
 
 create table public.user_profiles (
     user_id uuid primary key references auth.users (id) on delete cascade,
@@ -1870,7 +1870,7 @@ create table public.user_profiles (
     constraint user_profiles_display_name_length check (char_length(display_name) between 1 and 200),
     constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000)
 );
-comment on table public.user_profiles is 'What others see of a user. Made when the user signs up.';
+comment on table public.user_profiles is 'Name and picture that peers see. A trigger creates it at sign-up.';
 alter table public.user_profiles enable row level security;
 
 create table public.channels (
@@ -1885,8 +1885,9 @@ create table public.channels (
     constraint channels_name_length check (char_length(name) between 1 and 200),
     constraint channels_name_unless_dm check (kind = 'dm' or name is not null)
 );
-comment on table public.channels is 'A place where members talk: a named channel, or a direct conversation (dm).';
-comment on column public.channels.workspace_id is 'Groups channels for the application; it grants nothing.';
+comment on table public.channels is
+'A named channel or a direct message channel (dm). Only its members read and write there.';
+comment on column public.channels.workspace_id is 'Groups channels for the application; grants no rights.';
 create index channels_created_by_idx on public.channels (created_by);
 alter table public.channels enable row level security;
 
@@ -1898,40 +1899,41 @@ create table public.channel_members (
     primary key (channel_id, user_id),
     constraint channel_members_role_known check (role in ('owner', 'admin', 'member'))
 );
-comment on table public.channel_members is 'Who belongs to a channel, and as what. Nobody else sees anything of it.';
+comment on table public.channel_members is
+'The members of a channel and their roles. Non-members see nothing of the channel.';
 create index channel_members_user_id_idx on public.channel_members (user_id);
 alter table public.channel_members enable row level security;
 
--- With the rights of their owner, as all views named my_: a policy on channel_members that reads channel_members would
--- ask itself for ever. A view becomes part of the plan, where a function would start a query of its own.
+-- Views named my_ have the rights of their owner: a policy on channel_members that reads channel_members directly
+-- would recurse. Views and not functions, because Postgres plans a view into the query.
 create view private.my_channels
 with (security_barrier = true) as
 select member.channel_id as id
 from public.channel_members as member
 where member.user_id = (select auth.uid());
-comment on view private.my_channels is 'The channels that the caller belongs to.';
+comment on view private.my_channels is 'Channels of the caller.';
 
 create view private.my_managed_channels
 with (security_barrier = true) as
 select member.channel_id as id
 from public.channel_members as member
 where member.user_id = (select auth.uid()) and member.role in ('owner', 'admin');
-comment on view private.my_managed_channels is 'The channels in which the caller is owner or admin.';
+comment on view private.my_managed_channels is 'Channels that the caller manages, as owner or admin.';
 
 create view private.my_owned_channels
 with (security_barrier = true) as
 select member.channel_id as id
 from public.channel_members as member
 where member.user_id = (select auth.uid()) and member.role = 'owner';
-comment on view private.my_owned_channels is 'The channels that the caller owns.';
+comment on view private.my_owned_channels is 'Channels that the caller owns.';
 
 create view private.my_peers
 with (security_barrier = true) as
-select fellow.user_id as id
+select peer.user_id as id
 from public.channel_members as mine
-inner join public.channel_members as fellow on mine.channel_id = fellow.channel_id
+inner join public.channel_members as peer on mine.channel_id = peer.channel_id
 where mine.user_id = (select auth.uid());
-comment on view private.my_peers is 'The users with whom the caller shares a channel, once for each.';
+comment on view private.my_peers is 'Users who share a channel with the caller, one row for each shared channel.';
 
 create function private.is_non_member(p_channel_id uuid) returns boolean
 language plpgsql
@@ -1939,7 +1941,7 @@ stable
 set search_path = ''
 as $$
 begin
-    -- The member first: nearly everybody who writes is one, and nothing else is asked then.
+    -- Checks the membership first, because it decides nearly every call.
     return not exists (
         select from public.channel_members as member
         where member.channel_id = p_channel_id and member.user_id = auth.uid()
@@ -1947,10 +1949,10 @@ begin
 end
 $$;
 comment on function private.is_non_member(uuid) is
-'Whether the caller is a user who is no member of a channel. Triggers ask before they lock it: the policies, which
-decide, are asked only after them.';
+'Whether the caller is a user who is not a member of the channel. BEFORE triggers check this before they lock the
+channel, because policies run later.';
 
--- Definer, because Supabase Auth makes users under a role that may not write here.
+-- Definer, because Supabase Auth creates users under a role that may not write here.
 create function private.create_user_profile_trigger() returns trigger
 language plpgsql
 security definer
@@ -1973,9 +1975,9 @@ begin
 end
 $$;
 comment on function private.create_user_profile_trigger() is
-'Gives a new user a profile, with the name and picture that Supabase Auth knows.';
+'Creates the profile of a new user, with name and picture from Supabase Auth.';
 
--- Definer, because the creator is no member yet and so may not add one.
+-- Definer, because the creator is not a member yet and so may not add one.
 create function private.add_channel_owner_trigger() returns trigger
 language plpgsql
 security definer
@@ -1989,8 +1991,9 @@ begin
     return null;
 end
 $$;
-comment on function private.add_channel_owner_trigger() is 'Trigger: who makes a channel owns it.';
+comment on function private.add_channel_owner_trigger() is 'Makes the creator of a channel its first owner.';
 
+-- Users who signed up before this migration.
 insert into public.user_profiles (user_id, display_name)
 select
     existing.id,
@@ -2003,9 +2006,16 @@ select
 from auth.users as existing
 on conflict do nothing;
 
--- The event log of a channel: every change once, numbered without a gap, in the transaction of the change.
+-- The event log of a channel: each change once, numbered from 1 without a gap, in the transaction of the change.
+-- Each writer locks the counter of the channel first; this gives the changes of a channel their order.
+--
+-- Lock order of messages and twins. Each step may be skipped, and none is taken before an earlier one:
+--   1. counters of channels; several of them by channel id (erasing a user)
+--   2. twins of the channel and their webhooks, by twin id
+--   3. queues of the twins; workers skip locked queues, so they wait for no writer
+-- An UPDATE of a message locks its row before the counter, because Postgres locks a row before its BEFORE trigger runs.
 
--- Counters, apart from the channels: they change with every message, and no client reads them.
+-- A table of its own, because it changes with every message and no client reads it.
 create table private.channel_counters (
     channel_id uuid primary key references public.channels (id) on delete cascade,
     last_seq bigint not null default 0,
@@ -2013,11 +2023,11 @@ create table private.channel_counters (
     message_count bigint not null default 0
 );
 comment on table private.channel_counters is
-'The end of each channel''s event log. Every change of a channel locks its row first: this is what orders them.';
+'The last event of each channel. A writer locks this row before it changes the channel.';
 comment on column private.channel_counters.last_at is
-'When the last event was; the next is later, whatever the clock says.';
+'Time of the last event. The next event is later, even if the clock goes back.';
 comment on column private.channel_counters.message_count is
-'How many messages are not deleted; kept, because counting a million takes too long.';
+'Number of messages that are not deleted. Stored, because counting a million is too slow.';
 alter table private.channel_counters enable row level security;
 
 create table public.message_events (
@@ -2039,12 +2049,12 @@ create table public.message_events (
     )
 );
 comment on table public.message_events is
-'Every change of a channel, once, in order and without a gap. It names what changed; contents are read where they are.';
+'Each change of a channel, once, in order and without a gap. It names what changed; the contents stay in their tables.';
 comment on column public.message_events.actor_id is
-'Who did it; of member events, whom it is about. Null when a twin did, or the service key without naming anybody.';
-comment on column public.message_events.reaction_id is 'Of reactions, the id that the reaction has or had.';
-comment on column public.message_events.added_at is 'Of reactions and pins, since when it is or was there.';
--- Whether a message was pinned when it was edited.
+'The user who acted; for member events, the member. Null for a twin, and for service_role without a user_id.';
+comment on column public.message_events.reaction_id is 'For reactions: the id of the reaction.';
+comment on column public.message_events.added_at is 'For reactions and pins: when it was added.';
+-- Tells render_event whether a message was pinned when it was edited.
 create index message_events_pins_idx on public.message_events (message_id, seq)
 where kind in ('message.pinned', 'message.unpinned');
 alter table public.message_events enable row level security;
@@ -2113,24 +2123,23 @@ comment on function private.record_event(uuid, text, uuid, uuid, text, integer, 
 'Writes the next event of a channel and returns its number and time. p_messages is added to the message count.
 Writes nothing while the channel is being deleted.';
 
--- Rules of membership: who may make or remove an owner, and that one owner stays.
+-- Rules of membership. Only owners make, change or remove owners, and a channel always keeps one owner.
 
--- Definer, because it must see all members to know whether one is the last owner.
+-- Definer, because it must see all members to know whether the caller is an owner.
 create function private.protect_owners_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- Admins govern members, owners govern everybody; who the caller is counts, not what the row says. Only clients
-    -- are asked, whatever their role is called: Supabase Auth, say, deletes users with all they had.
+    -- Checks clients only, under any role name. Supabase Auth deletes users with their memberships, and has no token.
     if auth.role() is not null and not private.is_service()
         and (tg_op <> 'INSERT' and old.role = 'owner' or tg_op <> 'DELETE' and new.role = 'owner')
         and not (
             tg_op = 'DELETE'
             and (
                 old.user_id = (select auth.uid())
-                -- With their channel, all members go.
+                -- Deleting a channel deletes all members.
                 or not exists (select from public.channels as channel where channel.id = old.channel_id)
             )
         )
@@ -2139,22 +2148,23 @@ begin
             where owner.channel_id = coalesce(new.channel_id, old.channel_id)
                 and owner.user_id = (select auth.uid()) and owner.role = 'owner'
         )
-        -- Who makes a channel is its first owner. Who left it, or was put out, is not brought back as one by others.
+        -- The creator becomes the first owner. Others may not bring back a creator who left.
         and not exists (
             select from public.channels as made
             where made.id = new.channel_id
                 and made.created_by = new.user_id and new.user_id = (select auth.uid()) and tg_op = 'INSERT'
         )
     then
-        -- The SQLSTATE of a policy that refuses: a right is missing.
+        -- The SQLSTATE of a failed policy: the caller lacks a right.
         raise insufficient_privilege using
-            message = 'Only an owner of the channel may make, change or remove an owner.',
+            message = 'Only an owner can make, change or remove an owner. Ask an owner of this channel.',
             detail = 'owner_required';
     end if;
     return coalesce(new, old);
 end
 $$;
-comment on function private.protect_owners_trigger() is 'Trigger: an admin cannot become owner, nor put an owner out.';
+comment on function private.protect_owners_trigger() is
+'Rejects changes of owners by callers who do not own the channel.';
 
 -- Definer, because it must see all members to know whether one is the last owner.
 create function private.require_owner_trigger() returns trigger
@@ -2163,19 +2173,19 @@ security definer
 set search_path = ''
 as $$
 begin
-    -- Clients are asked, and the service key; not Supabase Auth, which deletes users with all they had.
+    -- Checks clients and service_role, but not Supabase Auth, which deletes users with their memberships.
     if auth.role() is null
         or (tg_op = 'UPDATE' and new.role = 'owner' and new.channel_id = old.channel_id)
     then
         return coalesce(new, old);
     end if;
-    -- Of two owners who leave at once, the second waits here and then sees that the first is gone.
+    -- If two owners leave at once, the second waits here and then sees that the first is gone.
     perform private.lock_channel(old.channel_id);
     if not exists (
         select from public.channel_members as other
         where other.channel_id = old.channel_id and other.user_id <> old.user_id and other.role = 'owner'
     ) and exists (
-        -- With their channel, all members go.
+        -- Deleting a channel deletes all members.
         select from public.channels as channel where channel.id = old.channel_id
     ) then
         perform private.fail(
@@ -2186,7 +2196,7 @@ begin
 end
 $$;
 comment on function private.require_owner_trigger() is
-'Raises PT409 when the last owner of a channel leaves or becomes something else.';
+'Raises PT409 if the last owner of a channel leaves or changes role.';
 
 -- Definer, because no client writes events.
 create function private.record_member_trigger() returns trigger
@@ -2204,9 +2214,10 @@ begin
     return null;
 end
 $$;
-comment on function private.record_member_trigger() is 'Trigger: members who come and go are events.';
+comment on function private.record_member_trigger() is 'Records an event when a member joins or leaves.';
 
 -- Digital twins: agents that write under their own name for a user, and the channels they take part in.
+-- A twin is in a channel only while its owner is a member.
 
 create table public.ai_twins (
     id uuid primary key default gen_random_uuid(),
@@ -2218,8 +2229,8 @@ create table public.ai_twins (
     constraint ai_twins_display_name_length check (char_length(display_name) between 1 and 200),
     constraint ai_twins_avatar_url_length check (char_length(avatar_url) <= 2000)
 );
-comment on table public.ai_twins is 'A digital twin: an agent that writes under its own name, on behalf of its owner.';
-comment on column public.ai_twins.user_id is 'The owner, who alone may let it speak.';
+comment on table public.ai_twins is 'A digital twin: an agent that writes under its own name for its owner.';
+comment on column public.ai_twins.user_id is 'The owner. Only the owner may write as the twin.';
 create index ai_twins_user_id_idx on public.ai_twins (user_id);
 alter table public.ai_twins enable row level security;
 
@@ -2230,24 +2241,24 @@ create table public.channel_twins (
     primary key (channel_id, ai_twin_id)
 );
 comment on table public.channel_twins is
-'The channels that a twin takes part in: it hears what is said there and may answer.';
+'The channels of a twin: it receives their new messages and may answer.';
 create index channel_twins_ai_twin_id_idx on public.channel_twins (ai_twin_id);
 alter table public.channel_twins enable row level security;
 
--- A policy on channel_twins that read ai_twins itself would be asked by the policy there, for ever.
+-- A view, because the policies of channel_twins and ai_twins would recurse if they read each other's table.
 create view private.my_twins
 with (security_barrier = true) as
 select twin.id from public.ai_twins as twin where twin.user_id = (select auth.uid());
-comment on view private.my_twins is 'The twins that the caller owns.';
+comment on view private.my_twins is 'Twins that the caller owns.';
 
 create view private.my_peer_twins
 with (security_barrier = true) as
 select assigned.ai_twin_id as id
 from public.channel_twins as assigned
 where assigned.channel_id in (select mine.id from private.my_channels as mine);
-comment on view private.my_peer_twins is 'The twins that take part in a channel of the caller, once for each.';
+comment on view private.my_peer_twins is 'Twins in channels of the caller, one row for each channel.';
 
--- Definer, because no client may lock a channel, and it counts twins whether or not the caller may see them.
+-- Definer, because no client may lock a channel, and it must count all twins.
 create function private.admit_twin_trigger() returns trigger
 language plpgsql
 security definer
@@ -2257,10 +2268,10 @@ begin
     if not private.is_non_member(new.channel_id) then
         perform private.lock_channel(new.channel_id);
     end if;
-    -- Asked again under the lock. The policy knows only who was a member when the statement began, and whoever is put
-    -- out at this moment would leave a twin behind that goes on listening.
+    -- Checks again under the lock: the policy uses the members at the start of the statement. A member removed since
+    -- then would leave a twin behind.
     if private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using message = 'Only members of a channel bring their twins.';
+        raise insufficient_privilege using message = 'Only members can add their twins to a channel.';
     elsif (
         select count(*) from public.channel_twins as assigned where assigned.channel_id = new.channel_id
     ) >= (select settings.channel_max_twins from private.settings) then
@@ -2270,16 +2281,16 @@ begin
 end
 $$;
 comment on function private.admit_twin_trigger() is
-'Trigger: twins come with members, and no more of them than can be told of every message.';
+'Rejects a twin if the caller is not a member or the channel has its maximum of twins.';
 
--- Definer, because whoever removes a member need not own the twins.
+-- Definer, because a manager who removes a member does not own the twins.
 create function private.remove_member_twins_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- As whoever writes a message does: the channel first, then its twins.
+    -- The channel before its twins: see the lock order in 210_events.
     perform private.lock_channel(old.channel_id);
     delete from public.channel_twins as assigned
     where assigned.channel_id = old.channel_id
@@ -2288,9 +2299,9 @@ begin
 end
 $$;
 comment on function private.remove_member_twins_trigger() is
-'Trigger: with a member go their twins, and what was still to be delivered to them.';
+'Removes the twins of a member who leaves, and with them their pending deliveries.';
 
--- Messages of channels, their edits, reactions and pins: tables and who sees them.
+-- Messages of channels, their edits, reactions and pins. Only members read them, and only authors change a message.
 
 create table public.messages (
     id uuid primary key default gen_random_uuid(),
@@ -2317,22 +2328,22 @@ create table public.messages (
     constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
     constraint messages_attachments_size check (octet_length(attachments::text) <= 65536)
 );
-comment on table public.messages is 'What is said in channels. A deleted message stays as a row that no client sees.';
+comment on table public.messages is 'Messages of channels. A deleted message stays as a row that no client sees.';
 comment on column public.messages.seq is
-'Number of the event that made it; the order of a channel, and what cursors rest on. Set by a trigger.';
-comment on column public.messages.user_id is 'The author, unless a twin is; null when the user is gone.';
-comment on column public.messages.parent_message_id is 'The message whose thread this is a reply in.';
-comment on column public.messages.conversation_id is 'A context that the application knows; it means nothing here.';
+'Number of its event. A trigger sets it; it orders the messages of a channel, and cursors use it.';
+comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';
+comment on column public.messages.parent_message_id is 'The parent: the message that this one answers.';
+comment on column public.messages.conversation_id is
+'A context of the application. Threadline stores it and does not use it.';
+comment on column public.messages.hops is 'Turns of twins since a user wrote; 0 for messages of users.';
 create index messages_user_id_idx on public.messages (user_id);
--- Most messages are neither by a twin nor in a thread, and cost nothing here.
+-- Partial, because most messages have neither a twin nor a parent.
 create index messages_ai_twin_id_idx on public.messages (ai_twin_id) where ai_twin_id is not null;
 create index messages_thread_idx on public.messages (parent_message_id, seq) where parent_message_id is not null;
-alter table public.messages enable row level security;
--- For has:thread.
+-- For the search operator has:thread.
 create index messages_replies_idx on public.messages (channel_id, parent_message_id)
 where parent_message_id is not null;
-comment on column public.messages.hops is
-'How many turns of twins lie between this message and what a person said last; 0 when a person says it.';
+alter table public.messages enable row level security;
 
 create table public.message_edits (
     message_id uuid not null references public.messages (id) on delete cascade,
@@ -2342,9 +2353,9 @@ create table public.message_edits (
     replaced_at timestamptz not null default now(),
     primary key (message_id, version)
 );
-comment on table public.message_edits is 'Earlier versions of edited messages, the first as version 1.';
+comment on table public.message_edits is 'Earlier versions of edited messages. Version 1 is the first.';
 comment on column public.message_edits.written_at is 'When this version was written.';
-comment on column public.message_edits.replaced_at is 'When the next one took its place.';
+comment on column public.message_edits.replaced_at is 'When the next version replaced it.';
 alter table public.message_edits enable row level security;
 
 create table public.message_reactions (
@@ -2357,8 +2368,8 @@ create table public.message_reactions (
     constraint message_reactions_once unique (message_id, user_id, emoji),
     constraint message_reactions_emoji_length check (char_length(emoji) between 1 and 64)
 );
-comment on table public.message_reactions is 'Who reacted to what with which emoji.';
-comment on column public.message_reactions.channel_id is 'The message''s channel, repeated for row-level security.';
+comment on table public.message_reactions is 'Reactions to messages: one emoji of one user.';
+comment on column public.message_reactions.channel_id is 'Channel of the message, copied for row-level security.';
 create index message_reactions_channel_id_idx on public.message_reactions (channel_id);
 create index message_reactions_user_id_idx on public.message_reactions (user_id);
 alter table public.message_reactions enable row level security;
@@ -2370,15 +2381,15 @@ create table public.message_pins (
     pinned_at timestamptz not null default now()
 );
 comment on table public.message_pins is 'Pinned messages.';
-comment on column public.message_pins.channel_id is 'The message''s channel, repeated for row-level security.';
+comment on column public.message_pins.channel_id is 'Channel of the message, copied for row-level security.';
 create index message_pins_channel_id_idx on public.message_pins (channel_id);
 create index message_pins_pinned_by_idx on public.message_pins (pinned_by);
 alter table public.message_pins enable row level security;
 
--- What happens when a message, a reaction or a pin changes. 900_triggers shows the order.
+-- Trigger functions of messages, reactions and pins. They number messages, keep edits, and record each change as an
+-- event. 900_triggers shows their order.
 
--- Definer, because it asks of the parent, and of the id, whether or not the caller may see the message; the policy asks
--- about the caller.
+-- Definer, because it must find the parent and the id even if the caller may not see them.
 create function private.admit_message_trigger() returns trigger
 language plpgsql
 security definer
@@ -2388,7 +2399,7 @@ declare
     v_event record;
 begin
     if private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using message = 'Only members of a channel write to it.';
+        raise insufficient_privilege using message = 'Only members can write to this channel.';
     end if;
     perform private.lock_channel(new.channel_id);
     -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gets
@@ -2403,7 +2414,8 @@ begin
             and parent.channel_id = new.channel_id and parent.deleted_at is null;
         if not found then
             perform private.fail(
-                404, 'parent_not_found', 'There is no such message to reply to in this channel.', 'parent_message_id'
+                404, 'parent_not_found', 'The message to reply to is not in this channel, or was deleted.',
+                'parent_message_id'
             );
         end if;
     end if;
@@ -2415,35 +2427,35 @@ begin
 end
 $$;
 comment on function private.admit_message_trigger() is
-'Trigger: a new message gets its number and time, and a reply belongs to a message of the same channel. What is not new
-gets neither.';
+'Gives a new message its number, time and event, and requires a parent of the same channel. A repeated id gets no
+number.';
 
--- Definer, because it looks at messages whether or not the writer may see them.
+-- Definer, because it must read messages even if the author may not see them.
 create function private.set_hops_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- A twin takes its turn after what was said last, in the channel and in the thread. Which of the two it answers
-    -- nobody knows, so the longer chain counts: else two twins that both reply to the head of a thread, or one in the
-    -- thread and one outside of it, would talk for ever. Two messages of one twin in a row are one turn.
+    -- Compares the newest message of the channel with the newest of the thread and takes the larger count, because the
+    -- twin may answer either. With one of them only, two twins could answer each other forever: both to the parent, or
+    -- one inside the thread and one outside. Consecutive messages of one twin are one turn.
     select max(previous.hops + case when previous.ai_twin_id = new.ai_twin_id then 0 else 1 end) into new.hops
     from (
         (
-            select said.ai_twin_id, said.hops
-            from public.messages as said
-            where said.channel_id = new.channel_id
-            order by said.seq desc
+            select message.ai_twin_id, message.hops
+            from public.messages as message
+            where message.channel_id = new.channel_id
+            order by message.seq desc
             limit 1
         )
         union all
         (
             select thread.ai_twin_id, thread.hops
             from (
-                select head.ai_twin_id, head.hops, head.seq
-                from public.messages as head
-                where head.id = new.parent_message_id
+                select parent.ai_twin_id, parent.hops, parent.seq
+                from public.messages as parent
+                where parent.id = new.parent_message_id
                 union all
                 (
                     select reply.ai_twin_id, reply.hops, reply.seq
@@ -2461,9 +2473,9 @@ begin
     return new;
 end
 $$;
-comment on function private.set_hops_trigger() is 'Trigger: counts the turns of twins since a person spoke.';
+comment on function private.set_hops_trigger() is 'Counts the turns of twins since a user wrote.';
 
--- Definer, because no client writes edits and events.
+-- Definer, because no client writes edits or events.
 create function private.record_message_change_trigger() returns trigger
 language plpgsql
 security definer
@@ -2475,16 +2487,20 @@ begin
     if tg_op = 'DELETE' then
         perform private.record_event(old.channel_id, 'message.deleted', old.id, private.acting_user_id(), null, -1);
     elsif old.deleted_at is not null then
-        -- Its author, its twin and its parent may still go, which sets them null.
+        -- Foreign keys may still set its author, twin or parent to null.
         if (new.content, new.deleted_at) is distinct from (old.content, old.deleted_at) then
-            perform private.fail(404, 'message_not_found', 'There is no such message.');
+            perform private.fail(404, 'message_not_found', 'This message does not exist, or you may not see it.');
         end if;
     elsif new.deleted_at is not null then
         select event.at into new.deleted_at
-        from private.record_event(new.channel_id, 'message.deleted', new.id, private.acting_user_id(), null, -1) as event;
+        from private.record_event(
+            new.channel_id, 'message.deleted', new.id, private.acting_user_id(), null, -1
+        ) as event;
     elsif new.content <> old.content then
         select event.at into new.updated_at
-        from private.record_event(new.channel_id, 'message.updated', new.id, private.acting_user_id(), null, 0) as event;
+        from private.record_event(
+            new.channel_id, 'message.updated', new.id, private.acting_user_id(), null, 0
+        ) as event;
         insert into public.message_edits (message_id, version, content, written_at, replaced_at)
         select new.id, count(*) + 1, old.content, old.updated_at, new.updated_at
         from public.message_edits as edit
@@ -2500,9 +2516,9 @@ begin
 end
 $$;
 comment on function private.record_message_change_trigger() is
-'Trigger: an edit keeps what was there before, a deletion is final, and both are events.';
+'Keeps the old text of an edited message, makes deletion final, and records both as events.';
 
--- Definer, because an author may delete what another has pinned, and a client that edits may not unpin.
+-- Definer, because an author may delete a message that another user pinned.
 create function private.unpin_message_trigger() returns trigger
 language plpgsql
 security definer
@@ -2514,9 +2530,9 @@ begin
 end
 $$;
 comment on function private.unpin_message_trigger() is
-'Trigger: what is deleted is no longer pinned. Afterwards, so that this is no event of its own.';
+'Unpins a deleted message. Runs after the deletion, so unpinning records no event.';
 
--- Definer, because it asks of the message whether or not the caller may see it; the policy asks about the caller.
+-- Definer, because it must find the message even if the caller may not see it. The policy checks the caller.
 create function private.set_message_channel_trigger() returns trigger
 language plpgsql
 security definer
@@ -2527,8 +2543,8 @@ begin
     from public.messages as message
     where message.id = new.message_id and not private.is_non_member(message.channel_id);
     perform private.lock_channel(new.channel_id);
-    -- Asked again under the lock. Of a message that is gone, or elsewhere, nothing is said: the policy refuses a row of
-    -- no channel.
+    -- Checks again under the lock. If the message is gone, clears channel_id: the policy then rejects the row without a
+    -- reason.
     if not exists (
         select from public.messages as message where message.id = new.message_id and message.deleted_at is null
     ) then
@@ -2538,7 +2554,7 @@ begin
 end
 $$;
 comment on function private.set_message_channel_trigger() is
-'Trigger: a reaction or a pin is of the channel of its message, which must not be deleted.';
+'Copies the channel of the message into a reaction or pin. Rejects deleted messages.';
 
 -- Definer, because no client writes events.
 create function private.record_reaction_or_pin_trigger() returns trigger
@@ -2550,7 +2566,7 @@ declare
     v_is_added boolean := tg_op = 'INSERT';
     v_row jsonb := to_jsonb(case when tg_op = 'INSERT' then new else old end);
 begin
-    -- With its message, a mark goes without an event of its own.
+    -- The event of a deleted message covers its reactions and its pin.
     if not v_is_added and not exists (
         select from public.messages as message
         where message.id = (v_row ->> 'message_id')::uuid and message.deleted_at is null
@@ -2559,8 +2575,9 @@ begin
     end if;
     if v_is_added and tg_table_name = 'message_reactions' and (
         select count(*)
-        from public.message_reactions as own
-        where own.message_id = (v_row ->> 'message_id')::uuid and own.user_id = (v_row ->> 'user_id')::uuid
+        from public.message_reactions as reaction
+        where reaction.message_id = (v_row ->> 'message_id')::uuid
+            and reaction.user_id = (v_row ->> 'user_id')::uuid
     ) > (select settings.reactions_per_user_per_message from private.settings) then
         perform private.fail(
             409, 'too_many_reactions',
@@ -2588,9 +2605,9 @@ begin
 end
 $$;
 comment on function private.record_reaction_or_pin_trigger() is
-'Writes an event when a reaction or a pin is added or removed.';
+'Records an event when a reaction or a pin is added or removed.';
 
--- The calls of /api/v2/messages that read: history, get, edits; and how a message looks in an answer.
+-- How messages, pins and reactions look as JSON: the same in every answer, event and export.
 
 create function private.render_pin(p_pinned_by uuid, p_pinned_at timestamptz) returns jsonb
 language sql
@@ -2601,7 +2618,7 @@ as $$
         'pinned', true, 'pinned_by', p_pinned_by, 'pinned_at', private.format_time(p_pinned_at)
     )
 $$;
-comment on function private.render_pin(uuid, timestamptz) is 'What metadata says of a message that is pinned.';
+comment on function private.render_pin(uuid, timestamptz) is 'The metadata fields of a pinned message.';
 
 create function private.render_message(p_message public.messages, p_pin jsonb) returns jsonb
 language plpgsql
@@ -2618,7 +2635,7 @@ begin
         'ai_twin_id', p_message.ai_twin_id,
         'parent_message_id', p_message.parent_message_id,
         'conversation_id', p_message.conversation_id,
-        -- What says that it is pinned comes from the pin, never from who wrote the message.
+        -- These fields come from the pin only: an author cannot fake them.
         'metadata', (p_message.metadata - '{pinned,pinned_by,pinned_at}'::text[]) || coalesce(p_pin, '{}'),
         'attachments', p_message.attachments,
         'created_at', private.format_time(p_message.created_at),
@@ -2627,7 +2644,7 @@ begin
 end
 $$;
 comment on function private.render_message(public.messages, jsonb) is
-'A message as every call shows it, with what private.render_pin says of its pin.';
+'A message as JSON, with the fields of private.render_pin; null if it is not pinned.';
 create function private.render_message(p_message public.messages) returns jsonb
 language sql
 stable
@@ -2639,7 +2656,7 @@ as $$
         where pin.message_id = p_message.id
     ))
 $$;
-comment on function private.render_message(public.messages) is 'A message as it is now.';
+comment on function private.render_message(public.messages) is 'A message as JSON, with its present pin.';
 
 create function private.render_reaction(
     p_id uuid, p_message_id uuid, p_user_id uuid, p_emoji text, p_created_at timestamptz
@@ -2657,10 +2674,10 @@ as $$
     )
 $$;
 comment on function private.render_reaction(uuid, uuid, uuid, text, timestamptz) is
-'A reaction as every call shows it, whether it is still there or not.';
+'A reaction as JSON, also after its removal.';
 
--- Definer, because authors who left the channel are still named there. It is asked only for authors of messages that
--- the caller has just read.
+-- Definer, because messages of authors who left the channel still show their names. Callers pass only authors of
+-- messages that they just read.
 create function private.list_author_names(p_user_ids uuid[], p_twin_ids uuid[])
 returns table (author_id uuid, is_twin boolean, display_name text, avatar_url text)
 language sql
@@ -2700,16 +2717,18 @@ as $$
             array_agg(reaction.user_id order by reaction.created_at, reaction.user_id) as user_ids,
             min(reaction.created_at) as first_at
         from unnest(p_message_ids) as given (id)
-        -- Looked up for each message, whatever the planner believes of the table.
+        -- OFFSET 0 keeps the subquery: one index lookup per message, never a scan of the table (decision 0003).
         cross join lateral (
-            select made.* from public.message_reactions as made where made.message_id = given.id offset 0
+            select added.* from public.message_reactions as added where added.message_id = given.id offset 0
         ) as reaction
         group by reaction.message_id, reaction.emoji
     ) as counted
     group by counted.message_id
 $$;
 comment on function private.render_reactions(uuid[]) is
-'Of messages that have reactions, one entry per emoji: how many, who, and whether the caller is among them.';
+'The reactions of messages, one entry per emoji: count, users, and whether the caller is one of them.';
+
+-- The calls of /api/v2/messages that read: history, get, edits. Policies decide what each caller sees.
 
 create function private.require_message(p_id uuid) returns public.messages
 language plpgsql
@@ -2721,13 +2740,13 @@ declare
 begin
     select * into v_message from public.messages as message where message.id = p_id and message.deleted_at is null;
     if v_message.id is null then
-        perform private.fail(404, 'message_not_found', 'There is no such message.');
+        perform private.fail(404, 'message_not_found', 'This message does not exist, or you may not see it.');
     end if;
     return v_message;
 end
 $$;
 comment on function private.require_message(uuid) is
-'A message that the caller may see; PT404 otherwise, whether it exists or not.';
+'A message that the caller may see; else PT404.';
 
 create function private.require_channel(p_channel_id uuid) returns void
 language plpgsql
@@ -2736,13 +2755,15 @@ set search_path = ''
 as $$
 begin
     if not exists (select from public.channels as channel where channel.id = p_channel_id) then
-        perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
+        perform private.fail(
+            404, 'channel_not_found', 'This channel does not exist, or you may not see it.', 'channel_id'
+        );
     end if;
 end
 $$;
 comment on function private.require_channel(uuid) is 'PT404 unless the caller may see the channel.';
 
--- Definer, because no client reads the counters; it answers only those who may see the channel.
+-- Definer, because no client reads the counters. Returns 0 to non-members.
 create function private.message_count(p_channel_id uuid) returns bigint
 language sql
 stable
@@ -2750,19 +2771,19 @@ security definer
 set search_path = ''
 as $$
     select coalesce((
-        select head.message_count
-        from private.channel_counters as head
-        where head.channel_id = p_channel_id
+        select counter.message_count
+        from private.channel_counters as counter
+        where counter.channel_id = p_channel_id
             and (
                 (select private.is_service())
-                or head.channel_id in (select mine.id from private.my_channels as mine)
+                or counter.channel_id in (select mine.id from private.my_channels as mine)
             )
     ), 0)
 $$;
 comment on function private.message_count(uuid) is
-'How many messages a channel has, at the same cost for ten and for a million.';
+'The number of messages in a channel, from its counter.';
 
--- Definer, because a cursor stays good when its message is deleted.
+-- Definer, because a cursor stays valid when its message is deleted.
 create function private.find_cursor(p_body jsonb, p_field text, p_channel_id uuid) returns bigint
 language plpgsql
 stable
@@ -2782,13 +2803,16 @@ begin
     from public.messages as message
     where message.id = private.parse_uuid(p_body, p_field) and message.channel_id = p_channel_id;
     if v_seq is null then
-        perform private.fail(400, 'invalid_cursor', format('%s names no message of this channel.', p_field), p_field);
+        perform private.fail(
+            400, 'invalid_cursor',
+            format('%s is not a message of this channel. Use a next_cursor or a message id.', p_field), p_field
+        );
     end if;
     return v_seq;
 end
 $$;
 comment on function private.find_cursor(jsonb, text, uuid) is
-'The place in a channel that a message id or a returned cursor stands for.';
+'The number in a channel that a message id or a cursor stands for; null if the field is missing.';
 
 create function private.list_page(
     p_channel_id uuid, p_thread_id uuid, p_before bigint, p_after bigint, p_limit integer, p_offset integer,
@@ -2797,13 +2821,13 @@ create function private.list_page(
 language plpgsql
 stable
 set search_path = ''
--- A plan for any values suits neither a page at depth nor a thread (docs/decisions/0003).
+-- A generic plan is slow for deep pages and for threads (decision 0003).
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
     v_seqs bigint[];
 begin
-    -- One row more than asked for tells whether there is a next page.
+    -- Reads one row more, to know whether there is a next page.
     if p_after is null then
         select array_agg(found.id), array_agg(found.seq) into ids, v_seqs
         from (
@@ -2836,7 +2860,7 @@ begin
 end
 $$;
 comment on function private.list_page(uuid, uuid, bigint, bigint, integer, integer) is
-'A page of a channel or thread: its message ids, and the cursor of the next page in the same direction, or null.';
+'A page of a channel or thread: message ids, and the cursor of the next page in that direction, or null.';
 
 create function private.render_page(p_ids uuid[]) returns jsonb
 language sql
@@ -2849,7 +2873,7 @@ as $$
         where message.id = any(p_ids)
     )
 
-    -- Each table is asked once for the whole page, and so is its policy.
+    -- Reads each table once for the whole page, so each policy runs once.
     select coalesce(jsonb_agg(
         private.render_message(page.message, (
             select private.render_pin(pin.pinned_by, pin.pinned_at)
@@ -2959,7 +2983,8 @@ $$;
 comment on function public.list_message_edits(jsonb) is
 'GET /api/v2/messages/:id/edits: the earlier versions, the first one first.';
 
--- The calls of /api/v2/messages that write: create, reply, edit, delete, pin, react.
+-- The calls of /api/v2/messages that write: create, reply, edit, delete, pin, react. Only authors change a message;
+-- admins may delete it.
 
 create function private.require_twin(p_twin_id uuid, p_channel_id uuid) returns void
 language plpgsql
@@ -2975,13 +3000,13 @@ begin
             and ((select private.is_service()) or twin.user_id = (select auth.uid()))
     ) then
         perform private.fail(
-            403, 'twin_not_allowed', 'This twin is not yours, or does not take part in the channel.', 'ai_twin_id'
+            403, 'twin_not_allowed', 'You do not own this twin, or it is not in this channel.', 'ai_twin_id'
         );
     end if;
 end
 $$;
 comment on function private.require_twin(uuid, uuid) is
-'PT403 unless the caller may speak through the twin in the channel.';
+'Raises PT403 unless the caller may write as the twin in the channel.';
 
 create function public.create_message(jsonb) returns json
 language plpgsql
@@ -3009,7 +3034,7 @@ begin
     elsif octet_length(($1 -> 'attachments')::text) > 65536 then
         perform private.fail(413, 'attachments_too_large', 'attachments must have at most 64 kB.', 'attachments');
     end if;
-    -- The twin speaks, and not its owner; but nobody names somebody else.
+    -- A message of a twin has no user_id, but a user_id in the request must still be the caller's.
     if v_twin_id is null or not private.is_service() then
         v_user_id := private.require_actor($1);
     end if;
@@ -3030,7 +3055,7 @@ begin
     )
     returning * into v_message;
     return private.succeed(
-        private.render_message(v_message, null),  -- what is new is not pinned
+        private.render_message(v_message, null),  -- a new message is not pinned
         jsonb_build_object('timestamp', private.format_time(v_message.created_at)),
         201
     );
@@ -3065,7 +3090,7 @@ as $$
     )
 $$;
 comment on function private.is_author(public.messages, uuid) is
-'Whether a user answers for a message: who said it, or who owns the twin that did.';
+'Whether a user wrote a message, or owns the twin that wrote it.';
 
 create function public.edit_message(jsonb) returns json
 language plpgsql
@@ -3077,32 +3102,32 @@ declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
     if not private.is_author(v_message, v_user_id) then
-        perform private.fail(403, 'not_the_author', 'Only its author can edit a message.');
+        perform private.fail(403, 'not_the_author', 'You can edit only your own messages and those of your twins.');
     end if;
     update public.messages as message set content = v_content
     where message.id = v_message.id
     returning * into v_message;
     if v_message.id is null then
-        perform private.fail(404, 'message_not_found', 'There is no such message.');
+        perform private.fail(404, 'message_not_found', 'This message does not exist, or you may not see it.');
     end if;
     return private.succeed(private.render_message(v_message));
 end
 $$;
 comment on function public.edit_message(jsonb) is
-'PUT /api/v2/messages/:id: content, user_id. One''s own, or one''s twin''s; what was there before is kept.';
+'PUT /api/v2/messages/:id: content, user_id. Only for messages of the caller or their twins; keeps the old text.';
 
 create function private.is_app_admin() returns boolean
 language sql
 stable
 set search_path = ''
 as $$
-    -- app_metadata is written by the project alone; user_metadata by the user, and so proves nothing.
+    -- Reads app_metadata and not user_metadata, because users can write the latter.
     select coalesce((select auth.jwt()) -> 'app_metadata' ->> 'role' = 'admin', false)
 $$;
-comment on function private.is_app_admin() is 'Whether the token is of an administrator of the whole application.';
+comment on function private.is_app_admin() is 'Whether the token belongs to an administrator of the application.';
 
--- Definer, because a client may not write deleted_at: the row would vanish from its own sight. And because who
--- administers the application need not be a member. It asks itself who the caller is.
+-- Definer for two reasons: no client may write deleted_at, and an administrator of the application need not be a
+-- member. It checks the caller itself.
 create function private.delete_message(p_message_id uuid, p_user_id uuid, p_as_admin boolean) returns timestamptz
 language plpgsql
 security definer
@@ -3132,21 +3157,22 @@ begin
         and v_message.deleted_at is null
     then
         perform private.fail(
-            403, 'not_the_author', 'Only its author, or an admin with admin=true, can delete a message.'
+            403, 'not_the_author',
+            'You can delete only your own messages. Owners and admins of the channel can add admin=true.'
         );
     end if;
     update public.messages as message set deleted_at = now()
     where message.id = v_message.id and message.deleted_at is null
     returning message.deleted_at into v_deleted_at;
     if v_deleted_at is null then
-        perform private.fail(404, 'message_not_found', 'There is no such message.');
+        perform private.fail(404, 'message_not_found', 'This message does not exist, or you may not see it.');
     end if;
     return v_deleted_at;
 end
 $$;
 comment on function private.delete_message(uuid, uuid, boolean) is
-'Deletes a message softly for the caller, or for whom the service key names, and answers when. PT403 unless it is their
-own or their twin''s, or they use that they are an admin; PT404 for who may not know of it.';
+'Marks a message as deleted and returns the time. The actor is the caller, or the user_id that service_role gives. PT403
+unless they wrote it, own its twin, or act as an admin; PT404 for non-members.';
 
 create function public.delete_message(jsonb) returns json
 language plpgsql
@@ -3175,7 +3201,7 @@ declare
     v_user_id uuid := private.require_actor($1);
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
-    -- Looked up again under the lock: it may have been deleted meanwhile.
+    -- Reads it again under the lock, because it may be deleted now.
     perform private.lock_channel(v_message.channel_id);
     v_message := private.require_message(v_message.id);
     insert into public.message_pins (message_id, pinned_by) values (v_message.id, v_user_id)
@@ -3188,7 +3214,7 @@ begin
 end
 $$;
 comment on function public.pin_message(jsonb) is
-'POST /api/v2/messages/:id/pin: user_id. Pinned already, it stays as it was pinned first.';
+'POST /api/v2/messages/:id/pin: user_id. A second pin changes nothing.';
 
 create function public.unpin_message(jsonb) returns json
 language plpgsql
@@ -3198,14 +3224,14 @@ declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
     perform private.require_actor($1);
-    -- The lock first, as pinning and deleting take it: in the other order they would wait for each other.
+    -- Locks the channel before the pin: see the lock order in 210_events.
     perform private.lock_channel(v_message.channel_id);
     delete from public.message_pins as pin where pin.message_id = v_message.id;
     return private.succeed(private.render_message(v_message));
 end
 $$;
 comment on function public.unpin_message(jsonb) is
-'DELETE /api/v2/messages/:id/pin: user_id. Not pinned, nothing happens.';
+'DELETE /api/v2/messages/:id/pin: user_id. Does nothing if the message is not pinned.';
 
 create function private.set_reaction(p_body jsonb, p_change text) returns json
 language plpgsql
@@ -3218,7 +3244,7 @@ declare
     v_reaction public.message_reactions;
     v_action text := 'unchanged';
 begin
-    -- One at a time: of two toggles at once, one adds and the other removes.
+    -- Locks the channel, so that one of two concurrent toggles adds and the other removes.
     perform private.lock_channel(v_message.channel_id);
     v_message := private.require_message(v_message.id);
     select * into v_reaction
@@ -3242,7 +3268,7 @@ begin
 end
 $$;
 comment on function private.set_reaction(jsonb, text) is
-'Adds, removes or toggles the caller''s reaction and says in meta.action which it was: added, removed, unchanged.';
+'Adds, removes or toggles a reaction of the caller. meta.action is added, removed or unchanged.';
 
 create function public.toggle_reaction(jsonb) returns json
 language plpgsql
@@ -3253,7 +3279,7 @@ begin
 end
 $$;
 comment on function public.toggle_reaction(jsonb) is
-'POST /api/v2/messages/:id/react: emoji, user_id. Adds the reaction, or removes it if it is there.';
+'POST /api/v2/messages/:id/react: emoji, user_id. Adds the reaction, or removes it if it exists.';
 
 create function public.add_reaction(jsonb) returns json
 language plpgsql
@@ -3264,7 +3290,7 @@ begin
 end
 $$;
 comment on function public.add_reaction(jsonb) is
-'PUT /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, as toggling is not.';
+'PUT /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, unlike the toggle.';
 
 create function public.remove_reaction(jsonb) returns json
 language plpgsql
@@ -3275,11 +3301,11 @@ begin
 end
 $$;
 comment on function public.remove_reaction(jsonb) is
-'DELETE /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, as toggling is not.';
+'DELETE /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, unlike the toggle.';
 
--- Files of a channel in the Storage bucket `attachments`: who may put, see and remove them.
+-- Files of a channel in the Storage bucket `attachments`. Only members see them, and a file never changes.
 
--- Private also where a bucket of this name was there before and was not: links to these files are signed or fail.
+-- Makes an existing bucket private too, so that files open only with a signed link.
 insert into storage.buckets (id, name, public, file_size_limit)
 values ('attachments', 'attachments', false, 52428800)
 on conflict (id) do update set public = false;
@@ -3306,12 +3332,13 @@ create table public.attachments (
     constraint attachments_size_not_negative check (size >= 0)
 );
 comment on table public.attachments is
-'Files of channels, which lie in the bucket of this name. Messages name them by id.';
-comment on column public.attachments.path is 'Where in the bucket.';
-comment on column public.attachments.file_name is 'To show to people, as the uploader called it.';
-comment on column public.attachments.size is 'In bytes, as Storage counted them. Set by a trigger, as the next two.';
-comment on column public.attachments.content_type is 'What Storage was told when the file was stored.';
-comment on column public.attachments.uploaded_by is 'Who stored it; null for service_role, and when the user is gone.';
+'Files of channels, stored in the bucket attachments. Messages name them by id.';
+comment on column public.attachments.path is 'Path in the bucket.';
+comment on column public.attachments.file_name is 'Name that the uploader gave; for display.';
+comment on column public.attachments.size is
+'In bytes. A trigger copies it from Storage, as content_type and uploaded_by.';
+comment on column public.attachments.content_type is 'Media type that the uploader gave to Storage.';
+comment on column public.attachments.uploaded_by is 'The uploader; null for service_role and for deleted users.';
 create index attachments_channel_id_idx on public.attachments (channel_id);
 create index attachments_uploaded_by_idx on public.attachments (uploaded_by);
 alter table public.attachments enable row level security;
@@ -3321,7 +3348,8 @@ create table private.message_files (
     message_id uuid not null references public.messages (id) on delete cascade,
     primary key (attachment_id, message_id)
 );
-comment on table private.message_files is 'Which uploaded files messages name. What no message names is swept away.';
+comment on table private.message_files is
+'The uploaded files that messages name. The sweep removes files that no message names.';
 create index message_files_message_id_idx on private.message_files (message_id);
 alter table private.message_files enable row level security;
 
@@ -3337,9 +3365,10 @@ begin
     return null;
 end
 $$;
-comment on function private.retire_ids_trigger() is 'Keeps the ids of deleted files, so that no new file can have them.';
+comment on function private.retire_ids_trigger() is
+'Keeps the ids of deleted files, so that no new file can have them.';
 
--- Definer, because no client reads which ids there were.
+-- Definer, because no client reads the retired ids.
 create function private.reject_retired_id_trigger() returns trigger
 language plpgsql
 security definer
@@ -3373,13 +3402,13 @@ begin
     from storage.objects as stored
     where stored.bucket_id = 'attachments' and stored.name = new.channel_id || '/' || new.id;
     if not found then
-        perform private.fail(404, 'file_not_found', 'No such file has been stored.', 'files');
+        perform private.fail(404, 'file_not_found', 'Storage has no such file. Upload it first.', 'files');
     end if;
     return new;
 end
 $$;
 comment on function private.set_attachment_details_trigger() is
-'Trigger: an attachment is a file that is there and that the caller may see. Size, type and uploader are Storage''s.';
+'Copies size, type and uploader from Storage. PT404 unless the file exists and the caller may see it.';
 
 create function private.require_attachments_trigger() returns trigger
 language plpgsql
@@ -3388,7 +3417,7 @@ as $$
 declare
     v_uuid text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
 begin
-    -- An `id` of another form is the application's own; `attachment_id` means ours.
+    -- attachment_id is always ours. An id is ours only if it is a UUID; else it belongs to the application.
     if exists (
         select from jsonb_array_elements(new.attachments) as item (value)
         cross join lateral (
@@ -3401,23 +3430,23 @@ begin
             )
     ) then
         perform private.fail(
-            404, 'attachment_not_found', 'There is no such uploaded file for you to attach.', 'attachments'
+            404, 'attachment_not_found', 'This uploaded file does not exist, or you may not see it.', 'attachments'
         );
     end if;
     return new;
 end
 $$;
 comment on function private.require_attachments_trigger() is
-'Trigger: an uploaded file that a message names must be one that its author may read.';
+'Raises PT404 if a message names an uploaded file that its author may not read.';
 
--- Definer, because no client may say that a file is in use but by using it.
+-- Definer, because no client writes this table: only a message that names a file keeps it.
 create function private.link_attachments_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- Whatever looks like an id of ours is one: that has been checked.
+    -- Each UUID is an attachment: require_attachments_trigger has checked that.
     insert into private.message_files (attachment_id, message_id)
     select distinct named.id::uuid, new.id
     from jsonb_array_elements(new.attachments) as item (value)
@@ -3426,9 +3455,10 @@ begin
     return null;
 end
 $$;
-comment on function private.link_attachments_trigger() is 'Trigger: an uploaded file that a message names is kept.';
+comment on function private.link_attachments_trigger() is
+'Links a message to the uploaded files that it names, so that the sweep keeps them.';
 
--- The calls that upload files, show one, and sweep away those that no message names.
+-- The calls that upload files, show one, and sweep those that no message names. Storage keeps the contents.
 
 create function private.render_attachment(p_attachment public.attachments) returns jsonb
 language sql
@@ -3444,7 +3474,7 @@ as $$
     )
 $$;
 comment on function private.render_attachment(public.attachments) is
-'An attachment as the calls show it. A link to it is signed by Storage, whose keys no function has.';
+'An attachment as JSON. Storage signs links to it; the database has no keys of Storage.';
 
 create function private.parse_files(p_body jsonb) returns jsonb
 language plpgsql
@@ -3455,7 +3485,7 @@ declare
     v_file jsonb;
 begin
     if coalesce(jsonb_typeof(p_body -> 'files'), 'null') <> 'array' or p_body -> 'files' = '[]' then
-        perform private.fail(400, 'missing_field', 'files is required: one or more.', 'files');
+        perform private.fail(400, 'missing_field', 'files is required. Give one or more files.', 'files');
     elsif jsonb_array_length(p_body -> 'files') > 100 then
         perform private.fail(413, 'too_many_files', 'At most 100 files can be uploaded at once.', 'files');
     end if;
@@ -3468,7 +3498,8 @@ begin
     return p_body -> 'files';
 end
 $$;
-comment on function private.parse_files(jsonb) is 'The files of a request, objects with id and name; errors are PT400.';
+comment on function private.parse_files(jsonb) is
+'The files of a request: objects with id and name. Raises PT400, and PT413 for more than 100 files.';
 
 create function private.require_upload_channel(p_body jsonb) returns text
 language plpgsql
@@ -3482,17 +3513,19 @@ begin
     perform private.parse_uuid(p_body, 'workspace_id', false);
     select channel.kind into v_kind from public.channels as channel where channel.id = v_channel_id;
     if v_kind is null then
-        perform private.fail(404, 'channel_not_found', 'There is no such conversation.', 'conversation_id');
+        perform private.fail(
+            404, 'channel_not_found', 'This channel does not exist, or you may not see it.', 'conversation_id'
+        );
     elsif private.parse_text(p_body, 'conversation_type', 100, v_kind) <> v_kind then
         perform private.fail(
-            400, 'conversation_type_mismatch', format('This conversation is a %s.', v_kind), 'conversation_type'
+            400, 'conversation_type_mismatch', format('conversation_type must be %s here.', v_kind), 'conversation_type'
         );
     end if;
     return v_kind;
 end
 $$;
 comment on function private.require_upload_channel(jsonb) is
-'What the conversation of an upload is: channel or dm. PT404 unless the caller may see it.';
+'The kind of the channel of an upload: channel or dm. PT404 unless the caller may see it.';
 
 create function public.begin_upload(jsonb) returns json
 language plpgsql
@@ -3565,16 +3598,17 @@ declare
 begin
     select * into v_attachment from public.attachments as attachment where attachment.id = v_id;
     if v_attachment.id is null then
-        perform private.fail(404, 'attachment_not_found', 'There is no such file.');
+        perform private.fail(404, 'attachment_not_found', 'This file does not exist, or you may not see it.');
     end if;
     return private.succeed(
         private.render_attachment(v_attachment) || jsonb_build_object('conversation_id', v_attachment.channel_id)
     );
 end
 $$;
-comment on function public.get_attachment(jsonb) is 'GET /api/v2/messages/attachments/:id/url, but for the link: id.';
+comment on function public.get_attachment(jsonb) is
+'GET /api/v2/messages/attachments/:id/url: id. The service adds the signed link.';
 
--- Definer, because it locks what it is about to remove, and no client may see which files are in use.
+-- Definer, because it locks files of all channels, and no client reads which files are in use.
 create function private.sweep_attachments(p_limit integer, p_age interval) returns void
 language plpgsql
 security definer
@@ -3583,8 +3617,8 @@ as $$
 declare
     v_ids uuid[];
 begin
-    -- Whoever is naming one of them in a message at this moment has it locked.
-    select array_agg(old.id) into v_ids
+    -- Skips files that a concurrent message is naming: it holds a lock on them.
+    select array_agg(unused.id) into v_ids
     from (
         select attachment.id
         from public.attachments as attachment
@@ -3597,8 +3631,8 @@ begin
         order by attachment.created_at
         limit p_limit
         for update of attachment skip locked
-    ) as old;
-    -- Looked at again now that nobody can begin to.
+    ) as unused;
+    -- Checks again under the lock, because a message may have named a file before it.
     delete from public.attachments as attachment
     where attachment.id = any(v_ids)
         and not exists (
@@ -3609,7 +3643,7 @@ begin
 end
 $$;
 comment on function private.sweep_attachments(integer, interval) is
-'Forgets uploaded files of this age that no message names, or only messages that are deleted.';
+'Deletes rows of files older than p_age that no message names, except deleted messages.';
 
 create function public.sweep_attachments(jsonb) returns json
 language plpgsql
@@ -3637,9 +3671,9 @@ begin
 end
 $$;
 comment on function public.sweep_attachments(jsonb) is
-'For sweepers: forgets files that were uploaded long ago and that no message names, and answers paths in the bucket
-attachments that nothing leads to (any more), such as those of uploads that failed; limit. Whoever asks removes them
-through Storage; what is not removed is answered again.';
+'For sweepers: deletes rows of old files that no message names, and returns paths in the bucket attachments without a
+row, such as those of failed uploads; limit. The caller removes these through Storage; the next call returns the rest
+again.';
 
 -- The search index: the words of each message, in every script.
 -- It holds exactly the messages that are not deleted, with their present text.
@@ -4654,7 +4688,7 @@ exception
 end
 $$;
 
--- Broadcasts of channel events. A broadcast is a hint that may get lost; the event log is the truth.
+-- Broadcasts of channel events. A broadcast may get lost and never fails a write; clients catch up from the event log.
 
 create function private.render_event(p_event public.message_events, p_message public.messages) returns jsonb
 language plpgsql
@@ -4682,7 +4716,7 @@ begin
     elsif p_message.id is null then
         return v_numbers || jsonb_build_object('id', p_event.message_id, 'deleted', true);
     end if;
-    -- What it said then, if it says something else now.
+    -- Shows the text at the time of the event, if it was edited later.
     if p_message.updated_at > p_event.created_at then
         select edit.content, edit.written_at into p_message.content, p_message.updated_at
         from public.message_edits as edit
@@ -4694,12 +4728,14 @@ begin
         v_numbers := v_numbers || jsonb_build_object('updated_at', private.format_time(p_event.added_at));
     elsif p_event.kind = 'message.updated' then
         v_pin := (
-            select case when mark.kind = 'message.pinned' then private.render_pin(mark.actor_id, mark.added_at) end
-            from public.message_events as mark
-            where mark.message_id = p_event.message_id
-                and mark.seq < p_event.seq
-                and mark.kind in ('message.pinned', 'message.unpinned')
-            order by mark.seq desc
+            select case
+                when change.kind = 'message.pinned' then private.render_pin(change.actor_id, change.added_at)
+            end
+            from public.message_events as change
+            where change.message_id = p_event.message_id
+                and change.seq < p_event.seq
+                and change.kind in ('message.pinned', 'message.unpinned')
+            order by change.seq desc
             limit 1
         );
     end if;
@@ -4707,9 +4743,9 @@ begin
 end
 $$;
 comment on function private.render_event(public.message_events, public.messages) is
-'What an event says, to listeners and to those who catch up: the data that the call which caused it answered, with seq
-and prev_seq; as it was then, even if the message was edited or unpinned since. Of one that is gone, which is a message
-of nulls: id and deleted.';
+'The payload of an event, the same for broadcasts and for catching up: the data of the call that caused it, with seq and
+prev_seq. It shows the message at the time of the event. For a message that is gone, p_message is null and the payload
+has id and deleted.';
 
 create function private.report_lost_broadcast(p_topic text, p_sqlstate text, p_message text) returns void
 language plpgsql
@@ -4719,16 +4755,18 @@ begin
     if coalesce(nullif(current_setting('threadline.strict_realtime', true), '')::boolean, false) then
         raise exception using errcode = p_sqlstate, message = p_message;
     elsif p_sqlstate <> '23514' then
-        -- That would be a missing partition: Realtime makes them when clients connect, so nobody is listening.
-        -- By this code, of the class of warnings, the service knows it.
+        -- 23514 is a missing partition. Realtime creates partitions when clients connect, so there are no listeners.
+        -- The service recognizes the warning by its code.
         raise warning using
-            errcode = '01TL1', message = format('A broadcast to %s is lost: %s', p_topic, p_message), detail = p_sqlstate;
+            errcode = '01TL1',
+            message = format('A broadcast to %s is lost: %s', p_topic, p_message),
+            detail = p_sqlstate;
     end if;
 end
 $$;
 comment on function private.report_lost_broadcast(text, text, text) is
-'What becomes of a broadcast that fails: a warning, so that the write it tells of stays. An error under the setting
-threadline.strict_realtime, which is for tests.';
+'Turns a failed broadcast into a warning, so that the write stays. Raises an error if threadline.strict_realtime is set,
+for tests.';
 
 create function private.render_pointer(p_payload jsonb) returns jsonb
 language sql
@@ -4739,68 +4777,67 @@ as $$
     from jsonb_each(p_payload) as field
     where field.key in ('id', 'channel_id', 'seq', 'prev_seq')
 $$;
-comment on function private.render_pointer(jsonb) is 'What is broadcast of a payload that is too large for it.';
+comment on function private.render_pointer(jsonb) is 'The stub that is sent instead of an oversized payload.';
 
--- It writes the table itself: realtime.send would hide from us what fails, write into payloads, and open a
--- subtransaction for each.
+-- Inserts directly, because realtime.send hides errors, adds fields to payloads, and opens a subtransaction per call.
 create function private.send_events(
     p_channel_id uuid, p_since bigint, out last_seq bigint, out is_complete boolean
 )
 language plpgsql
 set search_path = ''
--- To plan it for each number anew, as Postgres would, takes longer than to run it. The limits keep such a plan from
--- expecting a third of the channel: it would read whole tables, or be compiled, which takes half a second.
+-- A generic plan, because a custom plan takes longer than the query. The two LIMITs must stay: without them the generic
+-- plan expects a third of the channel, scans whole tables, and may trigger JIT for half a second (decision 0007).
 set plan_cache_mode = 'force_generic_plan'
 as $$
 begin
-    with told as materialized (
-        select event.seq, event.kind, said.message, private.render_event(event, said.message) as payload
+    with rendered as materialized (
+        select event.seq, event.kind, found.message, private.render_event(event, found.message) as payload
         from public.message_events as event
         left join lateral (
             select message from public.messages as message
             where message.id = event.message_id and message.deleted_at is null
             limit 1
-        ) as said on true
+        ) as found on true
         where event.channel_id = p_channel_id and event.seq >= p_since
         order by event.seq
         limit 100
     ), written as (
         insert into realtime.messages (topic, extension, event, payload, private)
         select
-            listening.topic,
+            listener.topic,
             'broadcast',
-            told.kind,
+            rendered.kind,
             case
-                when octet_length(told.payload::text) > (select settings.broadcast_max_bytes from private.settings)
-                    then private.render_pointer(told.payload)
-                else told.payload
+                when octet_length(rendered.payload::text) > (select settings.broadcast_max_bytes from private.settings)
+                    then private.render_pointer(rendered.payload)
+                else rendered.payload
             end,
             true
-        from told
+        from rendered
         cross join lateral (
             select 'channel:' || p_channel_id as topic
             union all
-            -- Those twins that it would be forwarded to if they had webhooks.
+            -- The twins that the outbox would serve if they had webhooks.
             select 'twin:' || assigned.ai_twin_id
             from public.channel_twins as assigned
-            where told.kind = 'message.created'
+            where rendered.kind = 'message.created'
                 and assigned.channel_id = p_channel_id
-                and assigned.ai_twin_id is distinct from (told.message).ai_twin_id
-                and (told.message).hops <= (select settings.twin_max_hops from private.settings)
-        ) as listening
-        order by told.seq
+                and assigned.ai_twin_id is distinct from (rendered.message).ai_twin_id
+                and (rendered.message).hops <= (select settings.twin_max_hops from private.settings)
+        ) as listener
+        order by rendered.seq
     )
 
     select
-        max(told.seq),
-        bool_and(told.kind <> 'message.created' or coalesce((told.message).channel_id = p_channel_id, false))
+        max(rendered.seq),
+        bool_and(rendered.kind <> 'message.created' or coalesce((rendered.message).channel_id = p_channel_id, false))
     into last_seq, is_complete
-    from told;
+    from rendered;
 end
 $$;
 comment on function private.send_events(uuid, bigint) is
-'Sends the events of a channel from a number on to the channel, and to the twins that hear of them; what is larger than
-a broadcast may be, as a pointer: a hundred at most. Answers the last number, and whether each new message is there.';
+'Sends up to 100 events of a channel, starting at a number, to the channel, and new messages also to its twins. Sends a
+stub instead of an oversized payload. Returns the last number, and whether each new message exists.';
 
 create function private.verify_creations(p_channel_id uuid, p_since bigint) returns void
 language plpgsql
@@ -4835,8 +4872,8 @@ begin
 end
 $$;
 comment on function private.verify_creations(uuid, bigint) is
-'For the end of a transaction: an error, which undoes it, when the log of a channel tells of a message that was not
-written after all. PT409 where a trigger dropped it, 40001 where another channel got its id at the same moment.';
+'Raises an error if the log of a channel has the creation of a message that was not written. PT409 if a trigger dropped
+the message, 40001 if another channel took its id at the same time (decision 0008).';
 
 -- Definer, because only the database sends to these topics.
 create function private.broadcast_events_trigger() returns trigger
@@ -4846,24 +4883,25 @@ set search_path = ''
 as $$
 declare
     v_sent jsonb := coalesce(nullif(current_setting('threadline.sent_events', true), ''), '{}')::jsonb;
-    v_told record;
+    v_sent_events record;
     v_is_complete boolean := false;
 begin
-    -- Events of this transaction in this channel are sent with the first of them: their numbers follow each other, since
-    -- the transaction has held the channel from there on.
+    -- The first event sends all events of this transaction in this channel. Their numbers are consecutive, because the
+    -- transaction holds the lock of the channel.
     if new.seq <= (v_sent ->> new.channel_id::text)::bigint then
         return null;
     end if;
     begin
-        v_told := private.send_events(new.channel_id, new.seq);
-        v_is_complete := v_told.is_complete;
-        v_sent := v_sent || jsonb_build_object(new.channel_id, v_told.last_seq);
+        v_sent_events := private.send_events(new.channel_id, new.seq);
+        v_is_complete := v_sent_events.is_complete;
+        v_sent := v_sent || jsonb_build_object(new.channel_id, v_sent_events.last_seq);
         perform set_config('threadline.sent_events', v_sent::text, true);
     exception
         when others then
             perform private.report_lost_broadcast('channel:' || new.channel_id, sqlstate, sqlerrm);
     end;
-    -- Where constraints are immediate, an event is told of before the message that it is about is written.
+    -- With immediate constraints this runs inside the trigger that numbers the message: the message does not exist yet.
+    -- Depth 1 means the end of the transaction or statement.
     if not v_is_complete and pg_trigger_depth() = 1 then
         perform private.verify_creations(new.channel_id, new.seq);
     end if;
@@ -4871,8 +4909,8 @@ begin
 end
 $$;
 comment on function private.broadcast_events_trigger() is
-'Trigger: tells listeners of the events of a transaction as it commits. What cannot be sent is lost to them and nobody
-else; what the log should not tell undoes the transaction.';
+'Sends the events of a transaction at its end. A failed broadcast is only a warning; an event of a message that was
+not written undoes the transaction.';
 
 -- Broadcasts to a user's inbox when conversations change.
 
@@ -7005,9 +7043,9 @@ create trigger channels_30_add_owner
 after insert on public.channels
 for each row execute function private.add_channel_owner_trigger();
 
--- channel_members: a member joins, changes role or leaves: rights first, then the rule that one owner stays;
--- afterwards the
--- member's twins go and the log gets an event.
+-- channel_members: a member joins, changes role or leaves.
+-- Before: 10 checks the rights of the caller, 20 keeps one owner.
+-- After: the twins of a member who left are removed, and the log gets an event. A change of role is not an event.
 create trigger channel_members_10_protect_owners
 before insert or update or delete on public.channel_members
 for each row execute function private.protect_owners_trigger();
@@ -7040,17 +7078,19 @@ create trigger ai_twins_20_remember_owner
 before delete on public.ai_twins
 for each row execute function private.remember_twin_owner_trigger();
 
--- channel_twins: a member brings a twin into a channel.
+-- channel_twins: a member adds a twin to a channel: 10 locks the channel and checks membership and the maximum.
 create trigger channel_twins_10_admit
 before insert on public.channel_twins
 for each row execute function private.admit_twin_trigger();
 
--- messages: a message is written.
--- Before: 10 checks membership, locks the channel, and gives number, time and event; 20 and 30 run under that lock.
--- Then the policies decide. After: twins get it queued, search indexes it, its files are kept. At commit the event is
--- broadcast (message_events_10_broadcast).
--- An edit keeps the old text and writes an event. A deletion writes an event, leaves search, unpins, and cancels
--- deliveries.
+-- messages: a member writes, edits or deletes a message.
+-- Insert, before: 10 checks membership, locks the channel, requires the parent, and gives number, time and event.
+-- 20 and 30 run under that lock. Then the policies and constraints check the row.
+-- Insert, after: 50 queues it for twins, 60 indexes it for search, 70 keeps its files. At the end of the transaction
+-- message_events_10_broadcast sends the event.
+-- Update: 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
+-- If the message was deleted, 81 cancels its deliveries and 82 unpins it.
+-- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search.
 create trigger messages_10_admit
 before insert on public.messages
 for each row execute function private.admit_message_trigger();
@@ -7093,8 +7133,8 @@ after delete on public.messages
 referencing old table as removed
 for each statement execute function private.delete_message_words_trigger();
 
--- message_reactions: a user reacts: the reaction gets the channel of its message, under the channel's lock; then an
--- event.
+-- message_reactions: a member adds or removes a reaction.
+-- 10 copies the channel from the message and locks the channel; 20 records the event.
 create trigger message_reactions_10_set_channel
 before insert on public.message_reactions
 for each row execute function private.set_message_channel_trigger();
@@ -7102,7 +7142,7 @@ create trigger message_reactions_20_record
 after insert or delete on public.message_reactions
 for each row execute function private.record_reaction_or_pin_trigger();
 
--- message_pins: a member pins: as for a reaction.
+-- message_pins: a member pins or unpins a message. The same steps as for a reaction.
 create trigger message_pins_10_set_channel
 before insert on public.message_pins
 for each row execute function private.set_message_channel_trigger();
@@ -7110,14 +7150,15 @@ create trigger message_pins_20_record
 after insert or delete on public.message_pins
 for each row execute function private.record_reaction_or_pin_trigger();
 
--- message_events: an event is written: Realtime gets it at the end of the transaction.
--- Deferred, because the event is written before the message that it is about.
+-- message_events: an event is recorded. Realtime gets it at the end of the transaction.
+-- Deferred, because the event is written before its message (decision 0008).
 create constraint trigger message_events_10_broadcast
 after insert on public.message_events
 deferrable initially deferred
 for each row execute function private.broadcast_events_trigger();
 
--- attachments: an upload is registered: size, type and uploader come from Storage.
+-- attachments: a member registers or deletes an uploaded file.
+-- Size, type and uploader come from Storage.
 create trigger attachments_10_set_details
 before insert on public.attachments
 for each row execute function private.set_attachment_details_trigger();
