@@ -1,4 +1,4 @@
-"""sql/242_message_reads.sql: what each call answers, and each of its errors by status, code and field."""
+"""sql/243_message_reads.sql: what each call answers, and each of its errors by status, code and field."""
 
 import json
 import re
