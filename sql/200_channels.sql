@@ -1,4 +1,4 @@
--- Profiles, channels and their members, and which rows each caller sees.
+-- Profiles, channels and members. A user sees the channels they belong to, and the users who share one with them.
 
 create table public.user_profiles (
     user_id uuid primary key references auth.users (id) on delete cascade,
@@ -9,7 +9,7 @@ create table public.user_profiles (
     constraint user_profiles_display_name_length check (char_length(display_name) between 1 and 200),
     constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000)
 );
-comment on table public.user_profiles is 'What others see of a user. Made when the user signs up.';
+comment on table public.user_profiles is 'Name and picture that peers see. A trigger creates it at sign-up.';
 alter table public.user_profiles enable row level security;
 
 create table public.channels (
@@ -24,8 +24,9 @@ create table public.channels (
     constraint channels_name_length check (char_length(name) between 1 and 200),
     constraint channels_name_unless_dm check (kind = 'dm' or name is not null)
 );
-comment on table public.channels is 'A place where members talk: a named channel, or a direct conversation (dm).';
-comment on column public.channels.workspace_id is 'Groups channels for the application; it grants nothing.';
+comment on table public.channels is
+'A named channel or a direct message channel (dm). Only its members read and write there.';
+comment on column public.channels.workspace_id is 'Groups channels for the application; grants no rights.';
 create index channels_created_by_idx on public.channels (created_by);
 alter table public.channels enable row level security;
 
@@ -37,40 +38,41 @@ create table public.channel_members (
     primary key (channel_id, user_id),
     constraint channel_members_role_known check (role in ('owner', 'admin', 'member'))
 );
-comment on table public.channel_members is 'Who belongs to a channel, and as what. Nobody else sees anything of it.';
+comment on table public.channel_members is
+'The members of a channel and their roles. Non-members see nothing of the channel.';
 create index channel_members_user_id_idx on public.channel_members (user_id);
 alter table public.channel_members enable row level security;
 
--- With the rights of their owner, as all views named my_: a policy on channel_members that reads channel_members would
--- ask itself for ever. A view becomes part of the plan, where a function would start a query of its own.
+-- Views named my_ have the rights of their owner: a policy on channel_members that reads channel_members directly
+-- would recurse. Views and not functions, because Postgres plans a view into the query.
 create view private.my_channels
 with (security_barrier = true) as
 select member.channel_id as id
 from public.channel_members as member
 where member.user_id = (select auth.uid());
-comment on view private.my_channels is 'The channels that the caller belongs to.';
+comment on view private.my_channels is 'Channels of the caller.';
 
 create view private.my_managed_channels
 with (security_barrier = true) as
 select member.channel_id as id
 from public.channel_members as member
 where member.user_id = (select auth.uid()) and member.role in ('owner', 'admin');
-comment on view private.my_managed_channels is 'The channels in which the caller is owner or admin.';
+comment on view private.my_managed_channels is 'Channels that the caller manages, as owner or admin.';
 
 create view private.my_owned_channels
 with (security_barrier = true) as
 select member.channel_id as id
 from public.channel_members as member
 where member.user_id = (select auth.uid()) and member.role = 'owner';
-comment on view private.my_owned_channels is 'The channels that the caller owns.';
+comment on view private.my_owned_channels is 'Channels that the caller owns.';
 
 create view private.my_peers
 with (security_barrier = true) as
-select fellow.user_id as id
+select peer.user_id as id
 from public.channel_members as mine
-inner join public.channel_members as fellow on mine.channel_id = fellow.channel_id
+inner join public.channel_members as peer on mine.channel_id = peer.channel_id
 where mine.user_id = (select auth.uid());
-comment on view private.my_peers is 'The users with whom the caller shares a channel, once for each.';
+comment on view private.my_peers is 'Users who share a channel with the caller, one row for each shared channel.';
 
 create policy user_profiles_select_peer on public.user_profiles
 for select to authenticated
@@ -79,7 +81,7 @@ create policy user_profiles_update_self on public.user_profiles
 for update to authenticated
 using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
 
--- The second half is for who makes a channel and wants the row back: the membership is added just after.
+-- The second condition lets the creator use RETURNING: the membership is added after the insert.
 create policy channels_select_member on public.channels
 for select to authenticated
 using (
@@ -113,7 +115,7 @@ stable
 set search_path = ''
 as $$
 begin
-    -- The member first: nearly everybody who writes is one, and nothing else is asked then.
+    -- Checks the membership first, because it decides nearly every call.
     return not exists (
         select from public.channel_members as member
         where member.channel_id = p_channel_id and member.user_id = auth.uid()
@@ -121,10 +123,10 @@ begin
 end
 $$;
 comment on function private.is_non_member(uuid) is
-'Whether the caller is a user who is no member of a channel. Triggers ask before they lock it: the policies, which
-decide, are asked only after them.';
+'Whether the caller is a user who is not a member of the channel. BEFORE triggers check this before they lock the
+channel, because policies run later.';
 
--- Definer, because Supabase Auth makes users under a role that may not write here.
+-- Definer, because Supabase Auth creates users under a role that may not write here.
 create function private.create_user_profile_trigger() returns trigger
 language plpgsql
 security definer
@@ -147,9 +149,9 @@ begin
 end
 $$;
 comment on function private.create_user_profile_trigger() is
-'Gives a new user a profile, with the name and picture that Supabase Auth knows.';
+'Creates the profile of a new user, with name and picture from Supabase Auth.';
 
--- Definer, because the creator is no member yet and so may not add one.
+-- Definer, because the creator is not a member yet and so may not add one.
 create function private.add_channel_owner_trigger() returns trigger
 language plpgsql
 security definer
@@ -163,8 +165,9 @@ begin
     return null;
 end
 $$;
-comment on function private.add_channel_owner_trigger() is 'Trigger: who makes a channel owns it.';
+comment on function private.add_channel_owner_trigger() is 'Makes the creator of a channel its first owner.';
 
+-- Users who signed up before this migration.
 insert into public.user_profiles (user_id, display_name)
 select
     existing.id,

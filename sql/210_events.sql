@@ -1,6 +1,13 @@
--- The event log of a channel: every change once, numbered without a gap, in the transaction of the change.
+-- The event log of a channel: each change once, numbered from 1 without a gap, in the transaction of the change.
+-- Each writer locks the counter of the channel first; this gives the changes of a channel their order.
+--
+-- Lock order of messages and twins. Each step may be skipped, and none is taken before an earlier one:
+--   1. counters of channels; several of them by channel id (erasing a user)
+--   2. twins of the channel and their webhooks, by twin id
+--   3. queues of the twins; workers skip locked queues, so they wait for no writer
+-- An UPDATE of a message locks its row before the counter, because Postgres locks a row before its BEFORE trigger runs.
 
--- Counters, apart from the channels: they change with every message, and no client reads them.
+-- A table of its own, because it changes with every message and no client reads it.
 create table private.channel_counters (
     channel_id uuid primary key references public.channels (id) on delete cascade,
     last_seq bigint not null default 0,
@@ -8,11 +15,11 @@ create table private.channel_counters (
     message_count bigint not null default 0
 );
 comment on table private.channel_counters is
-'The end of each channel''s event log. Every change of a channel locks its row first: this is what orders them.';
+'The last event of each channel. A writer locks this row before it changes the channel.';
 comment on column private.channel_counters.last_at is
-'When the last event was; the next is later, whatever the clock says.';
+'Time of the last event. The next event is later, even if the clock goes back.';
 comment on column private.channel_counters.message_count is
-'How many messages are not deleted; kept, because counting a million takes too long.';
+'Number of messages that are not deleted. Stored, because counting a million is too slow.';
 alter table private.channel_counters enable row level security;
 
 create table public.message_events (
@@ -34,18 +41,44 @@ create table public.message_events (
     )
 );
 comment on table public.message_events is
-'Every change of a channel, once, in order and without a gap. It names what changed; contents are read where they are.';
+'Each change of a channel, once, in order and without a gap. It names what changed; the contents stay in their tables.';
 comment on column public.message_events.actor_id is
-'Who did it; of member events, whom it is about. Null when a twin did, or the service key without naming anybody.';
-comment on column public.message_events.reaction_id is 'Of reactions, the id that the reaction has or had.';
-comment on column public.message_events.added_at is 'Of reactions and pins, since when it is or was there.';
--- Whether a message was pinned when it was edited.
+'The user who acted; for member events, the member. Null for a twin, and for service_role without a user_id.';
+comment on column public.message_events.reaction_id is 'For reactions: the id of the reaction.';
+comment on column public.message_events.added_at is 'For reactions and pins: when it was added.';
+-- Tells render_event whether a message was pinned when it was edited.
 create index message_events_pins_idx on public.message_events (message_id, seq)
 where kind in ('message.pinned', 'message.unpinned');
 alter table public.message_events enable row level security;
 
 create policy message_events_select_member on public.message_events
 for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
+
+-- Definer, because no client writes counters.
+create function private.create_channel_counter_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    insert into private.channel_counters (channel_id) values (new.id);
+    return null;
+end
+$$;
+comment on function private.create_channel_counter_trigger() is 'Gives a new channel its counter.';
+
+-- Definer, because no client may lock or write counters.
+create function private.lock_channel(p_channel_id uuid) returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    perform from private.channel_counters as counter where counter.channel_id = p_channel_id for no key update;
+end
+$$;
+comment on function private.lock_channel(uuid) is
+'Locks a channel until the transaction ends. Call it before you read a state that decides what you write.';
 
 -- Definer, because no client writes events or counters.
 create function private.record_event(
@@ -58,26 +91,14 @@ security definer
 set search_path = ''
 as $$
 begin
-    -- Times run as the numbers do, also when the clock is set back: what was said when is told by them.
-    update private.channel_counters as head
+    -- Each event is later than the one before, even if the clock goes back: readers find old texts by these times.
+    update private.channel_counters as counter
     set
-        last_seq = head.last_seq + 1,
-        last_at = greatest(clock_timestamp(), head.last_at + interval '1 microsecond'),
-        message_count = head.message_count + p_messages
-    where head.channel_id = p_channel_id
-    returning head.last_seq, head.last_at into seq, at;
-    if seq is null then
-        insert into private.channel_counters as head (channel_id, last_seq, last_at, message_count)
-        select existing.id, 1, clock_timestamp(), p_messages
-        from public.channels as existing
-        where existing.id = p_channel_id
-        on conflict on constraint channel_counters_pkey do update
-        set
-            last_seq = head.last_seq + 1,
-            last_at = greatest(clock_timestamp(), head.last_at + interval '1 microsecond'),
-            message_count = head.message_count + p_messages
-        returning head.last_seq, head.last_at into seq, at;
-    end if;
+        last_seq = counter.last_seq + 1,
+        last_at = greatest(clock_timestamp(), counter.last_at + interval '1 microsecond'),
+        message_count = counter.message_count + p_messages
+    where counter.channel_id = p_channel_id
+    returning counter.last_seq, counter.last_at into seq, at;
     if seq is not null then
         insert into public.message_events (
             channel_id, seq, kind, message_id, actor_id, emoji, created_at, reaction_id, added_at
@@ -86,22 +107,13 @@ begin
             p_channel_id, record_event.seq, p_kind, p_message_id, p_actor_id, p_emoji, record_event.at,
             p_reaction_id, p_added_at
         );
+    elsif exists (select from public.channels as channel where channel.id = p_channel_id) then
+        raise object_not_in_prerequisite_state using
+            message = 'A trigger of the application changed this channel before it had a counter. '
+                'Give that trigger a name that sorts after channels_20_create_counter.';
     end if;
 end
 $$;
 comment on function private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz) is
-'Writes the next event of a channel and answers its number and time; p_messages is what it adds to the count.
-Nothing happens for a channel that is being deleted.';
-
--- Definer, because no client may touch the counters.
-create function private.lock_channel(p_channel_id uuid) returns void
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    perform from private.channel_counters as head where head.channel_id = p_channel_id for no key update;
-end
-$$;
-comment on function private.lock_channel(uuid) is
-'Waits until nobody else is changing a channel. Whoever decides by the state of a message takes this first.';
+'Writes the next event of a channel and returns its number and time. p_messages is added to the message count.
+Writes nothing while the channel is being deleted.';

@@ -1,21 +1,20 @@
--- Rules of membership: who may make or remove an owner, and that one owner stays.
+-- Rules of membership. Only owners make, change or remove owners, and a channel always keeps one owner.
 
--- Definer, because it must see all members to know whether one is the last owner.
+-- Definer, because it must see all members to know whether the caller is an owner.
 create function private.protect_owners_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- Admins govern members, owners govern everybody; who the caller is counts, not what the row says. Only clients
-    -- are asked, whatever their role is called: Supabase Auth, say, deletes users with all they had.
+    -- Checks clients only, under any role name. Supabase Auth deletes users with their memberships, and has no token.
     if auth.role() is not null and not private.is_service()
         and (tg_op <> 'INSERT' and old.role = 'owner' or tg_op <> 'DELETE' and new.role = 'owner')
         and not (
             tg_op = 'DELETE'
             and (
                 old.user_id = (select auth.uid())
-                -- With their channel, all members go.
+                -- Deleting a channel deletes all members.
                 or not exists (select from public.channels as channel where channel.id = old.channel_id)
             )
         )
@@ -24,22 +23,23 @@ begin
             where owner.channel_id = coalesce(new.channel_id, old.channel_id)
                 and owner.user_id = (select auth.uid()) and owner.role = 'owner'
         )
-        -- Who makes a channel is its first owner. Who left it, or was put out, is not brought back as one by others.
+        -- The creator becomes the first owner. Others may not bring back a creator who left.
         and not exists (
             select from public.channels as made
             where made.id = new.channel_id
                 and made.created_by = new.user_id and new.user_id = (select auth.uid()) and tg_op = 'INSERT'
         )
     then
-        -- The SQLSTATE of a policy that refuses: a right is missing.
+        -- The SQLSTATE of a failed policy: the caller lacks a right.
         raise insufficient_privilege using
-            message = 'Only an owner of the channel may make, change or remove an owner.',
+            message = 'Only an owner can make, change or remove an owner. Ask an owner of this channel.',
             detail = 'owner_required';
     end if;
     return coalesce(new, old);
 end
 $$;
-comment on function private.protect_owners_trigger() is 'Trigger: an admin cannot become owner, nor put an owner out.';
+comment on function private.protect_owners_trigger() is
+'Rejects changes of owners by callers who do not own the channel.';
 
 -- Definer, because it must see all members to know whether one is the last owner.
 create function private.require_owner_trigger() returns trigger
@@ -48,19 +48,19 @@ security definer
 set search_path = ''
 as $$
 begin
-    -- Clients are asked, and the service key; not Supabase Auth, which deletes users with all they had.
+    -- Checks clients and service_role, but not Supabase Auth, which deletes users with their memberships.
     if auth.role() is null
         or (tg_op = 'UPDATE' and new.role = 'owner' and new.channel_id = old.channel_id)
     then
         return coalesce(new, old);
     end if;
-    -- Of two owners who leave at once, the second waits here and then sees that the first is gone.
+    -- If two owners leave at once, the second waits here and then sees that the first is gone.
     perform private.lock_channel(old.channel_id);
     if not exists (
         select from public.channel_members as other
         where other.channel_id = old.channel_id and other.user_id <> old.user_id and other.role = 'owner'
     ) and exists (
-        -- With their channel, all members go.
+        -- Deleting a channel deletes all members.
         select from public.channels as channel where channel.id = old.channel_id
     ) then
         perform private.fail(
@@ -71,7 +71,7 @@ begin
 end
 $$;
 comment on function private.require_owner_trigger() is
-'Raises PT409 when the last owner of a channel leaves or becomes something else.';
+'Raises PT409 if the last owner of a channel leaves or changes role.';
 
 -- Definer, because no client writes events.
 create function private.record_member_trigger() returns trigger
@@ -89,4 +89,4 @@ begin
     return null;
 end
 $$;
-comment on function private.record_member_trigger() is 'Trigger: members who come and go are events.';
+comment on function private.record_member_trigger() is 'Records an event when a member joins or leaves.';

@@ -1,4 +1,5 @@
 -- Digital twins: agents that write under their own name for a user, and the channels they take part in.
+-- A twin is in a channel only while its owner is a member.
 
 create table public.ai_twins (
     id uuid primary key default gen_random_uuid(),
@@ -10,8 +11,8 @@ create table public.ai_twins (
     constraint ai_twins_display_name_length check (char_length(display_name) between 1 and 200),
     constraint ai_twins_avatar_url_length check (char_length(avatar_url) <= 2000)
 );
-comment on table public.ai_twins is 'A digital twin: an agent that writes under its own name, on behalf of its owner.';
-comment on column public.ai_twins.user_id is 'The owner, who alone may let it speak.';
+comment on table public.ai_twins is 'A digital twin: an agent that writes under its own name for its owner.';
+comment on column public.ai_twins.user_id is 'The owner. Only the owner may write as the twin.';
 create index ai_twins_user_id_idx on public.ai_twins (user_id);
 alter table public.ai_twins enable row level security;
 
@@ -22,22 +23,22 @@ create table public.channel_twins (
     primary key (channel_id, ai_twin_id)
 );
 comment on table public.channel_twins is
-'The channels that a twin takes part in: it hears what is said there and may answer.';
+'The channels of a twin: it receives their new messages and may answer.';
 create index channel_twins_ai_twin_id_idx on public.channel_twins (ai_twin_id);
 alter table public.channel_twins enable row level security;
 
--- A policy on channel_twins that read ai_twins itself would be asked by the policy there, for ever.
+-- A view, because the policies of channel_twins and ai_twins would recurse if they read each other's table.
 create view private.my_twins
 with (security_barrier = true) as
 select twin.id from public.ai_twins as twin where twin.user_id = (select auth.uid());
-comment on view private.my_twins is 'The twins that the caller owns.';
+comment on view private.my_twins is 'Twins that the caller owns.';
 
 create view private.my_peer_twins
 with (security_barrier = true) as
 select assigned.ai_twin_id as id
 from public.channel_twins as assigned
 where assigned.channel_id in (select mine.id from private.my_channels as mine);
-comment on view private.my_peer_twins is 'The twins that take part in a channel of the caller, once for each.';
+comment on view private.my_peer_twins is 'Twins in channels of the caller, one row for each channel.';
 
 create policy ai_twins_select_owner_or_peer on public.ai_twins
 for select to authenticated
@@ -68,7 +69,7 @@ using (
     or channel_id in (select mine.id from private.my_managed_channels as mine)
 );
 
--- Definer, because no client may lock a channel, and it counts twins whether or not the caller may see them.
+-- Definer, because no client may lock a channel, and it must count all twins.
 create function private.admit_twin_trigger() returns trigger
 language plpgsql
 security definer
@@ -78,10 +79,10 @@ begin
     if not private.is_non_member(new.channel_id) then
         perform private.lock_channel(new.channel_id);
     end if;
-    -- Asked again under the lock. The policy knows only who was a member when the statement began, and whoever is put
-    -- out at this moment would leave a twin behind that goes on listening.
+    -- Checks again under the lock: the policy uses the members at the start of the statement. A member removed since
+    -- then would leave a twin behind.
     if private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using message = 'Only members of a channel bring their twins.';
+        raise insufficient_privilege using message = 'Only members can add their twins to a channel.';
     elsif (
         select count(*) from public.channel_twins as assigned where assigned.channel_id = new.channel_id
     ) >= (select settings.channel_max_twins from private.settings) then
@@ -91,16 +92,16 @@ begin
 end
 $$;
 comment on function private.admit_twin_trigger() is
-'Trigger: twins come with members, and no more of them than can be told of every message.';
+'Rejects a twin if the caller is not a member or the channel has its maximum of twins.';
 
--- Definer, because whoever removes a member need not own the twins.
+-- Definer, because a manager who removes a member does not own the twins.
 create function private.remove_member_twins_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- As whoever writes a message does: the channel first, then its twins.
+    -- The channel before its twins: see the lock order in 210_events.
     perform private.lock_channel(old.channel_id);
     delete from public.channel_twins as assigned
     where assigned.channel_id = old.channel_id
@@ -109,4 +110,4 @@ begin
 end
 $$;
 comment on function private.remove_member_twins_trigger() is
-'Trigger: with a member go their twins, and what was still to be delivered to them.';
+'Removes the twins of a member who leaves, and with them their pending deliveries.';

@@ -1,4 +1,4 @@
--- Messages of channels, their edits, reactions and pins: tables and who sees them.
+-- Messages of channels, their edits, reactions and pins. Only members read them, and only authors change a message.
 
 create table public.messages (
     id uuid primary key default gen_random_uuid(),
@@ -25,22 +25,22 @@ create table public.messages (
     constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
     constraint messages_attachments_size check (octet_length(attachments::text) <= 65536)
 );
-comment on table public.messages is 'What is said in channels. A deleted message stays as a row that no client sees.';
+comment on table public.messages is 'Messages of channels. A deleted message stays as a row that no client sees.';
 comment on column public.messages.seq is
-'Number of the event that made it; the order of a channel, and what cursors rest on. Set by a trigger.';
-comment on column public.messages.user_id is 'The author, unless a twin is; null when the user is gone.';
-comment on column public.messages.parent_message_id is 'The message whose thread this is a reply in.';
-comment on column public.messages.conversation_id is 'A context that the application knows; it means nothing here.';
+'Number of its event. A trigger sets it; it orders the messages of a channel, and cursors use it.';
+comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';
+comment on column public.messages.parent_message_id is 'The parent: the message that this one answers.';
+comment on column public.messages.conversation_id is
+'A context of the application. Threadline stores it and does not use it.';
+comment on column public.messages.hops is 'Turns of twins since a user wrote; 0 for messages of users.';
 create index messages_user_id_idx on public.messages (user_id);
--- Most messages are neither by a twin nor in a thread, and cost nothing here.
+-- Partial, because most messages have neither a twin nor a parent.
 create index messages_ai_twin_id_idx on public.messages (ai_twin_id) where ai_twin_id is not null;
 create index messages_thread_idx on public.messages (parent_message_id, seq) where parent_message_id is not null;
-alter table public.messages enable row level security;
--- For has:thread.
+-- For the search operator has:thread.
 create index messages_replies_idx on public.messages (channel_id, parent_message_id)
 where parent_message_id is not null;
-comment on column public.messages.hops is
-'How many turns of twins lie between this message and what a person said last; 0 when a person says it.';
+alter table public.messages enable row level security;
 
 create table public.message_edits (
     message_id uuid not null references public.messages (id) on delete cascade,
@@ -50,9 +50,9 @@ create table public.message_edits (
     replaced_at timestamptz not null default now(),
     primary key (message_id, version)
 );
-comment on table public.message_edits is 'Earlier versions of edited messages, the first as version 1.';
+comment on table public.message_edits is 'Earlier versions of edited messages. Version 1 is the first.';
 comment on column public.message_edits.written_at is 'When this version was written.';
-comment on column public.message_edits.replaced_at is 'When the next one took its place.';
+comment on column public.message_edits.replaced_at is 'When the next version replaced it.';
 alter table public.message_edits enable row level security;
 
 create table public.message_reactions (
@@ -65,8 +65,8 @@ create table public.message_reactions (
     constraint message_reactions_once unique (message_id, user_id, emoji),
     constraint message_reactions_emoji_length check (char_length(emoji) between 1 and 64)
 );
-comment on table public.message_reactions is 'Who reacted to what with which emoji.';
-comment on column public.message_reactions.channel_id is 'The message''s channel, repeated for row-level security.';
+comment on table public.message_reactions is 'Reactions to messages: one emoji of one user.';
+comment on column public.message_reactions.channel_id is 'Channel of the message, copied for row-level security.';
 create index message_reactions_channel_id_idx on public.message_reactions (channel_id);
 create index message_reactions_user_id_idx on public.message_reactions (user_id);
 alter table public.message_reactions enable row level security;
@@ -78,7 +78,7 @@ create table public.message_pins (
     pinned_at timestamptz not null default now()
 );
 comment on table public.message_pins is 'Pinned messages.';
-comment on column public.message_pins.channel_id is 'The message''s channel, repeated for row-level security.';
+comment on column public.message_pins.channel_id is 'Channel of the message, copied for row-level security.';
 create index message_pins_channel_id_idx on public.message_pins (channel_id);
 create index message_pins_pinned_by_idx on public.message_pins (pinned_by);
 alter table public.message_pins enable row level security;

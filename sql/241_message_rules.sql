@@ -1,7 +1,7 @@
--- What happens when a message, a reaction or a pin changes. 900_triggers shows the order.
+-- Trigger functions of messages, reactions and pins. They number messages, keep edits, and record each change as an
+-- event. 900_triggers shows their order.
 
--- Definer, because it asks of the parent, and of the id, whether or not the caller may see the message; the policy asks
--- about the caller.
+-- Definer, because it must find the parent and the id even if the caller may not see them.
 create function private.admit_message_trigger() returns trigger
 language plpgsql
 security definer
@@ -11,18 +11,13 @@ declare
     v_event record;
 begin
     if private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using message = 'Only members of a channel write to it.';
+        raise insufficient_privilege using message = 'Only members can write to this channel.';
     end if;
-    -- This locks the channel: what is looked at from here on stays as it is.
-    v_event := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
-    -- Clients may choose the id, and send a message again to be sure that it has come. The primary key then refuses it,
-    -- or skips it where the statement says so; neither is an event.
-    perform from public.messages as known where known.id = new.id for key share;
+    perform private.lock_channel(new.channel_id);
+    -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gets
+    -- no number and no event. KEY SHARE waits for a transaction that deletes the first one.
+    perform from public.messages as message where message.id = new.id for key share;
     if found then
-        delete from public.message_events as event where event.channel_id = new.channel_id and event.seq = v_event.seq;
-        update private.channel_counters as head
-        set last_seq = head.last_seq - 1, message_count = head.message_count - 1
-        where head.channel_id = new.channel_id;
         return new;
     end if;
     if new.parent_message_id is not null then
@@ -31,10 +26,12 @@ begin
             and parent.channel_id = new.channel_id and parent.deleted_at is null;
         if not found then
             perform private.fail(
-                404, 'parent_not_found', 'There is no such message to reply to in this channel.', 'parent_message_id'
+                404, 'parent_not_found', 'The message to reply to is not in this channel, or was deleted.',
+                'parent_message_id'
             );
         end if;
     end if;
+    v_event := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
     new.seq := v_event.seq;
     new.created_at := v_event.at;
     new.updated_at := v_event.at;
@@ -42,35 +39,35 @@ begin
 end
 $$;
 comment on function private.admit_message_trigger() is
-'Trigger: a new message gets its number and time, and a reply belongs to a message of the same channel. What is not new
-gets neither.';
+'Gives a new message its number, time and event, and requires a parent of the same channel. A repeated id gets no
+number.';
 
--- Definer, because it looks at messages whether or not the writer may see them.
+-- Definer, because it must read messages even if the author may not see them.
 create function private.set_hops_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- A twin takes its turn after what was said last, in the channel and in the thread. Which of the two it answers
-    -- nobody knows, so the longer chain counts: else two twins that both reply to the head of a thread, or one in the
-    -- thread and one outside of it, would talk for ever. Two messages of one twin in a row are one turn.
+    -- Compares the newest message of the channel with the newest of the thread and takes the larger count, because the
+    -- twin may answer either. With one of them only, two twins could answer each other forever: both to the parent, or
+    -- one inside the thread and one outside. Consecutive messages of one twin are one turn.
     select max(previous.hops + case when previous.ai_twin_id = new.ai_twin_id then 0 else 1 end) into new.hops
     from (
         (
-            select said.ai_twin_id, said.hops
-            from public.messages as said
-            where said.channel_id = new.channel_id
-            order by said.seq desc
+            select message.ai_twin_id, message.hops
+            from public.messages as message
+            where message.channel_id = new.channel_id
+            order by message.seq desc
             limit 1
         )
         union all
         (
             select thread.ai_twin_id, thread.hops
             from (
-                select head.ai_twin_id, head.hops, head.seq
-                from public.messages as head
-                where head.id = new.parent_message_id
+                select parent.ai_twin_id, parent.hops, parent.seq
+                from public.messages as parent
+                where parent.id = new.parent_message_id
                 union all
                 (
                     select reply.ai_twin_id, reply.hops, reply.seq
@@ -88,9 +85,9 @@ begin
     return new;
 end
 $$;
-comment on function private.set_hops_trigger() is 'Trigger: counts the turns of twins since a person spoke.';
+comment on function private.set_hops_trigger() is 'Counts the turns of twins since a user wrote.';
 
--- Definer, because no client writes edits and events.
+-- Definer, because no client writes edits or events.
 create function private.record_message_change_trigger() returns trigger
 language plpgsql
 security definer
@@ -102,16 +99,20 @@ begin
     if tg_op = 'DELETE' then
         perform private.record_event(old.channel_id, 'message.deleted', old.id, private.acting_user_id(), null, -1);
     elsif old.deleted_at is not null then
-        -- Its author, its twin and its parent may still go, which sets them null.
+        -- Foreign keys may still set its author, twin or parent to null.
         if (new.content, new.deleted_at) is distinct from (old.content, old.deleted_at) then
-            perform private.fail(404, 'message_not_found', 'There is no such message.');
+            perform private.fail(404, 'message_not_found', 'This message does not exist, or you may not see it.');
         end if;
     elsif new.deleted_at is not null then
         select event.at into new.deleted_at
-        from private.record_event(new.channel_id, 'message.deleted', new.id, private.acting_user_id(), null, -1) as event;
+        from private.record_event(
+            new.channel_id, 'message.deleted', new.id, private.acting_user_id(), null, -1
+        ) as event;
     elsif new.content <> old.content then
         select event.at into new.updated_at
-        from private.record_event(new.channel_id, 'message.updated', new.id, private.acting_user_id(), null, 0) as event;
+        from private.record_event(
+            new.channel_id, 'message.updated', new.id, private.acting_user_id(), null, 0
+        ) as event;
         insert into public.message_edits (message_id, version, content, written_at, replaced_at)
         select new.id, count(*) + 1, old.content, old.updated_at, new.updated_at
         from public.message_edits as edit
@@ -127,9 +128,9 @@ begin
 end
 $$;
 comment on function private.record_message_change_trigger() is
-'Trigger: an edit keeps what was there before, a deletion is final, and both are events.';
+'Keeps the old text of an edited message, makes deletion final, and records both as events.';
 
--- Definer, because an author may delete what another has pinned, and a client that edits may not unpin.
+-- Definer, because an author may delete a message that another user pinned.
 create function private.unpin_message_trigger() returns trigger
 language plpgsql
 security definer
@@ -141,9 +142,9 @@ begin
 end
 $$;
 comment on function private.unpin_message_trigger() is
-'Trigger: what is deleted is no longer pinned. Afterwards, so that this is no event of its own.';
+'Unpins a deleted message. Runs after the deletion, so unpinning records no event.';
 
--- Definer, because it asks of the message whether or not the caller may see it; the policy asks about the caller.
+-- Definer, because it must find the message even if the caller may not see it. The policy checks the caller.
 create function private.set_message_channel_trigger() returns trigger
 language plpgsql
 security definer
@@ -154,8 +155,8 @@ begin
     from public.messages as message
     where message.id = new.message_id and not private.is_non_member(message.channel_id);
     perform private.lock_channel(new.channel_id);
-    -- Asked again under the lock. Of a message that is gone, or elsewhere, nothing is said: the policy refuses a row of
-    -- no channel.
+    -- Checks again under the lock. If the message is gone, clears channel_id: the policy then rejects the row without a
+    -- reason.
     if not exists (
         select from public.messages as message where message.id = new.message_id and message.deleted_at is null
     ) then
@@ -165,7 +166,7 @@ begin
 end
 $$;
 comment on function private.set_message_channel_trigger() is
-'Trigger: a reaction or a pin is of the channel of its message, which must not be deleted.';
+'Copies the channel of the message into a reaction or pin. Rejects deleted messages.';
 
 -- Definer, because no client writes events.
 create function private.record_reaction_or_pin_trigger() returns trigger
@@ -177,7 +178,7 @@ declare
     v_is_added boolean := tg_op = 'INSERT';
     v_row jsonb := to_jsonb(case when tg_op = 'INSERT' then new else old end);
 begin
-    -- With its message, a mark goes without an event of its own.
+    -- The event of a deleted message covers its reactions and its pin.
     if not v_is_added and not exists (
         select from public.messages as message
         where message.id = (v_row ->> 'message_id')::uuid and message.deleted_at is null
@@ -186,8 +187,9 @@ begin
     end if;
     if v_is_added and tg_table_name = 'message_reactions' and (
         select count(*)
-        from public.message_reactions as own
-        where own.message_id = (v_row ->> 'message_id')::uuid and own.user_id = (v_row ->> 'user_id')::uuid
+        from public.message_reactions as reaction
+        where reaction.message_id = (v_row ->> 'message_id')::uuid
+            and reaction.user_id = (v_row ->> 'user_id')::uuid
     ) > (select settings.reactions_per_user_per_message from private.settings) then
         perform private.fail(
             409, 'too_many_reactions',
@@ -215,4 +217,4 @@ begin
 end
 $$;
 comment on function private.record_reaction_or_pin_trigger() is
-'Writes an event when a reaction or a pin is added or removed.';
+'Records an event when a reaction or a pin is added or removed.';

@@ -1,6 +1,6 @@
--- Files of a channel in the Storage bucket `attachments`: who may put, see and remove them.
+-- Files of a channel in the Storage bucket `attachments`. Only members see them, and a file never changes.
 
--- Private also where a bucket of this name was there before and was not: links to these files are signed or fail.
+-- Makes an existing bucket private too, so that files open only with a signed link.
 insert into storage.buckets (id, name, public, file_size_limit)
 values ('attachments', 'attachments', false, 52428800)
 on conflict (id) do update set public = false;
@@ -9,9 +9,8 @@ create table private.retired_ids (
     id uuid primary key
 );
 comment on table private.retired_ids is
-'Ids of channels, twins and files that were deleted. Clients choose ids, and what belonged to one may outlive it for a
-while: files in Storage, broadcasts that Realtime replays, messages that name a file. Whoever took the id over would
-have them.';
+'Ids of deleted files. A client chooses the id of a file, and messages may still name a deleted one: a new file with
+its id would take its place there.';
 alter table private.retired_ids enable row level security;
 
 create table public.attachments (
@@ -28,12 +27,13 @@ create table public.attachments (
     constraint attachments_size_not_negative check (size >= 0)
 );
 comment on table public.attachments is
-'Files of channels, which lie in the bucket of this name. Messages name them by id.';
-comment on column public.attachments.path is 'Where in the bucket.';
-comment on column public.attachments.file_name is 'To show to people, as the uploader called it.';
-comment on column public.attachments.size is 'In bytes, as Storage counted them. Set by a trigger, as the next two.';
-comment on column public.attachments.content_type is 'What Storage was told when the file was stored.';
-comment on column public.attachments.uploaded_by is 'Who stored it; null for service_role, and when the user is gone.';
+'Files of channels, stored in the bucket attachments. Messages name them by id.';
+comment on column public.attachments.path is 'Path in the bucket.';
+comment on column public.attachments.file_name is 'Name that the uploader gave; for display.';
+comment on column public.attachments.size is
+'In bytes. A trigger copies it from Storage, as content_type and uploaded_by.';
+comment on column public.attachments.content_type is 'Media type that the uploader gave to Storage.';
+comment on column public.attachments.uploaded_by is 'The uploader; null for service_role and for deleted users.';
 create index attachments_channel_id_idx on public.attachments (channel_id);
 create index attachments_uploaded_by_idx on public.attachments (uploaded_by);
 alter table public.attachments enable row level security;
@@ -43,7 +43,8 @@ create table private.message_files (
     message_id uuid not null references public.messages (id) on delete cascade,
     primary key (attachment_id, message_id)
 );
-comment on table private.message_files is 'Which uploaded files messages name. What no message names is swept away.';
+comment on table private.message_files is
+'The uploaded files that messages name. The sweep removes files that no message names.';
 create index message_files_message_id_idx on private.message_files (message_id);
 alter table private.message_files enable row level security;
 
@@ -59,16 +60,16 @@ using (
     or (uploaded_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine))
 );
 
--- A file lies at <channel id>/<attachment id>. Names that people gave never become paths. There is none for update:
--- what was sent stays what it was.
+-- The path of a file is <channel id>/<attachment id>; names of files never become paths. No policy allows updates, so a
+-- sent file never changes.
 create policy objects_select_attachment on storage.objects
 for select to authenticated using (bucket_id = 'attachments');
 create policy objects_insert_attachment on storage.objects
 for insert to authenticated with check (bucket_id = 'attachments');
 create policy objects_delete_attachment on storage.objects
 for delete to authenticated using (bucket_id = 'attachments');
--- Who may is said by restrictive policies, which those of the application cannot open: some let everybody read all
--- files, or change their own.
+-- Restrictive policies hold the rules, because policies of the application cannot open them. Some applications let all
+-- users read all files, or change their own.
 create policy objects_select_attachment_member on storage.objects
 as restrictive for select to authenticated
 using (
@@ -82,7 +83,7 @@ with check (
     or (
         (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
         and owner_id = (select auth.uid())::text
-        -- Nor does another file take the place of one that was removed from Storage alone.
+        -- Rejects a new file at the path of one that was removed from Storage only.
         and case
             when name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
                 then not exists (
@@ -101,7 +102,7 @@ as restrictive for delete to authenticated
 using (
     bucket_id is distinct from 'attachments'
     or (storage.foldername(name))[1] in (
-        select governed.id::text from private.my_managed_channels as governed
+        select mine.id::text from private.my_managed_channels as mine
     )
     or (
         owner_id = (select auth.uid())::text
@@ -124,28 +125,29 @@ begin
     return null;
 end
 $$;
-comment on function private.retire_ids_trigger() is 'Trigger: the ids of what is deleted are not given out again.';
+comment on function private.retire_ids_trigger() is
+'Keeps the ids of deleted files, so that no new file can have them.';
 
--- Definer, because no client reads which ids there were.
+-- Definer, because no client reads the retired ids.
 create function private.reject_retired_id_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- Callers of an API are asked, and not who has the database itself, to restore or seed it.
+    -- Only for callers of an API: a superuser may restore or seed deleted files.
     if auth.role() is not null
         and exists (select from private.retired_ids as retired where retired.id = new.id)
     then
         perform private.fail(
-            409, 'id_retired', 'This id belonged to something that was deleted. Choose another one.', 'id'
+            409, 'id_retired', 'This id belonged to a deleted file. Choose another id.', 'id'
         );
     end if;
     return null;
 end
 $$;
 comment on function private.reject_retired_id_trigger() is
-'Trigger: nothing new has the id of what was deleted. Afterwards, when who was just deleting that has been waited for.';
+'Rejects ids of deleted files. Runs after the insert, so it waits for a concurrent delete.';
 
 create function private.set_attachment_details_trigger() returns trigger
 language plpgsql
@@ -160,13 +162,13 @@ begin
     from storage.objects as stored
     where stored.bucket_id = 'attachments' and stored.name = new.channel_id || '/' || new.id;
     if not found then
-        perform private.fail(404, 'file_not_found', 'No such file has been stored.', 'files');
+        perform private.fail(404, 'file_not_found', 'Storage has no such file. Upload it first.', 'files');
     end if;
     return new;
 end
 $$;
 comment on function private.set_attachment_details_trigger() is
-'Trigger: an attachment is a file that is there and that the caller may see. Size, type and uploader are Storage''s.';
+'Copies size, type and uploader from Storage. PT404 unless the file exists and the caller may see it.';
 
 create function private.require_attachments_trigger() returns trigger
 language plpgsql
@@ -175,7 +177,7 @@ as $$
 declare
     v_uuid text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
 begin
-    -- An `id` of another form is the application's own; `attachment_id` means ours.
+    -- attachment_id is always ours. An id is ours only if it is a UUID; else it belongs to the application.
     if exists (
         select from jsonb_array_elements(new.attachments) as item (value)
         cross join lateral (
@@ -188,23 +190,23 @@ begin
             )
     ) then
         perform private.fail(
-            404, 'attachment_not_found', 'There is no such uploaded file for you to attach.', 'attachments'
+            404, 'attachment_not_found', 'This uploaded file does not exist, or you may not see it.', 'attachments'
         );
     end if;
     return new;
 end
 $$;
 comment on function private.require_attachments_trigger() is
-'Trigger: an uploaded file that a message names must be one that its author may read.';
+'Raises PT404 if a message names an uploaded file that its author may not read.';
 
--- Definer, because no client may say that a file is in use but by using it.
+-- Definer, because no client writes this table: only a message that names a file keeps it.
 create function private.link_attachments_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- Whatever looks like an id of ours is one: that has been checked.
+    -- Each UUID is an attachment: require_attachments_trigger has checked that.
     insert into private.message_files (attachment_id, message_id)
     select distinct named.id::uuid, new.id
     from jsonb_array_elements(new.attachments) as item (value)
@@ -213,4 +215,5 @@ begin
     return null;
 end
 $$;
-comment on function private.link_attachments_trigger() is 'Trigger: an uploaded file that a message names is kept.';
+comment on function private.link_attachments_trigger() is
+'Links a message to the uploaded files that it names, so that the sweep keeps them.';

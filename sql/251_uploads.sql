@@ -1,4 +1,4 @@
--- The calls that upload files, show one, and sweep away those that no message names.
+-- The calls that upload files, show one, and sweep those that no message names. Storage keeps the contents.
 
 create function private.render_attachment(p_attachment public.attachments) returns jsonb
 language sql
@@ -14,7 +14,7 @@ as $$
     )
 $$;
 comment on function private.render_attachment(public.attachments) is
-'An attachment as the calls show it. A link to it is signed by Storage, whose keys no function has.';
+'An attachment as JSON. Storage signs links to it; the database has no keys of Storage.';
 
 create function private.parse_files(p_body jsonb) returns jsonb
 language plpgsql
@@ -25,7 +25,7 @@ declare
     v_file jsonb;
 begin
     if coalesce(jsonb_typeof(p_body -> 'files'), 'null') <> 'array' or p_body -> 'files' = '[]' then
-        perform private.fail(400, 'missing_field', 'files is required: one or more.', 'files');
+        perform private.fail(400, 'missing_field', 'files is required. Give one or more files.', 'files');
     elsif jsonb_array_length(p_body -> 'files') > 100 then
         perform private.fail(413, 'too_many_files', 'At most 100 files can be uploaded at once.', 'files');
     end if;
@@ -38,7 +38,8 @@ begin
     return p_body -> 'files';
 end
 $$;
-comment on function private.parse_files(jsonb) is 'The files of a request, objects with id and name; errors are PT400.';
+comment on function private.parse_files(jsonb) is
+'The files of a request: objects with id and name. Raises PT400, and PT413 for more than 100 files.';
 
 create function private.require_upload_channel(p_body jsonb) returns text
 language plpgsql
@@ -52,17 +53,19 @@ begin
     perform private.parse_uuid(p_body, 'workspace_id', false);
     select channel.kind into v_kind from public.channels as channel where channel.id = v_channel_id;
     if v_kind is null then
-        perform private.fail(404, 'channel_not_found', 'There is no such conversation.', 'conversation_id');
+        perform private.fail(
+            404, 'channel_not_found', 'This channel does not exist, or you may not see it.', 'conversation_id'
+        );
     elsif private.parse_text(p_body, 'conversation_type', 100, v_kind) <> v_kind then
         perform private.fail(
-            400, 'conversation_type_mismatch', format('This conversation is a %s.', v_kind), 'conversation_type'
+            400, 'conversation_type_mismatch', format('conversation_type must be %s here.', v_kind), 'conversation_type'
         );
     end if;
     return v_kind;
 end
 $$;
 comment on function private.require_upload_channel(jsonb) is
-'What the conversation of an upload is: channel or dm. PT404 unless the caller may see it.';
+'The kind of the channel of an upload: channel or dm. PT404 unless the caller may see it.';
 
 create function public.begin_upload(jsonb) returns json
 language plpgsql
@@ -135,16 +138,17 @@ declare
 begin
     select * into v_attachment from public.attachments as attachment where attachment.id = v_id;
     if v_attachment.id is null then
-        perform private.fail(404, 'attachment_not_found', 'There is no such file.');
+        perform private.fail(404, 'attachment_not_found', 'This file does not exist, or you may not see it.');
     end if;
     return private.succeed(
         private.render_attachment(v_attachment) || jsonb_build_object('conversation_id', v_attachment.channel_id)
     );
 end
 $$;
-comment on function public.get_attachment(jsonb) is 'GET /api/v2/messages/attachments/:id/url, but for the link: id.';
+comment on function public.get_attachment(jsonb) is
+'GET /api/v2/messages/attachments/:id/url: id. The service adds the signed link.';
 
--- Definer, because it locks what it is about to remove, and no client may see which files are in use.
+-- Definer, because it locks files of all channels, and no client reads which files are in use.
 create function private.sweep_attachments(p_limit integer, p_age interval) returns void
 language plpgsql
 security definer
@@ -153,8 +157,8 @@ as $$
 declare
     v_ids uuid[];
 begin
-    -- Whoever is naming one of them in a message at this moment has it locked.
-    select array_agg(old.id) into v_ids
+    -- Skips files that a concurrent message is naming: it holds a lock on them.
+    select array_agg(unused.id) into v_ids
     from (
         select attachment.id
         from public.attachments as attachment
@@ -167,8 +171,8 @@ begin
         order by attachment.created_at
         limit p_limit
         for update of attachment skip locked
-    ) as old;
-    -- Looked at again now that nobody can begin to.
+    ) as unused;
+    -- Checks again under the lock, because a message may have named a file before it.
     delete from public.attachments as attachment
     where attachment.id = any(v_ids)
         and not exists (
@@ -179,7 +183,7 @@ begin
 end
 $$;
 comment on function private.sweep_attachments(integer, interval) is
-'Forgets uploaded files of this age that no message names, or only messages that are deleted.';
+'Deletes rows of files older than p_age that no message names, except deleted messages.';
 
 create function public.sweep_attachments(jsonb) returns json
 language plpgsql
@@ -207,6 +211,6 @@ begin
 end
 $$;
 comment on function public.sweep_attachments(jsonb) is
-'For sweepers: forgets files that were uploaded long ago and that no message names, and answers paths in the bucket
-attachments that nothing leads to (any more), such as those of uploads that failed; limit. Whoever asks removes them
-through Storage; what is not removed is answered again.';
+'For sweepers: deletes rows of old files that no message names, and returns paths in the bucket attachments without a
+row, such as those of failed uploads; limit. The caller removes these through Storage; the next call returns the rest
+again.';

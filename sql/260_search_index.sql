@@ -1,13 +1,13 @@
--- The search index: which words each message has, in every script.
+-- The search index: the words of each message, in every script.
+-- It holds exactly the messages that are not deleted, with their present text.
 
--- For an index by channel and word together: by word alone, a search would go through what the whole project writes.
+-- For one index on channel and word: an index on words alone would read the matches of all channels.
 create extension if not exists btree_gin with schema extensions;
 
--- A table of its own, because the columns of public.messages go to whoever reads a message, and because row-level
--- security keeps such an index from being used: Postgres does not trust its operator with rows that are not the
--- caller's. Nobody reads this table but private.search_messages, and only the triggers below write it: no entry comes
--- but with its message, and none stays behind. So there is no foreign key, which would be a query for each message
--- (docs/decisions/0006).
+-- A table of its own for two reasons. Clients would read the words as a column of public.messages. Row-level security
+-- would also keep Postgres from using the GIN index, because the operator @@ is not leakproof.
+-- Only private.search_messages reads it, and only triggers of messages write it. So it has no foreign key, which would
+-- cost one query for each message (decision 0006).
 create table private.message_words (
     message_id uuid primary key,
     number bigint generated always as identity,
@@ -15,15 +15,15 @@ create table private.message_words (
     created_at timestamptz not null,
     words tsvector not null
 );
-comment on table private.message_words is 'What search goes through: the words of every message that is not deleted.';
-comment on column private.message_words.number is 'Rises as messages come.';
-comment on column private.message_words.channel_id is 'The message''s channel, repeated for the index.';
-comment on column private.message_words.created_at is 'When the message was written, repeated for the index.';
+comment on table private.message_words is 'The words of every message that is not deleted. Only search reads it.';
+comment on column private.message_words.number is 'Rises with each new message.';
+comment on column private.message_words.channel_id is 'Channel of the message, copied for the index.';
+comment on column private.message_words.created_at is 'Time of the message, copied for the index.';
 create index message_words_number_idx on private.message_words (number);
--- Times rise with the pages, nearly: so a few bytes for many pages are enough, and writing costs nothing.
+-- BRIN, because times rise nearly with the pages: the index is tiny and costs nothing on insert.
 create index message_words_created_at_idx on private.message_words using brin (created_at) with (autosummarize = on);
--- Words wait in a list, which searches read too, and go into the index some hundred messages at a time: far cheaper
--- than one by one. The list is short (in kB), so that neither a search nor the writer whose turn it is feels it.
+-- The pending list collects some hundred messages before GIN sorts them in: cheaper than one by one (decision 0007).
+-- Each search reads the list and one writer must empty it, so its limit is small (in kB).
 create index message_words_search_idx on private.message_words using gin (channel_id extensions.uuid_ops, words)
 with (fastupdate = on, gin_pending_list_limit = 512);
 alter table private.message_words enable row level security;
@@ -40,8 +40,8 @@ begin
     if octet_length(p_text) = char_length(p_text) then
         return lower(p_text);
     end if;
-    -- Removed are accents, vowel points and what only says how to show another character; not the marks of Thai and
-    -- of Indic scripts, without which words are other words.
+    -- Removes accents, vowel points and characters that only say how to show another one. Keeps the vowel signs of Thai
+    -- and Indic scripts, because a word without them is another word.
     v_text := lower(regexp_replace(
         normalize(replace(replace(p_text, e'\u2120', ' '), e'\u2122', ' '), nfkd),
         '[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u061c\u0640\u064b-\u065f'
@@ -49,25 +49,25 @@ begin
         '\ufe00-\ufe0f\ufeff\U0001f3fb-\U0001f3ff\U000e0000-\U000e0fff]+',
         '', 'g'
     ));
-    -- Most of what is written in Latin letters.
+    -- Most Latin text is ASCII now and needs no more work.
     if octet_length(v_text) = char_length(v_text) then
         return v_text;
     end if;
-    -- Letters that Unicode does not take apart.
+    -- Unicode does not decompose these letters.
     if v_text ~ '[\u00df\u00e6\u00f8\u0111\u0127\u0131\u0142\u0153\u0167\u03c2]' then
         v_text := replace(replace(replace(
             translate(v_text, e'\u00f8\u0142\u0111\u0127\u0167\u0131\u03c2', e'oldhti\u03c3'),
             e'\u00df', 'ss'), e'\u00e6', 'ae'), e'\u0153', 'oe');
     end if;
-    -- To ask takes half as long as to do it.
+    -- Checking costs half of normalizing.
     return case when v_text is nfkc normalized then v_text else normalize(v_text, nfkc) end;
 end
 $$;
 comment on function private.fold_text(text) is
-'A text without what people leave out when they search: capitals, accents, full and half width.';
+'A text without capitals, accents and width variants, so that a search finds every spelling.';
 
--- By code points and not by the parser of Postgres, which keeps report.pdf, /path and -19 whole, drops emoji, and takes
--- other characters for letters where the locale is another.
+-- Does not use the parser of Postgres, which keeps report.pdf, /path and -19 whole, drops emoji, and depends on the
+-- locale.
 create function private.split_words(p_text text) returns text[]
 language plpgsql
 immutable
@@ -75,14 +75,14 @@ parallel safe
 set search_path = ''
 as $$
 declare
-    -- Cut, because a character may stand for eighteen, and Postgres refuses an index entry of more than a megabyte.
+    -- Cut, because folding can turn one character into eighteen, and a tsvector has at most one megabyte.
     v_folded text := left(private.fold_text(p_text), 100000);
     v_text text;
 begin
     if octet_length(v_folded) = char_length(v_folded) then
         v_text := regexp_replace(v_folded, '[^a-z0-9 ]+', ' ', 'g');
     else
-        -- Han, kana, Hangul, Thai, Lao, Tibetan, Burmese, Khmer and emoji: a word may begin and end with any of them.
+        -- Han, kana, Hangul, Thai, Lao, Tibetan, Burmese, Khmer and emoji: a word may begin or end at any of them.
         v_text := regexp_replace(
             v_folded,
             '[\u0e01-\u0e3e\u0e40-\u0e4e\u0e50-\u0e59\u0e81-\u0f0a\u0f13-\u1049\u1050-\u109f\u1100-\u11ff'
@@ -95,8 +95,8 @@ begin
         );
         v_text := regexp_replace(
             replace(replace(v_text, e'\u0001\u0001', ''), e'\u0001', ' '),
-            '[\u0002-\u001f!-/:-@[-`{-\u00bf\u00d7\u00f7\u02b9-\u02bf\u037e\u055a-\u055f\u0589\u058a\u05be\u05c0\u05c3\u05c6'
-            '\u05f3\u05f4\u060c\u061b\u061d-\u061f\u066a-\u066d\u06d4\u0964\u0965\u0970\u0e3f\u0e4f\u0e5a\u0e5b'
+            '[\u0002-\u001f!-/:-@[-`{-\u00bf\u00d7\u00f7\u02b9-\u02bf\u037e\u055a-\u055f\u0589\u058a\u05be\u05c0\u05c3'
+            '\u05c6\u05f3\u05f4\u060c\u061b\u061d-\u061f\u066a-\u066d\u06d4\u0964\u0965\u0970\u0e3f\u0e4f\u0e5a\u0e5b'
             '\u0f0b-\u0f12\u104a-\u104f\u1361-\u1368\u1680\u17d4-\u17db\u1800-\u180a\u2000-\u22ff\u2400-\u25ff'
             '\u27c0-\u2aff\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u302a-\u3030\u3036-\u303a\u303d-\u303f\u30a0\u30fb'
             '\ufd3e\ufd3f\ufe10-\ufe6f\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\ufff0-\uffff]+',
@@ -104,15 +104,18 @@ begin
         );
     end if;
     return nullif(array_remove(string_to_array(
-        -- Cut, because Postgres refuses words of more than 2,046 bytes.
-        case when char_length(v_folded) < 256 then v_text else regexp_replace(v_text, '([^ ]{255})[^ ]+', '\1', 'g') end,
+        -- Cut, because a tsvector takes no word over 2,046 bytes.
+        case
+            when char_length(v_folded) < 256 then v_text
+            else regexp_replace(v_text, '([^ ]{255})[^ ]+', '\1', 'g')
+        end,
         ' '
     ), ''), '{}');
 end
 $$;
 comment on function private.split_words(text) is
-'The words of a text in their order, folded; null when it has none. Of scripts that are written without spaces each
-pair of neighbours is a word, with the first and the last character alone at the ends: ABC becomes A, AB, BC, C.';
+'The folded words of a text in order; null if it has none. In scripts without spaces each pair of neighbours is a
+word, and so are the first and last character: ABC becomes A, AB, BC, C.';
 
 create function private.word_index_template() returns text
 language plpgsql
@@ -128,7 +131,9 @@ begin
 end
 $$;
 comment on function private.word_index_template() is
-'What format() makes an index of 254 words of, nine characters for each. Called when Postgres plans, not each time.';
+'The template from which format() builds a tsvector of up to 254 words, nine characters for each word. It is immutable,
+so Postgres computes it once per plan. It stays, because numbering words with a query made index_words a quarter slower
+(decision 0007).';
 
 create function private.index_words(p_content text, p_attachments jsonb) returns tsvector
 language plpgsql
@@ -142,18 +147,19 @@ declare
     v_is_long boolean;
 begin
     if cardinality(v_words) < 255 then
-        -- For a short message, a query that numbers the words takes half as long again as all else that is done here.
+        -- The template avoids a query, which would cost half as much as all other work on a short message.
         v_index := format(left(private.word_index_template(), 9 * cardinality(v_words)), variadic v_words);
     else
         v_index := (
             select string_agg('''' || given.word || ''':' || given.place, ' ')
             from unnest(v_words) with ordinality as given (word, place)
         );
-        -- Places are counted to 16,383, and 255 of a word are kept: what is beyond is in no phrase. See parse_search_phrase.
+        -- A tsvector keeps places up to 16,383, and 255 for each word. Phrases beyond them would not match, so
+        -- parse_search_phrase asks a message with this tag for the words alone.
         v_is_long := cardinality(v_words) >= 16383
             or exists (select from unnest(v_words) as given (word) group by given.word having count(*) >= 255);
     end if;
-    -- No word has a colon.
+    -- A colon makes a tag: words never have one.
     return (
         coalesce(v_index, '')
         || case when v_is_long then ' '':long''' else '' end
@@ -163,7 +169,7 @@ begin
 end
 $$;
 comment on function private.index_words(text, jsonb) is
-'What is indexed of a message: its words with their places, and the marks :long, :link and :file.';
+'The index entry of a message: its words with places, and the tags :long, :link and :file.';
 
 -- Definer, because no client writes the index.
 create function private.index_message_trigger() returns trigger
@@ -187,8 +193,8 @@ $$;
 comment on function private.index_message_trigger() is
 'Keeps the search index equal to the text of a message; removes a deleted message from it.';
 
--- Definer, because it also runs when Supabase Auth deletes a user. Planned at each call: a plan that was kept from when
--- there were few messages reads all of them (docs/decisions/0003).
+-- Definer, because it also runs when Supabase Auth deletes a user. Uses a custom plan: a cached plan from a small table
+-- would scan a large one (decision 0003).
 create function private.delete_message_words_trigger() returns trigger
 language plpgsql
 security definer
@@ -201,4 +207,4 @@ begin
     return null;
 end
 $$;
-comment on function private.delete_message_words_trigger() is 'Trigger: with messages goes what search knows of them.';
+comment on function private.delete_message_words_trigger() is 'Removes deleted rows of messages from the search index.';

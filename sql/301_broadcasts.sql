@@ -1,4 +1,4 @@
--- Broadcasts of channel events. A broadcast is a hint that may get lost; the event log is the truth.
+-- Broadcasts of channel events. A broadcast may get lost and never fails a write; clients catch up from the event log.
 
 create function private.render_event(p_event public.message_events, p_message public.messages) returns jsonb
 language plpgsql
@@ -26,7 +26,7 @@ begin
     elsif p_message.id is null then
         return v_numbers || jsonb_build_object('id', p_event.message_id, 'deleted', true);
     end if;
-    -- What it said then, if it says something else now.
+    -- Shows the text at the time of the event, if it was edited later.
     if p_message.updated_at > p_event.created_at then
         select edit.content, edit.written_at into p_message.content, p_message.updated_at
         from public.message_edits as edit
@@ -38,12 +38,14 @@ begin
         v_numbers := v_numbers || jsonb_build_object('updated_at', private.format_time(p_event.added_at));
     elsif p_event.kind = 'message.updated' then
         v_pin := (
-            select case when mark.kind = 'message.pinned' then private.render_pin(mark.actor_id, mark.added_at) end
-            from public.message_events as mark
-            where mark.message_id = p_event.message_id
-                and mark.seq < p_event.seq
-                and mark.kind in ('message.pinned', 'message.unpinned')
-            order by mark.seq desc
+            select case
+                when change.kind = 'message.pinned' then private.render_pin(change.actor_id, change.added_at)
+            end
+            from public.message_events as change
+            where change.message_id = p_event.message_id
+                and change.seq < p_event.seq
+                and change.kind in ('message.pinned', 'message.unpinned')
+            order by change.seq desc
             limit 1
         );
     end if;
@@ -51,9 +53,9 @@ begin
 end
 $$;
 comment on function private.render_event(public.message_events, public.messages) is
-'What an event says, to listeners and to those who catch up: the data that the call which caused it answered, with seq
-and prev_seq; as it was then, even if the message was edited or unpinned since. Of one that is gone, which is a message
-of nulls: id and deleted.';
+'The payload of an event, the same for broadcasts and for catching up: the data of the call that caused it, with seq and
+prev_seq. It shows the message at the time of the event. For a message that is gone, p_message is null and the payload
+has id and deleted.';
 
 create function private.report_lost_broadcast(p_topic text, p_sqlstate text, p_message text) returns void
 language plpgsql
@@ -63,16 +65,18 @@ begin
     if coalesce(nullif(current_setting('threadline.strict_realtime', true), '')::boolean, false) then
         raise exception using errcode = p_sqlstate, message = p_message;
     elsif p_sqlstate <> '23514' then
-        -- That would be a missing partition: Realtime makes them when clients connect, so nobody is listening.
-        -- By this code, of the class of warnings, the service knows it.
+        -- 23514 is a missing partition. Realtime creates partitions when clients connect, so there are no listeners.
+        -- The service recognizes the warning by its code.
         raise warning using
-            errcode = '01TL1', message = format('A broadcast to %s is lost: %s', p_topic, p_message), detail = p_sqlstate;
+            errcode = '01TL1',
+            message = format('A broadcast to %s is lost: %s', p_topic, p_message),
+            detail = p_sqlstate;
     end if;
 end
 $$;
 comment on function private.report_lost_broadcast(text, text, text) is
-'What becomes of a broadcast that fails: a warning, so that the write it tells of stays. An error under the setting
-threadline.strict_realtime, which is for tests.';
+'Turns a failed broadcast into a warning, so that the write stays. Raises an error if threadline.strict_realtime is set,
+for tests.';
 
 create function private.render_pointer(p_payload jsonb) returns jsonb
 language sql
@@ -83,68 +87,67 @@ as $$
     from jsonb_each(p_payload) as field
     where field.key in ('id', 'channel_id', 'seq', 'prev_seq')
 $$;
-comment on function private.render_pointer(jsonb) is 'What is broadcast of a payload that is too large for it.';
+comment on function private.render_pointer(jsonb) is 'The stub that is sent instead of an oversized payload.';
 
--- It writes the table itself: realtime.send would hide from us what fails, write into payloads, and open a
--- subtransaction for each.
+-- Inserts directly, because realtime.send hides errors, adds fields to payloads, and opens a subtransaction per call.
 create function private.send_events(
     p_channel_id uuid, p_since bigint, out last_seq bigint, out is_complete boolean
 )
 language plpgsql
 set search_path = ''
--- To plan it for each number anew, as Postgres would, takes longer than to run it. The limits keep such a plan from
--- expecting a third of the channel: it would read whole tables, or be compiled, which takes half a second.
+-- A generic plan, because a custom plan takes longer than the query. The two LIMITs must stay: without them the generic
+-- plan expects a third of the channel, scans whole tables, and may trigger JIT for half a second (decision 0007).
 set plan_cache_mode = 'force_generic_plan'
 as $$
 begin
-    with told as materialized (
-        select event.seq, event.kind, said.message, private.render_event(event, said.message) as payload
+    with rendered as materialized (
+        select event.seq, event.kind, found.message, private.render_event(event, found.message) as payload
         from public.message_events as event
         left join lateral (
             select message from public.messages as message
             where message.id = event.message_id and message.deleted_at is null
             limit 1
-        ) as said on true
+        ) as found on true
         where event.channel_id = p_channel_id and event.seq >= p_since
         order by event.seq
         limit 100
     ), written as (
         insert into realtime.messages (topic, extension, event, payload, private)
         select
-            listening.topic,
+            listener.topic,
             'broadcast',
-            told.kind,
+            rendered.kind,
             case
-                when octet_length(told.payload::text) > (select settings.broadcast_max_bytes from private.settings)
-                    then private.render_pointer(told.payload)
-                else told.payload
+                when octet_length(rendered.payload::text) > (select settings.broadcast_max_bytes from private.settings)
+                    then private.render_pointer(rendered.payload)
+                else rendered.payload
             end,
             true
-        from told
+        from rendered
         cross join lateral (
             select 'channel:' || p_channel_id as topic
             union all
-            -- Those twins that it would be forwarded to if they had webhooks.
+            -- The twins that the outbox would serve if they had webhooks.
             select 'twin:' || assigned.ai_twin_id
             from public.channel_twins as assigned
-            where told.kind = 'message.created'
+            where rendered.kind = 'message.created'
                 and assigned.channel_id = p_channel_id
-                and assigned.ai_twin_id is distinct from (told.message).ai_twin_id
-                and (told.message).hops <= (select settings.twin_max_hops from private.settings)
-        ) as listening
-        order by told.seq
+                and assigned.ai_twin_id is distinct from (rendered.message).ai_twin_id
+                and (rendered.message).hops <= (select settings.twin_max_hops from private.settings)
+        ) as listener
+        order by rendered.seq
     )
 
     select
-        max(told.seq),
-        bool_and(told.kind <> 'message.created' or coalesce((told.message).channel_id = p_channel_id, false))
+        max(rendered.seq),
+        bool_and(rendered.kind <> 'message.created' or coalesce((rendered.message).channel_id = p_channel_id, false))
     into last_seq, is_complete
-    from told;
+    from rendered;
 end
 $$;
 comment on function private.send_events(uuid, bigint) is
-'Sends the events of a channel from a number on to the channel, and to the twins that hear of them; what is larger than
-a broadcast may be, as a pointer: a hundred at most. Answers the last number, and whether each new message is there.';
+'Sends up to 100 events of a channel, starting at a number, to the channel, and new messages also to its twins. Sends a
+stub instead of an oversized payload. Returns the last number, and whether each new message exists.';
 
 create function private.verify_creations(p_channel_id uuid, p_since bigint) returns void
 language plpgsql
@@ -179,8 +182,8 @@ begin
 end
 $$;
 comment on function private.verify_creations(uuid, bigint) is
-'For the end of a transaction: an error, which undoes it, when the log of a channel tells of a message that was not
-written after all. PT409 where a trigger dropped it, 40001 where another channel got its id at the same moment.';
+'Raises an error if the log of a channel has the creation of a message that was not written. PT409 if a trigger dropped
+the message, 40001 if another channel took its id at the same time (decision 0008).';
 
 -- Definer, because only the database sends to these topics.
 create function private.broadcast_events_trigger() returns trigger
@@ -190,24 +193,25 @@ set search_path = ''
 as $$
 declare
     v_sent jsonb := coalesce(nullif(current_setting('threadline.sent_events', true), ''), '{}')::jsonb;
-    v_told record;
+    v_sent_events record;
     v_is_complete boolean := false;
 begin
-    -- Events of this transaction in this channel are sent with the first of them: their numbers follow each other, since
-    -- the transaction has held the channel from there on.
+    -- The first event sends all events of this transaction in this channel. Their numbers are consecutive, because the
+    -- transaction holds the lock of the channel.
     if new.seq <= (v_sent ->> new.channel_id::text)::bigint then
         return null;
     end if;
     begin
-        v_told := private.send_events(new.channel_id, new.seq);
-        v_is_complete := v_told.is_complete;
-        v_sent := v_sent || jsonb_build_object(new.channel_id, v_told.last_seq);
+        v_sent_events := private.send_events(new.channel_id, new.seq);
+        v_is_complete := v_sent_events.is_complete;
+        v_sent := v_sent || jsonb_build_object(new.channel_id, v_sent_events.last_seq);
         perform set_config('threadline.sent_events', v_sent::text, true);
     exception
         when others then
             perform private.report_lost_broadcast('channel:' || new.channel_id, sqlstate, sqlerrm);
     end;
-    -- Where constraints are immediate, an event is told of before the message that it is about is written.
+    -- With immediate constraints this runs inside the trigger that numbers the message: the message does not exist yet.
+    -- Depth 1 means the end of the transaction or statement.
     if not v_is_complete and pg_trigger_depth() = 1 then
         perform private.verify_creations(new.channel_id, new.seq);
     end if;
@@ -215,5 +219,5 @@ begin
 end
 $$;
 comment on function private.broadcast_events_trigger() is
-'Trigger: tells listeners of the events of a transaction as it commits. What cannot be sent is lost to them and nobody
-else; what the log should not tell undoes the transaction.';
+'Sends the events of a transaction at its end. A failed broadcast is only a warning; an event of a message that was
+not written undoes the transaction.';

@@ -105,21 +105,17 @@ for each statement execute function private.summarize_conversations_trigger();
 create trigger channels_10_stamp
 before update on public.channels
 for each row execute function private.set_updated_at_trigger();
-create trigger channels_20_add_owner
+-- Before 30: the owner joins, and that is the first event of the channel.
+create trigger channels_20_create_counter
+after insert on public.channels
+for each row execute function private.create_channel_counter_trigger();
+create trigger channels_30_add_owner
 after insert on public.channels
 for each row execute function private.add_channel_owner_trigger();
--- After the insert, so that it waits for a concurrent delete of the same id.
-create trigger channels_30_reject_retired_id
-after insert on public.channels
-for each row execute function private.reject_retired_id_trigger();
-create trigger channels_40_retire_id
-after delete on public.channels
-referencing old table as removed
-for each statement execute function private.retire_ids_trigger();
 
--- channel_members: a member joins, changes role or leaves: rights first, then the rule that one owner stays;
--- afterwards the
--- member's twins go and the log gets an event.
+-- channel_members: a member joins, changes role or leaves.
+-- Before: 10 checks the rights of the caller, 20 keeps one owner.
+-- After: the twins of a member who left are removed, and the log gets an event. A change of role is not an event.
 create trigger channel_members_10_protect_owners
 before insert or update or delete on public.channel_members
 for each row execute function private.protect_owners_trigger();
@@ -151,25 +147,20 @@ for each row execute function private.set_updated_at_trigger();
 create trigger ai_twins_20_remember_owner
 before delete on public.ai_twins
 for each row execute function private.remember_twin_owner_trigger();
-create trigger ai_twins_30_reject_retired_id
-after insert on public.ai_twins
-for each row execute function private.reject_retired_id_trigger();
-create trigger ai_twins_40_retire_id
-after delete on public.ai_twins
-referencing old table as removed
-for each statement execute function private.retire_ids_trigger();
 
--- channel_twins: a member brings a twin into a channel.
+-- channel_twins: a member adds a twin to a channel: 10 locks the channel and checks membership and the maximum.
 create trigger channel_twins_10_admit
 before insert on public.channel_twins
 for each row execute function private.admit_twin_trigger();
 
--- messages: a message is written.
--- Before: 10 checks membership, locks the channel, and gives number, time and event; 20 and 30 run under that lock.
--- Then the policies decide. After: twins get it queued, search indexes it, its files are kept. At commit the event is
--- broadcast (message_events_10_broadcast).
--- An edit keeps the old text and writes an event. A deletion writes an event, leaves search, unpins, and cancels
--- deliveries.
+-- messages: a member writes, edits or deletes a message.
+-- Insert, before: 10 checks membership, locks the channel, requires the parent, and gives number, time and event.
+-- 20 and 30 run under that lock. Then the policies and constraints check the row.
+-- Insert, after: 50 queues it for twins, 60 indexes it for search, 70 keeps its files. At the end of the transaction
+-- message_events_10_broadcast sends the event.
+-- Update: 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
+-- If the message was deleted, 81 cancels its deliveries and 82 unpins it.
+-- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search.
 create trigger messages_10_admit
 before insert on public.messages
 for each row execute function private.admit_message_trigger();
@@ -212,8 +203,8 @@ after delete on public.messages
 referencing old table as removed
 for each statement execute function private.delete_message_words_trigger();
 
--- message_reactions: a user reacts: the reaction gets the channel of its message, under the channel's lock; then an
--- event.
+-- message_reactions: a member adds or removes a reaction.
+-- 10 copies the channel from the message and locks the channel; 20 records the event.
 create trigger message_reactions_10_set_channel
 before insert on public.message_reactions
 for each row execute function private.set_message_channel_trigger();
@@ -221,7 +212,7 @@ create trigger message_reactions_20_record
 after insert or delete on public.message_reactions
 for each row execute function private.record_reaction_or_pin_trigger();
 
--- message_pins: a member pins: as for a reaction.
+-- message_pins: a member pins or unpins a message. The same steps as for a reaction.
 create trigger message_pins_10_set_channel
 before insert on public.message_pins
 for each row execute function private.set_message_channel_trigger();
@@ -229,17 +220,19 @@ create trigger message_pins_20_record
 after insert or delete on public.message_pins
 for each row execute function private.record_reaction_or_pin_trigger();
 
--- message_events: an event is written: Realtime gets it at the end of the transaction.
--- Deferred, because the event is written before the message that it is about.
+-- message_events: an event is recorded. Realtime gets it at the end of the transaction.
+-- Deferred, because the event is written before its message (decision 0008).
 create constraint trigger message_events_10_broadcast
 after insert on public.message_events
 deferrable initially deferred
 for each row execute function private.broadcast_events_trigger();
 
--- attachments: an upload is registered: size, type and uploader come from Storage.
+-- attachments: a member registers or deletes an uploaded file.
+-- Size, type and uploader come from Storage.
 create trigger attachments_10_set_details
 before insert on public.attachments
 for each row execute function private.set_attachment_details_trigger();
+-- After the insert, so that it waits for a concurrent delete of the same id.
 create trigger attachments_20_reject_retired_id
 after insert on public.attachments
 for each row execute function private.reject_retired_id_trigger();

@@ -79,12 +79,12 @@ from public, anon, authenticated, service_role;
 -- Functions of `public` run as their caller and call helpers in `private`, so the caller needs both.
 grant usage on schema private to authenticated;
 -- Tables and views.
-grant select, delete, insert (id, display_name, avatar_url), update (display_name, avatar_url)
+grant select, delete, insert (display_name, avatar_url), update (display_name, avatar_url)
 on public.ai_twins to authenticated;
 grant select, insert (id, channel_id, file_name), delete on public.attachments to authenticated;
 grant select, delete, insert (channel_id, user_id, role), update (role) on public.channel_members to authenticated;
 grant select, delete, insert (channel_id, ai_twin_id) on public.channel_twins to authenticated;
-grant select, delete, insert (id, workspace_id, kind, name), update (workspace_id, name)
+grant select, delete, insert (workspace_id, kind, name), update (workspace_id, name)
 on public.channels to authenticated;
 grant select on public.conversation_messages to authenticated;
 grant select on public.conversations to authenticated;

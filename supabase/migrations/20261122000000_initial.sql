@@ -1798,7 +1798,7 @@ comment on function public.messaging_ingest(bytea) is
 'The ingest endpoint: the raw body as its one argument, x-api-key among request.headers; answers as the document says,
 errors included, with response.status set. Only the two doors, the service and the Edge Function, may call it.';
 
--- Profiles, channels and their members, and which rows each caller sees.
+-- Profiles, channels and members. A user sees the channels they belong to, and the users who share one with them.
 
 create table public.user_profiles (
     user_id uuid primary key references auth.users (id) on delete cascade,
@@ -1809,7 +1809,7 @@ create table public.user_profiles (
     constraint user_profiles_display_name_length check (char_length(display_name) between 1 and 200),
     constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000)
 );
-comment on table public.user_profiles is 'What others see of a user. Made when the user signs up.';
+comment on table public.user_profiles is 'Name and picture that peers see. A trigger creates it at sign-up.';
 alter table public.user_profiles enable row level security;
 
 create table public.channels (
@@ -1824,8 +1824,9 @@ create table public.channels (
     constraint channels_name_length check (char_length(name) between 1 and 200),
     constraint channels_name_unless_dm check (kind = 'dm' or name is not null)
 );
-comment on table public.channels is 'A place where members talk: a named channel, or a direct conversation (dm).';
-comment on column public.channels.workspace_id is 'Groups channels for the application; it grants nothing.';
+comment on table public.channels is
+'A named channel or a direct message channel (dm). Only its members read and write there.';
+comment on column public.channels.workspace_id is 'Groups channels for the application; grants no rights.';
 create index channels_created_by_idx on public.channels (created_by);
 alter table public.channels enable row level security;
 
@@ -1837,40 +1838,41 @@ create table public.channel_members (
     primary key (channel_id, user_id),
     constraint channel_members_role_known check (role in ('owner', 'admin', 'member'))
 );
-comment on table public.channel_members is 'Who belongs to a channel, and as what. Nobody else sees anything of it.';
+comment on table public.channel_members is
+'The members of a channel and their roles. Non-members see nothing of the channel.';
 create index channel_members_user_id_idx on public.channel_members (user_id);
 alter table public.channel_members enable row level security;
 
--- With the rights of their owner, as all views named my_: a policy on channel_members that reads channel_members would
--- ask itself for ever. A view becomes part of the plan, where a function would start a query of its own.
+-- Views named my_ have the rights of their owner: a policy on channel_members that reads channel_members directly
+-- would recurse. Views and not functions, because Postgres plans a view into the query.
 create view private.my_channels
 with (security_barrier = true) as
 select member.channel_id as id
 from public.channel_members as member
 where member.user_id = (select auth.uid());
-comment on view private.my_channels is 'The channels that the caller belongs to.';
+comment on view private.my_channels is 'Channels of the caller.';
 
 create view private.my_managed_channels
 with (security_barrier = true) as
 select member.channel_id as id
 from public.channel_members as member
 where member.user_id = (select auth.uid()) and member.role in ('owner', 'admin');
-comment on view private.my_managed_channels is 'The channels in which the caller is owner or admin.';
+comment on view private.my_managed_channels is 'Channels that the caller manages, as owner or admin.';
 
 create view private.my_owned_channels
 with (security_barrier = true) as
 select member.channel_id as id
 from public.channel_members as member
 where member.user_id = (select auth.uid()) and member.role = 'owner';
-comment on view private.my_owned_channels is 'The channels that the caller owns.';
+comment on view private.my_owned_channels is 'Channels that the caller owns.';
 
 create view private.my_peers
 with (security_barrier = true) as
-select fellow.user_id as id
+select peer.user_id as id
 from public.channel_members as mine
-inner join public.channel_members as fellow on mine.channel_id = fellow.channel_id
+inner join public.channel_members as peer on mine.channel_id = peer.channel_id
 where mine.user_id = (select auth.uid());
-comment on view private.my_peers is 'The users with whom the caller shares a channel, once for each.';
+comment on view private.my_peers is 'Users who share a channel with the caller, one row for each shared channel.';
 
 create function private.is_non_member(p_channel_id uuid) returns boolean
 language plpgsql
@@ -1878,7 +1880,7 @@ stable
 set search_path = ''
 as $$
 begin
-    -- The member first: nearly everybody who writes is one, and nothing else is asked then.
+    -- Checks the membership first, because it decides nearly every call.
     return not exists (
         select from public.channel_members as member
         where member.channel_id = p_channel_id and member.user_id = auth.uid()
@@ -1886,10 +1888,10 @@ begin
 end
 $$;
 comment on function private.is_non_member(uuid) is
-'Whether the caller is a user who is no member of a channel. Triggers ask before they lock it: the policies, which
-decide, are asked only after them.';
+'Whether the caller is a user who is not a member of the channel. BEFORE triggers check this before they lock the
+channel, because policies run later.';
 
--- Definer, because Supabase Auth makes users under a role that may not write here.
+-- Definer, because Supabase Auth creates users under a role that may not write here.
 create function private.create_user_profile_trigger() returns trigger
 language plpgsql
 security definer
@@ -1912,9 +1914,9 @@ begin
 end
 $$;
 comment on function private.create_user_profile_trigger() is
-'Gives a new user a profile, with the name and picture that Supabase Auth knows.';
+'Creates the profile of a new user, with name and picture from Supabase Auth.';
 
--- Definer, because the creator is no member yet and so may not add one.
+-- Definer, because the creator is not a member yet and so may not add one.
 create function private.add_channel_owner_trigger() returns trigger
 language plpgsql
 security definer
@@ -1928,8 +1930,9 @@ begin
     return null;
 end
 $$;
-comment on function private.add_channel_owner_trigger() is 'Trigger: who makes a channel owns it.';
+comment on function private.add_channel_owner_trigger() is 'Makes the creator of a channel its first owner.';
 
+-- Users who signed up before this migration.
 insert into public.user_profiles (user_id, display_name)
 select
     existing.id,
@@ -1942,9 +1945,16 @@ select
 from auth.users as existing
 on conflict do nothing;
 
--- The event log of a channel: every change once, numbered without a gap, in the transaction of the change.
+-- The event log of a channel: each change once, numbered from 1 without a gap, in the transaction of the change.
+-- Each writer locks the counter of the channel first; this gives the changes of a channel their order.
+--
+-- Lock order of messages and twins. Each step may be skipped, and none is taken before an earlier one:
+--   1. counters of channels; several of them by channel id (erasing a user)
+--   2. twins of the channel and their webhooks, by twin id
+--   3. queues of the twins; workers skip locked queues, so they wait for no writer
+-- An UPDATE of a message locks its row before the counter, because Postgres locks a row before its BEFORE trigger runs.
 
--- Counters, apart from the channels: they change with every message, and no client reads them.
+-- A table of its own, because it changes with every message and no client reads it.
 create table private.channel_counters (
     channel_id uuid primary key references public.channels (id) on delete cascade,
     last_seq bigint not null default 0,
@@ -1952,11 +1962,11 @@ create table private.channel_counters (
     message_count bigint not null default 0
 );
 comment on table private.channel_counters is
-'The end of each channel''s event log. Every change of a channel locks its row first: this is what orders them.';
+'The last event of each channel. A writer locks this row before it changes the channel.';
 comment on column private.channel_counters.last_at is
-'When the last event was; the next is later, whatever the clock says.';
+'Time of the last event. The next event is later, even if the clock goes back.';
 comment on column private.channel_counters.message_count is
-'How many messages are not deleted; kept, because counting a million takes too long.';
+'Number of messages that are not deleted. Stored, because counting a million is too slow.';
 alter table private.channel_counters enable row level security;
 
 create table public.message_events (
@@ -1978,15 +1988,41 @@ create table public.message_events (
     )
 );
 comment on table public.message_events is
-'Every change of a channel, once, in order and without a gap. It names what changed; contents are read where they are.';
+'Each change of a channel, once, in order and without a gap. It names what changed; the contents stay in their tables.';
 comment on column public.message_events.actor_id is
-'Who did it; of member events, whom it is about. Null when a twin did, or the service key without naming anybody.';
-comment on column public.message_events.reaction_id is 'Of reactions, the id that the reaction has or had.';
-comment on column public.message_events.added_at is 'Of reactions and pins, since when it is or was there.';
--- Whether a message was pinned when it was edited.
+'The user who acted; for member events, the member. Null for a twin, and for service_role without a user_id.';
+comment on column public.message_events.reaction_id is 'For reactions: the id of the reaction.';
+comment on column public.message_events.added_at is 'For reactions and pins: when it was added.';
+-- Tells render_event whether a message was pinned when it was edited.
 create index message_events_pins_idx on public.message_events (message_id, seq)
 where kind in ('message.pinned', 'message.unpinned');
 alter table public.message_events enable row level security;
+
+-- Definer, because no client writes counters.
+create function private.create_channel_counter_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    insert into private.channel_counters (channel_id) values (new.id);
+    return null;
+end
+$$;
+comment on function private.create_channel_counter_trigger() is 'Gives a new channel its counter.';
+
+-- Definer, because no client may lock or write counters.
+create function private.lock_channel(p_channel_id uuid) returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    perform from private.channel_counters as counter where counter.channel_id = p_channel_id for no key update;
+end
+$$;
+comment on function private.lock_channel(uuid) is
+'Locks a channel until the transaction ends. Call it before you read a state that decides what you write.';
 
 -- Definer, because no client writes events or counters.
 create function private.record_event(
@@ -1999,26 +2035,14 @@ security definer
 set search_path = ''
 as $$
 begin
-    -- Times run as the numbers do, also when the clock is set back: what was said when is told by them.
-    update private.channel_counters as head
+    -- Each event is later than the one before, even if the clock goes back: readers find old texts by these times.
+    update private.channel_counters as counter
     set
-        last_seq = head.last_seq + 1,
-        last_at = greatest(clock_timestamp(), head.last_at + interval '1 microsecond'),
-        message_count = head.message_count + p_messages
-    where head.channel_id = p_channel_id
-    returning head.last_seq, head.last_at into seq, at;
-    if seq is null then
-        insert into private.channel_counters as head (channel_id, last_seq, last_at, message_count)
-        select existing.id, 1, clock_timestamp(), p_messages
-        from public.channels as existing
-        where existing.id = p_channel_id
-        on conflict on constraint channel_counters_pkey do update
-        set
-            last_seq = head.last_seq + 1,
-            last_at = greatest(clock_timestamp(), head.last_at + interval '1 microsecond'),
-            message_count = head.message_count + p_messages
-        returning head.last_seq, head.last_at into seq, at;
-    end if;
+        last_seq = counter.last_seq + 1,
+        last_at = greatest(clock_timestamp(), counter.last_at + interval '1 microsecond'),
+        message_count = counter.message_count + p_messages
+    where counter.channel_id = p_channel_id
+    returning counter.last_seq, counter.last_at into seq, at;
     if seq is not null then
         insert into public.message_events (
             channel_id, seq, kind, message_id, actor_id, emoji, created_at, reaction_id, added_at
@@ -2027,44 +2051,34 @@ begin
             p_channel_id, record_event.seq, p_kind, p_message_id, p_actor_id, p_emoji, record_event.at,
             p_reaction_id, p_added_at
         );
+    elsif exists (select from public.channels as channel where channel.id = p_channel_id) then
+        raise object_not_in_prerequisite_state using
+            message = 'A trigger of the application changed this channel before it had a counter. '
+                'Give that trigger a name that sorts after channels_20_create_counter.';
     end if;
 end
 $$;
 comment on function private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz) is
-'Writes the next event of a channel and answers its number and time; p_messages is what it adds to the count.
-Nothing happens for a channel that is being deleted.';
+'Writes the next event of a channel and returns its number and time. p_messages is added to the message count.
+Writes nothing while the channel is being deleted.';
 
--- Definer, because no client may touch the counters.
-create function private.lock_channel(p_channel_id uuid) returns void
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    perform from private.channel_counters as head where head.channel_id = p_channel_id for no key update;
-end
-$$;
-comment on function private.lock_channel(uuid) is
-'Waits until nobody else is changing a channel. Whoever decides by the state of a message takes this first.';
+-- Rules of membership. Only owners make, change or remove owners, and a channel always keeps one owner.
 
--- Rules of membership: who may make or remove an owner, and that one owner stays.
-
--- Definer, because it must see all members to know whether one is the last owner.
+-- Definer, because it must see all members to know whether the caller is an owner.
 create function private.protect_owners_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- Admins govern members, owners govern everybody; who the caller is counts, not what the row says. Only clients
-    -- are asked, whatever their role is called: Supabase Auth, say, deletes users with all they had.
+    -- Checks clients only, under any role name. Supabase Auth deletes users with their memberships, and has no token.
     if auth.role() is not null and not private.is_service()
         and (tg_op <> 'INSERT' and old.role = 'owner' or tg_op <> 'DELETE' and new.role = 'owner')
         and not (
             tg_op = 'DELETE'
             and (
                 old.user_id = (select auth.uid())
-                -- With their channel, all members go.
+                -- Deleting a channel deletes all members.
                 or not exists (select from public.channels as channel where channel.id = old.channel_id)
             )
         )
@@ -2073,22 +2087,23 @@ begin
             where owner.channel_id = coalesce(new.channel_id, old.channel_id)
                 and owner.user_id = (select auth.uid()) and owner.role = 'owner'
         )
-        -- Who makes a channel is its first owner. Who left it, or was put out, is not brought back as one by others.
+        -- The creator becomes the first owner. Others may not bring back a creator who left.
         and not exists (
             select from public.channels as made
             where made.id = new.channel_id
                 and made.created_by = new.user_id and new.user_id = (select auth.uid()) and tg_op = 'INSERT'
         )
     then
-        -- The SQLSTATE of a policy that refuses: a right is missing.
+        -- The SQLSTATE of a failed policy: the caller lacks a right.
         raise insufficient_privilege using
-            message = 'Only an owner of the channel may make, change or remove an owner.',
+            message = 'Only an owner can make, change or remove an owner. Ask an owner of this channel.',
             detail = 'owner_required';
     end if;
     return coalesce(new, old);
 end
 $$;
-comment on function private.protect_owners_trigger() is 'Trigger: an admin cannot become owner, nor put an owner out.';
+comment on function private.protect_owners_trigger() is
+'Rejects changes of owners by callers who do not own the channel.';
 
 -- Definer, because it must see all members to know whether one is the last owner.
 create function private.require_owner_trigger() returns trigger
@@ -2097,19 +2112,19 @@ security definer
 set search_path = ''
 as $$
 begin
-    -- Clients are asked, and the service key; not Supabase Auth, which deletes users with all they had.
+    -- Checks clients and service_role, but not Supabase Auth, which deletes users with their memberships.
     if auth.role() is null
         or (tg_op = 'UPDATE' and new.role = 'owner' and new.channel_id = old.channel_id)
     then
         return coalesce(new, old);
     end if;
-    -- Of two owners who leave at once, the second waits here and then sees that the first is gone.
+    -- If two owners leave at once, the second waits here and then sees that the first is gone.
     perform private.lock_channel(old.channel_id);
     if not exists (
         select from public.channel_members as other
         where other.channel_id = old.channel_id and other.user_id <> old.user_id and other.role = 'owner'
     ) and exists (
-        -- With their channel, all members go.
+        -- Deleting a channel deletes all members.
         select from public.channels as channel where channel.id = old.channel_id
     ) then
         perform private.fail(
@@ -2120,7 +2135,7 @@ begin
 end
 $$;
 comment on function private.require_owner_trigger() is
-'Raises PT409 when the last owner of a channel leaves or becomes something else.';
+'Raises PT409 if the last owner of a channel leaves or changes role.';
 
 -- Definer, because no client writes events.
 create function private.record_member_trigger() returns trigger
@@ -2138,9 +2153,10 @@ begin
     return null;
 end
 $$;
-comment on function private.record_member_trigger() is 'Trigger: members who come and go are events.';
+comment on function private.record_member_trigger() is 'Records an event when a member joins or leaves.';
 
 -- Digital twins: agents that write under their own name for a user, and the channels they take part in.
+-- A twin is in a channel only while its owner is a member.
 
 create table public.ai_twins (
     id uuid primary key default gen_random_uuid(),
@@ -2152,8 +2168,8 @@ create table public.ai_twins (
     constraint ai_twins_display_name_length check (char_length(display_name) between 1 and 200),
     constraint ai_twins_avatar_url_length check (char_length(avatar_url) <= 2000)
 );
-comment on table public.ai_twins is 'A digital twin: an agent that writes under its own name, on behalf of its owner.';
-comment on column public.ai_twins.user_id is 'The owner, who alone may let it speak.';
+comment on table public.ai_twins is 'A digital twin: an agent that writes under its own name for its owner.';
+comment on column public.ai_twins.user_id is 'The owner. Only the owner may write as the twin.';
 create index ai_twins_user_id_idx on public.ai_twins (user_id);
 alter table public.ai_twins enable row level security;
 
@@ -2164,24 +2180,24 @@ create table public.channel_twins (
     primary key (channel_id, ai_twin_id)
 );
 comment on table public.channel_twins is
-'The channels that a twin takes part in: it hears what is said there and may answer.';
+'The channels of a twin: it receives their new messages and may answer.';
 create index channel_twins_ai_twin_id_idx on public.channel_twins (ai_twin_id);
 alter table public.channel_twins enable row level security;
 
--- A policy on channel_twins that read ai_twins itself would be asked by the policy there, for ever.
+-- A view, because the policies of channel_twins and ai_twins would recurse if they read each other's table.
 create view private.my_twins
 with (security_barrier = true) as
 select twin.id from public.ai_twins as twin where twin.user_id = (select auth.uid());
-comment on view private.my_twins is 'The twins that the caller owns.';
+comment on view private.my_twins is 'Twins that the caller owns.';
 
 create view private.my_peer_twins
 with (security_barrier = true) as
 select assigned.ai_twin_id as id
 from public.channel_twins as assigned
 where assigned.channel_id in (select mine.id from private.my_channels as mine);
-comment on view private.my_peer_twins is 'The twins that take part in a channel of the caller, once for each.';
+comment on view private.my_peer_twins is 'Twins in channels of the caller, one row for each channel.';
 
--- Definer, because no client may lock a channel, and it counts twins whether or not the caller may see them.
+-- Definer, because no client may lock a channel, and it must count all twins.
 create function private.admit_twin_trigger() returns trigger
 language plpgsql
 security definer
@@ -2191,10 +2207,10 @@ begin
     if not private.is_non_member(new.channel_id) then
         perform private.lock_channel(new.channel_id);
     end if;
-    -- Asked again under the lock. The policy knows only who was a member when the statement began, and whoever is put
-    -- out at this moment would leave a twin behind that goes on listening.
+    -- Checks again under the lock: the policy uses the members at the start of the statement. A member removed since
+    -- then would leave a twin behind.
     if private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using message = 'Only members of a channel bring their twins.';
+        raise insufficient_privilege using message = 'Only members can add their twins to a channel.';
     elsif (
         select count(*) from public.channel_twins as assigned where assigned.channel_id = new.channel_id
     ) >= (select settings.channel_max_twins from private.settings) then
@@ -2204,16 +2220,16 @@ begin
 end
 $$;
 comment on function private.admit_twin_trigger() is
-'Trigger: twins come with members, and no more of them than can be told of every message.';
+'Rejects a twin if the caller is not a member or the channel has its maximum of twins.';
 
--- Definer, because whoever removes a member need not own the twins.
+-- Definer, because a manager who removes a member does not own the twins.
 create function private.remove_member_twins_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- As whoever writes a message does: the channel first, then its twins.
+    -- The channel before its twins: see the lock order in 210_events.
     perform private.lock_channel(old.channel_id);
     delete from public.channel_twins as assigned
     where assigned.channel_id = old.channel_id
@@ -2222,9 +2238,9 @@ begin
 end
 $$;
 comment on function private.remove_member_twins_trigger() is
-'Trigger: with a member go their twins, and what was still to be delivered to them.';
+'Removes the twins of a member who leaves, and with them their pending deliveries.';
 
--- Messages of channels, their edits, reactions and pins: tables and who sees them.
+-- Messages of channels, their edits, reactions and pins. Only members read them, and only authors change a message.
 
 create table public.messages (
     id uuid primary key default gen_random_uuid(),
@@ -2251,22 +2267,22 @@ create table public.messages (
     constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
     constraint messages_attachments_size check (octet_length(attachments::text) <= 65536)
 );
-comment on table public.messages is 'What is said in channels. A deleted message stays as a row that no client sees.';
+comment on table public.messages is 'Messages of channels. A deleted message stays as a row that no client sees.';
 comment on column public.messages.seq is
-'Number of the event that made it; the order of a channel, and what cursors rest on. Set by a trigger.';
-comment on column public.messages.user_id is 'The author, unless a twin is; null when the user is gone.';
-comment on column public.messages.parent_message_id is 'The message whose thread this is a reply in.';
-comment on column public.messages.conversation_id is 'A context that the application knows; it means nothing here.';
+'Number of its event. A trigger sets it; it orders the messages of a channel, and cursors use it.';
+comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';
+comment on column public.messages.parent_message_id is 'The parent: the message that this one answers.';
+comment on column public.messages.conversation_id is
+'A context of the application. Threadline stores it and does not use it.';
+comment on column public.messages.hops is 'Turns of twins since a user wrote; 0 for messages of users.';
 create index messages_user_id_idx on public.messages (user_id);
--- Most messages are neither by a twin nor in a thread, and cost nothing here.
+-- Partial, because most messages have neither a twin nor a parent.
 create index messages_ai_twin_id_idx on public.messages (ai_twin_id) where ai_twin_id is not null;
 create index messages_thread_idx on public.messages (parent_message_id, seq) where parent_message_id is not null;
-alter table public.messages enable row level security;
--- For has:thread.
+-- For the search operator has:thread.
 create index messages_replies_idx on public.messages (channel_id, parent_message_id)
 where parent_message_id is not null;
-comment on column public.messages.hops is
-'How many turns of twins lie between this message and what a person said last; 0 when a person says it.';
+alter table public.messages enable row level security;
 
 create table public.message_edits (
     message_id uuid not null references public.messages (id) on delete cascade,
@@ -2276,9 +2292,9 @@ create table public.message_edits (
     replaced_at timestamptz not null default now(),
     primary key (message_id, version)
 );
-comment on table public.message_edits is 'Earlier versions of edited messages, the first as version 1.';
+comment on table public.message_edits is 'Earlier versions of edited messages. Version 1 is the first.';
 comment on column public.message_edits.written_at is 'When this version was written.';
-comment on column public.message_edits.replaced_at is 'When the next one took its place.';
+comment on column public.message_edits.replaced_at is 'When the next version replaced it.';
 alter table public.message_edits enable row level security;
 
 create table public.message_reactions (
@@ -2291,8 +2307,8 @@ create table public.message_reactions (
     constraint message_reactions_once unique (message_id, user_id, emoji),
     constraint message_reactions_emoji_length check (char_length(emoji) between 1 and 64)
 );
-comment on table public.message_reactions is 'Who reacted to what with which emoji.';
-comment on column public.message_reactions.channel_id is 'The message''s channel, repeated for row-level security.';
+comment on table public.message_reactions is 'Reactions to messages: one emoji of one user.';
+comment on column public.message_reactions.channel_id is 'Channel of the message, copied for row-level security.';
 create index message_reactions_channel_id_idx on public.message_reactions (channel_id);
 create index message_reactions_user_id_idx on public.message_reactions (user_id);
 alter table public.message_reactions enable row level security;
@@ -2304,15 +2320,15 @@ create table public.message_pins (
     pinned_at timestamptz not null default now()
 );
 comment on table public.message_pins is 'Pinned messages.';
-comment on column public.message_pins.channel_id is 'The message''s channel, repeated for row-level security.';
+comment on column public.message_pins.channel_id is 'Channel of the message, copied for row-level security.';
 create index message_pins_channel_id_idx on public.message_pins (channel_id);
 create index message_pins_pinned_by_idx on public.message_pins (pinned_by);
 alter table public.message_pins enable row level security;
 
--- What happens when a message, a reaction or a pin changes. 900_triggers shows the order.
+-- Trigger functions of messages, reactions and pins. They number messages, keep edits, and record each change as an
+-- event. 900_triggers shows their order.
 
--- Definer, because it asks of the parent, and of the id, whether or not the caller may see the message; the policy asks
--- about the caller.
+-- Definer, because it must find the parent and the id even if the caller may not see them.
 create function private.admit_message_trigger() returns trigger
 language plpgsql
 security definer
@@ -2322,18 +2338,13 @@ declare
     v_event record;
 begin
     if private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using message = 'Only members of a channel write to it.';
+        raise insufficient_privilege using message = 'Only members can write to this channel.';
     end if;
-    -- This locks the channel: what is looked at from here on stays as it is.
-    v_event := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
-    -- Clients may choose the id, and send a message again to be sure that it has come. The primary key then refuses it,
-    -- or skips it where the statement says so; neither is an event.
-    perform from public.messages as known where known.id = new.id for key share;
+    perform private.lock_channel(new.channel_id);
+    -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gets
+    -- no number and no event. KEY SHARE waits for a transaction that deletes the first one.
+    perform from public.messages as message where message.id = new.id for key share;
     if found then
-        delete from public.message_events as event where event.channel_id = new.channel_id and event.seq = v_event.seq;
-        update private.channel_counters as head
-        set last_seq = head.last_seq - 1, message_count = head.message_count - 1
-        where head.channel_id = new.channel_id;
         return new;
     end if;
     if new.parent_message_id is not null then
@@ -2342,10 +2353,12 @@ begin
             and parent.channel_id = new.channel_id and parent.deleted_at is null;
         if not found then
             perform private.fail(
-                404, 'parent_not_found', 'There is no such message to reply to in this channel.', 'parent_message_id'
+                404, 'parent_not_found', 'The message to reply to is not in this channel, or was deleted.',
+                'parent_message_id'
             );
         end if;
     end if;
+    v_event := private.record_event(new.channel_id, 'message.created', new.id, new.user_id, null, 1);
     new.seq := v_event.seq;
     new.created_at := v_event.at;
     new.updated_at := v_event.at;
@@ -2353,35 +2366,35 @@ begin
 end
 $$;
 comment on function private.admit_message_trigger() is
-'Trigger: a new message gets its number and time, and a reply belongs to a message of the same channel. What is not new
-gets neither.';
+'Gives a new message its number, time and event, and requires a parent of the same channel. A repeated id gets no
+number.';
 
--- Definer, because it looks at messages whether or not the writer may see them.
+-- Definer, because it must read messages even if the author may not see them.
 create function private.set_hops_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- A twin takes its turn after what was said last, in the channel and in the thread. Which of the two it answers
-    -- nobody knows, so the longer chain counts: else two twins that both reply to the head of a thread, or one in the
-    -- thread and one outside of it, would talk for ever. Two messages of one twin in a row are one turn.
+    -- Compares the newest message of the channel with the newest of the thread and takes the larger count, because the
+    -- twin may answer either. With one of them only, two twins could answer each other forever: both to the parent, or
+    -- one inside the thread and one outside. Consecutive messages of one twin are one turn.
     select max(previous.hops + case when previous.ai_twin_id = new.ai_twin_id then 0 else 1 end) into new.hops
     from (
         (
-            select said.ai_twin_id, said.hops
-            from public.messages as said
-            where said.channel_id = new.channel_id
-            order by said.seq desc
+            select message.ai_twin_id, message.hops
+            from public.messages as message
+            where message.channel_id = new.channel_id
+            order by message.seq desc
             limit 1
         )
         union all
         (
             select thread.ai_twin_id, thread.hops
             from (
-                select head.ai_twin_id, head.hops, head.seq
-                from public.messages as head
-                where head.id = new.parent_message_id
+                select parent.ai_twin_id, parent.hops, parent.seq
+                from public.messages as parent
+                where parent.id = new.parent_message_id
                 union all
                 (
                     select reply.ai_twin_id, reply.hops, reply.seq
@@ -2399,9 +2412,9 @@ begin
     return new;
 end
 $$;
-comment on function private.set_hops_trigger() is 'Trigger: counts the turns of twins since a person spoke.';
+comment on function private.set_hops_trigger() is 'Counts the turns of twins since a user wrote.';
 
--- Definer, because no client writes edits and events.
+-- Definer, because no client writes edits or events.
 create function private.record_message_change_trigger() returns trigger
 language plpgsql
 security definer
@@ -2413,16 +2426,20 @@ begin
     if tg_op = 'DELETE' then
         perform private.record_event(old.channel_id, 'message.deleted', old.id, private.acting_user_id(), null, -1);
     elsif old.deleted_at is not null then
-        -- Its author, its twin and its parent may still go, which sets them null.
+        -- Foreign keys may still set its author, twin or parent to null.
         if (new.content, new.deleted_at) is distinct from (old.content, old.deleted_at) then
-            perform private.fail(404, 'message_not_found', 'There is no such message.');
+            perform private.fail(404, 'message_not_found', 'This message does not exist, or you may not see it.');
         end if;
     elsif new.deleted_at is not null then
         select event.at into new.deleted_at
-        from private.record_event(new.channel_id, 'message.deleted', new.id, private.acting_user_id(), null, -1) as event;
+        from private.record_event(
+            new.channel_id, 'message.deleted', new.id, private.acting_user_id(), null, -1
+        ) as event;
     elsif new.content <> old.content then
         select event.at into new.updated_at
-        from private.record_event(new.channel_id, 'message.updated', new.id, private.acting_user_id(), null, 0) as event;
+        from private.record_event(
+            new.channel_id, 'message.updated', new.id, private.acting_user_id(), null, 0
+        ) as event;
         insert into public.message_edits (message_id, version, content, written_at, replaced_at)
         select new.id, count(*) + 1, old.content, old.updated_at, new.updated_at
         from public.message_edits as edit
@@ -2438,9 +2455,9 @@ begin
 end
 $$;
 comment on function private.record_message_change_trigger() is
-'Trigger: an edit keeps what was there before, a deletion is final, and both are events.';
+'Keeps the old text of an edited message, makes deletion final, and records both as events.';
 
--- Definer, because an author may delete what another has pinned, and a client that edits may not unpin.
+-- Definer, because an author may delete a message that another user pinned.
 create function private.unpin_message_trigger() returns trigger
 language plpgsql
 security definer
@@ -2452,9 +2469,9 @@ begin
 end
 $$;
 comment on function private.unpin_message_trigger() is
-'Trigger: what is deleted is no longer pinned. Afterwards, so that this is no event of its own.';
+'Unpins a deleted message. Runs after the deletion, so unpinning records no event.';
 
--- Definer, because it asks of the message whether or not the caller may see it; the policy asks about the caller.
+-- Definer, because it must find the message even if the caller may not see it. The policy checks the caller.
 create function private.set_message_channel_trigger() returns trigger
 language plpgsql
 security definer
@@ -2465,8 +2482,8 @@ begin
     from public.messages as message
     where message.id = new.message_id and not private.is_non_member(message.channel_id);
     perform private.lock_channel(new.channel_id);
-    -- Asked again under the lock. Of a message that is gone, or elsewhere, nothing is said: the policy refuses a row of
-    -- no channel.
+    -- Checks again under the lock. If the message is gone, clears channel_id: the policy then rejects the row without a
+    -- reason.
     if not exists (
         select from public.messages as message where message.id = new.message_id and message.deleted_at is null
     ) then
@@ -2476,7 +2493,7 @@ begin
 end
 $$;
 comment on function private.set_message_channel_trigger() is
-'Trigger: a reaction or a pin is of the channel of its message, which must not be deleted.';
+'Copies the channel of the message into a reaction or pin. Rejects deleted messages.';
 
 -- Definer, because no client writes events.
 create function private.record_reaction_or_pin_trigger() returns trigger
@@ -2488,7 +2505,7 @@ declare
     v_is_added boolean := tg_op = 'INSERT';
     v_row jsonb := to_jsonb(case when tg_op = 'INSERT' then new else old end);
 begin
-    -- With its message, a mark goes without an event of its own.
+    -- The event of a deleted message covers its reactions and its pin.
     if not v_is_added and not exists (
         select from public.messages as message
         where message.id = (v_row ->> 'message_id')::uuid and message.deleted_at is null
@@ -2497,8 +2514,9 @@ begin
     end if;
     if v_is_added and tg_table_name = 'message_reactions' and (
         select count(*)
-        from public.message_reactions as own
-        where own.message_id = (v_row ->> 'message_id')::uuid and own.user_id = (v_row ->> 'user_id')::uuid
+        from public.message_reactions as reaction
+        where reaction.message_id = (v_row ->> 'message_id')::uuid
+            and reaction.user_id = (v_row ->> 'user_id')::uuid
     ) > (select settings.reactions_per_user_per_message from private.settings) then
         perform private.fail(
             409, 'too_many_reactions',
@@ -2526,9 +2544,9 @@ begin
 end
 $$;
 comment on function private.record_reaction_or_pin_trigger() is
-'Writes an event when a reaction or a pin is added or removed.';
+'Records an event when a reaction or a pin is added or removed.';
 
--- The calls of /api/v2/messages that read: history, get, edits; and how a message looks in an answer.
+-- How messages, pins and reactions look as JSON: the same in every answer, event and export.
 
 create function private.render_pin(p_pinned_by uuid, p_pinned_at timestamptz) returns jsonb
 language sql
@@ -2539,7 +2557,7 @@ as $$
         'pinned', true, 'pinned_by', p_pinned_by, 'pinned_at', private.format_time(p_pinned_at)
     )
 $$;
-comment on function private.render_pin(uuid, timestamptz) is 'What metadata says of a message that is pinned.';
+comment on function private.render_pin(uuid, timestamptz) is 'The metadata fields of a pinned message.';
 
 create function private.render_message(p_message public.messages, p_pin jsonb) returns jsonb
 language plpgsql
@@ -2556,7 +2574,7 @@ begin
         'ai_twin_id', p_message.ai_twin_id,
         'parent_message_id', p_message.parent_message_id,
         'conversation_id', p_message.conversation_id,
-        -- What says that it is pinned comes from the pin, never from who wrote the message.
+        -- These fields come from the pin only: an author cannot fake them.
         'metadata', (p_message.metadata - '{pinned,pinned_by,pinned_at}'::text[]) || coalesce(p_pin, '{}'),
         'attachments', p_message.attachments,
         'created_at', private.format_time(p_message.created_at),
@@ -2565,7 +2583,7 @@ begin
 end
 $$;
 comment on function private.render_message(public.messages, jsonb) is
-'A message as every call shows it, with what private.render_pin says of its pin.';
+'A message as JSON, with the fields of private.render_pin; null if it is not pinned.';
 create function private.render_message(p_message public.messages) returns jsonb
 language sql
 stable
@@ -2577,7 +2595,7 @@ as $$
         where pin.message_id = p_message.id
     ))
 $$;
-comment on function private.render_message(public.messages) is 'A message as it is now.';
+comment on function private.render_message(public.messages) is 'A message as JSON, with its present pin.';
 
 create function private.render_reaction(
     p_id uuid, p_message_id uuid, p_user_id uuid, p_emoji text, p_created_at timestamptz
@@ -2595,10 +2613,10 @@ as $$
     )
 $$;
 comment on function private.render_reaction(uuid, uuid, uuid, text, timestamptz) is
-'A reaction as every call shows it, whether it is still there or not.';
+'A reaction as JSON, also after its removal.';
 
--- Definer, because authors who left the channel are still named there. It is asked only for authors of messages that
--- the caller has just read.
+-- Definer, because messages of authors who left the channel still show their names. Callers pass only authors of
+-- messages that they just read.
 create function private.list_author_names(p_user_ids uuid[], p_twin_ids uuid[])
 returns table (author_id uuid, is_twin boolean, display_name text, avatar_url text)
 language sql
@@ -2615,7 +2633,7 @@ as $$
     where twin.id = any(p_twin_ids)
 $$;
 comment on function private.list_author_names(uuid[], uuid[]) is
-'Names and pictures of users and twins. Owners choose the ids of twins, even a user''s: is_twin tells which it is.';
+'Names and pictures of users and twins. A twin may have the same id as a user: is_twin separates them.';
 
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql
@@ -2638,16 +2656,18 @@ as $$
             array_agg(reaction.user_id order by reaction.created_at, reaction.user_id) as user_ids,
             min(reaction.created_at) as first_at
         from unnest(p_message_ids) as given (id)
-        -- Looked up for each message, whatever the planner believes of the table.
+        -- OFFSET 0 keeps the subquery: one index lookup per message, never a scan of the table (decision 0003).
         cross join lateral (
-            select made.* from public.message_reactions as made where made.message_id = given.id offset 0
+            select added.* from public.message_reactions as added where added.message_id = given.id offset 0
         ) as reaction
         group by reaction.message_id, reaction.emoji
     ) as counted
     group by counted.message_id
 $$;
 comment on function private.render_reactions(uuid[]) is
-'Of messages that have reactions, one entry per emoji: how many, who, and whether the caller is among them.';
+'The reactions of messages, one entry per emoji: count, users, and whether the caller is one of them.';
+
+-- The calls of /api/v2/messages that read: history, get, edits. Policies decide what each caller sees.
 
 create function private.require_message(p_id uuid) returns public.messages
 language plpgsql
@@ -2659,13 +2679,13 @@ declare
 begin
     select * into v_message from public.messages as message where message.id = p_id and message.deleted_at is null;
     if v_message.id is null then
-        perform private.fail(404, 'message_not_found', 'There is no such message.');
+        perform private.fail(404, 'message_not_found', 'This message does not exist, or you may not see it.');
     end if;
     return v_message;
 end
 $$;
 comment on function private.require_message(uuid) is
-'A message that the caller may see; PT404 otherwise, whether it exists or not.';
+'A message that the caller may see; else PT404.';
 
 create function private.require_channel(p_channel_id uuid) returns void
 language plpgsql
@@ -2674,13 +2694,15 @@ set search_path = ''
 as $$
 begin
     if not exists (select from public.channels as channel where channel.id = p_channel_id) then
-        perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
+        perform private.fail(
+            404, 'channel_not_found', 'This channel does not exist, or you may not see it.', 'channel_id'
+        );
     end if;
 end
 $$;
 comment on function private.require_channel(uuid) is 'PT404 unless the caller may see the channel.';
 
--- Definer, because no client reads the counters; it answers only those who may see the channel.
+-- Definer, because no client reads the counters. Returns 0 to non-members.
 create function private.message_count(p_channel_id uuid) returns bigint
 language sql
 stable
@@ -2688,19 +2710,19 @@ security definer
 set search_path = ''
 as $$
     select coalesce((
-        select head.message_count
-        from private.channel_counters as head
-        where head.channel_id = p_channel_id
+        select counter.message_count
+        from private.channel_counters as counter
+        where counter.channel_id = p_channel_id
             and (
                 (select private.is_service())
-                or head.channel_id in (select mine.id from private.my_channels as mine)
+                or counter.channel_id in (select mine.id from private.my_channels as mine)
             )
     ), 0)
 $$;
 comment on function private.message_count(uuid) is
-'How many messages a channel has, at the same cost for ten and for a million.';
+'The number of messages in a channel, from its counter.';
 
--- Definer, because a cursor stays good when its message is deleted.
+-- Definer, because a cursor stays valid when its message is deleted.
 create function private.find_cursor(p_body jsonb, p_field text, p_channel_id uuid) returns bigint
 language plpgsql
 stable
@@ -2720,13 +2742,16 @@ begin
     from public.messages as message
     where message.id = private.parse_uuid(p_body, p_field) and message.channel_id = p_channel_id;
     if v_seq is null then
-        perform private.fail(400, 'invalid_cursor', format('%s names no message of this channel.', p_field), p_field);
+        perform private.fail(
+            400, 'invalid_cursor',
+            format('%s is not a message of this channel. Use a next_cursor or a message id.', p_field), p_field
+        );
     end if;
     return v_seq;
 end
 $$;
 comment on function private.find_cursor(jsonb, text, uuid) is
-'The place in a channel that a message id or a returned cursor stands for.';
+'The number in a channel that a message id or a cursor stands for; null if the field is missing.';
 
 create function private.list_page(
     p_channel_id uuid, p_thread_id uuid, p_before bigint, p_after bigint, p_limit integer, p_offset integer,
@@ -2735,13 +2760,13 @@ create function private.list_page(
 language plpgsql
 stable
 set search_path = ''
--- A plan for any values suits neither a page at depth nor a thread (docs/decisions/0003).
+-- A generic plan is slow for deep pages and for threads (decision 0003).
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
     v_seqs bigint[];
 begin
-    -- One row more than asked for tells whether there is a next page.
+    -- Reads one row more, to know whether there is a next page.
     if p_after is null then
         select array_agg(found.id), array_agg(found.seq) into ids, v_seqs
         from (
@@ -2774,7 +2799,7 @@ begin
 end
 $$;
 comment on function private.list_page(uuid, uuid, bigint, bigint, integer, integer) is
-'A page of a channel or thread: its message ids, and the cursor of the next page in the same direction, or null.';
+'A page of a channel or thread: message ids, and the cursor of the next page in that direction, or null.';
 
 create function private.render_page(p_ids uuid[]) returns jsonb
 language sql
@@ -2787,7 +2812,7 @@ as $$
         where message.id = any(p_ids)
     )
 
-    -- Each table is asked once for the whole page, and so is its policy.
+    -- Reads each table once for the whole page, so each policy runs once.
     select coalesce(jsonb_agg(
         private.render_message(page.message, (
             select private.render_pin(pin.pinned_by, pin.pinned_at)
@@ -2897,7 +2922,8 @@ $$;
 comment on function public.list_message_edits(jsonb) is
 'GET /api/v2/messages/:id/edits: the earlier versions, the first one first.';
 
--- The calls of /api/v2/messages that write: create, reply, edit, delete, pin, react.
+-- The calls of /api/v2/messages that write: create, reply, edit, delete, pin, react. Only authors change a message;
+-- admins may delete it.
 
 create function private.require_twin(p_twin_id uuid, p_channel_id uuid) returns void
 language plpgsql
@@ -2913,13 +2939,13 @@ begin
             and ((select private.is_service()) or twin.user_id = (select auth.uid()))
     ) then
         perform private.fail(
-            403, 'twin_not_allowed', 'This twin is not yours, or does not take part in the channel.', 'ai_twin_id'
+            403, 'twin_not_allowed', 'You do not own this twin, or it is not in this channel.', 'ai_twin_id'
         );
     end if;
 end
 $$;
 comment on function private.require_twin(uuid, uuid) is
-'PT403 unless the caller may speak through the twin in the channel.';
+'Raises PT403 unless the caller may write as the twin in the channel.';
 
 create function public.create_message(jsonb) returns json
 language plpgsql
@@ -2947,7 +2973,7 @@ begin
     elsif octet_length(($1 -> 'attachments')::text) > 65536 then
         perform private.fail(413, 'attachments_too_large', 'attachments must have at most 64 kB.', 'attachments');
     end if;
-    -- The twin speaks, and not its owner; but nobody names somebody else.
+    -- A message of a twin has no user_id, but a user_id in the request must still be the caller's.
     if v_twin_id is null or not private.is_service() then
         v_user_id := private.require_actor($1);
     end if;
@@ -2968,7 +2994,7 @@ begin
     )
     returning * into v_message;
     return private.succeed(
-        private.render_message(v_message, null),  -- what is new is not pinned
+        private.render_message(v_message, null),  -- a new message is not pinned
         jsonb_build_object('timestamp', private.format_time(v_message.created_at)),
         201
     );
@@ -3003,7 +3029,7 @@ as $$
     )
 $$;
 comment on function private.is_author(public.messages, uuid) is
-'Whether a user answers for a message: who said it, or who owns the twin that did.';
+'Whether a user wrote a message, or owns the twin that wrote it.';
 
 create function public.edit_message(jsonb) returns json
 language plpgsql
@@ -3015,32 +3041,32 @@ declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
     if not private.is_author(v_message, v_user_id) then
-        perform private.fail(403, 'not_the_author', 'Only its author can edit a message.');
+        perform private.fail(403, 'not_the_author', 'You can edit only your own messages and those of your twins.');
     end if;
     update public.messages as message set content = v_content
     where message.id = v_message.id
     returning * into v_message;
     if v_message.id is null then
-        perform private.fail(404, 'message_not_found', 'There is no such message.');
+        perform private.fail(404, 'message_not_found', 'This message does not exist, or you may not see it.');
     end if;
     return private.succeed(private.render_message(v_message));
 end
 $$;
 comment on function public.edit_message(jsonb) is
-'PUT /api/v2/messages/:id: content, user_id. One''s own, or one''s twin''s; what was there before is kept.';
+'PUT /api/v2/messages/:id: content, user_id. Only for messages of the caller or their twins; keeps the old text.';
 
 create function private.is_app_admin() returns boolean
 language sql
 stable
 set search_path = ''
 as $$
-    -- app_metadata is written by the project alone; user_metadata by the user, and so proves nothing.
+    -- Reads app_metadata and not user_metadata, because users can write the latter.
     select coalesce((select auth.jwt()) -> 'app_metadata' ->> 'role' = 'admin', false)
 $$;
-comment on function private.is_app_admin() is 'Whether the token is of an administrator of the whole application.';
+comment on function private.is_app_admin() is 'Whether the token belongs to an administrator of the application.';
 
--- Definer, because a client may not write deleted_at: the row would vanish from its own sight. And because who
--- administers the application need not be a member. It asks itself who the caller is.
+-- Definer for two reasons: no client may write deleted_at, and an administrator of the application need not be a
+-- member. It checks the caller itself.
 create function private.delete_message(p_message_id uuid, p_user_id uuid, p_as_admin boolean) returns timestamptz
 language plpgsql
 security definer
@@ -3070,21 +3096,22 @@ begin
         and v_message.deleted_at is null
     then
         perform private.fail(
-            403, 'not_the_author', 'Only its author, or an admin with admin=true, can delete a message.'
+            403, 'not_the_author',
+            'You can delete only your own messages. Owners and admins of the channel can add admin=true.'
         );
     end if;
     update public.messages as message set deleted_at = now()
     where message.id = v_message.id and message.deleted_at is null
     returning message.deleted_at into v_deleted_at;
     if v_deleted_at is null then
-        perform private.fail(404, 'message_not_found', 'There is no such message.');
+        perform private.fail(404, 'message_not_found', 'This message does not exist, or you may not see it.');
     end if;
     return v_deleted_at;
 end
 $$;
 comment on function private.delete_message(uuid, uuid, boolean) is
-'Deletes a message softly for the caller, or for whom the service key names, and answers when. PT403 unless it is their
-own or their twin''s, or they use that they are an admin; PT404 for who may not know of it.';
+'Marks a message as deleted and returns the time. The actor is the caller, or the user_id that service_role gives. PT403
+unless they wrote it, own its twin, or act as an admin; PT404 for non-members.';
 
 create function public.delete_message(jsonb) returns json
 language plpgsql
@@ -3113,7 +3140,7 @@ declare
     v_user_id uuid := private.require_actor($1);
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
-    -- Looked up again under the lock: it may have been deleted meanwhile.
+    -- Reads it again under the lock, because it may be deleted now.
     perform private.lock_channel(v_message.channel_id);
     v_message := private.require_message(v_message.id);
     insert into public.message_pins (message_id, pinned_by) values (v_message.id, v_user_id)
@@ -3126,7 +3153,7 @@ begin
 end
 $$;
 comment on function public.pin_message(jsonb) is
-'POST /api/v2/messages/:id/pin: user_id. Pinned already, it stays as it was pinned first.';
+'POST /api/v2/messages/:id/pin: user_id. A second pin changes nothing.';
 
 create function public.unpin_message(jsonb) returns json
 language plpgsql
@@ -3136,14 +3163,14 @@ declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
     perform private.require_actor($1);
-    -- The lock first, as pinning and deleting take it: in the other order they would wait for each other.
+    -- Locks the channel before the pin: see the lock order in 210_events.
     perform private.lock_channel(v_message.channel_id);
     delete from public.message_pins as pin where pin.message_id = v_message.id;
     return private.succeed(private.render_message(v_message));
 end
 $$;
 comment on function public.unpin_message(jsonb) is
-'DELETE /api/v2/messages/:id/pin: user_id. Not pinned, nothing happens.';
+'DELETE /api/v2/messages/:id/pin: user_id. Does nothing if the message is not pinned.';
 
 create function private.set_reaction(p_body jsonb, p_change text) returns json
 language plpgsql
@@ -3156,7 +3183,7 @@ declare
     v_reaction public.message_reactions;
     v_action text := 'unchanged';
 begin
-    -- One at a time: of two toggles at once, one adds and the other removes.
+    -- Locks the channel, so that one of two concurrent toggles adds and the other removes.
     perform private.lock_channel(v_message.channel_id);
     v_message := private.require_message(v_message.id);
     select * into v_reaction
@@ -3180,7 +3207,7 @@ begin
 end
 $$;
 comment on function private.set_reaction(jsonb, text) is
-'Adds, removes or toggles the caller''s reaction and says in meta.action which it was: added, removed, unchanged.';
+'Adds, removes or toggles a reaction of the caller. meta.action is added, removed or unchanged.';
 
 create function public.toggle_reaction(jsonb) returns json
 language plpgsql
@@ -3191,7 +3218,7 @@ begin
 end
 $$;
 comment on function public.toggle_reaction(jsonb) is
-'POST /api/v2/messages/:id/react: emoji, user_id. Adds the reaction, or removes it if it is there.';
+'POST /api/v2/messages/:id/react: emoji, user_id. Adds the reaction, or removes it if it exists.';
 
 create function public.add_reaction(jsonb) returns json
 language plpgsql
@@ -3202,7 +3229,7 @@ begin
 end
 $$;
 comment on function public.add_reaction(jsonb) is
-'PUT /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, as toggling is not.';
+'PUT /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, unlike the toggle.';
 
 create function public.remove_reaction(jsonb) returns json
 language plpgsql
@@ -3213,11 +3240,11 @@ begin
 end
 $$;
 comment on function public.remove_reaction(jsonb) is
-'DELETE /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, as toggling is not.';
+'DELETE /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, unlike the toggle.';
 
--- Files of a channel in the Storage bucket `attachments`: who may put, see and remove them.
+-- Files of a channel in the Storage bucket `attachments`. Only members see them, and a file never changes.
 
--- Private also where a bucket of this name was there before and was not: links to these files are signed or fail.
+-- Makes an existing bucket private too, so that files open only with a signed link.
 insert into storage.buckets (id, name, public, file_size_limit)
 values ('attachments', 'attachments', false, 52428800)
 on conflict (id) do update set public = false;
@@ -3226,9 +3253,8 @@ create table private.retired_ids (
     id uuid primary key
 );
 comment on table private.retired_ids is
-'Ids of channels, twins and files that were deleted. Clients choose ids, and what belonged to one may outlive it for a
-while: files in Storage, broadcasts that Realtime replays, messages that name a file. Whoever took the id over would
-have them.';
+'Ids of deleted files. A client chooses the id of a file, and messages may still name a deleted one: a new file with
+its id would take its place there.';
 alter table private.retired_ids enable row level security;
 
 create table public.attachments (
@@ -3245,12 +3271,13 @@ create table public.attachments (
     constraint attachments_size_not_negative check (size >= 0)
 );
 comment on table public.attachments is
-'Files of channels, which lie in the bucket of this name. Messages name them by id.';
-comment on column public.attachments.path is 'Where in the bucket.';
-comment on column public.attachments.file_name is 'To show to people, as the uploader called it.';
-comment on column public.attachments.size is 'In bytes, as Storage counted them. Set by a trigger, as the next two.';
-comment on column public.attachments.content_type is 'What Storage was told when the file was stored.';
-comment on column public.attachments.uploaded_by is 'Who stored it; null for service_role, and when the user is gone.';
+'Files of channels, stored in the bucket attachments. Messages name them by id.';
+comment on column public.attachments.path is 'Path in the bucket.';
+comment on column public.attachments.file_name is 'Name that the uploader gave; for display.';
+comment on column public.attachments.size is
+'In bytes. A trigger copies it from Storage, as content_type and uploaded_by.';
+comment on column public.attachments.content_type is 'Media type that the uploader gave to Storage.';
+comment on column public.attachments.uploaded_by is 'The uploader; null for service_role and for deleted users.';
 create index attachments_channel_id_idx on public.attachments (channel_id);
 create index attachments_uploaded_by_idx on public.attachments (uploaded_by);
 alter table public.attachments enable row level security;
@@ -3260,7 +3287,8 @@ create table private.message_files (
     message_id uuid not null references public.messages (id) on delete cascade,
     primary key (attachment_id, message_id)
 );
-comment on table private.message_files is 'Which uploaded files messages name. What no message names is swept away.';
+comment on table private.message_files is
+'The uploaded files that messages name. The sweep removes files that no message names.';
 create index message_files_message_id_idx on private.message_files (message_id);
 alter table private.message_files enable row level security;
 
@@ -3276,28 +3304,29 @@ begin
     return null;
 end
 $$;
-comment on function private.retire_ids_trigger() is 'Trigger: the ids of what is deleted are not given out again.';
+comment on function private.retire_ids_trigger() is
+'Keeps the ids of deleted files, so that no new file can have them.';
 
--- Definer, because no client reads which ids there were.
+-- Definer, because no client reads the retired ids.
 create function private.reject_retired_id_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- Callers of an API are asked, and not who has the database itself, to restore or seed it.
+    -- Only for callers of an API: a superuser may restore or seed deleted files.
     if auth.role() is not null
         and exists (select from private.retired_ids as retired where retired.id = new.id)
     then
         perform private.fail(
-            409, 'id_retired', 'This id belonged to something that was deleted. Choose another one.', 'id'
+            409, 'id_retired', 'This id belonged to a deleted file. Choose another id.', 'id'
         );
     end if;
     return null;
 end
 $$;
 comment on function private.reject_retired_id_trigger() is
-'Trigger: nothing new has the id of what was deleted. Afterwards, when who was just deleting that has been waited for.';
+'Rejects ids of deleted files. Runs after the insert, so it waits for a concurrent delete.';
 
 create function private.set_attachment_details_trigger() returns trigger
 language plpgsql
@@ -3312,13 +3341,13 @@ begin
     from storage.objects as stored
     where stored.bucket_id = 'attachments' and stored.name = new.channel_id || '/' || new.id;
     if not found then
-        perform private.fail(404, 'file_not_found', 'No such file has been stored.', 'files');
+        perform private.fail(404, 'file_not_found', 'Storage has no such file. Upload it first.', 'files');
     end if;
     return new;
 end
 $$;
 comment on function private.set_attachment_details_trigger() is
-'Trigger: an attachment is a file that is there and that the caller may see. Size, type and uploader are Storage''s.';
+'Copies size, type and uploader from Storage. PT404 unless the file exists and the caller may see it.';
 
 create function private.require_attachments_trigger() returns trigger
 language plpgsql
@@ -3327,7 +3356,7 @@ as $$
 declare
     v_uuid text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
 begin
-    -- An `id` of another form is the application's own; `attachment_id` means ours.
+    -- attachment_id is always ours. An id is ours only if it is a UUID; else it belongs to the application.
     if exists (
         select from jsonb_array_elements(new.attachments) as item (value)
         cross join lateral (
@@ -3340,23 +3369,23 @@ begin
             )
     ) then
         perform private.fail(
-            404, 'attachment_not_found', 'There is no such uploaded file for you to attach.', 'attachments'
+            404, 'attachment_not_found', 'This uploaded file does not exist, or you may not see it.', 'attachments'
         );
     end if;
     return new;
 end
 $$;
 comment on function private.require_attachments_trigger() is
-'Trigger: an uploaded file that a message names must be one that its author may read.';
+'Raises PT404 if a message names an uploaded file that its author may not read.';
 
--- Definer, because no client may say that a file is in use but by using it.
+-- Definer, because no client writes this table: only a message that names a file keeps it.
 create function private.link_attachments_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- Whatever looks like an id of ours is one: that has been checked.
+    -- Each UUID is an attachment: require_attachments_trigger has checked that.
     insert into private.message_files (attachment_id, message_id)
     select distinct named.id::uuid, new.id
     from jsonb_array_elements(new.attachments) as item (value)
@@ -3365,9 +3394,10 @@ begin
     return null;
 end
 $$;
-comment on function private.link_attachments_trigger() is 'Trigger: an uploaded file that a message names is kept.';
+comment on function private.link_attachments_trigger() is
+'Links a message to the uploaded files that it names, so that the sweep keeps them.';
 
--- The calls that upload files, show one, and sweep away those that no message names.
+-- The calls that upload files, show one, and sweep those that no message names. Storage keeps the contents.
 
 create function private.render_attachment(p_attachment public.attachments) returns jsonb
 language sql
@@ -3383,7 +3413,7 @@ as $$
     )
 $$;
 comment on function private.render_attachment(public.attachments) is
-'An attachment as the calls show it. A link to it is signed by Storage, whose keys no function has.';
+'An attachment as JSON. Storage signs links to it; the database has no keys of Storage.';
 
 create function private.parse_files(p_body jsonb) returns jsonb
 language plpgsql
@@ -3394,7 +3424,7 @@ declare
     v_file jsonb;
 begin
     if coalesce(jsonb_typeof(p_body -> 'files'), 'null') <> 'array' or p_body -> 'files' = '[]' then
-        perform private.fail(400, 'missing_field', 'files is required: one or more.', 'files');
+        perform private.fail(400, 'missing_field', 'files is required. Give one or more files.', 'files');
     elsif jsonb_array_length(p_body -> 'files') > 100 then
         perform private.fail(413, 'too_many_files', 'At most 100 files can be uploaded at once.', 'files');
     end if;
@@ -3407,7 +3437,8 @@ begin
     return p_body -> 'files';
 end
 $$;
-comment on function private.parse_files(jsonb) is 'The files of a request, objects with id and name; errors are PT400.';
+comment on function private.parse_files(jsonb) is
+'The files of a request: objects with id and name. Raises PT400, and PT413 for more than 100 files.';
 
 create function private.require_upload_channel(p_body jsonb) returns text
 language plpgsql
@@ -3421,17 +3452,19 @@ begin
     perform private.parse_uuid(p_body, 'workspace_id', false);
     select channel.kind into v_kind from public.channels as channel where channel.id = v_channel_id;
     if v_kind is null then
-        perform private.fail(404, 'channel_not_found', 'There is no such conversation.', 'conversation_id');
+        perform private.fail(
+            404, 'channel_not_found', 'This channel does not exist, or you may not see it.', 'conversation_id'
+        );
     elsif private.parse_text(p_body, 'conversation_type', 100, v_kind) <> v_kind then
         perform private.fail(
-            400, 'conversation_type_mismatch', format('This conversation is a %s.', v_kind), 'conversation_type'
+            400, 'conversation_type_mismatch', format('conversation_type must be %s here.', v_kind), 'conversation_type'
         );
     end if;
     return v_kind;
 end
 $$;
 comment on function private.require_upload_channel(jsonb) is
-'What the conversation of an upload is: channel or dm. PT404 unless the caller may see it.';
+'The kind of the channel of an upload: channel or dm. PT404 unless the caller may see it.';
 
 create function public.begin_upload(jsonb) returns json
 language plpgsql
@@ -3504,16 +3537,17 @@ declare
 begin
     select * into v_attachment from public.attachments as attachment where attachment.id = v_id;
     if v_attachment.id is null then
-        perform private.fail(404, 'attachment_not_found', 'There is no such file.');
+        perform private.fail(404, 'attachment_not_found', 'This file does not exist, or you may not see it.');
     end if;
     return private.succeed(
         private.render_attachment(v_attachment) || jsonb_build_object('conversation_id', v_attachment.channel_id)
     );
 end
 $$;
-comment on function public.get_attachment(jsonb) is 'GET /api/v2/messages/attachments/:id/url, but for the link: id.';
+comment on function public.get_attachment(jsonb) is
+'GET /api/v2/messages/attachments/:id/url: id. The service adds the signed link.';
 
--- Definer, because it locks what it is about to remove, and no client may see which files are in use.
+-- Definer, because it locks files of all channels, and no client reads which files are in use.
 create function private.sweep_attachments(p_limit integer, p_age interval) returns void
 language plpgsql
 security definer
@@ -3522,8 +3556,8 @@ as $$
 declare
     v_ids uuid[];
 begin
-    -- Whoever is naming one of them in a message at this moment has it locked.
-    select array_agg(old.id) into v_ids
+    -- Skips files that a concurrent message is naming: it holds a lock on them.
+    select array_agg(unused.id) into v_ids
     from (
         select attachment.id
         from public.attachments as attachment
@@ -3536,8 +3570,8 @@ begin
         order by attachment.created_at
         limit p_limit
         for update of attachment skip locked
-    ) as old;
-    -- Looked at again now that nobody can begin to.
+    ) as unused;
+    -- Checks again under the lock, because a message may have named a file before it.
     delete from public.attachments as attachment
     where attachment.id = any(v_ids)
         and not exists (
@@ -3548,7 +3582,7 @@ begin
 end
 $$;
 comment on function private.sweep_attachments(integer, interval) is
-'Forgets uploaded files of this age that no message names, or only messages that are deleted.';
+'Deletes rows of files older than p_age that no message names, except deleted messages.';
 
 create function public.sweep_attachments(jsonb) returns json
 language plpgsql
@@ -3576,20 +3610,20 @@ begin
 end
 $$;
 comment on function public.sweep_attachments(jsonb) is
-'For sweepers: forgets files that were uploaded long ago and that no message names, and answers paths in the bucket
-attachments that nothing leads to (any more), such as those of uploads that failed; limit. Whoever asks removes them
-through Storage; what is not removed is answered again.';
+'For sweepers: deletes rows of old files that no message names, and returns paths in the bucket attachments without a
+row, such as those of failed uploads; limit. The caller removes these through Storage; the next call returns the rest
+again.';
 
--- The search index: which words each message has, in every script.
+-- The search index: the words of each message, in every script.
+-- It holds exactly the messages that are not deleted, with their present text.
 
--- For an index by channel and word together: by word alone, a search would go through what the whole project writes.
+-- For one index on channel and word: an index on words alone would read the matches of all channels.
 create extension if not exists btree_gin with schema extensions;
 
--- A table of its own, because the columns of public.messages go to whoever reads a message, and because row-level
--- security keeps such an index from being used: Postgres does not trust its operator with rows that are not the
--- caller's. Nobody reads this table but private.search_messages, and only the triggers below write it: no entry comes
--- but with its message, and none stays behind. So there is no foreign key, which would be a query for each message
--- (docs/decisions/0006).
+-- A table of its own for two reasons. Clients would read the words as a column of public.messages. Row-level security
+-- would also keep Postgres from using the GIN index, because the operator @@ is not leakproof.
+-- Only private.search_messages reads it, and only triggers of messages write it. So it has no foreign key, which would
+-- cost one query for each message (decision 0006).
 create table private.message_words (
     message_id uuid primary key,
     number bigint generated always as identity,
@@ -3597,15 +3631,15 @@ create table private.message_words (
     created_at timestamptz not null,
     words tsvector not null
 );
-comment on table private.message_words is 'What search goes through: the words of every message that is not deleted.';
-comment on column private.message_words.number is 'Rises as messages come.';
-comment on column private.message_words.channel_id is 'The message''s channel, repeated for the index.';
-comment on column private.message_words.created_at is 'When the message was written, repeated for the index.';
+comment on table private.message_words is 'The words of every message that is not deleted. Only search reads it.';
+comment on column private.message_words.number is 'Rises with each new message.';
+comment on column private.message_words.channel_id is 'Channel of the message, copied for the index.';
+comment on column private.message_words.created_at is 'Time of the message, copied for the index.';
 create index message_words_number_idx on private.message_words (number);
--- Times rise with the pages, nearly: so a few bytes for many pages are enough, and writing costs nothing.
+-- BRIN, because times rise nearly with the pages: the index is tiny and costs nothing on insert.
 create index message_words_created_at_idx on private.message_words using brin (created_at) with (autosummarize = on);
--- Words wait in a list, which searches read too, and go into the index some hundred messages at a time: far cheaper
--- than one by one. The list is short (in kB), so that neither a search nor the writer whose turn it is feels it.
+-- The pending list collects some hundred messages before GIN sorts them in: cheaper than one by one (decision 0007).
+-- Each search reads the list and one writer must empty it, so its limit is small (in kB).
 create index message_words_search_idx on private.message_words using gin (channel_id extensions.uuid_ops, words)
 with (fastupdate = on, gin_pending_list_limit = 512);
 alter table private.message_words enable row level security;
@@ -3622,8 +3656,8 @@ begin
     if octet_length(p_text) = char_length(p_text) then
         return lower(p_text);
     end if;
-    -- Removed are accents, vowel points and what only says how to show another character; not the marks of Thai and
-    -- of Indic scripts, without which words are other words.
+    -- Removes accents, vowel points and characters that only say how to show another one. Keeps the vowel signs of Thai
+    -- and Indic scripts, because a word without them is another word.
     v_text := lower(regexp_replace(
         normalize(replace(replace(p_text, e'\u2120', ' '), e'\u2122', ' '), nfkd),
         '[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u061c\u0640\u064b-\u065f'
@@ -3631,25 +3665,25 @@ begin
         '\ufe00-\ufe0f\ufeff\U0001f3fb-\U0001f3ff\U000e0000-\U000e0fff]+',
         '', 'g'
     ));
-    -- Most of what is written in Latin letters.
+    -- Most Latin text is ASCII now and needs no more work.
     if octet_length(v_text) = char_length(v_text) then
         return v_text;
     end if;
-    -- Letters that Unicode does not take apart.
+    -- Unicode does not decompose these letters.
     if v_text ~ '[\u00df\u00e6\u00f8\u0111\u0127\u0131\u0142\u0153\u0167\u03c2]' then
         v_text := replace(replace(replace(
             translate(v_text, e'\u00f8\u0142\u0111\u0127\u0167\u0131\u03c2', e'oldhti\u03c3'),
             e'\u00df', 'ss'), e'\u00e6', 'ae'), e'\u0153', 'oe');
     end if;
-    -- To ask takes half as long as to do it.
+    -- Checking costs half of normalizing.
     return case when v_text is nfkc normalized then v_text else normalize(v_text, nfkc) end;
 end
 $$;
 comment on function private.fold_text(text) is
-'A text without what people leave out when they search: capitals, accents, full and half width.';
+'A text without capitals, accents and width variants, so that a search finds every spelling.';
 
--- By code points and not by the parser of Postgres, which keeps report.pdf, /path and -19 whole, drops emoji, and takes
--- other characters for letters where the locale is another.
+-- Does not use the parser of Postgres, which keeps report.pdf, /path and -19 whole, drops emoji, and depends on the
+-- locale.
 create function private.split_words(p_text text) returns text[]
 language plpgsql
 immutable
@@ -3657,14 +3691,14 @@ parallel safe
 set search_path = ''
 as $$
 declare
-    -- Cut, because a character may stand for eighteen, and Postgres refuses an index entry of more than a megabyte.
+    -- Cut, because folding can turn one character into eighteen, and a tsvector has at most one megabyte.
     v_folded text := left(private.fold_text(p_text), 100000);
     v_text text;
 begin
     if octet_length(v_folded) = char_length(v_folded) then
         v_text := regexp_replace(v_folded, '[^a-z0-9 ]+', ' ', 'g');
     else
-        -- Han, kana, Hangul, Thai, Lao, Tibetan, Burmese, Khmer and emoji: a word may begin and end with any of them.
+        -- Han, kana, Hangul, Thai, Lao, Tibetan, Burmese, Khmer and emoji: a word may begin or end at any of them.
         v_text := regexp_replace(
             v_folded,
             '[\u0e01-\u0e3e\u0e40-\u0e4e\u0e50-\u0e59\u0e81-\u0f0a\u0f13-\u1049\u1050-\u109f\u1100-\u11ff'
@@ -3677,8 +3711,8 @@ begin
         );
         v_text := regexp_replace(
             replace(replace(v_text, e'\u0001\u0001', ''), e'\u0001', ' '),
-            '[\u0002-\u001f!-/:-@[-`{-\u00bf\u00d7\u00f7\u02b9-\u02bf\u037e\u055a-\u055f\u0589\u058a\u05be\u05c0\u05c3\u05c6'
-            '\u05f3\u05f4\u060c\u061b\u061d-\u061f\u066a-\u066d\u06d4\u0964\u0965\u0970\u0e3f\u0e4f\u0e5a\u0e5b'
+            '[\u0002-\u001f!-/:-@[-`{-\u00bf\u00d7\u00f7\u02b9-\u02bf\u037e\u055a-\u055f\u0589\u058a\u05be\u05c0\u05c3'
+            '\u05c6\u05f3\u05f4\u060c\u061b\u061d-\u061f\u066a-\u066d\u06d4\u0964\u0965\u0970\u0e3f\u0e4f\u0e5a\u0e5b'
             '\u0f0b-\u0f12\u104a-\u104f\u1361-\u1368\u1680\u17d4-\u17db\u1800-\u180a\u2000-\u22ff\u2400-\u25ff'
             '\u27c0-\u2aff\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u302a-\u3030\u3036-\u303a\u303d-\u303f\u30a0\u30fb'
             '\ufd3e\ufd3f\ufe10-\ufe6f\uff00-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\ufff0-\uffff]+',
@@ -3686,15 +3720,18 @@ begin
         );
     end if;
     return nullif(array_remove(string_to_array(
-        -- Cut, because Postgres refuses words of more than 2,046 bytes.
-        case when char_length(v_folded) < 256 then v_text else regexp_replace(v_text, '([^ ]{255})[^ ]+', '\1', 'g') end,
+        -- Cut, because a tsvector takes no word over 2,046 bytes.
+        case
+            when char_length(v_folded) < 256 then v_text
+            else regexp_replace(v_text, '([^ ]{255})[^ ]+', '\1', 'g')
+        end,
         ' '
     ), ''), '{}');
 end
 $$;
 comment on function private.split_words(text) is
-'The words of a text in their order, folded; null when it has none. Of scripts that are written without spaces each
-pair of neighbours is a word, with the first and the last character alone at the ends: ABC becomes A, AB, BC, C.';
+'The folded words of a text in order; null if it has none. In scripts without spaces each pair of neighbours is a
+word, and so are the first and last character: ABC becomes A, AB, BC, C.';
 
 create function private.word_index_template() returns text
 language plpgsql
@@ -3710,7 +3747,9 @@ begin
 end
 $$;
 comment on function private.word_index_template() is
-'What format() makes an index of 254 words of, nine characters for each. Called when Postgres plans, not each time.';
+'The template from which format() builds a tsvector of up to 254 words, nine characters for each word. It is immutable,
+so Postgres computes it once per plan. It stays, because numbering words with a query made index_words a quarter slower
+(decision 0007).';
 
 create function private.index_words(p_content text, p_attachments jsonb) returns tsvector
 language plpgsql
@@ -3724,18 +3763,19 @@ declare
     v_is_long boolean;
 begin
     if cardinality(v_words) < 255 then
-        -- For a short message, a query that numbers the words takes half as long again as all else that is done here.
+        -- The template avoids a query, which would cost half as much as all other work on a short message.
         v_index := format(left(private.word_index_template(), 9 * cardinality(v_words)), variadic v_words);
     else
         v_index := (
             select string_agg('''' || given.word || ''':' || given.place, ' ')
             from unnest(v_words) with ordinality as given (word, place)
         );
-        -- Places are counted to 16,383, and 255 of a word are kept: what is beyond is in no phrase. See parse_search_phrase.
+        -- A tsvector keeps places up to 16,383, and 255 for each word. Phrases beyond them would not match, so
+        -- parse_search_phrase asks a message with this tag for the words alone.
         v_is_long := cardinality(v_words) >= 16383
             or exists (select from unnest(v_words) as given (word) group by given.word having count(*) >= 255);
     end if;
-    -- No word has a colon.
+    -- A colon makes a tag: words never have one.
     return (
         coalesce(v_index, '')
         || case when v_is_long then ' '':long''' else '' end
@@ -3745,7 +3785,7 @@ begin
 end
 $$;
 comment on function private.index_words(text, jsonb) is
-'What is indexed of a message: its words with their places, and the marks :long, :link and :file.';
+'The index entry of a message: its words with places, and the tags :long, :link and :file.';
 
 -- Definer, because no client writes the index.
 create function private.index_message_trigger() returns trigger
@@ -3769,8 +3809,8 @@ $$;
 comment on function private.index_message_trigger() is
 'Keeps the search index equal to the text of a message; removes a deleted message from it.';
 
--- Definer, because it also runs when Supabase Auth deletes a user. Planned at each call: a plan that was kept from when
--- there were few messages reads all of them (docs/decisions/0003).
+-- Definer, because it also runs when Supabase Auth deletes a user. Uses a custom plan: a cached plan from a small table
+-- would scan a large one (decision 0003).
 create function private.delete_message_words_trigger() returns trigger
 language plpgsql
 security definer
@@ -3783,13 +3823,14 @@ begin
     return null;
 end
 $$;
-comment on function private.delete_message_words_trigger() is 'Trigger: with messages goes what search knows of them.';
+comment on function private.delete_message_words_trigger() is 'Removes deleted rows of messages from the search index.';
 
--- GET /api/v2/messages/search: what a query means, and the messages that fit.
+-- What a search query means: words, "phrases", -exclusions, OR, and operators such as from: and has:.
+-- Every query is valid: an operator that does not apply is searched as words.
 
 create type private.message_search as (
     words tsquery,
-    marks tsquery,
+    tags tsquery,
     channel_ids uuid array,
     other_channel_ids uuid array,
     author_ids uuid array,
@@ -3802,7 +3843,7 @@ create type private.message_search as (
     has_thread boolean
 );
 comment on type private.message_search is
-'What a query asks for; null where it asks for nothing. The others are those that it excludes.';
+'The conditions of a query; null means no condition. The fields other_ hold what the query excludes.';
 
 create function private.parse_search_phrase(p_text text) returns tsquery
 language plpgsql
@@ -3815,7 +3856,8 @@ declare
     v_last text := v_words[cardinality(v_words)];
     v_all text;
 begin
-    -- A character that stands for itself at an end, since it splits in two, may have others beside it in a message.
+    -- In scripts without spaces, split_words adds the first and last character as words. In a message that character
+    -- may have neighbours, so the phrase must not ask for it alone.
     if char_length(v_first) = 1 and cardinality(private.split_words(v_first)) = 2 then
         v_words := v_words[2:];
     end if;
@@ -3829,12 +3871,12 @@ begin
     if v_words is null or cardinality(v_words) = 1 then
         return v_all::tsquery;
     end if;
-    -- In a message with more places than are kept, the words are enough.
+    -- A message with the tag :long has lost places, so its words are enough.
     return format('%s | '':long'' & %s', v_all, replace(v_all, '<->', '&'))::tsquery;
 end
 $$;
 comment on function private.parse_search_phrase(text) is
-'What finds these words one after the other, wherever running text has them; null when there are none.';
+'The tsquery that finds these words one after the other; null if the text has no words.';
 
 create function private.find_authors(p_name text) returns uuid[]
 language plpgsql
@@ -3850,7 +3892,7 @@ begin
         return array[v_name::uuid];
     end if;
     return (
-        -- Whoever has just this name is meant, or else everybody whose name it is a part of.
+        -- Prefers exact names; else takes all names that contain the text.
         select coalesce(
             array_agg(author.id) filter (where author.name = v_name),
             array_agg(author.id) filter (where v_name <> '' and strpos(author.name, v_name) > 0)
@@ -3866,7 +3908,7 @@ begin
 end
 $$;
 comment on function private.find_authors(text) is
-'The users and twins that from: means: me, an id, a name or a part of one; null when the caller knows none.';
+'The users and twins that from: names: me, an id, a name or a part of one; null if the caller sees none.';
 
 create function private.find_channels(p_name text) returns uuid[]
 language sql
@@ -3879,20 +3921,20 @@ as $$
         or private.fold_text(channel.name) = private.fold_text(ltrim(p_name, '#'))
 $$;
 comment on function private.find_channels(text) is
-'The channels of the caller that in: means: an id or a name; null when there are none.';
+'The channels of the caller that in: names, by id or name; null if there are none.';
 
 create function private.parse_search_time(p_value text) returns timestamptz
 language sql
 stable
 set search_path = ''
 as $$
-    -- A date is its first moment, so that before: and after: share out all messages between them.
+    -- A date means its first moment, so each message matches either before: or after: of a date.
     select private.parse_timestamp(
         case when p_value ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$' then p_value || 'T00:00Z' else p_value end
     )
 $$;
 comment on function private.parse_search_time(text) is
-'What before: and after: mean: a date or a timestamp; null for neither.';
+'The time that before: or after: gives, as a date or a timestamp; null for anything else.';
 
 create function private.parse_search_operator(
     p_search private.message_search, p_operator text, p_value text, p_is_wanted boolean
@@ -3907,8 +3949,8 @@ declare
         when 'in' then private.find_channels(p_value)
     end;
     v_at timestamptz := case when p_operator in ('before', 'after') then private.parse_search_time(p_value) end;
-    v_row text := case when p_operator = 'has' then replace(rtrim(lower(p_value), 's'), 'attachment', 'file') end;
-    v_marks tsquery;
+    v_kind text := case when p_operator = 'has' then replace(rtrim(lower(p_value), 's'), 'attachment', 'file') end;
+    v_tags tsquery;
 begin
     if p_operator = 'from' and p_is_wanted then
         p_search.author_ids := p_search.author_ids || v_ids;
@@ -3922,26 +3964,26 @@ begin
         p_search.until := least(p_search.until, v_at);
     elsif v_at is not null then
         p_search.since := greatest(p_search.since, v_at);
-    elsif v_row in ('link', 'file') then
-        v_marks := (''':' || v_row || '''')::tsquery;
-        v_marks := case when p_is_wanted then v_marks else !!v_marks end;
-        p_search.marks := coalesce(p_search.marks && v_marks, v_marks);
-    elsif v_row = 'reaction' then
+    elsif v_kind in ('link', 'file') then
+        v_tags := (''':' || v_kind || '''')::tsquery;
+        v_tags := case when p_is_wanted then v_tags else !!v_tags end;
+        p_search.tags := coalesce(p_search.tags && v_tags, v_tags);
+    elsif v_kind = 'reaction' then
         p_search.has_reaction := p_is_wanted;
-    elsif v_row = 'pin' and p_is_wanted then
+    elsif v_kind = 'pin' and p_is_wanted then
         p_search.message_ids := array(select pin.message_id from public.message_pins as pin);
-    elsif v_row = 'pin' then
+    elsif v_kind = 'pin' then
         p_search.other_message_ids := array(select pin.message_id from public.message_pins as pin);
-    elsif v_row = 'thread' then
+    elsif v_kind = 'thread' then
         p_search.has_thread := p_is_wanted;
     else
         return null;
     end if;
-    return case when num_nulls(v_ids, v_at, v_row) < 3 then p_search end;
+    return case when num_nulls(v_ids, v_at, v_kind) < 3 then p_search end;
 end
 $$;
 comment on function private.parse_search_operator(private.message_search, text, text, boolean) is
-'A search with one more operator, wanted or excluded; null when its value means nothing to the caller.';
+'Adds an operator to a search, as wanted or excluded. Null if the value names nothing that the caller can see.';
 
 create function private.parse_search(p_query text) returns private.message_search
 language plpgsql
@@ -3949,7 +3991,7 @@ stable
 set search_path = ''
 as $$
 declare
-    -- Quotation marks as phones and input methods write them. Cut, because a character may stand for many others.
+    -- Accepts the quotation marks of phones and input methods. Cut, because NFKC can turn one character into many.
     v_query text := left(translate(
         normalize(p_query, nfkc), e'\u201c\u201d\u201e\u201f\u00ab\u00bb\u301d\u301e\u301f', '"""""""""'
     ), 1000);
@@ -3998,8 +4040,12 @@ begin
 end
 $$;
 comment on function private.parse_search(text) is
-'What a query asks for. Words, "phrases", -exclusions and OR as web searches have them, and the operators from:, in:,
-before:, after: and has:. There is no wrong query: what is no operator is words.';
+'Parses a query: words, "phrases", -exclusions, OR, and the operators from:, in:, before:, after: and has:. Never fails:
+text that is not an operator is words.';
+
+-- GET /api/v2/messages/search: finds the newest 1,000 messages that fit and answers the best of them.
+-- A caller finds only messages of their own channels. A search reads from the newest message back and stops early, so
+-- its time does not grow with the table.
 
 create function private.search_span(
     p_search private.message_search, p_from bigint, p_to bigint, p_max integer, p_by_words boolean,
@@ -4007,15 +4053,16 @@ create function private.search_span(
 )
 language plpgsql
 stable
--- Planned for each query: what is rare and what is common cannot share a plan, and conditions on nothing vanish.
+-- A custom plan removes the conditions that are null, and a rare word needs another plan than a common one.
 set plan_cache_mode = 'force_custom_plan'
--- Sought by words, there is no way but the index of the words, and compiling takes longer than searching.
+-- Off, because Postgres overestimates how many messages a tsquery matches and would scan the table instead of an index.
+-- JIT takes longer than the search.
 set enable_seqscan = 'off'
 set jit = 'off'
 set search_path = ''
 as $$
 declare
-    v_words tsquery := coalesce(p_search.words && p_search.marks, p_search.words, p_search.marks);
+    v_words tsquery := coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags);
 begin
     select
         array_agg(matched.message_id), array_agg(coalesce(ts_rank_cd(matched.words, p_search.words), 0))
@@ -4024,6 +4071,8 @@ begin
         select entry.message_id, entry.words
         from private.message_words as entry
         left join public.messages as message on entry.message_id = message.id
+        -- Exactly one of the next two lines remains in the plan. `+ 0` keeps the planner from walking the index on
+        -- number, newest first, for a rare word: that would read the whole table. Only the GIN index is left then.
         where (p_by_words or (entry.number > p_from and entry.number <= p_to))
             and (not p_by_words or (entry.number + 0 > p_from and entry.number + 0 <= p_to))
             and (v_words is null or entry.words @@ v_words)
@@ -4060,8 +4109,8 @@ begin
 end
 $$;
 comment on function private.search_span(private.message_search, bigint, bigint, integer, boolean) is
-'The newest messages that fit a search among those between two numbers, and how well they fit. By words: it is sure that
-few have them, so that no plan goes through the messages one by one.';
+'The newest messages between two numbers that fit a search, with their ranks. p_by_words forces the index of words, for
+words that few messages have.';
 
 create function private.resolve_search_filters(p_search private.message_search) returns private.message_search
 language plpgsql
@@ -4070,20 +4119,22 @@ set plan_cache_mode = 'force_custom_plan'
 set search_path = ''
 as $$
 begin
+    -- Reading 100,000 rows takes about as long as the first steps of a search. Postgres still searches an array of
+    -- 20,000 ids quickly. With more matches, the first steps find enough anyway.
     if p_search.has_reaction and p_search.message_ids is null then
-        select case when count(*) <= 100000 and count(distinct marked.id) <= 20000 then
-            coalesce(array_agg(distinct marked.id), '{}')
+        select case when count(*) <= 100000 and count(distinct candidate.id) <= 20000 then
+            coalesce(array_agg(distinct candidate.id), '{}')
         end into p_search.message_ids
         from (
             select reaction.message_id as id
             from public.message_reactions as reaction
             where p_search.channel_ids is null or reaction.channel_id = any(p_search.channel_ids)
             limit 100001
-        ) as marked;
+        ) as candidate;
     end if;
     if p_search.has_thread and p_search.message_ids is null then
-        select case when count(*) <= 100000 and count(distinct head.id) <= 20000 then
-            coalesce(array_agg(distinct head.id), '{}')
+        select case when count(*) <= 100000 and count(distinct candidate.id) <= 20000 then
+            coalesce(array_agg(distinct candidate.id), '{}')
         end into p_search.message_ids
         from (
             select reply.parent_message_id as id
@@ -4091,17 +4142,16 @@ begin
             where reply.parent_message_id is not null
                 and (p_search.channel_ids is null or reply.channel_id = any(p_search.channel_ids))
             limit 100001
-        ) as head;
+        ) as candidate;
     end if;
     return p_search;
 end
 $$;
 comment on function private.resolve_search_filters(private.message_search) is
-'A search that names the messages that can fit, when it asks for a reaction or a thread and not too many have one: more
-than 20,000 are found soon enough on the way.';
+'Replaces has:reaction or has:thread by the ids of the messages that have one, if they are at most 20,000.';
 
--- Definer, because no client reads the index. It asks itself which channels are the caller's, and answers with ids
--- alone: the messages are read by the caller.
+-- Definer, because no client reads the index. It restricts the search to the caller's channels and returns ids only;
+-- the caller reads the messages under row-level security.
 create function private.search_messages(p_search private.message_search, out ids uuid[], out ranks real[])
 language plpgsql
 stable
@@ -4111,10 +4161,11 @@ as $$
 declare
     v_newest bigint := (select max(entry.number) from private.message_words as entry);
     v_to bigint := v_newest;
+    -- Small enough to answer a common word at once, large enough to estimate how rare a word is.
     v_step bigint := 20000;
-    -- Whether every message that fits has one of certain words.
+    -- querytree is empty or T if no word is required: then the index of words cannot narrow the search.
     v_has_words boolean := coalesce(
-        nullif(querytree(coalesce(p_search.words && p_search.marks, p_search.words, p_search.marks)), 'T') <> '', false
+        nullif(querytree(coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags)), 'T') <> '', false
     );
     v_by_words boolean := false;
     v_span record;
@@ -4128,9 +4179,10 @@ begin
         );
     end if;
     p_search := private.resolve_search_filters(p_search);
-    -- From the newest back, in longer and longer steps: what is common is found often enough in the first. A plan
-    -- cannot know that something is rare, but the first step tells: where going on would read more messages than have
-    -- these words, the index of the words is asked for all that is left. What is named is looked up at once.
+    -- Reads from the newest message back, in steps that grow eightfold. A common word fills the page in
+    -- the first step. The planner cannot know that a word is rare, but the hits so far show it: with h hits in r read
+    -- messages, the page of 1,000 needs 1000 * r / h reads, and the index of words has h * newest / r entries. If the
+    -- first number is larger, the rest goes through that index. A search by message ids reads everything in one step.
     while v_to > 0 and cardinality(ids) < 1000 loop
         v_by_words := v_has_words and v_to < v_newest
             and power(cardinality(ids), 2) * v_newest < 1000 * power(v_newest - v_to, 2);
@@ -4145,7 +4197,7 @@ begin
 end
 $$;
 comment on function private.search_messages(private.message_search) is
-'The newest 1,000 messages in channels of the caller that fit a search, and how well they fit.';
+'The newest 1,000 messages of the caller''s channels that fit a search, with their ranks.';
 
 create function public.search_messages(jsonb) returns json
 language plpgsql
@@ -4174,10 +4226,10 @@ begin
     with found as (
         select
             message.*,
-            row_number() over (order by fitting.rank desc, message.created_at desc, message.id) as place
+            row_number() over (order by hit.rank desc, message.created_at desc, message.id) as place
         from private.search_messages(v_search) as matched
-        cross join lateral unnest(matched.ids, matched.ranks) as fitting (id, rank)
-        inner join public.messages as message on fitting.id = message.id
+        cross join lateral unnest(matched.ids, matched.ranks) as hit (id, rank)
+        inner join public.messages as message on hit.id = message.id
         where message.deleted_at is null
     )
 
@@ -4199,8 +4251,8 @@ begin
 end
 $$;
 comment on function public.search_messages(jsonb) is
-'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset. The best first, of equally
-good ones the newest. Among the newest 1,000 that fit, which is as far as total counts.';
+'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset. Best rank first, then newest.
+Considers and counts the newest 1,000 messages that fit.';
 
 -- Summaries of a channel by Claude: who asks the model, who waits, and what a day grants a user.
 
@@ -4575,7 +4627,7 @@ exception
 end
 $$;
 
--- Broadcasts of channel events. A broadcast is a hint that may get lost; the event log is the truth.
+-- Broadcasts of channel events. A broadcast may get lost and never fails a write; clients catch up from the event log.
 
 create function private.render_event(p_event public.message_events, p_message public.messages) returns jsonb
 language plpgsql
@@ -4603,7 +4655,7 @@ begin
     elsif p_message.id is null then
         return v_numbers || jsonb_build_object('id', p_event.message_id, 'deleted', true);
     end if;
-    -- What it said then, if it says something else now.
+    -- Shows the text at the time of the event, if it was edited later.
     if p_message.updated_at > p_event.created_at then
         select edit.content, edit.written_at into p_message.content, p_message.updated_at
         from public.message_edits as edit
@@ -4615,12 +4667,14 @@ begin
         v_numbers := v_numbers || jsonb_build_object('updated_at', private.format_time(p_event.added_at));
     elsif p_event.kind = 'message.updated' then
         v_pin := (
-            select case when mark.kind = 'message.pinned' then private.render_pin(mark.actor_id, mark.added_at) end
-            from public.message_events as mark
-            where mark.message_id = p_event.message_id
-                and mark.seq < p_event.seq
-                and mark.kind in ('message.pinned', 'message.unpinned')
-            order by mark.seq desc
+            select case
+                when change.kind = 'message.pinned' then private.render_pin(change.actor_id, change.added_at)
+            end
+            from public.message_events as change
+            where change.message_id = p_event.message_id
+                and change.seq < p_event.seq
+                and change.kind in ('message.pinned', 'message.unpinned')
+            order by change.seq desc
             limit 1
         );
     end if;
@@ -4628,9 +4682,9 @@ begin
 end
 $$;
 comment on function private.render_event(public.message_events, public.messages) is
-'What an event says, to listeners and to those who catch up: the data that the call which caused it answered, with seq
-and prev_seq; as it was then, even if the message was edited or unpinned since. Of one that is gone, which is a message
-of nulls: id and deleted.';
+'The payload of an event, the same for broadcasts and for catching up: the data of the call that caused it, with seq and
+prev_seq. It shows the message at the time of the event. For a message that is gone, p_message is null and the payload
+has id and deleted.';
 
 create function private.report_lost_broadcast(p_topic text, p_sqlstate text, p_message text) returns void
 language plpgsql
@@ -4640,16 +4694,18 @@ begin
     if coalesce(nullif(current_setting('threadline.strict_realtime', true), '')::boolean, false) then
         raise exception using errcode = p_sqlstate, message = p_message;
     elsif p_sqlstate <> '23514' then
-        -- That would be a missing partition: Realtime makes them when clients connect, so nobody is listening.
-        -- By this code, of the class of warnings, the service knows it.
+        -- 23514 is a missing partition. Realtime creates partitions when clients connect, so there are no listeners.
+        -- The service recognizes the warning by its code.
         raise warning using
-            errcode = '01TL1', message = format('A broadcast to %s is lost: %s', p_topic, p_message), detail = p_sqlstate;
+            errcode = '01TL1',
+            message = format('A broadcast to %s is lost: %s', p_topic, p_message),
+            detail = p_sqlstate;
     end if;
 end
 $$;
 comment on function private.report_lost_broadcast(text, text, text) is
-'What becomes of a broadcast that fails: a warning, so that the write it tells of stays. An error under the setting
-threadline.strict_realtime, which is for tests.';
+'Turns a failed broadcast into a warning, so that the write stays. Raises an error if threadline.strict_realtime is set,
+for tests.';
 
 create function private.render_pointer(p_payload jsonb) returns jsonb
 language sql
@@ -4660,68 +4716,67 @@ as $$
     from jsonb_each(p_payload) as field
     where field.key in ('id', 'channel_id', 'seq', 'prev_seq')
 $$;
-comment on function private.render_pointer(jsonb) is 'What is broadcast of a payload that is too large for it.';
+comment on function private.render_pointer(jsonb) is 'The stub that is sent instead of an oversized payload.';
 
--- It writes the table itself: realtime.send would hide from us what fails, write into payloads, and open a
--- subtransaction for each.
+-- Inserts directly, because realtime.send hides errors, adds fields to payloads, and opens a subtransaction per call.
 create function private.send_events(
     p_channel_id uuid, p_since bigint, out last_seq bigint, out is_complete boolean
 )
 language plpgsql
 set search_path = ''
--- To plan it for each number anew, as Postgres would, takes longer than to run it. The limits keep such a plan from
--- expecting a third of the channel: it would read whole tables, or be compiled, which takes half a second.
+-- A generic plan, because a custom plan takes longer than the query. The two LIMITs must stay: without them the generic
+-- plan expects a third of the channel, scans whole tables, and may trigger JIT for half a second (decision 0007).
 set plan_cache_mode = 'force_generic_plan'
 as $$
 begin
-    with told as materialized (
-        select event.seq, event.kind, said.message, private.render_event(event, said.message) as payload
+    with rendered as materialized (
+        select event.seq, event.kind, found.message, private.render_event(event, found.message) as payload
         from public.message_events as event
         left join lateral (
             select message from public.messages as message
             where message.id = event.message_id and message.deleted_at is null
             limit 1
-        ) as said on true
+        ) as found on true
         where event.channel_id = p_channel_id and event.seq >= p_since
         order by event.seq
         limit 100
     ), written as (
         insert into realtime.messages (topic, extension, event, payload, private)
         select
-            listening.topic,
+            listener.topic,
             'broadcast',
-            told.kind,
+            rendered.kind,
             case
-                when octet_length(told.payload::text) > (select settings.broadcast_max_bytes from private.settings)
-                    then private.render_pointer(told.payload)
-                else told.payload
+                when octet_length(rendered.payload::text) > (select settings.broadcast_max_bytes from private.settings)
+                    then private.render_pointer(rendered.payload)
+                else rendered.payload
             end,
             true
-        from told
+        from rendered
         cross join lateral (
             select 'channel:' || p_channel_id as topic
             union all
-            -- Those twins that it would be forwarded to if they had webhooks.
+            -- The twins that the outbox would serve if they had webhooks.
             select 'twin:' || assigned.ai_twin_id
             from public.channel_twins as assigned
-            where told.kind = 'message.created'
+            where rendered.kind = 'message.created'
                 and assigned.channel_id = p_channel_id
-                and assigned.ai_twin_id is distinct from (told.message).ai_twin_id
-                and (told.message).hops <= (select settings.twin_max_hops from private.settings)
-        ) as listening
-        order by told.seq
+                and assigned.ai_twin_id is distinct from (rendered.message).ai_twin_id
+                and (rendered.message).hops <= (select settings.twin_max_hops from private.settings)
+        ) as listener
+        order by rendered.seq
     )
 
     select
-        max(told.seq),
-        bool_and(told.kind <> 'message.created' or coalesce((told.message).channel_id = p_channel_id, false))
+        max(rendered.seq),
+        bool_and(rendered.kind <> 'message.created' or coalesce((rendered.message).channel_id = p_channel_id, false))
     into last_seq, is_complete
-    from told;
+    from rendered;
 end
 $$;
 comment on function private.send_events(uuid, bigint) is
-'Sends the events of a channel from a number on to the channel, and to the twins that hear of them; what is larger than
-a broadcast may be, as a pointer: a hundred at most. Answers the last number, and whether each new message is there.';
+'Sends up to 100 events of a channel, starting at a number, to the channel, and new messages also to its twins. Sends a
+stub instead of an oversized payload. Returns the last number, and whether each new message exists.';
 
 create function private.verify_creations(p_channel_id uuid, p_since bigint) returns void
 language plpgsql
@@ -4756,8 +4811,8 @@ begin
 end
 $$;
 comment on function private.verify_creations(uuid, bigint) is
-'For the end of a transaction: an error, which undoes it, when the log of a channel tells of a message that was not
-written after all. PT409 where a trigger dropped it, 40001 where another channel got its id at the same moment.';
+'Raises an error if the log of a channel has the creation of a message that was not written. PT409 if a trigger dropped
+the message, 40001 if another channel took its id at the same time (decision 0008).';
 
 -- Definer, because only the database sends to these topics.
 create function private.broadcast_events_trigger() returns trigger
@@ -4767,24 +4822,25 @@ set search_path = ''
 as $$
 declare
     v_sent jsonb := coalesce(nullif(current_setting('threadline.sent_events', true), ''), '{}')::jsonb;
-    v_told record;
+    v_sent_events record;
     v_is_complete boolean := false;
 begin
-    -- Events of this transaction in this channel are sent with the first of them: their numbers follow each other, since
-    -- the transaction has held the channel from there on.
+    -- The first event sends all events of this transaction in this channel. Their numbers are consecutive, because the
+    -- transaction holds the lock of the channel.
     if new.seq <= (v_sent ->> new.channel_id::text)::bigint then
         return null;
     end if;
     begin
-        v_told := private.send_events(new.channel_id, new.seq);
-        v_is_complete := v_told.is_complete;
-        v_sent := v_sent || jsonb_build_object(new.channel_id, v_told.last_seq);
+        v_sent_events := private.send_events(new.channel_id, new.seq);
+        v_is_complete := v_sent_events.is_complete;
+        v_sent := v_sent || jsonb_build_object(new.channel_id, v_sent_events.last_seq);
         perform set_config('threadline.sent_events', v_sent::text, true);
     exception
         when others then
             perform private.report_lost_broadcast('channel:' || new.channel_id, sqlstate, sqlerrm);
     end;
-    -- Where constraints are immediate, an event is told of before the message that it is about is written.
+    -- With immediate constraints this runs inside the trigger that numbers the message: the message does not exist yet.
+    -- Depth 1 means the end of the transaction or statement.
     if not v_is_complete and pg_trigger_depth() = 1 then
         perform private.verify_creations(new.channel_id, new.seq);
     end if;
@@ -4792,8 +4848,8 @@ begin
 end
 $$;
 comment on function private.broadcast_events_trigger() is
-'Trigger: tells listeners of the events of a transaction as it commits. What cannot be sent is lost to them and nobody
-else; what the log should not tell undoes the transaction.';
+'Sends the events of a transaction at its end. A failed broadcast is only a warning; an event of a message that was
+not written undoes the transaction.';
 
 -- Broadcasts to a user's inbox when conversations change.
 
@@ -7018,21 +7074,17 @@ for each statement execute function private.summarize_conversations_trigger();
 create trigger channels_10_stamp
 before update on public.channels
 for each row execute function private.set_updated_at_trigger();
-create trigger channels_20_add_owner
+-- Before 30: the owner joins, and that is the first event of the channel.
+create trigger channels_20_create_counter
+after insert on public.channels
+for each row execute function private.create_channel_counter_trigger();
+create trigger channels_30_add_owner
 after insert on public.channels
 for each row execute function private.add_channel_owner_trigger();
--- After the insert, so that it waits for a concurrent delete of the same id.
-create trigger channels_30_reject_retired_id
-after insert on public.channels
-for each row execute function private.reject_retired_id_trigger();
-create trigger channels_40_retire_id
-after delete on public.channels
-referencing old table as removed
-for each statement execute function private.retire_ids_trigger();
 
--- channel_members: a member joins, changes role or leaves: rights first, then the rule that one owner stays;
--- afterwards the
--- member's twins go and the log gets an event.
+-- channel_members: a member joins, changes role or leaves.
+-- Before: 10 checks the rights of the caller, 20 keeps one owner.
+-- After: the twins of a member who left are removed, and the log gets an event. A change of role is not an event.
 create trigger channel_members_10_protect_owners
 before insert or update or delete on public.channel_members
 for each row execute function private.protect_owners_trigger();
@@ -7064,25 +7116,20 @@ for each row execute function private.set_updated_at_trigger();
 create trigger ai_twins_20_remember_owner
 before delete on public.ai_twins
 for each row execute function private.remember_twin_owner_trigger();
-create trigger ai_twins_30_reject_retired_id
-after insert on public.ai_twins
-for each row execute function private.reject_retired_id_trigger();
-create trigger ai_twins_40_retire_id
-after delete on public.ai_twins
-referencing old table as removed
-for each statement execute function private.retire_ids_trigger();
 
--- channel_twins: a member brings a twin into a channel.
+-- channel_twins: a member adds a twin to a channel: 10 locks the channel and checks membership and the maximum.
 create trigger channel_twins_10_admit
 before insert on public.channel_twins
 for each row execute function private.admit_twin_trigger();
 
--- messages: a message is written.
--- Before: 10 checks membership, locks the channel, and gives number, time and event; 20 and 30 run under that lock.
--- Then the policies decide. After: twins get it queued, search indexes it, its files are kept. At commit the event is
--- broadcast (message_events_10_broadcast).
--- An edit keeps the old text and writes an event. A deletion writes an event, leaves search, unpins, and cancels
--- deliveries.
+-- messages: a member writes, edits or deletes a message.
+-- Insert, before: 10 checks membership, locks the channel, requires the parent, and gives number, time and event.
+-- 20 and 30 run under that lock. Then the policies and constraints check the row.
+-- Insert, after: 50 queues it for twins, 60 indexes it for search, 70 keeps its files. At the end of the transaction
+-- message_events_10_broadcast sends the event.
+-- Update: 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
+-- If the message was deleted, 81 cancels its deliveries and 82 unpins it.
+-- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search.
 create trigger messages_10_admit
 before insert on public.messages
 for each row execute function private.admit_message_trigger();
@@ -7125,8 +7172,8 @@ after delete on public.messages
 referencing old table as removed
 for each statement execute function private.delete_message_words_trigger();
 
--- message_reactions: a user reacts: the reaction gets the channel of its message, under the channel's lock; then an
--- event.
+-- message_reactions: a member adds or removes a reaction.
+-- 10 copies the channel from the message and locks the channel; 20 records the event.
 create trigger message_reactions_10_set_channel
 before insert on public.message_reactions
 for each row execute function private.set_message_channel_trigger();
@@ -7134,7 +7181,7 @@ create trigger message_reactions_20_record
 after insert or delete on public.message_reactions
 for each row execute function private.record_reaction_or_pin_trigger();
 
--- message_pins: a member pins: as for a reaction.
+-- message_pins: a member pins or unpins a message. The same steps as for a reaction.
 create trigger message_pins_10_set_channel
 before insert on public.message_pins
 for each row execute function private.set_message_channel_trigger();
@@ -7142,17 +7189,19 @@ create trigger message_pins_20_record
 after insert or delete on public.message_pins
 for each row execute function private.record_reaction_or_pin_trigger();
 
--- message_events: an event is written: Realtime gets it at the end of the transaction.
--- Deferred, because the event is written before the message that it is about.
+-- message_events: an event is recorded. Realtime gets it at the end of the transaction.
+-- Deferred, because the event is written before its message (decision 0008).
 create constraint trigger message_events_10_broadcast
 after insert on public.message_events
 deferrable initially deferred
 for each row execute function private.broadcast_events_trigger();
 
--- attachments: an upload is registered: size, type and uploader come from Storage.
+-- attachments: a member registers or deletes an uploaded file.
+-- Size, type and uploader come from Storage.
 create trigger attachments_10_set_details
 before insert on public.attachments
 for each row execute function private.set_attachment_details_trigger();
+-- After the insert, so that it waits for a concurrent delete of the same id.
 create trigger attachments_20_reject_retired_id
 after insert on public.attachments
 for each row execute function private.reject_retired_id_trigger();
@@ -7247,12 +7296,12 @@ from public, anon, authenticated, service_role;
 -- Functions of `public` run as their caller and call helpers in `private`, so the caller needs both.
 grant usage on schema private to authenticated;
 -- Tables and views.
-grant select, delete, insert (id, display_name, avatar_url), update (display_name, avatar_url)
+grant select, delete, insert (display_name, avatar_url), update (display_name, avatar_url)
 on public.ai_twins to authenticated;
 grant select, insert (id, channel_id, file_name), delete on public.attachments to authenticated;
 grant select, delete, insert (channel_id, user_id, role), update (role) on public.channel_members to authenticated;
 grant select, delete, insert (channel_id, ai_twin_id) on public.channel_twins to authenticated;
-grant select, delete, insert (id, workspace_id, kind, name), update (workspace_id, name)
+grant select, delete, insert (workspace_id, kind, name), update (workspace_id, name)
 on public.channels to authenticated;
 grant select on public.conversation_messages to authenticated;
 grant select on public.conversations to authenticated;

@@ -38,7 +38,7 @@ create policy user_profiles_update_self on public.user_profiles
 for update to authenticated
 using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
 
--- The second half is for who makes a channel and wants the row back: the membership is added just after.
+-- The second condition lets the creator use RETURNING: the membership is added after the insert.
 create policy channels_select_member on public.channels
 for select to authenticated
 using (
@@ -161,16 +161,16 @@ using (
     or (uploaded_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine))
 );
 
--- A file lies at <channel id>/<attachment id>. Names that people gave never become paths. There is none for update:
--- what was sent stays what it was.
+-- The path of a file is <channel id>/<attachment id>; names of files never become paths. No policy allows updates, so a
+-- sent file never changes.
 create policy objects_select_attachment on storage.objects
 for select to authenticated using (bucket_id = 'attachments');
 create policy objects_insert_attachment on storage.objects
 for insert to authenticated with check (bucket_id = 'attachments');
 create policy objects_delete_attachment on storage.objects
 for delete to authenticated using (bucket_id = 'attachments');
--- Who may is said by restrictive policies, which those of the application cannot open: some let everybody read all
--- files, or change their own.
+-- Restrictive policies hold the rules, because policies of the application cannot open them. Some applications let all
+-- users read all files, or change their own.
 create policy objects_select_attachment_member on storage.objects
 as restrictive for select to authenticated
 using (
@@ -184,7 +184,7 @@ with check (
     or (
         (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
         and owner_id = (select auth.uid())::text
-        -- Nor does another file take the place of one that was removed from Storage alone.
+        -- Rejects a new file at the path of one that was removed from Storage only.
         and case
             when name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
                 then not exists (
@@ -203,7 +203,7 @@ as restrictive for delete to authenticated
 using (
     bucket_id is distinct from 'attachments'
     or (storage.foldername(name))[1] in (
-        select governed.id::text from private.my_managed_channels as governed
+        select mine.id::text from private.my_managed_channels as mine
     )
     or (
         owner_id = (select auth.uid())::text

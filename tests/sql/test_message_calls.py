@@ -1,4 +1,4 @@
-"""sql/242_message_reads.sql: the answer of each call, and each error with status, code and field."""
+"""sql/243_message_reads.sql: the answer of each call, and each error with status, code and field."""
 
 import json
 import re
@@ -252,8 +252,8 @@ def test_history_names_twins_and_former_members(db: Db) -> None:
 
 
 def test_twin_with_a_users_id_is_not_shown_as_the_user(db: Db) -> None:
+    db.execute("insert into public.ai_twins (id, user_id, display_name) values (%s, %s, 'Not Matty')", (MATTY, BOB))
     become(db, BOB)
-    db.execute("insert into public.ai_twins (id, display_name) values (%s, 'Not Matty')", (MATTY,))
     db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, MATTY))
     become_postgres(db)
     call(db, "create_message", BOB, **fields_of("create_message", ai_twin_id=MATTY))

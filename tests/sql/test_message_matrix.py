@@ -76,7 +76,7 @@ channels
     update channels set kind = 'dm' where id = {channel}
   remove it                                         yes    -      -      -      -       -      no     yes
     delete from channels where id = {channel}
-  rename it by making it again                      yes    yes    no     no     no      no     no     yes
+  rename it by making it again                      no     no     no     no     no      no     no     yes
     insert into channels (id, name) values ({channel}, 'x') on conflict (id) do update set name = excluded.name
 
 channel_members
@@ -131,7 +131,7 @@ ai_twins
     delete from ai_twins where id = {my_twin}
   remove another's                                  -      -      -      -      -       yes    no     yes
     delete from ai_twins where id = {twin_owner_twin}
-  rename another's by making it again               no     no     no     no     no      yes    no     null
+  rename another's by making it again               no     no     no     no     no      no     no     null
     insert into ai_twins (id, display_name) values ({twin_owner_twin}, 'x') \
     on conflict (id) do update set display_name = excluded.display_name
 

@@ -64,8 +64,8 @@ def test_first_caller_gets_the_transcript_oldest_first(db: Db) -> None:
 
 
 def test_twin_with_a_users_id_does_not_get_the_users_name(db: Db) -> None:
+    db.execute("insert into public.ai_twins (id, user_id, display_name) values (%s, %s, 'Not Matty')", (MATTY, BOB))
     become(db, BOB)
-    db.execute("insert into public.ai_twins (id, display_name) values (%s, 'Not Matty')", (MATTY,))
     db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (CHANNEL, MATTY))
     statement = "insert into public.messages (channel_id, user_id, ai_twin_id, content) values (%s, null, %s, 'x')"
     db.execute(statement, (CHANNEL, MATTY))

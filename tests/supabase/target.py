@@ -73,6 +73,11 @@ class Target:
         made = self.rest(user, "POST", "rpc/create_messaging_connection", {"platform": platform})
         return Connection(self, user, platform, made["connection_id"], made["api_secret"])
 
+    def create_channel(self, owner: User) -> str:
+        """Create a channel and return its id."""
+        (made,) = self.rest(owner, "POST", "channels", {"name": "team"}, prefer="return=representation")
+        return made["id"]
+
     def messages(
         self, user: User | None, method: str, path: str = "", body: Any = None, **headers: str
     ) -> httpx.Response:

@@ -37,8 +37,7 @@ class Team:
 def team(service_target: Target) -> Team:
     """A new channel."""
     owner, member = service_target.sign_up(), service_target.sign_up()
-    channel_id = str(uuid.uuid4())
-    service_target.rest(owner, "POST", "channels", {"id": channel_id, "name": "team"})
+    channel_id = service_target.create_channel(owner)
     service_target.rest(owner, "POST", "channel_members", {"channel_id": channel_id, "user_id": member.id})
     return Team(service_target, channel_id, owner, member)
 

@@ -1,7 +1,6 @@
 """Realtime sends events to users who may read them, and to no others."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -47,8 +46,7 @@ async def try_to_join(target: Target, user: User, topic: str) -> str:
 
 def test_member_receives_messages_and_non_member_cannot_join(service_target: Target) -> None:
     owner, stranger = service_target.sign_up(), service_target.sign_up()
-    channel_id = str(uuid.uuid4())
-    service_target.rest(owner, "POST", "channels", {"id": channel_id, "name": "team"})
+    channel_id = service_target.create_channel(owner)
 
     def say() -> None:
         body = {"channel_id": channel_id, "content": "Hello"}

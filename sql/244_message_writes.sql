@@ -1,4 +1,5 @@
--- The calls of /api/v2/messages that write: create, reply, edit, delete, pin, react.
+-- The calls of /api/v2/messages that write: create, reply, edit, delete, pin, react. Only authors change a message;
+-- admins may delete it.
 
 create function private.require_twin(p_twin_id uuid, p_channel_id uuid) returns void
 language plpgsql
@@ -14,13 +15,13 @@ begin
             and ((select private.is_service()) or twin.user_id = (select auth.uid()))
     ) then
         perform private.fail(
-            403, 'twin_not_allowed', 'This twin is not yours, or does not take part in the channel.', 'ai_twin_id'
+            403, 'twin_not_allowed', 'You do not own this twin, or it is not in this channel.', 'ai_twin_id'
         );
     end if;
 end
 $$;
 comment on function private.require_twin(uuid, uuid) is
-'PT403 unless the caller may speak through the twin in the channel.';
+'Raises PT403 unless the caller may write as the twin in the channel.';
 
 create function public.create_message(jsonb) returns json
 language plpgsql
@@ -48,7 +49,7 @@ begin
     elsif octet_length(($1 -> 'attachments')::text) > 65536 then
         perform private.fail(413, 'attachments_too_large', 'attachments must have at most 64 kB.', 'attachments');
     end if;
-    -- The twin speaks, and not its owner; but nobody names somebody else.
+    -- A message of a twin has no user_id, but a user_id in the request must still be the caller's.
     if v_twin_id is null or not private.is_service() then
         v_user_id := private.require_actor($1);
     end if;
@@ -69,7 +70,7 @@ begin
     )
     returning * into v_message;
     return private.succeed(
-        private.render_message(v_message, null),  -- what is new is not pinned
+        private.render_message(v_message, null),  -- a new message is not pinned
         jsonb_build_object('timestamp', private.format_time(v_message.created_at)),
         201
     );
@@ -104,7 +105,7 @@ as $$
     )
 $$;
 comment on function private.is_author(public.messages, uuid) is
-'Whether a user answers for a message: who said it, or who owns the twin that did.';
+'Whether a user wrote a message, or owns the twin that wrote it.';
 
 create function public.edit_message(jsonb) returns json
 language plpgsql
@@ -116,32 +117,32 @@ declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
     if not private.is_author(v_message, v_user_id) then
-        perform private.fail(403, 'not_the_author', 'Only its author can edit a message.');
+        perform private.fail(403, 'not_the_author', 'You can edit only your own messages and those of your twins.');
     end if;
     update public.messages as message set content = v_content
     where message.id = v_message.id
     returning * into v_message;
     if v_message.id is null then
-        perform private.fail(404, 'message_not_found', 'There is no such message.');
+        perform private.fail(404, 'message_not_found', 'This message does not exist, or you may not see it.');
     end if;
     return private.succeed(private.render_message(v_message));
 end
 $$;
 comment on function public.edit_message(jsonb) is
-'PUT /api/v2/messages/:id: content, user_id. One''s own, or one''s twin''s; what was there before is kept.';
+'PUT /api/v2/messages/:id: content, user_id. Only for messages of the caller or their twins; keeps the old text.';
 
 create function private.is_app_admin() returns boolean
 language sql
 stable
 set search_path = ''
 as $$
-    -- app_metadata is written by the project alone; user_metadata by the user, and so proves nothing.
+    -- Reads app_metadata and not user_metadata, because users can write the latter.
     select coalesce((select auth.jwt()) -> 'app_metadata' ->> 'role' = 'admin', false)
 $$;
-comment on function private.is_app_admin() is 'Whether the token is of an administrator of the whole application.';
+comment on function private.is_app_admin() is 'Whether the token belongs to an administrator of the application.';
 
--- Definer, because a client may not write deleted_at: the row would vanish from its own sight. And because who
--- administers the application need not be a member. It asks itself who the caller is.
+-- Definer for two reasons: no client may write deleted_at, and an administrator of the application need not be a
+-- member. It checks the caller itself.
 create function private.delete_message(p_message_id uuid, p_user_id uuid, p_as_admin boolean) returns timestamptz
 language plpgsql
 security definer
@@ -171,21 +172,22 @@ begin
         and v_message.deleted_at is null
     then
         perform private.fail(
-            403, 'not_the_author', 'Only its author, or an admin with admin=true, can delete a message.'
+            403, 'not_the_author',
+            'You can delete only your own messages. Owners and admins of the channel can add admin=true.'
         );
     end if;
     update public.messages as message set deleted_at = now()
     where message.id = v_message.id and message.deleted_at is null
     returning message.deleted_at into v_deleted_at;
     if v_deleted_at is null then
-        perform private.fail(404, 'message_not_found', 'There is no such message.');
+        perform private.fail(404, 'message_not_found', 'This message does not exist, or you may not see it.');
     end if;
     return v_deleted_at;
 end
 $$;
 comment on function private.delete_message(uuid, uuid, boolean) is
-'Deletes a message softly for the caller, or for whom the service key names, and answers when. PT403 unless it is their
-own or their twin''s, or they use that they are an admin; PT404 for who may not know of it.';
+'Marks a message as deleted and returns the time. The actor is the caller, or the user_id that service_role gives. PT403
+unless they wrote it, own its twin, or act as an admin; PT404 for non-members.';
 
 create function public.delete_message(jsonb) returns json
 language plpgsql
@@ -214,7 +216,7 @@ declare
     v_user_id uuid := private.require_actor($1);
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
-    -- Looked up again under the lock: it may have been deleted meanwhile.
+    -- Reads it again under the lock, because it may be deleted now.
     perform private.lock_channel(v_message.channel_id);
     v_message := private.require_message(v_message.id);
     insert into public.message_pins (message_id, pinned_by) values (v_message.id, v_user_id)
@@ -227,7 +229,7 @@ begin
 end
 $$;
 comment on function public.pin_message(jsonb) is
-'POST /api/v2/messages/:id/pin: user_id. Pinned already, it stays as it was pinned first.';
+'POST /api/v2/messages/:id/pin: user_id. A second pin changes nothing.';
 
 create function public.unpin_message(jsonb) returns json
 language plpgsql
@@ -237,14 +239,14 @@ declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
     perform private.require_actor($1);
-    -- The lock first, as pinning and deleting take it: in the other order they would wait for each other.
+    -- Locks the channel before the pin: see the lock order in 210_events.
     perform private.lock_channel(v_message.channel_id);
     delete from public.message_pins as pin where pin.message_id = v_message.id;
     return private.succeed(private.render_message(v_message));
 end
 $$;
 comment on function public.unpin_message(jsonb) is
-'DELETE /api/v2/messages/:id/pin: user_id. Not pinned, nothing happens.';
+'DELETE /api/v2/messages/:id/pin: user_id. Does nothing if the message is not pinned.';
 
 create function private.set_reaction(p_body jsonb, p_change text) returns json
 language plpgsql
@@ -257,7 +259,7 @@ declare
     v_reaction public.message_reactions;
     v_action text := 'unchanged';
 begin
-    -- One at a time: of two toggles at once, one adds and the other removes.
+    -- Locks the channel, so that one of two concurrent toggles adds and the other removes.
     perform private.lock_channel(v_message.channel_id);
     v_message := private.require_message(v_message.id);
     select * into v_reaction
@@ -281,7 +283,7 @@ begin
 end
 $$;
 comment on function private.set_reaction(jsonb, text) is
-'Adds, removes or toggles the caller''s reaction and says in meta.action which it was: added, removed, unchanged.';
+'Adds, removes or toggles a reaction of the caller. meta.action is added, removed or unchanged.';
 
 create function public.toggle_reaction(jsonb) returns json
 language plpgsql
@@ -292,7 +294,7 @@ begin
 end
 $$;
 comment on function public.toggle_reaction(jsonb) is
-'POST /api/v2/messages/:id/react: emoji, user_id. Adds the reaction, or removes it if it is there.';
+'POST /api/v2/messages/:id/react: emoji, user_id. Adds the reaction, or removes it if it exists.';
 
 create function public.add_reaction(jsonb) returns json
 language plpgsql
@@ -303,7 +305,7 @@ begin
 end
 $$;
 comment on function public.add_reaction(jsonb) is
-'PUT /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, as toggling is not.';
+'PUT /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, unlike the toggle.';
 
 create function public.remove_reaction(jsonb) returns json
 language plpgsql
@@ -314,4 +316,4 @@ begin
 end
 $$;
 comment on function public.remove_reaction(jsonb) is
-'DELETE /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, as toggling is not.';
+'DELETE /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, unlike the toggle.';

@@ -1,0 +1,120 @@
+-- How messages, pins and reactions look as JSON: the same in every answer, event and export.
+
+create function private.render_pin(p_pinned_by uuid, p_pinned_at timestamptz) returns jsonb
+language sql
+immutable
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'pinned', true, 'pinned_by', p_pinned_by, 'pinned_at', private.format_time(p_pinned_at)
+    )
+$$;
+comment on function private.render_pin(uuid, timestamptz) is 'The metadata fields of a pinned message.';
+
+create function private.render_message(p_message public.messages, p_pin jsonb) returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    return jsonb_build_object(
+        'id', p_message.id,
+        'channel_id', p_message.channel_id,
+        'content', p_message.content,
+        'content_type', p_message.content_type,
+        'user_id', p_message.user_id,
+        'ai_twin_id', p_message.ai_twin_id,
+        'parent_message_id', p_message.parent_message_id,
+        'conversation_id', p_message.conversation_id,
+        -- These fields come from the pin only: an author cannot fake them.
+        'metadata', (p_message.metadata - '{pinned,pinned_by,pinned_at}'::text[]) || coalesce(p_pin, '{}'),
+        'attachments', p_message.attachments,
+        'created_at', private.format_time(p_message.created_at),
+        'updated_at', private.format_time(p_message.updated_at)
+    );
+end
+$$;
+comment on function private.render_message(public.messages, jsonb) is
+'A message as JSON, with the fields of private.render_pin; null if it is not pinned.';
+create function private.render_message(p_message public.messages) returns jsonb
+language sql
+stable
+set search_path = ''
+as $$
+    select private.render_message(p_message, (
+        select private.render_pin(pin.pinned_by, pin.pinned_at)
+        from public.message_pins as pin
+        where pin.message_id = p_message.id
+    ))
+$$;
+comment on function private.render_message(public.messages) is 'A message as JSON, with its present pin.';
+
+create function private.render_reaction(
+    p_id uuid, p_message_id uuid, p_user_id uuid, p_emoji text, p_created_at timestamptz
+) returns jsonb
+language sql
+immutable
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'id', p_id,
+        'message_id', p_message_id,
+        'user_id', p_user_id,
+        'emoji', p_emoji,
+        'created_at', private.format_time(p_created_at)
+    )
+$$;
+comment on function private.render_reaction(uuid, uuid, uuid, text, timestamptz) is
+'A reaction as JSON, also after its removal.';
+
+-- Definer, because messages of authors who left the channel still show their names. Callers pass only authors of
+-- messages that they just read.
+create function private.list_author_names(p_user_ids uuid[], p_twin_ids uuid[])
+returns table (author_id uuid, is_twin boolean, display_name text, avatar_url text)
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select profile.user_id, false, profile.display_name, profile.avatar_url
+    from public.user_profiles as profile
+    where profile.user_id = any(p_user_ids)
+    union all
+    select twin.id, true, twin.display_name, twin.avatar_url
+    from public.ai_twins as twin
+    where twin.id = any(p_twin_ids)
+$$;
+comment on function private.list_author_names(uuid[], uuid[]) is
+'Names and pictures of users and twins. A twin may have the same id as a user: is_twin separates them.';
+
+create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
+language sql
+stable
+set search_path = ''
+as $$
+    select
+        counted.message_id,
+        jsonb_agg(jsonb_build_object(
+            'emoji', counted.emoji,
+            'count', counted.count,
+            'user_ids', counted.user_ids,
+            'reacted', coalesce((select auth.uid()) = any(counted.user_ids), false)
+        ) order by counted.first_at, counted.emoji) as reactions
+    from (
+        select
+            reaction.message_id,
+            reaction.emoji,
+            count(*) as count,
+            array_agg(reaction.user_id order by reaction.created_at, reaction.user_id) as user_ids,
+            min(reaction.created_at) as first_at
+        from unnest(p_message_ids) as given (id)
+        -- OFFSET 0 keeps the subquery: one index lookup per message, never a scan of the table (decision 0003).
+        cross join lateral (
+            select added.* from public.message_reactions as added where added.message_id = given.id offset 0
+        ) as reaction
+        group by reaction.message_id, reaction.emoji
+    ) as counted
+    group by counted.message_id
+$$;
+comment on function private.render_reactions(uuid[]) is
+'The reactions of messages, one entry per emoji: count, users, and whether the caller is one of them.';

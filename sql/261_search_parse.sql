@@ -1,0 +1,217 @@
+-- What a search query means: words, "phrases", -exclusions, OR, and operators such as from: and has:.
+-- Every query is valid: an operator that does not apply is searched as words.
+
+create type private.message_search as (
+    words tsquery,
+    tags tsquery,
+    channel_ids uuid array,
+    other_channel_ids uuid array,
+    author_ids uuid array,
+    other_author_ids uuid array,
+    since timestamptz,
+    until timestamptz,
+    message_ids uuid array,
+    other_message_ids uuid array,
+    has_reaction boolean,
+    has_thread boolean
+);
+comment on type private.message_search is
+'The conditions of a query; null means no condition. The fields other_ hold what the query excludes.';
+
+create function private.parse_search_phrase(p_text text) returns tsquery
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+    v_words text[] := private.split_words(p_text);
+    v_first text := v_words[1];
+    v_last text := v_words[cardinality(v_words)];
+    v_all text;
+begin
+    -- In scripts without spaces, split_words adds the first and last character as words. In a message that character
+    -- may have neighbours, so the phrase must not ask for it alone.
+    if char_length(v_first) = 1 and cardinality(private.split_words(v_first)) = 2 then
+        v_words := v_words[2:];
+    end if;
+    if char_length(v_last) = 1 and cardinality(private.split_words(v_last)) = 2 then
+        if cardinality(v_words) = 1 then
+            return ('''' || v_last || ''':*')::tsquery;
+        end if;
+        v_words := trim_array(v_words, 1);
+    end if;
+    v_all := (select string_agg('''' || given.word || '''', ' <-> ') from unnest(v_words) as given (word));
+    if v_words is null or cardinality(v_words) = 1 then
+        return v_all::tsquery;
+    end if;
+    -- A message with the tag :long has lost places, so its words are enough.
+    return format('%s | '':long'' & %s', v_all, replace(v_all, '<->', '&'))::tsquery;
+end
+$$;
+comment on function private.parse_search_phrase(text) is
+'The tsquery that finds these words one after the other; null if the text has no words.';
+
+create function private.find_authors(p_name text) returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_name text := private.fold_text(ltrim(p_name, '@'));
+begin
+    if v_name = 'me' then
+        return nullif(array_remove(array[(select auth.uid())], null), '{}');
+    elsif v_name ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then
+        return array[v_name::uuid];
+    end if;
+    return (
+        -- Prefers exact names; else takes all names that contain the text.
+        select coalesce(
+            array_agg(author.id) filter (where author.name = v_name),
+            array_agg(author.id) filter (where v_name <> '' and strpos(author.name, v_name) > 0)
+        )
+        from (
+            select profile.user_id as id, private.fold_text(profile.display_name) as name
+            from public.user_profiles as profile
+            union all
+            select twin.id, private.fold_text(twin.display_name) as name
+            from public.ai_twins as twin
+        ) as author
+    );
+end
+$$;
+comment on function private.find_authors(text) is
+'The users and twins that from: names: me, an id, a name or a part of one; null if the caller sees none.';
+
+create function private.find_channels(p_name text) returns uuid[]
+language sql
+stable
+set search_path = ''
+as $$
+    select array_agg(channel.id)
+    from public.channels as channel
+    where channel.id::text = lower(p_name)
+        or private.fold_text(channel.name) = private.fold_text(ltrim(p_name, '#'))
+$$;
+comment on function private.find_channels(text) is
+'The channels of the caller that in: names, by id or name; null if there are none.';
+
+create function private.parse_search_time(p_value text) returns timestamptz
+language sql
+stable
+set search_path = ''
+as $$
+    -- A date means its first moment, so each message matches either before: or after: of a date.
+    select private.parse_timestamp(
+        case when p_value ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$' then p_value || 'T00:00Z' else p_value end
+    )
+$$;
+comment on function private.parse_search_time(text) is
+'The time that before: or after: gives, as a date or a timestamp; null for anything else.';
+
+create function private.parse_search_operator(
+    p_search private.message_search, p_operator text, p_value text, p_is_wanted boolean
+) returns private.message_search
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    v_ids uuid[] := case p_operator
+        when 'from' then private.find_authors(p_value)
+        when 'in' then private.find_channels(p_value)
+    end;
+    v_at timestamptz := case when p_operator in ('before', 'after') then private.parse_search_time(p_value) end;
+    v_kind text := case when p_operator = 'has' then replace(rtrim(lower(p_value), 's'), 'attachment', 'file') end;
+    v_tags tsquery;
+begin
+    if p_operator = 'from' and p_is_wanted then
+        p_search.author_ids := p_search.author_ids || v_ids;
+    elsif p_operator = 'from' then
+        p_search.other_author_ids := p_search.other_author_ids || v_ids;
+    elsif p_operator = 'in' and p_is_wanted then
+        p_search.channel_ids := p_search.channel_ids || v_ids;
+    elsif p_operator = 'in' then
+        p_search.other_channel_ids := p_search.other_channel_ids || v_ids;
+    elsif (p_operator = 'before') = p_is_wanted and v_at is not null then
+        p_search.until := least(p_search.until, v_at);
+    elsif v_at is not null then
+        p_search.since := greatest(p_search.since, v_at);
+    elsif v_kind in ('link', 'file') then
+        v_tags := (''':' || v_kind || '''')::tsquery;
+        v_tags := case when p_is_wanted then v_tags else !!v_tags end;
+        p_search.tags := coalesce(p_search.tags && v_tags, v_tags);
+    elsif v_kind = 'reaction' then
+        p_search.has_reaction := p_is_wanted;
+    elsif v_kind = 'pin' and p_is_wanted then
+        p_search.message_ids := array(select pin.message_id from public.message_pins as pin);
+    elsif v_kind = 'pin' then
+        p_search.other_message_ids := array(select pin.message_id from public.message_pins as pin);
+    elsif v_kind = 'thread' then
+        p_search.has_thread := p_is_wanted;
+    else
+        return null;
+    end if;
+    return case when num_nulls(v_ids, v_at, v_kind) < 3 then p_search end;
+end
+$$;
+comment on function private.parse_search_operator(private.message_search, text, text, boolean) is
+'Adds an operator to a search, as wanted or excluded. Null if the value names nothing that the caller can see.';
+
+create function private.parse_search(p_query text) returns private.message_search
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+    -- Accepts the quotation marks of phones and input methods. Cut, because NFKC can turn one character into many.
+    v_query text := left(translate(
+        normalize(p_query, nfkc), e'\u201c\u201d\u201e\u201f\u00ab\u00bb\u301d\u301e\u301f', '"""""""""'
+    ), 1000);
+    v_search private.message_search;
+    v_next private.message_search;
+    v_term record;
+    v_words tsquery;
+    v_group tsquery;
+    v_is_or boolean := false;
+begin
+    for v_term in
+        select
+            part[1] = '' as is_wanted,
+            lower(part[2]) as operator,
+            coalesce(part[3], part[4]) as text,
+            part[1] = '' and part[2] is null and lower(part[4]) = 'or' as is_or
+        from regexp_matches(
+            v_query, '(-*)(?:(from|in|before|after|has):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
+        ) as part
+    loop
+        v_next := private.parse_search_operator(v_search, v_term.operator, v_term.text, v_term.is_wanted);
+        if not (v_next is null) then
+            v_search := v_next;
+            continue;
+        elsif v_term.is_or and v_group is not null and not v_is_or then
+            v_is_or := true;
+            continue;
+        end if;
+        v_words := private.parse_search_phrase(concat_ws(':', v_term.operator, v_term.text));
+        if not v_term.is_wanted then
+            v_words := !!v_words;
+        end if;
+        if v_is_or and v_words is not null then
+            v_search.words := coalesce(v_search.words || v_group, v_group);
+            v_group := v_words;
+            v_is_or := false;
+        else
+            v_group := coalesce(v_group && v_words, v_words, v_group);
+        end if;
+    end loop;
+    if v_is_or then
+        v_group := v_group && private.parse_search_phrase('or');
+    end if;
+    v_search.words := coalesce(v_search.words || v_group, v_group, v_search.words);
+    return v_search;
+end
+$$;
+comment on function private.parse_search(text) is
+'Parses a query: words, "phrases", -exclusions, OR, and the operators from:, in:, before:, after: and has:. Never fails:
+text that is not an operator is words.';
