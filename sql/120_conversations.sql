@@ -69,7 +69,7 @@ create index conversations_person_id_idx on public.conversations (person_id);
 alter table public.conversations enable row level security;
 
 -- Without a foreign key: triggers check for a whole statement what it would check row by row, which took a sixth of an
--- ingest (docs/decisions/0006).
+-- ingest (docs/explanation/decisions/0006).
 create table public.conversation_messages (
     conversation_id uuid not null,
     external_id text collate "C" not null,
@@ -214,7 +214,7 @@ comment on function private.summarize_conversations_trigger() is
 A message of no conversation, or with another user_id than it has, is a foreign key violation (23503).';
 
 -- Definer, because it also runs when Supabase Auth deletes a user. force_custom_plan, because a plan that was cached
--- while the table was small reads all messages (docs/decisions/0003).
+-- while the table was small reads all messages (docs/explanation/decisions/0003).
 create function private.delete_conversation_messages_trigger() returns trigger
 language plpgsql
 security definer

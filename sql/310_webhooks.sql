@@ -26,7 +26,7 @@ create table private.twin_secrets (
 );
 comment on table private.twin_secrets is
 'What deliveries are signed with. Unlike a key that only opens, one that signs cannot be kept as a hash; it is kept as
-the two blocks that HMAC makes of it, and never leaves the database (docs/decisions/0004).';
+the two blocks that HMAC makes of it, and never leaves the database (docs/explanation/decisions/0004).';
 comment on column private.twin_secrets.expires_at is 'Nothing is signed with it from this moment on; null means never.';
 create index twin_secrets_ai_twin_id_idx on private.twin_secrets (ai_twin_id);
 alter table private.twin_secrets enable row level security;

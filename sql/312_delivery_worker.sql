@@ -32,7 +32,7 @@ comment on function private.render_delivery(public.twin_deliveries, uuid) is
 'A delivery as it is to be sent: the message as it is now, signed.';
 
 -- Definer, because queues and secrets are for no other eyes. Planned at each call: the queues are empty when the
--- first plan is made (docs/decisions/0003).
+-- first plan is made (docs/explanation/decisions/0003).
 create function private.claim_deliveries(p_limit integer, p_lease interval) returns jsonb
 language plpgsql
 security definer

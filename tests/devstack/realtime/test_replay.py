@@ -43,6 +43,16 @@ async def test_replay_sends_the_newest_in_order_then_live_ones(server: Start, vs
         assert heard(client) == [(1, True), (2, True), (3, True), (4, False)]
 
 
+async def test_replay_limit_zero_sends_one_message(server: Start) -> None:
+    async with server() as running, running.client() as client:
+        await running.sql("delete from realtime.messages")
+        for number in range(2):
+            await send(running, number)
+        await client.join("loud", token(ANN), private=True, broadcast={"replay": {"since": since(60), "limit": 0}})
+        await client.event("broadcast")
+        assert heard(client) == [(1, True)]
+
+
 async def test_replay_neither_loses_nor_repeats_live_messages(server: Start) -> None:
     async with server() as running, running.client() as first:
         await running.sql("delete from realtime.messages")
