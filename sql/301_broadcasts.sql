@@ -183,7 +183,7 @@ end
 $$;
 comment on function private.verify_creations(uuid, bigint) is
 'Raises an error if the log of a channel has the creation of a message that was not written. PT409 if a trigger dropped
-the message, 40001 if another channel took its id at the same time (decision 0008).';
+the message, 40001 if another channel took its id at the same time (decision 0009).';
 
 -- Definer, because only the database sends to these topics.
 create function private.broadcast_events_trigger() returns trigger

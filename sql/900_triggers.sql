@@ -221,7 +221,7 @@ after insert or delete on public.message_pins
 for each row execute function private.record_reaction_or_pin_trigger();
 
 -- message_events: an event is recorded. Realtime gets it at the end of the transaction.
--- Deferred, because the event is written before its message (decision 0008).
+-- Deferred, because the event is written before its message (decision 0009).
 create constraint trigger message_events_10_broadcast
 after insert on public.message_events
 deferrable initially deferred

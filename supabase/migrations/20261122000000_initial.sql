@@ -770,7 +770,7 @@ create index conversations_person_id_idx on public.conversations (person_id);
 alter table public.conversations enable row level security;
 
 -- Without a foreign key: triggers check for a whole statement what it would check row by row, which took a sixth of an
--- ingest (docs/decisions/0006).
+-- ingest (docs/explanation/decisions/0006).
 create table public.conversation_messages (
     conversation_id uuid not null,
     external_id text collate "C" not null,
@@ -909,7 +909,7 @@ comment on function private.summarize_conversations_trigger() is
 A message of no conversation, or with another user_id than it has, is a foreign key violation (23503).';
 
 -- Definer, because it also runs when Supabase Auth deletes a user. force_custom_plan, because a plan that was cached
--- while the table was small reads all messages (docs/decisions/0003).
+-- while the table was small reads all messages (docs/explanation/decisions/0003).
 create function private.delete_conversation_messages_trigger() returns trigger
 language plpgsql
 security definer
@@ -1295,7 +1295,7 @@ begin
             select existing.id
             from (
                 -- The order and LIMIT 1 leave the planner only the unique index. With plain equality it may choose an
-                -- index that begins with user_id, and reads all conversations of the user (docs/decisions/0003).
+                -- index that begins with user_id, and reads all conversations of the user (docs/explanation/decisions/0003).
                 select candidate.*
                 from public.conversations as candidate
                 where (candidate.user_id, candidate.platform, candidate.external_conversation_id)
@@ -5102,7 +5102,7 @@ create table private.twin_secrets (
 );
 comment on table private.twin_secrets is
 'What deliveries are signed with. Unlike a key that only opens, one that signs cannot be kept as a hash; it is kept as
-the two blocks that HMAC makes of it, and never leaves the database (docs/decisions/0004).';
+the two blocks that HMAC makes of it, and never leaves the database (docs/explanation/decisions/0004).';
 comment on column private.twin_secrets.expires_at is 'Nothing is signed with it from this moment on; null means never.';
 create index twin_secrets_ai_twin_id_idx on private.twin_secrets (ai_twin_id);
 alter table private.twin_secrets enable row level security;
@@ -5480,7 +5480,7 @@ comment on function private.render_delivery(public.twin_deliveries, uuid) is
 'A delivery as it is to be sent: the message as it is now, signed.';
 
 -- Definer, because queues and secrets are for no other eyes. Planned at each call: the queues are empty when the
--- first plan is made (docs/decisions/0003).
+-- first plan is made (docs/explanation/decisions/0003).
 create function private.claim_deliveries(p_limit integer, p_lease interval) returns jsonb
 language plpgsql
 security definer

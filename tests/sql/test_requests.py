@@ -181,7 +181,8 @@ def test_hostile_parameters_cause_no_error(db: Db, name: str, text: str) -> None
 )
 def test_postgres_errors_reveal_no_details(db: Db, fields: dict[str, Any]) -> None:
     reply = call(db, "create_message", None, **CREATE | fields)
-    assert (reply.status, reply.body["error"]["message"]) == (409, "Conflicts with existing data. Read the current state, then try again.")
+    expected = "Conflicts with existing data. Read the current state, then try again."
+    assert (reply.status, reply.body["error"]["message"]) == (409, expected)
 
 
 @pytest.mark.parametrize("table", ["request_counts", "idempotency_keys"])
