@@ -30,12 +30,11 @@ $$;
 -- The schemas. `public` holds what clients reach: tables under row-level security and the functions of the Data API.
 -- `private` holds the rest; the Data API must never list it among its exposed schemas.
 
--- `public` holds what clients may reach: tables under row-level security and the functions that are the API.
--- `private` holds the rest. It must never be listed among the exposed schemas of the Data API.
 create schema private;
-comment on schema private is 'Helpers, secrets and settings of Threadline. Not reachable through the Data API.';
+comment on schema private is 'Helpers, secrets and settings of Threadline. The Data API does not expose it.';
 
--- Limits that an operator changes with one UPDATE, and the stamp of changed rows.
+-- Limits and retention that an operator changes with one UPDATE, and the trigger function that sets updated_at.
+-- Each limit stands here once; the next request uses a changed value.
 
 create table private.settings (
     is_only_row boolean primary key default true,
@@ -52,6 +51,11 @@ create table private.settings (
     unsent_file_hours integer not null default 24,
     broadcast_max_bytes integer not null default 200000,
     broadcast_max_messages integer not null default 10,
+    ingest_log_days integer not null default 30,
+    delivery_days integer not null default 7,
+    summary_days integer not null default 1,
+    twin_secret_days integer not null default 1,
+    idempotency_hours integer not null default 24,
     constraint settings_has_one_row check (is_only_row),
     constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
     constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
@@ -65,33 +69,44 @@ create table private.settings (
     constraint settings_reactions_per_user_per_message_not_negative check (reactions_per_user_per_message >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
     constraint settings_broadcast_max_bytes_positive check (broadcast_max_bytes > 0),
-    constraint settings_broadcast_max_messages_not_negative check (broadcast_max_messages >= 0)
+    constraint settings_broadcast_max_messages_not_negative check (broadcast_max_messages >= 0),
+    constraint settings_ingest_log_days_positive check (ingest_log_days > 0),
+    constraint settings_delivery_days_positive check (delivery_days > 0),
+    constraint settings_summary_days_positive check (summary_days > 0),
+    constraint settings_twin_secret_days_positive check (twin_secret_days > 0),
+    constraint settings_idempotency_hours_positive check (idempotency_hours > 0)
 );
-comment on table private.settings is 'Limits that an operator may change with an UPDATE; one row, always.';
+comment on table private.settings is 'Limits and retention that an operator may change with an UPDATE. Always one row.';
 comment on column private.settings.ingest_max_messages is
-'Messages, and conversations, that one ingest request may carry; above it the answer is 413.';
-comment on column private.settings.requests_per_minute is 'Requests to /api/v2 that a user may make in a minute.';
+'Messages in one ingest request; a conversation without messages counts as one. Above it: 413.';
+comment on column private.settings.requests_per_minute is 'Requests of one user to /api/v2 in a minute. Above it: 429.';
 comment on column private.settings.twin_max_hops is
-'Turns of twins, since a person spoke, that are forwarded to other twins; 0 forwards only what people say.';
-comment on column private.settings.twin_max_attempts is 'Failures after which a delivery to a twin is dead.';
+'Hops that are forwarded to other twins. 0 forwards only what users write.';
+comment on column private.settings.twin_max_attempts is 'Failed attempts after which a delivery is dead.';
 comment on column private.settings.twin_retry_seconds is
-'How long a delivery waits after its first failure; four times as long after each further one, an hour at most.';
+'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
 comment on column private.settings.summaries_per_user_per_day is
-'Summaries that a user may have made in a day (UTC); those from the cache are not counted.';
+'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
 comment on column private.settings.summary_max_bytes is
-'Text that one summary may send to the model; the oldest messages beyond it are left out, and the answer says so.';
+'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
 comment on column private.settings.channel_max_twins is
-'Twins that may take part in one channel: whoever writes a message there waits until each of them has been told.';
+'Twins in one channel. Each of them makes every message in the channel slower. Above it: 409.';
 comment on column private.settings.message_max_edits is
-'How often a message can be edited: all its versions are kept, and read together.';
+'Edits of one message; all versions are kept and read together. Above it: 409.';
 comment on column private.settings.reactions_per_user_per_message is
-'Different reactions of one user to one message: all of them come with each page that has the message.';
+'Different reactions of one user to one message; each page with the message contains all of them. Above it: 409.';
 comment on column private.settings.unsent_file_hours is
-'How old an uploaded file is at least that is removed because no message names it.';
+'Hours after which an uploaded file that no message names is removed.';
 comment on column private.settings.broadcast_max_bytes is
-'Size of a broadcast, as JSON; what is larger is sent as a pointer. The smallest plan of Supabase takes 256 kB.';
+'Bytes of a broadcast as JSON. A larger one is sent as a pointer. The smallest Supabase plan accepts 256 kB.';
 comment on column private.settings.broadcast_max_messages is
-'New messages of a conversation that are broadcast with it; of more, which come with a history, only how many.';
+'New messages that an inbox broadcast contains. With more, it contains none and truncated is true.';
+comment on column private.settings.ingest_log_days is
+'Days that lines of the ingest log are kept, and keys of connections after they expire, because the log names them.';
+comment on column private.settings.delivery_days is 'Days that finished deliveries are kept. Dead deliveries stay.';
+comment on column private.settings.summary_days is 'Days that finished summaries stay in the cache.';
+comment on column private.settings.twin_secret_days is 'Days that secrets of twins are kept after they expire.';
+comment on column private.settings.idempotency_hours is 'Hours that an Idempotency-Key and its answer are kept.';
 alter table private.settings enable row level security;
 
 insert into private.settings default values;
@@ -105,7 +120,7 @@ begin
     return new;
 end
 $$;
-comment on function private.set_updated_at_trigger() is 'Trigger: stamps updated_at on every change of a row.';
+comment on function private.set_updated_at_trigger() is 'Trigger: sets updated_at to the start of the transaction on every change of a row.';
 
 -- Reading a request and answering it: parsers of JSON fields, the one way to fail, the envelope, who acts.
 
@@ -4333,7 +4348,8 @@ begin
     where old.id in (
         select known.id
         from private.summaries as known
-        where coalesce(known.finished_at, known.claim_expires_at) < now() - interval '1 day'
+        where coalesce(known.finished_at, known.claim_expires_at)
+            < now() - (select make_interval(days => settings.summary_days) from private.settings)
             or (
                 known.channel_id = p_channel_id and known.last_seq < p_last_seq
                 and coalesce(known.finished_at, known.claim_expires_at) < now() - interval '5 minutes'
@@ -5693,7 +5709,8 @@ comment on function private.spend_request() is
 'Counts a request of the caller. Answers whether the limit allows it, and the RateLimit headers: limit, remaining, and
 seconds until the next minute begins.';
 
--- Idempotency keys: the same request again gets the same answer, for a day.
+-- Idempotency keys: a repeated request with the same key gets the first answer and writes nothing.
+-- Keys are kept for settings.idempotency_hours.
 
 create table private.idempotency_keys (
     principal text not null,
@@ -5707,12 +5724,12 @@ create table private.idempotency_keys (
     constraint idempotency_keys_key_length check (char_length(key) between 1 and 255)
 );
 comment on table private.idempotency_keys is
-'Answers to requests with an Idempotency-Key, for a day: the same request again gets the same answer.';
-comment on column private.idempotency_keys.principal is 'The user, or service_role.';
+'Answers to requests with an Idempotency-Key, kept for settings.idempotency_hours.';
+comment on column private.idempotency_keys.principal is 'The user''s id as text, or service_role.';
 create index idempotency_keys_created_at_idx on private.idempotency_keys (created_at);
 alter table private.idempotency_keys enable row level security;
 
--- Definer, because answers are for nobody but who asked. It asks itself who the caller is.
+-- Definer, because callers may read only their own answers. The function checks the caller.
 create function private.begin_idempotent(p_route text, p_key text, p_request jsonb, out status integer, out body text)
 language plpgsql
 security definer
@@ -5725,8 +5742,10 @@ declare
 begin
     delete from private.idempotency_keys as expired
     where expired.principal = v_principal and expired.route = p_route and expired.key = p_key
-        and expired.created_at < now() - interval '24 hours';
-    -- The same key at the same moment waits here until the first request is through.
+        and expired.created_at < now() - (
+            select make_interval(hours => settings.idempotency_hours) from private.settings
+        );
+    -- A concurrent request with the same key waits here until the first transaction ends.
     insert into private.idempotency_keys (principal, route, key, request_hash)
     values (v_principal, p_route, p_key, v_hash)
     on conflict on constraint idempotency_keys_pkey do nothing;
@@ -5738,7 +5757,7 @@ begin
     where known.principal = v_principal and known.route = p_route and known.key = p_key;
     if v_known.request_hash <> v_hash then
         perform private.fail(
-            422, 'idempotency_key_reused', 'This Idempotency-Key came with another request before.'
+            422, 'idempotency_key_reused', 'This key was already used for a different request. Use a new key.'
         );
     end if;
     status := v_known.status;
@@ -5746,9 +5765,10 @@ begin
 end
 $$;
 comment on function private.begin_idempotent(text, text, jsonb) is
-'The answer that this request got before under this key; nulls when it is the first. PT422 for another request.';
+'Takes the route, the key and the request. Returns the stored status and body, or nulls for a new key. PT422 when the
+key was used for a different request.';
 
--- Definer, for the same reason.
+-- Definer, because callers may change only their own answers. The function checks the caller.
 create function private.finish_idempotent(p_route text, p_key text, p_status integer, p_body text) returns void
 language sql
 volatile
@@ -5759,7 +5779,7 @@ as $$
     where known.principal = coalesce((select auth.uid())::text, (select auth.role()))
         and known.route = p_route and known.key = p_key
 $$;
-comment on function private.finish_idempotent(text, text, integer, text) is 'Keeps the answer to a first request.';
+comment on function private.finish_idempotent(text, text, integer, text) is 'Stores the status and body of a first request under its key.';
 
 -- Errors of /api/v2: which status, code and sentence a caller gets for an error of Postgres.
 -- A code is public and stays; so a constraint has its code in a table and may be renamed.
@@ -6317,7 +6337,8 @@ comment on function public.export_channel(jsonb) is
 'The messages of a channel of the caller, the oldest first, with seq, reactions and edits: channel_id, limit (500, at
 most 1000; fewer when they are large), after (the next_cursor of the page before; null on the last page).';
 
--- What is deleted when its time is over.
+-- Clean-up: deletes expired rows in small rounds. Retention stands in private.settings.
+-- Messages, events, dead deliveries and receipts are kept: clients can catch up from any event.
 
 create table private.clean_ups (
     is_only_row boolean primary key default true,
@@ -6325,9 +6346,9 @@ create table private.clean_ups (
     removed jsonb not null default '{}',
     constraint clean_ups_has_one_row check (is_only_row)
 );
-comment on table private.clean_ups is 'The last round of private.clean_up; one row, always.';
-comment on column private.clean_ups.finished_at is 'When it was through; null when there has been none.';
-comment on column private.clean_ups.removed is 'How many rows of what it removed.';
+comment on table private.clean_ups is 'The last round of private.clean_up. Always one row.';
+comment on column private.clean_ups.finished_at is 'When the last round ended; null before the first round.';
+comment on column private.clean_ups.removed is 'The number of removed rows by kind.';
 alter table private.clean_ups enable row level security;
 
 insert into private.clean_ups default values;
@@ -6339,20 +6360,21 @@ set search_path = ''
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
+    v_settings private.settings := (select settings from private.settings);
     v_count bigint;
 begin
     delete from private.idempotency_keys as expired
     where (expired.principal, expired.route, expired.key) in (
         select old.principal, old.route, old.key
         from private.idempotency_keys as old
-        where old.created_at < now() - interval '24 hours'
+        where old.created_at < now() - make_interval(hours => v_settings.idempotency_hours)
         order by old.created_at
         limit p_limit
         for update skip locked
     );
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('idempotency_keys', v_count);
-    -- One row for each user at most, so that looking at all of them costs little.
+    -- The table has at most one row per user, so a sequential scan is cheap.
     delete from private.request_counts as expired
     where expired.user_id in (
         select old.user_id
@@ -6367,7 +6389,7 @@ begin
     where expired.id in (
         select old.id
         from private.messaging_keys as old
-        where old.expires_at < now() - interval '30 days'
+        where old.expires_at < now() - make_interval(days => v_settings.ingest_log_days)
         limit p_limit
         for update skip locked
     );
@@ -6377,7 +6399,7 @@ begin
     where expired.id in (
         select old.id
         from private.twin_secrets as old
-        where old.expires_at < now() - interval '1 day'
+        where old.expires_at < now() - make_interval(days => v_settings.twin_secret_days)
         limit p_limit
         for update skip locked
     );
@@ -6386,8 +6408,8 @@ begin
 end
 $$;
 comment on function private.delete_expired(integer) is
-'Removes at most so many each of idempotency keys after a day, rate limit counts after an hour, keys of connections 30
-days after their end (as long as the ingest log names them), secrets of twins a day after theirs.';
+'Deletes expired idempotency keys, keys of connections and secrets of twins, and rate limit counts after an hour: at
+most p_limit rows of each kind. Returns the number of rows by kind.';
 
 create function private.delete_history(p_limit integer) returns jsonb
 language plpgsql
@@ -6396,13 +6418,15 @@ set search_path = ''
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
+    v_settings private.settings := (select settings from private.settings);
     v_count bigint;
 begin
     delete from public.twin_deliveries as expired
     where expired.id in (
         select old.id
         from public.twin_deliveries as old
-        where old.state = 'delivered' and old.finished_at < now() - interval '7 days'
+        where old.state = 'delivered'
+            and old.finished_at < now() - make_interval(days => v_settings.delivery_days)
         order by old.finished_at
         limit p_limit
         for update skip locked
@@ -6413,29 +6437,30 @@ begin
     where expired.id in (
         select old.id
         from private.summaries as old
-        where coalesce(old.finished_at, old.claim_expires_at) < now() - interval '1 day'
+        where coalesce(old.finished_at, old.claim_expires_at)
+            < now() - make_interval(days => v_settings.summary_days)
         order by coalesce(old.finished_at, old.claim_expires_at)
         limit p_limit
         for update skip locked
     );
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('summaries', v_count);
-    -- Ids rise with time, so that the log needs no index on it.
+    -- Ids rise with time, so the log needs no index on time.
     delete from public.ingest_log as expired
     where expired.id in (
         select oldest.id
         from (select line.id, line.at from public.ingest_log as line order by line.id limit p_limit) as oldest
-        where oldest.at < now() - interval '30 days'
+        where oldest.at < now() - make_interval(days => v_settings.ingest_log_days)
     );
     get diagnostics v_count = row_count;
     return v_removed || jsonb_build_object('ingest_log', v_count);
 end
 $$;
 comment on function private.delete_history(integer) is
-'Removes at most so many each of deliveries that were made a week ago, summaries of yesterday, lines of the ingest log
-of 30 days ago.';
+'Deletes old finished deliveries, summaries and lines of the ingest log: at most p_limit rows of each kind. Returns the
+number of rows by kind.';
 
--- Definer, because no role may delete what is kept here.
+-- Definer, because no role may delete these rows.
 create function private.clean_up(p_limit integer default 10000) returns jsonb
 language plpgsql
 security definer
@@ -6445,7 +6470,7 @@ as $$
 declare
     v_removed jsonb := jsonb_build_object();
 begin
-    -- One round at a time is enough, whoever began it.
+    -- A second round at the same time would only wait for locks.
     perform from private.clean_ups as last where last.is_only_row for update skip locked;
     if not found then
         return v_removed;
@@ -6458,8 +6483,8 @@ begin
 end
 $$;
 comment on function private.clean_up(integer) is
-'Removes what is no longer needed, of each kind at most so many rows, and answers how many of what; {} while another
-round is under way. What is kept: messages, events (catch-up begins anywhere), dead deliveries, receipts of erasures.';
+'Runs one round: deletes at most p_limit expired rows of each kind. Returns the number of rows by kind, or {} while
+another round runs.';
 
 create function public.clean_up(jsonb) returns json
 language plpgsql
@@ -6469,7 +6494,8 @@ begin
     return private.succeed(private.clean_up(private.parse_integer($1, 'limit', 1, 100000, 10000)));
 end
 $$;
-comment on function public.clean_up(jsonb) is 'For the service: a round of cleaning; limit (10000 of each kind).';
+comment on function public.clean_up(jsonb) is 'For the service: runs one round of clean-up. Takes limit (rows of each kind, default 10000). Returns the number of
+removed rows by kind.';
 
 -- Numbers for /metrics.
 
