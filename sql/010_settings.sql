@@ -59,7 +59,7 @@ comment on column private.settings.channel_max_twins is
 comment on column private.settings.message_max_edits is
 'Edits of one message; all versions are kept and read together. Above it: 409.';
 comment on column private.settings.reactions_per_user_per_message is
-'Different reactions of one user to one message; each page with the message contains all of them. Above it: 409.';
+'Different reactions of one user to one message. Each page with the message contains all of them. Above it: 409.';
 comment on column private.settings.unsent_file_hours is
 'Hours after which an uploaded file that no message names is removed.';
 comment on column private.settings.broadcast_max_bytes is
@@ -85,4 +85,5 @@ begin
     return new;
 end
 $$;
-comment on function private.set_updated_at_trigger() is 'Trigger: sets updated_at to the start of the transaction on every change of a row.';
+comment on function private.set_updated_at_trigger() is
+'Trigger: sets updated_at to the start of the transaction on every change of a row.';

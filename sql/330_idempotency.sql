@@ -54,8 +54,8 @@ begin
 end
 $$;
 comment on function private.begin_idempotent(text, text, jsonb) is
-'Takes the route, the key and the request. Returns the stored status and body, or nulls for a new key. PT422 when the
-key was used for a different request.';
+'Takes the route, the key and the request. Returns the stored status and body, or nulls for a new key.
+PT422 when the key was used for a different request.';
 
 -- Definer, because callers may change only their own answers. The function checks the caller.
 create function private.finish_idempotent(p_route text, p_key text, p_status integer, p_body text) returns void
@@ -68,4 +68,5 @@ as $$
     where known.principal = coalesce((select auth.uid())::text, (select auth.role()))
         and known.route = p_route and known.key = p_key
 $$;
-comment on function private.finish_idempotent(text, text, integer, text) is 'Stores the status and body of a first request under its key.';
+comment on function private.finish_idempotent(text, text, integer, text) is
+'Stores the status and body of a first request under its key.';

@@ -155,5 +155,6 @@ begin
     return private.succeed(private.clean_up(private.parse_integer($1, 'limit', 1, 100000, 10000)));
 end
 $$;
-comment on function public.clean_up(jsonb) is 'For the service: runs one round of clean-up. Takes limit (rows of each kind, default 10000). Returns the number of
+comment on function public.clean_up(jsonb) is
+'For the service: runs one round of clean-up. Takes limit (rows of each kind, default 10000). Returns the number of
 removed rows by kind.';
