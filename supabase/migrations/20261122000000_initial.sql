@@ -5908,7 +5908,8 @@ comment on function private.retry_after(integer, text, jsonb) is
 'The header Retry-After in seconds for a limit or an outage, as a JSON object; an empty object for other errors.
 p_limits are the rate limit headers of the caller.';
 
--- The right to be forgotten: erasure of a person or a user, with a receipt.
+-- Erasure of a person or a user, with a receipt: the right to be forgotten.
+-- A receipt contains numbers and ids, never erased content.
 
 create table public.erasures (
     id uuid primary key default gen_random_uuid(),
@@ -5922,10 +5923,10 @@ create table public.erasures (
     constraint erasures_erased_object check (jsonb_typeof(erased) = 'object')
 );
 comment on table public.erasures is
-'Receipts: who was erased, when, at whose wish, and how much that was. Nothing in them says what it was.';
-comment on column public.erasures.subject_id is 'The id that the contact (kind person) or the user had.';
-comment on column public.erasures.requested_by is 'The user who asked for it; null for service_role.';
-comment on column public.erasures.erased is 'How many rows of what.';
+'Receipts of erasures: the erased id, the time, the requester and the number of rows. They contain no erased content.';
+comment on column public.erasures.subject_id is 'The id of the erased person or user.';
+comment on column public.erasures.requested_by is 'The user who requested the erasure; null for service_role.';
+comment on column public.erasures.erased is 'The number of erased rows by kind.';
 create index erasures_requested_by_idx on public.erasures (requested_by);
 alter table public.erasures enable row level security;
 
@@ -5934,7 +5935,7 @@ create table private.former_twin_messages (
     user_id uuid not null references auth.users (id) on delete cascade
 );
 comment on table private.former_twin_messages is
-'Whose twin said what, when the twin is gone: the message names nobody any more, and goes with that user all the same.';
+'Messages of deleted twins with the owner of the twin, so that erasing the owner also deletes these messages.';
 create index former_twin_messages_user_id_idx on private.former_twin_messages (user_id);
 alter table private.former_twin_messages enable row level security;
 
@@ -5959,9 +5960,9 @@ begin
     );
 end
 $$;
-comment on function private.create_receipt(text, uuid, jsonb) is 'Keeps a receipt and answers it as calls show it.';
+comment on function private.create_receipt(text, uuid, jsonb) is 'Stores a receipt and returns it as answers show it.';
 
--- Definer, because owners may not delete what ingest writes. It asks itself whose person that is.
+-- Definer, because users may not delete what ingest writes. The function checks who owns the person.
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
 security definer
@@ -5969,7 +5970,7 @@ set search_path = ''
 as $$
 declare
     v_person public.people;
-    v_threads uuid[];
+    v_conversations uuid[];
     v_messages bigint;
     v_similar uuid[];
 begin
@@ -5978,9 +5979,9 @@ begin
     where person.id = p_person_id
         and (person.user_id = (select auth.uid()) or (select private.is_service()));
     if v_person.id is null then
-        perform private.fail(404, 'person_not_found', 'You have no such contact.', 'person_id');
+        perform private.fail(404, 'person_not_found', 'This person does not exist or is not yours. Check person_id.', 'person_id');
     end if;
-    -- From here on no thread of this user is matched or added to: what is counted is what goes.
+    -- The lock stops matching and ingest for this user, so the receipt counts exactly what is deleted.
     perform pg_advisory_xact_lock(private.matching_lock(v_person.user_id));
     if exists (
         select from unnest(p_conversation_ids) as named (id)
@@ -5988,36 +5989,37 @@ begin
             select from public.conversations as own where own.id = named.id and own.user_id = v_person.user_id
         )
     ) then
-        perform private.fail(404, 'conversation_not_found', 'You have no such thread.', 'conversation_ids');
+        perform private.fail(404, 'conversation_not_found', 'A conversation does not exist or is not yours. Check conversation_ids.', 'conversation_ids');
     end if;
-    v_threads := array(
-        select thread.id
-        from public.conversations as thread
-        where thread.user_id = v_person.user_id
-            and (thread.person_id = p_person_id or thread.id = any(p_conversation_ids))
-        order by thread.id
+    v_conversations := array(
+        select conversation.id
+        from public.conversations as conversation
+        where conversation.user_id = v_person.user_id
+            and (conversation.person_id = p_person_id or conversation.id = any(p_conversation_ids))
+        order by conversation.id
         for update
     );
     select count(*) into v_messages
     from public.conversation_messages as stored
-    where stored.conversation_id = any(v_threads);
-    delete from public.conversations as thread where thread.id = any(v_threads);
+    where stored.conversation_id = any(v_conversations);
+    delete from public.conversations as conversation where conversation.id = any(v_conversations);
     delete from public.people as person where person.id = p_person_id;
     v_similar := array(
-        select thread.id
-        from public.conversations as thread
-        where thread.user_id = v_person.user_id
-            and right(thread.participant_digits, 10) = right(v_person.phone_digits, 10)
-        order by thread.id
+        select conversation.id
+        from public.conversations as conversation
+        where conversation.user_id = v_person.user_id
+            and right(conversation.participant_digits, 10) = right(v_person.phone_digits, 10)
+        order by conversation.id
     );
     return private.create_receipt('person', p_person_id, jsonb_build_object(
-        'people', 1, 'conversations', cardinality(v_threads), 'conversation_messages', v_messages
+        'people', 1, 'conversations', cardinality(v_conversations), 'conversation_messages', v_messages
     )) || jsonb_build_object('similar_conversation_ids', v_similar);
 end
 $$;
 comment on function private.erase_person(uuid, uuid[]) is
-'Deletes a contact of the caller with the threads that are matched to it, and those named beside; PT404 for anyone
-else''s. The receipt is followed by the threads that have the same last ten digits and stay.';
+'Deletes a person of the caller, the conversations matched to it and the named ones. Returns the receipt with
+similar_conversation_ids: conversations that stay and share the last ten digits of the phone number. PT404 if the person
+or a conversation is not the caller''s.';
 
 create function public.erase_person(jsonb) returns json
 language plpgsql
@@ -6030,17 +6032,18 @@ begin
 end
 $$;
 comment on function public.erase_person(jsonb) is
-'Erases a contact of the caller, the threads that are matched to it and their messages, and answers the receipt:
-person_id; conversation_ids for threads under usernames, which match nobody. What its source sends again comes back.';
+'Erases a person of the caller, the matched conversations and their messages, and returns the receipt. Takes person_id
+and conversation_ids, for conversations under usernames, which match no person. Data that the platform sends again is
+stored again.';
 
--- Definer, because no client writes here, and because it also runs when Supabase Auth deletes a user.
+-- Definer, because no client writes here, and Supabase Auth fires this trigger when it deletes a user.
 create function private.remember_twin_owner_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- Unless the twin goes because Supabase Auth has deleted its owner: what they said stays, as it does of users.
+    -- If Supabase Auth deleted the owner, the join finds no row: messages stay, as they do for deleted users.
     insert into private.former_twin_messages (message_id, user_id)
     select said.id, owner.id
     from public.messages as said
@@ -6050,7 +6053,7 @@ begin
 end
 $$;
 comment on function private.remember_twin_owner_trigger() is
-'Trigger: what a twin has said remains its owner''s, for the day on which the owner is erased.';
+'Trigger: records the owner of a deleted twin''s messages, so that erasing the owner deletes them.';
 
 create function private.count_belongings(p_user_id uuid) returns jsonb
 language sql
@@ -6062,18 +6065,18 @@ as $$
             select count(*) from public.messaging_connections as connection where connection.user_id = p_user_id
         ),
         'people', (select count(*) from public.people as person where person.user_id = p_user_id),
-        'conversations', (select count(*) from public.conversations as thread where thread.user_id = p_user_id),
+        'conversations', (select count(*) from public.conversations as conversation where conversation.user_id = p_user_id),
         'conversation_messages', (
-            select coalesce(sum(thread.message_count), 0)
-            from public.conversations as thread
-            where thread.user_id = p_user_id
+            select coalesce(sum(conversation.message_count), 0)
+            from public.conversations as conversation
+            where conversation.user_id = p_user_id
         ),
         'twins', (select count(*) from public.ai_twins as twin where twin.user_id = p_user_id),
         'memberships', (select count(*) from public.channel_members as member where member.user_id = p_user_id),
         'reactions', (select count(*) from public.message_reactions as mark where mark.user_id = p_user_id)
     )
 $$;
-comment on function private.count_belongings(uuid) is 'How many rows go with a user because they are nobody else''s.';
+comment on function private.count_belongings(uuid) is 'The number of rows by kind that belong only to this user.';
 
 create function private.hand_over_channels(p_user_id uuid) returns bigint
 language plpgsql
@@ -6107,8 +6110,8 @@ begin
 end
 $$;
 comment on function private.hand_over_channels(uuid) is
-'Where a user is the only owner, the admin, or else the member, of the longest standing becomes owner. Channels that
-nobody else belongs to are deleted, and how many they were is answered.';
+'Gives each channel with this user as its only owner to its oldest admin, or else to its oldest member. Deletes channels
+without other members and returns their number.';
 
 create function private.list_user_messages(p_user_id uuid) returns setof uuid
 language sql
@@ -6125,9 +6128,9 @@ as $$
     select former.message_id from private.former_twin_messages as former where former.user_id = p_user_id
 $$;
 comment on function private.list_user_messages(uuid) is
-'What a user and their twins said, those that are gone among them.';
+'Ids of the messages that a user and the user''s twins wrote, deleted twins included.';
 
--- Definer, because what belongs to a user lies in tables that no role may write. Its caller is service_role.
+-- Definer, because no role may write these tables. Only service_role may call it.
 create function private.erase_user(p_user_id uuid) returns jsonb
 language plpgsql
 security definer
@@ -6147,9 +6150,9 @@ declare
     v_count bigint;
 begin
     if not exists (select from auth.users as known where known.id = p_user_id) then
-        perform private.fail(404, 'user_not_found', 'There is no such user.', 'user_id');
+        perform private.fail(404, 'user_not_found', 'This user does not exist. Check user_id.', 'user_id');
     end if;
-    -- As whoever changes a channel does: the channel first. In one order, and before anything else is locked.
+    -- Lock the channels first and in order of id, as every change of a channel does, to avoid deadlocks.
     perform from private.channel_counters as head
     where head.channel_id = any(v_channels)
     order by head.channel_id
@@ -6162,14 +6165,14 @@ begin
     delete from public.attachments as file where file.uploaded_by = p_user_id;
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('files', v_count);
-    -- A summary may tell what they said.
+    -- A summary may contain what the user wrote.
     delete from private.summaries as known where known.channel_id = any(v_channels);
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('summaries', v_count);
     delete from private.idempotency_keys as known
     where known.principal = p_user_id::text
         or (
-            -- Answers to the service tell what it wrote for them.
+            -- Stored answers to the service contain what it wrote for the user.
             known.principal = 'service_role'
             and exists (
                 select from (
@@ -6183,14 +6186,15 @@ begin
     delete from private.request_counts as counted where counted.user_id = p_user_id;
     delete from public.channel_members as member where member.user_id = p_user_id;
     delete from auth.users as known where known.id = p_user_id;
-    -- The log keeps its numbers, without a gap, but not who it was.
+    -- The log keeps its numbers without a gap but drops the actor.
     update public.message_events as event set actor_id = null where event.actor_id = p_user_id;
     return private.create_receipt('user', p_user_id, v_erased);
 end
 $$;
 comment on function private.erase_user(uuid) is
-'Deletes a user, what is theirs and what they and their twins said, with the summaries of all channels that they were
-heard in. Each deleted message is an event, as always. Storage''s files are removed by the sweeper.';
+'Deletes a user, the user''s rows, the messages of the user and the user''s twins, and the summaries of their channels.
+Records an event for each deleted message. The sweeper removes the files from Storage. Returns the receipt; PT404 if the
+user does not exist.';
 
 create function public.erase_user(jsonb) returns json
 language plpgsql
@@ -6201,10 +6205,11 @@ begin
 end
 $$;
 comment on function public.erase_user(jsonb) is
-'For operators: erases a user with all that they have and said, their files and the summaries of their channels, and
-answers the receipt: user_id.';
+'For operators: erases a user with all rows, messages and files, and the summaries of the user''s channels. Takes
+user_id; returns the receipt.';
 
--- The right to take data along: exports in pages.
+-- Exports of a conversation or a channel, in pages.
+-- Callers export what they may read; the cursor of a page leads to the next one.
 
 create function public.export_conversation(jsonb) returns json
 language plpgsql
@@ -6220,15 +6225,15 @@ declare
     v_lines jsonb;
     v_last text;
 begin
-    if not exists (select from public.conversations as thread where thread.id = v_id) then
-        perform private.fail(404, 'conversation_not_found', 'There is no such thread.', 'conversation_id');
+    if not exists (select from public.conversations as conversation where conversation.id = v_id) then
+        perform private.fail(404, 'conversation_not_found', 'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id');
     end if;
     if v_after is not null then
         select stored.sent_at into v_after_at
         from public.conversation_messages as stored
         where stored.conversation_id = v_id and stored.external_id = v_after;
         if not found then
-            perform private.fail(400, 'invalid_cursor', 'after names no message of this thread.', 'after');
+            perform private.fail(400, 'invalid_cursor', 'after names no message of this conversation. Use next_cursor of the page before.', 'after');
         end if;
     end if;
     select
@@ -6249,15 +6254,15 @@ begin
 end
 $$;
 comment on function public.export_conversation(jsonb) is
-'The messages of a thread that the caller owns, as they were ingested, in the order of sent_at: conversation_id, limit
-(500, at most 1000), after (the next_cursor of the page before; null on the last page).';
+'Returns messages of a conversation of the caller as they were ingested, in order of sent_at. Takes conversation_id,
+limit (500, at most 1000) and after (next_cursor of the page before, which is null on the last page). PT404, PT400.';
 
 create function private.render_export(p_message_ids uuid[]) returns jsonb
 language sql
 stable
 set search_path = ''
 as $$
-    -- One statement for all messages, so that each policy is evaluated once.
+    -- One statement for all messages evaluates each policy once.
     select coalesce(jsonb_agg(
         private.render_message(message, (
             select private.render_pin(pin.pinned_by, pin.pinned_at)
@@ -6288,7 +6293,7 @@ as $$
     where message.id = any(p_message_ids)
 $$;
 comment on function private.render_export(uuid[]) is
-'Messages, the oldest first, with all that hangs on them: their places, reactions, earlier versions.';
+'Renders messages, oldest first, with seq, pin, reactions and earlier versions.';
 
 create function private.measure_messages(p_channel_id uuid, p_after bigint, p_limit integer)
 returns table (id uuid, seq bigint, bytes bigint)
@@ -6311,7 +6316,7 @@ as $$
     limit p_limit
 $$;
 comment on function private.measure_messages(uuid, bigint, integer) is
-'The messages of a channel after a number, in order, and about how large each is with its earlier versions.';
+'Messages of a channel after a seq, in order, with the approximate size of each in bytes, earlier versions included.';
 
 create function public.export_channel(jsonb) returns json
 language plpgsql
@@ -6327,7 +6332,7 @@ declare
     v_last bigint;
     v_has_more boolean;
 begin
-    -- Before the cursor, which would tell strangers of what channel a message is.
+    -- Check the channel before the cursor, which would tell non-members which channel a message is in.
     perform private.require_channel(v_id);
     v_after := coalesce(private.find_cursor($1, 'after', v_id), 0);
     select
@@ -6336,7 +6341,7 @@ begin
         count(*) = v_limit or not bool_and(page.is_in)
     into v_lines, v_last, v_has_more
     from (
-        -- Some megabytes are enough for one page, though never less than one message.
+        -- A page ends at 8 MB to bound memory, but has at least one message.
         select
             said.id, said.seq,
             row_number() over (order by said.seq) = 1 or sum(said.bytes) over (order by said.seq) <= 8000000 as is_in
@@ -6348,8 +6353,8 @@ begin
 end
 $$;
 comment on function public.export_channel(jsonb) is
-'The messages of a channel of the caller, the oldest first, with seq, reactions and edits: channel_id, limit (500, at
-most 1000; fewer when they are large), after (the next_cursor of the page before; null on the last page).';
+'Returns messages of a channel of the caller, oldest first, with seq, reactions and edits. Takes channel_id, limit (500,
+at most 1000; fewer when messages are large) and after (next_cursor of the page before, which is null on the last page).';
 
 -- Clean-up: deletes expired rows in small rounds. Retention stands in private.settings.
 -- Messages, events, dead deliveries and receipts are kept: clients can catch up from any event.
@@ -6512,7 +6517,8 @@ comment on function public.clean_up(jsonb) is
 'For the service: runs one round of clean-up. Takes limit (rows of each kind, default 10000). Returns the number of
 removed rows by kind.';
 
--- Numbers for /metrics.
+-- Metrics: gauges that the service adds to /metrics.
+-- Measuring reads small tables and indexes only, so that Prometheus can ask often.
 
 create type private.metric as (
     name text,
@@ -6520,7 +6526,7 @@ create type private.metric as (
     labels jsonb,
     value double precision
 );
-comment on type private.metric is 'A gauge of Prometheus: its name, what it says, its labels as an object, its value.';
+comment on type private.metric is 'A Prometheus gauge: name, help text, labels as a JSON object, and value.';
 
 create function private.measure_deliveries() returns setof private.metric
 language plpgsql
@@ -6557,7 +6563,8 @@ begin
     where pending.state = 'pending';
 end
 $$;
-comment on function private.measure_deliveries() is 'How the outbox of the twins is doing.';
+comment on function private.measure_deliveries() is
+'Measures the outbox: deliveries by state, deliveries in the last hour, age of the oldest pending one in seconds.';
 
 create function private.measure_database() returns setof private.metric
 language plpgsql
@@ -6592,7 +6599,8 @@ begin
     from private.clean_ups as last;
 end
 $$;
-comment on function private.measure_database() is 'How Postgres is doing, as far as Threadline could be to blame.';
+comment on function private.measure_database() is
+'Measures the database: size in bytes, age of transaction ids, WAL held by slots, and seconds since clean-up.';
 
 create function public.read_metrics(jsonb) returns json
 language sql
@@ -6609,9 +6617,10 @@ as $$
     ))
 $$;
 comment on function public.read_metrics(jsonb) is
-'For the service, whenever Prometheus asks it: an array of gauges, each with name, help, labels and value.';
+'For the service: returns an array of gauges, each with name, help, labels and value.';
 
--- What a database says about itself when `threadline doctor` asks: one sentence for each problem.
+-- Doctor: checks of the database that `threadline doctor` runs.
+-- Each problem is one sentence that says what is wrong and what to do.
 
 create function private.diagnose_login() returns setof text
 language sql
@@ -6641,7 +6650,7 @@ as $$
         from pg_roles as other
         where pg_has_role(session_user, other.oid, 'member')
             and other.rolname not in (session_user, 'anon', 'authenticated', 'service_role')
-            -- A superuser can become anybody; that need not be listed.
+            -- A superuser can become every role; the first part already reports it.
             and not (select login.rolsuper from pg_roles as login where login.rolname = session_user)
     ) as excess
     where excess.what is not null
@@ -6655,7 +6664,7 @@ as $$
         or not has_function_privilege(session_user, 'private.call(text, text, text, text, text, bytea)', 'execute')
 $$;
 comment on function private.diagnose_login() is
-'What is wrong with the rights of the database user who asks: too few for the service, or more than it needs.';
+'Reports missing and excess rights of the login that asks.';
 
 create function private.diagnose_tables() returns setof text
 language sql
@@ -6666,7 +6675,7 @@ as $$
     from pg_class as class
     inner join pg_namespace as schema on class.relnamespace = schema.oid
     where schema.nspname in ('public', 'private') and class.relkind in ('r', 'p') and not class.relrowsecurity
-        -- What an extension brings is its own affair.
+        -- Extensions manage their own tables.
         and not exists (select from pg_depend where classid = 'pg_class'::regclass and objid = class.oid and deptype = 'e')
     union all
     select format('The trigger %s of %s is disabled; enable it.', tgname, tgrelid::regclass)
@@ -6687,25 +6696,25 @@ as $$
     where not exists (select from private.settings)
 $$;
 comment on function private.diagnose_tables() is
-'What is wrong with the tables of public and private: security, triggers, indexes, settings.';
+'Reports problems of tables in public and private: row-level security, triggers, indexes, settings.';
 
 create function private.diagnose_platform() returns setof text
 language sql
 stable
 set search_path = ''
 as $$
-    select 'The Storage bucket "attachments" is missing; nothing can be uploaded. The first migration makes it.'
+    select 'The Storage bucket "attachments" is missing, so uploads fail; create it as in the first migration.'
     where not exists (select from storage.buckets where id = 'attachments')
     union all
-    select 'The Storage bucket "attachments" is public, so that anybody may read its files; make it private.'
+    select 'The Storage bucket "attachments" is public, so everyone can read its files; make it private.'
     from storage.buckets
     where id = 'attachments' and public
     union all
-    select 'The publication supabase_realtime is missing, so clients that listen to changes of tables hear nothing.'
+    select 'The publication supabase_realtime is missing, so clients receive no changes of tables; create it.'
     where not exists (select from pg_publication where pubname = 'supabase_realtime')
     union all
     select format(
-        'The table public.%s is not in the publication supabase_realtime; add it, or who listens to it hears nothing.',
+        'The table public.%s is not in the publication supabase_realtime, so clients miss its changes; add it.',
         wanted.name
     )
     from unnest(array['conversations', 'messages', 'message_reactions']) as wanted (name)
@@ -6721,7 +6730,7 @@ as $$
         and not exists (select from pg_inherits where inhparent = pg_class.oid)
 $$;
 comment on function private.diagnose_platform() is
-'What is wrong with the parts of the platform that the database can see: Storage and Realtime.';
+'Reports problems of Storage and Realtime that the database can see.';
 
 create function private.diagnose_migrations(p_versions text[]) returns setof text
 language plpgsql
@@ -6743,9 +6752,9 @@ begin
 end
 $$;
 comment on function private.diagnose_migrations(text[]) is
-'Which of these migrations the database has not had, by the list that the Supabase CLI keeps.';
+'Reports migrations that the list of the Supabase CLI lacks. Takes the versions that the service needs.';
 
--- Definer, because the service may read neither the list of migrations nor the buckets.
+-- Definer, because the service may not read the list of migrations or the buckets.
 create function private.diagnose(p_migrations text[], p_now timestamptz) returns setof text
 language sql
 stable
@@ -6760,7 +6769,7 @@ as $$
     union all
     select private.diagnose_platform()
     union all
-    -- By so much a token may be too young or too old (api/threadline/tokens.py).
+    -- Token checks allow the same 30 seconds (api/threadline/tokens.py).
     select format(
         'The clocks of the service and of the database are %s seconds apart; set the time.',
         round(abs(extract(epoch from clock_timestamp() - p_now)))
@@ -6768,8 +6777,8 @@ as $$
     where abs(extract(epoch from clock_timestamp() - p_now)) > 30
 $$;
 comment on function private.diagnose(text[], timestamptz) is
-'What is wrong with this database, a sentence each; nothing when all is well. p_migrations are the versions that the
-asking service needs, p_now is its clock.';
+'Returns one sentence for each problem of this database; no rows if there is none. p_migrations are the versions that
+the service needs; p_now is the clock of the service.';
 
 -- The gateway: one statement per request, through which the service calls a function as its caller. It counts the
 -- request, replays an answer under an idempotency key, and turns every failure into an answer.
