@@ -126,7 +126,9 @@ begin
             perform private.fail(400, 'invalid_json', 'The request body is not valid JSON. Send valid JSON in UTF-8.');
     end;
     if v_has_numbers and private.has_huge_number(v_request) then
-        perform private.fail(400, 'invalid_json', 'A number in the request body has more than 1000 digits. Send it as a string.');
+        perform private.fail(
+            400, 'invalid_json', 'A number in the request body has more than 1000 digits. Send it as a string.'
+        );
     end if;
     if jsonb_typeof(v_request) <> 'object' then
         perform private.fail(400, 'invalid_json', 'The request body must be a JSON object.');
@@ -249,11 +251,16 @@ declare
 begin
     if private.is_service() then
         if v_user_id is null then
-            perform private.fail(400, 'missing_field', 'user_id is missing. With the service key, name the user who acts.', 'user_id');
+            perform private.fail(
+                400, 'missing_field', 'user_id is missing. With the service key, name the user who acts.', 'user_id'
+            );
         end if;
     elsif v_user_id <> auth.uid() then
         -- The API document trusts user_id; we trust the token.
-        perform private.fail(403, 'user_id_mismatch', 'user_id is not the user of the token. Leave it out or sign in as that user.', 'user_id');
+        perform private.fail(
+            403, 'user_id_mismatch',
+            'user_id is not the user of the token. Leave it out or sign in as that user.', 'user_id'
+        );
     end if;
     return nullif(set_config('threadline.acting_id', coalesce(v_user_id, auth.uid())::text, true), '')::uuid;
 end

@@ -72,7 +72,9 @@ begin
     where person.id = p_person_id
         and (person.user_id = (select auth.uid()) or (select private.is_service()));
     if v_person.id is null then
-        perform private.fail(404, 'person_not_found', 'This person does not exist or is not yours. Check person_id.', 'person_id');
+        perform private.fail(
+            404, 'person_not_found', 'This person does not exist or is not yours. Check person_id.', 'person_id'
+        );
     end if;
     -- The lock stops matching and ingest for this user, so the receipt counts exactly what is deleted.
     perform pg_advisory_xact_lock(private.matching_lock(v_person.user_id));
@@ -82,7 +84,10 @@ begin
             select from public.conversations as own where own.id = named.id and own.user_id = v_person.user_id
         )
     ) then
-        perform private.fail(404, 'conversation_not_found', 'A conversation does not exist or is not yours. Check conversation_ids.', 'conversation_ids');
+        perform private.fail(
+            404, 'conversation_not_found',
+            'A conversation does not exist or is not yours. Check conversation_ids.', 'conversation_ids'
+        );
     end if;
     v_conversations := array(
         select conversation.id
@@ -158,7 +163,9 @@ as $$
             select count(*) from public.messaging_connections as connection where connection.user_id = p_user_id
         ),
         'people', (select count(*) from public.people as person where person.user_id = p_user_id),
-        'conversations', (select count(*) from public.conversations as conversation where conversation.user_id = p_user_id),
+        'conversations', (
+            select count(*) from public.conversations as conversation where conversation.user_id = p_user_id
+        ),
         'conversation_messages', (
             select coalesce(sum(conversation.message_count), 0)
             from public.conversations as conversation

@@ -16,14 +16,20 @@ declare
     v_last text;
 begin
     if not exists (select from public.conversations as conversation where conversation.id = v_id) then
-        perform private.fail(404, 'conversation_not_found', 'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id');
+        perform private.fail(
+            404, 'conversation_not_found',
+            'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id'
+        );
     end if;
     if v_after is not null then
         select stored.sent_at into v_after_at
         from public.conversation_messages as stored
         where stored.conversation_id = v_id and stored.external_id = v_after;
         if not found then
-            perform private.fail(400, 'invalid_cursor', 'after names no message of this conversation. Use next_cursor of the page before.', 'after');
+            perform private.fail(
+                400, 'invalid_cursor',
+                'after names no message of this conversation. Use next_cursor of the page before.', 'after'
+            );
         end if;
     end if;
     select
@@ -144,4 +150,4 @@ end
 $$;
 comment on function public.export_channel(jsonb) is
 'Returns messages of a channel of the caller, oldest first, with seq, reactions and edits. Takes channel_id, limit (500,
-at most 1000; fewer when messages are large) and after (next_cursor of the page before, which is null on the last page).';
+at most 1000; fewer when messages are large) and after (next_cursor of the page before; null on the last page).';

@@ -21,7 +21,9 @@ begin
         'threadline_twin_deliveries', 'Deliveries to twins that are not made yet, or never will be, by state.',
         jsonb_build_object('state', counted.state), counted.deliveries::double precision
     from (
-        select count(*) filter (where pending.last_error is null), count(*) filter (where pending.last_error is not null)
+        select
+            count(*) filter (where pending.last_error is null),
+            count(*) filter (where pending.last_error is not null)
         from public.twin_deliveries as pending
         where pending.state = 'pending'
     ) as queued (waiting, retrying)

@@ -36,7 +36,7 @@ as $$
     having count(*) > 0
     union all
     select format(
-        'The database user %s may not call private.call; grant it usage on schema private and execute on that function.',
+        'The database user %s may not call private.call; grant usage on schema private and execute on it.',
         session_user
     )
     where not has_schema_privilege(session_user, 'private', 'usage')
@@ -55,7 +55,9 @@ as $$
     inner join pg_namespace as schema on class.relnamespace = schema.oid
     where schema.nspname in ('public', 'private') and class.relkind in ('r', 'p') and not class.relrowsecurity
         -- Extensions manage their own tables.
-        and not exists (select from pg_depend where classid = 'pg_class'::regclass and objid = class.oid and deptype = 'e')
+        and not exists (
+            select from pg_depend where classid = 'pg_class'::regclass and objid = class.oid and deptype = 'e'
+        )
     union all
     select format('The trigger %s of %s is disabled; enable it.', tgname, tgrelid::regclass)
     from pg_trigger
@@ -103,7 +105,7 @@ as $$
             where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = wanted.name
         )
     union all
-    select 'Realtime has made no partition of realtime.messages yet, so broadcasts are lost; connect a client to it once.'
+    select 'Realtime has made no partition of realtime.messages yet, so broadcasts are lost; connect a client once.'
     from pg_class
     where oid = to_regclass('realtime.messages') and relkind = 'p'
         and not exists (select from pg_inherits where inhparent = pg_class.oid)

@@ -251,7 +251,9 @@ begin
             perform private.fail(400, 'invalid_json', 'The request body is not valid JSON. Send valid JSON in UTF-8.');
     end;
     if v_has_numbers and private.has_huge_number(v_request) then
-        perform private.fail(400, 'invalid_json', 'A number in the request body has more than 1000 digits. Send it as a string.');
+        perform private.fail(
+            400, 'invalid_json', 'A number in the request body has more than 1000 digits. Send it as a string.'
+        );
     end if;
     if jsonb_typeof(v_request) <> 'object' then
         perform private.fail(400, 'invalid_json', 'The request body must be a JSON object.');
@@ -374,11 +376,16 @@ declare
 begin
     if private.is_service() then
         if v_user_id is null then
-            perform private.fail(400, 'missing_field', 'user_id is missing. With the service key, name the user who acts.', 'user_id');
+            perform private.fail(
+                400, 'missing_field', 'user_id is missing. With the service key, name the user who acts.', 'user_id'
+            );
         end if;
     elsif v_user_id <> auth.uid() then
         -- The API document trusts user_id; we trust the token.
-        perform private.fail(403, 'user_id_mismatch', 'user_id is not the user of the token. Leave it out or sign in as that user.', 'user_id');
+        perform private.fail(
+            403, 'user_id_mismatch',
+            'user_id is not the user of the token. Leave it out or sign in as that user.', 'user_id'
+        );
     end if;
     return nullif(set_config('threadline.acting_id', coalesce(v_user_id, auth.uid())::text, true), '')::uuid;
 end
@@ -5979,7 +5986,9 @@ begin
     where person.id = p_person_id
         and (person.user_id = (select auth.uid()) or (select private.is_service()));
     if v_person.id is null then
-        perform private.fail(404, 'person_not_found', 'This person does not exist or is not yours. Check person_id.', 'person_id');
+        perform private.fail(
+            404, 'person_not_found', 'This person does not exist or is not yours. Check person_id.', 'person_id'
+        );
     end if;
     -- The lock stops matching and ingest for this user, so the receipt counts exactly what is deleted.
     perform pg_advisory_xact_lock(private.matching_lock(v_person.user_id));
@@ -5989,7 +5998,10 @@ begin
             select from public.conversations as own where own.id = named.id and own.user_id = v_person.user_id
         )
     ) then
-        perform private.fail(404, 'conversation_not_found', 'A conversation does not exist or is not yours. Check conversation_ids.', 'conversation_ids');
+        perform private.fail(
+            404, 'conversation_not_found',
+            'A conversation does not exist or is not yours. Check conversation_ids.', 'conversation_ids'
+        );
     end if;
     v_conversations := array(
         select conversation.id
@@ -6065,7 +6077,9 @@ as $$
             select count(*) from public.messaging_connections as connection where connection.user_id = p_user_id
         ),
         'people', (select count(*) from public.people as person where person.user_id = p_user_id),
-        'conversations', (select count(*) from public.conversations as conversation where conversation.user_id = p_user_id),
+        'conversations', (
+            select count(*) from public.conversations as conversation where conversation.user_id = p_user_id
+        ),
         'conversation_messages', (
             select coalesce(sum(conversation.message_count), 0)
             from public.conversations as conversation
@@ -6226,14 +6240,20 @@ declare
     v_last text;
 begin
     if not exists (select from public.conversations as conversation where conversation.id = v_id) then
-        perform private.fail(404, 'conversation_not_found', 'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id');
+        perform private.fail(
+            404, 'conversation_not_found',
+            'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id'
+        );
     end if;
     if v_after is not null then
         select stored.sent_at into v_after_at
         from public.conversation_messages as stored
         where stored.conversation_id = v_id and stored.external_id = v_after;
         if not found then
-            perform private.fail(400, 'invalid_cursor', 'after names no message of this conversation. Use next_cursor of the page before.', 'after');
+            perform private.fail(
+                400, 'invalid_cursor',
+                'after names no message of this conversation. Use next_cursor of the page before.', 'after'
+            );
         end if;
     end if;
     select
@@ -6354,7 +6374,7 @@ end
 $$;
 comment on function public.export_channel(jsonb) is
 'Returns messages of a channel of the caller, oldest first, with seq, reactions and edits. Takes channel_id, limit (500,
-at most 1000; fewer when messages are large) and after (next_cursor of the page before, which is null on the last page).';
+at most 1000; fewer when messages are large) and after (next_cursor of the page before; null on the last page).';
 
 -- Clean-up: deletes expired rows in small rounds. Retention stands in private.settings.
 -- Messages, events, dead deliveries and receipts are kept: clients can catch up from any event.
@@ -6540,7 +6560,9 @@ begin
         'threadline_twin_deliveries', 'Deliveries to twins that are not made yet, or never will be, by state.',
         jsonb_build_object('state', counted.state), counted.deliveries::double precision
     from (
-        select count(*) filter (where pending.last_error is null), count(*) filter (where pending.last_error is not null)
+        select
+            count(*) filter (where pending.last_error is null),
+            count(*) filter (where pending.last_error is not null)
         from public.twin_deliveries as pending
         where pending.state = 'pending'
     ) as queued (waiting, retrying)
@@ -6657,7 +6679,7 @@ as $$
     having count(*) > 0
     union all
     select format(
-        'The database user %s may not call private.call; grant it usage on schema private and execute on that function.',
+        'The database user %s may not call private.call; grant usage on schema private and execute on it.',
         session_user
     )
     where not has_schema_privilege(session_user, 'private', 'usage')
@@ -6676,7 +6698,9 @@ as $$
     inner join pg_namespace as schema on class.relnamespace = schema.oid
     where schema.nspname in ('public', 'private') and class.relkind in ('r', 'p') and not class.relrowsecurity
         -- Extensions manage their own tables.
-        and not exists (select from pg_depend where classid = 'pg_class'::regclass and objid = class.oid and deptype = 'e')
+        and not exists (
+            select from pg_depend where classid = 'pg_class'::regclass and objid = class.oid and deptype = 'e'
+        )
     union all
     select format('The trigger %s of %s is disabled; enable it.', tgname, tgrelid::regclass)
     from pg_trigger
@@ -6724,7 +6748,7 @@ as $$
             where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = wanted.name
         )
     union all
-    select 'Realtime has made no partition of realtime.messages yet, so broadcasts are lost; connect a client to it once.'
+    select 'Realtime has made no partition of realtime.messages yet, so broadcasts are lost; connect a client once.'
     from pg_class
     where oid = to_regclass('realtime.messages') and relkind = 'p'
         and not exists (select from pg_inherits where inhparent = pg_class.oid)
