@@ -1,4 +1,5 @@
--- Limits that an operator changes with one UPDATE, and the stamp of changed rows.
+-- Limits and retention that an operator changes with one UPDATE, and the trigger function that sets updated_at.
+-- Each limit stands here once; the next request uses a changed value.
 
 create table private.settings (
     is_only_row boolean primary key default true,
@@ -15,6 +16,11 @@ create table private.settings (
     unsent_file_hours integer not null default 24,
     broadcast_max_bytes integer not null default 200000,
     broadcast_max_messages integer not null default 10,
+    ingest_log_days integer not null default 30,
+    delivery_days integer not null default 7,
+    summary_days integer not null default 1,
+    twin_secret_days integer not null default 1,
+    idempotency_hours integer not null default 24,
     constraint settings_has_one_row check (is_only_row),
     constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
     constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
@@ -28,33 +34,44 @@ create table private.settings (
     constraint settings_reactions_per_user_per_message_not_negative check (reactions_per_user_per_message >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
     constraint settings_broadcast_max_bytes_positive check (broadcast_max_bytes > 0),
-    constraint settings_broadcast_max_messages_not_negative check (broadcast_max_messages >= 0)
+    constraint settings_broadcast_max_messages_not_negative check (broadcast_max_messages >= 0),
+    constraint settings_ingest_log_days_positive check (ingest_log_days > 0),
+    constraint settings_delivery_days_positive check (delivery_days > 0),
+    constraint settings_summary_days_positive check (summary_days > 0),
+    constraint settings_twin_secret_days_positive check (twin_secret_days > 0),
+    constraint settings_idempotency_hours_positive check (idempotency_hours > 0)
 );
-comment on table private.settings is 'Limits that an operator may change with an UPDATE; one row, always.';
+comment on table private.settings is 'Limits and retention that an operator may change with an UPDATE. Always one row.';
 comment on column private.settings.ingest_max_messages is
-'Messages, and conversations, that one ingest request may carry; above it the answer is 413.';
-comment on column private.settings.requests_per_minute is 'Requests to /api/v2 that a user may make in a minute.';
+'Messages in one ingest request; a conversation without messages counts as one. Above it: 413.';
+comment on column private.settings.requests_per_minute is 'Requests of one user to /api/v2 in a minute. Above it: 429.';
 comment on column private.settings.twin_max_hops is
-'Turns of twins, since a person spoke, that are forwarded to other twins; 0 forwards only what people say.';
-comment on column private.settings.twin_max_attempts is 'Failures after which a delivery to a twin is dead.';
+'Hops that are forwarded to other twins. 0 forwards only what users write.';
+comment on column private.settings.twin_max_attempts is 'Failed attempts after which a delivery is dead.';
 comment on column private.settings.twin_retry_seconds is
-'How long a delivery waits after its first failure; four times as long after each further one, an hour at most.';
+'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
 comment on column private.settings.summaries_per_user_per_day is
-'Summaries that a user may have made in a day (UTC); those from the cache are not counted.';
+'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
 comment on column private.settings.summary_max_bytes is
-'Text that one summary may send to the model; the oldest messages beyond it are left out, and the answer says so.';
+'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
 comment on column private.settings.channel_max_twins is
-'Twins that may take part in one channel: whoever writes a message there waits until each of them has been told.';
+'Twins in one channel. Each of them makes every message in the channel slower. Above it: 409.';
 comment on column private.settings.message_max_edits is
-'How often a message can be edited: all its versions are kept, and read together.';
+'Edits of one message; all versions are kept and read together. Above it: 409.';
 comment on column private.settings.reactions_per_user_per_message is
-'Different reactions of one user to one message: all of them come with each page that has the message.';
+'Different reactions of one user to one message. Each page with the message contains all of them. Above it: 409.';
 comment on column private.settings.unsent_file_hours is
-'How old an uploaded file is at least that is removed because no message names it.';
+'Hours after which an uploaded file that no message names is removed.';
 comment on column private.settings.broadcast_max_bytes is
-'Size of a broadcast, as JSON; what is larger is sent as a pointer. The smallest plan of Supabase takes 256 kB.';
+'Bytes of a broadcast as JSON. A larger one is sent as a pointer. The smallest Supabase plan accepts 256 kB.';
 comment on column private.settings.broadcast_max_messages is
-'New messages of a conversation that are broadcast with it; of more, which come with a history, only how many.';
+'New messages that an inbox broadcast contains. With more, it contains none and truncated is true.';
+comment on column private.settings.ingest_log_days is
+'Days that lines of the ingest log are kept, and keys of connections after they expire, because the log names them.';
+comment on column private.settings.delivery_days is 'Days that finished deliveries are kept. Dead deliveries stay.';
+comment on column private.settings.summary_days is 'Days that finished summaries stay in the cache.';
+comment on column private.settings.twin_secret_days is 'Days that secrets of twins are kept after they expire.';
+comment on column private.settings.idempotency_hours is 'Hours that an Idempotency-Key and its answer are kept.';
 alter table private.settings enable row level security;
 
 insert into private.settings default values;
@@ -68,4 +85,5 @@ begin
     return new;
 end
 $$;
-comment on function private.set_updated_at_trigger() is 'Trigger: stamps updated_at on every change of a row.';
+comment on function private.set_updated_at_trigger() is
+'Trigger: sets updated_at to the start of the transaction on every change of a row.';

@@ -1,4 +1,7 @@
--- Reading a request and answering it: parsers of JSON fields, the one way to fail, the envelope, who acts.
+-- Requests and answers: parsers of JSON fields, the acting user, errors for the caller, the envelope of an answer.
+-- Every error for the caller has an HTTP status, a code and a text.
+-- Short functions are PL/pgSQL: it keeps its plan and is cheaper to call than a SQL function with a SET clause
+-- (decision 0007).
 
 create function private.decode_text(p_body bytea) returns text
 language sql
@@ -9,7 +12,8 @@ as $$
         case when substring(p_body from 1 for 3) = '\xefbbbf' then substring(p_body from 4) else p_body end, 'UTF8'
     )
 $$;
-comment on function private.decode_text(bytea) is 'UTF-8 without its byte order mark; a data exception if it is none.';
+comment on function private.decode_text(bytea) is
+'Decodes UTF-8 and drops a byte order mark. Raises a data exception (class 22) on invalid input.';
 
 create function private.parse_json(p_body bytea) returns jsonb
 language plpgsql
@@ -22,8 +26,8 @@ begin
     return v_text::jsonb;
 exception
     when untranslatable_character or invalid_text_representation then
-        -- jsonb can hold neither NUL nor half a surrogate pair. Each becomes U+FFFD, so that the rest of the
-        -- message survives. Control characters, which JSON forbids, stand in for what must not be touched.
+        -- jsonb cannot store NUL or half a surrogate pair: each becomes U+FFFD, so the rest of the message survives.
+        -- U+0001 and U+0002 protect escaped backslashes and whole pairs; JSON forbids these characters.
         if v_text !~ '\\u(0000|[dD][89a-fA-F])' or v_text ~ '[\u0001\u0002]' then
             raise;
         end if;
@@ -36,8 +40,8 @@ exception
 end
 $$;
 comment on function private.parse_json(bytea) is
-'A request body as jsonb. Raises a data exception (class 22) or 54001 for what is not UTF-8, not JSON or too deep.
-It mends what jsonb cannot hold, which may take seconds for megabytes: for callers who are known.';
+'Parses a request body. Replaces characters that jsonb cannot store, which can take seconds for megabytes: check the
+caller first. Raises a data exception (class 22) or 54001 if the body is not UTF-8, not JSON or too deep.';
 
 create function private.parse_timestamp(p_text text) returns timestamptz
 language plpgsql
@@ -47,23 +51,26 @@ as $$
 declare
     v_at timestamptz;
 begin
-    if p_text !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,12})?)?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?$'
+    if p_text !~ ('^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,12})?)?'
+        '([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?$')
     then
         return null;
     end if;
     begin
-        -- Without an offset it is UTC, whatever the session's time zone is.
-        v_at := (p_text || case when p_text ~ '([Zz]|[0-9][+-][0-9]{2}(:?[0-9]{2})?)$' then '' else 'Z' end)::timestamptz;
+        -- A time without an offset is UTC; the time zone of the session must not change it.
+        v_at := (
+            p_text || case when p_text ~ '([Zz]|[0-9][+-][0-9]{2}(:?[0-9]{2})?)$' then '' else 'Z' end
+        )::timestamptz;
     exception
         when data_exception then
             return null;
     end;
-    -- An offset can move a time out of the years that ISO 8601 writes with four digits.
+    -- An offset can move a time beyond the four-digit years of ISO 8601.
     return case when v_at >= '0001-01-01T00:00:00Z' and v_at < '9999-12-31T23:59:59.9999995Z' then v_at end;
 end
 $$;
 comment on function private.parse_timestamp(text) is
-'An ISO 8601 date and time, as UTC when it has no offset; null for anything else, never an error.';
+'Parses an ISO 8601 date and time; without an offset it is UTC. Returns null for other text and never raises.';
 
 create function private.has_huge_number(p_value jsonb) returns boolean
 language plpgsql
@@ -71,19 +78,19 @@ immutable
 set search_path = ''
 as $$
 begin
-    -- Seven bytes such as 1e99999 would be written out as a hundred thousand digits whenever they are read.
+    -- Postgres writes 1e99999, seven bytes, as a hundred thousand digits on every read.
     return exists (
         select from jsonb_path_query(p_value, '$.** ? (@.type() == "number")') as found (number)
         where abs(found.number::numeric) >= 1e1000 or scale(found.number::numeric) > 1000
     );
 exception
     when statement_too_complex then
-        -- Too deep to be looked through.
+        -- The value is too deep to check.
         return true;
 end
 $$;
 comment on function private.has_huge_number(jsonb) is
-'Whether there is a number of more than 1,000 digits before or after the point anywhere in it, written out.';
+'Whether the value contains a number with more than 1000 digits before or after the point, or is too deep to check.';
 
 create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
 language plpgsql
@@ -95,7 +102,8 @@ begin
 end
 $$;
 comment on function private.fail(integer, text, text, text) is
-'Raises an error that both doors turn into this HTTP status: a code for programs, a sentence for people, a field.';
+'Raises an error for the caller. Takes the HTTP status, a code for programs, a text for people and the field. The
+service and the Data API both answer with that status.';
 
 create function private.parse_object(p_body bytea) returns jsonb
 language plpgsql
@@ -111,14 +119,16 @@ begin
     end if;
     begin
         v_request := private.parse_json(p_body);
-        -- To see that there are no numbers at all is quick.
+        -- This check is cheap; has_huge_number is not.
         v_has_numbers := jsonb_path_exists(v_request, '$.** ? (@.type() == "number")');
     exception
         when data_exception or statement_too_complex or program_limit_exceeded then
-            perform private.fail(400, 'invalid_json', 'The request body is not valid JSON.');
+            perform private.fail(400, 'invalid_json', 'The request body is not valid JSON. Send valid JSON in UTF-8.');
     end;
     if v_has_numbers and private.has_huge_number(v_request) then
-        perform private.fail(400, 'invalid_json', 'A number of the request body has more than 1000 digits.');
+        perform private.fail(
+            400, 'invalid_json', 'A number in the request body has more than 1000 digits. Send it as a string.'
+        );
     end if;
     if jsonb_typeof(v_request) <> 'object' then
         perform private.fail(400, 'invalid_json', 'The request body must be a JSON object.');
@@ -126,7 +136,8 @@ begin
     return v_request;
 end
 $$;
-comment on function private.parse_object(bytea) is 'A request body as a JSON object; PT400 for anything else.';
+comment on function private.parse_object(bytea) is
+'Parses a request body as a JSON object; an empty body is {}. PT400 for any other body.';
 
 create function private.is_service() returns boolean
 language plpgsql
@@ -138,7 +149,7 @@ begin
 end
 $$;
 comment on function private.is_service() is
-'Whether the caller is the service key. False for users and for a session without a token.';
+'Whether the caller uses the service key. False for users and for a session without a token.';
 
 create function private.parse_text(p_body jsonb, p_field text, p_max integer, p_default text default null) returns text
 language plpgsql
@@ -162,7 +173,7 @@ begin
 end
 $$;
 comment on function private.parse_text(jsonb, text, integer, text) is
-'A string of a request. Without a default it is required; errors are PT400 with the field.';
+'Parses a string field of 1 to p_max characters. Without a default it is required. PT400 with the field.';
 
 create function private.parse_uuid(p_body jsonb, p_field text, p_is_required boolean default true) returns uuid
 language plpgsql
@@ -181,7 +192,7 @@ begin
     return (p_body ->> p_field)::uuid;
 end
 $$;
-comment on function private.parse_uuid(jsonb, text, boolean) is 'A UUID of a request; errors are PT400 with the field.';
+comment on function private.parse_uuid(jsonb, text, boolean) is 'Parses a UUID field. PT400 with the field.';
 
 create function private.parse_uuids(p_body jsonb, p_field text, p_max integer) returns uuid[]
 language plpgsql
@@ -206,7 +217,7 @@ begin
 end
 $$;
 comment on function private.parse_uuids(jsonb, text, integer) is
-'UUIDs of a request, none where the field is missing; errors are PT400 with the field.';
+'Parses an array of at most p_max UUIDs; a missing field is an empty array. PT400 with the field.';
 
 create function private.parse_integer(
     p_body jsonb, p_field text, p_min integer, p_max integer, p_default integer
@@ -216,7 +227,7 @@ immutable
 set search_path = ''
 as $$
 begin
-    -- Query strings bring numbers as text.
+    -- Query strings contain numbers as text.
     if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
         return p_default;
     elsif p_body ->> p_field !~ '^[0-9]{1,9}$' or (p_body ->> p_field)::integer not between p_min and p_max then
@@ -228,7 +239,7 @@ begin
 end
 $$;
 comment on function private.parse_integer(jsonb, text, integer, integer, integer) is
-'A whole number of a request; errors are PT400 with the field.';
+'Parses a whole number from p_min to p_max; a missing field is p_default. PT400 with the field.';
 
 create function private.require_actor(p_body jsonb) returns uuid
 language plpgsql
@@ -240,25 +251,30 @@ declare
 begin
     if private.is_service() then
         if v_user_id is null then
-            perform private.fail(400, 'missing_field', 'user_id is required for service_role.', 'user_id');
+            perform private.fail(
+                400, 'missing_field', 'user_id is missing. With the service key, name the user who acts.', 'user_id'
+            );
         end if;
     elsif v_user_id <> auth.uid() then
-        -- The documents take the word of the caller for who it is; we take the token's.
-        perform private.fail(403, 'user_id_mismatch', 'user_id is not the user of the token.', 'user_id');
+        -- The API document trusts user_id; we trust the token.
+        perform private.fail(
+            403, 'user_id_mismatch',
+            'user_id is not the user of the token. Leave it out or sign in as that user.', 'user_id'
+        );
     end if;
     return nullif(set_config('threadline.acting_id', coalesce(v_user_id, auth.uid())::text, true), '')::uuid;
 end
 $$;
 comment on function private.require_actor(jsonb) is
-'For whom a call acts: the user of the token, or whom service_role names; triggers learn it from acting_user_id. PT403
-when a user names somebody else.';
+'Returns the acting user: the user of the token, or user_id with the service key. Stores it for acting_user_id. PT400
+if service_role names no user; PT403 if a user names another user.';
 
 create function private.acting_user_id() returns uuid
 language sql
 stable
 set search_path = ''
 as $$
-    -- The setting is made by private.require_actor. Others could make it too, so it counts for the service key alone.
+    -- private.require_actor sets it. Users could set it too, so it counts only with the service key.
     select coalesce(
         (select auth.uid()),
         case
@@ -268,7 +284,7 @@ as $$
     )
 $$;
 comment on function private.acting_user_id() is
-'Who acts: the user of the token, or whom a call with the service key has named; null when nobody is known.';
+'The acting user: the user of the token, or the user that a call with the service key named; null if there is none.';
 
 create function private.format_time(p_at timestamptz) returns text
 language plpgsql
@@ -279,7 +295,8 @@ begin
     return to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
 end
 $$;
-comment on function private.format_time(timestamptz) is 'A time as the documents write it: 2026-03-19T15:10:22.000Z.';
+comment on function private.format_time(timestamptz) is
+'A time as answers write it, in UTC with milliseconds: 2026-03-19T15:10:22.000Z.';
 
 create function private.request_id() returns text
 language plpgsql
@@ -292,7 +309,8 @@ begin
     return case when v_id ~ '^[A-Za-z0-9._-]{1,50}$' then v_id end;
 end
 $$;
-comment on function private.request_id() is 'The X-Request-Id of this request, if it has one that is fit to be kept.';
+comment on function private.request_id() is
+'The X-Request-Id of this request; null if it is missing or not 1 to 50 characters of A-Z, a-z, 0-9, ".", "_", "-".';
 
 create function private.succeed(p_data jsonb, p_meta jsonb default null, p_status integer default 200) returns json
 language plpgsql
@@ -306,4 +324,5 @@ begin
     return json_build_object('success', true, 'data', p_data, 'meta', p_meta);
 end
 $$;
-comment on function private.succeed(jsonb, jsonb, integer) is 'The envelope of an answer.';
+comment on function private.succeed(jsonb, jsonb, integer) is
+'Renders the envelope of an answer from data and meta, and sets the HTTP status.';

@@ -1,4 +1,5 @@
--- Secrets: how they are made, stored as hashes, and used to sign.
+-- Secrets: functions that generate, hash and sign. Keys of connections are stored only as hashes.
+-- Nothing here needs pgcrypto, because some builds of Postgres lack it.
 
 create function private.hash_secret(p_secret text) returns bytea
 language sql
@@ -8,21 +9,20 @@ set search_path = ''
 as $$
     select sha256(convert_to(p_secret, 'UTF8'))
 $$;
-comment on function private.hash_secret(text) is 'How a secret is kept.';
+comment on function private.hash_secret(text) is 'The SHA-256 hash under which a secret is stored.';
 
 create function private.generate_secret() returns text
 language sql
 volatile
 set search_path = ''
 as $$
-    -- Each uuid brings 122 bits of the server's strong random source; the hash condenses three of them to 256.
-    -- pgcrypto's gen_random_bytes would do, but not every Postgres is built with it.
+    -- Each UUID has 122 bits from the server's strong random source; SHA-256 reduces three of them to 256 bits.
     select 'threadline_' || translate(rtrim(encode(sha256(
         uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
     ), 'base64'), '='), '+/', '-_')
 $$;
 comment on function private.generate_secret() is
-'A new secret: 256 random bits behind a prefix that secret scanners can recognise.';
+'A new secret: 256 random bits after a prefix that secret scanners recognise.';
 
 create function private.hmac_block(p_key bytea, p_mask integer) returns bytea
 language sql
@@ -35,4 +35,4 @@ as $$
     from generate_series(0, 63) as place
 $$;
 comment on function private.hmac_block(bytea, integer) is
-'A key of at most 64 bytes, filled up and masked as RFC 2104 has it. Not every Postgres has an hmac of its own.';
+'Pads a key of at most 64 bytes and XORs each byte with the mask, as RFC 2104 defines for HMAC.';

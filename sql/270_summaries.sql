@@ -77,7 +77,8 @@ begin
     where old.id in (
         select known.id
         from private.summaries as known
-        where coalesce(known.finished_at, known.claim_expires_at) < now() - interval '1 day'
+        where coalesce(known.finished_at, known.claim_expires_at)
+            < now() - (select make_interval(days => settings.summary_days) from private.settings)
             or (
                 known.channel_id = p_channel_id and known.last_seq < p_last_seq
                 and coalesce(known.finished_at, known.claim_expires_at) < now() - interval '5 minutes'

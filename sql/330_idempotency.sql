@@ -1,4 +1,5 @@
--- Idempotency keys: the same request again gets the same answer, for a day.
+-- Idempotency keys: a repeated request with the same key gets the first answer and writes nothing.
+-- Keys are kept for settings.idempotency_hours.
 
 create table private.idempotency_keys (
     principal text not null,
@@ -12,12 +13,12 @@ create table private.idempotency_keys (
     constraint idempotency_keys_key_length check (char_length(key) between 1 and 255)
 );
 comment on table private.idempotency_keys is
-'Answers to requests with an Idempotency-Key, for a day: the same request again gets the same answer.';
-comment on column private.idempotency_keys.principal is 'The user, or service_role.';
+'Answers to requests with an Idempotency-Key, kept for settings.idempotency_hours.';
+comment on column private.idempotency_keys.principal is 'The user''s id as text, or service_role.';
 create index idempotency_keys_created_at_idx on private.idempotency_keys (created_at);
 alter table private.idempotency_keys enable row level security;
 
--- Definer, because answers are for nobody but who asked. It asks itself who the caller is.
+-- Definer, because callers may read only their own answers. The function checks the caller.
 create function private.begin_idempotent(p_route text, p_key text, p_request jsonb, out status integer, out body text)
 language plpgsql
 security definer
@@ -30,8 +31,10 @@ declare
 begin
     delete from private.idempotency_keys as expired
     where expired.principal = v_principal and expired.route = p_route and expired.key = p_key
-        and expired.created_at < now() - interval '24 hours';
-    -- The same key at the same moment waits here until the first request is through.
+        and expired.created_at < now() - (
+            select make_interval(hours => settings.idempotency_hours) from private.settings
+        );
+    -- A concurrent request with the same key waits here until the first transaction ends.
     insert into private.idempotency_keys (principal, route, key, request_hash)
     values (v_principal, p_route, p_key, v_hash)
     on conflict on constraint idempotency_keys_pkey do nothing;
@@ -43,7 +46,7 @@ begin
     where known.principal = v_principal and known.route = p_route and known.key = p_key;
     if v_known.request_hash <> v_hash then
         perform private.fail(
-            422, 'idempotency_key_reused', 'This Idempotency-Key came with another request before.'
+            422, 'idempotency_key_reused', 'This key was already used for a different request. Use a new key.'
         );
     end if;
     status := v_known.status;
@@ -51,9 +54,10 @@ begin
 end
 $$;
 comment on function private.begin_idempotent(text, text, jsonb) is
-'The answer that this request got before under this key; nulls when it is the first. PT422 for another request.';
+'Takes the route, the key and the request. Returns the stored status and body, or nulls for a new key.
+PT422 when the key was used for a different request.';
 
--- Definer, for the same reason.
+-- Definer, because callers may change only their own answers. The function checks the caller.
 create function private.finish_idempotent(p_route text, p_key text, p_status integer, p_body text) returns void
 language sql
 volatile
@@ -64,4 +68,5 @@ as $$
     where known.principal = coalesce((select auth.uid())::text, (select auth.role()))
         and known.route = p_route and known.key = p_key
 $$;
-comment on function private.finish_idempotent(text, text, integer, text) is 'Keeps the answer to a first request.';
+comment on function private.finish_idempotent(text, text, integer, text) is
+'Stores the status and body of a first request under its key.';

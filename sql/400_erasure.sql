@@ -1,4 +1,5 @@
--- The right to be forgotten: erasure of a person or a user, with a receipt.
+-- Erasure of a person or a user, with a receipt: the right to be forgotten.
+-- A receipt contains numbers and ids, never erased content.
 
 create table public.erasures (
     id uuid primary key default gen_random_uuid(),
@@ -12,10 +13,10 @@ create table public.erasures (
     constraint erasures_erased_object check (jsonb_typeof(erased) = 'object')
 );
 comment on table public.erasures is
-'Receipts: who was erased, when, at whose wish, and how much that was. Nothing in them says what it was.';
-comment on column public.erasures.subject_id is 'The id that the contact (kind person) or the user had.';
-comment on column public.erasures.requested_by is 'The user who asked for it; null for service_role.';
-comment on column public.erasures.erased is 'How many rows of what.';
+'Receipts of erasures: the erased id, the time, the requester and the number of rows. They contain no erased content.';
+comment on column public.erasures.subject_id is 'The id of the erased person or user.';
+comment on column public.erasures.requested_by is 'The user who requested the erasure; null for service_role.';
+comment on column public.erasures.erased is 'The number of erased rows by kind.';
 create index erasures_requested_by_idx on public.erasures (requested_by);
 alter table public.erasures enable row level security;
 
@@ -24,7 +25,7 @@ create table private.former_twin_messages (
     user_id uuid not null references auth.users (id) on delete cascade
 );
 comment on table private.former_twin_messages is
-'Whose twin said what, when the twin is gone: the message names nobody any more, and goes with that user all the same.';
+'Messages of deleted twins with the owner of the twin, so that erasing the owner also deletes these messages.';
 create index former_twin_messages_user_id_idx on private.former_twin_messages (user_id);
 alter table private.former_twin_messages enable row level security;
 
@@ -52,9 +53,9 @@ begin
     );
 end
 $$;
-comment on function private.create_receipt(text, uuid, jsonb) is 'Keeps a receipt and answers it as calls show it.';
+comment on function private.create_receipt(text, uuid, jsonb) is 'Stores a receipt and returns it as answers show it.';
 
--- Definer, because owners may not delete what ingest writes. It asks itself whose person that is.
+-- Definer, because users may not delete what ingest writes. The function checks who owns the person.
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
 security definer
@@ -62,7 +63,7 @@ set search_path = ''
 as $$
 declare
     v_person public.people;
-    v_threads uuid[];
+    v_conversations uuid[];
     v_messages bigint;
     v_similar uuid[];
 begin
@@ -71,9 +72,11 @@ begin
     where person.id = p_person_id
         and (person.user_id = (select auth.uid()) or (select private.is_service()));
     if v_person.id is null then
-        perform private.fail(404, 'person_not_found', 'You have no such contact.', 'person_id');
+        perform private.fail(
+            404, 'person_not_found', 'This person does not exist or is not yours. Check person_id.', 'person_id'
+        );
     end if;
-    -- From here on no thread of this user is matched or added to: what is counted is what goes.
+    -- The lock stops matching and ingest for this user, so the receipt counts exactly what is deleted.
     perform pg_advisory_xact_lock(private.matching_lock(v_person.user_id));
     if exists (
         select from unnest(p_conversation_ids) as named (id)
@@ -81,36 +84,40 @@ begin
             select from public.conversations as own where own.id = named.id and own.user_id = v_person.user_id
         )
     ) then
-        perform private.fail(404, 'conversation_not_found', 'You have no such thread.', 'conversation_ids');
+        perform private.fail(
+            404, 'conversation_not_found',
+            'A conversation does not exist or is not yours. Check conversation_ids.', 'conversation_ids'
+        );
     end if;
-    v_threads := array(
-        select thread.id
-        from public.conversations as thread
-        where thread.user_id = v_person.user_id
-            and (thread.person_id = p_person_id or thread.id = any(p_conversation_ids))
-        order by thread.id
+    v_conversations := array(
+        select conversation.id
+        from public.conversations as conversation
+        where conversation.user_id = v_person.user_id
+            and (conversation.person_id = p_person_id or conversation.id = any(p_conversation_ids))
+        order by conversation.id
         for update
     );
     select count(*) into v_messages
     from public.conversation_messages as stored
-    where stored.conversation_id = any(v_threads);
-    delete from public.conversations as thread where thread.id = any(v_threads);
+    where stored.conversation_id = any(v_conversations);
+    delete from public.conversations as conversation where conversation.id = any(v_conversations);
     delete from public.people as person where person.id = p_person_id;
     v_similar := array(
-        select thread.id
-        from public.conversations as thread
-        where thread.user_id = v_person.user_id
-            and right(thread.participant_digits, 10) = right(v_person.phone_digits, 10)
-        order by thread.id
+        select conversation.id
+        from public.conversations as conversation
+        where conversation.user_id = v_person.user_id
+            and right(conversation.participant_digits, 10) = right(v_person.phone_digits, 10)
+        order by conversation.id
     );
     return private.create_receipt('person', p_person_id, jsonb_build_object(
-        'people', 1, 'conversations', cardinality(v_threads), 'conversation_messages', v_messages
+        'people', 1, 'conversations', cardinality(v_conversations), 'conversation_messages', v_messages
     )) || jsonb_build_object('similar_conversation_ids', v_similar);
 end
 $$;
 comment on function private.erase_person(uuid, uuid[]) is
-'Deletes a contact of the caller with the threads that are matched to it, and those named beside; PT404 for anyone
-else''s. The receipt is followed by the threads that have the same last ten digits and stay.';
+'Deletes a person of the caller, the conversations matched to it and the named ones. Returns the receipt with
+similar_conversation_ids: conversations that stay and share the last ten digits of the phone number. PT404 if the person
+or a conversation is not the caller''s.';
 
 create function public.erase_person(jsonb) returns json
 language plpgsql
@@ -123,17 +130,18 @@ begin
 end
 $$;
 comment on function public.erase_person(jsonb) is
-'Erases a contact of the caller, the threads that are matched to it and their messages, and answers the receipt:
-person_id; conversation_ids for threads under usernames, which match nobody. What its source sends again comes back.';
+'Erases a person of the caller, the matched conversations and their messages, and returns the receipt. Takes person_id
+and conversation_ids, for conversations under usernames, which match no person. Data that the platform sends again is
+stored again.';
 
--- Definer, because no client writes here, and because it also runs when Supabase Auth deletes a user.
+-- Definer, because no client writes here, and Supabase Auth fires this trigger when it deletes a user.
 create function private.remember_twin_owner_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- Unless the twin goes because Supabase Auth has deleted its owner: what they said stays, as it does of users.
+    -- If Supabase Auth deleted the owner, the join finds no row: messages stay, as they do for deleted users.
     insert into private.former_twin_messages (message_id, user_id)
     select said.id, owner.id
     from public.messages as said
@@ -143,7 +151,7 @@ begin
 end
 $$;
 comment on function private.remember_twin_owner_trigger() is
-'Trigger: what a twin has said remains its owner''s, for the day on which the owner is erased.';
+'Trigger: records the owner of a deleted twin''s messages, so that erasing the owner deletes them.';
 
 create function private.count_belongings(p_user_id uuid) returns jsonb
 language sql
@@ -155,18 +163,20 @@ as $$
             select count(*) from public.messaging_connections as connection where connection.user_id = p_user_id
         ),
         'people', (select count(*) from public.people as person where person.user_id = p_user_id),
-        'conversations', (select count(*) from public.conversations as thread where thread.user_id = p_user_id),
+        'conversations', (
+            select count(*) from public.conversations as conversation where conversation.user_id = p_user_id
+        ),
         'conversation_messages', (
-            select coalesce(sum(thread.message_count), 0)
-            from public.conversations as thread
-            where thread.user_id = p_user_id
+            select coalesce(sum(conversation.message_count), 0)
+            from public.conversations as conversation
+            where conversation.user_id = p_user_id
         ),
         'twins', (select count(*) from public.ai_twins as twin where twin.user_id = p_user_id),
         'memberships', (select count(*) from public.channel_members as member where member.user_id = p_user_id),
         'reactions', (select count(*) from public.message_reactions as mark where mark.user_id = p_user_id)
     )
 $$;
-comment on function private.count_belongings(uuid) is 'How many rows go with a user because they are nobody else''s.';
+comment on function private.count_belongings(uuid) is 'The number of rows by kind that belong only to this user.';
 
 create function private.hand_over_channels(p_user_id uuid) returns bigint
 language plpgsql
@@ -200,8 +210,8 @@ begin
 end
 $$;
 comment on function private.hand_over_channels(uuid) is
-'Where a user is the only owner, the admin, or else the member, of the longest standing becomes owner. Channels that
-nobody else belongs to are deleted, and how many they were is answered.';
+'Gives each channel with this user as its only owner to its oldest admin, or else to its oldest member. Deletes channels
+without other members and returns their number.';
 
 create function private.list_user_messages(p_user_id uuid) returns setof uuid
 language sql
@@ -218,9 +228,9 @@ as $$
     select former.message_id from private.former_twin_messages as former where former.user_id = p_user_id
 $$;
 comment on function private.list_user_messages(uuid) is
-'What a user and their twins said, those that are gone among them.';
+'Ids of the messages that a user and the user''s twins wrote, deleted twins included.';
 
--- Definer, because what belongs to a user lies in tables that no role may write. Its caller is service_role.
+-- Definer, because no role may write these tables. Only service_role may call it.
 create function private.erase_user(p_user_id uuid) returns jsonb
 language plpgsql
 security definer
@@ -240,9 +250,9 @@ declare
     v_count bigint;
 begin
     if not exists (select from auth.users as known where known.id = p_user_id) then
-        perform private.fail(404, 'user_not_found', 'There is no such user.', 'user_id');
+        perform private.fail(404, 'user_not_found', 'This user does not exist. Check user_id.', 'user_id');
     end if;
-    -- As whoever changes a channel does: the channel first. In one order, and before anything else is locked.
+    -- Lock the channels first and in order of id, as every change of a channel does, to avoid deadlocks.
     perform from private.channel_counters as head
     where head.channel_id = any(v_channels)
     order by head.channel_id
@@ -255,14 +265,14 @@ begin
     delete from public.attachments as file where file.uploaded_by = p_user_id;
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('files', v_count);
-    -- A summary may tell what they said.
+    -- A summary may contain what the user wrote.
     delete from private.summaries as known where known.channel_id = any(v_channels);
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('summaries', v_count);
     delete from private.idempotency_keys as known
     where known.principal = p_user_id::text
         or (
-            -- Answers to the service tell what it wrote for them.
+            -- Stored answers to the service contain what it wrote for the user.
             known.principal = 'service_role'
             and exists (
                 select from (
@@ -276,14 +286,15 @@ begin
     delete from private.request_counts as counted where counted.user_id = p_user_id;
     delete from public.channel_members as member where member.user_id = p_user_id;
     delete from auth.users as known where known.id = p_user_id;
-    -- The log keeps its numbers, without a gap, but not who it was.
+    -- The log keeps its numbers without a gap but drops the actor.
     update public.message_events as event set actor_id = null where event.actor_id = p_user_id;
     return private.create_receipt('user', p_user_id, v_erased);
 end
 $$;
 comment on function private.erase_user(uuid) is
-'Deletes a user, what is theirs and what they and their twins said, with the summaries of all channels that they were
-heard in. Each deleted message is an event, as always. Storage''s files are removed by the sweeper.';
+'Deletes a user, the user''s rows, the messages of the user and the user''s twins, and the summaries of their channels.
+Records an event for each deleted message. The sweeper removes the files from Storage. Returns the receipt; PT404 if the
+user does not exist.';
 
 create function public.erase_user(jsonb) returns json
 language plpgsql
@@ -294,5 +305,5 @@ begin
 end
 $$;
 comment on function public.erase_user(jsonb) is
-'For operators: erases a user with all that they have and said, their files and the summaries of their channels, and
-answers the receipt: user_id.';
+'For operators: erases a user with all rows, messages and files, and the summaries of the user''s channels. Takes
+user_id; returns the receipt.';

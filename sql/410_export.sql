@@ -1,4 +1,5 @@
--- The right to take data along: exports in pages.
+-- Exports of a conversation or a channel, in pages.
+-- Callers export what they may read; the cursor of a page leads to the next one.
 
 create function public.export_conversation(jsonb) returns json
 language plpgsql
@@ -14,15 +15,21 @@ declare
     v_lines jsonb;
     v_last text;
 begin
-    if not exists (select from public.conversations as thread where thread.id = v_id) then
-        perform private.fail(404, 'conversation_not_found', 'There is no such thread.', 'conversation_id');
+    if not exists (select from public.conversations as conversation where conversation.id = v_id) then
+        perform private.fail(
+            404, 'conversation_not_found',
+            'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id'
+        );
     end if;
     if v_after is not null then
         select stored.sent_at into v_after_at
         from public.conversation_messages as stored
         where stored.conversation_id = v_id and stored.external_id = v_after;
         if not found then
-            perform private.fail(400, 'invalid_cursor', 'after names no message of this thread.', 'after');
+            perform private.fail(
+                400, 'invalid_cursor',
+                'after names no message of this conversation. Use next_cursor of the page before.', 'after'
+            );
         end if;
     end if;
     select
@@ -43,15 +50,15 @@ begin
 end
 $$;
 comment on function public.export_conversation(jsonb) is
-'The messages of a thread that the caller owns, as they were ingested, in the order of sent_at: conversation_id, limit
-(500, at most 1000), after (the next_cursor of the page before; null on the last page).';
+'Returns messages of a conversation of the caller as they were ingested, in order of sent_at. Takes conversation_id,
+limit (500, at most 1000) and after (next_cursor of the page before, which is null on the last page). PT404, PT400.';
 
 create function private.render_export(p_message_ids uuid[]) returns jsonb
 language sql
 stable
 set search_path = ''
 as $$
-    -- One statement for all messages, so that each policy is evaluated once.
+    -- One statement for all messages evaluates each policy once.
     select coalesce(jsonb_agg(
         private.render_message(message, (
             select private.render_pin(pin.pinned_by, pin.pinned_at)
@@ -82,7 +89,7 @@ as $$
     where message.id = any(p_message_ids)
 $$;
 comment on function private.render_export(uuid[]) is
-'Messages, the oldest first, with all that hangs on them: their places, reactions, earlier versions.';
+'Renders messages, oldest first, with seq, pin, reactions and earlier versions.';
 
 create function private.measure_messages(p_channel_id uuid, p_after bigint, p_limit integer)
 returns table (id uuid, seq bigint, bytes bigint)
@@ -105,7 +112,7 @@ as $$
     limit p_limit
 $$;
 comment on function private.measure_messages(uuid, bigint, integer) is
-'The messages of a channel after a number, in order, and about how large each is with its earlier versions.';
+'Messages of a channel after a seq, in order, with the approximate size of each in bytes, earlier versions included.';
 
 create function public.export_channel(jsonb) returns json
 language plpgsql
@@ -121,7 +128,7 @@ declare
     v_last bigint;
     v_has_more boolean;
 begin
-    -- Before the cursor, which would tell strangers of what channel a message is.
+    -- Check the channel before the cursor, which would tell non-members which channel a message is in.
     perform private.require_channel(v_id);
     v_after := coalesce(private.find_cursor($1, 'after', v_id), 0);
     select
@@ -130,7 +137,7 @@ begin
         count(*) = v_limit or not bool_and(page.is_in)
     into v_lines, v_last, v_has_more
     from (
-        -- Some megabytes are enough for one page, though never less than one message.
+        -- A page ends at 8 MB to bound memory, but has at least one message.
         select
             said.id, said.seq,
             row_number() over (order by said.seq) = 1 or sum(said.bytes) over (order by said.seq) <= 8000000 as is_in
@@ -142,5 +149,5 @@ begin
 end
 $$;
 comment on function public.export_channel(jsonb) is
-'The messages of a channel of the caller, the oldest first, with seq, reactions and edits: channel_id, limit (500, at
-most 1000; fewer when they are large), after (the next_cursor of the page before; null on the last page).';
+'Returns messages of a channel of the caller, oldest first, with seq, reactions and edits. Takes channel_id, limit (500,
+at most 1000; fewer when messages are large) and after (next_cursor of the page before; null on the last page).';

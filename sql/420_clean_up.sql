@@ -1,4 +1,5 @@
--- What is deleted when its time is over.
+-- Clean-up: deletes expired rows in small rounds. Retention stands in private.settings.
+-- Messages, events, dead deliveries and receipts are kept: clients can catch up from any event.
 
 create table private.clean_ups (
     is_only_row boolean primary key default true,
@@ -6,9 +7,9 @@ create table private.clean_ups (
     removed jsonb not null default '{}',
     constraint clean_ups_has_one_row check (is_only_row)
 );
-comment on table private.clean_ups is 'The last round of private.clean_up; one row, always.';
-comment on column private.clean_ups.finished_at is 'When it was through; null when there has been none.';
-comment on column private.clean_ups.removed is 'How many rows of what it removed.';
+comment on table private.clean_ups is 'The last round of private.clean_up. Always one row.';
+comment on column private.clean_ups.finished_at is 'When the last round ended; null before the first round.';
+comment on column private.clean_ups.removed is 'The number of removed rows by kind.';
 alter table private.clean_ups enable row level security;
 
 insert into private.clean_ups default values;
@@ -20,20 +21,21 @@ set search_path = ''
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
+    v_settings private.settings := (select settings from private.settings);
     v_count bigint;
 begin
     delete from private.idempotency_keys as expired
     where (expired.principal, expired.route, expired.key) in (
         select old.principal, old.route, old.key
         from private.idempotency_keys as old
-        where old.created_at < now() - interval '24 hours'
+        where old.created_at < now() - make_interval(hours => v_settings.idempotency_hours)
         order by old.created_at
         limit p_limit
         for update skip locked
     );
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('idempotency_keys', v_count);
-    -- One row for each user at most, so that looking at all of them costs little.
+    -- The table has at most one row per user, so a sequential scan is cheap.
     delete from private.request_counts as expired
     where expired.user_id in (
         select old.user_id
@@ -48,7 +50,7 @@ begin
     where expired.id in (
         select old.id
         from private.messaging_keys as old
-        where old.expires_at < now() - interval '30 days'
+        where old.expires_at < now() - make_interval(days => v_settings.ingest_log_days)
         limit p_limit
         for update skip locked
     );
@@ -58,7 +60,7 @@ begin
     where expired.id in (
         select old.id
         from private.twin_secrets as old
-        where old.expires_at < now() - interval '1 day'
+        where old.expires_at < now() - make_interval(days => v_settings.twin_secret_days)
         limit p_limit
         for update skip locked
     );
@@ -67,8 +69,8 @@ begin
 end
 $$;
 comment on function private.delete_expired(integer) is
-'Removes at most so many each of idempotency keys after a day, rate limit counts after an hour, keys of connections 30
-days after their end (as long as the ingest log names them), secrets of twins a day after theirs.';
+'Deletes expired idempotency keys, keys of connections and secrets of twins, and rate limit counts after an hour: at
+most p_limit rows of each kind. Returns the number of rows by kind.';
 
 create function private.delete_history(p_limit integer) returns jsonb
 language plpgsql
@@ -77,13 +79,15 @@ set search_path = ''
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
+    v_settings private.settings := (select settings from private.settings);
     v_count bigint;
 begin
     delete from public.twin_deliveries as expired
     where expired.id in (
         select old.id
         from public.twin_deliveries as old
-        where old.state = 'delivered' and old.finished_at < now() - interval '7 days'
+        where old.state = 'delivered'
+            and old.finished_at < now() - make_interval(days => v_settings.delivery_days)
         order by old.finished_at
         limit p_limit
         for update skip locked
@@ -94,29 +98,30 @@ begin
     where expired.id in (
         select old.id
         from private.summaries as old
-        where coalesce(old.finished_at, old.claim_expires_at) < now() - interval '1 day'
+        where coalesce(old.finished_at, old.claim_expires_at)
+            < now() - make_interval(days => v_settings.summary_days)
         order by coalesce(old.finished_at, old.claim_expires_at)
         limit p_limit
         for update skip locked
     );
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('summaries', v_count);
-    -- Ids rise with time, so that the log needs no index on it.
+    -- Ids rise with time, so the log needs no index on time.
     delete from public.ingest_log as expired
     where expired.id in (
         select oldest.id
         from (select line.id, line.at from public.ingest_log as line order by line.id limit p_limit) as oldest
-        where oldest.at < now() - interval '30 days'
+        where oldest.at < now() - make_interval(days => v_settings.ingest_log_days)
     );
     get diagnostics v_count = row_count;
     return v_removed || jsonb_build_object('ingest_log', v_count);
 end
 $$;
 comment on function private.delete_history(integer) is
-'Removes at most so many each of deliveries that were made a week ago, summaries of yesterday, lines of the ingest log
-of 30 days ago.';
+'Deletes old finished deliveries, summaries and lines of the ingest log: at most p_limit rows of each kind. Returns the
+number of rows by kind.';
 
--- Definer, because no role may delete what is kept here.
+-- Definer, because no role may delete these rows.
 create function private.clean_up(p_limit integer default 10000) returns jsonb
 language plpgsql
 security definer
@@ -126,7 +131,7 @@ as $$
 declare
     v_removed jsonb := jsonb_build_object();
 begin
-    -- One round at a time is enough, whoever began it.
+    -- A second round at the same time would only wait for locks.
     perform from private.clean_ups as last where last.is_only_row for update skip locked;
     if not found then
         return v_removed;
@@ -139,8 +144,8 @@ begin
 end
 $$;
 comment on function private.clean_up(integer) is
-'Removes what is no longer needed, of each kind at most so many rows, and answers how many of what; {} while another
-round is under way. What is kept: messages, events (catch-up begins anywhere), dead deliveries, receipts of erasures.';
+'Runs one round: deletes at most p_limit expired rows of each kind. Returns the number of rows by kind, or {} while
+another round runs.';
 
 create function public.clean_up(jsonb) returns json
 language plpgsql
@@ -150,4 +155,6 @@ begin
     return private.succeed(private.clean_up(private.parse_integer($1, 'limit', 1, 100000, 10000)));
 end
 $$;
-comment on function public.clean_up(jsonb) is 'For the service: a round of cleaning; limit (10000 of each kind).';
+comment on function public.clean_up(jsonb) is
+'For the service: runs one round of clean-up. Takes limit (rows of each kind, default 10000). Returns the number of
+removed rows by kind.';

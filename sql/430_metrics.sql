@@ -1,4 +1,5 @@
--- Numbers for /metrics.
+-- Metrics: gauges that the service adds to /metrics.
+-- Measuring reads small tables and indexes only, so that Prometheus can ask often.
 
 create type private.metric as (
     name text,
@@ -6,7 +7,7 @@ create type private.metric as (
     labels jsonb,
     value double precision
 );
-comment on type private.metric is 'A gauge of Prometheus: its name, what it says, its labels as an object, its value.';
+comment on type private.metric is 'A Prometheus gauge: name, help text, labels as a JSON object, and value.';
 
 create function private.measure_deliveries() returns setof private.metric
 language plpgsql
@@ -20,7 +21,9 @@ begin
         'threadline_twin_deliveries', 'Deliveries to twins that are not made yet, or never will be, by state.',
         jsonb_build_object('state', counted.state), counted.deliveries::double precision
     from (
-        select count(*) filter (where pending.last_error is null), count(*) filter (where pending.last_error is not null)
+        select
+            count(*) filter (where pending.last_error is null),
+            count(*) filter (where pending.last_error is not null)
         from public.twin_deliveries as pending
         where pending.state = 'pending'
     ) as queued (waiting, retrying)
@@ -43,7 +46,8 @@ begin
     where pending.state = 'pending';
 end
 $$;
-comment on function private.measure_deliveries() is 'How the outbox of the twins is doing.';
+comment on function private.measure_deliveries() is
+'Measures the outbox: deliveries by state, deliveries in the last hour, age of the oldest pending one in seconds.';
 
 create function private.measure_database() returns setof private.metric
 language plpgsql
@@ -78,7 +82,8 @@ begin
     from private.clean_ups as last;
 end
 $$;
-comment on function private.measure_database() is 'How Postgres is doing, as far as Threadline could be to blame.';
+comment on function private.measure_database() is
+'Measures the database: size in bytes, age of transaction ids, WAL held by slots, and seconds since clean-up.';
 
 create function public.read_metrics(jsonb) returns json
 language sql
@@ -95,4 +100,4 @@ as $$
     ))
 $$;
 comment on function public.read_metrics(jsonb) is
-'For the service, whenever Prometheus asks it: an array of gauges, each with name, help, labels and value.';
+'For the service: returns an array of gauges, each with name, help, labels and value.';

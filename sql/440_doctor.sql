@@ -1,4 +1,5 @@
--- What a database says about itself when `threadline doctor` asks: one sentence for each problem.
+-- Doctor: checks of the database that `threadline doctor` runs.
+-- Each problem is one sentence that says what is wrong and what to do.
 
 create function private.diagnose_login() returns setof text
 language sql
@@ -28,21 +29,21 @@ as $$
         from pg_roles as other
         where pg_has_role(session_user, other.oid, 'member')
             and other.rolname not in (session_user, 'anon', 'authenticated', 'service_role')
-            -- A superuser can become anybody; that need not be listed.
+            -- A superuser can become every role; the first part already reports it.
             and not (select login.rolsuper from pg_roles as login where login.rolname = session_user)
     ) as excess
     where excess.what is not null
     having count(*) > 0
     union all
     select format(
-        'The database user %s may not call private.call; grant it usage on schema private and execute on that function.',
+        'The database user %s may not call private.call; grant usage on schema private and execute on it.',
         session_user
     )
     where not has_schema_privilege(session_user, 'private', 'usage')
         or not has_function_privilege(session_user, 'private.call(text, text, text, text, text, bytea)', 'execute')
 $$;
 comment on function private.diagnose_login() is
-'What is wrong with the rights of the database user who asks: too few for the service, or more than it needs.';
+'Reports missing and excess rights of the login that asks.';
 
 create function private.diagnose_tables() returns setof text
 language sql
@@ -53,8 +54,10 @@ as $$
     from pg_class as class
     inner join pg_namespace as schema on class.relnamespace = schema.oid
     where schema.nspname in ('public', 'private') and class.relkind in ('r', 'p') and not class.relrowsecurity
-        -- What an extension brings is its own affair.
-        and not exists (select from pg_depend where classid = 'pg_class'::regclass and objid = class.oid and deptype = 'e')
+        -- Extensions manage their own tables.
+        and not exists (
+            select from pg_depend where classid = 'pg_class'::regclass and objid = class.oid and deptype = 'e'
+        )
     union all
     select format('The trigger %s of %s is disabled; enable it.', tgname, tgrelid::regclass)
     from pg_trigger
@@ -74,25 +77,25 @@ as $$
     where not exists (select from private.settings)
 $$;
 comment on function private.diagnose_tables() is
-'What is wrong with the tables of public and private: security, triggers, indexes, settings.';
+'Reports problems of tables in public and private: row-level security, triggers, indexes, settings.';
 
 create function private.diagnose_platform() returns setof text
 language sql
 stable
 set search_path = ''
 as $$
-    select 'The Storage bucket "attachments" is missing; nothing can be uploaded. The first migration makes it.'
+    select 'The Storage bucket "attachments" is missing, so uploads fail; create it as in the first migration.'
     where not exists (select from storage.buckets where id = 'attachments')
     union all
-    select 'The Storage bucket "attachments" is public, so that anybody may read its files; make it private.'
+    select 'The Storage bucket "attachments" is public, so everyone can read its files; make it private.'
     from storage.buckets
     where id = 'attachments' and public
     union all
-    select 'The publication supabase_realtime is missing, so clients that listen to changes of tables hear nothing.'
+    select 'The publication supabase_realtime is missing, so clients receive no changes of tables; create it.'
     where not exists (select from pg_publication where pubname = 'supabase_realtime')
     union all
     select format(
-        'The table public.%s is not in the publication supabase_realtime; add it, or who listens to it hears nothing.',
+        'The table public.%s is not in the publication supabase_realtime, so clients miss its changes; add it.',
         wanted.name
     )
     from unnest(array['conversations', 'messages', 'message_reactions']) as wanted (name)
@@ -102,13 +105,13 @@ as $$
             where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = wanted.name
         )
     union all
-    select 'Realtime has made no partition of realtime.messages yet, so broadcasts are lost; connect a client to it once.'
+    select 'Realtime has made no partition of realtime.messages yet, so broadcasts are lost; connect a client once.'
     from pg_class
     where oid = to_regclass('realtime.messages') and relkind = 'p'
         and not exists (select from pg_inherits where inhparent = pg_class.oid)
 $$;
 comment on function private.diagnose_platform() is
-'What is wrong with the parts of the platform that the database can see: Storage and Realtime.';
+'Reports problems of Storage and Realtime that the database can see.';
 
 create function private.diagnose_migrations(p_versions text[]) returns setof text
 language plpgsql
@@ -130,9 +133,9 @@ begin
 end
 $$;
 comment on function private.diagnose_migrations(text[]) is
-'Which of these migrations the database has not had, by the list that the Supabase CLI keeps.';
+'Reports migrations that the list of the Supabase CLI lacks. Takes the versions that the service needs.';
 
--- Definer, because the service may read neither the list of migrations nor the buckets.
+-- Definer, because the service may not read the list of migrations or the buckets.
 create function private.diagnose(p_migrations text[], p_now timestamptz) returns setof text
 language sql
 stable
@@ -147,7 +150,7 @@ as $$
     union all
     select private.diagnose_platform()
     union all
-    -- By so much a token may be too young or too old (api/threadline/tokens.py).
+    -- Token checks allow the same 30 seconds (api/threadline/tokens.py).
     select format(
         'The clocks of the service and of the database are %s seconds apart; set the time.',
         round(abs(extract(epoch from clock_timestamp() - p_now)))
@@ -155,5 +158,5 @@ as $$
     where abs(extract(epoch from clock_timestamp() - p_now)) > 30
 $$;
 comment on function private.diagnose(text[], timestamptz) is
-'What is wrong with this database, a sentence each; nothing when all is well. p_migrations are the versions that the
-asking service needs, p_now is its clock.';
+'Returns one sentence for each problem of this database; no rows if there is none. p_migrations are the versions that
+the service needs; p_now is the clock of the service.';

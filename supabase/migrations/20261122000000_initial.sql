@@ -30,12 +30,11 @@ $$;
 -- The schemas. `public` holds what clients reach: tables under row-level security and the functions of the Data API.
 -- `private` holds the rest; the Data API must never list it among its exposed schemas.
 
--- `public` holds what clients may reach: tables under row-level security and the functions that are the API.
--- `private` holds the rest. It must never be listed among the exposed schemas of the Data API.
 create schema private;
-comment on schema private is 'Helpers, secrets and settings of Threadline. Not reachable through the Data API.';
+comment on schema private is 'Helpers, secrets and settings of Threadline. The Data API does not expose it.';
 
--- Limits that an operator changes with one UPDATE, and the stamp of changed rows.
+-- Limits and retention that an operator changes with one UPDATE, and the trigger function that sets updated_at.
+-- Each limit stands here once; the next request uses a changed value.
 
 create table private.settings (
     is_only_row boolean primary key default true,
@@ -52,6 +51,11 @@ create table private.settings (
     unsent_file_hours integer not null default 24,
     broadcast_max_bytes integer not null default 200000,
     broadcast_max_messages integer not null default 10,
+    ingest_log_days integer not null default 30,
+    delivery_days integer not null default 7,
+    summary_days integer not null default 1,
+    twin_secret_days integer not null default 1,
+    idempotency_hours integer not null default 24,
     constraint settings_has_one_row check (is_only_row),
     constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
     constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
@@ -65,33 +69,44 @@ create table private.settings (
     constraint settings_reactions_per_user_per_message_not_negative check (reactions_per_user_per_message >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
     constraint settings_broadcast_max_bytes_positive check (broadcast_max_bytes > 0),
-    constraint settings_broadcast_max_messages_not_negative check (broadcast_max_messages >= 0)
+    constraint settings_broadcast_max_messages_not_negative check (broadcast_max_messages >= 0),
+    constraint settings_ingest_log_days_positive check (ingest_log_days > 0),
+    constraint settings_delivery_days_positive check (delivery_days > 0),
+    constraint settings_summary_days_positive check (summary_days > 0),
+    constraint settings_twin_secret_days_positive check (twin_secret_days > 0),
+    constraint settings_idempotency_hours_positive check (idempotency_hours > 0)
 );
-comment on table private.settings is 'Limits that an operator may change with an UPDATE; one row, always.';
+comment on table private.settings is 'Limits and retention that an operator may change with an UPDATE. Always one row.';
 comment on column private.settings.ingest_max_messages is
-'Messages, and conversations, that one ingest request may carry; above it the answer is 413.';
-comment on column private.settings.requests_per_minute is 'Requests to /api/v2 that a user may make in a minute.';
+'Messages in one ingest request; a conversation without messages counts as one. Above it: 413.';
+comment on column private.settings.requests_per_minute is 'Requests of one user to /api/v2 in a minute. Above it: 429.';
 comment on column private.settings.twin_max_hops is
-'Turns of twins, since a person spoke, that are forwarded to other twins; 0 forwards only what people say.';
-comment on column private.settings.twin_max_attempts is 'Failures after which a delivery to a twin is dead.';
+'Hops that are forwarded to other twins. 0 forwards only what users write.';
+comment on column private.settings.twin_max_attempts is 'Failed attempts after which a delivery is dead.';
 comment on column private.settings.twin_retry_seconds is
-'How long a delivery waits after its first failure; four times as long after each further one, an hour at most.';
+'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
 comment on column private.settings.summaries_per_user_per_day is
-'Summaries that a user may have made in a day (UTC); those from the cache are not counted.';
+'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
 comment on column private.settings.summary_max_bytes is
-'Text that one summary may send to the model; the oldest messages beyond it are left out, and the answer says so.';
+'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
 comment on column private.settings.channel_max_twins is
-'Twins that may take part in one channel: whoever writes a message there waits until each of them has been told.';
+'Twins in one channel. Each of them makes every message in the channel slower. Above it: 409.';
 comment on column private.settings.message_max_edits is
-'How often a message can be edited: all its versions are kept, and read together.';
+'Edits of one message; all versions are kept and read together. Above it: 409.';
 comment on column private.settings.reactions_per_user_per_message is
-'Different reactions of one user to one message: all of them come with each page that has the message.';
+'Different reactions of one user to one message. Each page with the message contains all of them. Above it: 409.';
 comment on column private.settings.unsent_file_hours is
-'How old an uploaded file is at least that is removed because no message names it.';
+'Hours after which an uploaded file that no message names is removed.';
 comment on column private.settings.broadcast_max_bytes is
-'Size of a broadcast, as JSON; what is larger is sent as a pointer. The smallest plan of Supabase takes 256 kB.';
+'Bytes of a broadcast as JSON. A larger one is sent as a pointer. The smallest Supabase plan accepts 256 kB.';
 comment on column private.settings.broadcast_max_messages is
-'New messages of a conversation that are broadcast with it; of more, which come with a history, only how many.';
+'New messages that an inbox broadcast contains. With more, it contains none and truncated is true.';
+comment on column private.settings.ingest_log_days is
+'Days that lines of the ingest log are kept, and keys of connections after they expire, because the log names them.';
+comment on column private.settings.delivery_days is 'Days that finished deliveries are kept. Dead deliveries stay.';
+comment on column private.settings.summary_days is 'Days that finished summaries stay in the cache.';
+comment on column private.settings.twin_secret_days is 'Days that secrets of twins are kept after they expire.';
+comment on column private.settings.idempotency_hours is 'Hours that an Idempotency-Key and its answer are kept.';
 alter table private.settings enable row level security;
 
 insert into private.settings default values;
@@ -105,9 +120,13 @@ begin
     return new;
 end
 $$;
-comment on function private.set_updated_at_trigger() is 'Trigger: stamps updated_at on every change of a row.';
+comment on function private.set_updated_at_trigger() is
+'Trigger: sets updated_at to the start of the transaction on every change of a row.';
 
--- Reading a request and answering it: parsers of JSON fields, the one way to fail, the envelope, who acts.
+-- Requests and answers: parsers of JSON fields, the acting user, errors for the caller, the envelope of an answer.
+-- Every error for the caller has an HTTP status, a code and a text.
+-- Short functions are PL/pgSQL: it keeps its plan and is cheaper to call than a SQL function with a SET clause
+-- (decision 0007).
 
 create function private.decode_text(p_body bytea) returns text
 language sql
@@ -118,7 +137,8 @@ as $$
         case when substring(p_body from 1 for 3) = '\xefbbbf' then substring(p_body from 4) else p_body end, 'UTF8'
     )
 $$;
-comment on function private.decode_text(bytea) is 'UTF-8 without its byte order mark; a data exception if it is none.';
+comment on function private.decode_text(bytea) is
+'Decodes UTF-8 and drops a byte order mark. Raises a data exception (class 22) on invalid input.';
 
 create function private.parse_json(p_body bytea) returns jsonb
 language plpgsql
@@ -131,8 +151,8 @@ begin
     return v_text::jsonb;
 exception
     when untranslatable_character or invalid_text_representation then
-        -- jsonb can hold neither NUL nor half a surrogate pair. Each becomes U+FFFD, so that the rest of the
-        -- message survives. Control characters, which JSON forbids, stand in for what must not be touched.
+        -- jsonb cannot store NUL or half a surrogate pair: each becomes U+FFFD, so the rest of the message survives.
+        -- U+0001 and U+0002 protect escaped backslashes and whole pairs; JSON forbids these characters.
         if v_text !~ '\\u(0000|[dD][89a-fA-F])' or v_text ~ '[\u0001\u0002]' then
             raise;
         end if;
@@ -145,8 +165,8 @@ exception
 end
 $$;
 comment on function private.parse_json(bytea) is
-'A request body as jsonb. Raises a data exception (class 22) or 54001 for what is not UTF-8, not JSON or too deep.
-It mends what jsonb cannot hold, which may take seconds for megabytes: for callers who are known.';
+'Parses a request body. Replaces characters that jsonb cannot store, which can take seconds for megabytes: check the
+caller first. Raises a data exception (class 22) or 54001 if the body is not UTF-8, not JSON or too deep.';
 
 create function private.parse_timestamp(p_text text) returns timestamptz
 language plpgsql
@@ -156,23 +176,26 @@ as $$
 declare
     v_at timestamptz;
 begin
-    if p_text !~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,12})?)?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?$'
+    if p_text !~ ('^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,12})?)?'
+        '([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?$')
     then
         return null;
     end if;
     begin
-        -- Without an offset it is UTC, whatever the session's time zone is.
-        v_at := (p_text || case when p_text ~ '([Zz]|[0-9][+-][0-9]{2}(:?[0-9]{2})?)$' then '' else 'Z' end)::timestamptz;
+        -- A time without an offset is UTC; the time zone of the session must not change it.
+        v_at := (
+            p_text || case when p_text ~ '([Zz]|[0-9][+-][0-9]{2}(:?[0-9]{2})?)$' then '' else 'Z' end
+        )::timestamptz;
     exception
         when data_exception then
             return null;
     end;
-    -- An offset can move a time out of the years that ISO 8601 writes with four digits.
+    -- An offset can move a time beyond the four-digit years of ISO 8601.
     return case when v_at >= '0001-01-01T00:00:00Z' and v_at < '9999-12-31T23:59:59.9999995Z' then v_at end;
 end
 $$;
 comment on function private.parse_timestamp(text) is
-'An ISO 8601 date and time, as UTC when it has no offset; null for anything else, never an error.';
+'Parses an ISO 8601 date and time; without an offset it is UTC. Returns null for other text and never raises.';
 
 create function private.has_huge_number(p_value jsonb) returns boolean
 language plpgsql
@@ -180,19 +203,19 @@ immutable
 set search_path = ''
 as $$
 begin
-    -- Seven bytes such as 1e99999 would be written out as a hundred thousand digits whenever they are read.
+    -- Postgres writes 1e99999, seven bytes, as a hundred thousand digits on every read.
     return exists (
         select from jsonb_path_query(p_value, '$.** ? (@.type() == "number")') as found (number)
         where abs(found.number::numeric) >= 1e1000 or scale(found.number::numeric) > 1000
     );
 exception
     when statement_too_complex then
-        -- Too deep to be looked through.
+        -- The value is too deep to check.
         return true;
 end
 $$;
 comment on function private.has_huge_number(jsonb) is
-'Whether there is a number of more than 1,000 digits before or after the point anywhere in it, written out.';
+'Whether the value contains a number with more than 1000 digits before or after the point, or is too deep to check.';
 
 create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
 language plpgsql
@@ -204,7 +227,8 @@ begin
 end
 $$;
 comment on function private.fail(integer, text, text, text) is
-'Raises an error that both doors turn into this HTTP status: a code for programs, a sentence for people, a field.';
+'Raises an error for the caller. Takes the HTTP status, a code for programs, a text for people and the field. The
+service and the Data API both answer with that status.';
 
 create function private.parse_object(p_body bytea) returns jsonb
 language plpgsql
@@ -220,14 +244,16 @@ begin
     end if;
     begin
         v_request := private.parse_json(p_body);
-        -- To see that there are no numbers at all is quick.
+        -- This check is cheap; has_huge_number is not.
         v_has_numbers := jsonb_path_exists(v_request, '$.** ? (@.type() == "number")');
     exception
         when data_exception or statement_too_complex or program_limit_exceeded then
-            perform private.fail(400, 'invalid_json', 'The request body is not valid JSON.');
+            perform private.fail(400, 'invalid_json', 'The request body is not valid JSON. Send valid JSON in UTF-8.');
     end;
     if v_has_numbers and private.has_huge_number(v_request) then
-        perform private.fail(400, 'invalid_json', 'A number of the request body has more than 1000 digits.');
+        perform private.fail(
+            400, 'invalid_json', 'A number in the request body has more than 1000 digits. Send it as a string.'
+        );
     end if;
     if jsonb_typeof(v_request) <> 'object' then
         perform private.fail(400, 'invalid_json', 'The request body must be a JSON object.');
@@ -235,7 +261,8 @@ begin
     return v_request;
 end
 $$;
-comment on function private.parse_object(bytea) is 'A request body as a JSON object; PT400 for anything else.';
+comment on function private.parse_object(bytea) is
+'Parses a request body as a JSON object; an empty body is {}. PT400 for any other body.';
 
 create function private.is_service() returns boolean
 language plpgsql
@@ -247,7 +274,7 @@ begin
 end
 $$;
 comment on function private.is_service() is
-'Whether the caller is the service key. False for users and for a session without a token.';
+'Whether the caller uses the service key. False for users and for a session without a token.';
 
 create function private.parse_text(p_body jsonb, p_field text, p_max integer, p_default text default null) returns text
 language plpgsql
@@ -271,7 +298,7 @@ begin
 end
 $$;
 comment on function private.parse_text(jsonb, text, integer, text) is
-'A string of a request. Without a default it is required; errors are PT400 with the field.';
+'Parses a string field of 1 to p_max characters. Without a default it is required. PT400 with the field.';
 
 create function private.parse_uuid(p_body jsonb, p_field text, p_is_required boolean default true) returns uuid
 language plpgsql
@@ -290,7 +317,7 @@ begin
     return (p_body ->> p_field)::uuid;
 end
 $$;
-comment on function private.parse_uuid(jsonb, text, boolean) is 'A UUID of a request; errors are PT400 with the field.';
+comment on function private.parse_uuid(jsonb, text, boolean) is 'Parses a UUID field. PT400 with the field.';
 
 create function private.parse_uuids(p_body jsonb, p_field text, p_max integer) returns uuid[]
 language plpgsql
@@ -315,7 +342,7 @@ begin
 end
 $$;
 comment on function private.parse_uuids(jsonb, text, integer) is
-'UUIDs of a request, none where the field is missing; errors are PT400 with the field.';
+'Parses an array of at most p_max UUIDs; a missing field is an empty array. PT400 with the field.';
 
 create function private.parse_integer(
     p_body jsonb, p_field text, p_min integer, p_max integer, p_default integer
@@ -325,7 +352,7 @@ immutable
 set search_path = ''
 as $$
 begin
-    -- Query strings bring numbers as text.
+    -- Query strings contain numbers as text.
     if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
         return p_default;
     elsif p_body ->> p_field !~ '^[0-9]{1,9}$' or (p_body ->> p_field)::integer not between p_min and p_max then
@@ -337,7 +364,7 @@ begin
 end
 $$;
 comment on function private.parse_integer(jsonb, text, integer, integer, integer) is
-'A whole number of a request; errors are PT400 with the field.';
+'Parses a whole number from p_min to p_max; a missing field is p_default. PT400 with the field.';
 
 create function private.require_actor(p_body jsonb) returns uuid
 language plpgsql
@@ -349,25 +376,30 @@ declare
 begin
     if private.is_service() then
         if v_user_id is null then
-            perform private.fail(400, 'missing_field', 'user_id is required for service_role.', 'user_id');
+            perform private.fail(
+                400, 'missing_field', 'user_id is missing. With the service key, name the user who acts.', 'user_id'
+            );
         end if;
     elsif v_user_id <> auth.uid() then
-        -- The documents take the word of the caller for who it is; we take the token's.
-        perform private.fail(403, 'user_id_mismatch', 'user_id is not the user of the token.', 'user_id');
+        -- The API document trusts user_id; we trust the token.
+        perform private.fail(
+            403, 'user_id_mismatch',
+            'user_id is not the user of the token. Leave it out or sign in as that user.', 'user_id'
+        );
     end if;
     return nullif(set_config('threadline.acting_id', coalesce(v_user_id, auth.uid())::text, true), '')::uuid;
 end
 $$;
 comment on function private.require_actor(jsonb) is
-'For whom a call acts: the user of the token, or whom service_role names; triggers learn it from acting_user_id. PT403
-when a user names somebody else.';
+'Returns the acting user: the user of the token, or user_id with the service key. Stores it for acting_user_id. PT400
+if service_role names no user; PT403 if a user names another user.';
 
 create function private.acting_user_id() returns uuid
 language sql
 stable
 set search_path = ''
 as $$
-    -- The setting is made by private.require_actor. Others could make it too, so it counts for the service key alone.
+    -- private.require_actor sets it. Users could set it too, so it counts only with the service key.
     select coalesce(
         (select auth.uid()),
         case
@@ -377,7 +409,7 @@ as $$
     )
 $$;
 comment on function private.acting_user_id() is
-'Who acts: the user of the token, or whom a call with the service key has named; null when nobody is known.';
+'The acting user: the user of the token, or the user that a call with the service key named; null if there is none.';
 
 create function private.format_time(p_at timestamptz) returns text
 language plpgsql
@@ -388,7 +420,8 @@ begin
     return to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
 end
 $$;
-comment on function private.format_time(timestamptz) is 'A time as the documents write it: 2026-03-19T15:10:22.000Z.';
+comment on function private.format_time(timestamptz) is
+'A time as answers write it, in UTC with milliseconds: 2026-03-19T15:10:22.000Z.';
 
 create function private.request_id() returns text
 language plpgsql
@@ -401,7 +434,8 @@ begin
     return case when v_id ~ '^[A-Za-z0-9._-]{1,50}$' then v_id end;
 end
 $$;
-comment on function private.request_id() is 'The X-Request-Id of this request, if it has one that is fit to be kept.';
+comment on function private.request_id() is
+'The X-Request-Id of this request; null if it is missing or not 1 to 50 characters of A-Z, a-z, 0-9, ".", "_", "-".';
 
 create function private.succeed(p_data jsonb, p_meta jsonb default null, p_status integer default 200) returns json
 language plpgsql
@@ -415,9 +449,11 @@ begin
     return json_build_object('success', true, 'data', p_data, 'meta', p_meta);
 end
 $$;
-comment on function private.succeed(jsonb, jsonb, integer) is 'The envelope of an answer.';
+comment on function private.succeed(jsonb, jsonb, integer) is
+'Renders the envelope of an answer from data and meta, and sets the HTTP status.';
 
--- Secrets: how they are made, stored as hashes, and used to sign.
+-- Secrets: functions that generate, hash and sign. Keys of connections are stored only as hashes.
+-- Nothing here needs pgcrypto, because some builds of Postgres lack it.
 
 create function private.hash_secret(p_secret text) returns bytea
 language sql
@@ -427,21 +463,20 @@ set search_path = ''
 as $$
     select sha256(convert_to(p_secret, 'UTF8'))
 $$;
-comment on function private.hash_secret(text) is 'How a secret is kept.';
+comment on function private.hash_secret(text) is 'The SHA-256 hash under which a secret is stored.';
 
 create function private.generate_secret() returns text
 language sql
 volatile
 set search_path = ''
 as $$
-    -- Each uuid brings 122 bits of the server's strong random source; the hash condenses three of them to 256.
-    -- pgcrypto's gen_random_bytes would do, but not every Postgres is built with it.
+    -- Each UUID has 122 bits from the server's strong random source; SHA-256 reduces three of them to 256 bits.
     select 'threadline_' || translate(rtrim(encode(sha256(
         uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
     ), 'base64'), '='), '+/', '-_')
 $$;
 comment on function private.generate_secret() is
-'A new secret: 256 random bits behind a prefix that secret scanners can recognise.';
+'A new secret: 256 random bits after a prefix that secret scanners recognise.';
 
 create function private.hmac_block(p_key bytea, p_mask integer) returns bytea
 language sql
@@ -454,7 +489,7 @@ as $$
     from generate_series(0, 63) as place
 $$;
 comment on function private.hmac_block(bytea, integer) is
-'A key of at most 64 bytes, filled up and masked as RFC 2104 has it. Not every Postgres has an hmac of its own.';
+'Pads a key of at most 64 bytes and XORs each byte with the mask, as RFC 2104 defines for HMAC.';
 
 -- The people a user knows. Conversations are matched to them by phone number (125_person_matching).
 
@@ -4333,7 +4368,8 @@ begin
     where old.id in (
         select known.id
         from private.summaries as known
-        where coalesce(known.finished_at, known.claim_expires_at) < now() - interval '1 day'
+        where coalesce(known.finished_at, known.claim_expires_at)
+            < now() - (select make_interval(days => settings.summary_days) from private.settings)
             or (
                 known.channel_id = p_channel_id and known.last_seq < p_last_seq
                 and coalesce(known.finished_at, known.claim_expires_at) < now() - interval '5 minutes'
@@ -5693,7 +5729,8 @@ comment on function private.spend_request() is
 'Counts a request of the caller. Answers whether the limit allows it, and the RateLimit headers: limit, remaining, and
 seconds until the next minute begins.';
 
--- Idempotency keys: the same request again gets the same answer, for a day.
+-- Idempotency keys: a repeated request with the same key gets the first answer and writes nothing.
+-- Keys are kept for settings.idempotency_hours.
 
 create table private.idempotency_keys (
     principal text not null,
@@ -5707,12 +5744,12 @@ create table private.idempotency_keys (
     constraint idempotency_keys_key_length check (char_length(key) between 1 and 255)
 );
 comment on table private.idempotency_keys is
-'Answers to requests with an Idempotency-Key, for a day: the same request again gets the same answer.';
-comment on column private.idempotency_keys.principal is 'The user, or service_role.';
+'Answers to requests with an Idempotency-Key, kept for settings.idempotency_hours.';
+comment on column private.idempotency_keys.principal is 'The user''s id as text, or service_role.';
 create index idempotency_keys_created_at_idx on private.idempotency_keys (created_at);
 alter table private.idempotency_keys enable row level security;
 
--- Definer, because answers are for nobody but who asked. It asks itself who the caller is.
+-- Definer, because callers may read only their own answers. The function checks the caller.
 create function private.begin_idempotent(p_route text, p_key text, p_request jsonb, out status integer, out body text)
 language plpgsql
 security definer
@@ -5725,8 +5762,10 @@ declare
 begin
     delete from private.idempotency_keys as expired
     where expired.principal = v_principal and expired.route = p_route and expired.key = p_key
-        and expired.created_at < now() - interval '24 hours';
-    -- The same key at the same moment waits here until the first request is through.
+        and expired.created_at < now() - (
+            select make_interval(hours => settings.idempotency_hours) from private.settings
+        );
+    -- A concurrent request with the same key waits here until the first transaction ends.
     insert into private.idempotency_keys (principal, route, key, request_hash)
     values (v_principal, p_route, p_key, v_hash)
     on conflict on constraint idempotency_keys_pkey do nothing;
@@ -5738,7 +5777,7 @@ begin
     where known.principal = v_principal and known.route = p_route and known.key = p_key;
     if v_known.request_hash <> v_hash then
         perform private.fail(
-            422, 'idempotency_key_reused', 'This Idempotency-Key came with another request before.'
+            422, 'idempotency_key_reused', 'This key was already used for a different request. Use a new key.'
         );
     end if;
     status := v_known.status;
@@ -5746,9 +5785,10 @@ begin
 end
 $$;
 comment on function private.begin_idempotent(text, text, jsonb) is
-'The answer that this request got before under this key; nulls when it is the first. PT422 for another request.';
+'Takes the route, the key and the request. Returns the stored status and body, or nulls for a new key.
+PT422 when the key was used for a different request.';
 
--- Definer, for the same reason.
+-- Definer, because callers may change only their own answers. The function checks the caller.
 create function private.finish_idempotent(p_route text, p_key text, p_status integer, p_body text) returns void
 language sql
 volatile
@@ -5759,7 +5799,8 @@ as $$
     where known.principal = coalesce((select auth.uid())::text, (select auth.role()))
         and known.route = p_route and known.key = p_key
 $$;
-comment on function private.finish_idempotent(text, text, integer, text) is 'Keeps the answer to a first request.';
+comment on function private.finish_idempotent(text, text, integer, text) is
+'Stores the status and body of a first request under its key.';
 
 -- Errors of /api/v2: which status, code and sentence a caller gets for an error of Postgres.
 -- A code is public and stays; so a constraint has its code in a table and may be renamed.
@@ -5874,7 +5915,8 @@ comment on function private.retry_after(integer, text, jsonb) is
 'The header Retry-After in seconds for a limit or an outage, as a JSON object; an empty object for other errors.
 p_limits are the rate limit headers of the caller.';
 
--- The right to be forgotten: erasure of a person or a user, with a receipt.
+-- Erasure of a person or a user, with a receipt: the right to be forgotten.
+-- A receipt contains numbers and ids, never erased content.
 
 create table public.erasures (
     id uuid primary key default gen_random_uuid(),
@@ -5888,10 +5930,10 @@ create table public.erasures (
     constraint erasures_erased_object check (jsonb_typeof(erased) = 'object')
 );
 comment on table public.erasures is
-'Receipts: who was erased, when, at whose wish, and how much that was. Nothing in them says what it was.';
-comment on column public.erasures.subject_id is 'The id that the contact (kind person) or the user had.';
-comment on column public.erasures.requested_by is 'The user who asked for it; null for service_role.';
-comment on column public.erasures.erased is 'How many rows of what.';
+'Receipts of erasures: the erased id, the time, the requester and the number of rows. They contain no erased content.';
+comment on column public.erasures.subject_id is 'The id of the erased person or user.';
+comment on column public.erasures.requested_by is 'The user who requested the erasure; null for service_role.';
+comment on column public.erasures.erased is 'The number of erased rows by kind.';
 create index erasures_requested_by_idx on public.erasures (requested_by);
 alter table public.erasures enable row level security;
 
@@ -5900,7 +5942,7 @@ create table private.former_twin_messages (
     user_id uuid not null references auth.users (id) on delete cascade
 );
 comment on table private.former_twin_messages is
-'Whose twin said what, when the twin is gone: the message names nobody any more, and goes with that user all the same.';
+'Messages of deleted twins with the owner of the twin, so that erasing the owner also deletes these messages.';
 create index former_twin_messages_user_id_idx on private.former_twin_messages (user_id);
 alter table private.former_twin_messages enable row level security;
 
@@ -5925,9 +5967,9 @@ begin
     );
 end
 $$;
-comment on function private.create_receipt(text, uuid, jsonb) is 'Keeps a receipt and answers it as calls show it.';
+comment on function private.create_receipt(text, uuid, jsonb) is 'Stores a receipt and returns it as answers show it.';
 
--- Definer, because owners may not delete what ingest writes. It asks itself whose person that is.
+-- Definer, because users may not delete what ingest writes. The function checks who owns the person.
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
 security definer
@@ -5935,7 +5977,7 @@ set search_path = ''
 as $$
 declare
     v_person public.people;
-    v_threads uuid[];
+    v_conversations uuid[];
     v_messages bigint;
     v_similar uuid[];
 begin
@@ -5944,9 +5986,11 @@ begin
     where person.id = p_person_id
         and (person.user_id = (select auth.uid()) or (select private.is_service()));
     if v_person.id is null then
-        perform private.fail(404, 'person_not_found', 'You have no such contact.', 'person_id');
+        perform private.fail(
+            404, 'person_not_found', 'This person does not exist or is not yours. Check person_id.', 'person_id'
+        );
     end if;
-    -- From here on no thread of this user is matched or added to: what is counted is what goes.
+    -- The lock stops matching and ingest for this user, so the receipt counts exactly what is deleted.
     perform pg_advisory_xact_lock(private.matching_lock(v_person.user_id));
     if exists (
         select from unnest(p_conversation_ids) as named (id)
@@ -5954,36 +5998,40 @@ begin
             select from public.conversations as own where own.id = named.id and own.user_id = v_person.user_id
         )
     ) then
-        perform private.fail(404, 'conversation_not_found', 'You have no such thread.', 'conversation_ids');
+        perform private.fail(
+            404, 'conversation_not_found',
+            'A conversation does not exist or is not yours. Check conversation_ids.', 'conversation_ids'
+        );
     end if;
-    v_threads := array(
-        select thread.id
-        from public.conversations as thread
-        where thread.user_id = v_person.user_id
-            and (thread.person_id = p_person_id or thread.id = any(p_conversation_ids))
-        order by thread.id
+    v_conversations := array(
+        select conversation.id
+        from public.conversations as conversation
+        where conversation.user_id = v_person.user_id
+            and (conversation.person_id = p_person_id or conversation.id = any(p_conversation_ids))
+        order by conversation.id
         for update
     );
     select count(*) into v_messages
     from public.conversation_messages as stored
-    where stored.conversation_id = any(v_threads);
-    delete from public.conversations as thread where thread.id = any(v_threads);
+    where stored.conversation_id = any(v_conversations);
+    delete from public.conversations as conversation where conversation.id = any(v_conversations);
     delete from public.people as person where person.id = p_person_id;
     v_similar := array(
-        select thread.id
-        from public.conversations as thread
-        where thread.user_id = v_person.user_id
-            and right(thread.participant_digits, 10) = right(v_person.phone_digits, 10)
-        order by thread.id
+        select conversation.id
+        from public.conversations as conversation
+        where conversation.user_id = v_person.user_id
+            and right(conversation.participant_digits, 10) = right(v_person.phone_digits, 10)
+        order by conversation.id
     );
     return private.create_receipt('person', p_person_id, jsonb_build_object(
-        'people', 1, 'conversations', cardinality(v_threads), 'conversation_messages', v_messages
+        'people', 1, 'conversations', cardinality(v_conversations), 'conversation_messages', v_messages
     )) || jsonb_build_object('similar_conversation_ids', v_similar);
 end
 $$;
 comment on function private.erase_person(uuid, uuid[]) is
-'Deletes a contact of the caller with the threads that are matched to it, and those named beside; PT404 for anyone
-else''s. The receipt is followed by the threads that have the same last ten digits and stay.';
+'Deletes a person of the caller, the conversations matched to it and the named ones. Returns the receipt with
+similar_conversation_ids: conversations that stay and share the last ten digits of the phone number. PT404 if the person
+or a conversation is not the caller''s.';
 
 create function public.erase_person(jsonb) returns json
 language plpgsql
@@ -5996,17 +6044,18 @@ begin
 end
 $$;
 comment on function public.erase_person(jsonb) is
-'Erases a contact of the caller, the threads that are matched to it and their messages, and answers the receipt:
-person_id; conversation_ids for threads under usernames, which match nobody. What its source sends again comes back.';
+'Erases a person of the caller, the matched conversations and their messages, and returns the receipt. Takes person_id
+and conversation_ids, for conversations under usernames, which match no person. Data that the platform sends again is
+stored again.';
 
--- Definer, because no client writes here, and because it also runs when Supabase Auth deletes a user.
+-- Definer, because no client writes here, and Supabase Auth fires this trigger when it deletes a user.
 create function private.remember_twin_owner_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- Unless the twin goes because Supabase Auth has deleted its owner: what they said stays, as it does of users.
+    -- If Supabase Auth deleted the owner, the join finds no row: messages stay, as they do for deleted users.
     insert into private.former_twin_messages (message_id, user_id)
     select said.id, owner.id
     from public.messages as said
@@ -6016,7 +6065,7 @@ begin
 end
 $$;
 comment on function private.remember_twin_owner_trigger() is
-'Trigger: what a twin has said remains its owner''s, for the day on which the owner is erased.';
+'Trigger: records the owner of a deleted twin''s messages, so that erasing the owner deletes them.';
 
 create function private.count_belongings(p_user_id uuid) returns jsonb
 language sql
@@ -6028,18 +6077,20 @@ as $$
             select count(*) from public.messaging_connections as connection where connection.user_id = p_user_id
         ),
         'people', (select count(*) from public.people as person where person.user_id = p_user_id),
-        'conversations', (select count(*) from public.conversations as thread where thread.user_id = p_user_id),
+        'conversations', (
+            select count(*) from public.conversations as conversation where conversation.user_id = p_user_id
+        ),
         'conversation_messages', (
-            select coalesce(sum(thread.message_count), 0)
-            from public.conversations as thread
-            where thread.user_id = p_user_id
+            select coalesce(sum(conversation.message_count), 0)
+            from public.conversations as conversation
+            where conversation.user_id = p_user_id
         ),
         'twins', (select count(*) from public.ai_twins as twin where twin.user_id = p_user_id),
         'memberships', (select count(*) from public.channel_members as member where member.user_id = p_user_id),
         'reactions', (select count(*) from public.message_reactions as mark where mark.user_id = p_user_id)
     )
 $$;
-comment on function private.count_belongings(uuid) is 'How many rows go with a user because they are nobody else''s.';
+comment on function private.count_belongings(uuid) is 'The number of rows by kind that belong only to this user.';
 
 create function private.hand_over_channels(p_user_id uuid) returns bigint
 language plpgsql
@@ -6073,8 +6124,8 @@ begin
 end
 $$;
 comment on function private.hand_over_channels(uuid) is
-'Where a user is the only owner, the admin, or else the member, of the longest standing becomes owner. Channels that
-nobody else belongs to are deleted, and how many they were is answered.';
+'Gives each channel with this user as its only owner to its oldest admin, or else to its oldest member. Deletes channels
+without other members and returns their number.';
 
 create function private.list_user_messages(p_user_id uuid) returns setof uuid
 language sql
@@ -6091,9 +6142,9 @@ as $$
     select former.message_id from private.former_twin_messages as former where former.user_id = p_user_id
 $$;
 comment on function private.list_user_messages(uuid) is
-'What a user and their twins said, those that are gone among them.';
+'Ids of the messages that a user and the user''s twins wrote, deleted twins included.';
 
--- Definer, because what belongs to a user lies in tables that no role may write. Its caller is service_role.
+-- Definer, because no role may write these tables. Only service_role may call it.
 create function private.erase_user(p_user_id uuid) returns jsonb
 language plpgsql
 security definer
@@ -6113,9 +6164,9 @@ declare
     v_count bigint;
 begin
     if not exists (select from auth.users as known where known.id = p_user_id) then
-        perform private.fail(404, 'user_not_found', 'There is no such user.', 'user_id');
+        perform private.fail(404, 'user_not_found', 'This user does not exist. Check user_id.', 'user_id');
     end if;
-    -- As whoever changes a channel does: the channel first. In one order, and before anything else is locked.
+    -- Lock the channels first and in order of id, as every change of a channel does, to avoid deadlocks.
     perform from private.channel_counters as head
     where head.channel_id = any(v_channels)
     order by head.channel_id
@@ -6128,14 +6179,14 @@ begin
     delete from public.attachments as file where file.uploaded_by = p_user_id;
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('files', v_count);
-    -- A summary may tell what they said.
+    -- A summary may contain what the user wrote.
     delete from private.summaries as known where known.channel_id = any(v_channels);
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('summaries', v_count);
     delete from private.idempotency_keys as known
     where known.principal = p_user_id::text
         or (
-            -- Answers to the service tell what it wrote for them.
+            -- Stored answers to the service contain what it wrote for the user.
             known.principal = 'service_role'
             and exists (
                 select from (
@@ -6149,14 +6200,15 @@ begin
     delete from private.request_counts as counted where counted.user_id = p_user_id;
     delete from public.channel_members as member where member.user_id = p_user_id;
     delete from auth.users as known where known.id = p_user_id;
-    -- The log keeps its numbers, without a gap, but not who it was.
+    -- The log keeps its numbers without a gap but drops the actor.
     update public.message_events as event set actor_id = null where event.actor_id = p_user_id;
     return private.create_receipt('user', p_user_id, v_erased);
 end
 $$;
 comment on function private.erase_user(uuid) is
-'Deletes a user, what is theirs and what they and their twins said, with the summaries of all channels that they were
-heard in. Each deleted message is an event, as always. Storage''s files are removed by the sweeper.';
+'Deletes a user, the user''s rows, the messages of the user and the user''s twins, and the summaries of their channels.
+Records an event for each deleted message. The sweeper removes the files from Storage. Returns the receipt; PT404 if the
+user does not exist.';
 
 create function public.erase_user(jsonb) returns json
 language plpgsql
@@ -6167,10 +6219,11 @@ begin
 end
 $$;
 comment on function public.erase_user(jsonb) is
-'For operators: erases a user with all that they have and said, their files and the summaries of their channels, and
-answers the receipt: user_id.';
+'For operators: erases a user with all rows, messages and files, and the summaries of the user''s channels. Takes
+user_id; returns the receipt.';
 
--- The right to take data along: exports in pages.
+-- Exports of a conversation or a channel, in pages.
+-- Callers export what they may read; the cursor of a page leads to the next one.
 
 create function public.export_conversation(jsonb) returns json
 language plpgsql
@@ -6186,15 +6239,21 @@ declare
     v_lines jsonb;
     v_last text;
 begin
-    if not exists (select from public.conversations as thread where thread.id = v_id) then
-        perform private.fail(404, 'conversation_not_found', 'There is no such thread.', 'conversation_id');
+    if not exists (select from public.conversations as conversation where conversation.id = v_id) then
+        perform private.fail(
+            404, 'conversation_not_found',
+            'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id'
+        );
     end if;
     if v_after is not null then
         select stored.sent_at into v_after_at
         from public.conversation_messages as stored
         where stored.conversation_id = v_id and stored.external_id = v_after;
         if not found then
-            perform private.fail(400, 'invalid_cursor', 'after names no message of this thread.', 'after');
+            perform private.fail(
+                400, 'invalid_cursor',
+                'after names no message of this conversation. Use next_cursor of the page before.', 'after'
+            );
         end if;
     end if;
     select
@@ -6215,15 +6274,15 @@ begin
 end
 $$;
 comment on function public.export_conversation(jsonb) is
-'The messages of a thread that the caller owns, as they were ingested, in the order of sent_at: conversation_id, limit
-(500, at most 1000), after (the next_cursor of the page before; null on the last page).';
+'Returns messages of a conversation of the caller as they were ingested, in order of sent_at. Takes conversation_id,
+limit (500, at most 1000) and after (next_cursor of the page before, which is null on the last page). PT404, PT400.';
 
 create function private.render_export(p_message_ids uuid[]) returns jsonb
 language sql
 stable
 set search_path = ''
 as $$
-    -- One statement for all messages, so that each policy is evaluated once.
+    -- One statement for all messages evaluates each policy once.
     select coalesce(jsonb_agg(
         private.render_message(message, (
             select private.render_pin(pin.pinned_by, pin.pinned_at)
@@ -6254,7 +6313,7 @@ as $$
     where message.id = any(p_message_ids)
 $$;
 comment on function private.render_export(uuid[]) is
-'Messages, the oldest first, with all that hangs on them: their places, reactions, earlier versions.';
+'Renders messages, oldest first, with seq, pin, reactions and earlier versions.';
 
 create function private.measure_messages(p_channel_id uuid, p_after bigint, p_limit integer)
 returns table (id uuid, seq bigint, bytes bigint)
@@ -6277,7 +6336,7 @@ as $$
     limit p_limit
 $$;
 comment on function private.measure_messages(uuid, bigint, integer) is
-'The messages of a channel after a number, in order, and about how large each is with its earlier versions.';
+'Messages of a channel after a seq, in order, with the approximate size of each in bytes, earlier versions included.';
 
 create function public.export_channel(jsonb) returns json
 language plpgsql
@@ -6293,7 +6352,7 @@ declare
     v_last bigint;
     v_has_more boolean;
 begin
-    -- Before the cursor, which would tell strangers of what channel a message is.
+    -- Check the channel before the cursor, which would tell non-members which channel a message is in.
     perform private.require_channel(v_id);
     v_after := coalesce(private.find_cursor($1, 'after', v_id), 0);
     select
@@ -6302,7 +6361,7 @@ begin
         count(*) = v_limit or not bool_and(page.is_in)
     into v_lines, v_last, v_has_more
     from (
-        -- Some megabytes are enough for one page, though never less than one message.
+        -- A page ends at 8 MB to bound memory, but has at least one message.
         select
             said.id, said.seq,
             row_number() over (order by said.seq) = 1 or sum(said.bytes) over (order by said.seq) <= 8000000 as is_in
@@ -6314,10 +6373,11 @@ begin
 end
 $$;
 comment on function public.export_channel(jsonb) is
-'The messages of a channel of the caller, the oldest first, with seq, reactions and edits: channel_id, limit (500, at
-most 1000; fewer when they are large), after (the next_cursor of the page before; null on the last page).';
+'Returns messages of a channel of the caller, oldest first, with seq, reactions and edits. Takes channel_id, limit (500,
+at most 1000; fewer when messages are large) and after (next_cursor of the page before; null on the last page).';
 
--- What is deleted when its time is over.
+-- Clean-up: deletes expired rows in small rounds. Retention stands in private.settings.
+-- Messages, events, dead deliveries and receipts are kept: clients can catch up from any event.
 
 create table private.clean_ups (
     is_only_row boolean primary key default true,
@@ -6325,9 +6385,9 @@ create table private.clean_ups (
     removed jsonb not null default '{}',
     constraint clean_ups_has_one_row check (is_only_row)
 );
-comment on table private.clean_ups is 'The last round of private.clean_up; one row, always.';
-comment on column private.clean_ups.finished_at is 'When it was through; null when there has been none.';
-comment on column private.clean_ups.removed is 'How many rows of what it removed.';
+comment on table private.clean_ups is 'The last round of private.clean_up. Always one row.';
+comment on column private.clean_ups.finished_at is 'When the last round ended; null before the first round.';
+comment on column private.clean_ups.removed is 'The number of removed rows by kind.';
 alter table private.clean_ups enable row level security;
 
 insert into private.clean_ups default values;
@@ -6339,20 +6399,21 @@ set search_path = ''
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
+    v_settings private.settings := (select settings from private.settings);
     v_count bigint;
 begin
     delete from private.idempotency_keys as expired
     where (expired.principal, expired.route, expired.key) in (
         select old.principal, old.route, old.key
         from private.idempotency_keys as old
-        where old.created_at < now() - interval '24 hours'
+        where old.created_at < now() - make_interval(hours => v_settings.idempotency_hours)
         order by old.created_at
         limit p_limit
         for update skip locked
     );
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('idempotency_keys', v_count);
-    -- One row for each user at most, so that looking at all of them costs little.
+    -- The table has at most one row per user, so a sequential scan is cheap.
     delete from private.request_counts as expired
     where expired.user_id in (
         select old.user_id
@@ -6367,7 +6428,7 @@ begin
     where expired.id in (
         select old.id
         from private.messaging_keys as old
-        where old.expires_at < now() - interval '30 days'
+        where old.expires_at < now() - make_interval(days => v_settings.ingest_log_days)
         limit p_limit
         for update skip locked
     );
@@ -6377,7 +6438,7 @@ begin
     where expired.id in (
         select old.id
         from private.twin_secrets as old
-        where old.expires_at < now() - interval '1 day'
+        where old.expires_at < now() - make_interval(days => v_settings.twin_secret_days)
         limit p_limit
         for update skip locked
     );
@@ -6386,8 +6447,8 @@ begin
 end
 $$;
 comment on function private.delete_expired(integer) is
-'Removes at most so many each of idempotency keys after a day, rate limit counts after an hour, keys of connections 30
-days after their end (as long as the ingest log names them), secrets of twins a day after theirs.';
+'Deletes expired idempotency keys, keys of connections and secrets of twins, and rate limit counts after an hour: at
+most p_limit rows of each kind. Returns the number of rows by kind.';
 
 create function private.delete_history(p_limit integer) returns jsonb
 language plpgsql
@@ -6396,13 +6457,15 @@ set search_path = ''
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
+    v_settings private.settings := (select settings from private.settings);
     v_count bigint;
 begin
     delete from public.twin_deliveries as expired
     where expired.id in (
         select old.id
         from public.twin_deliveries as old
-        where old.state = 'delivered' and old.finished_at < now() - interval '7 days'
+        where old.state = 'delivered'
+            and old.finished_at < now() - make_interval(days => v_settings.delivery_days)
         order by old.finished_at
         limit p_limit
         for update skip locked
@@ -6413,29 +6476,30 @@ begin
     where expired.id in (
         select old.id
         from private.summaries as old
-        where coalesce(old.finished_at, old.claim_expires_at) < now() - interval '1 day'
+        where coalesce(old.finished_at, old.claim_expires_at)
+            < now() - make_interval(days => v_settings.summary_days)
         order by coalesce(old.finished_at, old.claim_expires_at)
         limit p_limit
         for update skip locked
     );
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('summaries', v_count);
-    -- Ids rise with time, so that the log needs no index on it.
+    -- Ids rise with time, so the log needs no index on time.
     delete from public.ingest_log as expired
     where expired.id in (
         select oldest.id
         from (select line.id, line.at from public.ingest_log as line order by line.id limit p_limit) as oldest
-        where oldest.at < now() - interval '30 days'
+        where oldest.at < now() - make_interval(days => v_settings.ingest_log_days)
     );
     get diagnostics v_count = row_count;
     return v_removed || jsonb_build_object('ingest_log', v_count);
 end
 $$;
 comment on function private.delete_history(integer) is
-'Removes at most so many each of deliveries that were made a week ago, summaries of yesterday, lines of the ingest log
-of 30 days ago.';
+'Deletes old finished deliveries, summaries and lines of the ingest log: at most p_limit rows of each kind. Returns the
+number of rows by kind.';
 
--- Definer, because no role may delete what is kept here.
+-- Definer, because no role may delete these rows.
 create function private.clean_up(p_limit integer default 10000) returns jsonb
 language plpgsql
 security definer
@@ -6445,7 +6509,7 @@ as $$
 declare
     v_removed jsonb := jsonb_build_object();
 begin
-    -- One round at a time is enough, whoever began it.
+    -- A second round at the same time would only wait for locks.
     perform from private.clean_ups as last where last.is_only_row for update skip locked;
     if not found then
         return v_removed;
@@ -6458,8 +6522,8 @@ begin
 end
 $$;
 comment on function private.clean_up(integer) is
-'Removes what is no longer needed, of each kind at most so many rows, and answers how many of what; {} while another
-round is under way. What is kept: messages, events (catch-up begins anywhere), dead deliveries, receipts of erasures.';
+'Runs one round: deletes at most p_limit expired rows of each kind. Returns the number of rows by kind, or {} while
+another round runs.';
 
 create function public.clean_up(jsonb) returns json
 language plpgsql
@@ -6469,9 +6533,12 @@ begin
     return private.succeed(private.clean_up(private.parse_integer($1, 'limit', 1, 100000, 10000)));
 end
 $$;
-comment on function public.clean_up(jsonb) is 'For the service: a round of cleaning; limit (10000 of each kind).';
+comment on function public.clean_up(jsonb) is
+'For the service: runs one round of clean-up. Takes limit (rows of each kind, default 10000). Returns the number of
+removed rows by kind.';
 
--- Numbers for /metrics.
+-- Metrics: gauges that the service adds to /metrics.
+-- Measuring reads small tables and indexes only, so that Prometheus can ask often.
 
 create type private.metric as (
     name text,
@@ -6479,7 +6546,7 @@ create type private.metric as (
     labels jsonb,
     value double precision
 );
-comment on type private.metric is 'A gauge of Prometheus: its name, what it says, its labels as an object, its value.';
+comment on type private.metric is 'A Prometheus gauge: name, help text, labels as a JSON object, and value.';
 
 create function private.measure_deliveries() returns setof private.metric
 language plpgsql
@@ -6493,7 +6560,9 @@ begin
         'threadline_twin_deliveries', 'Deliveries to twins that are not made yet, or never will be, by state.',
         jsonb_build_object('state', counted.state), counted.deliveries::double precision
     from (
-        select count(*) filter (where pending.last_error is null), count(*) filter (where pending.last_error is not null)
+        select
+            count(*) filter (where pending.last_error is null),
+            count(*) filter (where pending.last_error is not null)
         from public.twin_deliveries as pending
         where pending.state = 'pending'
     ) as queued (waiting, retrying)
@@ -6516,7 +6585,8 @@ begin
     where pending.state = 'pending';
 end
 $$;
-comment on function private.measure_deliveries() is 'How the outbox of the twins is doing.';
+comment on function private.measure_deliveries() is
+'Measures the outbox: deliveries by state, deliveries in the last hour, age of the oldest pending one in seconds.';
 
 create function private.measure_database() returns setof private.metric
 language plpgsql
@@ -6551,7 +6621,8 @@ begin
     from private.clean_ups as last;
 end
 $$;
-comment on function private.measure_database() is 'How Postgres is doing, as far as Threadline could be to blame.';
+comment on function private.measure_database() is
+'Measures the database: size in bytes, age of transaction ids, WAL held by slots, and seconds since clean-up.';
 
 create function public.read_metrics(jsonb) returns json
 language sql
@@ -6568,9 +6639,10 @@ as $$
     ))
 $$;
 comment on function public.read_metrics(jsonb) is
-'For the service, whenever Prometheus asks it: an array of gauges, each with name, help, labels and value.';
+'For the service: returns an array of gauges, each with name, help, labels and value.';
 
--- What a database says about itself when `threadline doctor` asks: one sentence for each problem.
+-- Doctor: checks of the database that `threadline doctor` runs.
+-- Each problem is one sentence that says what is wrong and what to do.
 
 create function private.diagnose_login() returns setof text
 language sql
@@ -6600,21 +6672,21 @@ as $$
         from pg_roles as other
         where pg_has_role(session_user, other.oid, 'member')
             and other.rolname not in (session_user, 'anon', 'authenticated', 'service_role')
-            -- A superuser can become anybody; that need not be listed.
+            -- A superuser can become every role; the first part already reports it.
             and not (select login.rolsuper from pg_roles as login where login.rolname = session_user)
     ) as excess
     where excess.what is not null
     having count(*) > 0
     union all
     select format(
-        'The database user %s may not call private.call; grant it usage on schema private and execute on that function.',
+        'The database user %s may not call private.call; grant usage on schema private and execute on it.',
         session_user
     )
     where not has_schema_privilege(session_user, 'private', 'usage')
         or not has_function_privilege(session_user, 'private.call(text, text, text, text, text, bytea)', 'execute')
 $$;
 comment on function private.diagnose_login() is
-'What is wrong with the rights of the database user who asks: too few for the service, or more than it needs.';
+'Reports missing and excess rights of the login that asks.';
 
 create function private.diagnose_tables() returns setof text
 language sql
@@ -6625,8 +6697,10 @@ as $$
     from pg_class as class
     inner join pg_namespace as schema on class.relnamespace = schema.oid
     where schema.nspname in ('public', 'private') and class.relkind in ('r', 'p') and not class.relrowsecurity
-        -- What an extension brings is its own affair.
-        and not exists (select from pg_depend where classid = 'pg_class'::regclass and objid = class.oid and deptype = 'e')
+        -- Extensions manage their own tables.
+        and not exists (
+            select from pg_depend where classid = 'pg_class'::regclass and objid = class.oid and deptype = 'e'
+        )
     union all
     select format('The trigger %s of %s is disabled; enable it.', tgname, tgrelid::regclass)
     from pg_trigger
@@ -6646,25 +6720,25 @@ as $$
     where not exists (select from private.settings)
 $$;
 comment on function private.diagnose_tables() is
-'What is wrong with the tables of public and private: security, triggers, indexes, settings.';
+'Reports problems of tables in public and private: row-level security, triggers, indexes, settings.';
 
 create function private.diagnose_platform() returns setof text
 language sql
 stable
 set search_path = ''
 as $$
-    select 'The Storage bucket "attachments" is missing; nothing can be uploaded. The first migration makes it.'
+    select 'The Storage bucket "attachments" is missing, so uploads fail; create it as in the first migration.'
     where not exists (select from storage.buckets where id = 'attachments')
     union all
-    select 'The Storage bucket "attachments" is public, so that anybody may read its files; make it private.'
+    select 'The Storage bucket "attachments" is public, so everyone can read its files; make it private.'
     from storage.buckets
     where id = 'attachments' and public
     union all
-    select 'The publication supabase_realtime is missing, so clients that listen to changes of tables hear nothing.'
+    select 'The publication supabase_realtime is missing, so clients receive no changes of tables; create it.'
     where not exists (select from pg_publication where pubname = 'supabase_realtime')
     union all
     select format(
-        'The table public.%s is not in the publication supabase_realtime; add it, or who listens to it hears nothing.',
+        'The table public.%s is not in the publication supabase_realtime, so clients miss its changes; add it.',
         wanted.name
     )
     from unnest(array['conversations', 'messages', 'message_reactions']) as wanted (name)
@@ -6674,13 +6748,13 @@ as $$
             where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = wanted.name
         )
     union all
-    select 'Realtime has made no partition of realtime.messages yet, so broadcasts are lost; connect a client to it once.'
+    select 'Realtime has made no partition of realtime.messages yet, so broadcasts are lost; connect a client once.'
     from pg_class
     where oid = to_regclass('realtime.messages') and relkind = 'p'
         and not exists (select from pg_inherits where inhparent = pg_class.oid)
 $$;
 comment on function private.diagnose_platform() is
-'What is wrong with the parts of the platform that the database can see: Storage and Realtime.';
+'Reports problems of Storage and Realtime that the database can see.';
 
 create function private.diagnose_migrations(p_versions text[]) returns setof text
 language plpgsql
@@ -6702,9 +6776,9 @@ begin
 end
 $$;
 comment on function private.diagnose_migrations(text[]) is
-'Which of these migrations the database has not had, by the list that the Supabase CLI keeps.';
+'Reports migrations that the list of the Supabase CLI lacks. Takes the versions that the service needs.';
 
--- Definer, because the service may read neither the list of migrations nor the buckets.
+-- Definer, because the service may not read the list of migrations or the buckets.
 create function private.diagnose(p_migrations text[], p_now timestamptz) returns setof text
 language sql
 stable
@@ -6719,7 +6793,7 @@ as $$
     union all
     select private.diagnose_platform()
     union all
-    -- By so much a token may be too young or too old (api/threadline/tokens.py).
+    -- Token checks allow the same 30 seconds (api/threadline/tokens.py).
     select format(
         'The clocks of the service and of the database are %s seconds apart; set the time.',
         round(abs(extract(epoch from clock_timestamp() - p_now)))
@@ -6727,8 +6801,8 @@ as $$
     where abs(extract(epoch from clock_timestamp() - p_now)) > 30
 $$;
 comment on function private.diagnose(text[], timestamptz) is
-'What is wrong with this database, a sentence each; nothing when all is well. p_migrations are the versions that the
-asking service needs, p_now is its clock.';
+'Returns one sentence for each problem of this database; no rows if there is none. p_migrations are the versions that
+the service needs; p_now is the clock of the service.';
 
 -- The gateway: one statement per request, through which the service calls a function as its caller. It counts the
 -- request, replays an answer under an idempotency key, and turns every failure into an answer.
