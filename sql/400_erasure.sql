@@ -210,7 +210,8 @@ begin
 end
 $$;
 comment on function private.hand_over_channels(uuid) is
-'Gives each channel with this user as its only owner to its oldest admin, or else to its oldest member. Deletes channels
+'Gives each channel with this user as its only owner to the admin, or else the member, of the longest standing.
+Deletes channels
 without other members and returns their number.';
 
 create function private.list_user_messages(p_user_id uuid) returns setof uuid

@@ -1,5 +1,5 @@
 -- Metrics: gauges that the service adds to /metrics.
--- Measuring reads small tables and indexes only, so that Prometheus can ask often.
+-- The service measures each gauge when Prometheus asks, so the queries must stay cheap.
 
 create type private.metric as (
     name text,

@@ -6124,7 +6124,8 @@ begin
 end
 $$;
 comment on function private.hand_over_channels(uuid) is
-'Gives each channel with this user as its only owner to its oldest admin, or else to its oldest member. Deletes channels
+'Gives each channel with this user as its only owner to the admin, or else the member, of the longest standing.
+Deletes channels
 without other members and returns their number.';
 
 create function private.list_user_messages(p_user_id uuid) returns setof uuid
@@ -6538,7 +6539,7 @@ comment on function public.clean_up(jsonb) is
 removed rows by kind.';
 
 -- Metrics: gauges that the service adds to /metrics.
--- Measuring reads small tables and indexes only, so that Prometheus can ask often.
+-- The service measures each gauge when Prometheus asks, so the queries must stay cheap.
 
 create type private.metric as (
     name text,
