@@ -27,7 +27,7 @@ from threadline.worker import delivering
 
 
 def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandler] = ()) -> Litestar:
-    """Return the ASGI application. The devstack adds its own servers as `extra_routes`."""
+    """Return the ASGI application. `extra_routes` are served beside our own."""
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:

@@ -4848,7 +4848,7 @@ end
 $$;
 comment on function private.verify_creations(uuid, bigint) is
 'Raises an error if the log of a channel has the creation of a message that was not written. PT409 if a trigger dropped
-the message, 40001 if another channel took its id at the same time (decision 0008).';
+the message, 40001 if another channel took its id at the same time (decision 0009).';
 
 -- Definer, because only the database sends to these topics.
 create function private.broadcast_events_trigger() returns trigger
@@ -7265,7 +7265,7 @@ after insert or delete on public.message_pins
 for each row execute function private.record_reaction_or_pin_trigger();
 
 -- message_events: an event is recorded. Realtime gets it at the end of the transaction.
--- Deferred, because the event is written before its message (decision 0008).
+-- Deferred, because the event is written before its message (decision 0009).
 create constraint trigger message_events_10_broadcast
 after insert on public.message_events
 deferrable initially deferred

@@ -13,7 +13,7 @@ PATTERNS = (
     r"v_code := coalesce\([^;]+, '(\w+)'\);",
     r"detail = '([a-z]\w+)'",
     r'"code": "(\w+)"',
-    r'\b[45]\d{2}: "(\w+)"',
+    r'\b[45]\d{2}[:,] "(\w+)"',
     r'SummaryFailedError\(\s*\d+,\s*"(\w+)"',
 )
 
