@@ -16,7 +16,7 @@ begin
             select existing.id
             from (
                 -- The order and LIMIT 1 leave the planner only the unique index. With plain equality it may choose an
-                -- index that begins with user_id, and reads all conversations of the user (docs/explanation/decisions/0003).
+                -- index that begins with user_id, and reads all conversations of the user (decision 0003).
                 select candidate.*
                 from public.conversations as candidate
                 where (candidate.user_id, candidate.platform, candidate.external_conversation_id)
@@ -203,7 +203,10 @@ begin
         ) as stored on not p_is_all_new
         -- Conversations with an error have no id here.
         where p_ids[given.parent] is not null
-        window same_id as (partition by p_ids[given.parent], given.external_id order by given.parent, given.index)
+        window same_id as (
+            -- Collation C compares bytes, which is all that equality needs.
+            partition by p_ids[given.parent], given.external_id collate "C" order by given.parent, given.index
+        )
     ), added as (
         insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
         select message.conversation_id, message.external_id, p_user_id, message.sent_at, message.message
@@ -278,8 +281,20 @@ begin
     -- The lock order stands in the head of this file.
     perform pg_advisory_xact_lock_shared(private.matching_lock(p_user_id));
     v_created := private.create_conversations(p_user_id, p_platform, v_participants);
-    -- Again: other requests may have created some, and conversations with a bad message lose their id.
-    v_ids := private.find_conversations(p_user_id, p_platform, v_conversations);
+    -- A conversation with a bad message loses its id.
+    v_ids := array(
+        select case when given.error is null then
+            coalesce(v_ids[given.position], (v_created ->> given.external_id)::uuid)
+        end
+        from unnest(v_conversations) as given
+        order by given.position
+    );
+    -- Other requests may have created the rest meanwhile.
+    if exists (
+        select from unnest(v_conversations) as given where given.error is null and v_ids[given.position] is null
+    ) then
+        v_ids := private.find_conversations(p_user_id, p_platform, v_conversations);
+    end if;
     v_existing := array(
         select v_ids[given.position]
         from unnest(v_conversations) as given
