@@ -284,7 +284,7 @@ as $$
     )
 $$;
 comment on function private.acting_user_id() is
-'The acting user: the user of the token, or the user that a call with the service key named; null if there is none.';
+'The acting user: the user of the token, or the user that a call with the service key named; otherwise null.';
 
 create function private.format_time(p_at timestamptz) returns text
 language plpgsql

@@ -195,7 +195,7 @@ end
 $$;
 comment on function private.authenticate_connection(text, text, text) is
 'Whose connection this is, whether it is active, and whether the secret opens it, as which key; user_id is null when
-there is none.';
+the connection is unknown.';
 
 -- Definer, because the hashes are for no other eyes.
 create function private.is_valid_key(p_secret text) returns boolean

@@ -23,7 +23,7 @@ here but in the logs of the service.';
 comment on column public.ingest_log.connection_id is 'The public name of the connection.';
 comment on column public.ingest_log.key_id is 'The key that was used, as the computed field keys lists it.';
 comment on column public.ingest_log.status is
-'200; or 401 wrong key, 403 inactive, 413 too many messages, of which there is one row a minute.';
+'200; or 401 wrong key, 403 inactive, 413 too many messages: one row a minute for each of these three.';
 comment on column public.ingest_log.requests is 'How many requests this row stands for; above 1 only where refused.';
 comment on column public.ingest_log.messages is 'As the limit counts them: a conversation without any is one.';
 comment on column public.ingest_log.errors is 'At most five of the different errors that conversations had.';

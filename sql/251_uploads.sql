@@ -103,7 +103,7 @@ declare
     v_channel_id uuid := private.parse_uuid($1, 'conversation_id');
     v_files jsonb := private.parse_files($1);
 begin
-    -- Control characters could hide what a name says; so long a name nobody reads.
+    -- Control characters could hide parts of a name. 255 characters are enough for a reader.
     insert into public.attachments (id, channel_id, file_name)
     select
         private.parse_uuid(file.value, 'id') as id,

@@ -21,7 +21,7 @@ comment on table private.summaries is
 comment on column private.summaries.last_seq is 'The last event that changed what is said in the channel.';
 comment on column private.summaries.claim is 'Known only to who is asking the model; it lets them store the answer.';
 comment on column private.summaries.claim_expires_at is
-'From then on somebody else may ask: a killed service holds nobody up.';
+'From then on another caller may ask the model: a killed service blocks no caller.';
 comment on column private.summaries.failure is
 'Status, code and message, for those who waited. The next caller tries again.';
 create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, claim_expires_at));
@@ -36,7 +36,7 @@ create table private.summary_counts (
 comment on table private.summary_counts is 'How many summaries each user has had made on their latest day (UTC).';
 alter table private.summary_counts enable row level security;
 
--- Definer, because nobody may change a count but by using it up. It asks itself who the caller is.
+-- Definer, because clients may not write their own count. It counts for the caller.
 create function private.spend_summary() returns void
 language plpgsql
 security definer
@@ -72,7 +72,7 @@ security definer
 set search_path = ''
 as $$
 begin
-    -- What is outdated goes, but not before everybody who waited for it has read it.
+    -- Deletes outdated summaries, after the five minutes in which waiting callers read them.
     delete from private.summaries as old
     where old.id in (
         select known.id
@@ -106,7 +106,7 @@ begin
 end
 $$;
 comment on function private.lease_summary(uuid, bigint, integer, text, integer, integer) is
-'The right to ask the model, if nobody else has it and there is no answer: the row, a claim on it for so many seconds,
+'The right to ask the model, if no other caller has it and there is no answer: the row, a claim on it for p_seconds,
 and how much text may be sent. All null otherwise.';
 
 -- Definer, for the same reason.
@@ -167,7 +167,7 @@ as $$
         'messages', coalesce(jsonb_agg(jsonb_build_object(
             'id', sent.id,
             'parent_id', sent.parent_message_id,
-            'author', coalesce(author.display_name, 'somebody who is gone'),
+            'author', coalesce(author.display_name, 'former member'),
             'at', private.format_time(sent.created_at),
             'content', sent.content
         ) order by sent.seq), '[]'),
@@ -254,8 +254,8 @@ end
 $$;
 comment on function private.begin_summary(jsonb) is
 'The first half of POST /api/v2/messages/summarize: channel_id, messageCount; and from the service model, claim_seconds,
-prompt_version, is_configured. 200: the answer. 201: a transcript, and a claim for finish_summary. 202: somebody else is
-asking the model for the same; poll_summary tells what came of it.';
+prompt_version, is_configured. 200: the answer. 201: a transcript, and a claim for finish_summary. 202: another caller
+is asking the model for the same; poll_summary tells what came of it.';
 
 create function private.finish_summary(jsonb) returns json
 language plpgsql
@@ -304,5 +304,5 @@ begin
 end
 $$;
 comment on function private.poll_summary(jsonb) is
-'What came of a summary that somebody is having made: id. 202 while there is nothing, and PT504 if is_last says that
-nobody will ask again.';
+'The result of a summary that another caller asked for: id. 202 before it exists; PT504 if is_last says that this is
+the last poll.';

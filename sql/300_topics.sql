@@ -12,8 +12,7 @@ as $$
     select 'inbox:' || (select auth.uid())
 $$;
 comment on function private.my_topics() is
-'The topics that the caller may listen to and nobody but the database sends to. Topics are compared as text: whatever
-is not written exactly so is none of them.';
+'The topics that the caller may listen to. Only the database sends to them. Topics are compared as text, byte by byte.';
 
 create function private.my_live_topics() returns setof text
 language sql
@@ -35,7 +34,7 @@ using (
 create policy messages_insert_live_member on realtime.messages
 for insert to authenticated
 with check (extension in ('broadcast', 'presence') and topic in (select private.my_live_topics()));
--- Policies of the application cannot open our topics: many let everybody hear and send everything.
+-- Restrictive, so that an open policy of the application does not open our topics.
 create policy messages_select_listener_only on realtime.messages
 as restrictive for select to authenticated
 using (

@@ -15,7 +15,7 @@ begin
 end
 $$;
 comment on function private.render_conversation(public.conversations, bigint, jsonb) is
-'What an inbox is told: the record as the Data API shows it, how many messages came, and the messages unless they are
+'What an inbox gets: the record as the Data API shows it, how many messages came, and the messages unless they are
 null, which is too many to send.';
 
 create function private.record_announced(p_versions text) returns void
@@ -29,7 +29,7 @@ begin
 end
 $$;
 comment on function private.record_announced(text) is
-'Remembers for the rest of the transaction which versions of conversations, as id and ctid, their owners were told of.';
+'Remembers for the rest of the transaction which versions of conversations, as id and ctid, were broadcast.';
 
 -- Definer, because only the database sends to inboxes. Times are written in UTC, as the Data API does.
 create function private.broadcast_ingested_messages_trigger() returns trigger
@@ -108,7 +108,7 @@ declare
     v_told text := coalesce(current_setting('threadline.told', true), '');
     v_found record;
 begin
-    -- Most are told with their first messages, in the transaction that makes them.
+    -- Most are broadcast with their first messages, in the transaction that creates them.
     if tg_op = 'INSERT' and position(new.id::text in v_told) > 0 then
         return null;
     end if;
@@ -136,4 +136,4 @@ begin
 end
 $$;
 comment on function private.broadcast_conversation_trigger() is
-'Trigger: tells the owner of a conversation that is new or is with somebody else, unless its messages just did.';
+'Broadcasts a conversation that is new or has another person, unless its messages were just broadcast.';

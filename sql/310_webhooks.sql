@@ -12,7 +12,7 @@ create table public.twin_webhooks (
     constraint twin_webhooks_url_length check (char_length(url) <= 2000)
 );
 comment on table public.twin_webhooks is
-'Where a twin is told what is said in its channels. A twin without one listens to Realtime instead.';
+'The URL that gets the messages of a twin''s channels. A twin without one listens to Realtime instead.';
 alter table public.twin_webhooks enable row level security;
 
 create table private.twin_secrets (
@@ -117,7 +117,7 @@ begin
 end
 $$;
 comment on function private.set_twin_webhook(uuid, text) is
-'Sets where the caller''s twin is told, and answers whether it had no webhook before. PT404 for anyone else.';
+'Sets the webhook of the caller''s twin. Answers whether it is the first one. PT404 for other callers.';
 
 create function public.set_twin_webhook(jsonb) returns json
 language plpgsql

@@ -11,11 +11,12 @@ create table private.twin_queues (
     constraint twin_queues_lease_unique unique (lease)
 );
 comment on table private.twin_queues is
-'A queue for each twin and channel. Whoever works on one locks its row first: so one delivery of it is under way at a
+'A queue for each twin and channel. A worker locks its row first, so one delivery of it is under way at a
 time, and one that fails holds up those behind it and no others.';
 comment on column private.twin_queues.due_at is
-'When to look at it next: the end of the lease while somebody works on it; null when nothing waits.';
-comment on column private.twin_queues.lease is 'Proves to the database who works on it; null when nobody does.';
+'When to look at it next: the end of the lease while a worker has it; null when no delivery waits.';
+comment on column private.twin_queues.lease is
+'The token of the worker that has the queue; null when no worker has it.';
 create index twin_queues_due_at_idx on private.twin_queues (due_at) where due_at is not null;
 alter table private.twin_queues enable row level security;
 

@@ -51,7 +51,7 @@ declare
     v_claims jsonb;
 begin
     -- A statement of its own: it sees what was done to the queues until they were locked. It changes each of them
-    -- once, since a second change would look for its webhook again, for which whoever removes that holds the queue up.
+    -- once: a second change would check the foreign key again, and wait for a transaction that removes the webhook.
     with head as materialized (
         select due.ai_twin_id, due.channel_id, pending.id, gen_random_uuid() as lease
         from unnest(v_due) as due
@@ -91,7 +91,7 @@ begin
 end
 $$;
 comment on function private.claim_deliveries(integer, interval) is
-'Takes the first delivery of each of the queues that are due. Nobody else gets them until the lease ends.';
+'Takes the first delivery of each queue that is due. No other worker gets them until the lease ends.';
 
 create function public.claim_deliveries(jsonb) returns json
 language plpgsql
@@ -170,7 +170,7 @@ end
 $$;
 comment on function private.finish_delivery(uuid, uuid, integer, text) is
 'Ends an attempt: delivered when there is no error, else pending again, or dead after the last one. The state, or null
-when the lease has gone to somebody else or the message is deleted.';
+when another worker has the lease or the message is deleted.';
 
 create function public.finish_delivery(jsonb) returns json
 language plpgsql

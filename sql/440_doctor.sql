@@ -158,5 +158,5 @@ as $$
     where abs(extract(epoch from clock_timestamp() - p_now)) > 30
 $$;
 comment on function private.diagnose(text[], timestamptz) is
-'Returns one sentence for each problem of this database; no rows if there is none. p_migrations are the versions that
+'Returns one sentence for each problem of this database; no rows without problems. p_migrations are the versions that
 the service needs; p_now is the clock of the service.';

@@ -409,7 +409,7 @@ as $$
     )
 $$;
 comment on function private.acting_user_id() is
-'The acting user: the user of the token, or the user that a call with the service key named; null if there is none.';
+'The acting user: the user of the token, or the user that a call with the service key named; otherwise null.';
 
 create function private.format_time(p_at timestamptz) returns text
 language plpgsql
@@ -717,7 +717,7 @@ end
 $$;
 comment on function private.authenticate_connection(text, text, text) is
 'Whose connection this is, whether it is active, and whether the secret opens it, as which key; user_id is null when
-there is none.';
+the connection is unknown.';
 
 -- Definer, because the hashes are for no other eyes.
 create function private.is_valid_key(p_secret text) returns boolean
@@ -1684,7 +1684,7 @@ here but in the logs of the service.';
 comment on column public.ingest_log.connection_id is 'The public name of the connection.';
 comment on column public.ingest_log.key_id is 'The key that was used, as the computed field keys lists it.';
 comment on column public.ingest_log.status is
-'200; or 401 wrong key, 403 inactive, 413 too many messages, of which there is one row a minute.';
+'200; or 401 wrong key, 403 inactive, 413 too many messages: one row a minute for each of these three.';
 comment on column public.ingest_log.requests is 'How many requests this row stands for; above 1 only where refused.';
 comment on column public.ingest_log.messages is 'As the limit counts them: a conversation without any is one.';
 comment on column public.ingest_log.errors is 'At most five of the different errors that conversations had.';
@@ -3553,7 +3553,7 @@ declare
     v_channel_id uuid := private.parse_uuid($1, 'conversation_id');
     v_files jsonb := private.parse_files($1);
 begin
-    -- Control characters could hide what a name says; so long a name nobody reads.
+    -- Control characters could hide parts of a name. 255 characters are enough for a reader.
     insert into public.attachments (id, channel_id, file_name)
     select
         private.parse_uuid(file.value, 'id') as id,
@@ -4328,7 +4328,7 @@ comment on table private.summaries is
 comment on column private.summaries.last_seq is 'The last event that changed what is said in the channel.';
 comment on column private.summaries.claim is 'Known only to who is asking the model; it lets them store the answer.';
 comment on column private.summaries.claim_expires_at is
-'From then on somebody else may ask: a killed service holds nobody up.';
+'From then on another caller may ask the model: a killed service blocks no caller.';
 comment on column private.summaries.failure is
 'Status, code and message, for those who waited. The next caller tries again.';
 create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, claim_expires_at));
@@ -4343,7 +4343,7 @@ create table private.summary_counts (
 comment on table private.summary_counts is 'How many summaries each user has had made on their latest day (UTC).';
 alter table private.summary_counts enable row level security;
 
--- Definer, because nobody may change a count but by using it up. It asks itself who the caller is.
+-- Definer, because clients may not write their own count. It counts for the caller.
 create function private.spend_summary() returns void
 language plpgsql
 security definer
@@ -4379,7 +4379,7 @@ security definer
 set search_path = ''
 as $$
 begin
-    -- What is outdated goes, but not before everybody who waited for it has read it.
+    -- Deletes outdated summaries, after the five minutes in which waiting callers read them.
     delete from private.summaries as old
     where old.id in (
         select known.id
@@ -4413,7 +4413,7 @@ begin
 end
 $$;
 comment on function private.lease_summary(uuid, bigint, integer, text, integer, integer) is
-'The right to ask the model, if nobody else has it and there is no answer: the row, a claim on it for so many seconds,
+'The right to ask the model, if no other caller has it and there is no answer: the row, a claim on it for p_seconds,
 and how much text may be sent. All null otherwise.';
 
 -- Definer, for the same reason.
@@ -4474,7 +4474,7 @@ as $$
         'messages', coalesce(jsonb_agg(jsonb_build_object(
             'id', sent.id,
             'parent_id', sent.parent_message_id,
-            'author', coalesce(author.display_name, 'somebody who is gone'),
+            'author', coalesce(author.display_name, 'former member'),
             'at', private.format_time(sent.created_at),
             'content', sent.content
         ) order by sent.seq), '[]'),
@@ -4561,8 +4561,8 @@ end
 $$;
 comment on function private.begin_summary(jsonb) is
 'The first half of POST /api/v2/messages/summarize: channel_id, messageCount; and from the service model, claim_seconds,
-prompt_version, is_configured. 200: the answer. 201: a transcript, and a claim for finish_summary. 202: somebody else is
-asking the model for the same; poll_summary tells what came of it.';
+prompt_version, is_configured. 200: the answer. 201: a transcript, and a claim for finish_summary. 202: another caller
+is asking the model for the same; poll_summary tells what came of it.';
 
 create function private.finish_summary(jsonb) returns json
 language plpgsql
@@ -4611,8 +4611,8 @@ begin
 end
 $$;
 comment on function private.poll_summary(jsonb) is
-'What came of a summary that somebody is having made: id. 202 while there is nothing, and PT504 if is_last says that
-nobody will ask again.';
+'The result of a summary that another caller asked for: id. 202 before it exists; PT504 if is_last says that this is
+the last poll.';
 
 -- Realtime topics: who may listen to which, and who may send.
 
@@ -4628,8 +4628,7 @@ as $$
     select 'inbox:' || (select auth.uid())
 $$;
 comment on function private.my_topics() is
-'The topics that the caller may listen to and nobody but the database sends to. Topics are compared as text: whatever
-is not written exactly so is none of them.';
+'The topics that the caller may listen to. Only the database sends to them. Topics are compared as text, byte by byte.';
 
 create function private.my_live_topics() returns setof text
 language sql
@@ -4920,7 +4919,7 @@ begin
 end
 $$;
 comment on function private.render_conversation(public.conversations, bigint, jsonb) is
-'What an inbox is told: the record as the Data API shows it, how many messages came, and the messages unless they are
+'What an inbox gets: the record as the Data API shows it, how many messages came, and the messages unless they are
 null, which is too many to send.';
 
 create function private.record_announced(p_versions text) returns void
@@ -4934,7 +4933,7 @@ begin
 end
 $$;
 comment on function private.record_announced(text) is
-'Remembers for the rest of the transaction which versions of conversations, as id and ctid, their owners were told of.';
+'Remembers for the rest of the transaction which versions of conversations, as id and ctid, were broadcast.';
 
 -- Definer, because only the database sends to inboxes. Times are written in UTC, as the Data API does.
 create function private.broadcast_ingested_messages_trigger() returns trigger
@@ -5013,7 +5012,7 @@ declare
     v_told text := coalesce(current_setting('threadline.told', true), '');
     v_found record;
 begin
-    -- Most are told with their first messages, in the transaction that makes them.
+    -- Most are broadcast with their first messages, in the transaction that creates them.
     if tg_op = 'INSERT' and position(new.id::text in v_told) > 0 then
         return null;
     end if;
@@ -5041,7 +5040,7 @@ begin
 end
 $$;
 comment on function private.broadcast_conversation_trigger() is
-'Trigger: tells the owner of a conversation that is new or is with somebody else, unless its messages just did.';
+'Broadcasts a conversation that is new or has another person, unless its messages were just broadcast.';
 
 -- GET /api/v2/channels/:id/events: how a client fetches the events that it missed.
 
@@ -5062,7 +5061,7 @@ begin
     return query
     select event.seq, event.kind, private.render_event(event, said.message)
     from public.message_events as event
-    -- Of this channel, whatever the event says: a member is told of nothing else. The limit is for the planner.
+    -- Only of this channel, because the caller may not see messages of others. LIMIT 1 forces a nested loop (0003).
     left join lateral (
         select message from public.messages as message
         where message.id = event.message_id and message.channel_id = p_channel_id and message.deleted_at is null
@@ -5140,7 +5139,7 @@ create table public.twin_webhooks (
     constraint twin_webhooks_url_length check (char_length(url) <= 2000)
 );
 comment on table public.twin_webhooks is
-'Where a twin is told what is said in its channels. A twin without one listens to Realtime instead.';
+'The URL that gets the messages of a twin''s channels. A twin without one listens to Realtime instead.';
 alter table public.twin_webhooks enable row level security;
 
 create table private.twin_secrets (
@@ -5240,7 +5239,7 @@ begin
 end
 $$;
 comment on function private.set_twin_webhook(uuid, text) is
-'Sets where the caller''s twin is told, and answers whether it had no webhook before. PT404 for anyone else.';
+'Sets the webhook of the caller''s twin. Answers whether it is the first one. PT404 for other callers.';
 
 create function public.set_twin_webhook(jsonb) returns json
 language plpgsql
@@ -5311,11 +5310,12 @@ create table private.twin_queues (
     constraint twin_queues_lease_unique unique (lease)
 );
 comment on table private.twin_queues is
-'A queue for each twin and channel. Whoever works on one locks its row first: so one delivery of it is under way at a
+'A queue for each twin and channel. A worker locks its row first, so one delivery of it is under way at a
 time, and one that fails holds up those behind it and no others.';
 comment on column private.twin_queues.due_at is
-'When to look at it next: the end of the lease while somebody works on it; null when nothing waits.';
-comment on column private.twin_queues.lease is 'Proves to the database who works on it; null when nobody does.';
+'When to look at it next: the end of the lease while a worker has it; null when no delivery waits.';
+comment on column private.twin_queues.lease is
+'The token of the worker that has the queue; null when no worker has it.';
 create index twin_queues_due_at_idx on private.twin_queues (due_at) where due_at is not null;
 alter table private.twin_queues enable row level security;
 
@@ -5551,7 +5551,7 @@ declare
     v_claims jsonb;
 begin
     -- A statement of its own: it sees what was done to the queues until they were locked. It changes each of them
-    -- once, since a second change would look for its webhook again, for which whoever removes that holds the queue up.
+    -- once: a second change would check the foreign key again, and wait for a transaction that removes the webhook.
     with head as materialized (
         select due.ai_twin_id, due.channel_id, pending.id, gen_random_uuid() as lease
         from unnest(v_due) as due
@@ -5591,7 +5591,7 @@ begin
 end
 $$;
 comment on function private.claim_deliveries(integer, interval) is
-'Takes the first delivery of each of the queues that are due. Nobody else gets them until the lease ends.';
+'Takes the first delivery of each queue that is due. No other worker gets them until the lease ends.';
 
 create function public.claim_deliveries(jsonb) returns json
 language plpgsql
@@ -5670,7 +5670,7 @@ end
 $$;
 comment on function private.finish_delivery(uuid, uuid, integer, text) is
 'Ends an attempt: delivered when there is no error, else pending again, or dead after the last one. The state, or null
-when the lease has gone to somebody else or the message is deleted.';
+when another worker has the lease or the message is deleted.';
 
 create function public.finish_delivery(jsonb) returns json
 language plpgsql
@@ -6818,7 +6818,7 @@ as $$
     where abs(extract(epoch from clock_timestamp() - p_now)) > 30
 $$;
 comment on function private.diagnose(text[], timestamptz) is
-'Returns one sentence for each problem of this database; no rows if there is none. p_migrations are the versions that
+'Returns one sentence for each problem of this database; no rows without problems. p_migrations are the versions that
 the service needs; p_now is the clock of the service.';
 
 -- The gateway: one statement per request, through which the service calls a function as its caller. It counts the

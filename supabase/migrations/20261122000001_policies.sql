@@ -224,7 +224,7 @@ using (
 create policy messages_insert_live_member on realtime.messages
 for insert to authenticated
 with check (extension in ('broadcast', 'presence') and topic in (select private.my_live_topics()));
--- Policies of the application cannot open our topics: many let everybody hear and send everything.
+-- Restrictive, so that an open policy of the application does not open our topics.
 create policy messages_select_listener_only on realtime.messages
 as restrictive for select to authenticated
 using (

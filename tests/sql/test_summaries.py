@@ -102,7 +102,7 @@ def test_newest_message_is_sent_at_any_length(db: Db) -> None:
 
 def test_deleted_author_has_no_name(db: Db) -> None:
     db.execute("delete from auth.users where id = %s", (BOB,))
-    assert begin(db).data["messages"][0]["author"] == "somebody who is gone"
+    assert begin(db).data["messages"][0]["author"] == "former member"
 
 
 def test_second_caller_waits_for_the_first_answer(db: Db) -> None:
