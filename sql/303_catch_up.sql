@@ -17,7 +17,7 @@ begin
     return query
     select event.seq, event.kind, private.render_event(event, said.message)
     from public.message_events as event
-    -- Only of this channel, because the caller may not see messages of others. LIMIT 1 forces a nested loop (0003).
+    -- Only of this channel, because the caller may not see messages of others. LIMIT 1 is for the planner (0007).
     left join lateral (
         select message from public.messages as message
         where message.id = event.message_id and message.channel_id = p_channel_id and message.deleted_at is null
