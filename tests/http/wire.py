@@ -47,6 +47,9 @@ class Wire:
             while True:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(("127.0.0.1", self._target))
+                # Otherwise Nagle's algorithm may hold the last words of Postgres back until `has_lost` is set.
+                for end in (client, server):
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._sockets += [client, server]
                 for source, sink, is_client in ((client, server, True), (server, client, False)):
                     threading.Thread(target=self._pump, args=(source, sink, is_client), daemon=True).start()
