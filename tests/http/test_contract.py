@@ -85,7 +85,7 @@ def served() -> set[tuple[str, str]]:
     }
 
 
-def test_it_is_served_to_everybody(client: httpx.Client) -> None:
+def test_schema_is_served_without_a_token(client: httpx.Client) -> None:
     reply = httpx.get(f"{client.base_url}/schema", verify=False)
     assert (reply.status_code, reply.headers["content-type"]) == (200, "application/json")
     assert reply.json() == DOCUMENT
@@ -93,7 +93,7 @@ def test_it_is_served_to_everybody(client: httpx.Client) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")  # of 3, which is not let in
-def test_every_route_is_in_it_and_no_other() -> None:
+def test_schema_lists_exactly_the_served_routes() -> None:
     # Whatever else is asked of the ingest route is refused by itself, as the Edge Function does.
     refused = {(method, "/functions/v1/messaging-ingest") for method in ("DELETE", "GET", "HEAD", "PATCH", "PUT")}
     # Strangers are told that there is none.
@@ -101,7 +101,7 @@ def test_every_route_is_in_it_and_no_other() -> None:
     assert served() - refused == operations().keys()
 
 
-def test_its_references_lead_somewhere_and_nothing_is_left_over() -> None:
+def test_schema_references_match_its_components() -> None:
     text = json.dumps(DOCUMENT)
     used = set(re.findall(r'"#/components/(\w+)/([\w-]+)"', text))
     known = {(kind, name) for kind, each in DOCUMENT["components"].items() for name in each}
@@ -109,7 +109,7 @@ def test_its_references_lead_somewhere_and_nothing_is_left_over() -> None:
     assert len({operation["operationId"] for operation in operations().values()}) == len(operations())
 
 
-def test_every_code_of_an_error_is_in_it() -> None:
+def test_schema_lists_every_error_code() -> None:
     api = [file for file in (ROOT / "api" / "threadline").rglob("*.py") if "local" not in file.parts]
     raised = {
         code
@@ -149,7 +149,7 @@ def examples() -> list[Any]:
 
 
 @pytest.mark.parametrize(("method", "url", "options"), examples())
-def test_an_example_is_accepted(client: httpx.Client, method: str, url: str, options: dict[str, Any]) -> None:
+def test_service_accepts_each_example(client: httpx.Client, method: str, url: str, options: dict[str, Any]) -> None:
     reply = client.request(method, url, **options)
     # There is no Storage here, and no key of the Claude API.
     if url.endswith(("/url", "/summarize")):
@@ -159,7 +159,7 @@ def test_an_example_is_accepted(client: httpx.Client, method: str, url: str, opt
 
 
 @pytest.mark.parametrize("place", ["requestBody", "responses"])
-def test_an_example_is_as_its_schema_says(place: str) -> None:
+def test_examples_match_their_schema(place: str) -> None:
     for (method, path), operation in operations().items():
         bodies = [operation["requestBody"]] if place == "requestBody" and place in operation else []
         bodies += [resolve(each) for each in operation["responses"].values()] if place == "responses" else []
@@ -185,7 +185,7 @@ def cases(mode: GenerationMode) -> list[Any]:
 @pytest.mark.timeout(bounded(120, 600))
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 @pytest.mark.parametrize("operation", cases(GenerationMode.POSITIVE))
-def test_whatever_is_asked_is_answered_as_described(client: httpx.Client, operation: Any, mode: GenerationMode) -> None:
+def test_generated_requests_get_described_answers(client: httpx.Client, operation: Any, mode: GenerationMode) -> None:
     @given(data=st.data())
     @settings(FEW, max_examples=CASES.get(operation.path, bounded(5, 400)))
     def ask(data: st.DataObject) -> None:
@@ -212,7 +212,7 @@ def test_whatever_is_asked_is_answered_as_described(client: httpx.Client, operat
     print(f"{operation.label}, {mode.value}: {len(answered)} answers, the slowest after {max(answered):.2f} s")
 
 
-def test_an_answer_that_is_not_described_is_noticed() -> None:
+def test_undescribed_answer_raises_contract_error() -> None:
     request = httpx.Request("GET", f"http://127.0.0.1/api/v2/messages/{MESSAGE}")
     message = {
         "id": MESSAGE, "channel_id": CHANNEL, "content": "x", "content_type": "text", "user_id": None,

@@ -55,7 +55,7 @@ def counted(
         yield sender, wire.sent
 
 
-def test_a_request_is_one_statement_and_one_round_trip(counted: tuple[Sender, Counter[str]]) -> None:
+def test_request_is_one_statement_and_one_round_trip(counted: tuple[Sender, Counter[str]]) -> None:
     sender, sent = counted
     sent.clear()
     for number in range(5):
@@ -66,7 +66,7 @@ def test_a_request_is_one_statement_and_one_round_trip(counted: tuple[Sender, Co
     assert sent == Counter(B=8, E=8, S=8)  # Bind and Execute the one statement; Sync ends its transaction
 
 
-def test_a_request_that_http_refuses_does_not_reach_the_database(counted: tuple[Sender, Counter[str]]) -> None:
+def test_request_refused_by_http_does_not_reach_postgres(counted: tuple[Sender, Counter[str]]) -> None:
     sender, sent = counted
     sent.clear()
     statuses = [
@@ -79,9 +79,7 @@ def test_a_request_that_http_refuses_does_not_reach_the_database(counted: tuple[
     assert sent == Counter()
 
 
-def test_without_postgres_at_the_start_requests_are_503_until_it_comes(
-    cluster: TestCluster, service_database: str, tmp_path: Path
-) -> None:
+def test_service_started_without_postgres_recovers(cluster: TestCluster, service_database: str, tmp_path: Path) -> None:
     with Wire(cluster.local.port) as wire, serving(through(wire, service_database), tmp_path / "log") as service:
         sender = Sender.create(service.client, cluster.url(service_database, "postgres"))
         began = time.monotonic()
@@ -93,7 +91,7 @@ def test_without_postgres_at_the_start_requests_are_503_until_it_comes(
         assert service.client.get("/health").status_code == 200
 
 
-def test_when_postgres_restarts_requests_are_503_until_it_is_back(sender: Sender, service: Service) -> None:
+def test_requests_are_503_while_postgres_restarts(sender: Sender, service: Service) -> None:
     sender.post(conversation(message("before")))
     crash_postgres(sender.database_url)
     *failed, last = until_ok(sender, conversation(message("after")))
@@ -102,9 +100,7 @@ def test_when_postgres_restarts_requests_are_503_until_it_is_back(sender: Sender
     assert sender.stored() == {"chat": ["after", "before"]}
 
 
-def test_a_connection_that_postgres_has_given_up_is_not_met_twice(
-    cluster: TestCluster, service_database: str, tmp_path: Path
-) -> None:
+def test_closed_connection_fails_no_second_request(cluster: TestCluster, service_database: str, tmp_path: Path) -> None:
     with Wire(cluster.local.port) as wire, serving(through(wire, service_database), tmp_path / "log") as service:
         wire.open()
         wire.keeps_open = True
@@ -131,7 +127,7 @@ def impatient(
         yield service
 
 
-def test_a_request_that_meets_a_lock_is_tried_twice_and_then_503(sender: Sender, impatient: Service) -> None:
+def test_locked_request_is_tried_twice_and_is_503(sender: Sender, impatient: Service) -> None:
     sender, before = replace(sender, client=impatient.client), len(impatient.failures)
     sender.post(conversation(message("a")))
     with psycopg.connect(sender.database_url) as holder:
@@ -141,7 +137,7 @@ def test_a_request_that_meets_a_lock_is_tried_twice_and_then_503(sender: Sender,
     assert sender.stored() == {"chat": ["a"]}
 
 
-def test_a_request_that_meets_a_lock_once_succeeds(sender: Sender, impatient: Service) -> None:
+def test_request_locked_once_succeeds(sender: Sender, impatient: Service) -> None:
     sender, before = replace(sender, client=impatient.client), len(impatient.failures)
     sender.post(conversation(message("a")))
     with psycopg.connect(sender.database_url) as holder:
@@ -157,7 +153,7 @@ def test_a_request_that_meets_a_lock_once_succeeds(sender: Sender, impatient: Se
     assert kinds(impatient.failures[before:]) == ["LockNotAvailableError"]
 
 
-def test_the_victim_of_a_deadlock_tries_again_and_succeeds(
+def test_victim_of_a_deadlock_retries_and_succeeds(
     cluster: TestCluster, service_database: str, sender: Sender, service: Service
 ) -> None:
     names = ("one", "two")

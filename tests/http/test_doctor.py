@@ -53,7 +53,7 @@ def diagnose(environment: Mapping[str, str], status: int = 1) -> str:
     return result.output
 
 
-def test_the_command_ends_as_it_says(environment: dict[str, str]) -> None:
+def test_doctor_exits_with_the_documented_status(environment: dict[str, str]) -> None:
     for settings, status, said in (
         (environment, 0, "Nothing is missing or wrong.\n"),
         ({}, 1, "Error: Set DATABASE_URL to the connection string of your Postgres.\n"),
@@ -63,15 +63,15 @@ def test_the_command_ends_as_it_says(environment: dict[str, str]) -> None:
         assert (result.returncode, result.stdout + result.stderr) == (status, said)
 
 
-def test_nothing_is_wrong(environment: dict[str, str]) -> None:
+def test_doctor_finds_nothing_in_a_sound_project(environment: dict[str, str]) -> None:
     assert diagnose(environment, 0) == "Nothing is missing or wrong.\n"
 
 
-def test_it_knows_the_migrations() -> None:
+def test_doctor_lists_every_migration() -> None:
     assert sorted(file.name.partition("_")[0] for file in schema.MIGRATIONS.glob("*.sql")) == doctor.MIGRATIONS
 
 
-def test_nothing_is_wrong_with_the_embedded_stack(stack: RunningStack) -> None:
+def test_doctor_finds_nothing_in_the_devstack(stack: RunningStack) -> None:
     keys = stack.keys
     environment = {
         "DATABASE_URL": stack.database_url("authenticator"),
@@ -98,7 +98,7 @@ OUTSIDE = {
 
 
 @pytest.mark.parametrize(("sentence", "faults"), OUTSIDE.items(), ids=list(OUTSIDE))
-def test_a_fault_of_the_platform_is_named(
+def test_doctor_names_a_fault_of_the_platform(
     environment: dict[str, str], project: Project, sentence: str, faults: dict[str, Answer]
 ) -> None:
     project.faults.update(faults)
@@ -129,7 +129,7 @@ INSIDE = {
 
 
 @pytest.mark.parametrize(("sentence", "change"), INSIDE.items(), ids=list(INSIDE))
-def test_a_fault_of_the_environment_is_named(
+def test_doctor_names_a_fault_of_the_environment(
     cluster: TestCluster, service_database: str, environment: dict[str, str], sentence: str, change: dict[str, str]
 ) -> None:
     names = {"port": cluster.local.port, "name": service_database, "empty": "postgres"}
@@ -140,7 +140,7 @@ def test_a_fault_of_the_environment_is_named(
         assert value.startswith("http") or not value or value not in finding
 
 
-def test_nothing_is_wrong_with_the_login_of_the_documents(
+def test_doctor_accepts_the_documented_login(
     cluster: TestCluster, environment: dict[str, str], service_database: str
 ) -> None:
     with psycopg.connect(cluster.url(service_database), autocommit=True) as db:
@@ -158,7 +158,7 @@ def test_nothing_is_wrong_with_the_login_of_the_documents(
             db.execute("drop role threadline_service")
 
 
-def test_a_login_that_cannot_become_anybody_is_named(
+def test_doctor_names_a_login_without_roles(
     cluster: TestCluster, environment: dict[str, str], fresh_database: str
 ) -> None:
     with psycopg.connect(cluster.url(fresh_database), autocommit=True) as db:
@@ -177,7 +177,7 @@ def test_a_login_that_cannot_become_anybody_is_named(
     ("mode", "told", "findings"),
     [("session", "", 0), ("transaction", "true", 0), ("transaction", "", 1)],
 )
-def test_the_mode_of_a_pooler_is_found_out(
+def test_doctor_detects_the_mode_of_a_pooler(
     cluster: TestCluster,
     service_database: str,
     environment: dict[str, str],

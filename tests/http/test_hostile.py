@@ -124,7 +124,7 @@ AMBIGUOUS = {
 
 @pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize("form", AMBIGUOUS)
-def test_nothing_is_smuggled_in_a_request_of_uncertain_length(service: Service, form: str, path: str) -> None:
+def test_ambiguous_length_is_400_and_closes(service: Service, form: str, path: str) -> None:
     lines, body = AMBIGUOUS[form]
     assert answers(service, request(path, *lines, body=body + HIDDEN), 1) == ([400], True)
 
@@ -144,7 +144,7 @@ ODD = {
 
 @pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize("form", ODD)
-def test_what_is_odd_is_refused_by_itself_and_the_next_request_answered(service: Service, form: str, path: str) -> None:
+def test_odd_request_does_not_affect_the_next(service: Service, form: str, path: str) -> None:
     lines, body = ODD[form]
     statuses, _ = answers(service, request(path, *lines, body=body + HIDDEN), 2)
     assert statuses == [401, 200]  # no token and no key among the headers
@@ -160,7 +160,7 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_what_has_no_end_is_refused_before_it_takes_much(service: Service, name: str) -> None:
+def test_endless_input_is_cut_off(service: Service, name: str) -> None:
     with socket.create_connection(("127.0.0.1", service.port), timeout=SECONDS) as connection:
         connection.sendall(ENDLESS[name])
         sent = 0
@@ -173,13 +173,13 @@ def test_what_has_no_end_is_refused_before_it_takes_much(service: Service, name:
 
 
 @pytest.mark.parametrize("name", list(ENDLESS)[:3])
-def test_who_sends_too_much_that_is_not_content_is_told(service: Service, name: str) -> None:
+def test_endless_head_is_400(service: Service, name: str) -> None:
     statuses, is_closed = answers(service, ENDLESS[name] + b"a" * 1_000_001, 1)
     assert (statuses, is_closed) == ([400], True)
 
 
 @pytest.mark.parametrize("missing", [1, 900])
-def test_a_body_that_stops_early_is_nobodys_request(service: Service, missing: int) -> None:
+def test_incomplete_body_gets_no_answer(service: Service, missing: int) -> None:
     body = json.dumps({"channel_id": CHANNEL, "content": "never whole"}).encode()
     lines = [f"content-length: {len(body) + missing}".encode(), b"authorization: Bearer " + token(MATTY).encode()]
     with socket.create_connection(("127.0.0.1", service.port), timeout=SECONDS) as connection:
@@ -188,7 +188,7 @@ def test_a_body_that_stops_early_is_nobodys_request(service: Service, missing: i
         assert connection.recv(100) == b""
 
 
-def test_slow_bodies_keep_nobody_waiting(service: Service, client: httpx.Client) -> None:
+def test_slow_bodies_do_not_delay_others(service: Service, client: httpx.Client) -> None:
     body = json.dumps({"channel_id": CHANNEL, "content": "slow"}).encode()
     lines = [f"content-length: {len(body)}".encode(), b"authorization: Bearer " + token(MATTY).encode()]
     slow = [socket.create_connection(("127.0.0.1", service.port), timeout=SECONDS) for _ in range(60)]
@@ -224,12 +224,12 @@ NASTY = {
 
 @pytest.mark.parametrize("path", [BASE, f"{BASE}/11c0f3a2-5d1e-4a7b-8c3d-000000000001/react"])
 @pytest.mark.parametrize("name", NASTY)
-def test_nasty_json_is_an_error_of_the_caller(client: httpx.Client, name: str, path: str) -> None:
+def test_hostile_json_is_400(client: httpx.Client, name: str, path: str) -> None:
     reply = client.post(path, content=NASTY[name], headers={"content-type": "application/json"})
     assert (reply.status_code, reply.json()["success"]) == (400, False)
 
 
-def test_a_bomb_is_not_opened(client: httpx.Client) -> None:
+def test_gzip_bomb_is_refused(client: httpx.Client) -> None:
     headers = {"content-type": "application/json", "content-encoding": "gzip"}
     assert client.post(BASE, content=gzip.compress(bytes(500_000_000), 1), headers=headers).status_code == 413
     assert client.post(BASE, content=gzip.compress(bytes(50_000_000)), headers=headers).status_code == 400
@@ -253,6 +253,6 @@ def form(parts: int, name: str) -> bytes:
     ],
     ids=["100,000 fields", "100,000 files", "200,000 headers", "200,000 edges", "empty lines", "no end"],
 )
-def test_a_form_of_very_many_parts_is_refused(client: httpx.Client, body: bytes, status: int) -> None:
+def test_form_with_too_many_parts_is_refused(client: httpx.Client, body: bytes, status: int) -> None:
     headers = {"content-type": "multipart/form-data; boundary=edge"}
     assert client.post(f"{BASE}/upload", content=body, headers=headers).status_code == status

@@ -22,7 +22,7 @@ WAL = 40_000  # bytes of the write-ahead log that one round of six requests may 
 
 @pytest.mark.timeout(bounded(120, 600))
 @pytest.mark.skipif(sys.platform == "win32", reason="sizes of processes differ")
-def test_the_service_stays_as_it_is(cluster: TestCluster, template: str, tmp_path: Path) -> None:
+def test_many_requests_leave_resources_stable(cluster: TestCluster, template: str, tmp_path: Path) -> None:
     name, rounds = create_unlimited_database(cluster, template), bounded(40, 3_000)
     database_url = cluster.url(name, "postgres")
     login = cluster.url(name, "authenticator")

@@ -33,7 +33,7 @@ def login(cluster: TestCluster, service_database: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])
-def test_many_clients_of_many_users_are_never_mixed_up(
+def test_pooler_does_not_mix_up_clients(
     cluster: TestCluster, service_database: str, login: str, mode: str, tmp_path: Path
 ) -> None:
     environment = {"THREADLINE_POOL_SIZE": str(CLIENTS), "THREADLINE_TRANSACTION_POOLER": str(mode == "transaction")}

@@ -32,7 +32,7 @@ def talkative_database(cluster: TestCluster, fresh_database: str) -> str:
     return fresh_database
 
 
-def test_no_key_and_no_message_is_ever_logged(cluster: TestCluster, talkative_database: str, tmp_path: Path) -> None:
+def test_ingest_logs_no_key_and_no_message(cluster: TestCluster, talkative_database: str, tmp_path: Path) -> None:
     url = cluster.url(talkative_database, "authenticator") + "?lock_timeout=100"
     with serving(url, tmp_path / "log") as service:
         sender = Sender.create(service.client, cluster.url(talkative_database, "postgres"))
@@ -115,7 +115,7 @@ def guarded_url(cluster: TestCluster, talkative_database: str) -> Iterator[str]:
         connection.execute("drop role guarded")
 
 
-def test_no_secret_is_written_anywhere(
+def test_secrets_are_written_nowhere(
     cluster: TestCluster, talkative_database: str, guarded_url: str, tmp_path: Path
 ) -> None:
     admin = cluster.url(talkative_database)

@@ -107,7 +107,7 @@ def ask(client: httpx.Client, method: str, path: str, asked: Any, translate: dic
 
 
 @pytest.mark.parametrize(("method", "path", "asked", "place"), requests())
-def test_an_id_of_others_is_an_id_of_nothing(
+def test_foreign_id_answers_like_an_unknown_id(
     running: tuple[httpx.Client, psycopg.Connection, dict[str, str]],
     method: str,
     path: str,
@@ -133,7 +133,7 @@ def test_an_id_of_others_is_an_id_of_nothing(
     assert value(db, WORLD) == before
 
 
-def test_all_ids_at_once_are_those_of_nothing(
+def test_all_foreign_ids_answer_like_unknown_ids(
     running: tuple[httpx.Client, psycopg.Connection, dict[str, str]],
 ) -> None:
     client, db, own = running

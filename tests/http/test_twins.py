@@ -63,7 +63,7 @@ def deliveries(team: Team, state: str) -> list[Any]:
     return team.query(statement, team.channel_id, state)
 
 
-def test_a_twin_is_told_what_the_call_answered(team: Team) -> None:
+def test_webhook_receives_the_message_the_sender_got(team: Team) -> None:
     with webhook() as hook:
         twin_id, secret = give_twin(team, hook.url + "?key=1")
         said = team.send("**Gr\u00fc\u00dfe** \U0001f600", metadata={"a": [1]}).json()["data"]
@@ -76,7 +76,7 @@ def test_a_twin_is_told_what_the_call_answered(team: Team) -> None:
     assert not told.is_signed_with("another")
 
 
-def test_a_delivery_is_repeated_under_its_id_until_it_is_taken(team: Team) -> None:
+def test_failed_delivery_repeats_under_its_id(team: Team) -> None:
     with webhook(lambda _: 200 if len(hook.told) > 2 else 503) as hook:
         give_twin(team, hook.url)
         said = [team.sent_id(str(number)) for number in range(3)]
@@ -86,7 +86,7 @@ def test_a_delivery_is_repeated_under_its_id_until_it_is_taken(team: Team) -> No
         assert len(hook.told) == 5
 
 
-def test_what_is_never_taken_is_dead_until_its_owner_replays_it(team: Team) -> None:
+def test_owner_replays_dead_deliveries(team: Team) -> None:
     is_up = threading.Event()
     with webhook(lambda _: 200 if is_up.is_set() else 500) as hook:
         twin_id, _ = give_twin(team, hook.url)
@@ -100,7 +100,7 @@ def test_what_is_never_taken_is_dead_until_its_owner_replays_it(team: Team) -> N
         assert [told.message["id"] for told in hook.wait(2)] == [later, said]
 
 
-def test_a_redirect_is_not_followed(team: Team) -> None:
+def test_worker_does_not_follow_redirects(team: Team) -> None:
     with webhook() as inside, webhook(lambda _: 307, location=inside.url) as hook:
         give_twin(team, hook.url)
         team.sent_id()
@@ -108,7 +108,7 @@ def test_a_redirect_is_not_followed(team: Team) -> None:
         assert inside.told == []
 
 
-def test_a_webhook_that_does_not_answer_holds_up_nobody_else(team: Team) -> None:
+def test_silent_webhook_does_not_delay_others(team: Team) -> None:
     is_over = threading.Event()
     with webhook(lambda _: is_over.wait(20) and 200) as slow, webhook() as hook:
         give_twin(team, slow.url)
@@ -119,7 +119,7 @@ def test_a_webhook_that_does_not_answer_holds_up_nobody_else(team: Team) -> None
         is_over.set()
 
 
-def test_what_does_not_speak_http_is_a_failure_like_others(team: Team) -> None:
+def test_webhook_without_http_is_a_failed_delivery(team: Team) -> None:
     def babble() -> None:
         while True:
             try:
@@ -148,13 +148,13 @@ def test_what_does_not_speak_http_is_a_failure_like_others(team: Team) -> None:
         ("https://no-such-host.invalid/", "The webhook could not be reached."),
     ],
 )
-def test_its_owner_reads_what_is_wrong(team: Team, url: str, error: str) -> None:
+def test_delivery_records_why_it_failed(team: Team, url: str, error: str) -> None:
     give_twin(team, url)
     team.sent_id()
     until(lambda: deliveries(team, "dead") == [(None, error)])
 
 
-def test_two_twins_that_answer_everything_fall_silent(team: Team) -> None:
+def test_twins_that_answer_each_other_stop(team: Team) -> None:
     def answer(told: Told) -> int:
         twin_id = told.headers["threadline-twin"]
         reply = team.send("And you?", ai_twin_id=twin_id, parent_message_id=told.message["id"])
@@ -171,7 +171,7 @@ def test_two_twins_that_answer_everything_fall_silent(team: Team) -> None:
         assert len(hook.taken) == before < 20
 
 
-def test_the_log_tells_no_secret_no_message_and_no_url(team: Team, forwarding: tuple[Service, httpx.Client]) -> None:
+def test_log_holds_no_secret_message_or_url(team: Team, forwarding: tuple[Service, httpx.Client]) -> None:
     with webhook(lambda _: 500) as hook:
         _, secret = give_twin(team, hook.url + "?key=hidden")
         team.sent_id("between us")
@@ -183,9 +183,7 @@ def test_the_log_tells_no_secret_no_message_and_no_url(team: Team, forwarding: t
 # Who does it
 
 
-def test_a_service_that_shall_not_forward_leaves_it_to_a_worker(
-    cluster: TestCluster, template: str, tmp_path: Path
-) -> None:
+def test_service_leaves_deliveries_to_a_worker(cluster: TestCluster, template: str, tmp_path: Path) -> None:
     name = create_unlimited_database(cluster, template)
     login = cluster.url(name, "authenticator")
     with serving_users(login, tmp_path / "log", THREADLINE_DELIVER="0") as (_, client), webhook() as hook:
@@ -200,9 +198,7 @@ def test_a_service_that_shall_not_forward_leaves_it_to_a_worker(
             assert hook.wait(2)[1].message["id"] == later
 
 
-def test_a_worker_that_is_told_to_end_finishes_what_is_under_way(
-    cluster: TestCluster, template: str, tmp_path: Path
-) -> None:
+def test_worker_finishes_its_delivery_at_sigterm(cluster: TestCluster, template: str, tmp_path: Path) -> None:
     name = create_unlimited_database(cluster, template)
     login = cluster.url(name, "authenticator")
     is_free = threading.Event()
@@ -234,7 +230,7 @@ def test_a_worker_that_is_told_to_end_finishes_what_is_under_way(
         ("http", "127.0.0.1", "The URL of the webhook must begin with https://."),
     ],
 )
-def test_a_webhook_inside_is_not_contacted(inside: Team, scheme: str, host: str, error: str) -> None:
+def test_worker_does_not_contact_private_addresses(inside: Team, scheme: str, host: str, error: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0)
         give_twin(inside, f"{scheme}://{host}:{listener.getsockname()[1]}/")
@@ -257,7 +253,7 @@ def inside(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPat
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1"])
-def test_an_address_of_the_internet_is_public(address: str) -> None:
+def test_internet_address_is_public(address: str) -> None:
     assert is_public(address)
 
 
@@ -279,7 +275,7 @@ def test_an_address_of_the_internet_is_public(address: str) -> None:
         *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::10.0.0.1", "2002:7f00:1::", "2002:a00:1::1"),
     ],
 )
-def test_any_other_is_not(address: str) -> None:
+def test_internal_address_is_not_public(address: str) -> None:
     assert not is_public(address)
 
 
@@ -340,7 +336,7 @@ def certificate(folder: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize(("name", "is_reached"), [("twin.example.com", True), ("other.example.com", False)])
-def test_the_certificate_must_be_of_the_name_though_the_address_is_connected_to(
+def test_worker_checks_the_certificate_against_the_name(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, is_reached: bool
 ) -> None:
     file = certificate(tmp_path, name)
