@@ -6,22 +6,21 @@ import httpx
 import pytest
 
 from tests.support.cluster import TestCluster
-from tests.support.team import Team, create_unlimited_database, serving_users
+from tests.support.team import Team, running_service
 from tests.support.tokens import bearer, token
 from tests.support.world import UNKNOWN_ID
 
 
 @pytest.fixture(scope="module")
 def team(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    """Two people of one channel, whose requests nobody counts."""
-    name = create_unlimited_database(cluster, template)
+    """Two members of one channel, without a limit of requests."""
     log = tmp_path_factory.mktemp("channels") / "log"
-    with serving_users(cluster.url(name, "authenticator"), log) as (_, client):
-        yield Team.create(client, cluster.url(name, "postgres"))
+    with running_service(cluster, template, log) as running:
+        yield Team.create(running.client, running.database_url)
 
 
 def read(team: Team, path: str | None = None, user_id: str | None = None, **query: object) -> httpx.Response:
-    """Ask for the events of a channel."""
+    """Request the events of a channel."""
     headers = bearer(token(user_id or team.user_ids[0]))
     return team.client.get(f"/api/v2/channels/{path or team.channel_id}/events", params=query, headers=headers)
 

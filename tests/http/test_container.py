@@ -1,5 +1,6 @@
-"""What of the container can be tried without an engine: its lock, its health check, its settings. A linter reads the
-Dockerfile (`make lint`).
+"""The parts of the container that need no engine: its lock, its health check, its settings.
+
+`make lint` checks the Dockerfile.
 """
 
 import json
@@ -18,6 +19,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
 def pins(lock: str) -> set[str]:
+    """Return the pinned packages of a lock file."""
     return set(re.findall(r"^\S+==\S+", (ROOT / lock).read_text(encoding="utf-8"), re.MULTILINE))
 
 

@@ -1,4 +1,4 @@
-"""`threadline doctor` finds nothing in a project that is in order, and each thing that is not."""
+"""`threadline doctor` finds no fault in a sound project, and names each fault in others."""
 
 import os
 import subprocess
@@ -30,14 +30,14 @@ def gateway() -> Iterator[Project]:
 
 @pytest.fixture
 def project(gateway: Project) -> Project:
-    """The same, in order."""
+    """The HTTP side of a sound project."""
     gateway.faults.clear()
     return gateway
 
 
 @pytest.fixture
 def environment(cluster: TestCluster, service_database: str, project: Project) -> dict[str, str]:
-    """What the service is told of a project in order."""
+    """The environment of the service in a sound project."""
     return {
         "DATABASE_URL": cluster.url(service_database, "authenticator"),
         "SUPABASE_URL": project.url,
@@ -46,9 +46,9 @@ def environment(cluster: TestCluster, service_database: str, project: Project) -
 
 
 def diagnose(environment: Mapping[str, str], status: int = 1) -> str:
-    """What the command prints; it must end with this status. Called here and not as a process: that is quicker."""
-    told = {name: None for name in os.environ if name.startswith(("DATABASE_", "JWT_", "SUPABASE_", "THREADLINE_"))}
-    result = CliRunner().invoke(main, ["doctor"], env={**told, **environment})
+    """Run the command in this process, which is faster; check its status and return its output."""
+    unset = {name: None for name in os.environ if name.startswith(("DATABASE_", "JWT_", "SUPABASE_", "THREADLINE_"))}
+    result = CliRunner().invoke(main, ["doctor"], env={**unset, **environment})
     assert result.exit_code == status, result.output
     return result.output
 
@@ -162,19 +162,19 @@ def test_doctor_names_a_login_without_roles(
     cluster: TestCluster, environment: dict[str, str], fresh_database: str
 ) -> None:
     with psycopg.connect(cluster.url(fresh_database), autocommit=True) as db:
-        db.execute("create role nobody_yet login password 'postgres'")
+        db.execute("create role without_roles login password 'postgres'")
         try:
             (finding,) = diagnose(
-                {**environment, "DATABASE_URL": cluster.url(fresh_database, "nobody_yet")}
+                {**environment, "DATABASE_URL": cluster.url(fresh_database, "without_roles")}
             ).splitlines()
         finally:
-            db.execute("drop role nobody_yet")
+            db.execute("drop role without_roles")
     assert "cannot become service_role" in finding
 
 
 @needs_pgbouncer
 @pytest.mark.parametrize(
-    ("mode", "told", "findings"),
+    ("mode", "setting", "findings"),
     [("session", "", 0), ("transaction", "true", 0), ("transaction", "", 1)],
 )
 def test_doctor_detects_the_mode_of_a_pooler(
@@ -182,10 +182,10 @@ def test_doctor_detects_the_mode_of_a_pooler(
     service_database: str,
     environment: dict[str, str],
     mode: str,
-    told: str,
+    setting: str,
     findings: int,
     tmp_path: Path,
 ) -> None:
     with pooling(cluster, service_database, tmp_path, mode) as url:
-        said = diagnose({**environment, "DATABASE_URL": url, "THREADLINE_TRANSACTION_POOLER": told}, findings)
+        said = diagnose({**environment, "DATABASE_URL": url, "THREADLINE_TRANSACTION_POOLER": setting}, findings)
     assert ("a pooler in transaction mode, which the service does not expect" in said) == bool(findings)

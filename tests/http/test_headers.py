@@ -1,4 +1,4 @@
-"""Headers that every answer of /api/v2 has: what browsers ask for, and when to come back."""
+"""Headers of every answer of /api/v2: CORS for browsers, and Retry-After."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import TestCluster, free_port
-from tests.support.team import Team, create_unlimited_database, serving_users
+from tests.support.team import Team, running_service, serving_users
 from tests.support.tokens import bearer, token
 from tests.support.world import BASE, UNKNOWN_ID
 
@@ -17,9 +17,8 @@ EXPOSED = {"idempotent-replayed", "ratelimit-limit", "ratelimit-remaining", "rat
 @pytest.fixture(scope="module")
 def team(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     """A team whose service has neither Storage nor a key of the Claude API."""
-    name = create_unlimited_database(cluster, template)
-    with serving_users(cluster.url(name, "authenticator"), tmp_path_factory.mktemp("headers") / "log") as (_, client):
-        yield Team.create(client, cluster.url(name, "postgres"))
+    with running_service(cluster, template, tmp_path_factory.mktemp("headers") / "log") as running:
+        yield Team.create(running.client, running.database_url)
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
@@ -85,4 +84,5 @@ def test_request_refused_before_postgres_is_not_counted(
 
 
 def owner(team: Team) -> dict[str, str]:
+    """Return the headers of the owner."""
     return bearer(token(team.user_ids[0]))

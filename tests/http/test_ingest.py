@@ -1,4 +1,4 @@
-"""POST /functions/v1/messaging-ingest: the answers of its document, each with its exact status and body."""
+"""POST /functions/v1/messaging-ingest gives the documented answers, with their exact status and body."""
 
 import uuid
 from typing import Any
@@ -112,7 +112,7 @@ def test_wrong_key_is_401(sender: Sender, key: str) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"connection_id": "nobody"},
+        {"connection_id": "unknown"},
         {"connection_id": 5},
         {"platform": "telegram"},
         {"platform": "WhatsApp"},
@@ -126,6 +126,7 @@ def test_unknown_connection_or_other_platform_is_401(sender: Sender, fields: dic
 
 
 def set_active(sender: Sender, is_active: bool) -> None:
+    """Activate or deactivate the connection."""
     with psycopg.connect(sender.database_url) as connection:
         connection.execute(
             "update public.messaging_connections set is_active = %s where connection_id = %s",

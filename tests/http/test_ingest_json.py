@@ -1,4 +1,4 @@
-"""What may stand in a JSON body: every text of every script is kept as it came, and nothing makes the service fail."""
+"""JSON bodies of ingest: the service keeps text of every script unchanged, and no body makes it fail."""
 
 import json
 from decimal import Decimal
@@ -13,7 +13,7 @@ GOOD = conversation(message("good"), external_id="good")
 
 
 def encode(body: dict[str, Any]) -> bytes:
-    """ASCII only, so that half a surrogate pair can be written."""
+    """Encode as ASCII, which can express half a surrogate pair."""
     return json.dumps(body).encode("ascii")
 
 
@@ -87,9 +87,9 @@ def test_last_of_duplicate_keys_counts(sender: Sender) -> None:
     assert sender.stored_messages() == [message("odd", content="last")]
 
 
-@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf", b"\n\t "], ids=["none", "BOM", "space"])
-def test_bom_or_space_before_the_json_is_ignored(sender: Sender, mark: bytes) -> None:
-    assert sender.send(mark + encode(sender.request(GOOD))).json()["processed"] == 1
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf", b"\n\t "], ids=["none", "BOM", "space"])
+def test_bom_or_space_before_the_json_is_ignored(sender: Sender, start: bytes) -> None:
+    assert sender.send(start + encode(sender.request(GOOD))).json()["processed"] == 1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What HTTP itself decides of an ingest request: method, media type, encoding, size; and bad manners on the wire."""
+"""The HTTP side of ingest: method, media type, encoding, size, and clients that break the protocol."""
 
 import gzip
 import json
@@ -24,11 +24,12 @@ MB_50 = 50_000_000
 
 
 def body_of(sender: Sender, *names: str) -> bytes:
+    """Return a request with one conversation of these messages."""
     return json.dumps(sender.request(conversation(*map(message, names or ["m1"])))).encode()
 
 
 def head(sender: Sender, *lines: str) -> bytes:
-    """The start of a request as it goes over the wire."""
+    """Return the head of a request as bytes."""
     first = (f"POST {PATH} HTTP/1.1", "content-type: application/json", f"x-api-key: {sender.secret}")
     return "\r\n".join((*first, *lines, "", "")).encode("latin-1")
 
@@ -120,7 +121,7 @@ def test_curl_receives_the_413_for_50_mb(stranger: Sender, tmp_path: Path, optio
 
 
 def bomb() -> bytes:
-    """Some ten megabytes of gzip that stand for ten gigabytes of zeros."""
+    """Return about ten megabytes of gzip that decompress to ten gigabytes of zeros."""
     compressor = zlib.compressobj(9, wbits=31)
     start = compressor.compress(bytes(LIMIT)) + compressor.flush(zlib.Z_FULL_FLUSH)
     block = compressor.compress(bytes(LIMIT)) + compressor.flush(zlib.Z_FULL_FLUSH)
@@ -128,13 +129,13 @@ def bomb() -> bytes:
 
 
 def endless() -> Iterator[bytes]:
-    """A gzip member that is all right, and then 30 MB of something else."""
+    """Yield a good gzip member, then 30 MB of zeros."""
     yield gzip.compress(b"{}")
     for _ in range(600):
         yield bytes(50_000)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the greatest memory of a process is known on Linux only")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports the peak memory of a process")
 @pytest.mark.parametrize("attack", ["bomb", "endless"])
 def test_gzip_body_takes_bounded_memory_and_time(stranger: Sender, service: Service, attack: str) -> None:
     body = bomb() if attack == "bomb" else endless()
@@ -144,7 +145,7 @@ def test_gzip_body_takes_bounded_memory_and_time(stranger: Sender, service: Serv
         (line,) = (line for line in (process / "status").read_text().splitlines() if line.startswith(f"{name}:"))
         return int(line.split()[1]) // 1024
 
-    (process / "clear_refs").write_text("5")  # the greatest memory from now on
+    (process / "clear_refs").write_text("5")  # reset the peak memory
     before, began = memory("VmRSS"), time.monotonic()
     reply = stranger.send(body, content_encoding="gzip")
     assert (reply.status_code, reply.json()) == ((413, TOO_LARGE) if attack == "bomb" else (400, NOT_GZIP))
@@ -154,7 +155,9 @@ def test_gzip_body_takes_bounded_memory_and_time(stranger: Sender, service: Serv
 
 def test_slow_bodies_do_not_delay_others(sender: Sender, service: Service) -> None:
     body = body_of(sender, "slow")
-    slow = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(40)]  # more than the pool has room for
+    slow = [
+        socket.create_connection(("127.0.0.1", service.port)) for _ in range(40)
+    ]  # more than the pool has connections
     try:
         for connection in slow:
             connection.sendall(head(sender, f"content-length: {len(body)}") + body[:10])

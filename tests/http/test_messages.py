@@ -1,4 +1,4 @@
-"""/api/v2/messages over HTTP: routes, headers, limits shared by processes, and callers who mean harm."""
+"""/api/v2/messages over HTTP: routes, headers, limits shared by processes, and hostile callers."""
 
 import json
 import re
@@ -13,8 +13,7 @@ import pytest
 
 from tests.support.cluster import TestCluster
 from tests.support.ingest import in_parallel
-from tests.support.service import Service
-from tests.support.team import Team, create_unlimited_database, serving_users
+from tests.support.team import Running, Team, running_service, serving_users
 from tests.support.tokens import bearer, sign, token
 from tests.support.world import BASE, TIME, UNKNOWN_ID
 
@@ -25,27 +24,22 @@ SQL_WORDS = re.compile(
 
 
 @pytest.fixture(scope="module")
-def running(
-    cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Service, httpx.Client, str]]:
-    """A service on a database that limits nobody."""
-    name = create_unlimited_database(cluster, template)
-    log = tmp_path_factory.mktemp("messages") / "log"
-    with serving_users(cluster.url(name, "authenticator"), log) as (service, client):
-        yield service, client, cluster.url(name, "postgres")
+def running(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service without a limit of requests."""
+    with running_service(cluster, template, tmp_path_factory.mktemp("messages") / "log") as running:
+        yield running
 
 
 @pytest.fixture
-def team(running: tuple[Service, httpx.Client, str]) -> Iterator[Team]:
-    """An owner and a member; the service has no failure to tell of afterwards."""
-    service, client, database_url = running
-    before = len(service.failures)
-    yield Team.create(client, database_url)
-    assert service.failures[before:] == []
+def team(running: Running) -> Iterator[Team]:
+    """An owner and a member; afterwards the log must hold no new failure."""
+    before = len(running.service.failures)
+    yield Team.create(running.client, running.database_url)
+    assert running.service.failures[before:] == []
 
 
 def check_error(reply: httpx.Response) -> None:
-    """The one shape of errors, and nothing of the machinery in it."""
+    """Check the shape of an error and that it shows no internals."""
     body = reply.json()
     assert 400 <= reply.status_code < 500, (reply.status_code, body)
     assert reply.headers["content-type"] == "application/json"
@@ -93,9 +87,9 @@ def test_path_wins_over_query_and_body(team: Team) -> None:
     assert reply.json()["data"]["emoji"] == "fire"
 
 
-def test_non_member_gets_404(team: Team, running: tuple[Service, httpx.Client, str]) -> None:
+def test_non_member_gets_404(team: Team, running: Running) -> None:
     first = team.sent_id()
-    other = Team.create(running[1], running[2], 1)
+    other = Team.create(running.client, running.database_url, 1)
     for method, path in (("GET", f"/{first}"), ("DELETE", f"/{first}"), ("POST", f"/{first}/pin")):
         reply = other.request(method, path)
         check_error(reply)
@@ -253,10 +247,10 @@ def test_retry_with_a_key_gets_the_same_bytes(team: Team) -> None:
     check_error(team.request("POST", json=body | {"content": "other"}, headers=headers))
 
 
-def test_incomplete_request_does_not_affect_others(team: Team, running: tuple[Service, httpx.Client, str]) -> None:
+def test_incomplete_request_does_not_affect_others(team: Team, running: Running) -> None:
     start = f"POST {BASE} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token(team.user_ids[0])}\r\n"
     for rest in ("", "content-type: application/json\r\ncontent-length: 100\r\n\r\n{", "\xff\r\n\r\n"):
-        with socket.create_connection(("127.0.0.1", running[0].port)) as connection:
+        with socket.create_connection(("127.0.0.1", running.service.port)) as connection:
             connection.sendall((start + rest).encode("latin-1"))
     assert team.send().status_code == 201
 
@@ -270,7 +264,7 @@ def two(cluster: TestCluster, fresh_database: str, tmp_path: Path) -> Iterator[t
 
 
 def spend(clients: list[httpx.Client], team: Team) -> list[httpx.Response]:
-    """The answers to 72 requests of the owner, twelve at once."""
+    """Send 72 requests as the owner, twelve at once, and return the answers."""
     headers = bearer(token(team.user_ids[0]))
     paths = [
         f"{BASE}/{UNKNOWN_ID}",
@@ -289,7 +283,7 @@ def spend(clients: list[httpx.Client], team: Team) -> list[httpx.Response]:
 def test_request_limit_spans_routes_and_processes(two: tuple[list[httpx.Client], Team]) -> None:
     clients, team = two
     minute, began = "select date_trunc('minute', clock_timestamp())", None
-    while began != team.query(minute):  # a count begins anew with each, so that all must be in one
+    while began != team.query(minute):  # the limit counts per clock minute, so all requests must fall in one
         team = Team.create(team.client, team.database_url)
         began, replies = team.query(minute), spend(clients, team)
     assert sum(reply.status_code == 429 for reply in replies) == 12

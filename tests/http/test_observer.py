@@ -1,4 +1,4 @@
-"""What an operator sees: ids of requests, lines of the log, /metrics, cleaning; and what goes out and away for good."""
+"""What an operator sees: request ids, log lines, /metrics, clean-up, exports and erasures."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def database(cluster: TestCluster, template: str) -> str:
 def watched(
     cluster: TestCluster, database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Service, Team, Sender]]:
-    """A service that shows its metrics, and those who use it."""
+    """A service with metrics, a team and a sender."""
     log = tmp_path_factory.mktemp("watched") / "log"
     url, admin = cluster.url(database, "authenticator"), cluster.url(database, "postgres")
     with running_claude() as claude:
@@ -51,7 +51,7 @@ def watched(
 
 
 def scrape(client: httpx.Client) -> dict[tuple[str, frozenset], float]:
-    """All samples by name and labels."""
+    """Return all samples by name and labels."""
     reply = client.get("/metrics", headers=SCRAPE)
     assert (reply.status_code, reply.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     return {
@@ -62,7 +62,7 @@ def scrape(client: httpx.Client) -> dict[tuple[str, frozenset], float]:
 
 
 def grown(before: dict, after: dict) -> dict[str, float]:
-    """By how much each counter of ours is more, written as Prometheus does."""
+    """Return the growth of each counter of the service, named as in Prometheus."""
     return {
         f"{name}{{{','.join(f'{label}={text}' for label, text in sorted(labels))}}}": after[name, labels]
         - before.get((name, labels), 0)
@@ -79,7 +79,7 @@ def test_request_id_is_in_answer_log_and_database(watched: tuple[Service, Team, 
     assert given.headers["x-request-id"] == "integrator-7.42_x"
     assert re.fullmatch(UUID, made.headers["x-request-id"])
     ids = ["integrator-7.42_x", made.headers["x-request-id"]]
-    # A line is written once its answer is sent.
+    # The service writes a line after it sent the answer.
     until(lambda: [line["request_id"] for line in service.lines if line.get("request_id") in ids] == ids)
     with psycopg.connect(sender.database_url) as db:
         statement = "select request_id from public.ingest_log where user_id = %s order by id"
@@ -117,7 +117,7 @@ def test_log_line_tells_the_outcome_without_content(
     team.request("PUT", f"/{said}/reactions/canary-4")
     service.client.request("PROPFIND", "/canary-6")
     sender.send(b"canary-7 is no JSON")
-    until(lambda: len(service.lines) >= before + 5)  # a line is written when its answer is already on the way
+    until(lambda: len(service.lines) >= before + 5)  # the service writes a line after it sent the answer
     lines = service.lines[before:]
     assert [(line["method"], line["route"], line["status"], line["outcome"]) for line in lines] == [
         ("POST", "/api/v2/messages", 201, "ok"),
@@ -148,7 +148,7 @@ def test_metrics_count_requests_ingest_and_summaries(watched: tuple[Service, Tea
     before = scrape(service.client)
     sender.post(conversation(message("a"), message("b"), external_id="counted"), conversation({"id": 1}))
     sender.post(conversation(message("a"), message("c"), external_id="counted"))
-    sender.post(connection_id="nobody")
+    sender.post(connection_id="unknown")
     team.sent_id()
     team.request("POST", "/summarize", json={"channel_id": team.channel_id})
     counts = grown(before, scrape(service.client))
@@ -217,7 +217,7 @@ def test_metrics_add_up_all_processes(cluster: TestCluster, database: str, tmp_p
     options = ("--workers", "2")
     with serving(url, tmp_path / "log", *options, THREADLINE_METRICS_TOKEN="scrape-me") as service:
         for _ in range(20):
-            httpx.get(f"{service.url}/nothing", verify=False)  # a connection each, so that both get some
+            httpx.get(f"{service.url}/nothing", verify=False)  # one connection each, so that both processes get some
         samples = scrape(service.client)
     labels = {"method": "GET", "route": "unmatched", "status": "404"}
     assert samples["threadline_http_requests_total", frozenset(labels.items())] == 20

@@ -1,4 +1,4 @@
-"""Through a pooler; in transaction mode a client's next statement may meet any server process."""
+"""The service behind a pooler; in transaction mode each statement can run in another session."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -21,7 +21,7 @@ pytestmark = needs_pgbouncer
 
 @pytest.fixture
 def login(cluster: TestCluster, service_database: str) -> Iterator[str]:
-    """A login that can become only those for whom the service acts."""
+    """A login that can become only the roles that the service uses."""
     with psycopg.connect(cluster.url(service_database, "postgres"), autocommit=True) as db:
         for _ in range(2):  # a second run changes nothing
             db.execute(LOGIN.read_text())

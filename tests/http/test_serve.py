@@ -1,4 +1,4 @@
-"""`threadline serve`: a process that answers, ends when it is told to, and leaves nothing behind."""
+"""`threadline serve` answers, ends at SIGTERM, and leaves nothing behind."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ SESSIONS = "select from pg_stat_activity where datname = current_database() and 
 
 
 def count_sessions(url: str) -> int:
-    """How many sessions of services there are in a database."""
+    """Count the sessions of services in a database."""
     with psycopg.connect(url) as connection:
         return connection.execute(SESSIONS).rowcount
 
@@ -69,7 +69,7 @@ def test_unfinished_body_does_not_delay_sigterm(tmp_path: Path) -> None:
         socket.create_connection(("127.0.0.1", service.port)) as connection,
     ):
         connection.sendall(head.encode())
-        assert service.client.get("/health").status_code == 503  # by now it reads that body
+        assert service.client.get("/health").status_code == 503  # by now the service reads the body
         service.process.terminate()
         service.process.wait(8)
 

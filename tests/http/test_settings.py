@@ -1,4 +1,4 @@
-"""What the environment may say, and what is said of an environment that makes no sense."""
+"""Settings from the environment, and errors for wrong ones."""
 
 import dataclasses
 from pathlib import Path
@@ -71,7 +71,7 @@ def test_settings_are_all_tested_and_hide_secrets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "said", "is_pooler"),
+    ("url", "setting", "is_pooler"),
     [
         (DIRECT, "", False),
         (POOLER, "", True),
@@ -83,8 +83,8 @@ def test_settings_are_all_tested_and_hide_secrets() -> None:
         ("postgresql://one:5432,two:5432/postgres", "", False),
     ],
 )
-def test_port_6543_means_a_transaction_pooler_by_default(url: str, said: str, is_pooler: bool) -> None:
-    environment = {"DATABASE_URL": url, "THREADLINE_TRANSACTION_POOLER": said}
+def test_port_6543_means_a_transaction_pooler_by_default(url: str, setting: str, is_pooler: bool) -> None:
+    environment = {"DATABASE_URL": url, "THREADLINE_TRANSACTION_POOLER": setting}
     assert Settings.from_environment(environment).transaction_pooler is is_pooler
 
 

@@ -1,4 +1,4 @@
-"""POST /api/v2/messages/summarize, with the real SDK on the way to a stand-in for the Claude API."""
+"""POST /api/v2/messages/summarize, with the real SDK and a stand-in for the Claude API."""
 
 import re
 import time
@@ -27,22 +27,22 @@ def running_claude() -> Iterator[Claude]:
 
 @pytest.fixture
 def claude(running_claude: Claude) -> Claude:
-    """The model, which has heard nothing yet."""
+    """The model, without earlier requests."""
     running_claude.reset()
     return running_claude
 
 
 @pytest.fixture(scope="module")
 def database_url(cluster: TestCluster, template: str) -> str:
-    """Role postgres in a database of this module."""
+    """The URL of role postgres for a database of this module."""
     return cluster.url(create_unlimited_database(cluster, template), "postgres")
 
 
 @pytest.fixture(scope="module")
-def spoken(
+def serving_summaries(
     database_url: str, running_claude: Claude, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Service, httpx.Client]]:
-    """A service with a key, told to log as much as the SDK can."""
+    """A service with a key; the SDK logs as much as it can."""
     environment = {
         "ANTHROPIC_API_KEY": KEY,
         "ANTHROPIC_BASE_URL": running_claude.url,
@@ -51,18 +51,18 @@ def spoken(
         "THREADLINE_SUMMARY_WINDOW": "10000",
     }
     log = tmp_path_factory.mktemp("summaries") / "service.log"
-    with serving_users(login(database_url), log, **environment) as spoken:
-        yield spoken
+    with serving_users(login(database_url), log, **environment) as serving_summaries:
+        yield serving_summaries
 
 
 @pytest.fixture
-def team(spoken: tuple[Service, httpx.Client], database_url: str) -> Team:
+def team(serving_summaries: tuple[Service, httpx.Client], database_url: str) -> Team:
     """Two users and their channel."""
-    return Team.create(spoken[1], database_url)
+    return Team.create(serving_summaries[1], database_url)
 
 
 def login(database_url: str) -> str:
-    """The same database for the role that the service signs in as."""
+    """Return the URL of the same database for the role of the service."""
     return database_url.replace("//postgres:", "//authenticator:")
 
 
@@ -71,7 +71,7 @@ def summarize(team: Team, who: int = 0, **fields: Any) -> httpx.Response:
 
 
 def summary(team: Team, who: int = 0, **fields: Any) -> Any:
-    """What is answered, when it is a summary."""
+    """Request a summary, which must succeed, and return its data."""
     reply = summarize(team, who, **fields)
     assert reply.status_code == 200, reply.text
     return reply.json()["data"]
@@ -301,14 +301,16 @@ def test_non_member_cannot_summarise(team: Team, claude: Claude, database_url: s
     assert claude.requests == []
 
 
-def test_summary_log_holds_no_key_and_no_text(team: Team, claude: Claude, spoken: tuple[Service, httpx.Client]) -> None:
+def test_summary_log_holds_no_key_and_no_text(
+    team: Team, claude: Claude, serving_summaries: tuple[Service, httpx.Client]
+) -> None:
     team.sent_id("canary-in-the-message")
     claude.answer = lambda _: Reply("canary-in-the-summary")
     summary(team)
     claude.answer = lambda _: Reply("canary-in-the-summary", breaks="error")
     team.sent_id("canary-again")
     summarize(team)
-    log = spoken[0].log.read_text()
+    log = serving_summaries[0].log.read_text()
     assert "The model failed" in log
     assert "canary" not in log
 

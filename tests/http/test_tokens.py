@@ -1,4 +1,4 @@
-"""Whose token is taken for whom: JWKS and shared secret, and everything that is no token."""
+"""Tokens signed by a JWKS key or the shared secret are accepted; all others are refused."""
 
 import asyncio
 import base64
@@ -23,7 +23,7 @@ from threadline.tokens import InvalidTokenError, Verifier
 from threadline_devstack import keys
 
 from tests.support.cluster import TestCluster, free_port
-from tests.support.team import create_unlimited_database, serving_users
+from tests.support.team import running_service
 from tests.support.tokens import JWT_SECRET, bearer, sign
 from tests.support.world import BASE, MATTY, MESSAGE
 
@@ -31,7 +31,7 @@ PATH = f"{BASE}/{MESSAGE}"
 
 
 class Issuer:
-    """Serves a key list, counts how often it is asked for, and signs tokens."""
+    """Serves a key list, counts the requests for it, and signs tokens."""
 
     def __init__(self) -> None:
         self.fetches = 0
@@ -42,7 +42,7 @@ class Issuer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 issuer.fetches += 1
-                time.sleep(0.05)  # long enough for others to ask too
+                time.sleep(0.05)  # long enough for other requests to overlap
                 if issuer.mode == "silent":
                     self.close_connection = True
                     return
@@ -68,7 +68,7 @@ class Issuer:
         self._server.server_close()
 
     def add(self, kid: str, algorithm: str = "ES256") -> "Key":
-        """Make a key and list it."""
+        """Create a key and list it."""
         self.keys[kid] = Key(kid, algorithm)
         return self.keys[kid]
 
@@ -87,19 +87,19 @@ class Key:
         self.public = {**public, "kid": kid, "alg": algorithm, "use": "sig"}
 
     def sign(self, kid: str | None = None, **claims: Any) -> str:
-        """A token of Matty's, with other claims where given; of None, without."""
+        """Return a token of Matty's with these claims changed; None removes a claim."""
         headers = {"kid": kid or self.kid}
         return jwt.encode(claims_of(**claims), self.private, algorithm=self.algorithm, headers=headers)
 
 
 def claims_of(**claims: Any) -> dict[str, Any]:
-    """The claims of a token of Matty's; None leaves one out."""
+    """Return the claims of a token of Matty's; None removes a claim."""
     given = {"sub": MATTY, "aud": "authenticated", "role": "authenticated", "exp": int(time.time()) + 60, **claims}
     return {name: value for name, value in given.items() if value is not None}
 
 
 def raw(header: Any, claims: Any, signature: bytes = b"") -> str:
-    """Anything in the form of a token."""
+    """Return any header and claims in the form of a token."""
     parts = (json.dumps(header).encode(), json.dumps(claims).encode(), signature)
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
@@ -116,14 +116,14 @@ def issuer() -> Iterator[Issuer]:
 def client(
     cluster: TestCluster, template: str, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[httpx.Client]:
-    """A service that knows the issuer and the secret."""
-    url = cluster.url(create_unlimited_database(cluster, template), "authenticator")
-    with serving_users(url, tmp_path_factory.mktemp("tokens") / "log", SUPABASE_URL=issuer.url) as (_, client):
-        yield client
+    """A client of a service that knows the issuer and the secret."""
+    log = tmp_path_factory.mktemp("tokens") / "log"
+    with running_service(cluster, template, log, SUPABASE_URL=issuer.url) as running:
+        yield running.client
 
 
 def status(client: httpx.Client, token: str) -> int:
-    """Whether a token is taken; if not, check the shape of the refusal."""
+    """Send a token and return the status; check the shape of a refusal."""
     reply = client.get(PATH, headers=bearer(token))
     if reply.status_code != 200:
         body = reply.json()
@@ -238,7 +238,7 @@ def test_malformed_token_is_401(client: httpx.Client, header: str | None) -> Non
 
 @pytest.fixture
 def own() -> Iterator[tuple[Issuer, Verifier]]:
-    """An issuer and a verifier that have never met."""
+    """An issuer, and a verifier that has not fetched its keys yet."""
     with Issuer() as issuer:
         issuer.add("ec")
         yield (
@@ -247,8 +247,8 @@ def own() -> Iterator[tuple[Issuer, Verifier]]:
         )
 
 
-def taken(verifier: Verifier, *tokens: str) -> list[bool]:
-    """Which tokens are taken, when all come at once. Anything but a token that is refused is an error."""
+def accepted(verifier: Verifier, *tokens: str) -> list[bool]:
+    """Verify tokens concurrently and return which are accepted; raise errors other than a refusal."""
 
     async def one(token: str) -> bool:
         try:
@@ -264,8 +264,8 @@ def taken(verifier: Verifier, *tokens: str) -> list[bool]:
 
 def test_key_list_is_fetched_once(own: tuple[Issuer, Verifier]) -> None:
     issuer, verifier = own
-    assert taken(verifier, *(issuer.keys["ec"].sign() for _ in range(20))) == [True] * 20
-    assert taken(verifier, issuer.keys["ec"].sign()) == [True]
+    assert accepted(verifier, *(issuer.keys["ec"].sign() for _ in range(20))) == [True] * 20
+    assert accepted(verifier, issuer.keys["ec"].sign()) == [True]
     assert issuer.fetches == 1
 
 
@@ -273,26 +273,26 @@ def test_new_key_is_fetched_once_and_unknown_keys_never(
     own: tuple[Issuer, Verifier], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     issuer, verifier = own
-    assert taken(verifier, issuer.keys["ec"].sign()) == [True]
-    strange = [Key("unknown").sign(kid=f"unknown {number}") for number in range(20)]
-    assert taken(verifier, *strange) == [False] * 20
+    assert accepted(verifier, issuer.keys["ec"].sign()) == [True]
+    foreign = [Key("unknown").sign(kid=f"unknown {number}") for number in range(20)]
+    assert accepted(verifier, *foreign) == [False] * 20
     assert issuer.fetches == 1
     rotated = issuer.add("new").sign()
     monkeypatch.setattr(tokens, "KEYS_PATIENCE", 0)
-    assert taken(verifier, rotated) == [True]
+    assert accepted(verifier, rotated) == [True]
     assert issuer.fetches == 2
-    assert taken(verifier, *[rotated] * 20, issuer.keys["ec"].sign()) == [True] * 21
+    assert accepted(verifier, *[rotated] * 20, issuer.keys["ec"].sign()) == [True] * 21
     assert issuer.fetches == 2
 
 
 def test_known_keys_work_while_the_issuer_fails(own: tuple[Issuer, Verifier], monkeypatch: pytest.MonkeyPatch) -> None:
     issuer, verifier = own
     token = issuer.keys["ec"].sign()
-    assert taken(verifier, token) == [True]
+    assert accepted(verifier, token) == [True]
     issuer.mode = "garbled"
     for name in ("KEYS_PATIENCE", "KEYS_LIFETIME"):
         monkeypatch.setattr(tokens, name, 0)
-    assert taken(verifier, token) == [True]
+    assert accepted(verifier, token) == [True]
     assert issuer.fetches == 2
 
 
@@ -301,22 +301,22 @@ def test_accepted_token_expires_and_can_lose_its_key(
 ) -> None:
     issuer, verifier = own
     token, short = issuer.keys["ec"].sign(exp=int(time.time()) + 1000), issuer.keys["ec"].sign()
-    assert taken(verifier, token, short) == [True, True]
+    assert accepted(verifier, token, short) == [True, True]
     with monkeypatch.context() as later:
         later.setattr(tokens, "LEEWAY", -100)  # as if it were 130 seconds later
-        assert taken(verifier, token, short) == [True, False]
+        assert accepted(verifier, token, short) == [True, False]
     del issuer.keys["ec"]
     issuer.add("new")
     for name in ("KEYS_PATIENCE", "KEYS_LIFETIME"):
         monkeypatch.setattr(tokens, name, 0)
-    assert taken(verifier, token) == [False]
+    assert accepted(verifier, token) == [False]
 
 
 def test_token_cache_is_bounded(own: tuple[Issuer, Verifier], monkeypatch: pytest.MonkeyPatch) -> None:
     issuer, verifier = own
     monkeypatch.setattr(tokens, "REMEMBERED", 2)
     several = [issuer.keys["ec"].sign(session=number) for number in range(5)]
-    assert taken(verifier, *several) == taken(verifier, *several) == [True] * 5
+    assert accepted(verifier, *several) == accepted(verifier, *several) == [True] * 5
     assert len(verifier._verified) <= 2
 
 
@@ -324,18 +324,18 @@ def test_token_cache_is_bounded(own: tuple[Issuer, Verifier], monkeypatch: pytes
 def test_failing_issuer_is_asked_once_and_tokens_are_refused(own: tuple[Issuer, Verifier], mode: str) -> None:
     issuer, verifier = own
     issuer.mode = mode
-    found = taken(verifier, *(issuer.keys["ec"].sign() for _ in range(10)), sign(claims_of()))
+    found = accepted(verifier, *(issuer.keys["ec"].sign() for _ in range(10)), sign(claims_of()))
     assert found == [False] * 10 + [True]
-    assert taken(verifier, issuer.keys["ec"].sign()) == [False]
+    assert accepted(verifier, issuer.keys["ec"].sign()) == [False]
     assert issuer.fetches == 1
 
 
 def test_unreachable_issuer_refuses_tokens() -> None:
     verifier = Verifier(Settings("", jwks_url=f"http://127.0.0.1:{free_port()}/jwks.json"))
-    assert taken(verifier, Key("ec").sign()) == [False]
+    assert accepted(verifier, Key("ec").sign()) == [False]
 
 
 def test_without_issuer_and_secret_all_tokens_are_refused() -> None:
     verifier = Verifier(Settings(""))
     candidates = [sign(claims_of()), Key("ec").sign(), sign(claims_of(), "x" * 32), raw({"alg": "none"}, claims_of())]
-    assert taken(verifier, *candidates) == [False] * 4
+    assert accepted(verifier, *candidates) == [False] * 4

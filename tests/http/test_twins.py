@@ -1,4 +1,4 @@
-"""Messages reach the webhooks of twins, signed and until they are taken; and no webhook leads to what is inside."""
+"""The worker posts messages to webhooks, signed and with retries, and never to private addresses."""
 
 import asyncio
 import datetime
@@ -22,13 +22,13 @@ from threadline.worker import PrivateAddressError, PublicNetwork, is_public
 
 from tests.support.cluster import TestCluster
 from tests.support.service import Service
-from tests.support.team import Team, create_unlimited_database, serving_users
+from tests.support.team import Team, create_unlimited_database, running_service, serving_users
 from tests.support.twin import ENVIRONMENT, Told, add_twin, ask, until, webhook, working
 
 
 @pytest.fixture(scope="module")
 def database(cluster: TestCluster, template: str) -> str:
-    """A database where a failure is tried again at once, at most three times."""
+    """A database where a failed delivery is retried at once, with three attempts."""
     name = create_unlimited_database(cluster, template)
     with psycopg.connect(cluster.url(name, "postgres")) as db:
         db.execute("update private.settings set twin_retry_seconds = 0, twin_max_attempts = 3")
@@ -36,27 +36,28 @@ def database(cluster: TestCluster, template: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def forwarding(
+def delivering(
     cluster: TestCluster, database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Service, httpx.Client]]:
-    """A service that also forwards."""
-    log = tmp_path_factory.mktemp("forwarding") / "log"
+    """A service that also delivers to twins."""
+    log = tmp_path_factory.mktemp("delivering") / "log"
     with serving_users(cluster.url(database, "authenticator"), log, **ENVIRONMENT) as running:
         yield running
 
 
 @pytest.fixture
-def team(cluster: TestCluster, database: str, forwarding: tuple[Service, httpx.Client]) -> Team:
-    """Two users and a channel for one test alone."""
-    return Team.create(forwarding[1], cluster.url(database, "postgres"))
+def team(cluster: TestCluster, database: str, delivering: tuple[Service, httpx.Client]) -> Team:
+    """Two users and their channel, new for each test."""
+    return Team.create(delivering[1], cluster.url(database, "postgres"))
 
 
 def give_twin(team: Team, url: str, owner: int = 0) -> tuple[str, str]:
+    """Add a twin with a webhook to the channel; return its id and its secret."""
     return add_twin(team.database_url, team.user_ids[owner], [team.channel_id], url)
 
 
 def deliveries(team: Team, state: str) -> list[Any]:
-    """Status and error of deliveries in the team's channel."""
+    """Return status and error of the deliveries in the team's channel."""
     statement = """
     select last_status, last_error from public.twin_deliveries where channel_id = %s and state = %s order by seq
     """
@@ -171,16 +172,13 @@ def test_twins_that_answer_each_other_stop(team: Team) -> None:
         assert len(hook.taken) == before < 20
 
 
-def test_log_holds_no_secret_message_or_url(team: Team, forwarding: tuple[Service, httpx.Client]) -> None:
+def test_log_holds_no_secret_message_or_url(team: Team, delivering: tuple[Service, httpx.Client]) -> None:
     with webhook(lambda _: 500) as hook:
         _, secret = give_twin(team, hook.url + "?key=hidden")
         team.sent_id("between us")
         until(lambda: deliveries(team, "dead"))
-    log = forwarding[0].log.read_text()
+    log = delivering[0].log.read_text()
     assert not any(text in log for text in (secret, "hidden", "between us", hook.url))
-
-
-# Who does it
 
 
 def test_service_leaves_deliveries_to_a_worker(cluster: TestCluster, template: str, tmp_path: Path) -> None:
@@ -217,9 +215,6 @@ def test_worker_finishes_its_delivery_at_sigterm(cluster: TestCluster, template:
         assert (tmp_path / "worker.log").read_text() == ""
 
 
-# Where it does not lead
-
-
 @pytest.mark.parametrize(
     ("scheme", "host", "error"),
     [
@@ -243,13 +238,12 @@ def test_worker_does_not_contact_private_addresses(inside: Team, scheme: str, ho
 @pytest.fixture(scope="module")
 def inside(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     """A team whose worker allows no private addresses."""
-    name = create_unlimited_database(cluster, template)
-    with psycopg.connect(cluster.url(name, "postgres")) as db:
-        db.execute("update private.settings set twin_max_attempts = 1")
     environment = {**ENVIRONMENT, "THREADLINE_WEBHOOK_ALLOW_PRIVATE": "0"}
     log = tmp_path_factory.mktemp("inside") / "log"
-    with serving_users(cluster.url(name, "authenticator"), log, **environment) as (_, client):
-        yield Team.create(client, cluster.url(name, "postgres"))
+    with running_service(cluster, template, log, **environment) as running:
+        with psycopg.connect(running.database_url) as db:
+            db.execute("update private.settings set twin_max_attempts = 1")
+        yield Team.create(running.client, running.database_url)
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1"])
@@ -281,7 +275,7 @@ def test_internal_address_is_not_public(address: str) -> None:
 
 @pytest.fixture
 def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that the network connects to. 1.0.0.1 refuses."""
+    """The addresses that the worker connects to; 1.0.0.1 refuses the connection."""
     addresses: list[str] = []
 
     async def connect_tcp(_: object, host: str, port: int) -> Any:
@@ -295,6 +289,8 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def resolves_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """Make every name resolve to these addresses."""
+
     async def getaddrinfo(*_: object, **__: object) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443)) for address in addresses]
 
@@ -315,7 +311,7 @@ def test_names_with_private_addresses_only_are_refused(monkeypatch: pytest.Monke
 
 
 def certificate(folder: Path, name: str) -> Path:
-    """A key and a certificate that it has signed itself, in one file."""
+    """Write a key and its self-signed certificate to one file."""
     key, subject = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
     now = datetime.datetime.now(datetime.UTC)
     made = (

@@ -1,4 +1,4 @@
-"""POST /api/v2/messages/upload: files into Storage, all or none, and links that work without a token."""
+"""POST /api/v2/messages/upload stores all files or none, and returns links that work without a token."""
 
 import asyncio
 import time
@@ -50,7 +50,7 @@ class Uploader:
         return self.client.post(PATH, files=named, data={"conversation_id": CHANNEL, **fields})
 
     def stored(self) -> tuple[int, int]:
-        """How many files are in Storage, rows and bytes alike, and how many are known as attachments."""
+        """Count the files in Storage and the attachments; rows and files on disk must match."""
         with psycopg.connect(self.stack.database_url()) as connection:
             (rows,) = connection.execute("select count(*) from storage.objects").fetchone()
             (attachments,) = connection.execute("select count(*) from public.attachments").fetchone()
@@ -58,7 +58,7 @@ class Uploader:
         return rows, attachments
 
 
-# Files without a row, which tests of other modules left in the same stack.
+# Files without a row that tests of other modules left in the same stack.
 LEFT_BY_OTHERS: dict[Path, int] = {}
 
 
@@ -68,8 +68,8 @@ def count_files(stack: RunningStack) -> int:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def unhurried(stack: RunningStack) -> Iterator[None]:
-    """Lift the request limit, and note which files are there before this module."""
+def unlimited(stack: RunningStack) -> Iterator[None]:
+    """Lift the request limit and count the files that exist before this module."""
     with psycopg.connect(stack.database_url(), autocommit=True) as connection:
         (rows,) = connection.execute("select count(*) from storage.objects").fetchone()
         LEFT_BY_OTHERS[stack.home] = count_files(stack) - rows
@@ -88,7 +88,7 @@ def bob(stack: RunningStack) -> Iterator[Uploader]:
 
 @pytest.fixture
 def mallory(stack: RunningStack) -> Iterator[Uploader]:
-    """A member of nothing."""
+    """A user without a channel."""
     uploader = Uploader(stack, stack.api_url, "3a110123-0000-4000-8000-000000000004")
     with uploader.client:
         yield uploader
@@ -96,7 +96,7 @@ def mallory(stack: RunningStack) -> Iterator[Uploader]:
 
 @pytest.fixture(scope="module")
 def small_service(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service of its own that takes two files of up to 20 MB."""
+    """A service that accepts two files of up to 20 MB."""
     yield from another(stack, tmp_path_factory, stack.api_url, UPLOAD_MAX_FILES="2", UPLOAD_MAX_BYTES="20000000")
 
 
@@ -109,6 +109,7 @@ def service_without_storage(stack: RunningStack, tmp_path_factory: pytest.TempPa
 def another(
     stack: RunningStack, folder: pytest.TempPathFactory, supabase_url: str, **settings: str
 ) -> Iterator[Service]:
+    """Run a service beside the stack's own, with these settings."""
     environment = {
         "JWT_SECRET": keys.JWT_SECRET,
         "SUPABASE_URL": supabase_url,
@@ -303,7 +304,7 @@ def test_sweep_removes_unused_files_from_storage(stack: RunningStack, bob: Uploa
     with psycopg.connect(stack.database_url("supabase_admin")) as connection:
         for table in ("public.attachments", "storage.objects"):
             connection.execute(f"update {table} set created_at = now() - interval '2 days'")
-        connection.execute("delete from public.attachments where file_name = 'unsent'")  # as if it had failed
+        connection.execute("delete from public.attachments where file_name = 'unsent'")  # as after a failed upload
     settings = Settings(
         database_url=stack.database_url("authenticator"),
         supabase_url=stack.api_url,
