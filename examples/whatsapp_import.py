@@ -229,8 +229,8 @@ def date_order(dates: Iterable[tuple[str, str, str]], today: date) -> str:
             f"say which it is with --date-order."
         )
     raise ImporterError(
-        f"No order of day, month and year suits all dates of the file, the first of which is {example}; "
-        f"say which it is with --date-order, and the lines that it does not suit are left out."
+        f"No order of day, month and year suits all dates of the file; the first date is {example}. "
+        f"Choose one with --date-order; lines with other dates are left out."
     )
 
 

@@ -44,4 +44,4 @@ def for_data(folder: Path) -> Account | None:
         except KeyError:
             continue
         return Account(entry.pw_uid, entry.pw_gid)
-    raise StackError("Postgres does not run as root, and this machine has no user postgres or nobody.")
+    raise StackError('Postgres does not run as root. Create a user "postgres" or "nobody", or run as an ordinary user.')

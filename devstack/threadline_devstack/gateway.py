@@ -49,7 +49,7 @@ class Call:
     verifier: jwt.Verifier
 
     def claims(self) -> dict[str, Any]:
-        """Return the claims of the caller's token; raise TokenError if it is not valid, also when there is none."""
+        """Return the claims of the caller's token; raise TokenError if it is missing or not valid."""
         return self.verifier.verify(self.token or "")
 
 

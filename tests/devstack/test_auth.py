@@ -124,7 +124,7 @@ def test_javascript_client_signs_in_refreshes_and_signs_out(stack: RunningStack)
 
 
 def test_wrong_password_and_unknown_address_get_one_answer(http: httpx.Client) -> None:
-    wrong, unknown = sign_in(http, password="password124"), sign_in(http, email="nobody@example.com")
+    wrong, unknown = sign_in(http, password="password124"), sign_in(http, email="unknown@example.com")
     assert refusal(wrong) == (400, "invalid_credentials")
     assert wrong.content == unknown.content
     assert refusal(sign_in(http, password="x" * 100)) == (400, "invalid_credentials")

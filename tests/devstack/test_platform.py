@@ -736,7 +736,7 @@ def test_copy_of_a_template_gets_its_owner_and_settings(scratch_database: Scratc
 def test_a_failed_installation_leaves_nothing(scratch_database: ScratchDatabase) -> None:
     url = scratch_database("failed")
     with pytest.raises(asyncpg.UndefinedObjectError):
-        installed(url, passwords={"nobody_of_this_name": "secret"})
+        installed(url, passwords={"no_such_role": "secret"})
     with psycopg.connect(url) as connection:
         assert value(connection, "select to_regnamespace('auth')") is None
         assert value(connection, "select count(*) from pg_event_trigger") == 0

@@ -359,7 +359,7 @@ def test_ordinary_user_can_run_the_stack(project: Path) -> None:
     home = new_home()
     shutil.chown(home, "nobody", "nogroup")
     environment = {"HOME": str(home), "PYTHONPATH": python_path(), "PYTHONDONTWRITEBYTECODE": "1"}
-    become = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+    become = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
     python = reachable_python(become, environment)
     readable = write_project(home / "project")
     shutil.chown(home / "project", "nobody")
@@ -388,14 +388,14 @@ def test_root_moves_data_out_of_a_closed_home(tmp_path: Path) -> None:
 
 @needs_root
 def test_root_copies_programs_out_of_a_closed_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    everyone, nobody = new_home(), Account(65534, 65534)
-    assert not nobody.can_enter(tmp_path)  # pytest's folders are their owner's alone
+    everyone, unprivileged = new_home(), Account(65534, 65534)
+    assert not unprivileged.can_enter(tmp_path)  # pytest's folders are their owner's alone
     monkeypatch.setattr(Account, "can_enter", lambda *_: False)
     monkeypatch.setattr(binaries, "SHARED", everyone / "shared")
-    copied = binaries.find(nobody).folder
+    copied = binaries.find(unprivileged).folder
     assert copied.is_relative_to(everyone)
-    assert subprocess.run([copied / "initdb", "--version"], **nobody.identity(), check=False).returncode == 0
-    assert binaries.find(nobody).folder == copied
+    assert subprocess.run([copied / "initdb", "--version"], **unprivileged.identity(), check=False).returncode == 0
+    assert binaries.find(unprivileged).folder == copied
     remove_home(everyone)
 
 
@@ -406,7 +406,7 @@ def python_path() -> str:
 
 
 def reachable_python(become: list[str], environment: dict[str, str]) -> str:
-    """A Python that another user can run; where ours is in a closed folder, the system's may do."""
+    """Return a Python that another user can run: ours, or the system's if ours is in a closed folder."""
     for candidate in (sys.executable, "/usr/bin/python3"):
         check = [*become, candidate, "-c", "import threadline.app, threadline_devstack.commands"]
         with suppress(OSError):
@@ -415,4 +415,4 @@ def reachable_python(become: list[str], environment: dict[str, str]) -> str:
                 == 0
             ):
                 return candidate
-    pytest.skip("no Python with our packages that the user `nobody` can run")
+    pytest.skip('The user "nobody" can run no Python that has our packages.')

@@ -140,9 +140,9 @@ def test_other_user_cannot_read_store_or_remove(one: httpx.Client, other: dict[s
 
 def test_anonymous_caller_is_refused(stack: RunningStack, one: httpx.Client, path: str) -> None:
     put(one, path)
-    with httpx.Client(base_url=one.base_url, headers={"apikey": keys.PUBLISHABLE_KEY}) as nobody:
-        assert refusal(put(nobody, f"{ONE}/x.txt")) == (400, "403", "AccessDenied")
-        assert refusal(nobody.get(f"/object/test-private/{path}")) == (400, "404", "NoSuchKey")
+    with httpx.Client(base_url=one.base_url, headers={"apikey": keys.PUBLISHABLE_KEY}) as anonymous:
+        assert refusal(put(anonymous, f"{ONE}/x.txt")) == (400, "403", "AccessDenied")
+        assert refusal(anonymous.get(f"/object/test-private/{path}")) == (400, "404", "NoSuchKey")
     assert refusal(httpx.get(f"{one.base_url}object/test-private/{path}")) == (400, "400", "InvalidRequest")
 
 

@@ -51,7 +51,7 @@ def test_gateway_turns_opaque_keys_into_tokens() -> None:
     assert token_for_key(keys.PUBLISHABLE_KEY) == keys.ANON_KEY
     assert token_for_key(keys.SECRET_KEY) == keys.SERVICE_ROLE_KEY
     assert token_for_key(keys.SERVICE_ROLE_KEY) == keys.SERVICE_ROLE_KEY
-    assert token_for_key("sb_secret_of-somebody-else") == "sb_secret_of-somebody-else"
+    assert token_for_key("sb_secret_of-another-project") == "sb_secret_of-another-project"
 
 
 def test_user_token_has_the_claims_of_supabase_auth(key: keys.SigningKey) -> None:

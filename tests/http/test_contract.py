@@ -1,4 +1,4 @@
-"""/schema is what the service does: the same routes, examples that are accepted, no answer that it does not know."""
+"""/schema describes the service: it lists every route, its examples work, and every answer matches it."""
 
 import json
 import re
@@ -21,22 +21,22 @@ from tests.support.cluster import TestCluster
 from tests.support.contract import DOCUMENT, ContractError, operations, parameters, resolve
 from tests.support.schema import ROOT, SQL
 from tests.support.soak import bounded
-from tests.support.team import create_unlimited_database, serving_users
+from tests.support.team import Running, running_service
 from tests.support.tokens import bearer, token
 from tests.support.world import CHANNEL, MATTY, MESSAGE, TWIN
 
-# Files are not sent here, but in test_uploads.py, where there is a Storage.
+# test_uploads.py sends files, because it has a Storage.
 FORMS = {("POST", "/api/v2/messages/upload")}
-# What these take away, or show, is not in the seed.
+# The seed has nothing that these could erase or export.
 WITHOUT_EXAMPLE = {
     ("POST", "/api/v2/erasures/person"),
     ("POST", "/api/v2/erasures/user"),
     ("GET", "/api/v2/exports/conversations/{conversation_id}"),
 }
-# Codes of functions and tables that no route leads to.
-OF_THE_DATA_API = {"owner_required", "connection_not_found", "overlap_out_of_range"}
-SECONDS = 10.0  # within which every answer comes
-# More than 20,000 in all; to make up a body of ingest takes ten times as long as another.
+# Codes of functions and tables without a route.
+DATA_API_CODES = {"owner_required", "connection_not_found", "overlap_out_of_range"}
+SECONDS = 10.0  # for each answer
+# The full run sends more than 20,000 requests; generating an ingest body takes ten times as long as another.
 CASES = {"/functions/v1/messaging-ingest": bounded(5, 150)}
 FEW = settings(
     phases=[Phase.generate],
@@ -48,24 +48,21 @@ FEW = settings(
 
 
 @pytest.fixture(scope="module")
-def running(
-    cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[httpx.Client, str]]:
-    """A client of a service that has no failure to tell of afterwards, and the service's database."""
-    name = create_unlimited_database(cluster, template)
+def running(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service whose client signs in as Matty; afterwards its log must hold no failure."""
     log = tmp_path_factory.mktemp("contract") / "log"
-    with serving_users(cluster.url(name, "authenticator"), log) as (service, client):
-        client.headers.update(bearer(token(MATTY)) | {"x-api-key": "your-api-secret"})
-        yield client, cluster.url(name, "postgres")
-        assert service.failures == []
+    with running_service(cluster, template, log) as running:
+        running.client.headers.update(bearer(token(MATTY)) | {"x-api-key": "your-api-secret"})
+        yield running
+        assert running.service.failures == []
 
 
 @pytest.fixture
-def client(running: tuple[httpx.Client, str]) -> httpx.Client:
-    """Speaks as Matty in the world of seed.sql, whose twin has a webhook."""
-    client, database_url = running
+def client(running: Running) -> httpx.Client:
+    """A client that is Matty in the data of seed.sql; the twin has a webhook."""
+    client = running.client
     seed = (ROOT / "seed.sql").read_text(encoding="utf-8")
-    with psycopg.connect(database_url) as db:
+    with psycopg.connect(running.database_url) as db:
         db.execute("delete from public.channels; delete from public.ai_twins")
         db.execute(seed[seed.index("insert into public.channels") :])
     client.put(f"/api/v2/twins/{TWIN}/webhook", json={"url": "https://twin.example/hook"}).raise_for_status()
@@ -73,7 +70,7 @@ def client(running: tuple[httpx.Client, str]) -> httpx.Client:
 
 
 def served() -> set[tuple[str, str]]:
-    """Every method and path that the service has of its own, as OpenAPI writes them."""
+    """Return every method and path of the service, written as in OpenAPI."""
     app = create_app(Settings(database_url="postgresql://nowhere"))
     return {
         (method, re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path))
@@ -85,23 +82,25 @@ def served() -> set[tuple[str, str]]:
     }
 
 
-def test_it_is_served_to_everybody(client: httpx.Client) -> None:
+def test_schema_is_served_without_a_token(client: httpx.Client) -> None:
     reply = httpx.get(f"{client.base_url}/schema", verify=False)
     assert (reply.status_code, reply.headers["content-type"]) == (200, "application/json")
     assert reply.json() == DOCUMENT
     assert reply.json()["openapi"] == "3.1.0"
 
 
-@pytest.mark.filterwarnings("ignore::litestar.exceptions.LitestarDeprecationWarning")  # of 3, which is not let in
-def test_every_route_is_in_it_and_no_other() -> None:
-    # Whatever else is asked of the ingest route is refused by itself, as the Edge Function does.
+@pytest.mark.filterwarnings(
+    "ignore::litestar.exceptions.LitestarDeprecationWarning"
+)  # about Litestar 3, which the lock excludes
+def test_schema_lists_exactly_the_served_routes() -> None:
+    # The ingest route refuses other methods itself, as the Edge Function does.
     refused = {(method, "/functions/v1/messaging-ingest") for method in ("DELETE", "GET", "HEAD", "PATCH", "PUT")}
-    # Strangers are told that there is none.
+    # The schema does not describe /metrics: without the token it answers 404.
     refused.add(("GET", "/metrics"))
     assert served() - refused == operations().keys()
 
 
-def test_its_references_lead_somewhere_and_nothing_is_left_over() -> None:
+def test_schema_references_match_its_components() -> None:
     text = json.dumps(DOCUMENT)
     used = set(re.findall(r'"#/components/(\w+)/([\w-]+)"', text))
     known = {(kind, name) for kind, each in DOCUMENT["components"].items() for name in each}
@@ -109,7 +108,7 @@ def test_its_references_lead_somewhere_and_nothing_is_left_over() -> None:
     assert len({operation["operationId"] for operation in operations().values()}) == len(operations())
 
 
-def test_every_code_of_an_error_is_in_it() -> None:
+def test_schema_lists_every_error_code() -> None:
     api = [file for file in (ROOT / "api" / "threadline").rglob("*.py") if "local" not in file.parts]
     raised = {
         code
@@ -124,13 +123,13 @@ def test_every_code_of_an_error_is_in_it() -> None:
         for code in re.findall(pattern, file.read_text(encoding="utf-8"))
     }
     described = set(re.findall(r"`([a-z_]+)`", json.dumps(DOCUMENT)))
-    # 404 and 405 are of paths and methods that are none.
-    assert raised - described <= {"method_not_allowed", *OF_THE_DATA_API}
+    # The schema describes no 405, because it lists only methods that exist.
+    assert raised - described <= {"method_not_allowed", *DATA_API_CODES}
     assert len(raised) > 30
 
 
 def examples() -> list[Any]:
-    """Every request that the document shows, as options of httpx."""
+    """Return every request in the examples of the schema, as options of httpx."""
     found = []
     for (method, path), operation in operations().items():
         if (method, path) in FORMS | WITHOUT_EXAMPLE:
@@ -149,9 +148,9 @@ def examples() -> list[Any]:
 
 
 @pytest.mark.parametrize(("method", "url", "options"), examples())
-def test_an_example_is_accepted(client: httpx.Client, method: str, url: str, options: dict[str, Any]) -> None:
+def test_service_accepts_each_example(client: httpx.Client, method: str, url: str, options: dict[str, Any]) -> None:
     reply = client.request(method, url, **options)
-    # There is no Storage here, and no key of the Claude API.
+    # This service has no Storage and no key of the Claude API.
     if url.endswith(("/url", "/summarize")):
         assert reply.json()["error"]["code"].endswith("_not_configured")
     else:
@@ -159,7 +158,7 @@ def test_an_example_is_accepted(client: httpx.Client, method: str, url: str, opt
 
 
 @pytest.mark.parametrize("place", ["requestBody", "responses"])
-def test_an_example_is_as_its_schema_says(place: str) -> None:
+def test_examples_match_their_schema(place: str) -> None:
     for (method, path), operation in operations().items():
         bodies = [operation["requestBody"]] if place == "requestBody" and place in operation else []
         bodies += [resolve(each) for each in operation["responses"].values()] if place == "responses" else []
@@ -170,8 +169,8 @@ def test_an_example_is_as_its_schema_says(place: str) -> None:
 
 
 def cases(mode: GenerationMode) -> list[Any]:
-    """The operations, to be asked for cases that are as described, or are not."""
-    # Who asks is not its affair: the client says that.
+    """Return the operations; each generates cases in this mode."""
+    # The client sends the credentials, so Schemathesis generates none.
     schema = schemathesis.openapi.from_dict({**DOCUMENT, "security": []})
     schema.config.generation.update(modes=[mode])
     found = [each.ok() for each in schema.get_all_operations()]
@@ -185,10 +184,10 @@ def cases(mode: GenerationMode) -> list[Any]:
 @pytest.mark.timeout(bounded(120, 600))
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 @pytest.mark.parametrize("operation", cases(GenerationMode.POSITIVE))
-def test_whatever_is_asked_is_answered_as_described(client: httpx.Client, operation: Any, mode: GenerationMode) -> None:
+def test_generated_requests_get_described_answers(client: httpx.Client, operation: Any, mode: GenerationMode) -> None:
     @given(data=st.data())
     @settings(FEW, max_examples=CASES.get(operation.path, bounded(5, 400)))
-    def ask(data: st.DataObject) -> None:
+    def check(data: st.DataObject) -> None:
         case = data.draw(operation.as_strategy(generation_mode=mode))
         asked = case.as_transport_kwargs(base_url=str(client.base_url))
         try:
@@ -202,17 +201,17 @@ def test_whatever_is_asked_is_answered_as_described(client: httpx.Client, operat
             )
             reply = client.send(request)
         except (httpx.InvalidURL, httpx.LocalProtocolError, UnicodeError, ValueError, TypeError):
-            return  # what no client can send
+            return  # httpx cannot send this case
         assert reply.status_code != 500
         answered.append(reply.elapsed.total_seconds())
 
     answered: list[float] = []
-    ask()
+    check()
     assert max(answered) < SECONDS
     print(f"{operation.label}, {mode.value}: {len(answered)} answers, the slowest after {max(answered):.2f} s")
 
 
-def test_an_answer_that_is_not_described_is_noticed() -> None:
+def test_undescribed_answer_raises_contract_error() -> None:
     request = httpx.Request("GET", f"http://127.0.0.1/api/v2/messages/{MESSAGE}")
     message = {
         "id": MESSAGE, "channel_id": CHANNEL, "content": "x", "content_type": "text", "user_id": None,

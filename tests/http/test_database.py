@@ -1,4 +1,4 @@
-"""The service and its Postgres: one round trip per request, and what becomes of requests when Postgres has trouble."""
+"""The service and Postgres: one round trip per request, and how requests end when Postgres fails."""
 
 import threading
 import time
@@ -22,19 +22,22 @@ UNAVAILABLE = (503, "5", {"error": "Service temporarily unavailable"})
 
 
 def through(wire: Wire, database: str) -> str:
+    """Return the URL of a database behind a wire."""
     return f"postgresql://authenticator:postgres@127.0.0.1:{wire.port}/{database}"
 
 
 def answer(reply: httpx.Response) -> tuple[int, str | None, dict]:
+    """Return the status, the Retry-After header and the body."""
     return reply.status_code, reply.headers.get("retry-after"), reply.json()
 
 
 def kinds(failures: list[str]) -> list[str]:
+    """Return the error classes in log messages of failed ingest calls."""
     return [line.rpartition("messaging_ingest failed with ")[2] for line in failures]
 
 
 def until_ok(sender: Sender, *conversations: dict) -> list[httpx.Response]:
-    """Send it again and again, for ten seconds at most, and return all answers."""
+    """Repeat a request until it succeeds, for at most ten seconds, and return all answers."""
     replies, deadline = [], time.monotonic() + 10
     while not replies or (replies[-1].status_code != 200 and time.monotonic() < deadline):
         replies.append(sender.post(*conversations))
@@ -46,27 +49,27 @@ def until_ok(sender: Sender, *conversations: dict) -> list[httpx.Response]:
 def counted(
     cluster: TestCluster, service_database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Sender, Counter[str]]]:
-    """A sender, and what its service has said to Postgres on a connection that it has open already."""
+    """A sender, and the counted messages of its service to Postgres on an open connection."""
     log = tmp_path_factory.mktemp("counted") / "log"
     with Wire(cluster.local.port) as wire, serving(through(wire, service_database), log) as service:
         wire.open()
         sender = Sender.create(service.client, cluster.url(service_database, "postgres"))
-        sender.post()  # on a new connection, the statement is prepared as well
+        sender.post()  # the first request on a connection also prepares the statement
         yield sender, wire.sent
 
 
-def test_a_request_is_one_statement_and_one_round_trip(counted: tuple[Sender, Counter[str]]) -> None:
+def test_request_is_one_statement_and_one_round_trip(counted: tuple[Sender, Counter[str]]) -> None:
     sender, sent = counted
     sent.clear()
     for number in range(5):
         sender.post(conversation(message(f"again {number}")), conversation(external_id=f"new {number}"))
     sender.post(conversation(message("again 0")))
     sender.send(b"not JSON")
-    sender.post(connection_id="nobody")
-    assert sent == Counter(B=8, E=8, S=8)  # Bind and Execute the one statement; Sync ends its transaction
+    sender.post(connection_id="unknown")
+    assert sent == Counter(B=8, E=8, S=8)  # Bind and Execute run the statement; Sync ends its transaction
 
 
-def test_a_request_that_http_refuses_does_not_reach_the_database(counted: tuple[Sender, Counter[str]]) -> None:
+def test_request_refused_by_http_does_not_reach_postgres(counted: tuple[Sender, Counter[str]]) -> None:
     sender, sent = counted
     sent.clear()
     statuses = [
@@ -79,9 +82,7 @@ def test_a_request_that_http_refuses_does_not_reach_the_database(counted: tuple[
     assert sent == Counter()
 
 
-def test_without_postgres_at_the_start_requests_are_503_until_it_comes(
-    cluster: TestCluster, service_database: str, tmp_path: Path
-) -> None:
+def test_service_started_without_postgres_recovers(cluster: TestCluster, service_database: str, tmp_path: Path) -> None:
     with Wire(cluster.local.port) as wire, serving(through(wire, service_database), tmp_path / "log") as service:
         sender = Sender.create(service.client, cluster.url(service_database, "postgres"))
         began = time.monotonic()
@@ -93,7 +94,7 @@ def test_without_postgres_at_the_start_requests_are_503_until_it_comes(
         assert service.client.get("/health").status_code == 200
 
 
-def test_when_postgres_restarts_requests_are_503_until_it_is_back(sender: Sender, service: Service) -> None:
+def test_requests_are_503_while_postgres_restarts(sender: Sender, service: Service) -> None:
     sender.post(conversation(message("before")))
     crash_postgres(sender.database_url)
     *failed, last = until_ok(sender, conversation(message("after")))
@@ -102,9 +103,7 @@ def test_when_postgres_restarts_requests_are_503_until_it_is_back(sender: Sender
     assert sender.stored() == {"chat": ["after", "before"]}
 
 
-def test_a_connection_that_postgres_has_given_up_is_not_met_twice(
-    cluster: TestCluster, service_database: str, tmp_path: Path
-) -> None:
+def test_closed_connection_fails_no_second_request(cluster: TestCluster, service_database: str, tmp_path: Path) -> None:
     with Wire(cluster.local.port) as wire, serving(through(wire, service_database), tmp_path / "log") as service:
         wire.open()
         wire.keeps_open = True
@@ -115,7 +114,7 @@ def test_a_connection_that_postgres_has_given_up_is_not_met_twice(
             [pid] = set(rows(db, SESSIONS)) - set(before)
             db.execute("select pg_terminate_backend(%s)", (pid,))
         assert wire.has_lost.wait(10)
-        service.client.get("/schema")  # the service has read by now what Postgres said last
+        service.client.get("/schema")  # by now the service has read the last message of Postgres
         assert sender.post(conversation(message("after"))).status_code == 200
         assert service.client.get("/health").status_code == 200
         assert kinds(service.failures) == ["InternalClientError"]
@@ -125,13 +124,13 @@ def test_a_connection_that_postgres_has_given_up_is_not_met_twice(
 def impatient(
     cluster: TestCluster, service_database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """A service whose statements wait for a lock half a second at most."""
+    """A service whose statements wait at most half a second for a lock."""
     log = tmp_path_factory.mktemp("impatient") / "log"
     with serving(cluster.url(service_database, "authenticator") + "?lock_timeout=500", log) as service:
         yield service
 
 
-def test_a_request_that_meets_a_lock_is_tried_twice_and_then_503(sender: Sender, impatient: Service) -> None:
+def test_locked_request_is_tried_twice_and_is_503(sender: Sender, impatient: Service) -> None:
     sender, before = replace(sender, client=impatient.client), len(impatient.failures)
     sender.post(conversation(message("a")))
     with psycopg.connect(sender.database_url) as holder:
@@ -141,7 +140,7 @@ def test_a_request_that_meets_a_lock_is_tried_twice_and_then_503(sender: Sender,
     assert sender.stored() == {"chat": ["a"]}
 
 
-def test_a_request_that_meets_a_lock_once_succeeds(sender: Sender, impatient: Service) -> None:
+def test_request_locked_once_succeeds(sender: Sender, impatient: Service) -> None:
     sender, before = replace(sender, client=impatient.client), len(impatient.failures)
     sender.post(conversation(message("a")))
     with psycopg.connect(sender.database_url) as holder:
@@ -157,7 +156,7 @@ def test_a_request_that_meets_a_lock_once_succeeds(sender: Sender, impatient: Se
     assert kinds(impatient.failures[before:]) == ["LockNotAvailableError"]
 
 
-def test_the_victim_of_a_deadlock_tries_again_and_succeeds(
+def test_victim_of_a_deadlock_retries_and_succeeds(
     cluster: TestCluster, service_database: str, sender: Sender, service: Service
 ) -> None:
     names = ("one", "two")
@@ -174,15 +173,15 @@ def test_the_victim_of_a_deadlock_tries_again_and_succeeds(
     """
     with psycopg.connect(cluster.url(service_database)) as rival:
 
-        def holds_the_first() -> bool:
+        def is_first_locked() -> bool:
             with rival.transaction(force_rollback=True):
                 query = lock.replace("for update", "for share skip locked")
                 return rival.execute(query, [sender.user_id, 0]).fetchone() is None
 
-        rival.execute("set local deadlock_timeout = '20s'")  # so that the other one is the victim
+        rival.execute("set local deadlock_timeout = '20s'")  # Postgres then cancels the other session
         rival.execute(lock, [sender.user_id, 1])
         send.start()
-        while not (holds_the_first() and rival.execute("select 1 from pg_locks where not granted").fetchone()):
+        while not (is_first_locked() and rival.execute("select 1 from pg_locks where not granted").fetchone()):
             time.sleep(0.01)
         rival.execute(lock, [sender.user_id, 0])
         rival.rollback()

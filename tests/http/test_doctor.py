@@ -1,4 +1,4 @@
-"""`threadline doctor` finds nothing in a project that is in order, and each thing that is not."""
+"""`threadline doctor` finds no fault in a sound project, and names each fault in others."""
 
 import os
 import subprocess
@@ -30,14 +30,14 @@ def gateway() -> Iterator[Project]:
 
 @pytest.fixture
 def project(gateway: Project) -> Project:
-    """The same, in order."""
+    """The HTTP side of a sound project."""
     gateway.faults.clear()
     return gateway
 
 
 @pytest.fixture
 def environment(cluster: TestCluster, service_database: str, project: Project) -> dict[str, str]:
-    """What the service is told of a project in order."""
+    """The environment of the service in a sound project."""
     return {
         "DATABASE_URL": cluster.url(service_database, "authenticator"),
         "SUPABASE_URL": project.url,
@@ -46,14 +46,14 @@ def environment(cluster: TestCluster, service_database: str, project: Project) -
 
 
 def diagnose(environment: Mapping[str, str], status: int = 1) -> str:
-    """What the command prints; it must end with this status. Called here and not as a process: that is quicker."""
-    told = {name: None for name in os.environ if name.startswith(("DATABASE_", "JWT_", "SUPABASE_", "THREADLINE_"))}
-    result = CliRunner().invoke(main, ["doctor"], env={**told, **environment})
+    """Run the command in this process, which is faster; check its status and return its output."""
+    unset = {name: None for name in os.environ if name.startswith(("DATABASE_", "JWT_", "SUPABASE_", "THREADLINE_"))}
+    result = CliRunner().invoke(main, ["doctor"], env={**unset, **environment})
     assert result.exit_code == status, result.output
     return result.output
 
 
-def test_the_command_ends_as_it_says(environment: dict[str, str]) -> None:
+def test_doctor_exits_with_the_documented_status(environment: dict[str, str]) -> None:
     for settings, status, said in (
         (environment, 0, "Nothing is missing or wrong.\n"),
         ({}, 1, "Error: Set DATABASE_URL to the connection string of your Postgres.\n"),
@@ -63,15 +63,15 @@ def test_the_command_ends_as_it_says(environment: dict[str, str]) -> None:
         assert (result.returncode, result.stdout + result.stderr) == (status, said)
 
 
-def test_nothing_is_wrong(environment: dict[str, str]) -> None:
+def test_doctor_finds_nothing_in_a_sound_project(environment: dict[str, str]) -> None:
     assert diagnose(environment, 0) == "Nothing is missing or wrong.\n"
 
 
-def test_it_knows_the_migrations() -> None:
+def test_doctor_lists_every_migration() -> None:
     assert sorted(file.name.partition("_")[0] for file in schema.MIGRATIONS.glob("*.sql")) == doctor.MIGRATIONS
 
 
-def test_nothing_is_wrong_with_the_embedded_stack(stack: RunningStack) -> None:
+def test_doctor_finds_nothing_in_the_devstack(stack: RunningStack) -> None:
     keys = stack.keys
     environment = {
         "DATABASE_URL": stack.database_url("authenticator"),
@@ -98,7 +98,7 @@ OUTSIDE = {
 
 
 @pytest.mark.parametrize(("sentence", "faults"), OUTSIDE.items(), ids=list(OUTSIDE))
-def test_a_fault_of_the_platform_is_named(
+def test_doctor_names_a_fault_of_the_platform(
     environment: dict[str, str], project: Project, sentence: str, faults: dict[str, Answer]
 ) -> None:
     project.faults.update(faults)
@@ -129,7 +129,7 @@ INSIDE = {
 
 
 @pytest.mark.parametrize(("sentence", "change"), INSIDE.items(), ids=list(INSIDE))
-def test_a_fault_of_the_environment_is_named(
+def test_doctor_names_a_fault_of_the_environment(
     cluster: TestCluster, service_database: str, environment: dict[str, str], sentence: str, change: dict[str, str]
 ) -> None:
     names = {"port": cluster.local.port, "name": service_database, "empty": "postgres"}
@@ -140,7 +140,7 @@ def test_a_fault_of_the_environment_is_named(
         assert value.startswith("http") or not value or value not in finding
 
 
-def test_nothing_is_wrong_with_the_login_of_the_documents(
+def test_doctor_accepts_the_documented_login(
     cluster: TestCluster, environment: dict[str, str], service_database: str
 ) -> None:
     with psycopg.connect(cluster.url(service_database), autocommit=True) as db:
@@ -158,34 +158,34 @@ def test_nothing_is_wrong_with_the_login_of_the_documents(
             db.execute("drop role threadline_service")
 
 
-def test_a_login_that_cannot_become_anybody_is_named(
+def test_doctor_names_a_login_without_roles(
     cluster: TestCluster, environment: dict[str, str], fresh_database: str
 ) -> None:
     with psycopg.connect(cluster.url(fresh_database), autocommit=True) as db:
-        db.execute("create role nobody_yet login password 'postgres'")
+        db.execute("create role without_roles login password 'postgres'")
         try:
             (finding,) = diagnose(
-                {**environment, "DATABASE_URL": cluster.url(fresh_database, "nobody_yet")}
+                {**environment, "DATABASE_URL": cluster.url(fresh_database, "without_roles")}
             ).splitlines()
         finally:
-            db.execute("drop role nobody_yet")
+            db.execute("drop role without_roles")
     assert "cannot become service_role" in finding
 
 
 @needs_pgbouncer
 @pytest.mark.parametrize(
-    ("mode", "told", "findings"),
+    ("mode", "setting", "findings"),
     [("session", "", 0), ("transaction", "true", 0), ("transaction", "", 1)],
 )
-def test_the_mode_of_a_pooler_is_found_out(
+def test_doctor_detects_the_mode_of_a_pooler(
     cluster: TestCluster,
     service_database: str,
     environment: dict[str, str],
     mode: str,
-    told: str,
+    setting: str,
     findings: int,
     tmp_path: Path,
 ) -> None:
     with pooling(cluster, service_database, tmp_path, mode) as url:
-        said = diagnose({**environment, "DATABASE_URL": url, "THREADLINE_TRANSACTION_POOLER": told}, findings)
+        said = diagnose({**environment, "DATABASE_URL": url, "THREADLINE_TRANSACTION_POOLER": setting}, findings)
     assert ("a pooler in transaction mode, which the service does not expect" in said) == bool(findings)

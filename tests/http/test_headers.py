@@ -1,4 +1,4 @@
-"""Headers that every answer of /api/v2 has: what browsers ask for, and when to come back."""
+"""Headers of every answer of /api/v2: CORS for browsers, and Retry-After."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import TestCluster, free_port
-from tests.support.team import Team, create_unlimited_database, serving_users
+from tests.support.team import Team, running_service, serving_users
 from tests.support.tokens import bearer, token
 from tests.support.world import BASE, UNKNOWN_ID
 
@@ -17,13 +17,12 @@ EXPOSED = {"idempotent-replayed", "ratelimit-limit", "ratelimit-remaining", "rat
 @pytest.fixture(scope="module")
 def team(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     """A team whose service has neither Storage nor a key of the Claude API."""
-    name = create_unlimited_database(cluster, template)
-    with serving_users(cluster.url(name, "authenticator"), tmp_path_factory.mktemp("headers") / "log") as (_, client):
-        yield Team.create(client, cluster.url(name, "postgres"))
+    with running_service(cluster, template, tmp_path_factory.mktemp("headers") / "log") as running:
+        yield Team.create(running.client, running.database_url)
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
-def test_a_browser_of_any_origin_may_ask(team: Team, method: str, path: str) -> None:
+def test_preflight_allows_every_origin(team: Team, method: str, path: str) -> None:
     asked = {
         "origin": "https://app.example",
         "access-control-request-method": method,
@@ -38,21 +37,21 @@ def test_a_browser_of_any_origin_may_ask(team: Team, method: str, path: str) -> 
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
-def test_a_browser_may_read_errors_and_their_headers(team: Team, method: str, path: str) -> None:
+def test_errors_expose_their_headers_to_browsers(team: Team, method: str, path: str) -> None:
     for reply in (team.request(method, path), team.client.request(method, BASE + path)):
         assert reply.status_code >= 400
         assert reply.headers.get_list("access-control-allow-origin") == ["*"]
         assert set(reply.headers["access-control-expose-headers"].split(", ")) == EXPOSED
 
 
-def test_a_browser_may_read_answers_and_their_headers(team: Team) -> None:
+def test_answers_expose_their_headers_to_browsers(team: Team) -> None:
     reply = team.send()
     assert reply.status_code == 201
     assert reply.headers.get_list("access-control-allow-origin") == ["*"]
     assert set(reply.headers["access-control-expose-headers"].split(", ")) == EXPOSED
 
 
-def test_what_is_not_configured_says_when_to_ask_again(team: Team) -> None:
+def test_unconfigured_feature_sends_retry_after(team: Team) -> None:
     team.sent_id()
     for path, code, options in (
         ("/upload", "storage_not_configured", {"files": {"files": b"x"}}),
@@ -63,7 +62,7 @@ def test_what_is_not_configured_says_when_to_ask_again(team: Team) -> None:
         assert int(reply.headers["retry-after"]) > 0
 
 
-def test_a_database_out_of_reach_says_when_to_ask_again(team: Team, tmp_path: Path) -> None:
+def test_unreachable_database_sends_retry_after(team: Team, tmp_path: Path) -> None:
     nowhere = f"postgresql://authenticator@127.0.0.1:{free_port()}/postgres"
     with serving_users(nowhere, tmp_path / "log") as (_, client):
         for path in ("/health", f"{BASE}/{UNKNOWN_ID}"):
@@ -73,7 +72,7 @@ def test_a_database_out_of_reach_says_when_to_ask_again(team: Team, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("kind", "status"), [("text/plain", 415), ("application/json", 413)])
-def test_what_is_refused_before_postgres_is_asked_is_not_counted(
+def test_request_refused_before_postgres_is_not_counted(
     cluster: TestCluster, fresh_database: str, tmp_path: Path, kind: str, status: int
 ) -> None:
     with serving_users(cluster.url(fresh_database, "authenticator"), tmp_path / "log") as (_, client):
@@ -85,4 +84,5 @@ def test_what_is_refused_before_postgres_is_asked_is_not_counted(
 
 
 def owner(team: Team) -> dict[str, str]:
+    """Return the headers of the owner."""
     return bearer(token(team.user_ids[0]))

@@ -1,4 +1,4 @@
-"""Bytes that no good client sends: one answer at most, soon, within a stated memory, and the next request is served."""
+"""Hostile bytes: the service sends at most one answer, soon, in bounded memory, and serves the next request."""
 
 import gzip
 import json
@@ -15,65 +15,63 @@ import pytest
 from tests.support.cluster import TestCluster, free_port
 from tests.support.ingest import PATH
 from tests.support.service import Service
-from tests.support.team import create_unlimited_database, serving_users
+from tests.support.team import Running, running_service
 from tests.support.tokens import bearer, token
 from tests.support.world import BASE, CHANNEL, MATTY
 
 ROUTES = [BASE, PATH]
-SECONDS = 5.0  # within which every answer comes, whatever was asked
-CEILING = 100  # megabytes that all of this together may add to what the service takes
-HIDDEN = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"  # what a smuggler wants to have answered
+SECONDS = 5.0  # for each answer
+CEILING = 100  # megabytes that all these tests together may add to the memory of the service
+HIDDEN = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n"  # the request that an attacker hides in a body
 
 
 @pytest.fixture(scope="module")
-def running(
-    cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Service, httpx.Client]]:
-    """A service without Storage, looked at afterwards: no failure of ours, and no more memory than it may take."""
-    login, log = (
-        cluster.url(create_unlimited_database(cluster, template), "authenticator"),
-        tmp_path_factory.mktemp("hostile") / "log",
-    )
+def running(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service without Storage; afterwards its log must hold no failure and its memory must be bounded."""
+    log = tmp_path_factory.mktemp("hostile") / "log"
     nowhere = {"SUPABASE_URL": f"http://127.0.0.1:{free_port()}", "SUPABASE_PUBLISHABLE_KEY": "x"}
-    with serving_users(login, log, **nowhere) as (service, client):
-        client.headers.update(bearer(token(MATTY)))
-        assert client.get(f"{BASE}/history", params={"channel_id": CHANNEL}).status_code == 200
-        before = memory(service)
-        yield service, client
-        assert service.failures == []
+    with running_service(cluster, template, log, **nowhere) as running:
+        running.client.headers.update(bearer(token(MATTY)))
+        assert running.client.get(f"{BASE}/history", params={"channel_id": CHANNEL}).status_code == 200
+        before = memory(running.service)
+        yield running
+        assert running.service.failures == []
         if sys.platform == "linux":
-            assert memory(service) - before < CEILING
+            assert memory(running.service) - before < CEILING
 
 
 def memory(service: Service) -> int:
-    """The most that it has ever taken, in megabytes; 0 where nobody knows."""
+    """Return the peak memory in megabytes, or 0 on systems without /proc."""
     status = Path(f"/proc/{service.process.pid}/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return int(found[1]) // 1024 if found else 0
 
 
 @pytest.fixture
-def service(running: tuple[Service, httpx.Client]) -> Iterator[Service]:
-    """The service; the next good request is answered."""
-    yield running[0]
-    assert running[1].post(BASE, json={"channel_id": CHANNEL, "content": "good"}).status_code == 201
+def service(running: Running) -> Iterator[Service]:
+    """The service; after the test it must answer a good request."""
+    yield running.service
+    assert running.client.post(BASE, json={"channel_id": CHANNEL, "content": "good"}).status_code == 201
 
 
 @pytest.fixture
-def client(running: tuple[Service, httpx.Client], service: Service) -> httpx.Client:
-    """Speaks as Matty, and waits no longer than it should have to."""
-    running[1].timeout = httpx.Timeout(SECONDS)
-    return running[1]
+def client(running: Running, service: Service) -> httpx.Client:
+    """A client that is Matty and waits at most SECONDS."""
+    running.client.timeout = httpx.Timeout(SECONDS)
+    return running.client
 
 
 def request(path: str, *lines: bytes, body: bytes = b"") -> bytes:
-    """A POST with these lines in its head, as it goes over the wire."""
+    """Return the bytes of a POST with these header lines."""
     head = [b"POST " + path.encode() + b" HTTP/1.1", b"host: x", b"content-type: application/json", *lines]
     return b"\r\n".join(head) + b"\r\n\r\n" + body
 
 
 def answers(service: Service, sent: bytes, expected: int) -> tuple[list[int], bool]:
-    """The statuses that come back, and whether the service closed the connection; TimeoutError when none comes."""
+    """Return the statuses of the answers and whether the service closed the connection.
+
+    Raise TimeoutError if fewer answers come than expected.
+    """
     got = b""
     with socket.create_connection(("127.0.0.1", service.port), timeout=SECONDS) as connection:
         connection.sendall(sent)
@@ -92,7 +90,7 @@ def answers(service: Service, sent: bytes, expected: int) -> tuple[list[int], bo
 
 CHUNKED = b"transfer-encoding: chunked"
 LENGTH = b"content-length: %d" % len(HIDDEN)
-# What two servers in a row could take for requests of different lengths.
+# Two servers in a row could read these requests with different lengths.
 AMBIGUOUS = {
     "length and chunks": ([b"content-length: 4", CHUNKED], b"0\r\n\r\n"),
     "chunks and length": ([CHUNKED, b"content-length: 4"], b"0\r\n\r\n"),
@@ -124,12 +122,12 @@ AMBIGUOUS = {
 
 @pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize("form", AMBIGUOUS)
-def test_nothing_is_smuggled_in_a_request_of_uncertain_length(service: Service, form: str, path: str) -> None:
+def test_ambiguous_length_is_400_and_closes(service: Service, form: str, path: str) -> None:
     lines, body = AMBIGUOUS[form]
     assert answers(service, request(path, *lines, body=body + HIDDEN), 1) == ([400], True)
 
 
-# Odd, but of one meaning: there are two requests, and both are answered.
+# These are odd but unambiguous: the service answers both requests.
 ODD = {
     "no trailers": ([CHUNKED], b"2\r\n{}\r\n0\r\n\r\n"),
     "10,000 trailers": ([CHUNKED], b"2\r\n{}\r\n0\r\n" + b"x: y\r\n" * 10_000 + b"\r\n"),
@@ -144,10 +142,10 @@ ODD = {
 
 @pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize("form", ODD)
-def test_what_is_odd_is_refused_by_itself_and_the_next_request_answered(service: Service, form: str, path: str) -> None:
+def test_odd_request_does_not_affect_the_next(service: Service, form: str, path: str) -> None:
     lines, body = ODD[form]
     statuses, _ = answers(service, request(path, *lines, body=body + HIDDEN), 2)
-    assert statuses == [401, 200]  # no token and no key among the headers
+    assert statuses == [401, 200]  # the headers hold no token and no key
 
 
 ENDLESS = {
@@ -160,7 +158,7 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("name", ENDLESS)
-def test_what_has_no_end_is_refused_before_it_takes_much(service: Service, name: str) -> None:
+def test_endless_input_is_cut_off(service: Service, name: str) -> None:
     with socket.create_connection(("127.0.0.1", service.port), timeout=SECONDS) as connection:
         connection.sendall(ENDLESS[name])
         sent = 0
@@ -168,18 +166,18 @@ def test_what_has_no_end_is_refused_before_it_takes_much(service: Service, name:
             while sent < 30_000_000:
                 sent += connection.send(b"a" * 100_000)
         except OSError:
-            pass  # it does not listen any more
-    assert sent < 20_000_000  # the kernel takes some that nobody reads
+            pass  # the service closed the connection
+    assert sent < 20_000_000  # the kernel buffers some bytes that the service does not read
 
 
 @pytest.mark.parametrize("name", list(ENDLESS)[:3])
-def test_who_sends_too_much_that_is_not_content_is_told(service: Service, name: str) -> None:
+def test_endless_head_is_400(service: Service, name: str) -> None:
     statuses, is_closed = answers(service, ENDLESS[name] + b"a" * 1_000_001, 1)
     assert (statuses, is_closed) == ([400], True)
 
 
 @pytest.mark.parametrize("missing", [1, 900])
-def test_a_body_that_stops_early_is_nobodys_request(service: Service, missing: int) -> None:
+def test_incomplete_body_gets_no_answer(service: Service, missing: int) -> None:
     body = json.dumps({"channel_id": CHANNEL, "content": "never whole"}).encode()
     lines = [f"content-length: {len(body) + missing}".encode(), b"authorization: Bearer " + token(MATTY).encode()]
     with socket.create_connection(("127.0.0.1", service.port), timeout=SECONDS) as connection:
@@ -188,7 +186,7 @@ def test_a_body_that_stops_early_is_nobodys_request(service: Service, missing: i
         assert connection.recv(100) == b""
 
 
-def test_slow_bodies_keep_nobody_waiting(service: Service, client: httpx.Client) -> None:
+def test_slow_bodies_do_not_delay_others(service: Service, client: httpx.Client) -> None:
     body = json.dumps({"channel_id": CHANNEL, "content": "slow"}).encode()
     lines = [f"content-length: {len(body)}".encode(), b"authorization: Bearer " + token(MATTY).encode()]
     slow = [socket.create_connection(("127.0.0.1", service.port), timeout=SECONDS) for _ in range(60)]
@@ -224,19 +222,19 @@ NASTY = {
 
 @pytest.mark.parametrize("path", [BASE, f"{BASE}/11c0f3a2-5d1e-4a7b-8c3d-000000000001/react"])
 @pytest.mark.parametrize("name", NASTY)
-def test_nasty_json_is_an_error_of_the_caller(client: httpx.Client, name: str, path: str) -> None:
+def test_hostile_json_is_400(client: httpx.Client, name: str, path: str) -> None:
     reply = client.post(path, content=NASTY[name], headers={"content-type": "application/json"})
     assert (reply.status_code, reply.json()["success"]) == (400, False)
 
 
-def test_a_bomb_is_not_opened(client: httpx.Client) -> None:
+def test_gzip_bomb_is_refused(client: httpx.Client) -> None:
     headers = {"content-type": "application/json", "content-encoding": "gzip"}
     assert client.post(BASE, content=gzip.compress(bytes(500_000_000), 1), headers=headers).status_code == 413
     assert client.post(BASE, content=gzip.compress(bytes(50_000_000)), headers=headers).status_code == 400
 
 
 def form(parts: int, name: str) -> bytes:
-    """A form of so many small parts."""
+    """Return a form with this many small parts."""
     part = f"--edge\r\ncontent-disposition: form-data; {name}\r\n\r\nx\r\n"
     return part.encode() * parts + b"--edge--\r\n"
 
@@ -253,6 +251,6 @@ def form(parts: int, name: str) -> bytes:
     ],
     ids=["100,000 fields", "100,000 files", "200,000 headers", "200,000 edges", "empty lines", "no end"],
 )
-def test_a_form_of_very_many_parts_is_refused(client: httpx.Client, body: bytes, status: int) -> None:
+def test_form_with_too_many_parts_is_refused(client: httpx.Client, body: bytes, status: int) -> None:
     headers = {"content-type": "multipart/form-data; boundary=edge"}
     assert client.post(f"{BASE}/upload", content=body, headers=headers).status_code == status

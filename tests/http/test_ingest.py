@@ -1,4 +1,4 @@
-"""POST /functions/v1/messaging-ingest: the answers of its document, each with its exact status and body."""
+"""POST /functions/v1/messaging-ingest gives the documented answers, with their exact status and body."""
 
 import uuid
 from typing import Any
@@ -16,7 +16,7 @@ CORS = {
 }
 
 
-def test_the_first_message_of_a_thread_creates_it(sender: Sender) -> None:
+def test_first_messages_create_the_conversation(sender: Sender) -> None:
     reply = sender.post(conversation(message("a"), message("b")))
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "application/json"
@@ -26,7 +26,7 @@ def test_the_first_message_of_a_thread_creates_it(sender: Sender) -> None:
     assert reply.json() | {"results": []} == {"success": True, "processed": 1, "results": []}
 
 
-def test_results_tell_in_the_order_of_the_request_what_became_of_each_thread(sender: Sender) -> None:
+def test_results_follow_the_order_of_the_request(sender: Sender) -> None:
     first = sender.post(conversation(message("a"), external_id="old"), conversation(message("a"), external_id="same"))
     old, same = (result["conversation_id"] for result in first.json()["results"])
     reply = sender.post(
@@ -55,13 +55,13 @@ def test_results_tell_in_the_order_of_the_request_what_became_of_each_thread(sen
     assert sender.stored() == {"old": ["a", "b"], "same": ["a"], "new": ["a"]}
 
 
-def test_a_message_that_came_before_with_other_content_is_named(sender: Sender) -> None:
+def test_changed_message_is_reported_as_a_conflict(sender: Sender) -> None:
     sender.post(conversation(message("a"), message("b")))
     (result,) = sender.post(conversation(message("a", content="changed"), message("b"))).json()["results"]
     assert (result["status"], result["conflicting_message_ids"]) == ("no_new_messages", ["a"])
 
 
-def test_no_conversations_are_a_success_too(sender: Sender) -> None:
+def test_request_without_conversations_succeeds(sender: Sender) -> None:
     reply = sender.post()
     assert (reply.status_code, reply.json()) == (200, {"success": True, "processed": 0, "results": []})
 
@@ -78,31 +78,31 @@ def test_no_conversations_are_a_success_too(sender: Sender) -> None:
     ],
     ids=str,
 )
-def test_a_request_that_lacks_a_field_is_400(stranger: Sender, fields: dict[str, Any]) -> None:
+def test_missing_field_is_400(stranger: Sender, fields: dict[str, Any]) -> None:
     reply = stranger.post(**fields)
     assert (reply.status_code, reply.json()) == (400, MISSING)
 
 
 @pytest.mark.parametrize("conversations", ["", "text", {}, 5, True], ids=str)
-def test_conversations_that_are_no_array_are_400(stranger: Sender, conversations: object) -> None:
+def test_conversations_other_than_an_array_are_400(stranger: Sender, conversations: object) -> None:
     reply = stranger.post(conversations=conversations)
     assert (reply.status_code, reply.json()) == (400, {"error": "conversations must be an array"})
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"5", b'"platform"', b"{}"])
-def test_json_that_is_no_request_is_400(stranger: Sender, body: bytes) -> None:
+def test_json_other_than_a_request_is_400(stranger: Sender, body: bytes) -> None:
     reply = stranger.send(body)
     assert (reply.status_code, reply.json()) == (400, MISSING)
 
 
 @pytest.mark.parametrize("key", [None, ""])
-def test_a_request_without_a_key_is_401(stranger: Sender, key: str | None) -> None:
+def test_missing_key_is_401(stranger: Sender, key: str | None) -> None:
     reply = stranger.send(b"not even JSON", x_api_key=key)
     assert (reply.status_code, reply.json()) == (401, {"error": "Missing x-api-key header"})
 
 
 @pytest.mark.parametrize("key", ["wrong", "x" * 100_000, "schl\u00fcssel", "your-api-secret"])
-def test_a_wrong_key_is_401(sender: Sender, key: str) -> None:
+def test_wrong_key_is_401(sender: Sender, key: str) -> None:
     body = sender.request(conversation(message()))
     reply = sender.client.post(PATH, json=body, headers={"x-api-key": key.encode("latin-1")})
     assert (reply.status_code, reply.json()) == (401, {"error": "Invalid API key"})
@@ -112,7 +112,7 @@ def test_a_wrong_key_is_401(sender: Sender, key: str) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"connection_id": "nobody"},
+        {"connection_id": "unknown"},
         {"connection_id": 5},
         {"platform": "telegram"},
         {"platform": "WhatsApp"},
@@ -120,12 +120,13 @@ def test_a_wrong_key_is_401(sender: Sender, key: str) -> None:
     ],
     ids=str,
 )
-def test_an_unknown_connection_or_another_platform_is_401(sender: Sender, fields: dict[str, Any]) -> None:
+def test_unknown_connection_or_other_platform_is_401(sender: Sender, fields: dict[str, Any]) -> None:
     reply = sender.post(conversation(message()), **fields)
     assert (reply.status_code, reply.json()) == (401, {"error": "Invalid connection_id or platform"})
 
 
 def set_active(sender: Sender, is_active: bool) -> None:
+    """Activate or deactivate the connection."""
     with psycopg.connect(sender.database_url) as connection:
         connection.execute(
             "update public.messaging_connections set is_active = %s where connection_id = %s",
@@ -133,7 +134,7 @@ def set_active(sender: Sender, is_active: bool) -> None:
         )
 
 
-def test_an_inactive_connection_is_403_until_it_is_active_again(sender: Sender) -> None:
+def test_inactive_connection_is_403_until_reactivated(sender: Sender) -> None:
     set_active(sender, False)
     reply = sender.post(conversation(message()))
     assert (reply.status_code, reply.json()) == (403, {"error": "Connection is inactive"})
@@ -141,13 +142,13 @@ def test_an_inactive_connection_is_403_until_it_is_active_again(sender: Sender) 
     assert sender.post(conversation(message())).json()["results"][0]["status"] == "created"
 
 
-def test_only_who_has_the_key_learns_that_a_connection_is_inactive(sender: Sender) -> None:
+def test_wrong_key_does_not_reveal_an_inactive_connection(sender: Sender) -> None:
     set_active(sender, False)
     reply = sender.client.post(PATH, json=sender.request(), headers={"x-api-key": "wrong"})
     assert (reply.status_code, reply.json()) == (401, {"error": "Invalid API key"})
 
 
-def test_5000_messages_are_taken_and_5001_are_413(sender: Sender) -> None:
+def test_5000_messages_are_accepted_and_5001_are_413(sender: Sender) -> None:
     messages = [message(f"{number:04}") for number in range(5001)]
     assert sender.post(conversation(*messages[:5000])).json()["results"][0]["messages_added"] == 5000
     reply = sender.post(conversation(*messages[:2500]), conversation(*messages[2500:], external_id="second"))
@@ -155,14 +156,14 @@ def test_5000_messages_are_taken_and_5001_are_413(sender: Sender) -> None:
     assert sender.stored() == {"chat": [f"{number:04}" for number in range(5000)]}
 
 
-def test_every_answer_may_be_read_by_a_page_of_another_origin(stranger: Sender) -> None:
+def test_answers_allow_every_origin(stranger: Sender) -> None:
     for reply in (stranger.post(), stranger.send(b"{"), stranger.send(b"{}", x_api_key=None)):
         assert CORS.items() <= dict(reply.headers).items()
     for reply in (stranger.client.get(PATH), stranger.send(b"{}", content_type="text/plain")):
         assert reply.headers["access-control-allow-origin"] == "*"
 
 
-def test_a_preflight_is_answered_without_a_key(stranger: Sender) -> None:
+def test_preflight_needs_no_key(stranger: Sender) -> None:
     asked = {"origin": "https://crm.example", "access-control-request-method": "POST"}
     reply = stranger.client.options(PATH, headers=asked)
     assert (reply.status_code, reply.content) == (204, b"")

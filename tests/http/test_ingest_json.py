@@ -1,4 +1,4 @@
-"""What may stand in a JSON body: every text of every script is kept as it came, and nothing makes the service fail."""
+"""JSON bodies of ingest: the service keeps text of every script unchanged, and no body makes it fail."""
 
 import json
 from decimal import Decimal
@@ -13,7 +13,7 @@ GOOD = conversation(message("good"), external_id="good")
 
 
 def encode(body: dict[str, Any]) -> bytes:
-    """ASCII only, so that half a surrogate pair can be written."""
+    """Encode as ASCII, which can express half a surrogate pair."""
     return json.dumps(body).encode("ascii")
 
 
@@ -31,7 +31,7 @@ def encode(body: dict[str, Any]) -> bytes:
     ],
     ids=ascii,
 )
-def test_a_text_is_stored_as_it_came(sender: Sender, text: str) -> None:
+def test_text_is_stored_unchanged(sender: Sender, text: str) -> None:
     sent = message("odd", content=text, author=text, **{f"key {text[:100]}": text})
     for body in (sender.request(conversation(sent)), sender.request(conversation(sent, participant_name=text[:500]))):
         assert sender.send(encode(body)).json()["processed"] == 1
@@ -51,13 +51,13 @@ def test_a_text_is_stored_as_it_came(sender: Sender, text: str) -> None:
     ],
     ids=ascii,
 )
-def test_what_postgres_cannot_hold_becomes_a_replacement_character(sender: Sender, sent: str, stored: str) -> None:
+def test_unstorable_characters_are_replaced(sender: Sender, sent: str, stored: str) -> None:
     reply = sender.send(encode(sender.request(conversation(message("odd", content=sent, author=sent)), GOOD)))
     assert [result["status"] for result in reply.json()["results"]] == ["created", "created"]
     assert sender.stored_messages() == [message("good"), message("odd", content=stored, author=stored)]
 
 
-def test_a_nul_in_an_identifier_does_not_make_two_threads_of_one(sender: Sender) -> None:
+def test_id_with_a_nul_stays_one_conversation(sender: Sender) -> None:
     for _ in range(2):
         sender.send(encode(sender.request(conversation(message("a\0"), external_id="chat\0"))))
     assert sender.stored() == {"chat\ufffd": ["a\ufffd"]}
@@ -80,16 +80,16 @@ def test_deep_nesting_is_stored_or_refused(sender: Sender, depth: int) -> None:
         assert (reply.status_code, reply.json()) == (400, NOT_JSON)
 
 
-def test_of_a_key_that_comes_twice_the_last_counts(sender: Sender) -> None:
+def test_last_of_duplicate_keys_counts(sender: Sender) -> None:
     body = encode(sender.request(conversation(message("odd", content="last"))))
     reply = sender.send(body.replace(b'"content"', b'"content": "first", "content"'))
     assert reply.status_code == 200
     assert sender.stored_messages() == [message("odd", content="last")]
 
 
-@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf", b"\n\t "], ids=["none", "BOM", "space"])
-def test_a_mark_or_space_before_the_json_is_ignored(sender: Sender, mark: bytes) -> None:
-    assert sender.send(mark + encode(sender.request(GOOD))).json()["processed"] == 1
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf", b"\n\t "], ids=["none", "BOM", "space"])
+def test_bom_or_space_before_the_json_is_ignored(sender: Sender, start: bytes) -> None:
+    assert sender.send(start + encode(sender.request(GOOD))).json()["processed"] == 1
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_mark_or_space_before_the_json_is_ignored(sender: Sender, mark: bytes)
     ],
     ids=ascii,
 )
-def test_what_is_not_json_in_utf_8_is_400(stranger: Sender, body: bytes) -> None:
+def test_body_other_than_utf_8_json_is_400(stranger: Sender, body: bytes) -> None:
     reply = stranger.send(body)
     assert (reply.status_code, reply.json()) == (400, NOT_JSON)
 
@@ -126,7 +126,7 @@ def test_what_is_not_json_in_utf_8_is_400(stranger: Sender, body: bytes) -> None
     [None, 5, "text", [], {}, {"messages": []}, conversation(5), conversation({}), conversation(None, message("a"))],
     ids=ascii,
 )
-def test_a_thread_with_an_error_does_not_harm_the_one_beside_it(sender: Sender, wrong: object) -> None:
+def test_wrong_conversation_does_not_affect_others(sender: Sender, wrong: object) -> None:
     reply = sender.post(wrong, GOOD)
     assert reply.status_code == 200
     refused, stored = reply.json()["results"]

@@ -1,4 +1,4 @@
-"""What HTTP itself decides of an ingest request: method, media type, encoding, size; and bad manners on the wire."""
+"""The HTTP side of ingest: method, media type, encoding, size, and clients that break the protocol."""
 
 import gzip
 import json
@@ -24,17 +24,18 @@ MB_50 = 50_000_000
 
 
 def body_of(sender: Sender, *names: str) -> bytes:
+    """Return a request with one conversation of these messages."""
     return json.dumps(sender.request(conversation(*map(message, names or ["m1"])))).encode()
 
 
 def head(sender: Sender, *lines: str) -> bytes:
-    """The start of a request as it goes over the wire."""
+    """Return the head of a request as bytes."""
     first = (f"POST {PATH} HTTP/1.1", "content-type: application/json", f"x-api-key: {sender.secret}")
     return "\r\n".join((*first, *lines, "", "")).encode("latin-1")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE"])
-def test_another_method_is_405_and_told_which_are_allowed(stranger: Sender, method: str) -> None:
+def test_other_method_is_405_with_allow(stranger: Sender, method: str) -> None:
     reply = stranger.client.request(method, PATH)
     assert (reply.status_code, reply.headers["allow"]) == (405, "POST, OPTIONS")
     assert method == "HEAD" or reply.json() == {"error": "Method not allowed"}
@@ -43,7 +44,7 @@ def test_another_method_is_405_and_told_which_are_allowed(stranger: Sender, meth
 @pytest.mark.parametrize(
     "kind", [None, "", ";", "text/plain", "application/x-www-form-urlencoded", "application/jsonx"]
 )
-def test_another_media_type_is_415(stranger: Sender, kind: str | None) -> None:
+def test_other_media_type_is_415(stranger: Sender, kind: str | None) -> None:
     reply = stranger.send(body_of(stranger), content_type=kind)
     assert (reply.status_code, reply.json()) == (415, {"error": "Content-Type must be application/json"})
 
@@ -51,12 +52,12 @@ def test_another_media_type_is_415(stranger: Sender, kind: str | None) -> None:
 @pytest.mark.parametrize(
     "kind", ["application/json; charset=utf-8", "Application/JSON;charset=UTF-8", "application/json;"]
 )
-def test_the_media_type_may_have_parameters_and_capitals(sender: Sender, kind: str) -> None:
+def test_media_type_can_have_parameters_and_capitals(sender: Sender, kind: str) -> None:
     assert sender.send(body_of(sender), content_type=kind).status_code == 200
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP"])
-def test_a_body_may_come_gzipped(sender: Sender, encoding: str) -> None:
+def test_gzipped_body_is_accepted(sender: Sender, encoding: str) -> None:
     assert sender.send(gzip.compress(body_of(sender)), content_encoding=encoding).json()["processed"] == 1
     assert sender.stored() == {"chat": ["m1"]}
 
@@ -82,19 +83,19 @@ def test_broken_gzip_is_400(sender: Sender, spoil: object) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "zstd"])
-def test_another_encoding_is_415(stranger: Sender, encoding: str) -> None:
+def test_other_encoding_is_415(stranger: Sender, encoding: str) -> None:
     reply = stranger.send(body_of(stranger), content_encoding=encoding)
     assert (reply.status_code, reply.json()) == (415, {"error": "Content-Encoding must be gzip or identity"})
 
 
-def test_a_body_of_the_greatest_size_is_taken(sender: Sender) -> None:
+def test_body_of_the_maximum_size_is_accepted(sender: Sender) -> None:
     body = body_of(sender)
     assert sender.send(body + b" " * (LIMIT - len(body))).status_code == 200
     assert sender.send(gzip.compress(body + b" " * (LIMIT - len(body))), content_encoding="gzip").status_code == 200
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
-def test_one_byte_more_is_413(sender: Sender, encoding: str) -> None:
+def test_body_over_the_maximum_is_413(sender: Sender, encoding: str) -> None:
     body = body_of(sender).ljust(LIMIT + 1)
     reply = sender.send(gzip.compress(body) if encoding == "gzip" else body, content_encoding=encoding)
     assert (reply.status_code, reply.json()) == (413, TOO_LARGE)
@@ -102,7 +103,7 @@ def test_one_byte_more_is_413(sender: Sender, encoding: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["length", "chunked"])
-def test_the_answer_to_50_mb_reaches_httpx(stranger: Sender, kind: str) -> None:
+def test_httpx_receives_the_413_for_50_mb(stranger: Sender, kind: str) -> None:
     body = bytes(MB_50)
     reply = stranger.send(body if kind == "length" else (body[at : at + 65536] for at in range(0, MB_50, 65536)))
     assert (reply.status_code, reply.json()) == (413, TOO_LARGE)
@@ -110,7 +111,7 @@ def test_the_answer_to_50_mb_reaches_httpx(stranger: Sender, kind: str) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("option", ["content-type: application/json", "transfer-encoding: chunked", "expect:"])
-def test_the_answer_to_50_mb_reaches_curl(stranger: Sender, tmp_path: Path, option: str) -> None:
+def test_curl_receives_the_413_for_50_mb(stranger: Sender, tmp_path: Path, option: str) -> None:
     with (tmp_path / "body").open("wb") as file:
         file.truncate(MB_50)
     command = ["curl", "-sS", str(stranger.client.base_url.join(PATH)), "--data-binary", f"@{tmp_path}/body"]
@@ -120,7 +121,7 @@ def test_the_answer_to_50_mb_reaches_curl(stranger: Sender, tmp_path: Path, opti
 
 
 def bomb() -> bytes:
-    """Some ten megabytes of gzip that stand for ten gigabytes of zeros."""
+    """Return about ten megabytes of gzip that decompress to ten gigabytes of zeros."""
     compressor = zlib.compressobj(9, wbits=31)
     start = compressor.compress(bytes(LIMIT)) + compressor.flush(zlib.Z_FULL_FLUSH)
     block = compressor.compress(bytes(LIMIT)) + compressor.flush(zlib.Z_FULL_FLUSH)
@@ -128,15 +129,15 @@ def bomb() -> bytes:
 
 
 def endless() -> Iterator[bytes]:
-    """A gzip member that is all right, and then 30 MB of something else."""
+    """Yield a good gzip member, then 30 MB of zeros."""
     yield gzip.compress(b"{}")
     for _ in range(600):
         yield bytes(50_000)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the greatest memory of a process is known on Linux only")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports the peak memory of a process")
 @pytest.mark.parametrize("attack", ["bomb", "endless"])
-def test_a_small_body_cannot_take_much_memory_or_time(stranger: Sender, service: Service, attack: str) -> None:
+def test_gzip_body_takes_bounded_memory_and_time(stranger: Sender, service: Service, attack: str) -> None:
     body = bomb() if attack == "bomb" else endless()
     process = Path(f"/proc/{service.process.pid}")
 
@@ -144,7 +145,7 @@ def test_a_small_body_cannot_take_much_memory_or_time(stranger: Sender, service:
         (line,) = (line for line in (process / "status").read_text().splitlines() if line.startswith(f"{name}:"))
         return int(line.split()[1]) // 1024
 
-    (process / "clear_refs").write_text("5")  # the greatest memory from now on
+    (process / "clear_refs").write_text("5")  # reset the peak memory
     before, began = memory("VmRSS"), time.monotonic()
     reply = stranger.send(body, content_encoding="gzip")
     assert (reply.status_code, reply.json()) == ((413, TOO_LARGE) if attack == "bomb" else (400, NOT_GZIP))
@@ -152,9 +153,11 @@ def test_a_small_body_cannot_take_much_memory_or_time(stranger: Sender, service:
     assert memory("VmHWM") - before < 60
 
 
-def test_slow_bodies_do_not_keep_others_waiting(sender: Sender, service: Service) -> None:
+def test_slow_bodies_do_not_delay_others(sender: Sender, service: Service) -> None:
     body = body_of(sender, "slow")
-    slow = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(40)]  # more than the pool has room for
+    slow = [
+        socket.create_connection(("127.0.0.1", service.port)) for _ in range(40)
+    ]  # more than the pool has connections
     try:
         for connection in slow:
             connection.sendall(head(sender, f"content-length: {len(body)}") + body[:10])
@@ -172,7 +175,7 @@ def test_slow_bodies_do_not_keep_others_waiting(sender: Sender, service: Service
     assert sender.stored() == {"chat": ["quick", "slow"]}
 
 
-def test_a_client_that_goes_away_in_its_body_is_no_error(sender: Sender, service: Service) -> None:
+def test_disconnect_during_the_body_logs_no_failure(sender: Sender, service: Service) -> None:
     before = service.failures
     with socket.create_connection(("127.0.0.1", service.port)) as connection:
         connection.sendall(head(sender, "content-length: 1000") + b"{")
@@ -185,7 +188,7 @@ def test_a_client_that_goes_away_in_its_body_is_no_error(sender: Sender, service
     [[f"x-header-{number}: value" for number in range(10_000)], [f"x-header: {'v' * 100_000}"], ["x-header: \xff"]],
     ids=["10000 headers", "100 kB header", "not ASCII"],
 )
-def test_many_or_great_headers_do_no_harm(sender: Sender, service: Service, lines: list[str]) -> None:
+def test_many_or_large_headers_are_accepted(sender: Sender, service: Service, lines: list[str]) -> None:
     body = body_of(sender)
     with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
         connection.sendall(head(sender, *lines, f"content-length: {len(body)}") + body)
@@ -203,20 +206,20 @@ def test_many_or_great_headers_do_no_harm(sender: Sender, service: Service, line
     ],
     ids=["TLS", "no HTTP", "NUL", "length", "smuggling"],
 )
-def test_what_is_not_http_is_400(service: Service, wrong: bytes) -> None:
+def test_malformed_http_is_400(service: Service, wrong: bytes) -> None:
     with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
         connection.sendall(wrong)
         assert connection.recv(12) == b"HTTP/1.1 400"
 
 
-def test_one_connection_carries_requests_of_all_kinds_one_after_another(sender: Sender) -> None:
+def test_one_connection_serves_refused_and_good_requests(sender: Sender) -> None:
     for _ in range(3):
         assert sender.send(bytes(LIMIT + 1)).status_code == 413
         assert sender.send(b"{", content_type="text/plain").status_code == 415
         assert sender.send(body_of(sender)).status_code == 200
 
 
-def test_requests_at_the_same_time_are_not_mixed_up(sender: Sender) -> None:
+def test_concurrent_requests_are_not_mixed_up(sender: Sender) -> None:
     names = [f"m{number:03}" for number in range(100)]
     with ThreadPoolExecutor(16) as threads:
         replies = list(threads.map(lambda name: sender.post(conversation(message(name), external_id=name)), names))

@@ -1,4 +1,4 @@
-"""Many requests in a short time leave the service and Postgres as they were, but for what was stored."""
+"""Many requests in a short time add no memory, files or sessions to the service and Postgres."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -16,19 +16,19 @@ from tests.support.soak import bounded
 from tests.support.team import Team, create_unlimited_database, serving_users
 
 THREADS, POOL = 8, 6
-GROWTH = 10_000_000  # bytes that the service may take more at the end than after the first half
-WAL = 40_000  # bytes of the write-ahead log that one round of six requests may cause
+GROWTH = 10_000_000  # bytes that the service may grow in the second half
+WAL = 40_000  # bytes of write-ahead log per round of six requests
 
 
 @pytest.mark.timeout(bounded(120, 600))
 @pytest.mark.skipif(sys.platform == "win32", reason="sizes of processes differ")
-def test_the_service_stays_as_it_is(cluster: TestCluster, template: str, tmp_path: Path) -> None:
+def test_many_requests_leave_resources_stable(cluster: TestCluster, template: str, tmp_path: Path) -> None:
     name, rounds = create_unlimited_database(cluster, template), bounded(40, 3_000)
     database_url = cluster.url(name, "postgres")
     login = cluster.url(name, "authenticator")
     with serving_users(login, tmp_path / "log", THREADLINE_POOL_SIZE=str(POOL)) as (service, client):
         team, sender = Team.create(client, database_url, 2), Sender.create(client, database_url)
-        client.event_hooks = {}  # the document is looked at elsewhere
+        client.event_hooks = {}  # test_contract.py compares answers with the schema
 
         def work(number: int) -> None:
             reply = team.send(f"message {number}")

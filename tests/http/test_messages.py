@@ -1,4 +1,4 @@
-"""/api/v2/messages over HTTP: routes, headers, limits shared by processes, and callers who mean harm."""
+"""/api/v2/messages over HTTP: routes, headers, limits shared by processes, and hostile callers."""
 
 import json
 import re
@@ -13,8 +13,7 @@ import pytest
 
 from tests.support.cluster import TestCluster
 from tests.support.ingest import in_parallel
-from tests.support.service import Service
-from tests.support.team import Team, create_unlimited_database, serving_users
+from tests.support.team import Running, Team, running_service, serving_users
 from tests.support.tokens import bearer, sign, token
 from tests.support.world import BASE, TIME, UNKNOWN_ID
 
@@ -25,27 +24,22 @@ SQL_WORDS = re.compile(
 
 
 @pytest.fixture(scope="module")
-def running(
-    cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Service, httpx.Client, str]]:
-    """A service on a database that limits nobody."""
-    name = create_unlimited_database(cluster, template)
-    log = tmp_path_factory.mktemp("messages") / "log"
-    with serving_users(cluster.url(name, "authenticator"), log) as (service, client):
-        yield service, client, cluster.url(name, "postgres")
+def running(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service without a limit of requests."""
+    with running_service(cluster, template, tmp_path_factory.mktemp("messages") / "log") as running:
+        yield running
 
 
 @pytest.fixture
-def team(running: tuple[Service, httpx.Client, str]) -> Iterator[Team]:
-    """An owner and a member; the service has no failure to tell of afterwards."""
-    service, client, database_url = running
-    before = len(service.failures)
-    yield Team.create(client, database_url)
-    assert service.failures[before:] == []
+def team(running: Running) -> Iterator[Team]:
+    """An owner and a member; afterwards the log must hold no new failure."""
+    before = len(running.service.failures)
+    yield Team.create(running.client, running.database_url)
+    assert running.service.failures[before:] == []
 
 
 def check_error(reply: httpx.Response) -> None:
-    """The one shape of errors, and nothing of the machinery in it."""
+    """Check the shape of an error and that it shows no internals."""
     body = reply.json()
     assert 400 <= reply.status_code < 500, (reply.status_code, body)
     assert reply.headers["content-type"] == "application/json"
@@ -57,7 +51,7 @@ def check_error(reply: httpx.Response) -> None:
     assert not SQL_WORDS.search(reply.text), reply.text
 
 
-def test_every_route_does_its_call(team: Team) -> None:
+def test_every_route_succeeds(team: Team) -> None:
     first = team.sent_id("first")
     calls: list[tuple[str, str, dict[str, Any], int]] = [
         ("POST", "", {"json": {"channel_id": team.channel_id, "content": "x"}}, 201),
@@ -85,7 +79,7 @@ def test_every_route_does_its_call(team: Team) -> None:
     assert team.inconsistencies() == []
 
 
-def test_the_path_wins_over_query_and_body(team: Team) -> None:
+def test_path_wins_over_query_and_body(team: Team) -> None:
     first, second = team.sent_id("first"), team.sent_id("second")
     reply = team.request("PUT", f"/{first}?id={second}", json={"id": second, "content": "changed"})
     assert reply.json()["data"]["id"] == first
@@ -93,9 +87,9 @@ def test_the_path_wins_over_query_and_body(team: Team) -> None:
     assert reply.json()["data"]["emoji"] == "fire"
 
 
-def test_who_is_no_member_gets_404(team: Team, running: tuple[Service, httpx.Client, str]) -> None:
+def test_non_member_gets_404(team: Team, running: Running) -> None:
     first = team.sent_id()
-    other = Team.create(running[1], running[2], 1)
+    other = Team.create(running.client, running.database_url, 1)
     for method, path in (("GET", f"/{first}"), ("DELETE", f"/{first}"), ("POST", f"/{first}/pin")):
         reply = other.request(method, path)
         check_error(reply)
@@ -103,7 +97,7 @@ def test_who_is_no_member_gets_404(team: Team, running: tuple[Service, httpx.Cli
     check_error(other.request("GET", f"/history?channel_id={team.channel_id}"))
 
 
-def test_the_service_key_acts_for_whom_it_names(team: Team) -> None:
+def test_service_key_acts_for_the_named_user(team: Team) -> None:
     headers = bearer(sign({"role": "service_role", "exp": 4_000_000_000}))
     body = {"channel_id": team.channel_id, "content": "x", "user_id": team.user_ids[1]}
     reply = team.client.post(BASE, headers=headers, json=body)
@@ -127,7 +121,7 @@ UNKNOWN = [
 
 
 @pytest.mark.parametrize(("method", "path"), UNKNOWN)
-def test_routes_that_are_none_are_404_or_405(team: Team, method: str, path: str) -> None:
+def test_unknown_route_is_404_or_405(team: Team, method: str, path: str) -> None:
     reply = team.client.request(method, path, headers=bearer(token(team.user_ids[0])))
     assert reply.status_code in {404, 405}
     if reply.request.url.path.startswith("/api/v2/"):
@@ -142,14 +136,14 @@ PATHS = [
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path[:20])
 @pytest.mark.parametrize(("method", "rest"), [("GET", ""), ("DELETE", ""), ("POST", "/pin"), ("PUT", "/reactions/x")])
-def test_ids_that_are_none_are_400_or_404(team: Team, method: str, rest: str, path: str) -> None:
+def test_wrong_id_is_400_or_404(team: Team, method: str, rest: str, path: str) -> None:
     reply = team.request(method, f"/{path}{rest}")
     check_error(reply)
     assert reply.status_code in {400, 404}
 
 
 @pytest.mark.parametrize("emoji", ["%00", "%ED%A0%80", "%FF", "'%20or%20true", "%25", "%20", "x" * 64])
-def test_an_emoji_in_a_path_may_be_anything(team: Team, emoji: str) -> None:
+def test_emoji_in_the_path_can_hold_any_character(team: Team, emoji: str) -> None:
     first = team.sent_id()
     for method in ("PUT", "DELETE"):
         assert team.request(method, f"/{first}/reactions/{emoji}").status_code == 200
@@ -165,12 +159,12 @@ def test_an_emoji_in_a_path_may_be_anything(team: Team, emoji: str) -> None:
     ],
     ids=lambda query: query[:20],
 )  # fmt: skip
-def test_queries_that_make_no_sense_are_400(team: Team, query: str) -> None:
+def test_wrong_history_query_is_refused(team: Team, query: str) -> None:
     reply = team.request("GET", f"/history?{query}")
     check_error(reply)
 
 
-def test_values_of_a_query_may_hold_anything(team: Team) -> None:
+def test_unknown_query_parameter_is_ignored(team: Team) -> None:
     for value in ("%00", "%ED%A0%80", "%FF", "%F0%9F%91%8D"):
         reply = team.request("GET", f"/history?channel_id={team.channel_id}&more={value}")
         assert reply.status_code == 200, (value, reply.text)
@@ -185,7 +179,7 @@ BODIES = [
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: repr(body[:24]))
 @pytest.mark.parametrize("path", ["", "/send", f"/{UNKNOWN_ID}/thread"])
-def test_bodies_that_make_no_sense_are_400_or_404(team: Team, path: str, body: bytes) -> None:
+def test_wrong_body_is_400_or_404(team: Team, path: str, body: bytes) -> None:
     reply = team.request("POST", path, content=body, headers={"content-type": "application/json"})
     check_error(reply)
     assert reply.status_code in {400, 404}
@@ -194,7 +188,7 @@ def test_bodies_that_make_no_sense_are_400_or_404(team: Team, path: str, body: b
 @pytest.mark.parametrize(
     "value", ["\0", "a\ud800", "\udc00", "\u202e", "\U0010ffff", "'; drop table messages; --", "\\"], ids=ascii
 )
-def test_strings_may_hold_anything(team: Team, value: str) -> None:
+def test_strings_can_hold_any_character(team: Team, value: str) -> None:
     body = {"channel_id": team.channel_id, "content": value, "content_type": value, "metadata": {value: [value]},
             "attachments": [{value: value}]}  # fmt: skip
     reply = team.request("POST", content=json.dumps(body).encode(), headers={"content-type": "application/json"})
@@ -205,7 +199,7 @@ def test_strings_may_hold_anything(team: Team, value: str) -> None:
 
 @pytest.mark.parametrize("size", [1_000_001, 10_000_000])
 @pytest.mark.parametrize("is_announced", [True, False])
-def test_a_body_that_is_too_large_is_413(team: Team, size: int, is_announced: bool) -> None:
+def test_too_large_body_is_413(team: Team, size: int, is_announced: bool) -> None:
     body = b'{"content": "' + b"x" * size + b'"}'
     content = body if is_announced else iter([body[i : i + 65536] for i in range(0, len(body), 65536)])
     reply = team.request("POST", content=content, headers={"content-type": "application/json"})
@@ -224,27 +218,27 @@ def test_a_body_that_is_too_large_is_413(team: Team, size: int, is_announced: bo
         ";;;",
     ],
 )
-def test_another_media_type_is_415(team: Team, media_type: str) -> None:
+def test_other_media_type_is_415(team: Team, media_type: str) -> None:
     body = json.dumps({"channel_id": team.channel_id, "content": "x"}).encode()
     reply = team.request("POST", content=body, headers={"content-type": media_type})
     check_error(reply)
     assert (reply.status_code, reply.json()["error"]["code"]) == (415, "unsupported_media_type")
 
 
-def test_a_charset_may_be_said(team: Team) -> None:
+def test_media_type_can_have_a_charset(team: Team) -> None:
     body = json.dumps({"channel_id": team.channel_id, "content": "x"}).encode()
     reply = team.request("POST", content=body, headers={"content-type": "application/json; charset=utf-8"})
     assert reply.status_code == 201
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-def test_a_key_that_is_none_is_400(team: Team, key: str) -> None:
+def test_wrong_idempotency_key_is_400(team: Team, key: str) -> None:
     reply = team.request("POST", json={"channel_id": team.channel_id, "content": "x"}, headers={"idempotency-key": key})
     check_error(reply)
     assert reply.json()["error"]["code"] == "invalid_idempotency_key"
 
 
-def test_a_retry_with_a_key_gets_the_same_bytes(team: Team) -> None:
+def test_retry_with_a_key_gets_the_same_bytes(team: Team) -> None:
     body, headers = {"channel_id": team.channel_id, "content": "once"}, {"idempotency-key": "a key, with '; signs"}
     first, again = (team.request("POST", json=body, headers=headers) for _ in range(2))
     assert (again.status_code, again.content) == (first.status_code, first.content)
@@ -253,10 +247,10 @@ def test_a_retry_with_a_key_gets_the_same_bytes(team: Team) -> None:
     check_error(team.request("POST", json=body | {"content": "other"}, headers=headers))
 
 
-def test_half_a_request_harms_nobody(team: Team, running: tuple[Service, httpx.Client, str]) -> None:
+def test_incomplete_request_does_not_affect_others(team: Team, running: Running) -> None:
     start = f"POST {BASE} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token(team.user_ids[0])}\r\n"
     for rest in ("", "content-type: application/json\r\ncontent-length: 100\r\n\r\n{", "\xff\r\n\r\n"):
-        with socket.create_connection(("127.0.0.1", running[0].port)) as connection:
+        with socket.create_connection(("127.0.0.1", running.service.port)) as connection:
             connection.sendall((start + rest).encode("latin-1"))
     assert team.send().status_code == 201
 
@@ -270,7 +264,7 @@ def two(cluster: TestCluster, fresh_database: str, tmp_path: Path) -> Iterator[t
 
 
 def spend(clients: list[httpx.Client], team: Team) -> list[httpx.Response]:
-    """The answers to 72 requests of the owner, twelve at once."""
+    """Send 72 requests as the owner, twelve at once, and return the answers."""
     headers = bearer(token(team.user_ids[0]))
     paths = [
         f"{BASE}/{UNKNOWN_ID}",
@@ -286,10 +280,10 @@ def spend(clients: list[httpx.Client], team: Team) -> list[httpx.Response]:
     return [reply for part in parts for reply in part]
 
 
-def test_sixty_requests_a_minute_over_all_routes_and_processes(two: tuple[list[httpx.Client], Team]) -> None:
+def test_request_limit_spans_routes_and_processes(two: tuple[list[httpx.Client], Team]) -> None:
     clients, team = two
     minute, began = "select date_trunc('minute', clock_timestamp())", None
-    while began != team.query(minute):  # a count begins anew with each, so that all must be in one
+    while began != team.query(minute):  # the limit counts per clock minute, so all requests must fall in one
         team = Team.create(team.client, team.database_url)
         began, replies = team.query(minute), spend(clients, team)
     assert sum(reply.status_code == 429 for reply in replies) == 12
@@ -304,7 +298,7 @@ def test_sixty_requests_a_minute_over_all_routes_and_processes(two: tuple[list[h
     assert team.request("GET", f"/history?channel_id={team.channel_id}", who=1).status_code == 200
 
 
-def test_a_retry_storm_with_one_key_is_one_message(two: tuple[list[httpx.Client], Team]) -> None:
+def test_concurrent_retries_create_one_message(two: tuple[list[httpx.Client], Team]) -> None:
     clients, team = two
     headers = bearer(token(team.user_ids[0])) | {"idempotency-key": "storm"}
     body = {"channel_id": team.channel_id, "content": "once"}

@@ -1,4 +1,4 @@
-"""What an operator sees: ids of requests, lines of the log, /metrics, cleaning; and what goes out and away for good."""
+"""What an operator sees: request ids, log lines, /metrics, clean-up, exports and erasures."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def database(cluster: TestCluster, template: str) -> str:
 def watched(
     cluster: TestCluster, database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Service, Team, Sender]]:
-    """A service that shows its metrics, and those who use it."""
+    """A service with metrics, a team and a sender."""
     log = tmp_path_factory.mktemp("watched") / "log"
     url, admin = cluster.url(database, "authenticator"), cluster.url(database, "postgres")
     with running_claude() as claude:
@@ -51,7 +51,7 @@ def watched(
 
 
 def scrape(client: httpx.Client) -> dict[tuple[str, frozenset], float]:
-    """All samples by name and labels."""
+    """Return all samples by name and labels."""
     reply = client.get("/metrics", headers=SCRAPE)
     assert (reply.status_code, reply.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     return {
@@ -62,7 +62,7 @@ def scrape(client: httpx.Client) -> dict[tuple[str, frozenset], float]:
 
 
 def grown(before: dict, after: dict) -> dict[str, float]:
-    """By how much each counter of ours is more, written as Prometheus does."""
+    """Return the growth of each counter of the service, named as in Prometheus."""
     return {
         f"{name}{{{','.join(f'{label}={text}' for label, text in sorted(labels))}}}": after[name, labels]
         - before.get((name, labels), 0)
@@ -72,14 +72,14 @@ def grown(before: dict, after: dict) -> dict[str, float]:
     }
 
 
-def test_a_request_is_known_by_its_id_to_caller_log_and_database(watched: tuple[Service, Team, Sender]) -> None:
+def test_request_id_is_in_answer_log_and_database(watched: tuple[Service, Team, Sender]) -> None:
     service, _, sender = watched
     given = sender.send(json.dumps(sender.request()).encode(), x_request_id="integrator-7.42_x")
     made = sender.post(conversation(message()))
     assert given.headers["x-request-id"] == "integrator-7.42_x"
     assert re.fullmatch(UUID, made.headers["x-request-id"])
     ids = ["integrator-7.42_x", made.headers["x-request-id"]]
-    # A line is written once its answer is sent.
+    # The service writes a line after it sent the answer.
     until(lambda: [line["request_id"] for line in service.lines if line.get("request_id") in ids] == ids)
     with psycopg.connect(sender.database_url) as db:
         statement = "select request_id from public.ingest_log where user_id = %s order by id"
@@ -87,13 +87,13 @@ def test_a_request_is_known_by_its_id_to_caller_log_and_database(watched: tuple[
 
 
 @pytest.mark.parametrize("spoiled", ["", "x" * 51, "a b", 'a"b', "\xfc", "a,b"])
-def test_an_id_that_is_not_sane_is_replaced(watched: tuple[Service, Team, Sender], spoiled: str) -> None:
+def test_wrong_request_id_is_replaced(watched: tuple[Service, Team, Sender], spoiled: str) -> None:
     reply = watched[0].client.get("/nothing", headers=[(b"x-request-id", spoiled.encode("latin-1"))])
     assert reply.status_code == 404
     assert re.fullmatch(UUID, reply.headers["x-request-id"])
 
 
-def test_postgres_shows_which_request_it_works_on(watched: tuple[Service, Team, Sender]) -> None:
+def test_postgres_shows_the_request_id(watched: tuple[Service, Team, Sender]) -> None:
     _, _, sender = watched
     sender.post(conversation(message("a"), external_id="held"))
     body = json.dumps(sender.request(conversation(message("b"), external_id="held"))).encode()
@@ -107,7 +107,7 @@ def test_postgres_shows_which_request_it_works_on(watched: tuple[Service, Team, 
         assert sent.result().status_code == 200
 
 
-def test_a_line_tells_what_became_of_a_request_and_nothing_of_what_it_said(
+def test_log_line_tells_the_outcome_without_content(
     watched: tuple[Service, Team, Sender],
 ) -> None:
     service, team, sender = watched
@@ -117,7 +117,7 @@ def test_a_line_tells_what_became_of_a_request_and_nothing_of_what_it_said(
     team.request("PUT", f"/{said}/reactions/canary-4")
     service.client.request("PROPFIND", "/canary-6")
     sender.send(b"canary-7 is no JSON")
-    until(lambda: len(service.lines) >= before + 5)  # a line is written when its answer is already on the way
+    until(lambda: len(service.lines) >= before + 5)  # the service writes a line after it sent the answer
     lines = service.lines[before:]
     assert [(line["method"], line["route"], line["status"], line["outcome"]) for line in lines] == [
         ("POST", "/api/v2/messages", 201, "ok"),
@@ -133,7 +133,7 @@ def test_a_line_tells_what_became_of_a_request_and_nothing_of_what_it_said(
     assert "canary" not in json.dumps(lines).lower()
 
 
-def test_metrics_are_for_nobody_without_the_token(watched: tuple[Service, Team, Sender], service: Service) -> None:
+def test_metrics_need_the_token(watched: tuple[Service, Team, Sender], service: Service) -> None:
     refusals = [
         watched[0].client.get("/metrics"),
         watched[0].client.get("/metrics", headers=bearer("scrape-you")),
@@ -143,12 +143,12 @@ def test_metrics_are_for_nobody_without_the_token(watched: tuple[Service, Team, 
     assert {(reply.status_code, reply.text) for reply in refusals} == {(404, '{"error":"Not Found"}')}
 
 
-def test_what_happens_is_counted(watched: tuple[Service, Team, Sender]) -> None:
+def test_metrics_count_requests_ingest_and_summaries(watched: tuple[Service, Team, Sender]) -> None:
     service, team, sender = watched
     before = scrape(service.client)
     sender.post(conversation(message("a"), message("b"), external_id="counted"), conversation({"id": 1}))
     sender.post(conversation(message("a"), message("c"), external_id="counted"))
-    sender.post(connection_id="nobody")
+    sender.post(connection_id="unknown")
     team.sent_id()
     team.request("POST", "/summarize", json={"channel_id": team.channel_id})
     counts = grown(before, scrape(service.client))
@@ -171,7 +171,7 @@ def test_what_happens_is_counted(watched: tuple[Service, Team, Sender]) -> None:
     }
 
 
-def test_what_the_database_knows_is_among_the_metrics(watched: tuple[Service, Team, Sender]) -> None:
+def test_metrics_include_database_numbers(watched: tuple[Service, Team, Sender]) -> None:
     samples = scrape(watched[0].client)
     assert samples["threadline_twin_deliveries", frozenset({("state", "dead")})] == 0
     assert samples["threadline_database_bytes", frozenset()] > 1_000_000
@@ -180,7 +180,7 @@ def test_what_the_database_knows_is_among_the_metrics(watched: tuple[Service, Te
     assert samples["threadline_http_request_seconds_count", frozenset({("route", "/metrics")})] >= 1
 
 
-def test_a_broadcast_that_postgres_gives_up_is_counted(watched: tuple[Service, Team, Sender]) -> None:
+def test_lost_broadcast_is_counted(watched: tuple[Service, Team, Sender]) -> None:
     service, team, _ = watched
     before = scrape(service.client)
     with psycopg.connect(team.database_url) as db:
@@ -201,7 +201,7 @@ def test_a_broadcast_that_postgres_gives_up_is_counted(watched: tuple[Service, T
     assert "canary" not in service.log.read_text().lower()
 
 
-def test_metrics_are_there_while_postgres_is_not(tmp_path: Path) -> None:
+def test_metrics_work_without_postgres(tmp_path: Path) -> None:
     url = "postgresql://authenticator:postgres@127.0.0.1:1/postgres"
     with serving(url, tmp_path / "log", THREADLINE_METRICS_TOKEN="scrape-me") as service:
         assert service.client.get("/health").status_code == 503
@@ -212,18 +212,18 @@ def test_metrics_are_there_while_postgres_is_not(tmp_path: Path) -> None:
     assert failures >= 2
 
 
-def test_several_processes_are_added_up(cluster: TestCluster, database: str, tmp_path: Path) -> None:
+def test_metrics_add_up_all_processes(cluster: TestCluster, database: str, tmp_path: Path) -> None:
     url = cluster.url(database, "authenticator")
     options = ("--workers", "2")
     with serving(url, tmp_path / "log", *options, THREADLINE_METRICS_TOKEN="scrape-me") as service:
         for _ in range(20):
-            httpx.get(f"{service.url}/nothing", verify=False)  # a connection each, so that both get some
+            httpx.get(f"{service.url}/nothing", verify=False)  # one connection each, so that both processes get some
         samples = scrape(service.client)
     labels = {"method": "GET", "route": "unmatched", "status": "404"}
     assert samples["threadline_http_requests_total", frozenset(labels.items())] == 20
 
 
-def test_a_process_that_was_killed_is_counted_no_longer(cluster: TestCluster, database: str, tmp_path: Path) -> None:
+def test_metrics_leave_out_a_killed_process(cluster: TestCluster, database: str, tmp_path: Path) -> None:
     url = cluster.url(database, "authenticator")
     name = ("threadline_database_connections_max", frozenset())
     with serving(url, tmp_path / "log", "--workers", "2", THREADLINE_METRICS_TOKEN="scrape-me") as service:
@@ -244,7 +244,7 @@ def test_a_process_that_was_killed_is_counted_no_longer(cluster: TestCluster, da
         until(lambda: connections() == 20)
 
 
-def test_the_service_cleans_beside_what_else_it_does(cluster: TestCluster, template: str, tmp_path: Path) -> None:
+def test_service_deletes_old_rows(cluster: TestCluster, template: str, tmp_path: Path) -> None:
     name = cluster.create(template)
     with psycopg.connect(cluster.url(name, "postgres"), autocommit=True) as db:
         db.execute(
@@ -257,7 +257,7 @@ def test_the_service_cleans_beside_what_else_it_does(cluster: TestCluster, templ
             until(lambda: db.execute("select count(*) from public.ingest_log").fetchone() == (0,))
 
 
-def test_threads_and_channels_come_as_lines_however_long_they_are(watched: tuple[Service, Team, Sender]) -> None:
+def test_exports_return_conversations_and_channels_as_lines(watched: tuple[Service, Team, Sender]) -> None:
     service, team, sender = watched
     sent = [message(f"m{n:04}", sent_at="2026-02-01T10:30:00Z") for n in range(1203)]
     thread = sender.post(conversation(*sent, external_id="long")).json()["results"][0]["conversation_id"]
@@ -279,7 +279,7 @@ def test_threads_and_channels_come_as_lines_however_long_they_are(watched: tuple
     assert [reply.status_code for reply in refusals] == [404, 404, 401, 400]
 
 
-def test_who_is_erased_is_gone(watched: tuple[Service, Team, Sender]) -> None:
+def test_erasing_a_user_deletes_their_messages(watched: tuple[Service, Team, Sender]) -> None:
     service, team, _ = watched
     left = Team.create(team.client, team.database_url, size=3)
     left.sent_id("Hello", who=1)

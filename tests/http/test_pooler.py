@@ -1,4 +1,4 @@
-"""Through a pooler; in transaction mode a client's next statement may meet any server process."""
+"""The service behind a pooler; in transaction mode each statement can run in another session."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -21,7 +21,7 @@ pytestmark = needs_pgbouncer
 
 @pytest.fixture
 def login(cluster: TestCluster, service_database: str) -> Iterator[str]:
-    """A login that can become only those for whom the service acts."""
+    """A login that can become only the roles that the service uses."""
     with psycopg.connect(cluster.url(service_database, "postgres"), autocommit=True) as db:
         for _ in range(2):  # a second run changes nothing
             db.execute(LOGIN.read_text())
@@ -33,7 +33,7 @@ def login(cluster: TestCluster, service_database: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])
-def test_many_clients_of_many_users_are_never_mixed_up(
+def test_pooler_does_not_mix_up_clients(
     cluster: TestCluster, service_database: str, login: str, mode: str, tmp_path: Path
 ) -> None:
     environment = {"THREADLINE_POOL_SIZE": str(CLIENTS), "THREADLINE_TRANSACTION_POOLER": str(mode == "transaction")}

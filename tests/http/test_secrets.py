@@ -1,4 +1,4 @@
-"""Keys and messages never reach a log, and secrets nothing that is written at all, whatever goes wrong with them."""
+"""Logs hold no keys and no messages, and nothing on disk holds a secret, also after errors."""
 
 import socket
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ CANARY = "canary-7f3a91"
 
 
 @pytest.fixture
-def talkative_database(cluster: TestCluster, fresh_database: str) -> str:
-    """A database that logs every statement, and in which some messages cannot be stored."""
+def logging_database(cluster: TestCluster, fresh_database: str) -> str:
+    """A database that logs every statement and refuses to store some messages."""
     with psycopg.connect(cluster.url(fresh_database), autocommit=True) as connection:
         connection.execute(f"alter database {fresh_database} set log_statement = 'all'")
         connection.execute(f"alter database {fresh_database} set log_min_duration_statement = 0")
@@ -32,10 +32,10 @@ def talkative_database(cluster: TestCluster, fresh_database: str) -> str:
     return fresh_database
 
 
-def test_no_key_and_no_message_is_ever_logged(cluster: TestCluster, talkative_database: str, tmp_path: Path) -> None:
-    url = cluster.url(talkative_database, "authenticator") + "?lock_timeout=100"
+def test_ingest_logs_no_key_and_no_message(cluster: TestCluster, logging_database: str, tmp_path: Path) -> None:
+    url = cluster.url(logging_database, "authenticator") + "?lock_timeout=100"
     with serving(url, tmp_path / "log") as service:
-        sender = Sender.create(service.client, cluster.url(talkative_database, "postgres"))
+        sender = Sender.create(service.client, cluster.url(logging_database, "postgres"))
         chat = conversation(message(content=CANARY), external_id=CANARY, participant_name=CANARY)
         statuses = [
             sender.post(chat, {CANARY: CANARY}).status_code,
@@ -84,12 +84,12 @@ TABLES = "select schemaname, tablename from pg_tables where schemaname not in ('
 
 
 def rows_with(database_url: str, *secrets: str) -> list[str]:
-    """The tables, and the statements that Postgres shows, in which one of these secrets stands."""
+    """Return the tables that hold one of these secrets, also pg_stat_activity with its statements."""
     with psycopg.connect(database_url) as db:
         found = []
         for place in [*db.execute(TABLES).fetchall(), ("pg_catalog", "pg_stat_activity")]:
             query = sql.SQL("select from {} as line where line::text like any(%s) and line::text not like %s limit 1")
-            # But for this very question, which Postgres shows, too.
+            # The second condition leaves out this query itself, which pg_stat_activity also shows.
             patterns = [f"%{secret}%" for secret in secrets]
             if db.execute(query.format(sql.Identifier(*place)), (patterns, "%line::text%")).rowcount:
                 found.append(".".join(place))
@@ -97,10 +97,10 @@ def rows_with(database_url: str, *secrets: str) -> list[str]:
 
 
 @pytest.fixture
-def guarded_url(cluster: TestCluster, talkative_database: str) -> Iterator[str]:
-    """The talkative database, as a role whose password is a canary."""
-    with psycopg.connect(cluster.url(talkative_database), autocommit=True) as connection:
-        connection.execute("set log_statement = 'none'")  # here the log is ours to keep clean
+def guarded_url(cluster: TestCluster, logging_database: str) -> Iterator[str]:
+    """The URL of the logging database for a role whose password is a canary."""
+    with psycopg.connect(cluster.url(logging_database), autocommit=True) as connection:
+        connection.execute("set log_statement = 'none'")  # the next statement holds the password
         connection.execute("set log_min_duration_statement = -1")
         connection.execute(
             f"create role guarded login noinherit password '{SECRETS['DATABASE_PASSWORD']}' in role authenticator"
@@ -108,17 +108,17 @@ def guarded_url(cluster: TestCluster, talkative_database: str) -> Iterator[str]:
         connection.execute("grant anon, authenticated, service_role to guarded")
         connection.execute("grant usage on schema private to guarded")
         connection.execute("grant execute on function private.call(text, text, text, text, text, bytea) to guarded")
-    url = cluster.url(talkative_database, "guarded")
+    url = cluster.url(logging_database, "guarded")
     yield url.replace("guarded:postgres@", f"guarded:{SECRETS['DATABASE_PASSWORD']}@")
-    with psycopg.connect(cluster.url(talkative_database), autocommit=True) as connection:
+    with psycopg.connect(cluster.url(logging_database), autocommit=True) as connection:
         connection.execute("drop owned by guarded")
         connection.execute("drop role guarded")
 
 
-def test_no_secret_is_written_anywhere(
-    cluster: TestCluster, talkative_database: str, guarded_url: str, tmp_path: Path
+def test_secrets_are_written_nowhere(
+    cluster: TestCluster, logging_database: str, guarded_url: str, tmp_path: Path
 ) -> None:
-    admin = cluster.url(talkative_database)
+    admin = cluster.url(logging_database)
     secrets = dict(SECRETS)
     with running_claude() as claude, webhook() as hook:
         environment = {**SECRETS, "ANTHROPIC_BASE_URL": claude.url, "ANTHROPIC_LOG": "debug"}
@@ -149,7 +149,7 @@ def test_no_secret_is_written_anywhere(
             listed = "\n".join(
                 " ".join(process.cmdline()) for process in psutil.process_iter() if _is_ours(process, processes)
             )
-    # The model's key is not the one that the stand-in knows: refused, and that is told of in a log as well.
+    # The stand-in refuses the key of the model, so the service also logs that error.
     assert [reply.status_code for reply in replies] == [201, 422, 401, 502, 404]
     assert metrics.status_code == 200
     secrets |= {
@@ -168,18 +168,19 @@ def test_no_secret_is_written_anywhere(
     }
     assert [(name, place) for name, text in secrets.items() for place in written if text in written[place]] == []
     assert rows_with(admin, *secrets.values()) == []
-    # This one opens nothing. It is kept for a day, since that is what it is for.
+    # An idempotency key is no secret. Postgres keeps it for a day to recognize retries.
     assert [place for place in written if key in written[place]] == []
     assert rows_with(admin, key) == ["private.idempotency_keys"]
 
 
 def _token(user_id: str) -> str:
+    """Return an access token of a user, signed with the canary secret."""
     claims = {"sub": user_id, "aud": "authenticated", "role": "authenticated", "exp": 4_000_000_000}
     return sign(claims, SECRETS["JWT_SECRET"])
 
 
 def _listen(database_url: str, team: Team, url: str) -> str:
-    """Give the team a twin with a webhook, and return its secret."""
+    """Create a twin with a webhook for the team and return its secret."""
     with psycopg.connect(database_url) as db:
         (twin,) = db.execute(
             "insert into public.ai_twins (user_id, display_name) values (%s, 'Twin') returning id::text",
@@ -193,10 +194,11 @@ def _listen(database_url: str, team: Team, url: str) -> str:
 
 
 def rows_pending(database_url: str) -> bool:
-    """Whether a delivery has not been made."""
+    """Check whether a delivery is pending."""
     with psycopg.connect(database_url) as db:
         return bool(db.execute("select from public.twin_deliveries where state = 'pending'").rowcount)
 
 
 def _is_ours(process: psutil.Process, parents: list[psutil.Process]) -> bool:
+    """Check whether a process belongs to the service, the worker or Postgres."""
     return process in parents or process.name() == "postgres" or any(process in each.children() for each in parents)

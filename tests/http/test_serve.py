@@ -1,4 +1,4 @@
-"""`threadline serve`: a process that answers, ends when it is told to, and leaves nothing behind."""
+"""`threadline serve` answers, ends at SIGTERM, and leaves nothing behind."""
 
 import os
 import signal
@@ -22,12 +22,12 @@ SESSIONS = "select from pg_stat_activity where datname = current_database() and 
 
 
 def count_sessions(url: str) -> int:
-    """How many sessions of services there are in a database."""
+    """Count the sessions of services in a database."""
     with psycopg.connect(url) as connection:
         return connection.execute(SESSIONS).rowcount
 
 
-def test_it_answers_and_at_sigterm_leaves_nothing(cluster: TestCluster, shared_database: str, tmp_path: Path) -> None:
+def test_sigterm_leaves_no_process_or_session(cluster: TestCluster, shared_database: str, tmp_path: Path) -> None:
     url, admin = cluster.url(shared_database, "authenticator"), cluster.url(shared_database)
     with serving(url, tmp_path / "log", "--workers", "2") as service:
         for _ in range(8):
@@ -46,7 +46,7 @@ def test_it_answers_and_at_sigterm_leaves_nothing(cluster: TestCluster, shared_d
         socket.create_connection(("127.0.0.1", service.port))
 
 
-def test_at_sigterm_it_answers_what_is_under_way(cluster: TestCluster, service_database: str, tmp_path: Path) -> None:
+def test_sigterm_lets_running_requests_finish(cluster: TestCluster, service_database: str, tmp_path: Path) -> None:
     with serving(cluster.url(service_database, "authenticator"), tmp_path / "log") as service:
         sender = Sender.create(service.client, cluster.url(service_database, "postgres"))
         sender.post(conversation(message("a")))
@@ -62,14 +62,14 @@ def test_at_sigterm_it_answers_what_is_under_way(cluster: TestCluster, service_d
         assert service.process.wait(8) in (0, -signal.SIGTERM)
 
 
-def test_a_client_that_never_ends_its_body_does_not_keep_it_alive(tmp_path: Path) -> None:
+def test_unfinished_body_does_not_delay_sigterm(tmp_path: Path) -> None:
     head = f"POST {PATH} HTTP/1.1\r\ncontent-type: application/json\r\nx-api-key: k\r\ncontent-length: 100\r\n\r\n"
     with (
         serving("postgresql://authenticator:postgres@127.0.0.1:1/postgres", tmp_path / "log") as service,
         socket.create_connection(("127.0.0.1", service.port)) as connection,
     ):
         connection.sendall(head.encode())
-        assert service.client.get("/health").status_code == 503  # by now it reads that body
+        assert service.client.get("/health").status_code == 503  # by now the service reads the body
         service.process.terminate()
         service.process.wait(8)
 
@@ -85,7 +85,7 @@ def test_a_client_that_never_ends_its_body_does_not_keep_it_alive(tmp_path: Path
     ],
     ids=["nothing", "nonsense"],
 )
-def test_it_says_in_one_sentence_what_its_environment_lacks(variables: dict[str, str], sentence: str) -> None:
+def test_wrong_environment_prints_one_sentence(variables: dict[str, str], sentence: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"} | variables
     result = subprocess.run([PROGRAM, "serve"], env=environment, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (1, "", sentence)
@@ -93,7 +93,7 @@ def test_it_says_in_one_sentence_what_its_environment_lacks(variables: dict[str,
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "threadline.example"])
 @pytest.mark.parametrize("secret", [keys.JWT_SECRET, f"your-{keys.JWT_SECRET}"], ids=["of the CLI", "self-hosted"])
-def test_a_secret_that_everybody_knows_serves_this_machine_only(host: str, secret: str) -> None:
+def test_published_secret_is_refused_on_other_hosts(host: str, secret: str) -> None:
     environment = {**os.environ, "DATABASE_URL": "postgresql://localhost/x", "JWT_SECRET": secret}
     command = [PROGRAM, "serve", "--host", host]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=20)
@@ -105,7 +105,7 @@ def test_a_secret_that_everybody_knows_serves_this_machine_only(host: str, secre
 
 
 @pytest.mark.parametrize("host", ["127.0.0.2", "localhost"])
-def test_this_machine_may_know_it(host: str) -> None:
+def test_published_secret_works_on_loopback(host: str) -> None:
     with socket.create_server((host, 0)) as taken:
         command = [PROGRAM, "serve", "--host", host, "--port", str(taken.getsockname()[1])]
         environment = {**os.environ, "DATABASE_URL": "postgresql://localhost/x", "JWT_SECRET": keys.JWT_SECRET}
@@ -113,7 +113,7 @@ def test_this_machine_may_know_it(host: str) -> None:
     assert "address already in use" in result.stderr
 
 
-def test_it_does_not_start_on_a_port_that_is_taken() -> None:
+def test_taken_port_stops_the_start() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         command = [PROGRAM, "serve", "--port", str(taken.getsockname()[1])]
         environment = {**os.environ, "DATABASE_URL": "postgresql://localhost/x"}

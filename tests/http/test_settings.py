@@ -1,4 +1,4 @@
-"""What the environment may say, and what is said of an environment that makes no sense."""
+"""Settings from the environment, and errors for wrong ones."""
 
 import dataclasses
 from pathlib import Path
@@ -11,11 +11,11 @@ DIRECT = "postgresql://authenticator:secret@db.example.com:5432/postgres"
 POOLER = "postgresql://authenticator.ref:secret@pooler.example.com:6543/postgres"
 
 
-def test_a_database_is_all_that_is_needed() -> None:
+def test_database_url_alone_is_enough() -> None:
     assert Settings.from_environment({"DATABASE_URL": DIRECT}) == Settings(DIRECT, 10, False, 10_000_000)
 
 
-def test_everything_else_may_be_set_as_well() -> None:
+def test_environment_overrides_the_defaults() -> None:
     environment = {
         "DATABASE_URL": DIRECT,
         "THREADLINE_POOL_SIZE": "3",
@@ -57,12 +57,12 @@ def test_everything_else_may_be_set_as_well() -> None:
     ],
     ids=lambda given: " ".join(given),
 )
-def test_each_variable_is_one_setting(environment: dict[str, str], settings: dict[str, Any]) -> None:
+def test_variable_sets_its_setting(environment: dict[str, str], settings: dict[str, Any]) -> None:
     given = Settings.from_environment({"DATABASE_URL": DIRECT, **environment})
     assert given == dataclasses.replace(Settings(DIRECT), **settings)
 
 
-def test_every_setting_is_tried_here_and_secrets_are_not_shown() -> None:
+def test_settings_are_all_tested_and_hide_secrets() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     names = [NAMES.get(each.name, (f"THREADLINE_{each.name.upper()}",)) for each in dataclasses.fields(Settings)]
     assert [name for some in names for name in some if f'"{name}"' not in text] == []
@@ -71,7 +71,7 @@ def test_every_setting_is_tried_here_and_secrets_are_not_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "said", "is_pooler"),
+    ("url", "setting", "is_pooler"),
     [
         (DIRECT, "", False),
         (POOLER, "", True),
@@ -83,13 +83,13 @@ def test_every_setting_is_tried_here_and_secrets_are_not_shown() -> None:
         ("postgresql://one:5432,two:5432/postgres", "", False),
     ],
 )
-def test_a_transaction_pooler_is_known_by_its_port_unless_it_is_said(url: str, said: str, is_pooler: bool) -> None:
-    environment = {"DATABASE_URL": url, "THREADLINE_TRANSACTION_POOLER": said}
+def test_port_6543_means_a_transaction_pooler_by_default(url: str, setting: str, is_pooler: bool) -> None:
+    environment = {"DATABASE_URL": url, "THREADLINE_TRANSACTION_POOLER": setting}
     assert Settings.from_environment(environment).transaction_pooler is is_pooler
 
 
 @pytest.mark.parametrize("environment", [{}, {"DATABASE_URL": ""}], ids=str)
-def test_without_a_database_there_is_nothing_to_serve(environment: dict[str, str]) -> None:
+def test_missing_database_url_raises_settings_error(environment: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match=r"^Set DATABASE_URL to the connection string of your Postgres\.$"):
         Settings.from_environment(environment)
 
@@ -107,12 +107,12 @@ def test_without_a_database_there_is_nothing_to_serve(environment: dict[str, str
     ],
 )
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "ten", " "])
-def test_a_number_must_be_positive_and_whole(name: str, value: str) -> None:
+def test_number_must_be_positive_and_whole(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{name} must be a positive whole number\.$"):
         Settings.from_environment({"DATABASE_URL": DIRECT, name: value})
 
 
-def test_what_is_empty_is_not_set() -> None:
+def test_empty_variable_counts_as_unset() -> None:
     environment = {"THREADLINE_POOL_SIZE": "", "SUPABASE_PUBLISHABLE_KEY": "", "SUPABASE_ANON_KEY": "legacy"}
     settings = Settings.from_environment({"DATABASE_URL": DIRECT, **environment})
     assert settings == dataclasses.replace(Settings(DIRECT), supabase_key="legacy")
@@ -129,7 +129,7 @@ def test_what_is_empty_is_not_set() -> None:
         "db.example.com",
     ],
 )
-def test_a_connection_string_that_cannot_be_one_is_refused_without_quoting_it(url: str) -> None:
+def test_wrong_connection_string_is_refused_without_quoting(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_environment({"DATABASE_URL": url})
     assert "DATABASE_URL" in str(caught.value)

@@ -1,4 +1,4 @@
-"""Whoever names what belongs to others learns nothing: an id of theirs in every place of every call that takes one."""
+"""Ids of other users reveal nothing: each call answers a foreign id like an unknown one."""
 
 import json
 import re
@@ -12,16 +12,16 @@ import pytest
 from tests.support.cluster import TestCluster
 from tests.support.contract import operations, parameters
 from tests.support.database import value
-from tests.support.team import create_unlimited_database, serving_users
+from tests.support.team import running_service
 from tests.support.tokens import bearer, token
 from tests.support.world import BOB, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, UNKNOWN_ID
 
-# Ids of Matty's world as the document's examples have them, and what else Mallory might guess.
+# Ids in the examples of the schema, which are Matty's, and others that Mallory could guess.
 THEIRS = {CHANNEL: "channel", MESSAGE: "message", TWIN: "twin", MATTY: "user", BOB: "user"}
 FORMS = {("POST", "/api/v2/messages/upload")}
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 TIME = r"20\d\d-\d\d-\d\dT[\d:.]+Z"
-# All that is Matty's, to be the same afterwards.
+# A hash of Matty's data, which must not change.
 WORLD = f"""
 select md5(string_agg(row, '|' order by row)) from (
     select to_jsonb(m)::text from public.messages as m where channel_id = '{CHANNEL}'
@@ -37,7 +37,7 @@ select md5(string_agg(row, '|' order by row)) from (
 
 
 def requests() -> list[Any]:
-    """Each example of the document, once for every place in it that holds an id: method, path, query, body, place."""
+    """Return method, path, request and place of each id in the examples of the schema."""
     found = []
     for (method, path), operation in operations().items():
         if (method, path) in FORMS or not path.startswith("/api"):
@@ -47,7 +47,7 @@ def requests() -> list[Any]:
         in_path = {name: ids[name] for name in re.findall(r"\{(\w+)\}", path) if name in ids}
         query = {name: each.get("example") for name, each in named.items() if each["in"] == "query"}
         query = {name: example for name, example in query.items() if example is not None}
-        # Everything that a query may name by an id, also what the document shows without.
+        # The examples leave out some parameters that take an id.
         query |= {name: MESSAGE for name in ("thread_id",) if name in named}
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
         body = next((each["value"] for each in content.get("examples", {}).values()), None)
@@ -66,11 +66,10 @@ def requests() -> list[Any]:
 def running(
     cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[httpx.Client, psycopg.Connection, dict[str, str]]]:
-    """Mallory's client, the database, and what of each kind is Mallory's own."""
-    name, log = create_unlimited_database(cluster, template), tmp_path_factory.mktemp("tenants") / "log"
+    """Mallory's client, the database, and the ids of Mallory's own rows by kind."""
     with (
-        serving_users(cluster.url(name, "authenticator"), log) as (service, client),
-        psycopg.connect(cluster.url(name, "postgres"), autocommit=True) as db,
+        running_service(cluster, template, tmp_path_factory.mktemp("tenants") / "log") as (service, client, url),
+        psycopg.connect(url, autocommit=True) as db,
     ):
         matty = bearer(token(MATTY))
         client.put(f"/api/v2/twins/{TWIN}/webhook", json={"url": "https://twin.example/"}, headers=matty)
@@ -95,8 +94,8 @@ def running(
         assert service.failures == []
 
 
-def ask(client: httpx.Client, method: str, path: str, asked: Any, translate: dict[str, str]) -> tuple[int, str]:
-    """The status and the body of an answer, without ids and times."""
+def answer_to(client: httpx.Client, method: str, path: str, asked: Any, translate: dict[str, str]) -> tuple[int, str]:
+    """Send a request; return the status and the body of the answer, without ids and times."""
     text = json.dumps(asked)
     for one, other in translate.items():
         text = text.replace(one, other)
@@ -107,7 +106,7 @@ def ask(client: httpx.Client, method: str, path: str, asked: Any, translate: dic
 
 
 @pytest.mark.parametrize(("method", "path", "asked", "place"), requests())
-def test_an_id_of_others_is_an_id_of_nothing(
+def test_foreign_id_answers_like_an_unknown_id(
     running: tuple[httpx.Client, psycopg.Connection, dict[str, str]],
     method: str,
     path: str,
@@ -118,8 +117,8 @@ def test_an_id_of_others_is_an_id_of_nothing(
     part, name = place
     before = value(db, WORLD)
     answers = []
-    for target in ("theirs", "nobody's"):
-        # A message of Mallory's own each time: what the first request did to it is not seen in the second.
+    for target in ("foreign", "unknown"):
+        # Both requests get a new message of Mallory's, because the first one can change it.
         message = client.post("/api/v2/messages", json={"channel_id": own["channel"], "content": "own"})
         mine = {each: {**own, "message": message.json()["data"]["id"]}[kind] for each, kind in THEIRS.items()}
         text = json.dumps({**asked, part: {each: given for each, given in asked[part].items() if each != name}})
@@ -127,29 +126,29 @@ def test_an_id_of_others_is_an_id_of_nothing(
             text = text.replace(one, other)
         sent = json.loads(text)
         foreign = json.dumps(asked[part][name])
-        sent[part][name] = json.loads(re.sub(UUID, UNKNOWN_ID, foreign) if target == "nobody's" else foreign)
-        answers.append(ask(client, method, path, sent, {}))
+        sent[part][name] = json.loads(re.sub(UUID, UNKNOWN_ID, foreign) if target == "unknown" else foreign)
+        answers.append(answer_to(client, method, path, sent, {}))
     assert answers[0] == answers[1]
     assert value(db, WORLD) == before
 
 
-def test_all_ids_at_once_are_those_of_nothing(
+def test_all_foreign_ids_answer_like_unknown_ids(
     running: tuple[httpx.Client, psycopg.Connection, dict[str, str]],
 ) -> None:
     client, db, own = running
     before = value(db, WORLD)
     calls = {(each.values[0], each.values[1]): each.values[2] for each in requests()}
     for (method, path), asked in calls.items():
-        answers = [ask(client, method, path, asked, each) for each in ({}, dict.fromkeys(THEIRS, UNKNOWN_ID))]
+        answers = [answer_to(client, method, path, asked, each) for each in ({}, dict.fromkeys(THEIRS, UNKNOWN_ID))]
         assert answers[0] == answers[1], (method, path)
         if "attachments" in path:
-            continue  # without Storage there is none for anybody
+            continue  # this service has no Storage
         assert answers[0][0] in {403, 404} or '"data":[]' in answers[0][1].replace(" ", ""), (method, path)
-        # That it is refused is due to the ids.
+        # With Mallory's own ids the same request works.
         client.put(f"/api/v2/twins/{own['twin']}/webhook", json={"url": "https://twin.example/"})
         message = client.post("/api/v2/messages", json={"channel_id": own["channel"], "content": "own"})
         mine = {each: {**own, "message": message.json()["data"]["id"]}[kind] for each, kind in THEIRS.items()}
-        status, text = ask(client, method, path, asked, mine)
+        status, text = answer_to(client, method, path, asked, mine)
         assert status < 300 or "not_configured" in text, (method, path, text)
     assert value(db, WORLD) == before
     assert len(calls) >= 18

@@ -1,4 +1,4 @@
-"""Whose token is taken for whom: JWKS and shared secret, and everything that is no token."""
+"""Tokens signed by a JWKS key or the shared secret are accepted; all others are refused."""
 
 import asyncio
 import base64
@@ -23,7 +23,7 @@ from threadline.tokens import InvalidTokenError, Verifier
 from threadline_devstack import keys
 
 from tests.support.cluster import TestCluster, free_port
-from tests.support.team import create_unlimited_database, serving_users
+from tests.support.team import running_service
 from tests.support.tokens import JWT_SECRET, bearer, sign
 from tests.support.world import BASE, MATTY, MESSAGE
 
@@ -31,7 +31,7 @@ PATH = f"{BASE}/{MESSAGE}"
 
 
 class Issuer:
-    """Serves a key list, counts how often it is asked for, and signs tokens."""
+    """Serves a key list, counts the requests for it, and signs tokens."""
 
     def __init__(self) -> None:
         self.fetches = 0
@@ -42,7 +42,7 @@ class Issuer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 issuer.fetches += 1
-                time.sleep(0.05)  # long enough for others to ask too
+                time.sleep(0.05)  # long enough for other requests to overlap
                 if issuer.mode == "silent":
                     self.close_connection = True
                     return
@@ -68,7 +68,7 @@ class Issuer:
         self._server.server_close()
 
     def add(self, kid: str, algorithm: str = "ES256") -> "Key":
-        """Make a key and list it."""
+        """Create a key and list it."""
         self.keys[kid] = Key(kid, algorithm)
         return self.keys[kid]
 
@@ -87,19 +87,19 @@ class Key:
         self.public = {**public, "kid": kid, "alg": algorithm, "use": "sig"}
 
     def sign(self, kid: str | None = None, **claims: Any) -> str:
-        """A token of Matty's, with other claims where given; of None, without."""
+        """Return a token of Matty's with these claims changed; None removes a claim."""
         headers = {"kid": kid or self.kid}
         return jwt.encode(claims_of(**claims), self.private, algorithm=self.algorithm, headers=headers)
 
 
 def claims_of(**claims: Any) -> dict[str, Any]:
-    """The claims of a token of Matty's; None leaves one out."""
+    """Return the claims of a token of Matty's; None removes a claim."""
     given = {"sub": MATTY, "aud": "authenticated", "role": "authenticated", "exp": int(time.time()) + 60, **claims}
     return {name: value for name, value in given.items() if value is not None}
 
 
 def raw(header: Any, claims: Any, signature: bytes = b"") -> str:
-    """Anything in the form of a token."""
+    """Return any header and claims in the form of a token."""
     parts = (json.dumps(header).encode(), json.dumps(claims).encode(), signature)
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
@@ -116,14 +116,14 @@ def issuer() -> Iterator[Issuer]:
 def client(
     cluster: TestCluster, template: str, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[httpx.Client]:
-    """A service that knows the issuer and the secret."""
-    url = cluster.url(create_unlimited_database(cluster, template), "authenticator")
-    with serving_users(url, tmp_path_factory.mktemp("tokens") / "log", SUPABASE_URL=issuer.url) as (_, client):
-        yield client
+    """A client of a service that knows the issuer and the secret."""
+    log = tmp_path_factory.mktemp("tokens") / "log"
+    with running_service(cluster, template, log, SUPABASE_URL=issuer.url) as running:
+        yield running.client
 
 
 def status(client: httpx.Client, token: str) -> int:
-    """Whether a token is taken; if not, check the shape of the refusal."""
+    """Send a token and return the status; check the shape of a refusal."""
     reply = client.get(PATH, headers=bearer(token))
     if reply.status_code != 200:
         body = reply.json()
@@ -133,12 +133,12 @@ def status(client: httpx.Client, token: str) -> int:
     return reply.status_code
 
 
-def test_tokens_of_all_three_kinds_are_taken(client: httpx.Client, issuer: Issuer) -> None:
+def test_tokens_of_all_algorithms_are_accepted(client: httpx.Client, issuer: Issuer) -> None:
     tokens = [issuer.keys["ec"].sign(), issuer.keys["rsa"].sign(), sign(claims_of())]
     assert [status(client, token) for token in tokens] == [200] * 3
 
 
-def test_the_word_bearer_is_written_in_any_case(client: httpx.Client) -> None:
+def test_bearer_is_accepted_in_any_case(client: httpx.Client) -> None:
     reply = client.get(PATH, headers={"authorization": f"bEARER {sign(claims_of())}"})
     assert reply.status_code == 200
 
@@ -164,30 +164,28 @@ def test_the_word_bearer_is_written_in_any_case(client: httpx.Client) -> None:
     ],
     ids=str,
 )
-def test_a_token_that_lacks_something_is_401_however_signed(
-    client: httpx.Client, issuer: Issuer, claims: dict[str, Any]
-) -> None:
+def test_token_with_wrong_claims_is_401(client: httpx.Client, issuer: Issuer, claims: dict[str, Any]) -> None:
     assert status(client, sign(claims_of(**claims))) == 401
     assert status(client, issuer.keys["ec"].sign(**claims)) == 401
 
 
 @pytest.mark.parametrize(("ago", "expected"), [(20, 200), (40, 401)])
-def test_clocks_may_differ_by_30_seconds(client: httpx.Client, ago: int, expected: int) -> None:
+def test_expiry_allows_30_seconds_of_clock_skew(client: httpx.Client, ago: int, expected: int) -> None:
     assert status(client, sign(claims_of(exp=int(time.time()) - ago))) == expected
 
 
-def test_an_audience_may_be_a_list(client: httpx.Client) -> None:
+def test_audience_can_be_a_list(client: httpx.Client) -> None:
     assert status(client, sign(claims_of(aud=["other", "authenticated"]))) == 200
 
 
-def test_the_service_key_needs_neither_user_nor_audience(client: httpx.Client) -> None:
+def test_service_key_needs_no_user_and_no_audience(client: httpx.Client) -> None:
     reply = client.get(PATH, headers=bearer(sign({"role": "service_role", "exp": int(time.time()) + 60})))
     assert reply.status_code == 200
     assert [name for name in reply.headers if name.startswith("ratelimit")] == []
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", "HS512", "ES512", "EdDSA", "HS256 ", None, 5, []])
-def test_another_algorithm_is_401(client: httpx.Client, algorithm: Any) -> None:
+def test_unsupported_algorithm_is_401(client: httpx.Client, algorithm: Any) -> None:
     assert status(client, raw({"alg": algorithm, "kid": "ec"}, claims_of())) == 401
     assert status(client, raw({"alg": algorithm, "kid": "ec"}, claims_of(), b"x" * 64)) == 401
 
@@ -195,19 +193,19 @@ def test_another_algorithm_is_401(client: httpx.Client, algorithm: Any) -> None:
 @pytest.mark.parametrize(
     "header", [{}, {"typ": "JWT"}, {"alg": "ES256"}, {"alg": "ES256", "kid": 5}, [], None, "x", 5], ids=str
 )
-def test_a_header_that_says_too_little_is_401(client: httpx.Client, header: Any) -> None:
+def test_incomplete_token_header_is_401(client: httpx.Client, header: Any) -> None:
     assert status(client, raw(header, claims_of(), b"x" * 64)) == 401
 
 
 @pytest.mark.parametrize("claims", [[], None, 5, "x"], ids=str)
-def test_claims_that_are_no_object_are_401(client: httpx.Client, claims: Any) -> None:
+def test_claims_other_than_an_object_are_401(client: httpx.Client, claims: Any) -> None:
     header, body = raw({"alg": "HS256"}, claims).split(".")[:2]
     signed = jwt.api_jws.encode(json.dumps(claims).encode(), JWT_SECRET, algorithm="HS256")
     assert [status(client, token) for token in (f"{header}.{body}.", signed)] == [401, 401]
 
 
 @pytest.mark.parametrize("kid", ["ec", "rsa"])
-def test_a_public_key_is_no_shared_secret(client: httpx.Client, issuer: Issuer, kid: str) -> None:
+def test_public_key_does_not_work_as_a_shared_secret(client: httpx.Client, issuer: Issuer, kid: str) -> None:
     public = issuer.keys[kid].private.public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     for secret in (pem, pem.strip(), json.dumps(issuer.keys[kid].public).encode()):
@@ -216,7 +214,7 @@ def test_a_public_key_is_no_shared_secret(client: httpx.Client, issuer: Issuer, 
         assert status(client, f"{unsigned}.{signature.decode()}") == 401
 
 
-def test_the_key_of_another_algorithm_does_not_verify(client: httpx.Client, issuer: Issuer) -> None:
+def test_wrong_key_does_not_verify(client: httpx.Client, issuer: Issuer) -> None:
     assert status(client, issuer.keys["ec"].sign(kid="rsa")) == 401
     assert status(client, Key("ec").sign()) == 401
     assert status(client, sign(claims_of(), "another-secret-of-thirty-two-characters")) == 401
@@ -232,7 +230,7 @@ def test_the_key_of_another_algorithm_does_not_verify(client: httpx.Client, issu
     ],
     ids=lambda header: str(header)[:30],
 )  # fmt: skip
-def test_what_is_no_token_is_401(client: httpx.Client, header: str | None) -> None:
+def test_malformed_token_is_401(client: httpx.Client, header: str | None) -> None:
     headers = {} if header is None else {"authorization": header.encode("latin-1")}
     reply = client.get(PATH, headers=headers)
     assert (reply.status_code, reply.json()["error"]["code"]) == (401, "invalid_token")
@@ -240,7 +238,7 @@ def test_what_is_no_token_is_401(client: httpx.Client, header: str | None) -> No
 
 @pytest.fixture
 def own() -> Iterator[tuple[Issuer, Verifier]]:
-    """An issuer and a verifier that have never met."""
+    """An issuer, and a verifier that has not fetched its keys yet."""
     with Issuer() as issuer:
         issuer.add("ec")
         yield (
@@ -249,8 +247,8 @@ def own() -> Iterator[tuple[Issuer, Verifier]]:
         )
 
 
-def taken(verifier: Verifier, *tokens: str) -> list[bool]:
-    """Which tokens are taken, when all come at once. Anything but a token that is refused is an error."""
+def accepted(verifier: Verifier, *tokens: str) -> list[bool]:
+    """Verify tokens concurrently and return which are accepted; raise errors other than a refusal."""
 
     async def one(token: str) -> bool:
         try:
@@ -264,82 +262,80 @@ def taken(verifier: Verifier, *tokens: str) -> list[bool]:
     return asyncio.run(everything())
 
 
-def test_the_key_list_is_asked_for_once(own: tuple[Issuer, Verifier]) -> None:
+def test_key_list_is_fetched_once(own: tuple[Issuer, Verifier]) -> None:
     issuer, verifier = own
-    assert taken(verifier, *(issuer.keys["ec"].sign() for _ in range(20))) == [True] * 20
-    assert taken(verifier, issuer.keys["ec"].sign()) == [True]
+    assert accepted(verifier, *(issuer.keys["ec"].sign() for _ in range(20))) == [True] * 20
+    assert accepted(verifier, issuer.keys["ec"].sign()) == [True]
     assert issuer.fetches == 1
 
 
-def test_a_new_key_is_fetched_once_and_strangers_do_not_make_it_fetch_again(
+def test_new_key_is_fetched_once_and_unknown_keys_never(
     own: tuple[Issuer, Verifier], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     issuer, verifier = own
-    assert taken(verifier, issuer.keys["ec"].sign()) == [True]
-    strange = [Key("unknown").sign(kid=f"unknown {number}") for number in range(20)]
-    assert taken(verifier, *strange) == [False] * 20
+    assert accepted(verifier, issuer.keys["ec"].sign()) == [True]
+    foreign = [Key("unknown").sign(kid=f"unknown {number}") for number in range(20)]
+    assert accepted(verifier, *foreign) == [False] * 20
     assert issuer.fetches == 1
     rotated = issuer.add("new").sign()
     monkeypatch.setattr(tokens, "KEYS_PATIENCE", 0)
-    assert taken(verifier, rotated) == [True]
+    assert accepted(verifier, rotated) == [True]
     assert issuer.fetches == 2
-    assert taken(verifier, *[rotated] * 20, issuer.keys["ec"].sign()) == [True] * 21
+    assert accepted(verifier, *[rotated] * 20, issuer.keys["ec"].sign()) == [True] * 21
     assert issuer.fetches == 2
 
 
-def test_keys_that_are_known_serve_while_the_issuer_is_in_trouble(
-    own: tuple[Issuer, Verifier], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_known_keys_work_while_the_issuer_fails(own: tuple[Issuer, Verifier], monkeypatch: pytest.MonkeyPatch) -> None:
     issuer, verifier = own
     token = issuer.keys["ec"].sign()
-    assert taken(verifier, token) == [True]
+    assert accepted(verifier, token) == [True]
     issuer.mode = "garbled"
     for name in ("KEYS_PATIENCE", "KEYS_LIFETIME"):
         monkeypatch.setattr(tokens, name, 0)
-    assert taken(verifier, token) == [True]
+    assert accepted(verifier, token) == [True]
     assert issuer.fetches == 2
 
 
-def test_a_token_that_was_taken_is_not_taken_for_ever(
+def test_accepted_token_expires_and_can_lose_its_key(
     own: tuple[Issuer, Verifier], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     issuer, verifier = own
     token, short = issuer.keys["ec"].sign(exp=int(time.time()) + 1000), issuer.keys["ec"].sign()
-    assert taken(verifier, token, short) == [True, True]
+    assert accepted(verifier, token, short) == [True, True]
     with monkeypatch.context() as later:
         later.setattr(tokens, "LEEWAY", -100)  # as if it were 130 seconds later
-        assert taken(verifier, token, short) == [True, False]
+        assert accepted(verifier, token, short) == [True, False]
     del issuer.keys["ec"]
     issuer.add("new")
     for name in ("KEYS_PATIENCE", "KEYS_LIFETIME"):
         monkeypatch.setattr(tokens, name, 0)
-    assert taken(verifier, token) == [False]
+    assert accepted(verifier, token) == [False]
 
 
-def test_what_is_remembered_of_tokens_is_bounded(own: tuple[Issuer, Verifier], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_cache_is_bounded(own: tuple[Issuer, Verifier], monkeypatch: pytest.MonkeyPatch) -> None:
     issuer, verifier = own
     monkeypatch.setattr(tokens, "REMEMBERED", 2)
     several = [issuer.keys["ec"].sign(session=number) for number in range(5)]
-    assert taken(verifier, *several) == taken(verifier, *several) == [True] * 5
+    assert accepted(verifier, *several) == accepted(verifier, *several) == [True] * 5
     assert len(verifier._verified) <= 2
 
 
 @pytest.mark.parametrize("mode", ["silent", "empty", "garbled"])
-def test_an_issuer_in_trouble_is_asked_once_and_nobody_gets_in(own: tuple[Issuer, Verifier], mode: str) -> None:
+def test_failing_issuer_is_asked_once_and_tokens_are_refused(own: tuple[Issuer, Verifier], mode: str) -> None:
     issuer, verifier = own
     issuer.mode = mode
-    found = taken(verifier, *(issuer.keys["ec"].sign() for _ in range(10)), sign(claims_of()))
+    found = accepted(verifier, *(issuer.keys["ec"].sign() for _ in range(10)), sign(claims_of()))
     assert found == [False] * 10 + [True]
-    assert taken(verifier, issuer.keys["ec"].sign()) == [False]
+    assert accepted(verifier, issuer.keys["ec"].sign()) == [False]
     assert issuer.fetches == 1
 
 
-def test_an_issuer_out_of_reach_is_no_error() -> None:
+def test_unreachable_issuer_refuses_tokens() -> None:
     verifier = Verifier(Settings("", jwks_url=f"http://127.0.0.1:{free_port()}/jwks.json"))
-    assert taken(verifier, Key("ec").sign()) == [False]
+    assert accepted(verifier, Key("ec").sign()) == [False]
 
 
-def test_without_an_issuer_and_a_secret_nobody_gets_in() -> None:
+def test_without_issuer_and_secret_all_tokens_are_refused() -> None:
     verifier = Verifier(Settings(""))
     candidates = [sign(claims_of()), Key("ec").sign(), sign(claims_of(), "x" * 32), raw({"alg": "none"}, claims_of())]
-    assert taken(verifier, *candidates) == [False] * 4
+    assert accepted(verifier, *candidates) == [False] * 4

@@ -1,4 +1,4 @@
-"""Messages reach the webhooks of twins, signed and until they are taken; and no webhook leads to what is inside."""
+"""The worker posts messages to webhooks, signed and with retries, and never to private addresses."""
 
 import asyncio
 import datetime
@@ -22,13 +22,13 @@ from threadline.worker import PrivateAddressError, PublicNetwork, is_public
 
 from tests.support.cluster import TestCluster
 from tests.support.service import Service
-from tests.support.team import Team, create_unlimited_database, serving_users
+from tests.support.team import Team, create_unlimited_database, running_service, serving_users
 from tests.support.twin import ENVIRONMENT, Told, add_twin, ask, until, webhook, working
 
 
 @pytest.fixture(scope="module")
 def database(cluster: TestCluster, template: str) -> str:
-    """A database where a failure is tried again at once, at most three times."""
+    """A database where a failed delivery is retried at once, with three attempts."""
     name = create_unlimited_database(cluster, template)
     with psycopg.connect(cluster.url(name, "postgres")) as db:
         db.execute("update private.settings set twin_retry_seconds = 0, twin_max_attempts = 3")
@@ -36,34 +36,35 @@ def database(cluster: TestCluster, template: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def forwarding(
+def delivering(
     cluster: TestCluster, database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Service, httpx.Client]]:
-    """A service that also forwards."""
-    log = tmp_path_factory.mktemp("forwarding") / "log"
+    """A service that also delivers to twins."""
+    log = tmp_path_factory.mktemp("delivering") / "log"
     with serving_users(cluster.url(database, "authenticator"), log, **ENVIRONMENT) as running:
         yield running
 
 
 @pytest.fixture
-def team(cluster: TestCluster, database: str, forwarding: tuple[Service, httpx.Client]) -> Team:
-    """Two users and a channel for one test alone."""
-    return Team.create(forwarding[1], cluster.url(database, "postgres"))
+def team(cluster: TestCluster, database: str, delivering: tuple[Service, httpx.Client]) -> Team:
+    """Two users and their channel, new for each test."""
+    return Team.create(delivering[1], cluster.url(database, "postgres"))
 
 
 def give_twin(team: Team, url: str, owner: int = 0) -> tuple[str, str]:
+    """Add a twin with a webhook to the channel; return its id and its secret."""
     return add_twin(team.database_url, team.user_ids[owner], [team.channel_id], url)
 
 
 def deliveries(team: Team, state: str) -> list[Any]:
-    """Status and error of deliveries in the team's channel."""
+    """Return status and error of the deliveries in the team's channel."""
     statement = """
     select last_status, last_error from public.twin_deliveries where channel_id = %s and state = %s order by seq
     """
     return team.query(statement, team.channel_id, state)
 
 
-def test_a_twin_is_told_what_the_call_answered(team: Team) -> None:
+def test_webhook_receives_the_message_the_sender_got(team: Team) -> None:
     with webhook() as hook:
         twin_id, secret = give_twin(team, hook.url + "?key=1")
         said = team.send("**Gr\u00fc\u00dfe** \U0001f600", metadata={"a": [1]}).json()["data"]
@@ -76,7 +77,7 @@ def test_a_twin_is_told_what_the_call_answered(team: Team) -> None:
     assert not told.is_signed_with("another")
 
 
-def test_a_delivery_is_repeated_under_its_id_until_it_is_taken(team: Team) -> None:
+def test_failed_delivery_repeats_under_its_id(team: Team) -> None:
     with webhook(lambda _: 200 if len(hook.told) > 2 else 503) as hook:
         give_twin(team, hook.url)
         said = [team.sent_id(str(number)) for number in range(3)]
@@ -86,7 +87,7 @@ def test_a_delivery_is_repeated_under_its_id_until_it_is_taken(team: Team) -> No
         assert len(hook.told) == 5
 
 
-def test_what_is_never_taken_is_dead_until_its_owner_replays_it(team: Team) -> None:
+def test_owner_replays_dead_deliveries(team: Team) -> None:
     is_up = threading.Event()
     with webhook(lambda _: 200 if is_up.is_set() else 500) as hook:
         twin_id, _ = give_twin(team, hook.url)
@@ -100,7 +101,7 @@ def test_what_is_never_taken_is_dead_until_its_owner_replays_it(team: Team) -> N
         assert [told.message["id"] for told in hook.wait(2)] == [later, said]
 
 
-def test_a_redirect_is_not_followed(team: Team) -> None:
+def test_worker_does_not_follow_redirects(team: Team) -> None:
     with webhook() as inside, webhook(lambda _: 307, location=inside.url) as hook:
         give_twin(team, hook.url)
         team.sent_id()
@@ -108,7 +109,7 @@ def test_a_redirect_is_not_followed(team: Team) -> None:
         assert inside.told == []
 
 
-def test_a_webhook_that_does_not_answer_holds_up_nobody_else(team: Team) -> None:
+def test_silent_webhook_does_not_delay_others(team: Team) -> None:
     is_over = threading.Event()
     with webhook(lambda _: is_over.wait(20) and 200) as slow, webhook() as hook:
         give_twin(team, slow.url)
@@ -119,7 +120,7 @@ def test_a_webhook_that_does_not_answer_holds_up_nobody_else(team: Team) -> None
         is_over.set()
 
 
-def test_what_does_not_speak_http_is_a_failure_like_others(team: Team) -> None:
+def test_webhook_without_http_is_a_failed_delivery(team: Team) -> None:
     def babble() -> None:
         while True:
             try:
@@ -148,13 +149,13 @@ def test_what_does_not_speak_http_is_a_failure_like_others(team: Team) -> None:
         ("https://no-such-host.invalid/", "The webhook could not be reached."),
     ],
 )
-def test_its_owner_reads_what_is_wrong(team: Team, url: str, error: str) -> None:
+def test_delivery_records_why_it_failed(team: Team, url: str, error: str) -> None:
     give_twin(team, url)
     team.sent_id()
     until(lambda: deliveries(team, "dead") == [(None, error)])
 
 
-def test_two_twins_that_answer_everything_fall_silent(team: Team) -> None:
+def test_twins_that_answer_each_other_stop(team: Team) -> None:
     def answer(told: Told) -> int:
         twin_id = told.headers["threadline-twin"]
         reply = team.send("And you?", ai_twin_id=twin_id, parent_message_id=told.message["id"])
@@ -171,21 +172,16 @@ def test_two_twins_that_answer_everything_fall_silent(team: Team) -> None:
         assert len(hook.taken) == before < 20
 
 
-def test_the_log_tells_no_secret_no_message_and_no_url(team: Team, forwarding: tuple[Service, httpx.Client]) -> None:
+def test_log_holds_no_secret_message_or_url(team: Team, delivering: tuple[Service, httpx.Client]) -> None:
     with webhook(lambda _: 500) as hook:
         _, secret = give_twin(team, hook.url + "?key=hidden")
         team.sent_id("between us")
         until(lambda: deliveries(team, "dead"))
-    log = forwarding[0].log.read_text()
+    log = delivering[0].log.read_text()
     assert not any(text in log for text in (secret, "hidden", "between us", hook.url))
 
 
-# Who does it
-
-
-def test_a_service_that_shall_not_forward_leaves_it_to_a_worker(
-    cluster: TestCluster, template: str, tmp_path: Path
-) -> None:
+def test_service_leaves_deliveries_to_a_worker(cluster: TestCluster, template: str, tmp_path: Path) -> None:
     name = create_unlimited_database(cluster, template)
     login = cluster.url(name, "authenticator")
     with serving_users(login, tmp_path / "log", THREADLINE_DELIVER="0") as (_, client), webhook() as hook:
@@ -200,9 +196,7 @@ def test_a_service_that_shall_not_forward_leaves_it_to_a_worker(
             assert hook.wait(2)[1].message["id"] == later
 
 
-def test_a_worker_that_is_told_to_end_finishes_what_is_under_way(
-    cluster: TestCluster, template: str, tmp_path: Path
-) -> None:
+def test_worker_finishes_its_delivery_at_sigterm(cluster: TestCluster, template: str, tmp_path: Path) -> None:
     name = create_unlimited_database(cluster, template)
     login = cluster.url(name, "authenticator")
     is_free = threading.Event()
@@ -221,9 +215,6 @@ def test_a_worker_that_is_told_to_end_finishes_what_is_under_way(
         assert (tmp_path / "worker.log").read_text() == ""
 
 
-# Where it does not lead
-
-
 @pytest.mark.parametrize(
     ("scheme", "host", "error"),
     [
@@ -234,7 +225,7 @@ def test_a_worker_that_is_told_to_end_finishes_what_is_under_way(
         ("http", "127.0.0.1", "The URL of the webhook must begin with https://."),
     ],
 )
-def test_a_webhook_inside_is_not_contacted(inside: Team, scheme: str, host: str, error: str) -> None:
+def test_worker_does_not_contact_private_addresses(inside: Team, scheme: str, host: str, error: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0)
         give_twin(inside, f"{scheme}://{host}:{listener.getsockname()[1]}/")
@@ -247,17 +238,16 @@ def test_a_webhook_inside_is_not_contacted(inside: Team, scheme: str, host: str,
 @pytest.fixture(scope="module")
 def inside(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     """A team whose worker allows no private addresses."""
-    name = create_unlimited_database(cluster, template)
-    with psycopg.connect(cluster.url(name, "postgres")) as db:
-        db.execute("update private.settings set twin_max_attempts = 1")
     environment = {**ENVIRONMENT, "THREADLINE_WEBHOOK_ALLOW_PRIVATE": "0"}
     log = tmp_path_factory.mktemp("inside") / "log"
-    with serving_users(cluster.url(name, "authenticator"), log, **environment) as (_, client):
-        yield Team.create(client, cluster.url(name, "postgres"))
+    with running_service(cluster, template, log, **environment) as running:
+        with psycopg.connect(running.database_url) as db:
+            db.execute("update private.settings set twin_max_attempts = 1")
+        yield Team.create(running.client, running.database_url)
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1"])
-def test_an_address_of_the_internet_is_public(address: str) -> None:
+def test_internet_address_is_public(address: str) -> None:
     assert is_public(address)
 
 
@@ -279,13 +269,13 @@ def test_an_address_of_the_internet_is_public(address: str) -> None:
         *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::10.0.0.1", "2002:7f00:1::", "2002:a00:1::1"),
     ],
 )
-def test_any_other_is_not(address: str) -> None:
+def test_internal_address_is_not_public(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.fixture
 def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that the network connects to. 1.0.0.1 refuses."""
+    """The addresses that the worker connects to; 1.0.0.1 refuses the connection."""
     addresses: list[str] = []
 
     async def connect_tcp(_: object, host: str, port: int) -> Any:
@@ -299,6 +289,8 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def resolves_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """Make every name resolve to these addresses."""
+
     async def getaddrinfo(*_: object, **__: object) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443)) for address in addresses]
 
@@ -319,7 +311,7 @@ def test_names_with_private_addresses_only_are_refused(monkeypatch: pytest.Monke
 
 
 def certificate(folder: Path, name: str) -> Path:
-    """A key and a certificate that it has signed itself, in one file."""
+    """Write a key and its self-signed certificate to one file."""
     key, subject = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
     now = datetime.datetime.now(datetime.UTC)
     made = (
@@ -340,7 +332,7 @@ def certificate(folder: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize(("name", "is_reached"), [("twin.example.com", True), ("other.example.com", False)])
-def test_the_certificate_must_be_of_the_name_though_the_address_is_connected_to(
+def test_worker_checks_the_certificate_against_the_name(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, is_reached: bool
 ) -> None:
     file = certificate(tmp_path, name)

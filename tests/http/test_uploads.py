@@ -1,4 +1,4 @@
-"""POST /api/v2/messages/upload: files into Storage, all or none, and links that work without a token."""
+"""POST /api/v2/messages/upload stores all files or none, and returns links that work without a token."""
 
 import asyncio
 import time
@@ -50,7 +50,7 @@ class Uploader:
         return self.client.post(PATH, files=named, data={"conversation_id": CHANNEL, **fields})
 
     def stored(self) -> tuple[int, int]:
-        """How many files are in Storage, rows and bytes alike, and how many are known as attachments."""
+        """Count the files in Storage and the attachments; rows and files on disk must match."""
         with psycopg.connect(self.stack.database_url()) as connection:
             (rows,) = connection.execute("select count(*) from storage.objects").fetchone()
             (attachments,) = connection.execute("select count(*) from public.attachments").fetchone()
@@ -58,7 +58,7 @@ class Uploader:
         return rows, attachments
 
 
-# Files without a row, which tests of other modules left in the same stack.
+# Files without a row that tests of other modules left in the same stack.
 LEFT_BY_OTHERS: dict[Path, int] = {}
 
 
@@ -68,8 +68,8 @@ def count_files(stack: RunningStack) -> int:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def unhurried(stack: RunningStack) -> Iterator[None]:
-    """Lift the request limit, and note which files are there before this module."""
+def unlimited(stack: RunningStack) -> Iterator[None]:
+    """Lift the request limit and count the files that exist before this module."""
     with psycopg.connect(stack.database_url(), autocommit=True) as connection:
         (rows,) = connection.execute("select count(*) from storage.objects").fetchone()
         LEFT_BY_OTHERS[stack.home] = count_files(stack) - rows
@@ -88,7 +88,7 @@ def bob(stack: RunningStack) -> Iterator[Uploader]:
 
 @pytest.fixture
 def mallory(stack: RunningStack) -> Iterator[Uploader]:
-    """A member of nothing."""
+    """A user without a channel."""
     uploader = Uploader(stack, stack.api_url, "3a110123-0000-4000-8000-000000000004")
     with uploader.client:
         yield uploader
@@ -96,7 +96,7 @@ def mallory(stack: RunningStack) -> Iterator[Uploader]:
 
 @pytest.fixture(scope="module")
 def small_service(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service of its own that takes two files of up to 20 MB."""
+    """A service that accepts two files of up to 20 MB."""
     yield from another(stack, tmp_path_factory, stack.api_url, UPLOAD_MAX_FILES="2", UPLOAD_MAX_BYTES="20000000")
 
 
@@ -109,6 +109,7 @@ def service_without_storage(stack: RunningStack, tmp_path_factory: pytest.TempPa
 def another(
     stack: RunningStack, folder: pytest.TempPathFactory, supabase_url: str, **settings: str
 ) -> Iterator[Service]:
+    """Run a service beside the stack's own, with these settings."""
     environment = {
         "JWT_SECRET": keys.JWT_SECRET,
         "SUPABASE_URL": supabase_url,
@@ -127,7 +128,7 @@ def failure(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, body["error"]["code"]
 
 
-def test_the_answer_is_the_documented_one(bob: Uploader) -> None:
+def test_upload_returns_the_documented_answer(bob: Uploader) -> None:
     answer = bob.send(("report.pdf", PDF), ("chart.png", PNG))
     assert answer.status_code == 200
     assert answer.headers["ratelimit-limit"] == "10000"
@@ -140,13 +141,13 @@ def test_the_answer_is_the_documented_one(bob: Uploader) -> None:
     assert (data["conversation_id"], data["conversation_type"]) == (CHANNEL, "channel")
 
 
-def test_the_link_works_in_a_browser_without_a_token(bob: Uploader) -> None:
+def test_file_link_works_without_a_token(bob: Uploader) -> None:
     [file] = bob.send(("chart.png", PNG)).json()["data"]["files"]
     answer = httpx.get(file["url"])
     assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, PNG, "image/png")
 
 
-def test_a_link_can_be_signed_again_by_who_may_read_the_file(bob: Uploader, mallory: Uploader) -> None:
+def test_readers_of_a_file_get_a_new_link(bob: Uploader, mallory: Uploader) -> None:
     [file] = bob.send(("chärt.png", PNG)).json()["data"]["files"]
     path = f"/api/v2/messages/attachments/{file['id']}/url"
     again = bob.client.get(path).json()["data"]
@@ -158,7 +159,7 @@ def test_a_link_can_be_signed_again_by_who_may_read_the_file(bob: Uploader, mall
     assert failure(bob.client.get("/api/v2/messages/attachments/x/url")) == (400, "invalid_field")
 
 
-def test_a_file_that_was_removed_from_storage_has_no_link(bob: Uploader) -> None:
+def test_file_removed_from_storage_has_no_link(bob: Uploader) -> None:
     [file] = bob.send(("chart.png", PNG)).json()["data"]["files"]
     removed = bob.client.request(
         "DELETE", "/storage/v1/object/attachments", json={"prefixes": [f"{CHANNEL}/{file['id']}"]}
@@ -169,7 +170,7 @@ def test_a_file_that_was_removed_from_storage_has_no_link(bob: Uploader) -> None
         connection.execute("delete from public.attachments where id = %s", [file["id"]])
 
 
-def test_a_message_takes_the_file_as_its_attachment(bob: Uploader) -> None:
+def test_message_takes_an_uploaded_file_as_attachment(bob: Uploader) -> None:
     files = bob.send(("chart.png", PNG)).json()["data"]["files"]
     message = {"channel_id": CHANNEL, "content": "See the chart", "attachments": files}
     assert bob.client.post("/api/v2/messages", json=message).json()["data"]["attachments"] == files
@@ -189,20 +190,20 @@ def test_a_message_takes_the_file_as_its_attachment(bob: Uploader) -> None:
         (b"\xff\xd8\xff\xe0" + bytes(100), "image/jpeg"),
     ],
 )
-def test_the_type_is_what_the_content_shows_whatever_the_client_says(bob: Uploader, content: bytes, kind: str) -> None:
+def test_file_type_follows_the_content_not_the_client(bob: Uploader, content: bytes, kind: str) -> None:
     [file] = bob.send(("x.html", content), content_type="text/html").json()["data"]["files"]
     assert (file["type"], file["size"]) == (kind, len(content))
     assert httpx.get(file["url"]).headers["content-type"].startswith(kind)
 
 
-def test_a_name_is_display_text(bob: Uploader) -> None:
+def test_file_name_is_display_text_only(bob: Uploader) -> None:
     name = "../../../" + "ü" * 300 + ".pdf"
     [file] = bob.send((name, PDF)).json()["data"]["files"]
     assert file["name"] == name[:255]
     assert f"{CHANNEL}/{file['id']}?" in file["url"]
 
 
-def test_if_one_file_fails_none_is_left_behind(stack: RunningStack, bob: Uploader) -> None:
+def test_failed_upload_leaves_no_file(stack: RunningStack, bob: Uploader) -> None:
     before = bob.stored() if bob.send(("a", PNG)).is_success else (0, 0)
     with psycopg.connect(stack.database_url(), autocommit=True) as connection:
         connection.execute("update storage.buckets set file_size_limit = 1000 where id = 'attachments'")
@@ -214,13 +215,13 @@ def test_if_one_file_fails_none_is_left_behind(stack: RunningStack, bob: Uploade
     assert bob.stored() == before
 
 
-def test_a_stranger_stores_nothing(mallory: Uploader, bob: Uploader) -> None:
+def test_non_member_cannot_upload(mallory: Uploader, bob: Uploader) -> None:
     before = bob.stored() if bob.send(("a", PNG)).is_success else (0, 0)
     assert failure(mallory.send(("chart.png", PNG))) == (404, "channel_not_found")
     assert bob.stored() == before
 
 
-def test_the_service_stores_for_anybody(stack: RunningStack) -> None:
+def test_service_role_uploads_to_any_channel(stack: RunningStack) -> None:
     answer = httpx.post(
         f"{stack.api_url}{PATH}",
         headers={"authorization": f"Bearer {keys.SERVICE_ROLE_KEY}"},
@@ -230,7 +231,7 @@ def test_the_service_stores_for_anybody(stack: RunningStack) -> None:
     assert answer.json()["data"]["files"][0]["type"] == "image/png"
 
 
-def test_what_the_form_must_have(bob: Uploader) -> None:
+def test_form_with_wrong_fields_is_400(bob: Uploader) -> None:
     assert failure(bob.client.post(PATH, files={"files": ("x", b"x")})) == (400, "missing_field")
     assert failure(bob.client.post(PATH, files={"conversation_id": (None, CHANNEL)})) == (400, "missing_field")
     assert failure(bob.send(("x", b"x"), conversation_id="x")) == (400, "invalid_field")
@@ -238,19 +239,19 @@ def test_what_the_form_must_have(bob: Uploader) -> None:
     assert bob.send(("x", b"x"), conversation_type="channel", workspace_id="").status_code == 200
 
 
-def test_what_is_no_form_is_refused(bob: Uploader) -> None:
+def test_body_other_than_a_form_is_refused(bob: Uploader) -> None:
     assert failure(bob.client.post(PATH, json={})) == (415, "unsupported_media_type")
     for content_type in ("multipart/form-data", "multipart/form-data; boundary=x"):
         answer = bob.client.post(PATH, content=b"--x\r\nnot a form", headers={"content-type": content_type})
         assert failure(answer) == (400, "invalid_form")
 
 
-def test_without_a_token_nothing_is_read(stack: RunningStack) -> None:
+def test_upload_without_a_token_is_401(stack: RunningStack) -> None:
     answer = httpx.post(f"{stack.api_url}{PATH}", files={"files": ("x", b"x")})
     assert failure(answer) == (401, "invalid_token")
 
 
-def test_more_files_or_larger_ones_are_413(stack: RunningStack, small_service: Service, bob: Uploader) -> None:
+def test_too_many_or_too_large_files_are_413(stack: RunningStack, small_service: Service, bob: Uploader) -> None:
     before = bob.stored() if bob.send(("a", PNG)).is_success else (0, 0)
     uploader = Uploader(stack, small_service.url)
     with uploader.client:
@@ -259,7 +260,7 @@ def test_more_files_or_larger_ones_are_413(stack: RunningStack, small_service: S
     assert bob.stored() == before
 
 
-def test_a_file_is_never_whole_in_memory(stack: RunningStack, small_service: Service, tmp_path: Path) -> None:
+def test_upload_streams_files_through_memory(stack: RunningStack, small_service: Service, tmp_path: Path) -> None:
     large = tmp_path / "large.bin"
     large.write_bytes(bytes(19_000_000))
     uploader = Uploader(stack, small_service.url)
@@ -274,7 +275,7 @@ def test_a_file_is_never_whole_in_memory(stack: RunningStack, small_service: Ser
         assert process.memory_info().rss - before < 12_000_000
 
 
-def test_storage_out_of_reach_is_503(stack: RunningStack, service_without_storage: Service) -> None:
+def test_unreachable_storage_is_503(stack: RunningStack, service_without_storage: Service) -> None:
     uploader = Uploader(stack, service_without_storage.url)
     with uploader.client:
         answer = uploader.send(("x", b"x"))
@@ -282,7 +283,7 @@ def test_storage_out_of_reach_is_503(stack: RunningStack, service_without_storag
     assert answer.headers["retry-after"] == "5"
 
 
-def test_a_service_without_a_project_says_what_it_needs(
+def test_upload_without_a_project_names_the_setting(
     stack: RunningStack, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     for service in another(stack, tmp_path_factory, ""):
@@ -293,7 +294,7 @@ def test_a_service_without_a_project_says_what_it_needs(
         assert "SUPABASE_URL" in answer.json()["error"]["message"]
 
 
-def test_what_nothing_leads_to_is_removed_from_storage(stack: RunningStack, bob: Uploader) -> None:
+def test_sweep_removes_unused_files_from_storage(stack: RunningStack, bob: Uploader) -> None:
     kept = bob.send(("kept", PNG)).json()["data"]["files"][0]["id"]
     attached = {"channel_id": CHANNEL, "content": "see", "attachments": [{"id": kept}]}
     assert bob.client.post("/api/v2/messages", json=attached).status_code == 201
@@ -303,7 +304,7 @@ def test_what_nothing_leads_to_is_removed_from_storage(stack: RunningStack, bob:
     with psycopg.connect(stack.database_url("supabase_admin")) as connection:
         for table in ("public.attachments", "storage.objects"):
             connection.execute(f"update {table} set created_at = now() - interval '2 days'")
-        connection.execute("delete from public.attachments where file_name = 'unsent'")  # as if it had failed
+        connection.execute("delete from public.attachments where file_name = 'unsent'")  # as after a failed upload
     settings = Settings(
         database_url=stack.database_url("authenticator"),
         supabase_url=stack.api_url,

@@ -1,4 +1,4 @@
-"""A proxy in front of Postgres that can be out of order, and counts what clients say to the server."""
+"""A proxy in front of Postgres that can be closed, and counts the messages of clients."""
 
 import socket
 import threading
@@ -6,14 +6,14 @@ from collections import Counter
 from contextlib import suppress
 from types import TracebackType
 
-STARTUP = 196608  # protocol version 3.0; what comes before it (a wish for TLS) has no type either
+STARTUP = 196608  # protocol version 3.0; the TLS request before it has no type either
 
 
 class Wire:
-    """Forwards a port of its own to Postgres from `open` on; before, and after `close`, nobody answers there.
+    """Forwards its own port to Postgres after `open`; before that, the port refuses connections.
 
-    `sent` counts the messages of all clients by their type: P Parse, B Bind, E Execute, S Sync, Q Query and so on.
-    With `keeps_open` clients are not told that Postgres has ended a connection; `has_lost` is set when it has.
+    `sent` counts the messages of all clients by type: P Parse, B Bind, E Execute, S Sync, Q Query and so on.
+    With `keeps_open` the proxy keeps a client's connection open when Postgres ends it, and sets `has_lost`.
     """
 
     def __init__(self, target: int) -> None:
@@ -38,7 +38,7 @@ class Wire:
             end.close()
 
     def open(self) -> None:
-        """Be in order from now on."""
+        """Accept connections from now on."""
         self._listener.listen(100)
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -68,7 +68,7 @@ class Wire:
 
 
 class Frames:
-    """Cuts what one client says into messages and counts them."""
+    """Splits the bytes of one client into messages and counts them."""
 
     def __init__(self, counter: Counter[str]) -> None:
         self._counter = counter
@@ -76,7 +76,7 @@ class Frames:
         self._has_started = False
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes."""
+        """Add the next bytes."""
         self._rest += data
         while len(self._rest) >= 8 - 3 * self._has_started:
             start = 1 if self._has_started else 0

@@ -1,4 +1,4 @@
-// Does with supabase-js what it is told in lines of JSON, and says in lines of JSON what happens.
+// Reads commands as lines of JSON, runs them with supabase-js, and writes what happens as lines of JSON.
 // deno run agent.ts URL KEY
 
 import { createClient, type RealtimeChannel } from "@supabase/supabase-js";

@@ -46,11 +46,11 @@ async def test_change_waits_until_its_commit_is_visible(
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
         async with hearing(published, subscriptions) as heard:
             # A commit that waits for a standby is in the log, but not visible.
-            admin.execute("alter system set synchronous_standby_names = 'nobody'")
+            admin.execute("alter system set synchronous_standby_names = 'absent'")
             try:
                 admin.execute("select pg_reload_conf()")
                 shown = "show synchronous_standby_names"
-                await asyncio.to_thread(until, lambda: writer.execute(shown).fetchall() == [("nobody",)])
+                await asyncio.to_thread(until, lambda: writer.execute(shown).fetchall() == [("absent",)])
                 statement = "insert into notes (id, owner) values (1, %s)"
                 writing = asyncio.create_task(asyncio.to_thread(writer.execute, statement, [ANN]))
                 telling = asyncio.create_task(heard.next())
