@@ -5,6 +5,7 @@ create table private.calls (
     function_name text primary key,
     schema_name text not null,
     is_counted boolean not null,
+    is_paged boolean not null,
     takes_idempotency_key boolean not null,
     constraint calls_schema_known check (schema_name in ('public', 'private'))
 );
@@ -14,50 +15,53 @@ comment on column private.calls.schema_name is
 'private for functions that only the service may reach: clients of the Data API cannot call them.';
 comment on column private.calls.is_counted is
 'Whether the call counts against the rate limit. The second half of an upload does not: an upload is one request.';
+comment on column private.calls.is_paged is
+'Whether the service fetches one answer in pages: then a page with the parameter `after` is not counted again.';
 comment on column private.calls.takes_idempotency_key is
 'Whether the header Idempotency-Key makes a repeated request get the first answer.';
 alter table private.calls enable row level security;
-insert into private.calls (function_name, schema_name, is_counted, takes_idempotency_key) values
-('create_message', 'public', true, true),
-('reply_to_message', 'public', true, true),
-('list_messages', 'public', true, false),
-('search_messages', 'public', true, false),
-('get_message', 'public', true, false),
-('edit_message', 'public', true, false),
-('list_message_edits', 'public', true, false),
-('delete_message', 'public', true, false),
-('pin_message', 'public', true, false),
-('unpin_message', 'public', true, false),
-('toggle_reaction', 'public', true, true),
-('add_reaction', 'public', true, false),
-('remove_reaction', 'public', true, false),
-('list_channel_events', 'public', true, false),
-('set_twin_webhook', 'public', true, false),
-('remove_twin_webhook', 'public', true, false),
-('rotate_twin_secret', 'public', true, false),
-('list_twin_deliveries', 'public', true, false),
-('replay_twin_deliveries', 'public', true, false),
-('begin_upload', 'public', true, false),
-('finish_upload', 'public', false, false),
-('get_attachment', 'public', true, false),
-('sweep_attachments', 'public', true, false),
-('begin_summary', 'private', true, false),
-('finish_summary', 'private', true, false),
-('poll_summary', 'private', true, false),
-('claim_deliveries', 'public', true, false),
-('finish_delivery', 'public', true, false),
-('export_conversation', 'public', true, false),
-('export_channel', 'public', true, false),
-('erase_person', 'public', true, false),
-('erase_user', 'public', true, false),
-('clean_up', 'public', true, false),
-('read_metrics', 'public', true, false);
+insert into private.calls (function_name, schema_name, is_counted, is_paged, takes_idempotency_key) values
+('create_message', 'public', true, false, true),
+('reply_to_message', 'public', true, false, true),
+('list_messages', 'public', true, false, false),
+('search_messages', 'public', true, false, false),
+('get_message', 'public', true, false, false),
+('edit_message', 'public', true, false, false),
+('list_message_edits', 'public', true, false, false),
+('delete_message', 'public', true, false, false),
+('pin_message', 'public', true, false, false),
+('unpin_message', 'public', true, false, false),
+('toggle_reaction', 'public', true, false, true),
+('add_reaction', 'public', true, false, false),
+('remove_reaction', 'public', true, false, false),
+('list_channel_events', 'public', true, false, false),
+('set_twin_webhook', 'public', true, false, false),
+('remove_twin_webhook', 'public', true, false, false),
+('rotate_twin_secret', 'public', true, false, false),
+('list_twin_deliveries', 'public', true, false, false),
+('replay_twin_deliveries', 'public', true, false, false),
+('begin_upload', 'public', true, false, false),
+('finish_upload', 'public', false, false, false),
+('get_attachment', 'public', true, false, false),
+('sweep_attachments', 'public', true, false, false),
+('begin_summary', 'private', true, false, false),
+('finish_summary', 'private', true, false, false),
+('poll_summary', 'private', true, false, false),
+('claim_deliveries', 'public', true, false, false),
+('finish_delivery', 'public', true, false, false),
+('export_conversation', 'public', true, true, false),
+('export_channel', 'public', true, true, false),
+('erase_person', 'public', true, false, false),
+('erase_user', 'public', true, false, false),
+('clean_up', 'public', true, false, false),
+('read_metrics', 'public', true, false, false);
 
 -- Definer, because clients read neither the table of calls nor the counts. One query for both, because every request
 -- runs it.
 create function private.find_call(
     p_function text,
-    out schema_name text, out is_counted boolean, out takes_idempotency_key boolean, out is_rate_limited boolean
+    out schema_name text, out is_counted boolean, out is_paged boolean, out takes_idempotency_key boolean,
+    out is_rate_limited boolean
 )
 language plpgsql
 stable
@@ -68,13 +72,14 @@ begin
     select
         known.schema_name,
         known.is_counted and not private.is_service(),
+        known.is_paged,
         known.takes_idempotency_key,
         coalesce(
             counted.minute between date_trunc('minute', now()) and date_trunc('minute', now()) + interval '1 minute'
             and counted.used >= (select settings.requests_per_minute from private.settings),
             false
         )
-    into schema_name, is_counted, takes_idempotency_key, is_rate_limited
+    into schema_name, is_counted, is_paged, takes_idempotency_key, is_rate_limited
     from private.calls as known
     left join private.request_counts as counted on counted.user_id = (select auth.uid())
     where known.function_name = p_function;
@@ -144,8 +149,7 @@ declare
 begin
     if v_call.schema_name is null then
         raise undefined_function using message = 'The gateway knows no such function. Add it to private.calls.';
-    elsif p_parameters ? 'after' and p_function like 'export\_%' then
-        -- An export is one request, although the service fetches it in pages.
+    elsif v_call.is_paged and p_parameters ? 'after' then
         v_call.is_counted := false;
     end if;
     begin

@@ -28,12 +28,12 @@ create trigger people_40_rematch
 after insert on public.people
 referencing new table as changed
 for each statement execute function private.rematch_conversations_trigger();
--- A changed number finds the conversations of the new number
+-- A changed number matches the conversations of the new number.
 create trigger people_50_rematch_new
 after update on public.people
 referencing new table as changed
 for each statement execute function private.rematch_conversations_trigger();
--- and frees those of the old one.
+-- It frees the conversations of the old number.
 create trigger people_60_rematch_old
 after update on public.people
 referencing old table as changed
@@ -53,9 +53,8 @@ after delete on public.messaging_connections
 referencing old table as removed
 for each statement execute function private.delete_ingest_log_trigger();
 
--- conversations: ingest writes a conversation: it is matched to a person; at the end of the transaction its owner's
--- inbox
--- gets one broadcast.
+-- conversations: ingest writes a conversation, and it is matched to a person. At the end of the transaction its owner's
+-- inbox gets one broadcast.
 create trigger conversations_10_match
 before insert on public.conversations
 for each row execute function private.match_participant_trigger();

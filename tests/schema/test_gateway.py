@@ -45,7 +45,7 @@ def test_each_call_takes_a_json_object_from_service_role(db: Db) -> None:
 
 
 def test_a_call_of_a_missing_function_is_seen(db: Db) -> None:
-    db.execute("insert into private.calls values ('planted', 'public', true, false)")
+    db.execute("insert into private.calls values ('planted', 'public', true, false, false)")
     assert db.execute(UNCALLABLE).fetchall() == [("planted",)]
     assert known(db) - called() == {"planted"}
 

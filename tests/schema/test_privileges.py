@@ -43,12 +43,12 @@ def names(db: Db) -> Db:
     return db
 
 
-def name_of(db: Db, kind: ObjectType, grantee_of: Any, text: str) -> str:
+def name_of(db: Db, kind: ObjectType, item: Any, text: str) -> str:
     """The catalog's spelling of what a grant is on."""
     if kind == ObjectType.OBJECT_SCHEMA:
-        return f"schema {grantee_of.sval}"
+        return f"schema {item.sval}"
     if kind == ObjectType.OBJECT_TABLE:
-        return f"{grantee_of.schemaname}.{grantee_of.relname}"
+        return f"{item.schemaname}.{item.relname}"
     row = db.execute("select %s::regprocedure::text", [text]).fetchone()
     assert row
     return str(row[0])
