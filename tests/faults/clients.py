@@ -11,7 +11,7 @@ import psycopg
 from threadline_devstack.keys import JWT_SECRET
 
 from tests.faults.history import OPEN, Call, History
-from tests.support.database import rows, value
+from tests.support.database import add_channel, rows
 from tests.support.ingest import PATH, Sender, conversation, message
 from tests.support.tokens import bearer, sign
 from tests.support.twin import add_twin
@@ -46,12 +46,7 @@ def open_arena(client: httpx.Client, database_url: str, hook_url: str, users: in
             """,
             users,
         )
-        statement = "insert into public.channels (name, created_by) values ('arena', %s) returning id::text"
-        channel_id = value(db, statement, user_ids[0])
-        db.execute(
-            "insert into public.channel_members (channel_id, user_id) select %s, unnest(%s::uuid[])",
-            (channel_id, user_ids[1:]),
-        )
+        channel_id = add_channel(db, "arena", user_ids)
     twin_id, _ = add_twin(database_url, user_ids[0], [channel_id], hook_url)
     claims = {"aud": "authenticated", "role": "authenticated", "exp": int(time.time()) + 3600}
     tokens = [sign({"sub": user_id, **claims}, JWT_SECRET) for user_id in user_ids]

@@ -59,3 +59,14 @@ def refused(db: Db, statement: str, *parameters: object, by: type[Exception] = I
 def lift_request_limit(db: Db) -> None:
     """Raise the limit of requests per minute above what any test makes."""
     db.execute("update private.settings set requests_per_minute = 1000000")
+
+
+def add_channel(db: Db, name: str, user_ids: list[str]) -> str:
+    """Create a channel whose owner is the first user and whose members are the others. Return its id."""
+    statement = "insert into public.channels (name, created_by) values (%s, %s) returning id::text"
+    channel_id = value(db, statement, name, user_ids[0])
+    db.execute(
+        "insert into public.channel_members (channel_id, user_id) select %s, unnest(%s::uuid[])",
+        (channel_id, user_ids[1:]),
+    )
+    return channel_id

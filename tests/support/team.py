@@ -11,7 +11,7 @@ import httpx
 import psycopg
 
 from tests.support.cluster import TestCluster
-from tests.support.database import lift_request_limit, rows, value
+from tests.support.database import add_channel, lift_request_limit, rows
 from tests.support.event_log import inconsistencies
 from tests.support.service import Service, serving
 from tests.support.tokens import JWT_SECRET, bearer, token
@@ -41,12 +41,7 @@ class Team:
                 f"team_{secrets.token_hex(8)}_",
                 size,
             )
-            statement = "insert into public.channels (name, created_by) values ('team', %s) returning id::text"
-            channel_id = value(db, statement, user_ids[0])
-            db.execute(
-                "insert into public.channel_members (channel_id, user_id) select %s, unnest(%s::uuid[])",
-                (channel_id, user_ids[1:]),
-            )
+            channel_id = add_channel(db, "team", user_ids)
         return cls(client, database_url, channel_id, user_ids)
 
     def request(self, method: str, path: str = "", who: int = 0, **options: Any) -> httpx.Response:
