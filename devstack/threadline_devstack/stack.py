@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from threadline_devstack import report
+from threadline_devstack import postgrest, report
 from threadline_devstack.database import PASSWORDS, Cluster
 from threadline_devstack.errors import StackError
 from threadline_devstack.home import Home
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from threadline_devstack.realtime.service import Realtime
     from threadline_devstack.storage.api import StorageApi
 
+DATA_API = "/rest/v1"
 STOP_TIMEOUT = 30.0  # longer than the timeouts of HTTP and Postgres together
 
 
@@ -65,7 +66,7 @@ def up(project: Project) -> None:
 
         def on_ready() -> None:
             home.announce(ports, ready=True)
-            click.echo(welcome(ports))
+            click.echo(welcome(ports, has_data_api=data_api.is_running))
 
         def ended() -> list[str]:
             return [child.name for child in children if child.has_ended()]
@@ -110,11 +111,13 @@ def create_application(project: Project) -> "tuple[object, DataApi, AuthApi, Sto
     return create_app(settings, extra_routes=routes), data_api, auth, storage, realtime
 
 
-def welcome(ports: Ports) -> str:
+def welcome(ports: Ports, *, has_data_api: bool) -> str:
     """Return the text that `up` prints when the stack is ready."""
+    data_api = f"{ports.api_url}{DATA_API}" if has_data_api else f"not here. {postgrest.advice()}"
     return (
         "Threadline local development setup is running.\n\n"
-        f"{report.pretty(report.values(ports))}\n\n"
+        f"{report.pretty(report.values(ports))}\n"
+        f"{'Data API':>16}: {data_api}\n\n"
         f"Deliver a first message:\n\n{report.first_call(ports.api_url)}\n\n"
         "Ctrl-C stops everything."
     )
