@@ -38,7 +38,7 @@ def test_docs_load_only_files_of_the_package(service: Service) -> None:
     assert {f"docs/{name}" for name in ASSETS} == set(files)
     for name, media_type in ASSETS.items():
         answer = service.client.get(f"/docs/{name}")
-        assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, f"{media_type}; charset=utf-8")
 
 
 @pytest.mark.parametrize("name", HASHES)

@@ -17,9 +17,9 @@ from threadline.routes.http import HttpRequest
 
 FOLDER = Path(__file__).parents[1] / "pages"
 ASSETS = {
-    "start.js": "text/javascript; charset=utf-8",
-    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
-    "swagger-ui.css": "text/css; charset=utf-8",
+    "start.js": "text/javascript",
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
 }
 HEADERS = {
     # Swagger UI sets styles and shows its icons as data.
@@ -46,7 +46,7 @@ def root(parts: Sequence[tuple[str, str]]) -> HTTPRouteHandler:
     @get("/")
     async def show_root() -> Response[str]:
         """Send the page that says what runs here."""
-        return Response(page, media_type="text/html; charset=utf-8", headers=HEADERS)
+        return Response(page, media_type="text/html", headers=HEADERS)
 
     return show_root
 
@@ -59,7 +59,7 @@ def _row(path: str, text: str) -> str:
 @get("/docs")
 async def show_docs() -> Response[bytes]:
     """Send the page of the documentation."""
-    return Response(_read("docs.html"), media_type="text/html; charset=utf-8", headers=HEADERS)
+    return Response(_read("docs.html"), media_type="text/html", headers=HEADERS)
 
 
 @get("/docs/{name:str}")
