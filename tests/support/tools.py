@@ -30,6 +30,13 @@ def supabase_cli() -> Path | None:
     return find("supabase")
 
 
+def node() -> Path | None:
+    """Return the path of Node, or None: that of this machine, or that of the wheel with npm."""
+    wheel = npm.program_of_wheel()
+    found = shutil.which("node") or (wheel and wheel[0])
+    return Path(found) if found else None
+
+
 def chromium() -> Path | None:
     """Return the path of Chromium, or None."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
