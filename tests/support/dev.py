@@ -15,7 +15,8 @@ from tests.support import migration, schema
 
 PROJECT = schema.ROOT / ".threadline" / "dev"
 PROGRAM = Path(sys.executable).with_name("threadline")
-ENVIRONMENT = {**os.environ, "THREADLINE_PROJECT": str(PROJECT), "THREADLINE_HOME": str(PROJECT / "home")}
+HOME = PROJECT / "home"
+ENVIRONMENT = {**os.environ, "THREADLINE_PROJECT": str(PROJECT), "THREADLINE_HOME": str(HOME)}
 PAUSE = 0.3  # seconds between two looks at the files
 
 
@@ -30,13 +31,18 @@ def take_times(*places: str) -> dict[Path, int]:
     return times
 
 
-def write_project() -> None:
-    """Write the migrations and the seed of this moment."""
-    folder = PROJECT / "supabase" / "migrations"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in migration.initial().items():
-        (folder / name).write_text(text, encoding="utf-8")
-    (PROJECT / "seed.sql").write_bytes((schema.ROOT / "seed.sql").read_bytes())
+def write_project() -> bool:
+    """Write the migrations and the seed of this moment; return whether they differ from the last ones."""
+    files = {f"supabase/migrations/{name}": text for name, text in migration.initial().items()}
+    files["seed.sql"] = (schema.ROOT / "seed.sql").read_text(encoding="utf-8")
+    (PROJECT / "supabase" / "migrations").mkdir(parents=True, exist_ok=True)
+    is_new = False
+    for name, text in files.items():
+        path = PROJECT / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            is_new = True
+    return is_new
 
 
 def start() -> subprocess.Popen:
@@ -51,16 +57,17 @@ def stop(stack: subprocess.Popen) -> None:
 
 
 def reset() -> None:
-    """Rebuild the database, or leave it as it is and print why."""
+    """Rebuild the database if its sources differ; if they are wrong, leave it as it is and print why."""
     try:
-        write_project()
+        is_new = write_project()
     except Exception as error:  # noqa: BLE001 - the parser says what is wrong, and the developer tries again
         print(f"sql/ cannot be read: {error}", flush=True)
         return
-    subprocess.run([PROGRAM, "db", "reset"], env=ENVIRONMENT, check=False)
+    if is_new and HOME.exists():
+        subprocess.run([PROGRAM, "db", "reset"], env=ENVIRONMENT, check=False)
 
 
-def name(before: dict[Path, int], now: dict[Path, int]) -> str:
+def changed(before: dict[Path, int], now: dict[Path, int]) -> str:
     """Return the first file that differs."""
     path = next(path for path in sorted(before | now) if before.get(path) != now.get(path))
     return str(path.relative_to(schema.ROOT))
@@ -68,20 +75,18 @@ def name(before: dict[Path, int], now: dict[Path, int]) -> str:
 
 def main() -> None:
     """Run until Ctrl-C."""
-    write_project()
+    reset()
     code, database = take_times("api", "devstack"), take_times("sql", "seed.sql")
     stack = start()
-    if (PROJECT / "home").exists():
-        print("sql/ may have changed since the last time; `.venv/bin/threadline db reset` in .threadline/dev rebuilds.")
     try:
         while True:
             time.sleep(PAUSE)
             if (now := take_times("api", "devstack")) != code:
-                print(f"\n{name(code, now)} changed: starting again.", flush=True)
+                print(f"\n{changed(code, now)} changed: starting again.", flush=True)
                 stop(stack)
                 code, stack = now, start()
             if (now := take_times("sql", "seed.sql")) != database:
-                print(f"\n{name(database, now)} changed: rebuilding the database.", flush=True)
+                print(f"\n{changed(database, now)} changed: rebuilding the database.", flush=True)
                 database = now
                 reset()
     except KeyboardInterrupt:
