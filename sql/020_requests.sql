@@ -176,11 +176,13 @@ comment on function private.parse_text(jsonb, text, integer, text) is
 'Parses a string field of 1 to p_max characters. Without a default it is required. PT400 with the field.';
 
 create function private.is_uuid(p_text text) returns boolean
-language sql
+language plpgsql
 immutable
 set search_path = ''
 as $$
-    select p_text ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+begin
+    return p_text ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+end
 $$;
 comment on function private.is_uuid(text) is
 'Whether a text is a UUID in the form of RFC 9562. Postgres also reads other forms. Null for null.';

@@ -81,11 +81,13 @@ comment on function private.lock_channel(uuid) is
 'Locks a channel until the transaction ends. Call it before you read a state that decides what you write.';
 
 create function private.event_clock() returns timestamptz
-language sql
+language plpgsql
 volatile
 set search_path = ''
 as $$
-    select clock_timestamp()
+begin
+    return clock_timestamp();
+end
 $$;
 comment on function private.event_clock() is
 'The time now, for events. A function of its own, so that a test can set the clock by replacing it.';

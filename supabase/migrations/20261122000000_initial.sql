@@ -114,29 +114,35 @@ insert into private.settings default values;
 -- Limits of the API document. Constraints use them too, so they are functions and not settings: a changed setting would
 -- not check the rows that are stored already.
 create function private.message_max_characters() returns integer
-language sql
+language plpgsql
 immutable
 set search_path = ''
 as $$
-    select 40000
+begin
+    return 40000;
+end
 $$;
 comment on function private.message_max_characters() is 'Characters in the content of a message.';
 
 create function private.metadata_max_bytes() returns integer
-language sql
+language plpgsql
 immutable
 set search_path = ''
 as $$
-    select 16384
+begin
+    return 16384;
+end
 $$;
 comment on function private.metadata_max_bytes() is 'Bytes of the metadata of a message, as JSON.';
 
 create function private.attachments_max_bytes() returns integer
-language sql
+language plpgsql
 immutable
 set search_path = ''
 as $$
-    select 65536
+begin
+    return 65536;
+end
 $$;
 comment on function private.attachments_max_bytes() is 'Bytes of the attachments of a message, as JSON.';
 
@@ -330,11 +336,13 @@ comment on function private.parse_text(jsonb, text, integer, text) is
 'Parses a string field of 1 to p_max characters. Without a default it is required. PT400 with the field.';
 
 create function private.is_uuid(p_text text) returns boolean
-language sql
+language plpgsql
 immutable
 set search_path = ''
 as $$
-    select p_text ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+begin
+    return p_text ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+end
 $$;
 comment on function private.is_uuid(text) is
 'Whether a text is a UUID in the form of RFC 9562. Postgres also reads other forms. Null for null.';
@@ -2325,11 +2333,13 @@ comment on function private.lock_channel(uuid) is
 'Locks a channel until the transaction ends. Call it before you read a state that decides what you write.';
 
 create function private.event_clock() returns timestamptz
-language sql
+language plpgsql
 volatile
 set search_path = ''
 as $$
-    select clock_timestamp()
+begin
+    return clock_timestamp();
+end
 $$;
 comment on function private.event_clock() is
 'The time now, for events. A function of its own, so that a test can set the clock by replacing it.';
