@@ -98,9 +98,9 @@ begin
     where expired.id in (
         select old.id
         from private.summaries as old
-        where coalesce(old.finished_at, old.claim_expires_at)
+        where coalesce(old.finished_at, old.lease_expires_at)
             < now() - make_interval(days => v_settings.summary_days)
-        order by coalesce(old.finished_at, old.claim_expires_at)
+        order by coalesce(old.finished_at, old.lease_expires_at)
         limit p_limit
         for update skip locked
     );

@@ -491,7 +491,9 @@ $$;
 comment on function private.hmac_block(bytea, integer) is
 'Pads a key of at most 64 bytes and XORs each byte with the mask, as RFC 2104 defines for HMAC.';
 
--- The people a user knows. Conversations are matched to them by phone number (125_person_matching).
+-- People: the entries of a user's address book. Ingest matches conversations to them by phone number
+-- (125_person_matching).
+-- Promise: only their user reads or changes them, and a text that is not a phone number never matches a conversation.
 
 create function private.phone_digits(p_phone text) returns text
 language plpgsql
@@ -500,7 +502,7 @@ parallel safe
 set search_path = ''
 as $$
 begin
-    -- Besides the usual punctuation, the spaces, dashes and direction marks that phones put into copied numbers.
+    -- The escapes are spaces, dashes and direction marks that phones put into copied numbers.
     return case
         when p_phone ~ '^[-+0-9 ().,/\u00a0\u200b\u200e\u200f\u2010-\u2015\u202a-\u202f\u2066-\u2069\ufeff]+$'
             then nullif(regexp_replace(p_phone, '[^0-9]', '', 'g'), '')
@@ -508,7 +510,7 @@ begin
 end
 $$;
 comment on function private.phone_digits(text) is
-'The digits of a phone number as written; null for anything else, so that a username never looks like a number.';
+'The digits of a phone number as written; null for any other text, so that a username never counts as a number.';
 
 create table public.people (
     id uuid primary key default gen_random_uuid(),
@@ -521,15 +523,17 @@ create table public.people (
     constraint people_full_name_length check (char_length(full_name) between 1 and 500),
     constraint people_phone_length check (char_length(phone) <= 100)
 );
-comment on table public.people is 'A user''s contacts. Ingested conversations are matched to them by phone number.';
-comment on column public.people.user_id is 'The user whose contact this is.';
-comment on column public.people.phone is 'As the user wrote it.';
-comment on column public.people.phone_digits is 'Only the digits of phone; null when it is not a phone number.';
--- Serves both rules of private.match_person, and the foreign key to users.
+comment on table public.people is
+'A person in the address book of a user. Ingest matches conversations to people by phone number.';
+comment on column public.people.user_id is 'The user who owns the entry.';
+comment on column public.people.phone is 'The phone number as the user wrote it.';
+comment on column public.people.phone_digits is 'The digits of phone; null if phone is not a phone number.';
+-- For both rules of private.match_person, and for the foreign key to auth.users.
 create index people_user_id_phone_tail_idx on public.people (user_id, right(phone_digits, 10));
 alter table public.people enable row level security;
 
--- Connections to accounts on outside platforms, and the keys that open them.
+-- Connections: a user's links to accounts on outside platforms, and the API keys with which a client ingests for them.
+-- Promise: the database stores only hashes of keys, and a rotation leaves the old keys valid until the overlap ends.
 
 create table public.messaging_connections (
     id uuid primary key default gen_random_uuid(),
@@ -546,9 +550,9 @@ create table public.messaging_connections (
     )
 );
 comment on table public.messaging_connections is
-'A user''s link to one account on an outside platform; its key lets a service ingest conversations for the user.';
-comment on column public.messaging_connections.connection_id is 'The public name that ingest requests carry.';
-comment on column public.messaging_connections.is_active is 'While false, ingest requests are answered 403.';
+'A user''s link to one account on an outside platform. Its keys let a client ingest conversations for the user.';
+comment on column public.messaging_connections.connection_id is 'The public name that ingest requests send.';
+comment on column public.messaging_connections.is_active is 'While this is false, ingest answers 403.';
 create index messaging_connections_user_id_idx on public.messaging_connections (user_id);
 alter table public.messaging_connections enable row level security;
 
@@ -563,16 +567,16 @@ create table private.messaging_keys (
     constraint messaging_keys_secret_hash_is_sha256 check (octet_length(secret_hash) = 32)
 );
 comment on table private.messaging_keys is
-'Keys of connections, only as hashes. Several may live at once, so that a key can be exchanged without a gap.';
+'Keys of connections, stored as hashes. Several may be valid at once, so that a rotation needs no downtime.';
 comment on column private.messaging_keys.secret_hash is
-'SHA-256 of the secret. A slow hash would add nothing: generated secrets have 256 random bits.';
-comment on column private.messaging_keys.expires_at is 'The key is refused from this moment on; null means never.';
-comment on column private.messaging_keys.last_used_at is 'To the minute, so that not every request writes.';
+'SHA-256 of the key. A slow hash adds no safety, because each key has 256 random bits.';
+comment on column private.messaging_keys.expires_at is 'The key is invalid from this time on; null means never.';
+comment on column private.messaging_keys.last_used_at is 'Exact to a minute, so that most requests write nothing.';
 create index messaging_keys_secret_hash_idx on private.messaging_keys (secret_hash);
 create index messaging_keys_expires_at_idx on private.messaging_keys (expires_at) where expires_at is not null;
 alter table private.messaging_keys enable row level security;
 
--- Definer, because no client role may touch the keys: it asks itself whose connection it is.
+-- Definer, because no client role may read or write keys. It checks that the connection is the caller's.
 create function private.rotate_messaging_key(p_connection_id uuid, p_overlap interval) returns text
 language plpgsql
 security definer
@@ -585,7 +589,9 @@ begin
     where connection.id = p_connection_id and connection.user_id = (select auth.uid())
     for no key update;
     if not found then
-        perform private.fail(404, 'connection_not_found', 'There is no such connection.');
+        perform private.fail(
+            404, 'connection_not_found', 'This connection does not exist or is not yours. Check connection_id.'
+        );
     end if;
     update private.messaging_keys as key
     set expires_at = least(key.expires_at, now() + p_overlap)
@@ -596,7 +602,7 @@ begin
 end
 $$;
 comment on function private.rotate_messaging_key(uuid, interval) is
-'A new secret for a connection of the caller; the earlier ones live on for the overlap. PT404 for anyone else.';
+'Creates a key for a connection of the caller; earlier keys expire after the overlap. PT404 for other callers.';
 
 create function public.create_messaging_connection(platform text, connection_id text default null) returns json
 language plpgsql
@@ -624,8 +630,8 @@ begin
 end
 $$;
 comment on function public.create_messaging_connection(text, text) is
-'Makes a connection of the signed-in user. The answer holds its api_secret, which is shown this once.
-A connection_id that is taken is a unique violation (23505), an unknown platform a check violation (23514).';
+'Creates a connection of the caller. The answer contains its api_secret, which is shown only once.
+Raises 23505 if the connection_id is taken, and 23514 if the platform is unknown.';
 
 create function public.rotate_messaging_key(connection_id text, overlap interval default '24 hours') returns json
 language plpgsql
@@ -637,7 +643,9 @@ begin
     if rotate_messaging_key.overlap is null
         or rotate_messaging_key.overlap not between interval '0' and interval '30 days'
     then
-        perform private.fail(400, 'overlap_out_of_range', 'The overlap must lie between zero and 30 days.');
+        perform private.fail(
+            400, 'overlap_out_of_range', 'overlap is not in range. Send an interval from 0 to 30 days.'
+        );
     end if;
     select connection.id into v_id
     from public.messaging_connections as connection
@@ -650,10 +658,10 @@ begin
 end
 $$;
 comment on function public.rotate_messaging_key(text, interval) is
-'A new api_secret for a connection of the signed-in user, shown this once. Earlier secrets work until the overlap
-(24 hours, at most 30 days) is over; an overlap of zero ends them now. PT404 if the caller owns no such connection.';
+'Creates a new api_secret for a connection of the caller, which is shown only once. Earlier secrets work until the
+overlap (default 24 hours, at most 30 days) ends; with an overlap of zero they expire now. PT404 for other callers.';
 
--- Definer, because no client role may read the keys: it tells of the caller's own connection, and never a hash.
+-- Definer, because no client role may read keys. It returns the keys of the caller's own connection, without hashes.
 create function private.list_messaging_keys(p_connection_id uuid) returns jsonb
 language sql
 stable
@@ -672,7 +680,7 @@ as $$
     where connection.id = p_connection_id and connection.user_id = (select auth.uid())
 $$;
 comment on function private.list_messaging_keys(uuid) is
-'Age, end and last use of each key of the caller''s connection.';
+'The keys of a connection of the caller: id, created_at, expires_at and last_used_at of each.';
 
 create function public.keys(public.messaging_connections) returns jsonb
 language sql
@@ -682,9 +690,9 @@ as $$
     select private.list_messaging_keys($1.id)
 $$;
 comment on function public.keys(public.messaging_connections) is
-'Computed field: the keys of a connection as an array of id, created_at, expires_at, last_used_at; never a secret.';
+'Computed field: the keys of a connection as an array of id, created_at, expires_at and last_used_at, without secrets.';
 
--- Definer, because the hashes are for no other eyes.
+-- Definer, because no client role may read hashes of keys.
 create function private.authenticate_connection(
     p_platform text, p_connection_id text, p_secret text,
     out user_id uuid, out is_active boolean, out is_key_valid boolean, out key_id uuid
@@ -705,7 +713,7 @@ begin
         and (key.expires_at is null or key.expires_at > now())
     where connection.connection_id = p_connection_id and connection.platform = p_platform;
     if is_key_valid and (v_last_used_at is null or v_last_used_at < now() - interval '1 minute') then
-        -- Parallel requests need not queue here: one of them writing is enough.
+        -- SKIP LOCKED, because one of several concurrent requests is enough to write the time.
         update private.messaging_keys as key set last_used_at = now()
         where key.id = (
             select free.id from private.messaging_keys as free
@@ -716,10 +724,10 @@ begin
 end
 $$;
 comment on function private.authenticate_connection(text, text, text) is
-'Whose connection this is, whether it is active, and whether the secret opens it, as which key; user_id is null when
-the connection is unknown.';
+'Finds a connection and the key that a secret belongs to: its user, whether it is active, whether the key is valid, and
+the id of the key. user_id is null if the connection does not exist.';
 
--- Definer, because the hashes are for no other eyes.
+-- Definer, because no client role may read hashes of keys.
 create function private.is_valid_key(p_secret text) returns boolean
 language sql
 stable
@@ -732,7 +740,7 @@ as $$
             and (key.expires_at is null or key.expires_at > now())
     )
 $$;
-comment on function private.is_valid_key(text) is 'Whether a secret opens any connection at all.';
+comment on function private.is_valid_key(text) is 'Checks whether a secret is a valid key of any connection.';
 
 -- Ingested conversations and their messages, one row each.
 -- Promise: message_count, last_message_at and last_message_preview always agree with the messages.
@@ -4305,7 +4313,10 @@ comment on function public.search_messages(jsonb) is
 'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset. Best rank first, then newest.
 Considers and counts the newest 1,000 messages that fit.';
 
--- Summaries of a channel by Claude: who asks the model, who waits, and what a day grants a user.
+-- Summaries: what Claude wrote about the newest messages of a channel, stored for a day.
+-- Promise: a state of a channel is summarized once. The first caller gets a lease and asks the model; the others poll for
+-- its answer. When a lease expires, the next caller gets one, so a process that dies blocks no caller.
+-- A user gets summaries_per_user_per_day new summaries a day. Transcripts are not stored.
 
 create table private.summaries (
     id uuid primary key default gen_random_uuid(),
@@ -4314,8 +4325,8 @@ create table private.summaries (
     requested_count integer not null,
     model text not null,
     prompt_version integer not null,
-    claim uuid not null default gen_random_uuid(),
-    claim_expires_at timestamptz not null,
+    lease uuid not null default gen_random_uuid(),
+    lease_expires_at timestamptz not null,
     answer jsonb,
     failure jsonb,
     finished_at timestamptz,
@@ -4324,14 +4335,15 @@ create table private.summaries (
     constraint summaries_finished_with_something check ((finished_at is null) = (coalesce(answer, failure) is null))
 );
 comment on table private.summaries is
-'What the model said about a state of a channel, for a day, and who is asking it at this moment. No transcripts.';
-comment on column private.summaries.last_seq is 'The last event that changed what is said in the channel.';
-comment on column private.summaries.claim is 'Known only to who is asking the model; it lets them store the answer.';
-comment on column private.summaries.claim_expires_at is
-'From then on another caller may ask the model: a killed service blocks no caller.';
+'The answer of the model for one state of a channel and one set of parameters, or the lease of the caller that asks the
+model now.';
+comment on column private.summaries.last_seq is 'The last event that changed the text of the channel.';
+comment on column private.summaries.lease is
+'The token with which its caller stores the answer. Each new lease has a new token.';
+comment on column private.summaries.lease_expires_at is 'From this time on, another caller may take the lease.';
 comment on column private.summaries.failure is
-'Status, code and message, for those who waited. The next caller tries again.';
-create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, claim_expires_at));
+'Status, code and message of the error, for the callers that poll. The next caller asks the model again.';
+create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, lease_expires_at));
 alter table private.summaries enable row level security;
 
 create table private.summary_counts (
@@ -4340,10 +4352,10 @@ create table private.summary_counts (
     used integer not null,
     constraint summary_counts_used_not_negative check (used >= 0)
 );
-comment on table private.summary_counts is 'How many summaries each user has had made on their latest day (UTC).';
+comment on table private.summary_counts is 'The number of new summaries that each user started on the last day (UTC) on which they started one.';
 alter table private.summary_counts enable row level security;
 
--- Definer, because clients may not write their own count. It counts for the caller.
+-- Definer, because clients may not write their own count. It counts for the caller only.
 create function private.spend_summary() returns void
 language plpgsql
 security definer
@@ -4361,50 +4373,53 @@ begin
     returning counted.used into v_used;
     if v_used > (select settings.summaries_per_user_per_day from private.settings) then
         perform private.fail(
-            429, 'summary_budget_exhausted', 'You have had all the summaries of today; a new day begins at 00:00 UTC.'
+            429, 'summary_budget_exhausted', 'You have reached the daily limit of summaries. Try again after 00:00 UTC.'
         );
     end if;
 end
 $$;
 comment on function private.spend_summary() is
-'Counts a summary that is made for the caller; PT429, which undoes the count, above what a day grants.';
+'Counts one summary for the caller. PT429 above the daily limit; the error also rolls back the count.';
 
--- Definer, because summaries are for no other eyes. Its caller has made sure that the channel may be seen.
+-- Definer, because no client role may write summaries. Its caller checks first that the user may see the channel.
 create function private.lease_summary(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer, p_seconds integer,
-    out id uuid, out claim uuid, out max_bytes integer
+    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer, p_lease_seconds integer,
+    out id uuid, out lease uuid, out max_bytes integer
 )
 language plpgsql
 security definer
 set search_path = ''
 as $$
 begin
-    -- Deletes outdated summaries, after the five minutes in which waiting callers read them.
+    -- Deletes outdated summaries. Polling callers have five minutes to read a summary after it is finished.
     delete from private.summaries as old
     where old.id in (
         select known.id
         from private.summaries as known
-        where coalesce(known.finished_at, known.claim_expires_at)
+        where coalesce(known.finished_at, known.lease_expires_at)
             < now() - (select make_interval(days => settings.summary_days) from private.settings)
             or (
                 known.channel_id = p_channel_id and known.last_seq < p_last_seq
-                and coalesce(known.finished_at, known.claim_expires_at) < now() - interval '5 minutes'
+                and coalesce(known.finished_at, known.lease_expires_at) < now() - interval '5 minutes'
             )
         limit 100
         for update skip locked
     );
-    -- Of several at once the first one gets the claim; the others wait here until that is settled.
+    -- The unique constraint gives the lease to one of several concurrent callers; the others wait for its commit.
     insert into private.summaries as known (
-        channel_id, last_seq, requested_count, model, prompt_version, claim_expires_at
+        channel_id, last_seq, requested_count, model, prompt_version, lease_expires_at
     )
-    values (p_channel_id, p_last_seq, p_count, p_model, p_prompt_version, now() + make_interval(secs => p_seconds))
+    values (
+        p_channel_id, p_last_seq, p_count, p_model, p_prompt_version,
+        now() + make_interval(secs => p_lease_seconds)
+    )
     on conflict on constraint summaries_request_unique do update
     set
-        claim = excluded.claim, claim_expires_at = excluded.claim_expires_at,
+        lease = excluded.lease, lease_expires_at = excluded.lease_expires_at,
         failure = null, finished_at = null
-    where known.answer is null and (known.failure is not null or known.claim_expires_at < now())
-    returning known.id, known.claim into lease_summary.id, lease_summary.claim;
-    if claim is not null then
+    where known.answer is null and (known.failure is not null or known.lease_expires_at < now())
+    returning known.id, known.lease into lease_summary.id, lease_summary.lease;
+    if lease is not null then
         if not private.is_service() then
             perform private.spend_summary();
         end if;
@@ -4413,10 +4428,10 @@ begin
 end
 $$;
 comment on function private.lease_summary(uuid, bigint, integer, text, integer, integer) is
-'The right to ask the model, if no other caller has it and there is no answer: the row, a claim on it for p_seconds,
-and how much text may be sent. All null otherwise.';
+'Takes the lease of a summary for p_lease_seconds, unless another caller has it or the summary is finished. Returns the
+id, the lease and how many bytes of text may be sent; all are null if it took no lease. PT429 above the daily limit.';
 
--- Definer, for the same reason.
+-- Definer, because no client role may read summaries. It checks that the caller may see the channel.
 create function private.find_summary(
     p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     out id uuid, out answer jsonb
@@ -4439,7 +4454,7 @@ as $$
         )
 $$;
 comment on function private.find_summary(uuid, bigint, integer, text, integer) is
-'The summary of this state of a channel, with its answer if there is one.';
+'Finds the summary of a state of a channel. answer is null until the model has answered.';
 
 create function private.render_transcript(
     p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer
@@ -4495,9 +4510,10 @@ as $$
         and author.is_twin = (sent.user_id is null)
 $$;
 comment on function private.render_transcript(uuid, bigint, integer, integer) is
-'The newest messages of a channel, the oldest of them first, as many as fit; and what part of the channel that is.';
+'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover. The
+newest message is always included.';
 
--- Private, as are the two below: a client that could reach them could store a summary of its own invention.
+-- This function and the next two are private, because a client that could call them could store an invented summary.
 create function private.begin_summary(jsonb) returns json
 language plpgsql
 set search_path = ''
@@ -4509,18 +4525,18 @@ declare
     v_prompt_version integer := ($1 ->> 'prompt_version')::integer;
     v_last_seq bigint;
     v_known record;
-    v_claimed record;
+    v_lease record;
 begin
     if not private.is_service() then
         perform private.require_actor($1);
     end if;
     perform private.require_channel(v_channel_id);
-    -- Not the end of the event log: a reaction does not change what is said, and must not cost anything.
+    -- Only events that change the text: after a reaction or a pin, the stored summary is still right.
     select coalesce(max(event.seq), 0) into v_last_seq
     from public.message_events as event
     where event.channel_id = v_channel_id
         and event.kind in ('message.created', 'message.updated', 'message.deleted');
-    -- The newest one, not any: that is found by the index, whatever else the table holds.
+    -- ORDER BY lets the planner use only messages_seq_unique. A bare EXISTS may scan other messages of the table.
     if (
         select message.id
         from public.messages as message
@@ -4539,30 +4555,31 @@ begin
         return private.succeed(v_known.answer);
     elsif $1 ->> 'is_configured' <> 'true' then
         perform private.fail(
-            503, 'summaries_not_configured', 'Summaries need a key of the Claude API: set ANTHROPIC_API_KEY.'
+            503, 'summaries_not_configured',
+            'This service has no key of the Claude API. Ask its operator to set ANTHROPIC_API_KEY.'
         );
     end if;
-    select * into v_claimed
+    select * into v_lease
     from private.lease_summary(
-        v_channel_id, v_last_seq, v_count, v_model, v_prompt_version, ($1 ->> 'claim_seconds')::integer
+        v_channel_id, v_last_seq, v_count, v_model, v_prompt_version, ($1 ->> 'lease_seconds')::integer
     );
-    if v_claimed.claim is null then
+    if v_lease.lease is null then
         select * into v_known
         from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
         return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
     end if;
     return private.succeed(
-        private.render_transcript(v_channel_id, v_last_seq, v_count, v_claimed.max_bytes)
-        || jsonb_build_object('id', v_claimed.id, 'claim', v_claimed.claim, 'user_id', (select auth.uid())),
+        private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes)
+        || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid())),
         null,
         201
     );
 end
 $$;
 comment on function private.begin_summary(jsonb) is
-'The first half of POST /api/v2/messages/summarize: channel_id, messageCount; and from the service model, claim_seconds,
-prompt_version, is_configured. 200: the answer. 201: a transcript, and a claim for finish_summary. 202: another caller
-is asking the model for the same; poll_summary tells what came of it.';
+'First half of POST /api/v2/messages/summarize. Takes channel_id and messageCount, and from the service model,
+prompt_version, lease_seconds and is_configured. Returns 200 with the answer, 201 with a transcript and a lease for
+finish_summary, or 202 with an id for poll_summary if another caller has the lease.';
 
 create function private.finish_summary(jsonb) returns json
 language plpgsql
@@ -4572,9 +4589,9 @@ begin
     update private.summaries as known
     set answer = $1 -> 'answer', failure = $1 -> 'failure', finished_at = now()
     where known.id = private.parse_uuid($1, 'id')
-        and known.claim = private.parse_uuid($1, 'claim')
+        and known.lease = private.parse_uuid($1, 'lease')
         and known.finished_at is null;
-    -- Where the model was not there at all, nothing was paid.
+    -- An unavailable model costs nothing, so the user gets the summary back.
     if found and $1 -> 'failure' ->> 'status' = '503' then
         update private.summary_counts as counted
         set used = counted.used - 1
@@ -4586,8 +4603,8 @@ begin
 end
 $$;
 comment on function private.finish_summary(jsonb) is
-'What came of asking the model: id, claim, user_id, and answer or failure (status, code, message). Who has lost the
-claim stores nothing, but gets the answer all the same.';
+'Stores the answer of the model: id, lease, user_id, and answer or failure (status, code, message). Returns the answer,
+and stores nothing if the lease has passed to another caller.';
 
 create function private.poll_summary(jsonb) returns json
 language plpgsql
@@ -4599,20 +4616,23 @@ declare
 begin
     select * into v_known from private.summaries as known where known.id = private.parse_uuid($1, 'id');
     if v_known.id is null then
-        perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
+        perform private.fail(
+            404, 'channel_not_found', 'This channel was deleted before its summary was ready. Check channel_id.',
+            'channel_id'
+        );
     elsif v_known.failure is not null then
         perform private.fail(
             (v_known.failure ->> 'status')::integer, v_known.failure ->> 'code', v_known.failure ->> 'message'
         );
-    elsif v_known.answer is null and ($1 ->> 'is_last' = 'true' or v_known.claim_expires_at < now()) then
-        perform private.fail(504, 'summary_timeout', 'The model took too long; try again in a moment.');
+    elsif v_known.answer is null and ($1 ->> 'is_last' = 'true' or v_known.lease_expires_at < now()) then
+        perform private.fail(504, 'summary_timeout', 'The model took too long. Try again in a moment.');
     end if;
     return private.succeed(v_known.answer, null, case when v_known.answer is null then 202 else 200 end);
 end
 $$;
 comment on function private.poll_summary(jsonb) is
-'The result of a summary that another caller asked for: id. 202 before it exists; PT504 if is_last says that this is
-the last poll.';
+'Returns the summary that another caller has leased: id. 200 with the answer, or 202 while the model works. Raises the
+failure of the model, and PT504 if the lease has expired or is_last says that this is the last poll.';
 
 -- Realtime topics: who may listen to which, and who may send.
 
@@ -6493,9 +6513,9 @@ begin
     where expired.id in (
         select old.id
         from private.summaries as old
-        where coalesce(old.finished_at, old.claim_expires_at)
+        where coalesce(old.finished_at, old.lease_expires_at)
             < now() - make_interval(days => v_settings.summary_days)
-        order by coalesce(old.finished_at, old.claim_expires_at)
+        order by coalesce(old.finished_at, old.lease_expires_at)
         limit p_limit
         for update skip locked
     );
