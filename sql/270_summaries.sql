@@ -1,6 +1,6 @@
 -- Summaries: what Claude wrote about the newest messages of a channel, stored for a day.
--- Promise: a state of a channel is summarized once. The first caller gets a lease and asks the model; the others poll for
--- its answer. When a lease expires, the next caller gets one, so a process that dies blocks no caller.
+-- Promise: at most one caller at a time asks the model about a state of a channel. That caller has the lease; the others
+-- poll for its answer. A lease that expires goes to the next caller, so a process that dies blocks no caller.
 -- A user gets summaries_per_user_per_day new summaries a day. Transcripts are not stored.
 
 create table private.summaries (
@@ -37,7 +37,8 @@ create table private.summary_counts (
     used integer not null,
     constraint summary_counts_used_not_negative check (used >= 0)
 );
-comment on table private.summary_counts is 'The number of new summaries that each user started on the last day (UTC) on which they started one.';
+comment on table private.summary_counts is
+'The number of new summaries that each user started on the last day (UTC) on which they started one.';
 alter table private.summary_counts enable row level security;
 
 -- Definer, because clients may not write their own count. It counts for the caller only.
@@ -68,7 +69,8 @@ comment on function private.spend_summary() is
 
 -- Definer, because no client role may write summaries. Its caller checks first that the user may see the channel.
 create function private.lease_summary(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer, p_lease_seconds integer,
+    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
+    p_lease_seconds integer,
     out id uuid, out lease uuid, out max_bytes integer
 )
 language plpgsql
@@ -221,7 +223,7 @@ begin
     from public.message_events as event
     where event.channel_id = v_channel_id
         and event.kind in ('message.created', 'message.updated', 'message.deleted');
-    -- ORDER BY lets the planner use only messages_seq_unique. A bare EXISTS may scan other messages of the table.
+    -- ORDER BY makes this one lookup in messages_seq_unique. A bare EXISTS may scan messages of other channels.
     if (
         select message.id
         from public.messages as message
