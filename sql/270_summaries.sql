@@ -1,6 +1,6 @@
 -- Summaries: what Claude wrote about the newest messages of a channel, stored for a day.
--- Promise: at most one caller at a time asks the model about a state of a channel. That caller has the lease; the others
--- poll for its answer. A lease that expires goes to the next caller, so a process that dies blocks no caller.
+-- Promise: at most one caller at a time asks the model about one state of a channel. It has the lease; the others poll
+-- for its answer. A lease that expires goes to the next caller, so a process that dies blocks no caller.
 -- A user gets summaries_per_user_per_day new summaries a day. Transcripts are not stored.
 
 create table private.summaries (
