@@ -83,6 +83,6 @@ begin
 end
 $$;
 comment on function public.list_channel_events(jsonb) is
-'GET /api/v2/channels/:id/events: lists the events of a channel after one, in order, with event and payload of each as in
-broadcasts. Takes channel_id, since (a seq, default 0) and limit (1 to 1000, default 200). meta.last_seq is the since of
-the next page; meta.has_more says whether that page has events.';
+'GET /api/v2/channels/:id/events: lists the events of a channel after a number, in order, as event and payload like a
+broadcast. Takes channel_id, since (default 0) and limit (1 to 1000, default 200). meta.last_seq is the since of the
+next page; meta.has_more says whether that page has events.';

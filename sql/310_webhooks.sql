@@ -1,6 +1,6 @@
 -- Webhooks: the URL to which the worker posts the messages of a twin's channels, and the secrets that sign them.
--- Promise: a secret is shown once and never leaves the database again, and a rotation leaves no delivery without a valid
--- signature (decision 0004).
+-- Promise: a secret is shown once and never leaves the database again (decision 0004). During a rotation, the old and
+-- the new secret sign each delivery.
 
 create table public.twin_webhooks (
     ai_twin_id uuid primary key references public.ai_twins (id) on delete cascade,
@@ -29,7 +29,8 @@ create table private.twin_secrets (
 comment on table private.twin_secrets is
 'Secrets that sign deliveries. A hash of a secret cannot sign, so this stores the two blocks that HMAC derives from it
 (docs/explanation/decisions/0004).';
-comment on column private.twin_secrets.expires_at is 'From this time on, the secret signs no delivery; null means never.';
+comment on column private.twin_secrets.expires_at is
+'From this time on, the secret signs no delivery; null means never.';
 create index twin_secrets_ai_twin_id_idx on private.twin_secrets (ai_twin_id);
 alter table private.twin_secrets enable row level security;
 
@@ -96,8 +97,8 @@ begin
 end
 $$;
 comment on function private.rotate_twin_secret(uuid, interval) is
-'Creates a secret for the webhook of the caller''s twin. The four secrets before it also sign deliveries until the overlap
-ends. PT404 for other callers.';
+'Creates a secret for the webhook of the caller''s twin. The four secrets before it also sign deliveries until the
+overlap ends. PT404 for other callers.';
 
 -- Definer, because clients may not insert webhooks: the webhook would have no secret. It checks that the twin is the
 -- caller's.
@@ -164,8 +165,8 @@ begin
 end
 $$;
 comment on function public.rotate_twin_secret(jsonb) is
-'Creates a secret for the webhook of a twin of the caller, which is shown only once: ai_twin_id, overlap_hours (0 to 720,
-default 24). Earlier secrets also sign deliveries until the overlap ends.';
+'Creates a secret for the webhook of a twin of the caller, which is shown only once: ai_twin_id, overlap_hours (0 to
+720, default 24). Earlier secrets also sign deliveries until the overlap ends.';
 
 create function public.remove_twin_webhook(jsonb) returns json
 language plpgsql
