@@ -5331,8 +5331,8 @@ comment on function public.remove_twin_webhook(jsonb) is
 'Removes the webhook of a twin of the caller, its secrets and its deliveries: ai_twin_id.';
 
 -- The outbox: the messages that go to the webhooks of twins. Each twin has one queue in each of its channels.
--- Promise: each message is delivered at least once and in order within its queue, unless it is deleted, its delivery is
--- dead, or the twin leaves. A failing delivery delays only its own queue.
+-- Promise: each message is delivered at least once and in order within its queue, unless the message is deleted, the
+-- delivery is dead, or the twin or its webhook goes. A failing delivery delays only its own queue.
 -- Writers, replays and workers lock rows in the order that 210_events lists.
 
 create table private.twin_queues (
