@@ -82,6 +82,16 @@ $$;
 comment on function private.lock_channel(uuid) is
 'Locks a channel until the transaction ends. Call it before you read a state that decides what you write.';
 
+create function private.event_clock() returns timestamptz
+language sql
+volatile
+set search_path = ''
+as $$
+    select clock_timestamp()
+$$;
+comment on function private.event_clock() is
+'The time now, for events. A function of its own, so that a test can set the clock by replacing it.';
+
 -- Definer, because no client writes events or counters.
 create function private.record_event(
     p_channel_id uuid, p_kind text, p_message_id uuid, p_actor_id uuid, p_emoji text, p_messages integer,
@@ -97,7 +107,7 @@ begin
     update private.channel_counters as counter
     set
         last_seq = counter.last_seq + 1,
-        last_at = greatest(clock_timestamp(), counter.last_at + interval '1 microsecond'),
+        last_at = greatest(private.event_clock(), counter.last_at + interval '1 microsecond'),
         message_count = counter.message_count + p_messages
     where counter.channel_id = p_channel_id
     returning counter.last_seq, counter.last_at into seq, at;

@@ -111,6 +111,35 @@ alter table private.settings enable row level security;
 
 insert into private.settings default values;
 
+-- Limits of the API document. Constraints use them too, so they are functions and not settings: a changed setting would
+-- not check the rows that are stored already.
+create function private.message_max_characters() returns integer
+language sql
+immutable
+set search_path = ''
+as $$
+    select 40000
+$$;
+comment on function private.message_max_characters() is 'Characters in the content of a message.';
+
+create function private.metadata_max_bytes() returns integer
+language sql
+immutable
+set search_path = ''
+as $$
+    select 16384
+$$;
+comment on function private.metadata_max_bytes() is 'Bytes of the metadata of a message, as JSON.';
+
+create function private.attachments_max_bytes() returns integer
+language sql
+immutable
+set search_path = ''
+as $$
+    select 65536
+$$;
+comment on function private.attachments_max_bytes() is 'Bytes of the attachments of a message, as JSON.';
+
 create function private.set_updated_at_trigger() returns trigger
 language plpgsql
 set search_path = ''
@@ -300,6 +329,16 @@ $$;
 comment on function private.parse_text(jsonb, text, integer, text) is
 'Parses a string field of 1 to p_max characters. Without a default it is required. PT400 with the field.';
 
+create function private.is_uuid(p_text text) returns boolean
+language sql
+immutable
+set search_path = ''
+as $$
+    select p_text ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+$$;
+comment on function private.is_uuid(text) is
+'Whether a text is a UUID in the form of RFC 9562. Postgres also reads other forms. Null for null.';
+
 create function private.parse_uuid(p_body jsonb, p_field text, p_is_required boolean default true) returns uuid
 language plpgsql
 immutable
@@ -311,7 +350,7 @@ begin
             perform private.fail(400, 'missing_field', format('%s is required.', p_field), p_field);
         end if;
         return null;
-    elsif p_body ->> p_field !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then
+    elsif not private.is_uuid(p_body ->> p_field) then
         perform private.fail(400, 'invalid_field', format('%s must be a UUID.', p_field), p_field);
     end if;
     return (p_body ->> p_field)::uuid;
@@ -490,6 +529,29 @@ as $$
 $$;
 comment on function private.hmac_block(bytea, integer) is
 'Pads a key of at most 64 bytes and XORs each byte with the mask, as RFC 2104 defines for HMAC.';
+
+-- Supabase Realtime reads broadcasts from realtime.messages. Promise: a broadcast that fails harms no writer.
+
+create function private.report_lost_broadcast(p_topic text, p_sqlstate text, p_message text) returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+    if coalesce(nullif(current_setting('threadline.strict_realtime', true), '')::boolean, false) then
+        raise exception using errcode = p_sqlstate, message = p_message;
+    elsif p_sqlstate <> '23514' then
+        -- 23514 is a missing partition. Realtime creates partitions when clients connect, so there are no listeners.
+        -- The service recognizes the warning by its code.
+        raise warning using
+            errcode = '01TL1',
+            message = format('A broadcast to %s is lost: %s', p_topic, p_message),
+            detail = p_sqlstate;
+    end if;
+end
+$$;
+comment on function private.report_lost_broadcast(text, text, text) is
+'Turns a failed broadcast into a warning, so that the write stays. Raises an error if threadline.strict_realtime is set,
+for tests.';
 
 -- People: the entries of a user's address book. Ingest matches conversations to them by phone number
 -- (125_person_matching).
@@ -1075,7 +1137,139 @@ $$;
 comment on function private.rematch_conversations_trigger() is
 'Trigger: matches conversations again after a person with their number was added, changed or deleted.';
 
--- Ingest, first half: turns the JSON of a request into rows and finds their errors. Reads and writes no table.
+-- Broadcasts to a user's inbox when conversations change.
+-- Promise: each change of a conversation is sent, and one ingest request sends each conversation once.
+-- New messages are sent by their statement. Ingest sends the conversations that it changed and that got no messages.
+-- Other changes, such as a person who matches later, are sent when their transaction commits.
+
+create function private.render_conversation(p_conversation public.conversations, p_added bigint, p_messages jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    return jsonb_build_object(
+        'conversation', to_jsonb(p_conversation),
+        'messages_added', p_added,
+        'messages', coalesce(p_messages, '[]')
+    ) || case when p_messages is null then jsonb_build_object('truncated', true) else '{}' end;
+end
+$$;
+comment on function private.render_conversation(public.conversations, bigint, jsonb) is
+'What an inbox gets: the record as the Data API shows it, how many messages came, and the messages unless they are
+null, which is too many to send.';
+
+-- Definer, because only the database sends to inboxes. Times are written in UTC, as the Data API does.
+create function private.broadcast_ingested_messages_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+begin
+    with counted as (
+        select changed.conversation_id, count(*) as added from changed group by changed.conversation_id
+    ), grown as materialized (
+        select
+            found.conversation,
+            counted.added,
+            settings.broadcast_max_bytes as max_bytes,
+            counted.added <= settings.broadcast_max_messages as is_short
+        from counted
+        cross join private.settings as settings
+        -- The limit keeps the planner from reading the whole table, however small it was when the plan was made.
+        cross join lateral (
+            select conversation
+            from public.conversations as conversation
+            where conversation.id = counted.conversation_id
+            limit 1
+        ) as found
+    ), listed as (
+        select
+            changed.conversation_id,
+            jsonb_agg(changed.message order by changed.sent_at, changed.external_id) as messages
+        from changed
+        inner join grown on changed.conversation_id = (grown.conversation).id and grown.is_short
+        group by changed.conversation_id
+    )
+
+    insert into realtime.messages (topic, extension, event, payload, private)
+    select
+        'inbox:' || (grown.conversation).user_id,
+        'broadcast',
+        -- Both are the time of this transaction for a conversation that it has made.
+        case
+            when (grown.conversation).created_at = now() then 'conversation.created'
+            else 'conversation.updated'
+        end,
+        private.render_conversation(
+            grown.conversation, grown.added,
+            case when octet_length(listed.messages::text) <= grown.max_bytes then listed.messages end
+        ),
+        true
+    from grown
+    left join listed on (grown.conversation).id = listed.conversation_id;
+    return null;
+exception
+    when others then
+        perform private.report_lost_broadcast('inboxes', sqlstate, sqlerrm);
+        return null;
+end
+$$;
+comment on function private.broadcast_ingested_messages_trigger() is
+'Trigger: tells owners of new messages, once for each conversation and statement.';
+
+-- Definer, because only the database sends to inboxes.
+create function private.broadcast_conversations(p_ids uuid[]) returns void
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+begin
+    insert into realtime.messages (topic, extension, event, payload, private)
+    select
+        'inbox:' || conversation.user_id,
+        'broadcast',
+        case when conversation.created_at = now() then 'conversation.created' else 'conversation.updated' end,
+        private.render_conversation(conversation, 0, '[]'),
+        true
+    from public.conversations as conversation
+    where conversation.id = any(p_ids)
+    order by conversation.id;
+exception
+    when others then
+        perform private.report_lost_broadcast('inboxes', sqlstate, sqlerrm);
+end
+$$;
+comment on function private.broadcast_conversations(uuid[]) is
+'Broadcasts conversations that are new or changed and got no messages. A failure is reported and harms no writer.';
+
+-- Definer, because the writer may be allowed to change a conversation that only its owner may read.
+create function private.broadcast_conversation_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- A later change of the same transaction sends the conversation itself, and so do the messages of a new one.
+    if exists (
+        select from public.conversations as conversation
+        where conversation.id = new.id
+            and (conversation.participant_identifier, conversation.participant_name, conversation.person_id)
+            is not distinct from (new.participant_identifier, new.participant_name, new.person_id)
+            and (tg_op = 'UPDATE' or conversation.message_count = 0)
+    ) then
+        perform private.broadcast_conversations(array[new.id]);
+    end if;
+    return null;
+end
+$$;
+comment on function private.broadcast_conversation_trigger() is
+'Trigger: broadcasts a conversation that is new without messages, or that has another participant or person.';
+
+-- Ingest, first part: turns the JSON of a request into rows and finds their errors. Reads and writes no table.
 -- Promise: every error of a conversation is known before anything is written.
 
 create type private.ingest_conversation as (
@@ -1320,8 +1514,7 @@ $$;
 comment on function private.list_participants(private.ingest_conversation[], uuid[]) is
 'One row for each different conversation of a request that has no error; the ids are given by position.';
 
--- Ingest, second half: stores the parsed rows and says what became of each conversation.
--- Promise: a message is stored once, no matter who sends it, how often, or how many at the same time.
+-- Ingest, second part: finds, creates, locks and updates the conversations of a request.
 -- Lock order, the same in every request, so that two requests cannot deadlock: the user's matching lock (shared), new
 -- conversations by external id, existing conversations by id, then messages. A replay takes no lock.
 
@@ -1404,6 +1597,31 @@ comment on function private.is_replay(jsonb, private.ingest_conversation[], uuid
 'Whether a request changes nothing: its conversations have no error, all its messages are stored with this content, and
 nothing is newer about a participant.';
 
+create function private.list_replay_results(p_parsed private.ingest_conversation[], p_ids uuid[])
+returns private.ingest_result[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    return array(
+        select result::private.ingest_result
+        from (
+            select
+                p_ids[given.position] as conversation_id,
+                given.external_id,
+                'no_new_messages' as status,
+                0 as messages_added,
+                null::json as conflicts
+            from unnest(p_parsed) as given
+            order by given.position
+        ) as result
+    );
+end
+$$;
+comment on function private.list_replay_results(private.ingest_conversation[], uuid[]) is
+'The results of a replay: each conversation of the request has no new messages.';
+
 create function private.create_conversations(
     p_user_id uuid, p_platform text, p_participants private.ingest_participant[]
 ) returns jsonb
@@ -1462,40 +1680,56 @@ $$;
 comment on function private.lock_conversations(uuid[]) is
 'Locks conversations, ordered by id. Raises 40001 if one of them, or the conversation behind a null, was deleted.';
 
-create function private.update_participants(p_ids uuid[], p_participants private.ingest_participant[]) returns void
+create function private.update_participants(p_ids uuid[], p_participants private.ingest_participant[])
+returns uuid[]
 language plpgsql
 set search_path = ''
 as $$
+declare
+    v_changed uuid[];
 begin
-    update public.conversations as target
-    set
-        participant_identifier = case
-            when merged.is_identified then merged.identifier else target.participant_identifier
-        end,
-        participant_identified_at = nullif(
-            greatest(target.participant_identified_at, merged.identified_at), '-infinity'
-        ),
-        participant_name = case when merged.is_named then merged.name else target.participant_name end,
-        participant_named_at = nullif(greatest(target.participant_named_at, merged.named_at), '-infinity')
-    from (
-        select
-            existing.id,
-            given.*,
-            (given.identified_at, given.identifier)
-            > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
-                as is_identified,
-            given.name is not null and (given.named_at, given.name)
-            > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
-                as is_named
-        from public.conversations as existing
-        inner join unnest(p_participants) as given on existing.external_conversation_id = given.external_id
-        where existing.id = any(p_ids)
-    ) as merged
-    where target.id = merged.id and (merged.is_identified or merged.is_named);
+    with updated as (
+        update public.conversations as target
+        set
+            participant_identifier = case
+                when merged.is_identified then merged.identifier else target.participant_identifier
+            end,
+            participant_identified_at = nullif(
+                greatest(target.participant_identified_at, merged.identified_at), '-infinity'
+            ),
+            participant_name = case when merged.is_named then merged.name else target.participant_name end,
+            participant_named_at = nullif(greatest(target.participant_named_at, merged.named_at), '-infinity')
+        from (
+            select
+                existing.id,
+                existing.participant_identifier as old_identifier,
+                existing.participant_name as old_name,
+                given.*,
+                (given.identified_at, given.identifier)
+                > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
+                    as is_identified,
+                given.name is not null and (given.named_at, given.name)
+                > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
+                    as is_named
+            from public.conversations as existing
+            inner join unnest(p_participants) as given on existing.external_conversation_id = given.external_id
+            where existing.id = any(p_ids)
+        ) as merged
+        where target.id = merged.id and (merged.is_identified or merged.is_named)
+        returning target.id, (merged.old_identifier, merged.old_name)
+        is distinct from (target.participant_identifier, target.participant_name) as is_changed
+    )
+
+    select coalesce(array_agg(updated.id), '{}') into v_changed from updated where updated.is_changed;
+    return v_changed;
 end
 $$;
 comment on function private.update_participants(uuid[], private.ingest_participant[]) is
-'Sets identifier and name of participants where the request has newer ones. The caller has locked the rows.';
+'Sets identifier and name of participants where the request has newer ones. Returns the ids of the conversations that
+look different now. The caller has locked the rows.';
+
+-- Ingest, third part: stores the messages and says what became of each conversation.
+-- Promise: a message is stored once, no matter who sends it, how often, or how many at the same time.
 
 create function private.store_messages(
     p_user_id uuid, p_conversations private.ingest_conversation[], p_messages private.ingest_message[],
@@ -1568,6 +1802,27 @@ comment on function private.store_messages(
 'Inserts the messages that are new, and returns what became of each conversation of the request, in its order. The first
 of several messages with the same id counts. The caller has locked the conversations.';
 
+create function private.send_changes(p_created jsonb, p_changed uuid[], p_results private.ingest_result[]) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_ids uuid[] := array(
+        select created.id::uuid from jsonb_each_text(p_created) as created (external_id, id)
+        union
+        select changed.id from unnest(p_changed) as changed (id)
+        except
+        select result.conversation_id from unnest(p_results) as result where result.messages_added > 0
+    );
+begin
+    if v_ids <> '{}' then
+        perform private.broadcast_conversations(v_ids);
+    end if;
+end
+$$;
+comment on function private.send_changes(jsonb, uuid[], private.ingest_result[]) is
+'Broadcasts the conversations that a request created or changed and that got no messages: messages are sent already.';
+
 create function private.store_conversations(p_user_id uuid, p_platform text, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
@@ -1580,27 +1835,19 @@ declare
     v_participants private.ingest_participant[];
     v_created jsonb;
     v_existing uuid[];
+    v_changed uuid[] := '{}';
+    v_results private.ingest_result[];
 begin
     if private.is_replay(p_conversations, v_conversations, v_ids) then
-        return array(
-            select result::private.ingest_result
-            from (
-                select
-                    v_ids[given.position] as conversation_id,
-                    given.external_id,
-                    'no_new_messages' as status,
-                    0 as messages_added,
-                    null::json as conflicts
-                from unnest(v_conversations) as given
-                order by given.position
-            ) as result
-        );
+        return private.list_replay_results(v_conversations, v_ids);
     end if;
     v_messages := private.parse_messages(p_conversations);
     v_conversations := private.validate_conversations(v_conversations, v_messages);
     v_participants := private.list_participants(v_conversations, v_ids);
 
-    -- The lock order stands in the head of this file.
+    -- The triggers of conversations leave the broadcasts to this function.
+    perform set_config('threadline.is_ingesting', 'on', true);
+    -- The lock order stands in the head of 131_ingest_conversations.sql.
     perform pg_advisory_xact_lock_shared(private.matching_lock(p_user_id));
     v_created := private.create_conversations(p_user_id, p_platform, v_participants);
     -- A conversation with a bad message loses its id.
@@ -1624,11 +1871,14 @@ begin
     );
     if v_existing <> '{}' then
         perform private.lock_conversations(v_existing);
-        perform private.update_participants(v_existing, v_participants);
+        v_changed := private.update_participants(v_existing, v_participants);
     end if;
-    return private.store_messages(
+    v_results := private.store_messages(
         p_user_id, v_conversations, v_messages, v_ids, v_created, v_existing = '{}'
     );
+    perform private.send_changes(v_created, v_changed, v_results);
+    perform set_config('threadline.is_ingesting', '', true);
+    return v_results;
 end
 $$;
 comment on function private.store_conversations(uuid, text, jsonb) is
@@ -2084,6 +2334,16 @@ $$;
 comment on function private.lock_channel(uuid) is
 'Locks a channel until the transaction ends. Call it before you read a state that decides what you write.';
 
+create function private.event_clock() returns timestamptz
+language sql
+volatile
+set search_path = ''
+as $$
+    select clock_timestamp()
+$$;
+comment on function private.event_clock() is
+'The time now, for events. A function of its own, so that a test can set the clock by replacing it.';
+
 -- Definer, because no client writes events or counters.
 create function private.record_event(
     p_channel_id uuid, p_kind text, p_message_id uuid, p_actor_id uuid, p_emoji text, p_messages integer,
@@ -2099,7 +2359,7 @@ begin
     update private.channel_counters as counter
     set
         last_seq = counter.last_seq + 1,
-        last_at = greatest(clock_timestamp(), counter.last_at + interval '1 microsecond'),
+        last_at = greatest(private.event_clock(), counter.last_at + interval '1 microsecond'),
         message_count = counter.message_count + p_messages
     where counter.channel_id = p_channel_id
     returning counter.last_seq, counter.last_at into seq, at;
@@ -2320,12 +2580,12 @@ create table public.messages (
     hops integer not null default 0,
     constraint messages_seq_unique unique (channel_id, seq),
     constraint messages_author_is_one check (user_id is null or ai_twin_id is null),
-    constraint messages_content_length check (char_length(content) between 1 and 40000),
+    constraint messages_content_length check (char_length(content) between 1 and private.message_max_characters()),
     constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
     constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
-    constraint messages_metadata_size check (octet_length(metadata::text) <= 16384),
+    constraint messages_metadata_size check (octet_length(metadata::text) <= private.metadata_max_bytes()),
     constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
-    constraint messages_attachments_size check (octet_length(attachments::text) <= 65536)
+    constraint messages_attachments_size check (octet_length(attachments::text) <= private.attachments_max_bytes())
 );
 comment on table public.messages is 'Messages of channels. A deleted message stays as a row that no client sees.';
 comment on column public.messages.seq is
@@ -3014,7 +3274,7 @@ set search_path = ''
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
-    v_content text := private.parse_text($1, 'content', 40000);
+    v_content text := private.parse_text($1, 'content', private.message_max_characters());
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id', false);
     v_user_id uuid;
     v_message public.messages;
@@ -3025,14 +3285,24 @@ begin
     end if;
     if coalesce(jsonb_typeof($1 -> 'metadata'), 'null') not in ('object', 'null') then
         perform private.fail(400, 'invalid_field', 'metadata must be an object.', 'metadata');
-    elsif octet_length(($1 -> 'metadata')::text) > 16384 then
-        perform private.fail(413, 'metadata_too_large', 'metadata must have at most 16 kB.', 'metadata');
+    elsif octet_length(($1 -> 'metadata')::text) > private.metadata_max_bytes() then
+        perform private.fail(
+            413,
+            'metadata_too_large',
+            format('metadata must have at most %s.', pg_size_pretty(private.metadata_max_bytes()::bigint)),
+            'metadata'
+        );
     elsif coalesce(jsonb_typeof($1 -> 'attachments'), 'null') not in ('array', 'null')
         or jsonb_path_exists($1, 'strict $.attachments[*] ? (@.type() <> "object")', '{}', true)
     then
         perform private.fail(400, 'invalid_field', 'attachments must be an array of objects.', 'attachments');
-    elsif octet_length(($1 -> 'attachments')::text) > 65536 then
-        perform private.fail(413, 'attachments_too_large', 'attachments must have at most 64 kB.', 'attachments');
+    elsif octet_length(($1 -> 'attachments')::text) > private.attachments_max_bytes() then
+        perform private.fail(
+            413,
+            'attachments_too_large',
+            format('attachments must have at most %s.', pg_size_pretty(private.attachments_max_bytes()::bigint)),
+            'attachments'
+        );
     end if;
     -- A message of a twin has no user_id, but a user_id in the request must still be the caller's.
     if v_twin_id is null or not private.is_service() then
@@ -3097,7 +3367,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-    v_content text := private.parse_text($1, 'content', 40000);
+    v_content text := private.parse_text($1, 'content', private.message_max_characters());
     v_user_id uuid := private.require_actor($1);
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
@@ -3414,8 +3684,6 @@ create function private.require_attachments_trigger() returns trigger
 language plpgsql
 set search_path = ''
 as $$
-declare
-    v_uuid text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
 begin
     -- attachment_id is always ours. An id is ours only if it is a UUID; else it belongs to the application.
     if exists (
@@ -3423,10 +3691,10 @@ begin
         cross join lateral (
             values (item.value ->> 'attachment_id', true), (item.value ->> 'id', false)
         ) as named (id, is_ours)
-        where (named.is_ours and named.id is not null or named.id ~* v_uuid)
+        where (named.is_ours and named.id is not null or private.is_uuid(named.id))
             and not exists (
                 select from public.attachments as attachment
-                where attachment.id = case when named.id ~* v_uuid then named.id::uuid end
+                where attachment.id = case when private.is_uuid(named.id) then named.id::uuid end
             )
     ) then
         perform private.fail(
@@ -3451,7 +3719,7 @@ begin
     select distinct named.id::uuid, new.id
     from jsonb_array_elements(new.attachments) as item (value)
     cross join lateral (values (item.value ->> 'attachment_id'), (item.value ->> 'id')) as named (id)
-    where named.id ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+    where private.is_uuid(named.id);
     return null;
 end
 $$;
@@ -3949,7 +4217,7 @@ declare
 begin
     if v_name = 'me' then
         return nullif(array_remove(array[(select auth.uid())], null), '{}');
-    elsif v_name ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then
+    elsif private.is_uuid(v_name) then
         return array[v_name::uuid];
     end if;
     return (
@@ -4751,27 +5019,6 @@ comment on function private.render_event(public.message_events, public.messages)
 prev_seq. It shows the message at the time of the event. For a message that is gone, p_message is null and the payload
 has id and deleted.';
 
-create function private.report_lost_broadcast(p_topic text, p_sqlstate text, p_message text) returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-    if coalesce(nullif(current_setting('threadline.strict_realtime', true), '')::boolean, false) then
-        raise exception using errcode = p_sqlstate, message = p_message;
-    elsif p_sqlstate <> '23514' then
-        -- 23514 is a missing partition. Realtime creates partitions when clients connect, so there are no listeners.
-        -- The service recognizes the warning by its code.
-        raise warning using
-            errcode = '01TL1',
-            message = format('A broadcast to %s is lost: %s', p_topic, p_message),
-            detail = p_sqlstate;
-    end if;
-end
-$$;
-comment on function private.report_lost_broadcast(text, text, text) is
-'Turns a failed broadcast into a warning, so that the write stays. Raises an error if threadline.strict_realtime is set,
-for tests.';
-
 create function private.render_pointer(p_payload jsonb) returns jsonb
 language sql
 immutable
@@ -4915,146 +5162,6 @@ $$;
 comment on function private.broadcast_events_trigger() is
 'Sends the events of a transaction at its end. A failed broadcast is only a warning; an event of a message that was
 not written undoes the transaction.';
-
--- Broadcasts to a user's inbox when conversations change.
-
-create function private.render_conversation(p_conversation public.conversations, p_added bigint, p_messages jsonb)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-    return jsonb_build_object(
-        'conversation', to_jsonb(p_conversation),
-        'messages_added', p_added,
-        'messages', coalesce(p_messages, '[]')
-    ) || case when p_messages is null then jsonb_build_object('truncated', true) else '{}' end;
-end
-$$;
-comment on function private.render_conversation(public.conversations, bigint, jsonb) is
-'What an inbox gets: the record as the Data API shows it, how many messages came, and the messages unless they are
-null, which is too many to send.';
-
-create function private.record_announced(p_versions text) returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-    perform set_config(
-        'threadline.told', concat_ws(' ', nullif(current_setting('threadline.told', true), ''), p_versions), true
-    );
-end
-$$;
-comment on function private.record_announced(text) is
-'Remembers for the rest of the transaction which versions of conversations, as id and ctid, were broadcast.';
-
--- Definer, because only the database sends to inboxes. Times are written in UTC, as the Data API does.
-create function private.broadcast_ingested_messages_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-as $$
-declare
-    v_told text;
-begin
-    with counted as (
-        select changed.conversation_id, count(*) as added from changed group by changed.conversation_id
-    ), grown as materialized (
-        select
-            found.conversation,
-            found.version,
-            counted.added,
-            settings.broadcast_max_bytes as max_bytes,
-            counted.added <= settings.broadcast_max_messages as is_short
-        from counted
-        cross join private.settings as settings
-        -- The limit keeps the planner from reading the whole table, however small it was when the plan was made.
-        cross join lateral (
-            select conversation, conversation.ctid as version
-            from public.conversations as conversation
-            where conversation.id = counted.conversation_id
-            limit 1
-        ) as found
-    ), listed as (
-        select
-            changed.conversation_id,
-            jsonb_agg(changed.message order by changed.sent_at, changed.external_id) as messages
-        from changed
-        inner join grown on changed.conversation_id = (grown.conversation).id and grown.is_short
-        group by changed.conversation_id
-    ), sent as (
-        insert into realtime.messages (topic, extension, event, payload, private)
-        select
-            'inbox:' || (grown.conversation).user_id,
-            'broadcast',
-            -- Both are the time of this transaction for a conversation that it has made.
-            case
-                when (grown.conversation).created_at = now() then 'conversation.created'
-                else 'conversation.updated'
-            end,
-            private.render_conversation(
-                grown.conversation, grown.added,
-                case when octet_length(listed.messages::text) <= grown.max_bytes then listed.messages end
-            ),
-            true
-        from grown
-        left join listed on (grown.conversation).id = listed.conversation_id
-    )
-
-    select string_agg((grown.conversation).id::text || grown.version::text, ' ') into v_told from grown;
-    perform private.record_announced(v_told);
-    return null;
-exception
-    when others then
-        perform private.report_lost_broadcast('inboxes', sqlstate, sqlerrm);
-        return null;
-end
-$$;
-comment on function private.broadcast_ingested_messages_trigger() is
-'Trigger: tells owners of new messages, once for each conversation and statement.';
-
--- Definer, because only the database sends to inboxes.
-create function private.broadcast_conversation_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-as $$
-declare
-    v_told text := coalesce(current_setting('threadline.told', true), '');
-    v_found record;
-begin
-    -- Most are broadcast with their first messages, in the transaction that creates them.
-    if tg_op = 'INSERT' and position(new.id::text in v_told) > 0 then
-        return null;
-    end if;
-    begin
-        select conversation as record, conversation.id::text || conversation.ctid::text as version into v_found
-        from public.conversations as conversation
-        where conversation.id = new.id;
-        if v_found.version is null or position(v_found.version in v_told) > 0 then
-            return null;
-        end if;
-        insert into realtime.messages (topic, extension, event, payload, private)
-        values (
-            'inbox:' || (v_found.record).user_id,
-            'broadcast',
-            case when (v_found.record).created_at = now() then 'conversation.created' else 'conversation.updated' end,
-            private.render_conversation(v_found.record, 0, '[]'),
-            true
-        );
-        perform private.record_announced(v_found.version);
-    exception
-        when others then
-            perform private.report_lost_broadcast('inbox:' || new.user_id, sqlstate, sqlerrm);
-    end;
-    return null;
-end
-$$;
-comment on function private.broadcast_conversation_trigger() is
-'Broadcasts a conversation that is new or has another person, unless its messages were just broadcast.';
 
 -- Catch-up: a client fetches the events of a channel that it missed.
 -- Promise: pages that follow meta.last_seq return every event of the channel once and in order.
@@ -7199,17 +7306,19 @@ create trigger conversations_40_delete_messages
 after delete on public.conversations
 referencing old table as removed
 for each statement execute function private.delete_conversation_messages_trigger();
--- Deferred: only then is it known whether messages came, too.
+-- 50 and 60 wait for the end of the transaction, because messages may follow. Ingest broadcasts its changes itself.
 create constraint trigger conversations_50_broadcast
 after insert on public.conversations
 deferrable initially deferred
-for each row execute function private.broadcast_conversation_trigger();
+for each row when (current_setting('threadline.is_ingesting', true) is distinct from 'on')
+execute function private.broadcast_conversation_trigger();
 create constraint trigger conversations_60_broadcast
 after update on public.conversations
 deferrable initially deferred
 for each row when (
     (old.participant_identifier, old.participant_name, old.person_id)
     is distinct from (new.participant_identifier, new.participant_name, new.person_id)
+    and current_setting('threadline.is_ingesting', true) is distinct from 'on'
 )
 execute function private.broadcast_conversation_trigger();
 
@@ -7295,7 +7404,10 @@ for each row execute function private.admit_message_trigger();
 -- The constraint that limits the size runs after this trigger, so the condition repeats it.
 create trigger messages_20_require_attachments
 before insert on public.messages
-for each row when (jsonb_typeof(new.attachments) = 'array' and octet_length(new.attachments::text) <= 65536)
+for each row when (
+    jsonb_typeof(new.attachments) = 'array'
+    and octet_length(new.attachments::text) <= private.attachments_max_bytes()
+)
 execute function private.require_attachments_trigger();
 -- After 10: under its lock the newest message stays the newest.
 create trigger messages_30_set_hops
@@ -7578,6 +7690,10 @@ grant execute on function
     private.render_transcript(uuid, bigint, integer, integer),
     private.require_actor(jsonb),
     private.parse_uuid(jsonb, text, boolean),
+    private.is_uuid(text),
+    private.message_max_characters(),
+    private.metadata_max_bytes(),
+    private.attachments_max_bytes(),
     private.parse_uuids(jsonb, text, integer),
     private.delete_message(uuid, uuid, boolean),
     private.render_attachment(public.attachments),
@@ -7717,6 +7833,9 @@ grant execute on function
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
     private.lock_channel(uuid),
     private.lock_conversations(uuid[]),
+    private.list_replay_results(private.ingest_conversation[], uuid[]),
+    private.send_changes(jsonb, uuid[], private.ingest_result[]),
+    private.broadcast_conversations(uuid[]),
     private.record_ingest(uuid, text, uuid, bigint, private.ingest_result[]),
     private.record_refusal(uuid, text, integer),
     private.search_messages(private.message_search),
@@ -7748,6 +7867,10 @@ grant execute on function
     private.render_transcript(uuid, bigint, integer, integer),
     private.require_actor(jsonb),
     private.parse_uuid(jsonb, text, boolean),
+    private.is_uuid(text),
+    private.message_max_characters(),
+    private.metadata_max_bytes(),
+    private.attachments_max_bytes(),
     private.parse_uuids(jsonb, text, integer),
     private.refuse_ingest(integer, text),
     private.use_asynchronous_commit(),

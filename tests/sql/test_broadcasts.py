@@ -356,6 +356,27 @@ def test_conversation_without_messages_is_broadcast(db: Db) -> None:
     ]
 
 
+def test_row_insert_with_messages_broadcasts_once(db: Db) -> None:
+    conversation_id = value(
+        db,
+        "insert into public.conversations (user_id, platform, external_conversation_id, participant_identifier)"
+        " values (%s, 'whatsapp', 'direct', 'x') returning id",
+        MATTY,
+    )
+    db.execute(
+        "insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)"
+        " values (%s, 'm', %s, now(), '{}')",
+        (conversation_id, MATTY),
+    )
+    assert [payload["messages_added"] for _, payload in broadcasts(db, INBOX)] == [1]
+
+
+def test_change_after_an_ingest_is_broadcast_too(db: Db) -> None:
+    ingest(db, conversation(message(), participant_identifier="+49 170 5551234"))
+    add_person(db, "+49 170 5551234", MATTY)
+    assert [payload["messages_added"] for _, payload in broadcasts(db, INBOX)] == [1, 0]
+
+
 def test_later_person_match_is_broadcast(db: Db) -> None:
     ingest(db, conversation(message(), participant_identifier="+49 170 5551234"))
     fire_deferred_triggers(db)
