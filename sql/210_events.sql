@@ -1,10 +1,12 @@
 -- The event log of a channel: each change once, numbered from 1 without a gap, in the transaction of the change.
 -- Each writer locks the counter of the channel first; this gives the changes of a channel their order.
 --
--- Lock order of messages and twins. Each step may be skipped, and none is taken before an earlier one:
+-- Lock order of messages, twins and deliveries. Each step may be skipped, and none is taken before an earlier one:
 --   1. counters of channels; several of them by channel id (erasing a user)
 --   2. twins of the channel and their webhooks, by twin id
---   3. queues of the twins; workers skip locked queues, so they wait for no writer
+--   3. queues of the twins, by channel id and then twin id
+--   4. deliveries in these queues
+-- claim_deliveries skips locked queues and deliveries, so it waits for no writer.
 -- An UPDATE of a message locks its row before the counter, because Postgres locks a row before its BEFORE trigger runs.
 
 -- A table of its own, because it changes with every message and no client reads it.
