@@ -7,7 +7,7 @@ create function private.find_conversations(
 ) returns uuid[]
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
@@ -41,7 +41,7 @@ create function private.is_replay(
 ) returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if array_position(p_ids, null) is not null then
@@ -85,7 +85,7 @@ create function private.list_replay_results(p_parsed private.ingest_conversation
 returns private.ingest_result[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
@@ -110,7 +110,7 @@ create function private.create_conversations(
     p_user_id uuid, p_platform text, p_participants private.ingest_participant[]
 ) returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_created jsonb;
@@ -145,7 +145,7 @@ first, by external id.';
 
 create function private.lock_conversations(p_ids uuid[]) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_locked integer;
@@ -167,7 +167,7 @@ comment on function private.lock_conversations(uuid[]) is
 create function private.update_participants(p_ids uuid[], p_participants private.ingest_participant[])
 returns uuid[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_changed uuid[];

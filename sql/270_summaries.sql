@@ -45,7 +45,7 @@ alter table private.summary_counts enable row level security;
 create function private.spend_summary() returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_used integer;
@@ -75,7 +75,7 @@ create function private.lease_summary(
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Deletes outdated summaries. Polling callers have five minutes to read a summary after it is finished.
@@ -126,7 +126,7 @@ create function private.find_summary(
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select known.id, known.answer
     from private.summaries as known
@@ -148,7 +148,7 @@ create function private.render_transcript(
 ) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with newest as (
         select message.*
@@ -203,7 +203,7 @@ newest message is always included.';
 -- This function and the next two are private, because a client that could call them could store an invented summary.
 create function private.begin_summary(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
@@ -270,7 +270,7 @@ finish_summary, or 202 with an id for poll_summary if another caller has the lea
 
 create function private.finish_summary(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     update private.summaries as known
@@ -296,7 +296,7 @@ and stores nothing if the lease has passed to another caller.';
 create function private.poll_summary(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_known private.summaries;

@@ -6,7 +6,7 @@
 create function private.render_delivery(p_delivery public.twin_deliveries, p_lease uuid) returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_time text := floor(extract(epoch from now()))::text;
@@ -39,7 +39,7 @@ comment on function private.render_delivery(public.twin_deliveries, uuid) is
 create function private.claim_deliveries(p_limit integer, p_lease interval) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -101,7 +101,7 @@ until the lease ends.';
 
 create function public.claim_deliveries(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.claim_deliveries(
@@ -118,7 +118,7 @@ again.';
 create function private.retry_delay(p_attempts integer) returns interval
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- Random, up to half shorter, so that deliveries that failed together are not all retried at the same time.
     select make_interval(
@@ -133,7 +133,7 @@ comment on function private.retry_delay(integer) is
 create function private.finish_delivery(p_id uuid, p_lease uuid, p_status integer, p_error text) returns text
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_queue private.twin_queues;
@@ -183,7 +183,7 @@ Returns null if the lease has passed to another worker or the message was delete
 
 create function public.finish_delivery(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := private.parse_uuid($1, 'id');

@@ -14,7 +14,7 @@ alter table private.request_counts enable row level security;
 create function private.spend_request(out is_granted boolean, out headers jsonb)
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_used integer;

@@ -1,6 +1,7 @@
 -- Written from sql/ by `make migration`; change it there.
 
 set lock_timeout = '5s';
+set search_path = pg_catalog, pg_temp;
 
 do $$
 declare
@@ -116,7 +117,7 @@ insert into private.settings default values;
 create function private.message_max_characters() returns integer
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return 40000;
@@ -127,7 +128,7 @@ comment on function private.message_max_characters() is 'Characters in the conte
 create function private.metadata_max_bytes() returns integer
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return 16384;
@@ -138,7 +139,7 @@ comment on function private.metadata_max_bytes() is 'Bytes of the metadata of a 
 create function private.attachments_max_bytes() returns integer
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return 65536;
@@ -148,7 +149,7 @@ comment on function private.attachments_max_bytes() is 'Bytes of the attachments
 
 create function private.set_updated_at_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     new.updated_at := now();
@@ -166,7 +167,7 @@ comment on function private.set_updated_at_trigger() is
 create function private.decode_text(p_body bytea) returns text
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select convert_from(
         case when substring(p_body from 1 for 3) = '\xefbbbf' then substring(p_body from 4) else p_body end, 'UTF8'
@@ -178,7 +179,7 @@ comment on function private.decode_text(bytea) is
 create function private.parse_json(p_body bytea) returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text := private.decode_text(p_body);
@@ -206,7 +207,7 @@ caller first. Raises a data exception (class 22) or 54001 if the body is not UTF
 create function private.parse_timestamp(p_text text) returns timestamptz
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_at timestamptz;
@@ -235,7 +236,7 @@ comment on function private.parse_timestamp(text) is
 create function private.has_huge_number(p_value jsonb) returns boolean
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Postgres writes 1e99999, seven bytes, as a hundred thousand digits on every read.
@@ -255,7 +256,7 @@ comment on function private.has_huge_number(jsonb) is
 create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     raise exception using errcode = 'PT' || p_status, message = p_message, detail = p_code, column = p_field;
@@ -268,7 +269,7 @@ service and the Data API both answer with that status.';
 create function private.parse_object(p_body bytea) returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_request jsonb;
@@ -302,7 +303,7 @@ comment on function private.parse_object(bytea) is
 create function private.is_service() returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return coalesce(auth.role() = 'service_role', false);
@@ -314,7 +315,7 @@ comment on function private.is_service() is
 create function private.parse_text(p_body jsonb, p_field text, p_max integer, p_default text default null) returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
@@ -338,7 +339,7 @@ comment on function private.parse_text(jsonb, text, integer, text) is
 create function private.is_uuid(p_text text) returns boolean
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return p_text ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
@@ -350,7 +351,7 @@ comment on function private.is_uuid(text) is
 create function private.parse_uuid(p_body jsonb, p_field text, p_is_required boolean default true) returns uuid
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
@@ -369,7 +370,7 @@ comment on function private.parse_uuid(jsonb, text, boolean) is 'Parses a UUID f
 create function private.parse_uuids(p_body jsonb, p_field text, p_max integer) returns uuid[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := array[]::uuid[];
@@ -396,7 +397,7 @@ create function private.parse_integer(
 ) returns integer
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Query strings contain numbers as text.
@@ -416,7 +417,7 @@ comment on function private.parse_integer(jsonb, text, integer, integer, integer
 create function private.require_actor(p_body jsonb) returns uuid
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user_id uuid := private.parse_uuid(p_body, 'user_id', false);
@@ -444,7 +445,7 @@ if service_role names no user; PT403 if a user names another user.';
 create function private.acting_user_id() returns uuid
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- private.require_actor sets it. Users could set it too, so it counts only with the service key.
     select coalesce(
@@ -461,7 +462,7 @@ comment on function private.acting_user_id() is
 create function private.format_time(p_at timestamptz) returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
@@ -473,7 +474,7 @@ comment on function private.format_time(timestamptz) is
 create function private.request_id() returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id text := nullif(current_setting('request.headers', true), '')::json ->> 'x-request-id';
@@ -486,7 +487,7 @@ comment on function private.request_id() is
 
 create function private.succeed(p_data jsonb, p_meta jsonb default null, p_status integer default 200) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform set_config('response.status', p_status::text, true);
@@ -506,7 +507,7 @@ create function private.hash_secret(p_secret text) returns bytea
 language sql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select sha256(convert_to(p_secret, 'UTF8'))
 $$;
@@ -515,7 +516,7 @@ comment on function private.hash_secret(text) is 'The SHA-256 hash under which a
 create function private.generate_secret() returns text
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- Each UUID has 122 bits from the server's strong random source; SHA-256 reduces three of them to 256 bits.
     select 'threadline_' || translate(rtrim(encode(sha256(
@@ -528,7 +529,7 @@ comment on function private.generate_secret() is
 create function private.hmac_block(p_key bytea, p_mask integer) returns bytea
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select string_agg(set_byte('\x00', 0, p_mask # case
         when place < octet_length(p_key) then get_byte(p_key, place) else 0
@@ -542,7 +543,7 @@ comment on function private.hmac_block(bytea, integer) is
 
 create function private.report_lost_broadcast(p_topic text, p_sqlstate text, p_message text) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if coalesce(nullif(current_setting('threadline.strict_realtime', true), '')::boolean, false) then
@@ -569,7 +570,7 @@ create function private.phone_digits(p_phone text) returns text
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The escapes are spaces, dashes and direction marks that phones put into copied numbers.
@@ -650,7 +651,7 @@ alter table private.messaging_keys enable row level security;
 create function private.rotate_messaging_key(p_connection_id uuid, p_overlap interval) returns text
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_secret text := private.generate_secret();
@@ -676,7 +677,7 @@ comment on function private.rotate_messaging_key(uuid, interval) is
 
 create function public.create_messaging_connection(platform text, connection_id text default null) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_connection public.messaging_connections;
@@ -705,7 +706,7 @@ Raises 23505 if the connection_id is taken, and 23514 if the platform is unknown
 
 create function public.rotate_messaging_key(connection_id text, overlap interval default '24 hours') returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid;
@@ -736,7 +737,7 @@ create function private.list_messaging_keys(p_connection_id uuid) returns jsonb
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(jsonb_agg(
         jsonb_build_object(
@@ -755,7 +756,7 @@ comment on function private.list_messaging_keys(uuid) is
 create function public.keys(public.messaging_connections) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select private.list_messaging_keys($1.id)
 $$;
@@ -769,7 +770,7 @@ create function private.authenticate_connection(
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_last_used_at timestamptz;
@@ -802,7 +803,7 @@ create function private.is_valid_key(p_secret text) returns boolean
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select exists (
         select from private.messaging_keys as key
@@ -818,7 +819,7 @@ comment on function private.is_valid_key(text) is 'Checks whether a secret is a 
 create function private.generate_id() returns uuid
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_milliseconds bytea := int8send((extract(epoch from clock_timestamp()) * 1000)::bigint);
@@ -913,7 +914,7 @@ alter table public.conversation_messages enable row level security;
 create function public.conversation_messages(public.conversations) returns setof public.conversation_messages
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select stored.* from public.conversation_messages as stored where stored.conversation_id = $1.id
 $$;
@@ -923,7 +924,7 @@ comment on function public.conversation_messages(public.conversations) is
 create function public.messages(public.conversations) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(jsonb_agg(line.message), '[]')
     from (
@@ -941,7 +942,7 @@ language plpgsql
 immutable
 strict
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text := left(p_message ->> 'content', 1000);
@@ -970,7 +971,7 @@ comment on function private.message_preview(jsonb) is
 create function private.summarize_conversations_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := array(select distinct changed.conversation_id from changed);
@@ -1026,7 +1027,7 @@ A message of no conversation, or with another user_id than it has, is a foreign 
 create function private.delete_conversation_messages_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
@@ -1046,7 +1047,7 @@ comment on function private.delete_conversation_messages_trigger() is
 create function private.match_person(p_user_id uuid, p_digits text) returns uuid
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The last ten digits match numbers with and without a country code. A wrong match would show the data of the
@@ -1067,7 +1068,7 @@ comment on function private.match_person(uuid, text) is
 create function private.matching_lock(p_user_id uuid) returns bigint
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return hashtextextended('threadline.matching.' || p_user_id, 0);
@@ -1079,7 +1080,7 @@ both take it before they lock a row.';
 
 create function private.match_participant_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform pg_advisory_xact_lock_shared(private.matching_lock(new.user_id));
@@ -1100,7 +1101,7 @@ comment on function private.match_participant_trigger() is 'Trigger: matches a c
 create function private.lock_matching_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Runs before any row is locked, so the owner is not known yet: a signed-in user can only change their own rows.
@@ -1117,7 +1118,7 @@ comment on function private.lock_matching_trigger() is
 create function private.rematch_conversations_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op <> 'DELETE' then
@@ -1154,7 +1155,7 @@ create function private.render_conversation(p_conversation public.conversations,
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return jsonb_build_object(
@@ -1172,7 +1173,7 @@ null, which is too many to send.';
 create function private.broadcast_ingested_messages_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 begin
@@ -1232,7 +1233,7 @@ comment on function private.broadcast_ingested_messages_trigger() is
 create function private.broadcast_conversations(p_ids uuid[]) returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 begin
@@ -1258,7 +1259,7 @@ comment on function private.broadcast_conversations(uuid[]) is
 create function private.broadcast_conversation_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- A later change of the same transaction sends the conversation itself, and so do the messages of a new one.
@@ -1328,7 +1329,7 @@ comment on type private.ingest_result is
 create function private.count_messages(p_conversations jsonb) returns bigint
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
@@ -1345,7 +1346,7 @@ comment on function private.count_messages(jsonb) is
 create function private.parse_conversations(p_conversations jsonb) returns private.ingest_conversation[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
@@ -1393,7 +1394,7 @@ comment on function private.parse_conversations(jsonb) is
 create function private.parse_messages(p_conversations jsonb) returns private.ingest_message[]
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     c_fields constant text[] := array['id', 'direction', 'type', 'content', 'media_url', 'sent_at'];
@@ -1461,7 +1462,7 @@ create function private.validate_conversations(
 ) returns private.ingest_conversation[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
@@ -1496,7 +1497,7 @@ create function private.list_participants(p_conversations private.ingest_convers
 returns private.ingest_participant[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The batch with the newest message wins, and the greater text wins a tie: so the result does not depend on the
@@ -1531,7 +1532,7 @@ create function private.find_conversations(
 ) returns uuid[]
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
@@ -1565,7 +1566,7 @@ create function private.is_replay(
 ) returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if array_position(p_ids, null) is not null then
@@ -1609,7 +1610,7 @@ create function private.list_replay_results(p_parsed private.ingest_conversation
 returns private.ingest_result[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
@@ -1634,7 +1635,7 @@ create function private.create_conversations(
     p_user_id uuid, p_platform text, p_participants private.ingest_participant[]
 ) returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_created jsonb;
@@ -1669,7 +1670,7 @@ first, by external id.';
 
 create function private.lock_conversations(p_ids uuid[]) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_locked integer;
@@ -1691,7 +1692,7 @@ comment on function private.lock_conversations(uuid[]) is
 create function private.update_participants(p_ids uuid[], p_participants private.ingest_participant[])
 returns uuid[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_changed uuid[];
@@ -1744,7 +1745,7 @@ create function private.store_messages(
     p_ids uuid[], p_created jsonb, p_is_all_new boolean
 ) returns private.ingest_result[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_results private.ingest_result[];
@@ -1812,7 +1813,7 @@ of several messages with the same id counts. The caller has locked the conversat
 
 create function private.send_changes(p_created jsonb, p_changed uuid[], p_results private.ingest_result[]) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := array(
@@ -1834,7 +1835,7 @@ comment on function private.send_changes(jsonb, uuid[], private.ingest_result[])
 create function private.store_conversations(p_user_id uuid, p_platform text, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_conversations private.ingest_conversation[] := private.parse_conversations(p_conversations);
@@ -1896,7 +1897,7 @@ out whole; all others are stored.';
 create function private.render_results(p_results private.ingest_result[]) returns json
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
@@ -1965,7 +1966,7 @@ alter table public.ingest_log enable row level security;
 create function private.delete_ingest_log_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from public.ingest_log as line
@@ -1979,7 +1980,7 @@ comment on function private.delete_ingest_log_trigger() is 'Trigger: deletes the
 create function private.use_asynchronous_commit() returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if pg_current_xact_id_if_assigned() is null then
@@ -1995,7 +1996,7 @@ create function private.record_ingest(
 ) returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform private.use_asynchronous_commit();
@@ -2019,7 +2020,7 @@ comment on function private.record_ingest(uuid, text, uuid, bigint, private.inge
 create function private.record_refusal(p_user_id uuid, p_connection_id text, p_status integer) returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform private.use_asynchronous_commit();
@@ -2037,7 +2038,7 @@ comment on function private.record_refusal(uuid, text, integer) is
 create function private.refuse_ingest(p_status integer, p_error text) returns json
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform set_config('response.status', p_status::text, true);
@@ -2049,7 +2050,7 @@ comment on function private.refuse_ingest(integer, text) is
 
 create function public.messaging_ingest(bytea) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_secret text := nullif(current_setting('request.headers', true), '')::json ->> 'x-api-key';
@@ -2193,7 +2194,7 @@ comment on view private.my_peers is 'Users who share a channel with the caller, 
 create function private.is_non_member(p_channel_id uuid) returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Checks the membership first, because it decides nearly every call.
@@ -2211,7 +2212,7 @@ channel, because policies run later.';
 create function private.create_user_profile_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into public.user_profiles (user_id, display_name, avatar_url)
@@ -2236,7 +2237,7 @@ comment on function private.create_user_profile_trigger() is
 create function private.add_channel_owner_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.created_by is not null then
@@ -2320,7 +2321,7 @@ alter table public.message_events enable row level security;
 create function private.create_channel_counter_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into private.channel_counters (channel_id) values (new.id);
@@ -2333,7 +2334,7 @@ comment on function private.create_channel_counter_trigger() is 'Gives a new cha
 create function private.lock_channel(p_channel_id uuid) returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from private.channel_counters as counter where counter.channel_id = p_channel_id for no key update;
@@ -2345,7 +2346,7 @@ comment on function private.lock_channel(uuid) is
 create function private.event_clock() returns timestamptz
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return clock_timestamp();
@@ -2362,7 +2363,7 @@ create function private.record_event(
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Each event is later than the one before, even if the clock goes back: readers find old texts by these times.
@@ -2398,7 +2399,7 @@ Writes nothing while the channel is being deleted.';
 create function private.protect_owners_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Checks clients only, under any role name. Supabase Auth deletes users with their memberships, and has no token.
@@ -2439,7 +2440,7 @@ comment on function private.protect_owners_trigger() is
 create function private.require_owner_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Checks clients and service_role, but not Supabase Auth, which deletes users with their memberships.
@@ -2471,7 +2472,7 @@ comment on function private.require_owner_trigger() is
 create function private.record_member_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op <> 'INSERT' then
@@ -2531,7 +2532,7 @@ comment on view private.my_peer_twins is 'Twins in channels of the caller, one r
 create function private.admit_twin_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not private.is_non_member(new.channel_id) then
@@ -2556,7 +2557,7 @@ comment on function private.admit_twin_trigger() is
 create function private.remove_member_twins_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The channel before its twins: see the lock order in 210_events.
@@ -2662,7 +2663,7 @@ alter table public.message_pins enable row level security;
 create function private.admit_message_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_event record;
@@ -2704,7 +2705,7 @@ number.';
 create function private.set_hops_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Compares the newest message of the channel with the newest of the thread and takes the larger count, because the
@@ -2749,7 +2750,7 @@ comment on function private.set_hops_trigger() is 'Counts the turns of twins sin
 create function private.record_message_change_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_version integer;
@@ -2792,7 +2793,7 @@ comment on function private.record_message_change_trigger() is
 create function private.unpin_message_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from public.message_pins as pin where pin.message_id = new.id;
@@ -2806,7 +2807,7 @@ comment on function private.unpin_message_trigger() is
 create function private.set_message_channel_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     select message.channel_id into new.channel_id
@@ -2830,7 +2831,7 @@ comment on function private.set_message_channel_trigger() is
 create function private.record_reaction_or_pin_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_is_added boolean := tg_op = 'INSERT';
@@ -2882,7 +2883,7 @@ comment on function private.record_reaction_or_pin_trigger() is
 create function private.render_pin(p_pinned_by uuid, p_pinned_at timestamptz) returns jsonb
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'pinned', true, 'pinned_by', p_pinned_by, 'pinned_at', private.format_time(p_pinned_at)
@@ -2893,7 +2894,7 @@ comment on function private.render_pin(uuid, timestamptz) is 'The metadata field
 create function private.render_message(p_message public.messages, p_pin jsonb) returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return jsonb_build_object(
@@ -2918,7 +2919,7 @@ comment on function private.render_message(public.messages, jsonb) is
 create function private.render_message(p_message public.messages) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select private.render_message(p_message, (
         select private.render_pin(pin.pinned_by, pin.pinned_at)
@@ -2933,7 +2934,7 @@ create function private.render_reaction(
 ) returns jsonb
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'id', p_id,
@@ -2953,7 +2954,7 @@ returns table (author_id uuid, is_twin boolean, display_name text, avatar_url te
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select profile.user_id, false, profile.display_name, profile.avatar_url
     from public.user_profiles as profile
@@ -2969,7 +2970,7 @@ comment on function private.list_author_names(uuid[], uuid[]) is
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select
         counted.message_id,
@@ -3003,7 +3004,7 @@ comment on function private.render_reactions(uuid[]) is
 create function private.require_message(p_id uuid) returns public.messages
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message public.messages;
@@ -3021,7 +3022,7 @@ comment on function private.require_message(uuid) is
 create function private.require_channel(p_channel_id uuid) returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not exists (select from public.channels as channel where channel.id = p_channel_id) then
@@ -3038,7 +3039,7 @@ create function private.message_count(p_channel_id uuid) returns bigint
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((
         select counter.message_count
@@ -3058,7 +3059,7 @@ create function private.find_cursor(p_body jsonb, p_field text, p_channel_id uui
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text := p_body ->> p_field;
@@ -3090,7 +3091,7 @@ create function private.list_page(
 )
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 -- A generic plan is slow for deep pages and for threads (decision 0003).
 set plan_cache_mode = 'force_custom_plan'
 as $$
@@ -3135,7 +3136,7 @@ comment on function private.list_page(uuid, uuid, bigint, bigint, integer, integ
 create function private.render_page(p_ids uuid[]) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with page as (
         select message
@@ -3169,7 +3170,7 @@ comment on function private.render_page(uuid[]) is 'Messages with their authors 
 create function public.list_messages(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
@@ -3214,7 +3215,7 @@ first, with authors and reactions.';
 create function public.get_message(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
@@ -3233,7 +3234,7 @@ comment on function public.get_message(jsonb) is 'GET /api/v2/messages/:id.';
 create function public.list_message_edits(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
@@ -3259,7 +3260,7 @@ comment on function public.list_message_edits(jsonb) is
 create function private.require_twin(p_twin_id uuid, p_channel_id uuid) returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not exists (
@@ -3280,7 +3281,7 @@ comment on function private.require_twin(uuid, uuid) is
 
 create function public.create_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
@@ -3347,7 +3348,7 @@ conversation_id, user_id, ai_twin_id.';
 
 create function public.reply_to_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_parent public.messages := private.require_message(private.parse_uuid($1, 'id'));
@@ -3363,7 +3364,7 @@ comment on function public.reply_to_message(jsonb) is
 create function private.is_author(p_message public.messages, p_user_id uuid) returns boolean
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(p_message.user_id = p_user_id, false) or exists (
         select from public.ai_twins as twin where twin.id = p_message.ai_twin_id and twin.user_id = p_user_id
@@ -3374,7 +3375,7 @@ comment on function private.is_author(public.messages, uuid) is
 
 create function public.edit_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_content text := private.parse_text($1, 'content', private.message_max_characters());
@@ -3399,7 +3400,7 @@ comment on function public.edit_message(jsonb) is
 create function private.is_app_admin() returns boolean
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- Reads app_metadata and not user_metadata, because users can write the latter.
     select coalesce((select auth.jwt()) -> 'app_metadata' ->> 'role' = 'admin', false)
@@ -3411,7 +3412,7 @@ comment on function private.is_app_admin() is 'Whether the token belongs to an a
 create function private.delete_message(p_message_id uuid, p_user_id uuid, p_as_admin boolean) returns timestamptz
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_is_service boolean := private.is_service();
@@ -3456,7 +3457,7 @@ unless they wrote it, own its twin, or act as an admin; PT404 for non-members.';
 
 create function public.delete_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user_id uuid := private.require_actor($1);
@@ -3475,7 +3476,7 @@ comment on function public.delete_message(jsonb) is
 
 create function public.pin_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user_id uuid := private.require_actor($1);
@@ -3498,7 +3499,7 @@ comment on function public.pin_message(jsonb) is
 
 create function public.unpin_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
@@ -3515,7 +3516,7 @@ comment on function public.unpin_message(jsonb) is
 
 create function private.set_reaction(p_body jsonb, p_change text) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_emoji text := private.parse_text(p_body, 'emoji', 64);
@@ -3552,7 +3553,7 @@ comment on function private.set_reaction(jsonb, text) is
 
 create function public.toggle_reaction(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.set_reaction($1, 'toggle');
@@ -3563,7 +3564,7 @@ comment on function public.toggle_reaction(jsonb) is
 
 create function public.add_reaction(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.set_reaction($1, 'add');
@@ -3574,7 +3575,7 @@ comment on function public.add_reaction(jsonb) is
 
 create function public.remove_reaction(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.set_reaction($1, 'remove');
@@ -3637,7 +3638,7 @@ alter table private.message_files enable row level security;
 create function private.retire_ids_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into private.retired_ids (id) select removed.id from removed
@@ -3652,7 +3653,7 @@ comment on function private.retire_ids_trigger() is
 create function private.reject_retired_id_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Only for callers of an API: a superuser may restore or seed deleted files.
@@ -3671,7 +3672,7 @@ comment on function private.reject_retired_id_trigger() is
 
 create function private.set_attachment_details_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     select
@@ -3692,7 +3693,7 @@ comment on function private.set_attachment_details_trigger() is
 
 create function private.require_attachments_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- attachment_id is always ours. An id is ours only if it is a UUID; else it belongs to the application.
@@ -3721,7 +3722,7 @@ comment on function private.require_attachments_trigger() is
 create function private.link_attachments_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Each UUID is an attachment: require_attachments_trigger has checked that.
@@ -3741,7 +3742,7 @@ comment on function private.link_attachments_trigger() is
 create function private.render_attachment(p_attachment public.attachments) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'id', p_attachment.id,
@@ -3757,7 +3758,7 @@ comment on function private.render_attachment(public.attachments) is
 create function private.parse_files(p_body jsonb) returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_file jsonb;
@@ -3782,7 +3783,7 @@ comment on function private.parse_files(jsonb) is
 create function private.require_upload_channel(p_body jsonb) returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid(p_body, 'conversation_id');
@@ -3807,7 +3808,7 @@ comment on function private.require_upload_channel(jsonb) is
 
 create function public.begin_upload(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_type text := private.require_upload_channel($1);
@@ -3834,7 +3835,7 @@ Answers the id and path that each file is to have in the bucket attachments; not
 
 create function public.finish_upload(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_type text := private.require_upload_channel($1);
@@ -3868,7 +3869,7 @@ it changes nothing.';
 create function public.get_attachment(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := private.parse_uuid($1, 'id');
@@ -3890,7 +3891,7 @@ comment on function public.get_attachment(jsonb) is
 create function private.sweep_attachments(p_limit integer, p_age interval) returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[];
@@ -3925,7 +3926,7 @@ comment on function private.sweep_attachments(integer, interval) is
 
 create function public.sweep_attachments(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 1000);
@@ -3987,7 +3988,7 @@ create function private.fold_text(p_text text) returns text
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text;
@@ -4027,7 +4028,7 @@ create function private.split_words(p_text text) returns text[]
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Cut, because folding can turn one character into eighteen, and a tsvector has at most one megabyte.
@@ -4076,7 +4077,7 @@ create function private.word_index_template() returns text
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
@@ -4094,7 +4095,7 @@ create function private.index_words(p_content text, p_attachments jsonb) returns
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words text[] := private.split_words(p_content);
@@ -4130,7 +4131,7 @@ comment on function private.index_words(text, jsonb) is
 create function private.index_message_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.deleted_at is not null then
@@ -4153,7 +4154,7 @@ comment on function private.index_message_trigger() is
 create function private.delete_message_words_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
@@ -4187,7 +4188,7 @@ comment on type private.message_search is
 create function private.parse_search_phrase(p_text text) returns tsquery
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words text[] := private.split_words(p_text);
@@ -4220,7 +4221,7 @@ comment on function private.parse_search_phrase(text) is
 create function private.find_authors(p_name text) returns uuid[]
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_name text := private.fold_text(ltrim(p_name, '@'));
@@ -4252,7 +4253,7 @@ comment on function private.find_authors(text) is
 create function private.find_channels(p_name text) returns uuid[]
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select array_agg(channel.id)
     from public.channels as channel
@@ -4265,7 +4266,7 @@ comment on function private.find_channels(text) is
 create function private.parse_search_time(p_value text) returns timestamptz
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- A date means its first moment, so each message matches either before: or after: of a date.
     select private.parse_timestamp(
@@ -4280,7 +4281,7 @@ create function private.parse_search_operator(
 ) returns private.message_search
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := case p_operator
@@ -4327,7 +4328,7 @@ comment on function private.parse_search_operator(private.message_search, text, 
 create function private.parse_search(p_query text) returns private.message_search
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Accepts the quotation marks of phones and input methods. Cut, because NFKC can turn one character into many.
@@ -4398,7 +4399,7 @@ set plan_cache_mode = 'force_custom_plan'
 -- JIT takes longer than the search.
 set enable_seqscan = 'off'
 set jit = 'off'
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words tsquery := coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags);
@@ -4455,7 +4456,7 @@ create function private.resolve_search_filters(p_search private.message_search) 
 language plpgsql
 stable
 set plan_cache_mode = 'force_custom_plan'
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Reading 100,000 rows takes about as long as the first steps of a search. Postgres still searches an array of
@@ -4495,7 +4496,7 @@ create function private.search_messages(p_search private.message_search, out ids
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_newest bigint := (select max(entry.number) from private.message_words as entry);
@@ -4541,7 +4542,7 @@ comment on function private.search_messages(private.message_search) is
 create function public.search_messages(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_query text := private.parse_text(case when $1 ->> 'query' = '' then $1 - 'query' else $1 end, 'query', 1000);
@@ -4640,7 +4641,7 @@ alter table private.summary_counts enable row level security;
 create function private.spend_summary() returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_used integer;
@@ -4670,7 +4671,7 @@ create function private.lease_summary(
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Deletes outdated summaries. Polling callers have five minutes to read a summary after it is finished.
@@ -4721,7 +4722,7 @@ create function private.find_summary(
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select known.id, known.answer
     from private.summaries as known
@@ -4743,7 +4744,7 @@ create function private.render_transcript(
 ) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with newest as (
         select message.*
@@ -4798,7 +4799,7 @@ newest message is always included.';
 -- This function and the next two are private, because a client that could call them could store an invented summary.
 create function private.begin_summary(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
@@ -4865,7 +4866,7 @@ finish_summary, or 202 with an id for poll_summary if another caller has the lea
 
 create function private.finish_summary(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     update private.summaries as known
@@ -4891,7 +4892,7 @@ and stores nothing if the lease has passed to another caller.';
 create function private.poll_summary(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_known private.summaries;
@@ -4923,7 +4924,7 @@ failure of the model, and PT504 if the lease has expired or is_last says that th
 create function private.my_topics() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select 'channel:' || mine.id from private.my_channels as mine
     union all
@@ -4937,7 +4938,7 @@ comment on function private.my_topics() is
 create function private.my_live_topics() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select 'channel:' || mine.id || ':live' from private.my_channels as mine
 $$;
@@ -4975,7 +4976,7 @@ $$;
 create function private.render_event(p_event public.message_events, p_message public.messages) returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_numbers jsonb := jsonb_build_object('seq', p_event.seq, 'prev_seq', p_event.seq - 1);
@@ -5032,7 +5033,7 @@ has id and deleted.';
 create function private.render_pointer(p_payload jsonb) returns jsonb
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_object_agg(field.key, field.value) || '{"truncated": true}'
     from jsonb_each(p_payload) as field
@@ -5045,7 +5046,7 @@ create function private.send_events(
     p_channel_id uuid, p_since bigint, out last_seq bigint, out is_complete boolean
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 -- A generic plan, because a custom plan takes longer than the query. The two LIMITs must stay: without them the generic
 -- plan expects a third of the channel, scans whole tables, and may trigger JIT for half a second (decision 0007).
 set plan_cache_mode = 'force_generic_plan'
@@ -5102,7 +5103,7 @@ stub instead of an oversized payload. Returns the last number, and whether each 
 
 create function private.verify_creations(p_channel_id uuid, p_since bigint) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_missing uuid := (
@@ -5140,7 +5141,7 @@ the message, 40001 if another channel took its id at the same time (decision 000
 create function private.broadcast_events_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_sent jsonb := coalesce(nullif(current_setting('threadline.sent_events', true), ''), '{}')::jsonb;
@@ -5182,7 +5183,7 @@ returns table (seq bigint, kind text, payload jsonb)
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not private.is_service()
@@ -5212,7 +5213,7 @@ comment on function private.list_channel_events(uuid, bigint, integer) is
 create function public.list_channel_events(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
@@ -5301,7 +5302,7 @@ alter table private.twin_secrets enable row level security;
 create function private.sign_delivery(p_twin_id uuid, p_text text) returns text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select string_agg(
         'v1=' || encode(sha256(secret.outer_key || sha256(secret.inner_key || convert_to(p_text, 'UTF8'))), 'hex'),
@@ -5317,7 +5318,7 @@ comment on function private.sign_delivery(uuid, text) is
 create function private.rotate_twin_secret(p_twin_id uuid, p_overlap interval) returns text
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_secret text := private.generate_secret();
@@ -5364,7 +5365,7 @@ overlap ends. PT404 for other callers.';
 create function private.set_twin_webhook(p_twin_id uuid, p_url text) returns boolean
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_is_new boolean;
@@ -5390,7 +5391,7 @@ comment on function private.set_twin_webhook(uuid, text) is
 
 create function public.set_twin_webhook(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
@@ -5410,7 +5411,7 @@ which is shown only once. Later calls keep the secret and answer null.';
 
 create function public.rotate_twin_secret(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
@@ -5429,7 +5430,7 @@ comment on function public.rotate_twin_secret(jsonb) is
 
 create function public.remove_twin_webhook(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
@@ -5514,7 +5515,7 @@ alter table public.twin_deliveries enable row level security;
 create function private.queue_deliveries_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Most channels have no twin, and this check is several times cheaper than the statement below.
@@ -5553,7 +5554,7 @@ has more than twin_max_hops.';
 create function private.cancel_deliveries_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from public.twin_deliveries as delivery where delivery.message_id = new.id and delivery.state <> 'delivered';
@@ -5566,7 +5567,7 @@ comment on function private.cancel_deliveries_trigger() is
 create function public.list_twin_deliveries(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
@@ -5608,7 +5609,7 @@ comment on function public.list_twin_deliveries(jsonb) is
 create function private.replay_twin_deliveries(p_twin_id uuid, p_id uuid) returns bigint
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_replayed bigint;
@@ -5647,7 +5648,7 @@ PT404 for other callers.';
 
 create function public.replay_twin_deliveries(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(jsonb_build_object('replayed', private.replay_twin_deliveries(
@@ -5666,7 +5667,7 @@ comment on function public.replay_twin_deliveries(jsonb) is
 create function private.render_delivery(p_delivery public.twin_deliveries, p_lease uuid) returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_time text := floor(extract(epoch from now()))::text;
@@ -5699,7 +5700,7 @@ comment on function private.render_delivery(public.twin_deliveries, uuid) is
 create function private.claim_deliveries(p_limit integer, p_lease interval) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -5761,7 +5762,7 @@ until the lease ends.';
 
 create function public.claim_deliveries(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.claim_deliveries(
@@ -5778,7 +5779,7 @@ again.';
 create function private.retry_delay(p_attempts integer) returns interval
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- Random, up to half shorter, so that deliveries that failed together are not all retried at the same time.
     select make_interval(
@@ -5793,7 +5794,7 @@ comment on function private.retry_delay(integer) is
 create function private.finish_delivery(p_id uuid, p_lease uuid, p_status integer, p_error text) returns text
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_queue private.twin_queues;
@@ -5843,7 +5844,7 @@ Returns null if the lease has passed to another worker or the message was delete
 
 create function public.finish_delivery(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := private.parse_uuid($1, 'id');
@@ -5879,7 +5880,7 @@ alter table private.request_counts enable row level security;
 create function private.spend_request(out is_granted boolean, out headers jsonb)
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_used integer;
@@ -5938,7 +5939,7 @@ alter table private.idempotency_keys enable row level security;
 create function private.begin_idempotent(p_route text, p_key text, p_request jsonb, out status integer, out body text)
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_principal text := coalesce((select auth.uid())::text, (select auth.role()));
@@ -5978,7 +5979,7 @@ create function private.finish_idempotent(p_route text, p_key text, p_status int
 language sql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     update private.idempotency_keys as known set status = p_status, body = p_body
     where known.principal = coalesce((select auth.uid())::text, (select auth.role()))
@@ -6041,7 +6042,7 @@ create function private.render_failure(
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_code text := (
@@ -6084,7 +6085,7 @@ null for errors that the caller did not cause: the service answers those itself.
 create function private.retry_after(p_status integer, p_code text, p_limits jsonb) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select case
         when p_code = 'rate_limited' then jsonb_build_object('retry-after', p_limits -> 'ratelimit-reset')
@@ -6134,7 +6135,7 @@ alter table private.former_twin_messages enable row level security;
 create function private.create_receipt(p_kind text, p_subject_id uuid, p_erased jsonb) returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_receipt public.erasures;
@@ -6158,7 +6159,7 @@ comment on function private.create_receipt(text, uuid, jsonb) is 'Stores a recei
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_person public.people;
@@ -6220,7 +6221,7 @@ or a conversation is not the caller''s.';
 
 create function public.erase_person(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.erase_person(
@@ -6237,7 +6238,7 @@ stored again.';
 create function private.remember_twin_owner_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- If Supabase Auth deleted the owner, the join finds no row: messages stay, as they do for deleted users.
@@ -6255,7 +6256,7 @@ comment on function private.remember_twin_owner_trigger() is
 create function private.count_belongings(p_user_id uuid) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'connections', (
@@ -6280,7 +6281,7 @@ comment on function private.count_belongings(uuid) is 'The number of rows by kin
 create function private.hand_over_channels(p_user_id uuid) returns bigint
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_count bigint;
@@ -6316,7 +6317,7 @@ without other members and returns their number.';
 create function private.list_user_messages(p_user_id uuid) returns setof uuid
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select said.id from public.messages as said where said.user_id = p_user_id
     union all
@@ -6334,7 +6335,7 @@ comment on function private.list_user_messages(uuid) is
 create function private.erase_user(p_user_id uuid) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_erased jsonb := private.count_belongings(p_user_id);
@@ -6398,7 +6399,7 @@ user does not exist.';
 
 create function public.erase_user(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.erase_user(private.parse_uuid($1, 'user_id')));
@@ -6414,7 +6415,7 @@ user_id; returns the receipt.';
 create function public.export_conversation(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -6466,7 +6467,7 @@ limit (500, at most 1000) and after (next_cursor of the page before, which is nu
 create function private.render_export(p_message_ids uuid[]) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- One statement for all messages evaluates each policy once.
     select coalesce(jsonb_agg(
@@ -6505,7 +6506,7 @@ create function private.measure_messages(p_channel_id uuid, p_after bigint, p_li
 returns table (id uuid, seq bigint, bytes bigint)
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select
         said.id,
@@ -6527,7 +6528,7 @@ comment on function private.measure_messages(uuid, bigint, integer) is
 create function public.export_channel(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -6581,7 +6582,7 @@ insert into private.clean_ups default values;
 create function private.delete_expired(p_limit integer) returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
@@ -6639,7 +6640,7 @@ most p_limit rows of each kind. Returns the number of rows by kind.';
 create function private.delete_history(p_limit integer) returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
@@ -6689,7 +6690,7 @@ number of rows by kind.';
 create function private.clean_up(p_limit integer default 10000) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -6713,7 +6714,7 @@ another round runs.';
 
 create function public.clean_up(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.clean_up(private.parse_integer($1, 'limit', 1, 100000, 10000)));
@@ -6750,7 +6751,7 @@ comment on type private.metric is 'A Prometheus gauge: name, help text, labels a
 create function private.measure_deliveries() returns setof private.metric
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
@@ -6790,7 +6791,7 @@ comment on function private.measure_deliveries() is
 create function private.measure_database() returns setof private.metric
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return query
@@ -6826,7 +6827,7 @@ comment on function private.measure_database() is
 create function public.read_metrics(jsonb) returns json
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select private.succeed((
         select jsonb_agg(to_jsonb(measured))
@@ -6846,7 +6847,7 @@ comment on function public.read_metrics(jsonb) is
 create function private.diagnose_login() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select format('The database user %s cannot become %s; grant it that role.', session_user, needed.role)
     from unnest(array['anon', 'authenticated', 'service_role']) as needed (role)
@@ -6890,7 +6891,7 @@ comment on function private.diagnose_login() is
 create function private.diagnose_tables() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select format('Row-level security is off on %s.%s; enable it.', schema.nspname, class.relname)
     from pg_class as class
@@ -6924,7 +6925,7 @@ comment on function private.diagnose_tables() is
 create function private.diagnose_platform() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select 'The Storage bucket "attachments" is missing, so uploads fail; create it as in the first migration.'
     where not exists (select from storage.buckets where id = 'attachments')
@@ -6958,7 +6959,7 @@ comment on function private.diagnose_platform() is
 create function private.diagnose_migrations(p_versions text[]) returns setof text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if to_regclass('supabase_migrations.schema_migrations') is null then
@@ -6982,7 +6983,7 @@ create function private.diagnose(p_migrations text[], p_now timestamptz) returns
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select private.diagnose_migrations(p_migrations)
     union all
@@ -7071,7 +7072,7 @@ create function private.find_call(
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     select
@@ -7099,7 +7100,7 @@ create function private.call_idempotent(
     out status integer, out headers jsonb, out body text
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     headers := '{}';
@@ -7138,7 +7139,7 @@ create function private.call_api(
     out status integer, out headers jsonb, out body text
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     c_limited constant text := 'Too many requests in this minute. Wait as long as Retry-After says.';
@@ -7209,7 +7210,7 @@ create function private.call(
     out status integer, out headers text, out body text
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_answer record;
@@ -7911,3 +7912,6 @@ to service_role;
 -- authenticator: the login role of the service. It may call the gateway and become one of the roles above.
 grant usage on schema private to authenticator;
 grant execute on function private.call(text, text, text, text, text, bytea) to authenticator;
+
+reset search_path;
+reset lock_timeout;
