@@ -1,6 +1,6 @@
 -- Webhooks: the URL to which the worker posts the messages of a twin's channels, and the secrets that sign them.
--- Promise: a secret is shown once and never leaves the database again (decision 0004). During a rotation, the old and
--- the new secret sign each delivery.
+-- Promise: a secret is shown once and never leaves the database again (decision 0004). During a rotation, the new
+-- secret and up to four old ones sign each delivery. 312_delivery_worker shows what a twin is sent.
 
 create table public.twin_webhooks (
     ai_twin_id uuid primary key references public.ai_twins (id) on delete cascade,

@@ -53,7 +53,7 @@ declare
     );
     v_deliveries jsonb;
 begin
-    -- Separate from the statement that locks the queues, so that its snapshot has all deliveries committed before the
+    -- A statement of its own, after the one that locks the queues: it sees all deliveries that were committed before the
     -- lock. It updates each queue once: a second update would check the foreign key again, and wait for a transaction
     -- that removes the webhook.
     with candidate as materialized (
@@ -69,8 +69,8 @@ begin
             limit 1
         ) as pending on true
     ), held as materialized (
-        -- SKIP LOCKED leaves a delivery that is being deleted to the next round. Waiting could deadlock, because that
-        -- transaction may need the queue next.
+        -- SKIP LOCKED skips a delivery that another transaction is deleting; the next round takes it if it is still
+        -- there. Waiting could deadlock, because the other transaction may need the queue next.
         select delivery.id
         from public.twin_deliveries as delivery
         where delivery.id in (select candidate.id from candidate)
@@ -112,8 +112,8 @@ end
 $$;
 comment on function public.claim_deliveries(jsonb) is
 'For workers: leases deliveries and returns id, lease, url, headers and body of each. Takes limit (default 10) and
-lease_seconds (default 60). A queue gives one delivery at a time. If the lease ends first, a worker gets the delivery
-again.';
+lease_seconds (default 60). A queue gives one delivery at a time. If the lease ends before finish_delivery, a
+worker gets the delivery again.';
 
 create function private.retry_delay(p_attempts integer) returns interval
 language sql

@@ -1,4 +1,5 @@
 -- The rate limit: how many requests of /api/v2 a user may make in a minute, counted for all processes of the service.
+-- The limit is requests_per_minute in 010_settings; service_role is not counted.
 -- The count is spent after the work, in the same transaction, so that requests of one user do not wait for each other.
 
 -- Unlogged, because a crash may reset the counts: a user then gets one minute's requests again.

@@ -1540,7 +1540,7 @@ begin
             select existing.id
             from (
                 -- The order and LIMIT 1 leave the planner only the unique index. With plain equality it may choose an
-                -- index that begins with user_id, and reads all conversations of the user (decision 0003).
+                -- index on user_id alone, and reads all conversations of the user (decision 0003).
                 select candidate.*
                 from public.conversations as candidate
                 where (candidate.user_id, candidate.platform, candidate.external_conversation_id)
@@ -1575,7 +1575,7 @@ begin
     return not exists (
         select
         from unnest(p_parsed) as given
-        -- Both LIMIT 1 make one look-up by the key for each row, even if the statistics are old.
+        -- Each LIMIT 1 makes one look-up by the key for each row, even if the statistics are old.
         cross join lateral (
             select known.*
             from public.conversations as known
@@ -1665,8 +1665,8 @@ begin
 end
 $$;
 comment on function private.create_conversations(uuid, text, private.ingest_participant[]) is
-'Creates the missing conversations, ordered by external id. Returns the ids of those that no other request created
-first, by external id.';
+'Creates the missing conversations, ordered by external id. Returns an object of external id and id, without those that
+another request created first.';
 
 create function private.lock_conversations(p_ids uuid[]) returns void
 language plpgsql
@@ -1687,7 +1687,8 @@ begin
 end
 $$;
 comment on function private.lock_conversations(uuid[]) is
-'Locks conversations, ordered by id. Raises 40001 if one of them, or the conversation behind a null, was deleted.';
+'Locks conversations, ordered by id. Raises 40001 if one of them was deleted. A null in p_ids is a
+conversation that was deleted before it could be found.';
 
 create function private.update_participants(p_ids uuid[], p_participants private.ingest_participant[])
 returns uuid[]
@@ -5264,8 +5265,8 @@ broadcast. Takes channel_id, since (default 0) and limit (1 to 1000, default 200
 next page; meta.has_more says whether that page has events.';
 
 -- Webhooks: the URL to which the worker posts the messages of a twin's channels, and the secrets that sign them.
--- Promise: a secret is shown once and never leaves the database again (decision 0004). During a rotation, the old and
--- the new secret sign each delivery.
+-- Promise: a secret is shown once and never leaves the database again (decision 0004). During a rotation, the new
+-- secret and up to four old ones sign each delivery. 312_delivery_worker shows what a twin is sent.
 
 create table public.twin_webhooks (
     ai_twin_id uuid primary key references public.ai_twins (id) on delete cascade,
@@ -5714,7 +5715,7 @@ declare
     );
     v_deliveries jsonb;
 begin
-    -- Separate from the statement that locks the queues, so that its snapshot has all deliveries committed before the
+    -- A statement of its own, after the one that locks the queues: it sees all deliveries that were committed before the
     -- lock. It updates each queue once: a second update would check the foreign key again, and wait for a transaction
     -- that removes the webhook.
     with candidate as materialized (
@@ -5730,8 +5731,8 @@ begin
             limit 1
         ) as pending on true
     ), held as materialized (
-        -- SKIP LOCKED leaves a delivery that is being deleted to the next round. Waiting could deadlock, because that
-        -- transaction may need the queue next.
+        -- SKIP LOCKED skips a delivery that another transaction is deleting; the next round takes it if it is still
+        -- there. Waiting could deadlock, because the other transaction may need the queue next.
         select delivery.id
         from public.twin_deliveries as delivery
         where delivery.id in (select candidate.id from candidate)
@@ -5773,8 +5774,8 @@ end
 $$;
 comment on function public.claim_deliveries(jsonb) is
 'For workers: leases deliveries and returns id, lease, url, headers and body of each. Takes limit (default 10) and
-lease_seconds (default 60). A queue gives one delivery at a time. If the lease ends first, a worker gets the delivery
-again.';
+lease_seconds (default 60). A queue gives one delivery at a time. If the lease ends before finish_delivery, a
+worker gets the delivery again.';
 
 create function private.retry_delay(p_attempts integer) returns interval
 language sql
@@ -5865,6 +5866,7 @@ comment on function public.finish_delivery(jsonb) is
 succeeded). Returns its state, or null if the lease has passed to another worker. A repeated call changes nothing.';
 
 -- The rate limit: how many requests of /api/v2 a user may make in a minute, counted for all processes of the service.
+-- The limit is requests_per_minute in 010_settings; service_role is not counted.
 -- The count is spent after the work, in the same transaction, so that requests of one user do not wait for each other.
 
 -- Unlogged, because a crash may reset the counts: a user then gets one minute's requests again.
