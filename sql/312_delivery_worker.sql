@@ -53,9 +53,9 @@ declare
     );
     v_deliveries jsonb;
 begin
-    -- A statement of its own, after the one that locks the queues: it sees all deliveries that were committed before the
-    -- lock. It updates each queue once: a second update would check the foreign key again, and wait for a transaction
-    -- that removes the webhook.
+    -- A statement of its own, after the one that locks the queues: it sees all deliveries that were committed before
+    -- the lock. It updates each queue once: a second update would check the foreign key again, and wait for a
+    -- transaction that removes the webhook.
     with candidate as materialized (
         select due.ai_twin_id, due.channel_id, pending.id, gen_random_uuid() as lease
         from unnest(v_due) as due
