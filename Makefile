@@ -38,6 +38,7 @@ lint: .venv/.dev ## style of the SQL, the Python and the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/sqlfluff lint --disable-progress-bar sql supabase/migrations supabase/snippets seed.sql devstack/threadline_devstack
+	.venv/pgspot/bin/pgspot --no-plpgsql supabase/migrations/*.sql
 	$(BIN)/hadolint Dockerfile
 
 audit: .venv/.dev ## what is known against the packages that are locked; asks osv.dev
@@ -61,6 +62,7 @@ release: .venv/.dev ## record the state of a release, for the test of upgrades: 
 
 lock: .venv/.dev ## resolve the dependencies of both pyproject.toml again
 	$(LOCK) --upgrade --group build --group dev $(PROJECTS) -o tests/requirements.lock
+	$(LOCK) --upgrade --group pgspot -o tests/pgspot.lock
 	$(LOCK) --constraints tests/requirements.lock --group build $(PROJECTS) -o devstack/requirements.lock
 	$(LOCK) --constraints tests/requirements.lock pyproject.toml -o api/serve.lock
 	$(LOCK) --constraints tests/requirements.lock --group build -o api/build.lock
@@ -85,6 +87,8 @@ ports:
 .venv/.postgrest: devstack/package-lock.json devstack/node.lock | .venv/.runtime
 	@$(BIN)/python -m threadline_devstack.postgrest && touch $@ || true
 
-.venv/.dev: tests/requirements.lock .venv/.runtime | .venv/.postgrest
+.venv/.dev: .venv/.runtime tests/requirements.lock tests/pgspot.lock | .venv/.postgrest
 	@$(BIN)/pip install -q --require-hashes -r tests/requirements.lock
+	@$(BIN)/python -m venv .venv/pgspot
+	@.venv/pgspot/bin/pip install -q --require-hashes -r tests/pgspot.lock
 	@touch $@

@@ -4,7 +4,7 @@
 create function private.require_twin(p_twin_id uuid, p_channel_id uuid) returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not exists (
@@ -25,11 +25,11 @@ comment on function private.require_twin(uuid, uuid) is
 
 create function public.create_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
-    v_content text := private.parse_text($1, 'content', 40000);
+    v_content text := private.parse_text($1, 'content', private.message_max_characters());
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id', false);
     v_user_id uuid;
     v_message public.messages;
@@ -40,14 +40,24 @@ begin
     end if;
     if coalesce(jsonb_typeof($1 -> 'metadata'), 'null') not in ('object', 'null') then
         perform private.fail(400, 'invalid_field', 'metadata must be an object.', 'metadata');
-    elsif octet_length(($1 -> 'metadata')::text) > 16384 then
-        perform private.fail(413, 'metadata_too_large', 'metadata must have at most 16 kB.', 'metadata');
+    elsif octet_length(($1 -> 'metadata')::text) > private.metadata_max_bytes() then
+        perform private.fail(
+            413,
+            'metadata_too_large',
+            format('metadata must have at most %s.', pg_size_pretty(private.metadata_max_bytes()::bigint)),
+            'metadata'
+        );
     elsif coalesce(jsonb_typeof($1 -> 'attachments'), 'null') not in ('array', 'null')
         or jsonb_path_exists($1, 'strict $.attachments[*] ? (@.type() <> "object")', '{}', true)
     then
         perform private.fail(400, 'invalid_field', 'attachments must be an array of objects.', 'attachments');
-    elsif octet_length(($1 -> 'attachments')::text) > 65536 then
-        perform private.fail(413, 'attachments_too_large', 'attachments must have at most 64 kB.', 'attachments');
+    elsif octet_length(($1 -> 'attachments')::text) > private.attachments_max_bytes() then
+        perform private.fail(
+            413,
+            'attachments_too_large',
+            format('attachments must have at most %s.', pg_size_pretty(private.attachments_max_bytes()::bigint)),
+            'attachments'
+        );
     end if;
     -- A message of a twin has no user_id, but a user_id in the request must still be the caller's.
     if v_twin_id is null or not private.is_service() then
@@ -82,7 +92,7 @@ conversation_id, user_id, ai_twin_id.';
 
 create function public.reply_to_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_parent public.messages := private.require_message(private.parse_uuid($1, 'id'));
@@ -98,7 +108,7 @@ comment on function public.reply_to_message(jsonb) is
 create function private.is_author(p_message public.messages, p_user_id uuid) returns boolean
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(p_message.user_id = p_user_id, false) or exists (
         select from public.ai_twins as twin where twin.id = p_message.ai_twin_id and twin.user_id = p_user_id
@@ -109,10 +119,10 @@ comment on function private.is_author(public.messages, uuid) is
 
 create function public.edit_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_content text := private.parse_text($1, 'content', 40000);
+    v_content text := private.parse_text($1, 'content', private.message_max_characters());
     v_user_id uuid := private.require_actor($1);
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
@@ -134,7 +144,7 @@ comment on function public.edit_message(jsonb) is
 create function private.is_app_admin() returns boolean
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- Reads app_metadata and not user_metadata, because users can write the latter.
     select coalesce((select auth.jwt()) -> 'app_metadata' ->> 'role' = 'admin', false)
@@ -146,7 +156,7 @@ comment on function private.is_app_admin() is 'Whether the token belongs to an a
 create function private.delete_message(p_message_id uuid, p_user_id uuid, p_as_admin boolean) returns timestamptz
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_is_service boolean := private.is_service();
@@ -191,7 +201,7 @@ unless they wrote it, own its twin, or act as an admin; PT404 for non-members.';
 
 create function public.delete_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user_id uuid := private.require_actor($1);
@@ -210,7 +220,7 @@ comment on function public.delete_message(jsonb) is
 
 create function public.pin_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user_id uuid := private.require_actor($1);
@@ -233,7 +243,7 @@ comment on function public.pin_message(jsonb) is
 
 create function public.unpin_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
@@ -250,7 +260,7 @@ comment on function public.unpin_message(jsonb) is
 
 create function private.set_reaction(p_body jsonb, p_change text) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_emoji text := private.parse_text(p_body, 'emoji', 64);
@@ -287,7 +297,7 @@ comment on function private.set_reaction(jsonb, text) is
 
 create function public.toggle_reaction(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.set_reaction($1, 'toggle');
@@ -298,7 +308,7 @@ comment on function public.toggle_reaction(jsonb) is
 
 create function public.add_reaction(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.set_reaction($1, 'add');
@@ -309,7 +319,7 @@ comment on function public.add_reaction(jsonb) is
 
 create function public.remove_reaction(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.set_reaction($1, 'remove');

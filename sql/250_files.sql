@@ -117,7 +117,7 @@ using (bucket_id is distinct from 'attachments') with check (bucket_id is distin
 create function private.retire_ids_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into private.retired_ids (id) select removed.id from removed
@@ -132,7 +132,7 @@ comment on function private.retire_ids_trigger() is
 create function private.reject_retired_id_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Only for callers of an API: a superuser may restore or seed deleted files.
@@ -151,7 +151,7 @@ comment on function private.reject_retired_id_trigger() is
 
 create function private.set_attachment_details_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     select
@@ -172,10 +172,8 @@ comment on function private.set_attachment_details_trigger() is
 
 create function private.require_attachments_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_uuid text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
 begin
     -- attachment_id is always ours. An id is ours only if it is a UUID; else it belongs to the application.
     if exists (
@@ -183,10 +181,10 @@ begin
         cross join lateral (
             values (item.value ->> 'attachment_id', true), (item.value ->> 'id', false)
         ) as named (id, is_ours)
-        where (named.is_ours and named.id is not null or named.id ~* v_uuid)
+        where (named.is_ours and named.id is not null or private.is_uuid(named.id))
             and not exists (
                 select from public.attachments as attachment
-                where attachment.id = case when named.id ~* v_uuid then named.id::uuid end
+                where attachment.id = case when private.is_uuid(named.id) then named.id::uuid end
             )
     ) then
         perform private.fail(
@@ -203,7 +201,7 @@ comment on function private.require_attachments_trigger() is
 create function private.link_attachments_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Each UUID is an attachment: require_attachments_trigger has checked that.
@@ -211,7 +209,7 @@ begin
     select distinct named.id::uuid, new.id
     from jsonb_array_elements(new.attachments) as item (value)
     cross join lateral (values (item.value ->> 'attachment_id'), (item.value ->> 'id')) as named (id)
-    where named.id ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+    where private.is_uuid(named.id);
     return null;
 end
 $$;

@@ -3,7 +3,7 @@
 create function private.render_event(p_event public.message_events, p_message public.messages) returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_numbers jsonb := jsonb_build_object('seq', p_event.seq, 'prev_seq', p_event.seq - 1);
@@ -57,31 +57,10 @@ comment on function private.render_event(public.message_events, public.messages)
 prev_seq. It shows the message at the time of the event. For a message that is gone, p_message is null and the payload
 has id and deleted.';
 
-create function private.report_lost_broadcast(p_topic text, p_sqlstate text, p_message text) returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-    if coalesce(nullif(current_setting('threadline.strict_realtime', true), '')::boolean, false) then
-        raise exception using errcode = p_sqlstate, message = p_message;
-    elsif p_sqlstate <> '23514' then
-        -- 23514 is a missing partition. Realtime creates partitions when clients connect, so there are no listeners.
-        -- The service recognizes the warning by its code.
-        raise warning using
-            errcode = '01TL1',
-            message = format('A broadcast to %s is lost: %s', p_topic, p_message),
-            detail = p_sqlstate;
-    end if;
-end
-$$;
-comment on function private.report_lost_broadcast(text, text, text) is
-'Turns a failed broadcast into a warning, so that the write stays. Raises an error if threadline.strict_realtime is set,
-for tests.';
-
 create function private.render_pointer(p_payload jsonb) returns jsonb
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_object_agg(field.key, field.value) || '{"truncated": true}'
     from jsonb_each(p_payload) as field
@@ -94,7 +73,7 @@ create function private.send_events(
     p_channel_id uuid, p_since bigint, out last_seq bigint, out is_complete boolean
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 -- A generic plan, because a custom plan takes longer than the query. The two LIMITs must stay: without them the generic
 -- plan expects a third of the channel, scans whole tables, and may trigger JIT for half a second (decision 0007).
 set plan_cache_mode = 'force_generic_plan'
@@ -151,7 +130,7 @@ stub instead of an oversized payload. Returns the last number, and whether each 
 
 create function private.verify_creations(p_channel_id uuid, p_since bigint) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_missing uuid := (
@@ -189,7 +168,7 @@ the message, 40001 if another channel took its id at the same time (decision 000
 create function private.broadcast_events_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_sent jsonb := coalesce(nullif(current_setting('threadline.sent_events', true), ''), '{}')::jsonb;
