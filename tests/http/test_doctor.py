@@ -13,7 +13,7 @@ from threadline.__main__ import main
 from threadline_devstack.keys import ANON_KEY, PUBLISHABLE_KEY, SECRET_KEY, SERVICE_ROLE_KEY
 
 from tests.support import project as projects
-from tests.support import schema
+from tests.support import schema, tools
 from tests.support.cluster import TestCluster, free_port
 from tests.support.pooler import needs_pgbouncer, pooling
 from tests.support.project import Answer, Project
@@ -71,6 +71,7 @@ def test_doctor_lists_every_migration() -> None:
     assert sorted(file.name.partition("_")[0] for file in schema.MIGRATIONS.glob("*.sql")) == doctor.MIGRATIONS
 
 
+@pytest.mark.skipif(tools.postgrest() is None, reason=tools.why_not("postgrest"))
 def test_doctor_finds_nothing_in_the_devstack(stack: RunningStack) -> None:
     keys = stack.keys
     environment = {

@@ -108,6 +108,8 @@ def main(name: str) -> None:
         for file, text in initial().items():
             (schema.MIGRATIONS / file).write_text(text, encoding="utf-8")
             print(f"supabase/migrations/{file}")
+        if name:
+            print(f"Until the first release, these two files hold everything, and the name {name} is not used.")
         return
     if not name.isidentifier():
         sys.exit("Say what it does: make migration name=add_something")
