@@ -67,7 +67,7 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self._pool = asyncpg.create_pool(
-            settings.database_url,
+            **settings.connection(),
             min_size=0,
             max_size=settings.pool_size,
             connection_class=_Connection,
