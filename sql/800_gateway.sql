@@ -54,7 +54,8 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('erase_person', 'public', true, false, false),
 ('erase_user', 'public', true, false, false),
 ('clean_up', 'public', true, false, false),
-('read_metrics', 'public', true, false, false);
+('read_metrics', 'public', true, false, false),
+('spend_failed_request', 'private', true, false, false);
 
 -- Definer, because clients read neither the table of calls nor the counts. One query for both, because every request
 -- runs it.

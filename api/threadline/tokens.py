@@ -28,10 +28,11 @@ class InvalidTokenError(Exception):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls: the Postgres role, and the JWT claims for its policies, as JSON."""
+    """Who calls: the Postgres role, the JWT claims for its policies as JSON, and the id of a user."""
 
     role: str
     claims: str
+    user_id: str | None = None
 
 
 SERVICE = Caller("service_role", '{"role": "service_role"}')
@@ -130,4 +131,4 @@ def _caller(claims: dict[str, Any]) -> Caller:
             uuid.UUID(claims.get("sub", ""))
         except ValueError:
             raise InvalidTokenError("The access token has no user id in `sub`. Sign in again.") from None
-    return Caller(role, json.dumps(claims))
+    return Caller(role, json.dumps(claims), None if role == "service_role" else claims["sub"])

@@ -5745,6 +5745,17 @@ comment on function private.spend_request() is
 'Counts a request of the caller. Answers whether the limit allows it, and the RateLimit headers: limit, remaining, and
 seconds until the next minute begins.';
 
+create function private.spend_failed_request(jsonb) returns json
+language sql
+stable
+set search_path = ''
+as $$
+    select private.succeed(null)
+$$;
+comment on function private.spend_failed_request(jsonb) is
+'Does nothing, so that the gateway counts it: the service calls it after a request that Postgres cancelled or failed,
+because that request has undone its own count.';
+
 -- Idempotency keys: a repeated request with the same key gets the first answer and writes nothing.
 -- Keys are kept for settings.idempotency_hours.
 
@@ -6877,7 +6888,8 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('erase_person', 'public', true, false, false),
 ('erase_user', 'public', true, false, false),
 ('clean_up', 'public', true, false, false),
-('read_metrics', 'public', true, false, false);
+('read_metrics', 'public', true, false, false),
+('spend_failed_request', 'private', true, false, false);
 
 -- Definer, because clients read neither the table of calls nor the counts. One query for both, because every request
 -- runs it.
@@ -7469,6 +7481,7 @@ grant execute on function
     private.set_reaction(jsonb, text),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.message_count(uuid),
+    private.spend_failed_request(jsonb),
     private.spend_request(),
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
@@ -7638,6 +7651,7 @@ grant execute on function
     private.require_message(uuid),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
+    private.spend_failed_request(jsonb),
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
