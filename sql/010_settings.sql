@@ -76,6 +76,41 @@ alter table private.settings enable row level security;
 
 insert into private.settings default values;
 
+-- Limits of the API document. Constraints use them too, so they are functions and not settings: a changed setting would
+-- not check the rows that are stored already.
+create function private.message_max_characters() returns integer
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    return 40000;
+end
+$$;
+comment on function private.message_max_characters() is 'Characters in the content of a message.';
+
+create function private.metadata_max_bytes() returns integer
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    return 16384;
+end
+$$;
+comment on function private.metadata_max_bytes() is 'Bytes of the metadata of a message, as JSON.';
+
+create function private.attachments_max_bytes() returns integer
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    return 65536;
+end
+$$;
+comment on function private.attachments_max_bytes() is 'Bytes of the attachments of a message, as JSON.';
+
 create function private.set_updated_at_trigger() returns trigger
 language plpgsql
 set search_path = ''

@@ -175,6 +175,18 @@ $$;
 comment on function private.parse_text(jsonb, text, integer, text) is
 'Parses a string field of 1 to p_max characters. Without a default it is required. PT400 with the field.';
 
+create function private.is_uuid(p_text text) returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    return p_text ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+end
+$$;
+comment on function private.is_uuid(text) is
+'Whether a text is a UUID in the form of RFC 9562. Postgres also reads other forms. Null for null.';
+
 create function private.parse_uuid(p_body jsonb, p_field text, p_is_required boolean default true) returns uuid
 language plpgsql
 immutable
@@ -186,7 +198,7 @@ begin
             perform private.fail(400, 'missing_field', format('%s is required.', p_field), p_field);
         end if;
         return null;
-    elsif p_body ->> p_field !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then
+    elsif not private.is_uuid(p_body ->> p_field) then
         perform private.fail(400, 'invalid_field', format('%s must be a UUID.', p_field), p_field);
     end if;
     return (p_body ->> p_field)::uuid;

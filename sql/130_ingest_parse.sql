@@ -1,4 +1,4 @@
--- Ingest, first half: turns the JSON of a request into rows and finds their errors. Reads and writes no table.
+-- Ingest, first part: turns the JSON of a request into rows and finds their errors. Reads and writes no table.
 -- Promise: every error of a conversation is known before anything is written.
 
 create type private.ingest_conversation as (

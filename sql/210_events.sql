@@ -1,10 +1,12 @@
 -- The event log of a channel: each change once, numbered from 1 without a gap, in the transaction of the change.
 -- Each writer locks the counter of the channel first; this gives the changes of a channel their order.
 --
--- Lock order of messages and twins. Each step may be skipped, and none is taken before an earlier one:
+-- Lock order of messages, twins and deliveries. Each step may be skipped, and none is taken before an earlier one:
 --   1. counters of channels; several of them by channel id (erasing a user)
 --   2. twins of the channel and their webhooks, by twin id
---   3. queues of the twins; workers skip locked queues, so they wait for no writer
+--   3. queues of the twins, by channel id and then twin id
+--   4. deliveries in these queues
+-- claim_deliveries skips locked queues and deliveries, so it waits for no writer.
 -- An UPDATE of a message locks its row before the counter, because Postgres locks a row before its BEFORE trigger runs.
 
 -- A table of its own, because it changes with every message and no client reads it.
@@ -80,6 +82,18 @@ $$;
 comment on function private.lock_channel(uuid) is
 'Locks a channel until the transaction ends. Call it before you read a state that decides what you write.';
 
+create function private.event_clock() returns timestamptz
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+    return clock_timestamp();
+end
+$$;
+comment on function private.event_clock() is
+'The time now, for events. A function of its own, so that a test can set the clock by replacing it.';
+
 -- Definer, because no client writes events or counters.
 create function private.record_event(
     p_channel_id uuid, p_kind text, p_message_id uuid, p_actor_id uuid, p_emoji text, p_messages integer,
@@ -95,7 +109,7 @@ begin
     update private.channel_counters as counter
     set
         last_seq = counter.last_seq + 1,
-        last_at = greatest(clock_timestamp(), counter.last_at + interval '1 microsecond'),
+        last_at = greatest(private.event_clock(), counter.last_at + interval '1 microsecond'),
         message_count = counter.message_count + p_messages
     where counter.channel_id = p_channel_id
     returning counter.last_seq, counter.last_at into seq, at;

@@ -29,7 +29,7 @@ set search_path = ''
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
-    v_content text := private.parse_text($1, 'content', 40000);
+    v_content text := private.parse_text($1, 'content', private.message_max_characters());
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id', false);
     v_user_id uuid;
     v_message public.messages;
@@ -40,14 +40,24 @@ begin
     end if;
     if coalesce(jsonb_typeof($1 -> 'metadata'), 'null') not in ('object', 'null') then
         perform private.fail(400, 'invalid_field', 'metadata must be an object.', 'metadata');
-    elsif octet_length(($1 -> 'metadata')::text) > 16384 then
-        perform private.fail(413, 'metadata_too_large', 'metadata must have at most 16 kB.', 'metadata');
+    elsif octet_length(($1 -> 'metadata')::text) > private.metadata_max_bytes() then
+        perform private.fail(
+            413,
+            'metadata_too_large',
+            format('metadata must have at most %s.', pg_size_pretty(private.metadata_max_bytes()::bigint)),
+            'metadata'
+        );
     elsif coalesce(jsonb_typeof($1 -> 'attachments'), 'null') not in ('array', 'null')
         or jsonb_path_exists($1, 'strict $.attachments[*] ? (@.type() <> "object")', '{}', true)
     then
         perform private.fail(400, 'invalid_field', 'attachments must be an array of objects.', 'attachments');
-    elsif octet_length(($1 -> 'attachments')::text) > 65536 then
-        perform private.fail(413, 'attachments_too_large', 'attachments must have at most 64 kB.', 'attachments');
+    elsif octet_length(($1 -> 'attachments')::text) > private.attachments_max_bytes() then
+        perform private.fail(
+            413,
+            'attachments_too_large',
+            format('attachments must have at most %s.', pg_size_pretty(private.attachments_max_bytes()::bigint)),
+            'attachments'
+        );
     end if;
     -- A message of a twin has no user_id, but a user_id in the request must still be the caller's.
     if v_twin_id is null or not private.is_service() then
@@ -112,7 +122,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-    v_content text := private.parse_text($1, 'content', 40000);
+    v_content text := private.parse_text($1, 'content', private.message_max_characters());
     v_user_id uuid := private.require_actor($1);
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin

@@ -174,8 +174,6 @@ create function private.require_attachments_trigger() returns trigger
 language plpgsql
 set search_path = ''
 as $$
-declare
-    v_uuid text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
 begin
     -- attachment_id is always ours. An id is ours only if it is a UUID; else it belongs to the application.
     if exists (
@@ -183,10 +181,10 @@ begin
         cross join lateral (
             values (item.value ->> 'attachment_id', true), (item.value ->> 'id', false)
         ) as named (id, is_ours)
-        where (named.is_ours and named.id is not null or named.id ~* v_uuid)
+        where (named.is_ours and named.id is not null or private.is_uuid(named.id))
             and not exists (
                 select from public.attachments as attachment
-                where attachment.id = case when named.id ~* v_uuid then named.id::uuid end
+                where attachment.id = case when private.is_uuid(named.id) then named.id::uuid end
             )
     ) then
         perform private.fail(
@@ -211,7 +209,7 @@ begin
     select distinct named.id::uuid, new.id
     from jsonb_array_elements(new.attachments) as item (value)
     cross join lateral (values (item.value ->> 'attachment_id'), (item.value ->> 'id')) as named (id)
-    where named.id ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+    where private.is_uuid(named.id);
     return null;
 end
 $$;

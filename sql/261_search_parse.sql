@@ -61,7 +61,7 @@ declare
 begin
     if v_name = 'me' then
         return nullif(array_remove(array[(select auth.uid())], null), '{}');
-    elsif v_name ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then
+    elsif private.is_uuid(v_name) then
         return array[v_name::uuid];
     end if;
     return (

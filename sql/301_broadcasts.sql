@@ -57,27 +57,6 @@ comment on function private.render_event(public.message_events, public.messages)
 prev_seq. It shows the message at the time of the event. For a message that is gone, p_message is null and the payload
 has id and deleted.';
 
-create function private.report_lost_broadcast(p_topic text, p_sqlstate text, p_message text) returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-    if coalesce(nullif(current_setting('threadline.strict_realtime', true), '')::boolean, false) then
-        raise exception using errcode = p_sqlstate, message = p_message;
-    elsif p_sqlstate <> '23514' then
-        -- 23514 is a missing partition. Realtime creates partitions when clients connect, so there are no listeners.
-        -- The service recognizes the warning by its code.
-        raise warning using
-            errcode = '01TL1',
-            message = format('A broadcast to %s is lost: %s', p_topic, p_message),
-            detail = p_sqlstate;
-    end if;
-end
-$$;
-comment on function private.report_lost_broadcast(text, text, text) is
-'Turns a failed broadcast into a warning, so that the write stays. Raises an error if threadline.strict_realtime is set,
-for tests.';
-
 create function private.render_pointer(p_payload jsonb) returns jsonb
 language sql
 immutable

@@ -98,9 +98,9 @@ begin
     where expired.id in (
         select old.id
         from private.summaries as old
-        where coalesce(old.finished_at, old.claim_expires_at)
+        where coalesce(old.finished_at, old.lease_expires_at)
             < now() - make_interval(days => v_settings.summary_days)
-        order by coalesce(old.finished_at, old.claim_expires_at)
+        order by coalesce(old.finished_at, old.lease_expires_at)
         limit p_limit
         for update skip locked
     );
@@ -158,3 +158,16 @@ $$;
 comment on function public.clean_up(jsonb) is
 'For the service: runs one round of clean-up. Takes limit (rows of each kind, default 10000). Returns the number of
 removed rows by kind.';
+
+-- With pg_cron, as on Supabase, the database runs the rounds itself. Without it, only the service does.
+do $$
+begin
+    if exists (select from pg_available_extensions where name = 'pg_cron') then
+        create extension if not exists pg_cron;
+        perform cron.schedule('threadline_clean_up', '*/5 * * * *', 'select private.clean_up()');
+    end if;
+exception
+    when others then
+        raise notice 'pg_cron is not used: %', sqlerrm;
+end
+$$;

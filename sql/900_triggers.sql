@@ -70,17 +70,19 @@ create trigger conversations_40_delete_messages
 after delete on public.conversations
 referencing old table as removed
 for each statement execute function private.delete_conversation_messages_trigger();
--- Deferred: only then is it known whether messages came, too.
+-- 50 and 60 wait for the end of the transaction, because messages may follow. Ingest broadcasts its changes itself.
 create constraint trigger conversations_50_broadcast
 after insert on public.conversations
 deferrable initially deferred
-for each row execute function private.broadcast_conversation_trigger();
+for each row when (current_setting('threadline.is_ingesting', true) is distinct from 'on')
+execute function private.broadcast_conversation_trigger();
 create constraint trigger conversations_60_broadcast
 after update on public.conversations
 deferrable initially deferred
 for each row when (
     (old.participant_identifier, old.participant_name, old.person_id)
     is distinct from (new.participant_identifier, new.participant_name, new.person_id)
+    and current_setting('threadline.is_ingesting', true) is distinct from 'on'
 )
 execute function private.broadcast_conversation_trigger();
 
@@ -166,7 +168,10 @@ for each row execute function private.admit_message_trigger();
 -- The constraint that limits the size runs after this trigger, so the condition repeats it.
 create trigger messages_20_require_attachments
 before insert on public.messages
-for each row when (jsonb_typeof(new.attachments) = 'array' and octet_length(new.attachments::text) <= 65536)
+for each row when (
+    jsonb_typeof(new.attachments) = 'array'
+    and octet_length(new.attachments::text) <= private.attachments_max_bytes()
+)
 execute function private.require_attachments_trigger();
 -- After 10: under its lock the newest message stays the newest.
 create trigger messages_30_set_hops

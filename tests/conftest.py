@@ -12,6 +12,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import cluster as clusters
+from tests.support.cases import named
 from tests.support.cluster import EMBEDDED, TestCluster
 from tests.support.ingest import Sender
 from tests.support.service import Service, serving
@@ -30,8 +31,13 @@ def pytest_report_header() -> str:
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Shorten ids of long texts, such as SQL statements; pytest numbers equal ids."""
-    return f"{ascii(val)[1:38]}..." if isinstance(val, str) and len(val) > 40 else None
+    """Name the ids of the seed and shorten long texts, such as SQL statements; pytest numbers equal ids."""
+    if not isinstance(val, str):
+        return None
+    text = named(val)
+    if len(text) > 40:
+        return f"{ascii(text)[1:38]}..."
+    return None if text == val else text
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

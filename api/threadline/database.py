@@ -45,7 +45,7 @@ _LOST_TOUCH = (
 # Postgres or the service has cancelled the statement, or no connection got free: a retry would cost the same again.
 _TOOK_TOO_LONG = (asyncpg.QueryCanceledError, TimeoutError)
 _seconds = cache(metrics.CALL_SECONDS.labels)
-_LOST_BROADCAST = "01TL1"  # sql/301_broadcasts.sql warns with it; its detail is the SQLSTATE of the cause
+_LOST_BROADCAST = "01TL1"  # sql/040_realtime.sql warns with it; its detail is the SQLSTATE of the cause
 
 
 class DatabaseUnavailableError(Exception):

@@ -214,7 +214,7 @@ create policy objects_attachment_anon on storage.objects
 as restrictive to anon
 using (bucket_id is distinct from 'attachments') with check (bucket_id is distinct from 'attachments');
 
--- Realtime asks with rows that have a topic and an extension and nothing else, so no policy may look at more.
+-- Realtime tests the policies with rows that have only a topic and an extension, so no policy may read another column.
 create policy messages_select_listener on realtime.messages
 for select to authenticated
 using (
@@ -224,7 +224,7 @@ using (
 create policy messages_insert_live_member on realtime.messages
 for insert to authenticated
 with check (extension in ('broadcast', 'presence') and topic in (select private.my_live_topics()));
--- Restrictive, so that an open policy of the application does not open our topics.
+-- Restrictive, so that a wide policy of the application does not open our topics.
 create policy messages_select_listener_only on realtime.messages
 as restrictive for select to authenticated
 using (

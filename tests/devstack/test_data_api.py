@@ -233,6 +233,7 @@ def test_postgrest_ends_with_a_killed_stack(stack: RunningStack) -> None:
         ("/nonexistent/postgrest", "THREADLINE_POSTGREST must name a program, and /nonexistent/postgrest is not one."),
         (shutil.which("false"), "PostgREST did not start; see"),
     ],
+    ids=["no file", "a program that fails"],
 )
 def test_wrong_postgrest_program_stops_the_start(program: str, sentence: str, stack: RunningStack) -> None:
     stack.stop()

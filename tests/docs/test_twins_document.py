@@ -54,12 +54,12 @@ def deliveries(cluster: TestCluster, fresh_database: str) -> list[tuple[dict[str
     with psycopg.connect(cluster.url(fresh_database, "postgres")) as db:
         secret = call(db, "set_twin_webhook", ai_twin_id=TWIN, url="https://twin.example/hook").data["secret"]
         send(db, "Gr\u00fc\u00dfe \U0001f600", who="b0b0b0b0-0000-4000-8000-000000000002", channel_id=CHANNEL)
-        [claim] = call(db, "claim_deliveries", None).data
+        [delivery] = call(db, "claim_deliveries", None).data
         newer = call(db, "rotate_twin_secret", ai_twin_id=TWIN).data["secret"]
         db.execute("update private.twin_queues set due_at = now()")
         [again] = call(db, "claim_deliveries", None).data
         db.rollback()
-    headers, body = claim["headers"], claim["body"]
+    headers, body = delivery["headers"], delivery["body"]
     stale = headers | {"threadline-signature": re.sub(r"t=\d+", f"t={int(time.time()) - 301}", signature(headers))}
     return [
         (headers, body, secret),

@@ -19,7 +19,7 @@ from tests.faults.clients import Arena, Client, Listener, open_arena, read_log
 from tests.faults.history import History, Outcome, Stored
 from tests.support.database import rows, value
 from tests.support.disk import filled, refusal, small_disk
-from tests.support.event_log import inconsistencies
+from tests.support.event_log import EVENT_CLOCK, inconsistencies
 from tests.support.ingest import Sender
 from tests.support.line import Line
 from tests.support.service import Service, crash_postgres, serving
@@ -211,11 +211,9 @@ class World:
     def move_clock(self) -> None:
         """Set the clock of events an hour back for a while, then an hour ahead, then right."""
         with psycopg.connect(self.url, autocommit=True) as db:
-            right = value(db, "select pg_get_functiondef('private.record_event'::regproc)")
             for hours in (-1, 1, 0):
-                db.execute(right.replace("clock_timestamp()", f"clock_timestamp() + interval '{hours} hours'"))
+                db.execute(EVENT_CLOCK.format(by=f"{hours} hours"))
                 time.sleep(0.1)
-            db.execute(right)
 
     def leftovers(self) -> list[str]:
         """Return leftovers: replication slots of dead processes and idle transactions."""

@@ -30,13 +30,14 @@ def test_environment_overrides_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("environment", "settings"),
     [
-        (
+        pytest.param(
             {"SUPABASE_URL": "https://ref.supabase.co/", "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_x"},
             {
                 "supabase_url": "https://ref.supabase.co",
                 "supabase_key": "sb_publishable_x",
                 "jwks_url": "https://ref.supabase.co/auth/v1/.well-known/jwks.json",
             },
+            id="a project of Supabase",
         ),
         ({"SUPABASE_ANON_KEY": "legacy"}, {"supabase_key": "legacy"}),
         ({"SUPABASE_SECRET_KEY": "sb_secret_x"}, {"supabase_secret_key": "sb_secret_x"}),

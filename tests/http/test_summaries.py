@@ -134,6 +134,7 @@ def test_reply_to_an_older_message_is_labelled(team: Team, claude: Claude) -> No
         ("None [0], far [3], farther [99999999999999], no number [x].", "None, far, farther, no number [x].", []),
         ("  Nothing cited.\n", "Nothing cited.", []),
     ],
+    ids=["two", "ranges", "unknown numbers", "none"],
 )
 def test_citations_name_existing_messages_only(
     team: Team, claude: Claude, said: str, text: str, cited: list[int]
@@ -229,7 +230,20 @@ def test_cut_summary_is_marked_truncated(team: Team, claude: Claude) -> None:
         (Reply(breaks="connection"), (503, "summary_unavailable"), 1),
         (Reply(breaks="at once"), (503, "summary_unavailable"), 3),
     ],
-    ids=str,
+    ids=[
+        "400",
+        "401",
+        "404",
+        "429",
+        "500",
+        "529",
+        "504",
+        "refusal",
+        "only a citation",
+        "error in the stream",
+        "broken connection",
+        "no answer",
+    ],
 )
 def test_model_failure_gets_its_own_error(
     team: Team, claude: Claude, reply: Reply, expected: tuple[int, str], calls: int

@@ -148,6 +148,7 @@ def test_webhook_without_http_is_a_failed_delivery(team: Team) -> None:
         ("http://127.0.0.1:99999/", "The URL of the webhook is not valid."),
         ("https://no-such-host.invalid/", "The webhook could not be reached."),
     ],
+    ids=["closed port", "port out of range", "unknown host"],
 )
 def test_delivery_records_why_it_failed(team: Team, url: str, error: str) -> None:
     give_twin(team, url)
@@ -224,6 +225,7 @@ def test_worker_finishes_its_delivery_at_sigterm(cluster: TestCluster, template:
         ("https", "2130706433", "The webhook has a private address. Use a public one."),
         ("http", "127.0.0.1", "The URL of the webhook must begin with https://."),
     ],
+    ids=["IPv4", "name", "IPv4 as IPv6", "IPv4 as a number", "http"],
 )
 def test_worker_does_not_contact_private_addresses(inside: Team, scheme: str, host: str, error: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:

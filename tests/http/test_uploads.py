@@ -189,6 +189,7 @@ def test_message_takes_an_uploaded_file_as_attachment(bob: Uploader) -> None:
         (bytes(100), "application/octet-stream"),
         (b"\xff\xd8\xff\xe0" + bytes(100), "image/jpeg"),
     ],
+    ids=["HTML", "SVG", "long text", "text that begins with BM", "empty", "zeros", "JPEG"],
 )
 def test_file_type_follows_the_content_not_the_client(bob: Uploader, content: bytes, kind: str) -> None:
     [file] = bob.send(("x.html", content), content_type="text/html").json()["data"]["files"]

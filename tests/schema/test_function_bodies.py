@@ -44,6 +44,7 @@ def test_function_bodies_have_no_faults(checker: Db) -> None:
         ("void", "declare v_unused integer; begin end", 'unused variable "v_unused"'),
         ("trigger", "begin perform changed.nothing from changed; end", "column changed.nothing does not exist"),
     ],
+    ids=["unknown column", "unused variable", "unknown column of a transition table"],
 )
 def test_planted_fault_is_found(checker: Db, result: str, body: str, finding: str) -> None:
     checker.execute(f"create function private.planted() returns {result} language plpgsql as $$ {body} $$")

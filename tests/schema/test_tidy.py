@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from pglast import parse_sql, scan
-from pglast.ast import CommentStmt, CreateFunctionStmt
+from pglast import parse_sql, scan, split
+from pglast.ast import CommentStmt, CompositeTypeStmt, CreateFunctionStmt, CreatePolicyStmt, CreateStmt, ViewStmt
 from pglast.enums import FunctionParameterMode
 
 from tests.support import schema
@@ -104,6 +104,27 @@ def functions_without_comment(text: str) -> Iterator[str]:
                 yield dotted(statement.funcname)
 
 
+ORDER = [CompositeTypeStmt, CreateStmt, ViewStmt, CreatePolicyStmt, CreateFunctionStmt]
+
+
+def statements_out_of_order(text: str) -> Iterator[str]:
+    """Yield statements that break ORDER. A function may come before a table, view or policy that needs it."""
+    kinds = [type(raw.stmt) for raw in parse_sql(text)]
+    parts = [text[part] for part in split(text, only_slices=True)]
+    ranked = [(ORDER.index(kind), part) for kind, part in zip(kinds, parts, strict=True) if kind in ORDER]
+    last = 0
+    for place, (rank, statement) in enumerate(ranked):
+        if ORDER[rank] is CreateFunctionStmt:
+            name = dotted(parse_sql(statement)[0].stmt.funcname)
+            later = [other for kind, other in ranked[place + 1 :] if kind < rank]
+            if later and not any(name in other for other in later):
+                yield name
+        else:
+            if rank < last:
+                yield statement.splitlines()[0]
+            last = max(last, rank)
+
+
 def characters_beyond_ascii(text: str) -> Iterator[str]:
     yield from re.findall(r"[^\x00-\x7f]", text)
 
@@ -129,6 +150,10 @@ RULES: dict[Callable[[str], Iterator[str]], list[str]] = {
     functions_without_comment: [
         planted(),
         planted() + "comment on function private.other() is '';",
+    ],
+    statements_out_of_order: [
+        f"{planted()} create table private.later (id integer);",
+        "create view private.early as select 1 as id; create table private.later (id integer);",
     ],
     characters_beyond_ascii: ["-- \u2013"],
 }

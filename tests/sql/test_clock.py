@@ -3,16 +3,14 @@
 import pytest
 
 from tests.support.calls import call, send
-from tests.support.database import Db, rows, value
-from tests.support.event_log import inconsistencies, last_seq
+from tests.support.database import Db, rows
+from tests.support.event_log import EVENT_CLOCK, inconsistencies, last_seq
 from tests.support.world import CHANNEL
 
 
 def set_clock(db: Db, by: str) -> None:
     """Move the clock that stamps events."""
-    source = value(db, "select pg_get_functiondef('private.record_event'::regproc)")
-    assert "clock_timestamp()" in source
-    db.execute(source.replace("clock_timestamp()", f"clock_timestamp() + interval '{by}'"))
+    db.execute(EVENT_CLOCK.format(by=by))
 
 
 @pytest.mark.parametrize("by", ["-1 hour", "1 hour"])

@@ -62,7 +62,11 @@ def test_doctor_finds_nothing_in_a_sound_database(admin: psycopg.Connection) -> 
     assert findings(admin) == []
 
 
-@pytest.mark.parametrize(("fault", "sentence"), FAULTS.items(), ids=list(FAULTS.values()))
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    FAULTS.items(),
+    ids=[" ".join(sentence.replace("public.", "").split()[-5:]) for sentence in FAULTS.values()],
+)
 def test_doctor_names_each_fault(admin: psycopg.Connection, fault: str, sentence: str) -> None:
     admin.execute(fault)
     (finding,) = findings(admin)

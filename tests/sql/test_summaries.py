@@ -10,7 +10,7 @@ from tests.support.calls import Reply, call, send
 from tests.support.database import Db, become, become_anon, become_service, lift_request_limit, refused, rows, value
 from tests.support.world import BOB, CHANNEL, MALLORY, MATTY, MESSAGE, TIME, UNKNOWN_ID
 
-SERVICE = {"model": "claude-test", "prompt_version": "1", "claim_seconds": "120", "is_configured": "true"}
+SERVICE = {"model": "claude-test", "prompt_version": "1", "lease_seconds": "120", "is_configured": "true"}
 ANSWER = {"summary": "They talked.", "messageCount": 4, "citations": [MESSAGE], "model": "m", "truncated": False}
 FAILURE = {"status": 502, "code": "summary_refused", "message": "No."}
 
@@ -28,7 +28,7 @@ def begin(db: Db, user_id: str | None = MATTY, service: dict[str, str] | None = 
 
 def finish(db: Db, task: dict[str, Any], **outcome: Any) -> Reply:
     """Report the result of a lease."""
-    named = {name: task[name] for name in ("id", "claim", "user_id")}
+    named = {name: task[name] for name in ("id", "lease", "user_id")}
     return call(db, "finish_summary", None, body=json.dumps(named | outcome).encode())
 
 
@@ -44,7 +44,7 @@ def used(db: Db, user_id: str = MATTY) -> int:
 
 def expire(db: Db) -> None:
     """Age all leases by two minutes."""
-    db.execute("update private.summaries set claim_expires_at = now() - interval '1 second'")
+    db.execute("update private.summaries set lease_expires_at = now() - interval '1 second'")
 
 
 def empty(db: Db) -> None:
@@ -163,7 +163,7 @@ def test_expired_lease_goes_to_the_next_caller(db: Db) -> None:
     assert poll(db, first).error == (504, "summary_timeout", None)
     second = begin(db, BOB)
     assert (second.status, second.data["id"]) == (201, first["id"])
-    assert second.data["claim"] != first["claim"]
+    assert second.data["lease"] != first["lease"]
 
 
 def test_caller_without_lease_cannot_store(db: Db) -> None:
@@ -294,7 +294,7 @@ def test_transcript_is_not_stored(db: Db) -> None:
 @pytest.mark.parametrize("function", ["finish_summary", "poll_summary"])
 def test_users_cannot_store_or_poll_summaries(db: Db, function: str) -> None:
     task = begin(db).data
-    assert call(db, function, MATTY, id=task["id"], claim=task["claim"], answer=ANSWER).error[:2] == (403, "forbidden")
+    assert call(db, function, MATTY, id=task["id"], lease=task["lease"], answer=ANSWER).error[:2] == (403, "forbidden")
 
 
 @pytest.mark.parametrize("function", ["begin_summary", "finish_summary", "poll_summary"])

@@ -3,6 +3,12 @@
 from tests.support.database import Db, rows, value
 from tests.support.world import CHANNEL
 
+# Sets the clock that stamps events; `by` is an interval.
+EVENT_CLOCK = """
+create or replace function private.event_clock() returns timestamptz language plpgsql volatile set search_path = ''
+as $$ begin return clock_timestamp() + interval '{by}'; end $$
+"""
+
 # Each query finds one kind of damage; a consistent channel has no rows.
 INCONSISTENCIES = """
 with channel as (select %(channel_id)s::uuid as id),

@@ -1,0 +1,213 @@
+-- Ingest, second part: finds, creates, locks and updates the conversations of a request.
+-- Lock order, the same in every request, so that two requests cannot deadlock: the user's matching lock (shared), new
+-- conversations by external id, existing conversations by id, then messages. A replay takes no lock.
+
+create function private.find_conversations(
+    p_user_id uuid, p_platform text, p_conversations private.ingest_conversation[]
+) returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    return array(
+        select (
+            select existing.id
+            from (
+                -- The order and LIMIT 1 leave the planner only the unique index. With plain equality it may choose an
+                -- index that begins with user_id, and reads all conversations of the user (decision 0003).
+                select candidate.*
+                from public.conversations as candidate
+                where (candidate.user_id, candidate.platform, candidate.external_conversation_id)
+                    >= (p_user_id, p_platform, given.external_id)
+                order by candidate.user_id, candidate.platform, candidate.external_conversation_id
+                limit 1
+            ) as existing
+            where existing.user_id = p_user_id
+                and existing.platform = p_platform
+                and existing.external_conversation_id = given.external_id
+                and given.error is null
+        )
+        from unnest(p_conversations) as given
+        order by given.position
+    );
+end
+$$;
+comment on function private.find_conversations(uuid, text, private.ingest_conversation[]) is
+'The ids of the conversations of a request, by position; null for those that do not exist or have an error.';
+
+create function private.is_replay(
+    p_conversations jsonb, p_parsed private.ingest_conversation[], p_ids uuid[]
+) returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    if array_position(p_ids, null) is not null then
+        return false;
+    end if;
+    return not exists (
+        select
+        from unnest(p_parsed) as given
+        -- Both LIMIT 1 make one look-up by the key for each row, even if the statistics are old.
+        cross join lateral (
+            select known.*
+            from public.conversations as known
+            where known.id = p_ids[given.position]
+            limit 1
+        ) as existing
+        cross join lateral (
+            select
+                coalesce(bool_and(stored.message is not distinct from message.value), true) as is_stored,
+                coalesce(max(stored.sent_at), '-infinity') as newest_at
+            from jsonb_array_elements(p_conversations -> (given.position - 1) -> 'messages') as message (value)
+            left join lateral (
+                select known.message, known.sent_at
+                from public.conversation_messages as known
+                where known.conversation_id = existing.id and known.external_id = message.value ->> 'id'
+                limit 1
+            ) as stored on true
+        ) as batch
+        where not batch.is_stored
+            or (batch.newest_at, given.identifier)
+            > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
+            or (batch.newest_at, given.name)
+            > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
+    );
+end
+$$;
+comment on function private.is_replay(jsonb, private.ingest_conversation[], uuid[]) is
+'Whether a request changes nothing: its conversations have no error, all its messages are stored with this content, and
+nothing is newer about a participant.';
+
+create function private.list_replay_results(p_parsed private.ingest_conversation[], p_ids uuid[])
+returns private.ingest_result[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    return array(
+        select result::private.ingest_result
+        from (
+            select
+                p_ids[given.position] as conversation_id,
+                given.external_id,
+                'no_new_messages' as status,
+                0 as messages_added,
+                null::json as conflicts
+            from unnest(p_parsed) as given
+            order by given.position
+        ) as result
+    );
+end
+$$;
+comment on function private.list_replay_results(private.ingest_conversation[], uuid[]) is
+'The results of a replay: each conversation of the request has no new messages.';
+
+create function private.create_conversations(
+    p_user_id uuid, p_platform text, p_participants private.ingest_participant[]
+) returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_created jsonb;
+begin
+    with created as (
+        insert into public.conversations (
+            user_id, platform, external_conversation_id,
+            participant_identifier, participant_identified_at, participant_name, participant_named_at
+        )
+        select
+            p_user_id,
+            p_platform,
+            given.external_id,
+            given.identifier,
+            nullif(given.identified_at, '-infinity'),
+            given.name,
+            nullif(given.named_at, '-infinity')
+        from unnest(p_participants) as given
+        where given.conversation_id is null
+        order by given.external_id collate "C"
+        on conflict on constraint conversations_external_id_unique do nothing
+        returning external_conversation_id, id
+    )
+
+    select jsonb_object_agg(created.external_conversation_id, created.id) into v_created from created;
+    return coalesce(v_created, '{}');
+end
+$$;
+comment on function private.create_conversations(uuid, text, private.ingest_participant[]) is
+'Creates the missing conversations, ordered by external id. Returns the ids of those that no other request created
+first, by external id.';
+
+create function private.lock_conversations(p_ids uuid[]) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_locked integer;
+begin
+    perform from public.conversations as existing
+    where existing.id = any(p_ids)
+    order by existing.id
+    for no key update;
+    get diagnostics v_locked = row_count;
+    if v_locked < (select count(distinct coalesce(given.id::text, '')) from unnest(p_ids) as given (id)) then
+        -- A retry here, with rows locked already, could deadlock. The client sends the request again.
+        raise serialization_failure using message = 'A conversation was deleted during the request. Send it again.';
+    end if;
+end
+$$;
+comment on function private.lock_conversations(uuid[]) is
+'Locks conversations, ordered by id. Raises 40001 if one of them, or the conversation behind a null, was deleted.';
+
+create function private.update_participants(p_ids uuid[], p_participants private.ingest_participant[])
+returns uuid[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_changed uuid[];
+begin
+    with updated as (
+        update public.conversations as target
+        set
+            participant_identifier = case
+                when merged.is_identified then merged.identifier else target.participant_identifier
+            end,
+            participant_identified_at = nullif(
+                greatest(target.participant_identified_at, merged.identified_at), '-infinity'
+            ),
+            participant_name = case when merged.is_named then merged.name else target.participant_name end,
+            participant_named_at = nullif(greatest(target.participant_named_at, merged.named_at), '-infinity')
+        from (
+            select
+                existing.id,
+                existing.participant_identifier as old_identifier,
+                existing.participant_name as old_name,
+                given.*,
+                (given.identified_at, given.identifier)
+                > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
+                    as is_identified,
+                given.name is not null and (given.named_at, given.name)
+                > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
+                    as is_named
+            from public.conversations as existing
+            inner join unnest(p_participants) as given on existing.external_conversation_id = given.external_id
+            where existing.id = any(p_ids)
+        ) as merged
+        where target.id = merged.id and (merged.is_identified or merged.is_named)
+        returning target.id, (merged.old_identifier, merged.old_name)
+        is distinct from (target.participant_identifier, target.participant_name) as is_changed
+    )
+
+    select coalesce(array_agg(updated.id), '{}') into v_changed from updated where updated.is_changed;
+    return v_changed;
+end
+$$;
+comment on function private.update_participants(uuid[], private.ingest_participant[]) is
+'Sets identifier and name of participants where the request has newer ones. Returns the ids of the conversations that
+look different now. The caller has locked the rows.';

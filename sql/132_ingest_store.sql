@@ -1,0 +1,188 @@
+-- Ingest, third part: stores the messages and says what became of each conversation.
+-- Promise: a message is stored once, no matter who sends it, how often, or how many at the same time.
+
+create function private.store_messages(
+    p_user_id uuid, p_conversations private.ingest_conversation[], p_messages private.ingest_message[],
+    p_ids uuid[], p_created jsonb, p_is_all_new boolean
+) returns private.ingest_result[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_results private.ingest_result[];
+begin
+    with message as materialized (
+        select
+            given.parent, given.external_id, given.sent_at, given.message, p_ids[given.parent] as conversation_id,
+            row_number() over same_id = 1 and stored.message is null as is_new,
+            case
+                when stored.message is not null then given.message <> stored.message
+                when row_number() over same_id > 1 then given.message <> first_value(given.message) over same_id
+            end as is_conflicting
+        from unnest(p_messages) as given
+        left join lateral (
+            select known.message
+            from public.conversation_messages as known
+            where known.conversation_id = p_ids[given.parent] and known.external_id = given.external_id
+            -- LIMIT 1 makes this one look-up by the key for each message, even if the statistics are old.
+            limit 1
+        ) as stored on not p_is_all_new
+        -- Conversations with an error have no id here.
+        where p_ids[given.parent] is not null
+        window same_id as (
+            -- Collation C compares bytes, which is all that equality needs.
+            partition by p_ids[given.parent], given.external_id collate "C" order by given.parent, given.index
+        )
+    ), added as (
+        insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
+        select message.conversation_id, message.external_id, p_user_id, message.sent_at, message.message
+        from message
+        where message.is_new
+    ), counted as (
+        select message.parent, count(*) filter (where message.is_new) as added,
+            json_agg(distinct message.external_id) filter (where message.is_conflicting) as conflicts
+        from message
+        group by message.parent
+    ), result as (
+        select
+            p_ids[given.position] as conversation_id,
+            given.external_id,
+            case
+                when given.error is not null then 'error: ' || given.error
+                when p_created ? given.external_id and row_number() over (
+                    partition by given.external_id, given.error is null order by given.position
+                ) = 1 then 'created'
+                when counted.added > 0 then 'updated'
+                else 'no_new_messages'
+            end as status,
+            coalesce(counted.added, 0)::integer as messages_added,
+            counted.conflicts
+        from unnest(p_conversations) as given
+        left join counted on given.position = counted.parent
+        order by given.position
+    )
+
+    select array_agg(result::private.ingest_result) into v_results from result;
+    return v_results;
+end
+$$;
+comment on function private.store_messages(
+    uuid, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
+) is
+'Inserts the messages that are new, and returns what became of each conversation of the request, in its order. The first
+of several messages with the same id counts. The caller has locked the conversations.';
+
+create function private.send_changes(p_created jsonb, p_changed uuid[], p_results private.ingest_result[]) returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_ids uuid[] := array(
+        select created.id::uuid from jsonb_each_text(p_created) as created (external_id, id)
+        union
+        select changed.id from unnest(p_changed) as changed (id)
+        except
+        select result.conversation_id from unnest(p_results) as result where result.messages_added > 0
+    );
+begin
+    if v_ids <> '{}' then
+        perform private.broadcast_conversations(v_ids);
+    end if;
+end
+$$;
+comment on function private.send_changes(jsonb, uuid[], private.ingest_result[]) is
+'Broadcasts the conversations that a request created or changed and that got no messages: messages are sent already.';
+
+create function private.store_conversations(p_user_id uuid, p_platform text, p_conversations jsonb)
+returns private.ingest_result[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+    v_conversations private.ingest_conversation[] := private.parse_conversations(p_conversations);
+    v_ids uuid[] := private.find_conversations(p_user_id, p_platform, v_conversations);
+    v_messages private.ingest_message[];
+    v_participants private.ingest_participant[];
+    v_created jsonb;
+    v_existing uuid[];
+    v_changed uuid[] := '{}';
+    v_results private.ingest_result[];
+begin
+    if private.is_replay(p_conversations, v_conversations, v_ids) then
+        return private.list_replay_results(v_conversations, v_ids);
+    end if;
+    v_messages := private.parse_messages(p_conversations);
+    v_conversations := private.validate_conversations(v_conversations, v_messages);
+    v_participants := private.list_participants(v_conversations, v_ids);
+
+    -- The triggers of conversations leave the broadcasts to this function.
+    perform set_config('threadline.is_ingesting', 'on', true);
+    -- The lock order stands in the head of 131_ingest_conversations.sql.
+    perform pg_advisory_xact_lock_shared(private.matching_lock(p_user_id));
+    v_created := private.create_conversations(p_user_id, p_platform, v_participants);
+    -- A conversation with a bad message loses its id.
+    v_ids := array(
+        select case when given.error is null then
+            coalesce(v_ids[given.position], (v_created ->> given.external_id)::uuid)
+        end
+        from unnest(v_conversations) as given
+        order by given.position
+    );
+    -- Other requests may have created the rest meanwhile.
+    if exists (
+        select from unnest(v_conversations) as given where given.error is null and v_ids[given.position] is null
+    ) then
+        v_ids := private.find_conversations(p_user_id, p_platform, v_conversations);
+    end if;
+    v_existing := array(
+        select v_ids[given.position]
+        from unnest(v_conversations) as given
+        where given.error is null and not v_created ? given.external_id
+    );
+    if v_existing <> '{}' then
+        perform private.lock_conversations(v_existing);
+        v_changed := private.update_participants(v_existing, v_participants);
+    end if;
+    v_results := private.store_messages(
+        p_user_id, v_conversations, v_messages, v_ids, v_created, v_existing = '{}'
+    );
+    perform private.send_changes(v_created, v_changed, v_results);
+    perform set_config('threadline.is_ingesting', '', true);
+    return v_results;
+end
+$$;
+comment on function private.store_conversations(uuid, text, jsonb) is
+'Stores the conversations of a request for a user, and returns what became of each. Conversations with an error are left
+out whole; all others are stored.';
+
+create function private.render_results(p_results private.ingest_result[]) returns json
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    return (
+        select json_build_object(
+            'success', true,
+            'processed', count(*) filter (where result.conversation_id is not null),
+            'results', coalesce(json_agg(case
+                when result.conversation_id is null then json_build_object(
+                    'conversation_id', null, 'external_conversation_id', result.external_id,
+                    'messages_added', 0, 'status', result.status
+                )
+                when result.conflicts is not null then json_build_object(
+                    'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
+                    'status', result.status, 'conflicting_message_ids', result.conflicts
+                )
+                else json_build_object(
+                    'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
+                    'status', result.status
+                )
+            end), '[]')
+        )
+        from unnest(p_results) as result
+    );
+end
+$$;
+comment on function private.render_results(private.ingest_result[]) is
+'The answer to a request: one result for each conversation, in the order of the request.';
