@@ -159,6 +159,7 @@ grant execute on function
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.message_count(uuid),
     private.spend_failed_request(jsonb),
+    private.spend_project_summary(),
     private.spend_request(),
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
@@ -261,7 +262,7 @@ grant select, insert, update, delete on public.user_profiles to service_role;
 grant select on private.clean_ups to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
-grant select, update on private.summary_counts to service_role;
+grant select, update on private.summary_counts, private.summary_totals to service_role;
 
 -- Functions: calls of the Data API.
 grant execute on function
@@ -333,6 +334,7 @@ grant execute on function
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.spend_failed_request(jsonb),
+    private.spend_project_summary(),
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),

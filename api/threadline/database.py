@@ -169,7 +169,7 @@ class Database:
     async def _count_failure(self, caller: Caller) -> None:
         try:
             async with asyncio.timeout(5):
-                await self._call(self._pool, ("spend_failed_request", caller.role, caller.claims, "{}", "{}", b""))
+                await self._call_plainly("spend_failed_request", self._pool, caller)
         except (asyncpg.PostgresError, *_LOST_TOUCH) as error:
             logger.warning("Cannot count a failed request: %s", type(error).__name__)
 
@@ -179,6 +179,9 @@ class Database:
         if reply.status != 200:
             raise DatabaseUnavailableError(f"{function} answered {reply.status}")
         return reply.read()["data"]
+
+    async def _call_plainly(self, function: str, pool: asyncpg.Pool, caller: Caller) -> Reply:
+        return await self._call(pool, (function, caller.role, caller.claims, "{}", "{}", b""))
 
     async def _call(self, pool: asyncpg.Pool, arguments: tuple[str | bytes, ...]) -> Reply:
         began = time.perf_counter()
@@ -195,10 +198,9 @@ class Database:
 
     async def read_metrics(self) -> list[dict[str, Any]]:
         """Measure the database; return nothing if it does not answer, which the counters of failed calls show."""
-        arguments = ("read_metrics", SERVICE.role, SERVICE.claims, "{}", "{}", b"{}")
         try:
             async with self._measuring:
-                return (await self._call(self._own_pool, arguments)).read()["data"]
+                return (await self._call_plainly("read_metrics", self._own_pool, SERVICE)).read()["data"]
         except (asyncpg.PostgresError, *_LOST_TOUCH) as error:
             metrics.CALL_FAILURES.labels(type(error).__name__).inc()
             return []

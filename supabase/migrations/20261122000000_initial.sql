@@ -44,6 +44,7 @@ create table private.settings (
     twin_max_attempts integer not null default 8,
     twin_retry_seconds integer not null default 5,
     summaries_per_user_per_day integer not null default 50,
+    summaries_per_project_per_day integer not null default 1000,
     summary_max_bytes integer not null default 1000000,
     channel_max_twins integer not null default 100,
     message_max_edits integer not null default 500,
@@ -63,6 +64,7 @@ create table private.settings (
     constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
+    constraint settings_summaries_per_project_per_day_not_negative check (summaries_per_project_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
     constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
     constraint settings_message_max_edits_not_negative check (message_max_edits >= 0),
@@ -87,6 +89,8 @@ comment on column private.settings.twin_retry_seconds is
 'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
 comment on column private.settings.summaries_per_user_per_day is
 'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
+comment on column private.settings.summaries_per_project_per_day is
+'Summaries of all users together in a UTC day, counted in the same way. Above it: 429.';
 comment on column private.settings.summary_max_bytes is
 'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
 comment on column private.settings.channel_max_twins is
@@ -4596,7 +4600,8 @@ Considers and counts the newest 1,000 messages that fit.';
 -- Summaries: what Claude wrote about the newest messages of a channel, stored for a day.
 -- Promise: at most one caller at a time asks the model about one state of a channel. It has the lease; the others poll
 -- for its answer. A lease that expires goes to the next caller, so a process that dies blocks no caller.
--- A user gets summaries_per_user_per_day new summaries a day. Transcripts are not stored.
+-- A user gets summaries_per_user_per_day new summaries a day, the project summaries_per_project_per_day. A summary
+-- counts once Claude has returned anything, also if it failed. Transcripts are not stored.
 
 create table private.summaries (
     id uuid primary key default gen_random_uuid(),
@@ -4636,6 +4641,16 @@ comment on table private.summary_counts is
 'The number of new summaries that each user started on the last day (UTC) on which they started one.';
 alter table private.summary_counts enable row level security;
 
+create table private.summary_totals (
+    day date primary key,
+    used integer not null,
+    constraint summary_totals_used_not_negative check (used >= 0)
+);
+comment on table private.summary_totals is
+'The number of new summaries that all users, and service_role, started today (UTC). It is apart from summary_counts,
+because users who are erased and come again must not get more.';
+alter table private.summary_totals enable row level security;
+
 -- Definer, because clients may not write their own count. It counts for the caller only.
 create function private.spend_summary() returns void
 language plpgsql
@@ -4661,6 +4676,32 @@ end
 $$;
 comment on function private.spend_summary() is
 'Counts one summary for the caller. PT429 above the daily limit; the error also rolls back the count.';
+
+-- Definer, because clients may not write the count.
+create function private.spend_project_summary() returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_today date := (now() at time zone 'UTC')::date;
+    v_used integer;
+begin
+    delete from private.summary_totals as old where old.day < v_today;
+    insert into private.summary_totals as counted (day, used)
+    values (v_today, 1)
+    on conflict on constraint summary_totals_pkey do update set used = counted.used + 1
+    returning counted.used into v_used;
+    if v_used > (select settings.summaries_per_project_per_day from private.settings) then
+        perform private.fail(
+            429, 'project_summary_budget_exhausted',
+            'This project has reached its daily limit of summaries. Try again after 00:00 UTC.'
+        );
+    end if;
+end
+$$;
+comment on function private.spend_project_summary() is
+'Counts one summary for the project. PT429 above the daily limit; the error also rolls back the count.';
 
 -- Definer, because no client role may write summaries. Its caller checks first that the user may see the channel.
 create function private.lease_summary(
@@ -4808,6 +4849,7 @@ declare
     v_last_seq bigint;
     v_known record;
     v_lease record;
+    v_task jsonb;
 begin
     if not private.is_service() then
         perform private.require_actor($1);
@@ -4850,12 +4892,11 @@ begin
         from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
         return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
     end if;
-    return private.succeed(
-        private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes)
-        || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid())),
-        null,
-        201
-    );
+    v_task := private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes)
+        || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
+    -- Last, because it locks a row that all summaries of the project need.
+    perform private.spend_project_summary();
+    return private.succeed(v_task, null, 201);
 end
 $$;
 comment on function private.begin_summary(jsonb) is
@@ -4873,20 +4914,23 @@ begin
     where known.id = private.parse_uuid($1, 'id')
         and known.lease = private.parse_uuid($1, 'lease')
         and known.finished_at is null;
-    -- An unavailable model costs nothing, so the user gets the summary back.
-    if found and $1 -> 'failure' ->> 'status' = '503' then
+    -- An unavailable model costs nothing, so the user and the project get the summary back.
+    if found and $1 -> 'failure' ->> 'status' = '503' and $1 ->> 'is_paid' = 'false' then
         update private.summary_counts as counted
         set used = counted.used - 1
         where counted.user_id = private.parse_uuid($1, 'user_id', false)
             and counted.day = (now() at time zone 'UTC')::date
             and counted.used > 0;
+        update private.summary_totals as counted
+        set used = counted.used - 1
+        where counted.day = (now() at time zone 'UTC')::date and counted.used > 0;
     end if;
     return private.succeed($1 -> 'answer');
 end
 $$;
 comment on function private.finish_summary(jsonb) is
-'Stores the answer of the model: id, lease, user_id, and answer or failure (status, code, message). Returns the answer,
-and stores nothing if the lease has passed to another caller.';
+'Stores the answer of the model: id, lease, user_id, and answer or failure (status, code, message) with is_paid:
+whether Claude returned anything. Returns the answer, and stores nothing if the lease has passed to another caller.';
 
 create function private.poll_summary(jsonb) returns json
 language plpgsql
@@ -6099,7 +6143,7 @@ set search_path = ''
 as $$
     select case
         when p_code = 'rate_limited' then jsonb_build_object('retry-after', p_limits -> 'ratelimit-reset')
-        when p_code = 'summary_budget_exhausted' then
+        when p_code in ('summary_budget_exhausted', 'project_summary_budget_exhausted') then
             jsonb_build_object('retry-after', ceil(extract(
                 epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now()
             ))::text)
@@ -7669,6 +7713,7 @@ grant execute on function
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.message_count(uuid),
     private.spend_failed_request(jsonb),
+    private.spend_project_summary(),
     private.spend_request(),
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
@@ -7771,7 +7816,7 @@ grant select, insert, update, delete on public.user_profiles to service_role;
 grant select on private.clean_ups to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
-grant select, update on private.summary_counts to service_role;
+grant select, update on private.summary_counts, private.summary_totals to service_role;
 
 -- Functions: calls of the Data API.
 grant execute on function
@@ -7843,6 +7888,7 @@ grant execute on function
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.spend_failed_request(jsonb),
+    private.spend_project_summary(),
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
