@@ -151,6 +151,7 @@ to authenticated;
 
 -- Functions: helpers behind them.
 grant execute on function
+    private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
@@ -305,6 +306,7 @@ to service_role;
 -- Functions: helpers behind them.
 grant execute on function
     private.authenticate_connection(text, text, text),
+    private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),

@@ -27,6 +27,7 @@ CODES = {
     401: "invalid_token",
     404: "not_found",
     405: "method_not_allowed",
+    408: "body_too_slow",
     413: "body_too_large",
     415: "unsupported_media_type",
 }

@@ -3809,6 +3809,24 @@ $$;
 comment on function private.require_upload_channel(jsonb) is
 'The kind of the channel of an upload: channel or dm. PT404 unless the caller may see it.';
 
+create function private.admit_upload(jsonb) returns json
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+    if not private.is_service() and not exists (select from private.my_channels) then
+        perform private.fail(
+            404, 'channel_not_found', 'This channel does not exist, or you may not see it.', 'conversation_id'
+        );
+    end if;
+    return private.succeed(null);
+end
+$$;
+comment on function private.admit_upload(jsonb) is
+'Comes before begin_upload if a form has its files before its conversation_id, so that the service stores no byte for a
+user who is over the limit or in no channel.';
+
 create function public.begin_upload(jsonb) returns json
 language plpgsql
 set search_path = ''
@@ -7076,7 +7094,8 @@ comment on column private.calls.schema_name is
 comment on column private.calls.is_counted is
 'Whether the call counts against the rate limit. The second half of an upload does not: an upload is one request.';
 comment on column private.calls.is_paged is
-'Whether the service fetches one answer in pages: then a page with the parameter `after` is not counted again.';
+'Whether the service makes several calls for one request: then a call with the parameter `after`, which names what came
+before it, is not counted again.';
 comment on column private.calls.takes_idempotency_key is
 'Whether the header Idempotency-Key makes a repeated request get the first answer.';
 alter table private.calls enable row level security;
@@ -7100,7 +7119,8 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('rotate_twin_secret', 'public', true, false, false),
 ('list_twin_deliveries', 'public', true, false, false),
 ('replay_twin_deliveries', 'public', true, false, false),
-('begin_upload', 'public', true, false, false),
+('admit_upload', 'private', true, false, false),
+('begin_upload', 'public', true, true, false),
 ('finish_upload', 'public', false, false, false),
 ('get_attachment', 'public', true, false, false),
 ('sweep_attachments', 'public', true, false, false),
@@ -7705,6 +7725,7 @@ to authenticated;
 
 -- Functions: helpers behind them.
 grant execute on function
+    private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
@@ -7859,6 +7880,7 @@ to service_role;
 -- Functions: helpers behind them.
 grant execute on function
     private.authenticate_connection(text, text, text),
+    private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),

@@ -43,6 +43,7 @@ def test_environment_overrides_the_defaults() -> None:
         ({"SUPABASE_SECRET_KEY": "sb_secret_x"}, {"supabase_secret_key": "sb_secret_x"}),
         ({"SUPABASE_SERVICE_ROLE_KEY": "legacy"}, {"supabase_secret_key": "legacy"}),
         ({"JWT_SECRET": "a secret"}, {"jwt_secret": "a secret"}),
+        ({"THREADLINE_BODY_TIMEOUT": "5"}, {"body_timeout": 5}),
         ({"THREADLINE_UPLOAD_MAX_FILES": "2"}, {"upload_max_files": 2}),
         ({"THREADLINE_UPLOAD_MAX_BYTES": "99"}, {"upload_max_bytes": 99}),
         ({"THREADLINE_DELIVER": "0"}, {"deliver": False}),
@@ -103,6 +104,7 @@ def test_missing_database_url_raises_settings_error(environment: dict[str, str])
     [
         "THREADLINE_POOL_SIZE",
         "THREADLINE_INGEST_MAX_BYTES",
+        "THREADLINE_BODY_TIMEOUT",
         "THREADLINE_UPLOAD_MAX_FILES",
         "THREADLINE_UPLOAD_MAX_BYTES",
         "THREADLINE_WEBHOOK_TIMEOUT",

@@ -17,7 +17,7 @@ from litestar.types import ASGIApp
 
 from threadline import metrics
 from threadline.database import Reply
-from threadline.routes.http import HttpRequest, answer, read_body
+from threadline.routes.http import HttpRequest, answer, read_body, receive
 from threadline.shares import INGEST
 
 PATH = "/functions/v1/messaging-ingest"
@@ -62,9 +62,9 @@ def _count(reply: Reply) -> None:
 def _decode(request: HttpRequest) -> AsyncIterator[bytes]:
     match request.headers.get("content-encoding", "identity").strip().lower():
         case "identity":
-            return request.stream()
+            return receive(request)
         case "gzip":
-            return _decompress(request.stream())
+            return _decompress(receive(request))
     raise HTTPException("Content-Encoding must be gzip or identity", status_code=415)
 
 
