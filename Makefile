@@ -27,6 +27,7 @@ lint: .venv/.dev ## style of the SQL, the Python and the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/sqlfluff lint --disable-progress-bar sql supabase/migrations supabase/snippets seed.sql devstack/threadline_devstack
+	.venv/pgspot/bin/pgspot --no-plpgsql supabase/migrations/*.sql
 	$(BIN)/hadolint Dockerfile
 
 audit: .venv/.dev ## what is known against the packages that are locked; asks osv.dev
@@ -50,6 +51,7 @@ release: .venv/.dev ## record the state of a release, for the test of upgrades: 
 
 lock: .venv/.dev ## resolve the dependencies of both pyproject.toml again
 	$(LOCK) --upgrade --group build --group dev $(PROJECTS) -o tests/requirements.lock
+	$(LOCK) --upgrade --group pgspot -o tests/pgspot.lock
 	$(LOCK) --constraints tests/requirements.lock --group build $(PROJECTS) -o devstack/requirements.lock
 	$(LOCK) --constraints tests/requirements.lock pyproject.toml -o api/serve.lock
 	$(LOCK) --constraints tests/requirements.lock --group build -o api/build.lock
@@ -65,6 +67,8 @@ clean: ## remove what was installed here and the local database
 	@$(BIN)/pip install -q --no-deps --no-build-isolation -e . -e devstack
 	@touch $@
 
-.venv/.dev: .venv/.runtime tests/requirements.lock
+.venv/.dev: .venv/.runtime tests/requirements.lock tests/pgspot.lock
 	@$(BIN)/pip install -q --require-hashes -r tests/requirements.lock
+	@$(BIN)/python -m venv .venv/pgspot
+	@.venv/pgspot/bin/pip install -q --require-hashes -r tests/pgspot.lock
 	@touch $@

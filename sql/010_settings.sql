@@ -85,7 +85,7 @@ insert into private.settings default values;
 create function private.message_max_characters() returns integer
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return 40000;
@@ -96,7 +96,7 @@ comment on function private.message_max_characters() is 'Characters in the conte
 create function private.metadata_max_bytes() returns integer
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return 16384;
@@ -107,7 +107,7 @@ comment on function private.metadata_max_bytes() is 'Bytes of the metadata of a 
 create function private.attachments_max_bytes() returns integer
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return 65536;
@@ -117,7 +117,7 @@ comment on function private.attachments_max_bytes() is 'Bytes of the attachments
 
 create function private.set_updated_at_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     new.updated_at := now();

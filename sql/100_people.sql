@@ -6,7 +6,7 @@ create function private.phone_digits(p_phone text) returns text
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The escapes are spaces, dashes and direction marks that phones put into copied numbers.

@@ -55,7 +55,7 @@ for delete to authenticated using (user_id = (select auth.uid()));
 create function private.rotate_messaging_key(p_connection_id uuid, p_overlap interval) returns text
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_secret text := private.generate_secret();
@@ -81,7 +81,7 @@ comment on function private.rotate_messaging_key(uuid, interval) is
 
 create function public.create_messaging_connection(platform text, connection_id text default null) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_connection public.messaging_connections;
@@ -110,7 +110,7 @@ Raises 23505 if the connection_id is taken, and 23514 if the platform is unknown
 
 create function public.rotate_messaging_key(connection_id text, overlap interval default '24 hours') returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid;
@@ -141,7 +141,7 @@ create function private.list_messaging_keys(p_connection_id uuid) returns jsonb
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(jsonb_agg(
         jsonb_build_object(
@@ -160,7 +160,7 @@ comment on function private.list_messaging_keys(uuid) is
 create function public.keys(public.messaging_connections) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select private.list_messaging_keys($1.id)
 $$;
@@ -174,7 +174,7 @@ create function private.authenticate_connection(
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_last_used_at timestamptz;
@@ -207,7 +207,7 @@ create function private.is_valid_key(p_secret text) returns boolean
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select exists (
         select from private.messaging_keys as key

@@ -60,7 +60,7 @@ for select to authenticated using (channel_id in (select mine.id from private.my
 create function private.create_channel_counter_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into private.channel_counters (channel_id) values (new.id);
@@ -73,7 +73,7 @@ comment on function private.create_channel_counter_trigger() is 'Gives a new cha
 create function private.lock_channel(p_channel_id uuid) returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from private.channel_counters as counter where counter.channel_id = p_channel_id for no key update;
@@ -85,7 +85,7 @@ comment on function private.lock_channel(uuid) is
 create function private.event_clock() returns timestamptz
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return clock_timestamp();
@@ -102,7 +102,7 @@ create function private.record_event(
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Each event is later than the one before, even if the clock goes back: readers find old texts by these times.

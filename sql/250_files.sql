@@ -117,7 +117,7 @@ using (bucket_id is distinct from 'attachments') with check (bucket_id is distin
 create function private.retire_ids_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into private.retired_ids (id) select removed.id from removed
@@ -132,7 +132,7 @@ comment on function private.retire_ids_trigger() is
 create function private.reject_retired_id_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Only for callers of an API: a superuser may restore or seed deleted files.
@@ -151,7 +151,7 @@ comment on function private.reject_retired_id_trigger() is
 
 create function private.set_attachment_details_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     select
@@ -172,7 +172,7 @@ comment on function private.set_attachment_details_trigger() is
 
 create function private.require_attachments_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- attachment_id is always ours. An id is ours only if it is a UUID; else it belongs to the application.
@@ -201,7 +201,7 @@ comment on function private.require_attachments_trigger() is
 create function private.link_attachments_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Each UUID is an attachment: require_attachments_trigger has checked that.

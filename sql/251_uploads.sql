@@ -3,7 +3,7 @@
 create function private.render_attachment(p_attachment public.attachments) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'id', p_attachment.id,
@@ -19,7 +19,7 @@ comment on function private.render_attachment(public.attachments) is
 create function private.parse_files(p_body jsonb) returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_file jsonb;
@@ -44,7 +44,7 @@ comment on function private.parse_files(jsonb) is
 create function private.require_upload_channel(p_body jsonb) returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid(p_body, 'conversation_id');
@@ -87,7 +87,7 @@ user who is over the limit or in no channel.';
 
 create function public.begin_upload(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_type text := private.require_upload_channel($1);
@@ -114,7 +114,7 @@ Answers the id and path that each file is to have in the bucket attachments; not
 
 create function public.finish_upload(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_type text := private.require_upload_channel($1);
@@ -148,7 +148,7 @@ it changes nothing.';
 create function public.get_attachment(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := private.parse_uuid($1, 'id');
@@ -170,7 +170,7 @@ comment on function public.get_attachment(jsonb) is
 create function private.sweep_attachments(p_limit integer, p_age interval) returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[];
@@ -205,7 +205,7 @@ comment on function private.sweep_attachments(integer, interval) is
 
 create function public.sweep_attachments(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 1000);

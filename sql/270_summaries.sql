@@ -56,7 +56,7 @@ alter table private.summary_totals enable row level security;
 create function private.spend_summary() returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_used integer;
@@ -112,7 +112,7 @@ create function private.lease_summary(
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Deletes outdated summaries. Polling callers have five minutes to read a summary after it is finished.
@@ -163,7 +163,7 @@ create function private.find_summary(
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select known.id, known.answer
     from private.summaries as known
@@ -185,7 +185,7 @@ create function private.render_transcript(
 ) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with newest as (
         select message.*
@@ -240,7 +240,7 @@ newest message is always included.';
 -- This function and the next two are private, because a client that could call them could store an invented summary.
 create function private.begin_summary(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
@@ -307,7 +307,7 @@ finish_summary, or 202 with an id for poll_summary if another caller has the lea
 
 create function private.finish_summary(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     update private.summaries as known
@@ -336,7 +336,7 @@ whether Claude returned anything. Returns the answer, and stores nothing if the 
 create function private.poll_summary(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_known private.summaries;

@@ -5,7 +5,7 @@
 create function private.my_topics() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select 'channel:' || mine.id from private.my_channels as mine
     union all
@@ -19,7 +19,7 @@ comment on function private.my_topics() is
 create function private.my_live_topics() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select 'channel:' || mine.id || ':live' from private.my_channels as mine
 $$;

@@ -7,7 +7,7 @@ returns table (seq bigint, kind text, payload jsonb)
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not private.is_service()
@@ -37,7 +37,7 @@ comment on function private.list_channel_events(uuid, bigint, integer) is
 create function public.list_channel_events(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');

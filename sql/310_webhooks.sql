@@ -1,6 +1,6 @@
 -- Webhooks: the URL to which the worker posts the messages of a twin's channels, and the secrets that sign them.
--- Promise: a secret is shown once and never leaves the database again (decision 0004). During a rotation, the old and
--- the new secret sign each delivery.
+-- Promise: a secret is shown once and never leaves the database again (decision 0004). During a rotation, the new
+-- secret and up to four old ones sign each delivery. 312_delivery_worker shows what a twin is sent.
 
 create table public.twin_webhooks (
     ai_twin_id uuid primary key references public.ai_twins (id) on delete cascade,
@@ -42,7 +42,7 @@ for delete to authenticated using (ai_twin_id in (select mine.id from private.my
 create function private.sign_delivery(p_twin_id uuid, p_text text) returns text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select string_agg(
         'v1=' || encode(sha256(secret.outer_key || sha256(secret.inner_key || convert_to(p_text, 'UTF8'))), 'hex'),
@@ -58,7 +58,7 @@ comment on function private.sign_delivery(uuid, text) is
 create function private.rotate_twin_secret(p_twin_id uuid, p_overlap interval) returns text
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_secret text := private.generate_secret();
@@ -105,7 +105,7 @@ overlap ends. PT404 for other callers.';
 create function private.set_twin_webhook(p_twin_id uuid, p_url text) returns boolean
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_is_new boolean;
@@ -131,7 +131,7 @@ comment on function private.set_twin_webhook(uuid, text) is
 
 create function public.set_twin_webhook(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
@@ -151,7 +151,7 @@ which is shown only once. Later calls keep the secret and answer null.';
 
 create function public.rotate_twin_secret(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
@@ -170,7 +170,7 @@ comment on function public.rotate_twin_secret(jsonb) is
 
 create function public.remove_twin_webhook(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');

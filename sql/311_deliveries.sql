@@ -68,7 +68,7 @@ for select to authenticated using (ai_twin_id in (select mine.id from private.my
 create function private.queue_deliveries_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Most channels have no twin, and this check is several times cheaper than the statement below.
@@ -107,7 +107,7 @@ has more than twin_max_hops.';
 create function private.cancel_deliveries_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from public.twin_deliveries as delivery where delivery.message_id = new.id and delivery.state <> 'delivered';
@@ -120,7 +120,7 @@ comment on function private.cancel_deliveries_trigger() is
 create function public.list_twin_deliveries(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
@@ -162,7 +162,7 @@ comment on function public.list_twin_deliveries(jsonb) is
 create function private.replay_twin_deliveries(p_twin_id uuid, p_id uuid) returns bigint
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_replayed bigint;
@@ -201,7 +201,7 @@ PT404 for other callers.';
 
 create function public.replay_twin_deliveries(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(jsonb_build_object('replayed', private.replay_twin_deliveries(

@@ -6,7 +6,7 @@
 create function private.render_delivery(p_delivery public.twin_deliveries, p_lease uuid) returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_time text := floor(extract(epoch from now()))::text;
@@ -39,7 +39,7 @@ comment on function private.render_delivery(public.twin_deliveries, uuid) is
 create function private.claim_deliveries(p_limit integer, p_lease interval) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -53,9 +53,9 @@ declare
     );
     v_deliveries jsonb;
 begin
-    -- Separate from the statement that locks the queues, so that its snapshot has all deliveries committed before the
-    -- lock. It updates each queue once: a second update would check the foreign key again, and wait for a transaction
-    -- that removes the webhook.
+    -- A statement of its own, after the one that locks the queues: it sees all deliveries that were committed before
+    -- the lock. It updates each queue once: a second update would check the foreign key again, and wait for a
+    -- transaction that removes the webhook.
     with candidate as materialized (
         select due.ai_twin_id, due.channel_id, pending.id, gen_random_uuid() as lease
         from unnest(v_due) as due
@@ -69,8 +69,8 @@ begin
             limit 1
         ) as pending on true
     ), held as materialized (
-        -- SKIP LOCKED leaves a delivery that is being deleted to the next round. Waiting could deadlock, because that
-        -- transaction may need the queue next.
+        -- SKIP LOCKED skips a delivery that another transaction is deleting; the next round takes it if it is still
+        -- there. Waiting could deadlock, because the other transaction may need the queue next.
         select delivery.id
         from public.twin_deliveries as delivery
         where delivery.id in (select candidate.id from candidate)
@@ -101,7 +101,7 @@ until the lease ends.';
 
 create function public.claim_deliveries(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.claim_deliveries(
@@ -112,13 +112,13 @@ end
 $$;
 comment on function public.claim_deliveries(jsonb) is
 'For workers: leases deliveries and returns id, lease, url, headers and body of each. Takes limit (default 10) and
-lease_seconds (default 60). A queue gives one delivery at a time. If the lease ends first, a worker gets the delivery
-again.';
+lease_seconds (default 60). A queue gives one delivery at a time. If the lease ends before finish_delivery, a
+worker gets the delivery again.';
 
 create function private.retry_delay(p_attempts integer) returns interval
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- Random, up to half shorter, so that deliveries that failed together are not all retried at the same time.
     select make_interval(
@@ -133,7 +133,7 @@ comment on function private.retry_delay(integer) is
 create function private.finish_delivery(p_id uuid, p_lease uuid, p_status integer, p_error text) returns text
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_queue private.twin_queues;
@@ -183,7 +183,7 @@ Returns null if the lease has passed to another worker or the message was delete
 
 create function public.finish_delivery(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := private.parse_uuid($1, 'id');

@@ -52,7 +52,7 @@ create function private.render_failure(
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_code text := (
@@ -95,7 +95,7 @@ null for errors that the caller did not cause: the service answers those itself.
 create function private.retry_after(p_status integer, p_code text, p_limits jsonb) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select case
         when p_code = 'rate_limited' then jsonb_build_object('retry-after', p_limits -> 'ratelimit-reset')

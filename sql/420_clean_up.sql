@@ -17,7 +17,7 @@ insert into private.clean_ups default values;
 create function private.delete_expired(p_limit integer) returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
@@ -75,7 +75,7 @@ most p_limit rows of each kind. Returns the number of rows by kind.';
 create function private.delete_history(p_limit integer) returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
@@ -125,7 +125,7 @@ number of rows by kind.';
 create function private.clean_up(p_limit integer default 10000) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -149,7 +149,7 @@ another round runs.';
 
 create function public.clean_up(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.clean_up(private.parse_integer($1, 'limit', 1, 100000, 10000)));

@@ -4,7 +4,7 @@
 create function private.diagnose_login() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select format('The database user %s cannot become %s; grant it that role.', session_user, needed.role)
     from unnest(array['anon', 'authenticated', 'service_role']) as needed (role)
@@ -48,7 +48,7 @@ comment on function private.diagnose_login() is
 create function private.diagnose_tables() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select format('Row-level security is off on %s.%s; enable it.', schema.nspname, class.relname)
     from pg_class as class
@@ -82,7 +82,7 @@ comment on function private.diagnose_tables() is
 create function private.diagnose_platform() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select 'The Storage bucket "attachments" is missing, so uploads fail; create it as in the first migration.'
     where not exists (select from storage.buckets where id = 'attachments')
@@ -116,7 +116,7 @@ comment on function private.diagnose_platform() is
 create function private.diagnose_migrations(p_versions text[]) returns setof text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if to_regclass('supabase_migrations.schema_migrations') is null then
@@ -140,7 +140,7 @@ create function private.diagnose(p_migrations text[], p_now timestamptz) returns
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select private.diagnose_migrations(p_migrations)
     union all

@@ -69,7 +69,7 @@ create function private.find_call(
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     select
@@ -97,7 +97,7 @@ create function private.call_idempotent(
     out status integer, out headers jsonb, out body text
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     headers := '{}';
@@ -136,7 +136,7 @@ create function private.call_api(
     out status integer, out headers jsonb, out body text
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     c_limited constant text := 'Too many requests in this minute. Wait as long as Retry-After says.';
@@ -207,7 +207,7 @@ create function private.call(
     out status integer, out headers text, out body text
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_answer record;

@@ -1,7 +1,7 @@
 """Posts messages to the webhooks of digital twins, and reports the outcome to the outbox in the database.
 
-`sql/311_deliveries.sql` decides which delivery is next, what it holds, its signature and when to retry. This module
-connects, and checks where it connects to.
+`sql/312_delivery_worker.sql` decides which delivery is next, what it holds and when to retry; `sql/310_webhooks.sql`
+signs it. This module connects, and checks where it connects to.
 """
 
 from __future__ import annotations

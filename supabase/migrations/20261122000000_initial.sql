@@ -1,6 +1,7 @@
 -- Written from sql/ by `make migration`; change it there.
 
 set lock_timeout = '5s';
+set search_path = pg_catalog, pg_temp;
 
 do $$
 declare
@@ -120,7 +121,7 @@ insert into private.settings default values;
 create function private.message_max_characters() returns integer
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return 40000;
@@ -131,7 +132,7 @@ comment on function private.message_max_characters() is 'Characters in the conte
 create function private.metadata_max_bytes() returns integer
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return 16384;
@@ -142,7 +143,7 @@ comment on function private.metadata_max_bytes() is 'Bytes of the metadata of a 
 create function private.attachments_max_bytes() returns integer
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return 65536;
@@ -152,7 +153,7 @@ comment on function private.attachments_max_bytes() is 'Bytes of the attachments
 
 create function private.set_updated_at_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     new.updated_at := now();
@@ -170,7 +171,7 @@ comment on function private.set_updated_at_trigger() is
 create function private.decode_text(p_body bytea) returns text
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select convert_from(
         case when substring(p_body from 1 for 3) = '\xefbbbf' then substring(p_body from 4) else p_body end, 'UTF8'
@@ -182,7 +183,7 @@ comment on function private.decode_text(bytea) is
 create function private.parse_json(p_body bytea) returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text := private.decode_text(p_body);
@@ -210,7 +211,7 @@ caller first. Raises a data exception (class 22) or 54001 if the body is not UTF
 create function private.parse_timestamp(p_text text) returns timestamptz
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_at timestamptz;
@@ -239,7 +240,7 @@ comment on function private.parse_timestamp(text) is
 create function private.has_huge_number(p_value jsonb) returns boolean
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Postgres writes 1e99999, seven bytes, as a hundred thousand digits on every read.
@@ -259,7 +260,7 @@ comment on function private.has_huge_number(jsonb) is
 create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     raise exception using errcode = 'PT' || p_status, message = p_message, detail = p_code, column = p_field;
@@ -272,7 +273,7 @@ service and the Data API both answer with that status.';
 create function private.parse_object(p_body bytea) returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_request jsonb;
@@ -306,7 +307,7 @@ comment on function private.parse_object(bytea) is
 create function private.is_service() returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return coalesce(auth.role() = 'service_role', false);
@@ -318,7 +319,7 @@ comment on function private.is_service() is
 create function private.parse_text(p_body jsonb, p_field text, p_max integer, p_default text default null) returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
@@ -342,7 +343,7 @@ comment on function private.parse_text(jsonb, text, integer, text) is
 create function private.is_uuid(p_text text) returns boolean
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return p_text ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
@@ -354,7 +355,7 @@ comment on function private.is_uuid(text) is
 create function private.parse_uuid(p_body jsonb, p_field text, p_is_required boolean default true) returns uuid
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
@@ -373,7 +374,7 @@ comment on function private.parse_uuid(jsonb, text, boolean) is 'Parses a UUID f
 create function private.parse_uuids(p_body jsonb, p_field text, p_max integer) returns uuid[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := array[]::uuid[];
@@ -400,7 +401,7 @@ create function private.parse_integer(
 ) returns integer
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Query strings contain numbers as text.
@@ -420,7 +421,7 @@ comment on function private.parse_integer(jsonb, text, integer, integer, integer
 create function private.require_actor(p_body jsonb) returns uuid
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user_id uuid := private.parse_uuid(p_body, 'user_id', false);
@@ -448,7 +449,7 @@ if service_role names no user; PT403 if a user names another user.';
 create function private.acting_user_id() returns uuid
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- private.require_actor sets it. Users could set it too, so it counts only with the service key.
     select coalesce(
@@ -465,7 +466,7 @@ comment on function private.acting_user_id() is
 create function private.format_time(p_at timestamptz) returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
@@ -477,7 +478,7 @@ comment on function private.format_time(timestamptz) is
 create function private.request_id() returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id text := nullif(current_setting('request.headers', true), '')::json ->> 'x-request-id';
@@ -490,7 +491,7 @@ comment on function private.request_id() is
 
 create function private.succeed(p_data jsonb, p_meta jsonb default null, p_status integer default 200) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform set_config('response.status', p_status::text, true);
@@ -510,7 +511,7 @@ create function private.hash_secret(p_secret text) returns bytea
 language sql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select sha256(convert_to(p_secret, 'UTF8'))
 $$;
@@ -519,7 +520,7 @@ comment on function private.hash_secret(text) is 'The SHA-256 hash under which a
 create function private.generate_secret() returns text
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- Each UUID has 122 bits from the server's strong random source; SHA-256 reduces three of them to 256 bits.
     select 'threadline_' || translate(rtrim(encode(sha256(
@@ -532,7 +533,7 @@ comment on function private.generate_secret() is
 create function private.hmac_block(p_key bytea, p_mask integer) returns bytea
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select string_agg(set_byte('\x00', 0, p_mask # case
         when place < octet_length(p_key) then get_byte(p_key, place) else 0
@@ -546,7 +547,7 @@ comment on function private.hmac_block(bytea, integer) is
 
 create function private.report_lost_broadcast(p_topic text, p_sqlstate text, p_message text) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if coalesce(nullif(current_setting('threadline.strict_realtime', true), '')::boolean, false) then
@@ -573,7 +574,7 @@ create function private.phone_digits(p_phone text) returns text
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The escapes are spaces, dashes and direction marks that phones put into copied numbers.
@@ -654,7 +655,7 @@ alter table private.messaging_keys enable row level security;
 create function private.rotate_messaging_key(p_connection_id uuid, p_overlap interval) returns text
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_secret text := private.generate_secret();
@@ -680,7 +681,7 @@ comment on function private.rotate_messaging_key(uuid, interval) is
 
 create function public.create_messaging_connection(platform text, connection_id text default null) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_connection public.messaging_connections;
@@ -709,7 +710,7 @@ Raises 23505 if the connection_id is taken, and 23514 if the platform is unknown
 
 create function public.rotate_messaging_key(connection_id text, overlap interval default '24 hours') returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid;
@@ -740,7 +741,7 @@ create function private.list_messaging_keys(p_connection_id uuid) returns jsonb
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(jsonb_agg(
         jsonb_build_object(
@@ -759,7 +760,7 @@ comment on function private.list_messaging_keys(uuid) is
 create function public.keys(public.messaging_connections) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select private.list_messaging_keys($1.id)
 $$;
@@ -773,7 +774,7 @@ create function private.authenticate_connection(
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_last_used_at timestamptz;
@@ -806,7 +807,7 @@ create function private.is_valid_key(p_secret text) returns boolean
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select exists (
         select from private.messaging_keys as key
@@ -822,7 +823,7 @@ comment on function private.is_valid_key(text) is 'Checks whether a secret is a 
 create function private.generate_id() returns uuid
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_milliseconds bytea := int8send((extract(epoch from clock_timestamp()) * 1000)::bigint);
@@ -917,7 +918,7 @@ alter table public.conversation_messages enable row level security;
 create function public.conversation_messages(public.conversations) returns setof public.conversation_messages
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select stored.* from public.conversation_messages as stored where stored.conversation_id = $1.id
 $$;
@@ -927,7 +928,7 @@ comment on function public.conversation_messages(public.conversations) is
 create function public.messages(public.conversations) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(jsonb_agg(line.message), '[]')
     from (
@@ -945,7 +946,7 @@ language plpgsql
 immutable
 strict
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text := left(p_message ->> 'content', 1000);
@@ -974,7 +975,7 @@ comment on function private.message_preview(jsonb) is
 create function private.summarize_conversations_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := array(select distinct changed.conversation_id from changed);
@@ -1030,7 +1031,7 @@ A message of no conversation, or with another user_id than it has, is a foreign 
 create function private.delete_conversation_messages_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
@@ -1050,7 +1051,7 @@ comment on function private.delete_conversation_messages_trigger() is
 create function private.match_person(p_user_id uuid, p_digits text) returns uuid
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The last ten digits match numbers with and without a country code. A wrong match would show the data of the
@@ -1071,7 +1072,7 @@ comment on function private.match_person(uuid, text) is
 create function private.matching_lock(p_user_id uuid) returns bigint
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return hashtextextended('threadline.matching.' || p_user_id, 0);
@@ -1083,7 +1084,7 @@ both take it before they lock a row.';
 
 create function private.match_participant_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform pg_advisory_xact_lock_shared(private.matching_lock(new.user_id));
@@ -1104,7 +1105,7 @@ comment on function private.match_participant_trigger() is 'Trigger: matches a c
 create function private.lock_matching_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Runs before any row is locked, so the owner is not known yet: a signed-in user can only change their own rows.
@@ -1121,7 +1122,7 @@ comment on function private.lock_matching_trigger() is
 create function private.rematch_conversations_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op <> 'DELETE' then
@@ -1158,7 +1159,7 @@ create function private.render_conversation(p_conversation public.conversations,
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return jsonb_build_object(
@@ -1176,7 +1177,7 @@ null, which is too many to send.';
 create function private.broadcast_ingested_messages_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 begin
@@ -1236,7 +1237,7 @@ comment on function private.broadcast_ingested_messages_trigger() is
 create function private.broadcast_conversations(p_ids uuid[]) returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 begin
@@ -1262,7 +1263,7 @@ comment on function private.broadcast_conversations(uuid[]) is
 create function private.broadcast_conversation_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- A later change of the same transaction sends the conversation itself, and so do the messages of a new one.
@@ -1332,7 +1333,7 @@ comment on type private.ingest_result is
 create function private.count_messages(p_conversations jsonb) returns bigint
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
@@ -1349,7 +1350,7 @@ comment on function private.count_messages(jsonb) is
 create function private.parse_conversations(p_conversations jsonb) returns private.ingest_conversation[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
@@ -1397,7 +1398,7 @@ comment on function private.parse_conversations(jsonb) is
 create function private.parse_messages(p_conversations jsonb) returns private.ingest_message[]
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     c_fields constant text[] := array['id', 'direction', 'type', 'content', 'media_url', 'sent_at'];
@@ -1465,7 +1466,7 @@ create function private.validate_conversations(
 ) returns private.ingest_conversation[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
@@ -1500,7 +1501,7 @@ create function private.list_participants(p_conversations private.ingest_convers
 returns private.ingest_participant[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The batch with the newest message wins, and the greater text wins a tie: so the result does not depend on the
@@ -1535,7 +1536,7 @@ create function private.find_conversations(
 ) returns uuid[]
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
@@ -1543,7 +1544,7 @@ begin
             select existing.id
             from (
                 -- The order and LIMIT 1 leave the planner only the unique index. With plain equality it may choose an
-                -- index that begins with user_id, and reads all conversations of the user (decision 0003).
+                -- index on user_id alone, and reads all conversations of the user (decision 0003).
                 select candidate.*
                 from public.conversations as candidate
                 where (candidate.user_id, candidate.platform, candidate.external_conversation_id)
@@ -1569,7 +1570,7 @@ create function private.is_replay(
 ) returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if array_position(p_ids, null) is not null then
@@ -1578,7 +1579,7 @@ begin
     return not exists (
         select
         from unnest(p_parsed) as given
-        -- Both LIMIT 1 make one look-up by the key for each row, even if the statistics are old.
+        -- Each LIMIT 1 makes one look-up by the key for each row, even if the statistics are old.
         cross join lateral (
             select known.*
             from public.conversations as known
@@ -1613,7 +1614,7 @@ create function private.list_replay_results(p_parsed private.ingest_conversation
 returns private.ingest_result[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
@@ -1638,7 +1639,7 @@ create function private.create_conversations(
     p_user_id uuid, p_platform text, p_participants private.ingest_participant[]
 ) returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_created jsonb;
@@ -1668,12 +1669,12 @@ begin
 end
 $$;
 comment on function private.create_conversations(uuid, text, private.ingest_participant[]) is
-'Creates the missing conversations, ordered by external id. Returns the ids of those that no other request created
-first, by external id.';
+'Creates the missing conversations, ordered by external id. Returns an object of external id and id, without those that
+another request created first.';
 
 create function private.lock_conversations(p_ids uuid[]) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_locked integer;
@@ -1690,12 +1691,13 @@ begin
 end
 $$;
 comment on function private.lock_conversations(uuid[]) is
-'Locks conversations, ordered by id. Raises 40001 if one of them, or the conversation behind a null, was deleted.';
+'Locks conversations, ordered by id. Raises 40001 if one of them was deleted. A null in p_ids is a
+conversation that was deleted before it could be found.';
 
 create function private.update_participants(p_ids uuid[], p_participants private.ingest_participant[])
 returns uuid[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_changed uuid[];
@@ -1748,7 +1750,7 @@ create function private.store_messages(
     p_ids uuid[], p_created jsonb, p_is_all_new boolean
 ) returns private.ingest_result[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_results private.ingest_result[];
@@ -1816,7 +1818,7 @@ of several messages with the same id counts. The caller has locked the conversat
 
 create function private.send_changes(p_created jsonb, p_changed uuid[], p_results private.ingest_result[]) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := array(
@@ -1838,7 +1840,7 @@ comment on function private.send_changes(jsonb, uuid[], private.ingest_result[])
 create function private.store_conversations(p_user_id uuid, p_platform text, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_conversations private.ingest_conversation[] := private.parse_conversations(p_conversations);
@@ -1900,7 +1902,7 @@ out whole; all others are stored.';
 create function private.render_results(p_results private.ingest_result[]) returns json
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
@@ -1969,7 +1971,7 @@ alter table public.ingest_log enable row level security;
 create function private.delete_ingest_log_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from public.ingest_log as line
@@ -1983,7 +1985,7 @@ comment on function private.delete_ingest_log_trigger() is 'Trigger: deletes the
 create function private.use_asynchronous_commit() returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if pg_current_xact_id_if_assigned() is null then
@@ -1999,7 +2001,7 @@ create function private.record_ingest(
 ) returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform private.use_asynchronous_commit();
@@ -2023,7 +2025,7 @@ comment on function private.record_ingest(uuid, text, uuid, bigint, private.inge
 create function private.record_refusal(p_user_id uuid, p_connection_id text, p_status integer) returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform private.use_asynchronous_commit();
@@ -2041,7 +2043,7 @@ comment on function private.record_refusal(uuid, text, integer) is
 create function private.refuse_ingest(p_status integer, p_error text) returns json
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform set_config('response.status', p_status::text, true);
@@ -2053,7 +2055,7 @@ comment on function private.refuse_ingest(integer, text) is
 
 create function public.messaging_ingest(bytea) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_secret text := nullif(current_setting('request.headers', true), '')::json ->> 'x-api-key';
@@ -2197,7 +2199,7 @@ comment on view private.my_peers is 'Users who share a channel with the caller, 
 create function private.is_non_member(p_channel_id uuid) returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Checks the membership first, because it decides nearly every call.
@@ -2215,7 +2217,7 @@ channel, because policies run later.';
 create function private.create_user_profile_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into public.user_profiles (user_id, display_name, avatar_url)
@@ -2240,7 +2242,7 @@ comment on function private.create_user_profile_trigger() is
 create function private.add_channel_owner_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.created_by is not null then
@@ -2324,7 +2326,7 @@ alter table public.message_events enable row level security;
 create function private.create_channel_counter_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into private.channel_counters (channel_id) values (new.id);
@@ -2337,7 +2339,7 @@ comment on function private.create_channel_counter_trigger() is 'Gives a new cha
 create function private.lock_channel(p_channel_id uuid) returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from private.channel_counters as counter where counter.channel_id = p_channel_id for no key update;
@@ -2349,7 +2351,7 @@ comment on function private.lock_channel(uuid) is
 create function private.event_clock() returns timestamptz
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return clock_timestamp();
@@ -2366,7 +2368,7 @@ create function private.record_event(
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Each event is later than the one before, even if the clock goes back: readers find old texts by these times.
@@ -2402,7 +2404,7 @@ Writes nothing while the channel is being deleted.';
 create function private.protect_owners_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Checks clients only, under any role name. Supabase Auth deletes users with their memberships, and has no token.
@@ -2443,7 +2445,7 @@ comment on function private.protect_owners_trigger() is
 create function private.require_owner_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Checks clients and service_role, but not Supabase Auth, which deletes users with their memberships.
@@ -2475,7 +2477,7 @@ comment on function private.require_owner_trigger() is
 create function private.record_member_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op <> 'INSERT' then
@@ -2535,7 +2537,7 @@ comment on view private.my_peer_twins is 'Twins in channels of the caller, one r
 create function private.admit_twin_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not private.is_non_member(new.channel_id) then
@@ -2560,7 +2562,7 @@ comment on function private.admit_twin_trigger() is
 create function private.remove_member_twins_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The channel before its twins: see the lock order in 210_events.
@@ -2666,7 +2668,7 @@ alter table public.message_pins enable row level security;
 create function private.admit_message_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_event record;
@@ -2708,7 +2710,7 @@ number.';
 create function private.set_hops_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Compares the newest message of the channel with the newest of the thread and takes the larger count, because the
@@ -2753,7 +2755,7 @@ comment on function private.set_hops_trigger() is 'Counts the turns of twins sin
 create function private.record_message_change_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_version integer;
@@ -2796,7 +2798,7 @@ comment on function private.record_message_change_trigger() is
 create function private.unpin_message_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from public.message_pins as pin where pin.message_id = new.id;
@@ -2810,7 +2812,7 @@ comment on function private.unpin_message_trigger() is
 create function private.set_message_channel_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     select message.channel_id into new.channel_id
@@ -2834,7 +2836,7 @@ comment on function private.set_message_channel_trigger() is
 create function private.record_reaction_or_pin_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_is_added boolean := tg_op = 'INSERT';
@@ -2886,7 +2888,7 @@ comment on function private.record_reaction_or_pin_trigger() is
 create function private.render_pin(p_pinned_by uuid, p_pinned_at timestamptz) returns jsonb
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'pinned', true, 'pinned_by', p_pinned_by, 'pinned_at', private.format_time(p_pinned_at)
@@ -2897,7 +2899,7 @@ comment on function private.render_pin(uuid, timestamptz) is 'The metadata field
 create function private.render_message(p_message public.messages, p_pin jsonb) returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return jsonb_build_object(
@@ -2922,7 +2924,7 @@ comment on function private.render_message(public.messages, jsonb) is
 create function private.render_message(p_message public.messages) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select private.render_message(p_message, (
         select private.render_pin(pin.pinned_by, pin.pinned_at)
@@ -2937,7 +2939,7 @@ create function private.render_reaction(
 ) returns jsonb
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'id', p_id,
@@ -2957,7 +2959,7 @@ returns table (author_id uuid, is_twin boolean, display_name text, avatar_url te
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select profile.user_id, false, profile.display_name, profile.avatar_url
     from public.user_profiles as profile
@@ -2973,7 +2975,7 @@ comment on function private.list_author_names(uuid[], uuid[]) is
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select
         counted.message_id,
@@ -3007,7 +3009,7 @@ comment on function private.render_reactions(uuid[]) is
 create function private.require_message(p_id uuid) returns public.messages
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message public.messages;
@@ -3025,7 +3027,7 @@ comment on function private.require_message(uuid) is
 create function private.require_channel(p_channel_id uuid) returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not exists (select from public.channels as channel where channel.id = p_channel_id) then
@@ -3042,7 +3044,7 @@ create function private.message_count(p_channel_id uuid) returns bigint
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((
         select counter.message_count
@@ -3062,7 +3064,7 @@ create function private.find_cursor(p_body jsonb, p_field text, p_channel_id uui
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text := p_body ->> p_field;
@@ -3094,7 +3096,7 @@ create function private.list_page(
 )
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 -- A generic plan is slow for deep pages and for threads (decision 0003).
 set plan_cache_mode = 'force_custom_plan'
 as $$
@@ -3139,7 +3141,7 @@ comment on function private.list_page(uuid, uuid, bigint, bigint, integer, integ
 create function private.render_page(p_ids uuid[]) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with page as (
         select message
@@ -3173,7 +3175,7 @@ comment on function private.render_page(uuid[]) is 'Messages with their authors 
 create function public.list_messages(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
@@ -3218,7 +3220,7 @@ first, with authors and reactions.';
 create function public.get_message(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
@@ -3237,7 +3239,7 @@ comment on function public.get_message(jsonb) is 'GET /api/v2/messages/:id.';
 create function public.list_message_edits(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
@@ -3263,7 +3265,7 @@ comment on function public.list_message_edits(jsonb) is
 create function private.require_twin(p_twin_id uuid, p_channel_id uuid) returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not exists (
@@ -3284,7 +3286,7 @@ comment on function private.require_twin(uuid, uuid) is
 
 create function public.create_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
@@ -3351,7 +3353,7 @@ conversation_id, user_id, ai_twin_id.';
 
 create function public.reply_to_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_parent public.messages := private.require_message(private.parse_uuid($1, 'id'));
@@ -3367,7 +3369,7 @@ comment on function public.reply_to_message(jsonb) is
 create function private.is_author(p_message public.messages, p_user_id uuid) returns boolean
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(p_message.user_id = p_user_id, false) or exists (
         select from public.ai_twins as twin where twin.id = p_message.ai_twin_id and twin.user_id = p_user_id
@@ -3378,7 +3380,7 @@ comment on function private.is_author(public.messages, uuid) is
 
 create function public.edit_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_content text := private.parse_text($1, 'content', private.message_max_characters());
@@ -3403,7 +3405,7 @@ comment on function public.edit_message(jsonb) is
 create function private.is_app_admin() returns boolean
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- Reads app_metadata and not user_metadata, because users can write the latter.
     select coalesce((select auth.jwt()) -> 'app_metadata' ->> 'role' = 'admin', false)
@@ -3415,7 +3417,7 @@ comment on function private.is_app_admin() is 'Whether the token belongs to an a
 create function private.delete_message(p_message_id uuid, p_user_id uuid, p_as_admin boolean) returns timestamptz
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_is_service boolean := private.is_service();
@@ -3460,7 +3462,7 @@ unless they wrote it, own its twin, or act as an admin; PT404 for non-members.';
 
 create function public.delete_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user_id uuid := private.require_actor($1);
@@ -3479,7 +3481,7 @@ comment on function public.delete_message(jsonb) is
 
 create function public.pin_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user_id uuid := private.require_actor($1);
@@ -3502,7 +3504,7 @@ comment on function public.pin_message(jsonb) is
 
 create function public.unpin_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
@@ -3519,7 +3521,7 @@ comment on function public.unpin_message(jsonb) is
 
 create function private.set_reaction(p_body jsonb, p_change text) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_emoji text := private.parse_text(p_body, 'emoji', 64);
@@ -3556,7 +3558,7 @@ comment on function private.set_reaction(jsonb, text) is
 
 create function public.toggle_reaction(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.set_reaction($1, 'toggle');
@@ -3567,7 +3569,7 @@ comment on function public.toggle_reaction(jsonb) is
 
 create function public.add_reaction(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.set_reaction($1, 'add');
@@ -3578,7 +3580,7 @@ comment on function public.add_reaction(jsonb) is
 
 create function public.remove_reaction(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.set_reaction($1, 'remove');
@@ -3641,7 +3643,7 @@ alter table private.message_files enable row level security;
 create function private.retire_ids_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into private.retired_ids (id) select removed.id from removed
@@ -3656,7 +3658,7 @@ comment on function private.retire_ids_trigger() is
 create function private.reject_retired_id_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Only for callers of an API: a superuser may restore or seed deleted files.
@@ -3675,7 +3677,7 @@ comment on function private.reject_retired_id_trigger() is
 
 create function private.set_attachment_details_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     select
@@ -3696,7 +3698,7 @@ comment on function private.set_attachment_details_trigger() is
 
 create function private.require_attachments_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- attachment_id is always ours. An id is ours only if it is a UUID; else it belongs to the application.
@@ -3725,7 +3727,7 @@ comment on function private.require_attachments_trigger() is
 create function private.link_attachments_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Each UUID is an attachment: require_attachments_trigger has checked that.
@@ -3745,7 +3747,7 @@ comment on function private.link_attachments_trigger() is
 create function private.render_attachment(p_attachment public.attachments) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'id', p_attachment.id,
@@ -3761,7 +3763,7 @@ comment on function private.render_attachment(public.attachments) is
 create function private.parse_files(p_body jsonb) returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_file jsonb;
@@ -3786,7 +3788,7 @@ comment on function private.parse_files(jsonb) is
 create function private.require_upload_channel(p_body jsonb) returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid(p_body, 'conversation_id');
@@ -3829,7 +3831,7 @@ user who is over the limit or in no channel.';
 
 create function public.begin_upload(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_type text := private.require_upload_channel($1);
@@ -3856,7 +3858,7 @@ Answers the id and path that each file is to have in the bucket attachments; not
 
 create function public.finish_upload(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_type text := private.require_upload_channel($1);
@@ -3890,7 +3892,7 @@ it changes nothing.';
 create function public.get_attachment(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := private.parse_uuid($1, 'id');
@@ -3912,7 +3914,7 @@ comment on function public.get_attachment(jsonb) is
 create function private.sweep_attachments(p_limit integer, p_age interval) returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[];
@@ -3947,7 +3949,7 @@ comment on function private.sweep_attachments(integer, interval) is
 
 create function public.sweep_attachments(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 1000);
@@ -4009,7 +4011,7 @@ create function private.fold_text(p_text text) returns text
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text;
@@ -4049,7 +4051,7 @@ create function private.split_words(p_text text) returns text[]
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Cut, because folding can turn one character into eighteen, and a tsvector has at most one megabyte.
@@ -4098,7 +4100,7 @@ create function private.word_index_template() returns text
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
@@ -4116,7 +4118,7 @@ create function private.index_words(p_content text, p_attachments jsonb) returns
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words text[] := private.split_words(p_content);
@@ -4152,7 +4154,7 @@ comment on function private.index_words(text, jsonb) is
 create function private.index_message_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.deleted_at is not null then
@@ -4175,7 +4177,7 @@ comment on function private.index_message_trigger() is
 create function private.delete_message_words_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
@@ -4209,7 +4211,7 @@ comment on type private.message_search is
 create function private.parse_search_phrase(p_text text) returns tsquery
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words text[] := private.split_words(p_text);
@@ -4242,7 +4244,7 @@ comment on function private.parse_search_phrase(text) is
 create function private.find_authors(p_name text) returns uuid[]
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_name text := private.fold_text(ltrim(p_name, '@'));
@@ -4274,7 +4276,7 @@ comment on function private.find_authors(text) is
 create function private.find_channels(p_name text) returns uuid[]
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select array_agg(channel.id)
     from public.channels as channel
@@ -4287,7 +4289,7 @@ comment on function private.find_channels(text) is
 create function private.parse_search_time(p_value text) returns timestamptz
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- A date means its first moment, so each message matches either before: or after: of a date.
     select private.parse_timestamp(
@@ -4302,7 +4304,7 @@ create function private.parse_search_operator(
 ) returns private.message_search
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := case p_operator
@@ -4349,7 +4351,7 @@ comment on function private.parse_search_operator(private.message_search, text, 
 create function private.parse_search(p_query text) returns private.message_search
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Accepts the quotation marks of phones and input methods. Cut, because NFKC can turn one character into many.
@@ -4420,7 +4422,7 @@ set plan_cache_mode = 'force_custom_plan'
 -- JIT takes longer than the search.
 set enable_seqscan = 'off'
 set jit = 'off'
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words tsquery := coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags);
@@ -4477,7 +4479,7 @@ create function private.resolve_search_filters(p_search private.message_search) 
 language plpgsql
 stable
 set plan_cache_mode = 'force_custom_plan'
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Reading 100,000 rows takes about as long as the first steps of a search. Postgres still searches an array of
@@ -4517,7 +4519,7 @@ create function private.search_messages(p_search private.message_search, out ids
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_newest bigint := (select max(entry.number) from private.message_words as entry);
@@ -4563,7 +4565,7 @@ comment on function private.search_messages(private.message_search) is
 create function public.search_messages(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_query text := private.parse_text(case when $1 ->> 'query' = '' then $1 - 'query' else $1 end, 'query', 1000);
@@ -4673,7 +4675,7 @@ alter table private.summary_totals enable row level security;
 create function private.spend_summary() returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_used integer;
@@ -4729,7 +4731,7 @@ create function private.lease_summary(
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Deletes outdated summaries. Polling callers have five minutes to read a summary after it is finished.
@@ -4780,7 +4782,7 @@ create function private.find_summary(
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select known.id, known.answer
     from private.summaries as known
@@ -4802,7 +4804,7 @@ create function private.render_transcript(
 ) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with newest as (
         select message.*
@@ -4857,7 +4859,7 @@ newest message is always included.';
 -- This function and the next two are private, because a client that could call them could store an invented summary.
 create function private.begin_summary(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
@@ -4924,7 +4926,7 @@ finish_summary, or 202 with an id for poll_summary if another caller has the lea
 
 create function private.finish_summary(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     update private.summaries as known
@@ -4953,7 +4955,7 @@ whether Claude returned anything. Returns the answer, and stores nothing if the 
 create function private.poll_summary(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_known private.summaries;
@@ -4985,7 +4987,7 @@ failure of the model, and PT504 if the lease has expired or is_last says that th
 create function private.my_topics() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select 'channel:' || mine.id from private.my_channels as mine
     union all
@@ -4999,7 +5001,7 @@ comment on function private.my_topics() is
 create function private.my_live_topics() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select 'channel:' || mine.id || ':live' from private.my_channels as mine
 $$;
@@ -5037,7 +5039,7 @@ $$;
 create function private.render_event(p_event public.message_events, p_message public.messages) returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_numbers jsonb := jsonb_build_object('seq', p_event.seq, 'prev_seq', p_event.seq - 1);
@@ -5094,7 +5096,7 @@ has id and deleted.';
 create function private.render_pointer(p_payload jsonb) returns jsonb
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_object_agg(field.key, field.value) || '{"truncated": true}'
     from jsonb_each(p_payload) as field
@@ -5107,7 +5109,7 @@ create function private.send_events(
     p_channel_id uuid, p_since bigint, out last_seq bigint, out is_complete boolean
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 -- A generic plan, because a custom plan takes longer than the query. The two LIMITs must stay: without them the generic
 -- plan expects a third of the channel, scans whole tables, and may trigger JIT for half a second (decision 0007).
 set plan_cache_mode = 'force_generic_plan'
@@ -5164,7 +5166,7 @@ stub instead of an oversized payload. Returns the last number, and whether each 
 
 create function private.verify_creations(p_channel_id uuid, p_since bigint) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_missing uuid := (
@@ -5202,7 +5204,7 @@ the message, 40001 if another channel took its id at the same time (decision 000
 create function private.broadcast_events_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_sent jsonb := coalesce(nullif(current_setting('threadline.sent_events', true), ''), '{}')::jsonb;
@@ -5244,7 +5246,7 @@ returns table (seq bigint, kind text, payload jsonb)
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not private.is_service()
@@ -5274,7 +5276,7 @@ comment on function private.list_channel_events(uuid, bigint, integer) is
 create function public.list_channel_events(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
@@ -5325,8 +5327,8 @@ broadcast. Takes channel_id, since (default 0) and limit (1 to 1000, default 200
 next page; meta.has_more says whether that page has events.';
 
 -- Webhooks: the URL to which the worker posts the messages of a twin's channels, and the secrets that sign them.
--- Promise: a secret is shown once and never leaves the database again (decision 0004). During a rotation, the old and
--- the new secret sign each delivery.
+-- Promise: a secret is shown once and never leaves the database again (decision 0004). During a rotation, the new
+-- secret and up to four old ones sign each delivery. 312_delivery_worker shows what a twin is sent.
 
 create table public.twin_webhooks (
     ai_twin_id uuid primary key references public.ai_twins (id) on delete cascade,
@@ -5363,7 +5365,7 @@ alter table private.twin_secrets enable row level security;
 create function private.sign_delivery(p_twin_id uuid, p_text text) returns text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select string_agg(
         'v1=' || encode(sha256(secret.outer_key || sha256(secret.inner_key || convert_to(p_text, 'UTF8'))), 'hex'),
@@ -5379,7 +5381,7 @@ comment on function private.sign_delivery(uuid, text) is
 create function private.rotate_twin_secret(p_twin_id uuid, p_overlap interval) returns text
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_secret text := private.generate_secret();
@@ -5426,7 +5428,7 @@ overlap ends. PT404 for other callers.';
 create function private.set_twin_webhook(p_twin_id uuid, p_url text) returns boolean
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_is_new boolean;
@@ -5452,7 +5454,7 @@ comment on function private.set_twin_webhook(uuid, text) is
 
 create function public.set_twin_webhook(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
@@ -5472,7 +5474,7 @@ which is shown only once. Later calls keep the secret and answer null.';
 
 create function public.rotate_twin_secret(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
@@ -5491,7 +5493,7 @@ comment on function public.rotate_twin_secret(jsonb) is
 
 create function public.remove_twin_webhook(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
@@ -5576,7 +5578,7 @@ alter table public.twin_deliveries enable row level security;
 create function private.queue_deliveries_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Most channels have no twin, and this check is several times cheaper than the statement below.
@@ -5615,7 +5617,7 @@ has more than twin_max_hops.';
 create function private.cancel_deliveries_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from public.twin_deliveries as delivery where delivery.message_id = new.id and delivery.state <> 'delivered';
@@ -5628,7 +5630,7 @@ comment on function private.cancel_deliveries_trigger() is
 create function public.list_twin_deliveries(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
@@ -5670,7 +5672,7 @@ comment on function public.list_twin_deliveries(jsonb) is
 create function private.replay_twin_deliveries(p_twin_id uuid, p_id uuid) returns bigint
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_replayed bigint;
@@ -5709,7 +5711,7 @@ PT404 for other callers.';
 
 create function public.replay_twin_deliveries(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(jsonb_build_object('replayed', private.replay_twin_deliveries(
@@ -5728,7 +5730,7 @@ comment on function public.replay_twin_deliveries(jsonb) is
 create function private.render_delivery(p_delivery public.twin_deliveries, p_lease uuid) returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_time text := floor(extract(epoch from now()))::text;
@@ -5761,7 +5763,7 @@ comment on function private.render_delivery(public.twin_deliveries, uuid) is
 create function private.claim_deliveries(p_limit integer, p_lease interval) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -5775,9 +5777,9 @@ declare
     );
     v_deliveries jsonb;
 begin
-    -- Separate from the statement that locks the queues, so that its snapshot has all deliveries committed before the
-    -- lock. It updates each queue once: a second update would check the foreign key again, and wait for a transaction
-    -- that removes the webhook.
+    -- A statement of its own, after the one that locks the queues: it sees all deliveries that were committed before
+    -- the lock. It updates each queue once: a second update would check the foreign key again, and wait for a
+    -- transaction that removes the webhook.
     with candidate as materialized (
         select due.ai_twin_id, due.channel_id, pending.id, gen_random_uuid() as lease
         from unnest(v_due) as due
@@ -5791,8 +5793,8 @@ begin
             limit 1
         ) as pending on true
     ), held as materialized (
-        -- SKIP LOCKED leaves a delivery that is being deleted to the next round. Waiting could deadlock, because that
-        -- transaction may need the queue next.
+        -- SKIP LOCKED skips a delivery that another transaction is deleting; the next round takes it if it is still
+        -- there. Waiting could deadlock, because the other transaction may need the queue next.
         select delivery.id
         from public.twin_deliveries as delivery
         where delivery.id in (select candidate.id from candidate)
@@ -5823,7 +5825,7 @@ until the lease ends.';
 
 create function public.claim_deliveries(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.claim_deliveries(
@@ -5834,13 +5836,13 @@ end
 $$;
 comment on function public.claim_deliveries(jsonb) is
 'For workers: leases deliveries and returns id, lease, url, headers and body of each. Takes limit (default 10) and
-lease_seconds (default 60). A queue gives one delivery at a time. If the lease ends first, a worker gets the delivery
-again.';
+lease_seconds (default 60). A queue gives one delivery at a time. If the lease ends before finish_delivery, a
+worker gets the delivery again.';
 
 create function private.retry_delay(p_attempts integer) returns interval
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- Random, up to half shorter, so that deliveries that failed together are not all retried at the same time.
     select make_interval(
@@ -5855,7 +5857,7 @@ comment on function private.retry_delay(integer) is
 create function private.finish_delivery(p_id uuid, p_lease uuid, p_status integer, p_error text) returns text
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_queue private.twin_queues;
@@ -5905,7 +5907,7 @@ Returns null if the lease has passed to another worker or the message was delete
 
 create function public.finish_delivery(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := private.parse_uuid($1, 'id');
@@ -5926,6 +5928,7 @@ comment on function public.finish_delivery(jsonb) is
 succeeded). Returns its state, or null if the lease has passed to another worker. A repeated call changes nothing.';
 
 -- The rate limit: how many requests of /api/v2 a user may make in a minute, counted for all processes of the service.
+-- The limit is requests_per_minute in 010_settings; service_role is not counted.
 -- The count is spent after the work, in the same transaction, so that requests of one user do not wait for each other.
 
 -- Unlogged, because a crash may reset the counts: a user then gets one minute's requests again.
@@ -5941,7 +5944,7 @@ alter table private.request_counts enable row level security;
 create function private.spend_request(out is_granted boolean, out headers jsonb)
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_used integer;
@@ -6011,7 +6014,7 @@ alter table private.idempotency_keys enable row level security;
 create function private.begin_idempotent(p_route text, p_key text, p_request jsonb, out status integer, out body text)
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_principal text := coalesce((select auth.uid())::text, (select auth.role()));
@@ -6051,7 +6054,7 @@ create function private.finish_idempotent(p_route text, p_key text, p_status int
 language sql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     update private.idempotency_keys as known set status = p_status, body = p_body
     where known.principal = coalesce((select auth.uid())::text, (select auth.role()))
@@ -6114,7 +6117,7 @@ create function private.render_failure(
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_code text := (
@@ -6157,7 +6160,7 @@ null for errors that the caller did not cause: the service answers those itself.
 create function private.retry_after(p_status integer, p_code text, p_limits jsonb) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select case
         when p_code = 'rate_limited' then jsonb_build_object('retry-after', p_limits -> 'ratelimit-reset')
@@ -6207,7 +6210,7 @@ alter table private.former_twin_messages enable row level security;
 create function private.create_receipt(p_kind text, p_subject_id uuid, p_erased jsonb) returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_receipt public.erasures;
@@ -6231,7 +6234,7 @@ comment on function private.create_receipt(text, uuid, jsonb) is 'Stores a recei
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_person public.people;
@@ -6293,7 +6296,7 @@ or a conversation is not the caller''s.';
 
 create function public.erase_person(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.erase_person(
@@ -6310,7 +6313,7 @@ stored again.';
 create function private.remember_twin_owner_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- If Supabase Auth deleted the owner, the join finds no row: messages stay, as they do for deleted users.
@@ -6328,7 +6331,7 @@ comment on function private.remember_twin_owner_trigger() is
 create function private.count_belongings(p_user_id uuid) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'connections', (
@@ -6353,7 +6356,7 @@ comment on function private.count_belongings(uuid) is 'The number of rows by kin
 create function private.hand_over_channels(p_user_id uuid) returns bigint
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_count bigint;
@@ -6389,7 +6392,7 @@ without other members and returns their number.';
 create function private.list_user_messages(p_user_id uuid) returns setof uuid
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select said.id from public.messages as said where said.user_id = p_user_id
     union all
@@ -6407,7 +6410,7 @@ comment on function private.list_user_messages(uuid) is
 create function private.erase_user(p_user_id uuid) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_erased jsonb := private.count_belongings(p_user_id);
@@ -6471,7 +6474,7 @@ user does not exist.';
 
 create function public.erase_user(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.erase_user(private.parse_uuid($1, 'user_id')));
@@ -6487,7 +6490,7 @@ user_id; returns the receipt.';
 create function public.export_conversation(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -6539,7 +6542,7 @@ limit (500, at most 1000) and after (next_cursor of the page before, which is nu
 create function private.render_export(p_message_ids uuid[]) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- One statement for all messages evaluates each policy once.
     select coalesce(jsonb_agg(
@@ -6578,7 +6581,7 @@ create function private.measure_messages(p_channel_id uuid, p_after bigint, p_li
 returns table (id uuid, seq bigint, bytes bigint)
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select
         said.id,
@@ -6600,7 +6603,7 @@ comment on function private.measure_messages(uuid, bigint, integer) is
 create function public.export_channel(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -6654,7 +6657,7 @@ insert into private.clean_ups default values;
 create function private.delete_expired(p_limit integer) returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
@@ -6712,7 +6715,7 @@ most p_limit rows of each kind. Returns the number of rows by kind.';
 create function private.delete_history(p_limit integer) returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
@@ -6762,7 +6765,7 @@ number of rows by kind.';
 create function private.clean_up(p_limit integer default 10000) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -6786,7 +6789,7 @@ another round runs.';
 
 create function public.clean_up(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.clean_up(private.parse_integer($1, 'limit', 1, 100000, 10000)));
@@ -6823,7 +6826,7 @@ comment on type private.metric is 'A Prometheus gauge: name, help text, labels a
 create function private.measure_deliveries() returns setof private.metric
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
@@ -6863,7 +6866,7 @@ comment on function private.measure_deliveries() is
 create function private.measure_database() returns setof private.metric
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return query
@@ -6899,7 +6902,7 @@ comment on function private.measure_database() is
 create function public.read_metrics(jsonb) returns json
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select private.succeed((
         select jsonb_agg(to_jsonb(measured))
@@ -6919,7 +6922,7 @@ comment on function public.read_metrics(jsonb) is
 create function private.diagnose_login() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select format('The database user %s cannot become %s; grant it that role.', session_user, needed.role)
     from unnest(array['anon', 'authenticated', 'service_role']) as needed (role)
@@ -6963,7 +6966,7 @@ comment on function private.diagnose_login() is
 create function private.diagnose_tables() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select format('Row-level security is off on %s.%s; enable it.', schema.nspname, class.relname)
     from pg_class as class
@@ -6997,7 +7000,7 @@ comment on function private.diagnose_tables() is
 create function private.diagnose_platform() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select 'The Storage bucket "attachments" is missing, so uploads fail; create it as in the first migration.'
     where not exists (select from storage.buckets where id = 'attachments')
@@ -7031,7 +7034,7 @@ comment on function private.diagnose_platform() is
 create function private.diagnose_migrations(p_versions text[]) returns setof text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if to_regclass('supabase_migrations.schema_migrations') is null then
@@ -7055,7 +7058,7 @@ create function private.diagnose(p_migrations text[], p_now timestamptz) returns
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select private.diagnose_migrations(p_migrations)
     union all
@@ -7147,7 +7150,7 @@ create function private.find_call(
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     select
@@ -7175,7 +7178,7 @@ create function private.call_idempotent(
     out status integer, out headers jsonb, out body text
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     headers := '{}';
@@ -7214,7 +7217,7 @@ create function private.call_api(
     out status integer, out headers jsonb, out body text
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     c_limited constant text := 'Too many requests in this minute. Wait as long as Retry-After says.';
@@ -7285,7 +7288,7 @@ create function private.call(
     out status integer, out headers text, out body text
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_answer record;
@@ -7993,3 +7996,6 @@ to service_role;
 -- authenticator: the login role of the service. It may call the gateway and become one of the roles above.
 grant usage on schema private to authenticator;
 grant execute on function private.call(text, text, text, text, text, bytea) to authenticator;
+
+reset search_path;
+reset lock_timeout;

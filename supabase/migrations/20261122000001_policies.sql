@@ -1,6 +1,7 @@
 -- Written from sql/ by `make migration`; change it there.
 
 set lock_timeout = '5s';
+set search_path = pg_catalog, pg_temp;
 
 -- Apart: on Supabase a statement about policies locks tables of Auth and Storage until its end.
 
@@ -255,3 +256,6 @@ for select to authenticated using (ai_twin_id in (select mine.id from private.my
 
 create policy erasures_select_requester on public.erasures
 for select to authenticated using (requested_by = (select auth.uid()));
+
+reset search_path;
+reset lock_timeout;

@@ -33,7 +33,7 @@ create schema faults;
 create table faults.switches (is_disk_full boolean not null default false);
 insert into faults.switches default values;
 create function faults.refuse_rows() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if (select switch.is_disk_full from faults.switches as switch) then
         raise disk_full using message = 'could not extend file: No space left on device';

@@ -130,7 +130,8 @@ def characters_beyond_ascii(text: str) -> Iterator[str]:
 
 
 PLANTED = """
-create function private.planted({parameters}) returns void language {language} set search_path = '' as $$ {body} $$;
+create function private.planted({parameters}) returns void language {language} set search_path = pg_catalog, pg_temp
+as $$ {body} $$;
 """
 
 

@@ -5,7 +5,8 @@ from tests.support.world import CHANNEL
 
 # Sets the clock that stamps events; `by` is an interval.
 EVENT_CLOCK = """
-create or replace function private.event_clock() returns timestamptz language plpgsql volatile set search_path = ''
+create or replace function private.event_clock() returns timestamptz language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$ begin return clock_timestamp() + interval '{by}'; end $$
 """
 

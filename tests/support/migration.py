@@ -19,7 +19,11 @@ from tests.support.cluster import running
 
 INITIAL = "20261122000000_initial.sql"
 POLICIES = "20261122000001_policies.sql"
-HEADER = "-- Written from sql/ by `make migration`; change it there.\n\nset lock_timeout = '5s';\n\n"
+# With this search_path no object of the project stands in for one of Postgres while the migration runs.
+SETTINGS = "set lock_timeout = '5s';\nset search_path = pg_catalog, pg_temp;\n\n"
+# The migrations of the project run in the same session.
+RESETS = "\nreset search_path;\nreset lock_timeout;\n"
+HEADER = "-- Written from sql/ by `make migration`; change it there.\n\n" + SETTINGS
 POLICIES_NOTE = "-- Apart: on Supabase a statement about policies locks tables of Auth and Storage until its end.\n\n"
 
 # The first statement of all. Tables, views and types share one list of names; of a function there may be several.
@@ -81,8 +85,8 @@ def initial() -> dict[str, str]:
                 objects += statement
         objects += "\n\n"
     return {
-        INITIAL: HEADER + guard(objects) + re.sub(r"\n{3,}", "\n\n", objects.strip("\n")) + "\n",
-        POLICIES: HEADER + POLICIES_NOTE + re.sub(r"\n{3,}", "\n\n", policies.strip("\n")) + "\n",
+        INITIAL: HEADER + guard(objects) + re.sub(r"\n{3,}", "\n\n", objects.strip("\n")) + "\n" + RESETS,
+        POLICIES: HEADER + POLICIES_NOTE + re.sub(r"\n{3,}", "\n\n", policies.strip("\n")) + "\n" + RESETS,
     }
 
 
@@ -112,7 +116,7 @@ def main(name: str) -> None:
         sys.exit("sql/ and supabase/migrations agree: there is nothing to migrate.")
     path = schema.MIGRATIONS / f"{datetime.now(UTC):%Y%m%d%H%M%S}_{name}.sql"
     notes = "".join(f"-- {line}\n" for line in change.splitlines())
-    path.write_text(f"set lock_timeout = '5s';\n\n-- Write what makes this difference, then remove it:\n{notes}")
+    path.write_text(f"{SETTINGS}-- Write what makes this difference, then remove it:\n{notes}{RESETS}")
     print(path.relative_to(schema.ROOT))
 
 
