@@ -70,7 +70,7 @@ comment on function private.require_upload_channel(jsonb) is
 create function private.admit_upload(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not private.is_service() and not exists (select from private.my_channels) then

@@ -82,7 +82,7 @@ comment on function private.spend_summary() is
 create function private.spend_project_summary() returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_today date := (now() at time zone 'UTC')::date;

@@ -53,7 +53,7 @@ seconds until the next minute begins.';
 create function private.spend_failed_request(jsonb) returns json
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select private.succeed(null)
 $$;
