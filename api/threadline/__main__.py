@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import entry_points
-from ipaddress import ip_address
 from tempfile import TemporaryDirectory
 
 import click
 
 from threadline import __version__
 from threadline.settings import PUBLISHED_JWT_SECRETS, Settings
+from threadline.tls import is_loopback
 
 COMMANDS = "threadline.commands"  # entry points with which other packages add commands
 
@@ -108,14 +108,6 @@ def doctor() -> None:
     findings = asyncio.run(examine(Settings.from_environment()))
     click.echo("\n".join(findings) or "Nothing is missing or wrong.")
     sys.exit(bool(findings))
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can connect to this address."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def application() -> object:

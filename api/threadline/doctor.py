@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
@@ -17,12 +18,18 @@ import httpx
 import jwt
 
 from threadline.settings import PUBLIC_KEYS, SECRET_KEYS, Settings
+from threadline.tls import find_mode, is_local
 from threadline.tokens import LEEWAY
 
 # The versions in `supabase/migrations` that this version of the service needs.
 MIGRATIONS = ["20261122000000", "20261122000001"]
 
 PUSH = 'run "supabase db push"'
+_WEAK_MODES = {
+    "disable": "in clear text (sslmode=disable): the network reads the password and all messages",
+    "require": "encrypted but not verified (sslmode=require): another server can pose as the database",
+    "verify-ca": "verified without its host name (sslmode=verify-ca)",
+}
 DEPLOY = 'run "supabase functions deploy messaging-ingest"'
 
 
@@ -44,6 +51,8 @@ async def examine(settings: Settings, environment: Mapping[str, str] = os.enviro
 async def _examine_database(settings: Settings) -> AsyncIterator[str]:
     where = urlsplit(settings.database_url).hostname
     async with AsyncExitStack() as connections:
+        if (weakness := _WEAK_MODES.get(find_mode(settings.database_url))) and not is_local(settings.database_url):
+            yield f"The connection to the database at {where} is {weakness}; see docs/how-to/supabase.md."
         try:
             first, second = [await _connect(settings, connections) for _ in range(2)]
             for finding in await _diagnose(first):
@@ -55,12 +64,22 @@ async def _examine_database(settings: Settings) -> AsyncIterator[str]:
                 )
         except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError):
             yield f"The database at {where} refuses the user or the password of DATABASE_URL; correct them."
+        except ssl.SSLCertVerificationError as error:
+            yield (
+                f"The certificate of the database at {where} cannot be verified ({error.verify_message}), so nothing "
+                "was sent; set THREADLINE_DATABASE_CA to the root certificate of the project."
+            )
+        except ConnectionError as error:
+            if "rejected SSL upgrade" not in str(error):
+                yield f"The database at {where} does not answer ({type(error).__name__}); check DATABASE_URL."
+            else:
+                yield f"The database at {where} refuses TLS, so nothing was sent; check the host in DATABASE_URL."
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             yield f"The database at {where} does not answer ({type(error).__name__}); check DATABASE_URL."
 
 
 async def _connect(settings: Settings, connections: AsyncExitStack) -> asyncpg.Connection:
-    connection = await asyncpg.connect(settings.database_url, timeout=10, command_timeout=30, statement_cache_size=0)
+    connection = await asyncpg.connect(**settings.connection(), timeout=10, command_timeout=30, statement_cache_size=0)
     connections.callback(connection.terminate)
     return connection
 
