@@ -1,4 +1,4 @@
-"""The `threadline` command: `serve`, `work` and `doctor`, and the commands that other packages add."""
+"""The `threadline` command: runs the service, checks a project, adds Threadline to one. Packages add commands."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from threadline import __version__
+from threadline.project import commands
 from threadline.settings import PUBLISHED_JWT_SECRETS, Settings
 from threadline.tls import is_loopback
 
@@ -120,6 +121,8 @@ def application() -> object:
     return create_app(Settings.from_environment())
 
 
+for command in (commands.add, commands.remove, commands.sql):
+    main.add_command(command)
 for entry_point in entry_points(group=COMMANDS):
     main.add_command(entry_point.load(), entry_point.name)
 
