@@ -9,6 +9,7 @@ create table private.settings (
     twin_max_attempts integer not null default 8,
     twin_retry_seconds integer not null default 5,
     summaries_per_user_per_day integer not null default 50,
+    summaries_per_project_per_day integer not null default 1000,
     summary_max_bytes integer not null default 1000000,
     channel_max_twins integer not null default 100,
     message_max_edits integer not null default 500,
@@ -28,6 +29,7 @@ create table private.settings (
     constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
+    constraint settings_summaries_per_project_per_day_not_negative check (summaries_per_project_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
     constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
     constraint settings_message_max_edits_not_negative check (message_max_edits >= 0),
@@ -52,6 +54,8 @@ comment on column private.settings.twin_retry_seconds is
 'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
 comment on column private.settings.summaries_per_user_per_day is
 'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
+comment on column private.settings.summaries_per_project_per_day is
+'Summaries of all users together in a UTC day, counted in the same way. Above it: 429.';
 comment on column private.settings.summary_max_bytes is
 'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
 comment on column private.settings.channel_max_twins is

@@ -67,6 +67,24 @@ $$;
 comment on function private.require_upload_channel(jsonb) is
 'The kind of the channel of an upload: channel or dm. PT404 unless the caller may see it.';
 
+create function private.admit_upload(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not private.is_service() and not exists (select from private.my_channels) then
+        perform private.fail(
+            404, 'channel_not_found', 'This channel does not exist, or you may not see it.', 'conversation_id'
+        );
+    end if;
+    return private.succeed(null);
+end
+$$;
+comment on function private.admit_upload(jsonb) is
+'Comes before begin_upload if a form has its files before its conversation_id, so that the service stores no byte for a
+user who is over the limit or in no channel.';
+
 create function public.begin_upload(jsonb) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp

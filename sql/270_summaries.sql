@@ -1,7 +1,8 @@
 -- Summaries: what Claude wrote about the newest messages of a channel, stored for a day.
 -- Promise: at most one caller at a time asks the model about one state of a channel. It has the lease; the others poll
 -- for its answer. A lease that expires goes to the next caller, so a process that dies blocks no caller.
--- A user gets summaries_per_user_per_day new summaries a day. Transcripts are not stored.
+-- A user gets summaries_per_user_per_day new summaries a day, the project summaries_per_project_per_day. A summary
+-- counts once Claude has returned anything, also if it failed. Transcripts are not stored.
 
 create table private.summaries (
     id uuid primary key default gen_random_uuid(),
@@ -41,6 +42,16 @@ comment on table private.summary_counts is
 'The number of new summaries that each user started on the last day (UTC) on which they started one.';
 alter table private.summary_counts enable row level security;
 
+create table private.summary_totals (
+    day date primary key,
+    used integer not null,
+    constraint summary_totals_used_not_negative check (used >= 0)
+);
+comment on table private.summary_totals is
+'The number of new summaries that all users, and service_role, started today (UTC). It is apart from summary_counts,
+because users who are erased and come again must not get more.';
+alter table private.summary_totals enable row level security;
+
 -- Definer, because clients may not write their own count. It counts for the caller only.
 create function private.spend_summary() returns void
 language plpgsql
@@ -66,6 +77,32 @@ end
 $$;
 comment on function private.spend_summary() is
 'Counts one summary for the caller. PT429 above the daily limit; the error also rolls back the count.';
+
+-- Definer, because clients may not write the count.
+create function private.spend_project_summary() returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_today date := (now() at time zone 'UTC')::date;
+    v_used integer;
+begin
+    delete from private.summary_totals as old where old.day < v_today;
+    insert into private.summary_totals as counted (day, used)
+    values (v_today, 1)
+    on conflict on constraint summary_totals_pkey do update set used = counted.used + 1
+    returning counted.used into v_used;
+    if v_used > (select settings.summaries_per_project_per_day from private.settings) then
+        perform private.fail(
+            429, 'project_summary_budget_exhausted',
+            'This project has reached its daily limit of summaries. Try again after 00:00 UTC.'
+        );
+    end if;
+end
+$$;
+comment on function private.spend_project_summary() is
+'Counts one summary for the project. PT429 above the daily limit; the error also rolls back the count.';
 
 -- Definer, because no client role may write summaries. Its caller checks first that the user may see the channel.
 create function private.lease_summary(
@@ -213,6 +250,7 @@ declare
     v_last_seq bigint;
     v_known record;
     v_lease record;
+    v_task jsonb;
 begin
     if not private.is_service() then
         perform private.require_actor($1);
@@ -255,12 +293,11 @@ begin
         from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
         return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
     end if;
-    return private.succeed(
-        private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes)
-        || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid())),
-        null,
-        201
-    );
+    v_task := private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes)
+        || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
+    -- Last, because it locks a row that all summaries of the project need.
+    perform private.spend_project_summary();
+    return private.succeed(v_task, null, 201);
 end
 $$;
 comment on function private.begin_summary(jsonb) is
@@ -278,20 +315,23 @@ begin
     where known.id = private.parse_uuid($1, 'id')
         and known.lease = private.parse_uuid($1, 'lease')
         and known.finished_at is null;
-    -- An unavailable model costs nothing, so the user gets the summary back.
-    if found and $1 -> 'failure' ->> 'status' = '503' then
+    -- An unavailable model costs nothing, so the user and the project get the summary back.
+    if found and $1 -> 'failure' ->> 'status' = '503' and $1 ->> 'is_paid' = 'false' then
         update private.summary_counts as counted
         set used = counted.used - 1
         where counted.user_id = private.parse_uuid($1, 'user_id', false)
             and counted.day = (now() at time zone 'UTC')::date
             and counted.used > 0;
+        update private.summary_totals as counted
+        set used = counted.used - 1
+        where counted.day = (now() at time zone 'UTC')::date and counted.used > 0;
     end if;
     return private.succeed($1 -> 'answer');
 end
 $$;
 comment on function private.finish_summary(jsonb) is
-'Stores the answer of the model: id, lease, user_id, and answer or failure (status, code, message). Returns the answer,
-and stores nothing if the lease has passed to another caller.';
+'Stores the answer of the model: id, lease, user_id, and answer or failure (status, code, message) with is_paid:
+whether Claude returned anything. Returns the answer, and stores nothing if the lease has passed to another caller.';
 
 create function private.poll_summary(jsonb) returns json
 language plpgsql

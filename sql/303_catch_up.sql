@@ -2,20 +2,26 @@
 -- Promise: pages that follow meta.last_seq return every event of the channel once and in order.
 
 -- Definer, because policies would check the caller's rights for each event. It checks them once itself.
-create function private.list_channel_events(p_channel_id uuid, p_since bigint, p_limit integer)
-returns table (seq bigint, kind text, payload jsonb)
+create function private.list_channel_events(
+    p_channel_id uuid, p_since bigint, p_limit integer, p_max_bytes integer
+)
+returns table (seq bigint, kind text, payload jsonb, bytes bigint)
 language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_count integer := 0;
 begin
     if not private.is_service()
         and p_channel_id not in (select mine.id from private.my_channels as mine)
     then
         return;
     end if;
-    return query
+    bytes := 0;
+    -- A loop, because it ends when the page is full: a query would render events that no page holds.
+    for seq, kind, payload in
     select event.seq, event.kind, private.render_event(event, said.message)
     from public.message_events as event
     -- Compares channel_id, because the caller may not see messages of other channels. LIMIT 1 makes this one lookup by
@@ -28,11 +34,18 @@ begin
     ) as said on true
     where event.channel_id = p_channel_id and event.seq > p_since
     order by event.seq
-    limit p_limit;
+    limit p_limit
+    loop
+        bytes := bytes + octet_length(payload::text);
+        v_count := v_count + 1;
+        return next;
+        exit when bytes > p_max_bytes and v_count > 1;
+    end loop;
 end
 $$;
-comment on function private.list_channel_events(uuid, bigint, integer) is
-'Lists the events of a channel after a number, in order. Returns no rows to non-members.';
+comment on function private.list_channel_events(uuid, bigint, integer, integer) is
+'Lists the events of a channel after a number, in order, with the bytes of the payloads so far. Ends with
+the row that exceeds p_max_bytes, at the earliest the second. Returns no rows to non-members.';
 
 create function public.list_channel_events(jsonb) returns json
 language plpgsql
@@ -40,6 +53,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    c_max_bytes constant integer := 1000000;
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 200);
     v_since text := coalesce($1 ->> 'since', '0');
@@ -53,11 +67,8 @@ begin
     end if;
     perform private.require_channel(v_channel_id);
     with rendered as (
-        select
-            event.*,
-            row_number() over (order by event.seq) as number,
-            sum(octet_length(event.payload::text)) over (order by event.seq) as bytes
-        from private.list_channel_events(v_channel_id, v_since::bigint, v_limit + 1) as event
+        select event.*, row_number() over (order by event.seq) as number
+        from private.list_channel_events(v_channel_id, v_since::bigint, v_limit + 1, c_max_bytes) as event
     )
 
     select
@@ -69,7 +80,9 @@ begin
         count(*) filter (where not found.is_in) > 0 as has_more
     into v_page
     from (
-        select rendered.*, rendered.number <= v_limit and (rendered.number = 1 or rendered.bytes <= 1000000) as is_in
+        select
+            rendered.*,
+            rendered.number <= v_limit and (rendered.number = 1 or rendered.bytes <= c_max_bytes) as is_in
         from rendered
     ) as found;
     return private.succeed(v_page.events, jsonb_build_object(

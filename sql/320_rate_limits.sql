@@ -49,3 +49,14 @@ $$;
 comment on function private.spend_request() is
 'Counts a request of the caller. Answers whether the limit allows it, and the RateLimit headers: limit, remaining, and
 seconds until the next minute begins.';
+
+create function private.spend_failed_request(jsonb) returns json
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select private.succeed(null)
+$$;
+comment on function private.spend_failed_request(jsonb) is
+'Does nothing, so that the gateway counts it: the service calls it after a request that Postgres cancelled or failed,
+because that request has undone its own count.';

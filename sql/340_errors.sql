@@ -99,7 +99,7 @@ set search_path = pg_catalog, pg_temp
 as $$
     select case
         when p_code = 'rate_limited' then jsonb_build_object('retry-after', p_limits -> 'ratelimit-reset')
-        when p_code = 'summary_budget_exhausted' then
+        when p_code in ('summary_budget_exhausted', 'project_summary_budget_exhausted') then
             jsonb_build_object('retry-after', ceil(extract(
                 epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now()
             ))::text)

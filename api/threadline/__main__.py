@@ -1,4 +1,4 @@
-"""The `threadline` command: `serve`, `work` and `doctor`, and the commands that other packages add."""
+"""The `threadline` command: runs the service, checks a project, adds Threadline to one. Packages add commands."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import entry_points
-from ipaddress import ip_address
 from tempfile import TemporaryDirectory
 
 import click
 
 from threadline import __version__
+from threadline.project import commands
 from threadline.settings import PUBLISHED_JWT_SECRETS, Settings
+from threadline.tls import is_loopback
 
 COMMANDS = "threadline.commands"  # entry points with which other packages add commands
 
@@ -110,14 +111,6 @@ def doctor() -> None:
     sys.exit(bool(findings))
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can connect to this address."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def application() -> object:
     """Build the ASGI application; each worker of `serve` calls this once."""
     import logging
@@ -128,6 +121,8 @@ def application() -> object:
     return create_app(Settings.from_environment())
 
 
+for command in (commands.add, commands.remove, commands.sql):
+    main.add_command(command)
 for entry_point in entry_points(group=COMMANDS):
     main.add_command(entry_point.load(), entry_point.name)
 

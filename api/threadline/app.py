@@ -21,6 +21,7 @@ from threadline.routes.service import health, schema, show_metrics
 from threadline.routes.summaries import summarize
 from threadline.routes.uploads import uploads
 from threadline.settings import Settings
+from threadline.spool import Spool
 from threadline.storage import Storage
 from threadline.summarizer import Summarizer
 from threadline.tokens import Verifier
@@ -43,7 +44,7 @@ def create_app(
             delivering(database, settings),
             housekeeping(database, storage, settings),
         ):
-            app.state.update(settings=settings, verifier=Verifier(settings))
+            app.state.update(settings=settings, verifier=Verifier(settings), spool=Spool(settings))
             app.state.update(database=database, storage=storage, summarizer=summarizer)
             yield
 

@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 import json
 import logging
+import re
 import time
-import uuid
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
@@ -31,6 +31,10 @@ CAUSES = {
     ("ES256", "InvalidAlgorithmError"): "is signed with a key of the project, and SUPABASE_URL is not set",
     ("ES256", "InvalidKeyError"): "is signed with none of the keys of SUPABASE_URL",
 }
+UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # in JSON; an even number of backslashes before it is text
+# PyJWT raises its own errors for most odd tokens, and these for numbers and nesting that it does not expect.
+_UNREADABLE = (jwt.PyJWTError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
 
 
 class InvalidTokenError(Exception):
@@ -39,10 +43,11 @@ class InvalidTokenError(Exception):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls: the Postgres role, and the JWT claims for its policies, as JSON."""
+    """Who calls: the Postgres role, the JWT claims for its policies as JSON, and the id of a user."""
 
     role: str
     claims: str
+    user_id: str | None = None
 
 
 SERVICE = Caller("service_role", '{"role": "service_role"}')
@@ -92,11 +97,11 @@ class Verifier:
                 leeway=LEEWAY,
                 options={"require": ["exp", "role"], "verify_aud": False},
             )
-        except (jwt.PyJWTError, KeyError) as error:
+            caller = _caller(claims)
+        except _UNREADABLE as error:
             if cause := CAUSES.get((str(header.get("alg")), type(error).__name__)):
                 self._warn(f"An access token {cause}")
             raise InvalidTokenError("The access token is invalid or has expired. Sign in again.") from error
-        caller = _caller(claims)
         if len(self._verified) >= REMEMBERED:
             self._verified.clear()
         self._verified[digest] = _Verified(caller, header, key, int(claims["exp"]))
@@ -144,12 +149,24 @@ class Verifier:
 
 
 def _caller(claims: dict[str, Any]) -> Caller:
-    role, audience = claims["role"], claims.get("aud", [])
-    if role != "service_role":
-        if role != "authenticated" or "authenticated" not in ([audience] if isinstance(audience, str) else audience):
-            raise InvalidTokenError("The access token does not belong to a signed-in user. Sign in and send that one.")
-        try:
-            uuid.UUID(claims.get("sub", ""))
-        except ValueError:
-            raise InvalidTokenError("The access token has no user id in `sub`. Sign in again.") from None
-    return Caller(role, json.dumps(claims))
+    role, audience, subject = claims["role"], claims.get("aud"), claims.get("sub")
+    if role != "service_role" and (
+        role != "authenticated"
+        or not isinstance(audience, (str, list))
+        or "authenticated" not in ([audience] if isinstance(audience, str) else audience)
+    ):
+        raise InvalidTokenError("The access token does not belong to a signed-in user. Sign in and send that one.")
+    # Only this form: uuid.UUID() accepts some that Postgres does not.
+    is_user = isinstance(subject, str) and UUID.fullmatch(subject)
+    if not is_user and not (role == "service_role" and subject is None):
+        raise InvalidTokenError("The access token has no user id in `sub`. Sign in again.")
+    return Caller(role, _render(claims), None if role == "service_role" else subject.lower())
+
+
+def _render(claims: dict[str, Any]) -> str:
+    """Return claims as JSON that Postgres reads as jsonb, or raise ValueError."""
+    text = json.dumps(claims, allow_nan=False, ensure_ascii=False)
+    text.encode()  # raises on half a surrogate pair
+    if NUL.search(text):
+        raise ValueError("NUL")
+    return text

@@ -16,7 +16,7 @@ from threadline_devstack import keys, postgrest, process
 from threadline_devstack.database import PASSWORDS
 from threadline_devstack.errors import StackError
 from threadline_devstack.gateway import Call
-from threadline_devstack.home import Home
+from threadline_devstack.home import Home, open_private
 from threadline_devstack.http import Answer, document, read_body
 from threadline_devstack.project import Project
 
@@ -52,7 +52,7 @@ class DataApi:
     def __enter__(self) -> "DataApi":
         """Start PostgREST and return when it has read the schema; raise StackError when it does not."""
         if program := postgrest.find():
-            with self._log.open("wb") as log:
+            with open_private(self._log) as log:
                 self._process = process.spawn([program], output=log, end=END, environment=self._settings())
             try:
                 self._wait_until_ready()

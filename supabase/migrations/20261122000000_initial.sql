@@ -28,11 +28,38 @@ begin
 end
 $$;
 
--- The schemas. `public` holds what clients reach: tables under row-level security and the functions of the Data API.
+-- The schemas, and what an installation knows about itself.
+-- `public` holds what clients reach: tables under row-level security and the functions of the Data API.
 -- `private` holds the rest; the Data API must never list it among its exposed schemas.
 
 create schema private;
 comment on schema private is 'Helpers, secrets and settings of Threadline. The Data API does not expose it.';
+
+create table private.created_objects (
+    name text primary key
+);
+comment on table private.created_objects is
+'Objects that projects share and that the first migration created here. `threadline remove` drops only these.';
+alter table private.created_objects enable row level security;
+
+insert into private.created_objects (name)
+select 'extension ' || wanted.name
+from unnest(array['btree_gin', 'pg_cron']) as wanted (name)
+where not exists (select from pg_extension where extname = wanted.name)
+union all
+select 'bucket attachments'
+where not exists (select from storage.buckets where id = 'attachments');
+
+-- The newest file in supabase/migrations. `make migration` writes this value.
+create function private.schema_version() returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select '20261122000000'
+$$;
+comment on function private.schema_version() is
+'The newest migration of Threadline that this database has. Copies in other projects have other file names.';
 
 -- Limits and retention that an operator changes with one UPDATE, and the trigger function that sets updated_at.
 -- Each limit stands here once; the next request uses a changed value.
@@ -45,6 +72,7 @@ create table private.settings (
     twin_max_attempts integer not null default 8,
     twin_retry_seconds integer not null default 5,
     summaries_per_user_per_day integer not null default 50,
+    summaries_per_project_per_day integer not null default 1000,
     summary_max_bytes integer not null default 1000000,
     channel_max_twins integer not null default 100,
     message_max_edits integer not null default 500,
@@ -64,6 +92,7 @@ create table private.settings (
     constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
+    constraint settings_summaries_per_project_per_day_not_negative check (summaries_per_project_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
     constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
     constraint settings_message_max_edits_not_negative check (message_max_edits >= 0),
@@ -88,6 +117,8 @@ comment on column private.settings.twin_retry_seconds is
 'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
 comment on column private.settings.summaries_per_user_per_day is
 'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
+comment on column private.settings.summaries_per_project_per_day is
+'Summaries of all users together in a UTC day, counted in the same way. Above it: 429.';
 comment on column private.settings.summary_max_bytes is
 'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
 comment on column private.settings.channel_max_twins is
@@ -3807,6 +3838,24 @@ $$;
 comment on function private.require_upload_channel(jsonb) is
 'The kind of the channel of an upload: channel or dm. PT404 unless the caller may see it.';
 
+create function private.admit_upload(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not private.is_service() and not exists (select from private.my_channels) then
+        perform private.fail(
+            404, 'channel_not_found', 'This channel does not exist, or you may not see it.', 'conversation_id'
+        );
+    end if;
+    return private.succeed(null);
+end
+$$;
+comment on function private.admit_upload(jsonb) is
+'Comes before begin_upload if a form has its files before its conversation_id, so that the service stores no byte for a
+user who is over the limit or in no channel.';
+
 create function public.begin_upload(jsonb) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -4598,7 +4647,8 @@ Considers and counts the newest 1,000 messages that fit.';
 -- Summaries: what Claude wrote about the newest messages of a channel, stored for a day.
 -- Promise: at most one caller at a time asks the model about one state of a channel. It has the lease; the others poll
 -- for its answer. A lease that expires goes to the next caller, so a process that dies blocks no caller.
--- A user gets summaries_per_user_per_day new summaries a day. Transcripts are not stored.
+-- A user gets summaries_per_user_per_day new summaries a day, the project summaries_per_project_per_day. A summary
+-- counts once Claude has returned anything, also if it failed. Transcripts are not stored.
 
 create table private.summaries (
     id uuid primary key default gen_random_uuid(),
@@ -4638,6 +4688,16 @@ comment on table private.summary_counts is
 'The number of new summaries that each user started on the last day (UTC) on which they started one.';
 alter table private.summary_counts enable row level security;
 
+create table private.summary_totals (
+    day date primary key,
+    used integer not null,
+    constraint summary_totals_used_not_negative check (used >= 0)
+);
+comment on table private.summary_totals is
+'The number of new summaries that all users, and service_role, started today (UTC). It is apart from summary_counts,
+because users who are erased and come again must not get more.';
+alter table private.summary_totals enable row level security;
+
 -- Definer, because clients may not write their own count. It counts for the caller only.
 create function private.spend_summary() returns void
 language plpgsql
@@ -4663,6 +4723,32 @@ end
 $$;
 comment on function private.spend_summary() is
 'Counts one summary for the caller. PT429 above the daily limit; the error also rolls back the count.';
+
+-- Definer, because clients may not write the count.
+create function private.spend_project_summary() returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_today date := (now() at time zone 'UTC')::date;
+    v_used integer;
+begin
+    delete from private.summary_totals as old where old.day < v_today;
+    insert into private.summary_totals as counted (day, used)
+    values (v_today, 1)
+    on conflict on constraint summary_totals_pkey do update set used = counted.used + 1
+    returning counted.used into v_used;
+    if v_used > (select settings.summaries_per_project_per_day from private.settings) then
+        perform private.fail(
+            429, 'project_summary_budget_exhausted',
+            'This project has reached its daily limit of summaries. Try again after 00:00 UTC.'
+        );
+    end if;
+end
+$$;
+comment on function private.spend_project_summary() is
+'Counts one summary for the project. PT429 above the daily limit; the error also rolls back the count.';
 
 -- Definer, because no client role may write summaries. Its caller checks first that the user may see the channel.
 create function private.lease_summary(
@@ -4810,6 +4896,7 @@ declare
     v_last_seq bigint;
     v_known record;
     v_lease record;
+    v_task jsonb;
 begin
     if not private.is_service() then
         perform private.require_actor($1);
@@ -4852,12 +4939,11 @@ begin
         from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
         return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
     end if;
-    return private.succeed(
-        private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes)
-        || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid())),
-        null,
-        201
-    );
+    v_task := private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes)
+        || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
+    -- Last, because it locks a row that all summaries of the project need.
+    perform private.spend_project_summary();
+    return private.succeed(v_task, null, 201);
 end
 $$;
 comment on function private.begin_summary(jsonb) is
@@ -4875,20 +4961,23 @@ begin
     where known.id = private.parse_uuid($1, 'id')
         and known.lease = private.parse_uuid($1, 'lease')
         and known.finished_at is null;
-    -- An unavailable model costs nothing, so the user gets the summary back.
-    if found and $1 -> 'failure' ->> 'status' = '503' then
+    -- An unavailable model costs nothing, so the user and the project get the summary back.
+    if found and $1 -> 'failure' ->> 'status' = '503' and $1 ->> 'is_paid' = 'false' then
         update private.summary_counts as counted
         set used = counted.used - 1
         where counted.user_id = private.parse_uuid($1, 'user_id', false)
             and counted.day = (now() at time zone 'UTC')::date
             and counted.used > 0;
+        update private.summary_totals as counted
+        set used = counted.used - 1
+        where counted.day = (now() at time zone 'UTC')::date and counted.used > 0;
     end if;
     return private.succeed($1 -> 'answer');
 end
 $$;
 comment on function private.finish_summary(jsonb) is
-'Stores the answer of the model: id, lease, user_id, and answer or failure (status, code, message). Returns the answer,
-and stores nothing if the lease has passed to another caller.';
+'Stores the answer of the model: id, lease, user_id, and answer or failure (status, code, message) with is_paid:
+whether Claude returned anything. Returns the answer, and stores nothing if the lease has passed to another caller.';
 
 create function private.poll_summary(jsonb) returns json
 language plpgsql
@@ -5179,20 +5268,26 @@ not written undoes the transaction.';
 -- Promise: pages that follow meta.last_seq return every event of the channel once and in order.
 
 -- Definer, because policies would check the caller's rights for each event. It checks them once itself.
-create function private.list_channel_events(p_channel_id uuid, p_since bigint, p_limit integer)
-returns table (seq bigint, kind text, payload jsonb)
+create function private.list_channel_events(
+    p_channel_id uuid, p_since bigint, p_limit integer, p_max_bytes integer
+)
+returns table (seq bigint, kind text, payload jsonb, bytes bigint)
 language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_count integer := 0;
 begin
     if not private.is_service()
         and p_channel_id not in (select mine.id from private.my_channels as mine)
     then
         return;
     end if;
-    return query
+    bytes := 0;
+    -- A loop, because it ends when the page is full: a query would render events that no page holds.
+    for seq, kind, payload in
     select event.seq, event.kind, private.render_event(event, said.message)
     from public.message_events as event
     -- Compares channel_id, because the caller may not see messages of other channels. LIMIT 1 makes this one lookup by
@@ -5205,11 +5300,18 @@ begin
     ) as said on true
     where event.channel_id = p_channel_id and event.seq > p_since
     order by event.seq
-    limit p_limit;
+    limit p_limit
+    loop
+        bytes := bytes + octet_length(payload::text);
+        v_count := v_count + 1;
+        return next;
+        exit when bytes > p_max_bytes and v_count > 1;
+    end loop;
 end
 $$;
-comment on function private.list_channel_events(uuid, bigint, integer) is
-'Lists the events of a channel after a number, in order. Returns no rows to non-members.';
+comment on function private.list_channel_events(uuid, bigint, integer, integer) is
+'Lists the events of a channel after a number, in order, with the bytes of the payloads so far. Ends with
+the row that exceeds p_max_bytes, at the earliest the second. Returns no rows to non-members.';
 
 create function public.list_channel_events(jsonb) returns json
 language plpgsql
@@ -5217,6 +5319,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    c_max_bytes constant integer := 1000000;
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 200);
     v_since text := coalesce($1 ->> 'since', '0');
@@ -5230,11 +5333,8 @@ begin
     end if;
     perform private.require_channel(v_channel_id);
     with rendered as (
-        select
-            event.*,
-            row_number() over (order by event.seq) as number,
-            sum(octet_length(event.payload::text)) over (order by event.seq) as bytes
-        from private.list_channel_events(v_channel_id, v_since::bigint, v_limit + 1) as event
+        select event.*, row_number() over (order by event.seq) as number
+        from private.list_channel_events(v_channel_id, v_since::bigint, v_limit + 1, c_max_bytes) as event
     )
 
     select
@@ -5246,7 +5346,9 @@ begin
         count(*) filter (where not found.is_in) > 0 as has_more
     into v_page
     from (
-        select rendered.*, rendered.number <= v_limit and (rendered.number = 1 or rendered.bytes <= 1000000) as is_in
+        select
+            rendered.*,
+            rendered.number <= v_limit and (rendered.number = 1 or rendered.bytes <= c_max_bytes) as is_in
         from rendered
     ) as found;
     return private.succeed(v_page.events, jsonb_build_object(
@@ -5917,6 +6019,17 @@ comment on function private.spend_request() is
 'Counts a request of the caller. Answers whether the limit allows it, and the RateLimit headers: limit, remaining, and
 seconds until the next minute begins.';
 
+create function private.spend_failed_request(jsonb) returns json
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select private.succeed(null)
+$$;
+comment on function private.spend_failed_request(jsonb) is
+'Does nothing, so that the gateway counts it: the service calls it after a request that Postgres cancelled or failed,
+because that request has undone its own count.';
+
 -- Idempotency keys: a repeated request with the same key gets the first answer and writes nothing.
 -- Keys are kept for settings.idempotency_hours.
 
@@ -6091,7 +6204,7 @@ set search_path = pg_catalog, pg_temp
 as $$
     select case
         when p_code = 'rate_limited' then jsonb_build_object('retry-after', p_limits -> 'ratelimit-reset')
-        when p_code = 'summary_budget_exhausted' then
+        when p_code in ('summary_budget_exhausted', 'project_summary_budget_exhausted') then
             jsonb_build_object('retry-after', ceil(extract(
                 epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now()
             ))::text)
@@ -6958,36 +7071,34 @@ $$;
 comment on function private.diagnose_platform() is
 'Reports problems of Storage and Realtime that the database can see.';
 
-create function private.diagnose_migrations(p_versions text[]) returns setof text
-language plpgsql
+create function private.diagnose_version(p_needed text) returns setof text
+language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-begin
-    if to_regclass('supabase_migrations.schema_migrations') is null then
-        return next 'The database keeps no list of migrations; apply them with "supabase db push".';
-        return;
-    end if;
-    return query
-    select format('The migration %s has not been applied; run "supabase db push".', wanted.version)
-    from unnest(p_versions) as wanted (version)
-    where not exists (
-        select from supabase_migrations.schema_migrations as applied where applied.version = wanted.version
+    select format(
+        'The database has schema version %s and the service needs %s; run "threadline add" and "supabase db push".',
+        private.schema_version(), p_needed
     )
-    order by wanted.version;
-end
+    where private.schema_version() < p_needed
+    union all
+    select format(
+        'The database has schema version %s, newer than %s of the service; upgrade the service.',
+        private.schema_version(), p_needed
+    )
+    where private.schema_version() > p_needed
 $$;
-comment on function private.diagnose_migrations(text[]) is
-'Reports migrations that the list of the Supabase CLI lacks. Takes the versions that the service needs.';
+comment on function private.diagnose_version(text) is
+'Reports a schema that is older or newer than the service needs.';
 
--- Definer, because the service may not read the list of migrations or the buckets.
-create function private.diagnose(p_migrations text[], p_now timestamptz) returns setof text
+-- Definer, because the service may not read the buckets.
+create function private.diagnose(p_version text, p_now timestamptz) returns setof text
 language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select private.diagnose_migrations(p_migrations)
+    select private.diagnose_version(p_version)
     union all
     select private.diagnose_login()
     union all
@@ -7002,9 +7113,9 @@ as $$
     )
     where abs(extract(epoch from clock_timestamp() - p_now)) > 30
 $$;
-comment on function private.diagnose(text[], timestamptz) is
-'Returns one sentence for each problem of this database; no rows without problems. p_migrations are the versions that
-the service needs; p_now is the clock of the service.';
+comment on function private.diagnose(text, timestamptz) is
+'Returns one sentence for each problem of this database; no rows without problems. p_version is the schema version
+that the service needs; p_now is the clock of the service.';
 
 -- The gateway: one statement per request, through which the service calls a function as its caller. It counts the
 -- request, replays an answer under an idempotency key, and turns every failure into an answer.
@@ -7024,7 +7135,8 @@ comment on column private.calls.schema_name is
 comment on column private.calls.is_counted is
 'Whether the call counts against the rate limit. The second half of an upload does not: an upload is one request.';
 comment on column private.calls.is_paged is
-'Whether the service fetches one answer in pages: then a page with the parameter `after` is not counted again.';
+'Whether the service makes several calls for one request: then a call with the parameter `after`, which names what came
+before it, is not counted again.';
 comment on column private.calls.takes_idempotency_key is
 'Whether the header Idempotency-Key makes a repeated request get the first answer.';
 alter table private.calls enable row level security;
@@ -7048,7 +7160,8 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('rotate_twin_secret', 'public', true, false, false),
 ('list_twin_deliveries', 'public', true, false, false),
 ('replay_twin_deliveries', 'public', true, false, false),
-('begin_upload', 'public', true, false, false),
+('admit_upload', 'private', true, false, false),
+('begin_upload', 'public', true, true, false),
 ('finish_upload', 'public', false, false, false),
 ('get_attachment', 'public', true, false, false),
 ('sweep_attachments', 'public', true, false, false),
@@ -7062,7 +7175,8 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('erase_person', 'public', true, false, false),
 ('erase_user', 'public', true, false, false),
 ('clean_up', 'public', true, false, false),
-('read_metrics', 'public', true, false, false);
+('read_metrics', 'public', true, false, false),
+('spend_failed_request', 'private', true, false, false);
 
 -- Definer, because clients read neither the table of calls nor the counts. One query for both, because every request
 -- runs it.
@@ -7652,6 +7766,7 @@ to authenticated;
 
 -- Functions: helpers behind them.
 grant execute on function
+    private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
@@ -7659,6 +7774,8 @@ grant execute on function
     private.set_reaction(jsonb, text),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.message_count(uuid),
+    private.spend_failed_request(jsonb),
+    private.spend_project_summary(),
     private.spend_request(),
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
@@ -7691,7 +7808,7 @@ grant execute on function
     private.parse_timestamp(text),
     private.phone_digits(text),
     private.find_cursor(jsonb, text, uuid),
-    private.list_channel_events(uuid, bigint, integer),
+    private.list_channel_events(uuid, bigint, integer, integer),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_search_time(text),
@@ -7761,7 +7878,7 @@ grant select, insert, update, delete on public.user_profiles to service_role;
 grant select on private.clean_ups to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
-grant select, update on private.summary_counts to service_role;
+grant select, update on private.summary_counts, private.summary_totals to service_role;
 
 -- Functions: calls of the Data API.
 grant execute on function
@@ -7804,6 +7921,7 @@ to service_role;
 -- Functions: helpers behind them.
 grant execute on function
     private.authenticate_connection(text, text, text),
+    private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
@@ -7819,7 +7937,7 @@ grant execute on function
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
     private.render_results(private.ingest_result[]),
-    private.diagnose(text[], timestamptz),
+    private.diagnose(text, timestamptz),
     private.sweep_attachments(integer, interval),
     private.erase_user(uuid),
     private.erase_person(uuid, uuid[]),
@@ -7832,6 +7950,8 @@ grant execute on function
     private.require_message(uuid),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
+    private.spend_failed_request(jsonb),
+    private.spend_project_summary(),
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
@@ -7867,7 +7987,7 @@ grant execute on function
     private.poll_summary(jsonb),
     private.parse_conversations(jsonb),
     private.find_cursor(jsonb, text, uuid),
-    private.list_channel_events(uuid, bigint, integer),
+    private.list_channel_events(uuid, bigint, integer, integer),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_messages(jsonb),

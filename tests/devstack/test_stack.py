@@ -172,8 +172,11 @@ def test_postgres_log_omits_bound_parameters(stack: RunningStack) -> None:
 
 def test_home_files_are_readable_by_their_owner_only(stack: RunningStack) -> None:
     stack.run("token", "ada@example.com")
-    for name in ("superuser-password", "signing-key.json", "stack.json"):
-        assert (stack.home / name).stat().st_mode & 0o777 == 0o600
+    files = [file for file in stack.home.rglob("*") if file.is_file() and not file.is_symlink()]
+    assert {"superuser-password", "signing-key.json", "stack.json", "postgres.log"} <= {file.name for file in files}
+    closed = {folder for folder in stack.home.rglob("*") if folder.is_dir() and folder.stat().st_mode & 0o077 == 0}
+    readable = [file for file in files if file.stat().st_mode & 0o077 and closed.isdisjoint(file.parents)]
+    assert [str(file.relative_to(stack.home)) for file in readable] == []
 
 
 def test_stack_listens_on_loopback_only(stack: RunningStack) -> None:

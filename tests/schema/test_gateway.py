@@ -12,7 +12,7 @@ from tests.support import schema
 Db = psycopg.Connection[Any]
 
 # What the service passes the name of a function to, and the function that is in no table (sql/800_gateway.sql).
-CALLERS = {"call", "ask", "_route"}
+CALLERS = {"call", "ask", "_route", "_call_plainly"}
 APART = {"messaging_ingest"}
 
 # Tables that calls of /api/v2 write as the caller.

@@ -206,10 +206,40 @@ def test_daily_limit_does_not_apply_to_the_service(db: Db) -> None:
     assert begin(db, None).status == 201
 
 
-@pytest.mark.parametrize(("status", "left"), [(502, 1), (503, 0), (504, 1)])
-def test_unavailable_model_refunds_the_daily_limit(db: Db, status: int, left: int) -> None:
-    finish(db, begin(db).data, failure={**FAILURE, "status": status})
-    assert used(db) == left
+@pytest.mark.parametrize(
+    ("status", "outcome", "left"),
+    [
+        (502, {"is_paid": False}, 1),
+        (503, {"is_paid": False}, 0),
+        (503, {"is_paid": True}, 1),
+        (503, {}, 1),
+        (504, {"is_paid": False}, 1),
+    ],
+)
+def test_only_an_unpaid_failure_is_refunded(db: Db, status: int, outcome: dict[str, bool], left: int) -> None:
+    finish(db, begin(db).data, failure={**FAILURE, "status": status}, **outcome)
+    assert (used(db), rows(db, "select used from private.summary_totals")) == (left, [left])
+
+
+def test_project_has_a_daily_summary_limit(db: Db) -> None:
+    db.execute("update private.settings set summaries_per_project_per_day = 2")
+    assert begin(db, messageCount=1).status == 201
+    assert begin(db, None, messageCount=2).status == 201
+    for user_id in (MATTY, BOB, None):
+        refused_reply = begin(db, user_id, messageCount=3)
+        assert refused_reply.error == (429, "project_summary_budget_exhausted", None)
+        assert int(refused_reply.headers["retry-after"]) > 0
+    assert used(db) == 1
+    assert rows(db, "select requested_count from private.summaries order by 1") == [1, 2]
+    db.execute("update private.summary_totals set day = day - 1")
+    assert begin(db, messageCount=3).status == 201
+    assert rows(db, "select used from private.summary_totals") == [1]
+
+
+def test_erased_user_gives_the_project_nothing_back(db: Db) -> None:
+    begin(db)
+    db.execute("delete from auth.users where id = %s", (MATTY,))
+    assert rows(db, "select used from private.summary_totals") == [1]
 
 
 def test_empty_channel_gets_an_empty_summary_for_free(db: Db) -> None:

@@ -45,6 +45,7 @@ async def _make(task: dict[str, Any], database: Database, summarizer: Summarizer
         summary = await summarizer.summarize(task["messages"])
     except SummaryFailedError as error:
         outcome["failure"] = {"status": error.status, "code": error.code, "message": error.message}
+        outcome["is_paid"] = error.is_paid
     else:
         outcome["answer"] = {
             "summary": summary.text,
