@@ -322,7 +322,7 @@ grant execute on function
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
     private.render_results(private.ingest_result[]),
-    private.diagnose(text[], timestamptz),
+    private.diagnose(text, timestamptz),
     private.sweep_attachments(integer, interval),
     private.erase_user(uuid),
     private.erase_person(uuid, uuid[]),

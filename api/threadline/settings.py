@@ -135,8 +135,13 @@ def _price(name: str, text: str) -> float:
     return float(text)
 
 
-def _flag(_: str, text: str) -> bool:
-    return text.lower() in {"1", "true", "yes"}
+def read_flag(name: str, text: str) -> bool:
+    """Return whether a flag is on, or raise SettingsError if it is neither on nor off."""
+    if (value := text.lower()) in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    raise SettingsError(f"{name} must be 1 or 0.")
 
 
-_READERS: dict[str, Callable[[str, str], Any]] = {"int": _positive, "float": _price, "bool": _flag}
+_READERS: dict[str, Callable[[str, str], Any]] = {"int": _positive, "float": _price, "bool": read_flag}

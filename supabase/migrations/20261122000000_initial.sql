@@ -28,11 +28,38 @@ begin
 end
 $$;
 
--- The schemas. `public` holds what clients reach: tables under row-level security and the functions of the Data API.
+-- The schemas, and what an installation knows about itself.
+-- `public` holds what clients reach: tables under row-level security and the functions of the Data API.
 -- `private` holds the rest; the Data API must never list it among its exposed schemas.
 
 create schema private;
 comment on schema private is 'Helpers, secrets and settings of Threadline. The Data API does not expose it.';
+
+create table private.created_objects (
+    name text primary key
+);
+comment on table private.created_objects is
+'Objects that projects share and that the first migration created here. `threadline remove` drops only these.';
+alter table private.created_objects enable row level security;
+
+insert into private.created_objects (name)
+select 'extension ' || wanted.name
+from unnest(array['btree_gin', 'pg_cron']) as wanted (name)
+where not exists (select from pg_extension where extname = wanted.name)
+union all
+select 'bucket attachments'
+where not exists (select from storage.buckets where id = 'attachments');
+
+-- The newest file in supabase/migrations. `make migration` writes this value.
+create function private.schema_version() returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select '20261122000000'
+$$;
+comment on function private.schema_version() is
+'The newest migration of Threadline that this database has. Copies in other projects have other file names.';
 
 -- Limits and retention that an operator changes with one UPDATE, and the trigger function that sets updated_at.
 -- Each limit stands here once; the next request uses a changed value.
@@ -7044,36 +7071,34 @@ $$;
 comment on function private.diagnose_platform() is
 'Reports problems of Storage and Realtime that the database can see.';
 
-create function private.diagnose_migrations(p_versions text[]) returns setof text
-language plpgsql
+create function private.diagnose_version(p_needed text) returns setof text
+language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-begin
-    if to_regclass('supabase_migrations.schema_migrations') is null then
-        return next 'The database keeps no list of migrations; apply them with "supabase db push".';
-        return;
-    end if;
-    return query
-    select format('The migration %s has not been applied; run "supabase db push".', wanted.version)
-    from unnest(p_versions) as wanted (version)
-    where not exists (
-        select from supabase_migrations.schema_migrations as applied where applied.version = wanted.version
+    select format(
+        'The database has schema version %s and the service needs %s; run "threadline add" and "supabase db push".',
+        private.schema_version(), p_needed
     )
-    order by wanted.version;
-end
+    where private.schema_version() < p_needed
+    union all
+    select format(
+        'The database has schema version %s, newer than %s of the service; upgrade the service.',
+        private.schema_version(), p_needed
+    )
+    where private.schema_version() > p_needed
 $$;
-comment on function private.diagnose_migrations(text[]) is
-'Reports migrations that the list of the Supabase CLI lacks. Takes the versions that the service needs.';
+comment on function private.diagnose_version(text) is
+'Reports a schema that is older or newer than the service needs.';
 
--- Definer, because the service may not read the list of migrations or the buckets.
-create function private.diagnose(p_migrations text[], p_now timestamptz) returns setof text
+-- Definer, because the service may not read the buckets.
+create function private.diagnose(p_version text, p_now timestamptz) returns setof text
 language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select private.diagnose_migrations(p_migrations)
+    select private.diagnose_version(p_version)
     union all
     select private.diagnose_login()
     union all
@@ -7088,9 +7113,9 @@ as $$
     )
     where abs(extract(epoch from clock_timestamp() - p_now)) > 30
 $$;
-comment on function private.diagnose(text[], timestamptz) is
-'Returns one sentence for each problem of this database; no rows without problems. p_migrations are the versions that
-the service needs; p_now is the clock of the service.';
+comment on function private.diagnose(text, timestamptz) is
+'Returns one sentence for each problem of this database; no rows without problems. p_version is the schema version
+that the service needs; p_now is the clock of the service.';
 
 -- The gateway: one statement per request, through which the service calls a function as its caller. It counts the
 -- request, replays an answer under an idempotency key, and turns every failure into an answer.
@@ -7912,7 +7937,7 @@ grant execute on function
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
     private.render_results(private.ingest_result[]),
-    private.diagnose(text[], timestamptz),
+    private.diagnose(text, timestamptz),
     private.sweep_attachments(integer, interval),
     private.erase_user(uuid),
     private.erase_person(uuid, uuid[]),

@@ -257,5 +257,17 @@ for select to authenticated using (ai_twin_id in (select mine.id from private.my
 create policy erasures_select_requester on public.erasures
 for select to authenticated using (requested_by = (select auth.uid()));
 
+drop function private.schema_version();
+create function private.schema_version() returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select '20261122000001'
+$$;
+comment on function private.schema_version() is
+'The newest migration of Threadline that this database has. Copies in other projects have other file names.';
+revoke all on function private.schema_version() from public, anon, authenticated, service_role;
+
 reset search_path;
 reset lock_timeout;

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from tests.docs.test_messages_document import seeded
+from tests.support import tools
 from tests.support.calls import call, send
 from tests.support.cluster import TestCluster
 from tests.support.schema import ROOT
@@ -83,14 +84,14 @@ def test_documented_python_verifies_a_delivery(deliveries: list[tuple[dict[str, 
     assert found == [True] * 3 + [False] * 4
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine")
+@pytest.mark.skipif(tools.node() is None, reason="there is no node")
 def test_documented_javascript_verifies_a_delivery(
     deliveries: list[tuple[dict[str, str], str, str]], tmp_path: Path
 ) -> None:
     (tmp_path / "receiver.mjs").write_text(JAVASCRIPT, encoding="utf-8")
     (tmp_path / "check.mjs").write_text(CHECK, encoding="utf-8")
     result = subprocess.run(
-        ["node", tmp_path / "check.mjs"],
+        [tools.node(), tmp_path / "check.mjs"],
         input=json.dumps(deliveries),
         capture_output=True,
         text=True,

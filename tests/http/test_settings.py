@@ -48,6 +48,8 @@ def test_environment_overrides_the_defaults() -> None:
         ({"THREADLINE_UPLOAD_MAX_BYTES": "99"}, {"upload_max_bytes": 99}),
         ({"THREADLINE_DELIVER": "0"}, {"deliver": False}),
         ({"THREADLINE_DELIVER": "yes"}, {}),
+        ({"THREADLINE_DELIVER": "on"}, {}),
+        ({"THREADLINE_DELIVER": "off"}, {"deliver": False}),
         ({"THREADLINE_WEBHOOK_TIMEOUT": "3"}, {"webhook_timeout": 3}),
         ({"THREADLINE_WEBHOOK_ALLOW_PRIVATE": "1"}, {"webhook_allow_private": True}),
         ({"ANTHROPIC_API_KEY": "sk"}, {"anthropic_api_key": "sk"}),
@@ -116,6 +118,11 @@ def test_missing_database_url_raises_settings_error(environment: dict[str, str])
 def test_number_must_be_positive_and_whole(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{name} must be a positive whole number\.$"):
         Settings.from_environment({"DATABASE_URL": DIRECT, name: value})
+
+
+def test_flag_must_be_on_or_off() -> None:
+    with pytest.raises(SettingsError, match=r"^THREADLINE_DELIVER must be 1 or 0\.$"):
+        Settings.from_environment({"DATABASE_URL": DIRECT, "THREADLINE_DELIVER": "maybe"})
 
 
 def test_empty_variable_counts_as_unset() -> None:
