@@ -1,6 +1,5 @@
 """Every connection to Postgres off the loopback interface is verified TLS, or nothing is sent."""
 
-import ast
 import asyncio
 import os
 import subprocess
@@ -13,7 +12,6 @@ from threadline.settings import Settings, SettingsError
 
 from tests.http.test_doctor import diagnose
 from tests.support.cluster import TestCluster
-from tests.support.schema import ROOT
 from tests.support.service import PROGRAM, serving
 from tests.support.tls import AWAY, Authority, answering
 
@@ -156,14 +154,3 @@ def test_other_hosts_need_verified_tls(host: str) -> None:
     context = Settings.from_environment({"DATABASE_URL": f"postgresql://u:p@{host}/postgres"}).connection()["ssl"]
     assert context.check_hostname
     assert context.verify_mode.name == "CERT_REQUIRED"
-
-
-def test_all_connections_use_the_checked_options() -> None:
-    calls = [
-        ast.unparse(node)
-        for file in (ROOT / "api" / "threadline").rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"asyncpg.connect", "asyncpg.create_pool"}
-    ]
-    assert len(calls) >= 2
-    assert [call for call in calls if "**settings.connection()" not in call] == []

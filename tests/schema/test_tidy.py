@@ -238,6 +238,25 @@ def test_statements_are_found_in_code() -> None:
     assert statements("'Select a user.'; f'delete from {table}'") == {"delete from "}
 
 
+def unchecked_connections(code: str) -> Iterator[str]:
+    """Connections to Postgres without the options that verify who answers."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"asyncpg.connect", "asyncpg.create_pool"}:
+            named = [ast.unparse(keyword.value) for keyword in node.keywords if keyword.arg is None]
+            if named != ["settings.connection()"] or node.args:
+                yield ast.unparse(node)
+
+
+@pytest.mark.parametrize("file", PRODUCTION, ids=lambda file: file.name)
+def test_production_connects_with_checked_options(file: Path) -> None:
+    assert list(unchecked_connections(file.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("code", ["asyncpg.connect(url)", "await asyncpg.create_pool(dsn=url, **options)"])
+def test_unchecked_connection_is_reported(code: str) -> None:
+    assert len(list(unchecked_connections(f"async def f(): {code}"))) == 1
+
+
 @pytest.mark.parametrize("file", PRODUCTION, ids=lambda file: file.name)
 def test_production_does_not_import_the_devstack(file: Path) -> None:
     assert list(devstack_imports(file.read_text(encoding="utf-8"))) == []

@@ -70,12 +70,14 @@ def answering(authority: Authority | None = None, target: int = 0) -> Iterator[F
     Without one it refuses TLS and asks all clients for their password in clear text.
     """
     front, loop = Front(), asyncio.new_event_loop()
+    writers: list[asyncio.StreamWriter] = []
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if authority else None
     if context:
         context.load_cert_chain(authority.chain)
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         front.connections += 1
+        writers.append(writer)
         with suppress(OSError, asyncio.IncompleteReadError, ssl.SSLError):
             start = await reader.readexactly(8)
             if start == TLS_REQUEST and context:
@@ -104,17 +106,20 @@ def answering(authority: Authority | None = None, target: int = 0) -> Iterator[F
         yield front
     finally:
         loop.call_soon_threadsafe(server.close)
-        asyncio.run_coroutine_threadsafe(_end_tasks(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(_end_tasks(writers), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
 
 
-async def _end_tasks() -> None:
+async def _end_tasks(writers: list[asyncio.StreamWriter]) -> None:
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
+    for writer in writers:
+        writer.transport.abort()
+    await asyncio.sleep(0.05)  # until the loop has closed the sockets
 
 
 async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int) -> None:
@@ -127,4 +132,7 @@ async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, t
                 await other.drain()
         other.close()
 
-    await asyncio.gather(pump(reader, sink), pump(source, writer))
+    try:
+        await asyncio.gather(pump(reader, sink), pump(source, writer))
+    finally:
+        sink.transport.abort()
