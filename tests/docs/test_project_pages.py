@@ -104,3 +104,8 @@ def test_page_prints_the_migrations(own_stack: RunningStack, project: Path, bloc
 def schema_version() -> str:
     """Return the newest schema version."""
     return max(path.name for path in schema.MIGRATIONS.iterdir()).partition("_")[0]
+
+
+def test_readme_repeats_the_commands_of_the_page() -> None:
+    readme = (schema.ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"```bash\n{BLOCKS['add'][0]}```" in readme
