@@ -71,8 +71,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("lane", clusters.lanes() if everywhere else [EMBEDDED], scope="session", indirect=True)
 
 
-# What `make check` runs, on the embedded Postgres.
-FAST = ("docs/", "schema/", "sql/", "supply/")
+# What `make check` runs, on the embedded Postgres, and what of that takes too long for it.
+FAST = (
+    *("docs/test_errors_page", "docs/test_pages", "docs/test_settings_page", "http/test_settings", "http/test_tokens"),
+    *("schema/", "sql/", "supply/"),
+)
+SLOW = (
+    *("schema/test_cli", "schema/test_push", "schema/test_upgrades", "sql/partitioned/", "sql/test_ingest_algebra"),
+    *("sql/test_phone_algebra", "sql/test_refusals", "sql/test_summaries"),
+)
 # Ids of tests on other Postgres versions than the embedded one contain one of these.
 OTHER_LANES = [f"[{lane}" for lane in clusters.lanes() if lane != EMBEDDED]
 
@@ -97,7 +104,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByServe
 def is_fast(item: pytest.Item) -> bool:
     """Tell whether `make check` runs a test."""
     path = item.path.relative_to(Path(__file__).parent).as_posix()
-    return path.startswith(FAST) and other_lane(item.nodeid) is None
+    return path.startswith(FAST) and not path.startswith(SLOW) and other_lane(item.nodeid) is None
 
 
 @pytest.hookimpl(trylast=True)

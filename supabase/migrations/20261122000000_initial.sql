@@ -1876,7 +1876,7 @@ declare
     v_participants private.ingest_participant[];
     v_created jsonb;
     v_existing uuid[];
-    v_changed uuid[] := '{}';
+    v_changed uuid[] := '{}'::uuid[];
     v_results private.ingest_result[];
 begin
     if private.is_replay(p_conversations, v_conversations, v_ids) then

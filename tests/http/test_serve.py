@@ -118,14 +118,15 @@ def test_published_secret_works_on_loopback(host: str) -> None:
 
 def test_taken_port_stops_the_start() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        command = [PROGRAM, "serve", "--port", str(taken.getsockname()[1])]
+        port = taken.getsockname()[1]
+        command = [PROGRAM, "serve", "--port", str(port)]
         environment = {**DEFAULTS, **os.environ, "DATABASE_URL": "postgresql://localhost/x"}
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    assert result.stderr == (
-        f"Error: Port {taken.getsockname()[1]} of 127.0.0.1 cannot be used (address already in use); "
-        "choose others with --port and --host.\n"
+    sentence = (
+        f"Port {port} of 127.0.0.1 cannot be used (address already in use); choose others with --port and --host."
     )
+    assert result.stderr == f"Error: {sentence}\n"
 
 
 def serve(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -28,7 +28,7 @@ LEFT = {
 }
 
 
-@pytest.mark.parametrize(("sql", "names"), LEFT.items(), ids=list(LEFT))
+@pytest.mark.parametrize(("sql", "names"), LEFT.items(), ids=range(len(LEFT)))
 def test_state_holds_the_names_that_sql_leaves(sql: str, names: set[str]) -> None:
     assert read_state([sql]).names == names
 
