@@ -50,12 +50,12 @@ def check_port(host: str, port: int) -> None:
 
 def check_database(settings: Settings) -> None:
     """Raise SettingsError if Postgres refuses DATABASE_URL; if it cannot be reached, only log that."""
-    asyncio.run(_connect(settings.database_url))
+    asyncio.run(_connect(settings))
 
 
-async def _connect(url: str) -> None:
+async def _connect(settings: Settings) -> None:
     try:
-        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT)
+        connection = await asyncpg.connect(**settings.connection(), timeout=CONNECT_TIMEOUT)
     except asyncpg.InvalidAuthorizationSpecificationError:  # a wrong password is one too
         raise SettingsError("Postgres refuses the user or the password of DATABASE_URL.") from None
     except asyncpg.InvalidCatalogNameError:

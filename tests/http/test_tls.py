@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from click import ClickException
 from threadline.database import Database, DatabaseUnavailableError
+from threadline.project.database import list_taken_names
 from threadline.settings import Settings, SettingsError
 
 from tests.http.test_doctor import diagnose
@@ -81,6 +83,14 @@ def test_commands_send_nothing_without_tls(command: str, tmp_path: Path) -> None
                 time.sleep(0.05)
             process.terminate()
             process.wait(20)
+        assert server.connections > 0
+    assert server.heard == b""
+
+
+def test_reading_a_project_sends_nothing_without_tls() -> None:
+    with answering() as server:
+        with pytest.raises(ClickException, match="cannot be read"):
+            asyncio.run(list_taken_names(away(server.port)))
         assert server.connections > 0
     assert server.heard == b""
 

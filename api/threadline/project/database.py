@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 from pathlib import Path
 
 import asyncpg
 from click import ClickException
+
+from threadline.settings import Settings
 
 _TAKEN = Path(__file__).with_name("taken_names.sql")
 
 
 async def list_taken_names(url: str) -> set[str]:
     """Return the names in use; "Threadline" is among them if the database has it."""
+    settings = Settings.from_environment({**os.environ, "DATABASE_URL": url})
     try:
-        connection = await asyncpg.connect(url, timeout=10, command_timeout=30, statement_cache_size=0)
+        connection = await asyncpg.connect(
+            **settings.connection(), timeout=10, command_timeout=30, statement_cache_size=0
+        )
         try:
             return {name for (name,) in await connection.fetch(_TAKEN.read_text(encoding="utf-8"))}
         finally:
             connection.terminate()
+    except ssl.SSLCertVerificationError as error:
+        raise ClickException(
+            f"The certificate of the database of --database-url cannot be verified ({error.verify_message}); "
+            "set THREADLINE_DATABASE_CA to the root certificate of the project."
+        ) from error
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise ClickException(
             f"The database of --database-url cannot be read ({type(error).__name__}); "
