@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -164,6 +165,8 @@ class Database:
                 may_help = isinstance(error, _LOST_A_RACE) or (repeatable and not isinstance(error, _TOOK_TOO_LONG))
                 if is_last or not may_help:
                     raise DatabaseUnavailableError from error
+                # Random, so that two victims of one deadlock do not meet again.
+                await asyncio.sleep(random.uniform(0.02, 0.1))  # noqa: S311
         raise AssertionError
 
     async def _count_failure(self, caller: Caller) -> None:
