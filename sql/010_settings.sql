@@ -22,6 +22,7 @@ create table private.settings (
     summary_days integer not null default 1,
     twin_secret_days integer not null default 1,
     idempotency_hours integer not null default 24,
+    default_country text,
     constraint settings_has_one_row check (is_only_row),
     constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
     constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
@@ -41,7 +42,8 @@ create table private.settings (
     constraint settings_delivery_days_positive check (delivery_days > 0),
     constraint settings_summary_days_positive check (summary_days > 0),
     constraint settings_twin_secret_days_positive check (twin_secret_days > 0),
-    constraint settings_idempotency_hours_positive check (idempotency_hours > 0)
+    constraint settings_idempotency_hours_positive check (idempotency_hours > 0),
+    constraint settings_default_country_form check (default_country ~ '^[A-Z]{2}$')
 );
 comment on table private.settings is 'Limits and retention that an operator may change with an UPDATE. Always one row.';
 comment on column private.settings.ingest_max_messages is
@@ -75,6 +77,8 @@ comment on column private.settings.ingest_log_days is
 comment on column private.settings.delivery_days is 'Days that finished deliveries are kept. Dead deliveries stay.';
 comment on column private.settings.summary_days is 'Days that finished summaries stay in the cache.';
 comment on column private.settings.twin_secret_days is 'Days that secrets of twins are kept after they expire.';
+comment on column private.settings.default_country is
+'The country of phone numbers that do not name theirs, as ISO 3166-1 alpha-2, such as FR. Null: no country.';
 comment on column private.settings.idempotency_hours is 'Hours that an Idempotency-Key and its answer are kept.';
 alter table private.settings enable row level security;
 

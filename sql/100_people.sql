@@ -27,16 +27,23 @@ create table public.people (
     phone_digits text generated always as (private.phone_digits(phone)) stored,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
+    merged_into_id uuid,
+    constraint people_id_user_id_unique unique (id, user_id),
+    constraint people_merged_into_id_fkey foreign key (merged_into_id, user_id)
+    references public.people (id, user_id) on delete set null (merged_into_id),
     constraint people_full_name_length check (char_length(full_name) between 1 and 500),
     constraint people_phone_length check (char_length(phone) <= 100)
 );
 comment on table public.people is
 'A person in the address book of a user. Ingest matches conversations to people by phone number.';
 comment on column public.people.user_id is 'The user who owns the entry.';
-comment on column public.people.phone is 'The phone number as the user wrote it.';
+comment on column public.people.phone is
+'The phone number as the user wrote it, or several of them. More stand in person_identifiers.';
+comment on column public.people.merged_into_id is
+'The person that this entry is the same person as (merge_people); conversations match that one.';
 comment on column public.people.phone_digits is 'The digits of phone; null if phone is not a phone number.';
--- For both rules of private.match_person, and for the foreign key to auth.users.
-create index people_user_id_phone_tail_idx on public.people (user_id, right(phone_digits, 10));
+create index people_user_id_idx on public.people (user_id);
+create index people_merged_into_id_idx on public.people (merged_into_id, user_id);
 alter table public.people enable row level security;
 
 create policy people_select_owner on public.people

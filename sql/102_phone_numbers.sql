@@ -22,7 +22,7 @@ create function private.split_phones(p_text text) returns text[]
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text := p_text;
@@ -57,7 +57,7 @@ create function private.parse_written_phone(p_text text) returns private.written
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text := p_text;
@@ -97,7 +97,7 @@ create function private.strip_trunk_prefix(p_digits text, p_region private.phone
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_found text[];
@@ -133,7 +133,7 @@ create function private.find_region(p_digits text) returns private.phone_regions
 language plpgsql
 stable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_region private.phone_regions;
@@ -151,7 +151,7 @@ create function private.unify_number(p_country_code text, p_national text) retur
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return case p_country_code
@@ -185,7 +185,7 @@ returns private.phone_number
 language plpgsql
 stable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_digits text := p_written.digits;
@@ -236,7 +236,7 @@ create function private.strip_country_code(p_digits text, p_region private.phone
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     c_pattern constant text := '^(?:' || p_region.national_pattern || ')$';
@@ -256,7 +256,7 @@ create function private.parse_phone(p_text text, p_default_country text) returns
 language plpgsql
 stable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_home private.phone_regions;

@@ -1,28 +1,106 @@
--- Matches conversations to people by phone number: the exact number first, then the last ten digits.
--- Promise: an ambiguous number matches no person.
+-- Matches conversations to people by any identifier: equal ones first, then a number that gets its country from the
+-- other side, then the last ten digits of two numbers that are not both complete.
+-- Promise: what fits two people equally well matches neither, and two complete numbers that differ never match.
 -- Lock order: the user's matching lock first, then conversations by id, then people. Ingest holds the matching lock
 -- shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each other.
 
-create function private.match_person(p_user_id uuid, p_digits text) returns uuid
+create type private.person_match as (person_id uuid, reason text);
+comment on type private.person_match is
+'The person that identifiers match, and why; both null if they match no person.';
+
+create function private.find_match(p_user_id uuid, p_keys private.match_key[]) returns private.person_match
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_match private.person_match;
+begin
+    -- A wrong match would show the data of the wrong person, so two people of the best rank match no person. Two rows a
+    -- key suffice to see that, however many people have it.
+    with hit as materialized (
+        select wanted.rank, wanted.reason, found.person_id
+        from unnest(p_keys) as wanted
+        cross join lateral (
+            select known.person_id
+            from private.person_keys as known
+            where known.user_id = p_user_id
+                and known.key = wanted.key
+                and coalesce(known.extension = wanted.extension, true)
+            limit 2
+        ) as found
+    )
+
+    select case when count(distinct hit.person_id) = 1 then (array_agg(hit.person_id))[1] end,
+        case when count(distinct hit.person_id) = 1 then max(hit.reason) end
+    into v_match.person_id, v_match.reason
+    from hit
+    where hit.rank = (select min(best.rank) from hit as best);
+    return v_match;
+end
+$$;
+comment on function private.find_match(uuid, private.match_key[]) is
+'The only person of a user with the keys of the best rank that any person has.';
+
+create function private.match_identifiers(p_user_id uuid, p_platform text, p_identifiers private.identifier[])
+returns private.person_match
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_identifier private.identifier;
+    v_keys private.match_key[] := '{}';
+begin
+    foreach v_identifier in array p_identifiers loop
+        -- Most identifiers have nothing in common with a person, and to see that costs a tenth of matching.
+        if exists (
+            select from private.person_keys as known
+            where known.user_id = p_user_id
+                and known.key = private.identifier_key(v_identifier.kind, v_identifier.value, v_identifier.app)
+        ) then
+            v_keys := v_keys || private.list_match_keys(
+                p_platform, v_identifier, private.home_country(p_user_id)
+            );
+        end if;
+    end loop;
+    return case when v_keys <> '{}' then private.find_match(p_user_id, v_keys) end;
+end
+$$;
+comment on function private.match_identifiers(uuid, text, private.identifier[]) is
+'The person of a user whom these identifiers of a participant match best.';
+
+create function private.list_identifiers(p_conversation_id uuid) returns private.identifier[]
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- The last ten digits match numbers with and without a country code. A wrong match would show the data of the
-    -- wrong person, so two equal candidates match no person.
-    return (
-        select case count(*) filter (where person.phone_digits = p_digits)
-            when 1 then (array_agg(person.id) filter (where person.phone_digits = p_digits))[1]
-            when 0 then case when count(*) = 1 and length(p_digits) >= 10 then (array_agg(person.id))[1] end
-        end
-        from public.people as person
-        where person.user_id = p_user_id and right(person.phone_digits, 10) = right(p_digits, 10)
+    return array(
+        select row(known.kind, known.value, known.app)::private.identifier
+        from public.conversation_identifiers as known
+        where known.conversation_id = p_conversation_id
     );
 end
 $$;
-comment on function private.match_person(uuid, text) is
-'The person of a user with this number, or with the same last ten digits; null if there is no such person or several.';
+comment on function private.list_identifiers(uuid) is
+'What was seen of the participant of a conversation besides participant_identifier.';
+
+create function private.match_conversation(p_conversation public.conversations) returns private.person_match
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.match_identifiers(
+        p_conversation.user_id,
+        p_conversation.platform,
+        private.identify(p_conversation.platform, p_conversation.participant_identifier)
+        || private.list_identifiers(p_conversation.id)
+    );
+end
+$$;
+comment on function private.match_conversation(public.conversations) is 'The person of a conversation, and why.';
 
 create function private.matching_lock(p_user_id uuid) returns bigint
 language plpgsql
@@ -37,18 +115,32 @@ comment on function private.matching_lock(uuid) is
 'The key of the advisory lock of a user''s matching. Ingest holds it shared, changes of people hold it exclusively, and
 both take it before they lock a row.';
 
+-- Definer, because ingest may not read the keys of people.
 create function private.match_participant_trigger() returns trigger
 language plpgsql
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_identifiers private.identifier[];
+    v_match private.person_match;
 begin
     perform pg_advisory_xact_lock_shared(private.matching_lock(new.user_id));
-    new.person_id := private.match_person(new.user_id, private.phone_digits(new.participant_identifier));
+    v_identifiers := array[private.identify(new.platform, new.participant_identifier)];
+    if tg_op = 'UPDATE' then
+        -- The earlier identifier stays one of the participant (record_earlier_identifier_trigger).
+        v_identifiers := v_identifiers || private.identify(old.platform, old.participant_identifier)
+            || private.list_identifiers(new.id);
+    end if;
+    v_match := private.match_identifiers(new.user_id, new.platform, v_identifiers);
+    new.person_id := v_match.person_id;
+    new.matched_by := v_match.reason;
     if new.person_id is not null then
         -- Waits for a concurrent delete of the person, which then counts as deleted.
         perform from public.people as person where person.id = new.person_id for key share;
         if not found then
             new.person_id := null;
+            new.matched_by := null;
         end if;
     end if;
     return new;
@@ -73,34 +165,133 @@ $$;
 comment on function private.lock_matching_trigger() is
 'Trigger: takes the matching lock of the signed-in user before people change.';
 
--- Definer, because users may change people but not conversations.
-create function private.rematch_conversations_trigger() returns trigger
+create function private.record_earlier_identifier_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_identifiers(
+        array[new.id], array[private.identify_any(old.platform, old.participant_identifier)]
+    );
+    return null;
+end
+$$;
+comment on function private.record_earlier_identifier_trigger() is
+'Trigger: keeps the identifier that a conversation had before.';
+
+create function private.identify_any(p_platform text, p_text text) returns private.identifier
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_identifier private.identifier := private.identify(p_platform, p_text);
+begin
+    return case
+        when v_identifier.value is null then row('other', p_text, '')::private.identifier
+        when v_identifier.kind = 'phone'
+            then row('phone', private.phone_text(v_identifier.value), '')::private.identifier
+        else v_identifier
+    end;
+end
+$$;
+comment on function private.identify_any(text, text) is
+'As identify, with the kind other for a text that identifies no person.';
+
+create function private.record_identifiers(p_ids uuid[], p_identifiers private.identifier[]) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_changed uuid[];
+begin
+    with added as (
+        insert into public.conversation_identifiers (conversation_id, user_id, kind, value, app, key)
+        select
+            conversation.id, conversation.user_id, given.kind, given.value, given.app,
+            private.identifier_key(nullif(given.kind, 'other'), given.value, given.app)
+        from unnest(p_ids, p_identifiers) as given (conversation_id, kind, value, app)
+        inner join public.conversations as conversation on given.conversation_id = conversation.id
+        where (given.kind, given.value, given.app)::private.identifier
+            <> private.identify_any(conversation.platform, conversation.participant_identifier)
+        order by conversation.id, given.kind, given.app, given.value
+        on conflict do nothing
+        returning conversation_id
+    )
+
+    select array_agg(distinct added.conversation_id) into v_changed from added;
+    return coalesce(v_changed, '{}');
+end
+$$;
+comment on function private.record_identifiers(uuid[], private.identifier[]) is
+'Keeps identifiers of participants, each with its conversation. Returns the conversations for which one was new.';
+
+-- Definer, because ingest may not read the keys of people.
+create function private.rematch_identified_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if tg_op <> 'DELETE' then
-        perform pg_advisory_xact_lock(private.matching_lock(owner.user_id))
-        from (select distinct changed.user_id from changed order by changed.user_id) as owner;
-    end if;
+    perform private.update_matches(array(
+        select distinct changed.conversation_id from changed where changed.key is not null
+    ));
+    return null;
+end
+$$;
+comment on function private.rematch_identified_trigger() is
+'Trigger: matches conversations again whose participant got an identifier.';
 
+create function private.update_matches(p_ids uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
     perform from public.conversations as conversation
-    where (conversation.user_id, right(conversation.participant_digits, 10)) in (
-        select changed.user_id, right(changed.phone_digits, 10) from changed
-    )
+    where conversation.id = any(p_ids)
     order by conversation.id
     for no key update;
 
     update public.conversations as conversation
-    set person_id = private.match_person(conversation.user_id, conversation.participant_digits)
-    where (conversation.user_id, right(conversation.participant_digits, 10)) in (
-        select changed.user_id, right(changed.phone_digits, 10) from changed
-    )
-    and conversation.person_id
-    is distinct from private.match_person(conversation.user_id, conversation.participant_digits);
-    return null;
+    set person_id = matched.person_id, matched_by = matched.reason
+    from (
+        select known.id, (private.match_conversation(known)).*
+        from public.conversations as known
+        where known.id = any(p_ids)
+        -- OFFSET 0 calls the function once for each row.
+        offset 0
+    ) as matched
+    where conversation.id = matched.id
+        and (conversation.person_id, conversation.matched_by) is distinct from (matched.person_id, matched.reason);
 end
 $$;
-comment on function private.rematch_conversations_trigger() is
-'Trigger: matches conversations again after a person with their number was added, changed or deleted.';
+comment on function private.update_matches(uuid[]) is 'Locks conversations in the order of ids and matches them again.';
+
+create function private.rematch_conversations(p_keys private.person_key[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.update_matches(array(
+        select found.id
+        from (select distinct given.user_id, given.key from unnest(p_keys) as given) as changed
+        cross join lateral (
+            -- OFFSET 0 makes one look-up in the index for each key, even if the statistics are old.
+            select conversation.id from public.conversations as conversation
+            where conversation.user_id = changed.user_id and conversation.participant_key = changed.key
+            offset 0
+        ) as found
+        union
+        select found.conversation_id
+        from (select distinct given.user_id, given.key from unnest(p_keys) as given) as changed
+        cross join lateral (
+            select known.conversation_id from public.conversation_identifiers as known
+            where known.user_id = changed.user_id and known.key = changed.key
+            offset 0
+        ) as found
+    ));
+end
+$$;
+comment on function private.rematch_conversations(private.person_key[]) is
+'Matches conversations again whose participants have one of these keys.';

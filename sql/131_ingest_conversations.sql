@@ -70,8 +70,20 @@ begin
             ) as stored on true
         ) as batch
         where not batch.is_stored
-            or (batch.newest_at, given.identifier)
-            > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
+            or (given.identifiers <> '{}' or given.identifier <> existing.participant_identifier)
+            and not (given.identifiers || private.identify_any(existing.platform, given.identifier)) <@ (
+                private.list_identifiers(existing.id)
+                || private.identify_any(existing.platform, existing.participant_identifier)
+            )
+            or case
+                when given.identifier = existing.participant_identifier
+                    then batch.newest_at > coalesce(existing.participant_identified_at, '-infinity')
+                else (private.is_phone(existing.platform, given.identifier), batch.newest_at, given.identifier) > (
+                    private.is_phone(existing.platform, existing.participant_identifier),
+                    coalesce(existing.participant_identified_at, '-infinity'),
+                    existing.participant_identifier
+                )
+            end
             or (batch.newest_at, given.name)
             > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
     );
@@ -79,7 +91,7 @@ end
 $$;
 comment on function private.is_replay(jsonb, private.ingest_conversation[], uuid[]) is
 'Whether a request changes nothing: its conversations have no error, all its messages are stored with this content, and
-nothing is newer about a participant.';
+nothing is new about a participant.';
 
 create function private.list_replay_results(p_parsed private.ingest_conversation[], p_ids uuid[])
 returns private.ingest_result[]
@@ -179,9 +191,10 @@ begin
             participant_identifier = case
                 when merged.is_identified then merged.identifier else target.participant_identifier
             end,
-            participant_identified_at = nullif(
-                greatest(target.participant_identified_at, merged.identified_at), '-infinity'
-            ),
+            participant_identified_at = case
+                when merged.is_identified then nullif(merged.identified_at, '-infinity')
+                else target.participant_identified_at
+            end,
             participant_name = case when merged.is_named then merged.name else target.participant_name end,
             participant_named_at = nullif(greatest(target.participant_named_at, merged.named_at), '-infinity')
         from (
@@ -190,8 +203,11 @@ begin
                 existing.participant_identifier as old_identifier,
                 existing.participant_name as old_name,
                 given.*,
-                (given.identified_at, given.identifier)
-                > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
+                (private.is_phone(existing.platform, given.identifier), given.identified_at, given.identifier) > (
+                    private.is_phone(existing.platform, existing.participant_identifier),
+                    coalesce(existing.participant_identified_at, '-infinity'),
+                    existing.participant_identifier
+                )
                     as is_identified,
                 given.name is not null and (given.named_at, given.name)
                 > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))

@@ -93,6 +93,40 @@ $$;
 comment on function private.send_changes(jsonb, uuid[], private.ingest_result[]) is
 'Broadcasts the conversations that a request created or changed and that got no messages: messages are sent already.';
 
+create function private.record_given_identifiers(
+    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[]
+) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[];
+    v_identifiers private.identifier[];
+begin
+    -- Most requests say nothing that the conversation does not say itself.
+    select array_agg(given.id), array_agg(given.identifier)
+    into v_ids, v_identifiers
+    from (
+        select existing.id, private.identify_any(p_platform, line.identifier) as identifier
+        from unnest(p_conversations) as line
+        inner join public.conversations as existing on p_ids[line.position] = existing.id
+        where line.identifier <> existing.participant_identifier
+        union all
+        select p_ids[line.position], extra::private.identifier
+        from unnest(p_conversations) as line
+        cross join unnest(line.identifiers) as extra
+        where p_ids[line.position] is not null
+    ) as given;
+    if v_ids is null then
+        return '{}';
+    end if;
+    return private.record_identifiers(v_ids, v_identifiers);
+end
+$$;
+comment on function private.record_given_identifiers(text, private.ingest_conversation[], uuid[]) is
+'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
+The caller has locked the rows.';
+
 create function private.store_conversations(p_user_id uuid, p_platform text, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
@@ -113,7 +147,7 @@ begin
     end if;
     v_messages := private.parse_messages(p_conversations);
     v_conversations := private.validate_conversations(v_conversations, v_messages);
-    v_participants := private.list_participants(v_conversations, v_ids);
+    v_participants := private.list_participants(p_platform, v_conversations, v_ids);
 
     -- The triggers of conversations leave the broadcasts to this function.
     perform set_config('threadline.is_ingesting', 'on', true);
@@ -143,6 +177,7 @@ begin
         perform private.lock_conversations(v_existing);
         v_changed := private.update_participants(v_existing, v_participants);
     end if;
+    v_changed := v_changed || private.record_given_identifiers(p_platform, v_conversations, v_ids);
     v_results := private.store_messages(
         p_user_id, v_conversations, v_messages, v_ids, v_created, v_existing = '{}'
     );

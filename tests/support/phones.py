@@ -68,7 +68,7 @@ create function private.fold_digits(p_text text) returns text
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return translate(
