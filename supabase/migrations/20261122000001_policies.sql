@@ -14,6 +14,13 @@ for update to authenticated using (user_id = (select auth.uid())) with check (us
 create policy people_delete_owner on public.people
 for delete to authenticated using (user_id = (select auth.uid()));
 
+create policy person_identifiers_select_owner on public.person_identifiers
+for select to authenticated using (user_id = (select auth.uid()));
+create policy person_identifiers_insert_owner on public.person_identifiers
+for insert to authenticated with check (user_id = (select auth.uid()));
+create policy person_identifiers_delete_owner on public.person_identifiers
+for delete to authenticated using (user_id = (select auth.uid()));
+
 create policy messaging_connections_select_owner on public.messaging_connections
 for select to authenticated using (user_id = (select auth.uid()));
 create policy messaging_connections_insert_owner on public.messaging_connections
@@ -27,6 +34,9 @@ create policy conversations_select_owner on public.conversations
 for select to authenticated using (user_id = (select auth.uid()));
 
 create policy conversation_messages_select_owner on public.conversation_messages
+for select to authenticated using (user_id = (select auth.uid()));
+
+create policy conversation_identifiers_select_owner on public.conversation_identifiers
 for select to authenticated using (user_id = (select auth.uid()));
 
 create policy ingest_log_select_owner on public.ingest_log

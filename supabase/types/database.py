@@ -135,6 +135,33 @@ class PublicChannelsUpdate(TypedDict):
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     workspace_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="workspace_id")]]
 
+class PublicConversationIdentifiers(BaseModel):
+    app: str = Field(alias="app")
+    conversation_id: uuid.UUID = Field(alias="conversation_id")
+    created_at: datetime.datetime = Field(alias="created_at")
+    key: Optional[str] = Field(alias="key")
+    kind: str = Field(alias="kind")
+    user_id: uuid.UUID = Field(alias="user_id")
+    value: str = Field(alias="value")
+
+class PublicConversationIdentifiersInsert(TypedDict):
+    app: NotRequired[Annotated[str, Field(alias="app")]]
+    conversation_id: Annotated[uuid.UUID, Field(alias="conversation_id")]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    key: NotRequired[Annotated[Optional[str], Field(alias="key")]]
+    kind: Annotated[str, Field(alias="kind")]
+    user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+    value: Annotated[str, Field(alias="value")]
+
+class PublicConversationIdentifiersUpdate(TypedDict):
+    app: NotRequired[Annotated[str, Field(alias="app")]]
+    conversation_id: NotRequired[Annotated[uuid.UUID, Field(alias="conversation_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    key: NotRequired[Annotated[Optional[str], Field(alias="key")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    value: NotRequired[Annotated[str, Field(alias="value")]]
+
 class PublicConversationMessages(BaseModel):
     conversation_id: uuid.UUID = Field(alias="conversation_id")
     external_id: str = Field(alias="external_id")
@@ -165,10 +192,12 @@ class PublicConversations(BaseModel):
     id: uuid.UUID = Field(alias="id")
     last_message_at: Optional[datetime.datetime] = Field(alias="last_message_at")
     last_message_preview: Optional[str] = Field(alias="last_message_preview")
+    matched_by: Optional[str] = Field(alias="matched_by")
     message_count: int = Field(alias="message_count")
     participant_digits: Optional[str] = Field(alias="participant_digits")
     participant_identified_at: Optional[datetime.datetime] = Field(alias="participant_identified_at")
     participant_identifier: str = Field(alias="participant_identifier")
+    participant_key: Optional[str] = Field(alias="participant_key")
     participant_name: Optional[str] = Field(alias="participant_name")
     participant_named_at: Optional[datetime.datetime] = Field(alias="participant_named_at")
     person_id: Optional[uuid.UUID] = Field(alias="person_id")
@@ -182,10 +211,12 @@ class PublicConversationsInsert(TypedDict):
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     last_message_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="last_message_at")]]
     last_message_preview: NotRequired[Annotated[Optional[str], Field(alias="last_message_preview")]]
+    matched_by: NotRequired[Annotated[Optional[str], Field(alias="matched_by")]]
     message_count: NotRequired[Annotated[int, Field(alias="message_count")]]
     participant_digits: NotRequired[Annotated[Optional[str], Field(alias="participant_digits")]]
     participant_identified_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="participant_identified_at")]]
     participant_identifier: Annotated[str, Field(alias="participant_identifier")]
+    participant_key: NotRequired[Annotated[Optional[str], Field(alias="participant_key")]]
     participant_name: NotRequired[Annotated[Optional[str], Field(alias="participant_name")]]
     participant_named_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="participant_named_at")]]
     person_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="person_id")]]
@@ -199,10 +230,12 @@ class PublicConversationsUpdate(TypedDict):
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     last_message_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="last_message_at")]]
     last_message_preview: NotRequired[Annotated[Optional[str], Field(alias="last_message_preview")]]
+    matched_by: NotRequired[Annotated[Optional[str], Field(alias="matched_by")]]
     message_count: NotRequired[Annotated[int, Field(alias="message_count")]]
     participant_digits: NotRequired[Annotated[Optional[str], Field(alias="participant_digits")]]
     participant_identified_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="participant_identified_at")]]
     participant_identifier: NotRequired[Annotated[str, Field(alias="participant_identifier")]]
+    participant_key: NotRequired[Annotated[Optional[str], Field(alias="participant_key")]]
     participant_name: NotRequired[Annotated[Optional[str], Field(alias="participant_name")]]
     participant_named_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="participant_named_at")]]
     person_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="person_id")]]
@@ -460,6 +493,7 @@ class PublicPeople(BaseModel):
     created_at: datetime.datetime = Field(alias="created_at")
     full_name: str = Field(alias="full_name")
     id: uuid.UUID = Field(alias="id")
+    merged_into_id: Optional[uuid.UUID] = Field(alias="merged_into_id")
     phone: Optional[str] = Field(alias="phone")
     phone_digits: Optional[str] = Field(alias="phone_digits")
     updated_at: datetime.datetime = Field(alias="updated_at")
@@ -469,6 +503,7 @@ class PublicPeopleInsert(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     full_name: Annotated[str, Field(alias="full_name")]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    merged_into_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="merged_into_id")]]
     phone: NotRequired[Annotated[Optional[str], Field(alias="phone")]]
     phone_digits: NotRequired[Annotated[Optional[str], Field(alias="phone_digits")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
@@ -478,10 +513,38 @@ class PublicPeopleUpdate(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     full_name: NotRequired[Annotated[str, Field(alias="full_name")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    merged_into_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="merged_into_id")]]
     phone: NotRequired[Annotated[Optional[str], Field(alias="phone")]]
     phone_digits: NotRequired[Annotated[Optional[str], Field(alias="phone_digits")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+
+class PublicPersonIdentifiers(BaseModel):
+    app: str = Field(alias="app")
+    created_at: datetime.datetime = Field(alias="created_at")
+    id: uuid.UUID = Field(alias="id")
+    kind: str = Field(alias="kind")
+    person_id: uuid.UUID = Field(alias="person_id")
+    user_id: uuid.UUID = Field(alias="user_id")
+    value: str = Field(alias="value")
+
+class PublicPersonIdentifiersInsert(TypedDict):
+    app: NotRequired[Annotated[str, Field(alias="app")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    kind: Annotated[str, Field(alias="kind")]
+    person_id: Annotated[uuid.UUID, Field(alias="person_id")]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    value: Annotated[str, Field(alias="value")]
+
+class PublicPersonIdentifiersUpdate(TypedDict):
+    app: NotRequired[Annotated[str, Field(alias="app")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
+    person_id: NotRequired[Annotated[uuid.UUID, Field(alias="person_id")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    value: NotRequired[Annotated[str, Field(alias="value")]]
 
 class PublicTwinDeliveries(BaseModel):
     ai_twin_id: uuid.UUID = Field(alias="ai_twin_id")

@@ -170,6 +170,45 @@ export type Database = {
         };
         Relationships: [];
       };
+      "conversation_identifiers": {
+        Row: {
+          "app": string;
+          "conversation_id": string;
+          "created_at": string;
+          "key": string | null;
+          "kind": string;
+          "user_id": string;
+          "value": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "app"?: string;
+          "conversation_id": string;
+          "created_at"?: string;
+          "key"?: string | null;
+          "kind": string;
+          "user_id": string;
+          "value": string;
+        };
+        Update: {
+          "app"?: string;
+          "conversation_id"?: string;
+          "created_at"?: string;
+          "key"?: string | null;
+          "kind"?: string;
+          "user_id"?: string;
+          "value"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "conversation_identifiers_conversation_id_fkey";
+            columns: ["conversation_id"];
+            isOneToOne: false;
+            referencedRelation: "conversations";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
       "conversation_messages": {
         Row: {
           "conversation_id": string;
@@ -205,10 +244,12 @@ export type Database = {
           "id": string;
           "last_message_at": string | null;
           "last_message_preview": string | null;
+          "matched_by": string | null;
           "message_count": number;
           "participant_digits": string | null;
           "participant_identified_at": string | null;
           "participant_identifier": string;
+          "participant_key": string | null;
           "participant_name": string | null;
           "participant_named_at": string | null;
           "person_id": string | null;
@@ -232,10 +273,12 @@ export type Database = {
           "id"?: string;
           "last_message_at"?: string | null;
           "last_message_preview"?: string | null;
+          "matched_by"?: string | null;
           "message_count"?: number;
           "participant_digits"?: never;
           "participant_identified_at"?: string | null;
           "participant_identifier": string;
+          "participant_key"?: never;
           "participant_name"?: string | null;
           "participant_named_at"?: string | null;
           "person_id"?: string | null;
@@ -249,10 +292,12 @@ export type Database = {
           "id"?: string;
           "last_message_at"?: string | null;
           "last_message_preview"?: string | null;
+          "matched_by"?: string | null;
           "message_count"?: number;
           "participant_digits"?: never;
           "participant_identified_at"?: string | null;
           "participant_identifier"?: string;
+          "participant_key"?: never;
           "participant_name"?: string | null;
           "participant_named_at"?: string | null;
           "person_id"?: string | null;
@@ -622,6 +667,7 @@ export type Database = {
           "created_at": string;
           "full_name": string;
           "id": string;
+          "merged_into_id": string | null;
           "phone": string | null;
           "phone_digits": string | null;
           "updated_at": string;
@@ -632,6 +678,7 @@ export type Database = {
           "created_at"?: string;
           "full_name": string;
           "id"?: string;
+          "merged_into_id"?: string | null;
           "phone"?: string | null;
           "phone_digits"?: never;
           "updated_at"?: string;
@@ -641,12 +688,60 @@ export type Database = {
           "created_at"?: string;
           "full_name"?: string;
           "id"?: string;
+          "merged_into_id"?: string | null;
           "phone"?: string | null;
           "phone_digits"?: never;
           "updated_at"?: string;
           "user_id"?: string;
         };
-        Relationships: [];
+        Relationships: [
+          {
+            foreignKeyName: "people_merged_into_id_fkey";
+            columns: ["merged_into_id", "user_id"];
+            isOneToOne: false;
+            referencedRelation: "people";
+            referencedColumns: ["id", "user_id"];
+          },
+        ];
+      };
+      "person_identifiers": {
+        Row: {
+          "app": string;
+          "created_at": string;
+          "id": string;
+          "kind": string;
+          "person_id": string;
+          "user_id": string;
+          "value": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "app"?: string;
+          "created_at"?: string;
+          "id"?: string;
+          "kind": string;
+          "person_id": string;
+          "user_id"?: string;
+          "value": string;
+        };
+        Update: {
+          "app"?: string;
+          "created_at"?: string;
+          "id"?: string;
+          "kind"?: string;
+          "person_id"?: string;
+          "user_id"?: string;
+          "value"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "person_identifiers_person_fkey";
+            columns: ["person_id", "user_id"];
+            isOneToOne: false;
+            referencedRelation: "people";
+            referencedColumns: ["id", "user_id"];
+          },
+        ];
       };
       "twin_deliveries": {
         Row: {
@@ -764,6 +859,7 @@ export type Database = {
     Functions: {
       "add_reaction": { Args: { "": Json }; Returns: Json };
       "begin_upload": { Args: { "": Json }; Returns: Json };
+      "change_number": { Args: { "": Json }; Returns: Json };
       "claim_deliveries": { Args: { "": Json }; Returns: Json };
       "clean_up": { Args: { "": Json }; Returns: Json };
       "conversation_messages": {
@@ -800,6 +896,7 @@ export type Database = {
       "list_message_edits": { Args: { "": Json }; Returns: Json };
       "list_messages": { Args: { "": Json }; Returns: Json };
       "list_twin_deliveries": { Args: { "": Json }; Returns: Json };
+      "merge_people": { Args: { "": Json }; Returns: Json };
       "messages": {
         Args: { "": Database["public"]["Tables"]["conversations"]["Row"] };
         Returns:
@@ -818,6 +915,8 @@ export type Database = {
       "set_twin_webhook": { Args: { "": Json }; Returns: Json };
       "sweep_attachments": { Args: { "": Json }; Returns: Json };
       "toggle_reaction": { Args: { "": Json }; Returns: Json };
+      "undo_number_change": { Args: { "": Json }; Returns: Json };
+      "unmerge_people": { Args: { "": Json }; Returns: Json };
       "unpin_message": { Args: { "": Json }; Returns: Json };
     };
     Enums: {

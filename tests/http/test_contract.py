@@ -139,7 +139,13 @@ def examples() -> list[Any]:
         if (method, path) in FORMS | WITHOUT_EXAMPLE:
             continue
         given = {each["name"]: each for each in parameters(method, path)}
-        ids = {"id": MESSAGE, "channel_id": CHANNEL, "ai_twin_id": TWIN, "attachment_id": MESSAGE, "person_id": JOHN_DOE}
+        ids = {
+            "id": MESSAGE,
+            "channel_id": CHANNEL,
+            "ai_twin_id": TWIN,
+            "attachment_id": MESSAGE,
+            "person_id": JOHN_DOE,
+        }
         url = path.format(**ids, emoji="thumbsup")
         query = {name: each["example"] for name, each in given.items() if each["in"] == "query" and "example" in each}
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})

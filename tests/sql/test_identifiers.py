@@ -167,7 +167,10 @@ def test_identifiers_of_a_request_match_and_stay(db: Db) -> None:
         ("x", "identifiers must be an array of at most 20 objects"),
         ([{"kind": "email", "value": "a@b.de"}] * 21, "identifiers must be an array of at most 20 objects"),
         (["x"], "identifiers[0] must be an object"),
-        ([{"kind": "email", "value": "a@b.de"}, {"kind": "pager"}], "identifiers[1].kind must be phone, whatsapp_lid, "),
+        (
+            [{"kind": "email", "value": "a@b.de"}, {"kind": "pager"}],
+            "identifiers[1].kind must be phone, whatsapp_lid, ",
+        ),
         ([{"kind": "email", "value": "a"}], "identifiers[0].value must be a valid email"),
         ([{"kind": "email"}], "identifiers[0].value must be a valid email"),
         ([{"kind": "wechat_openid", "value": OPENID}], "identifiers[0].app must be the WeChat app of an openid"),

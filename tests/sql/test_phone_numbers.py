@@ -55,9 +55,7 @@ def test_phone_metadata_is_current() -> None:
 @pytest.mark.parametrize("first", sorted({region[0] for region in REGIONS}))
 def test_numbers_are_read_as_by_the_library(db: Db, first: str) -> None:
     texts = [text for region in REGIONS if region[0] == first for text in spellings(region)]
-    assert [(text, rows(db, READ, *text)) for text in texts] == [
-        (text, [read_by_the_library(*text)]) for text in texts
-    ]
+    assert [(text, rows(db, READ, *text)) for text in texts] == [(text, [read_by_the_library(*text)]) for text in texts]
 
 
 @pytest.mark.parametrize("code", sorted(phonenumbers.COUNTRY_CODES_FOR_NON_GEO_REGIONS))

@@ -10,6 +10,7 @@ lock table
     public.channel_members,
     public.channel_twins,
     public.channels,
+    public.conversation_identifiers,
     public.conversation_messages,
     public.conversations,
     public.erasures,
@@ -21,6 +22,7 @@ lock table
     public.messages,
     public.messaging_connections,
     public.people,
+    public.person_identifiers,
     public.twin_deliveries,
     public.twin_webhooks,
     public.user_profiles
@@ -41,6 +43,8 @@ begin
         select 'public.channel_twins' as name where exists (select from public.channel_twins)
         union all
         select 'public.channels' as name where exists (select from public.channels)
+        union all
+        select 'public.conversation_identifiers' as name where exists (select from public.conversation_identifiers)
         union all
         select 'public.conversation_messages' as name where exists (select from public.conversation_messages)
         union all
@@ -63,6 +67,8 @@ begin
         select 'public.messaging_connections' as name where exists (select from public.messaging_connections)
         union all
         select 'public.people' as name where exists (select from public.people)
+        union all
+        select 'public.person_identifiers' as name where exists (select from public.person_identifiers)
         union all
         select 'public.twin_deliveries' as name where exists (select from public.twin_deliveries)
         union all

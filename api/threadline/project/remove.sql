@@ -23,12 +23,16 @@ drop policy people_select_owner on public.people;
 drop policy people_insert_owner on public.people;
 drop policy people_update_owner on public.people;
 drop policy people_delete_owner on public.people;
+drop policy person_identifiers_select_owner on public.person_identifiers;
+drop policy person_identifiers_insert_owner on public.person_identifiers;
+drop policy person_identifiers_delete_owner on public.person_identifiers;
 drop policy messaging_connections_select_owner on public.messaging_connections;
 drop policy messaging_connections_insert_owner on public.messaging_connections;
 drop policy messaging_connections_update_owner on public.messaging_connections;
 drop policy messaging_connections_delete_owner on public.messaging_connections;
 drop policy conversations_select_owner on public.conversations;
 drop policy conversation_messages_select_owner on public.conversation_messages;
+drop policy conversation_identifiers_select_owner on public.conversation_identifiers;
 drop policy ingest_log_select_owner on public.ingest_log;
 drop policy user_profiles_select_peer on public.user_profiles;
 drop policy user_profiles_update_self on public.user_profiles;
@@ -84,18 +88,24 @@ drop trigger user_profiles_10_stamp on public.user_profiles;
 drop trigger people_10_lock_matching on public.people;
 drop trigger people_20_lock_matching on public.people;
 drop trigger people_30_stamp on public.people;
-drop trigger people_40_rematch on public.people;
-drop trigger people_50_rematch_new on public.people;
-drop trigger people_60_rematch_old on public.people;
-drop trigger people_70_rematch on public.people;
+drop trigger people_40_refresh on public.people;
+drop trigger people_50_refresh on public.people;
+drop trigger people_60_refresh on public.people;
+drop trigger person_identifiers_10_lock_matching on public.person_identifiers;
+drop trigger person_identifiers_20_normalize on public.person_identifiers;
+drop trigger person_identifiers_30_refresh on public.person_identifiers;
+drop trigger person_identifiers_40_refresh on public.person_identifiers;
+drop trigger settings_10_reread_numbers on private.settings;
 drop trigger messaging_connections_10_stamp on public.messaging_connections;
 drop trigger messaging_connections_20_delete_log on public.messaging_connections;
 drop trigger conversations_10_match on public.conversations;
 drop trigger conversations_20_match on public.conversations;
+drop trigger conversations_25_keep_identifier on public.conversations;
 drop trigger conversations_30_stamp on public.conversations;
 drop trigger conversations_40_delete_messages on public.conversations;
 drop trigger conversations_50_broadcast on public.conversations;
 drop trigger conversations_60_broadcast on public.conversations;
+drop trigger conversation_identifiers_10_match on public.conversation_identifiers;
 drop trigger conversation_messages_10_summarize on public.conversation_messages;
 drop trigger conversation_messages_20_broadcast on public.conversation_messages;
 drop trigger conversation_messages_30_summarize on public.conversation_messages;
@@ -155,6 +165,7 @@ drop function
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
     private.cancel_deliveries_trigger(),
+    private.change_number(uuid, text),
     private.claim_deliveries(integer, interval),
     private.clean_up(integer),
     private.count_belongings(uuid),
@@ -170,7 +181,9 @@ drop function
     private.delete_ingest_log_trigger(),
     private.delete_message(uuid, uuid, boolean),
     private.delete_message_words_trigger(),
+    private.delete_person(uuid),
     private.diagnose(text, timestamptz),
+    private.diagnose_identifiers(jsonb),
     private.diagnose_login(),
     private.diagnose_platform(),
     private.diagnose_tables(),
@@ -184,10 +197,14 @@ drop function
     private.find_channels(text),
     private.find_conversations(uuid, text, private.ingest_conversation[]),
     private.find_cursor(jsonb, text, uuid),
+    private.find_match(uuid, private.match_key[]),
+    private.find_merged_person(uuid),
+    private.find_region(text),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
+    private.fold_digits(text),
     private.fold_text(text),
     private.format_time(timestamptz),
     private.generate_secret(),
@@ -195,11 +212,17 @@ drop function
     private.has_huge_number(jsonb),
     private.hash_secret(text),
     private.hmac_block(bytea, integer),
+    private.home_country(uuid),
+    private.identifier_key(text, text, text),
+    private.identifier_kinds(),
+    private.identify(text, text),
+    private.identify_any(text, text),
     private.index_message_trigger(),
     private.index_words(text, jsonb),
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
     private.is_non_member(uuid),
+    private.is_phone(text, text),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
     private.is_service(),
     private.is_uuid(text),
@@ -208,30 +231,42 @@ drop function
     private.link_attachments_trigger(),
     private.list_author_names(uuid[], uuid[]),
     private.list_channel_events(uuid, bigint, integer, integer),
+    private.list_given_identifiers(jsonb),
+    private.list_identifiers(uuid),
+    private.list_match_keys(text, private.identifier, text),
     private.list_messaging_keys(uuid),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
-    private.list_participants(private.ingest_conversation[], uuid[]),
+    private.list_participants(text, private.ingest_conversation[], uuid[]),
+    private.list_person_keys(uuid[]),
+    private.list_phone_keys(text, text),
     private.list_replay_results(private.ingest_conversation[], uuid[]),
+    private.list_spellings(text, text, text),
     private.list_user_messages(uuid),
     private.lock_channel(uuid),
     private.lock_conversations(uuid[]),
     private.lock_matching_trigger(),
+    private.lock_person(uuid, text),
+    private.match_conversation(public.conversations),
+    private.match_identifiers(uuid, text, private.identifier[]),
     private.match_participant_trigger(),
-    private.match_person(uuid, text),
     private.matching_lock(uuid),
     private.measure_database(),
     private.measure_deliveries(),
     private.measure_messages(uuid, bigint, integer),
+    private.merge_people(uuid, uuid),
     private.message_count(uuid),
     private.message_preview(jsonb),
     private.my_live_topics(),
     private.my_topics(),
+    private.normalize_identifier_trigger(),
     private.parse_conversations(jsonb),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_json(bytea),
     private.parse_messages(jsonb),
+    private.parse_number(private.written_phone, private.phone_regions),
     private.parse_object(bytea),
+    private.parse_phone(text, text),
     private.parse_search(text),
     private.parse_search_operator(private.message_search, text, text, boolean),
     private.parse_search_phrase(text),
@@ -240,18 +275,29 @@ drop function
     private.parse_timestamp(text),
     private.parse_uuid(jsonb, text, boolean),
     private.parse_uuids(jsonb, text, integer),
+    private.parse_written_phone(text),
+    private.phone_line(private.phone_number),
+    private.phone_text(text),
     private.poll_summary(jsonb),
     private.protect_owners_trigger(),
     private.queue_deliveries_trigger(),
+    private.read_number(private.phone_number, boolean),
+    private.record_earlier_identifier_trigger(),
     private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz),
+    private.record_given_identifiers(text, private.ingest_conversation[], uuid[]),
+    private.record_identifiers(uuid[], private.identifier[]),
     private.record_ingest(uuid, text, uuid, bigint, private.ingest_result[]),
     private.record_member_trigger(),
     private.record_message_change_trigger(),
     private.record_reaction_or_pin_trigger(),
     private.record_refusal(uuid, text, integer),
+    private.refresh_identifiers_trigger(),
+    private.refresh_people_trigger(),
+    private.refresh_person_keys(uuid[]),
     private.refuse_ingest(integer, text),
     private.reject_retired_id_trigger(),
-    private.rematch_conversations_trigger(),
+    private.rematch_conversations(private.person_key[]),
+    private.rematch_identified_trigger(),
     private.remember_twin_owner_trigger(),
     private.remove_member_twins_trigger(),
     private.render_attachment(public.attachments),
@@ -279,6 +325,7 @@ drop function
     private.require_owner_trigger(),
     private.require_twin(uuid, uuid),
     private.require_upload_channel(jsonb),
+    private.reread_numbers_trigger(),
     private.resolve_search_filters(private.message_search),
     private.retire_ids_trigger(),
     private.retry_after(integer, text, jsonb),
@@ -301,13 +348,20 @@ drop function
     private.spend_project_summary(),
     private.spend_request(),
     private.spend_summary(),
+    private.split_phones(text),
     private.split_words(text),
     private.store_conversations(uuid, text, jsonb),
     private.store_messages(uuid, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean),
+    private.strip_country_code(text, private.phone_regions),
+    private.strip_trunk_prefix(text, private.phone_regions),
     private.succeed(jsonb, jsonb, integer),
     private.summarize_conversations_trigger(),
     private.sweep_attachments(integer, interval),
+    private.undo_number_change(uuid),
+    private.unify_number(text, text),
+    private.unmerge_people(uuid),
     private.unpin_message_trigger(),
+    private.update_matches(uuid[]),
     private.update_participants(uuid[], private.ingest_participant[]),
     private.use_asynchronous_commit(),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
@@ -315,6 +369,7 @@ drop function
     private.word_index_template(),
     public.add_reaction(jsonb),
     public.begin_upload(jsonb),
+    public.change_number(jsonb),
     public.claim_deliveries(jsonb),
     public.clean_up(jsonb),
     public.conversation_messages(public.conversations),
@@ -335,6 +390,7 @@ drop function
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_twin_deliveries(jsonb),
+    public.merge_people(jsonb),
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
     public.pin_message(jsonb),
@@ -349,6 +405,8 @@ drop function
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
     public.toggle_reaction(jsonb),
+    public.undo_number_change(jsonb),
+    public.unmerge_people(jsonb),
     public.unpin_message(jsonb);
 drop table
     private.calls,
@@ -360,6 +418,9 @@ drop table
     private.message_files,
     private.message_words,
     private.messaging_keys,
+    private.number_changes,
+    private.person_keys,
+    private.phone_regions,
     private.request_counts,
     private.retired_ids,
     private.settings,
@@ -373,6 +434,7 @@ drop table
     public.channel_members,
     public.channel_twins,
     public.channels,
+    public.conversation_identifiers,
     public.conversation_messages,
     public.conversations,
     public.erasures,
@@ -384,22 +446,32 @@ drop table
     public.messages,
     public.messaging_connections,
     public.people,
+    public.person_identifiers,
     public.twin_deliveries,
     public.twin_webhooks,
     public.user_profiles;
 drop function
     private.attachments_max_bytes(),
     private.generate_id(),
+    private.identifier_value(text, text),
     private.message_max_characters(),
     private.metadata_max_bytes(),
+    private.participant_key(text, text),
     private.phone_digits(text);
 drop type
+    private.identifier,
     private.ingest_conversation,
     private.ingest_message,
     private.ingest_participant,
     private.ingest_result,
+    private.match_key,
     private.message_search,
-    private.metric;
+    private.metric,
+    private.person_key,
+    private.person_match,
+    private.phone_number,
+    private.phone_reading,
+    private.written_phone;
 
 do $$
 begin
