@@ -12,7 +12,7 @@ comment on type private.match_key is
 create type private.phone_reading as (
     line text,
     digits text,
-    spellings text[],
+    spellings text [],
     home_line text,
     is_complete boolean,
     is_national boolean,
@@ -149,7 +149,7 @@ declare
     v_identifier private.identifier;
 begin
     -- Most numbers of webhooks; the rest of this function costs ten times as much.
-    if p_text ~ '^\+[0-9]{7,15}$' then
+    if p_text ~ '^\+[0-9]{7,15}$' or p_platform in ('whatsapp', 'signal') and p_text ~ '^[0-9]{7,13}$' then
         return 'phone:' || right(p_text, 6);
     end if;
     v_identifier := private.identify(p_platform, p_text);

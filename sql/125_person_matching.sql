@@ -53,7 +53,6 @@ declare
     v_keys private.match_key[] := '{}';
 begin
     foreach v_identifier in array p_identifiers loop
-        -- Most identifiers have nothing in common with a person, and to see that costs a tenth of matching.
         if exists (
             select from private.person_keys as known
             where known.user_id = p_user_id
@@ -122,17 +121,27 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_identifiers private.identifier[];
     v_match private.person_match;
 begin
     perform pg_advisory_xact_lock_shared(private.matching_lock(new.user_id));
-    v_identifiers := array[private.identify(new.platform, new.participant_identifier)];
+    new.participant_key := private.participant_key(new.platform, new.participant_identifier);
     if tg_op = 'UPDATE' then
         -- The earlier identifier stays one of the participant (record_earlier_identifier_trigger).
-        v_identifiers := v_identifiers || private.identify(old.platform, old.participant_identifier)
-            || private.list_identifiers(new.id);
+        v_match := private.match_identifiers(
+            new.user_id, new.platform,
+            private.list_identifiers(new.id)
+            || private.identify(new.platform, new.participant_identifier)
+            || private.identify(old.platform, old.participant_identifier)
+        );
+    elsif exists (
+        -- Most participants have nothing in common with a person, and to see that costs a tenth of matching.
+        select from private.person_keys as known
+        where known.user_id = new.user_id and known.key = new.participant_key
+    ) then
+        v_match := private.match_identifiers(
+            new.user_id, new.platform, array[private.identify(new.platform, new.participant_identifier)]
+        );
     end if;
-    v_match := private.match_identifiers(new.user_id, new.platform, v_identifiers);
     new.person_id := v_match.person_id;
     new.matched_by := v_match.reason;
     if new.person_id is not null then

@@ -177,7 +177,12 @@ begin
         perform private.lock_conversations(v_existing);
         v_changed := private.update_participants(v_existing, v_participants);
     end if;
-    v_changed := v_changed || private.record_given_identifiers(p_platform, v_conversations, v_ids);
+    -- New conversations say all that the request says, unless it names one twice or has the field identifiers.
+    if v_existing <> '{}' or cardinality(v_participants) < cardinality(v_conversations)
+        or exists (select from unnest(v_conversations) as given where given.identifiers <> '{}')
+    then
+        v_changed := v_changed || private.record_given_identifiers(p_platform, v_conversations, v_ids);
+    end if;
     v_results := private.store_messages(
         p_user_id, v_conversations, v_messages, v_ids, v_created, v_existing = '{}'
     );

@@ -1474,7 +1474,7 @@ comment on type private.match_key is
 create type private.phone_reading as (
     line text,
     digits text,
-    spellings text[],
+    spellings text [],
     home_line text,
     is_complete boolean,
     is_national boolean,
@@ -1611,7 +1611,7 @@ declare
     v_identifier private.identifier;
 begin
     -- Most numbers of webhooks; the rest of this function costs ten times as much.
-    if p_text ~ '^\+[0-9]{7,15}$' then
+    if p_text ~ '^\+[0-9]{7,15}$' or p_platform in ('whatsapp', 'signal') and p_text ~ '^[0-9]{7,13}$' then
         return 'phone:' || right(p_text, 6);
     end if;
     v_identifier := private.identify(p_platform, p_text);
@@ -2183,7 +2183,7 @@ create table public.conversations (
     participant_identifier text not null,
     participant_name text,
     participant_digits text generated always as (private.phone_digits(participant_identifier)) stored,
-    participant_key text generated always as (private.participant_key(platform, participant_identifier)) stored,
+    participant_key text,
     participant_identified_at timestamptz,
     participant_named_at timestamptz,
     person_id uuid references public.people (id) on delete set null,
@@ -2219,7 +2219,8 @@ comment on column public.conversations.participant_identified_at is
 comment on column public.conversations.participant_named_at is
 'Newest message of the batch that set participant_name, for the same reason.';
 comment on column public.conversations.participant_key is
-'What participant_identifier has in common with equal ones (private.identifier_key); null if it is not of a person.';
+'What participant_identifier has in common with equal ones (private.identifier_key), which triggers set; null if it is not
+of a person.';
 comment on column public.conversations.matched_by is
 'Why person_id is this person: phone (the same number), phone_national (the same number once a country is added),
 phone_last_ten (the same last ten digits), or the kind of another identifier. Null without a person.';
@@ -2467,7 +2468,6 @@ declare
     v_keys private.match_key[] := '{}';
 begin
     foreach v_identifier in array p_identifiers loop
-        -- Most identifiers have nothing in common with a person, and to see that costs a tenth of matching.
         if exists (
             select from private.person_keys as known
             where known.user_id = p_user_id
@@ -2536,17 +2536,27 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_identifiers private.identifier[];
     v_match private.person_match;
 begin
     perform pg_advisory_xact_lock_shared(private.matching_lock(new.user_id));
-    v_identifiers := array[private.identify(new.platform, new.participant_identifier)];
+    new.participant_key := private.participant_key(new.platform, new.participant_identifier);
     if tg_op = 'UPDATE' then
         -- The earlier identifier stays one of the participant (record_earlier_identifier_trigger).
-        v_identifiers := v_identifiers || private.identify(old.platform, old.participant_identifier)
-            || private.list_identifiers(new.id);
+        v_match := private.match_identifiers(
+            new.user_id, new.platform,
+            private.list_identifiers(new.id)
+            || private.identify(new.platform, new.participant_identifier)
+            || private.identify(old.platform, old.participant_identifier)
+        );
+    elsif exists (
+        -- Most participants have nothing in common with a person, and to see that costs a tenth of matching.
+        select from private.person_keys as known
+        where known.user_id = new.user_id and known.key = new.participant_key
+    ) then
+        v_match := private.match_identifiers(
+            new.user_id, new.platform, array[private.identify(new.platform, new.participant_identifier)]
+        );
     end if;
-    v_match := private.match_identifiers(new.user_id, new.platform, v_identifiers);
     new.person_id := v_match.person_id;
     new.matched_by := v_match.reason;
     if new.person_id is not null then
@@ -3154,7 +3164,7 @@ create type private.ingest_conversation as (
     external_id text,
     identifier text,
     name text,
-    identifiers private.identifier[],
+    identifiers private.identifier [],
     newest_at timestamptz,
     error text
 );
@@ -3294,7 +3304,10 @@ begin
                 field.external_id,
                 field.identifier,
                 nullif(btrim(field.name), '') as name,
-                private.list_given_identifiers(given.value -> 'identifiers') as identifiers,
+                case
+                    when given.value ? 'identifiers' then private.list_given_identifiers(given.value -> 'identifiers')
+                    else '{}'
+                end as identifiers,
                 '-infinity'::timestamptz as newest_at,
                 case
                     when jsonb_typeof(given.value) <> 'object' then 'conversation must be an object'
@@ -3307,7 +3320,7 @@ begin
                         then 'participant_name must be a string of at most 500 characters'
                     when jsonb_typeof(given.value -> 'messages') is distinct from 'array'
                         then 'messages must be an array'
-                    else private.diagnose_identifiers(given.value -> 'identifiers')
+                    when given.value ? 'identifiers' then private.diagnose_identifiers(given.value -> 'identifiers')
                 end as error
             from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
             cross join lateral (
@@ -3459,7 +3472,11 @@ begin
                     filter (where given.name is not null))[1] as name,
                 coalesce(max(given.newest_at) filter (where given.name is not null), '-infinity') as named_at
             from (
-                select line.*, private.is_phone(p_platform, line.identifier) as is_phone
+                -- The expression knows most numbers, and the function costs ten times as much.
+                select line.*, case
+                    when p_platform <> 'telegram' and line.identifier ~ '^[+]?[0-9]{7,13}$' then true
+                    else private.is_phone(p_platform, line.identifier)
+                end as is_phone
                 from unnest(p_conversations) as line
                 where line.error is null
             ) as given
@@ -3881,7 +3898,12 @@ begin
         perform private.lock_conversations(v_existing);
         v_changed := private.update_participants(v_existing, v_participants);
     end if;
-    v_changed := v_changed || private.record_given_identifiers(p_platform, v_conversations, v_ids);
+    -- New conversations say all that the request says, unless it names one twice or has the field identifiers.
+    if v_existing <> '{}' or cardinality(v_participants) < cardinality(v_conversations)
+        or exists (select from unnest(v_conversations) as given where given.identifiers <> '{}')
+    then
+        v_changed := v_changed || private.record_given_identifiers(p_platform, v_conversations, v_ids);
+    end if;
     v_results := private.store_messages(
         p_user_id, v_conversations, v_messages, v_ids, v_created, v_existing = '{}'
     );

@@ -278,7 +278,7 @@ export type Database = {
           "participant_digits"?: never;
           "participant_identified_at"?: string | null;
           "participant_identifier": string;
-          "participant_key"?: never;
+          "participant_key"?: string | null;
           "participant_name"?: string | null;
           "participant_named_at"?: string | null;
           "person_id"?: string | null;
@@ -297,7 +297,7 @@ export type Database = {
           "participant_digits"?: never;
           "participant_identified_at"?: string | null;
           "participant_identifier"?: string;
-          "participant_key"?: never;
+          "participant_key"?: string | null;
           "participant_name"?: string | null;
           "participant_named_at"?: string | null;
           "person_id"?: string | null;

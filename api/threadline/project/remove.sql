@@ -276,6 +276,7 @@ drop function
     private.parse_uuid(jsonb, text, boolean),
     private.parse_uuids(jsonb, text, integer),
     private.parse_written_phone(text),
+    private.participant_key(text, text),
     private.phone_line(private.phone_number),
     private.phone_text(text),
     private.poll_summary(jsonb),
@@ -456,7 +457,6 @@ drop function
     private.identifier_value(text, text),
     private.message_max_characters(),
     private.metadata_max_bytes(),
-    private.participant_key(text, text),
     private.phone_digits(text);
 drop type
     private.identifier,
