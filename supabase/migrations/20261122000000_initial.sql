@@ -2219,8 +2219,8 @@ comment on column public.conversations.participant_identified_at is
 comment on column public.conversations.participant_named_at is
 'Newest message of the batch that set participant_name, for the same reason.';
 comment on column public.conversations.participant_key is
-'What participant_identifier has in common with equal ones (private.identifier_key), which triggers set; null if it is not
-of a person.';
+'What participant_identifier has in common with equal ones (private.identifier_key); triggers set it. Null if it is
+not of a person.';
 comment on column public.conversations.matched_by is
 'Why person_id is this person: phone (the same number), phone_national (the same number once a country is added),
 phone_last_ten (the same last ten digits), or the kind of another identifier. Null without a person.';
