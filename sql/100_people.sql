@@ -33,7 +33,7 @@ comment on column public.people.user_id is 'The user whose contact this is.';
 comment on column public.people.phone is 'As the user wrote it.';
 comment on column public.people.phone_digits is 'Only the digits of phone; null when it is not a phone number.';
 -- Serves both rules of private.match_person, and the foreign key to users.
-create index people_user_id_phone_tail_idx on public.people (user_id, right(phone_digits, 10));
+create index people_user_id_phone_tail_idx on public.people (user_id, right(phone_digits, 10), phone_digits);
 alter table public.people enable row level security;
 
 create policy people_select_owner on public.people

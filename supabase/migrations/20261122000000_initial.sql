@@ -588,7 +588,7 @@ comment on column public.people.user_id is 'The user whose contact this is.';
 comment on column public.people.phone is 'As the user wrote it.';
 comment on column public.people.phone_digits is 'Only the digits of phone; null when it is not a phone number.';
 -- Serves both rules of private.match_person, and the foreign key to users.
-create index people_user_id_phone_tail_idx on public.people (user_id, right(phone_digits, 10));
+create index people_user_id_phone_tail_idx on public.people (user_id, right(phone_digits, 10), phone_digits);
 alter table public.people enable row level security;
 
 -- Connections to accounts on outside platforms, and the keys that open them.
@@ -1032,17 +1032,28 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+    v_ids uuid[];
 begin
+    -- Each query stops at two hits: a user may have thousands of people with one number.
+    v_ids := array(
+        select person.id
+        from public.people as person
+        where person.user_id = p_user_id
+            and right(person.phone_digits, 10) = right(p_digits, 10) and person.phone_digits = p_digits
+        limit 2
+    );
     -- The last ten digits match numbers with and without a country code. A wrong match would show the data of the
     -- wrong person, so two equal candidates match no person.
-    return (
-        select case count(*) filter (where person.phone_digits = p_digits)
-            when 1 then (array_agg(person.id) filter (where person.phone_digits = p_digits))[1]
-            when 0 then case when count(*) = 1 and length(p_digits) >= 10 then (array_agg(person.id))[1] end
-        end
-        from public.people as person
-        where person.user_id = p_user_id and right(person.phone_digits, 10) = right(p_digits, 10)
-    );
+    if v_ids = '{}' and length(p_digits) >= 10 then
+        v_ids := array(
+            select person.id
+            from public.people as person
+            where person.user_id = p_user_id and right(person.phone_digits, 10) = right(p_digits, 10)
+            limit 2
+        );
+    end if;
+    return case when cardinality(v_ids) = 1 then v_ids[1] end;
 end
 $$;
 comment on function private.match_person(uuid, text) is
