@@ -177,6 +177,7 @@ grant execute on function
     private.has_huge_number(jsonb),
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
+    private.is_executed(),
     private.rotate_messaging_key(uuid, interval),
     private.rotate_twin_secret(uuid, interval),
     private.lock_channel(uuid),
