@@ -16,11 +16,18 @@ begin
     end if;
     -- A function that Postgres calls while it plans keeps its plans, so they must return rows.
     get diagnostics v_callers = pg_context;
-    return strpos(v_callers, e'\n') > 0;
+    if strpos(v_callers, e'\n') > 0 then
+        return true;
+    elsif current_query() !~ '^EXPLAIN \(FORMAT JSON\) SELECT 1 ' then
+        -- The plan media type also shows costs, which depend on statistics even if no row is expected.
+        perform private.fail(403, 'plan_refused', 'Plans could show data of other users. Read them as postgres.');
+    end if;
+    return false;
 end
 $$;
 comment on function private.is_executed() is
-'Whether the query that is being planned will also run. False for an EXPLAIN of the Data API.';
+'Whether the query that is being planned will also run. False for a count=planned of the Data API, PT403 for any other
+EXPLAIN of the Data API.';
 
 do $$
 declare
