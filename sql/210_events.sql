@@ -46,9 +46,9 @@ comment on column public.message_events.actor_id is
 'The user who acted; for member events, the member. Null for a twin, and for service_role without a user_id.';
 comment on column public.message_events.reaction_id is 'For reactions: the id of the reaction.';
 comment on column public.message_events.added_at is 'For reactions and pins: when it was added.';
--- Tells render_event whether a message was pinned when it was edited.
-create index message_events_pins_idx on public.message_events (message_id, seq)
-where kind in ('message.pinned', 'message.unpinned');
+-- Tells render_event whether a message was pinned when it was edited, and redaction what was sent about a message.
+create index message_events_changes_idx on public.message_events (message_id, seq)
+where kind <> 'message.created';
 alter table public.message_events enable row level security;
 
 create policy message_events_select_member on public.message_events

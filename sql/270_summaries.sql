@@ -261,9 +261,32 @@ create function private.finish_summary(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
+declare
+    v_channel_id uuid := (
+        select known.channel_id from private.summaries as known where known.id = private.parse_uuid($1, 'id')
+    );
 begin
+    -- An answer about text that was edited or deleted meanwhile is not kept. The lock waits for such a change.
+    perform private.lock_channel(v_channel_id);
     update private.summaries as known
-    set answer = $1 -> 'answer', failure = $1 -> 'failure', finished_at = now()
+    set
+        answer = case when outdated.is_outdated then null else $1 -> 'answer' end,
+        failure = case
+            when outdated.is_outdated and $1 -> 'answer' is not null then jsonb_build_object(
+                'status', 409, 'code', 'summary_outdated',
+                'message', 'A message was edited or deleted meanwhile. Ask again.'
+            )
+            else $1 -> 'failure'
+        end,
+        finished_at = now()
+    from (
+        select exists (
+            select from public.message_events as event
+            inner join private.summaries as asked on event.channel_id = asked.channel_id
+            where asked.id = private.parse_uuid($1, 'id') and event.seq > asked.last_seq
+                and event.kind in ('message.updated', 'message.deleted')
+        ) as is_outdated
+    ) as outdated
     where known.id = private.parse_uuid($1, 'id')
         and known.claim = private.parse_uuid($1, 'claim')
         and known.finished_at is null;

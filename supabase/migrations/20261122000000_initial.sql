@@ -2304,9 +2304,9 @@ comment on column public.message_events.actor_id is
 'The user who acted; for member events, the member. Null for a twin, and for service_role without a user_id.';
 comment on column public.message_events.reaction_id is 'For reactions: the id of the reaction.';
 comment on column public.message_events.added_at is 'For reactions and pins: when it was added.';
--- Tells render_event whether a message was pinned when it was edited.
-create index message_events_pins_idx on public.message_events (message_id, seq)
-where kind in ('message.pinned', 'message.unpinned');
+-- Tells render_event whether a message was pinned when it was edited, and redaction what was sent about a message.
+create index message_events_changes_idx on public.message_events (message_id, seq)
+where kind <> 'message.created';
 alter table public.message_events enable row level security;
 
 -- Definer, because no client writes counters.
@@ -2581,14 +2581,17 @@ create table public.messages (
     hops integer not null default 0,
     constraint messages_seq_unique unique (channel_id, seq),
     constraint messages_author_is_one check (user_id is null or ai_twin_id is null),
-    constraint messages_content_length check (char_length(content) between 1 and private.message_max_characters()),
+    constraint messages_content_length check (
+        char_length(content) between 1 and private.message_max_characters() or deleted_at is not null and content = ''
+    ),
     constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
     constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
     constraint messages_metadata_size check (octet_length(metadata::text) <= private.metadata_max_bytes()),
     constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
     constraint messages_attachments_size check (octet_length(attachments::text) <= private.attachments_max_bytes())
 );
-comment on table public.messages is 'Messages of channels. A deleted message stays as a row that no client sees.';
+comment on table public.messages is
+'Messages of channels. A deleted message stays as a row without content, which no client sees.';
 comment on column public.messages.seq is
 'Number of its event. A trigger sets it; it orders the messages of a channel, and cursors use it.';
 comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';
@@ -2757,6 +2760,9 @@ begin
         from private.record_event(
             new.channel_id, 'message.deleted', new.id, private.acting_user_id(), null, -1
         ) as event;
+        new.content := '';
+        new.metadata := '{}';
+        new.attachments := null;
     elsif new.content <> old.content then
         select event.at into new.updated_at
         from private.record_event(
@@ -2778,20 +2784,6 @@ end
 $$;
 comment on function private.record_message_change_trigger() is
 'Keeps the old text of an edited message, makes deletion final, and records both as events.';
-
--- Definer, because an author may delete a message that another user pinned.
-create function private.unpin_message_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-    delete from public.message_pins as pin where pin.message_id = new.id;
-    return null;
-end
-$$;
-comment on function private.unpin_message_trigger() is
-'Unpins a deleted message. Runs after the deletion, so unpinning records no event.';
 
 -- Definer, because it must find the message even if the caller may not see it. The policy checks the caller.
 create function private.set_message_channel_trigger() returns trigger
@@ -4847,9 +4839,32 @@ create function private.finish_summary(jsonb) returns json
 language plpgsql
 set search_path = ''
 as $$
+declare
+    v_channel_id uuid := (
+        select known.channel_id from private.summaries as known where known.id = private.parse_uuid($1, 'id')
+    );
 begin
+    -- An answer about text that was edited or deleted meanwhile is not kept. The lock waits for such a change.
+    perform private.lock_channel(v_channel_id);
     update private.summaries as known
-    set answer = $1 -> 'answer', failure = $1 -> 'failure', finished_at = now()
+    set
+        answer = case when outdated.is_outdated then null else $1 -> 'answer' end,
+        failure = case
+            when outdated.is_outdated and $1 -> 'answer' is not null then jsonb_build_object(
+                'status', 409, 'code', 'summary_outdated',
+                'message', 'A message was edited or deleted meanwhile. Ask again.'
+            )
+            else $1 -> 'failure'
+        end,
+        finished_at = now()
+    from (
+        select exists (
+            select from public.message_events as event
+            inner join private.summaries as asked on event.channel_id = asked.channel_id
+            where asked.id = private.parse_uuid($1, 'id') and event.seq > asked.last_seq
+                and event.kind in ('message.updated', 'message.deleted')
+        ) as is_outdated
+    ) as outdated
     where known.id = private.parse_uuid($1, 'id')
         and known.claim = private.parse_uuid($1, 'claim')
         and known.finished_at is null;
@@ -5050,8 +5065,9 @@ begin
         order by event.seq
         limit 100
     ), written as (
-        insert into realtime.messages (topic, extension, event, payload, private)
+        insert into realtime.messages (id, topic, extension, event, payload, private)
         select
+            private.broadcast_id(p_channel_id, rendered.seq, listener.twin_id),
             listener.topic,
             'broadcast',
             rendered.kind,
@@ -5063,10 +5079,10 @@ begin
             true
         from rendered
         cross join lateral (
-            select 'channel:' || p_channel_id as topic
+            select 'channel:' || p_channel_id as topic, null::uuid as twin_id
             union all
             -- The twins that the outbox would serve if they had webhooks.
-            select 'twin:' || assigned.ai_twin_id
+            select 'twin:' || assigned.ai_twin_id, assigned.ai_twin_id
             from public.channel_twins as assigned
             where rendered.kind = 'message.created'
                 and assigned.channel_id = p_channel_id
@@ -5242,6 +5258,218 @@ comment on function public.list_channel_events(jsonb) is
 'GET /api/v2/channels/:id/events: channel_id, and optionally since (0) and limit (1 to 1,000, 200). What was broadcast
 to a channel after the event with that number, in order: event and payload of each. meta.last_seq is the since of the
 next call, meta.has_more whether it would answer something.';
+
+-- Gone is gone: what was deleted, edited or erased leaves every place that repeats it.
+-- Realtime replays broadcasts for three days, to later members too; keys of idempotent requests keep answers.
+
+create function private.broadcast_id(p_channel_id uuid, p_seq bigint, p_twin_id uuid default null) returns uuid
+language plpgsql
+immutable
+parallel safe
+set search_path = ''
+as $$
+begin
+    return md5(concat_ws('/', p_channel_id, p_seq, p_twin_id))::uuid;
+end
+$$;
+comment on function private.broadcast_id(uuid, bigint, uuid) is
+'The id of the broadcast of an event to its channel, or to a twin. Redaction finds it by the primary key, because
+Realtime has no index on topics alone.';
+
+create function private.redact_broadcasts(p_ids uuid[]) returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+    update realtime.messages as sent set payload = private.render_pointer(sent.payload)
+    where sent.id = any(p_ids) and sent.extension = 'broadcast';
+exception
+    when others then
+        perform private.report_lost_broadcast('redacted', sqlstate, sqlerrm);
+end
+$$;
+comment on function private.redact_broadcasts(uuid[]) is
+'Replaces what Realtime would replay by pointers. A failure is reported and harms no writer.';
+
+-- Definer, because it also runs when Supabase Auth deletes a user, and no client changes these tables.
+create function private.forget_messages(p_channel_ids uuid[], p_ids uuid[], p_seqs bigint[]) returns void
+language plpgsql
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    perform private.redact_broadcasts(array(
+        select private.broadcast_id(created.channel_id, created.seq, listener.twin_id)
+        from unnest(p_channel_ids, p_seqs) as created (channel_id, seq)
+        cross join lateral (
+            select null::uuid as twin_id
+            union all
+            select assigned.ai_twin_id
+            from public.channel_twins as assigned
+            where assigned.channel_id = created.channel_id
+        ) as listener
+        union all
+        select private.broadcast_id(event.channel_id, event.seq)
+        from public.message_events as event
+        where event.message_id = any(p_ids) and event.kind <> 'message.created'
+    ));
+    -- What the model said of the channel may quote the text.
+    delete from private.summaries as known where known.channel_id = any(p_channel_ids) and known.answer is not null;
+end
+$$;
+comment on function private.forget_messages(uuid[], uuid[], bigint[]) is
+'Removes the text of messages from broadcasts and summaries: channel, id and number of each.';
+
+-- Definer, for the same reason.
+create function private.forget_deleted_messages(p_channel_ids uuid[], p_ids uuid[], p_seqs bigint[]) returns void
+language plpgsql
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_files uuid[] := array(
+        select file.attachment_id from private.message_files as file where file.message_id = any(p_ids)
+    );
+begin
+    perform private.forget_messages(p_channel_ids, p_ids, p_seqs);
+    update public.message_events as event set emoji = null
+    where event.message_id = any(p_ids) and event.kind <> 'message.created' and event.emoji is not null;
+    delete from public.message_edits as edit where edit.message_id = any(p_ids);
+    delete from public.message_reactions as reaction where reaction.message_id = any(p_ids);
+    delete from public.message_pins as pin where pin.message_id = any(p_ids);
+    -- A repeated request gets what a read would get.
+    update private.idempotency_keys as known
+    set (status, body) = (
+        select failure.status, failure.body
+        from private.render_failure(
+            'PT404', 'This message does not exist, or you may not see it.', 'message_not_found', '', ''
+        ) as failure
+    )
+    where known.message_id = any(p_ids);
+    delete from public.attachments as attachment
+    where attachment.id = any(v_files)
+        and not exists (
+            select from private.message_files as used
+            inner join public.messages as message on used.message_id = message.id
+            where used.attachment_id = attachment.id and message.deleted_at is null
+        );
+end
+$$;
+comment on function private.forget_deleted_messages(uuid[], uuid[], bigint[]) is
+'Removes all that is left of deleted messages: versions, reactions, pins, stored answers, and files that no other
+message names.';
+
+-- Definer, because no client changes what repeats a message.
+create function private.forget_message_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if new.deleted_at is not null then
+        perform private.forget_deleted_messages(array[new.channel_id], array[new.id], array[new.seq]);
+    else
+        perform private.forget_messages(array[new.channel_id], array[new.id], array[new.seq]);
+        -- Members may read the earlier versions, but a repeated request shows the present one.
+        update private.idempotency_keys as known
+        set body = jsonb_set(known.body::jsonb, '{data,content}', to_jsonb(new.content))::text
+        where known.message_id = new.id and known.body::jsonb #>> '{data,content}' is not null;
+    end if;
+    return null;
+end
+$$;
+comment on function private.forget_message_trigger() is
+'Forgets the text of a message that was edited or deleted.';
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.forget_messages_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    perform private.forget_deleted_messages(
+        array(select removed.channel_id from removed order by removed.id),
+        array(select removed.id from removed order by removed.id),
+        array(select removed.seq from removed order by removed.id)
+    );
+    return null;
+end
+$$;
+comment on function private.forget_messages_trigger() is 'Forgets messages whose rows were deleted.';
+
+-- Definer, because only the database sends to these topics.
+create function private.redact_channel_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_channel_id uuid := to_jsonb(old) ->> case tg_table_name when 'channels' then 'id' else 'channel_id' end;
+begin
+    -- The newest 10,000 events, because older ones are hardly in the three days that Realtime keeps.
+    perform private.redact_broadcasts(array(
+        select private.broadcast_id(v_channel_id, event.seq, listener.twin_id)
+        from (
+            select recent.seq, recent.kind
+            from public.message_events as recent
+            where recent.channel_id = v_channel_id
+            order by recent.seq desc
+            limit 10000
+        ) as event
+        cross join lateral (
+            select null::uuid as twin_id
+            where tg_table_name = 'channels'
+            union all
+            select assigned.ai_twin_id
+            from public.channel_twins as assigned
+            where event.kind = 'message.created'
+                and assigned.channel_id = v_channel_id
+                and assigned.ai_twin_id = coalesce((to_jsonb(old) ->> 'ai_twin_id')::uuid, assigned.ai_twin_id)
+        ) as listener
+    ));
+    return old;
+end
+$$;
+comment on function private.redact_channel_trigger() is
+'Redacts the broadcasts of a channel that is deleted, or those to a twin that leaves it.';
+
+-- Definer, for the same reason.
+create function private.redact_inbox_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_ids uuid[];
+    v_topics text[];
+begin
+    if tg_table_name = 'conversations' then
+        select array_agg(gone.id), array_agg(distinct 'inbox:' || gone.user_id) into v_ids, v_topics from gone;
+    else
+        select array_agg(distinct gone.conversation_id), array_agg(distinct 'inbox:' || gone.user_id)
+        into v_ids, v_topics
+        from gone;
+    end if;
+    update realtime.messages as sent
+    set payload = jsonb_build_object(
+        'conversation', jsonb_build_object('id', sent.payload #> '{conversation,id}'), 'truncated', true
+    )
+    where sent.extension = 'broadcast' and sent.private and sent.topic = any(v_topics)
+        and sent.payload #>> '{conversation,id}' = any(v_ids::text[]);
+    return null;
+exception
+    when others then
+        perform private.report_lost_broadcast('inboxes', sqlstate, sqlerrm);
+        return null;
+end
+$$;
+comment on function private.redact_inbox_trigger() is
+'Redacts the broadcasts of conversations that lost messages or were deleted.';
 
 -- Webhooks of twins and the secrets that sign what is sent there.
 
@@ -5873,6 +6101,7 @@ create table private.idempotency_keys (
     request_hash bytea not null,
     status integer,
     body text,
+    message_id uuid,
     created_at timestamptz not null default now(),
     primary key (principal, route, key),
     constraint idempotency_keys_key_length check (char_length(key) between 1 and 255)
@@ -5880,6 +6109,9 @@ create table private.idempotency_keys (
 comment on table private.idempotency_keys is
 'Answers to requests with an Idempotency-Key, kept for settings.idempotency_hours.';
 comment on column private.idempotency_keys.principal is 'The user''s id as text, or service_role.';
+comment on column private.idempotency_keys.message_id is
+'The message that the answer shows, so that the answer goes with it.';
+create index idempotency_keys_message_id_idx on private.idempotency_keys (message_id) where message_id is not null;
 create index idempotency_keys_created_at_idx on private.idempotency_keys (created_at);
 alter table private.idempotency_keys enable row level security;
 
@@ -5929,7 +6161,11 @@ volatile
 security definer
 set search_path = ''
 as $$
-    update private.idempotency_keys as known set status = p_status, body = p_body
+    update private.idempotency_keys as known
+    set
+        status = p_status,
+        body = p_body,
+        message_id = coalesce(p_body::jsonb #>> '{data,message_id}', p_body::jsonb #>> '{data,id}')::uuid
     where known.principal = coalesce((select auth.uid())::text, (select auth.role()))
         and known.route = p_route and known.key = p_key
 $$;
@@ -6297,6 +6533,7 @@ declare
         select file.channel_id from public.attachments as file where file.uploaded_by = p_user_id
     );
     v_count bigint;
+    v_broadcasts uuid[];
 begin
     if not exists (select from auth.users as known where known.id = p_user_id) then
         perform private.fail(404, 'user_not_found', 'This user does not exist. Check user_id.', 'user_id');
@@ -6307,13 +6544,6 @@ begin
     order by head.channel_id
     for no key update;
     v_erased := v_erased || jsonb_build_object('channels', private.hand_over_channels(p_user_id));
-    delete from public.messages as said
-    where said.id in (select own.id from private.list_user_messages(p_user_id) as own (id));
-    get diagnostics v_count = row_count;
-    v_erased := v_erased || jsonb_build_object('messages', v_count);
-    delete from public.attachments as file where file.uploaded_by = p_user_id;
-    get diagnostics v_count = row_count;
-    v_erased := v_erased || jsonb_build_object('files', v_count);
     -- A summary may contain what the user wrote.
     delete from private.summaries as known where known.channel_id = any(v_channels);
     get diagnostics v_count = row_count;
@@ -6332,11 +6562,25 @@ begin
                 where strpos(known.body, author.id::text) > 0
             )
         );
+    delete from public.messages as said
+    where said.id in (select own.id from private.list_user_messages(p_user_id) as own (id));
+    get diagnostics v_count = row_count;
+    v_erased := v_erased || jsonb_build_object('messages', v_count);
+    delete from public.attachments as file where file.uploaded_by = p_user_id;
+    get diagnostics v_count = row_count;
+    v_erased := v_erased || jsonb_build_object('files', v_count);
     delete from private.request_counts as counted where counted.user_id = p_user_id;
     delete from public.channel_members as member where member.user_id = p_user_id;
     delete from auth.users as known where known.id = p_user_id;
-    -- The log keeps its numbers without a gap but drops the actor.
-    update public.message_events as event set actor_id = null where event.actor_id = p_user_id;
+    -- The log keeps its numbers without a gap but drops the actor, and so do broadcasts.
+    with cleared as (
+        update public.message_events as event set actor_id = null, emoji = null
+        where event.actor_id = p_user_id
+        returning event.channel_id, event.seq
+    )
+
+    select array_agg(private.broadcast_id(cleared.channel_id, cleared.seq)) into v_broadcasts from cleared;
+    perform private.redact_broadcasts(v_broadcasts);
     return private.create_receipt('user', p_user_id, v_erased);
 end
 $$;
@@ -7339,6 +7583,10 @@ create trigger conversations_40_delete_messages
 after delete on public.conversations
 referencing old table as removed
 for each statement execute function private.delete_conversation_messages_trigger();
+create trigger conversations_41_redact
+after delete on public.conversations
+referencing old table as gone
+for each statement execute function private.redact_inbox_trigger();
 -- 50 and 60 wait for the end of the transaction, because messages may follow. Ingest broadcasts its changes itself.
 create constraint trigger conversations_50_broadcast
 after insert on public.conversations
@@ -7371,6 +7619,11 @@ after delete on public.conversation_messages
 referencing old table as changed
 for each statement execute function private.summarize_conversations_trigger();
 
+create trigger conversation_messages_40_redact
+after delete on public.conversation_messages
+referencing old table as gone
+for each statement execute function private.redact_inbox_trigger();
+
 -- channels: a user makes a channel and becomes its first owner.
 create trigger channels_10_stamp
 before update on public.channels
@@ -7382,6 +7635,11 @@ for each row execute function private.create_channel_counter_trigger();
 create trigger channels_30_add_owner
 after insert on public.channels
 for each row execute function private.add_channel_owner_trigger();
+
+-- Before the delete, while the log still numbers the broadcasts.
+create trigger channels_40_redact
+before delete on public.channels
+for each row execute function private.redact_channel_trigger();
 
 -- channel_members: a member joins, changes role or leaves.
 -- Before: 10 checks the rights of the caller, 20 keeps one owner.
@@ -7423,14 +7681,20 @@ create trigger channel_twins_10_admit
 before insert on public.channel_twins
 for each row execute function private.admit_twin_trigger();
 
+-- Before the delete, because it reads the row.
+create trigger channel_twins_20_redact
+before delete on public.channel_twins
+for each row execute function private.redact_channel_trigger();
+
 -- messages: a member writes, edits or deletes a message.
 -- Insert, before: 10 checks membership, locks the channel, requires the parent, and gives number, time and event.
 -- 20 and 30 run under that lock. Then the policies and constraints check the row.
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 70 keeps its files. At the end of the transaction
 -- message_events_10_broadcast sends the event.
 -- Update: 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
--- If the message was deleted, 81 cancels its deliveries and 82 unpins it.
--- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search.
+-- If the message was deleted, 81 cancels its deliveries. 82 forgets what an edit or a deletion took away.
+-- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
+-- forgets it.
 create trigger messages_10_admit
 before insert on public.messages
 for each row execute function private.admit_message_trigger();
@@ -7464,9 +7728,11 @@ for each row execute function private.index_message_trigger();
 create trigger messages_81_cancel_deliveries
 after update of deleted_at on public.messages
 for each row when (new.deleted_at is not null) execute function private.cancel_deliveries_trigger();
-create trigger messages_82_unpin
-after update of deleted_at on public.messages
-for each row when (new.deleted_at is not null) execute function private.unpin_message_trigger();
+-- After the deletion, so that pins and reactions that go with the message record no events.
+create trigger messages_82_forget
+after update of content, deleted_at on public.messages
+for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
+execute function private.forget_message_trigger();
 create trigger messages_90_record_change
 after delete on public.messages
 for each row when (old.deleted_at is null) execute function private.record_message_change_trigger();
@@ -7475,6 +7741,10 @@ create trigger messages_91_delete_words
 after delete on public.messages
 referencing old table as removed
 for each statement execute function private.delete_message_words_trigger();
+create trigger messages_92_forget
+after delete on public.messages
+referencing old table as removed
+for each statement execute function private.forget_messages_trigger();
 
 -- message_reactions: a member adds or removes a reaction.
 -- 10 copies the channel from the message and locks the channel; 20 records the event.

@@ -251,7 +251,7 @@ def traces(db: Db, *texts: str) -> set[tuple[str, str]]:
         db,
         """
         select schemaname || '.' || tablename from pg_tables
-        where schemaname in ('public', 'private', 'auth', 'storage') -- Realtime keeps what it was told three days
+        where schemaname in ('public', 'private', 'auth', 'storage')
         """,
     )
     return {

@@ -311,8 +311,9 @@ def test_cursors_return_every_message_once(db: Db, ten: list[str], limit: int) -
 
 
 def test_deleted_message_id_works_as_a_cursor(db: Db, ten: list[str]) -> None:
-    query = "select content, id::text from public.messages where channel_id = %s"
-    ids = dict(rows(db, query, CHANNEL))
+    # A deleted message keeps its place and not its content.
+    query = "select id::text from public.messages where channel_id = %s order by seq"
+    ids = dict(zip("0123456789", rows(db, query, CHANNEL), strict=True))
     assert page(db, before=ids["5"])[0] == ["4", "2", "1", "0"]
     assert page(db, before=ids["7"])[0] == ["6", "5", "4", "2", "1", "0"]
     assert page(db, after=ids["7"])[0] == ["9", "8"]
