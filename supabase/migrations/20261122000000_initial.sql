@@ -46,6 +46,9 @@ create table private.settings (
     summaries_per_user_per_day integer not null default 50,
     summary_max_bytes integer not null default 1000000,
     channel_max_twins integer not null default 100,
+    user_max_twins integer not null default 100,
+    user_max_twin_channels integer not null default 1000,
+    user_max_deliveries integer not null default 5,
     message_max_edits integer not null default 500,
     reactions_per_user_per_message integer not null default 50,
     unsent_file_hours integer not null default 24,
@@ -65,6 +68,9 @@ create table private.settings (
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
     constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
+    constraint settings_user_max_twins_not_negative check (user_max_twins >= 0),
+    constraint settings_user_max_twin_channels_not_negative check (user_max_twin_channels >= 0),
+    constraint settings_user_max_deliveries_positive check (user_max_deliveries > 0),
     constraint settings_message_max_edits_not_negative check (message_max_edits >= 0),
     constraint settings_reactions_per_user_per_message_not_negative check (reactions_per_user_per_message >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
@@ -91,6 +97,12 @@ comment on column private.settings.summary_max_bytes is
 'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
 comment on column private.settings.channel_max_twins is
 'Twins in one channel. Each of them makes every message in the channel slower. Above it: 409.';
+comment on column private.settings.user_max_twins is 'Twins of one user. Above it: 409.';
+comment on column private.settings.user_max_twin_channels is
+'Channels of all twins of one user, counted once for each twin. Above it: 409.';
+comment on column private.settings.user_max_deliveries is
+'Deliveries to twins of one user that are under way at once; one for a user whose webhook answered slowly or not at all
+in the last minute. A worker makes 20 at once.';
 comment on column private.settings.message_max_edits is
 'Edits of one message; all versions are kept and read together. Above it: 409.';
 comment on column private.settings.reactions_per_user_per_message is
@@ -2533,6 +2545,19 @@ begin
     if private.is_non_member(new.channel_id) then
         raise insufficient_privilege using message = 'Only members can add their twins to a channel.';
     elsif (
+        select count(*)
+        from public.channel_twins as assigned
+        where assigned.ai_twin_id in (
+            select mine.id
+            from public.ai_twins as twin
+            inner join public.ai_twins as mine on twin.user_id = mine.user_id
+            where twin.id = new.ai_twin_id
+        )
+    ) >= (select settings.user_max_twin_channels from private.settings) then
+        perform private.fail(
+            409, 'too_many_twin_channels', 'Your twins are in the maximum number of channels. Remove one first.'
+        );
+    elsif (
         select count(*) from public.channel_twins as assigned where assigned.channel_id = new.channel_id
     ) >= (select settings.channel_max_twins from private.settings) then
         perform private.fail(409, 'too_many_twins', 'This channel has the maximum number of twins. Remove one first.');
@@ -2541,7 +2566,24 @@ begin
 end
 $$;
 comment on function private.admit_twin_trigger() is
-'Rejects a twin if the caller is not a member or the channel has its maximum of twins.';
+'Rejects a twin if the caller is not a member, or the channel or the owner has the maximum of twins.';
+
+-- Definer, because it must count all twins of the owner.
+create function private.limit_twins_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if (
+        select count(*) from public.ai_twins as twin where twin.user_id = new.user_id
+    ) >= (select settings.user_max_twins from private.settings) then
+        perform private.fail(409, 'too_many_twins', 'You have the maximum number of twins. Delete one first.');
+    end if;
+    return new;
+end
+$$;
+comment on function private.limit_twins_trigger() is 'Rejects a twin if its owner has the maximum of twins.';
 
 -- Definer, because a manager who removes a member does not own the twins.
 create function private.remove_member_twins_trigger() returns trigger
@@ -4323,7 +4365,11 @@ declare
     v_words tsquery;
     v_group tsquery;
     v_is_or boolean := false;
+    v_lookups integer := 0;
+    v_prefixes integer := 0;
 begin
+    -- The limits bound what one search costs: 64 terms, 10 names that are looked up, 8 characters of scripts without
+    -- spaces, for each of which the index reads all words that begin with it. What is above a limit is ignored.
     for v_term in
         select
             part[1] = '' as is_wanted,
@@ -4333,7 +4379,12 @@ begin
         from regexp_matches(
             v_query, '(-*)(?:(from|in|before|after|has):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
         ) as part
+        limit 64
     loop
+        if v_term.operator is not null then
+            v_lookups := v_lookups + 1;
+            continue when v_lookups > 10;
+        end if;
         v_next := private.parse_search_operator(v_search, v_term.operator, v_term.text, v_term.is_wanted);
         if not (v_next is null) then
             v_search := v_next;
@@ -4343,6 +4394,10 @@ begin
             continue;
         end if;
         v_words := private.parse_search_phrase(concat_ws(':', v_term.operator, v_term.text));
+        if strpos(v_words::text, ':*') > 0 then
+            v_prefixes := v_prefixes + 1;
+            continue when v_prefixes > 8;
+        end if;
         if not v_term.is_wanted then
             v_words := !!v_words;
         end if;
@@ -4385,48 +4440,74 @@ set search_path = ''
 as $$
 declare
     v_words tsquery := coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags);
+    v_terms integer := numnode(p_search.words);
+    -- Without the words of the query, the rest of a message shows how many places they have. A prefix stands for many.
+    v_lexemes text[] := case when strpos(p_search.words::text, ':*') = 0 then array(
+        select part[1] from regexp_matches(p_search.words::text, '''([^'']+)''', 'g') as part
+    ) else '{}' end;
 begin
     select
-        array_agg(matched.message_id), array_agg(coalesce(ts_rank_cd(matched.words, p_search.words), 0))
+        array_agg(matched.message_id),
+        array_agg(case
+            when matched.steps <= 5000000 then coalesce(ts_rank_cd(matched.words, p_search.words), 0) else 0
+        end)
     into ids, ranks
     from (
-        select entry.message_id, entry.words
-        from private.message_words as entry
-        left join public.messages as message on entry.message_id = message.id
-        -- Exactly one of the next two lines remains in the plan. `+ 0` keeps the planner from walking the index on
-        -- number, newest first, for a rare word: that would read the whole table. Only the GIN index is left then.
-        where (p_by_words or (entry.number > p_from and entry.number <= p_to))
-            and (not p_by_words or (entry.number + 0 > p_from and entry.number + 0 <= p_to))
-            and (v_words is null or entry.words @@ v_words)
-            and (p_search.channel_ids is null or entry.channel_id = any(p_search.channel_ids))
-            and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
-            and (
-                p_search.author_ids is null
-                or message.user_id = any(p_search.author_ids) or message.ai_twin_id = any(p_search.author_ids)
-            )
-            and (
-                p_search.other_author_ids is null
-                or coalesce(message.user_id, message.ai_twin_id, message.id) <> all(p_search.other_author_ids)
-            )
-            and (p_search.since is null or entry.created_at >= p_search.since)
-            and (p_search.until is null or entry.created_at < p_search.until)
-            and (p_search.message_ids is null or entry.message_id = any(p_search.message_ids))
-            and (p_search.other_message_ids is null or entry.message_id <> all(p_search.other_message_ids))
-            and (
-                p_search.has_reaction is null
-                or p_search.has_reaction = exists (
-                    select from public.message_reactions as reaction where reaction.message_id = entry.message_id
-                )
-            )
-            and (
-                p_search.has_thread is null
-                or p_search.has_thread = exists (
-                    select from public.messages as reply
-                    where reply.parent_message_id = entry.message_id and reply.deleted_at is null
-                )
-            )
-        order by case when p_by_words then entry.number + 0 else entry.number end desc
-        limit p_max
+        select
+            found.message_id,
+            found.words,
+            -- The steps that ranking may take: for each term, each place of the words against each other one. The
+            -- newest messages get ranks until the steps are used up, at most half a second.
+            sum(v_terms * power(
+                (pg_column_size(found.everything) - pg_column_size(found.others)) / 2.0
+                - 4 * (length(found.everything) - length(found.others)), 2
+            )) over (order by found.number desc) as steps
+        from (
+            select
+                hit.*,
+                -- A copy, because the stored words are compressed.
+                ts_delete(hit.words, '{}'::text[]) as everything,
+                case when v_lexemes = '{}' then '' else ts_delete(hit.words, v_lexemes) end as others
+            from (
+                select entry.message_id, entry.number, entry.words
+                from private.message_words as entry
+                left join public.messages as message on entry.message_id = message.id
+                -- Exactly one of the next two lines remains in the plan. `+ 0` keeps the planner from walking the index
+                -- on number, newest first, for a rare word: that would read the whole table. Only the GIN index is left.
+                where (p_by_words or (entry.number > p_from and entry.number <= p_to))
+                    and (not p_by_words or (entry.number + 0 > p_from and entry.number + 0 <= p_to))
+                    and (v_words is null or entry.words @@ v_words)
+                    and (p_search.channel_ids is null or entry.channel_id = any(p_search.channel_ids))
+                    and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
+                    and (
+                        p_search.author_ids is null
+                        or message.user_id = any(p_search.author_ids) or message.ai_twin_id = any(p_search.author_ids)
+                    )
+                    and (
+                        p_search.other_author_ids is null
+                        or coalesce(message.user_id, message.ai_twin_id, message.id) <> all(p_search.other_author_ids)
+                    )
+                    and (p_search.since is null or entry.created_at >= p_search.since)
+                    and (p_search.until is null or entry.created_at < p_search.until)
+                    and (p_search.message_ids is null or entry.message_id = any(p_search.message_ids))
+                    and (p_search.other_message_ids is null or entry.message_id <> all(p_search.other_message_ids))
+                    and (
+                        p_search.has_reaction is null
+                        or p_search.has_reaction = exists (
+                            select from public.message_reactions as reaction where reaction.message_id = entry.message_id
+                        )
+                    )
+                    and (
+                        p_search.has_thread is null
+                        or p_search.has_thread = exists (
+                            select from public.messages as reply
+                            where reply.parent_message_id = entry.message_id and reply.deleted_at is null
+                        )
+                    )
+                order by case when p_by_words then entry.number + 0 else entry.number end desc
+                limit p_max
+            ) as hit
+        ) as found
     ) as matched;
 end
 $$;
@@ -5648,8 +5729,11 @@ comment on function public.remove_twin_webhook(jsonb) is
 create table private.twin_queues (
     ai_twin_id uuid not null references public.twin_webhooks (ai_twin_id) on delete cascade,
     channel_id uuid not null,
+    user_id uuid not null,
     due_at timestamptz,
     lease uuid,
+    leased_at timestamptz,
+    slow_until timestamptz,
     primary key (ai_twin_id, channel_id),
     constraint twin_queues_assignment_fkey foreign key (channel_id, ai_twin_id)
     references public.channel_twins (channel_id, ai_twin_id) on delete cascade,
@@ -5660,9 +5744,13 @@ comment on table private.twin_queues is
 time, and one that fails holds up those behind it and no others.';
 comment on column private.twin_queues.due_at is
 'When to look at it next: the end of the lease while a worker has it; null when no delivery waits.';
+comment on column private.twin_queues.user_id is 'The owner of the twin, copied, because owners share the workers.';
+comment on column private.twin_queues.slow_until is
+'Until then the owner gets fewer workers, because the webhook answered slowly or not at all.';
 comment on column private.twin_queues.lease is
 'The token of the worker that has the queue; null when no worker has it.';
-create index twin_queues_due_at_idx on private.twin_queues (due_at) where due_at is not null;
+create index twin_queues_due_at_idx on private.twin_queues (user_id, due_at) where due_at is not null;
+create index twin_queues_slow_until_idx on private.twin_queues (user_id, slow_until) where slow_until is not null;
 alter table private.twin_queues enable row level security;
 
 create table public.twin_deliveries (
@@ -5716,15 +5804,16 @@ begin
     end if;
     -- The locks wait for a twin that is just leaving: its row would be gone when the foreign keys look for it.
     with hearing as (
-        select assigned.ai_twin_id
+        select assigned.ai_twin_id, twin.user_id
         from public.channel_twins as assigned
         inner join public.twin_webhooks as webhook on assigned.ai_twin_id = webhook.ai_twin_id
+        inner join public.ai_twins as twin on assigned.ai_twin_id = twin.id
         where assigned.channel_id = new.channel_id and assigned.ai_twin_id is distinct from new.ai_twin_id
         order by assigned.ai_twin_id
         for key share of assigned, webhook
     ), woken as (
-        insert into private.twin_queues as queue (ai_twin_id, channel_id, due_at)
-        select hearing.ai_twin_id, new.channel_id, now() from hearing
+        insert into private.twin_queues as queue (ai_twin_id, channel_id, user_id, due_at)
+        select hearing.ai_twin_id, new.channel_id, hearing.user_id, now() from hearing
         on conflict on constraint twin_queues_pkey do update set due_at = excluded.due_at
         where queue.due_at is null
     )
@@ -5877,6 +5966,63 @@ $$;
 comment on function private.render_delivery(public.twin_deliveries, uuid) is
 'A delivery as it is to be sent: the message as it is now, signed.';
 
+create function private.list_due_queues(p_limit integer) returns table (ai_twin_id uuid, channel_id uuid)
+language sql
+stable
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+    -- The owners with queues that wait, one index probe for each, however many queues an owner has.
+    with recursive owner as (
+        (
+            select queue.user_id from private.twin_queues as queue
+            where queue.due_at is not null
+            order by queue.user_id
+            limit 1
+        )
+        union all
+        select (
+            select queue.user_id from private.twin_queues as queue
+            where queue.due_at is not null and queue.user_id > owner.user_id
+            order by queue.user_id
+            limit 1
+        )
+        from owner
+        where owner.user_id is not null
+    ), share as (
+        select
+            owner.user_id,
+            case
+                when exists (
+                    select from private.twin_queues as slow
+                    where slow.user_id = owner.user_id and slow.slow_until > now()
+                ) then 1
+                else (select settings.user_max_deliveries from private.settings)
+            end as most,
+            (
+                select count(*) from private.twin_queues as busy
+                where busy.user_id = owner.user_id and busy.due_at > now() and busy.lease is not null
+            ) as busy
+        from owner
+        where owner.user_id is not null
+    )
+
+    select due.ai_twin_id, due.channel_id
+    from share
+    cross join lateral (
+        select queue.ai_twin_id, queue.channel_id, queue.due_at, row_number() over (order by queue.due_at) as place
+        from private.twin_queues as queue
+        where queue.user_id = share.user_id and queue.due_at <= now()
+        order by queue.due_at
+        limit greatest(0, share.most - share.busy)
+    ) as due
+    order by share.busy + due.place, due.due_at
+    limit p_limit
+$$;
+comment on function private.list_due_queues(integer) is
+'The queues that are due, in turns: first one of each owner, then the second of each. An owner has at most
+user_max_deliveries under way, and one after a slow answer. Workers that ask at the same moment may go above it.';
+
 -- Definer, because queues and secrets are for no other eyes. Planned at each call: the queues are empty when the
 -- first plan is made (docs/explanation/decisions/0003).
 create function private.claim_deliveries(p_limit integer, p_lease interval) returns jsonb
@@ -5889,10 +6035,9 @@ declare
     v_due private.twin_queues[] := array(
         select queue
         from private.twin_queues as queue
+        inner join private.list_due_queues(p_limit) as due using (ai_twin_id, channel_id)
         where queue.due_at <= now()
-        order by queue.due_at
-        limit p_limit
-        for update skip locked
+        for update of queue skip locked
     );
     v_claims jsonb;
 begin
@@ -5919,6 +6064,7 @@ begin
     ), leased as (
         update private.twin_queues as queue
         set lease = case when head.id is not null then head.lease end,
+            leased_at = case when head.id is not null then now() end,
             due_at = case when head.id is not null then now() + p_lease end
         from head
         where queue.ai_twin_id = head.ai_twin_id and queue.channel_id = head.channel_id
@@ -5937,7 +6083,8 @@ begin
 end
 $$;
 comment on function private.claim_deliveries(integer, interval) is
-'Takes the first delivery of each queue that is due. No other worker gets them until the lease ends.';
+'Takes the first delivery of queues that are due, in the turns of list_due_queues. No other worker gets them until the
+lease ends.';
 
 create function public.claim_deliveries(jsonb) returns json
 language plpgsql
@@ -6002,7 +6149,13 @@ begin
         and delivery.ai_twin_id = v_queue.ai_twin_id and delivery.channel_id = v_queue.channel_id
     returning delivery.* into v_delivery;
     update private.twin_queues as queue
-    set lease = null, due_at = coalesce(v_delivery.next_attempt_at, (
+    set
+        lease = null,
+        slow_until = case
+            when clock_timestamp() - queue.leased_at > interval '2 seconds' then now() + interval '1 minute'
+            else queue.slow_until
+        end,
+        due_at = coalesce(v_delivery.next_attempt_at, (
         select now()
         from public.twin_deliveries as pending
         where pending.ai_twin_id = queue.ai_twin_id
@@ -7675,6 +7828,11 @@ for each row execute function private.set_updated_at_trigger();
 create trigger ai_twins_20_remember_owner
 before delete on public.ai_twins
 for each row execute function private.remember_twin_owner_trigger();
+
+-- Each twin takes part in how deliveries are shared out.
+create trigger ai_twins_30_limit
+before insert on public.ai_twins
+for each row execute function private.limit_twins_trigger();
 
 -- channel_twins: a member adds a twin to a channel: 10 locks the channel and checks membership and the maximum.
 create trigger channel_twins_10_admit
