@@ -84,6 +84,19 @@ begin
     if private.is_non_member(new.channel_id) then
         raise insufficient_privilege using message = 'Only members can add their twins to a channel.';
     elsif (
+        select count(*)
+        from public.channel_twins as assigned
+        where assigned.ai_twin_id in (
+            select mine.id
+            from public.ai_twins as twin
+            inner join public.ai_twins as mine on twin.user_id = mine.user_id
+            where twin.id = new.ai_twin_id
+        )
+    ) >= (select settings.user_max_twin_channels from private.settings) then
+        perform private.fail(
+            409, 'too_many_twin_channels', 'Your twins are in the maximum number of channels. Remove one first.'
+        );
+    elsif (
         select count(*) from public.channel_twins as assigned where assigned.channel_id = new.channel_id
     ) >= (select settings.channel_max_twins from private.settings) then
         perform private.fail(409, 'too_many_twins', 'This channel has the maximum number of twins. Remove one first.');
@@ -92,7 +105,24 @@ begin
 end
 $$;
 comment on function private.admit_twin_trigger() is
-'Rejects a twin if the caller is not a member or the channel has its maximum of twins.';
+'Rejects a twin if the caller is not a member, or the channel or the owner has the maximum of twins.';
+
+-- Definer, because it must count all twins of the owner.
+create function private.limit_twins_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if (
+        select count(*) from public.ai_twins as twin where twin.user_id = new.user_id
+    ) >= (select settings.user_max_twins from private.settings) then
+        perform private.fail(409, 'too_many_twins', 'You have the maximum number of twins. Delete one first.');
+    end if;
+    return new;
+end
+$$;
+comment on function private.limit_twins_trigger() is 'Rejects a twin if its owner has the maximum of twins.';
 
 -- Definer, because a manager who removes a member does not own the twins.
 create function private.remove_member_twins_trigger() returns trigger

@@ -163,6 +163,11 @@ create trigger ai_twins_20_remember_owner
 before delete on public.ai_twins
 for each row execute function private.remember_twin_owner_trigger();
 
+-- Each twin takes part in how deliveries are shared out.
+create trigger ai_twins_30_limit
+before insert on public.ai_twins
+for each row execute function private.limit_twins_trigger();
+
 -- channel_twins: a member adds a twin to a channel: 10 locks the channel and checks membership and the maximum.
 create trigger channel_twins_10_admit
 before insert on public.channel_twins
