@@ -67,10 +67,9 @@ end
 $$;
 comment on function private.create_channel_counter_trigger() is 'Gives a new channel its counter.';
 
--- Definer, because no client may lock or write counters.
+-- Only triggers and functions with the owner's rights call it: clients call lock_my_channel.
 create function private.lock_channel(p_channel_id uuid) returns void
 language plpgsql
-security definer
 set search_path = ''
 as $$
 begin
@@ -79,6 +78,20 @@ end
 $$;
 comment on function private.lock_channel(uuid) is
 'Locks a channel until the transaction ends. Call it before you read a state that decides what you write.';
+
+-- Definer, because no client may lock counters. It locks nothing for a non-member.
+create function private.lock_my_channel(p_channel_id uuid) returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if not private.is_non_member(p_channel_id) then
+        perform private.lock_channel(p_channel_id);
+    end if;
+end
+$$;
+comment on function private.lock_my_channel(uuid) is 'Locks a channel of the caller until the transaction ends.';
 
 create function private.event_clock() returns timestamptz
 language sql

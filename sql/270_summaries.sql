@@ -62,7 +62,7 @@ $$;
 comment on function private.spend_summary() is
 'Counts a summary that is made for the caller; PT429, which undoes the count, above what a day grants.';
 
--- Definer, because summaries are for no other eyes. Its caller has made sure that the channel may be seen.
+-- Definer, because summaries are for no other eyes.
 create function private.lease_summary(
     p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer, p_seconds integer,
     out id uuid, out claim uuid, out max_bytes integer
@@ -72,6 +72,9 @@ security definer
 set search_path = ''
 as $$
 begin
+    if private.is_non_member(p_channel_id) then
+        perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
+    end if;
     -- Deletes outdated summaries, after the five minutes in which waiting callers read them.
     delete from private.summaries as old
     where old.id in (
@@ -181,9 +184,7 @@ as $$
         )
     )
     from sent
-    left join private.list_author_names(
-        array(select distinct sent.user_id from sent), array(select distinct sent.ai_twin_id from sent)
-    ) as author
+    left join private.list_author_names(array(select sent.id from sent)) as author
         on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
         and author.is_twin = (sent.user_id is null)
 $$;
@@ -267,7 +268,7 @@ declare
     );
 begin
     -- An answer about text that was edited or deleted meanwhile is not kept. The lock waits for such a change.
-    perform private.lock_channel(v_channel_id);
+    perform private.lock_my_channel(v_channel_id);
     update private.summaries as known
     set
         answer = case when outdated.is_outdated then null else $1 -> 'answer' end,

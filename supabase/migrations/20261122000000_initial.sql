@@ -2130,7 +2130,12 @@ create table public.user_profiles (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint user_profiles_display_name_length check (char_length(display_name) between 1 and 200),
-    constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000)
+    constraint user_profiles_display_name_printable check (
+        display_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'
+    ),
+    constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000),
+    -- Clients put it into a page. Plain http only for a stack on the same machine.
+    constraint user_profiles_avatar_url_https check (avatar_url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])')
 );
 comment on table public.user_profiles is 'Name and picture that peers see. A trigger creates it at sign-up.';
 alter table public.user_profiles enable row level security;
@@ -2214,6 +2219,21 @@ comment on function private.is_non_member(uuid) is
 'Whether the caller is a user who is not a member of the channel. BEFORE triggers check this before they lock the
 channel, because policies run later.';
 
+create function private.choose_display_name(p_metadata jsonb, p_email text) returns text
+language sql
+immutable
+set search_path = ''
+as $$
+    select left(regexp_replace(coalesce(
+        nullif(btrim(p_metadata ->> 'full_name'), ''),
+        nullif(btrim(p_metadata ->> 'name'), ''),
+        nullif(split_part(p_email, '@', 1), ''),
+        'User'
+    ), '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]', '_', 'g'), 200)
+$$;
+comment on function private.choose_display_name(jsonb, text) is
+'The name of a new user: from Supabase Auth, or the first part of the email address, without control characters.';
+
 -- Definer, because Supabase Auth creates users under a role that may not write here.
 create function private.create_user_profile_trigger() returns trigger
 language plpgsql
@@ -2224,13 +2244,12 @@ begin
     insert into public.user_profiles (user_id, display_name, avatar_url)
     values (
         new.id,
-        left(coalesce(
-            nullif(btrim(new.raw_user_meta_data ->> 'full_name'), ''),
-            nullif(btrim(new.raw_user_meta_data ->> 'name'), ''),
-            nullif(split_part(new.email, '@', 1), ''),
-            'User'
-        ), 200),
-        left(new.raw_user_meta_data ->> 'avatar_url', 2000)
+        private.choose_display_name(new.raw_user_meta_data, new.email),
+        -- What the profile cannot hold does not stop the sign-up.
+        case
+            when new.raw_user_meta_data ->> 'avatar_url' ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])'
+                then left(new.raw_user_meta_data ->> 'avatar_url', 2000)
+        end
     )
     on conflict on constraint user_profiles_pkey do nothing;
     return null;
@@ -2259,12 +2278,7 @@ comment on function private.add_channel_owner_trigger() is 'Makes the creator of
 insert into public.user_profiles (user_id, display_name)
 select
     existing.id,
-    left(coalesce(
-        nullif(btrim(existing.raw_user_meta_data ->> 'full_name'), ''),
-        nullif(btrim(existing.raw_user_meta_data ->> 'name'), ''),
-        nullif(split_part(existing.email, '@', 1), ''),
-        'User'
-    ), 200) as display_name
+    private.choose_display_name(existing.raw_user_meta_data, existing.email) as display_name
 from auth.users as existing
 on conflict do nothing;
 
@@ -2334,10 +2348,9 @@ end
 $$;
 comment on function private.create_channel_counter_trigger() is 'Gives a new channel its counter.';
 
--- Definer, because no client may lock or write counters.
+-- Only triggers and functions with the owner's rights call it: clients call lock_my_channel.
 create function private.lock_channel(p_channel_id uuid) returns void
 language plpgsql
-security definer
 set search_path = ''
 as $$
 begin
@@ -2346,6 +2359,20 @@ end
 $$;
 comment on function private.lock_channel(uuid) is
 'Locks a channel until the transaction ends. Call it before you read a state that decides what you write.';
+
+-- Definer, because no client may lock counters. It locks nothing for a non-member.
+create function private.lock_my_channel(p_channel_id uuid) returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    if not private.is_non_member(p_channel_id) then
+        perform private.lock_channel(p_channel_id);
+    end if;
+end
+$$;
+comment on function private.lock_my_channel(uuid) is 'Locks a channel of the caller until the transaction ends.';
 
 create function private.event_clock() returns timestamptz
 language sql
@@ -2499,7 +2526,12 @@ create table public.ai_twins (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint ai_twins_display_name_length check (char_length(display_name) between 1 and 200),
-    constraint ai_twins_avatar_url_length check (char_length(avatar_url) <= 2000)
+    constraint ai_twins_display_name_printable check (
+        display_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'
+    ),
+    constraint ai_twins_avatar_url_length check (char_length(avatar_url) <= 2000),
+    -- Clients put it into a page. Plain http only for a stack on the same machine.
+    constraint ai_twins_avatar_url_https check (avatar_url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])')
 );
 comment on table public.ai_twins is 'A digital twin: an agent that writes under its own name for its owner.';
 comment on column public.ai_twins.user_id is 'The owner. Only the owner may write as the twin.';
@@ -2971,25 +3003,33 @@ $$;
 comment on function private.render_reaction(uuid, uuid, uuid, text, timestamptz) is
 'A reaction as JSON, also after its removal.';
 
--- Definer, because messages of authors who left the channel still show their names. Callers pass only authors of
--- messages that they just read.
-create function private.list_author_names(p_user_ids uuid[], p_twin_ids uuid[])
+-- Definer, because messages of authors who left the channel still show their names.
+create function private.list_author_names(p_message_ids uuid[])
 returns table (author_id uuid, is_twin boolean, display_name text, avatar_url text)
 language sql
 stable
 security definer
 set search_path = ''
 as $$
+    with read as materialized (
+        select message.user_id, message.ai_twin_id
+        from public.messages as message
+        where message.id = any(p_message_ids)
+            and message.deleted_at is null
+            and ((select private.is_service()) or message.channel_id in (select mine.id from private.my_channels as mine))
+    )
+
     select profile.user_id, false, profile.display_name, profile.avatar_url
     from public.user_profiles as profile
-    where profile.user_id = any(p_user_ids)
+    where profile.user_id = any(array(select read.user_id from read))
     union all
     select twin.id, true, twin.display_name, twin.avatar_url
     from public.ai_twins as twin
-    where twin.id = any(p_twin_ids)
+    where twin.id = any(array(select read.ai_twin_id from read))
 $$;
-comment on function private.list_author_names(uuid[], uuid[]) is
-'Names and pictures of users and twins. A twin may have the same id as a user: is_twin separates them.';
+comment on function private.list_author_names(uuid[]) is
+'Names and pictures of the authors of messages that the caller may read. A twin may have the same id as a user: is_twin
+separates them.';
 
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql
@@ -3096,7 +3136,8 @@ begin
     end if;
     select message.seq into v_seq
     from public.messages as message
-    where message.id = private.parse_uuid(p_body, p_field) and message.channel_id = p_channel_id;
+    where message.id = private.parse_uuid(p_body, p_field) and message.channel_id = p_channel_id
+        and not private.is_non_member(p_channel_id);
     if v_seq is null then
         perform private.fail(
             400, 'invalid_cursor',
@@ -3182,9 +3223,7 @@ as $$
         order by (page.message).seq desc
     ), '[]')
     from page
-    left join private.list_author_names(
-        array(select (page.message).user_id from page), array(select (page.message).ai_twin_id from page)
-    ) as author
+    left join private.list_author_names(p_ids) as author
         on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
         and author.is_twin = ((page.message).user_id is null)
     left join private.render_reactions(p_ids) as reacted on (page.message).id = reacted.message_id
@@ -3507,7 +3546,7 @@ declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
     -- Reads it again under the lock, because it may be deleted now.
-    perform private.lock_channel(v_message.channel_id);
+    perform private.lock_my_channel(v_message.channel_id);
     v_message := private.require_message(v_message.id);
     insert into public.message_pins (message_id, pinned_by) values (v_message.id, v_user_id)
     on conflict on constraint message_pins_pkey do nothing;
@@ -3530,7 +3569,7 @@ declare
 begin
     perform private.require_actor($1);
     -- Locks the channel before the pin: see the lock order in 210_events.
-    perform private.lock_channel(v_message.channel_id);
+    perform private.lock_my_channel(v_message.channel_id);
     delete from public.message_pins as pin where pin.message_id = v_message.id;
     return private.succeed(private.render_message(v_message));
 end
@@ -3550,7 +3589,7 @@ declare
     v_action text := 'unchanged';
 begin
     -- Locks the channel, so that one of two concurrent toggles adds and the other removes.
-    perform private.lock_channel(v_message.channel_id);
+    perform private.lock_my_channel(v_message.channel_id);
     v_message := private.require_message(v_message.id);
     select * into v_reaction
     from public.message_reactions as reaction
@@ -3633,7 +3672,7 @@ create table public.attachments (
     uploaded_by uuid references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
     constraint attachments_file_name_length check (char_length(file_name) between 1 and 255),
-    constraint attachments_file_name_printable check (file_name !~ '[\u0001-\u001f\u007f]'),
+    constraint attachments_file_name_printable check (file_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'),
     constraint attachments_size_not_negative check (size >= 0)
 );
 comment on table public.attachments is
@@ -3866,12 +3905,12 @@ declare
     v_channel_id uuid := private.parse_uuid($1, 'conversation_id');
     v_files jsonb := private.parse_files($1);
 begin
-    -- Control characters could hide parts of a name. 255 characters are enough for a reader.
+    -- Control characters, also those that turn the direction of writing, could hide parts of a name. 255 characters are enough for a reader.
     insert into public.attachments (id, channel_id, file_name)
     select
         private.parse_uuid(file.value, 'id') as id,
         v_channel_id,
-        left(regexp_replace(file.value ->> 'name', '[\u0001-\u001f\u007f]', '_', 'g'), 255) as name
+        left(regexp_replace(file.value ->> 'name', '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]', '_', 'g'), 255) as name
     from jsonb_array_elements(v_files) as file (value)
     on conflict on constraint attachments_pkey do nothing;
     return private.succeed(jsonb_build_object(
@@ -4721,7 +4760,7 @@ $$;
 comment on function private.spend_summary() is
 'Counts a summary that is made for the caller; PT429, which undoes the count, above what a day grants.';
 
--- Definer, because summaries are for no other eyes. Its caller has made sure that the channel may be seen.
+-- Definer, because summaries are for no other eyes.
 create function private.lease_summary(
     p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer, p_seconds integer,
     out id uuid, out claim uuid, out max_bytes integer
@@ -4731,6 +4770,9 @@ security definer
 set search_path = ''
 as $$
 begin
+    if private.is_non_member(p_channel_id) then
+        perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
+    end if;
     -- Deletes outdated summaries, after the five minutes in which waiting callers read them.
     delete from private.summaries as old
     where old.id in (
@@ -4840,9 +4882,7 @@ as $$
         )
     )
     from sent
-    left join private.list_author_names(
-        array(select distinct sent.user_id from sent), array(select distinct sent.ai_twin_id from sent)
-    ) as author
+    left join private.list_author_names(array(select sent.id from sent)) as author
         on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
         and author.is_twin = (sent.user_id is null)
 $$;
@@ -4926,7 +4966,7 @@ declare
     );
 begin
     -- An answer about text that was edited or deleted meanwhile is not kept. The lock waits for such a change.
-    perform private.lock_channel(v_channel_id);
+    perform private.lock_my_channel(v_channel_id);
     update private.summaries as known
     set
         answer = case when outdated.is_outdated then null else $1 -> 'answer' end,
@@ -8129,13 +8169,13 @@ grant execute on function
     private.is_executed(),
     private.rotate_messaging_key(uuid, interval),
     private.rotate_twin_secret(uuid, interval),
-    private.lock_channel(uuid),
+    private.lock_my_channel(uuid),
     private.search_messages(private.message_search),
     private.measure_messages(uuid, bigint, integer),
     private.my_live_topics(),
     private.my_topics(),
     private.is_service(),
-    private.list_author_names(uuid[], uuid[]),
+    private.list_author_names(uuid[]),
     private.parse_json(bytea),
     private.parse_timestamp(text),
     private.phone_digits(text),
@@ -8293,7 +8333,7 @@ grant execute on function
     private.is_valid_key(text),
     private.rotate_twin_secret(uuid, interval),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
-    private.lock_channel(uuid),
+    private.lock_my_channel(uuid),
     private.lock_conversations(uuid[]),
     private.list_replay_results(private.ingest_conversation[], uuid[]),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
@@ -8308,7 +8348,7 @@ grant execute on function
     private.measure_messages(uuid, bigint, integer),
     private.message_preview(jsonb),
     private.is_service(),
-    private.list_author_names(uuid[], uuid[]),
+    private.list_author_names(uuid[]),
     private.list_participants(private.ingest_conversation[], uuid[]),
     private.parse_json(bytea),
     private.parse_timestamp(text),
