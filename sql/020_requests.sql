@@ -6,7 +6,7 @@
 create function private.decode_text(p_body bytea) returns text
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select convert_from(
         case when substring(p_body from 1 for 3) = '\xefbbbf' then substring(p_body from 4) else p_body end, 'UTF8'
@@ -18,7 +18,7 @@ comment on function private.decode_text(bytea) is
 create function private.parse_json(p_body bytea) returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text := private.decode_text(p_body);
@@ -46,7 +46,7 @@ caller first. Raises a data exception (class 22) or 54001 if the body is not UTF
 create function private.parse_timestamp(p_text text) returns timestamptz
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_at timestamptz;
@@ -75,7 +75,7 @@ comment on function private.parse_timestamp(text) is
 create function private.has_huge_number(p_value jsonb) returns boolean
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Postgres writes 1e99999, seven bytes, as a hundred thousand digits on every read.
@@ -95,7 +95,7 @@ comment on function private.has_huge_number(jsonb) is
 create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     raise exception using errcode = 'PT' || p_status, message = p_message, detail = p_code, column = p_field;
@@ -108,7 +108,7 @@ service and the Data API both answer with that status.';
 create function private.parse_object(p_body bytea) returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_request jsonb;
@@ -142,7 +142,7 @@ comment on function private.parse_object(bytea) is
 create function private.is_service() returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return coalesce(auth.role() = 'service_role', false);
@@ -154,7 +154,7 @@ comment on function private.is_service() is
 create function private.parse_text(p_body jsonb, p_field text, p_max integer, p_default text default null) returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
@@ -176,11 +176,13 @@ comment on function private.parse_text(jsonb, text, integer, text) is
 'Parses a string field of 1 to p_max characters. Without a default it is required. PT400 with the field.';
 
 create function private.is_uuid(p_text text) returns boolean
-language sql
+language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-    select p_text ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+begin
+    return p_text ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+end
 $$;
 comment on function private.is_uuid(text) is
 'Whether a text is a UUID in the form of RFC 9562. Postgres also reads other forms. Null for null.';
@@ -188,7 +190,7 @@ comment on function private.is_uuid(text) is
 create function private.parse_uuid(p_body jsonb, p_field text, p_is_required boolean default true) returns uuid
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
@@ -207,7 +209,7 @@ comment on function private.parse_uuid(jsonb, text, boolean) is 'Parses a UUID f
 create function private.parse_uuids(p_body jsonb, p_field text, p_max integer) returns uuid[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := array[]::uuid[];
@@ -234,7 +236,7 @@ create function private.parse_integer(
 ) returns integer
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Query strings contain numbers as text.
@@ -254,7 +256,7 @@ comment on function private.parse_integer(jsonb, text, integer, integer, integer
 create function private.require_actor(p_body jsonb) returns uuid
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user_id uuid := private.parse_uuid(p_body, 'user_id', false);
@@ -282,7 +284,7 @@ if service_role names no user; PT403 if a user names another user.';
 create function private.acting_user_id() returns uuid
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- private.require_actor sets it. Users could set it too, so it counts only with the service key.
     select coalesce(
@@ -299,7 +301,7 @@ comment on function private.acting_user_id() is
 create function private.format_time(p_at timestamptz) returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
@@ -311,7 +313,7 @@ comment on function private.format_time(timestamptz) is
 create function private.request_id() returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id text := nullif(current_setting('request.headers', true), '')::json ->> 'x-request-id';
@@ -324,7 +326,7 @@ comment on function private.request_id() is
 
 create function private.succeed(p_data jsonb, p_meta jsonb default null, p_status integer default 200) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform set_config('response.status', p_status::text, true);

@@ -5,7 +5,7 @@ create function private.hash_secret(p_secret text) returns bytea
 language sql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select sha256(convert_to(p_secret, 'UTF8'))
 $$;
@@ -14,7 +14,7 @@ comment on function private.hash_secret(text) is 'The SHA-256 hash under which a
 create function private.generate_secret() returns text
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- Each UUID has 122 bits from the server's strong random source; SHA-256 reduces three of them to 256 bits.
     select 'threadline_' || translate(rtrim(encode(sha256(
@@ -27,7 +27,7 @@ comment on function private.generate_secret() is
 create function private.hmac_block(p_key bytea, p_mask integer) returns bytea
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select string_agg(set_byte('\x00', 0, p_mask # case
         when place < octet_length(p_key) then get_byte(p_key, place) else 0

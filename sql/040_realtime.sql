@@ -2,7 +2,7 @@
 
 create function private.report_lost_broadcast(p_topic text, p_sqlstate text, p_message text) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if coalesce(nullif(current_setting('threadline.strict_realtime', true), '')::boolean, false) then

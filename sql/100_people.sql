@@ -1,13 +1,15 @@
--- The people a user knows. Conversations are matched to them by phone number (125_person_matching).
+-- People: the entries of a user's address book. Ingest matches conversations to them by phone number
+-- (125_person_matching).
+-- Promise: only their user reads or changes them, and a text that is not a phone number never matches a conversation.
 
 create function private.phone_digits(p_phone text) returns text
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Besides the usual punctuation, the spaces, dashes and direction marks that phones put into copied numbers.
+    -- The escapes are spaces, dashes and direction marks that phones put into copied numbers.
     return case
         when p_phone ~ '^[-+0-9 ().,/\u00a0\u200b\u200e\u200f\u2010-\u2015\u202a-\u202f\u2066-\u2069\ufeff]+$'
             then nullif(regexp_replace(p_phone, '[^0-9]', '', 'g'), '')
@@ -15,7 +17,7 @@ begin
 end
 $$;
 comment on function private.phone_digits(text) is
-'The digits of a phone number as written; null for anything else, so that a username never looks like a number.';
+'The digits of a phone number as written; null for any other text, so that a username never counts as a number.';
 
 create table public.people (
     id uuid primary key default gen_random_uuid(),
@@ -28,11 +30,12 @@ create table public.people (
     constraint people_full_name_length check (char_length(full_name) between 1 and 500),
     constraint people_phone_length check (char_length(phone) <= 100)
 );
-comment on table public.people is 'A user''s contacts. Ingested conversations are matched to them by phone number.';
-comment on column public.people.user_id is 'The user whose contact this is.';
-comment on column public.people.phone is 'As the user wrote it.';
-comment on column public.people.phone_digits is 'Only the digits of phone; null when it is not a phone number.';
--- Serves both rules of private.match_person, and the foreign key to users.
+comment on table public.people is
+'A person in the address book of a user. Ingest matches conversations to people by phone number.';
+comment on column public.people.user_id is 'The user who owns the entry.';
+comment on column public.people.phone is 'The phone number as the user wrote it.';
+comment on column public.people.phone_digits is 'The digits of phone; null if phone is not a phone number.';
+-- For both rules of private.match_person, and for the foreign key to auth.users.
 create index people_user_id_phone_tail_idx on public.people (user_id, right(phone_digits, 10), phone_digits);
 alter table public.people enable row level security;
 

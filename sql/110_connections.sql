@@ -1,4 +1,5 @@
--- Connections to accounts on outside platforms, and the keys that open them.
+-- Connections: a user's links to accounts on outside platforms, and the API keys with which a client ingests for them.
+-- Promise: the database stores only hashes of keys, and a rotation leaves the old keys valid until the overlap ends.
 
 create table public.messaging_connections (
     id uuid primary key default gen_random_uuid(),
@@ -15,9 +16,9 @@ create table public.messaging_connections (
     )
 );
 comment on table public.messaging_connections is
-'A user''s link to one account on an outside platform; its key lets a service ingest conversations for the user.';
-comment on column public.messaging_connections.connection_id is 'The public name that ingest requests carry.';
-comment on column public.messaging_connections.is_active is 'While false, ingest requests are answered 403.';
+'A user''s link to one account on an outside platform. Its keys let a client ingest conversations for the user.';
+comment on column public.messaging_connections.connection_id is 'The public name that ingest requests send.';
+comment on column public.messaging_connections.is_active is 'While this is false, ingest answers 403.';
 create index messaging_connections_user_id_idx on public.messaging_connections (user_id);
 alter table public.messaging_connections enable row level security;
 
@@ -32,11 +33,11 @@ create table private.messaging_keys (
     constraint messaging_keys_secret_hash_is_sha256 check (octet_length(secret_hash) = 32)
 );
 comment on table private.messaging_keys is
-'Keys of connections, only as hashes. Several may live at once, so that a key can be exchanged without a gap.';
+'Keys of connections, stored as hashes. Several may be valid at once, so that a rotation needs no downtime.';
 comment on column private.messaging_keys.secret_hash is
-'SHA-256 of the secret. A slow hash would add nothing: generated secrets have 256 random bits.';
-comment on column private.messaging_keys.expires_at is 'The key is refused from this moment on; null means never.';
-comment on column private.messaging_keys.last_used_at is 'To the minute, so that not every request writes.';
+'SHA-256 of the key. A slow hash adds no safety, because each key has 256 random bits.';
+comment on column private.messaging_keys.expires_at is 'The key is invalid from this time on; null means never.';
+comment on column private.messaging_keys.last_used_at is 'Exact to a minute, so that most requests write nothing.';
 create index messaging_keys_secret_hash_idx on private.messaging_keys (secret_hash);
 create index messaging_keys_expires_at_idx on private.messaging_keys (expires_at) where expires_at is not null;
 alter table private.messaging_keys enable row level security;
@@ -50,11 +51,11 @@ for update to authenticated using (user_id = (select auth.uid())) with check (us
 create policy messaging_connections_delete_owner on public.messaging_connections
 for delete to authenticated using (user_id = (select auth.uid()));
 
--- Definer, because no client role may touch the keys: it asks itself whose connection it is.
+-- Definer, because no client role may read or write keys. It checks that the connection is the caller's.
 create function private.rotate_messaging_key(p_connection_id uuid, p_overlap interval) returns text
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_secret text := private.generate_secret();
@@ -63,7 +64,9 @@ begin
     where connection.id = p_connection_id and connection.user_id = (select auth.uid())
     for no key update;
     if not found then
-        perform private.fail(404, 'connection_not_found', 'There is no such connection.');
+        perform private.fail(
+            404, 'connection_not_found', 'This connection does not exist or is not yours. Check connection_id.'
+        );
     end if;
     update private.messaging_keys as key
     set expires_at = least(key.expires_at, now() + p_overlap)
@@ -74,11 +77,11 @@ begin
 end
 $$;
 comment on function private.rotate_messaging_key(uuid, interval) is
-'A new secret for a connection of the caller; the earlier ones live on for the overlap. PT404 for anyone else.';
+'Creates a key for a connection of the caller; earlier keys expire after the overlap. PT404 for other callers.';
 
 create function public.create_messaging_connection(platform text, connection_id text default null) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_connection public.messaging_connections;
@@ -102,12 +105,12 @@ begin
 end
 $$;
 comment on function public.create_messaging_connection(text, text) is
-'Makes a connection of the signed-in user. The answer holds its api_secret, which is shown this once.
-A connection_id that is taken is a unique violation (23505), an unknown platform a check violation (23514).';
+'Creates a connection of the caller. The answer contains its api_secret, which is shown only once.
+Raises 23505 if the connection_id is taken, and 23514 if the platform is unknown.';
 
 create function public.rotate_messaging_key(connection_id text, overlap interval default '24 hours') returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid;
@@ -115,7 +118,9 @@ begin
     if rotate_messaging_key.overlap is null
         or rotate_messaging_key.overlap not between interval '0' and interval '30 days'
     then
-        perform private.fail(400, 'overlap_out_of_range', 'The overlap must lie between zero and 30 days.');
+        perform private.fail(
+            400, 'overlap_out_of_range', 'overlap is not in range. Send an interval from 0 to 30 days.'
+        );
     end if;
     select connection.id into v_id
     from public.messaging_connections as connection
@@ -128,15 +133,15 @@ begin
 end
 $$;
 comment on function public.rotate_messaging_key(text, interval) is
-'A new api_secret for a connection of the signed-in user, shown this once. Earlier secrets work until the overlap
-(24 hours, at most 30 days) is over; an overlap of zero ends them now. PT404 if the caller owns no such connection.';
+'Creates a new api_secret for a connection of the caller, which is shown only once. Earlier secrets work until the
+overlap (default 24 hours, at most 30 days) ends; with an overlap of zero they expire now. PT404 for other callers.';
 
--- Definer, because no client role may read the keys: it tells of the caller's own connection, and never a hash.
+-- Definer, because no client role may read keys. It returns the keys of the caller's own connection, without hashes.
 create function private.list_messaging_keys(p_connection_id uuid) returns jsonb
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(jsonb_agg(
         jsonb_build_object(
@@ -150,26 +155,26 @@ as $$
     where connection.id = p_connection_id and connection.user_id = (select auth.uid())
 $$;
 comment on function private.list_messaging_keys(uuid) is
-'Age, end and last use of each key of the caller''s connection.';
+'The keys of a connection of the caller: id, created_at, expires_at and last_used_at of each.';
 
 create function public.keys(public.messaging_connections) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select private.list_messaging_keys($1.id)
 $$;
 comment on function public.keys(public.messaging_connections) is
-'Computed field: the keys of a connection as an array of id, created_at, expires_at, last_used_at; never a secret.';
+'Computed field: the keys of a connection as an array of id, created_at, expires_at and last_used_at, without secrets.';
 
--- Definer, because the hashes are for no other eyes.
+-- Definer, because no client role may read hashes of keys.
 create function private.authenticate_connection(
     p_platform text, p_connection_id text, p_secret text,
     out user_id uuid, out is_active boolean, out is_key_valid boolean, out key_id uuid
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_last_used_at timestamptz;
@@ -183,7 +188,7 @@ begin
         and (key.expires_at is null or key.expires_at > now())
     where connection.connection_id = p_connection_id and connection.platform = p_platform;
     if is_key_valid and (v_last_used_at is null or v_last_used_at < now() - interval '1 minute') then
-        -- Parallel requests need not queue here: one of them writing is enough.
+        -- SKIP LOCKED, because one of several concurrent requests is enough to write the time.
         update private.messaging_keys as key set last_used_at = now()
         where key.id = (
             select free.id from private.messaging_keys as free
@@ -194,15 +199,15 @@ begin
 end
 $$;
 comment on function private.authenticate_connection(text, text, text) is
-'Whose connection this is, whether it is active, and whether the secret opens it, as which key; user_id is null when
-the connection is unknown.';
+'Finds a connection and the key that a secret belongs to: its user, whether it is active, whether the key is valid, and
+the id of the key. user_id is null if the connection does not exist.';
 
--- Definer, because the hashes are for no other eyes.
+-- Definer, because no client role may read hashes of keys.
 create function private.is_valid_key(p_secret text) returns boolean
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select exists (
         select from private.messaging_keys as key
@@ -210,4 +215,4 @@ as $$
             and (key.expires_at is null or key.expires_at > now())
     )
 $$;
-comment on function private.is_valid_key(text) is 'Whether a secret opens any connection at all.';
+comment on function private.is_valid_key(text) is 'Checks whether a secret is a valid key of any connection.';

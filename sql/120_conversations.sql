@@ -4,7 +4,7 @@
 create function private.generate_id() returns uuid
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_milliseconds bytea := int8send((extract(epoch from clock_timestamp()) * 1000)::bigint);
@@ -105,7 +105,7 @@ for select to authenticated using (user_id = (select auth.uid()));
 create function public.conversation_messages(public.conversations) returns setof public.conversation_messages
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select stored.* from public.conversation_messages as stored where stored.conversation_id = $1.id
 $$;
@@ -115,7 +115,7 @@ comment on function public.conversation_messages(public.conversations) is
 create function public.messages(public.conversations) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(jsonb_agg(line.message), '[]')
     from (
@@ -133,7 +133,7 @@ language plpgsql
 immutable
 strict
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text := left(p_message ->> 'content', 1000);
@@ -162,7 +162,7 @@ comment on function private.message_preview(jsonb) is
 create function private.summarize_conversations_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := array(select distinct changed.conversation_id from changed);
@@ -218,7 +218,7 @@ A message of no conversation, or with another user_id than it has, is a foreign 
 create function private.delete_conversation_messages_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 begin

@@ -6,7 +6,7 @@
 create function private.match_person(p_user_id uuid, p_digits text) returns uuid
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[];
@@ -38,7 +38,7 @@ comment on function private.match_person(uuid, text) is
 create function private.matching_lock(p_user_id uuid) returns bigint
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return hashtextextended('threadline.matching.' || p_user_id, 0);
@@ -50,7 +50,7 @@ both take it before they lock a row.';
 
 create function private.match_participant_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform pg_advisory_xact_lock_shared(private.matching_lock(new.user_id));
@@ -71,7 +71,7 @@ comment on function private.match_participant_trigger() is 'Trigger: matches a c
 create function private.lock_matching_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Runs before any row is locked, so the owner is not known yet: a signed-in user can only change their own rows.
@@ -88,7 +88,7 @@ comment on function private.lock_matching_trigger() is
 create function private.rematch_conversations_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op <> 'DELETE' then

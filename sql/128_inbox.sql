@@ -7,7 +7,7 @@ create function private.render_conversation(p_conversation public.conversations,
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return jsonb_build_object(
@@ -25,7 +25,7 @@ null, which is too many to send.';
 create function private.broadcast_ingested_messages_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 begin
@@ -85,7 +85,7 @@ comment on function private.broadcast_ingested_messages_trigger() is
 create function private.broadcast_conversations(p_ids uuid[]) returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 begin
@@ -111,7 +111,7 @@ comment on function private.broadcast_conversations(uuid[]) is
 create function private.broadcast_conversation_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- A later change of the same transaction sends the conversation itself, and so do the messages of a new one.

@@ -49,7 +49,7 @@ comment on type private.ingest_result is
 create function private.count_messages(p_conversations jsonb) returns bigint
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
@@ -66,7 +66,7 @@ comment on function private.count_messages(jsonb) is
 create function private.parse_conversations(p_conversations jsonb) returns private.ingest_conversation[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
@@ -114,7 +114,7 @@ comment on function private.parse_conversations(jsonb) is
 create function private.parse_messages(p_conversations jsonb) returns private.ingest_message[]
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     c_fields constant text[] := array['id', 'direction', 'type', 'content', 'media_url', 'sent_at'];
@@ -182,7 +182,7 @@ create function private.validate_conversations(
 ) returns private.ingest_conversation[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
@@ -217,7 +217,7 @@ create function private.list_participants(p_conversations private.ingest_convers
 returns private.ingest_participant[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The batch with the newest message wins, and the greater text wins a tie: so the result does not depend on the

@@ -7,7 +7,7 @@ create function private.find_conversations(
 ) returns uuid[]
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
@@ -15,7 +15,7 @@ begin
             select existing.id
             from (
                 -- The order and LIMIT 1 leave the planner only the unique index. With plain equality it may choose an
-                -- index that begins with user_id, and reads all conversations of the user (decision 0003).
+                -- index on user_id alone, and reads all conversations of the user (decision 0003).
                 select candidate.*
                 from public.conversations as candidate
                 where (candidate.user_id, candidate.platform, candidate.external_conversation_id)
@@ -41,7 +41,7 @@ create function private.is_replay(
 ) returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if array_position(p_ids, null) is not null then
@@ -50,7 +50,7 @@ begin
     return not exists (
         select
         from unnest(p_parsed) as given
-        -- Both LIMIT 1 make one look-up by the key for each row, even if the statistics are old.
+        -- Each LIMIT 1 makes one look-up by the key for each row, even if the statistics are old.
         cross join lateral (
             select known.*
             from public.conversations as known
@@ -85,7 +85,7 @@ create function private.list_replay_results(p_parsed private.ingest_conversation
 returns private.ingest_result[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
@@ -110,7 +110,7 @@ create function private.create_conversations(
     p_user_id uuid, p_platform text, p_participants private.ingest_participant[]
 ) returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_created jsonb;
@@ -140,12 +140,12 @@ begin
 end
 $$;
 comment on function private.create_conversations(uuid, text, private.ingest_participant[]) is
-'Creates the missing conversations, ordered by external id. Returns the ids of those that no other request created
-first, by external id.';
+'Creates the missing conversations, ordered by external id. Returns an object of external id and id, without those that
+another request created first.';
 
 create function private.lock_conversations(p_ids uuid[]) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_locked integer;
@@ -162,12 +162,13 @@ begin
 end
 $$;
 comment on function private.lock_conversations(uuid[]) is
-'Locks conversations, ordered by id. Raises 40001 if one of them, or the conversation behind a null, was deleted.';
+'Locks conversations, ordered by id. Raises 40001 if one of them was deleted. A null in p_ids is a
+conversation that was deleted before it could be found.';
 
 create function private.update_participants(p_ids uuid[], p_participants private.ingest_participant[])
 returns uuid[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_changed uuid[];

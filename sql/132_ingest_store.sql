@@ -6,7 +6,7 @@ create function private.store_messages(
     p_ids uuid[], p_created jsonb, p_is_all_new boolean
 ) returns private.ingest_result[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_results private.ingest_result[];
@@ -74,7 +74,7 @@ of several messages with the same id counts. The caller has locked the conversat
 
 create function private.send_changes(p_created jsonb, p_changed uuid[], p_results private.ingest_result[]) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := array(
@@ -96,7 +96,7 @@ comment on function private.send_changes(jsonb, uuid[], private.ingest_result[])
 create function private.store_conversations(p_user_id uuid, p_platform text, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_conversations private.ingest_conversation[] := private.parse_conversations(p_conversations);
@@ -105,7 +105,7 @@ declare
     v_participants private.ingest_participant[];
     v_created jsonb;
     v_existing uuid[];
-    v_changed uuid[] := '{}';
+    v_changed uuid[] := '{}'::uuid[];
     v_results private.ingest_result[];
 begin
     if private.is_replay(p_conversations, v_conversations, v_ids) then
@@ -158,7 +158,7 @@ out whole; all others are stored.';
 create function private.render_results(p_results private.ingest_result[]) returns json
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (

@@ -41,7 +41,7 @@ for select to authenticated using (user_id = (select auth.uid()));
 create function private.delete_ingest_log_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from public.ingest_log as line
@@ -55,7 +55,7 @@ comment on function private.delete_ingest_log_trigger() is 'Trigger: deletes the
 create function private.use_asynchronous_commit() returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if pg_current_xact_id_if_assigned() is null then
@@ -71,7 +71,7 @@ create function private.record_ingest(
 ) returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform private.use_asynchronous_commit();
@@ -95,7 +95,7 @@ comment on function private.record_ingest(uuid, text, uuid, bigint, private.inge
 create function private.record_refusal(p_user_id uuid, p_connection_id text, p_status integer) returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform private.use_asynchronous_commit();

@@ -4,7 +4,7 @@
 create function private.refuse_ingest(p_status integer, p_error text) returns json
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform set_config('response.status', p_status::text, true);
@@ -16,7 +16,7 @@ comment on function private.refuse_ingest(integer, text) is
 
 create function public.messaging_ingest(bytea) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_secret text := nullif(current_setting('request.headers', true), '')::json ->> 'x-api-key';

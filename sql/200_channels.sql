@@ -117,7 +117,7 @@ using (channel_id in (select mine.id from private.my_managed_channels as mine) o
 create function private.is_non_member(p_channel_id uuid) returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Checks the membership first, because it decides nearly every call.
@@ -134,7 +134,7 @@ channel, because policies run later.';
 create function private.choose_display_name(p_metadata jsonb, p_email text) returns text
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select left(regexp_replace(coalesce(
         nullif(btrim(p_metadata ->> 'full_name'), ''),
@@ -150,7 +150,7 @@ comment on function private.choose_display_name(jsonb, text) is
 create function private.create_user_profile_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into public.user_profiles (user_id, display_name, avatar_url)
@@ -174,7 +174,7 @@ comment on function private.create_user_profile_trigger() is
 create function private.add_channel_owner_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.created_by is not null then

@@ -1,10 +1,12 @@
 -- The event log of a channel: each change once, numbered from 1 without a gap, in the transaction of the change.
 -- Each writer locks the counter of the channel first; this gives the changes of a channel their order.
 --
--- Lock order of messages and twins. Each step may be skipped, and none is taken before an earlier one:
+-- Lock order of messages, twins and deliveries. Each step may be skipped, and none is taken before an earlier one:
 --   1. counters of channels; several of them by channel id (erasing a user)
 --   2. twins of the channel and their webhooks, by twin id
---   3. queues of the twins; workers skip locked queues, so they wait for no writer
+--   3. queues of the twins, by channel id and then twin id
+--   4. deliveries in these queues
+-- claim_deliveries skips locked queues and deliveries, so it waits for no writer.
 -- An UPDATE of a message locks its row before the counter, because Postgres locks a row before its BEFORE trigger runs.
 
 -- A table of its own, because it changes with every message and no client reads it.
@@ -58,7 +60,7 @@ for select to authenticated using (channel_id in (select mine.id from private.my
 create function private.create_channel_counter_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into private.channel_counters (channel_id) values (new.id);
@@ -70,7 +72,7 @@ comment on function private.create_channel_counter_trigger() is 'Gives a new cha
 -- Only triggers and functions with the owner's rights call it: clients call lock_my_channel.
 create function private.lock_channel(p_channel_id uuid) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from private.channel_counters as counter where counter.channel_id = p_channel_id for no key update;
@@ -83,7 +85,7 @@ comment on function private.lock_channel(uuid) is
 create function private.lock_my_channel(p_channel_id uuid) returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not private.is_non_member(p_channel_id) then
@@ -94,11 +96,13 @@ $$;
 comment on function private.lock_my_channel(uuid) is 'Locks a channel of the caller until the transaction ends.';
 
 create function private.event_clock() returns timestamptz
-language sql
+language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-    select clock_timestamp()
+begin
+    return clock_timestamp();
+end
 $$;
 comment on function private.event_clock() is
 'The time now, for events. A function of its own, so that a test can set the clock by replacing it.';
@@ -111,7 +115,7 @@ create function private.record_event(
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Each event is later than the one before, even if the clock goes back: readers find old texts by these times.

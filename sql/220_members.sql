@@ -4,7 +4,7 @@
 create function private.protect_owners_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Checks clients only, under any role name. Supabase Auth deletes users with their memberships, and has no token.
@@ -45,7 +45,7 @@ comment on function private.protect_owners_trigger() is
 create function private.require_owner_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Checks clients and service_role, but not Supabase Auth, which deletes users with their memberships.
@@ -77,7 +77,7 @@ comment on function private.require_owner_trigger() is
 create function private.record_member_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op <> 'INSERT' then

@@ -78,7 +78,7 @@ using (
 create function private.admit_twin_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not private.is_non_member(new.channel_id) then
@@ -116,7 +116,7 @@ comment on function private.admit_twin_trigger() is
 create function private.limit_twins_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if (
@@ -133,7 +133,7 @@ comment on function private.limit_twins_trigger() is 'Rejects a twin if its owne
 create function private.remove_member_twins_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The channel before its twins: see the lock order in 210_events.

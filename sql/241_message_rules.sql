@@ -5,7 +5,7 @@
 create function private.admit_message_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_event record;
@@ -47,7 +47,7 @@ number.';
 create function private.set_hops_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Compares the newest message of the channel with the newest of the thread and takes the larger count, because the
@@ -92,7 +92,7 @@ comment on function private.set_hops_trigger() is 'Counts the turns of twins sin
 create function private.record_message_change_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_version integer;
@@ -138,7 +138,7 @@ comment on function private.record_message_change_trigger() is
 create function private.set_message_channel_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     select message.channel_id into new.channel_id
@@ -162,7 +162,7 @@ comment on function private.set_message_channel_trigger() is
 create function private.record_reaction_or_pin_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_is_added boolean := tg_op = 'INSERT';

@@ -3,7 +3,7 @@
 create function private.render_pin(p_pinned_by uuid, p_pinned_at timestamptz) returns jsonb
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'pinned', true, 'pinned_by', p_pinned_by, 'pinned_at', private.format_time(p_pinned_at)
@@ -14,7 +14,7 @@ comment on function private.render_pin(uuid, timestamptz) is 'The metadata field
 create function private.render_message(p_message public.messages, p_pin jsonb) returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return jsonb_build_object(
@@ -39,7 +39,7 @@ comment on function private.render_message(public.messages, jsonb) is
 create function private.render_message(p_message public.messages) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select private.render_message(p_message, (
         select private.render_pin(pin.pinned_by, pin.pinned_at)
@@ -54,7 +54,7 @@ create function private.render_reaction(
 ) returns jsonb
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'id', p_id,
@@ -73,7 +73,7 @@ returns table (author_id uuid, is_twin boolean, display_name text, avatar_url te
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with read as materialized (
         select message.user_id, message.ai_twin_id
@@ -98,7 +98,7 @@ separates them.';
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select
         counted.message_id,

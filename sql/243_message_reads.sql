@@ -3,7 +3,7 @@
 create function private.require_message(p_id uuid) returns public.messages
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message public.messages;
@@ -21,7 +21,7 @@ comment on function private.require_message(uuid) is
 create function private.require_channel(p_channel_id uuid) returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not exists (select from public.channels as channel where channel.id = p_channel_id) then
@@ -38,7 +38,7 @@ create function private.message_count(p_channel_id uuid) returns bigint
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((
         select counter.message_count
@@ -58,7 +58,7 @@ create function private.find_cursor(p_body jsonb, p_field text, p_channel_id uui
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text := p_body ->> p_field;
@@ -91,7 +91,7 @@ create function private.list_page(
 )
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 -- A generic plan is slow for deep pages and for threads (decision 0003).
 set plan_cache_mode = 'force_custom_plan'
 as $$
@@ -136,7 +136,7 @@ comment on function private.list_page(uuid, uuid, bigint, bigint, integer, integ
 create function private.render_page(p_ids uuid[]) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with page as (
         select message
@@ -168,7 +168,7 @@ comment on function private.render_page(uuid[]) is 'Messages with their authors 
 create function public.list_messages(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
@@ -213,7 +213,7 @@ first, with authors and reactions.';
 create function public.get_message(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
@@ -232,7 +232,7 @@ comment on function public.get_message(jsonb) is 'GET /api/v2/messages/:id.';
 create function public.list_message_edits(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));

@@ -4,7 +4,7 @@
 create function private.require_twin(p_twin_id uuid, p_channel_id uuid) returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not exists (
@@ -25,7 +25,7 @@ comment on function private.require_twin(uuid, uuid) is
 
 create function public.create_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
@@ -92,7 +92,7 @@ conversation_id, user_id, ai_twin_id.';
 
 create function public.reply_to_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_parent public.messages := private.require_message(private.parse_uuid($1, 'id'));
@@ -108,7 +108,7 @@ comment on function public.reply_to_message(jsonb) is
 create function private.is_author(p_message public.messages, p_user_id uuid) returns boolean
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(p_message.user_id = p_user_id, false) or exists (
         select from public.ai_twins as twin where twin.id = p_message.ai_twin_id and twin.user_id = p_user_id
@@ -119,7 +119,7 @@ comment on function private.is_author(public.messages, uuid) is
 
 create function public.edit_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_content text := private.parse_text($1, 'content', private.message_max_characters());
@@ -144,7 +144,7 @@ comment on function public.edit_message(jsonb) is
 create function private.is_app_admin() returns boolean
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- Reads app_metadata and not user_metadata, because users can write the latter.
     select coalesce((select auth.jwt()) -> 'app_metadata' ->> 'role' = 'admin', false)
@@ -156,7 +156,7 @@ comment on function private.is_app_admin() is 'Whether the token belongs to an a
 create function private.delete_message(p_message_id uuid, p_user_id uuid, p_as_admin boolean) returns timestamptz
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_is_service boolean := private.is_service();
@@ -201,7 +201,7 @@ unless they wrote it, own its twin, or act as an admin; PT404 for non-members.';
 
 create function public.delete_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user_id uuid := private.require_actor($1);
@@ -220,7 +220,7 @@ comment on function public.delete_message(jsonb) is
 
 create function public.pin_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user_id uuid := private.require_actor($1);
@@ -243,7 +243,7 @@ comment on function public.pin_message(jsonb) is
 
 create function public.unpin_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
@@ -260,7 +260,7 @@ comment on function public.unpin_message(jsonb) is
 
 create function private.set_reaction(p_body jsonb, p_change text) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_emoji text := private.parse_text(p_body, 'emoji', 64);
@@ -297,7 +297,7 @@ comment on function private.set_reaction(jsonb, text) is
 
 create function public.toggle_reaction(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.set_reaction($1, 'toggle');
@@ -308,7 +308,7 @@ comment on function public.toggle_reaction(jsonb) is
 
 create function public.add_reaction(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.set_reaction($1, 'add');
@@ -319,7 +319,7 @@ comment on function public.add_reaction(jsonb) is
 
 create function public.remove_reaction(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.set_reaction($1, 'remove');

@@ -130,7 +130,7 @@ as restrictive for delete to authenticated, anon using (id is distinct from 'att
 create function private.retire_ids_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into private.retired_ids (id) select removed.id from removed
@@ -145,7 +145,7 @@ comment on function private.retire_ids_trigger() is
 create function private.reject_retired_id_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Only for callers of an API: a superuser may restore or seed deleted files.
@@ -164,7 +164,7 @@ comment on function private.reject_retired_id_trigger() is
 
 create function private.set_attachment_details_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     select
@@ -185,7 +185,7 @@ comment on function private.set_attachment_details_trigger() is
 
 create function private.require_attachments_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- attachment_id is always ours. An id is ours only if it is a UUID; else it belongs to the application.
@@ -214,7 +214,7 @@ comment on function private.require_attachments_trigger() is
 create function private.link_attachments_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Each UUID is an attachment: require_attachments_trigger has checked that.

@@ -3,7 +3,7 @@
 create function private.render_attachment(p_attachment public.attachments) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'id', p_attachment.id,
@@ -19,7 +19,7 @@ comment on function private.render_attachment(public.attachments) is
 create function private.parse_files(p_body jsonb) returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_file jsonb;
@@ -44,7 +44,7 @@ comment on function private.parse_files(jsonb) is
 create function private.require_upload_channel(p_body jsonb) returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid(p_body, 'conversation_id');
@@ -67,9 +67,27 @@ $$;
 comment on function private.require_upload_channel(jsonb) is
 'The kind of the channel of an upload: channel or dm. PT404 unless the caller may see it.';
 
+create function private.admit_upload(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not private.is_service() and not exists (select from private.my_channels) then
+        perform private.fail(
+            404, 'channel_not_found', 'This channel does not exist, or you may not see it.', 'conversation_id'
+        );
+    end if;
+    return private.succeed(null);
+end
+$$;
+comment on function private.admit_upload(jsonb) is
+'Comes before begin_upload if a form has its files before its conversation_id, so that the service stores no byte for a
+user who is over the limit or in no channel.';
+
 create function public.begin_upload(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_type text := private.require_upload_channel($1);
@@ -96,7 +114,7 @@ Answers the id and path that each file is to have in the bucket attachments; not
 
 create function public.finish_upload(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_type text := private.require_upload_channel($1);
@@ -130,7 +148,7 @@ it changes nothing.';
 create function public.get_attachment(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := private.parse_uuid($1, 'id');
@@ -152,7 +170,7 @@ comment on function public.get_attachment(jsonb) is
 create function private.sweep_attachments(p_limit integer, p_age interval) returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[];
@@ -187,7 +205,7 @@ comment on function private.sweep_attachments(integer, interval) is
 
 create function public.sweep_attachments(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 1000);

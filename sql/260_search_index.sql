@@ -32,7 +32,7 @@ create function private.fold_text(p_text text) returns text
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text;
@@ -72,7 +72,7 @@ create function private.split_words(p_text text) returns text[]
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Cut, because folding can turn one character into eighteen, and a tsvector has at most one megabyte.
@@ -121,7 +121,7 @@ create function private.word_index_template() returns text
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
@@ -139,7 +139,7 @@ create function private.index_words(p_content text, p_attachments jsonb) returns
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words text[] := private.split_words(p_content);
@@ -175,7 +175,7 @@ comment on function private.index_words(text, jsonb) is
 create function private.index_message_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.deleted_at is not null then
@@ -198,7 +198,7 @@ comment on function private.index_message_trigger() is
 create function private.delete_message_words_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 begin

@@ -21,7 +21,7 @@ comment on type private.message_search is
 create function private.parse_search_phrase(p_text text) returns tsquery
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words text[] := private.split_words(p_text);
@@ -54,7 +54,7 @@ comment on function private.parse_search_phrase(text) is
 create function private.find_authors(p_name text) returns uuid[]
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_name text := private.fold_text(ltrim(p_name, '@'));
@@ -86,7 +86,7 @@ comment on function private.find_authors(text) is
 create function private.find_channels(p_name text) returns uuid[]
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select array_agg(channel.id)
     from public.channels as channel
@@ -99,7 +99,7 @@ comment on function private.find_channels(text) is
 create function private.parse_search_time(p_value text) returns timestamptz
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- A date means its first moment, so each message matches either before: or after: of a date.
     select private.parse_timestamp(
@@ -114,7 +114,7 @@ create function private.parse_search_operator(
 ) returns private.message_search
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := case p_operator
@@ -161,7 +161,7 @@ comment on function private.parse_search_operator(private.message_search, text, 
 create function private.parse_search(p_query text) returns private.message_search
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Accepts the quotation marks of phones and input methods. Cut, because NFKC can turn one character into many.

@@ -14,7 +14,7 @@ set plan_cache_mode = 'force_custom_plan'
 -- JIT takes longer than the search.
 set enable_seqscan = 'off'
 set jit = 'off'
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words tsquery := coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags);
@@ -97,7 +97,7 @@ create function private.resolve_search_filters(p_search private.message_search) 
 language plpgsql
 stable
 set plan_cache_mode = 'force_custom_plan'
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Reading 100,000 rows takes about as long as the first steps of a search. Postgres still searches an array of
@@ -137,7 +137,7 @@ create function private.search_messages(p_search private.message_search, out ids
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_newest bigint := (select max(entry.number) from private.message_words as entry);
@@ -183,7 +183,7 @@ comment on function private.search_messages(private.message_search) is
 create function public.search_messages(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_query text := private.parse_text(case when $1 ->> 'query' = '' then $1 - 'query' else $1 end, 'query', 1000);

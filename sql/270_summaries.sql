@@ -1,4 +1,8 @@
--- Summaries of a channel by Claude: who asks the model, who waits, and what a day grants a user.
+-- Summaries: what Claude wrote about the newest messages of a channel, stored for a day.
+-- Promise: at most one caller at a time asks the model about one state of a channel. It has the lease; the others poll
+-- for its answer. A lease that expires goes to the next caller, so a process that dies blocks no caller.
+-- A user gets summaries_per_user_per_day new summaries a day, the project summaries_per_project_per_day. A summary
+-- counts once Claude has returned anything, also if it failed. Transcripts are not stored.
 
 create table private.summaries (
     id uuid primary key default gen_random_uuid(),
@@ -7,8 +11,8 @@ create table private.summaries (
     requested_count integer not null,
     model text not null,
     prompt_version integer not null,
-    claim uuid not null default gen_random_uuid(),
-    claim_expires_at timestamptz not null,
+    lease uuid not null default gen_random_uuid(),
+    lease_expires_at timestamptz not null,
     answer jsonb,
     failure jsonb,
     finished_at timestamptz,
@@ -17,14 +21,15 @@ create table private.summaries (
     constraint summaries_finished_with_something check ((finished_at is null) = (coalesce(answer, failure) is null))
 );
 comment on table private.summaries is
-'What the model said about a state of a channel, for a day, and who is asking it at this moment. No transcripts.';
-comment on column private.summaries.last_seq is 'The last event that changed what is said in the channel.';
-comment on column private.summaries.claim is 'Known only to who is asking the model; it lets them store the answer.';
-comment on column private.summaries.claim_expires_at is
-'From then on another caller may ask the model: a killed service blocks no caller.';
+'The answer of the model for one state of a channel and one set of parameters, or the lease of the caller that asks the
+model now.';
+comment on column private.summaries.last_seq is 'The last event that changed the text of the channel.';
+comment on column private.summaries.lease is
+'The token with which its caller stores the answer. Each new lease has a new token.';
+comment on column private.summaries.lease_expires_at is 'From this time on, another caller may take the lease.';
 comment on column private.summaries.failure is
-'Status, code and message, for those who waited. The next caller tries again.';
-create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, claim_expires_at));
+'Status, code and message of the error, for the callers that poll. The next caller asks the model again.';
+create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, lease_expires_at));
 alter table private.summaries enable row level security;
 
 create table private.summary_counts (
@@ -33,14 +38,25 @@ create table private.summary_counts (
     used integer not null,
     constraint summary_counts_used_not_negative check (used >= 0)
 );
-comment on table private.summary_counts is 'How many summaries each user has had made on their latest day (UTC).';
+comment on table private.summary_counts is
+'The number of new summaries that each user started on the last day (UTC) on which they started one.';
 alter table private.summary_counts enable row level security;
 
--- Definer, because clients may not write their own count. It counts for the caller.
+create table private.summary_totals (
+    day date primary key,
+    used integer not null,
+    constraint summary_totals_used_not_negative check (used >= 0)
+);
+comment on table private.summary_totals is
+'The number of new summaries that all users, and service_role, started today (UTC). It is apart from summary_counts,
+because users who are erased and come again must not get more.';
+alter table private.summary_totals enable row level security;
+
+-- Definer, because clients may not write their own count. It counts for the caller only.
 create function private.spend_summary() returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_used integer;
@@ -54,53 +70,83 @@ begin
     returning counted.used into v_used;
     if v_used > (select settings.summaries_per_user_per_day from private.settings) then
         perform private.fail(
-            429, 'summary_budget_exhausted', 'You have had all the summaries of today; a new day begins at 00:00 UTC.'
+            429, 'summary_budget_exhausted', 'You have reached the daily limit of summaries. Try again after 00:00 UTC.'
         );
     end if;
 end
 $$;
 comment on function private.spend_summary() is
-'Counts a summary that is made for the caller; PT429, which undoes the count, above what a day grants.';
+'Counts one summary for the caller. PT429 above the daily limit; the error also rolls back the count.';
 
--- Definer, because summaries are for no other eyes.
+-- Definer, because clients may not write the count.
+create function private.spend_project_summary() returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_today date := (now() at time zone 'UTC')::date;
+    v_used integer;
+begin
+    delete from private.summary_totals as old where old.day < v_today;
+    insert into private.summary_totals as counted (day, used)
+    values (v_today, 1)
+    on conflict on constraint summary_totals_pkey do update set used = counted.used + 1
+    returning counted.used into v_used;
+    if v_used > (select settings.summaries_per_project_per_day from private.settings) then
+        perform private.fail(
+            429, 'project_summary_budget_exhausted',
+            'This project has reached its daily limit of summaries. Try again after 00:00 UTC.'
+        );
+    end if;
+end
+$$;
+comment on function private.spend_project_summary() is
+'Counts one summary for the project. PT429 above the daily limit; the error also rolls back the count.';
+
+-- Definer, because no client role may write summaries.
 create function private.lease_summary(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer, p_seconds integer,
-    out id uuid, out claim uuid, out max_bytes integer
+    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
+    p_lease_seconds integer,
+    out id uuid, out lease uuid, out max_bytes integer
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if private.is_non_member(p_channel_id) then
         perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
     end if;
-    -- Deletes outdated summaries, after the five minutes in which waiting callers read them.
+    -- Deletes outdated summaries. Polling callers have five minutes to read a summary after it is finished.
     delete from private.summaries as old
     where old.id in (
         select known.id
         from private.summaries as known
-        where coalesce(known.finished_at, known.claim_expires_at)
+        where coalesce(known.finished_at, known.lease_expires_at)
             < now() - (select make_interval(days => settings.summary_days) from private.settings)
             or (
                 known.channel_id = p_channel_id and known.last_seq < p_last_seq
-                and coalesce(known.finished_at, known.claim_expires_at) < now() - interval '5 minutes'
+                and coalesce(known.finished_at, known.lease_expires_at) < now() - interval '5 minutes'
             )
         limit 100
         for update skip locked
     );
-    -- Of several at once the first one gets the claim; the others wait here until that is settled.
+    -- The unique constraint gives the lease to one of several concurrent callers; the others wait for its commit.
     insert into private.summaries as known (
-        channel_id, last_seq, requested_count, model, prompt_version, claim_expires_at
+        channel_id, last_seq, requested_count, model, prompt_version, lease_expires_at
     )
-    values (p_channel_id, p_last_seq, p_count, p_model, p_prompt_version, now() + make_interval(secs => p_seconds))
+    values (
+        p_channel_id, p_last_seq, p_count, p_model, p_prompt_version,
+        now() + make_interval(secs => p_lease_seconds)
+    )
     on conflict on constraint summaries_request_unique do update
     set
-        claim = excluded.claim, claim_expires_at = excluded.claim_expires_at,
+        lease = excluded.lease, lease_expires_at = excluded.lease_expires_at,
         failure = null, finished_at = null
-    where known.answer is null and (known.failure is not null or known.claim_expires_at < now())
-    returning known.id, known.claim into lease_summary.id, lease_summary.claim;
-    if claim is not null then
+    where known.answer is null and (known.failure is not null or known.lease_expires_at < now())
+    returning known.id, known.lease into lease_summary.id, lease_summary.lease;
+    if lease is not null then
         if not private.is_service() then
             perform private.spend_summary();
         end if;
@@ -109,10 +155,10 @@ begin
 end
 $$;
 comment on function private.lease_summary(uuid, bigint, integer, text, integer, integer) is
-'The right to ask the model, if no other caller has it and there is no answer: the row, a claim on it for p_seconds,
-and how much text may be sent. All null otherwise.';
+'Takes the lease of a summary for p_lease_seconds, unless another caller has it or the summary is finished. Returns the
+id, the lease and how many bytes of text may be sent; all are null if it took no lease. PT429 above the daily limit.';
 
--- Definer, for the same reason.
+-- Definer, because no client role may read summaries. It checks that the caller may see the channel.
 create function private.find_summary(
     p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     out id uuid, out answer jsonb
@@ -120,7 +166,7 @@ create function private.find_summary(
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select known.id, known.answer
     from private.summaries as known
@@ -135,14 +181,14 @@ as $$
         )
 $$;
 comment on function private.find_summary(uuid, bigint, integer, text, integer) is
-'The summary of this state of a channel, with its answer if there is one.';
+'Finds the summary of a state of a channel. answer is null until the model has answered.';
 
 create function private.render_transcript(
     p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer
 ) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with newest as (
         select message.*
@@ -189,12 +235,13 @@ as $$
         and author.is_twin = (sent.user_id is null)
 $$;
 comment on function private.render_transcript(uuid, bigint, integer, integer) is
-'The newest messages of a channel, the oldest of them first, as many as fit; and what part of the channel that is.';
+'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover. The
+newest message is always included.';
 
--- Private, as are the two below: a client that could reach them could store a summary of its own invention.
+-- This function and the next two are private, because a client that could call them could store an invented summary.
 create function private.begin_summary(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
@@ -203,18 +250,19 @@ declare
     v_prompt_version integer := ($1 ->> 'prompt_version')::integer;
     v_last_seq bigint;
     v_known record;
-    v_claimed record;
+    v_lease record;
+    v_task jsonb;
 begin
     if not private.is_service() then
         perform private.require_actor($1);
     end if;
     perform private.require_channel(v_channel_id);
-    -- Not the end of the event log: a reaction does not change what is said, and must not cost anything.
+    -- Only events that change the text: after a reaction or a pin, the stored summary is still right.
     select coalesce(max(event.seq), 0) into v_last_seq
     from public.message_events as event
     where event.channel_id = v_channel_id
         and event.kind in ('message.created', 'message.updated', 'message.deleted');
-    -- The newest one, not any: that is found by the index, whatever else the table holds.
+    -- ORDER BY makes this one lookup in messages_seq_unique. A bare EXISTS may scan messages of other channels.
     if (
         select message.id
         from public.messages as message
@@ -233,34 +281,34 @@ begin
         return private.succeed(v_known.answer);
     elsif $1 ->> 'is_configured' <> 'true' then
         perform private.fail(
-            503, 'summaries_not_configured', 'Summaries need a key of the Claude API: set ANTHROPIC_API_KEY.'
+            503, 'summaries_not_configured',
+            'This service has no key of the Claude API. Ask its operator to set ANTHROPIC_API_KEY.'
         );
     end if;
-    select * into v_claimed
+    select * into v_lease
     from private.lease_summary(
-        v_channel_id, v_last_seq, v_count, v_model, v_prompt_version, ($1 ->> 'claim_seconds')::integer
+        v_channel_id, v_last_seq, v_count, v_model, v_prompt_version, ($1 ->> 'lease_seconds')::integer
     );
-    if v_claimed.claim is null then
+    if v_lease.lease is null then
         select * into v_known
         from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
         return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
     end if;
-    return private.succeed(
-        private.render_transcript(v_channel_id, v_last_seq, v_count, v_claimed.max_bytes)
-        || jsonb_build_object('id', v_claimed.id, 'claim', v_claimed.claim, 'user_id', (select auth.uid())),
-        null,
-        201
-    );
+    v_task := private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes)
+        || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
+    -- Last, because it locks a row that all summaries of the project need.
+    perform private.spend_project_summary();
+    return private.succeed(v_task, null, 201);
 end
 $$;
 comment on function private.begin_summary(jsonb) is
-'The first half of POST /api/v2/messages/summarize: channel_id, messageCount; and from the service model, claim_seconds,
-prompt_version, is_configured. 200: the answer. 201: a transcript, and a claim for finish_summary. 202: another caller
-is asking the model for the same; poll_summary tells what came of it.';
+'First half of POST /api/v2/messages/summarize. Takes channel_id and messageCount, and from the service model,
+prompt_version, lease_seconds and is_configured. Returns 200 with the answer, 201 with a transcript and a lease for
+finish_summary, or 202 with an id for poll_summary if another caller has the lease.';
 
 create function private.finish_summary(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := (
@@ -289,44 +337,50 @@ begin
         ) as is_outdated
     ) as outdated
     where known.id = private.parse_uuid($1, 'id')
-        and known.claim = private.parse_uuid($1, 'claim')
+        and known.lease = private.parse_uuid($1, 'lease')
         and known.finished_at is null;
-    -- Where the model was not there at all, nothing was paid.
-    if found and $1 -> 'failure' ->> 'status' = '503' then
+    -- An unavailable model costs nothing, so the user and the project get the summary back.
+    if found and $1 -> 'failure' ->> 'status' = '503' and $1 ->> 'is_paid' = 'false' then
         update private.summary_counts as counted
         set used = counted.used - 1
         where counted.user_id = private.parse_uuid($1, 'user_id', false)
             and counted.day = (now() at time zone 'UTC')::date
             and counted.used > 0;
+        update private.summary_totals as counted
+        set used = counted.used - 1
+        where counted.day = (now() at time zone 'UTC')::date and counted.used > 0;
     end if;
     return private.succeed($1 -> 'answer');
 end
 $$;
 comment on function private.finish_summary(jsonb) is
-'What came of asking the model: id, claim, user_id, and answer or failure (status, code, message). Who has lost the
-claim stores nothing, but gets the answer all the same.';
+'Stores the answer of the model: id, lease, user_id, and answer or failure (status, code, message) with is_paid:
+whether Claude returned anything. Returns the answer, and stores nothing if the lease has passed to another caller.';
 
 create function private.poll_summary(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_known private.summaries;
 begin
     select * into v_known from private.summaries as known where known.id = private.parse_uuid($1, 'id');
     if v_known.id is null then
-        perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
+        perform private.fail(
+            404, 'channel_not_found', 'This channel was deleted before its summary was ready. Check channel_id.',
+            'channel_id'
+        );
     elsif v_known.failure is not null then
         perform private.fail(
             (v_known.failure ->> 'status')::integer, v_known.failure ->> 'code', v_known.failure ->> 'message'
         );
-    elsif v_known.answer is null and ($1 ->> 'is_last' = 'true' or v_known.claim_expires_at < now()) then
-        perform private.fail(504, 'summary_timeout', 'The model took too long; try again in a moment.');
+    elsif v_known.answer is null and ($1 ->> 'is_last' = 'true' or v_known.lease_expires_at < now()) then
+        perform private.fail(504, 'summary_timeout', 'The model took too long. Try again in a moment.');
     end if;
     return private.succeed(v_known.answer, null, case when v_known.answer is null then 202 else 200 end);
 end
 $$;
 comment on function private.poll_summary(jsonb) is
-'The result of a summary that another caller asked for: id. 202 before it exists; PT504 if is_last says that this is
-the last poll.';
+'Returns the summary that another caller has leased: id. 200 with the answer, or 202 while the model works. Raises the
+failure of the model, and PT504 if the lease has expired or is_last says that this is the last poll.';

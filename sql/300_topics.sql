@@ -1,9 +1,11 @@
--- Realtime topics: who may listen to which, and who may send.
+-- Realtime topics: which users may listen to a topic, and which may send to it.
+-- Promise: only the database sends to inbox:, twin: and channel: topics. Members of a channel send only to its :live
+-- topic. A policy of the application cannot open these topics.
 
 create function private.my_topics() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select 'channel:' || mine.id from private.my_channels as mine
     union all
@@ -12,19 +14,19 @@ as $$
     select 'inbox:' || (select auth.uid())
 $$;
 comment on function private.my_topics() is
-'The topics that the caller may listen to. Only the database sends to them. Topics are compared as text, byte by byte.';
+'Lists the topics to which the caller may listen and only the database sends. Policies compare topics as text.';
 
 create function private.my_live_topics() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select 'channel:' || mine.id || ':live' from private.my_channels as mine
 $$;
 comment on function private.my_live_topics() is
-'The topics on which the caller and the other members of a channel tell each other who is there and who types.';
+'Lists the topics on which members of the caller''s channels send each other presence and typing.';
 
--- Realtime asks with rows that have a topic and an extension and nothing else, so no policy may look at more.
+-- Realtime tests the policies with rows that have only a topic and an extension, so no policy may read another column.
 create policy messages_select_listener on realtime.messages
 for select to authenticated
 using (
@@ -34,7 +36,7 @@ using (
 create policy messages_insert_live_member on realtime.messages
 for insert to authenticated
 with check (extension in ('broadcast', 'presence') and topic in (select private.my_live_topics()));
--- Restrictive, so that an open policy of the application does not open our topics.
+-- Restrictive, so that a wide policy of the application does not open our topics.
 create policy messages_select_listener_only on realtime.messages
 as restrictive for select to authenticated
 using (
@@ -57,7 +59,7 @@ with check (topic !~ '^(inbox|twin|channel):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f
 
 do $$
 begin
-    -- For clients that use postgres_changes. Elsewhere than on Supabase there is no such publication.
+    -- For clients that use postgres_changes. Only Supabase has this publication.
     if exists (select from pg_publication where pubname = 'supabase_realtime' and not puballtables) then
         if not exists (
             select from pg_publication_tables
@@ -78,17 +80,5 @@ begin
             alter publication supabase_realtime add table public.message_reactions;
         end if;
     end if;
-end
-$$;
--- Where the server runs pg_cron and lets us, as Supabase does. Elsewhere the service alone cleans.
-do $$
-begin
-    if exists (select from pg_available_extensions where name = 'pg_cron') then
-        create extension if not exists pg_cron;
-        perform cron.schedule('threadline_clean_up', '*/5 * * * *', 'select private.clean_up()');
-    end if;
-exception
-    when others then
-        raise notice 'pg_cron is not used: %', sqlerrm;
 end
 $$;

@@ -3,7 +3,7 @@
 create function private.render_event(p_event public.message_events, p_message public.messages) returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_numbers jsonb := jsonb_build_object('seq', p_event.seq, 'prev_seq', p_event.seq - 1);
@@ -60,7 +60,7 @@ has id and deleted.';
 create function private.render_pointer(p_payload jsonb) returns jsonb
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_object_agg(field.key, field.value) || '{"truncated": true}'
     from jsonb_each(p_payload) as field
@@ -73,7 +73,7 @@ create function private.send_events(
     p_channel_id uuid, p_since bigint, out last_seq bigint, out is_complete boolean
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 -- A generic plan, because a custom plan takes longer than the query. The two LIMITs must stay: without them the generic
 -- plan expects a third of the channel, scans whole tables, and may trigger JIT for half a second (decision 0007).
 set plan_cache_mode = 'force_generic_plan'
@@ -131,7 +131,7 @@ stub instead of an oversized payload. Returns the last number, and whether each 
 
 create function private.verify_creations(p_channel_id uuid, p_since bigint) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_missing uuid := (
@@ -169,7 +169,7 @@ the message, 40001 if another channel took its id at the same time (decision 000
 create function private.broadcast_events_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_sent jsonb := coalesce(nullif(current_setting('threadline.sent_events', true), ''), '{}')::jsonb;

@@ -5,7 +5,7 @@ create function private.broadcast_id(p_channel_id uuid, p_seq bigint, p_twin_id 
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return md5(concat_ws('/', p_channel_id, p_seq, p_twin_id))::uuid;
@@ -17,7 +17,7 @@ Realtime has no index on topics alone.';
 
 create function private.redact_broadcasts(p_ids uuid[]) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     update realtime.messages as sent set payload = private.render_pointer(sent.payload)
@@ -34,7 +34,7 @@ comment on function private.redact_broadcasts(uuid[]) is
 create function private.forget_messages(p_channel_ids uuid[], p_ids uuid[], p_seqs bigint[]) returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
@@ -64,7 +64,7 @@ comment on function private.forget_messages(uuid[], uuid[], bigint[]) is
 create function private.forget_deleted_messages(p_channel_ids uuid[], p_ids uuid[], p_seqs bigint[]) returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -104,7 +104,7 @@ message names.';
 create function private.forget_message_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.deleted_at is not null then
@@ -126,7 +126,7 @@ comment on function private.forget_message_trigger() is
 create function private.forget_messages_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform private.forget_deleted_messages(
@@ -143,7 +143,7 @@ comment on function private.forget_messages_trigger() is 'Forgets messages whose
 create function private.redact_channel_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -180,7 +180,7 @@ comment on function private.redact_channel_trigger() is
 create function private.redact_inbox_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare

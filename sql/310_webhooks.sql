@@ -1,18 +1,20 @@
--- Webhooks of twins and the secrets that sign what is sent there.
+-- Webhooks: the URL to which the worker posts the messages of a twin's channels, and the secrets that sign them.
+-- Promise: a secret is shown once and never leaves the database again (decision 0004). During a rotation, the new
+-- secret and up to four old ones sign each delivery. 312_delivery_worker shows what a twin is sent.
 
 create table public.twin_webhooks (
     ai_twin_id uuid primary key references public.ai_twins (id) on delete cascade,
     url text not null,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    -- No credentials, no fragment, nothing to encode. Where it leads to is checked when the worker connects.
+    -- Rejects credentials, fragments and characters that need encoding. The worker checks the address when it connects.
     constraint twin_webhooks_url_form check (
         url ~ '^https?://([a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?([/?][!"$-~]*)?$'
     ),
     constraint twin_webhooks_url_length check (char_length(url) <= 2000)
 );
 comment on table public.twin_webhooks is
-'The URL that gets the messages of a twin''s channels. A twin without one listens to Realtime instead.';
+'The URL to which the worker posts the messages of a twin''s channels. A twin without one listens to Realtime.';
 alter table public.twin_webhooks enable row level security;
 
 create table private.twin_secrets (
@@ -25,9 +27,10 @@ create table private.twin_secrets (
     constraint twin_secrets_keys_are_blocks check (octet_length(inner_key) = 64 and octet_length(outer_key) = 64)
 );
 comment on table private.twin_secrets is
-'What deliveries are signed with. Unlike a key that only opens, one that signs cannot be kept as a hash; it is kept as
-the two blocks that HMAC makes of it, and never leaves the database (docs/explanation/decisions/0004).';
-comment on column private.twin_secrets.expires_at is 'Nothing is signed with it from this moment on; null means never.';
+'Secrets that sign deliveries. A hash of a secret cannot sign, so this stores the two blocks that HMAC derives from it
+(docs/explanation/decisions/0004).';
+comment on column private.twin_secrets.expires_at is
+'From this time on, the secret signs no delivery; null means never.';
 create index twin_secrets_ai_twin_id_idx on private.twin_secrets (ai_twin_id);
 alter table private.twin_secrets enable row level security;
 
@@ -39,7 +42,7 @@ for delete to authenticated using (ai_twin_id in (select mine.id from private.my
 create function private.sign_delivery(p_twin_id uuid, p_text text) returns text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select string_agg(
         'v1=' || encode(sha256(secret.outer_key || sha256(secret.inner_key || convert_to(p_text, 'UTF8'))), 'hex'),
@@ -49,13 +52,13 @@ as $$
     where secret.ai_twin_id = p_twin_id and (secret.expires_at is null or secret.expires_at > now())
 $$;
 comment on function private.sign_delivery(uuid, text) is
-'HMAC-SHA256 of a text with each secret of a twin that is good now, the newest first.';
+'Signs a text with each valid secret of a twin: HMAC-SHA256 in hex, newest secret first, separated by commas.';
 
--- Definer, because no client role may touch the secrets: it asks itself whose twin it is.
+-- Definer, because no client role may read or write secrets. It checks that the twin is the caller's.
 create function private.rotate_twin_secret(p_twin_id uuid, p_overlap interval) returns text
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_secret text := private.generate_secret();
@@ -66,9 +69,13 @@ begin
         and (twin.user_id = (select auth.uid()) or (select private.is_service()))
     for no key update of webhook;
     if not found then
-        perform private.fail(404, 'webhook_not_found', 'You have no such twin, or it has no webhook.', 'ai_twin_id');
+        perform private.fail(
+            404, 'webhook_not_found',
+            'This twin is not yours or has no webhook. Check ai_twin_id, or set a webhook first.', 'ai_twin_id'
+        );
     end if;
-    -- Every delivery is signed with all that are left, and each owner's deliveries are made by the same worker.
+    -- Keeps four earlier secrets, because each delivery is signed with all of them. More would slow the worker, which
+    -- serves all owners.
     delete from private.twin_secrets as secret
     where secret.id in (
         select old.id
@@ -90,14 +97,15 @@ begin
 end
 $$;
 comment on function private.rotate_twin_secret(uuid, interval) is
-'A new secret for the webhook of the caller''s twin; deliveries carry signatures of the four before it, too, until the
-overlap is over. PT404 for anyone else.';
+'Creates a secret for the webhook of the caller''s twin. The four secrets before it also sign deliveries until the
+overlap ends. PT404 for other callers.';
 
--- Definer, because a webhook that a client inserted by itself would have no secret.
+-- Definer, because clients may not insert webhooks: the webhook would have no secret. It checks that the twin is the
+-- caller's.
 create function private.set_twin_webhook(p_twin_id uuid, p_url text) returns boolean
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_is_new boolean;
@@ -106,7 +114,9 @@ begin
         select from public.ai_twins as twin
         where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select private.is_service()))
     ) then
-        perform private.fail(404, 'twin_not_found', 'You have no such twin.', 'ai_twin_id');
+        perform private.fail(
+            404, 'twin_not_found', 'This twin does not exist or is not yours. Check ai_twin_id.', 'ai_twin_id'
+        );
     end if;
     insert into public.twin_webhooks (ai_twin_id, url) values (p_twin_id, p_url)
     on conflict on constraint twin_webhooks_pkey do nothing;
@@ -117,11 +127,11 @@ begin
 end
 $$;
 comment on function private.set_twin_webhook(uuid, text) is
-'Sets the webhook of the caller''s twin. Answers whether it is the first one. PT404 for other callers.';
+'Sets the webhook of the caller''s twin. Returns true if the twin had none before. PT404 for other callers.';
 
 create function public.set_twin_webhook(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
@@ -136,12 +146,12 @@ begin
 end
 $$;
 comment on function public.set_twin_webhook(jsonb) is
-'Sets the webhook of a twin of the caller: ai_twin_id, url. The first time, the answer holds the secret that deliveries
-are signed with, this once; afterwards secret is null and stays what it was.';
+'Sets the webhook of a twin of the caller: ai_twin_id, url. The first answer contains the secret that signs deliveries,
+which is shown only once. Later calls keep the secret and answer null.';
 
 create function public.rotate_twin_secret(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
@@ -155,22 +165,25 @@ begin
 end
 $$;
 comment on function public.rotate_twin_secret(jsonb) is
-'A new secret for the webhook of a twin of the caller, shown this once: ai_twin_id, and optionally overlap_hours (24,
-at most 720), during which deliveries are signed with the earlier ones as well.';
+'Creates a secret for the webhook of a twin of the caller, which is shown only once: ai_twin_id, overlap_hours (0 to
+720, default 24). Earlier secrets also sign deliveries until the overlap ends.';
 
 create function public.remove_twin_webhook(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
 begin
     delete from public.twin_webhooks as webhook where webhook.ai_twin_id = v_twin_id;
     if not found then
-        perform private.fail(404, 'webhook_not_found', 'You have no such twin, or it has no webhook.', 'ai_twin_id');
+        perform private.fail(
+            404, 'webhook_not_found',
+            'This twin is not yours or has no webhook. Check ai_twin_id, or set a webhook first.', 'ai_twin_id'
+        );
     end if;
     return private.succeed(jsonb_build_object('ai_twin_id', v_twin_id));
 end
 $$;
 comment on function public.remove_twin_webhook(jsonb) is
-'Removes the webhook of a twin of the caller, with its secrets and all that was to be delivered there: ai_twin_id.';
+'Removes the webhook of a twin of the caller, its secrets and its deliveries: ai_twin_id.';

@@ -1,4 +1,7 @@
--- The outbox: which message goes to which twin, in order, at least once.
+-- The outbox: the messages that go to the webhooks of twins. Each twin has one queue in each of its channels.
+-- Promise: each message is delivered at least once and in order within its queue, unless the message is deleted, the
+-- delivery is dead, or the twin or its webhook goes. A failing delivery delays only its own queue.
+-- Writers, replays and workers lock rows in the order that 210_events lists.
 
 create table private.twin_queues (
     ai_twin_id uuid not null references public.twin_webhooks (ai_twin_id) on delete cascade,
@@ -14,15 +17,15 @@ create table private.twin_queues (
     constraint twin_queues_lease_unique unique (lease)
 );
 comment on table private.twin_queues is
-'A queue for each twin and channel. A worker locks its row first, so one delivery of it is under way at a
-time, and one that fails holds up those behind it and no others.';
+'The queue of a twin in a channel. A worker takes its lease before it sends, so a queue has one delivery under
+way at a time.';
 comment on column private.twin_queues.due_at is
-'When to look at it next: the end of the lease while a worker has it; null when no delivery waits.';
+'When a worker looks at the queue next: the end of the lease, if a worker has it; null when no delivery is pending.';
 comment on column private.twin_queues.user_id is 'The owner of the twin, copied, because owners share the workers.';
 comment on column private.twin_queues.slow_until is
-'Until then the owner gets fewer workers, because the webhook answered slowly or not at all.';
+'Until then the owner gets one worker, because the webhook answered slowly or not at all.';
 comment on column private.twin_queues.lease is
-'The token of the worker that has the queue; null when no worker has it.';
+'The token of the worker that has the lease; null when no worker has it.';
 create index twin_queues_due_at_idx on private.twin_queues (user_id, due_at) where due_at is not null;
 create index twin_queues_slow_until_idx on private.twin_queues (user_id, slow_until) where slow_until is not null;
 alter table private.twin_queues enable row level security;
@@ -48,12 +51,14 @@ create table public.twin_deliveries (
     constraint twin_deliveries_last_error_length check (char_length(last_error) <= 200)
 );
 comment on table public.twin_deliveries is
-'What goes to which twin. Pending until its webhook has answered 2xx, dead when it would not; kept a week afterwards,
-dead ones until they are replayed or the twin leaves.';
-comment on column public.twin_deliveries.seq is 'The message''s place in the channel, in which order it is delivered.';
-comment on column public.twin_deliveries.next_attempt_at is 'After a failure, when it is tried again at the earliest.';
-comment on column public.twin_deliveries.last_status is 'What the webhook answered last; null when it did not answer.';
-comment on column public.twin_deliveries.last_error is 'What was wrong with the last attempt.';
+'One message for one twin. Pending until the webhook answers 2xx; dead after the last failed attempt. Delivered rows are
+kept for delivery_days, dead rows until they are replayed or the twin leaves.';
+comment on column public.twin_deliveries.seq is
+'The number of the message in its channel. A queue is sent in this order.';
+comment on column public.twin_deliveries.next_attempt_at is 'After a failure, the earliest time of the next attempt.';
+comment on column public.twin_deliveries.last_status is
+'The last HTTP status of the webhook; null if it did not answer.';
+comment on column public.twin_deliveries.last_error is 'The error of the last attempt; null if it succeeded.';
 create index twin_deliveries_message_id_idx on public.twin_deliveries (message_id);
 create index twin_deliveries_pending_idx on public.twin_deliveries (ai_twin_id, channel_id, seq)
 where state = 'pending';
@@ -70,17 +75,18 @@ for select to authenticated using (ai_twin_id in (select mine.id from private.my
 create function private.queue_deliveries_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Most channels have no twin; all else here costs several times as much as this look.
+    -- Most channels have no twin, and this check is several times cheaper than the statement below.
     if not exists (select from public.channel_twins as assigned where assigned.channel_id = new.channel_id)
         or new.hops > (select settings.twin_max_hops from private.settings)
     then
         return null;
     end if;
-    -- The locks wait for a twin that is just leaving: its row would be gone when the foreign keys look for it.
-    with hearing as (
+    -- KEY SHARE waits for a transaction that removes a twin or its webhook. Without it, the foreign keys of the new
+    -- rows would wait and then fail.
+    with recipient as (
         select assigned.ai_twin_id, twin.user_id
         from public.channel_twins as assigned
         inner join public.twin_webhooks as webhook on assigned.ai_twin_id = webhook.ai_twin_id
@@ -90,38 +96,39 @@ begin
         for key share of assigned, webhook
     ), woken as (
         insert into private.twin_queues as queue (ai_twin_id, channel_id, user_id, due_at)
-        select hearing.ai_twin_id, new.channel_id, hearing.user_id, now() from hearing
+        select recipient.ai_twin_id, new.channel_id, recipient.user_id, now() from recipient
         on conflict on constraint twin_queues_pkey do update set due_at = excluded.due_at
         where queue.due_at is null
     )
 
     insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq)
-    select hearing.ai_twin_id, new.channel_id, new.id, new.seq
-    from hearing;
+    select recipient.ai_twin_id, new.channel_id, new.id, new.seq
+    from recipient;
     return null;
 end
 $$;
 comment on function private.queue_deliveries_trigger() is
-'Trigger: a message is to be delivered to the twins of its channel that have a webhook, but not to its author, nor when
-twins have been talking among themselves for too long.';
+'Queues a new message for each twin of its channel that has a webhook, except its author. Queues nothing if the message
+has more than twin_max_hops.';
 
 -- Definer, because no client writes to the outbox.
 create function private.cancel_deliveries_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from public.twin_deliveries as delivery where delivery.message_id = new.id and delivery.state <> 'delivered';
     return null;
 end
 $$;
-comment on function private.cancel_deliveries_trigger() is 'Trigger: what is deleted is not delivered any more.';
+comment on function private.cancel_deliveries_trigger() is
+'Removes the pending and dead deliveries of a deleted message.';
 
 create function public.list_twin_deliveries(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
@@ -156,25 +163,27 @@ begin
 end
 $$;
 comment on function public.list_twin_deliveries(jsonb) is
-'Deliveries to a twin of the caller, the newest first: ai_twin_id, and optionally state (dead) and limit (50, at most
-200).';
+'Lists the deliveries to a twin of the caller, newest first: ai_twin_id, state (default dead), limit (1 to 200, default
+50).';
 
--- Definer, because no client writes to the outbox. It asks itself whose twin it is.
+-- Definer, because no client writes to the outbox. It checks that the twin is the caller's.
 create function private.replay_twin_deliveries(p_twin_id uuid, p_id uuid) returns bigint
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_revived bigint;
+    v_replayed bigint;
 begin
     if not exists (
         select from public.ai_twins as twin
         where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select private.is_service()))
     ) then
-        perform private.fail(404, 'twin_not_found', 'You have no such twin.', 'ai_twin_id');
+        perform private.fail(
+            404, 'twin_not_found', 'This twin does not exist or is not yours. Check ai_twin_id.', 'ai_twin_id'
+        );
     end if;
-    -- As a worker does: queues first, then what is in them.
+    -- Queues before deliveries: see the lock order in 210_events.
     perform from private.twin_queues as queue
     where queue.ai_twin_id = p_twin_id
     order by queue.channel_id
@@ -182,7 +191,7 @@ begin
     update public.twin_deliveries as delivery
     set state = 'pending', attempts = 0, finished_at = null
     where delivery.ai_twin_id = p_twin_id and delivery.state = 'dead' and delivery.id = coalesce(p_id, delivery.id);
-    get diagnostics v_revived = row_count;
+    get diagnostics v_replayed = row_count;
     update private.twin_queues as queue set due_at = now()
     where queue.ai_twin_id = p_twin_id
         and queue.lease is null
@@ -191,15 +200,16 @@ begin
             where pending.ai_twin_id = queue.ai_twin_id
                 and pending.channel_id = queue.channel_id and pending.state = 'pending' and pending.attempts = 0
         );
-    return v_revived;
+    return v_replayed;
 end
 $$;
 comment on function private.replay_twin_deliveries(uuid, uuid) is
-'Makes dead deliveries of the caller''s twin pending again, one or all, and answers how many. PT404 for anyone else.';
+'Makes dead deliveries of the caller''s twin pending again: the one with p_id, or all if it is null. Returns how many.
+PT404 for other callers.';
 
 create function public.replay_twin_deliveries(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(jsonb_build_object('replayed', private.replay_twin_deliveries(
@@ -208,4 +218,4 @@ begin
 end
 $$;
 comment on function public.replay_twin_deliveries(jsonb) is
-'Delivers dead deliveries to a twin of the caller anew, as from the beginning: ai_twin_id, and id for only one.';
+'Sends the dead deliveries to a twin of the caller again, with all attempts: ai_twin_id, and id for only one of them.';

@@ -1,9 +1,12 @@
--- What the worker calls: it leases the next delivery of each queue, sends it, and reports the result.
+-- The delivery worker: it leases the next delivery of each queue, posts it to the webhook, and reports the result.
+-- Promise: one worker at a time has the lease of a queue. If it dies, the lease expires and another worker sends the
+-- delivery again.
+-- Workers lock rows in the order that 210_events lists.
 
 create function private.render_delivery(p_delivery public.twin_deliveries, p_lease uuid) returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_time text := floor(extract(epoch from now()))::text;
@@ -29,12 +32,12 @@ begin
 end
 $$;
 comment on function private.render_delivery(public.twin_deliveries, uuid) is
-'A delivery as it is to be sent: the message as it is now, signed.';
+'Renders a delivery as a signed HTTP request with the current text of the message.';
 
 create function private.list_due_queues(p_limit integer) returns table (ai_twin_id uuid, channel_id uuid)
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
     -- The owners with queues that wait, one index probe for each, however many queues an owner has.
@@ -88,12 +91,12 @@ comment on function private.list_due_queues(integer) is
 'The queues that are due, in turns: first one of each owner, then the second of each. An owner has at most
 user_max_deliveries under way, and one after a slow answer. Workers that ask at the same moment may go above it.';
 
--- Definer, because queues and secrets are for no other eyes. Planned at each call: the queues are empty when the
--- first plan is made (docs/explanation/decisions/0003).
+-- Definer, because no role may read queues and secrets. Custom plans, because the queues are empty when a session makes
+-- its first plan (decision 0003).
 create function private.claim_deliveries(p_limit integer, p_lease interval) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -104,11 +107,12 @@ declare
         where queue.due_at <= now()
         for update of queue skip locked
     );
-    v_claims jsonb;
+    v_deliveries jsonb;
 begin
-    -- A statement of its own: it sees what was done to the queues until they were locked. It changes each of them
-    -- once: a second change would check the foreign key again, and wait for a transaction that removes the webhook.
-    with head as materialized (
+    -- A statement of its own, after the one that locks the queues: it sees all deliveries that were committed before
+    -- the lock. It updates each queue once: a second update would check the foreign key again, and wait for a
+    -- transaction that removes the webhook.
+    with candidate as materialized (
         select due.ai_twin_id, due.channel_id, pending.id, gen_random_uuid() as lease
         from unnest(v_due) as due
         left join lateral (
@@ -121,39 +125,40 @@ begin
             limit 1
         ) as pending on true
     ), held as materialized (
-        -- What is being deleted just now is left to the next round: waiting for it could deadlock.
+        -- SKIP LOCKED skips a delivery that another transaction is deleting; the next round takes it if it is still
+        -- there. Waiting could deadlock, because the other transaction may need the queue next.
         select delivery.id
         from public.twin_deliveries as delivery
-        where delivery.id in (select head.id from head)
+        where delivery.id in (select candidate.id from candidate)
         for update skip locked
     ), leased as (
         update private.twin_queues as queue
-        set lease = case when head.id is not null then head.lease end,
-            leased_at = case when head.id is not null then now() end,
-            due_at = case when head.id is not null then now() + p_lease end
-        from head
-        where queue.ai_twin_id = head.ai_twin_id and queue.channel_id = head.channel_id
-            and (head.id is null or head.id in (select held.id from held))
+        set lease = case when candidate.id is not null then candidate.lease end,
+            leased_at = case when candidate.id is not null then now() end,
+            due_at = case when candidate.id is not null then now() + p_lease end
+        from candidate
+        where queue.ai_twin_id = candidate.ai_twin_id and queue.channel_id = candidate.channel_id
+            and (candidate.id is null or candidate.id in (select held.id from held))
     ), attempted as (
         update public.twin_deliveries as delivery
         set attempts = delivery.attempts + 1, next_attempt_at = null
-        from head
-        where delivery.id = head.id and head.id in (select held.id from held)
-        returning delivery, head.lease
+        from candidate
+        where delivery.id = candidate.id and candidate.id in (select held.id from held)
+        returning delivery, candidate.lease
     )
 
-    select coalesce(jsonb_agg(private.render_delivery(attempted.delivery, attempted.lease)), '[]') into v_claims
+    select coalesce(jsonb_agg(private.render_delivery(attempted.delivery, attempted.lease)), '[]') into v_deliveries
     from attempted;
-    return v_claims;
+    return v_deliveries;
 end
 $$;
 comment on function private.claim_deliveries(integer, interval) is
-'Takes the first delivery of queues that are due, in the turns of list_due_queues. No other worker gets them until the
-lease ends.';
+'Leases the first delivery of at most p_limit due queues, and returns them as signed requests. No other worker gets them
+until the lease ends.';
 
 create function public.claim_deliveries(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.claim_deliveries(
@@ -163,28 +168,29 @@ begin
 end
 $$;
 comment on function public.claim_deliveries(jsonb) is
-'For workers: what is to be sent now, each with id, lease, url, headers and body; limit, lease_seconds. Of each twin and
-channel at most one, and none while another is under way. What is not finished within the lease is given out again.';
+'For workers: leases deliveries and returns id, lease, url, headers and body of each. Takes limit (default 10) and
+lease_seconds (default 60). A queue gives one delivery at a time. If the lease ends before finish_delivery, a
+worker gets the delivery again.';
 
 create function private.retry_delay(p_attempts integer) returns interval
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-    -- Four times as long after each failure, an hour at most; by chance up to a half less, so that what failed
-    -- together does not come back together.
+    -- Random, up to half shorter, so that deliveries that failed together are not all retried at the same time.
     select make_interval(
         secs => least(3600, settings.twin_retry_seconds * power(4, least(p_attempts, 10) - 1)) * (1 - random() / 2)
     )
     from private.settings as settings
 $$;
-comment on function private.retry_delay(integer) is 'How long to wait after so many failures.';
+comment on function private.retry_delay(integer) is
+'The wait after p_attempts failures: four times as long after each, at most an hour.';
 
 -- Definer, because no client writes to the outbox.
 create function private.finish_delivery(p_id uuid, p_lease uuid, p_status integer, p_error text) returns text
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_queue private.twin_queues;
@@ -225,7 +231,9 @@ begin
         from public.twin_deliveries as pending
         where pending.ai_twin_id = queue.ai_twin_id
             and pending.channel_id = queue.channel_id and pending.state = 'pending'
-        order by pending.seq -- so that no plan hopes to meet one soon among those of other channels
+        -- ORDER BY keeps the planner on twin_deliveries_pending_idx. With LIMIT 1 alone, it expects to find a row early
+        -- in a sequential scan; if the queue is empty, that scan reads every delivery.
+        order by pending.seq
         limit 1
     ))
     where queue.lease = p_lease;
@@ -233,12 +241,12 @@ begin
 end
 $$;
 comment on function private.finish_delivery(uuid, uuid, integer, text) is
-'Ends an attempt: delivered when there is no error, else pending again, or dead after the last one. The state, or null
-when another worker has the lease or the message is deleted.';
+'Ends an attempt and returns the new state: delivered if p_error is null, dead after the last attempt, else pending.
+Returns null if the lease has passed to another worker or the message was deleted.';
 
 create function public.finish_delivery(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := private.parse_uuid($1, 'id');
@@ -255,5 +263,5 @@ begin
 end
 $$;
 comment on function public.finish_delivery(jsonb) is
-'For workers: what became of a delivery: id, lease, status that the webhook answered, error unless it went well.
-Repeating it does no harm; state is null when the lease was not theirs any more.';
+'For workers: stores the result of a delivery: id, lease, status (the answer of the webhook), error (null if it
+succeeded). Returns its state, or null if the lease has passed to another worker. A repeated call changes nothing.';

@@ -1,4 +1,5 @@
 -- The rate limit: how many requests of /api/v2 a user may make in a minute, counted for all processes of the service.
+-- The limit is requests_per_minute in 010_settings; service_role is not counted.
 -- The count is spent after the work, in the same transaction, so that requests of one user do not wait for each other.
 
 -- Unlogged, because a crash may reset the counts: a user then gets one minute's requests again.
@@ -14,7 +15,7 @@ alter table private.request_counts enable row level security;
 create function private.spend_request(out is_granted boolean, out headers jsonb)
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_used integer;
@@ -48,3 +49,14 @@ $$;
 comment on function private.spend_request() is
 'Counts a request of the caller. Answers whether the limit allows it, and the RateLimit headers: limit, remaining, and
 seconds until the next minute begins.';
+
+create function private.spend_failed_request(jsonb) returns json
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select private.succeed(null)
+$$;
+comment on function private.spend_failed_request(jsonb) is
+'Does nothing, so that the gateway counts it: the service calls it after a request that Postgres cancelled or failed,
+because that request has undone its own count.';

@@ -26,7 +26,7 @@ alter table private.idempotency_keys enable row level security;
 create function private.begin_idempotent(p_route text, p_key text, p_request jsonb, out status integer, out body text)
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_principal text := coalesce((select auth.uid())::text, (select auth.role()));
@@ -66,7 +66,7 @@ create function private.finish_idempotent(p_route text, p_key text, p_status int
 language sql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     update private.idempotency_keys as known
     set

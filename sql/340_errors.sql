@@ -52,7 +52,7 @@ create function private.render_failure(
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_code text := (
@@ -95,11 +95,11 @@ null for errors that the caller did not cause: the service answers those itself.
 create function private.retry_after(p_status integer, p_code text, p_limits jsonb) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select case
         when p_code = 'rate_limited' then jsonb_build_object('retry-after', p_limits -> 'ratelimit-reset')
-        when p_code = 'summary_budget_exhausted' then
+        when p_code in ('summary_budget_exhausted', 'project_summary_budget_exhausted') then
             jsonb_build_object('retry-after', ceil(extract(
                 epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now()
             ))::text)

@@ -35,7 +35,7 @@ for select to authenticated using (requested_by = (select auth.uid()));
 create function private.create_receipt(p_kind text, p_subject_id uuid, p_erased jsonb) returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_receipt public.erasures;
@@ -59,7 +59,7 @@ comment on function private.create_receipt(text, uuid, jsonb) is 'Stores a recei
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_person public.people;
@@ -121,7 +121,7 @@ or a conversation is not the caller''s.';
 
 create function public.erase_person(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.erase_person(
@@ -138,7 +138,7 @@ stored again.';
 create function private.remember_twin_owner_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- If Supabase Auth deleted the owner, the join finds no row: messages stay, as they do for deleted users.
@@ -156,7 +156,7 @@ comment on function private.remember_twin_owner_trigger() is
 create function private.count_belongings(p_user_id uuid) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'connections', (
@@ -181,7 +181,7 @@ comment on function private.count_belongings(uuid) is 'The number of rows by kin
 create function private.hand_over_channels(p_user_id uuid) returns bigint
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_count bigint;
@@ -217,7 +217,7 @@ without other members and returns their number.';
 create function private.list_user_messages(p_user_id uuid) returns setof uuid
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select said.id from public.messages as said where said.user_id = p_user_id
     union all
@@ -235,7 +235,7 @@ comment on function private.list_user_messages(uuid) is
 create function private.erase_user(p_user_id uuid) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_erased jsonb := private.count_belongings(p_user_id);
@@ -307,7 +307,7 @@ user does not exist.';
 
 create function public.erase_user(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.erase_user(private.parse_uuid($1, 'user_id')));

@@ -4,7 +4,7 @@
 create function public.export_conversation(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -56,7 +56,7 @@ limit (500, at most 1000) and after (next_cursor of the page before, which is nu
 create function private.render_export(p_message_ids uuid[]) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- One statement for all messages evaluates each policy once.
     select coalesce(jsonb_agg(
@@ -95,7 +95,7 @@ create function private.measure_messages(p_channel_id uuid, p_after bigint, p_li
 returns table (id uuid, seq bigint, bytes bigint)
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select
         said.id,
@@ -117,7 +117,7 @@ comment on function private.measure_messages(uuid, bigint, integer) is
 create function public.export_channel(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare

@@ -17,7 +17,7 @@ insert into private.clean_ups default values;
 create function private.delete_expired(p_limit integer) returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
@@ -75,7 +75,7 @@ most p_limit rows of each kind. Returns the number of rows by kind.';
 create function private.delete_history(p_limit integer) returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
@@ -98,9 +98,9 @@ begin
     where expired.id in (
         select old.id
         from private.summaries as old
-        where coalesce(old.finished_at, old.claim_expires_at)
+        where coalesce(old.finished_at, old.lease_expires_at)
             < now() - make_interval(days => v_settings.summary_days)
-        order by coalesce(old.finished_at, old.claim_expires_at)
+        order by coalesce(old.finished_at, old.lease_expires_at)
         limit p_limit
         for update skip locked
     );
@@ -125,7 +125,7 @@ number of rows by kind.';
 create function private.clean_up(p_limit integer default 10000) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -149,7 +149,7 @@ another round runs.';
 
 create function public.clean_up(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.clean_up(private.parse_integer($1, 'limit', 1, 100000, 10000)));
@@ -158,3 +158,16 @@ $$;
 comment on function public.clean_up(jsonb) is
 'For the service: runs one round of clean-up. Takes limit (rows of each kind, default 10000). Returns the number of
 removed rows by kind.';
+
+-- With pg_cron, as on Supabase, the database runs the rounds itself. Without it, only the service does.
+do $$
+begin
+    if exists (select from pg_available_extensions where name = 'pg_cron') then
+        create extension if not exists pg_cron;
+        perform cron.schedule('threadline_clean_up', '*/5 * * * *', 'select private.clean_up()');
+    end if;
+exception
+    when others then
+        raise notice 'pg_cron is not used: %', sqlerrm;
+end
+$$;

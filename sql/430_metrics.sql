@@ -12,7 +12,7 @@ comment on type private.metric is 'A Prometheus gauge: name, help text, labels a
 create function private.measure_deliveries() returns setof private.metric
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
@@ -52,7 +52,7 @@ comment on function private.measure_deliveries() is
 create function private.measure_database() returns setof private.metric
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return query
@@ -88,7 +88,7 @@ comment on function private.measure_database() is
 create function public.read_metrics(jsonb) returns json
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select private.succeed((
         select jsonb_agg(to_jsonb(measured))

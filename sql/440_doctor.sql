@@ -4,7 +4,7 @@
 create function private.diagnose_login() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select format('The database user %s cannot become %s; grant it that role.', session_user, needed.role)
     from unnest(array['anon', 'authenticated', 'service_role']) as needed (role)
@@ -48,7 +48,7 @@ comment on function private.diagnose_login() is
 create function private.diagnose_tables() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select format('Row-level security is off on %s.%s; enable it.', schema.nspname, class.relname)
     from pg_class as class
@@ -82,7 +82,7 @@ comment on function private.diagnose_tables() is
 create function private.diagnose_platform() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select 'The Storage bucket "attachments" is missing, so uploads fail; create it as in the first migration.'
     where not exists (select from storage.buckets where id = 'attachments')
@@ -113,36 +113,34 @@ $$;
 comment on function private.diagnose_platform() is
 'Reports problems of Storage and Realtime that the database can see.';
 
-create function private.diagnose_migrations(p_versions text[]) returns setof text
-language plpgsql
+create function private.diagnose_version(p_needed text) returns setof text
+language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-begin
-    if to_regclass('supabase_migrations.schema_migrations') is null then
-        return next 'The database keeps no list of migrations; apply them with "supabase db push".';
-        return;
-    end if;
-    return query
-    select format('The migration %s has not been applied; run "supabase db push".', wanted.version)
-    from unnest(p_versions) as wanted (version)
-    where not exists (
-        select from supabase_migrations.schema_migrations as applied where applied.version = wanted.version
+    select format(
+        'The database has schema version %s and the service needs %s; run "threadline add" and "supabase db push".',
+        private.schema_version(), p_needed
     )
-    order by wanted.version;
-end
+    where private.schema_version() < p_needed
+    union all
+    select format(
+        'The database has schema version %s, newer than %s of the service; upgrade the service.',
+        private.schema_version(), p_needed
+    )
+    where private.schema_version() > p_needed
 $$;
-comment on function private.diagnose_migrations(text[]) is
-'Reports migrations that the list of the Supabase CLI lacks. Takes the versions that the service needs.';
+comment on function private.diagnose_version(text) is
+'Reports a schema that is older or newer than the service needs.';
 
--- Definer, because the service may not read the list of migrations or the buckets.
-create function private.diagnose(p_migrations text[], p_now timestamptz) returns setof text
+-- Definer, because the service may not read the buckets.
+create function private.diagnose(p_version text, p_now timestamptz) returns setof text
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-    select private.diagnose_migrations(p_migrations)
+    select private.diagnose_version(p_version)
     union all
     select private.diagnose_login()
     union all
@@ -157,6 +155,6 @@ as $$
     )
     where abs(extract(epoch from clock_timestamp() - p_now)) > 30
 $$;
-comment on function private.diagnose(text[], timestamptz) is
-'Returns one sentence for each problem of this database; no rows without problems. p_migrations are the versions that
-the service needs; p_now is the clock of the service.';
+comment on function private.diagnose(text, timestamptz) is
+'Returns one sentence for each problem of this database; no rows without problems. p_version is the schema version
+that the service needs; p_now is the clock of the service.';

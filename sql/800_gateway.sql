@@ -16,7 +16,8 @@ comment on column private.calls.schema_name is
 comment on column private.calls.is_counted is
 'Whether the call counts against the rate limit. The second half of an upload does not: an upload is one request.';
 comment on column private.calls.is_paged is
-'Whether the service fetches one answer in pages: then a page with the parameter `after` is not counted again.';
+'Whether the service makes several calls for one request: then a call with the parameter `after`, which names what came
+before it, is not counted again.';
 comment on column private.calls.takes_idempotency_key is
 'Whether the header Idempotency-Key makes a repeated request get the first answer.';
 alter table private.calls enable row level security;
@@ -40,7 +41,8 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('rotate_twin_secret', 'public', true, false, false),
 ('list_twin_deliveries', 'public', true, false, false),
 ('replay_twin_deliveries', 'public', true, false, false),
-('begin_upload', 'public', true, false, false),
+('admit_upload', 'private', true, false, false),
+('begin_upload', 'public', true, true, false),
 ('finish_upload', 'public', false, false, false),
 ('get_attachment', 'public', true, false, false),
 ('sweep_attachments', 'public', true, false, false),
@@ -54,7 +56,8 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('erase_person', 'public', true, false, false),
 ('erase_user', 'public', true, false, false),
 ('clean_up', 'public', true, false, false),
-('read_metrics', 'public', true, false, false);
+('read_metrics', 'public', true, false, false),
+('spend_failed_request', 'private', true, false, false);
 
 -- Definer, because clients read neither the table of calls nor the counts. One query for both, because every request
 -- runs it.
@@ -66,7 +69,7 @@ create function private.find_call(
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     select
@@ -94,7 +97,7 @@ create function private.call_idempotent(
     out status integer, out headers jsonb, out body text
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     headers := '{}';
@@ -133,7 +136,7 @@ create function private.call_api(
     out status integer, out headers jsonb, out body text
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     c_limited constant text := 'Too many requests in this minute. Wait as long as Retry-After says.';
@@ -204,7 +207,7 @@ create function private.call(
     out status integer, out headers text, out body text
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_answer record;

@@ -6,7 +6,7 @@ create function private.is_executed() returns boolean
 language plpgsql
 -- Not really immutable: only then does Postgres ask while it plans, and estimate no rows for the answer false.
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_callers text;

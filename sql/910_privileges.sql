@@ -151,6 +151,7 @@ to authenticated;
 
 -- Functions: helpers behind them.
 grant execute on function
+    private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
@@ -158,6 +159,8 @@ grant execute on function
     private.set_reaction(jsonb, text),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.message_count(uuid),
+    private.spend_failed_request(jsonb),
+    private.spend_project_summary(),
     private.spend_request(),
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
@@ -191,7 +194,7 @@ grant execute on function
     private.parse_timestamp(text),
     private.phone_digits(text),
     private.find_cursor(jsonb, text, uuid),
-    private.list_channel_events(uuid, bigint, integer),
+    private.list_channel_events(uuid, bigint, integer, integer),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_search_time(text),
@@ -261,7 +264,7 @@ grant select, insert, update, delete on public.user_profiles to service_role;
 grant select on private.clean_ups to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
-grant select, update on private.summary_counts to service_role;
+grant select, update on private.summary_counts, private.summary_totals to service_role;
 
 -- Functions: calls of the Data API.
 grant execute on function
@@ -304,6 +307,7 @@ to service_role;
 -- Functions: helpers behind them.
 grant execute on function
     private.authenticate_connection(text, text, text),
+    private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
@@ -319,7 +323,7 @@ grant execute on function
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
     private.render_results(private.ingest_result[]),
-    private.diagnose(text[], timestamptz),
+    private.diagnose(text, timestamptz),
     private.sweep_attachments(integer, interval),
     private.erase_user(uuid),
     private.erase_person(uuid, uuid[]),
@@ -332,6 +336,8 @@ grant execute on function
     private.require_message(uuid),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
+    private.spend_failed_request(jsonb),
+    private.spend_project_summary(),
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
@@ -367,7 +373,7 @@ grant execute on function
     private.poll_summary(jsonb),
     private.parse_conversations(jsonb),
     private.find_cursor(jsonb, text, uuid),
-    private.list_channel_events(uuid, bigint, integer),
+    private.list_channel_events(uuid, bigint, integer, integer),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_messages(jsonb),

@@ -1,6 +1,7 @@
 """Fixtures for all tests: a server per Postgres version, databases made from a template, a running stack."""
 
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +13,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import cluster as clusters
+from tests.support.cases import named
 from tests.support.cluster import EMBEDDED, TestCluster
 from tests.support.ingest import Sender
 from tests.support.service import Service, serving
@@ -24,14 +26,42 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of `make check`."""
+    parser.addoption("--fast", action="store_true", help="run the fast half of the tests only")
+
+
 def pytest_report_header() -> str:
     """Report the Postgres versions of this run in one line."""
-    return f"Postgres: {', '.join(clusters.lanes())} (others: apt-get install postgresql-15 or -17)"
+    return f"Postgres: {', '.join(clusters.lanes())}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say in a few lines what this run left out, and why."""
+    skipped = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", ())
+        if isinstance(report.longrepr, tuple)
+    )
+    left_out = [f"{count} {'test' if count == 1 else 'tests'}: {reason}" for reason, count in skipped.most_common()]
+    if config.option.fast:
+        left_out.append("the slow half of the tests: make test")
+    if len(clusters.lanes()) == 1:
+        left_out.append("a second version of Postgres: apt-get install postgresql-15 postgresql-15-plpgsql-check")
+    if left_out:
+        terminalreporter.section("left out")
+        for line in left_out:
+            terminalreporter.write_line(line)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Shorten ids of long texts, such as SQL statements; pytest numbers equal ids."""
-    return f"{ascii(val)[1:38]}..." if isinstance(val, str) and len(val) > 40 else None
+    """Name the ids of the seed and shorten long texts, such as SQL statements; pytest numbers equal ids."""
+    if not isinstance(val, str):
+        return None
+    text = named(val)
+    if len(text) > 40:
+        return f"{ascii(text)[1:38]}..."
+    return None if text == val else text
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -41,6 +71,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("lane", clusters.lanes() if everywhere else [EMBEDDED], scope="session", indirect=True)
 
 
+# What `make check` runs, on the embedded Postgres, and what of that takes too long for it.
+FAST = (
+    *("docs/test_errors_page", "docs/test_pages", "docs/test_settings_page", "http/test_settings", "http/test_tokens"),
+    *("schema/", "sql/", "supply/"),
+)
+SLOW = (
+    *("schema/test_cli", "schema/test_push", "schema/test_upgrades", "sql/partitioned/", "sql/test_ingest_algebra"),
+    *("sql/test_phone_algebra", "sql/test_refusals", "sql/test_summaries"),
+)
 # Ids of tests on other Postgres versions than the embedded one contain one of these.
 OTHER_LANES = [f"[{lane}" for lane in clusters.lanes() if lane != EMBEDDED]
 
@@ -62,9 +101,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByServe
     return ByServer(config, log)
 
 
+def is_fast(item: pytest.Item) -> bool:
+    """Tell whether `make check` runs a test."""
+    path = item.path.relative_to(Path(__file__).parent).as_posix()
+    return path.startswith(FAST) and not path.startswith(SLOW) and other_lane(item.nodeid) is None
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Start with tests that only one worker can run and end with short files, so that no worker idles."""
+    if config.option.fast:
+        slow = [item for item in items if not is_fast(item)]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if is_fast(item)]
     items.sort(key=lambda item: (other_lane(item.nodeid) is None, item.path.parent.name == "sql"))
 
 

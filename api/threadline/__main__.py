@@ -1,4 +1,4 @@
-"""The `threadline` command: `serve`, `work` and `doctor`, and the commands that other packages add."""
+"""The `threadline` command: runs the service, checks a project, adds Threadline to one. Packages add commands."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import entry_points
-from ipaddress import ip_address
 from tempfile import TemporaryDirectory
 
 import click
 
 from threadline import __version__
+from threadline.project import commands
 from threadline.settings import PUBLISHED_JWT_SECRETS, Settings
+from threadline.tls import is_loopback
 
 COMMANDS = "threadline.commands"  # entry points with which other packages add commands
 
@@ -26,20 +27,28 @@ def main() -> None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8000, show_default=True, help="Port to listen on.")
-@click.option("--workers", default=1, show_default=True, help="Processes that share the port.")
+@click.option("--port", default=8000, type=click.IntRange(1, 65535), show_default=True, help="Port to listen on.")
+@click.option("--workers", default=1, type=click.IntRange(1), show_default=True, help="Processes that share the port.")
 def serve(host: str, port: int, workers: int) -> None:
     """Serve the HTTP API. The environment holds the settings."""
+    import logging.config
+
     import uvicorn
 
     from threadline.logs import CONFIG
     from threadline.protocol import Protocol
+    from threadline.start import check_database, check_port, check_tokens
 
-    if Settings.from_environment().jwt_secret in PUBLISHED_JWT_SECRETS and not is_loopback(host):
+    settings = Settings.from_environment()
+    if settings.jwt_secret in PUBLISHED_JWT_SECRETS and not is_loopback(host):
         raise click.ClickException(
             "JWT_SECRET is a secret that Supabase has published, so everyone can sign tokens with it. "
             "Set your own secret, or listen on 127.0.0.1 only."
         )
+    logging.config.dictConfig(CONFIG)
+    check_tokens(settings)
+    check_port(host, port)
+    check_database(settings)
     with adding_up_metrics() if workers > 1 else nullcontext():
         uvicorn.run(
             "threadline.__main__:application",
@@ -71,7 +80,10 @@ def adding_up_metrics() -> Iterator[None]:
 
 @main.command()
 def work() -> None:
-    """Only post messages to webhooks of digital twins. Set THREADLINE_DELIVER=0 for `serve` then."""
+    """Only post deliveries to webhooks of twins.
+
+    Set THREADLINE_DELIVER=0 for `serve` then.
+    """
     import asyncio
     import logging.config
     import signal
@@ -86,7 +98,10 @@ def work() -> None:
 
 @main.command()
 def doctor() -> None:
-    """Check the project of the environment and print what to fix; exit with 1 if there is anything."""
+    """Check the project and print what to fix.
+
+    The environment names the project. The exit status is 1 if there is anything to fix.
+    """
     import asyncio
 
     from threadline.doctor import examine
@@ -94,14 +109,6 @@ def doctor() -> None:
     findings = asyncio.run(examine(Settings.from_environment()))
     click.echo("\n".join(findings) or "Nothing is missing or wrong.")
     sys.exit(bool(findings))
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can connect to this address."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def application() -> object:
@@ -114,6 +121,8 @@ def application() -> object:
     return create_app(Settings.from_environment())
 
 
+for command in (commands.add, commands.remove, commands.sql):
+    main.add_command(command)
 for entry_point in entry_points(group=COMMANDS):
     main.add_command(entry_point.load(), entry_point.name)
 

@@ -16,18 +16,24 @@ from threadline.observer import observe
 from threadline.routes.calls import calls
 from threadline.routes.exports import exports
 from threadline.routes.ingest import ingest
+from threadline.routes.pages import root, show_asset, show_docs
 from threadline.routes.service import health, schema, show_metrics
 from threadline.routes.summaries import summarize
 from threadline.routes.uploads import uploads
 from threadline.settings import Settings
+from threadline.spool import Spool
 from threadline.storage import Storage
 from threadline.summarizer import Summarizer
 from threadline.tokens import Verifier
 from threadline.worker import delivering
 
 
-def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandler] = ()) -> Litestar:
-    """Return the ASGI application. `extra_routes` are served beside our own."""
+def create_app(
+    settings: Settings,
+    extra_routes: Sequence[ControllerRouterHandler] = (),
+    extra_parts: Sequence[tuple[str, str]] = (),
+) -> Litestar:
+    """Return the ASGI application. `extra_routes` are served beside our own; `extra_parts` is what `/` says of them."""
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -38,12 +44,16 @@ def create_app(settings: Settings, extra_routes: Sequence[ControllerRouterHandle
             delivering(database, settings),
             housekeeping(database, storage, settings),
         ):
-            app.state.update(settings=settings, verifier=Verifier(settings))
+            app.state.update(settings=settings, verifier=Verifier(settings), spool=Spool(settings))
             app.state.update(database=database, storage=storage, summarizer=summarizer)
             yield
 
     app = Litestar(
-        route_handlers=[health, schema, show_metrics, ingest, calls, uploads, summarize, exports, *extra_routes],
+        route_handlers=[
+            *(root(extra_parts), show_docs, show_asset, health, schema, show_metrics),
+            *(ingest, calls, uploads, summarize, exports),
+            *extra_routes,
+        ],
         lifespan=[lifespan],
         exception_handlers={Exception: errors.answer},
         # The routes limit bodies themselves, because they count decompressed bytes.

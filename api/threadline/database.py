@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,6 +15,7 @@ import asyncpg
 
 from threadline import logs, metrics
 from threadline.settings import Settings
+from threadline.shares import Shares
 from threadline.tokens import SERVICE, Caller
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ _LOST_TOUCH = (
     OSError,
     TimeoutError,
 )
+# Postgres or the service has cancelled the statement, or no connection got free: a retry would cost the same again.
+_TOOK_TOO_LONG = (asyncpg.QueryCanceledError, TimeoutError)
 _seconds = cache(metrics.CALL_SECONDS.labels)
 _LOST_BROADCAST = "01TL1"  # sql/040_realtime.sql warns with it; its detail is the SQLSTATE of the cause
 
@@ -66,10 +69,19 @@ class Database:
     """A pool of connections that calls functions of `sql/` as the caller of a request."""
 
     def __init__(self, settings: Settings) -> None:
-        self._pool = asyncpg.create_pool(
-            settings.database_url,
+        self._pool = self._create_pool(settings, settings.pool_size)
+        # Apart, so that /health and /metrics answer while the other pool is full: one connection for each of them.
+        self._own_pool = self._create_pool(settings, 2)
+        self._shares = Shares(settings.pool_size)
+        self._check: asyncio.Task[bool] | None = None
+        self._measuring = asyncio.Lock()
+
+    @staticmethod
+    def _create_pool(settings: Settings, size: int) -> asyncpg.Pool:
+        return asyncpg.create_pool(
+            **settings.connection(),
             min_size=0,
-            max_size=settings.pool_size,
+            max_size=size,
             connection_class=_Connection,
             timeout=3,  # to connect: an unreachable Postgres often does not refuse
             command_timeout=30,
@@ -81,14 +93,16 @@ class Database:
         )
 
     async def __aenter__(self) -> Database:
-        """Start the pool. It connects when the first call needs a connection."""
+        """Start the pools. They connect when the first call needs a connection."""
         await self._pool
+        await self._own_pool
         metrics.POOL_SIZE.set(self._pool.get_max_size())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close all connections at once."""
         self._pool.terminate()
+        self._own_pool.terminate()
 
     async def call(
         self,
@@ -99,8 +113,12 @@ class Database:
         parameters: Mapping[str, str] | None = None,
         body: bytes | Mapping[str, Any] = b"",
         repeatable: bool = True,
+        owners: Sequence[str] = (),
     ) -> Reply:
         """Call a function of the gateway, and once more if that may help.
+
+        A call of a user waits for a place in the user's share of the pool. If it fails, the user's rate limit counts
+        it: Postgres has undone the count together with the call.
 
         Args:
             function: its name, such as "messaging_ingest".
@@ -109,9 +127,11 @@ class Database:
             parameters: from the path and the query.
             body: the argument, as bytes or as an object to encode.
             repeatable: whether a second call is harmless if the first may have been committed.
+            owners: whose shares of the pool it takes, beside the user's; see `shares.py`.
 
         Raises:
             DatabaseUnavailableError: Postgres was unreachable or busy.
+            TooManyAtOnceError: an owner has too many calls under way.
         """
         if own_id := logs.request_id.get():
             headers = {**(headers or {}), "x-request-id": own_id}
@@ -123,16 +143,35 @@ class Database:
             json.dumps(parameters or {}),
             body if isinstance(body, bytes) else json.dumps(body).encode(),
         )
+        user = (caller.user_id,) if caller.user_id else ()
+        async with self._shares.hold(*user, *owners):
+            try:
+                return await self._call_twice(arguments, repeatable)
+            except Exception:
+                if user:
+                    await self._count_failure(caller)
+                raise
+
+    async def _call_twice(self, arguments: tuple[str | bytes, ...], repeatable: bool) -> Reply:
+        function = arguments[0]
         for is_last in (False, True):
             try:
-                return await self._call(arguments)
+                return await self._call(self._pool, arguments)
             except (*_LOST_A_RACE, *_LOST_TOUCH) as error:
                 # The error's text may quote what the caller sent, so only its name is logged.
                 logger.warning("%s failed with %s", function, type(error).__name__)
                 metrics.CALL_FAILURES.labels(type(error).__name__).inc()
-                if is_last or not (repeatable or isinstance(error, _LOST_A_RACE)):
+                may_help = isinstance(error, _LOST_A_RACE) or (repeatable and not isinstance(error, _TOOK_TOO_LONG))
+                if is_last or not may_help:
                     raise DatabaseUnavailableError from error
         raise AssertionError
+
+    async def _count_failure(self, caller: Caller) -> None:
+        try:
+            async with asyncio.timeout(5):
+                await self._call_plainly("spend_failed_request", self._pool, caller)
+        except (asyncpg.PostgresError, *_LOST_TOUCH) as error:
+            logger.warning("Cannot count a failed request: %s", type(error).__name__)
 
     async def ask(self, function: str, **argument: Any) -> Any:
         """Call a function as service_role. Return the data of its answer, or raise DatabaseUnavailableError."""
@@ -141,9 +180,12 @@ class Database:
             raise DatabaseUnavailableError(f"{function} answered {reply.status}")
         return reply.read()["data"]
 
-    async def _call(self, arguments: tuple[str | bytes, ...]) -> Reply:
+    async def _call_plainly(self, function: str, pool: asyncpg.Pool, caller: Caller) -> Reply:
+        return await self._call(pool, (function, caller.role, caller.claims, "{}", "{}", b""))
+
+    async def _call(self, pool: asyncpg.Pool, arguments: tuple[str | bytes, ...]) -> Reply:
         began = time.perf_counter()
-        async with self._pool.acquire(timeout=10) as connection:
+        async with pool.acquire(timeout=10) as connection:
             acquired = time.perf_counter()
             metrics.WAIT_SECONDS.observe(acquired - began)
             metrics.CALLS_UNDER_WAY.inc()
@@ -154,10 +196,24 @@ class Database:
                 _seconds(arguments[0]).observe(time.perf_counter() - acquired)
         return Reply(row["status"], json.loads(row["headers"]), row["body"].encode())
 
-    async def is_answering(self) -> bool:
-        """Return whether Postgres answers a query within two seconds."""
+    async def read_metrics(self) -> list[dict[str, Any]]:
+        """Measure the database; return nothing if it does not answer, which the counters of failed calls show."""
         try:
-            async with asyncio.timeout(2), self._pool.acquire(timeout=10) as connection:
+            async with self._measuring:
+                return (await self._call_plainly("read_metrics", self._own_pool, SERVICE)).read()["data"]
+        except (asyncpg.PostgresError, *_LOST_TOUCH) as error:
+            metrics.CALL_FAILURES.labels(type(error).__name__).inc()
+            return []
+
+    async def is_answering(self) -> bool:
+        """Return whether Postgres answers a query within two seconds. Many callers share one query."""
+        if self._check is None or self._check.done():
+            self._check = asyncio.create_task(self._is_answering())
+        return await asyncio.shield(self._check)
+
+    async def _is_answering(self) -> bool:
+        try:
+            async with asyncio.timeout(2), self._own_pool.acquire(timeout=10) as connection:
                 return (await connection.fetchrow("select true"))[0]
         except (asyncpg.PostgresError, *_LOST_TOUCH):
             return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
@@ -16,13 +17,18 @@ import asyncpg
 import httpx
 import jwt
 
+from threadline.project.shipped import newest_version
 from threadline.settings import PUBLIC_KEYS, SECRET_KEYS, Settings
+from threadline.tls import find_mode, is_local
 from threadline.tokens import LEEWAY
 
-# The versions in `supabase/migrations` that this version of the service needs.
-MIGRATIONS = ["20261122000000", "20261122000001"]
-
-PUSH = 'run "supabase db push"'
+PUSH = 'run "threadline add" and "supabase db push"'
+INSUFFICIENT_PRIVILEGE = "42501"
+_WEAK_MODES = {
+    "disable": "in clear text (sslmode=disable): the network reads the password and all messages",
+    "require": "encrypted but not verified (sslmode=require): another server can pose as the database",
+    "verify-ca": "verified without its host name (sslmode=verify-ca)",
+}
 DEPLOY = 'run "supabase functions deploy messaging-ingest"'
 
 
@@ -30,12 +36,13 @@ async def examine(settings: Settings, environment: Mapping[str, str] = os.enviro
     """Return one sentence per problem; none if all is well."""
     found = [finding async for finding in _examine_database(settings)]
     found += _examine_keys(environment)
+    keys = {name: key for name in (*PUBLIC_KEYS, *SECRET_KEYS) if (key := environment.get(name)) and _kind(key)}
     if not settings.supabase_url:
         return [*found, "SUPABASE_URL is not set; without it, access tokens and uploads do not work."]
     url = settings.supabase_url
     async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=settings.trusts_proxies) as client:
         try:
-            found += [finding async for finding in _examine_project(client, settings)]
+            found += [finding async for finding in _examine_project(client, settings, keys)]
         except httpx.HTTPError as error:
             found.append(f"The project at {url} cannot be reached ({type(error).__name__}); check SUPABASE_URL.")
     return found
@@ -44,6 +51,8 @@ async def examine(settings: Settings, environment: Mapping[str, str] = os.enviro
 async def _examine_database(settings: Settings) -> AsyncIterator[str]:
     where = urlsplit(settings.database_url).hostname
     async with AsyncExitStack() as connections:
+        if (weakness := _WEAK_MODES.get(find_mode(settings.database_url))) and not is_local(settings.database_url):
+            yield f"The connection to the database at {where} is {weakness}; see docs/how-to/supabase.md."
         try:
             first, second = [await _connect(settings, connections) for _ in range(2)]
             for finding in await _diagnose(first):
@@ -55,12 +64,22 @@ async def _examine_database(settings: Settings) -> AsyncIterator[str]:
                 )
         except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError):
             yield f"The database at {where} refuses the user or the password of DATABASE_URL; correct them."
+        except ssl.SSLCertVerificationError as error:
+            yield (
+                f"The certificate of the database at {where} cannot be verified ({error.verify_message}), so nothing "
+                "was sent; set THREADLINE_DATABASE_CA to the root certificate of the project."
+            )
+        except ConnectionError as error:
+            if "rejected SSL upgrade" not in str(error):
+                yield f"The database at {where} does not answer ({type(error).__name__}); check DATABASE_URL."
+            else:
+                yield f"The database at {where} refuses TLS, so nothing was sent; check the host in DATABASE_URL."
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             yield f"The database at {where} does not answer ({type(error).__name__}); check DATABASE_URL."
 
 
 async def _connect(settings: Settings, connections: AsyncExitStack) -> asyncpg.Connection:
-    connection = await asyncpg.connect(settings.database_url, timeout=10, command_timeout=30, statement_cache_size=0)
+    connection = await asyncpg.connect(**settings.connection(), timeout=10, command_timeout=30, statement_cache_size=0)
     connections.callback(connection.terminate)
     return connection
 
@@ -69,7 +88,7 @@ async def _diagnose(connection: asyncpg.Connection) -> list[str]:
     try:
         async with connection.transaction():
             await connection.fetchval("select set_config('role', 'service_role', true)")
-            rows = await connection.fetch("select private.diagnose($1, $2)", MIGRATIONS, datetime.now(UTC))
+            rows = await connection.fetch("select private.diagnose($1, $2)", newest_version(), datetime.now(UTC))
     except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError):
         return [f"The migrations have not been applied, or not all of them; {PUSH}."]
     except asyncpg.InsufficientPrivilegeError:
@@ -112,31 +131,55 @@ def _kind(key: str) -> str | None:
     return {"anon": "public", "service_role": "secret"}.get(role)
 
 
-async def _examine_project(client: httpx.AsyncClient, settings: Settings) -> AsyncIterator[str]:
-    key = settings.supabase_key or ""
-    headers = {"apikey": key}
-    answer = await client.get("/auth/v1/.well-known/jwks.json", headers=headers)
+async def _examine_project(
+    client: httpx.AsyncClient, settings: Settings, keys: Mapping[str, str]
+) -> AsyncIterator[str]:
+    answer = await client.get("/auth/v1/.well-known/jwks.json", headers={"apikey": settings.supabase_key or ""})
     for finding in (_clock(answer, time.time()), _signing(answer, settings), await _function(client)):
         if finding:
             yield finding
-    if not key:
+    accepted = []
+    for name, key in keys.items():
+        storage, data_api = await _try_key(client, key)
+        if _is_refused(storage) or _is_refused(data_api):
+            yield (
+                f"The project refuses the key in {name}; copy a key from the project's settings, "
+                "where legacy keys (eyJ...) can be disabled."
+            )
+        else:
+            accepted.append((key, storage, data_api))
+    if not accepted:
         return
-    answer = await client.get("/storage/v1/bucket", headers={**headers, "authorization": f"Bearer {key}"})
-    if answer.status_code == HTTPStatus.UNAUTHORIZED:
-        yield (
-            "The project refuses the key in SUPABASE_PUBLISHABLE_KEY; copy a key from the project's settings, "
-            "where legacy keys (eyJ...) can be disabled."
-        )
-        return
-    if not answer.is_success:
-        yield f"Storage does not work: it answers {answer.status_code}; see the project's logs."
-    answer = await client.get("/rest/v1/settings", headers={**headers, "accept-profile": "private"})
-    if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        yield f"The Data API does not work: it answers {answer.status_code}; see the project's logs."
-    elif answer.status_code != HTTPStatus.NOT_ACCEPTABLE:
+    key, storage, data_api = accepted[0]
+    if not storage.is_success:
+        yield f"Storage does not work: it answers {storage.status_code}; see the project's logs."
+    if data_api.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        yield f"The Data API does not work: it answers {data_api.status_code}; see the project's logs."
+    elif data_api.status_code != HTTPStatus.NOT_ACCEPTABLE:
         yield "The Data API exposes the schema private; remove it from the exposed schemas."
     if (status := await _handshake(client, key)) != HTTPStatus.SWITCHING_PROTOCOLS:
         yield f"Realtime does not work: it answers {status} to a WebSocket; see the project's logs."
+
+
+async def _try_key(client: httpx.AsyncClient, key: str) -> tuple[httpx.Response, httpx.Response]:
+    """Use a key, and return the answers of Storage and of the Data API about the schema private."""
+    headers = {"apikey": key, "authorization": f"Bearer {key}"}
+    return (
+        await client.get("/storage/v1/bucket", headers=headers),
+        await client.get("/rest/v1/settings", headers={**headers, "accept-profile": "private"}),
+    )
+
+
+def _is_refused(answer: httpx.Response) -> bool:
+    """Return whether the gateway or a server behind it refused the key. A missing right is no refusal."""
+    try:
+        told = answer.json()
+    except ValueError:
+        told = None
+    told = told if isinstance(told, dict) else {}
+    if answer.status_code == HTTPStatus.BAD_REQUEST:  # Storage, when the gateway passes a bad key on
+        return str(told.get("statusCode")) in {"401", "403"}
+    return answer.status_code == HTTPStatus.UNAUTHORIZED and told.get("code") != INSUFFICIENT_PRIVILEGE
 
 
 def _clock(answer: httpx.Response, now: float) -> str | None:

@@ -16,6 +16,7 @@ from multipart import MultipartError
 from threadline.database import DatabaseUnavailableError
 from threadline.observer import route
 from threadline.routes.http import HttpRequest
+from threadline.shares import TooManyAtOnceError
 from threadline.storage import StorageRefusedError, StorageUnavailableError
 from threadline.tokens import InvalidTokenError
 
@@ -26,6 +27,7 @@ CODES = {
     401: "invalid_token",
     404: "not_found",
     405: "method_not_allowed",
+    408: "body_too_slow",
     413: "body_too_large",
     415: "unsupported_media_type",
 }
@@ -40,6 +42,8 @@ def answer(request: HttpRequest, error: Exception) -> Response[dict[str, Any]]:
             return _answer(request, 401, str(error), {"www-authenticate": "Bearer"})
         case DatabaseUnavailableError():
             status, code, message = 503, "unavailable", "Service temporarily unavailable"
+        case TooManyAtOnceError():
+            return _answer_too_many(request)
         case MultipartError():
             status, code, message = 400, "invalid_form", "The body is not a valid form. Send multipart/form-data."
         case StorageRefusedError(status=404):
@@ -56,6 +60,13 @@ def answer(request: HttpRequest, error: Exception) -> Response[dict[str, Any]]:
             kind, sqlstate = type(error).__name__, getattr(error, "sqlstate", None)
             logger.error("%s %s failed: %s %s", request.method, route(request.scope), kind, sqlstate or "")
     return _answer(request, status, message, extra={"code": code})
+
+
+def _answer_too_many(request: HttpRequest) -> Response[dict[str, Any]]:
+    if not request.url.path.startswith("/api/v2/"):  # the document of ingest knows no 429
+        return _answer(request, 503, "Service temporarily unavailable")
+    message = "You have too many requests under way. Wait for their answers."
+    return _answer(request, 429, message, {"retry-after": "5"}, {"code": "too_many_at_once"})
 
 
 def _answer(

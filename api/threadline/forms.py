@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -48,9 +48,19 @@ async def read_parts(stream: AsyncIterator[bytes], content_type: str) -> AsyncIt
 
 
 async def read_form(
-    opened: ExitStack, stream: AsyncIterator[bytes], content_type: str, *, max_files: int, max_bytes: int
+    opened: ExitStack,
+    stream: AsyncIterator[bytes],
+    content_type: str,
+    *,
+    max_files: int,
+    max_bytes: int,
+    admit: Callable[[dict[str, str]], Awaitable[None]],
+    make_room: Callable[[int], None],
 ) -> tuple[dict[str, str], list[FormFile]]:
     """Read a form: fields into memory, files onto the disk until `opened` is closed.
+
+    Awaits `admit` with the fields so far before the first file, and calls `make_room` before each piece of a file is
+    written. Both may raise, so that no byte of a refused upload is stored.
 
     Raises:
         MultipartError: the body is not a form, a broken one, or has too many or too long fields.
@@ -67,6 +77,8 @@ async def read_form(
                 if len(files) == max_files:
                     message = f"The upload has too many files. Send at most {max_files} at once."
                     raise HTTPException(message, status_code=413, extra={"code": "too_many_files", "field": "files"})
+                if not files:
+                    await admit(fields)
                 # Unbuffered: storage3 streams only raw files and takes other objects for a file name.
                 file = FormFile(event.filename, opened.enter_context(tempfile.TemporaryFile(buffering=0)))  # noqa: SIM115
                 files.append(file)
@@ -79,6 +91,7 @@ async def read_form(
             file.size += len(event)
             if file.size > max_bytes:
                 raise too_large(max_bytes)
+            make_room(len(event))
             file.content.write(event)
         else:
             text += event

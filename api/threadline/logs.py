@@ -1,4 +1,4 @@
-"""The log: one JSON object per line, with the id of its request.
+"""The log: one JSON object per line, with the id of its request; in a terminal, a line for people.
 
 It never holds bodies, headers, query strings or raw paths, nor texts of errors, because they may quote those.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 import traceback
 import uuid
 from contextvars import ContextVar
@@ -54,11 +55,36 @@ class JsonFormatter(logging.Formatter):
         return _encode(line)
 
 
+class TextFormatter(logging.Formatter):
+    """Formats a record for people: time, level if it is not INFO, message, duration of a request."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line. For an exception it has the type and the stack, not the text."""
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        level = "" if record.levelno == logging.INFO else f"{record.levelname} "
+        line = f"{time}  {level}{record.getMessage()}"
+        if (duration := getattr(record, "fields", {}).get("duration_ms")) is not None:
+            line += f"  {duration:.0f} ms"
+        if record.exc_info and record.exc_info[0]:
+            kind, _, trace = record.exc_info
+            stack = [f"\n  {frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(trace)]
+            line += f"\n{kind.__name__}{''.join(stack)}"
+        return line
+
+
 CONFIG: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"json": {"()": "threadline.logs.JsonFormatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "formatters": {
+        "json": {"()": "threadline.logs.JsonFormatter"},
+        "text": {"()": "threadline.logs.TextFormatter"},
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "text" if sys.stderr and sys.stderr.isatty() else "json",
+        }
+    },
     "root": {"handlers": ["stderr"], "level": "INFO"},
     # At INFO these two log URLs and headers.
     "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import click
 
+from threadline.tls import MODES, choose_tls
+
 TRANSACTION_POOLER_PORT = 6543  # of Supabase's pooler in transaction mode
 
 # `supabase start` and the compose file for self-hosting sign tokens with these unless another secret is set.
@@ -44,7 +46,8 @@ class Settings:
 
     # Postgres, with a login that may become anon, authenticated and service_role: `authenticator` or your own.
     database_url: str = field(repr=False)
-    pool_size: int = 10  # connections at most
+    database_ca: str | None = None  # file of the root certificate of Postgres, if no public authority signs it
+    pool_size: int = 10  # connections for requests at most
     transaction_pooler: bool = False  # whether database_url leads through a pooler in transaction mode
     ingest_max_bytes: int = 10_000_000  # of an ingest body, after decompression
     jwks_url: str | None = None  # where Supabase Auth publishes the keys of its access tokens
@@ -52,6 +55,7 @@ class Settings:
     supabase_url: str | None = None  # of the project
     supabase_key: str | None = None  # the public key
     supabase_secret_key: str | None = field(default=None, repr=False)  # needed to sweep unused files
+    body_timeout: int = 20  # seconds without a byte of a body
     upload_max_files: int = 10  # per upload
     upload_max_bytes: int = 52_428_800  # per file
     deliver: bool = True  # whether this process posts to webhooks of twins and cleans up
@@ -80,7 +84,12 @@ class Settings:
         given.setdefault("transaction_pooler", port == TRANSACTION_POOLER_PORT)
         if url := given.get("supabase_url", "").rstrip("/"):
             given |= {"supabase_url": url, "jwks_url": f"{url}/auth/v1/.well-known/jwks.json"}
+        _check_tls(given["database_url"], given.get("database_ca"))
         return cls(**given)
+
+    def connection(self) -> dict[str, Any]:
+        """Return the arguments that every connection to Postgres needs: its URL, and the TLS settings."""
+        return {"dsn": self.database_url, "ssl": choose_tls(self.database_url, self.database_ca)}
 
     @property
     def trusts_proxies(self) -> bool:
@@ -103,6 +112,17 @@ def _port(database_url: str) -> int | None:
     )
 
 
+def _check_tls(database_url: str, authority: str | None) -> None:
+    try:
+        choose_tls(database_url, authority)
+    except OSError:
+        name = "THREADLINE_DATABASE_CA" if authority else "sslrootcert or sslcert in DATABASE_URL"
+        raise SettingsError(f"{name} must be a readable file with a certificate in PEM format.") from None
+    except ValueError:
+        modes = ", ".join(MODES)
+        raise SettingsError(f"sslmode in DATABASE_URL must be one of {modes}. Leave it out for verify-full.") from None
+
+
 def _positive(name: str, text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise SettingsError(f"{name} must be a positive whole number.")
@@ -115,8 +135,13 @@ def _price(name: str, text: str) -> float:
     return float(text)
 
 
-def _flag(_: str, text: str) -> bool:
-    return text.lower() in {"1", "true", "yes"}
+def read_flag(name: str, text: str) -> bool:
+    """Return whether a flag is on, or raise SettingsError if it is neither on nor off."""
+    if (value := text.lower()) in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    raise SettingsError(f"{name} must be 1 or 0.")
 
 
-_READERS: dict[str, Callable[[str, str], Any]] = {"int": _positive, "float": _price, "bool": _flag}
+_READERS: dict[str, Callable[[str, str], Any]] = {"int": _positive, "float": _price, "bool": read_flag}

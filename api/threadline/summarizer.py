@@ -45,15 +45,22 @@ MERGE_TASK = """\
 The transcript was long. Above are summaries of its parts, in order, with the numbers of its messages in square
 brackets. Make one summary of them, and keep the numbers with what they belong to."""
 
+# A client that renders a summary as HTML or Markdown must not load an address with what other messages say in it.
+_MARKUP = (
+    (re.compile(r"<(?=[A-Za-z/!?])"), "\u2039"),
+    (re.compile(r"!+(?=\[)"), ""),
+    (re.compile(r"\](?=[(\[:])"), "] "),
+)
 _MARK = re.compile(r"\s*\[\s*#?\d+(?:\s*[-\u2013,;]\s*#?\d+)*\s*\]")
 
 
 class SummaryFailedError(Exception):
-    """The model gave no summary; the caller gets this status, code and message."""
+    """The model gave no summary; the caller gets this status, code and message. It is paid if any call returned."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
+        self.is_paid = False
 
 
 @dataclass(frozen=True)
@@ -89,35 +96,43 @@ class Summarizer:
 
     async def summarize(self, messages: Sequence[dict[str, Any]]) -> Summary:
         """Summarise messages in the form that `begin_summary` answers, or raise SummaryFailedError."""
+        paid: list[Message] = []
+        try:
+            return await self._summarize(messages, paid)
+        except SummaryFailedError as error:
+            error.is_paid = bool(paid)
+            raise
+
+    async def _summarize(self, messages: Sequence[dict[str, Any]], paid: list[Message]) -> Summary:
         parts = list(_parts(_threads(messages), self._part_bytes))
         try:
             async with asyncio.timeout(self.timeout):
-                answers = await self._ask_about_parts(parts)
+                answers = await self._ask_about_parts(parts, paid)
                 if len(answers) > 1:
                     lines = [_line({"part": number, "summary": _text(part)}) for number, part in enumerate(answers, 1)]
-                    answers.append(await self._ask(lines, MERGE_TASK))
+                    answers.append(await self._ask(lines, MERGE_TASK, paid))
         except TimeoutError as error:
             raise _too_slow() from error
         answer = answers[-1]
-        if not (text := _MARK.sub("", _text(answer)).strip()):
+        if not (text := _plain(_MARK.sub("", _text(answer))).strip()):
             raise SummaryFailedError(502, "summary_failed", "The model gave an empty summary. Try again.")
         is_cut = any(each.stop_reason != "end_turn" for each in answers)
         return Summary(text, list(_citations(_text(answer), messages)), answer.model, is_cut)
 
-    async def _ask_about_parts(self, parts: Sequence[list[str]]) -> list[Message]:
+    async def _ask_about_parts(self, parts: Sequence[list[str]], paid: list[Message]) -> list[Message]:
         if len(parts) == 1:
-            return [await self._ask(parts[0], TASK)]
+            return [await self._ask(parts[0], TASK, paid)]
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._ask(part, PART_TASK.format(number=number, count=len(parts))))
+                    group.create_task(self._ask(part, PART_TASK.format(number=number, count=len(parts)), paid))
                     for number, part in enumerate(parts, start=1)
                 ]
         except ExceptionGroup as several:
             raise several.exceptions[0] from several
         return [task.result() for task in tasks]
 
-    async def _ask(self, lines: Sequence[str], task: str) -> Message:
+    async def _ask(self, lines: Sequence[str], task: str, paid: list[Message]) -> Message:
         # Imported here and below, because the import takes seconds and is useless without a key.
         import httpx2
         from anthropic import AnthropicError
@@ -139,6 +154,7 @@ class Summarizer:
             raise _failure(error) from error
         finally:
             self._count(answer)
+            paid += [answer] if answer else []
         if answer is None or answer.stop_reason is None:
             logger.warning("The model's answer broke off; the caller gets a 503")
             raise _unavailable()
@@ -175,6 +191,13 @@ def _connect(settings: Settings) -> AsyncAnthropic:
 
 def _text(answer: Message) -> str:
     return "".join(block.text for block in answer.content if block.type == "text")
+
+
+def _plain(text: str) -> str:
+    """Break HTML tags, and Markdown images and links: a message may have made the model write one."""
+    for pattern, replacement in _MARKUP:
+        text = pattern.sub(replacement, text)
+    return text
 
 
 def _line(values: dict[str, Any]) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
+import re
 import time
-import uuid
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
@@ -15,11 +16,25 @@ import jwt
 
 from threadline.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 LEEWAY = 30  # seconds by which clocks may differ
 KEYS_LIFETIME = 600  # seconds that the key list may be cached, as its own header says
 KEYS_PATIENCE = 10  # seconds between two fetches for a key that the list does not have
 ASYMMETRIC = ("ES256", "RS256")
 REMEMBERED = 10_000  # tokens
+WARNING_PAUSE = 60  # seconds between two equal warnings, because anyone can send such tokens
+# Refusals that may come from a wrong setting, by algorithm and error.
+CAUSES = {
+    ("HS256", "InvalidSignatureError"): "has another signature than JWT_SECRET gives",
+    ("HS256", "InvalidAlgorithmError"): "is signed with a legacy secret, and JWT_SECRET is not set",
+    ("ES256", "InvalidAlgorithmError"): "is signed with a key of the project, and SUPABASE_URL is not set",
+    ("ES256", "InvalidKeyError"): "is signed with none of the keys of SUPABASE_URL",
+}
+UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # in JSON; an even number of backslashes before it is text
+# PyJWT raises its own errors for most odd tokens, and these for numbers and nesting that it does not expect.
+_UNREADABLE = (jwt.PyJWTError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
 
 
 class InvalidTokenError(Exception):
@@ -28,10 +43,11 @@ class InvalidTokenError(Exception):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls: the Postgres role, and the JWT claims for its policies, as JSON."""
+    """Who calls: the Postgres role, the JWT claims for its policies as JSON, and the id of a user."""
 
     role: str
     claims: str
+    user_id: str | None = None
 
 
 SERVICE = Caller("service_role", '{"role": "service_role"}')
@@ -57,6 +73,7 @@ class Verifier:
         self._verified: dict[bytes, _Verified] = {}
         self._fetched_at = self._tried_at = -float("inf")
         self._fetching = asyncio.Lock()
+        self._warned_at: dict[str, float] = {}
 
     async def verify(self, authorization: str | None) -> Caller:
         """Return the caller that an Authorization header proves, or raise InvalidTokenError."""
@@ -67,6 +84,7 @@ class Verifier:
             raise InvalidTokenError("This is an API key. Send the access token of a signed-in user.")
         digest = hashlib.sha256(token.encode()).digest()
         known = self._verified.get(digest)
+        header: dict[str, Any] = {}
         try:
             header = known.header if known else jwt.get_unverified_header(token)
             key = await self._key(header)
@@ -79,9 +97,11 @@ class Verifier:
                 leeway=LEEWAY,
                 options={"require": ["exp", "role"], "verify_aud": False},
             )
-        except (jwt.PyJWTError, KeyError) as error:
+            caller = _caller(claims)
+        except _UNREADABLE as error:
+            if cause := CAUSES.get((str(header.get("alg")), type(error).__name__)):
+                self._warn(f"An access token {cause}")
             raise InvalidTokenError("The access token is invalid or has expired. Sign in again.") from error
-        caller = _caller(claims)
         if len(self._verified) >= REMEMBERED:
             self._verified.clear()
         self._verified[digest] = _Verified(caller, header, key, int(claims["exp"]))
@@ -104,6 +124,12 @@ class Verifier:
             raise jwt.InvalidKeyError
         return key
 
+    def _warn(self, message: str) -> None:
+        now = time.monotonic()
+        if now - self._warned_at.get(message, -WARNING_PAUSE) >= WARNING_PAUSE:
+            self._warned_at[message] = now
+            logger.warning(message)
+
     def _is_stale(self, kid: str) -> bool:
         now = time.monotonic()
         is_due = now - self._fetched_at > KEYS_LIFETIME or kid not in self._keys
@@ -114,6 +140,7 @@ class Verifier:
             found = await asyncio.to_thread(self._client.get_jwk_set)
         except (jwt.PyJWTError, OSError, ValueError, HTTPException):
             # Keep the known keys: an outage of Auth must not sign users out.
+            self._warn("The keys of SUPABASE_URL cannot be fetched")
             return
         finally:
             self._tried_at = time.monotonic()
@@ -122,12 +149,24 @@ class Verifier:
 
 
 def _caller(claims: dict[str, Any]) -> Caller:
-    role, audience = claims["role"], claims.get("aud", [])
-    if role != "service_role":
-        if role != "authenticated" or "authenticated" not in ([audience] if isinstance(audience, str) else audience):
-            raise InvalidTokenError("The access token does not belong to a signed-in user. Sign in and send that one.")
-        try:
-            uuid.UUID(claims.get("sub", ""))
-        except ValueError:
-            raise InvalidTokenError("The access token has no user id in `sub`. Sign in again.") from None
-    return Caller(role, json.dumps(claims))
+    role, audience, subject = claims["role"], claims.get("aud"), claims.get("sub")
+    if role != "service_role" and (
+        role != "authenticated"
+        or not isinstance(audience, (str, list))
+        or "authenticated" not in ([audience] if isinstance(audience, str) else audience)
+    ):
+        raise InvalidTokenError("The access token does not belong to a signed-in user. Sign in and send that one.")
+    # Only this form: uuid.UUID() accepts some that Postgres does not.
+    is_user = isinstance(subject, str) and UUID.fullmatch(subject)
+    if not is_user and not (role == "service_role" and subject is None):
+        raise InvalidTokenError("The access token has no user id in `sub`. Sign in again.")
+    return Caller(role, _render(claims), None if role == "service_role" else subject.lower())
+
+
+def _render(claims: dict[str, Any]) -> str:
+    """Return claims as JSON that Postgres reads as jsonb, or raise ValueError."""
+    text = json.dumps(claims, allow_nan=False, ensure_ascii=False)
+    text.encode()  # raises on half a surrogate pair
+    if NUL.search(text):
+        raise ValueError("NUL")
+    return text

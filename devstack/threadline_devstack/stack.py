@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from threadline_devstack import report
+from threadline_devstack import postgrest, report
 from threadline_devstack.database import PASSWORDS, Cluster
 from threadline_devstack.errors import StackError
 from threadline_devstack.home import Home
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from threadline_devstack.realtime.service import Realtime
     from threadline_devstack.storage.api import StorageApi
 
+DATA_API = "/rest/v1"
+# What the page at `/` says of the stand-ins.
+PARTS = (
+    (DATA_API, "The Data API of the local project: tables and functions."),
+    ("/auth/v1", "Auth of the local project. The seeded users have the password password123."),
+    ("/storage/v1", "Storage of the local project."),
+    ("/realtime/v1", "Realtime of the local project."),
+)
 STOP_TIMEOUT = 30.0  # longer than the timeouts of HTTP and Postgres together
 
 
@@ -51,6 +59,7 @@ def up(project: Project) -> None:
         # These imports take longer than Postgres needs to start, and no other command needs them.
         import uvloop
 
+        from threadline_devstack.requests import show_requests
         from threadline_devstack.server import HttpServer
 
         application, data_api, auth, storage, realtime = create_application(project)
@@ -65,12 +74,14 @@ def up(project: Project) -> None:
 
         def on_ready() -> None:
             home.announce(ports, ready=True)
-            click.echo(welcome(ports))
+            click.echo(welcome(ports, has_data_api=data_api.is_running))
 
         def ended() -> list[str]:
             return [child.name for child in children if child.has_ended()]
 
-        server = HttpServer(application, realtime.accept, on_ready=on_ready, must_end=lambda: bool(ended()))
+        server = HttpServer(
+            show_requests(application), realtime.accept, on_ready=on_ready, must_end=lambda: bool(ended())
+        )
         runner.run(server.serve(sockets=[listener]))
         if names := ended():
             raise StackError(f"{names[0]} ended by itself, and so does the stack; see the logs in {home.folder}.")
@@ -99,22 +110,30 @@ def create_application(project: Project) -> "tuple[object, DataApi, AuthApi, Sto
         anthropic_base_url=os.environ.get("ANTHROPIC_BASE_URL") or None,
         summary_model=os.environ.get("THREADLINE_SUMMARY_MODEL") or Settings.summary_model,
         metrics_token=os.environ.get("THREADLINE_METRICS_TOKEN") or None,
-        deliver=os.environ.get("THREADLINE_DELIVER") != "0",
+        deliver=_is_on("THREADLINE_DELIVER", "1"),
         # For developers whose twin runs on this machine.
-        webhook_allow_private=os.environ.get("THREADLINE_WEBHOOK_ALLOW_PRIVATE") == "1",
+        webhook_allow_private=_is_on("THREADLINE_WEBHOOK_ALLOW_PRIVATE", "0"),
     )
     gateway = Gateway(SigningKey.of(Home(project.home).signing_key))
     data_api, auth, storage = DataApi(project), AuthApi(project), StorageApi(project)
     realtime = Realtime.of(project, gateway)
     routes = [gateway.route(server) for server in (data_api, auth, storage, realtime)]
-    return create_app(settings, extra_routes=routes), data_api, auth, storage, realtime
+    return create_app(settings, extra_routes=routes, extra_parts=PARTS), data_api, auth, storage, realtime
 
 
-def welcome(ports: Ports) -> str:
+def _is_on(name: str, default: str) -> bool:
+    from threadline.settings import read_flag
+
+    return read_flag(name, os.environ.get(name) or default)
+
+
+def welcome(ports: Ports, *, has_data_api: bool) -> str:
     """Return the text that `up` prints when the stack is ready."""
+    data_api = f"{ports.api_url}{DATA_API}" if has_data_api else f"not here. {postgrest.advice()}"
     return (
         "Threadline local development setup is running.\n\n"
-        f"{report.pretty(report.values(ports))}\n\n"
+        f"{report.pretty(report.values(ports))}\n"
+        f"{'Data API':>16}: {data_api}\n\n"
         f"Deliver a first message:\n\n{report.first_call(ports.api_url)}\n\n"
         "Ctrl-C stops everything."
     )

@@ -1,6 +1,7 @@
 -- Written from sql/ by `make migration`; change it there.
 
 set lock_timeout = '5s';
+set search_path = pg_catalog, pg_temp;
 
 do $$
 declare
@@ -27,11 +28,38 @@ begin
 end
 $$;
 
--- The schemas. `public` holds what clients reach: tables under row-level security and the functions of the Data API.
+-- The schemas, and what an installation knows about itself.
+-- `public` holds what clients reach: tables under row-level security and the functions of the Data API.
 -- `private` holds the rest; the Data API must never list it among its exposed schemas.
 
 create schema private;
 comment on schema private is 'Helpers, secrets and settings of Threadline. The Data API does not expose it.';
+
+create table private.created_objects (
+    name text primary key
+);
+comment on table private.created_objects is
+'Objects that projects share and that the first migration created here. `threadline remove` drops only these.';
+alter table private.created_objects enable row level security;
+
+insert into private.created_objects (name)
+select 'extension ' || wanted.name
+from unnest(array['btree_gin', 'pg_cron']) as wanted (name)
+where not exists (select from pg_extension where extname = wanted.name)
+union all
+select 'bucket attachments'
+where not exists (select from storage.buckets where id = 'attachments');
+
+-- The newest file in supabase/migrations. `make migration` writes this value.
+create function private.schema_version() returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select '20261122000000'
+$$;
+comment on function private.schema_version() is
+'The newest migration of Threadline that this database has. Copies in other projects have other file names.';
 
 -- Limits and retention that an operator changes with one UPDATE, and the trigger function that sets updated_at.
 -- Each limit stands here once; the next request uses a changed value.
@@ -44,6 +72,7 @@ create table private.settings (
     twin_max_attempts integer not null default 8,
     twin_retry_seconds integer not null default 5,
     summaries_per_user_per_day integer not null default 50,
+    summaries_per_project_per_day integer not null default 1000,
     summary_max_bytes integer not null default 1000000,
     channel_max_twins integer not null default 100,
     user_max_twins integer not null default 100,
@@ -66,6 +95,7 @@ create table private.settings (
     constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
+    constraint settings_summaries_per_project_per_day_not_negative check (summaries_per_project_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
     constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
     constraint settings_user_max_twins_not_negative check (user_max_twins >= 0),
@@ -93,6 +123,8 @@ comment on column private.settings.twin_retry_seconds is
 'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
 comment on column private.settings.summaries_per_user_per_day is
 'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
+comment on column private.settings.summaries_per_project_per_day is
+'Summaries of all users together in a UTC day, counted in the same way. Above it: 429.';
 comment on column private.settings.summary_max_bytes is
 'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
 comment on column private.settings.channel_max_twins is
@@ -126,35 +158,41 @@ insert into private.settings default values;
 -- Limits of the API document. Constraints use them too, so they are functions and not settings: a changed setting would
 -- not check the rows that are stored already.
 create function private.message_max_characters() returns integer
-language sql
+language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-    select 40000
+begin
+    return 40000;
+end
 $$;
 comment on function private.message_max_characters() is 'Characters in the content of a message.';
 
 create function private.metadata_max_bytes() returns integer
-language sql
+language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-    select 16384
+begin
+    return 16384;
+end
 $$;
 comment on function private.metadata_max_bytes() is 'Bytes of the metadata of a message, as JSON.';
 
 create function private.attachments_max_bytes() returns integer
-language sql
+language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-    select 65536
+begin
+    return 65536;
+end
 $$;
 comment on function private.attachments_max_bytes() is 'Bytes of the attachments of a message, as JSON.';
 
 create function private.set_updated_at_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     new.updated_at := now();
@@ -172,7 +210,7 @@ comment on function private.set_updated_at_trigger() is
 create function private.decode_text(p_body bytea) returns text
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select convert_from(
         case when substring(p_body from 1 for 3) = '\xefbbbf' then substring(p_body from 4) else p_body end, 'UTF8'
@@ -184,7 +222,7 @@ comment on function private.decode_text(bytea) is
 create function private.parse_json(p_body bytea) returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text := private.decode_text(p_body);
@@ -212,7 +250,7 @@ caller first. Raises a data exception (class 22) or 54001 if the body is not UTF
 create function private.parse_timestamp(p_text text) returns timestamptz
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_at timestamptz;
@@ -241,7 +279,7 @@ comment on function private.parse_timestamp(text) is
 create function private.has_huge_number(p_value jsonb) returns boolean
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Postgres writes 1e99999, seven bytes, as a hundred thousand digits on every read.
@@ -261,7 +299,7 @@ comment on function private.has_huge_number(jsonb) is
 create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     raise exception using errcode = 'PT' || p_status, message = p_message, detail = p_code, column = p_field;
@@ -274,7 +312,7 @@ service and the Data API both answer with that status.';
 create function private.parse_object(p_body bytea) returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_request jsonb;
@@ -308,7 +346,7 @@ comment on function private.parse_object(bytea) is
 create function private.is_service() returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return coalesce(auth.role() = 'service_role', false);
@@ -320,7 +358,7 @@ comment on function private.is_service() is
 create function private.parse_text(p_body jsonb, p_field text, p_max integer, p_default text default null) returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
@@ -342,11 +380,13 @@ comment on function private.parse_text(jsonb, text, integer, text) is
 'Parses a string field of 1 to p_max characters. Without a default it is required. PT400 with the field.';
 
 create function private.is_uuid(p_text text) returns boolean
-language sql
+language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-    select p_text ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+begin
+    return p_text ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+end
 $$;
 comment on function private.is_uuid(text) is
 'Whether a text is a UUID in the form of RFC 9562. Postgres also reads other forms. Null for null.';
@@ -354,7 +394,7 @@ comment on function private.is_uuid(text) is
 create function private.parse_uuid(p_body jsonb, p_field text, p_is_required boolean default true) returns uuid
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
@@ -373,7 +413,7 @@ comment on function private.parse_uuid(jsonb, text, boolean) is 'Parses a UUID f
 create function private.parse_uuids(p_body jsonb, p_field text, p_max integer) returns uuid[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := array[]::uuid[];
@@ -400,7 +440,7 @@ create function private.parse_integer(
 ) returns integer
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Query strings contain numbers as text.
@@ -420,7 +460,7 @@ comment on function private.parse_integer(jsonb, text, integer, integer, integer
 create function private.require_actor(p_body jsonb) returns uuid
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user_id uuid := private.parse_uuid(p_body, 'user_id', false);
@@ -448,7 +488,7 @@ if service_role names no user; PT403 if a user names another user.';
 create function private.acting_user_id() returns uuid
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- private.require_actor sets it. Users could set it too, so it counts only with the service key.
     select coalesce(
@@ -465,7 +505,7 @@ comment on function private.acting_user_id() is
 create function private.format_time(p_at timestamptz) returns text
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
@@ -477,7 +517,7 @@ comment on function private.format_time(timestamptz) is
 create function private.request_id() returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id text := nullif(current_setting('request.headers', true), '')::json ->> 'x-request-id';
@@ -490,7 +530,7 @@ comment on function private.request_id() is
 
 create function private.succeed(p_data jsonb, p_meta jsonb default null, p_status integer default 200) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform set_config('response.status', p_status::text, true);
@@ -510,7 +550,7 @@ create function private.hash_secret(p_secret text) returns bytea
 language sql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select sha256(convert_to(p_secret, 'UTF8'))
 $$;
@@ -519,7 +559,7 @@ comment on function private.hash_secret(text) is 'The SHA-256 hash under which a
 create function private.generate_secret() returns text
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- Each UUID has 122 bits from the server's strong random source; SHA-256 reduces three of them to 256 bits.
     select 'threadline_' || translate(rtrim(encode(sha256(
@@ -532,7 +572,7 @@ comment on function private.generate_secret() is
 create function private.hmac_block(p_key bytea, p_mask integer) returns bytea
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select string_agg(set_byte('\x00', 0, p_mask # case
         when place < octet_length(p_key) then get_byte(p_key, place) else 0
@@ -546,7 +586,7 @@ comment on function private.hmac_block(bytea, integer) is
 
 create function private.report_lost_broadcast(p_topic text, p_sqlstate text, p_message text) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if coalesce(nullif(current_setting('threadline.strict_realtime', true), '')::boolean, false) then
@@ -565,16 +605,18 @@ comment on function private.report_lost_broadcast(text, text, text) is
 'Turns a failed broadcast into a warning, so that the write stays. Raises an error if threadline.strict_realtime is set,
 for tests.';
 
--- The people a user knows. Conversations are matched to them by phone number (125_person_matching).
+-- People: the entries of a user's address book. Ingest matches conversations to them by phone number
+-- (125_person_matching).
+-- Promise: only their user reads or changes them, and a text that is not a phone number never matches a conversation.
 
 create function private.phone_digits(p_phone text) returns text
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Besides the usual punctuation, the spaces, dashes and direction marks that phones put into copied numbers.
+    -- The escapes are spaces, dashes and direction marks that phones put into copied numbers.
     return case
         when p_phone ~ '^[-+0-9 ().,/\u00a0\u200b\u200e\u200f\u2010-\u2015\u202a-\u202f\u2066-\u2069\ufeff]+$'
             then nullif(regexp_replace(p_phone, '[^0-9]', '', 'g'), '')
@@ -582,7 +624,7 @@ begin
 end
 $$;
 comment on function private.phone_digits(text) is
-'The digits of a phone number as written; null for anything else, so that a username never looks like a number.';
+'The digits of a phone number as written; null for any other text, so that a username never counts as a number.';
 
 create table public.people (
     id uuid primary key default gen_random_uuid(),
@@ -595,15 +637,17 @@ create table public.people (
     constraint people_full_name_length check (char_length(full_name) between 1 and 500),
     constraint people_phone_length check (char_length(phone) <= 100)
 );
-comment on table public.people is 'A user''s contacts. Ingested conversations are matched to them by phone number.';
-comment on column public.people.user_id is 'The user whose contact this is.';
-comment on column public.people.phone is 'As the user wrote it.';
-comment on column public.people.phone_digits is 'Only the digits of phone; null when it is not a phone number.';
--- Serves both rules of private.match_person, and the foreign key to users.
+comment on table public.people is
+'A person in the address book of a user. Ingest matches conversations to people by phone number.';
+comment on column public.people.user_id is 'The user who owns the entry.';
+comment on column public.people.phone is 'The phone number as the user wrote it.';
+comment on column public.people.phone_digits is 'The digits of phone; null if phone is not a phone number.';
+-- For both rules of private.match_person, and for the foreign key to auth.users.
 create index people_user_id_phone_tail_idx on public.people (user_id, right(phone_digits, 10), phone_digits);
 alter table public.people enable row level security;
 
--- Connections to accounts on outside platforms, and the keys that open them.
+-- Connections: a user's links to accounts on outside platforms, and the API keys with which a client ingests for them.
+-- Promise: the database stores only hashes of keys, and a rotation leaves the old keys valid until the overlap ends.
 
 create table public.messaging_connections (
     id uuid primary key default gen_random_uuid(),
@@ -620,9 +664,9 @@ create table public.messaging_connections (
     )
 );
 comment on table public.messaging_connections is
-'A user''s link to one account on an outside platform; its key lets a service ingest conversations for the user.';
-comment on column public.messaging_connections.connection_id is 'The public name that ingest requests carry.';
-comment on column public.messaging_connections.is_active is 'While false, ingest requests are answered 403.';
+'A user''s link to one account on an outside platform. Its keys let a client ingest conversations for the user.';
+comment on column public.messaging_connections.connection_id is 'The public name that ingest requests send.';
+comment on column public.messaging_connections.is_active is 'While this is false, ingest answers 403.';
 create index messaging_connections_user_id_idx on public.messaging_connections (user_id);
 alter table public.messaging_connections enable row level security;
 
@@ -637,20 +681,20 @@ create table private.messaging_keys (
     constraint messaging_keys_secret_hash_is_sha256 check (octet_length(secret_hash) = 32)
 );
 comment on table private.messaging_keys is
-'Keys of connections, only as hashes. Several may live at once, so that a key can be exchanged without a gap.';
+'Keys of connections, stored as hashes. Several may be valid at once, so that a rotation needs no downtime.';
 comment on column private.messaging_keys.secret_hash is
-'SHA-256 of the secret. A slow hash would add nothing: generated secrets have 256 random bits.';
-comment on column private.messaging_keys.expires_at is 'The key is refused from this moment on; null means never.';
-comment on column private.messaging_keys.last_used_at is 'To the minute, so that not every request writes.';
+'SHA-256 of the key. A slow hash adds no safety, because each key has 256 random bits.';
+comment on column private.messaging_keys.expires_at is 'The key is invalid from this time on; null means never.';
+comment on column private.messaging_keys.last_used_at is 'Exact to a minute, so that most requests write nothing.';
 create index messaging_keys_secret_hash_idx on private.messaging_keys (secret_hash);
 create index messaging_keys_expires_at_idx on private.messaging_keys (expires_at) where expires_at is not null;
 alter table private.messaging_keys enable row level security;
 
--- Definer, because no client role may touch the keys: it asks itself whose connection it is.
+-- Definer, because no client role may read or write keys. It checks that the connection is the caller's.
 create function private.rotate_messaging_key(p_connection_id uuid, p_overlap interval) returns text
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_secret text := private.generate_secret();
@@ -659,7 +703,9 @@ begin
     where connection.id = p_connection_id and connection.user_id = (select auth.uid())
     for no key update;
     if not found then
-        perform private.fail(404, 'connection_not_found', 'There is no such connection.');
+        perform private.fail(
+            404, 'connection_not_found', 'This connection does not exist or is not yours. Check connection_id.'
+        );
     end if;
     update private.messaging_keys as key
     set expires_at = least(key.expires_at, now() + p_overlap)
@@ -670,11 +716,11 @@ begin
 end
 $$;
 comment on function private.rotate_messaging_key(uuid, interval) is
-'A new secret for a connection of the caller; the earlier ones live on for the overlap. PT404 for anyone else.';
+'Creates a key for a connection of the caller; earlier keys expire after the overlap. PT404 for other callers.';
 
 create function public.create_messaging_connection(platform text, connection_id text default null) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_connection public.messaging_connections;
@@ -698,12 +744,12 @@ begin
 end
 $$;
 comment on function public.create_messaging_connection(text, text) is
-'Makes a connection of the signed-in user. The answer holds its api_secret, which is shown this once.
-A connection_id that is taken is a unique violation (23505), an unknown platform a check violation (23514).';
+'Creates a connection of the caller. The answer contains its api_secret, which is shown only once.
+Raises 23505 if the connection_id is taken, and 23514 if the platform is unknown.';
 
 create function public.rotate_messaging_key(connection_id text, overlap interval default '24 hours') returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid;
@@ -711,7 +757,9 @@ begin
     if rotate_messaging_key.overlap is null
         or rotate_messaging_key.overlap not between interval '0' and interval '30 days'
     then
-        perform private.fail(400, 'overlap_out_of_range', 'The overlap must lie between zero and 30 days.');
+        perform private.fail(
+            400, 'overlap_out_of_range', 'overlap is not in range. Send an interval from 0 to 30 days.'
+        );
     end if;
     select connection.id into v_id
     from public.messaging_connections as connection
@@ -724,15 +772,15 @@ begin
 end
 $$;
 comment on function public.rotate_messaging_key(text, interval) is
-'A new api_secret for a connection of the signed-in user, shown this once. Earlier secrets work until the overlap
-(24 hours, at most 30 days) is over; an overlap of zero ends them now. PT404 if the caller owns no such connection.';
+'Creates a new api_secret for a connection of the caller, which is shown only once. Earlier secrets work until the
+overlap (default 24 hours, at most 30 days) ends; with an overlap of zero they expire now. PT404 for other callers.';
 
--- Definer, because no client role may read the keys: it tells of the caller's own connection, and never a hash.
+-- Definer, because no client role may read keys. It returns the keys of the caller's own connection, without hashes.
 create function private.list_messaging_keys(p_connection_id uuid) returns jsonb
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(jsonb_agg(
         jsonb_build_object(
@@ -746,26 +794,26 @@ as $$
     where connection.id = p_connection_id and connection.user_id = (select auth.uid())
 $$;
 comment on function private.list_messaging_keys(uuid) is
-'Age, end and last use of each key of the caller''s connection.';
+'The keys of a connection of the caller: id, created_at, expires_at and last_used_at of each.';
 
 create function public.keys(public.messaging_connections) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select private.list_messaging_keys($1.id)
 $$;
 comment on function public.keys(public.messaging_connections) is
-'Computed field: the keys of a connection as an array of id, created_at, expires_at, last_used_at; never a secret.';
+'Computed field: the keys of a connection as an array of id, created_at, expires_at and last_used_at, without secrets.';
 
--- Definer, because the hashes are for no other eyes.
+-- Definer, because no client role may read hashes of keys.
 create function private.authenticate_connection(
     p_platform text, p_connection_id text, p_secret text,
     out user_id uuid, out is_active boolean, out is_key_valid boolean, out key_id uuid
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_last_used_at timestamptz;
@@ -779,7 +827,7 @@ begin
         and (key.expires_at is null or key.expires_at > now())
     where connection.connection_id = p_connection_id and connection.platform = p_platform;
     if is_key_valid and (v_last_used_at is null or v_last_used_at < now() - interval '1 minute') then
-        -- Parallel requests need not queue here: one of them writing is enough.
+        -- SKIP LOCKED, because one of several concurrent requests is enough to write the time.
         update private.messaging_keys as key set last_used_at = now()
         where key.id = (
             select free.id from private.messaging_keys as free
@@ -790,15 +838,15 @@ begin
 end
 $$;
 comment on function private.authenticate_connection(text, text, text) is
-'Whose connection this is, whether it is active, and whether the secret opens it, as which key; user_id is null when
-the connection is unknown.';
+'Finds a connection and the key that a secret belongs to: its user, whether it is active, whether the key is valid, and
+the id of the key. user_id is null if the connection does not exist.';
 
--- Definer, because the hashes are for no other eyes.
+-- Definer, because no client role may read hashes of keys.
 create function private.is_valid_key(p_secret text) returns boolean
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select exists (
         select from private.messaging_keys as key
@@ -806,7 +854,7 @@ as $$
             and (key.expires_at is null or key.expires_at > now())
     )
 $$;
-comment on function private.is_valid_key(text) is 'Whether a secret opens any connection at all.';
+comment on function private.is_valid_key(text) is 'Checks whether a secret is a valid key of any connection.';
 
 -- Ingested conversations and their messages, one row each.
 -- Promise: message_count, last_message_at and last_message_preview always agree with the messages.
@@ -814,7 +862,7 @@ comment on function private.is_valid_key(text) is 'Whether a secret opens any co
 create function private.generate_id() returns uuid
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_milliseconds bytea := int8send((extract(epoch from clock_timestamp()) * 1000)::bigint);
@@ -909,7 +957,7 @@ alter table public.conversation_messages enable row level security;
 create function public.conversation_messages(public.conversations) returns setof public.conversation_messages
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select stored.* from public.conversation_messages as stored where stored.conversation_id = $1.id
 $$;
@@ -919,7 +967,7 @@ comment on function public.conversation_messages(public.conversations) is
 create function public.messages(public.conversations) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(jsonb_agg(line.message), '[]')
     from (
@@ -937,7 +985,7 @@ language plpgsql
 immutable
 strict
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text := left(p_message ->> 'content', 1000);
@@ -966,7 +1014,7 @@ comment on function private.message_preview(jsonb) is
 create function private.summarize_conversations_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := array(select distinct changed.conversation_id from changed);
@@ -1022,7 +1070,7 @@ A message of no conversation, or with another user_id than it has, is a foreign 
 create function private.delete_conversation_messages_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
@@ -1042,7 +1090,7 @@ comment on function private.delete_conversation_messages_trigger() is
 create function private.match_person(p_user_id uuid, p_digits text) returns uuid
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[];
@@ -1074,7 +1122,7 @@ comment on function private.match_person(uuid, text) is
 create function private.matching_lock(p_user_id uuid) returns bigint
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return hashtextextended('threadline.matching.' || p_user_id, 0);
@@ -1086,7 +1134,7 @@ both take it before they lock a row.';
 
 create function private.match_participant_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform pg_advisory_xact_lock_shared(private.matching_lock(new.user_id));
@@ -1107,7 +1155,7 @@ comment on function private.match_participant_trigger() is 'Trigger: matches a c
 create function private.lock_matching_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Runs before any row is locked, so the owner is not known yet: a signed-in user can only change their own rows.
@@ -1124,7 +1172,7 @@ comment on function private.lock_matching_trigger() is
 create function private.rematch_conversations_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op <> 'DELETE' then
@@ -1161,7 +1209,7 @@ create function private.render_conversation(p_conversation public.conversations,
 returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return jsonb_build_object(
@@ -1179,7 +1227,7 @@ null, which is too many to send.';
 create function private.broadcast_ingested_messages_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 begin
@@ -1239,7 +1287,7 @@ comment on function private.broadcast_ingested_messages_trigger() is
 create function private.broadcast_conversations(p_ids uuid[]) returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 begin
@@ -1265,7 +1313,7 @@ comment on function private.broadcast_conversations(uuid[]) is
 create function private.broadcast_conversation_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- A later change of the same transaction sends the conversation itself, and so do the messages of a new one.
@@ -1335,7 +1383,7 @@ comment on type private.ingest_result is
 create function private.count_messages(p_conversations jsonb) returns bigint
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
@@ -1352,7 +1400,7 @@ comment on function private.count_messages(jsonb) is
 create function private.parse_conversations(p_conversations jsonb) returns private.ingest_conversation[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
@@ -1400,7 +1448,7 @@ comment on function private.parse_conversations(jsonb) is
 create function private.parse_messages(p_conversations jsonb) returns private.ingest_message[]
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     c_fields constant text[] := array['id', 'direction', 'type', 'content', 'media_url', 'sent_at'];
@@ -1468,7 +1516,7 @@ create function private.validate_conversations(
 ) returns private.ingest_conversation[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
@@ -1503,7 +1551,7 @@ create function private.list_participants(p_conversations private.ingest_convers
 returns private.ingest_participant[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The batch with the newest message wins, and the greater text wins a tie: so the result does not depend on the
@@ -1538,7 +1586,7 @@ create function private.find_conversations(
 ) returns uuid[]
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
@@ -1546,7 +1594,7 @@ begin
             select existing.id
             from (
                 -- The order and LIMIT 1 leave the planner only the unique index. With plain equality it may choose an
-                -- index that begins with user_id, and reads all conversations of the user (decision 0003).
+                -- index on user_id alone, and reads all conversations of the user (decision 0003).
                 select candidate.*
                 from public.conversations as candidate
                 where (candidate.user_id, candidate.platform, candidate.external_conversation_id)
@@ -1572,7 +1620,7 @@ create function private.is_replay(
 ) returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if array_position(p_ids, null) is not null then
@@ -1581,7 +1629,7 @@ begin
     return not exists (
         select
         from unnest(p_parsed) as given
-        -- Both LIMIT 1 make one look-up by the key for each row, even if the statistics are old.
+        -- Each LIMIT 1 makes one look-up by the key for each row, even if the statistics are old.
         cross join lateral (
             select known.*
             from public.conversations as known
@@ -1616,7 +1664,7 @@ create function private.list_replay_results(p_parsed private.ingest_conversation
 returns private.ingest_result[]
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
@@ -1641,7 +1689,7 @@ create function private.create_conversations(
     p_user_id uuid, p_platform text, p_participants private.ingest_participant[]
 ) returns jsonb
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_created jsonb;
@@ -1671,12 +1719,12 @@ begin
 end
 $$;
 comment on function private.create_conversations(uuid, text, private.ingest_participant[]) is
-'Creates the missing conversations, ordered by external id. Returns the ids of those that no other request created
-first, by external id.';
+'Creates the missing conversations, ordered by external id. Returns an object of external id and id, without those that
+another request created first.';
 
 create function private.lock_conversations(p_ids uuid[]) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_locked integer;
@@ -1693,12 +1741,13 @@ begin
 end
 $$;
 comment on function private.lock_conversations(uuid[]) is
-'Locks conversations, ordered by id. Raises 40001 if one of them, or the conversation behind a null, was deleted.';
+'Locks conversations, ordered by id. Raises 40001 if one of them was deleted. A null in p_ids is a
+conversation that was deleted before it could be found.';
 
 create function private.update_participants(p_ids uuid[], p_participants private.ingest_participant[])
 returns uuid[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_changed uuid[];
@@ -1751,7 +1800,7 @@ create function private.store_messages(
     p_ids uuid[], p_created jsonb, p_is_all_new boolean
 ) returns private.ingest_result[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_results private.ingest_result[];
@@ -1819,7 +1868,7 @@ of several messages with the same id counts. The caller has locked the conversat
 
 create function private.send_changes(p_created jsonb, p_changed uuid[], p_results private.ingest_result[]) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := array(
@@ -1841,7 +1890,7 @@ comment on function private.send_changes(jsonb, uuid[], private.ingest_result[])
 create function private.store_conversations(p_user_id uuid, p_platform text, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_conversations private.ingest_conversation[] := private.parse_conversations(p_conversations);
@@ -1850,7 +1899,7 @@ declare
     v_participants private.ingest_participant[];
     v_created jsonb;
     v_existing uuid[];
-    v_changed uuid[] := '{}';
+    v_changed uuid[] := '{}'::uuid[];
     v_results private.ingest_result[];
 begin
     if private.is_replay(p_conversations, v_conversations, v_ids) then
@@ -1903,7 +1952,7 @@ out whole; all others are stored.';
 create function private.render_results(p_results private.ingest_result[]) returns json
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
@@ -1972,7 +2021,7 @@ alter table public.ingest_log enable row level security;
 create function private.delete_ingest_log_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from public.ingest_log as line
@@ -1986,7 +2035,7 @@ comment on function private.delete_ingest_log_trigger() is 'Trigger: deletes the
 create function private.use_asynchronous_commit() returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if pg_current_xact_id_if_assigned() is null then
@@ -2002,7 +2051,7 @@ create function private.record_ingest(
 ) returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform private.use_asynchronous_commit();
@@ -2026,7 +2075,7 @@ comment on function private.record_ingest(uuid, text, uuid, bigint, private.inge
 create function private.record_refusal(p_user_id uuid, p_connection_id text, p_status integer) returns void
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform private.use_asynchronous_commit();
@@ -2044,7 +2093,7 @@ comment on function private.record_refusal(uuid, text, integer) is
 create function private.refuse_ingest(p_status integer, p_error text) returns json
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform set_config('response.status', p_status::text, true);
@@ -2056,7 +2105,7 @@ comment on function private.refuse_ingest(integer, text) is
 
 create function public.messaging_ingest(bytea) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_secret text := nullif(current_setting('request.headers', true), '')::json ->> 'x-api-key';
@@ -2205,7 +2254,7 @@ comment on view private.my_peers is 'Users who share a channel with the caller, 
 create function private.is_non_member(p_channel_id uuid) returns boolean
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Checks the membership first, because it decides nearly every call.
@@ -2222,7 +2271,7 @@ channel, because policies run later.';
 create function private.choose_display_name(p_metadata jsonb, p_email text) returns text
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select left(regexp_replace(coalesce(
         nullif(btrim(p_metadata ->> 'full_name'), ''),
@@ -2238,7 +2287,7 @@ comment on function private.choose_display_name(jsonb, text) is
 create function private.create_user_profile_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into public.user_profiles (user_id, display_name, avatar_url)
@@ -2262,7 +2311,7 @@ comment on function private.create_user_profile_trigger() is
 create function private.add_channel_owner_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.created_by is not null then
@@ -2285,10 +2334,12 @@ on conflict do nothing;
 -- The event log of a channel: each change once, numbered from 1 without a gap, in the transaction of the change.
 -- Each writer locks the counter of the channel first; this gives the changes of a channel their order.
 --
--- Lock order of messages and twins. Each step may be skipped, and none is taken before an earlier one:
+-- Lock order of messages, twins and deliveries. Each step may be skipped, and none is taken before an earlier one:
 --   1. counters of channels; several of them by channel id (erasing a user)
 --   2. twins of the channel and their webhooks, by twin id
---   3. queues of the twins; workers skip locked queues, so they wait for no writer
+--   3. queues of the twins, by channel id and then twin id
+--   4. deliveries in these queues
+-- claim_deliveries skips locked queues and deliveries, so it waits for no writer.
 -- An UPDATE of a message locks its row before the counter, because Postgres locks a row before its BEFORE trigger runs.
 
 -- A table of its own, because it changes with every message and no client reads it.
@@ -2339,7 +2390,7 @@ alter table public.message_events enable row level security;
 create function private.create_channel_counter_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into private.channel_counters (channel_id) values (new.id);
@@ -2351,7 +2402,7 @@ comment on function private.create_channel_counter_trigger() is 'Gives a new cha
 -- Only triggers and functions with the owner's rights call it: clients call lock_my_channel.
 create function private.lock_channel(p_channel_id uuid) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from private.channel_counters as counter where counter.channel_id = p_channel_id for no key update;
@@ -2364,7 +2415,7 @@ comment on function private.lock_channel(uuid) is
 create function private.lock_my_channel(p_channel_id uuid) returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not private.is_non_member(p_channel_id) then
@@ -2375,11 +2426,13 @@ $$;
 comment on function private.lock_my_channel(uuid) is 'Locks a channel of the caller until the transaction ends.';
 
 create function private.event_clock() returns timestamptz
-language sql
+language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-    select clock_timestamp()
+begin
+    return clock_timestamp();
+end
 $$;
 comment on function private.event_clock() is
 'The time now, for events. A function of its own, so that a test can set the clock by replacing it.';
@@ -2392,7 +2445,7 @@ create function private.record_event(
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Each event is later than the one before, even if the clock goes back: readers find old texts by these times.
@@ -2428,7 +2481,7 @@ Writes nothing while the channel is being deleted.';
 create function private.protect_owners_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Checks clients only, under any role name. Supabase Auth deletes users with their memberships, and has no token.
@@ -2469,7 +2522,7 @@ comment on function private.protect_owners_trigger() is
 create function private.require_owner_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Checks clients and service_role, but not Supabase Auth, which deletes users with their memberships.
@@ -2501,7 +2554,7 @@ comment on function private.require_owner_trigger() is
 create function private.record_member_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op <> 'INSERT' then
@@ -2566,7 +2619,7 @@ comment on view private.my_peer_twins is 'Twins in channels of the caller, one r
 create function private.admit_twin_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not private.is_non_member(new.channel_id) then
@@ -2604,7 +2657,7 @@ comment on function private.admit_twin_trigger() is
 create function private.limit_twins_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if (
@@ -2621,7 +2674,7 @@ comment on function private.limit_twins_trigger() is 'Rejects a twin if its owne
 create function private.remove_member_twins_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The channel before its twins: see the lock order in 210_events.
@@ -2730,7 +2783,7 @@ alter table public.message_pins enable row level security;
 create function private.admit_message_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_event record;
@@ -2772,7 +2825,7 @@ number.';
 create function private.set_hops_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Compares the newest message of the channel with the newest of the thread and takes the larger count, because the
@@ -2817,7 +2870,7 @@ comment on function private.set_hops_trigger() is 'Counts the turns of twins sin
 create function private.record_message_change_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_version integer;
@@ -2863,7 +2916,7 @@ comment on function private.record_message_change_trigger() is
 create function private.set_message_channel_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     select message.channel_id into new.channel_id
@@ -2887,7 +2940,7 @@ comment on function private.set_message_channel_trigger() is
 create function private.record_reaction_or_pin_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_is_added boolean := tg_op = 'INSERT';
@@ -2939,7 +2992,7 @@ comment on function private.record_reaction_or_pin_trigger() is
 create function private.render_pin(p_pinned_by uuid, p_pinned_at timestamptz) returns jsonb
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'pinned', true, 'pinned_by', p_pinned_by, 'pinned_at', private.format_time(p_pinned_at)
@@ -2950,7 +3003,7 @@ comment on function private.render_pin(uuid, timestamptz) is 'The metadata field
 create function private.render_message(p_message public.messages, p_pin jsonb) returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return jsonb_build_object(
@@ -2975,7 +3028,7 @@ comment on function private.render_message(public.messages, jsonb) is
 create function private.render_message(p_message public.messages) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select private.render_message(p_message, (
         select private.render_pin(pin.pinned_by, pin.pinned_at)
@@ -2990,7 +3043,7 @@ create function private.render_reaction(
 ) returns jsonb
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'id', p_id,
@@ -3009,7 +3062,7 @@ returns table (author_id uuid, is_twin boolean, display_name text, avatar_url te
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with read as materialized (
         select message.user_id, message.ai_twin_id
@@ -3034,7 +3087,7 @@ separates them.';
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select
         counted.message_id,
@@ -3068,7 +3121,7 @@ comment on function private.render_reactions(uuid[]) is
 create function private.require_message(p_id uuid) returns public.messages
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message public.messages;
@@ -3086,7 +3139,7 @@ comment on function private.require_message(uuid) is
 create function private.require_channel(p_channel_id uuid) returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not exists (select from public.channels as channel where channel.id = p_channel_id) then
@@ -3103,7 +3156,7 @@ create function private.message_count(p_channel_id uuid) returns bigint
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((
         select counter.message_count
@@ -3123,7 +3176,7 @@ create function private.find_cursor(p_body jsonb, p_field text, p_channel_id uui
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text := p_body ->> p_field;
@@ -3156,7 +3209,7 @@ create function private.list_page(
 )
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 -- A generic plan is slow for deep pages and for threads (decision 0003).
 set plan_cache_mode = 'force_custom_plan'
 as $$
@@ -3201,7 +3254,7 @@ comment on function private.list_page(uuid, uuid, bigint, bigint, integer, integ
 create function private.render_page(p_ids uuid[]) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with page as (
         select message
@@ -3233,7 +3286,7 @@ comment on function private.render_page(uuid[]) is 'Messages with their authors 
 create function public.list_messages(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
@@ -3278,7 +3331,7 @@ first, with authors and reactions.';
 create function public.get_message(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
@@ -3297,7 +3350,7 @@ comment on function public.get_message(jsonb) is 'GET /api/v2/messages/:id.';
 create function public.list_message_edits(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
@@ -3323,7 +3376,7 @@ comment on function public.list_message_edits(jsonb) is
 create function private.require_twin(p_twin_id uuid, p_channel_id uuid) returns void
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if not exists (
@@ -3344,7 +3397,7 @@ comment on function private.require_twin(uuid, uuid) is
 
 create function public.create_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
@@ -3411,7 +3464,7 @@ conversation_id, user_id, ai_twin_id.';
 
 create function public.reply_to_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_parent public.messages := private.require_message(private.parse_uuid($1, 'id'));
@@ -3427,7 +3480,7 @@ comment on function public.reply_to_message(jsonb) is
 create function private.is_author(p_message public.messages, p_user_id uuid) returns boolean
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(p_message.user_id = p_user_id, false) or exists (
         select from public.ai_twins as twin where twin.id = p_message.ai_twin_id and twin.user_id = p_user_id
@@ -3438,7 +3491,7 @@ comment on function private.is_author(public.messages, uuid) is
 
 create function public.edit_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_content text := private.parse_text($1, 'content', private.message_max_characters());
@@ -3463,7 +3516,7 @@ comment on function public.edit_message(jsonb) is
 create function private.is_app_admin() returns boolean
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- Reads app_metadata and not user_metadata, because users can write the latter.
     select coalesce((select auth.jwt()) -> 'app_metadata' ->> 'role' = 'admin', false)
@@ -3475,7 +3528,7 @@ comment on function private.is_app_admin() is 'Whether the token belongs to an a
 create function private.delete_message(p_message_id uuid, p_user_id uuid, p_as_admin boolean) returns timestamptz
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_is_service boolean := private.is_service();
@@ -3520,7 +3573,7 @@ unless they wrote it, own its twin, or act as an admin; PT404 for non-members.';
 
 create function public.delete_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user_id uuid := private.require_actor($1);
@@ -3539,7 +3592,7 @@ comment on function public.delete_message(jsonb) is
 
 create function public.pin_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_user_id uuid := private.require_actor($1);
@@ -3562,7 +3615,7 @@ comment on function public.pin_message(jsonb) is
 
 create function public.unpin_message(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
@@ -3579,7 +3632,7 @@ comment on function public.unpin_message(jsonb) is
 
 create function private.set_reaction(p_body jsonb, p_change text) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_emoji text := private.parse_text(p_body, 'emoji', 64);
@@ -3616,7 +3669,7 @@ comment on function private.set_reaction(jsonb, text) is
 
 create function public.toggle_reaction(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.set_reaction($1, 'toggle');
@@ -3627,7 +3680,7 @@ comment on function public.toggle_reaction(jsonb) is
 
 create function public.add_reaction(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.set_reaction($1, 'add');
@@ -3638,7 +3691,7 @@ comment on function public.add_reaction(jsonb) is
 
 create function public.remove_reaction(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.set_reaction($1, 'remove');
@@ -3701,7 +3754,7 @@ alter table private.message_files enable row level security;
 create function private.retire_ids_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into private.retired_ids (id) select removed.id from removed
@@ -3716,7 +3769,7 @@ comment on function private.retire_ids_trigger() is
 create function private.reject_retired_id_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Only for callers of an API: a superuser may restore or seed deleted files.
@@ -3735,7 +3788,7 @@ comment on function private.reject_retired_id_trigger() is
 
 create function private.set_attachment_details_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     select
@@ -3756,7 +3809,7 @@ comment on function private.set_attachment_details_trigger() is
 
 create function private.require_attachments_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- attachment_id is always ours. An id is ours only if it is a UUID; else it belongs to the application.
@@ -3785,7 +3838,7 @@ comment on function private.require_attachments_trigger() is
 create function private.link_attachments_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Each UUID is an attachment: require_attachments_trigger has checked that.
@@ -3805,7 +3858,7 @@ comment on function private.link_attachments_trigger() is
 create function private.render_attachment(p_attachment public.attachments) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'id', p_attachment.id,
@@ -3821,7 +3874,7 @@ comment on function private.render_attachment(public.attachments) is
 create function private.parse_files(p_body jsonb) returns jsonb
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_file jsonb;
@@ -3846,7 +3899,7 @@ comment on function private.parse_files(jsonb) is
 create function private.require_upload_channel(p_body jsonb) returns text
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid(p_body, 'conversation_id');
@@ -3869,9 +3922,27 @@ $$;
 comment on function private.require_upload_channel(jsonb) is
 'The kind of the channel of an upload: channel or dm. PT404 unless the caller may see it.';
 
+create function private.admit_upload(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not private.is_service() and not exists (select from private.my_channels) then
+        perform private.fail(
+            404, 'channel_not_found', 'This channel does not exist, or you may not see it.', 'conversation_id'
+        );
+    end if;
+    return private.succeed(null);
+end
+$$;
+comment on function private.admit_upload(jsonb) is
+'Comes before begin_upload if a form has its files before its conversation_id, so that the service stores no byte for a
+user who is over the limit or in no channel.';
+
 create function public.begin_upload(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_type text := private.require_upload_channel($1);
@@ -3898,7 +3969,7 @@ Answers the id and path that each file is to have in the bucket attachments; not
 
 create function public.finish_upload(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_type text := private.require_upload_channel($1);
@@ -3932,7 +4003,7 @@ it changes nothing.';
 create function public.get_attachment(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := private.parse_uuid($1, 'id');
@@ -3954,7 +4025,7 @@ comment on function public.get_attachment(jsonb) is
 create function private.sweep_attachments(p_limit integer, p_age interval) returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[];
@@ -3989,7 +4060,7 @@ comment on function private.sweep_attachments(integer, interval) is
 
 create function public.sweep_attachments(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 1000);
@@ -4051,7 +4122,7 @@ create function private.fold_text(p_text text) returns text
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_text text;
@@ -4091,7 +4162,7 @@ create function private.split_words(p_text text) returns text[]
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Cut, because folding can turn one character into eighteen, and a tsvector has at most one megabyte.
@@ -4140,7 +4211,7 @@ create function private.word_index_template() returns text
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
@@ -4158,7 +4229,7 @@ create function private.index_words(p_content text, p_attachments jsonb) returns
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words text[] := private.split_words(p_content);
@@ -4194,7 +4265,7 @@ comment on function private.index_words(text, jsonb) is
 create function private.index_message_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.deleted_at is not null then
@@ -4217,7 +4288,7 @@ comment on function private.index_message_trigger() is
 create function private.delete_message_words_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
@@ -4251,7 +4322,7 @@ comment on type private.message_search is
 create function private.parse_search_phrase(p_text text) returns tsquery
 language plpgsql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words text[] := private.split_words(p_text);
@@ -4284,7 +4355,7 @@ comment on function private.parse_search_phrase(text) is
 create function private.find_authors(p_name text) returns uuid[]
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_name text := private.fold_text(ltrim(p_name, '@'));
@@ -4316,7 +4387,7 @@ comment on function private.find_authors(text) is
 create function private.find_channels(p_name text) returns uuid[]
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select array_agg(channel.id)
     from public.channels as channel
@@ -4329,7 +4400,7 @@ comment on function private.find_channels(text) is
 create function private.parse_search_time(p_value text) returns timestamptz
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- A date means its first moment, so each message matches either before: or after: of a date.
     select private.parse_timestamp(
@@ -4344,7 +4415,7 @@ create function private.parse_search_operator(
 ) returns private.message_search
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := case p_operator
@@ -4391,7 +4462,7 @@ comment on function private.parse_search_operator(private.message_search, text, 
 create function private.parse_search(p_query text) returns private.message_search
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Accepts the quotation marks of phones and input methods. Cut, because NFKC can turn one character into many.
@@ -4475,7 +4546,7 @@ set plan_cache_mode = 'force_custom_plan'
 -- JIT takes longer than the search.
 set enable_seqscan = 'off'
 set jit = 'off'
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words tsquery := coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags);
@@ -4558,7 +4629,7 @@ create function private.resolve_search_filters(p_search private.message_search) 
 language plpgsql
 stable
 set plan_cache_mode = 'force_custom_plan'
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Reading 100,000 rows takes about as long as the first steps of a search. Postgres still searches an array of
@@ -4598,7 +4669,7 @@ create function private.search_messages(p_search private.message_search, out ids
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_newest bigint := (select max(entry.number) from private.message_words as entry);
@@ -4644,7 +4715,7 @@ comment on function private.search_messages(private.message_search) is
 create function public.search_messages(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_query text := private.parse_text(case when $1 ->> 'query' = '' then $1 - 'query' else $1 end, 'query', 1000);
@@ -4696,7 +4767,11 @@ comment on function public.search_messages(jsonb) is
 'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset. Best rank first, then newest.
 Considers and counts the newest 1,000 messages that fit.';
 
--- Summaries of a channel by Claude: who asks the model, who waits, and what a day grants a user.
+-- Summaries: what Claude wrote about the newest messages of a channel, stored for a day.
+-- Promise: at most one caller at a time asks the model about one state of a channel. It has the lease; the others poll
+-- for its answer. A lease that expires goes to the next caller, so a process that dies blocks no caller.
+-- A user gets summaries_per_user_per_day new summaries a day, the project summaries_per_project_per_day. A summary
+-- counts once Claude has returned anything, also if it failed. Transcripts are not stored.
 
 create table private.summaries (
     id uuid primary key default gen_random_uuid(),
@@ -4705,8 +4780,8 @@ create table private.summaries (
     requested_count integer not null,
     model text not null,
     prompt_version integer not null,
-    claim uuid not null default gen_random_uuid(),
-    claim_expires_at timestamptz not null,
+    lease uuid not null default gen_random_uuid(),
+    lease_expires_at timestamptz not null,
     answer jsonb,
     failure jsonb,
     finished_at timestamptz,
@@ -4715,14 +4790,15 @@ create table private.summaries (
     constraint summaries_finished_with_something check ((finished_at is null) = (coalesce(answer, failure) is null))
 );
 comment on table private.summaries is
-'What the model said about a state of a channel, for a day, and who is asking it at this moment. No transcripts.';
-comment on column private.summaries.last_seq is 'The last event that changed what is said in the channel.';
-comment on column private.summaries.claim is 'Known only to who is asking the model; it lets them store the answer.';
-comment on column private.summaries.claim_expires_at is
-'From then on another caller may ask the model: a killed service blocks no caller.';
+'The answer of the model for one state of a channel and one set of parameters, or the lease of the caller that asks the
+model now.';
+comment on column private.summaries.last_seq is 'The last event that changed the text of the channel.';
+comment on column private.summaries.lease is
+'The token with which its caller stores the answer. Each new lease has a new token.';
+comment on column private.summaries.lease_expires_at is 'From this time on, another caller may take the lease.';
 comment on column private.summaries.failure is
-'Status, code and message, for those who waited. The next caller tries again.';
-create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, claim_expires_at));
+'Status, code and message of the error, for the callers that poll. The next caller asks the model again.';
+create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, lease_expires_at));
 alter table private.summaries enable row level security;
 
 create table private.summary_counts (
@@ -4731,14 +4807,25 @@ create table private.summary_counts (
     used integer not null,
     constraint summary_counts_used_not_negative check (used >= 0)
 );
-comment on table private.summary_counts is 'How many summaries each user has had made on their latest day (UTC).';
+comment on table private.summary_counts is
+'The number of new summaries that each user started on the last day (UTC) on which they started one.';
 alter table private.summary_counts enable row level security;
 
--- Definer, because clients may not write their own count. It counts for the caller.
+create table private.summary_totals (
+    day date primary key,
+    used integer not null,
+    constraint summary_totals_used_not_negative check (used >= 0)
+);
+comment on table private.summary_totals is
+'The number of new summaries that all users, and service_role, started today (UTC). It is apart from summary_counts,
+because users who are erased and come again must not get more.';
+alter table private.summary_totals enable row level security;
+
+-- Definer, because clients may not write their own count. It counts for the caller only.
 create function private.spend_summary() returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_used integer;
@@ -4752,53 +4839,83 @@ begin
     returning counted.used into v_used;
     if v_used > (select settings.summaries_per_user_per_day from private.settings) then
         perform private.fail(
-            429, 'summary_budget_exhausted', 'You have had all the summaries of today; a new day begins at 00:00 UTC.'
+            429, 'summary_budget_exhausted', 'You have reached the daily limit of summaries. Try again after 00:00 UTC.'
         );
     end if;
 end
 $$;
 comment on function private.spend_summary() is
-'Counts a summary that is made for the caller; PT429, which undoes the count, above what a day grants.';
+'Counts one summary for the caller. PT429 above the daily limit; the error also rolls back the count.';
 
--- Definer, because summaries are for no other eyes.
+-- Definer, because clients may not write the count.
+create function private.spend_project_summary() returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_today date := (now() at time zone 'UTC')::date;
+    v_used integer;
+begin
+    delete from private.summary_totals as old where old.day < v_today;
+    insert into private.summary_totals as counted (day, used)
+    values (v_today, 1)
+    on conflict on constraint summary_totals_pkey do update set used = counted.used + 1
+    returning counted.used into v_used;
+    if v_used > (select settings.summaries_per_project_per_day from private.settings) then
+        perform private.fail(
+            429, 'project_summary_budget_exhausted',
+            'This project has reached its daily limit of summaries. Try again after 00:00 UTC.'
+        );
+    end if;
+end
+$$;
+comment on function private.spend_project_summary() is
+'Counts one summary for the project. PT429 above the daily limit; the error also rolls back the count.';
+
+-- Definer, because no client role may write summaries.
 create function private.lease_summary(
-    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer, p_seconds integer,
-    out id uuid, out claim uuid, out max_bytes integer
+    p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
+    p_lease_seconds integer,
+    out id uuid, out lease uuid, out max_bytes integer
 )
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if private.is_non_member(p_channel_id) then
         perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
     end if;
-    -- Deletes outdated summaries, after the five minutes in which waiting callers read them.
+    -- Deletes outdated summaries. Polling callers have five minutes to read a summary after it is finished.
     delete from private.summaries as old
     where old.id in (
         select known.id
         from private.summaries as known
-        where coalesce(known.finished_at, known.claim_expires_at)
+        where coalesce(known.finished_at, known.lease_expires_at)
             < now() - (select make_interval(days => settings.summary_days) from private.settings)
             or (
                 known.channel_id = p_channel_id and known.last_seq < p_last_seq
-                and coalesce(known.finished_at, known.claim_expires_at) < now() - interval '5 minutes'
+                and coalesce(known.finished_at, known.lease_expires_at) < now() - interval '5 minutes'
             )
         limit 100
         for update skip locked
     );
-    -- Of several at once the first one gets the claim; the others wait here until that is settled.
+    -- The unique constraint gives the lease to one of several concurrent callers; the others wait for its commit.
     insert into private.summaries as known (
-        channel_id, last_seq, requested_count, model, prompt_version, claim_expires_at
+        channel_id, last_seq, requested_count, model, prompt_version, lease_expires_at
     )
-    values (p_channel_id, p_last_seq, p_count, p_model, p_prompt_version, now() + make_interval(secs => p_seconds))
+    values (
+        p_channel_id, p_last_seq, p_count, p_model, p_prompt_version,
+        now() + make_interval(secs => p_lease_seconds)
+    )
     on conflict on constraint summaries_request_unique do update
     set
-        claim = excluded.claim, claim_expires_at = excluded.claim_expires_at,
+        lease = excluded.lease, lease_expires_at = excluded.lease_expires_at,
         failure = null, finished_at = null
-    where known.answer is null and (known.failure is not null or known.claim_expires_at < now())
-    returning known.id, known.claim into lease_summary.id, lease_summary.claim;
-    if claim is not null then
+    where known.answer is null and (known.failure is not null or known.lease_expires_at < now())
+    returning known.id, known.lease into lease_summary.id, lease_summary.lease;
+    if lease is not null then
         if not private.is_service() then
             perform private.spend_summary();
         end if;
@@ -4807,10 +4924,10 @@ begin
 end
 $$;
 comment on function private.lease_summary(uuid, bigint, integer, text, integer, integer) is
-'The right to ask the model, if no other caller has it and there is no answer: the row, a claim on it for p_seconds,
-and how much text may be sent. All null otherwise.';
+'Takes the lease of a summary for p_lease_seconds, unless another caller has it or the summary is finished. Returns the
+id, the lease and how many bytes of text may be sent; all are null if it took no lease. PT429 above the daily limit.';
 
--- Definer, for the same reason.
+-- Definer, because no client role may read summaries. It checks that the caller may see the channel.
 create function private.find_summary(
     p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     out id uuid, out answer jsonb
@@ -4818,7 +4935,7 @@ create function private.find_summary(
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select known.id, known.answer
     from private.summaries as known
@@ -4833,14 +4950,14 @@ as $$
         )
 $$;
 comment on function private.find_summary(uuid, bigint, integer, text, integer) is
-'The summary of this state of a channel, with its answer if there is one.';
+'Finds the summary of a state of a channel. answer is null until the model has answered.';
 
 create function private.render_transcript(
     p_channel_id uuid, p_last_seq bigint, p_count integer, p_max_bytes integer
 ) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with newest as (
         select message.*
@@ -4887,12 +5004,13 @@ as $$
         and author.is_twin = (sent.user_id is null)
 $$;
 comment on function private.render_transcript(uuid, bigint, integer, integer) is
-'The newest messages of a channel, the oldest of them first, as many as fit; and what part of the channel that is.';
+'Renders the newest messages of a channel that fit in p_max_bytes, oldest first, and the scope that they cover. The
+newest message is always included.';
 
--- Private, as are the two below: a client that could reach them could store a summary of its own invention.
+-- This function and the next two are private, because a client that could call them could store an invented summary.
 create function private.begin_summary(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
@@ -4901,18 +5019,19 @@ declare
     v_prompt_version integer := ($1 ->> 'prompt_version')::integer;
     v_last_seq bigint;
     v_known record;
-    v_claimed record;
+    v_lease record;
+    v_task jsonb;
 begin
     if not private.is_service() then
         perform private.require_actor($1);
     end if;
     perform private.require_channel(v_channel_id);
-    -- Not the end of the event log: a reaction does not change what is said, and must not cost anything.
+    -- Only events that change the text: after a reaction or a pin, the stored summary is still right.
     select coalesce(max(event.seq), 0) into v_last_seq
     from public.message_events as event
     where event.channel_id = v_channel_id
         and event.kind in ('message.created', 'message.updated', 'message.deleted');
-    -- The newest one, not any: that is found by the index, whatever else the table holds.
+    -- ORDER BY makes this one lookup in messages_seq_unique. A bare EXISTS may scan messages of other channels.
     if (
         select message.id
         from public.messages as message
@@ -4931,34 +5050,34 @@ begin
         return private.succeed(v_known.answer);
     elsif $1 ->> 'is_configured' <> 'true' then
         perform private.fail(
-            503, 'summaries_not_configured', 'Summaries need a key of the Claude API: set ANTHROPIC_API_KEY.'
+            503, 'summaries_not_configured',
+            'This service has no key of the Claude API. Ask its operator to set ANTHROPIC_API_KEY.'
         );
     end if;
-    select * into v_claimed
+    select * into v_lease
     from private.lease_summary(
-        v_channel_id, v_last_seq, v_count, v_model, v_prompt_version, ($1 ->> 'claim_seconds')::integer
+        v_channel_id, v_last_seq, v_count, v_model, v_prompt_version, ($1 ->> 'lease_seconds')::integer
     );
-    if v_claimed.claim is null then
+    if v_lease.lease is null then
         select * into v_known
         from private.find_summary(v_channel_id, v_last_seq, v_count, v_model, v_prompt_version);
         return private.succeed(jsonb_build_object('id', v_known.id), null, 202);
     end if;
-    return private.succeed(
-        private.render_transcript(v_channel_id, v_last_seq, v_count, v_claimed.max_bytes)
-        || jsonb_build_object('id', v_claimed.id, 'claim', v_claimed.claim, 'user_id', (select auth.uid())),
-        null,
-        201
-    );
+    v_task := private.render_transcript(v_channel_id, v_last_seq, v_count, v_lease.max_bytes)
+        || jsonb_build_object('id', v_lease.id, 'lease', v_lease.lease, 'user_id', (select auth.uid()));
+    -- Last, because it locks a row that all summaries of the project need.
+    perform private.spend_project_summary();
+    return private.succeed(v_task, null, 201);
 end
 $$;
 comment on function private.begin_summary(jsonb) is
-'The first half of POST /api/v2/messages/summarize: channel_id, messageCount; and from the service model, claim_seconds,
-prompt_version, is_configured. 200: the answer. 201: a transcript, and a claim for finish_summary. 202: another caller
-is asking the model for the same; poll_summary tells what came of it.';
+'First half of POST /api/v2/messages/summarize. Takes channel_id and messageCount, and from the service model,
+prompt_version, lease_seconds and is_configured. Returns 200 with the answer, 201 with a transcript and a lease for
+finish_summary, or 202 with an id for poll_summary if another caller has the lease.';
 
 create function private.finish_summary(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := (
@@ -4987,54 +5106,62 @@ begin
         ) as is_outdated
     ) as outdated
     where known.id = private.parse_uuid($1, 'id')
-        and known.claim = private.parse_uuid($1, 'claim')
+        and known.lease = private.parse_uuid($1, 'lease')
         and known.finished_at is null;
-    -- Where the model was not there at all, nothing was paid.
-    if found and $1 -> 'failure' ->> 'status' = '503' then
+    -- An unavailable model costs nothing, so the user and the project get the summary back.
+    if found and $1 -> 'failure' ->> 'status' = '503' and $1 ->> 'is_paid' = 'false' then
         update private.summary_counts as counted
         set used = counted.used - 1
         where counted.user_id = private.parse_uuid($1, 'user_id', false)
             and counted.day = (now() at time zone 'UTC')::date
             and counted.used > 0;
+        update private.summary_totals as counted
+        set used = counted.used - 1
+        where counted.day = (now() at time zone 'UTC')::date and counted.used > 0;
     end if;
     return private.succeed($1 -> 'answer');
 end
 $$;
 comment on function private.finish_summary(jsonb) is
-'What came of asking the model: id, claim, user_id, and answer or failure (status, code, message). Who has lost the
-claim stores nothing, but gets the answer all the same.';
+'Stores the answer of the model: id, lease, user_id, and answer or failure (status, code, message) with is_paid:
+whether Claude returned anything. Returns the answer, and stores nothing if the lease has passed to another caller.';
 
 create function private.poll_summary(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_known private.summaries;
 begin
     select * into v_known from private.summaries as known where known.id = private.parse_uuid($1, 'id');
     if v_known.id is null then
-        perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
+        perform private.fail(
+            404, 'channel_not_found', 'This channel was deleted before its summary was ready. Check channel_id.',
+            'channel_id'
+        );
     elsif v_known.failure is not null then
         perform private.fail(
             (v_known.failure ->> 'status')::integer, v_known.failure ->> 'code', v_known.failure ->> 'message'
         );
-    elsif v_known.answer is null and ($1 ->> 'is_last' = 'true' or v_known.claim_expires_at < now()) then
-        perform private.fail(504, 'summary_timeout', 'The model took too long; try again in a moment.');
+    elsif v_known.answer is null and ($1 ->> 'is_last' = 'true' or v_known.lease_expires_at < now()) then
+        perform private.fail(504, 'summary_timeout', 'The model took too long. Try again in a moment.');
     end if;
     return private.succeed(v_known.answer, null, case when v_known.answer is null then 202 else 200 end);
 end
 $$;
 comment on function private.poll_summary(jsonb) is
-'The result of a summary that another caller asked for: id. 202 before it exists; PT504 if is_last says that this is
-the last poll.';
+'Returns the summary that another caller has leased: id. 200 with the answer, or 202 while the model works. Raises the
+failure of the model, and PT504 if the lease has expired or is_last says that this is the last poll.';
 
--- Realtime topics: who may listen to which, and who may send.
+-- Realtime topics: which users may listen to a topic, and which may send to it.
+-- Promise: only the database sends to inbox:, twin: and channel: topics. Members of a channel send only to its :live
+-- topic. A policy of the application cannot open these topics.
 
 create function private.my_topics() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select 'channel:' || mine.id from private.my_channels as mine
     union all
@@ -5043,21 +5170,21 @@ as $$
     select 'inbox:' || (select auth.uid())
 $$;
 comment on function private.my_topics() is
-'The topics that the caller may listen to. Only the database sends to them. Topics are compared as text, byte by byte.';
+'Lists the topics to which the caller may listen and only the database sends. Policies compare topics as text.';
 
 create function private.my_live_topics() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select 'channel:' || mine.id || ':live' from private.my_channels as mine
 $$;
 comment on function private.my_live_topics() is
-'The topics on which the caller and the other members of a channel tell each other who is there and who types.';
+'Lists the topics on which members of the caller''s channels send each other presence and typing.';
 
 do $$
 begin
-    -- For clients that use postgres_changes. Elsewhere than on Supabase there is no such publication.
+    -- For clients that use postgres_changes. Only Supabase has this publication.
     if exists (select from pg_publication where pubname = 'supabase_realtime' and not puballtables) then
         if not exists (
             select from pg_publication_tables
@@ -5080,25 +5207,13 @@ begin
     end if;
 end
 $$;
--- Where the server runs pg_cron and lets us, as Supabase does. Elsewhere the service alone cleans.
-do $$
-begin
-    if exists (select from pg_available_extensions where name = 'pg_cron') then
-        create extension if not exists pg_cron;
-        perform cron.schedule('threadline_clean_up', '*/5 * * * *', 'select private.clean_up()');
-    end if;
-exception
-    when others then
-        raise notice 'pg_cron is not used: %', sqlerrm;
-end
-$$;
 
 -- Broadcasts of channel events. A broadcast may get lost and never fails a write; clients catch up from the event log.
 
 create function private.render_event(p_event public.message_events, p_message public.messages) returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_numbers jsonb := jsonb_build_object('seq', p_event.seq, 'prev_seq', p_event.seq - 1);
@@ -5155,7 +5270,7 @@ has id and deleted.';
 create function private.render_pointer(p_payload jsonb) returns jsonb
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_object_agg(field.key, field.value) || '{"truncated": true}'
     from jsonb_each(p_payload) as field
@@ -5168,7 +5283,7 @@ create function private.send_events(
     p_channel_id uuid, p_since bigint, out last_seq bigint, out is_complete boolean
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 -- A generic plan, because a custom plan takes longer than the query. The two LIMITs must stay: without them the generic
 -- plan expects a third of the channel, scans whole tables, and may trigger JIT for half a second (decision 0007).
 set plan_cache_mode = 'force_generic_plan'
@@ -5226,7 +5341,7 @@ stub instead of an oversized payload. Returns the last number, and whether each 
 
 create function private.verify_creations(p_channel_id uuid, p_since bigint) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_missing uuid := (
@@ -5264,7 +5379,7 @@ the message, 40001 if another channel took its id at the same time (decision 000
 create function private.broadcast_events_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_sent jsonb := coalesce(nullif(current_setting('threadline.sent_events', true), ''), '{}')::jsonb;
@@ -5297,26 +5412,35 @@ comment on function private.broadcast_events_trigger() is
 'Sends the events of a transaction at its end. A failed broadcast is only a warning; an event of a message that was
 not written undoes the transaction.';
 
--- GET /api/v2/channels/:id/events: how a client fetches the events that it missed.
+-- Catch-up: a client fetches the events of a channel that it missed.
+-- Promise: pages that follow meta.last_seq return every event of the channel once and in order.
 
--- Definer, because policies would be asked for each event again; it asks once, and itself.
-create function private.list_channel_events(p_channel_id uuid, p_since bigint, p_limit integer)
-returns table (seq bigint, kind text, payload jsonb)
+-- Definer, because policies would check the caller's rights for each event. It checks them once itself.
+create function private.list_channel_events(
+    p_channel_id uuid, p_since bigint, p_limit integer, p_max_bytes integer
+)
+returns table (seq bigint, kind text, payload jsonb, bytes bigint)
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_count integer := 0;
 begin
     if not private.is_service()
         and p_channel_id not in (select mine.id from private.my_channels as mine)
     then
         return;
     end if;
-    return query
+    bytes := 0;
+    -- A loop, because it ends when the page is full: a query would render events that no page holds.
+    for seq, kind, payload in
     select event.seq, event.kind, private.render_event(event, said.message)
     from public.message_events as event
-    -- Only of this channel, because the caller may not see messages of others. LIMIT 1 is for the planner (0007).
+    -- Compares channel_id, because the caller may not see messages of other channels. LIMIT 1 makes this one lookup by
+    -- primary key per event: without it the planner may read all messages of the channel. Before the first ANALYZE, a
+    -- page among 5,000 messages then took 300 ms instead of 10.
     left join lateral (
         select message from public.messages as message
         where message.id = event.message_id and message.channel_id = p_channel_id and message.deleted_at is null
@@ -5324,37 +5448,45 @@ begin
     ) as said on true
     where event.channel_id = p_channel_id and event.seq > p_since
     order by event.seq
-    limit p_limit;
+    limit p_limit
+    loop
+        bytes := bytes + octet_length(payload::text);
+        v_count := v_count + 1;
+        return next;
+        exit when bytes > p_max_bytes and v_count > 1;
+    end loop;
 end
 $$;
-comment on function private.list_channel_events(uuid, bigint, integer) is
-'The events of a channel after a number, in order, for its members.';
+comment on function private.list_channel_events(uuid, bigint, integer, integer) is
+'Lists the events of a channel after a number, in order, with the bytes of the payloads so far. Ends with
+the row that exceeds p_max_bytes, at the earliest the second. Returns no rows to non-members.';
 
 create function public.list_channel_events(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
+    c_max_bytes constant integer := 1000000;
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 200);
     v_since text := coalesce($1 ->> 'since', '0');
     v_page record;
 begin
     if v_since !~ '^[0-9]{1,18}$' then
-        perform private.fail(400, 'invalid_field', 'since must be a whole number, the seq of an event.', 'since');
+        perform private.fail(
+            400, 'invalid_field',
+            'since is not the number of an event. Send meta.last_seq of the last page, or 0.', 'since'
+        );
     end if;
     perform private.require_channel(v_channel_id);
     with rendered as (
-        select
-            event.*,
-            row_number() over (order by event.seq) as number,
-            sum(octet_length(event.payload::text)) over (order by event.seq) as bytes
-        from private.list_channel_events(v_channel_id, v_since::bigint, v_limit + 1) as event
+        select event.*, row_number() over (order by event.seq) as number
+        from private.list_channel_events(v_channel_id, v_since::bigint, v_limit + 1, c_max_bytes) as event
     )
 
     select
-        -- A megabyte is enough for one answer, though never less than one event.
+        -- A page ends at a megabyte, but has at least one event, so that the client can go on.
         coalesce(jsonb_agg(
             jsonb_build_object('event', found.kind, 'payload', found.payload) order by found.seq
         ) filter (where found.is_in), '[]') as events,
@@ -5362,7 +5494,9 @@ begin
         count(*) filter (where not found.is_in) > 0 as has_more
     into v_page
     from (
-        select rendered.*, rendered.number <= v_limit and (rendered.number = 1 or rendered.bytes <= 1000000) as is_in
+        select
+            rendered.*,
+            rendered.number <= v_limit and (rendered.number = 1 or rendered.bytes <= c_max_bytes) as is_in
         from rendered
     ) as found;
     return private.succeed(v_page.events, jsonb_build_object(
@@ -5376,9 +5510,9 @@ begin
 end
 $$;
 comment on function public.list_channel_events(jsonb) is
-'GET /api/v2/channels/:id/events: channel_id, and optionally since (0) and limit (1 to 1,000, 200). What was broadcast
-to a channel after the event with that number, in order: event and payload of each. meta.last_seq is the since of the
-next call, meta.has_more whether it would answer something.';
+'GET /api/v2/channels/:id/events: lists the events of a channel after a number, in order, as event and payload like a
+broadcast. Takes channel_id, since (default 0) and limit (1 to 1000, default 200). meta.last_seq is the since of the
+next page; meta.has_more says whether that page has events.';
 
 -- Gone is gone: what was deleted, edited or erased leaves every place that repeats it.
 -- Realtime replays broadcasts for three days, to later members too; keys of idempotent requests keep answers.
@@ -5387,7 +5521,7 @@ create function private.broadcast_id(p_channel_id uuid, p_seq bigint, p_twin_id 
 language plpgsql
 immutable
 parallel safe
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return md5(concat_ws('/', p_channel_id, p_seq, p_twin_id))::uuid;
@@ -5399,7 +5533,7 @@ Realtime has no index on topics alone.';
 
 create function private.redact_broadcasts(p_ids uuid[]) returns void
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     update realtime.messages as sent set payload = private.render_pointer(sent.payload)
@@ -5416,7 +5550,7 @@ comment on function private.redact_broadcasts(uuid[]) is
 create function private.forget_messages(p_channel_ids uuid[], p_ids uuid[], p_seqs bigint[]) returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
@@ -5446,7 +5580,7 @@ comment on function private.forget_messages(uuid[], uuid[], bigint[]) is
 create function private.forget_deleted_messages(p_channel_ids uuid[], p_ids uuid[], p_seqs bigint[]) returns void
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -5486,7 +5620,7 @@ message names.';
 create function private.forget_message_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.deleted_at is not null then
@@ -5508,7 +5642,7 @@ comment on function private.forget_message_trigger() is
 create function private.forget_messages_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform private.forget_deleted_messages(
@@ -5525,7 +5659,7 @@ comment on function private.forget_messages_trigger() is 'Forgets messages whose
 create function private.redact_channel_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -5562,7 +5696,7 @@ comment on function private.redact_channel_trigger() is
 create function private.redact_inbox_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -5592,21 +5726,23 @@ $$;
 comment on function private.redact_inbox_trigger() is
 'Redacts the broadcasts of conversations that lost messages or were deleted.';
 
--- Webhooks of twins and the secrets that sign what is sent there.
+-- Webhooks: the URL to which the worker posts the messages of a twin's channels, and the secrets that sign them.
+-- Promise: a secret is shown once and never leaves the database again (decision 0004). During a rotation, the new
+-- secret and up to four old ones sign each delivery. 312_delivery_worker shows what a twin is sent.
 
 create table public.twin_webhooks (
     ai_twin_id uuid primary key references public.ai_twins (id) on delete cascade,
     url text not null,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    -- No credentials, no fragment, nothing to encode. Where it leads to is checked when the worker connects.
+    -- Rejects credentials, fragments and characters that need encoding. The worker checks the address when it connects.
     constraint twin_webhooks_url_form check (
         url ~ '^https?://([a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?([/?][!"$-~]*)?$'
     ),
     constraint twin_webhooks_url_length check (char_length(url) <= 2000)
 );
 comment on table public.twin_webhooks is
-'The URL that gets the messages of a twin''s channels. A twin without one listens to Realtime instead.';
+'The URL to which the worker posts the messages of a twin''s channels. A twin without one listens to Realtime.';
 alter table public.twin_webhooks enable row level security;
 
 create table private.twin_secrets (
@@ -5619,16 +5755,17 @@ create table private.twin_secrets (
     constraint twin_secrets_keys_are_blocks check (octet_length(inner_key) = 64 and octet_length(outer_key) = 64)
 );
 comment on table private.twin_secrets is
-'What deliveries are signed with. Unlike a key that only opens, one that signs cannot be kept as a hash; it is kept as
-the two blocks that HMAC makes of it, and never leaves the database (docs/explanation/decisions/0004).';
-comment on column private.twin_secrets.expires_at is 'Nothing is signed with it from this moment on; null means never.';
+'Secrets that sign deliveries. A hash of a secret cannot sign, so this stores the two blocks that HMAC derives from it
+(docs/explanation/decisions/0004).';
+comment on column private.twin_secrets.expires_at is
+'From this time on, the secret signs no delivery; null means never.';
 create index twin_secrets_ai_twin_id_idx on private.twin_secrets (ai_twin_id);
 alter table private.twin_secrets enable row level security;
 
 create function private.sign_delivery(p_twin_id uuid, p_text text) returns text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select string_agg(
         'v1=' || encode(sha256(secret.outer_key || sha256(secret.inner_key || convert_to(p_text, 'UTF8'))), 'hex'),
@@ -5638,13 +5775,13 @@ as $$
     where secret.ai_twin_id = p_twin_id and (secret.expires_at is null or secret.expires_at > now())
 $$;
 comment on function private.sign_delivery(uuid, text) is
-'HMAC-SHA256 of a text with each secret of a twin that is good now, the newest first.';
+'Signs a text with each valid secret of a twin: HMAC-SHA256 in hex, newest secret first, separated by commas.';
 
--- Definer, because no client role may touch the secrets: it asks itself whose twin it is.
+-- Definer, because no client role may read or write secrets. It checks that the twin is the caller's.
 create function private.rotate_twin_secret(p_twin_id uuid, p_overlap interval) returns text
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_secret text := private.generate_secret();
@@ -5655,9 +5792,13 @@ begin
         and (twin.user_id = (select auth.uid()) or (select private.is_service()))
     for no key update of webhook;
     if not found then
-        perform private.fail(404, 'webhook_not_found', 'You have no such twin, or it has no webhook.', 'ai_twin_id');
+        perform private.fail(
+            404, 'webhook_not_found',
+            'This twin is not yours or has no webhook. Check ai_twin_id, or set a webhook first.', 'ai_twin_id'
+        );
     end if;
-    -- Every delivery is signed with all that are left, and each owner's deliveries are made by the same worker.
+    -- Keeps four earlier secrets, because each delivery is signed with all of them. More would slow the worker, which
+    -- serves all owners.
     delete from private.twin_secrets as secret
     where secret.id in (
         select old.id
@@ -5679,14 +5820,15 @@ begin
 end
 $$;
 comment on function private.rotate_twin_secret(uuid, interval) is
-'A new secret for the webhook of the caller''s twin; deliveries carry signatures of the four before it, too, until the
-overlap is over. PT404 for anyone else.';
+'Creates a secret for the webhook of the caller''s twin. The four secrets before it also sign deliveries until the
+overlap ends. PT404 for other callers.';
 
--- Definer, because a webhook that a client inserted by itself would have no secret.
+-- Definer, because clients may not insert webhooks: the webhook would have no secret. It checks that the twin is the
+-- caller's.
 create function private.set_twin_webhook(p_twin_id uuid, p_url text) returns boolean
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_is_new boolean;
@@ -5695,7 +5837,9 @@ begin
         select from public.ai_twins as twin
         where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select private.is_service()))
     ) then
-        perform private.fail(404, 'twin_not_found', 'You have no such twin.', 'ai_twin_id');
+        perform private.fail(
+            404, 'twin_not_found', 'This twin does not exist or is not yours. Check ai_twin_id.', 'ai_twin_id'
+        );
     end if;
     insert into public.twin_webhooks (ai_twin_id, url) values (p_twin_id, p_url)
     on conflict on constraint twin_webhooks_pkey do nothing;
@@ -5706,11 +5850,11 @@ begin
 end
 $$;
 comment on function private.set_twin_webhook(uuid, text) is
-'Sets the webhook of the caller''s twin. Answers whether it is the first one. PT404 for other callers.';
+'Sets the webhook of the caller''s twin. Returns true if the twin had none before. PT404 for other callers.';
 
 create function public.set_twin_webhook(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
@@ -5725,12 +5869,12 @@ begin
 end
 $$;
 comment on function public.set_twin_webhook(jsonb) is
-'Sets the webhook of a twin of the caller: ai_twin_id, url. The first time, the answer holds the secret that deliveries
-are signed with, this once; afterwards secret is null and stays what it was.';
+'Sets the webhook of a twin of the caller: ai_twin_id, url. The first answer contains the secret that signs deliveries,
+which is shown only once. Later calls keep the secret and answer null.';
 
 create function public.rotate_twin_secret(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
@@ -5744,27 +5888,33 @@ begin
 end
 $$;
 comment on function public.rotate_twin_secret(jsonb) is
-'A new secret for the webhook of a twin of the caller, shown this once: ai_twin_id, and optionally overlap_hours (24,
-at most 720), during which deliveries are signed with the earlier ones as well.';
+'Creates a secret for the webhook of a twin of the caller, which is shown only once: ai_twin_id, overlap_hours (0 to
+720, default 24). Earlier secrets also sign deliveries until the overlap ends.';
 
 create function public.remove_twin_webhook(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
 begin
     delete from public.twin_webhooks as webhook where webhook.ai_twin_id = v_twin_id;
     if not found then
-        perform private.fail(404, 'webhook_not_found', 'You have no such twin, or it has no webhook.', 'ai_twin_id');
+        perform private.fail(
+            404, 'webhook_not_found',
+            'This twin is not yours or has no webhook. Check ai_twin_id, or set a webhook first.', 'ai_twin_id'
+        );
     end if;
     return private.succeed(jsonb_build_object('ai_twin_id', v_twin_id));
 end
 $$;
 comment on function public.remove_twin_webhook(jsonb) is
-'Removes the webhook of a twin of the caller, with its secrets and all that was to be delivered there: ai_twin_id.';
+'Removes the webhook of a twin of the caller, its secrets and its deliveries: ai_twin_id.';
 
--- The outbox: which message goes to which twin, in order, at least once.
+-- The outbox: the messages that go to the webhooks of twins. Each twin has one queue in each of its channels.
+-- Promise: each message is delivered at least once and in order within its queue, unless the message is deleted, the
+-- delivery is dead, or the twin or its webhook goes. A failing delivery delays only its own queue.
+-- Writers, replays and workers lock rows in the order that 210_events lists.
 
 create table private.twin_queues (
     ai_twin_id uuid not null references public.twin_webhooks (ai_twin_id) on delete cascade,
@@ -5780,15 +5930,15 @@ create table private.twin_queues (
     constraint twin_queues_lease_unique unique (lease)
 );
 comment on table private.twin_queues is
-'A queue for each twin and channel. A worker locks its row first, so one delivery of it is under way at a
-time, and one that fails holds up those behind it and no others.';
+'The queue of a twin in a channel. A worker takes its lease before it sends, so a queue has one delivery under
+way at a time.';
 comment on column private.twin_queues.due_at is
-'When to look at it next: the end of the lease while a worker has it; null when no delivery waits.';
+'When a worker looks at the queue next: the end of the lease, if a worker has it; null when no delivery is pending.';
 comment on column private.twin_queues.user_id is 'The owner of the twin, copied, because owners share the workers.';
 comment on column private.twin_queues.slow_until is
-'Until then the owner gets fewer workers, because the webhook answered slowly or not at all.';
+'Until then the owner gets one worker, because the webhook answered slowly or not at all.';
 comment on column private.twin_queues.lease is
-'The token of the worker that has the queue; null when no worker has it.';
+'The token of the worker that has the lease; null when no worker has it.';
 create index twin_queues_due_at_idx on private.twin_queues (user_id, due_at) where due_at is not null;
 create index twin_queues_slow_until_idx on private.twin_queues (user_id, slow_until) where slow_until is not null;
 alter table private.twin_queues enable row level security;
@@ -5814,12 +5964,14 @@ create table public.twin_deliveries (
     constraint twin_deliveries_last_error_length check (char_length(last_error) <= 200)
 );
 comment on table public.twin_deliveries is
-'What goes to which twin. Pending until its webhook has answered 2xx, dead when it would not; kept a week afterwards,
-dead ones until they are replayed or the twin leaves.';
-comment on column public.twin_deliveries.seq is 'The message''s place in the channel, in which order it is delivered.';
-comment on column public.twin_deliveries.next_attempt_at is 'After a failure, when it is tried again at the earliest.';
-comment on column public.twin_deliveries.last_status is 'What the webhook answered last; null when it did not answer.';
-comment on column public.twin_deliveries.last_error is 'What was wrong with the last attempt.';
+'One message for one twin. Pending until the webhook answers 2xx; dead after the last failed attempt. Delivered rows are
+kept for delivery_days, dead rows until they are replayed or the twin leaves.';
+comment on column public.twin_deliveries.seq is
+'The number of the message in its channel. A queue is sent in this order.';
+comment on column public.twin_deliveries.next_attempt_at is 'After a failure, the earliest time of the next attempt.';
+comment on column public.twin_deliveries.last_status is
+'The last HTTP status of the webhook; null if it did not answer.';
+comment on column public.twin_deliveries.last_error is 'The error of the last attempt; null if it succeeded.';
 create index twin_deliveries_message_id_idx on public.twin_deliveries (message_id);
 create index twin_deliveries_pending_idx on public.twin_deliveries (ai_twin_id, channel_id, seq)
 where state = 'pending';
@@ -5833,17 +5985,18 @@ alter table public.twin_deliveries enable row level security;
 create function private.queue_deliveries_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Most channels have no twin; all else here costs several times as much as this look.
+    -- Most channels have no twin, and this check is several times cheaper than the statement below.
     if not exists (select from public.channel_twins as assigned where assigned.channel_id = new.channel_id)
         or new.hops > (select settings.twin_max_hops from private.settings)
     then
         return null;
     end if;
-    -- The locks wait for a twin that is just leaving: its row would be gone when the foreign keys look for it.
-    with hearing as (
+    -- KEY SHARE waits for a transaction that removes a twin or its webhook. Without it, the foreign keys of the new
+    -- rows would wait and then fail.
+    with recipient as (
         select assigned.ai_twin_id, twin.user_id
         from public.channel_twins as assigned
         inner join public.twin_webhooks as webhook on assigned.ai_twin_id = webhook.ai_twin_id
@@ -5853,38 +6006,39 @@ begin
         for key share of assigned, webhook
     ), woken as (
         insert into private.twin_queues as queue (ai_twin_id, channel_id, user_id, due_at)
-        select hearing.ai_twin_id, new.channel_id, hearing.user_id, now() from hearing
+        select recipient.ai_twin_id, new.channel_id, recipient.user_id, now() from recipient
         on conflict on constraint twin_queues_pkey do update set due_at = excluded.due_at
         where queue.due_at is null
     )
 
     insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq)
-    select hearing.ai_twin_id, new.channel_id, new.id, new.seq
-    from hearing;
+    select recipient.ai_twin_id, new.channel_id, new.id, new.seq
+    from recipient;
     return null;
 end
 $$;
 comment on function private.queue_deliveries_trigger() is
-'Trigger: a message is to be delivered to the twins of its channel that have a webhook, but not to its author, nor when
-twins have been talking among themselves for too long.';
+'Queues a new message for each twin of its channel that has a webhook, except its author. Queues nothing if the message
+has more than twin_max_hops.';
 
 -- Definer, because no client writes to the outbox.
 create function private.cancel_deliveries_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from public.twin_deliveries as delivery where delivery.message_id = new.id and delivery.state <> 'delivered';
     return null;
 end
 $$;
-comment on function private.cancel_deliveries_trigger() is 'Trigger: what is deleted is not delivered any more.';
+comment on function private.cancel_deliveries_trigger() is
+'Removes the pending and dead deliveries of a deleted message.';
 
 create function public.list_twin_deliveries(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
@@ -5919,25 +6073,27 @@ begin
 end
 $$;
 comment on function public.list_twin_deliveries(jsonb) is
-'Deliveries to a twin of the caller, the newest first: ai_twin_id, and optionally state (dead) and limit (50, at most
-200).';
+'Lists the deliveries to a twin of the caller, newest first: ai_twin_id, state (default dead), limit (1 to 200, default
+50).';
 
--- Definer, because no client writes to the outbox. It asks itself whose twin it is.
+-- Definer, because no client writes to the outbox. It checks that the twin is the caller's.
 create function private.replay_twin_deliveries(p_twin_id uuid, p_id uuid) returns bigint
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_revived bigint;
+    v_replayed bigint;
 begin
     if not exists (
         select from public.ai_twins as twin
         where twin.id = p_twin_id and (twin.user_id = (select auth.uid()) or (select private.is_service()))
     ) then
-        perform private.fail(404, 'twin_not_found', 'You have no such twin.', 'ai_twin_id');
+        perform private.fail(
+            404, 'twin_not_found', 'This twin does not exist or is not yours. Check ai_twin_id.', 'ai_twin_id'
+        );
     end if;
-    -- As a worker does: queues first, then what is in them.
+    -- Queues before deliveries: see the lock order in 210_events.
     perform from private.twin_queues as queue
     where queue.ai_twin_id = p_twin_id
     order by queue.channel_id
@@ -5945,7 +6101,7 @@ begin
     update public.twin_deliveries as delivery
     set state = 'pending', attempts = 0, finished_at = null
     where delivery.ai_twin_id = p_twin_id and delivery.state = 'dead' and delivery.id = coalesce(p_id, delivery.id);
-    get diagnostics v_revived = row_count;
+    get diagnostics v_replayed = row_count;
     update private.twin_queues as queue set due_at = now()
     where queue.ai_twin_id = p_twin_id
         and queue.lease is null
@@ -5954,15 +6110,16 @@ begin
             where pending.ai_twin_id = queue.ai_twin_id
                 and pending.channel_id = queue.channel_id and pending.state = 'pending' and pending.attempts = 0
         );
-    return v_revived;
+    return v_replayed;
 end
 $$;
 comment on function private.replay_twin_deliveries(uuid, uuid) is
-'Makes dead deliveries of the caller''s twin pending again, one or all, and answers how many. PT404 for anyone else.';
+'Makes dead deliveries of the caller''s twin pending again: the one with p_id, or all if it is null. Returns how many.
+PT404 for other callers.';
 
 create function public.replay_twin_deliveries(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(jsonb_build_object('replayed', private.replay_twin_deliveries(
@@ -5971,14 +6128,17 @@ begin
 end
 $$;
 comment on function public.replay_twin_deliveries(jsonb) is
-'Delivers dead deliveries to a twin of the caller anew, as from the beginning: ai_twin_id, and id for only one.';
+'Sends the dead deliveries to a twin of the caller again, with all attempts: ai_twin_id, and id for only one of them.';
 
--- What the worker calls: it leases the next delivery of each queue, sends it, and reports the result.
+-- The delivery worker: it leases the next delivery of each queue, posts it to the webhook, and reports the result.
+-- Promise: one worker at a time has the lease of a queue. If it dies, the lease expires and another worker sends the
+-- delivery again.
+-- Workers lock rows in the order that 210_events lists.
 
 create function private.render_delivery(p_delivery public.twin_deliveries, p_lease uuid) returns jsonb
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_time text := floor(extract(epoch from now()))::text;
@@ -6004,12 +6164,12 @@ begin
 end
 $$;
 comment on function private.render_delivery(public.twin_deliveries, uuid) is
-'A delivery as it is to be sent: the message as it is now, signed.';
+'Renders a delivery as a signed HTTP request with the current text of the message.';
 
 create function private.list_due_queues(p_limit integer) returns table (ai_twin_id uuid, channel_id uuid)
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
     -- The owners with queues that wait, one index probe for each, however many queues an owner has.
@@ -6063,12 +6223,12 @@ comment on function private.list_due_queues(integer) is
 'The queues that are due, in turns: first one of each owner, then the second of each. An owner has at most
 user_max_deliveries under way, and one after a slow answer. Workers that ask at the same moment may go above it.';
 
--- Definer, because queues and secrets are for no other eyes. Planned at each call: the queues are empty when the
--- first plan is made (docs/explanation/decisions/0003).
+-- Definer, because no role may read queues and secrets. Custom plans, because the queues are empty when a session makes
+-- its first plan (decision 0003).
 create function private.claim_deliveries(p_limit integer, p_lease interval) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -6079,11 +6239,12 @@ declare
         where queue.due_at <= now()
         for update of queue skip locked
     );
-    v_claims jsonb;
+    v_deliveries jsonb;
 begin
-    -- A statement of its own: it sees what was done to the queues until they were locked. It changes each of them
-    -- once: a second change would check the foreign key again, and wait for a transaction that removes the webhook.
-    with head as materialized (
+    -- A statement of its own, after the one that locks the queues: it sees all deliveries that were committed before
+    -- the lock. It updates each queue once: a second update would check the foreign key again, and wait for a
+    -- transaction that removes the webhook.
+    with candidate as materialized (
         select due.ai_twin_id, due.channel_id, pending.id, gen_random_uuid() as lease
         from unnest(v_due) as due
         left join lateral (
@@ -6096,39 +6257,40 @@ begin
             limit 1
         ) as pending on true
     ), held as materialized (
-        -- What is being deleted just now is left to the next round: waiting for it could deadlock.
+        -- SKIP LOCKED skips a delivery that another transaction is deleting; the next round takes it if it is still
+        -- there. Waiting could deadlock, because the other transaction may need the queue next.
         select delivery.id
         from public.twin_deliveries as delivery
-        where delivery.id in (select head.id from head)
+        where delivery.id in (select candidate.id from candidate)
         for update skip locked
     ), leased as (
         update private.twin_queues as queue
-        set lease = case when head.id is not null then head.lease end,
-            leased_at = case when head.id is not null then now() end,
-            due_at = case when head.id is not null then now() + p_lease end
-        from head
-        where queue.ai_twin_id = head.ai_twin_id and queue.channel_id = head.channel_id
-            and (head.id is null or head.id in (select held.id from held))
+        set lease = case when candidate.id is not null then candidate.lease end,
+            leased_at = case when candidate.id is not null then now() end,
+            due_at = case when candidate.id is not null then now() + p_lease end
+        from candidate
+        where queue.ai_twin_id = candidate.ai_twin_id and queue.channel_id = candidate.channel_id
+            and (candidate.id is null or candidate.id in (select held.id from held))
     ), attempted as (
         update public.twin_deliveries as delivery
         set attempts = delivery.attempts + 1, next_attempt_at = null
-        from head
-        where delivery.id = head.id and head.id in (select held.id from held)
-        returning delivery, head.lease
+        from candidate
+        where delivery.id = candidate.id and candidate.id in (select held.id from held)
+        returning delivery, candidate.lease
     )
 
-    select coalesce(jsonb_agg(private.render_delivery(attempted.delivery, attempted.lease)), '[]') into v_claims
+    select coalesce(jsonb_agg(private.render_delivery(attempted.delivery, attempted.lease)), '[]') into v_deliveries
     from attempted;
-    return v_claims;
+    return v_deliveries;
 end
 $$;
 comment on function private.claim_deliveries(integer, interval) is
-'Takes the first delivery of queues that are due, in the turns of list_due_queues. No other worker gets them until the
-lease ends.';
+'Leases the first delivery of at most p_limit due queues, and returns them as signed requests. No other worker gets them
+until the lease ends.';
 
 create function public.claim_deliveries(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.claim_deliveries(
@@ -6138,28 +6300,29 @@ begin
 end
 $$;
 comment on function public.claim_deliveries(jsonb) is
-'For workers: what is to be sent now, each with id, lease, url, headers and body; limit, lease_seconds. Of each twin and
-channel at most one, and none while another is under way. What is not finished within the lease is given out again.';
+'For workers: leases deliveries and returns id, lease, url, headers and body of each. Takes limit (default 10) and
+lease_seconds (default 60). A queue gives one delivery at a time. If the lease ends before finish_delivery, a
+worker gets the delivery again.';
 
 create function private.retry_delay(p_attempts integer) returns interval
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-    -- Four times as long after each failure, an hour at most; by chance up to a half less, so that what failed
-    -- together does not come back together.
+    -- Random, up to half shorter, so that deliveries that failed together are not all retried at the same time.
     select make_interval(
         secs => least(3600, settings.twin_retry_seconds * power(4, least(p_attempts, 10) - 1)) * (1 - random() / 2)
     )
     from private.settings as settings
 $$;
-comment on function private.retry_delay(integer) is 'How long to wait after so many failures.';
+comment on function private.retry_delay(integer) is
+'The wait after p_attempts failures: four times as long after each, at most an hour.';
 
 -- Definer, because no client writes to the outbox.
 create function private.finish_delivery(p_id uuid, p_lease uuid, p_status integer, p_error text) returns text
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_queue private.twin_queues;
@@ -6200,7 +6363,9 @@ begin
         from public.twin_deliveries as pending
         where pending.ai_twin_id = queue.ai_twin_id
             and pending.channel_id = queue.channel_id and pending.state = 'pending'
-        order by pending.seq -- so that no plan hopes to meet one soon among those of other channels
+        -- ORDER BY keeps the planner on twin_deliveries_pending_idx. With LIMIT 1 alone, it expects to find a row early
+        -- in a sequential scan; if the queue is empty, that scan reads every delivery.
+        order by pending.seq
         limit 1
     ))
     where queue.lease = p_lease;
@@ -6208,12 +6373,12 @@ begin
 end
 $$;
 comment on function private.finish_delivery(uuid, uuid, integer, text) is
-'Ends an attempt: delivered when there is no error, else pending again, or dead after the last one. The state, or null
-when another worker has the lease or the message is deleted.';
+'Ends an attempt and returns the new state: delivered if p_error is null, dead after the last attempt, else pending.
+Returns null if the lease has passed to another worker or the message was deleted.';
 
 create function public.finish_delivery(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id uuid := private.parse_uuid($1, 'id');
@@ -6230,10 +6395,11 @@ begin
 end
 $$;
 comment on function public.finish_delivery(jsonb) is
-'For workers: what became of a delivery: id, lease, status that the webhook answered, error unless it went well.
-Repeating it does no harm; state is null when the lease was not theirs any more.';
+'For workers: stores the result of a delivery: id, lease, status (the answer of the webhook), error (null if it
+succeeded). Returns its state, or null if the lease has passed to another worker. A repeated call changes nothing.';
 
 -- The rate limit: how many requests of /api/v2 a user may make in a minute, counted for all processes of the service.
+-- The limit is requests_per_minute in 010_settings; service_role is not counted.
 -- The count is spent after the work, in the same transaction, so that requests of one user do not wait for each other.
 
 -- Unlogged, because a crash may reset the counts: a user then gets one minute's requests again.
@@ -6249,7 +6415,7 @@ alter table private.request_counts enable row level security;
 create function private.spend_request(out is_granted boolean, out headers jsonb)
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_used integer;
@@ -6284,6 +6450,17 @@ comment on function private.spend_request() is
 'Counts a request of the caller. Answers whether the limit allows it, and the RateLimit headers: limit, remaining, and
 seconds until the next minute begins.';
 
+create function private.spend_failed_request(jsonb) returns json
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select private.succeed(null)
+$$;
+comment on function private.spend_failed_request(jsonb) is
+'Does nothing, so that the gateway counts it: the service calls it after a request that Postgres cancelled or failed,
+because that request has undone its own count.';
+
 -- Idempotency keys: a repeated request with the same key gets the first answer and writes nothing.
 -- Keys are kept for settings.idempotency_hours.
 
@@ -6312,7 +6489,7 @@ alter table private.idempotency_keys enable row level security;
 create function private.begin_idempotent(p_route text, p_key text, p_request jsonb, out status integer, out body text)
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_principal text := coalesce((select auth.uid())::text, (select auth.role()));
@@ -6352,7 +6529,7 @@ create function private.finish_idempotent(p_route text, p_key text, p_status int
 language sql
 volatile
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     update private.idempotency_keys as known
     set
@@ -6419,7 +6596,7 @@ create function private.render_failure(
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_code text := (
@@ -6462,11 +6639,11 @@ null for errors that the caller did not cause: the service answers those itself.
 create function private.retry_after(p_status integer, p_code text, p_limits jsonb) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select case
         when p_code = 'rate_limited' then jsonb_build_object('retry-after', p_limits -> 'ratelimit-reset')
-        when p_code = 'summary_budget_exhausted' then
+        when p_code in ('summary_budget_exhausted', 'project_summary_budget_exhausted') then
             jsonb_build_object('retry-after', ceil(extract(
                 epoch from date_trunc('day', now(), 'UTC') + interval '24 hours' - now()
             ))::text)
@@ -6512,7 +6689,7 @@ alter table private.former_twin_messages enable row level security;
 create function private.create_receipt(p_kind text, p_subject_id uuid, p_erased jsonb) returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_receipt public.erasures;
@@ -6536,7 +6713,7 @@ comment on function private.create_receipt(text, uuid, jsonb) is 'Stores a recei
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_person public.people;
@@ -6598,7 +6775,7 @@ or a conversation is not the caller''s.';
 
 create function public.erase_person(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.erase_person(
@@ -6615,7 +6792,7 @@ stored again.';
 create function private.remember_twin_owner_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- If Supabase Auth deleted the owner, the join finds no row: messages stay, as they do for deleted users.
@@ -6633,7 +6810,7 @@ comment on function private.remember_twin_owner_trigger() is
 create function private.count_belongings(p_user_id uuid) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'connections', (
@@ -6658,7 +6835,7 @@ comment on function private.count_belongings(uuid) is 'The number of rows by kin
 create function private.hand_over_channels(p_user_id uuid) returns bigint
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_count bigint;
@@ -6694,7 +6871,7 @@ without other members and returns their number.';
 create function private.list_user_messages(p_user_id uuid) returns setof uuid
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select said.id from public.messages as said where said.user_id = p_user_id
     union all
@@ -6712,7 +6889,7 @@ comment on function private.list_user_messages(uuid) is
 create function private.erase_user(p_user_id uuid) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_erased jsonb := private.count_belongings(p_user_id);
@@ -6784,7 +6961,7 @@ user does not exist.';
 
 create function public.erase_user(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.erase_user(private.parse_uuid($1, 'user_id')));
@@ -6800,7 +6977,7 @@ user_id; returns the receipt.';
 create function public.export_conversation(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -6852,7 +7029,7 @@ limit (500, at most 1000) and after (next_cursor of the page before, which is nu
 create function private.render_export(p_message_ids uuid[]) returns jsonb
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- One statement for all messages evaluates each policy once.
     select coalesce(jsonb_agg(
@@ -6891,7 +7068,7 @@ create function private.measure_messages(p_channel_id uuid, p_after bigint, p_li
 returns table (id uuid, seq bigint, bytes bigint)
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select
         said.id,
@@ -6913,7 +7090,7 @@ comment on function private.measure_messages(uuid, bigint, integer) is
 create function public.export_channel(jsonb) returns json
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -6967,7 +7144,7 @@ insert into private.clean_ups default values;
 create function private.delete_expired(p_limit integer) returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
@@ -7025,7 +7202,7 @@ most p_limit rows of each kind. Returns the number of rows by kind.';
 create function private.delete_history(p_limit integer) returns jsonb
 language plpgsql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_removed jsonb := jsonb_build_object();
@@ -7048,9 +7225,9 @@ begin
     where expired.id in (
         select old.id
         from private.summaries as old
-        where coalesce(old.finished_at, old.claim_expires_at)
+        where coalesce(old.finished_at, old.lease_expires_at)
             < now() - make_interval(days => v_settings.summary_days)
-        order by coalesce(old.finished_at, old.claim_expires_at)
+        order by coalesce(old.finished_at, old.lease_expires_at)
         limit p_limit
         for update skip locked
     );
@@ -7075,7 +7252,7 @@ number of rows by kind.';
 create function private.clean_up(p_limit integer default 10000) returns jsonb
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
@@ -7099,7 +7276,7 @@ another round runs.';
 
 create function public.clean_up(jsonb) returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.succeed(private.clean_up(private.parse_integer($1, 'limit', 1, 100000, 10000)));
@@ -7108,6 +7285,19 @@ $$;
 comment on function public.clean_up(jsonb) is
 'For the service: runs one round of clean-up. Takes limit (rows of each kind, default 10000). Returns the number of
 removed rows by kind.';
+
+-- With pg_cron, as on Supabase, the database runs the rounds itself. Without it, only the service does.
+do $$
+begin
+    if exists (select from pg_available_extensions where name = 'pg_cron') then
+        create extension if not exists pg_cron;
+        perform cron.schedule('threadline_clean_up', '*/5 * * * *', 'select private.clean_up()');
+    end if;
+exception
+    when others then
+        raise notice 'pg_cron is not used: %', sqlerrm;
+end
+$$;
 
 -- Metrics: gauges that the service adds to /metrics.
 -- The service measures each gauge when Prometheus asks, so the queries must stay cheap.
@@ -7123,7 +7313,7 @@ comment on type private.metric is 'A Prometheus gauge: name, help text, labels a
 create function private.measure_deliveries() returns setof private.metric
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
@@ -7163,7 +7353,7 @@ comment on function private.measure_deliveries() is
 create function private.measure_database() returns setof private.metric
 language plpgsql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return query
@@ -7199,7 +7389,7 @@ comment on function private.measure_database() is
 create function public.read_metrics(jsonb) returns json
 language sql
 volatile
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select private.succeed((
         select jsonb_agg(to_jsonb(measured))
@@ -7219,7 +7409,7 @@ comment on function public.read_metrics(jsonb) is
 create function private.diagnose_login() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select format('The database user %s cannot become %s; grant it that role.', session_user, needed.role)
     from unnest(array['anon', 'authenticated', 'service_role']) as needed (role)
@@ -7263,7 +7453,7 @@ comment on function private.diagnose_login() is
 create function private.diagnose_tables() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select format('Row-level security is off on %s.%s; enable it.', schema.nspname, class.relname)
     from pg_class as class
@@ -7297,7 +7487,7 @@ comment on function private.diagnose_tables() is
 create function private.diagnose_platform() returns setof text
 language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select 'The Storage bucket "attachments" is missing, so uploads fail; create it as in the first migration.'
     where not exists (select from storage.buckets where id = 'attachments')
@@ -7328,36 +7518,34 @@ $$;
 comment on function private.diagnose_platform() is
 'Reports problems of Storage and Realtime that the database can see.';
 
-create function private.diagnose_migrations(p_versions text[]) returns setof text
-language plpgsql
+create function private.diagnose_version(p_needed text) returns setof text
+language sql
 stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-begin
-    if to_regclass('supabase_migrations.schema_migrations') is null then
-        return next 'The database keeps no list of migrations; apply them with "supabase db push".';
-        return;
-    end if;
-    return query
-    select format('The migration %s has not been applied; run "supabase db push".', wanted.version)
-    from unnest(p_versions) as wanted (version)
-    where not exists (
-        select from supabase_migrations.schema_migrations as applied where applied.version = wanted.version
+    select format(
+        'The database has schema version %s and the service needs %s; run "threadline add" and "supabase db push".',
+        private.schema_version(), p_needed
     )
-    order by wanted.version;
-end
+    where private.schema_version() < p_needed
+    union all
+    select format(
+        'The database has schema version %s, newer than %s of the service; upgrade the service.',
+        private.schema_version(), p_needed
+    )
+    where private.schema_version() > p_needed
 $$;
-comment on function private.diagnose_migrations(text[]) is
-'Reports migrations that the list of the Supabase CLI lacks. Takes the versions that the service needs.';
+comment on function private.diagnose_version(text) is
+'Reports a schema that is older or newer than the service needs.';
 
--- Definer, because the service may not read the list of migrations or the buckets.
-create function private.diagnose(p_migrations text[], p_now timestamptz) returns setof text
+-- Definer, because the service may not read the buckets.
+create function private.diagnose(p_version text, p_now timestamptz) returns setof text
 language sql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
-    select private.diagnose_migrations(p_migrations)
+    select private.diagnose_version(p_version)
     union all
     select private.diagnose_login()
     union all
@@ -7372,9 +7560,9 @@ as $$
     )
     where abs(extract(epoch from clock_timestamp() - p_now)) > 30
 $$;
-comment on function private.diagnose(text[], timestamptz) is
-'Returns one sentence for each problem of this database; no rows without problems. p_migrations are the versions that
-the service needs; p_now is the clock of the service.';
+comment on function private.diagnose(text, timestamptz) is
+'Returns one sentence for each problem of this database; no rows without problems. p_version is the schema version
+that the service needs; p_now is the clock of the service.';
 
 -- The gateway: one statement per request, through which the service calls a function as its caller. It counts the
 -- request, replays an answer under an idempotency key, and turns every failure into an answer.
@@ -7394,7 +7582,8 @@ comment on column private.calls.schema_name is
 comment on column private.calls.is_counted is
 'Whether the call counts against the rate limit. The second half of an upload does not: an upload is one request.';
 comment on column private.calls.is_paged is
-'Whether the service fetches one answer in pages: then a page with the parameter `after` is not counted again.';
+'Whether the service makes several calls for one request: then a call with the parameter `after`, which names what came
+before it, is not counted again.';
 comment on column private.calls.takes_idempotency_key is
 'Whether the header Idempotency-Key makes a repeated request get the first answer.';
 alter table private.calls enable row level security;
@@ -7418,7 +7607,8 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('rotate_twin_secret', 'public', true, false, false),
 ('list_twin_deliveries', 'public', true, false, false),
 ('replay_twin_deliveries', 'public', true, false, false),
-('begin_upload', 'public', true, false, false),
+('admit_upload', 'private', true, false, false),
+('begin_upload', 'public', true, true, false),
 ('finish_upload', 'public', false, false, false),
 ('get_attachment', 'public', true, false, false),
 ('sweep_attachments', 'public', true, false, false),
@@ -7432,7 +7622,8 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('erase_person', 'public', true, false, false),
 ('erase_user', 'public', true, false, false),
 ('clean_up', 'public', true, false, false),
-('read_metrics', 'public', true, false, false);
+('read_metrics', 'public', true, false, false),
+('spend_failed_request', 'private', true, false, false);
 
 -- Definer, because clients read neither the table of calls nor the counts. One query for both, because every request
 -- runs it.
@@ -7444,7 +7635,7 @@ create function private.find_call(
 language plpgsql
 stable
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     select
@@ -7472,7 +7663,7 @@ create function private.call_idempotent(
     out status integer, out headers jsonb, out body text
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     headers := '{}';
@@ -7511,7 +7702,7 @@ create function private.call_api(
     out status integer, out headers jsonb, out body text
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     c_limited constant text := 'Too many requests in this minute. Wait as long as Retry-After says.';
@@ -7582,7 +7773,7 @@ create function private.call(
     out status integer, out headers text, out body text
 )
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_answer record;
@@ -7625,7 +7816,7 @@ create function private.is_executed() returns boolean
 language plpgsql
 -- Not really immutable: only then does Postgres ask while it plans, and estimate no rows for the answer false.
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_callers text;
@@ -8140,6 +8331,7 @@ to authenticated;
 
 -- Functions: helpers behind them.
 grant execute on function
+    private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
@@ -8147,6 +8339,8 @@ grant execute on function
     private.set_reaction(jsonb, text),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.message_count(uuid),
+    private.spend_failed_request(jsonb),
+    private.spend_project_summary(),
     private.spend_request(),
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
@@ -8180,7 +8374,7 @@ grant execute on function
     private.parse_timestamp(text),
     private.phone_digits(text),
     private.find_cursor(jsonb, text, uuid),
-    private.list_channel_events(uuid, bigint, integer),
+    private.list_channel_events(uuid, bigint, integer, integer),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_search_time(text),
@@ -8250,7 +8444,7 @@ grant select, insert, update, delete on public.user_profiles to service_role;
 grant select on private.clean_ups to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
-grant select, update on private.summary_counts to service_role;
+grant select, update on private.summary_counts, private.summary_totals to service_role;
 
 -- Functions: calls of the Data API.
 grant execute on function
@@ -8293,6 +8487,7 @@ to service_role;
 -- Functions: helpers behind them.
 grant execute on function
     private.authenticate_connection(text, text, text),
+    private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
@@ -8308,7 +8503,7 @@ grant execute on function
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
     private.render_results(private.ingest_result[]),
-    private.diagnose(text[], timestamptz),
+    private.diagnose(text, timestamptz),
     private.sweep_attachments(integer, interval),
     private.erase_user(uuid),
     private.erase_person(uuid, uuid[]),
@@ -8321,6 +8516,8 @@ grant execute on function
     private.require_message(uuid),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
+    private.spend_failed_request(jsonb),
+    private.spend_project_summary(),
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
@@ -8356,7 +8553,7 @@ grant execute on function
     private.poll_summary(jsonb),
     private.parse_conversations(jsonb),
     private.find_cursor(jsonb, text, uuid),
-    private.list_channel_events(uuid, bigint, integer),
+    private.list_channel_events(uuid, bigint, integer, integer),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_messages(jsonb),
@@ -8403,3 +8600,6 @@ to service_role;
 -- authenticator: the login role of the service. It may call the gateway and become one of the roles above.
 grant usage on schema private to authenticator;
 grant execute on function private.call(text, text, text, text, text, bytea) to authenticator;
+
+reset search_path;
+reset lock_timeout;

@@ -1,6 +1,7 @@
 -- Written from sql/ by `make migration`; change it there.
 
 set lock_timeout = '5s';
+set search_path = pg_catalog, pg_temp;
 
 -- Apart: on Supabase a statement about policies locks tables of Auth and Storage until its end.
 
@@ -227,7 +228,7 @@ using (id is distinct from 'attachments') with check (id is distinct from 'attac
 create policy buckets_delete_attachments_none on storage.buckets
 as restrictive for delete to authenticated, anon using (id is distinct from 'attachments');
 
--- Realtime asks with rows that have a topic and an extension and nothing else, so no policy may look at more.
+-- Realtime tests the policies with rows that have only a topic and an extension, so no policy may read another column.
 create policy messages_select_listener on realtime.messages
 for select to authenticated
 using (
@@ -237,7 +238,7 @@ using (
 create policy messages_insert_live_member on realtime.messages
 for insert to authenticated
 with check (extension in ('broadcast', 'presence') and topic in (select private.my_live_topics()));
--- Restrictive, so that an open policy of the application does not open our topics.
+-- Restrictive, so that a wide policy of the application does not open our topics.
 create policy messages_select_listener_only on realtime.messages
 as restrictive for select to authenticated
 using (
@@ -268,3 +269,18 @@ for select to authenticated using (ai_twin_id in (select mine.id from private.my
 
 create policy erasures_select_requester on public.erasures
 for select to authenticated using (requested_by = (select auth.uid()));
+
+drop function private.schema_version();
+create function private.schema_version() returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select '20261122000001'
+$$;
+comment on function private.schema_version() is
+'The newest migration of Threadline that this database has. Copies in other projects have other file names.';
+revoke all on function private.schema_version() from public, anon, authenticated, service_role;
+
+reset search_path;
+reset lock_timeout;

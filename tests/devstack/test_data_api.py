@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import psutil
 import psycopg
 import pytest
 from supabase.lib.client_options import SyncClientOptions
+from threadline_devstack import postgrest
 
 from supabase import create_client
 from tests.support import tools
@@ -61,6 +63,16 @@ def rest(stack: RunningStack) -> Iterator[httpx.Client]:
     """An HTTP client for the Data API, without a key."""
     with httpx.Client(base_url=f"{stack.api_url}/rest/v1", timeout=60) as client:
         yield client
+
+
+# `threadline` on a machine that could not fetch PostgREST.
+WITHOUT_FETCHED = """
+from pathlib import Path
+from threadline_devstack import postgrest
+postgrest.FETCHED = Path("/nowhere")
+from threadline.__main__ import main
+main()
+"""
 
 
 def names(answer: httpx.Response) -> list[str]:
@@ -233,6 +245,7 @@ def test_postgrest_ends_with_a_killed_stack(stack: RunningStack) -> None:
         ("/nonexistent/postgrest", "THREADLINE_POSTGREST must name a program, and /nonexistent/postgrest is not one."),
         (shutil.which("false"), "PostgREST did not start; see"),
     ],
+    ids=["no file", "a program that fails"],
 )
 def test_wrong_postgrest_program_stops_the_start(program: str, sentence: str, stack: RunningStack) -> None:
     stack.stop()
@@ -244,8 +257,10 @@ def test_wrong_postgrest_program_stops_the_start(program: str, sentence: str, st
 def test_missing_postgrest_answers_503(tmp_path: Path) -> None:
     (tmp_path / "supabase" / "migrations").mkdir(parents=True)
     path = os.pathsep.join(folder for folder in os.get_exec_path() if not (Path(folder) / "postgrest").exists())
-    with RunningStack(tmp_path, environment={"PATH": path, "THREADLINE_POSTGREST": ""}) as stack:
+    environment = {"PATH": path, "THREADLINE_POSTGREST": ""}
+    with RunningStack(tmp_path, environment=environment, command=[sys.executable, "-c", WITHOUT_FETCHED]) as stack:
+        assert f"Data API: not here. {postgrest.advice()}\n" in stack.output
         answer = httpx.get(f"{stack.api_url}/rest/v1/people", headers={"apikey": "x"})
         assert answer.status_code == 503
         assert answer.headers["access-control-allow-origin"] == "*"
-        assert answer.json() == {"message": "The Data API needs PostgREST: set THREADLINE_POSTGREST to where it is."}
+        assert answer.json() == {"message": postgrest.advice()}

@@ -131,6 +131,15 @@ def test_creating_in_a_platform_schema_is_refused(migration: Connection, schema:
         "comment on table {} is 'mine'",
         "drop table {}",
     ],
+    ids=[
+        "add column",
+        "enable row-level security",
+        "disable triggers",
+        "change owner",
+        "create index",
+        "comment",
+        "drop",
+    ],
 )
 def test_altering_a_platform_table_is_refused(migration: Connection, table: str, statement: str) -> None:
     because = "must be owner of (table|relation) " + table.partition(".")[2]
@@ -566,6 +575,7 @@ def test_broadcast_changes_sends_the_row_of_a_trigger(migration: Connection) -> 
         ("INSERT", "STATEMENT", "Failed to process the row: function can only be triggered for each row"),
         ("TRUNCATE", "ROW", "Failed to process the row: Unexpected operation type: TRUNCATE"),
     ],
+    ids=["for each statement", "truncate"],
 )
 def test_broadcast_changes_refuses_other_operations(
     migration: Connection, operation: str, level: str, message: str

@@ -96,6 +96,19 @@ def test_up_prints_urls_keys_and_a_first_call(stack: RunningStack) -> None:
     assert json.loads(call[call.index("{") : call.rindex("}") + 1])["connection_id"] == "wa_business_123"
 
 
+def test_root_page_names_every_part(stack: RunningStack) -> None:
+    with urlopen(stack.api_url, timeout=5) as answer:
+        page = answer.read().decode()
+    assert set(re.findall(r"<code>(/\w+/v1)</code>", page)) == {"/rest/v1", "/auth/v1", "/storage/v1", "/realtime/v1"}
+
+
+def test_up_shows_each_request_without_its_query(stack: RunningStack) -> None:
+    with urlopen(f"{stack.api_url}/health?apikey=hunter2", timeout=5):
+        pass
+    assert re.search(r"^[\d:]{8}  GET /health 200  \d+ ms$", stack.output, re.MULTILINE)
+    assert "hunter2" not in stack.output
+
+
 def test_status_prints_the_formats_of_the_supabase_cli(stack: RunningStack) -> None:
     as_json = json.loads(stack.run("status", "--output", "json").stdout)
     as_env = stack.run("status", "-o", "env").stdout
@@ -159,8 +172,11 @@ def test_postgres_log_omits_bound_parameters(stack: RunningStack) -> None:
 
 def test_home_files_are_readable_by_their_owner_only(stack: RunningStack) -> None:
     stack.run("token", "ada@example.com")
-    for name in ("superuser-password", "signing-key.json", "stack.json"):
-        assert (stack.home / name).stat().st_mode & 0o777 == 0o600
+    files = [file for file in stack.home.rglob("*") if file.is_file() and not file.is_symlink()]
+    assert {"superuser-password", "signing-key.json", "stack.json", "postgres.log"} <= {file.name for file in files}
+    closed = {folder for folder in stack.home.rglob("*") if folder.is_dir() and folder.stat().st_mode & 0o077 == 0}
+    readable = [file for file in files if file.stat().st_mode & 0o077 and closed.isdisjoint(file.parents)]
+    assert [str(file.relative_to(stack.home)) for file in readable] == []
 
 
 def test_stack_listens_on_loopback_only(stack: RunningStack) -> None:
@@ -253,7 +269,7 @@ def test_stop_returns_when_the_stack_is_gone(stack: RunningStack) -> None:
     processes = stack.children()
     assert stack.run("stop").stdout == "Stopped.\n"
     assert survivors(processes, seconds=0) == []
-    assert stack.process.wait(1) == 0
+    assert stack.process.wait(10) == 0
     again = stack.run("stop", check=False)
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
 

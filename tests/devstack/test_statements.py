@@ -38,7 +38,9 @@ def test_semicolon_inside_a_statement_does_not_split(script: str) -> None:
     assert by_us(script) == by_parser(script)
 
 
-@pytest.mark.parametrize("path", [*sorted(ROOT.glob("supabase/migrations/*.sql")), ROOT / "seed.sql"], ids=str)
+@pytest.mark.parametrize(
+    "path", [*sorted(ROOT.glob("supabase/migrations/*.sql")), ROOT / "seed.sql"], ids=lambda path: path.name
+)
 def test_own_files_are_split_correctly(path: Path) -> None:
     script = path.read_text(encoding="utf-8")
     assert by_us(script) == by_parser(script)

@@ -26,7 +26,7 @@ CHANNEL = "550e8400-e29b-41d4-a716-446655440000"
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: re.search(r'\d/([^"?]+)', block)[1])
 def test_readme_call_succeeds(stack: RunningStack, block: str) -> None:
     if "/rest/v1" in block and tools.postgrest() is None:
-        pytest.skip("no PostgREST on this machine")
+        pytest.skip(tools.why_not("postgrest"))
     command = block.replace("http://127.0.0.1:54321", stack.api_url).replace(
         "$(.venv/bin/threadline token matty@example.com)", stack.token("matty@example.com")
     )

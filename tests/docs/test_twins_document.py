@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from tests.docs.test_messages_document import seeded
+from tests.support import tools
 from tests.support.calls import call, send
 from tests.support.cluster import TestCluster
 from tests.support.schema import ROOT
@@ -54,12 +55,12 @@ def deliveries(cluster: TestCluster, fresh_database: str) -> list[tuple[dict[str
     with psycopg.connect(cluster.url(fresh_database, "postgres")) as db:
         secret = call(db, "set_twin_webhook", ai_twin_id=TWIN, url="https://twin.example/hook").data["secret"]
         send(db, "Gr\u00fc\u00dfe \U0001f600", who="b0b0b0b0-0000-4000-8000-000000000002", channel_id=CHANNEL)
-        [claim] = call(db, "claim_deliveries", None).data
+        [delivery] = call(db, "claim_deliveries", None).data
         newer = call(db, "rotate_twin_secret", ai_twin_id=TWIN).data["secret"]
         db.execute("update private.twin_queues set due_at = now()")
         [again] = call(db, "claim_deliveries", None).data
         db.rollback()
-    headers, body = claim["headers"], claim["body"]
+    headers, body = delivery["headers"], delivery["body"]
     stale = headers | {"threadline-signature": re.sub(r"t=\d+", f"t={int(time.time()) - 301}", signature(headers))}
     return [
         (headers, body, secret),
@@ -83,14 +84,14 @@ def test_documented_python_verifies_a_delivery(deliveries: list[tuple[dict[str, 
     assert found == [True] * 3 + [False] * 4
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine")
+@pytest.mark.skipif(tools.node() is None, reason="there is no node")
 def test_documented_javascript_verifies_a_delivery(
     deliveries: list[tuple[dict[str, str], str, str]], tmp_path: Path
 ) -> None:
     (tmp_path / "receiver.mjs").write_text(JAVASCRIPT, encoding="utf-8")
     (tmp_path / "check.mjs").write_text(CHECK, encoding="utf-8")
     result = subprocess.run(
-        ["node", tmp_path / "check.mjs"],
+        [tools.node(), tmp_path / "check.mjs"],
         input=json.dumps(deliveries),
         capture_output=True,
         text=True,

@@ -57,15 +57,20 @@ def ids(text: str, order: str = "dmy") -> list[str]:
         ("2025-12-31, 22:30 - Ada: hi", None, "2025-12-31 22:30:00"),
         ("25/12/31, 22:30 - Ada: hi", None, "2025-12-31 22:30:00"),
         ("[31.12.25, 22:30:05] Ada: hi", None, "2025-12-31 22:30:05"),
-        (f"[12/31/25, 10:30:05{NARROW}PM] Ada: hi", None, "2025-12-31 22:30:05"),
-        (f"{LRM}[31/12/2025, 22:30:05] Ada: hi", None, "2025-12-31 22:30:05"),
+        pytest.param(f"[12/31/25, 10:30:05{NARROW}PM] Ada: hi", None, "2025-12-31 22:30:05", id="iPhone, PM"),
+        pytest.param(f"{LRM}[31/12/2025, 22:30:05] Ada: hi", None, "2025-12-31 22:30:05", id="iPhone, LRM"),
         ("[31.12.2025 klo 22.30.05] Ada: hi", None, "2025-12-31 22:30:05"),
-        ("[2025/12/31 下午10:30:05] Ada: hi", None, "2025-12-31 22:30:05"),
-        ("2025/12/31 午前0:05 - Ada: hi", None, "2025-12-31 00:05:00"),
-        ("2025. 12. 31. 오전 10:30 - Ada: hi", None, "2025-12-31 10:30:00"),
-        ("۲۰۲۵/۱۲/۳۱،\u200f ۲۲:۳۰ - Ada: hi", None, "2025-12-31 22:30:00"),
-        (arabic("31\u200f/12\u200f/2025، 10:30 م - Ada: hi"), None, "2025-12-31 22:30:00"),
-        (arabic("\u200f[31\u200f/12\u200f/2025، 10:30:05 ص] Ada: hi"), None, "2025-12-31 10:30:05"),
+        pytest.param("[2025/12/31 下午10:30:05] Ada: hi", None, "2025-12-31 22:30:05", id="Chinese"),
+        pytest.param("2025/12/31 午前0:05 - Ada: hi", None, "2025-12-31 00:05:00", id="Japanese"),
+        pytest.param("2025. 12. 31. 오전 10:30 - Ada: hi", None, "2025-12-31 10:30:00", id="Korean"),
+        pytest.param("۲۰۲۵/۱۲/۳۱،\u200f ۲۲:۳۰ - Ada: hi", None, "2025-12-31 22:30:00", id="Persian"),
+        pytest.param(arabic("31\u200f/12\u200f/2025، 10:30 م - Ada: hi"), None, "2025-12-31 22:30:00", id="Arabic"),
+        pytest.param(
+            arabic("\u200f[31\u200f/12\u200f/2025، 10:30:05 ص] Ada: hi"),
+            None,
+            "2025-12-31 10:30:05",
+            id="Arabic iPhone",
+        ),
         ("01/02/26, 22:30 - Ada: hi", "dmy", "2026-02-01 22:30:00"),
         ("01/02/26, 22:30 - Ada: hi", "mdy", "2026-01-02 22:30:00"),
         ("26/01/02, 22:30 - Ada: hi", "ymd", "2026-01-02 22:30:00"),
@@ -217,7 +222,7 @@ def test_edit_marker_is_not_part_of_the_text(said: str) -> None:
         (f"~{NARROW}Tobi", "Tobi"),
         ("~ Tobi", "Tobi"),
         ("\u202a+49\u00a0171\u00a0392\u20110042\u202c", "+49 171 392-0042"),
-        (f"{LRM}\u2068مریم\u2069", "مریم"),
+        pytest.param(f"{LRM}\u2068مریم\u2069", "مریم", id="isolated Persian name"),
         ('Bob "The Builder" Jones', 'Bob "The Builder" Jones'),
     ],
 )
@@ -245,6 +250,20 @@ def test_names_are_cleaned(written: str, name: str) -> None:
         ("<Medien ausgeschlossen>\nUnsere Katze", "file", "Unsere Katze", None),
         ("<View once voice message omitted>", "file", None, None),
     ],
+    ids=[
+        "photo",
+        "photo with text",
+        "German sticker",
+        "Azerbaijani video",
+        "Spanish voice message",
+        "document",
+        "audio",
+        "Polish contact",
+        "omitted",
+        "omitted in Persian",
+        "omitted in German with text",
+        "view once",
+    ],
 )
 def test_android_media_are_recognized(said: str, kind: str, content: str | None, file_name: str | None) -> None:
     [message] = read(android(said)).messages
@@ -269,6 +288,11 @@ def test_android_media_are_recognized(said: str, kind: str, content: str | None,
         (f"{LRM}لم يتم إدراج الصورة", "image", "لم يتم إدراج الصورة", None),
         (f"{LRM}Contact card omitted", "file", "Contact card omitted", None),
         (f"Our cat {LRM}image omitted", "image", "Our cat", None),
+    ],
+    ids=[
+        "photo", "voice message", "German video with text", "German document", "Chinese photo", "omitted image",
+        "omitted German image", "omitted sticker", "omitted GIF", "omitted French video", "omitted Portuguese audio",
+        "omitted Arabic image", "omitted contact", "omitted image with text",
     ],
 )  # fmt: skip
 def test_iphone_media_are_recognized(said: str, kind: str, content: str | None, file_name: str | None) -> None:
@@ -347,6 +371,7 @@ def test_equal_messages_of_one_minute_get_distinct_ids() -> None:
         (iphone("hi"), iphone("hi").replace("Ada", "Ada Lovelace")),
         (iphone("hi"), iphone(f"hi {LRM}<This message was edited>")),
     ],
+    ids=["Android photo", "Android document", "iPhone photo", "renamed sender", "edited message"],
 )
 def test_same_message_in_another_layout_has_the_same_id(with_media: str, without_media: str) -> None:
     assert ids(with_media) == ids(without_media)

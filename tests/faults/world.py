@@ -43,7 +43,7 @@ end
 $$;
 create trigger z_keep_mark after insert on public.messages for each row execute function faults.keep_mark();
 create function faults.refuse_rows() returns trigger
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if (select switch.is_disk_full from faults.switches as switch) then
         raise disk_full using message = 'could not extend file: No space left on device';

@@ -4,7 +4,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.functions.cases import CASES, CONNECTION, JSON, UNAVAILABLE, Answer, Case, document
+from tests.functions.cases import CASES, CONNECTION, JSON, ONE, UNAVAILABLE, WRONG_KEY, Answer, Case, document
 from tests.support.ingest import PATH, Sender
 from tests.support.stack import RunningStack
 
@@ -38,6 +38,16 @@ def test_each_door_gives_the_same_answer(case: Case, door: str, stack: RunningSt
                 change = "update public.messaging_connections set is_active = false where connection_id = %s"
                 connection.execute(change, [sender.connection_id])
         assert send(client, case, sender) == case.answer
+
+
+@pytest.mark.parametrize("keys", [("right", "wrong"), ("wrong", "right"), ("right", "right"), ("", "right"), ("", "")])
+def test_several_keys_are_one_wrong_key(keys: tuple[str, str], door: str, stack: RunningStack) -> None:
+    with speak_to(door) as client:
+        sender = Sender.create(client, stack.database_url())
+        sent = [("x-api-key", sender.secret if key == "right" else key) for key in keys]
+        body = ONE.replace(CONNECTION.encode(), sender.connection_id.encode())
+        reply = client.post(PATH, content=body, headers=[*JSON.items(), *sent])
+    assert Answer.of(reply) == WRONG_KEY
 
 
 def test_missing_database_returns_503(door_without_database: str) -> None:

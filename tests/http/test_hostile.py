@@ -120,7 +120,7 @@ AMBIGUOUS = {
 }
 
 
-@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize("path", ROUTES, ids=["messages", "ingest"])
 @pytest.mark.parametrize("form", AMBIGUOUS)
 def test_ambiguous_length_is_400_and_closes(service: Service, form: str, path: str) -> None:
     lines, body = AMBIGUOUS[form]
@@ -140,7 +140,7 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize("path", ROUTES, ids=["messages", "ingest"])
 @pytest.mark.parametrize("form", ODD)
 def test_odd_request_does_not_affect_the_next(service: Service, form: str, path: str) -> None:
     lines, body = ODD[form]
@@ -220,7 +220,7 @@ NASTY = {
 }
 
 
-@pytest.mark.parametrize("path", [BASE, f"{BASE}/11c0f3a2-5d1e-4a7b-8c3d-000000000001/react"])
+@pytest.mark.parametrize("path", [BASE, f"{BASE}/11c0f3a2-5d1e-4a7b-8c3d-000000000001/react"], ids=["create", "react"])
 @pytest.mark.parametrize("name", NASTY)
 def test_hostile_json_is_400(client: httpx.Client, name: str, path: str) -> None:
     reply = client.post(path, content=NASTY[name], headers={"content-type": "application/json"})

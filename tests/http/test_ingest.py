@@ -76,7 +76,7 @@ def test_request_without_conversations_succeeds(sender: Sender) -> None:
         {"conversations": None},
         {"platform": None, "connection_id": None, "conversations": None},
     ],
-    ids=str,
+    ids=["no platform", "empty platform", "no connection", "empty connection", "no conversations", "no field"],
 )
 def test_missing_field_is_400(stranger: Sender, fields: dict[str, Any]) -> None:
     reply = stranger.post(**fields)

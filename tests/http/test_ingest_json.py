@@ -29,7 +29,16 @@ def encode(body: dict[str, Any]) -> bytes:
         "\\u0000 \\\\ud800 \\' \" $1 %s {} '); drop table public.conversations; --",
         "60 kB " + "\u00fc" * 30_000,
     ],
-    ids=ascii,
+    ids=[
+        "empty",
+        "blanks",
+        "joined emoji",
+        "right to left",
+        "Chinese and Japanese",
+        "control characters",
+        "escapes and SQL",
+        "60 kB",
+    ],
 )
 def test_text_is_stored_unchanged(sender: Sender, text: str) -> None:
     sent = message("odd", content=text, author=text, **{f"key {text[:100]}": text})
@@ -49,7 +58,14 @@ def test_text_is_stored_unchanged(sender: Sender, text: str) -> None:
         ("\ud83d\0\ud83d\ude00", "\ufffd\ufffd\U0001f600"),
         ("\0 \\u0000 \\\\ud83d", "\ufffd \\u0000 \\\\ud83d"),
     ],
-    ids=ascii,
+    ids=[
+        "NUL",
+        "first half of a pair",
+        "second half of a pair",
+        "halves in the wrong order",
+        "NUL before a pair",
+        "NUL beside written escapes",
+    ],
 )
 def test_unstorable_characters_are_replaced(sender: Sender, sent: str, stored: str) -> None:
     reply = sender.send(encode(sender.request(conversation(message("odd", content=sent, author=sent)), GOOD)))
@@ -110,8 +126,8 @@ def test_bom_or_space_before_the_json_is_ignored(sender: Sender, start: bytes) -
         b'{"platform": "\xff"}',
         b'{"platform": "\xed\xa0\x80"}',
         b"platform=whatsapp",
-        '{"platform": "whatsapp"}'.encode("utf-16"),
-        '{"platform": "whatsapp"}'.encode("utf-32-le"),
+        pytest.param('{"platform": "whatsapp"}'.encode("utf-16"), id="UTF-16"),
+        pytest.param('{"platform": "whatsapp"}'.encode("utf-32-le"), id="UTF-32"),
         b"\x1f\x8b\x08\x00",
     ],
     ids=ascii,
@@ -124,7 +140,17 @@ def test_body_other_than_utf_8_json_is_400(stranger: Sender, body: bytes) -> Non
 @pytest.mark.parametrize(
     "wrong",
     [None, 5, "text", [], {}, {"messages": []}, conversation(5), conversation({}), conversation(None, message("a"))],
-    ids=ascii,
+    ids=[
+        "null",
+        "number",
+        "text",
+        "array",
+        "empty",
+        "only messages",
+        "message is a number",
+        "message is empty",
+        "message is null",
+    ],
 )
 def test_wrong_conversation_does_not_affect_others(sender: Sender, wrong: object) -> None:
     reply = sender.post(wrong, GOOD)

@@ -178,7 +178,7 @@ BODIES = [
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: repr(body[:24]))
-@pytest.mark.parametrize("path", ["", "/send", f"/{UNKNOWN_ID}/thread"])
+@pytest.mark.parametrize("path", ["", "/send", f"/{UNKNOWN_ID}/thread"], ids=["create", "send", "reply"])
 def test_wrong_body_is_400_or_404(team: Team, path: str, body: bytes) -> None:
     reply = team.request("POST", path, content=body, headers={"content-type": "application/json"})
     check_error(reply)

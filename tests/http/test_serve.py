@@ -1,6 +1,8 @@
 """`threadline serve` answers, ends at SIGTERM, and leaves nothing behind."""
 
 import os
+import pty
+import re
 import signal
 import socket
 import subprocess
@@ -8,14 +10,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import psutil
 import psycopg
 import pytest
 from threadline_devstack import keys
 
-from tests.support.cluster import TestCluster
+from tests.support.cluster import TestCluster, free_port
 from tests.support.ingest import PATH, Sender, conversation, message
-from tests.support.service import PROGRAM, serving
+from tests.support.service import DEFAULTS, PROGRAM, serving
 from tests.support.stack import survivors
 
 SESSIONS = "select from pg_stat_activity where datname = current_database() and usename = 'authenticator'"
@@ -115,8 +118,90 @@ def test_published_secret_works_on_loopback(host: str) -> None:
 
 def test_taken_port_stops_the_start() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        command = [PROGRAM, "serve", "--port", str(taken.getsockname()[1])]
-        environment = {**os.environ, "DATABASE_URL": "postgresql://localhost/x"}
+        port = taken.getsockname()[1]
+        command = [PROGRAM, "serve", "--port", str(port)]
+        environment = {**DEFAULTS, **os.environ, "DATABASE_URL": "postgresql://localhost/x"}
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode != 0
-    assert "address already in use" in result.stderr
+    assert result.returncode == 1
+    sentence = (
+        f"Port {port} of 127.0.0.1 cannot be used (address already in use); choose others with --port and --host."
+    )
+    assert result.stderr == f"Error: {sentence}\n"
+
+
+def serve(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `threadline serve` with only this environment, until it ends."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    command = [PROGRAM, "serve", "--port", str(free_port()), *options]
+    return subprocess.run(
+        command,
+        env=kept | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+LEGACY_KEY = {"SUPABASE_SERVICE_ROLE_KEY": keys.SERVICE_ROLE_KEY, "JWT_SECRET": "the secret of another project" * 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "environment", "sentence"),
+    [
+        (
+            (":postgres@", ":wrong@"),
+            {"JWT_SECRET": keys.JWT_SECRET},
+            "Postgres refuses the user or the password of DATABASE_URL.",
+        ),
+        (
+            ("/scratch", "/missing"),
+            {"JWT_SECRET": keys.JWT_SECRET},
+            "Postgres has no database with the name in DATABASE_URL.",
+        ),
+        (
+            ("", ""),
+            {},
+            "Set SUPABASE_URL to the URL of your project: its keys verify the access tokens of users.",
+        ),
+        (
+            ("", ""),
+            LEGACY_KEY,
+            "JWT_SECRET has not signed SUPABASE_SERVICE_ROLE_KEY: set the legacy JWT secret of the same project.",
+        ),
+    ],
+    ids=["password", "database", "no keys", "other secret"],
+)
+def test_wrong_setting_stops_serve_with_its_name(
+    cluster: TestCluster, shared_database: str, change: tuple[str, str], environment: dict[str, str], sentence: str
+) -> None:
+    url = cluster.url(shared_database, "authenticator").replace(*change)
+    result = serve(DATABASE_URL=url, **environment)
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", f"Error: {sentence}\n")
+
+
+def test_impossible_port_stops_serve() -> None:
+    result = serve("--port", "99999", DATABASE_URL="postgresql://localhost/x", JWT_SECRET=keys.JWT_SECRET)
+    assert result.returncode == 2
+    assert "Invalid value for '--port': 99999 is not in the range" in result.stderr
+
+
+def test_terminal_gets_lines_for_people(cluster: TestCluster, shared_database: str) -> None:
+    port, (parent, child) = free_port(), pty.openpty()
+    environment = {**DEFAULTS, **os.environ, "DATABASE_URL": cluster.url(shared_database, "authenticator")}
+    process = subprocess.Popen([PROGRAM, "serve", "--port", str(port)], env=environment, stdout=child, stderr=child)
+    os.close(child)
+    try:
+        said = ""
+        while "running on" not in said:
+            said += os.read(parent, 4096).decode()
+        httpx.get(f"http://127.0.0.1:{port}/schema")
+        while "/schema" not in said:
+            said += os.read(parent, 4096).decode()
+    finally:
+        process.terminate()
+        process.wait(10)
+        os.close(parent)
+    assert "{" not in said
+    assert re.search(r"^[\d:]{8}  GET /schema 200  \d+ ms", said, re.MULTILINE)

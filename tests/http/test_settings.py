@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from threadline.settings import NAMES, Settings, SettingsError
 
@@ -12,7 +13,7 @@ POOLER = "postgresql://authenticator.ref:secret@pooler.example.com:6543/postgres
 
 
 def test_database_url_alone_is_enough() -> None:
-    assert Settings.from_environment({"DATABASE_URL": DIRECT}) == Settings(DIRECT, 10, False, 10_000_000)
+    assert Settings.from_environment({"DATABASE_URL": DIRECT}) == Settings(DIRECT)
 
 
 def test_environment_overrides_the_defaults() -> None:
@@ -22,28 +23,33 @@ def test_environment_overrides_the_defaults() -> None:
         "THREADLINE_TRANSACTION_POOLER": "true",
         "THREADLINE_INGEST_MAX_BYTES": "1000",
     }
-    assert Settings.from_environment(environment) == Settings(DIRECT, 3, True, 1000)
+    expected = Settings(DIRECT, pool_size=3, transaction_pooler=True, ingest_max_bytes=1000)
+    assert Settings.from_environment(environment) == expected
 
 
 @pytest.mark.parametrize(
     ("environment", "settings"),
     [
-        (
+        pytest.param(
             {"SUPABASE_URL": "https://ref.supabase.co/", "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_x"},
             {
                 "supabase_url": "https://ref.supabase.co",
                 "supabase_key": "sb_publishable_x",
                 "jwks_url": "https://ref.supabase.co/auth/v1/.well-known/jwks.json",
             },
+            id="a project of Supabase",
         ),
         ({"SUPABASE_ANON_KEY": "legacy"}, {"supabase_key": "legacy"}),
         ({"SUPABASE_SECRET_KEY": "sb_secret_x"}, {"supabase_secret_key": "sb_secret_x"}),
         ({"SUPABASE_SERVICE_ROLE_KEY": "legacy"}, {"supabase_secret_key": "legacy"}),
         ({"JWT_SECRET": "a secret"}, {"jwt_secret": "a secret"}),
+        ({"THREADLINE_BODY_TIMEOUT": "5"}, {"body_timeout": 5}),
         ({"THREADLINE_UPLOAD_MAX_FILES": "2"}, {"upload_max_files": 2}),
         ({"THREADLINE_UPLOAD_MAX_BYTES": "99"}, {"upload_max_bytes": 99}),
         ({"THREADLINE_DELIVER": "0"}, {"deliver": False}),
         ({"THREADLINE_DELIVER": "yes"}, {}),
+        ({"THREADLINE_DELIVER": "on"}, {}),
+        ({"THREADLINE_DELIVER": "off"}, {"deliver": False}),
         ({"THREADLINE_WEBHOOK_TIMEOUT": "3"}, {"webhook_timeout": 3}),
         ({"THREADLINE_WEBHOOK_ALLOW_PRIVATE": "1"}, {"webhook_allow_private": True}),
         ({"ANTHROPIC_API_KEY": "sk"}, {"anthropic_api_key": "sk"}),
@@ -54,6 +60,7 @@ def test_environment_overrides_the_defaults() -> None:
         ({"THREADLINE_SUMMARY_INPUT_PRICE": "0.8"}, {"summary_input_price": 0.8}),
         ({"THREADLINE_SUMMARY_OUTPUT_PRICE": "4"}, {"summary_output_price": 4.0}),
         ({"THREADLINE_METRICS_TOKEN": "t"}, {"metrics_token": "t"}),
+        ({"THREADLINE_DATABASE_CA": certifi.where()}, {"database_ca": certifi.where()}),
     ],
     ids=lambda given: " ".join(given),
 )
@@ -99,6 +106,7 @@ def test_missing_database_url_raises_settings_error(environment: dict[str, str])
     [
         "THREADLINE_POOL_SIZE",
         "THREADLINE_INGEST_MAX_BYTES",
+        "THREADLINE_BODY_TIMEOUT",
         "THREADLINE_UPLOAD_MAX_FILES",
         "THREADLINE_UPLOAD_MAX_BYTES",
         "THREADLINE_WEBHOOK_TIMEOUT",
@@ -110,6 +118,11 @@ def test_missing_database_url_raises_settings_error(environment: dict[str, str])
 def test_number_must_be_positive_and_whole(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{name} must be a positive whole number\.$"):
         Settings.from_environment({"DATABASE_URL": DIRECT, name: value})
+
+
+def test_flag_must_be_on_or_off() -> None:
+    with pytest.raises(SettingsError, match=r"^THREADLINE_DELIVER must be 1 or 0\.$"):
+        Settings.from_environment({"DATABASE_URL": DIRECT, "THREADLINE_DELIVER": "maybe"})
 
 
 def test_empty_variable_counts_as_unset() -> None:

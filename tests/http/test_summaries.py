@@ -1,6 +1,7 @@
 """POST /api/v2/messages/summarize, with the real SDK and a stand-in for the Claude API."""
 
 import re
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -134,6 +135,7 @@ def test_reply_to_an_older_message_is_labelled(team: Team, claude: Claude) -> No
         ("None [0], far [3], farther [99999999999999], no number [x].", "None, far, farther, no number [x].", []),
         ("  Nothing cited.\n", "Nothing cited.", []),
     ],
+    ids=["two", "ranges", "unknown numbers", "none"],
 )
 def test_citations_name_existing_messages_only(
     team: Team, claude: Claude, said: str, text: str, cited: list[int]
@@ -207,6 +209,72 @@ def test_failed_part_fails_the_summary(team: Team, claude: Claude) -> None:
     assert failure(summarize(team)) == (502, "summary_refused")
 
 
+def used(team: Team) -> int:
+    """How many summaries of today count for the first user."""
+    return sum(team.query("select used from private.summary_counts where user_id = %s", team.user_ids[0]))
+
+
+@pytest.mark.parametrize(
+    "last", [Reply(status=529), Reply(status=400), Reply(breaks="connection"), Reply(delay=6)], ids=str
+)
+def test_summary_with_a_paid_part_counts(team: Team, claude: Claude, last: Reply) -> None:
+    for number in range(12):
+        team.sent_id(f"{number} " + "x" * 1500)
+    answered = threading.Event()
+
+    def answer(body: dict[str, Any]) -> Reply:
+        if '"n": 12' not in body["messages"][0]["content"]:
+            answered.set()
+            return Reply()
+        answered.wait(5)
+        time.sleep(0.3)
+        return last
+
+    claude.answer = answer
+    assert summarize(team).status_code >= 500
+    assert used(team) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "count"),
+    [(Reply(status=529), 0), (Reply(breaks="at once"), 0), (Reply(breaks="error"), 1), (Reply(breaks="connection"), 1)],
+    ids=str,
+)
+def test_summary_counts_once_claude_returned_anything(team: Team, claude: Claude, reply: Reply, count: int) -> None:
+    team.sent_id()
+    claude.answer = lambda _: reply
+    assert failure(summarize(team)) == (503, "summary_unavailable")
+    assert used(team) == count
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "See ![x](https://evil.example/?q=secret) now.",
+        "See ![x][1] now.\n\n[1]: https://evil.example/",
+        "See !![1][x](https://evil.example/) now.",
+        "See [the report](https://evil.example/) now.",
+        "See [a][b] now.\n[b]: <https://evil.example/>",
+        "See <img src=https://evil.example/> now.",
+        "See <<b>script>alert(1)</script> now.",
+        "See <!-- --><a href='https://evil.example/'>it</a> now.",
+        "See <https://evil.example/> now.",
+    ],
+)
+def test_summary_holds_no_image_link_or_html(team: Team, claude: Claude, said: str) -> None:
+    team.sent_id()
+    claude.answer = lambda _: Reply(said)
+    text = summary(team)["summary"]
+    assert re.search(r"!\[|\]\(|\]\[|\]:|<[A-Za-z/!?]", text) is None
+    assert text.startswith("See ")
+
+
+def test_summary_keeps_ordinary_text(team: Team, claude: Claude) -> None:
+    team.sent_id()
+    claude.answer = lambda _: Reply("Wow! 3 < 4, a <- b, [later] (perhaps), x[1] and R&D.")
+    assert summary(team)["summary"] == "Wow! 3 < 4, a <- b, [later] (perhaps), x and R&D."
+
+
 def test_cut_summary_is_marked_truncated(team: Team, claude: Claude) -> None:
     team.sent_id()
     claude.answer = lambda _: Reply(stop_reason="max_tokens")
@@ -229,7 +297,20 @@ def test_cut_summary_is_marked_truncated(team: Team, claude: Claude) -> None:
         (Reply(breaks="connection"), (503, "summary_unavailable"), 1),
         (Reply(breaks="at once"), (503, "summary_unavailable"), 3),
     ],
-    ids=str,
+    ids=[
+        "400",
+        "401",
+        "404",
+        "429",
+        "500",
+        "529",
+        "504",
+        "refusal",
+        "only a citation",
+        "error in the stream",
+        "broken connection",
+        "no answer",
+    ],
 )
 def test_model_failure_gets_its_own_error(
     team: Team, claude: Claude, reply: Reply, expected: tuple[int, str], calls: int

@@ -57,7 +57,8 @@ def requests() -> list[Any]:
         for part, fields in asked.items():
             for name, example in fields.items():
                 if re.search(UUID, json.dumps(example)):
-                    label = f"{method} {path} {part} {name}"
+                    label = f"{method} {path.removeprefix('/api/v2')}"
+                    label += "" if part == "path" else f" {part} {name}"
                     found.append(pytest.param(method, path, asked, (part, name), id=label))
     return found
 

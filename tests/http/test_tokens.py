@@ -169,6 +169,65 @@ def test_token_with_wrong_claims_is_401(client: httpx.Client, issuer: Issuer, cl
     assert status(client, issuer.keys["ec"].sign(**claims)) == 401
 
 
+DEEP = "[" * 20_000 + "]" * 20_000
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"aud": 5},
+        {"aud": 1.5},
+        {"aud": True},
+        {"aud": {"authenticated": True}},
+        {"aud": [["authenticated"]]},
+        {"sub": "urn:uuid:" + MATTY},
+        {"sub": "{" + MATTY + "}"},
+        {"sub": MATTY.replace("-", "")},
+        {"sub": MATTY + "\n"},
+        {"sub": MATTY + "\0"},
+        {"sub": [MATTY]},
+        {"exp": [1]},
+        {"exp": {}},
+        {"exp": True},
+        {"exp": "soon"},
+        {"iat": []},
+        {"nbf": {}},
+        {"role": {}},
+        {"role": 5},
+        {"email": "a\0b"},
+        {"app_metadata": {"a\0b": [1]}},
+        {"email": "\ud800"},
+        {"name\0": 1},
+        {"role": "service_role", "sub": "matty"},
+    ],
+    ids=repr,
+)
+def test_token_with_odd_claims_is_401(client: httpx.Client, claims: dict[str, Any]) -> None:
+    assert status(client, sign_text(json.dumps(claims_of(**claims)))) == 401
+
+
+@pytest.mark.parametrize("name", ["exp", "iat", "nbf", "aud", "sub", "role", "other"])
+@pytest.mark.parametrize("value", ["1e400", "-1e400", "NaN", "Infinity", "9" * 5000, DEEP])
+def test_token_with_odd_numbers_is_401(client: httpx.Client, name: str, value: str) -> None:
+    text = json.dumps(claims_of(**{name: "PLANTED"})).replace('"PLANTED"', value)
+    assert status(client, sign_text(text)) == 401
+
+
+def test_token_with_large_ordinary_claims_is_accepted(client: httpx.Client) -> None:
+    odd = {"n": 10**300, "f": 1e300, "text": "\\u0000 \U0001f600 \u202e", "deep": [[[[{}]]]], "exp": 4e9}
+    assert status(client, sign(claims_of(**odd))) == 200
+
+
+def test_deep_token_header_is_401(client: httpx.Client) -> None:
+    header = base64.urlsafe_b64encode(b'{"alg": "HS256", "x": ' + DEEP.encode()).rstrip(b"=").decode()
+    assert status(client, f"{header}.{header}.x") == 401
+
+
+def sign_text(claims: str) -> str:
+    """Sign any text as claims."""
+    return jwt.api_jws.encode(claims.encode("utf-8", "surrogatepass"), JWT_SECRET, algorithm="HS256")
+
+
 @pytest.mark.parametrize(("ago", "expected"), [(20, 200), (40, 401)])
 def test_expiry_allows_30_seconds_of_clock_skew(client: httpx.Client, ago: int, expected: int) -> None:
     assert status(client, sign(claims_of(exp=int(time.time()) - ago))) == expected

@@ -194,6 +194,7 @@ def test_webhook_without_http_is_a_failed_delivery(team: Team) -> None:
         ("http://127.0.0.1:99999/", "The URL of the webhook is not valid."),
         ("https://no-such-host.invalid/", "The webhook could not be reached."),
     ],
+    ids=["closed port", "port out of range", "unknown host"],
 )
 def test_delivery_records_why_it_failed(team: Team, url: str, error: str) -> None:
     give_twin(team, url)
@@ -270,6 +271,7 @@ def test_worker_finishes_its_delivery_at_sigterm(cluster: TestCluster, template:
         ("https", "2130706433", "The webhook has a private address. Use a public one."),
         ("http", "127.0.0.1", "The URL of the webhook must begin with https://."),
     ],
+    ids=["IPv4", "name", "IPv4 as IPv6", "IPv4 as a number", "http"],
 )
 def test_worker_does_not_contact_private_addresses(inside: Team, scheme: str, host: str, error: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -313,6 +315,24 @@ def test_internet_address_is_public(address: str) -> None:
         *("224.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "240.0.0.1"),
         *("::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1", "2001:db8::1"),
         *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::10.0.0.1", "2002:7f00:1::", "2002:a00:1::1"),
+        # Forms of IPv4 inside IPv6, and ranges that ipaddress of some Python versions takes for global.
+        "::1.1.1.1",
+        "::127.0.0.1",
+        "::10.0.0.1",
+        "::ffff:0:1.1.1.1",
+        "::ffff:0:10.0.0.1",
+        "fec0::1",
+        "feff::1",
+        "64:ff9b:1::1",
+        "64:ff9b:1::10.0.0.1",
+        "64:ff9b:1:ffff:ffff::1.1.1.1",
+        "64:ff9b::1:1.1.1.1",
+        "4000::1",
+        "5f00::1",
+        "3fff::1",
+        "100::1",
+        "2001:db8::1",
+        "2002:0a00:0001::1",
     ],
 )
 def test_internal_address_is_not_public(address: str) -> None:

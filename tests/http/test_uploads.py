@@ -1,9 +1,13 @@
 """POST /api/v2/messages/upload stores all files or none, and returns links that work without a token."""
 
 import asyncio
+import json
+import select
+import socket
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +16,12 @@ import jwt
 import psutil
 import psycopg
 import pytest
+from litestar.exceptions import HTTPException
 from threadline.database import Database
 from threadline.housekeeper import sweep
 from threadline.settings import Settings
+from threadline.shares import TooManyAtOnceError
+from threadline.spool import Spool
 from threadline.storage import Storage
 from threadline_devstack import keys
 
@@ -189,6 +196,7 @@ def test_message_takes_an_uploaded_file_as_attachment(bob: Uploader) -> None:
         (bytes(100), "application/octet-stream"),
         (b"\xff\xd8\xff\xe0" + bytes(100), "image/jpeg"),
     ],
+    ids=["HTML", "SVG", "long text", "text that begins with BM", "empty", "zeros", "JPEG"],
 )
 def test_file_type_follows_the_content_not_the_client(bob: Uploader, content: bytes, kind: str) -> None:
     [file] = bob.send(("x.html", content), content_type="text/html").json()["data"]["files"]
@@ -292,6 +300,180 @@ def test_upload_without_a_project_names_the_setting(
             answer = uploader.send(("x", b"x"))
         assert failure(answer) == (503, "storage_not_configured")
         assert "SUPABASE_URL" in answer.json()["error"]["message"]
+
+
+@pytest.fixture(scope="module")
+def impatient_service(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that accepts two files of up to 2 MB, and pauses of one second."""
+    limits = {"UPLOAD_MAX_FILES": "2", "UPLOAD_MAX_BYTES": "2000000", "BODY_TIMEOUT": "1"}
+    yield from another(stack, tmp_path_factory, stack.api_url, **limits)
+
+
+class SlowForm:
+    """An upload whose body comes piece by piece."""
+
+    def __init__(self, uploader: Uploader, service: Service) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", service.port), timeout=10)
+        token = uploader.client.headers["authorization"]
+        self.socket.sendall(
+            f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: {token}\r\ncontent-length: 3000000\r\n"
+            "content-type: multipart/form-data; boundary=b\r\n\r\n".encode()
+        )
+
+    def field(self, name: str, value: str) -> "SlowForm":
+        return self.send(f'--b\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode())
+
+    def file(self, size: int) -> "SlowForm":
+        head = b'--b\r\ncontent-disposition: form-data; name="files"; filename="f"\r\n\r\n'
+        return self.send(head + bytes(size))
+
+    def send(self, data: bytes) -> "SlowForm":
+        self.socket.sendall(data)
+        return self
+
+    def failure(self) -> tuple[int, str]:
+        """Read the answer, which comes before the end of the body."""
+        answer = self.socket.recv(65536).decode()
+        while "\r\n\r\n{" not in answer:
+            answer += self.socket.recv(65536).decode()
+        self.socket.close()
+        return int(answer.split()[1]), json.loads(answer.partition("\r\n\r\n")[2])["error"]["code"]
+
+
+def temporary_bytes(service: Service) -> int:
+    """The size of the unnamed files that a service has open."""
+    size = 0
+    for entry in Path(f"/proc/{service.process.pid}/fd").iterdir():
+        with suppress(OSError):
+            if str(entry.readlink()).endswith("(deleted)"):
+                size += entry.stat().st_size
+    return size
+
+
+REFUSED = {
+    "no channel, files first": ("mallory", "", (404, "channel_not_found")),
+    "no channel, field first": ("mallory", CHANNEL, (404, "channel_not_found")),
+    "unknown channel": ("bob", str(uuid.uuid4()), (404, "channel_not_found")),
+    "malformed channel": ("bob", "x", (400, "invalid_field")),
+    "over the limit, files first": ("limited", "", (429, "rate_limited")),
+    "over the limit, field first": ("limited", CHANNEL, (429, "rate_limited")),
+}
+
+
+@pytest.mark.parametrize(("who", "channel_id", "expected"), REFUSED.values(), ids=list(REFUSED))
+def test_refused_upload_stores_no_byte(
+    stack: RunningStack, small_service: Service, who: str, channel_id: str, expected: tuple[int, str]
+) -> None:
+    sub = "3a110123-0000-4000-8000-000000000004" if who == "mallory" else BOB
+    uploader = Uploader(stack, small_service.url, sub)
+    with psycopg.connect(stack.database_url(), autocommit=True) as connection, uploader.client:
+        if who == "limited":
+            connection.execute("update private.settings set requests_per_minute = 1")
+            uploader.client.get("/api/v2/messages/attachments/x/url")
+        try:
+            form = SlowForm(uploader, small_service)
+            if channel_id:
+                form.field("conversation_id", channel_id)
+            form.file(2_000_000)
+            assert form.failure() == expected
+            assert temporary_bytes(small_service) == 0
+        finally:
+            connection.execute("update private.settings set requests_per_minute = 10000")
+
+
+@pytest.mark.parametrize("order", ["files first", "fields first", "between", "changed"])
+def test_fields_may_stand_anywhere_and_count_once(bob: Uploader, order: str) -> None:
+    fields, files = [("conversation_id", (None, CHANNEL))], [("files", ("a", PNG)), ("files", ("b", PDF))]
+    form = {
+        "files first": [*files, *fields],
+        "fields first": [*fields, *files],
+        "between": [files[0], *fields, files[1]],
+        "changed": [*fields, *files, ("conversation_type", (None, "channel"))],
+    }[order]
+    before = int(bob.client.get("/api/v2/messages/attachments/x/url").headers["ratelimit-remaining"])
+    answer = bob.client.post(PATH, files=form)
+    assert [file["name"] for file in answer.json()["data"]["files"]] == ["a", "b"]
+    assert before - int(answer.headers["ratelimit-remaining"]) == 1
+
+
+def test_channel_named_after_the_files_is_checked(bob: Uploader, mallory: Uploader) -> None:
+    before = bob.stored() if bob.send(("a", PNG)).is_success else (0, 0)
+    fields = [("conversation_id", (None, CHANNEL)), ("files", ("a", PNG))]
+    other = ("conversation_id", (None, str(uuid.uuid4())))
+    assert failure(bob.client.post(PATH, files=[*fields, other])) == (404, "channel_not_found")
+    assert failure(bob.client.post(PATH, files=[fields[1], other])) == (404, "channel_not_found")
+    assert bob.stored() == before
+
+
+@pytest.mark.parametrize("piece", [b"", b"x"])
+def test_body_that_pauses_or_drips_is_408(stack: RunningStack, impatient_service: Service, piece: bytes) -> None:
+    uploader = Uploader(stack, impatient_service.url)
+    with uploader.client:
+        form = SlowForm(uploader, impatient_service).field("conversation_id", CHANNEL).file(2000)
+        began = time.monotonic()
+        with suppress(OSError):
+            while time.monotonic() - began < 6 and not select.select([form.socket], [], [], 0.3)[0]:
+                form.send(piece)
+        assert form.failure() == (408, "body_too_slow")
+        assert time.monotonic() - began < 6
+        assert temporary_bytes(impatient_service) == 0
+
+
+@pytest.mark.parametrize("path", ["/api/v2/messages", "/functions/v1/messaging-ingest"])
+def test_json_body_that_pauses_is_408(stack: RunningStack, impatient_service: Service, path: str) -> None:
+    uploader = Uploader(stack, impatient_service.url)
+
+    def body() -> Iterator[bytes]:
+        yield b"{"
+        time.sleep(3)
+        yield b"}"
+
+    with uploader.client:
+        answer = uploader.client.post(path, content=body(), headers={"content-type": "application/json"})
+    assert answer.status_code == 408
+
+
+def test_user_fills_at_most_one_upload_of_disk(stack: RunningStack, impatient_service: Service) -> None:
+    uploader = Uploader(stack, impatient_service.url)
+    with uploader.client:
+        forms = [SlowForm(uploader, impatient_service).field("conversation_id", CHANNEL) for _ in range(3)]
+        for form in forms:
+            form.file(1_900_000)
+        assert forms[2].failure() in {(429, "too_many_at_once"), (408, "body_too_slow")}
+        assert temporary_bytes(impatient_service) <= 4_000_000
+        for form in forms[:2]:
+            form.failure()
+        many = [SlowForm(uploader, impatient_service) for _ in range(6)]
+        time.sleep(0.3)
+        assert [form.failure() for form in many].count((429, "too_many_at_once")) == 2
+        assert uploader.send(("x", b"x")).status_code == 200
+
+
+def test_process_has_room_for_four_full_uploads() -> None:
+    spool = Spool(Settings("", upload_max_files=2, upload_max_bytes=50))
+    with ExitStack() as opened:
+        uploads = [opened.enter_context(spool.open(f"user {number}")) for number in range(5)]
+        for each in uploads[:4]:
+            each.add(100)
+        with pytest.raises(TooManyAtOnceError):
+            uploads[0].add(1)
+        with pytest.raises(HTTPException) as refused:
+            uploads[4].add(1)
+        assert refused.value.status_code == 503
+    with spool.open("user 1") as again, spool.open(None) as service:
+        again.add(100)
+        service.add(300)
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/html", "image/svg+xml", "application/xhtml+xml", "text/xml", "x; text/plain", ""]
+)
+def test_link_to_a_file_that_can_run_scripts_saves_it(bob: Uploader, kind: str) -> None:
+    [file] = bob.send(("page.html", b"<script>alert(1)</script>")).json()["data"]["files"]
+    with psycopg.connect(bob.stack.database_url()) as connection:
+        connection.execute("update public.attachments set content_type = %s where id = %s", [kind, file["id"]])
+    link = bob.client.get(f"/api/v2/messages/attachments/{file['id']}/url").json()["data"]["url"]
+    assert httpx.get(link).headers["content-disposition"].startswith("attachment")
 
 
 def test_sweep_removes_unused_files_from_storage(stack: RunningStack, bob: Uploader) -> None:

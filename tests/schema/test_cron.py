@@ -5,6 +5,7 @@ from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
+from threadline.project import shipped
 
 from tests.support import cluster as clusters
 from tests.support.cluster import FORGETFUL
@@ -34,3 +35,7 @@ def test_migration_schedules_the_clean_up_once() -> None:
                 [(schedule, command, username)] = db.execute(query).fetchall()
                 assert (schedule, username) == ("*/5 * * * *", "postgres")
                 assert db.execute(command).fetchone()[0]["ingest_log"] == 0
+                with db.transaction():
+                    db.execute(shipped.removal(with_data=True))
+                assert db.execute(query).fetchall() == []
+                assert db.execute("select from pg_extension where extname = 'pg_cron'").fetchall()

@@ -19,6 +19,8 @@ cross join lateral extensions.plpgsql_check_function_tb(
     fatal_errors => false, security_warnings => true
 ) as found
 where code.pronamespace in ('public'::regnamespace, 'private'::regnamespace)
+-- The gateway passes one argument to every call, also to those that need none.
+and found.message <> 'unused parameter "$1"'
 """
 
 
@@ -44,6 +46,7 @@ def test_function_bodies_have_no_faults(checker: Db) -> None:
         ("void", "declare v_unused integer; begin end", 'unused variable "v_unused"'),
         ("trigger", "begin perform changed.nothing from changed; end", "column changed.nothing does not exist"),
     ],
+    ids=["unknown column", "unused variable", "unknown column of a transition table"],
 )
 def test_planted_fault_is_found(checker: Db, result: str, body: str, finding: str) -> None:
     checker.execute(f"create function private.planted() returns {result} language plpgsql as $$ {body} $$")

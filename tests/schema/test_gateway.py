@@ -1,14 +1,19 @@
 """The tables of the gateway agree with the service, the grants and the constraints."""
 
-import re
+import ast
 from typing import Any
 
 import psycopg
 import pytest
+from threadline.routes.calls import CALLS
 
 from tests.support import schema
 
 Db = psycopg.Connection[Any]
+
+# What the service passes the name of a function to, and the function that is in no table (sql/800_gateway.sql).
+CALLERS = {"call", "ask", "_route", "_call_plainly"}
+APART = {"messaging_ingest"}
 
 # Tables that calls of /api/v2 write as the caller.
 WRITTEN = "{messages,message_edits,message_reactions,message_pins,attachments,twin_webhooks}"
@@ -27,9 +32,14 @@ where to_regprocedure(format('%I.%I(jsonb)', schema_name, function_name)) is nul
 
 
 def called() -> set[str]:
-    """The functions that the service names."""
-    code = "\n".join(file.read_text(encoding="utf-8") for file in (schema.ROOT / "api" / "threadline").rglob("*.py"))
-    return set(re.findall(r'"([a-z]+(?:_[a-z]+)+)"', code))
+    """The functions that the service calls: the table of routes, and the names given to CALLERS."""
+    names = {function for *_, function in CALLS}
+    for file in (schema.ROOT / "api" / "threadline").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in CALLERS:
+                texts = [given.value for given in node.args if isinstance(given, ast.Constant)]
+                names |= {text for text in texts if not text.startswith("/")}  # a path of a route
+    return names
 
 
 def known(db: Db) -> set[str]:
@@ -38,6 +48,15 @@ def known(db: Db) -> set[str]:
 
 def test_the_service_names_each_call_of_the_gateway(db: Db) -> None:
     assert known(db) - called() == set()
+
+
+def test_the_gateway_knows_each_call_of_the_service(db: Db) -> None:
+    assert called() - known(db) == APART
+
+
+def test_a_call_without_a_row_is_seen(db: Db) -> None:
+    db.execute("delete from private.calls where function_name in ('get_message', 'clean_up', 'export_channel')")
+    assert called() - known(db) == APART | {"get_message", "clean_up", "export_channel"}
 
 
 def test_each_call_takes_a_json_object_from_service_role(db: Db) -> None:

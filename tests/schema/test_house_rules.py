@@ -48,10 +48,10 @@ RULES = {
         "create function public.planted() returns integer language sql as 'select 1'",
         "public.planted()",
     ),
-    "every function has an empty search_path": Rule(
+    "every function searches pg_catalog before pg_temp": Rule(
         """
         select oid::regprocedure::text from our_functions
-        where not coalesce(proconfig, '{}') @> array['search_path=""']
+        where not coalesce(proconfig, '{}') @> array['search_path=pg_catalog, pg_temp']
         """,
         "create function public.planted() returns integer language sql set search_path = public as 'select 1'",
         "public.planted()",

@@ -5,7 +5,7 @@ import re
 import pytest
 import sqlfluff
 
-from tests.support import migration, schema
+from tests.support import migration, removal, schema
 from tests.support.cluster import TestCluster
 
 
@@ -50,6 +50,18 @@ def test_migration_only_text_follows_the_sql_style() -> None:
     text = "".join(file.read_text(encoding="utf-8") for file in schema.SQL)
     only_there = (migration.HEADER + migration.guard(text)).rstrip("\n") + "\n"
     assert sqlfluff.lint(only_there, config_path=str(schema.ROOT / "pyproject.toml")) == []
+
+
+def test_each_migration_states_its_own_version() -> None:
+    stated = {path.name: migration.stated_version(path.read_text()) for path in schema.MIGRATIONS.iterdir()}
+    assert stated == {name: migration.version_of(name) for name in stated}
+    assert migration.stated_version(migration.VERSION_FILE.read_text()) == max(stated.values())
+
+
+def test_removal_is_written_from_sql() -> None:
+    expected = removal.removal()
+    written = {name: (removal.FOLDER / name).read_text(encoding="utf-8") for name in expected}
+    assert written == expected, "run `make migration`"
 
 
 def test_migration_files_have_names_for_the_cli() -> None:

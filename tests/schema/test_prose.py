@@ -45,6 +45,11 @@ def long_test_names(text: str) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.name
 
 
+def long_case_ids(tests: Iterable[str]) -> list[str]:
+    """Return tests with over 60 characters in the brackets."""
+    return [test for test in tests if len(test.partition("[")[2].removesuffix("]")) > LONGEST_NAME]
+
+
 def long_lines(text: str) -> Iterator[tuple[int, str]]:
     """Yield lines over 120 characters, also those in function bodies, which sqlfluff does not see."""
     for number, line in enumerate(text.splitlines(), 1):
@@ -87,6 +92,11 @@ def test_test_names_have_at_most_60_characters() -> None:
     assert violations(long_test_names, filter(is_revised, tests)) == []
 
 
+def test_case_ids_have_at_most_60_characters(request: pytest.FixtureRequest) -> None:
+    """Check the tests that this run has collected, because only pytest knows their ids."""
+    assert long_case_ids(item.nodeid for item in request.session.items) == []
+
+
 def test_sql_lines_have_at_most_120_characters() -> None:
     checked = [*schema.SQL, *files("supabase/snippets"), schema.ROOT / "seed.sql"]
     assert violations(long_lines, filter(is_revised, checked)) == []
@@ -105,3 +115,7 @@ def test_sql_lines_have_at_most_120_characters() -> None:
 )
 def test_rules_report_the_line_of_a_violation(rule: Rule, text: str, lines: list[int]) -> None:
     assert [line for line, _ in rule(text)] == lines
+
+
+def test_long_case_id_is_reported() -> None:
+    assert long_case_ids([f"a.py::test[{'x' * length}]" for length in (60, 61)]) == [f"a.py::test[{'x' * 61}]"]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from pglast import parse_sql, scan
-from pglast.ast import CommentStmt, CreateFunctionStmt
+from pglast import parse_sql, scan, split
+from pglast.ast import CommentStmt, CompositeTypeStmt, CreateFunctionStmt, CreatePolicyStmt, CreateStmt, ViewStmt
 from pglast.enums import FunctionParameterMode
 
 from tests.support import schema
@@ -104,12 +104,34 @@ def functions_without_comment(text: str) -> Iterator[str]:
                 yield dotted(statement.funcname)
 
 
+ORDER = [CompositeTypeStmt, CreateStmt, ViewStmt, CreatePolicyStmt, CreateFunctionStmt]
+
+
+def statements_out_of_order(text: str) -> Iterator[str]:
+    """Yield statements that break ORDER. A function may come before a table, view or policy that needs it."""
+    kinds = [type(raw.stmt) for raw in parse_sql(text)]
+    parts = [text[part] for part in split(text, only_slices=True)]
+    ranked = [(ORDER.index(kind), part) for kind, part in zip(kinds, parts, strict=True) if kind in ORDER]
+    last = 0
+    for place, (rank, statement) in enumerate(ranked):
+        if ORDER[rank] is CreateFunctionStmt:
+            name = dotted(parse_sql(statement)[0].stmt.funcname)
+            later = [other for kind, other in ranked[place + 1 :] if kind < rank]
+            if later and not any(name in other for other in later):
+                yield name
+        else:
+            if rank < last:
+                yield statement.splitlines()[0]
+            last = max(last, rank)
+
+
 def characters_beyond_ascii(text: str) -> Iterator[str]:
     yield from re.findall(r"[^\x00-\x7f]", text)
 
 
 PLANTED = """
-create function private.planted({parameters}) returns void language {language} set search_path = '' as $$ {body} $$;
+create function private.planted({parameters}) returns void language {language} set search_path = pg_catalog, pg_temp
+as $$ {body} $$;
 """
 
 
@@ -129,6 +151,10 @@ RULES: dict[Callable[[str], Iterator[str]], list[str]] = {
     functions_without_comment: [
         planted(),
         planted() + "comment on function private.other() is '';",
+    ],
+    statements_out_of_order: [
+        f"{planted()} create table private.later (id integer);",
+        "create view private.early as select 1 as id; create table private.later (id integer);",
     ],
     characters_beyond_ascii: ["-- \u2013"],
 }
@@ -210,6 +236,25 @@ def test_production_sends_only_the_allowed_statements() -> None:
 
 def test_statements_are_found_in_code() -> None:
     assert statements("'Select a user.'; f'delete from {table}'") == {"delete from "}
+
+
+def unchecked_connections(code: str) -> Iterator[str]:
+    """Connections to Postgres without the options that verify who answers."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"asyncpg.connect", "asyncpg.create_pool"}:
+            named = [ast.unparse(keyword.value) for keyword in node.keywords if keyword.arg is None]
+            if named != ["settings.connection()"] or node.args:
+                yield ast.unparse(node)
+
+
+@pytest.mark.parametrize("file", PRODUCTION, ids=lambda file: file.name)
+def test_production_connects_with_checked_options(file: Path) -> None:
+    assert list(unchecked_connections(file.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("code", ["asyncpg.connect(url)", "await asyncpg.create_pool(dsn=url, **options)"])
+def test_unchecked_connection_is_reported(code: str) -> None:
+    assert len(list(unchecked_connections(f"async def f(): {code}"))) == 1
 
 
 @pytest.mark.parametrize("file", PRODUCTION, ids=lambda file: file.name)

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from tests.support.calls import call, ingest, send
+from tests.support.cases import named
 from tests.support.cluster import TestCluster
 from tests.support.database import Db, become, become_postgres, become_service, refused, rows, value
 from tests.support.event_log import last_seq
@@ -182,13 +183,13 @@ def test_twins_stop_after_the_hop_limit(db: Db) -> None:
 
 
 LISTENERS = [
-    (TOPIC, "broadcast", {MATTY, BOB, CAROL}),
-    (TOPIC, "presence", set()),
-    (f"{TOPIC}:live", "broadcast", {MATTY, BOB, CAROL}),
-    (f"{TOPIC}:live", "presence", {MATTY, BOB, CAROL}),
-    (f"inbox:{MATTY}", "broadcast", {MATTY}),
-    (f"inbox:{MATTY}", "presence", set()),
-    (f"twin:{TWIN}", "broadcast", {MATTY}),
+    pytest.param(TOPIC, "broadcast", {MATTY, BOB, CAROL}, id="broadcasts of the channel"),
+    pytest.param(TOPIC, "presence", set(), id="presence of the channel"),
+    pytest.param(f"{TOPIC}:live", "broadcast", {MATTY, BOB, CAROL}, id="broadcasts of the live topic"),
+    pytest.param(f"{TOPIC}:live", "presence", {MATTY, BOB, CAROL}, id="presence of the live topic"),
+    pytest.param(f"inbox:{MATTY}", "broadcast", {MATTY}, id="broadcasts of the inbox"),
+    pytest.param(f"inbox:{MATTY}", "presence", set(), id="presence of the inbox"),
+    pytest.param(f"twin:{TWIN}", "broadcast", {MATTY}, id="broadcasts of the twin"),
 ]
 PEOPLE = [MATTY, BOB, CAROL, MALLORY, UNKNOWN_ID, None]
 
@@ -215,7 +216,7 @@ LOOK_ALIKES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("topic", LOOK_ALIKES, ids=lambda topic: ascii(topic[:50]))
+@pytest.mark.parametrize("topic", LOOK_ALIKES, ids=lambda topic: ascii(named(topic)[:40]))
 def test_similar_topic_admits_no_user(db: Db, topic: str) -> None:
     for extension in ("broadcast", "presence"):
         assert not may_join(db, MATTY, topic, extension)

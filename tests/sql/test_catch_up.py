@@ -1,13 +1,15 @@
 """sql/303_catch_up.sql: a client reads missed events exactly as they were broadcast."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.sql.test_broadcasts import CALLS, TOPIC
 from tests.support.calls import call, send
-from tests.support.database import Db, become, become_service, rows, value
+from tests.support.database import Db, become, become_service, lift_request_limit, rows, value
 from tests.support.event_log import last_seq
 from tests.support.realtime import broadcasts, fire_deferred_triggers
 from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, UNKNOWN_ID
@@ -131,7 +133,7 @@ def test_non_members_get_404(db: Db, user_id: str) -> None:
 def test_token_without_role_reads_no_events(db: Db) -> None:
     become(db, MALLORY)
     db.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps({"sub": MALLORY}),))
-    assert rows(db, "select from private.list_channel_events(%s, 0, 10)", CHANNEL) == []
+    assert rows(db, "select from private.list_channel_events(%s, 0, 10, 1000000)", CHANNEL) == []
 
 
 def test_former_member_sees_nothing(db: Db) -> None:
@@ -167,7 +169,7 @@ def test_data_api_returns_the_same_events(db: Db) -> None:
     )
     assert answer["data"][0]["payload"] == data | {"seq": start + 1, "prev_seq": start}
     become(db, MALLORY)
-    assert rows(db, "select seq from private.list_channel_events(%s, 0, 10)", CHANNEL) == []
+    assert rows(db, "select seq from private.list_channel_events(%s, 0, 10, 1000000)", CHANNEL) == []
 
 
 def test_message_of_a_deleted_author_keeps_its_place(db: Db) -> None:
@@ -176,3 +178,43 @@ def test_message_of_a_deleted_author_keeps_its_place(db: Db) -> None:
     db.execute("delete from auth.users where id = %s", (CAROL,))
     told = {event: payload["user_id"] for event, payload in caught_up(db, start, MATTY)}
     assert told == {"message.created": None, "reaction.removed": CAROL, "member.left": CAROL}
+
+
+@pytest.fixture
+def admin(admin_url: str) -> Iterator[Db]:
+    """A transaction of the superuser, who may count calls of functions."""
+    with psycopg.connect(admin_url) as connection:
+        yield connection
+        connection.rollback()
+
+
+def test_page_renders_only_the_events_that_it_holds(admin: Db) -> None:
+    lift_request_limit(admin)
+    start = last_seq(admin)
+    for _ in range(150):
+        send(admin, "x" * 39_000)
+    admin.execute("set local track_functions = 'all'")
+    rendered = "select coalesce(pg_stat_get_xact_function_calls(oid), 0) from pg_proc where proname = 'render_event'"
+    counts, before = {}, value(admin, rendered)
+    for limit in (10, 1000):
+        events = caught_up(admin, start, limit=limit)
+        after = value(admin, rendered)
+        counts[limit], before = (len(events), after - before), after
+    assert counts[10] == (10, 11)
+    held, calls = counts[1000]
+    assert 20 < held < 30
+    # A loop of PL/pgSQL fetches ahead: 10 rows first, then 50 at once.
+    assert calls <= held + 60
+
+
+def test_oversized_first_event_is_followed_by_a_page(db: Db) -> None:
+    start = last_seq(db)
+    db.execute("alter table public.messages drop constraint messages_content_length")
+    for text in ("x" * 1_200_000, "y"):
+        db.execute(
+            "insert into public.messages (channel_id, user_id, content) values (%s, %s, %s)", (CHANNEL, BOB, text)
+        )
+    reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL, since=start)
+    assert (len(reply.data), reply.meta["has_more"]) == (1, True)
+    reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL, since=reply.meta["last_seq"])
+    assert (len(reply.data), reply.meta["has_more"]) == (1, False)

@@ -51,6 +51,17 @@ def grant(db: Db, role: str, user_id: str) -> None:
         ),
         ("a@b.example", {"full_name": "' ; drop table users; --"}, "' ; drop table users; --", None),
     ],
+    ids=[
+        "full name",
+        "name and picture",
+        "blank full name",
+        "no name",
+        "no metadata",
+        "no email",
+        "empty email",
+        "too long",
+        "SQL as a name",
+    ],
 )
 def test_sign_up_creates_a_profile(db: Db, email: str | None, known: Any, name: str, picture: str | None) -> None:
     user_id = value(db, NEW_USER, email, json.dumps(known))
@@ -79,6 +90,7 @@ def test_channel_without_creator_has_no_members(db: Db) -> None:
         ("(name) values (null)", "channels_name_unless_dm"),
         ("(kind, name) values ('room', 'x')", "channels_kind_known"),
     ],
+    ids=["empty name", "long name", "no name", "unknown kind"],
 )
 def test_invalid_channel_raises_the_named_constraint(db: Db, columns: str, constraint: str) -> None:
     become(db, MATTY)
@@ -132,6 +144,7 @@ def test_only_an_owner_restores_the_creator_as_owner(db: Db) -> None:
         (BOB, "update public.channel_members set role = 'owner' where role = 'member'", "owner_required"),
         (MATTY, "delete from public.channel_members where role = 'owner'", "last_owner"),
     ],
+    ids=["a member makes owners", "the last owner leaves"],
 )
 def test_custom_role_has_no_extra_rights(admin_url: str, who: str, statement: str, code: str) -> None:
     with psycopg.connect(admin_url) as db:
@@ -177,6 +190,7 @@ def test_owner_deletes_a_channel_with_its_contents(db: Db, owners: list[str]) ->
         "update public.channel_members set role = 'admin' where user_id = %s",
         "delete from public.channel_members where channel_id is not null or user_id = %s",
     ],
+    ids=["leave", "become an admin", "remove all members"],
 )
 @pytest.mark.parametrize("who", [MATTY, None])
 def test_last_owner_cannot_leave(db: Db, statement: str, who: str | None) -> None:

@@ -71,7 +71,7 @@ KINDS = {
     "summaries": (
         """
         insert into private.summaries (
-            channel_id, last_seq, requested_count, model, prompt_version, claim_expires_at, answer, finished_at
+            channel_id, last_seq, requested_count, model, prompt_version, lease_expires_at, answer, finished_at
         )
         select id, hashtext(%(name)s), 1, 'x', 1, now(), '{}', now() - %(age)s::interval
         from public.channels limit 1
@@ -231,7 +231,7 @@ def test_erasing_a_user_removes_all_they_wrote(db: Db) -> None:
     call(db, "create_message", MATTY, key="secret-canary", channel_id=CHANNEL, content="x")
     db.execute(
         "insert into private.summaries (channel_id, last_seq, requested_count, model, prompt_version,"
-        " claim_expires_at, answer, finished_at) values (%s, 1, 1, 'x', 1, now(), %s, now())",
+        " lease_expires_at, answer, finished_at) values (%s, 1, 1, 'x', 1, now(), %s, now())",
         (CHANNEL, Jsonb({"summary": "secret-canary"})),
     )
     before = value(db, "select count(*) from public.messages where user_id = %s", MATTY)

@@ -76,9 +76,11 @@ def test_clients_cannot_read_keys_or_change_settings(db: Db, role: str, table: s
     assert not value(db, "select has_any_column_privilege(%s, %s, 'insert, update')", role, f"private.{table}")
 
 
-@pytest.mark.parametrize("become_other", [become_anon, become_service])
+@pytest.mark.parametrize("become_other", [become_anon, become_service], ids=["anon", "service_role"])
 @pytest.mark.parametrize(
-    "call", ["public.create_messaging_connection('signal')", "public.rotate_messaging_key('wa_business_123')"]
+    "call",
+    ["public.create_messaging_connection('signal')", "public.rotate_messaging_key('wa_business_123')"],
+    ids=["create a connection", "rotate a key"],
 )
 def test_only_signed_in_users_create_connections(db: Db, become_other: Any, call: str) -> None:
     become_other(db)
@@ -94,6 +96,7 @@ def test_only_signed_in_users_create_connections(db: Db, become_other: Any, call
         (("signal", ""), CheckViolation, "messaging_connections_connection_id_form"),
         (("signal", "x" * 101), CheckViolation, "messaging_connections_connection_id_form"),
     ],
+    ids=["id in use", "unknown platform", "id with a space", "empty id", "long id"],
 )
 def test_invalid_connection_raises_the_named_constraint(
     db: Db, arguments: tuple[str, str], error: type[Exception], constraint: str

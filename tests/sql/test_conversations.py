@@ -171,6 +171,16 @@ def test_preview_shows_text_or_type_of_the_message(db: Db, fields: dict[str, str
         ("participant_name", "x" * 501, "conversations_participant_name_length"),
         ("message_count", -1, "conversations_message_count_not_negative"),
     ],
+    ids=[
+        "unknown platform",
+        "empty external id",
+        "long external id",
+        "empty participant",
+        "long participant",
+        "empty name",
+        "long name",
+        "negative count",
+    ],
 )
 def test_invalid_conversation_raises_the_named_constraint(db: Db, column: str, given: object, constraint: str) -> None:
     add_conversation(db, "@ann")

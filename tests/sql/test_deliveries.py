@@ -433,7 +433,7 @@ def test_only_the_owner_sees_webhook_and_deliveries(db: Db, secret: str) -> None
         assert len(ask(db, user_id, "list_twin_deliveries", ai_twin_id=TWIN, state="pending")) == seen
 
 
-@pytest.mark.parametrize("become_someone", [lambda db: become(db, MATTY), become_anon])
+@pytest.mark.parametrize("become_someone", [lambda db: become(db, MATTY), become_anon], ids=["authenticated", "anon"])
 @pytest.mark.parametrize(
     "statement",
     [
@@ -445,6 +445,16 @@ def test_only_the_owner_sees_webhook_and_deliveries(db: Db, secret: str) -> None
         "update public.twin_deliveries set state = 'pending'",
         "select from private.twin_secrets",
         "select from private.twin_queues",
+    ],
+    ids=[
+        "claim",
+        "finish",
+        "claim in private",
+        "create a webhook",
+        "change a webhook",
+        "change a delivery",
+        "read secrets",
+        "read queues",
     ],
 )
 def test_clients_cannot_claim_or_write_deliveries(db: Db, secret: str, become_someone: Any, statement: str) -> None:

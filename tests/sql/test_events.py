@@ -44,6 +44,7 @@ def test_call_writes_one_event_or_no_event(
         ("add_reaction", "remove_reaction", {"id": MESSAGE, "emoji": "fire"}, "reaction.removed"),
         ("add_reaction", "toggle_reaction", {"id": MESSAGE, "emoji": "fire"}, "reaction.removed"),
     ],
+    ids=["unpin_message", "remove_reaction", "toggle_reaction"],
 )
 def test_undoing_an_action_writes_one_event(
     db: Db, before: str, function: str, fields: dict[str, Any], kind: str

@@ -98,7 +98,7 @@ def add_summary(db: Db) -> None:
     """Store a summary that quotes the canary."""
     db.execute(
         "insert into private.summaries (channel_id, last_seq, requested_count, model, prompt_version,"
-        " claim_expires_at, answer, finished_at) values (%s, 1, 1, 'x', 1, now(), %s, now())",
+        " lease_expires_at, answer, finished_at) values (%s, 1, 1, 'x', 1, now(), %s, now())",
         (CHANNEL, Jsonb({"summary": CANARY})),
     )
 
@@ -218,10 +218,10 @@ def test_twin_that_leaves_loses_its_broadcasts(db: Db, planted: str) -> None:
 
 def test_summary_of_deleted_text_is_not_kept(db: Db) -> None:
     said = call(db, "create_message", BOB, channel_id=CHANNEL, content=CANARY).data["id"]
-    service: dict[str, Any] = {"model": "x", "prompt_version": "1", "claim_seconds": "60", "is_configured": "true"}
+    service: dict[str, Any] = {"model": "x", "prompt_version": "1", "lease_seconds": "60", "is_configured": "true"}
     task = call(db, "begin_summary", MATTY, parameters=service, channel_id=CHANNEL).data
     call(db, "delete_message", BOB, id=said)
-    call(db, "finish_summary", None, id=task["id"], claim=task["claim"], user_id=MATTY, answer={"summary": CANARY})
+    call(db, "finish_summary", None, id=task["id"], lease=task["lease"], user_id=MATTY, answer={"summary": CANARY})
     assert places(db) == set()
     waiting = call(db, "poll_summary", None, id=task["id"])
     assert waiting.error[:2] == (409, "summary_outdated")

@@ -37,6 +37,16 @@ def changed(given: dict[str, Any], field: str, new: object) -> dict[str, Any]:
         ("wrong", {**WHOLE, "conversations": [1, 2]}, 401, "Invalid API key"),
         (API_KEY, {**WHOLE, "conversations": [1, 2]}, 403, "Connection is inactive"),
     ],
+    ids=[
+        "no key",
+        "empty key",
+        "body is not JSON",
+        "missing fields",
+        "conversations are no array",
+        "wrong platform",
+        "wrong key",
+        "inactive connection",
+    ],
 )
 def test_request_is_validated_in_documented_order(db: Db, key: str | None, body: Any, status: int, error: str) -> None:
     db.execute("update private.settings set ingest_max_messages = 1")
@@ -50,12 +60,11 @@ def test_request_is_validated_in_documented_order(db: Db, key: str | None, body:
 @pytest.mark.parametrize(
     "body",
     [
-        *([], 5, None, "platform", {}),
-        *(without(field, WHOLE) for field in WHOLE),
-        *({**WHOLE, field: None} for field in WHOLE),
-        *({**WHOLE, field: ""} for field in ("platform", "connection_id")),
+        *(pytest.param(body, id=json.dumps(body)) for body in ([], 5, None, "platform", {})),
+        *(pytest.param(without(field, WHOLE), id=f"no {field}") for field in WHOLE),
+        *(pytest.param({**WHOLE, field: None}, id=f"null {field}") for field in WHOLE),
+        *(pytest.param({**WHOLE, field: ""}, id=f"empty {field}") for field in ("platform", "connection_id")),
     ],
-    ids=json.dumps,
 )
 def test_request_without_required_fields_is_rejected(db: Db, body: object) -> None:
     assert post(db, json.dumps(body).encode()).answer == (400, {"error": MISSING})
@@ -291,7 +300,7 @@ def test_good_conversations_are_stored_beside_bad_ones(db: Db) -> None:
     [
         ("2026-02-01T10:30:00Z", "2026-02-01T10:30:00"),
         ("2026-02-01T10:30:00.123Z", "2026-02-01T10:30:00.123"),
-        ("2026-02-01T10:30:00.123456789Z", "2026-02-01T10:30:00.123457"),
+        pytest.param("2026-02-01T10:30:00.123456789Z", "2026-02-01T10:30:00.123457", id="nanoseconds"),
         ("2026-02-01T10:30Z", "2026-02-01T10:30:00"),
         ("2026-02-01t10:30:00z", "2026-02-01T10:30:00"),
         ("2026-02-01 10:30:00+00", "2026-02-01T10:30:00"),

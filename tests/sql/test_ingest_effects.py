@@ -102,7 +102,7 @@ def test_connections_of_a_user_share_conversations(db: Db) -> None:
             [(None, "Ann", "@a"), (None, None, "@b")],
             "Ann",
             "@b",
-            id="a missing name keeps the old one without messages",
+            id="no name and no messages keep the old name",
         ),
         pytest.param([(NOON, "Ann", "@a"), (EVENING, "Bea", "@b")], "Bea", "@b", id="a newer batch replaces the name"),
         pytest.param([(NOON, "Ann", "@a"), (MORNING, "Bea", "@b")], "Ann", "@a", id="an older batch keeps the name"),

@@ -9,6 +9,7 @@ import pytest
 from psycopg.errors import CheckViolation
 
 from tests.support.calls import call, send
+from tests.support.cases import named
 from tests.support.database import Db, become, become_postgres, lift_request_limit, refused, rows, value
 from tests.support.event_log import events, inconsistencies
 from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TIME, TWIN, UNKNOWN_ID
@@ -127,7 +128,7 @@ def test_nul_and_half_surrogates_become_replacement_characters(db: Db) -> None:
         ({"ai_twin_id": UNKNOWN_ID}, (403, "twin_not_allowed", "ai_twin_id")),
         ({"ai_twin_id": TWIN, "user_id": BOB}, (403, "user_id_mismatch", "user_id")),
     ],
-    ids=lambda given: str(given)[:60],
+    ids=lambda given: named(str(given[1] if isinstance(given, tuple) else given))[:25],
 )
 def test_invalid_create_names_the_field(db: Db, fields: dict[str, Any], error: tuple[int, str, str]) -> None:
     reply = call(db, "create_message", **fields_of("create_message", **fields))
@@ -191,6 +192,7 @@ def test_former_members_get_404(db: Db, function: str) -> None:
         ("' or true --", (400, "invalid_field", "id")),
         (UNKNOWN_ID, (404, "message_not_found", None)),
     ],
+    ids=["no id", "a word", "an id and a newline", "SQL", "unknown id"],
 )
 def test_missing_message_returns_404(
     db: Db, function: str, id_: str | None, error: tuple[int, str, str | None]
@@ -583,6 +585,7 @@ def test_emoji_may_be_any_text_up_to_64_characters(db: Db, emoji: str) -> None:
 @pytest.mark.parametrize(
     ("emoji", "code"),
     [(None, "missing_field"), ("", "invalid_field"), ("x" * 65, "invalid_field"), (5, "invalid_field")],
+    ids=["no emoji", "empty", "long", "a number"],
 )
 def test_invalid_emoji_is_rejected(db: Db, function: str, emoji: Any, code: str) -> None:
     assert call(db, function, id=MESSAGE, emoji=emoji).error == (400, code, "emoji")

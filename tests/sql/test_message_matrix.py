@@ -76,7 +76,7 @@ channels
     update channels set kind = 'dm' where id = {channel}
   remove it                                         yes    -      -      -      -       -      no     yes
     delete from channels where id = {channel}
-  rename it by making it again                      no     no     no     no     no      no     no     yes
+  rename by making it again                         no     no     no     no     no      no     no     yes
     insert into channels (id, name) values ({channel}, 'x') on conflict (id) do update set name = excluded.name
 
 channel_members
@@ -94,7 +94,7 @@ channel_members
     update channel_members set role = 'owner' where (channel_id, user_id) = ({channel}, {member_id})
   make oneself an owner                             yes    no     -      -      -       -      no     yes
     update channel_members set role = 'owner' where (channel_id, user_id) = ({channel}, {me})
-  move the member to another channel                no     no     no     no     no      no     no     yes
+  move to another channel                           no     no     no     no     no      no     no     yes
     update channel_members set channel_id = {elsewhere} where (channel_id, user_id) = ({channel}, {member_id})
   put the member out                                yes    yes    yes    -      -       -      no     yes
     delete from channel_members where (channel_id, user_id) = ({channel}, {member_id})
@@ -106,7 +106,7 @@ channel_members
     update channel_members set role = 'member' where (channel_id, user_id) = ({channel}, {owner_id})
   leave                                             last   yes    yes    -      -       -      no     last
     delete from channel_members where (channel_id, user_id) = ({channel}, {me})
-  become owner by joining again                     yes    no     no     no     no      no     no     yes
+  join again as an owner                            yes    no     no     no     no      no     no     yes
     insert into channel_members values ({channel}, {me}, 'owner') \
     on conflict (channel_id, user_id) do update set role = 'owner'
 
@@ -131,7 +131,7 @@ ai_twins
     delete from ai_twins where id = {my_twin}
   remove another's                                  -      -      -      -      -       yes    no     yes
     delete from ai_twins where id = {twin_owner_twin}
-  rename another's by making it again               no     no     no     no     no      no     no     null
+  make another's again                              no     no     no     no     no      no     no     null
     insert into ai_twins (id, display_name) values ({twin_owner_twin}, 'x') \
     on conflict (id) do update set display_name = excluded.display_name
 
@@ -158,29 +158,29 @@ messages
     select from messages where id = {deleted}
   say something                                     yes    yes    yes    no     no      no     no     yes
     insert into messages (channel_id, user_id, content) values ({channel}, {me}, 'x')
-  say something and read it back                    yes    yes    yes    no     no      no     no     yes
+  say and read it back                              yes    yes    yes    no     no      no     no     yes
     insert into messages (channel_id, user_id, content) values ({channel}, {me}, 'x') returning *
   say something as the admin                        no     yes    no     no     no      no     no     yes
     insert into messages (channel_id, user_id, content) values ({channel}, {admin_id}, 'x')
   write without an author                           no     no     no     no     no      no     no     yes
     insert into messages (channel_id, user_id, content) values ({channel}, null, 'x')
-  let one's own twin speak where it takes part      yes    no     no     no     no      no     no     yes
+  let one's own twin speak                          yes    no     no     no     no      no     no     yes
     insert into messages (channel_id, user_id, ai_twin_id, content) values ({channel}, null, {my_twin}, 'x')
   let another's twin speak                          no     no     no     no     no      no     no     yes
     insert into messages (channel_id, user_id, ai_twin_id, content) values ({channel}, null, {twin_owner_twin}, 'x')
-  reply to what the member said                     yes    yes    yes    no     no      no     no     yes
+  reply to the member                               yes    yes    yes    no     no      no     no     yes
     insert into messages (channel_id, user_id, parent_message_id, content) values ({channel}, {me}, {member_said}, 'x')
   choose its number                                 no     no     no     no     no      no     no     no
     insert into messages (channel_id, user_id, seq, content) values ({channel}, {me}, 1, 'x')
   choose its time                                   no     no     no     no     no      no     no     no
     insert into messages (channel_id, user_id, created_at, content) values ({channel}, {me}, now(), 'x')
-  say something that is deleted already             no     no     no     no     no      no     no     no
+  say something deleted                             no     no     no     no     no      no     no     no
     insert into messages (channel_id, user_id, deleted_at, content) values ({channel}, {me}, now(), 'x')
   edit one's own                                    yes    yes    yes    -      yes     -      no     yes
     update messages set content = 'x' where id = {mine}
   edit what the member said                         -      -      yes    -      -       -      no     yes
     update messages set content = 'x' where id = {member_said}
-  edit what the owner's twin said                   yes    -      -      -      -       -      no     yes
+  edit what the twin said                           yes    -      -      -      -       -      no     yes
     update messages set content = 'x' where id = {twin_said}
   edit what was deleted                             -      -      -      -      -       -      no     gone
     update messages set content = 'x' where id = {deleted}
@@ -196,21 +196,21 @@ messages
     update messages set metadata = '{{}}' where id = {mine}
   delete softly by hand                             no     no     no     no     no      no     no     yes
     update messages set deleted_at = now() where id = {mine}
-  bring back what was deleted                       no     no     no     no     no      no     no     gone
+  restore what was deleted                          no     no     no     no     no      no     no     gone
     update messages set deleted_at = null where id = {deleted}
   delete for good                                   no     no     no     no     no      no     no     yes
     delete from messages where id = {mine}
-  say what the member said again                    -      -      -      no     no      no     no     -
+  repeat a member's message                         -      -      -      no     no      no     no     -
     insert into messages (id, channel_id, user_id, content) values ({member_said}, {channel}, {me}, 'x') \
     on conflict do nothing
-  edit what the member said by saying it again      no     no     yes    no     no      no     no     yes
+  edit by repeating                                 no     no     yes    no     no      no     no     yes
     insert into messages (id, channel_id, user_id, content) values ({member_said}, {channel}, {me}, 'x') \
     on conflict (id) do update set content = excluded.content
 
 message_edits
   read what was there before                        yes    yes    yes    -      -       -      no     yes
     select from message_edits where message_id = {member_said}
-  read what was there before a deletion             -      -      -      -      -       -      no     -
+  read one of a deleted message                     -      -      -      -      -       -      no     -
     select from message_edits where message_id = {deleted}
   make one up                                       no     no     no     no     no      no     no     no
     insert into message_edits (message_id, version, content, written_at) values ({mine}, 9, 'x', now())
@@ -239,7 +239,7 @@ message_reactions
     delete from message_reactions where message_id = {member_said} and user_id = {me}
   take back the admin's                             -      yes    -      -      -       -      no     yes
     delete from message_reactions where message_id = {member_said} and user_id = {admin_id}
-  change one by reacting again                      no     no     no     no     no      no     no     no
+  change by reacting again                          no     no     no     no     no      no     no     no
     insert into message_reactions (message_id, user_id, emoji) values ({member_said}, {me}, 'old') \
     on conflict (message_id, user_id, emoji) do update set emoji = 'x'
 
@@ -258,7 +258,7 @@ message_pins
     update message_pins set pinned_by = {me} where message_id = {admin_said}
   unpin                                             yes    yes    yes    -      -       -      no     yes
     delete from message_pins where message_id = {admin_said}
-  pin in one's own name what another has pinned     no     no     no     no     no      no     no     no
+  pin what another has pinned                       no     no     no     no     no      no     no     no
     insert into message_pins (message_id, pinned_by) values ({admin_said}, {me}) \
     on conflict (message_id) do update set pinned_by = excluded.pinned_by
 
@@ -326,7 +326,7 @@ class Cell(NamedTuple):
     statement: str
 
     def __str__(self) -> str:
-        return f"{self.table}: {self.caller}: {self.title}"
+        return f"{self.caller}: {self.table.rpartition('_')[2]}: {self.title}"
 
 
 def cells() -> Iterator[Cell]:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.sql.test_plans import reading_at_most, session_with
 from tests.support.calls import call
+from tests.support.cases import named
 from tests.support.cluster import TestCluster
 from tests.support.database import Db, lift_request_limit, rows, value
 from tests.support.event_log import last_seq
@@ -104,7 +105,9 @@ def past(long_session: Db) -> Iterator[Db]:
 @pytest.mark.parametrize(
     ("function", "fields"),
     CALLS,
-    ids=lambda each: each if isinstance(each, str) else " ".join(map(str, each.values())),
+    ids=lambda each: (
+        each if isinstance(each, str) else named(" ".join(map(str, each.values()))).replace(THREAD, "THREAD")
+    ),
 )
 def test_call_reads_only_its_own_rows(past: Db, function: str, fields: dict[str, object]) -> None:
     with reading_at_most(FEW, past):

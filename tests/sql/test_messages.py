@@ -168,6 +168,16 @@ def test_non_member_does_not_lock_or_wait_for_a_channel(db: Db, postgres_url: st
         ),
         ("content, ai_twin_id", f"'x', '{TWIN}'", "messages_author_is_one"),
     ],
+    ids=[
+        "empty content",
+        "long content",
+        "empty content type",
+        "metadata is an array",
+        "large metadata",
+        "attachments are an object",
+        "large attachments",
+        "two authors",
+    ],
 )
 def test_invalid_message_raises_the_named_constraint(db: Db, columns: str, values: str, constraint: str) -> None:
     become(db, MATTY)

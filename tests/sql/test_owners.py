@@ -55,7 +55,11 @@ def test_claims_without_a_user_give_no_rows(stored: Db, table: str) -> None:
 
 
 @pytest.mark.parametrize("table", ["conversations", "conversation_messages"])
-@pytest.mark.parametrize("change", ["insert into {} default values", "update {} set user_id = null", "delete from {}"])
+@pytest.mark.parametrize(
+    "change",
+    ["insert into {} default values", "update {} set user_id = null", "delete from {}"],
+    ids=["insert", "update", "delete"],
+)
 def test_owner_cannot_write_ingested_rows(stored: Db, table: str, change: str) -> None:
     become(stored, MATTY)
     refused(stored, change.format(f"public.{table}"))

@@ -40,6 +40,7 @@ def test_user_cannot_set_the_owner_of_a_person(db: Db, statement: str) -> None:
 @pytest.mark.parametrize(
     ("column", "text"),
     [("full_name", ""), ("full_name", "x" * 501), ("phone", "1" * 101)],
+    ids=["empty name", "long name", "long number"],
 )
 def test_too_long_name_or_number_is_rejected(db: Db, column: str, text: str) -> None:
     become(db, MATTY)

@@ -56,7 +56,7 @@ def search(db: Db, user_id: str, query: str, **more: object) -> list[str]:
         ("spater", ["accents"]),
         ("部署", ["chinese"]),
         ("讨论部署", ["chinese"]),
-        ("งบประมาณ", ["thai"]),
+        pytest.param("งบประมาณ", ["thai"], id="a Thai word"),
         ("budget has:link", ["link"]),
         ("from:me cafe", ["accents"]),
         ("from:bob cafe", []),
@@ -66,7 +66,11 @@ def test_search_finds_messages(db: Db, query: str, found: list[str]) -> None:
     assert search(db, MATTY, query) == found
 
 
-@pytest.mark.parametrize("query", ["deployment", "budget OR 部署", "the -deployment", "งบประมาณ OR cafe"])
+@pytest.mark.parametrize(
+    "query",
+    ["deployment", "budget OR 部署", "the -deployment", "งบประมาณ OR cafe"],
+    ids=["a word", "English or Chinese", "an excluded word", "Thai or English"],
+)
 def test_both_search_plans_find_the_same(db: Db, query: str) -> None:
     say_all(db)
     span = "select (private.search_span(private.parse_search(%s), 0, 1000000, 1000, %s)).*"

@@ -10,7 +10,7 @@ from tests.support.calls import Reply, call, send
 from tests.support.database import Db, become, become_anon, become_service, lift_request_limit, refused, rows, value
 from tests.support.world import BOB, CHANNEL, MALLORY, MATTY, MESSAGE, TIME, UNKNOWN_ID
 
-SERVICE = {"model": "claude-test", "prompt_version": "1", "claim_seconds": "120", "is_configured": "true"}
+SERVICE = {"model": "claude-test", "prompt_version": "1", "lease_seconds": "120", "is_configured": "true"}
 ANSWER = {"summary": "They talked.", "messageCount": 4, "citations": [MESSAGE], "model": "m", "truncated": False}
 FAILURE = {"status": 502, "code": "summary_refused", "message": "No."}
 
@@ -28,7 +28,7 @@ def begin(db: Db, user_id: str | None = MATTY, service: dict[str, str] | None = 
 
 def finish(db: Db, task: dict[str, Any], **outcome: Any) -> Reply:
     """Report the result of a lease."""
-    named = {name: task[name] for name in ("id", "claim", "user_id")}
+    named = {name: task[name] for name in ("id", "lease", "user_id")}
     return call(db, "finish_summary", None, body=json.dumps(named | outcome).encode())
 
 
@@ -44,7 +44,7 @@ def used(db: Db, user_id: str = MATTY) -> int:
 
 def expire(db: Db) -> None:
     """Age all leases by two minutes."""
-    db.execute("update private.summaries set claim_expires_at = now() - interval '1 second'")
+    db.execute("update private.summaries set lease_expires_at = now() - interval '1 second'")
 
 
 def empty(db: Db) -> None:
@@ -163,7 +163,7 @@ def test_expired_lease_goes_to_the_next_caller(db: Db) -> None:
     assert poll(db, first).error == (504, "summary_timeout", None)
     second = begin(db, BOB)
     assert (second.status, second.data["id"]) == (201, first["id"])
-    assert second.data["claim"] != first["claim"]
+    assert second.data["lease"] != first["lease"]
 
 
 def test_caller_without_lease_cannot_store(db: Db) -> None:
@@ -206,10 +206,40 @@ def test_daily_limit_does_not_apply_to_the_service(db: Db) -> None:
     assert begin(db, None).status == 201
 
 
-@pytest.mark.parametrize(("status", "left"), [(502, 1), (503, 0), (504, 1)])
-def test_unavailable_model_refunds_the_daily_limit(db: Db, status: int, left: int) -> None:
-    finish(db, begin(db).data, failure={**FAILURE, "status": status})
-    assert used(db) == left
+@pytest.mark.parametrize(
+    ("status", "outcome", "left"),
+    [
+        (502, {"is_paid": False}, 1),
+        (503, {"is_paid": False}, 0),
+        (503, {"is_paid": True}, 1),
+        (503, {}, 1),
+        (504, {"is_paid": False}, 1),
+    ],
+)
+def test_only_an_unpaid_failure_is_refunded(db: Db, status: int, outcome: dict[str, bool], left: int) -> None:
+    finish(db, begin(db).data, failure={**FAILURE, "status": status}, **outcome)
+    assert (used(db), rows(db, "select used from private.summary_totals")) == (left, [left])
+
+
+def test_project_has_a_daily_summary_limit(db: Db) -> None:
+    db.execute("update private.settings set summaries_per_project_per_day = 2")
+    assert begin(db, messageCount=1).status == 201
+    assert begin(db, None, messageCount=2).status == 201
+    for user_id in (MATTY, BOB, None):
+        refused_reply = begin(db, user_id, messageCount=3)
+        assert refused_reply.error == (429, "project_summary_budget_exhausted", None)
+        assert int(refused_reply.headers["retry-after"]) > 0
+    assert used(db) == 1
+    assert rows(db, "select requested_count from private.summaries order by 1") == [1, 2]
+    db.execute("update private.summary_totals set day = day - 1")
+    assert begin(db, messageCount=3).status == 201
+    assert rows(db, "select used from private.summary_totals") == [1]
+
+
+def test_erased_user_gives_the_project_nothing_back(db: Db) -> None:
+    begin(db)
+    db.execute("delete from auth.users where id = %s", (MATTY,))
+    assert rows(db, "select used from private.summary_totals") == [1]
 
 
 def test_empty_channel_gets_an_empty_summary_for_free(db: Db) -> None:
@@ -294,7 +324,7 @@ def test_transcript_is_not_stored(db: Db) -> None:
 @pytest.mark.parametrize("function", ["finish_summary", "poll_summary"])
 def test_users_cannot_store_or_poll_summaries(db: Db, function: str) -> None:
     task = begin(db).data
-    assert call(db, function, MATTY, id=task["id"], claim=task["claim"], answer=ANSWER).error[:2] == (403, "forbidden")
+    assert call(db, function, MATTY, id=task["id"], lease=task["lease"], answer=ANSWER).error[:2] == (403, "forbidden")
 
 
 @pytest.mark.parametrize("function", ["begin_summary", "finish_summary", "poll_summary"])

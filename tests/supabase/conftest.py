@@ -47,8 +47,8 @@ def why_no_hosted() -> str:
 # Decided during collection, so that a missing target is one line of the summary instead of one per test.
 ELSEWHERE = {"docker": why_no_docker(), "hosted": why_no_hosted()}
 
-needs_data_api = pytest.mark.skipif(tools.postgrest() is None, reason="there is no PostgREST")
-needs_deno = pytest.mark.skipif(tools.deno() is None, reason="there is no Deno")
+needs_data_api = pytest.mark.skipif(tools.postgrest() is None, reason=tools.why_not("postgrest"))
+needs_deno = pytest.mark.skipif(tools.deno() is None, reason=tools.why_not("deno"))
 SERVICES = [
     pytest.param("embedded", marks=needs_data_api),
     pytest.param("embedded-session-pooler", marks=[needs_data_api, needs_pgbouncer]),

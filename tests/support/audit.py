@@ -7,14 +7,16 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from tests.support.schema import ROOT
 
-# This lock contains the other two; a test checks that.
+# This lock contains those of the service and the devstack; a test checks that.
 PYTHON = ROOT / "tests" / "requirements.lock"
-NODE = ROOT / "tests" / "package-lock.json"
+NPM = ROOT / "devstack" / "node.lock"  # installed where there is no npm
+NODE = (ROOT / "tests" / "package-lock.json", ROOT / "devstack" / "package-lock.json")
 OSV = "https://api.osv.dev/v1/querybatch"
 PATIENCE = 30.0  # seconds
 
@@ -29,11 +31,17 @@ def pins(lock: Path) -> dict[str, str]:
 
 def packages() -> list[Package]:
     """Return every locked package, for Python and for Node."""
-    modules = json.loads(NODE.read_text(encoding="utf-8"))["packages"]
+    python, node = pins(PYTHON) | pins(NPM), modules()
     return [
-        *(("PyPI", name, version) for name, version in pins(PYTHON).items()),
-        *(("npm", path.rpartition("node_modules/")[2], each["version"]) for path, each in modules.items() if path),
+        *(("PyPI", name, version) for name, version in python.items()),
+        *(("npm", path.rpartition("node_modules/")[2], each["version"]) for path, each in node.items()),
     ]
+
+
+def modules() -> dict[str, dict[str, Any]]:
+    """Return every locked package of Node, by its path."""
+    locks = [json.loads(lock.read_text(encoding="utf-8"))["packages"] for lock in NODE]
+    return {path: each for lock in locks for path, each in lock.items() if path}
 
 
 def weaknesses(asked: list[Package], url: str) -> dict[Package, list[str]]:

@@ -37,7 +37,7 @@ def refusal() -> str | None:
         with small_disk(1):
             return None
     except OSError as error:
-        return f"no file system of its own: {error}"
+        return f"no file system of its own: {str(error).splitlines()[0]}"
 
 
 @contextmanager

@@ -5,8 +5,9 @@ from tests.support.world import CHANNEL
 
 # Sets the clock that stamps events; `by` is an interval.
 EVENT_CLOCK = """
-create or replace function private.event_clock() returns timestamptz language sql volatile set search_path = ''
-as $$ select clock_timestamp() + interval '{by}' $$
+create or replace function private.event_clock() returns timestamptz language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$ begin return clock_timestamp() + interval '{by}'; end $$
 """
 
 # Each query finds one kind of damage; a consistent channel has no rows.

@@ -14,13 +14,31 @@ from pathlib import Path
 from pglast import parse_sql, split
 from pglast.ast import CompositeTypeStmt, CreateSchemaStmt, CreateStmt, ViewStmt
 
-from tests.support import schema
+from tests.support import removal, schema
 from tests.support.cluster import running
 
 INITIAL = "20261122000000_initial.sql"
 POLICIES = "20261122000001_policies.sql"
-HEADER = "-- Written from sql/ by `make migration`; change it there.\n\nset lock_timeout = '5s';\n\n"
+HEADER = "-- Written from sql/ by `make migration`; change it there.\n\n" + schema.SETTINGS
 POLICIES_NOTE = "-- Apart: on Supabase a statement about policies locks tables of Auth and Storage until its end.\n\n"
+
+# Each migration states its own version, so that a database between two migrations says the truth.
+VERSION_FILE = schema.ROOT / "sql" / "000_schemas.sql"
+VERSION = re.compile(r"function private\.schema_version\(\).*?'(\d{14})'", re.DOTALL)
+# Dropped and created, because `create or replace` would keep what another owner put in its place.
+SET_VERSION = """\
+drop function private.schema_version();
+create function private.schema_version() returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select '{version}'
+$$;
+comment on function private.schema_version() is
+'The newest migration of Threadline that this database has. Copies in other projects have other file names.';
+revoke all on function private.schema_version() from public, anon, authenticated, service_role;
+"""
 
 # The first statement of all. Tables, views and types share one list of names; of a function there may be several.
 GUARD = """\
@@ -71,6 +89,8 @@ def initial() -> dict[str, str]:
     objects, policies = "", ""
     for file in schema.SQL:
         text = file.read_text(encoding="utf-8") + "\n"
+        if file == VERSION_FILE:
+            text = text.replace(version_of(POLICIES), version_of(INITIAL))
         end = 0
         for part in split(text, only_slices=True):
             # Start where the previous statement ended, so that comments stay with their statement.
@@ -80,10 +100,21 @@ def initial() -> dict[str, str]:
             else:
                 objects += statement
         objects += "\n\n"
+    policies += "\n\n" + SET_VERSION.format(version=version_of(POLICIES))
     return {
-        INITIAL: HEADER + guard(objects) + re.sub(r"\n{3,}", "\n\n", objects.strip("\n")) + "\n",
-        POLICIES: HEADER + POLICIES_NOTE + re.sub(r"\n{3,}", "\n\n", policies.strip("\n")) + "\n",
+        INITIAL: HEADER + guard(objects) + re.sub(r"\n{3,}", "\n\n", objects.strip("\n")) + "\n" + schema.RESETS,
+        POLICIES: HEADER + POLICIES_NOTE + re.sub(r"\n{3,}", "\n\n", policies.strip("\n")) + "\n" + schema.RESETS,
     }
+
+
+def version_of(file: str) -> str:
+    """Return the version of a migration: the number before its name."""
+    return file.partition("_")[0]
+
+
+def stated_version(text: str) -> str:
+    """Return the schema version that this SQL sets last."""
+    return VERSION.findall(text)[-1]
 
 
 def draft() -> str:
@@ -100,10 +131,13 @@ def draft() -> str:
 
 def main(name: str) -> None:
     """Write the migration."""
+    removal.write()
     if not schema.is_released():
         for file, text in initial().items():
             (schema.MIGRATIONS / file).write_text(text, encoding="utf-8")
             print(f"supabase/migrations/{file}")
+        if name:
+            print(f"Until the first release, these two files hold everything, and the name {name} is not used.")
         return
     if not name.isidentifier():
         sys.exit("Say what it does: make migration name=add_something")
@@ -111,8 +145,14 @@ def main(name: str) -> None:
     if not change:
         sys.exit("sql/ and supabase/migrations agree: there is nothing to migrate.")
     path = schema.MIGRATIONS / f"{datetime.now(UTC):%Y%m%d%H%M%S}_{name}.sql"
+    version, text = version_of(path.name), VERSION_FILE.read_text(encoding="utf-8")
+    VERSION_FILE.write_text(text.replace(stated_version(text), version), encoding="utf-8")
     notes = "".join(f"-- {line}\n" for line in change.splitlines())
-    path.write_text(f"set lock_timeout = '5s';\n\n-- Write what makes this difference, then remove it:\n{notes}")
+    path.write_text(
+        f"{schema.SETTINGS}-- Write what makes this difference, then remove it:\n{notes}\n"
+        + SET_VERSION.format(version=version)
+        + schema.RESETS
+    )
     print(path.relative_to(schema.ROOT))
 
 

@@ -32,12 +32,34 @@ IN_ORDER = {
 }
 
 
+# What the servers answer when the gateway passes a key on that it does not know.
+PASSED_ON = {
+    "/storage/v1/bucket": Answer(400, {"statusCode": "403", "error": "Unauthorized", "message": "Invalid Compact JWS"}),
+    "/rest/v1/settings": Answer(401, {"code": "PGRST301", "message": "Expected 3 parts in JWT; got 1"}),
+}
+INVALID_KEY = Answer(401, {"message": "Invalid API key"})
+
+
 @dataclass
 class Project:
-    """A running gateway. `faults` replaces its sound answers, by path."""
+    """A running gateway.
+
+    `faults` replaces its sound answers, by path. It refuses the keys in `refused` itself, and passes on those in
+    `passed_on`, which the servers refuse.
+    """
 
     url: str
     faults: dict[str, Answer] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+    passed_on: set[str] = field(default_factory=set)
+
+    def answer(self, path: str, key: str | None) -> Answer:
+        """Return the answer to a request."""
+        if key in self.refused and path.startswith(("/rest/", "/storage/", "/realtime/")):
+            return INVALID_KEY
+        if key in self.passed_on and path in PASSED_ON:
+            return PASSED_ON[path]
+        return self.faults.get(path) or IN_ORDER[path]
 
 
 @contextmanager
@@ -49,7 +71,7 @@ def running() -> Iterator[Project]:
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            answer = project.faults.get(path) or IN_ORDER[path]
+            answer = project.answer(path, self.headers.get("apikey"))
             content = b"" if answer.body is None else json.dumps(answer.body).encode()
             self.rfile.read(int(self.headers.get("content-length", 0)))
             self.send_response_only(answer.status)

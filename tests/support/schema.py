@@ -10,6 +10,10 @@ import psycopg
 ROOT = Path(__file__).parents[2]
 SQL = sorted((ROOT / "sql").glob("*.sql"))
 MIGRATIONS = ROOT / "supabase" / "migrations"
+# With this search_path no object of the project stands in for one of Postgres while the migration runs.
+SETTINGS = "set lock_timeout = '5s';\nset search_path = pg_catalog, pg_temp;\n\n"
+# The migrations of the project run in the same session.
+RESETS = "\nreset search_path;\nreset lock_timeout;\n"
 
 
 def load(url: str, files: list[Path]) -> None:

@@ -15,10 +15,12 @@ from typing import Any
 
 import httpx
 import psycopg
+from threadline_devstack import keys
 
 from tests.support import contract
 from tests.support.cluster import free_port
 
+DEFAULTS = {"JWT_SECRET": keys.JWT_SECRET}  # `serve` needs a way to verify tokens
 PROGRAM = Path(sys.executable).with_name("threadline")
 
 
@@ -71,7 +73,7 @@ def serving(
         process = subprocess.Popen(
             [PROGRAM, "serve", "--port", str(port), *options],
             # No worker, because some tests count statements or sessions.
-            env={**os.environ, "DATABASE_URL": database_url, "THREADLINE_DELIVER": "0", **environment},
+            env={**DEFAULTS, **os.environ, "DATABASE_URL": database_url, "THREADLINE_DELIVER": "0", **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

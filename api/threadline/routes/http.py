@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Mapping
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from typing import Any
 
 from litestar import Request
@@ -12,6 +13,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from threadline.database import Reply
 from threadline.tokens import Caller
 
+PACE = 1000  # bytes a second that a body must have on average, beside the time of one pause
 MAX_BYTES = 1_000_000  # of a JSON body: 40,000 characters, metadata and attachments fit several times
 
 # `request.app.state` holds what `app.py` puts there. Routes take it from there instead of by injection, because
@@ -64,8 +66,28 @@ async def read_body(chunks: AsyncIterable[bytes], limit: int, too_large: str) ->
     return bytes(body)
 
 
+async def receive(request: HttpRequest) -> AsyncIterator[bytes]:
+    """Yield a body as it comes. Raise 408 after a pause of `body_timeout` seconds, or if it is slower than PACE."""
+    clock, chunks = asyncio.get_running_loop().time, request.stream()
+    patience = request.app.state.settings.body_timeout
+    waited, received = 0.0, 0
+    while True:
+        began = clock()
+        try:
+            async with asyncio.timeout(min(patience, patience + received / PACE - waited)):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            message = f"The body took too long. Send it without pauses of {patience} seconds."
+            raise HTTPException(message, status_code=408, headers={"connection": "close"}) from None
+        waited += clock() - began  # without the time that the caller of this generator takes
+        received += len(chunk)
+        yield chunk
+
+
 async def _read_json(request: HttpRequest) -> bytes:
-    body = await read_body(request.stream(), MAX_BYTES, f"The body is too large. Send at most {MAX_BYTES} bytes.")
+    body = await read_body(receive(request), MAX_BYTES, f"The body is too large. Send at most {MAX_BYTES} bytes.")
     if body and request.content_type[0] != "application/json":
         raise HTTPException("The body must be JSON. Set Content-Type to application/json.", status_code=415)
     return body

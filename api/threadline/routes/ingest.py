@@ -6,6 +6,7 @@ decides what a request means; this module decides method, media type and size.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from collections.abc import AsyncIterator
@@ -16,7 +17,8 @@ from litestar.types import ASGIApp
 
 from threadline import metrics
 from threadline.database import Reply
-from threadline.routes.http import HttpRequest, answer, read_body
+from threadline.routes.http import HttpRequest, answer, read_body, receive
+from threadline.shares import INGEST
 
 PATH = "/functions/v1/messaging-ingest"
 PIECE = 65_536  # bytes decompressed at once, because a small body may expand to gigabytes
@@ -37,10 +39,13 @@ async def ingest(request: HttpRequest) -> ASGIApp:
     if request.content_type[0] != "application/json":
         raise HTTPException("Content-Type must be application/json", status_code=415)
     limit = request.app.state.settings.ingest_max_bytes
+    # Joined as the Edge Function joins them (RFC 9110, 5.3): together they are no known key.
+    key = ", ".join(request.headers.getall("x-api-key", []))
     reply = await request.app.state.database.call(
         "messaging_ingest",
-        headers={"x-api-key": request.headers.get("x-api-key", "")},
+        headers={"x-api-key": key},
         body=await read_body(_decode(request), limit, f"Request body too large: at most {limit} bytes"),
+        owners=(f"key {hashlib.sha256(key.encode()).hexdigest()}", INGEST),
     )
     if reply.status == 200:
         _count(reply)
@@ -57,9 +62,9 @@ def _count(reply: Reply) -> None:
 def _decode(request: HttpRequest) -> AsyncIterator[bytes]:
     match request.headers.get("content-encoding", "identity").strip().lower():
         case "identity":
-            return request.stream()
+            return receive(request)
         case "gzip":
-            return _decompress(request.stream())
+            return _decompress(receive(request))
     raise HTTPException("Content-Encoding must be gzip or identity", status_code=415)
 
 

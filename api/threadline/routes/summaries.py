@@ -27,7 +27,7 @@ async def summarize(request: HttpRequest) -> ASGIApp:
         request,
         model=summarizer.model,
         prompt_version=str(PROMPT_VERSION),
-        claim_seconds=str(summarizer.timeout + GRACE),
+        lease_seconds=str(summarizer.timeout + GRACE),
         is_configured=json.dumps(summarizer.is_configured),
     )
     if begun.status not in {201, 202}:
@@ -40,11 +40,12 @@ async def summarize(request: HttpRequest) -> ASGIApp:
 
 async def _make(task: dict[str, Any], database: Database, summarizer: Summarizer) -> Reply | None:
     """Ask the model and store its answer. Return None if it failed: `poll_summary` reports the failure to everyone."""
-    outcome: dict[str, Any] = {key: task[key] for key in ("id", "claim", "user_id")}
+    outcome: dict[str, Any] = {key: task[key] for key in ("id", "lease", "user_id")}
     try:
         summary = await summarizer.summarize(task["messages"])
     except SummaryFailedError as error:
         outcome["failure"] = {"status": error.status, "code": error.code, "message": error.message}
+        outcome["is_paid"] = error.is_paid
     else:
         outcome["answer"] = {
             "summary": summary.text,

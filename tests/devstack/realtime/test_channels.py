@@ -89,6 +89,7 @@ async def test_left_channel_receives_nothing(server: Start) -> None:
         (token(role=None), "InvalidJWTToken: Fields `role` and `exp` are required in JWT"),
         (keys.ANON_KEY[:-4] + "AAAA", "JwtSignatureError: Failed to validate JWT signature"),
     ],
+    ids=["expired", "not a JWT", "no role", "wrong signature"],
 )
 async def test_bad_token_cannot_join(server: Start, access_token: str, reason: str) -> None:
     async with server() as running, running.client() as client:
@@ -124,6 +125,7 @@ async def test_new_token_keeps_the_channel_open(server: Start) -> None:
         (token(BOB, seconds=-5), "Token has expired"),
         (token("33333333-3333-4333-8333-333333333333"), "You do not have permissions to read"),
     ],
+    ids=["expired", "non-member"],
 )
 async def test_new_token_without_rights_ends_the_channel(server: Start, renewed: str, reason: str) -> None:
     async with server() as running, running.client() as client:

@@ -73,7 +73,9 @@ def test_wrong_binary_frames_are_malformed(data: bytes) -> None:
 
 @pytest.mark.parametrize("serializer", [V1, V2])
 @pytest.mark.parametrize(
-    "template", [b'["1", "2", "t", "e", %b]', b'{"topic": "t", "event": "e", "payload": %b, "ref": 1}']
+    "template",
+    [b'["1", "2", "t", "e", %b]', b'{"topic": "t", "event": "e", "payload": %b, "ref": 1}'],
+    ids=["array", "object"],
 )
 def test_deeply_nested_json_is_malformed(serializer: Serializer, template: bytes) -> None:
     with pytest.raises(MalformedError):

@@ -81,6 +81,7 @@ async def test_replay_neither_loses_nor_repeats_live_messages(server: Start) -> 
         (True, {"since": 10**30}, "UnableToReplayMessages: Replay params are not valid"),
         (True, {"since": 0, "limit": "all"}, "UnableToReplayMessages: Replay params are not valid"),
     ],
+    ids=["public channel", "since is a word", "since is too large", "limit is a word"],
 )
 async def test_wrong_replay_is_refused(server: Start, is_private: bool, wish: dict[str, Any], reason: str) -> None:
     async with server() as running, running.client() as client:

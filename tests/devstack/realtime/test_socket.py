@@ -28,6 +28,7 @@ pytestmark = pytest.mark.anyio
         (f"apikey={token(role=None)}", 401, "Fields `role` and `exp` are required in JWT"),
         (f"apikey={keys.ANON_KEY}&vsn=9.9.9", 403, "This version of the protocol is not known"),
     ],
+    ids=["no key", "not a JWT", "expired", "no role", "unknown protocol"],
 )
 async def test_wrong_key_cannot_connect(server: Start, query: str, status: int, error: str) -> None:
     async with server() as running:

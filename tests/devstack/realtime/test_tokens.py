@@ -55,6 +55,7 @@ def test_remembered_token_still_expires(tokens: Tokens, monkeypatch: pytest.Monk
             "JwtSignerError: Failed to generate JWT signer, check your JWT secret or JWKS configuration",
         ),
     ],
+    ids=["empty", "not a JWT", "wrong secret", "exp is a word", "no role", "no exp", "unsigned"],
 )
 def test_wrong_tokens_are_refused(tokens: Tokens, token: str, refusal: str) -> None:
     with pytest.raises(TokenError) as caught:

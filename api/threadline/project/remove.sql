@@ -1,0 +1,456 @@
+-- Written from sql/ by `make migration`; change it there.
+
+set lock_timeout = '5s';
+set search_path = pg_catalog, pg_temp;
+
+do $$
+begin
+    if exists (select from private.created_objects where name = 'bucket attachments') then
+        if exists (select from storage.objects where bucket_id = 'attachments') then
+            raise exception 'The bucket "attachments" has files, and this migration has changed nothing. '
+                'Empty the bucket in the dashboard (Storage), then push again.';
+        end if;
+        perform set_config('storage.allow_delete_query', 'true', true);
+        delete from storage.buckets where id = 'attachments';
+    end if;
+    if to_regclass('cron.job') is not null then
+        perform cron.unschedule(jobid) from cron.job where jobname = 'threadline_clean_up';
+    end if;
+end
+$$;
+
+drop policy people_select_owner on public.people;
+drop policy people_insert_owner on public.people;
+drop policy people_update_owner on public.people;
+drop policy people_delete_owner on public.people;
+drop policy messaging_connections_select_owner on public.messaging_connections;
+drop policy messaging_connections_insert_owner on public.messaging_connections;
+drop policy messaging_connections_update_owner on public.messaging_connections;
+drop policy messaging_connections_delete_owner on public.messaging_connections;
+drop policy conversations_select_owner on public.conversations;
+drop policy conversation_messages_select_owner on public.conversation_messages;
+drop policy ingest_log_select_owner on public.ingest_log;
+drop policy user_profiles_select_peer on public.user_profiles;
+drop policy user_profiles_update_self on public.user_profiles;
+drop policy channels_select_member on public.channels;
+drop policy channels_insert_creator on public.channels;
+drop policy channels_update_manager on public.channels;
+drop policy channels_delete_owner on public.channels;
+drop policy channel_members_select_member on public.channel_members;
+drop policy channel_members_insert_manager on public.channel_members;
+drop policy channel_members_update_manager on public.channel_members;
+drop policy channel_members_delete_manager_or_self on public.channel_members;
+drop policy message_events_select_member on public.message_events;
+drop policy ai_twins_select_owner_or_peer on public.ai_twins;
+drop policy ai_twins_insert_owner on public.ai_twins;
+drop policy ai_twins_update_owner on public.ai_twins;
+drop policy ai_twins_delete_owner on public.ai_twins;
+drop policy channel_twins_select_member_or_owner on public.channel_twins;
+drop policy channel_twins_insert_owner on public.channel_twins;
+drop policy channel_twins_delete_owner_or_manager on public.channel_twins;
+drop policy messages_select_member on public.messages;
+drop policy messages_insert_author on public.messages;
+drop policy messages_update_author on public.messages;
+drop policy message_edits_select_member on public.message_edits;
+drop policy message_reactions_select_member on public.message_reactions;
+drop policy message_reactions_insert_self on public.message_reactions;
+drop policy message_reactions_delete_self on public.message_reactions;
+drop policy message_pins_select_member on public.message_pins;
+drop policy message_pins_insert_self on public.message_pins;
+drop policy message_pins_delete_member on public.message_pins;
+drop policy attachments_select_member on public.attachments;
+drop policy attachments_insert_uploader on public.attachments;
+drop policy attachments_delete_uploader_or_manager on public.attachments;
+drop policy objects_select_attachment on storage.objects;
+drop policy objects_insert_attachment on storage.objects;
+drop policy objects_delete_attachment on storage.objects;
+drop policy objects_select_attachment_member on storage.objects;
+drop policy objects_insert_attachment_member on storage.objects;
+drop policy objects_update_attachment_none on storage.objects;
+drop policy objects_delete_attachment_owner_or_manager on storage.objects;
+drop policy objects_attachment_anon on storage.objects;
+drop policy buckets_insert_attachments_none on storage.buckets;
+drop policy buckets_update_attachments_none on storage.buckets;
+drop policy buckets_delete_attachments_none on storage.buckets;
+drop policy messages_select_listener on realtime.messages;
+drop policy messages_insert_live_member on realtime.messages;
+drop policy messages_select_listener_only on realtime.messages;
+drop policy messages_insert_live_member_only on realtime.messages;
+drop policy messages_select_anon on realtime.messages;
+drop policy messages_insert_anon on realtime.messages;
+drop policy twin_webhooks_select_owner on public.twin_webhooks;
+drop policy twin_webhooks_delete_owner on public.twin_webhooks;
+drop policy twin_deliveries_select_owner on public.twin_deliveries;
+drop policy erasures_select_requester on public.erasures;
+drop trigger threadline_10_create_profile on auth.users;
+drop trigger user_profiles_10_stamp on public.user_profiles;
+drop trigger people_10_lock_matching on public.people;
+drop trigger people_20_lock_matching on public.people;
+drop trigger people_30_stamp on public.people;
+drop trigger people_40_rematch on public.people;
+drop trigger people_50_rematch_new on public.people;
+drop trigger people_60_rematch_old on public.people;
+drop trigger people_70_rematch on public.people;
+drop trigger messaging_connections_10_stamp on public.messaging_connections;
+drop trigger messaging_connections_20_delete_log on public.messaging_connections;
+drop trigger conversations_10_match on public.conversations;
+drop trigger conversations_20_match on public.conversations;
+drop trigger conversations_30_stamp on public.conversations;
+drop trigger conversations_40_delete_messages on public.conversations;
+drop trigger conversations_41_redact on public.conversations;
+drop trigger conversations_50_broadcast on public.conversations;
+drop trigger conversations_60_broadcast on public.conversations;
+drop trigger conversation_messages_10_summarize on public.conversation_messages;
+drop trigger conversation_messages_20_broadcast on public.conversation_messages;
+drop trigger conversation_messages_30_summarize on public.conversation_messages;
+drop trigger conversation_messages_40_redact on public.conversation_messages;
+drop trigger channels_10_stamp on public.channels;
+drop trigger channels_20_create_counter on public.channels;
+drop trigger channels_30_add_owner on public.channels;
+drop trigger channels_40_redact on public.channels;
+drop trigger channel_members_10_protect_owners on public.channel_members;
+drop trigger channel_members_20_require_owner on public.channel_members;
+drop trigger channel_members_30_remove_twins on public.channel_members;
+drop trigger channel_members_40_remove_twins on public.channel_members;
+drop trigger channel_members_50_record on public.channel_members;
+drop trigger channel_members_60_record on public.channel_members;
+drop trigger ai_twins_10_stamp on public.ai_twins;
+drop trigger ai_twins_20_remember_owner on public.ai_twins;
+drop trigger ai_twins_30_limit on public.ai_twins;
+drop trigger channel_twins_10_admit on public.channel_twins;
+drop trigger channel_twins_20_redact on public.channel_twins;
+drop trigger messages_10_admit on public.messages;
+drop trigger messages_20_require_attachments on public.messages;
+drop trigger messages_30_set_hops on public.messages;
+drop trigger messages_40_record_change on public.messages;
+drop trigger messages_50_queue_deliveries on public.messages;
+drop trigger messages_60_index on public.messages;
+drop trigger messages_70_link_attachments on public.messages;
+drop trigger messages_80_index on public.messages;
+drop trigger messages_81_cancel_deliveries on public.messages;
+drop trigger messages_82_forget on public.messages;
+drop trigger messages_90_record_change on public.messages;
+drop trigger messages_91_delete_words on public.messages;
+drop trigger messages_92_forget on public.messages;
+drop trigger message_reactions_10_set_channel on public.message_reactions;
+drop trigger message_reactions_20_record on public.message_reactions;
+drop trigger message_pins_10_set_channel on public.message_pins;
+drop trigger message_pins_20_record on public.message_pins;
+drop trigger message_events_10_broadcast on public.message_events;
+drop trigger attachments_10_set_details on public.attachments;
+drop trigger attachments_20_reject_retired_id on public.attachments;
+drop trigger attachments_30_retire_id on public.attachments;
+drop trigger twin_webhooks_10_stamp on public.twin_webhooks;
+drop view private.my_peer_twins;
+drop view private.my_twins;
+drop view private.my_peers;
+drop view private.my_owned_channels;
+drop view private.my_managed_channels;
+drop view private.my_channels;
+drop function
+    private.acting_user_id(),
+    private.add_channel_owner_trigger(),
+    private.admit_message_trigger(),
+    private.admit_twin_trigger(),
+    private.admit_upload(jsonb),
+    private.authenticate_connection(text, text, text),
+    private.begin_idempotent(text, text, jsonb),
+    private.begin_summary(jsonb),
+    private.broadcast_conversation_trigger(),
+    private.broadcast_conversations(uuid[]),
+    private.broadcast_events_trigger(),
+    private.broadcast_id(uuid, bigint, uuid),
+    private.broadcast_ingested_messages_trigger(),
+    private.call(text, text, text, text, text, bytea),
+    private.call_api(text, jsonb, jsonb, bytea),
+    private.call_idempotent(text, text, text, jsonb),
+    private.cancel_deliveries_trigger(),
+    private.choose_display_name(jsonb, text),
+    private.claim_deliveries(integer, interval),
+    private.clean_up(integer),
+    private.count_belongings(uuid),
+    private.count_messages(jsonb),
+    private.create_channel_counter_trigger(),
+    private.create_conversations(uuid, text, private.ingest_participant[]),
+    private.create_receipt(text, uuid, jsonb),
+    private.create_user_profile_trigger(),
+    private.decode_text(bytea),
+    private.delete_conversation_messages_trigger(),
+    private.delete_expired(integer),
+    private.delete_history(integer),
+    private.delete_ingest_log_trigger(),
+    private.delete_message(uuid, uuid, boolean),
+    private.delete_message_words_trigger(),
+    private.diagnose(text, timestamptz),
+    private.diagnose_login(),
+    private.diagnose_platform(),
+    private.diagnose_tables(),
+    private.diagnose_version(text),
+    private.erase_person(uuid, uuid[]),
+    private.erase_user(uuid),
+    private.event_clock(),
+    private.fail(integer, text, text, text),
+    private.find_authors(text),
+    private.find_call(text),
+    private.find_channels(text),
+    private.find_conversations(uuid, text, private.ingest_conversation[]),
+    private.find_cursor(jsonb, text, uuid),
+    private.find_summary(uuid, bigint, integer, text, integer),
+    private.finish_delivery(uuid, uuid, integer, text),
+    private.finish_idempotent(text, text, integer, text),
+    private.finish_summary(jsonb),
+    private.fold_text(text),
+    private.forget_deleted_messages(uuid[], uuid[], bigint[]),
+    private.forget_message_trigger(),
+    private.forget_messages(uuid[], uuid[], bigint[]),
+    private.forget_messages_trigger(),
+    private.format_time(timestamptz),
+    private.generate_secret(),
+    private.hand_over_channels(uuid),
+    private.has_huge_number(jsonb),
+    private.hash_secret(text),
+    private.hmac_block(bytea, integer),
+    private.index_message_trigger(),
+    private.index_words(text, jsonb),
+    private.is_app_admin(),
+    private.is_author(public.messages, uuid),
+    private.is_executed(),
+    private.is_non_member(uuid),
+    private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
+    private.is_service(),
+    private.is_uuid(text),
+    private.is_valid_key(text),
+    private.lease_summary(uuid, bigint, integer, text, integer, integer),
+    private.limit_twins_trigger(),
+    private.link_attachments_trigger(),
+    private.list_author_names(uuid[]),
+    private.list_channel_events(uuid, bigint, integer, integer),
+    private.list_due_queues(integer),
+    private.list_messaging_keys(uuid),
+    private.list_page(uuid, uuid, bigint, bigint, integer, integer),
+    private.list_participants(private.ingest_conversation[], uuid[]),
+    private.list_replay_results(private.ingest_conversation[], uuid[]),
+    private.list_user_messages(uuid),
+    private.lock_channel(uuid),
+    private.lock_conversations(uuid[]),
+    private.lock_matching_trigger(),
+    private.lock_my_channel(uuid),
+    private.match_participant_trigger(),
+    private.match_person(uuid, text),
+    private.matching_lock(uuid),
+    private.measure_database(),
+    private.measure_deliveries(),
+    private.measure_messages(uuid, bigint, integer),
+    private.message_count(uuid),
+    private.message_preview(jsonb),
+    private.my_live_topics(),
+    private.my_topics(),
+    private.parse_conversations(jsonb),
+    private.parse_files(jsonb),
+    private.parse_integer(jsonb, text, integer, integer, integer),
+    private.parse_json(bytea),
+    private.parse_messages(jsonb),
+    private.parse_object(bytea),
+    private.parse_search(text),
+    private.parse_search_operator(private.message_search, text, text, boolean),
+    private.parse_search_phrase(text),
+    private.parse_search_time(text),
+    private.parse_text(jsonb, text, integer, text),
+    private.parse_timestamp(text),
+    private.parse_uuid(jsonb, text, boolean),
+    private.parse_uuids(jsonb, text, integer),
+    private.poll_summary(jsonb),
+    private.protect_owners_trigger(),
+    private.queue_deliveries_trigger(),
+    private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz),
+    private.record_ingest(uuid, text, uuid, bigint, private.ingest_result[]),
+    private.record_member_trigger(),
+    private.record_message_change_trigger(),
+    private.record_reaction_or_pin_trigger(),
+    private.record_refusal(uuid, text, integer),
+    private.redact_broadcasts(uuid[]),
+    private.redact_channel_trigger(),
+    private.redact_inbox_trigger(),
+    private.refuse_ingest(integer, text),
+    private.reject_retired_id_trigger(),
+    private.rematch_conversations_trigger(),
+    private.remember_twin_owner_trigger(),
+    private.remove_member_twins_trigger(),
+    private.render_attachment(public.attachments),
+    private.render_conversation(public.conversations, bigint, jsonb),
+    private.render_delivery(public.twin_deliveries, uuid),
+    private.render_event(public.message_events, public.messages),
+    private.render_export(uuid[]),
+    private.render_failure(text, text, text, text, text),
+    private.render_message(public.messages),
+    private.render_message(public.messages, jsonb),
+    private.render_page(uuid[]),
+    private.render_pin(uuid, timestamptz),
+    private.render_pointer(jsonb),
+    private.render_reaction(uuid, uuid, uuid, text, timestamptz),
+    private.render_reactions(uuid[]),
+    private.render_results(private.ingest_result[]),
+    private.render_transcript(uuid, bigint, integer, integer),
+    private.replay_twin_deliveries(uuid, uuid),
+    private.report_lost_broadcast(text, text, text),
+    private.request_id(),
+    private.require_actor(jsonb),
+    private.require_attachments_trigger(),
+    private.require_channel(uuid),
+    private.require_message(uuid),
+    private.require_owner_trigger(),
+    private.require_twin(uuid, uuid),
+    private.require_upload_channel(jsonb),
+    private.resolve_search_filters(private.message_search),
+    private.retire_ids_trigger(),
+    private.retry_after(integer, text, jsonb),
+    private.retry_delay(integer),
+    private.rotate_messaging_key(uuid, interval),
+    private.rotate_twin_secret(uuid, interval),
+    private.schema_version(),
+    private.search_messages(private.message_search),
+    private.search_span(private.message_search, bigint, bigint, integer, boolean),
+    private.send_changes(jsonb, uuid[], private.ingest_result[]),
+    private.send_events(uuid, bigint),
+    private.set_attachment_details_trigger(),
+    private.set_hops_trigger(),
+    private.set_message_channel_trigger(),
+    private.set_reaction(jsonb, text),
+    private.set_twin_webhook(uuid, text),
+    private.set_updated_at_trigger(),
+    private.sign_delivery(uuid, text),
+    private.spend_failed_request(jsonb),
+    private.spend_project_summary(),
+    private.spend_request(),
+    private.spend_summary(),
+    private.split_words(text),
+    private.store_conversations(uuid, text, jsonb),
+    private.store_messages(uuid, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean),
+    private.succeed(jsonb, jsonb, integer),
+    private.summarize_conversations_trigger(),
+    private.sweep_attachments(integer, interval),
+    private.update_participants(uuid[], private.ingest_participant[]),
+    private.use_asynchronous_commit(),
+    private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
+    private.verify_creations(uuid, bigint),
+    private.word_index_template(),
+    public.add_reaction(jsonb),
+    public.begin_upload(jsonb),
+    public.claim_deliveries(jsonb),
+    public.clean_up(jsonb),
+    public.conversation_messages(public.conversations),
+    public.create_message(jsonb),
+    public.create_messaging_connection(text, text),
+    public.delete_message(jsonb),
+    public.edit_message(jsonb),
+    public.erase_person(jsonb),
+    public.erase_user(jsonb),
+    public.export_channel(jsonb),
+    public.export_conversation(jsonb),
+    public.finish_delivery(jsonb),
+    public.finish_upload(jsonb),
+    public.get_attachment(jsonb),
+    public.get_message(jsonb),
+    public.keys(public.messaging_connections),
+    public.list_channel_events(jsonb),
+    public.list_message_edits(jsonb),
+    public.list_messages(jsonb),
+    public.list_twin_deliveries(jsonb),
+    public.messages(public.conversations),
+    public.messaging_ingest(bytea),
+    public.pin_message(jsonb),
+    public.read_metrics(jsonb),
+    public.remove_reaction(jsonb),
+    public.remove_twin_webhook(jsonb),
+    public.replay_twin_deliveries(jsonb),
+    public.reply_to_message(jsonb),
+    public.rotate_messaging_key(text, interval),
+    public.rotate_twin_secret(jsonb),
+    public.search_messages(jsonb),
+    public.set_twin_webhook(jsonb),
+    public.sweep_attachments(jsonb),
+    public.toggle_reaction(jsonb),
+    public.unpin_message(jsonb);
+drop table
+    private.calls,
+    private.channel_counters,
+    private.clean_ups,
+    private.constraint_codes,
+    private.former_twin_messages,
+    private.idempotency_keys,
+    private.message_files,
+    private.message_words,
+    private.messaging_keys,
+    private.request_counts,
+    private.retired_ids,
+    private.settings,
+    private.summaries,
+    private.summary_counts,
+    private.summary_totals,
+    private.twin_queues,
+    private.twin_secrets,
+    public.ai_twins,
+    public.attachments,
+    public.channel_members,
+    public.channel_twins,
+    public.channels,
+    public.conversation_messages,
+    public.conversations,
+    public.erasures,
+    public.ingest_log,
+    public.message_edits,
+    public.message_events,
+    public.message_pins,
+    public.message_reactions,
+    public.messages,
+    public.messaging_connections,
+    public.people,
+    public.twin_deliveries,
+    public.twin_webhooks,
+    public.user_profiles;
+drop function
+    private.attachments_max_bytes(),
+    private.generate_id(),
+    private.message_max_characters(),
+    private.metadata_max_bytes(),
+    private.phone_digits(text);
+drop type
+    private.ingest_conversation,
+    private.ingest_message,
+    private.ingest_participant,
+    private.ingest_result,
+    private.message_search,
+    private.metric;
+
+do $$
+begin
+    if exists (select from private.created_objects where name = 'extension btree_gin') then
+        drop extension if exists btree_gin;
+    end if;
+exception
+    when dependent_objects_still_exist or insufficient_privilege then
+        raise notice 'The extension btree_gin stays: %', sqlerrm;
+end
+$$;
+do $$
+declare
+    v_is_used boolean := true;
+begin
+    if exists (select from private.created_objects where name = 'extension pg_cron')
+        and to_regclass('cron.job') is not null
+    then
+        execute 'select exists (select from cron.job)' into v_is_used;
+        if not v_is_used then
+            drop extension pg_cron;
+        end if;
+    end if;
+exception
+    when dependent_objects_still_exist or insufficient_privilege then
+        raise notice 'The extension pg_cron stays: %', sqlerrm;
+end
+$$;
+drop table private.created_objects;
+drop schema private;
+
+reset search_path;
+reset lock_timeout;

@@ -1,0 +1,263 @@
+"""`threadline add`, `remove` and `sql` on the files of a project."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from threadline.__main__ import main
+from threadline.project import shipped
+
+from tests.support.own_project import (
+    CONFIG,
+    NEXT_VERSION,
+    list_migrations,
+    make_project,
+    read_files,
+    ship_another,
+    succeed,
+    threadline,
+)
+from tests.support.schema import ROOT
+
+OURS = {
+    "supabase/config.toml",
+    "supabase/functions/messaging-ingest/deno.json",
+    "supabase/functions/messaging-ingest/index.ts",
+}
+OWN = "20200101000000_own.sql"
+
+
+def test_add_writes_its_files_and_no_others(tmp_path: Path) -> None:
+    folder = make_project(tmp_path, {OWN: "create table shops ();"})
+    before = read_files(folder)
+    said = succeed(folder, "add")
+    after = read_files(folder)
+    changed = {path for path in after if after[path] != before.get(path)}
+    migrations = {path for path in changed if "migrations" in path}
+    assert (changed - migrations, before.keys() - after.keys()) == (OURS, set())
+    assert list_migrations(folder) == ["own.sql", "threadline_initial.sql", "threadline_policies.sql"]
+    assert all(path in said for path in changed)
+    assert "supabase db push --remote\n  supabase functions deploy messaging-ingest\n" in said
+    assert tomllib.loads(after["supabase/config.toml"].decode())["functions"]["messaging-ingest"] == {
+        "verify_jwt": False
+    }
+
+
+def test_second_add_changes_nothing(tmp_path: Path) -> None:
+    folder = make_project(tmp_path)
+    succeed(folder, "add")
+    before = read_files(folder)
+    assert succeed(folder, "add") == "Threadline is in this project already, at this version.\n"
+    assert read_files(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "status"), [(["--dry-run"], "", 0), ([], "", 1), ([], "n\n", 1)], ids=["dry", "eof", "no"]
+)
+@pytest.mark.parametrize("command", ["add", "remove"])
+def test_plan_without_consent_writes_nothing(
+    tmp_path: Path, command: str, options: list[str], answer: str, status: int
+) -> None:
+    folder = make_project(tmp_path)
+    if command == "remove":
+        succeed(folder, "add")
+    before = read_files(folder)
+    result = threadline(folder, command, *options, answer=answer)
+    assert (result.exit_code, "  change  supabase/config.toml: " in result.output) == (status, True)
+    assert "Nothing was written" in result.output
+    assert read_files(folder) == before
+
+
+def test_yes_to_the_question_writes(tmp_path: Path) -> None:
+    folder = make_project(tmp_path)
+    assert threadline(folder, "add", answer="y\n").exit_code == 0
+    assert list_migrations(folder)
+
+
+def test_project_is_found_from_a_folder_below(tmp_path: Path) -> None:
+    folder = make_project(tmp_path)
+    (folder / "app" / "src").mkdir(parents=True)
+    succeed(folder / "app" / "src", "add")
+    assert list_migrations(folder)
+
+
+def test_new_files_are_newer_than_every_other(tmp_path: Path) -> None:
+    folder = make_project(tmp_path, {"20991231235959_late.sql": "", "notes.txt": ""})
+    succeed(folder, "add")
+    names = [path.name for path in sorted((folder / "supabase" / "migrations").glob("*.sql"))]
+    assert names == [
+        "20991231235959_late.sql",
+        "20991231235960_threadline_initial.sql",
+        "20991231235961_threadline_policies.sql",
+    ]
+
+
+TAKEN = {
+    "public.messages, public.people": ({OWN: "create table messages (); create view people as select 1;"}, CONFIG),
+    "the schema private": ({OWN: "create schema private;"}, CONFIG),
+    "the Storage bucket attachments": ({}, f"{CONFIG}\n[storage.buckets.attachments]\npublic = true\n"),
+}
+
+
+@pytest.mark.parametrize("names", TAKEN)
+def test_add_refuses_a_project_that_uses_its_names(tmp_path: Path, names: str) -> None:
+    folder = make_project(tmp_path, *TAKEN[names])
+    before = read_files(folder)
+    result = threadline(folder, "add", "--yes")
+    assert result.exit_code == 1
+    assert result.output == (
+        f"Error: This project uses names that Threadline needs: {names}; "
+        "rename them, or give Threadline a project of its own; nothing was written.\n"
+    )
+    assert read_files(folder) == before
+
+
+def test_add_refuses_to_replace_a_function_of_the_user(tmp_path: Path) -> None:
+    folder = make_project(tmp_path)
+    own = folder / "supabase" / "functions" / "messaging-ingest"
+    own.mkdir(parents=True)
+    (own / "index.ts").write_text("// mine\n")
+    before = read_files(folder)
+    assert "is a function of your own" in threadline(folder, "add", "--yes").output
+    assert read_files(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("migrations", "config", "sentence"),
+    [
+        ({"9_own.sql": ""}, CONFIG, "after every time of today"),
+        ({}, "[functions\n", "supabase/config.toml is not valid TOML"),
+        ({}, "functions = { a = { enabled = true } }\n", "has a form that cannot be edited safely"),
+    ],
+    ids=["name", "toml", "form"],
+)
+def test_add_refuses_what_it_cannot_extend(
+    tmp_path: Path, migrations: dict[str, str], config: str, sentence: str
+) -> None:
+    folder = make_project(tmp_path, migrations, config)
+    before = read_files(folder)
+    result = threadline(folder, "add", "--yes")
+    assert (result.exit_code, sentence in result.output) == (1, True)
+    assert read_files(folder) == before
+
+
+def test_commands_need_a_project(tmp_path: Path) -> None:
+    for command in ("add", "remove"):
+        result = threadline(tmp_path, command)
+        assert (result.exit_code, "There is no supabase/config.toml in" in result.output) == (1, True)
+
+
+def test_commands_refuse_the_repository_of_threadline() -> None:
+    for command in ("add", "remove"):
+        result = threadline(ROOT, command, "--yes")
+        assert (result.exit_code, "This is the repository of Threadline" in result.output) == (1, True)
+
+
+def test_upgrade_adds_what_is_missing_after_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_project(tmp_path)
+    succeed(folder, "add")
+    (folder / "supabase" / "migrations" / "20991231000000_own.sql").write_text("create table shops ();")
+    (folder / "supabase" / "functions" / "messaging-ingest" / "index.ts").write_text("// an older release\n")
+    before = read_files(folder)
+    ship_another(monkeypatch, "create table public.next ();\n")
+    said = succeed(folder, "add")
+    assert "replace supabase/functions/messaging-ingest/index.ts" in said
+    assert list_migrations(folder)[-2:] == ["own.sql", "threadline_next.sql"]
+    changed = {path for path, content in before.items() if read_files(folder)[path] != content}
+    assert changed == {"supabase/functions/messaging-ingest/index.ts"}
+    monkeypatch.undo()
+    assert f"schema version {NEXT_VERSION}, newer than" in threadline(folder, "add", "--yes").output
+
+
+def test_upgrade_refuses_a_name_that_became_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_project(tmp_path, {OWN: "create table next ();"})
+    succeed(folder, "add")
+    ship_another(monkeypatch, "create table public.next ();\n")
+    assert "names that Threadline needs: public.next;" in threadline(folder, "add", "--yes").output
+
+
+def test_add_completes_what_a_failure_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, whole = make_project(tmp_path / "a"), make_project(tmp_path / "b")
+    succeed(whole, "add")
+    replace, calls = Path.replace, []
+
+    def fail_later(path: Path, target: Path) -> Path:
+        calls.append(path)
+        if len(calls) == 5:
+            raise OSError(28, "No space left on device")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", fail_later)
+    result = threadline(folder, "add", "--yes")
+    assert (result.exit_code, "cannot be written (No space left on device)" in result.output) == (1, True)
+    monkeypatch.undo()
+    succeed(folder, "add")
+    assert list_migrations(folder) == list_migrations(whole)
+    contents = [list(read_files(each).values()) for each in (folder, whole)]
+    assert contents[0] == contents[1]
+
+
+def test_remove_takes_the_files_out_and_keeps_the_history(tmp_path: Path) -> None:
+    folder = make_project(tmp_path, {OWN: ""})
+    before = read_files(folder)
+    succeed(folder, "add")
+    said = succeed(folder, "remove")
+    after = read_files(folder)
+    assert {path: data for path, data in after.items() if path in before} == before
+    assert list_migrations(folder) == [
+        "own.sql", "threadline_initial.sql", "threadline_policies.sql", "threadline_remove.sql"
+    ]  # fmt: skip
+    assert not [path for path in after if "functions" in path]
+    assert "supabase functions delete messaging-ingest" in said
+    assert succeed(folder, "remove") == "Threadline is not in the migrations of this project.\n"
+    succeed(folder, "add")
+    assert list_migrations(folder)[-2:] == ["threadline_initial.sql", "threadline_policies.sql"]
+
+
+def test_remove_keeps_a_changed_function_file(tmp_path: Path) -> None:
+    folder = make_project(tmp_path)
+    succeed(folder, "add")
+    changed = folder / "supabase" / "functions" / "messaging-ingest" / "index.ts"
+    changed.write_text("// changed\n")
+    assert "index.ts" not in succeed(folder, "remove")
+    assert changed.read_text() == "// changed\n"
+
+
+def test_remove_drops_data_only_by_the_project_name(tmp_path: Path) -> None:
+    folder = make_project(tmp_path)
+    succeed(folder, "add")
+    refused = threadline(folder, "remove", "--yes", "--drop-data", "other")
+    assert (refused.exit_code, '--drop-data must name this project, which is "shop"' in refused.output) == (1, True)
+    assert "threadline_remove.sql" not in list_migrations(folder)
+    succeed(folder, "remove", "--drop-data", "shop")
+    (path,) = (folder / "supabase" / "migrations").glob("*_threadline_remove.sql")
+    assert "have rows" not in path.read_text()
+
+
+def test_remove_needs_the_version_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_project(tmp_path)
+    succeed(folder, "add")
+    ship_another(monkeypatch, "")
+    assert "bring the project to it first" in threadline(folder, "remove", "--yes").output
+
+
+def test_sql_prints_what_add_writes(tmp_path: Path) -> None:
+    folder = make_project(tmp_path)
+    succeed(folder, "add")
+    written = [path.read_text() for path in sorted((folder / "supabase" / "migrations").iterdir())]
+    first, last = (each.version for each in shipped.migrations())
+    for options, texts in (
+        ([], written),
+        (["--to", first], written[:1]),
+        (["--from", first], written[1:]),
+        (["--from", first, "--to", last], written[1:]),
+        (["--from", last], []),
+    ):
+        assert run_sql(*options) == (0, "\n".join(texts))
+    assert run_sql("--from", "1")[1] == f"Error: There is no schema version 1; there is {first}, {last}.\n"
+
+
+def run_sql(*options: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["sql", *options])
+    return result.exit_code, result.output

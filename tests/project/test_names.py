@@ -1,0 +1,46 @@
+"""What `threadline add` reads from the SQL of a project."""
+
+import pytest
+from threadline.project import shipped
+from threadline.project.names import read_state
+
+LEFT = {
+    "create table messages (id int)": {"public.messages"},
+    'CREATE TABLE IF NOT EXISTS "public"."messages" ()': {"public.messages"},
+    "create unlogged table Public.Messages ()": {"public.messages"},
+    'create table "Messages" ()': {"public.Messages"},
+    "create or replace view people as select 1": {"public.people"},
+    "create materialized view people as select 1": {"public.people"},
+    "create type channels as enum ('a')": {"public.channels"},
+    "create schema if not exists private": {"the schema private"},
+    "create table private.keys ()": {"the schema private"},
+    "create schema private; create table private.keys (); drop table private.keys": {"the schema private"},
+    "create temporary table messages ()": set(),
+    "create table app.messages ()": {"app.messages"},
+    "-- create table messages ()\n/* create table people () */": set(),
+    "do $x$ begin execute 'create table messages ()'; create table people (); end $x$": set(),
+    "select 'it''s a create table messages ()'": set(),
+    "create table messages (); create table people (); drop table if exists messages, public.people cascade": set(),
+    "create table messages (); alter table only messages rename to notes": {"public.notes"},
+    "create table messages (); alter table public.messages set schema app": {"app.messages"},
+    "create table notes (); alter table notes rename to messages": {"public.messages"},
+    "create schema private; drop schema private": set(),
+}
+
+
+@pytest.mark.parametrize(("sql", "names"), LEFT.items(), ids=range(len(LEFT)))
+def test_state_holds_the_names_that_sql_leaves(sql: str, names: set[str]) -> None:
+    assert read_state([sql]).names == names
+
+
+def test_state_holds_the_version_of_the_migrations() -> None:
+    texts = [each.sql for each in shipped.migrations()]
+    assert read_state(texts).version == shipped.newest_version()
+    assert read_state(texts[:1]).version == shipped.migrations()[0].version
+    assert read_state(["\n".join(texts)]).version == shipped.newest_version()  # squashed into one file
+
+
+@pytest.mark.parametrize("with_data", [True, False])
+def test_state_is_empty_after_the_removal(with_data: bool) -> None:
+    state = read_state([*(each.sql for each in shipped.migrations()), shipped.removal(with_data=with_data)])
+    assert (state.names, state.version) == (set(), None)
