@@ -36,7 +36,7 @@ comment on column public.people.user_id is 'The user who owns the entry.';
 comment on column public.people.phone is 'The phone number as the user wrote it.';
 comment on column public.people.phone_digits is 'The digits of phone; null if phone is not a phone number.';
 -- For both rules of private.match_person, and for the foreign key to auth.users.
-create index people_user_id_phone_tail_idx on public.people (user_id, right(phone_digits, 10));
+create index people_user_id_phone_tail_idx on public.people (user_id, right(phone_digits, 10), phone_digits);
 alter table public.people enable row level security;
 
 create policy people_select_owner on public.people

@@ -8,17 +8,28 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_ids uuid[];
 begin
+    -- Each query stops at two hits: a user may have thousands of people with one number.
+    v_ids := array(
+        select person.id
+        from public.people as person
+        where person.user_id = p_user_id
+            and right(person.phone_digits, 10) = right(p_digits, 10) and person.phone_digits = p_digits
+        limit 2
+    );
     -- The last ten digits match numbers with and without a country code. A wrong match would show the data of the
     -- wrong person, so two equal candidates match no person.
-    return (
-        select case count(*) filter (where person.phone_digits = p_digits)
-            when 1 then (array_agg(person.id) filter (where person.phone_digits = p_digits))[1]
-            when 0 then case when count(*) = 1 and length(p_digits) >= 10 then (array_agg(person.id))[1] end
-        end
-        from public.people as person
-        where person.user_id = p_user_id and right(person.phone_digits, 10) = right(p_digits, 10)
-    );
+    if v_ids = '{}' and length(p_digits) >= 10 then
+        v_ids := array(
+            select person.id
+            from public.people as person
+            where person.user_id = p_user_id and right(person.phone_digits, 10) = right(p_digits, 10)
+            limit 2
+        );
+    end if;
+    return case when cardinality(v_ids) = 1 then v_ids[1] end;
 end
 $$;
 comment on function private.match_person(uuid, text) is

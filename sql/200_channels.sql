@@ -7,7 +7,12 @@ create table public.user_profiles (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint user_profiles_display_name_length check (char_length(display_name) between 1 and 200),
-    constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000)
+    constraint user_profiles_display_name_printable check (
+        display_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'
+    ),
+    constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000),
+    -- Clients put it into a page. Plain http only for a stack on the same machine.
+    constraint user_profiles_avatar_url_https check (avatar_url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])')
 );
 comment on table public.user_profiles is 'Name and picture that peers see. A trigger creates it at sign-up.';
 alter table public.user_profiles enable row level security;
@@ -126,6 +131,21 @@ comment on function private.is_non_member(uuid) is
 'Whether the caller is a user who is not a member of the channel. BEFORE triggers check this before they lock the
 channel, because policies run later.';
 
+create function private.choose_display_name(p_metadata jsonb, p_email text) returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select left(regexp_replace(coalesce(
+        nullif(btrim(p_metadata ->> 'full_name'), ''),
+        nullif(btrim(p_metadata ->> 'name'), ''),
+        nullif(split_part(p_email, '@', 1), ''),
+        'User'
+    ), '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]', '_', 'g'), 200)
+$$;
+comment on function private.choose_display_name(jsonb, text) is
+'The name of a new user: from Supabase Auth, or the first part of the email address, without control characters.';
+
 -- Definer, because Supabase Auth creates users under a role that may not write here.
 create function private.create_user_profile_trigger() returns trigger
 language plpgsql
@@ -136,13 +156,12 @@ begin
     insert into public.user_profiles (user_id, display_name, avatar_url)
     values (
         new.id,
-        left(coalesce(
-            nullif(btrim(new.raw_user_meta_data ->> 'full_name'), ''),
-            nullif(btrim(new.raw_user_meta_data ->> 'name'), ''),
-            nullif(split_part(new.email, '@', 1), ''),
-            'User'
-        ), 200),
-        left(new.raw_user_meta_data ->> 'avatar_url', 2000)
+        private.choose_display_name(new.raw_user_meta_data, new.email),
+        -- What the profile cannot hold does not stop the sign-up.
+        case
+            when new.raw_user_meta_data ->> 'avatar_url' ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])'
+                then left(new.raw_user_meta_data ->> 'avatar_url', 2000)
+        end
     )
     on conflict on constraint user_profiles_pkey do nothing;
     return null;
@@ -171,11 +190,6 @@ comment on function private.add_channel_owner_trigger() is 'Makes the creator of
 insert into public.user_profiles (user_id, display_name)
 select
     existing.id,
-    left(coalesce(
-        nullif(btrim(existing.raw_user_meta_data ->> 'full_name'), ''),
-        nullif(btrim(existing.raw_user_meta_data ->> 'name'), ''),
-        nullif(split_part(existing.email, '@', 1), ''),
-        'User'
-    ), 200) as display_name
+    private.choose_display_name(existing.raw_user_meta_data, existing.email) as display_name
 from auth.users as existing
 on conflict do nothing;

@@ -48,9 +48,9 @@ comment on column public.message_events.actor_id is
 'The user who acted; for member events, the member. Null for a twin, and for service_role without a user_id.';
 comment on column public.message_events.reaction_id is 'For reactions: the id of the reaction.';
 comment on column public.message_events.added_at is 'For reactions and pins: when it was added.';
--- Tells render_event whether a message was pinned when it was edited.
-create index message_events_pins_idx on public.message_events (message_id, seq)
-where kind in ('message.pinned', 'message.unpinned');
+-- Tells render_event whether a message was pinned when it was edited, and redaction what was sent about a message.
+create index message_events_changes_idx on public.message_events (message_id, seq)
+where kind <> 'message.created';
 alter table public.message_events enable row level security;
 
 create policy message_events_select_member on public.message_events
@@ -69,10 +69,9 @@ end
 $$;
 comment on function private.create_channel_counter_trigger() is 'Gives a new channel its counter.';
 
--- Definer, because no client may lock or write counters.
+-- Only triggers and functions with the owner's rights call it: clients call lock_my_channel.
 create function private.lock_channel(p_channel_id uuid) returns void
 language plpgsql
-security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -81,6 +80,20 @@ end
 $$;
 comment on function private.lock_channel(uuid) is
 'Locks a channel until the transaction ends. Call it before you read a state that decides what you write.';
+
+-- Definer, because no client may lock counters. It locks nothing for a non-member.
+create function private.lock_my_channel(p_channel_id uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not private.is_non_member(p_channel_id) then
+        perform private.lock_channel(p_channel_id);
+    end if;
+end
+$$;
+comment on function private.lock_my_channel(uuid) is 'Locks a channel of the caller until the transaction ends.';
 
 create function private.event_clock() returns timestamptz
 language plpgsql

@@ -18,14 +18,17 @@ create table public.messages (
     hops integer not null default 0,
     constraint messages_seq_unique unique (channel_id, seq),
     constraint messages_author_is_one check (user_id is null or ai_twin_id is null),
-    constraint messages_content_length check (char_length(content) between 1 and private.message_max_characters()),
+    constraint messages_content_length check (
+        char_length(content) between 1 and private.message_max_characters() or deleted_at is not null and content = ''
+    ),
     constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
     constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
     constraint messages_metadata_size check (octet_length(metadata::text) <= private.metadata_max_bytes()),
     constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
     constraint messages_attachments_size check (octet_length(attachments::text) <= private.attachments_max_bytes())
 );
-comment on table public.messages is 'Messages of channels. A deleted message stays as a row that no client sees.';
+comment on table public.messages is
+'Messages of channels. A deleted message stays as a row without content, which no client sees.';
 comment on column public.messages.seq is
 'Number of its event. A trigger sets it; it orders the messages of a channel, and cursors use it.';
 comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';

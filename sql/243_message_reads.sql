@@ -71,7 +71,8 @@ begin
     end if;
     select message.seq into v_seq
     from public.messages as message
-    where message.id = private.parse_uuid(p_body, p_field) and message.channel_id = p_channel_id;
+    where message.id = private.parse_uuid(p_body, p_field) and message.channel_id = p_channel_id
+        and not private.is_non_member(p_channel_id);
     if v_seq is null then
         perform private.fail(
             400, 'invalid_cursor',
@@ -157,9 +158,7 @@ as $$
         order by (page.message).seq desc
     ), '[]')
     from page
-    left join private.list_author_names(
-        array(select (page.message).user_id from page), array(select (page.message).ai_twin_id from page)
-    ) as author
+    left join private.list_author_names(p_ids) as author
         on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
         and author.is_twin = ((page.message).user_id is null)
     left join private.render_reactions(p_ids) as reacted on (page.message).id = reacted.message_id

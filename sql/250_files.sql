@@ -23,7 +23,7 @@ create table public.attachments (
     uploaded_by uuid references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
     constraint attachments_file_name_length check (char_length(file_name) between 1 and 255),
-    constraint attachments_file_name_printable check (file_name !~ '[\u0001-\u001f\u007f]'),
+    constraint attachments_file_name_printable check (file_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'),
     constraint attachments_size_not_negative check (size >= 0)
 );
 comment on table public.attachments is
@@ -83,6 +83,10 @@ with check (
     or (
         (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
         and owner_id = (select auth.uid())::text
+        -- Browsers run scripts in these. Storage keeps the type that the client names.
+        and lower(split_part(coalesce(metadata ->> 'mimetype', ''), ';', 1)) not in (
+            'text/html', 'image/svg+xml', 'application/xhtml+xml', 'application/xml', 'text/xml'
+        )
         -- Rejects a new file at the path of one that was removed from Storage only.
         and case
             when name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
@@ -112,6 +116,15 @@ using (
 create policy objects_attachment_anon on storage.objects
 as restrictive to anon
 using (bucket_id is distinct from 'attachments') with check (bucket_id is distinct from 'attachments');
+
+-- The bucket itself, too: an open policy of the application would let clients make it public.
+create policy buckets_insert_attachments_none on storage.buckets
+as restrictive for insert to authenticated, anon with check (id is distinct from 'attachments');
+create policy buckets_update_attachments_none on storage.buckets
+as restrictive for update to authenticated, anon
+using (id is distinct from 'attachments') with check (id is distinct from 'attachments');
+create policy buckets_delete_attachments_none on storage.buckets
+as restrictive for delete to authenticated, anon using (id is distinct from 'attachments');
 
 -- Definer, because it also runs when Supabase Auth deletes a user.
 create function private.retire_ids_trigger() returns trigger

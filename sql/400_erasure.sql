@@ -249,6 +249,7 @@ declare
         select file.channel_id from public.attachments as file where file.uploaded_by = p_user_id
     );
     v_count bigint;
+    v_broadcasts uuid[];
 begin
     if not exists (select from auth.users as known where known.id = p_user_id) then
         perform private.fail(404, 'user_not_found', 'This user does not exist. Check user_id.', 'user_id');
@@ -259,13 +260,6 @@ begin
     order by head.channel_id
     for no key update;
     v_erased := v_erased || jsonb_build_object('channels', private.hand_over_channels(p_user_id));
-    delete from public.messages as said
-    where said.id in (select own.id from private.list_user_messages(p_user_id) as own (id));
-    get diagnostics v_count = row_count;
-    v_erased := v_erased || jsonb_build_object('messages', v_count);
-    delete from public.attachments as file where file.uploaded_by = p_user_id;
-    get diagnostics v_count = row_count;
-    v_erased := v_erased || jsonb_build_object('files', v_count);
     -- A summary may contain what the user wrote.
     delete from private.summaries as known where known.channel_id = any(v_channels);
     get diagnostics v_count = row_count;
@@ -284,11 +278,25 @@ begin
                 where strpos(known.body, author.id::text) > 0
             )
         );
+    delete from public.messages as said
+    where said.id in (select own.id from private.list_user_messages(p_user_id) as own (id));
+    get diagnostics v_count = row_count;
+    v_erased := v_erased || jsonb_build_object('messages', v_count);
+    delete from public.attachments as file where file.uploaded_by = p_user_id;
+    get diagnostics v_count = row_count;
+    v_erased := v_erased || jsonb_build_object('files', v_count);
     delete from private.request_counts as counted where counted.user_id = p_user_id;
     delete from public.channel_members as member where member.user_id = p_user_id;
     delete from auth.users as known where known.id = p_user_id;
-    -- The log keeps its numbers without a gap but drops the actor.
-    update public.message_events as event set actor_id = null where event.actor_id = p_user_id;
+    -- The log keeps its numbers without a gap but drops the actor, and so do broadcasts.
+    with cleared as (
+        update public.message_events as event set actor_id = null, emoji = null
+        where event.actor_id = p_user_id
+        returning event.channel_id, event.seq
+    )
+
+    select array_agg(private.broadcast_id(cleared.channel_id, cleared.seq)) into v_broadcasts from cleared;
+    perform private.redact_broadcasts(v_broadcasts);
     return private.create_receipt('user', p_user_id, v_erased);
 end
 $$;

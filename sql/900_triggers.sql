@@ -70,6 +70,10 @@ create trigger conversations_40_delete_messages
 after delete on public.conversations
 referencing old table as removed
 for each statement execute function private.delete_conversation_messages_trigger();
+create trigger conversations_41_redact
+after delete on public.conversations
+referencing old table as gone
+for each statement execute function private.redact_inbox_trigger();
 -- 50 and 60 wait for the end of the transaction, because messages may follow. Ingest broadcasts its changes itself.
 create constraint trigger conversations_50_broadcast
 after insert on public.conversations
@@ -102,6 +106,11 @@ after delete on public.conversation_messages
 referencing old table as changed
 for each statement execute function private.summarize_conversations_trigger();
 
+create trigger conversation_messages_40_redact
+after delete on public.conversation_messages
+referencing old table as gone
+for each statement execute function private.redact_inbox_trigger();
+
 -- channels: a user makes a channel and becomes its first owner.
 create trigger channels_10_stamp
 before update on public.channels
@@ -113,6 +122,11 @@ for each row execute function private.create_channel_counter_trigger();
 create trigger channels_30_add_owner
 after insert on public.channels
 for each row execute function private.add_channel_owner_trigger();
+
+-- Before the delete, while the log still numbers the broadcasts.
+create trigger channels_40_redact
+before delete on public.channels
+for each row execute function private.redact_channel_trigger();
 
 -- channel_members: a member joins, changes role or leaves.
 -- Before: 10 checks the rights of the caller, 20 keeps one owner.
@@ -149,10 +163,20 @@ create trigger ai_twins_20_remember_owner
 before delete on public.ai_twins
 for each row execute function private.remember_twin_owner_trigger();
 
+-- Each twin takes part in how deliveries are shared out.
+create trigger ai_twins_30_limit
+before insert on public.ai_twins
+for each row execute function private.limit_twins_trigger();
+
 -- channel_twins: a member adds a twin to a channel: 10 locks the channel and checks membership and the maximum.
 create trigger channel_twins_10_admit
 before insert on public.channel_twins
 for each row execute function private.admit_twin_trigger();
+
+-- Before the delete, because it reads the row.
+create trigger channel_twins_20_redact
+before delete on public.channel_twins
+for each row execute function private.redact_channel_trigger();
 
 -- messages: a member writes, edits or deletes a message.
 -- Insert, before: 10 checks membership, locks the channel, requires the parent, and gives number, time and event.
@@ -160,8 +184,9 @@ for each row execute function private.admit_twin_trigger();
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 70 keeps its files. At the end of the transaction
 -- message_events_10_broadcast sends the event.
 -- Update: 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
--- If the message was deleted, 81 cancels its deliveries and 82 unpins it.
--- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search.
+-- If the message was deleted, 81 cancels its deliveries. 82 forgets what an edit or a deletion took away.
+-- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
+-- forgets it.
 create trigger messages_10_admit
 before insert on public.messages
 for each row execute function private.admit_message_trigger();
@@ -195,9 +220,11 @@ for each row execute function private.index_message_trigger();
 create trigger messages_81_cancel_deliveries
 after update of deleted_at on public.messages
 for each row when (new.deleted_at is not null) execute function private.cancel_deliveries_trigger();
-create trigger messages_82_unpin
-after update of deleted_at on public.messages
-for each row when (new.deleted_at is not null) execute function private.unpin_message_trigger();
+-- After the deletion, so that pins and reactions that go with the message record no events.
+create trigger messages_82_forget
+after update of content, deleted_at on public.messages
+for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
+execute function private.forget_message_trigger();
 create trigger messages_90_record_change
 after delete on public.messages
 for each row when (old.deleted_at is null) execute function private.record_message_change_trigger();
@@ -206,6 +233,10 @@ create trigger messages_91_delete_words
 after delete on public.messages
 referencing old table as removed
 for each statement execute function private.delete_message_words_trigger();
+create trigger messages_92_forget
+after delete on public.messages
+referencing old table as removed
+for each statement execute function private.forget_messages_trigger();
 
 -- message_reactions: a member adds or removes a reaction.
 -- 10 copies the channel from the message and locks the channel; 20 records the event.

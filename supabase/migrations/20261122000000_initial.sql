@@ -75,6 +75,9 @@ create table private.settings (
     summaries_per_project_per_day integer not null default 1000,
     summary_max_bytes integer not null default 1000000,
     channel_max_twins integer not null default 100,
+    user_max_twins integer not null default 100,
+    user_max_twin_channels integer not null default 1000,
+    user_max_deliveries integer not null default 5,
     message_max_edits integer not null default 500,
     reactions_per_user_per_message integer not null default 50,
     unsent_file_hours integer not null default 24,
@@ -95,6 +98,9 @@ create table private.settings (
     constraint settings_summaries_per_project_per_day_not_negative check (summaries_per_project_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
     constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
+    constraint settings_user_max_twins_not_negative check (user_max_twins >= 0),
+    constraint settings_user_max_twin_channels_not_negative check (user_max_twin_channels >= 0),
+    constraint settings_user_max_deliveries_positive check (user_max_deliveries > 0),
     constraint settings_message_max_edits_not_negative check (message_max_edits >= 0),
     constraint settings_reactions_per_user_per_message_not_negative check (reactions_per_user_per_message >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
@@ -123,6 +129,12 @@ comment on column private.settings.summary_max_bytes is
 'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
 comment on column private.settings.channel_max_twins is
 'Twins in one channel. Each of them makes every message in the channel slower. Above it: 409.';
+comment on column private.settings.user_max_twins is 'Twins of one user. Above it: 409.';
+comment on column private.settings.user_max_twin_channels is
+'Channels of all twins of one user, counted once for each twin. Above it: 409.';
+comment on column private.settings.user_max_deliveries is
+'Deliveries to twins of one user that are under way at once; one for a user whose webhook answered slowly or not at all
+in the last minute. A worker makes 20 at once.';
 comment on column private.settings.message_max_edits is
 'Edits of one message; all versions are kept and read together. Above it: 409.';
 comment on column private.settings.reactions_per_user_per_message is
@@ -631,7 +643,7 @@ comment on column public.people.user_id is 'The user who owns the entry.';
 comment on column public.people.phone is 'The phone number as the user wrote it.';
 comment on column public.people.phone_digits is 'The digits of phone; null if phone is not a phone number.';
 -- For both rules of private.match_person, and for the foreign key to auth.users.
-create index people_user_id_phone_tail_idx on public.people (user_id, right(phone_digits, 10));
+create index people_user_id_phone_tail_idx on public.people (user_id, right(phone_digits, 10), phone_digits);
 alter table public.people enable row level security;
 
 -- Connections: a user's links to accounts on outside platforms, and the API keys with which a client ingests for them.
@@ -1080,17 +1092,28 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_ids uuid[];
 begin
+    -- Each query stops at two hits: a user may have thousands of people with one number.
+    v_ids := array(
+        select person.id
+        from public.people as person
+        where person.user_id = p_user_id
+            and right(person.phone_digits, 10) = right(p_digits, 10) and person.phone_digits = p_digits
+        limit 2
+    );
     -- The last ten digits match numbers with and without a country code. A wrong match would show the data of the
     -- wrong person, so two equal candidates match no person.
-    return (
-        select case count(*) filter (where person.phone_digits = p_digits)
-            when 1 then (array_agg(person.id) filter (where person.phone_digits = p_digits))[1]
-            when 0 then case when count(*) = 1 and length(p_digits) >= 10 then (array_agg(person.id))[1] end
-        end
-        from public.people as person
-        where person.user_id = p_user_id and right(person.phone_digits, 10) = right(p_digits, 10)
-    );
+    if v_ids = '{}' and length(p_digits) >= 10 then
+        v_ids := array(
+            select person.id
+            from public.people as person
+            where person.user_id = p_user_id and right(person.phone_digits, 10) = right(p_digits, 10)
+            limit 2
+        );
+    end if;
+    return case when cardinality(v_ids) = 1 then v_ids[1] end;
 end
 $$;
 comment on function private.match_person(uuid, text) is
@@ -2156,7 +2179,12 @@ create table public.user_profiles (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint user_profiles_display_name_length check (char_length(display_name) between 1 and 200),
-    constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000)
+    constraint user_profiles_display_name_printable check (
+        display_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'
+    ),
+    constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000),
+    -- Clients put it into a page. Plain http only for a stack on the same machine.
+    constraint user_profiles_avatar_url_https check (avatar_url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])')
 );
 comment on table public.user_profiles is 'Name and picture that peers see. A trigger creates it at sign-up.';
 alter table public.user_profiles enable row level security;
@@ -2240,6 +2268,21 @@ comment on function private.is_non_member(uuid) is
 'Whether the caller is a user who is not a member of the channel. BEFORE triggers check this before they lock the
 channel, because policies run later.';
 
+create function private.choose_display_name(p_metadata jsonb, p_email text) returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select left(regexp_replace(coalesce(
+        nullif(btrim(p_metadata ->> 'full_name'), ''),
+        nullif(btrim(p_metadata ->> 'name'), ''),
+        nullif(split_part(p_email, '@', 1), ''),
+        'User'
+    ), '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]', '_', 'g'), 200)
+$$;
+comment on function private.choose_display_name(jsonb, text) is
+'The name of a new user: from Supabase Auth, or the first part of the email address, without control characters.';
+
 -- Definer, because Supabase Auth creates users under a role that may not write here.
 create function private.create_user_profile_trigger() returns trigger
 language plpgsql
@@ -2250,13 +2293,12 @@ begin
     insert into public.user_profiles (user_id, display_name, avatar_url)
     values (
         new.id,
-        left(coalesce(
-            nullif(btrim(new.raw_user_meta_data ->> 'full_name'), ''),
-            nullif(btrim(new.raw_user_meta_data ->> 'name'), ''),
-            nullif(split_part(new.email, '@', 1), ''),
-            'User'
-        ), 200),
-        left(new.raw_user_meta_data ->> 'avatar_url', 2000)
+        private.choose_display_name(new.raw_user_meta_data, new.email),
+        -- What the profile cannot hold does not stop the sign-up.
+        case
+            when new.raw_user_meta_data ->> 'avatar_url' ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])'
+                then left(new.raw_user_meta_data ->> 'avatar_url', 2000)
+        end
     )
     on conflict on constraint user_profiles_pkey do nothing;
     return null;
@@ -2285,12 +2327,7 @@ comment on function private.add_channel_owner_trigger() is 'Makes the creator of
 insert into public.user_profiles (user_id, display_name)
 select
     existing.id,
-    left(coalesce(
-        nullif(btrim(existing.raw_user_meta_data ->> 'full_name'), ''),
-        nullif(btrim(existing.raw_user_meta_data ->> 'name'), ''),
-        nullif(split_part(existing.email, '@', 1), ''),
-        'User'
-    ), 200) as display_name
+    private.choose_display_name(existing.raw_user_meta_data, existing.email) as display_name
 from auth.users as existing
 on conflict do nothing;
 
@@ -2344,9 +2381,9 @@ comment on column public.message_events.actor_id is
 'The user who acted; for member events, the member. Null for a twin, and for service_role without a user_id.';
 comment on column public.message_events.reaction_id is 'For reactions: the id of the reaction.';
 comment on column public.message_events.added_at is 'For reactions and pins: when it was added.';
--- Tells render_event whether a message was pinned when it was edited.
-create index message_events_pins_idx on public.message_events (message_id, seq)
-where kind in ('message.pinned', 'message.unpinned');
+-- Tells render_event whether a message was pinned when it was edited, and redaction what was sent about a message.
+create index message_events_changes_idx on public.message_events (message_id, seq)
+where kind <> 'message.created';
 alter table public.message_events enable row level security;
 
 -- Definer, because no client writes counters.
@@ -2362,10 +2399,9 @@ end
 $$;
 comment on function private.create_channel_counter_trigger() is 'Gives a new channel its counter.';
 
--- Definer, because no client may lock or write counters.
+-- Only triggers and functions with the owner's rights call it: clients call lock_my_channel.
 create function private.lock_channel(p_channel_id uuid) returns void
 language plpgsql
-security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -2374,6 +2410,20 @@ end
 $$;
 comment on function private.lock_channel(uuid) is
 'Locks a channel until the transaction ends. Call it before you read a state that decides what you write.';
+
+-- Definer, because no client may lock counters. It locks nothing for a non-member.
+create function private.lock_my_channel(p_channel_id uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not private.is_non_member(p_channel_id) then
+        perform private.lock_channel(p_channel_id);
+    end if;
+end
+$$;
+comment on function private.lock_my_channel(uuid) is 'Locks a channel of the caller until the transaction ends.';
 
 create function private.event_clock() returns timestamptz
 language plpgsql
@@ -2529,7 +2579,12 @@ create table public.ai_twins (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint ai_twins_display_name_length check (char_length(display_name) between 1 and 200),
-    constraint ai_twins_avatar_url_length check (char_length(avatar_url) <= 2000)
+    constraint ai_twins_display_name_printable check (
+        display_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'
+    ),
+    constraint ai_twins_avatar_url_length check (char_length(avatar_url) <= 2000),
+    -- Clients put it into a page. Plain http only for a stack on the same machine.
+    constraint ai_twins_avatar_url_https check (avatar_url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])')
 );
 comment on table public.ai_twins is 'A digital twin: an agent that writes under its own name for its owner.';
 comment on column public.ai_twins.user_id is 'The owner. Only the owner may write as the twin.';
@@ -2575,6 +2630,19 @@ begin
     if private.is_non_member(new.channel_id) then
         raise insufficient_privilege using message = 'Only members can add their twins to a channel.';
     elsif (
+        select count(*)
+        from public.channel_twins as assigned
+        where assigned.ai_twin_id in (
+            select mine.id
+            from public.ai_twins as twin
+            inner join public.ai_twins as mine on twin.user_id = mine.user_id
+            where twin.id = new.ai_twin_id
+        )
+    ) >= (select settings.user_max_twin_channels from private.settings) then
+        perform private.fail(
+            409, 'too_many_twin_channels', 'Your twins are in the maximum number of channels. Remove one first.'
+        );
+    elsif (
         select count(*) from public.channel_twins as assigned where assigned.channel_id = new.channel_id
     ) >= (select settings.channel_max_twins from private.settings) then
         perform private.fail(409, 'too_many_twins', 'This channel has the maximum number of twins. Remove one first.');
@@ -2583,7 +2651,24 @@ begin
 end
 $$;
 comment on function private.admit_twin_trigger() is
-'Rejects a twin if the caller is not a member or the channel has its maximum of twins.';
+'Rejects a twin if the caller is not a member, or the channel or the owner has the maximum of twins.';
+
+-- Definer, because it must count all twins of the owner.
+create function private.limit_twins_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (
+        select count(*) from public.ai_twins as twin where twin.user_id = new.user_id
+    ) >= (select settings.user_max_twins from private.settings) then
+        perform private.fail(409, 'too_many_twins', 'You have the maximum number of twins. Delete one first.');
+    end if;
+    return new;
+end
+$$;
+comment on function private.limit_twins_trigger() is 'Rejects a twin if its owner has the maximum of twins.';
 
 -- Definer, because a manager who removes a member does not own the twins.
 create function private.remove_member_twins_trigger() returns trigger
@@ -2623,14 +2708,17 @@ create table public.messages (
     hops integer not null default 0,
     constraint messages_seq_unique unique (channel_id, seq),
     constraint messages_author_is_one check (user_id is null or ai_twin_id is null),
-    constraint messages_content_length check (char_length(content) between 1 and private.message_max_characters()),
+    constraint messages_content_length check (
+        char_length(content) between 1 and private.message_max_characters() or deleted_at is not null and content = ''
+    ),
     constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
     constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
     constraint messages_metadata_size check (octet_length(metadata::text) <= private.metadata_max_bytes()),
     constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
     constraint messages_attachments_size check (octet_length(attachments::text) <= private.attachments_max_bytes())
 );
-comment on table public.messages is 'Messages of channels. A deleted message stays as a row that no client sees.';
+comment on table public.messages is
+'Messages of channels. A deleted message stays as a row without content, which no client sees.';
 comment on column public.messages.seq is
 'Number of its event. A trigger sets it; it orders the messages of a channel, and cursors use it.';
 comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';
@@ -2799,6 +2887,9 @@ begin
         from private.record_event(
             new.channel_id, 'message.deleted', new.id, private.acting_user_id(), null, -1
         ) as event;
+        new.content := '';
+        new.metadata := '{}';
+        new.attachments := null;
     elsif new.content <> old.content then
         select event.at into new.updated_at
         from private.record_event(
@@ -2820,20 +2911,6 @@ end
 $$;
 comment on function private.record_message_change_trigger() is
 'Keeps the old text of an edited message, makes deletion final, and records both as events.';
-
--- Definer, because an author may delete a message that another user pinned.
-create function private.unpin_message_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    delete from public.message_pins as pin where pin.message_id = new.id;
-    return null;
-end
-$$;
-comment on function private.unpin_message_trigger() is
-'Unpins a deleted message. Runs after the deletion, so unpinning records no event.';
 
 -- Definer, because it must find the message even if the caller may not see it. The policy checks the caller.
 create function private.set_message_channel_trigger() returns trigger
@@ -2979,25 +3056,33 @@ $$;
 comment on function private.render_reaction(uuid, uuid, uuid, text, timestamptz) is
 'A reaction as JSON, also after its removal.';
 
--- Definer, because messages of authors who left the channel still show their names. Callers pass only authors of
--- messages that they just read.
-create function private.list_author_names(p_user_ids uuid[], p_twin_ids uuid[])
+-- Definer, because messages of authors who left the channel still show their names.
+create function private.list_author_names(p_message_ids uuid[])
 returns table (author_id uuid, is_twin boolean, display_name text, avatar_url text)
 language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+    with read as materialized (
+        select message.user_id, message.ai_twin_id
+        from public.messages as message
+        where message.id = any(p_message_ids)
+            and message.deleted_at is null
+            and ((select private.is_service()) or message.channel_id in (select mine.id from private.my_channels as mine))
+    )
+
     select profile.user_id, false, profile.display_name, profile.avatar_url
     from public.user_profiles as profile
-    where profile.user_id = any(p_user_ids)
+    where profile.user_id = any(array(select read.user_id from read))
     union all
     select twin.id, true, twin.display_name, twin.avatar_url
     from public.ai_twins as twin
-    where twin.id = any(p_twin_ids)
+    where twin.id = any(array(select read.ai_twin_id from read))
 $$;
-comment on function private.list_author_names(uuid[], uuid[]) is
-'Names and pictures of users and twins. A twin may have the same id as a user: is_twin separates them.';
+comment on function private.list_author_names(uuid[]) is
+'Names and pictures of the authors of messages that the caller may read. A twin may have the same id as a user: is_twin
+separates them.';
 
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql
@@ -3104,7 +3189,8 @@ begin
     end if;
     select message.seq into v_seq
     from public.messages as message
-    where message.id = private.parse_uuid(p_body, p_field) and message.channel_id = p_channel_id;
+    where message.id = private.parse_uuid(p_body, p_field) and message.channel_id = p_channel_id
+        and not private.is_non_member(p_channel_id);
     if v_seq is null then
         perform private.fail(
             400, 'invalid_cursor',
@@ -3190,9 +3276,7 @@ as $$
         order by (page.message).seq desc
     ), '[]')
     from page
-    left join private.list_author_names(
-        array(select (page.message).user_id from page), array(select (page.message).ai_twin_id from page)
-    ) as author
+    left join private.list_author_names(p_ids) as author
         on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
         and author.is_twin = ((page.message).user_id is null)
     left join private.render_reactions(p_ids) as reacted on (page.message).id = reacted.message_id
@@ -3515,7 +3599,7 @@ declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
     -- Reads it again under the lock, because it may be deleted now.
-    perform private.lock_channel(v_message.channel_id);
+    perform private.lock_my_channel(v_message.channel_id);
     v_message := private.require_message(v_message.id);
     insert into public.message_pins (message_id, pinned_by) values (v_message.id, v_user_id)
     on conflict on constraint message_pins_pkey do nothing;
@@ -3538,7 +3622,7 @@ declare
 begin
     perform private.require_actor($1);
     -- Locks the channel before the pin: see the lock order in 210_events.
-    perform private.lock_channel(v_message.channel_id);
+    perform private.lock_my_channel(v_message.channel_id);
     delete from public.message_pins as pin where pin.message_id = v_message.id;
     return private.succeed(private.render_message(v_message));
 end
@@ -3558,7 +3642,7 @@ declare
     v_action text := 'unchanged';
 begin
     -- Locks the channel, so that one of two concurrent toggles adds and the other removes.
-    perform private.lock_channel(v_message.channel_id);
+    perform private.lock_my_channel(v_message.channel_id);
     v_message := private.require_message(v_message.id);
     select * into v_reaction
     from public.message_reactions as reaction
@@ -3641,7 +3725,7 @@ create table public.attachments (
     uploaded_by uuid references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
     constraint attachments_file_name_length check (char_length(file_name) between 1 and 255),
-    constraint attachments_file_name_printable check (file_name !~ '[\u0001-\u001f\u007f]'),
+    constraint attachments_file_name_printable check (file_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'),
     constraint attachments_size_not_negative check (size >= 0)
 );
 comment on table public.attachments is
@@ -3892,12 +3976,12 @@ declare
     v_channel_id uuid := private.parse_uuid($1, 'conversation_id');
     v_files jsonb := private.parse_files($1);
 begin
-    -- Control characters could hide parts of a name. 255 characters are enough for a reader.
+    -- Control characters, also those that turn the direction of writing, could hide parts of a name. 255 characters are enough for a reader.
     insert into public.attachments (id, channel_id, file_name)
     select
         private.parse_uuid(file.value, 'id') as id,
         v_channel_id,
-        left(regexp_replace(file.value ->> 'name', '[\u0001-\u001f\u007f]', '_', 'g'), 255) as name
+        left(regexp_replace(file.value ->> 'name', '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]', '_', 'g'), 255) as name
     from jsonb_array_elements(v_files) as file (value)
     on conflict on constraint attachments_pkey do nothing;
     return private.succeed(jsonb_build_object(
@@ -4391,7 +4475,11 @@ declare
     v_words tsquery;
     v_group tsquery;
     v_is_or boolean := false;
+    v_lookups integer := 0;
+    v_prefixes integer := 0;
 begin
+    -- The limits bound what one search costs: 64 terms, 10 names that are looked up, 8 characters of scripts without
+    -- spaces, for each of which the index reads all words that begin with it. What is above a limit is ignored.
     for v_term in
         select
             part[1] = '' as is_wanted,
@@ -4401,7 +4489,12 @@ begin
         from regexp_matches(
             v_query, '(-*)(?:(from|in|before|after|has):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
         ) as part
+        limit 64
     loop
+        if v_term.operator is not null then
+            v_lookups := v_lookups + 1;
+            continue when v_lookups > 10;
+        end if;
         v_next := private.parse_search_operator(v_search, v_term.operator, v_term.text, v_term.is_wanted);
         if not (v_next is null) then
             v_search := v_next;
@@ -4411,6 +4504,10 @@ begin
             continue;
         end if;
         v_words := private.parse_search_phrase(concat_ws(':', v_term.operator, v_term.text));
+        if strpos(v_words::text, ':*') > 0 then
+            v_prefixes := v_prefixes + 1;
+            continue when v_prefixes > 8;
+        end if;
         if not v_term.is_wanted then
             v_words := !!v_words;
         end if;
@@ -4453,48 +4550,74 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words tsquery := coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags);
+    v_terms integer := numnode(p_search.words);
+    -- Without the words of the query, the rest of a message shows how many places they have. A prefix stands for many.
+    v_lexemes text[] := case when strpos(p_search.words::text, ':*') = 0 then array(
+        select part[1] from regexp_matches(p_search.words::text, '''([^'']+)''', 'g') as part
+    ) else '{}' end;
 begin
     select
-        array_agg(matched.message_id), array_agg(coalesce(ts_rank_cd(matched.words, p_search.words), 0))
+        array_agg(matched.message_id),
+        array_agg(case
+            when matched.steps <= 5000000 then coalesce(ts_rank_cd(matched.words, p_search.words), 0) else 0
+        end)
     into ids, ranks
     from (
-        select entry.message_id, entry.words
-        from private.message_words as entry
-        left join public.messages as message on entry.message_id = message.id
-        -- Exactly one of the next two lines remains in the plan. `+ 0` keeps the planner from walking the index on
-        -- number, newest first, for a rare word: that would read the whole table. Only the GIN index is left then.
-        where (p_by_words or (entry.number > p_from and entry.number <= p_to))
-            and (not p_by_words or (entry.number + 0 > p_from and entry.number + 0 <= p_to))
-            and (v_words is null or entry.words @@ v_words)
-            and (p_search.channel_ids is null or entry.channel_id = any(p_search.channel_ids))
-            and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
-            and (
-                p_search.author_ids is null
-                or message.user_id = any(p_search.author_ids) or message.ai_twin_id = any(p_search.author_ids)
-            )
-            and (
-                p_search.other_author_ids is null
-                or coalesce(message.user_id, message.ai_twin_id, message.id) <> all(p_search.other_author_ids)
-            )
-            and (p_search.since is null or entry.created_at >= p_search.since)
-            and (p_search.until is null or entry.created_at < p_search.until)
-            and (p_search.message_ids is null or entry.message_id = any(p_search.message_ids))
-            and (p_search.other_message_ids is null or entry.message_id <> all(p_search.other_message_ids))
-            and (
-                p_search.has_reaction is null
-                or p_search.has_reaction = exists (
-                    select from public.message_reactions as reaction where reaction.message_id = entry.message_id
-                )
-            )
-            and (
-                p_search.has_thread is null
-                or p_search.has_thread = exists (
-                    select from public.messages as reply
-                    where reply.parent_message_id = entry.message_id and reply.deleted_at is null
-                )
-            )
-        order by case when p_by_words then entry.number + 0 else entry.number end desc
-        limit p_max
+        select
+            found.message_id,
+            found.words,
+            -- The steps that ranking may take: for each term, each place of the words against each other one. The
+            -- newest messages get ranks until the steps are used up, at most half a second.
+            sum(v_terms * power(
+                (pg_column_size(found.everything) - pg_column_size(found.others)) / 2.0
+                - 4 * (length(found.everything) - length(found.others)), 2
+            )) over (order by found.number desc) as steps
+        from (
+            select
+                hit.*,
+                -- A copy, because the stored words are compressed.
+                ts_delete(hit.words, '{}'::text[]) as everything,
+                case when v_lexemes = '{}' then '' else ts_delete(hit.words, v_lexemes) end as others
+            from (
+                select entry.message_id, entry.number, entry.words
+                from private.message_words as entry
+                left join public.messages as message on entry.message_id = message.id
+                -- Exactly one of the next two lines remains in the plan. `+ 0` keeps the planner from walking the index
+                -- on number, newest first, for a rare word: that would read the whole table. Only the GIN index is left.
+                where (p_by_words or (entry.number > p_from and entry.number <= p_to))
+                    and (not p_by_words or (entry.number + 0 > p_from and entry.number + 0 <= p_to))
+                    and (v_words is null or entry.words @@ v_words)
+                    and (p_search.channel_ids is null or entry.channel_id = any(p_search.channel_ids))
+                    and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
+                    and (
+                        p_search.author_ids is null
+                        or message.user_id = any(p_search.author_ids) or message.ai_twin_id = any(p_search.author_ids)
+                    )
+                    and (
+                        p_search.other_author_ids is null
+                        or coalesce(message.user_id, message.ai_twin_id, message.id) <> all(p_search.other_author_ids)
+                    )
+                    and (p_search.since is null or entry.created_at >= p_search.since)
+                    and (p_search.until is null or entry.created_at < p_search.until)
+                    and (p_search.message_ids is null or entry.message_id = any(p_search.message_ids))
+                    and (p_search.other_message_ids is null or entry.message_id <> all(p_search.other_message_ids))
+                    and (
+                        p_search.has_reaction is null
+                        or p_search.has_reaction = exists (
+                            select from public.message_reactions as reaction where reaction.message_id = entry.message_id
+                        )
+                    )
+                    and (
+                        p_search.has_thread is null
+                        or p_search.has_thread = exists (
+                            select from public.messages as reply
+                            where reply.parent_message_id = entry.message_id and reply.deleted_at is null
+                        )
+                    )
+                order by case when p_by_words then entry.number + 0 else entry.number end desc
+                limit p_max
+            ) as hit
+        ) as found
     ) as matched;
 end
 $$;
@@ -4750,7 +4873,7 @@ $$;
 comment on function private.spend_project_summary() is
 'Counts one summary for the project. PT429 above the daily limit; the error also rolls back the count.';
 
--- Definer, because no client role may write summaries. Its caller checks first that the user may see the channel.
+-- Definer, because no client role may write summaries.
 create function private.lease_summary(
     p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     p_lease_seconds integer,
@@ -4761,6 +4884,9 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if private.is_non_member(p_channel_id) then
+        perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
+    end if;
     -- Deletes outdated summaries. Polling callers have five minutes to read a summary after it is finished.
     delete from private.summaries as old
     where old.id in (
@@ -4873,9 +4999,7 @@ as $$
         )
     )
     from sent
-    left join private.list_author_names(
-        array(select distinct sent.user_id from sent), array(select distinct sent.ai_twin_id from sent)
-    ) as author
+    left join private.list_author_names(array(select sent.id from sent)) as author
         on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
         and author.is_twin = (sent.user_id is null)
 $$;
@@ -4955,9 +5079,32 @@ create function private.finish_summary(jsonb) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_channel_id uuid := (
+        select known.channel_id from private.summaries as known where known.id = private.parse_uuid($1, 'id')
+    );
 begin
+    -- An answer about text that was edited or deleted meanwhile is not kept. The lock waits for such a change.
+    perform private.lock_my_channel(v_channel_id);
     update private.summaries as known
-    set answer = $1 -> 'answer', failure = $1 -> 'failure', finished_at = now()
+    set
+        answer = case when outdated.is_outdated then null else $1 -> 'answer' end,
+        failure = case
+            when outdated.is_outdated and $1 -> 'answer' is not null then jsonb_build_object(
+                'status', 409, 'code', 'summary_outdated',
+                'message', 'A message was edited or deleted meanwhile. Ask again.'
+            )
+            else $1 -> 'failure'
+        end,
+        finished_at = now()
+    from (
+        select exists (
+            select from public.message_events as event
+            inner join private.summaries as asked on event.channel_id = asked.channel_id
+            where asked.id = private.parse_uuid($1, 'id') and event.seq > asked.last_seq
+                and event.kind in ('message.updated', 'message.deleted')
+        ) as is_outdated
+    ) as outdated
     where known.id = private.parse_uuid($1, 'id')
         and known.lease = private.parse_uuid($1, 'lease')
         and known.finished_at is null;
@@ -5154,8 +5301,9 @@ begin
         order by event.seq
         limit 100
     ), written as (
-        insert into realtime.messages (topic, extension, event, payload, private)
+        insert into realtime.messages (id, topic, extension, event, payload, private)
         select
+            private.broadcast_id(p_channel_id, rendered.seq, listener.twin_id),
             listener.topic,
             'broadcast',
             rendered.kind,
@@ -5167,10 +5315,10 @@ begin
             true
         from rendered
         cross join lateral (
-            select 'channel:' || p_channel_id as topic
+            select 'channel:' || p_channel_id as topic, null::uuid as twin_id
             union all
             -- The twins that the outbox would serve if they had webhooks.
-            select 'twin:' || assigned.ai_twin_id
+            select 'twin:' || assigned.ai_twin_id, assigned.ai_twin_id
             from public.channel_twins as assigned
             where rendered.kind = 'message.created'
                 and assigned.channel_id = p_channel_id
@@ -5366,6 +5514,218 @@ comment on function public.list_channel_events(jsonb) is
 broadcast. Takes channel_id, since (default 0) and limit (1 to 1000, default 200). meta.last_seq is the since of the
 next page; meta.has_more says whether that page has events.';
 
+-- Gone is gone: what was deleted, edited or erased leaves every place that repeats it.
+-- Realtime replays broadcasts for three days, to later members too; keys of idempotent requests keep answers.
+
+create function private.broadcast_id(p_channel_id uuid, p_seq bigint, p_twin_id uuid default null) returns uuid
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return md5(concat_ws('/', p_channel_id, p_seq, p_twin_id))::uuid;
+end
+$$;
+comment on function private.broadcast_id(uuid, bigint, uuid) is
+'The id of the broadcast of an event to its channel, or to a twin. Redaction finds it by the primary key, because
+Realtime has no index on topics alone.';
+
+create function private.redact_broadcasts(p_ids uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update realtime.messages as sent set payload = private.render_pointer(sent.payload)
+    where sent.id = any(p_ids) and sent.extension = 'broadcast';
+exception
+    when others then
+        perform private.report_lost_broadcast('redacted', sqlstate, sqlerrm);
+end
+$$;
+comment on function private.redact_broadcasts(uuid[]) is
+'Replaces what Realtime would replay by pointers. A failure is reported and harms no writer.';
+
+-- Definer, because it also runs when Supabase Auth deletes a user, and no client changes these tables.
+create function private.forget_messages(p_channel_ids uuid[], p_ids uuid[], p_seqs bigint[]) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    perform private.redact_broadcasts(array(
+        select private.broadcast_id(created.channel_id, created.seq, listener.twin_id)
+        from unnest(p_channel_ids, p_seqs) as created (channel_id, seq)
+        cross join lateral (
+            select null::uuid as twin_id
+            union all
+            select assigned.ai_twin_id
+            from public.channel_twins as assigned
+            where assigned.channel_id = created.channel_id
+        ) as listener
+        union all
+        select private.broadcast_id(event.channel_id, event.seq)
+        from public.message_events as event
+        where event.message_id = any(p_ids) and event.kind <> 'message.created'
+    ));
+    -- What the model said of the channel may quote the text.
+    delete from private.summaries as known where known.channel_id = any(p_channel_ids) and known.answer is not null;
+end
+$$;
+comment on function private.forget_messages(uuid[], uuid[], bigint[]) is
+'Removes the text of messages from broadcasts and summaries: channel, id and number of each.';
+
+-- Definer, for the same reason.
+create function private.forget_deleted_messages(p_channel_ids uuid[], p_ids uuid[], p_seqs bigint[]) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_files uuid[] := array(
+        select file.attachment_id from private.message_files as file where file.message_id = any(p_ids)
+    );
+begin
+    perform private.forget_messages(p_channel_ids, p_ids, p_seqs);
+    update public.message_events as event set emoji = null
+    where event.message_id = any(p_ids) and event.kind <> 'message.created' and event.emoji is not null;
+    delete from public.message_edits as edit where edit.message_id = any(p_ids);
+    delete from public.message_reactions as reaction where reaction.message_id = any(p_ids);
+    delete from public.message_pins as pin where pin.message_id = any(p_ids);
+    -- A repeated request gets what a read would get.
+    update private.idempotency_keys as known
+    set (status, body) = (
+        select failure.status, failure.body
+        from private.render_failure(
+            'PT404', 'This message does not exist, or you may not see it.', 'message_not_found', '', ''
+        ) as failure
+    )
+    where known.message_id = any(p_ids);
+    delete from public.attachments as attachment
+    where attachment.id = any(v_files)
+        and not exists (
+            select from private.message_files as used
+            inner join public.messages as message on used.message_id = message.id
+            where used.attachment_id = attachment.id and message.deleted_at is null
+        );
+end
+$$;
+comment on function private.forget_deleted_messages(uuid[], uuid[], bigint[]) is
+'Removes all that is left of deleted messages: versions, reactions, pins, stored answers, and files that no other
+message names.';
+
+-- Definer, because no client changes what repeats a message.
+create function private.forget_message_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if new.deleted_at is not null then
+        perform private.forget_deleted_messages(array[new.channel_id], array[new.id], array[new.seq]);
+    else
+        perform private.forget_messages(array[new.channel_id], array[new.id], array[new.seq]);
+        -- Members may read the earlier versions, but a repeated request shows the present one.
+        update private.idempotency_keys as known
+        set body = jsonb_set(known.body::jsonb, '{data,content}', to_jsonb(new.content))::text
+        where known.message_id = new.id and known.body::jsonb #>> '{data,content}' is not null;
+    end if;
+    return null;
+end
+$$;
+comment on function private.forget_message_trigger() is
+'Forgets the text of a message that was edited or deleted.';
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.forget_messages_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.forget_deleted_messages(
+        array(select removed.channel_id from removed order by removed.id),
+        array(select removed.id from removed order by removed.id),
+        array(select removed.seq from removed order by removed.id)
+    );
+    return null;
+end
+$$;
+comment on function private.forget_messages_trigger() is 'Forgets messages whose rows were deleted.';
+
+-- Definer, because only the database sends to these topics.
+create function private.redact_channel_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_channel_id uuid := to_jsonb(old) ->> case tg_table_name when 'channels' then 'id' else 'channel_id' end;
+begin
+    -- The newest 10,000 events, because older ones are hardly in the three days that Realtime keeps.
+    perform private.redact_broadcasts(array(
+        select private.broadcast_id(v_channel_id, event.seq, listener.twin_id)
+        from (
+            select recent.seq, recent.kind
+            from public.message_events as recent
+            where recent.channel_id = v_channel_id
+            order by recent.seq desc
+            limit 10000
+        ) as event
+        cross join lateral (
+            select null::uuid as twin_id
+            where tg_table_name = 'channels'
+            union all
+            select assigned.ai_twin_id
+            from public.channel_twins as assigned
+            where event.kind = 'message.created'
+                and assigned.channel_id = v_channel_id
+                and assigned.ai_twin_id = coalesce((to_jsonb(old) ->> 'ai_twin_id')::uuid, assigned.ai_twin_id)
+        ) as listener
+    ));
+    return old;
+end
+$$;
+comment on function private.redact_channel_trigger() is
+'Redacts the broadcasts of a channel that is deleted, or those to a twin that leaves it.';
+
+-- Definer, for the same reason.
+create function private.redact_inbox_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_ids uuid[];
+    v_topics text[];
+begin
+    if tg_table_name = 'conversations' then
+        select array_agg(gone.id), array_agg(distinct 'inbox:' || gone.user_id) into v_ids, v_topics from gone;
+    else
+        select array_agg(distinct gone.conversation_id), array_agg(distinct 'inbox:' || gone.user_id)
+        into v_ids, v_topics
+        from gone;
+    end if;
+    update realtime.messages as sent
+    set payload = jsonb_build_object(
+        'conversation', jsonb_build_object('id', sent.payload #> '{conversation,id}'), 'truncated', true
+    )
+    where sent.extension = 'broadcast' and sent.private and sent.topic = any(v_topics)
+        and sent.payload #>> '{conversation,id}' = any(v_ids::text[]);
+    return null;
+exception
+    when others then
+        perform private.report_lost_broadcast('inboxes', sqlstate, sqlerrm);
+        return null;
+end
+$$;
+comment on function private.redact_inbox_trigger() is
+'Redacts the broadcasts of conversations that lost messages or were deleted.';
+
 -- Webhooks: the URL to which the worker posts the messages of a twin's channels, and the secrets that sign them.
 -- Promise: a secret is shown once and never leaves the database again (decision 0004). During a rotation, the new
 -- secret and up to four old ones sign each delivery. 312_delivery_worker shows what a twin is sent.
@@ -5559,8 +5919,11 @@ comment on function public.remove_twin_webhook(jsonb) is
 create table private.twin_queues (
     ai_twin_id uuid not null references public.twin_webhooks (ai_twin_id) on delete cascade,
     channel_id uuid not null,
+    user_id uuid not null,
     due_at timestamptz,
     lease uuid,
+    leased_at timestamptz,
+    slow_until timestamptz,
     primary key (ai_twin_id, channel_id),
     constraint twin_queues_assignment_fkey foreign key (channel_id, ai_twin_id)
     references public.channel_twins (channel_id, ai_twin_id) on delete cascade,
@@ -5571,9 +5934,13 @@ comment on table private.twin_queues is
 way at a time.';
 comment on column private.twin_queues.due_at is
 'When a worker looks at the queue next: the end of the lease, if a worker has it; null when no delivery is pending.';
+comment on column private.twin_queues.user_id is 'The owner of the twin, copied, because owners share the workers.';
+comment on column private.twin_queues.slow_until is
+'Until then the owner gets one worker, because the webhook answered slowly or not at all.';
 comment on column private.twin_queues.lease is
 'The token of the worker that has the lease; null when no worker has it.';
-create index twin_queues_due_at_idx on private.twin_queues (due_at) where due_at is not null;
+create index twin_queues_due_at_idx on private.twin_queues (user_id, due_at) where due_at is not null;
+create index twin_queues_slow_until_idx on private.twin_queues (user_id, slow_until) where slow_until is not null;
 alter table private.twin_queues enable row level security;
 
 create table public.twin_deliveries (
@@ -5630,15 +5997,16 @@ begin
     -- KEY SHARE waits for a transaction that removes a twin or its webhook. Without it, the foreign keys of the new
     -- rows would wait and then fail.
     with recipient as (
-        select assigned.ai_twin_id
+        select assigned.ai_twin_id, twin.user_id
         from public.channel_twins as assigned
         inner join public.twin_webhooks as webhook on assigned.ai_twin_id = webhook.ai_twin_id
+        inner join public.ai_twins as twin on assigned.ai_twin_id = twin.id
         where assigned.channel_id = new.channel_id and assigned.ai_twin_id is distinct from new.ai_twin_id
         order by assigned.ai_twin_id
         for key share of assigned, webhook
     ), woken as (
-        insert into private.twin_queues as queue (ai_twin_id, channel_id, due_at)
-        select recipient.ai_twin_id, new.channel_id, now() from recipient
+        insert into private.twin_queues as queue (ai_twin_id, channel_id, user_id, due_at)
+        select recipient.ai_twin_id, new.channel_id, recipient.user_id, now() from recipient
         on conflict on constraint twin_queues_pkey do update set due_at = excluded.due_at
         where queue.due_at is null
     )
@@ -5798,6 +6166,63 @@ $$;
 comment on function private.render_delivery(public.twin_deliveries, uuid) is
 'Renders a delivery as a signed HTTP request with the current text of the message.';
 
+create function private.list_due_queues(p_limit integer) returns table (ai_twin_id uuid, channel_id uuid)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+    -- The owners with queues that wait, one index probe for each, however many queues an owner has.
+    with recursive owner as (
+        (
+            select queue.user_id from private.twin_queues as queue
+            where queue.due_at is not null
+            order by queue.user_id
+            limit 1
+        )
+        union all
+        select (
+            select queue.user_id from private.twin_queues as queue
+            where queue.due_at is not null and queue.user_id > owner.user_id
+            order by queue.user_id
+            limit 1
+        )
+        from owner
+        where owner.user_id is not null
+    ), share as (
+        select
+            owner.user_id,
+            case
+                when exists (
+                    select from private.twin_queues as slow
+                    where slow.user_id = owner.user_id and slow.slow_until > now()
+                ) then 1
+                else (select settings.user_max_deliveries from private.settings)
+            end as most,
+            (
+                select count(*) from private.twin_queues as busy
+                where busy.user_id = owner.user_id and busy.due_at > now() and busy.lease is not null
+            ) as busy
+        from owner
+        where owner.user_id is not null
+    )
+
+    select due.ai_twin_id, due.channel_id
+    from share
+    cross join lateral (
+        select queue.ai_twin_id, queue.channel_id, queue.due_at, row_number() over (order by queue.due_at) as place
+        from private.twin_queues as queue
+        where queue.user_id = share.user_id and queue.due_at <= now()
+        order by queue.due_at
+        limit greatest(0, share.most - share.busy)
+    ) as due
+    order by share.busy + due.place, due.due_at
+    limit p_limit
+$$;
+comment on function private.list_due_queues(integer) is
+'The queues that are due, in turns: first one of each owner, then the second of each. An owner has at most
+user_max_deliveries under way, and one after a slow answer. Workers that ask at the same moment may go above it.';
+
 -- Definer, because no role may read queues and secrets. Custom plans, because the queues are empty when a session makes
 -- its first plan (decision 0003).
 create function private.claim_deliveries(p_limit integer, p_lease interval) returns jsonb
@@ -5810,10 +6235,9 @@ declare
     v_due private.twin_queues[] := array(
         select queue
         from private.twin_queues as queue
+        inner join private.list_due_queues(p_limit) as due using (ai_twin_id, channel_id)
         where queue.due_at <= now()
-        order by queue.due_at
-        limit p_limit
-        for update skip locked
+        for update of queue skip locked
     );
     v_deliveries jsonb;
 begin
@@ -5842,6 +6266,7 @@ begin
     ), leased as (
         update private.twin_queues as queue
         set lease = case when candidate.id is not null then candidate.lease end,
+            leased_at = case when candidate.id is not null then now() end,
             due_at = case when candidate.id is not null then now() + p_lease end
         from candidate
         where queue.ai_twin_id = candidate.ai_twin_id and queue.channel_id = candidate.channel_id
@@ -5927,7 +6352,13 @@ begin
         and delivery.ai_twin_id = v_queue.ai_twin_id and delivery.channel_id = v_queue.channel_id
     returning delivery.* into v_delivery;
     update private.twin_queues as queue
-    set lease = null, due_at = coalesce(v_delivery.next_attempt_at, (
+    set
+        lease = null,
+        slow_until = case
+            when clock_timestamp() - queue.leased_at > interval '2 seconds' then now() + interval '1 minute'
+            else queue.slow_until
+        end,
+        due_at = coalesce(v_delivery.next_attempt_at, (
         select now()
         from public.twin_deliveries as pending
         where pending.ai_twin_id = queue.ai_twin_id
@@ -6040,6 +6471,7 @@ create table private.idempotency_keys (
     request_hash bytea not null,
     status integer,
     body text,
+    message_id uuid,
     created_at timestamptz not null default now(),
     primary key (principal, route, key),
     constraint idempotency_keys_key_length check (char_length(key) between 1 and 255)
@@ -6047,6 +6479,9 @@ create table private.idempotency_keys (
 comment on table private.idempotency_keys is
 'Answers to requests with an Idempotency-Key, kept for settings.idempotency_hours.';
 comment on column private.idempotency_keys.principal is 'The user''s id as text, or service_role.';
+comment on column private.idempotency_keys.message_id is
+'The message that the answer shows, so that the answer goes with it.';
+create index idempotency_keys_message_id_idx on private.idempotency_keys (message_id) where message_id is not null;
 create index idempotency_keys_created_at_idx on private.idempotency_keys (created_at);
 alter table private.idempotency_keys enable row level security;
 
@@ -6096,7 +6531,11 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    update private.idempotency_keys as known set status = p_status, body = p_body
+    update private.idempotency_keys as known
+    set
+        status = p_status,
+        body = p_body,
+        message_id = coalesce(p_body::jsonb #>> '{data,message_id}', p_body::jsonb #>> '{data,id}')::uuid
     where known.principal = coalesce((select auth.uid())::text, (select auth.role()))
         and known.route = p_route and known.key = p_key
 $$;
@@ -6464,6 +6903,7 @@ declare
         select file.channel_id from public.attachments as file where file.uploaded_by = p_user_id
     );
     v_count bigint;
+    v_broadcasts uuid[];
 begin
     if not exists (select from auth.users as known where known.id = p_user_id) then
         perform private.fail(404, 'user_not_found', 'This user does not exist. Check user_id.', 'user_id');
@@ -6474,13 +6914,6 @@ begin
     order by head.channel_id
     for no key update;
     v_erased := v_erased || jsonb_build_object('channels', private.hand_over_channels(p_user_id));
-    delete from public.messages as said
-    where said.id in (select own.id from private.list_user_messages(p_user_id) as own (id));
-    get diagnostics v_count = row_count;
-    v_erased := v_erased || jsonb_build_object('messages', v_count);
-    delete from public.attachments as file where file.uploaded_by = p_user_id;
-    get diagnostics v_count = row_count;
-    v_erased := v_erased || jsonb_build_object('files', v_count);
     -- A summary may contain what the user wrote.
     delete from private.summaries as known where known.channel_id = any(v_channels);
     get diagnostics v_count = row_count;
@@ -6499,11 +6932,25 @@ begin
                 where strpos(known.body, author.id::text) > 0
             )
         );
+    delete from public.messages as said
+    where said.id in (select own.id from private.list_user_messages(p_user_id) as own (id));
+    get diagnostics v_count = row_count;
+    v_erased := v_erased || jsonb_build_object('messages', v_count);
+    delete from public.attachments as file where file.uploaded_by = p_user_id;
+    get diagnostics v_count = row_count;
+    v_erased := v_erased || jsonb_build_object('files', v_count);
     delete from private.request_counts as counted where counted.user_id = p_user_id;
     delete from public.channel_members as member where member.user_id = p_user_id;
     delete from auth.users as known where known.id = p_user_id;
-    -- The log keeps its numbers without a gap but drops the actor.
-    update public.message_events as event set actor_id = null where event.actor_id = p_user_id;
+    -- The log keeps its numbers without a gap but drops the actor, and so do broadcasts.
+    with cleared as (
+        update public.message_events as event set actor_id = null, emoji = null
+        where event.actor_id = p_user_id
+        returning event.channel_id, event.seq
+    )
+
+    select array_agg(private.broadcast_id(cleared.channel_id, cleared.seq)) into v_broadcasts from cleared;
+    perform private.redact_broadcasts(v_broadcasts);
     return private.create_receipt('user', p_user_id, v_erased);
 end
 $$;
@@ -7361,6 +7808,93 @@ comment on function private.call(text, text, text, text, text, bytea) is
 JSON objects. Answers the HTTP status, the headers as a JSON object, and the body. Only the login role of the service
 may call it, and it becomes only roles that it was granted.';
 
+-- What planner statistics tell clients: nothing. Docs: docs/explanation/security-database.md.
+-- Postgres estimates rows from all rows of a table, also from those that a policy hides, and the Data API shows the
+-- estimates (Prefer: count=planned or estimated, and the plan media type).
+
+create function private.is_executed() returns boolean
+language plpgsql
+-- Not really immutable: only then does Postgres ask while it plans, and estimate no rows for the answer false.
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_callers text;
+begin
+    if coalesce(current_setting('request.headers', true), '') = '' or current_query() !~* '^\s*explain\M' then
+        return true;
+    end if;
+    -- A function that Postgres calls while it plans keeps its plans, so they must return rows.
+    get diagnostics v_callers = pg_context;
+    if strpos(v_callers, e'\n') > 0 then
+        return true;
+    elsif current_query() !~ '^EXPLAIN \(FORMAT JSON\) SELECT 1 ' then
+        -- The plan media type also shows costs, which depend on statistics even if no row is expected.
+        perform private.fail(403, 'plan_refused', 'Plans could show data of other users. Read them as postgres.');
+    end if;
+    return false;
+end
+$$;
+comment on function private.is_executed() is
+'Whether the query that is being planned will also run. False for a count=planned of the Data API, PT403 for any other
+EXPLAIN of the Data API.';
+
+do $$
+declare
+    v_table regclass;
+    v_part record;
+begin
+    foreach v_table in array array[
+        'public.ai_twins',
+        'public.attachments',
+        'public.channel_members',
+        'public.channel_twins',
+        'public.channels',
+        'public.conversation_messages',
+        'public.conversations',
+        'public.erasures',
+        'public.ingest_log',
+        'public.message_edits',
+        'public.message_events',
+        'public.message_pins',
+        'public.message_reactions',
+        'public.messages',
+        'public.messaging_connections',
+        'public.people',
+        'public.twin_deliveries',
+        'public.twin_webhooks',
+        'public.user_profiles'
+    ]::regclass[] loop
+        -- Restrictive, so that a policy of the application does not open the estimates.
+        execute format(
+            'create policy %I on %s as restrictive for select to authenticated using (private.is_executed())',
+            (select relation.relname from pg_class as relation where relation.oid = v_table) || '_select_executed',
+            v_table
+        );
+        -- Also no statistics of names, numbers, addresses and contents, for SQL that reaches Postgres in other ways.
+        -- The few words of a list stay, because plans use how many rows have each. An index on an expression has
+        -- statistics of its own, and numbers for names.
+        for v_part in
+            select
+                case relation.relkind when 'i' then 'index' else 'table' end as kind,
+                relation.oid::regclass as name,
+                case relation.relkind when 'i' then part.attnum::text else quote_ident(part.attname) end as part
+            from pg_attribute as part
+            inner join pg_class as relation on part.attrelid = relation.oid
+            left join pg_index as indexed on relation.oid = indexed.indexrelid
+            where coalesce(indexed.indrelid, relation.oid) = v_table
+                and relation.relkind in ('r', 'i')
+                and part.attnum > 0
+                and part.atttypid <> all('{uuid, timestamptz, bigint, integer, boolean}'::regtype[])
+                and part.attname not in ('kind', 'platform', 'role', 'state')
+                and coalesce(indexed.indkey[part.attnum - 1] = 0, true)
+        loop
+            execute format('alter %s %s alter column %s set statistics 0', v_part.kind, v_part.name, v_part.part);
+        end loop;
+    end loop;
+end
+$$;
+
 -- Every trigger, table by table, in firing order, each table headed by its story.
 -- Postgres fires the triggers of one event in the order of their names. So a name is the table, a number and a word:
 -- the number is the order. BEFORE triggers run first, AFTER triggers next, deferred ones at the end of the transaction.
@@ -7433,6 +7967,10 @@ create trigger conversations_40_delete_messages
 after delete on public.conversations
 referencing old table as removed
 for each statement execute function private.delete_conversation_messages_trigger();
+create trigger conversations_41_redact
+after delete on public.conversations
+referencing old table as gone
+for each statement execute function private.redact_inbox_trigger();
 -- 50 and 60 wait for the end of the transaction, because messages may follow. Ingest broadcasts its changes itself.
 create constraint trigger conversations_50_broadcast
 after insert on public.conversations
@@ -7465,6 +8003,11 @@ after delete on public.conversation_messages
 referencing old table as changed
 for each statement execute function private.summarize_conversations_trigger();
 
+create trigger conversation_messages_40_redact
+after delete on public.conversation_messages
+referencing old table as gone
+for each statement execute function private.redact_inbox_trigger();
+
 -- channels: a user makes a channel and becomes its first owner.
 create trigger channels_10_stamp
 before update on public.channels
@@ -7476,6 +8019,11 @@ for each row execute function private.create_channel_counter_trigger();
 create trigger channels_30_add_owner
 after insert on public.channels
 for each row execute function private.add_channel_owner_trigger();
+
+-- Before the delete, while the log still numbers the broadcasts.
+create trigger channels_40_redact
+before delete on public.channels
+for each row execute function private.redact_channel_trigger();
 
 -- channel_members: a member joins, changes role or leaves.
 -- Before: 10 checks the rights of the caller, 20 keeps one owner.
@@ -7512,10 +8060,20 @@ create trigger ai_twins_20_remember_owner
 before delete on public.ai_twins
 for each row execute function private.remember_twin_owner_trigger();
 
+-- Each twin takes part in how deliveries are shared out.
+create trigger ai_twins_30_limit
+before insert on public.ai_twins
+for each row execute function private.limit_twins_trigger();
+
 -- channel_twins: a member adds a twin to a channel: 10 locks the channel and checks membership and the maximum.
 create trigger channel_twins_10_admit
 before insert on public.channel_twins
 for each row execute function private.admit_twin_trigger();
+
+-- Before the delete, because it reads the row.
+create trigger channel_twins_20_redact
+before delete on public.channel_twins
+for each row execute function private.redact_channel_trigger();
 
 -- messages: a member writes, edits or deletes a message.
 -- Insert, before: 10 checks membership, locks the channel, requires the parent, and gives number, time and event.
@@ -7523,8 +8081,9 @@ for each row execute function private.admit_twin_trigger();
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 70 keeps its files. At the end of the transaction
 -- message_events_10_broadcast sends the event.
 -- Update: 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
--- If the message was deleted, 81 cancels its deliveries and 82 unpins it.
--- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search.
+-- If the message was deleted, 81 cancels its deliveries. 82 forgets what an edit or a deletion took away.
+-- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
+-- forgets it.
 create trigger messages_10_admit
 before insert on public.messages
 for each row execute function private.admit_message_trigger();
@@ -7558,9 +8117,11 @@ for each row execute function private.index_message_trigger();
 create trigger messages_81_cancel_deliveries
 after update of deleted_at on public.messages
 for each row when (new.deleted_at is not null) execute function private.cancel_deliveries_trigger();
-create trigger messages_82_unpin
-after update of deleted_at on public.messages
-for each row when (new.deleted_at is not null) execute function private.unpin_message_trigger();
+-- After the deletion, so that pins and reactions that go with the message record no events.
+create trigger messages_82_forget
+after update of content, deleted_at on public.messages
+for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
+execute function private.forget_message_trigger();
 create trigger messages_90_record_change
 after delete on public.messages
 for each row when (old.deleted_at is null) execute function private.record_message_change_trigger();
@@ -7569,6 +8130,10 @@ create trigger messages_91_delete_words
 after delete on public.messages
 referencing old table as removed
 for each statement execute function private.delete_message_words_trigger();
+create trigger messages_92_forget
+after delete on public.messages
+referencing old table as removed
+for each statement execute function private.forget_messages_trigger();
 
 -- message_reactions: a member adds or removes a reaction.
 -- 10 copies the channel from the message and locks the channel; 20 records the event.
@@ -7795,15 +8360,16 @@ grant execute on function
     private.has_huge_number(jsonb),
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
+    private.is_executed(),
     private.rotate_messaging_key(uuid, interval),
     private.rotate_twin_secret(uuid, interval),
-    private.lock_channel(uuid),
+    private.lock_my_channel(uuid),
     private.search_messages(private.message_search),
     private.measure_messages(uuid, bigint, integer),
     private.my_live_topics(),
     private.my_topics(),
     private.is_service(),
-    private.list_author_names(uuid[], uuid[]),
+    private.list_author_names(uuid[]),
     private.parse_json(bytea),
     private.parse_timestamp(text),
     private.phone_digits(text),
@@ -7964,7 +8530,7 @@ grant execute on function
     private.is_valid_key(text),
     private.rotate_twin_secret(uuid, interval),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
-    private.lock_channel(uuid),
+    private.lock_my_channel(uuid),
     private.lock_conversations(uuid[]),
     private.list_replay_results(private.ingest_conversation[], uuid[]),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
@@ -7979,7 +8545,7 @@ grant execute on function
     private.measure_messages(uuid, bigint, integer),
     private.message_preview(jsonb),
     private.is_service(),
-    private.list_author_names(uuid[], uuid[]),
+    private.list_author_names(uuid[]),
     private.list_participants(private.ingest_conversation[], uuid[]),
     private.parse_json(bytea),
     private.parse_timestamp(text),

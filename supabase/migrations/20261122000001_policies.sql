@@ -185,6 +185,10 @@ with check (
     or (
         (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
         and owner_id = (select auth.uid())::text
+        -- Browsers run scripts in these. Storage keeps the type that the client names.
+        and lower(split_part(coalesce(metadata ->> 'mimetype', ''), ';', 1)) not in (
+            'text/html', 'image/svg+xml', 'application/xhtml+xml', 'application/xml', 'text/xml'
+        )
         -- Rejects a new file at the path of one that was removed from Storage only.
         and case
             when name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
@@ -214,6 +218,15 @@ using (
 create policy objects_attachment_anon on storage.objects
 as restrictive to anon
 using (bucket_id is distinct from 'attachments') with check (bucket_id is distinct from 'attachments');
+
+-- The bucket itself, too: an open policy of the application would let clients make it public.
+create policy buckets_insert_attachments_none on storage.buckets
+as restrictive for insert to authenticated, anon with check (id is distinct from 'attachments');
+create policy buckets_update_attachments_none on storage.buckets
+as restrictive for update to authenticated, anon
+using (id is distinct from 'attachments') with check (id is distinct from 'attachments');
+create policy buckets_delete_attachments_none on storage.buckets
+as restrictive for delete to authenticated, anon using (id is distinct from 'attachments');
 
 -- Realtime tests the policies with rows that have only a topic and an extension, so no policy may read another column.
 create policy messages_select_listener on realtime.messages

@@ -43,7 +43,12 @@ def grant(db: Db, role: str, user_id: str) -> None:
         ("ada@example.com", None, "ada", None),
         (None, [], "User", None),
         ("", {}, "User", None),
-        ("a@b.example", {"full_name": "x" * 500, "avatar_url": "y" * 5000}, "x" * 200, "y" * 2000),
+        (
+            "a@b.example",
+            {"full_name": "x" * 500, "avatar_url": "https://" + "y" * 5000},
+            "x" * 200,
+            "https://" + "y" * 1992,
+        ),
         ("a@b.example", {"full_name": "' ; drop table users; --"}, "' ; drop table users; --", None),
     ],
     ids=[

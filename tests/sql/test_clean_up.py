@@ -56,8 +56,9 @@ KINDS = {
             select ai_twin_id, 'https://x.org' from public.channel_twins limit 1
             on conflict (ai_twin_id) do update set url = excluded.url returning ai_twin_id
         ), queue as (
-            insert into private.twin_queues (ai_twin_id, channel_id)
-            select ai_twin_id, channel_id from public.channel_twins where ai_twin_id in (select ai_twin_id from hook)
+            insert into private.twin_queues (ai_twin_id, channel_id, user_id)
+            select ai_twin_id, channel_id, ai_twin_id from public.channel_twins
+            where ai_twin_id in (select ai_twin_id from hook)
             on conflict (ai_twin_id, channel_id) do update set due_at = null returning ai_twin_id, channel_id
         )
         insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq, state, finished_at)
@@ -251,7 +252,7 @@ def traces(db: Db, *texts: str) -> set[tuple[str, str]]:
         db,
         """
         select schemaname || '.' || tablename from pg_tables
-        where schemaname in ('public', 'private', 'auth', 'storage') -- Realtime keeps what it was told three days
+        where schemaname in ('public', 'private', 'auth', 'storage')
         """,
     )
     return {

@@ -210,7 +210,7 @@ messages
 message_edits
   read what was there before                        yes    yes    yes    -      -       -      no     yes
     select from message_edits where message_id = {member_said}
-  read one of a deleted message                     -      -      -      -      -       -      no     yes
+  read one of a deleted message                     -      -      -      -      -       -      no     -
     select from message_edits where message_id = {deleted}
   make one up                                       no     no     no     no     no      no     no     no
     insert into message_edits (message_id, version, content, written_at) values ({mine}, 9, 'x', now())

@@ -64,8 +64,8 @@ from public.messages where seq > 1000 order by seq;
 select brin_summarize_new_values('private.message_words_created_at_idx');
 insert into public.message_reactions (message_id, channel_id, user_id, emoji)
 select id, channel_id, '{BOB}', 'fire' from public.messages where channel_id = '{CHANNEL}' and seq % 5 = 1;
-insert into private.twin_queues (ai_twin_id, channel_id)
-select gen_random_uuid(), gen_random_uuid() from generate_series(1, 500);
+insert into private.twin_queues (ai_twin_id, channel_id, user_id)
+select gen_random_uuid(), gen_random_uuid(), gen_random_uuid() from generate_series(1, 500);
 insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq, state, created_at, finished_at)
 select
     '{TWIN}', channel_id, id, seq, past.state, created_at,

@@ -192,3 +192,18 @@ def test_person_change_reads_only_matching_conversations(crowd: Db) -> None:
     become(crowd, MATTY)
     with reading_at_most(50, crowd):
         crowd.execute("insert into public.people (full_name, phone) values ('Ann', '+49 151 2000007')")
+
+
+@pytest.mark.parametrize("phone", ["'+49 151 5550000'", "'+' || n || ' 49 151 5550000'"], ids=["equal", "same tail"])
+def test_ingest_stops_at_two_people_with_a_number(crowd: Db, phone: str) -> None:
+    crowd.execute(
+        f"""
+        insert into public.people (user_id, full_name, phone)
+        select %s, 'Someone', {phone} from generate_series(100, 899) as n
+        """,
+        (MATTY,),
+    )
+    new = [conversation(external_id=f"new{n}", participant_identifier="+49 151 5550000") for n in range(50)]
+    with reading_at_most(5_000, crowd):  # 800 people for each conversation would be 40,000
+        answer = ingest(crowd, *new)
+    assert answer.statuses == ["created"] * 50

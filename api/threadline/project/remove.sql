@@ -69,6 +69,9 @@ drop policy objects_insert_attachment_member on storage.objects;
 drop policy objects_update_attachment_none on storage.objects;
 drop policy objects_delete_attachment_owner_or_manager on storage.objects;
 drop policy objects_attachment_anon on storage.objects;
+drop policy buckets_insert_attachments_none on storage.buckets;
+drop policy buckets_update_attachments_none on storage.buckets;
+drop policy buckets_delete_attachments_none on storage.buckets;
 drop policy messages_select_listener on realtime.messages;
 drop policy messages_insert_live_member on realtime.messages;
 drop policy messages_select_listener_only on realtime.messages;
@@ -94,14 +97,17 @@ drop trigger conversations_10_match on public.conversations;
 drop trigger conversations_20_match on public.conversations;
 drop trigger conversations_30_stamp on public.conversations;
 drop trigger conversations_40_delete_messages on public.conversations;
+drop trigger conversations_41_redact on public.conversations;
 drop trigger conversations_50_broadcast on public.conversations;
 drop trigger conversations_60_broadcast on public.conversations;
 drop trigger conversation_messages_10_summarize on public.conversation_messages;
 drop trigger conversation_messages_20_broadcast on public.conversation_messages;
 drop trigger conversation_messages_30_summarize on public.conversation_messages;
+drop trigger conversation_messages_40_redact on public.conversation_messages;
 drop trigger channels_10_stamp on public.channels;
 drop trigger channels_20_create_counter on public.channels;
 drop trigger channels_30_add_owner on public.channels;
+drop trigger channels_40_redact on public.channels;
 drop trigger channel_members_10_protect_owners on public.channel_members;
 drop trigger channel_members_20_require_owner on public.channel_members;
 drop trigger channel_members_30_remove_twins on public.channel_members;
@@ -110,7 +116,9 @@ drop trigger channel_members_50_record on public.channel_members;
 drop trigger channel_members_60_record on public.channel_members;
 drop trigger ai_twins_10_stamp on public.ai_twins;
 drop trigger ai_twins_20_remember_owner on public.ai_twins;
+drop trigger ai_twins_30_limit on public.ai_twins;
 drop trigger channel_twins_10_admit on public.channel_twins;
+drop trigger channel_twins_20_redact on public.channel_twins;
 drop trigger messages_10_admit on public.messages;
 drop trigger messages_20_require_attachments on public.messages;
 drop trigger messages_30_set_hops on public.messages;
@@ -120,9 +128,10 @@ drop trigger messages_60_index on public.messages;
 drop trigger messages_70_link_attachments on public.messages;
 drop trigger messages_80_index on public.messages;
 drop trigger messages_81_cancel_deliveries on public.messages;
-drop trigger messages_82_unpin on public.messages;
+drop trigger messages_82_forget on public.messages;
 drop trigger messages_90_record_change on public.messages;
 drop trigger messages_91_delete_words on public.messages;
+drop trigger messages_92_forget on public.messages;
 drop trigger message_reactions_10_set_channel on public.message_reactions;
 drop trigger message_reactions_20_record on public.message_reactions;
 drop trigger message_pins_10_set_channel on public.message_pins;
@@ -150,11 +159,13 @@ drop function
     private.broadcast_conversation_trigger(),
     private.broadcast_conversations(uuid[]),
     private.broadcast_events_trigger(),
+    private.broadcast_id(uuid, bigint, uuid),
     private.broadcast_ingested_messages_trigger(),
     private.call(text, text, text, text, text, bytea),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
     private.cancel_deliveries_trigger(),
+    private.choose_display_name(jsonb, text),
     private.claim_deliveries(integer, interval),
     private.clean_up(integer),
     private.count_belongings(uuid),
@@ -189,6 +200,10 @@ drop function
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
     private.fold_text(text),
+    private.forget_deleted_messages(uuid[], uuid[], bigint[]),
+    private.forget_message_trigger(),
+    private.forget_messages(uuid[], uuid[], bigint[]),
+    private.forget_messages_trigger(),
     private.format_time(timestamptz),
     private.generate_secret(),
     private.hand_over_channels(uuid),
@@ -199,15 +214,18 @@ drop function
     private.index_words(text, jsonb),
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
+    private.is_executed(),
     private.is_non_member(uuid),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
     private.is_service(),
     private.is_uuid(text),
     private.is_valid_key(text),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
+    private.limit_twins_trigger(),
     private.link_attachments_trigger(),
-    private.list_author_names(uuid[], uuid[]),
+    private.list_author_names(uuid[]),
     private.list_channel_events(uuid, bigint, integer, integer),
+    private.list_due_queues(integer),
     private.list_messaging_keys(uuid),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
     private.list_participants(private.ingest_conversation[], uuid[]),
@@ -216,6 +234,7 @@ drop function
     private.lock_channel(uuid),
     private.lock_conversations(uuid[]),
     private.lock_matching_trigger(),
+    private.lock_my_channel(uuid),
     private.match_participant_trigger(),
     private.match_person(uuid, text),
     private.matching_lock(uuid),
@@ -249,6 +268,9 @@ drop function
     private.record_message_change_trigger(),
     private.record_reaction_or_pin_trigger(),
     private.record_refusal(uuid, text, integer),
+    private.redact_broadcasts(uuid[]),
+    private.redact_channel_trigger(),
+    private.redact_inbox_trigger(),
     private.refuse_ingest(integer, text),
     private.reject_retired_id_trigger(),
     private.rematch_conversations_trigger(),
@@ -307,7 +329,6 @@ drop function
     private.succeed(jsonb, jsonb, integer),
     private.summarize_conversations_trigger(),
     private.sweep_attachments(integer, interval),
-    private.unpin_message_trigger(),
     private.update_participants(uuid[], private.ingest_participant[]),
     private.use_asynchronous_commit(),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
