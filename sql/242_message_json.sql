@@ -80,7 +80,10 @@ as $$
         from public.messages as message
         where message.id = any(p_message_ids)
             and message.deleted_at is null
-            and ((select private.is_service()) or message.channel_id in (select mine.id from private.my_channels as mine))
+            and (
+                (select private.is_service())
+                or message.channel_id in (select mine.id from private.my_channels as mine)
+            )
     )
 
     select profile.user_id, false, profile.display_name, profile.avatar_url

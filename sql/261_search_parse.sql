@@ -177,8 +177,7 @@ declare
     v_lookups integer := 0;
     v_prefixes integer := 0;
 begin
-    -- The limits bound what one search costs: 64 terms, 10 names that are looked up, 8 characters of scripts without
-    -- spaces, for each of which the index reads all words that begin with it. What is above a limit is ignored.
+    -- 64 terms, 10 look-ups of names and 8 prefixes bound the cost of a search; it ignores the rest.
     for v_term in
         select
             part[1] = '' as is_wanted,

@@ -231,6 +231,31 @@ $$;
 comment on function private.list_user_messages(uuid) is
 'Ids of the messages that a user and the user''s twins wrote, deleted twins included.';
 
+create function private.delete_stored_answers(p_user_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from private.idempotency_keys as known
+    where known.principal = p_user_id::text
+        or (
+            -- Stored answers to the service contain what it wrote for the user.
+            known.principal = 'service_role'
+            and exists (
+                select from (
+                    select p_user_id
+                    union all
+                    select twin.id from public.ai_twins as twin where twin.user_id = p_user_id
+                ) as author (id)
+                where strpos(known.body, author.id::text) > 0
+            )
+        );
+end
+$$;
+comment on function private.delete_stored_answers(uuid) is
+'Deletes the stored answers to idempotent requests of a user, and those of the service that name the user or a twin of
+theirs.';
+
 -- Definer, because no role may write these tables. Only service_role may call it.
 create function private.erase_user(p_user_id uuid) returns jsonb
 language plpgsql
@@ -264,20 +289,7 @@ begin
     delete from private.summaries as known where known.channel_id = any(v_channels);
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('summaries', v_count);
-    delete from private.idempotency_keys as known
-    where known.principal = p_user_id::text
-        or (
-            -- Stored answers to the service contain what it wrote for the user.
-            known.principal = 'service_role'
-            and exists (
-                select from (
-                    select p_user_id
-                    union all
-                    select twin.id from public.ai_twins as twin where twin.user_id = p_user_id
-                ) as author (id)
-                where strpos(known.body, author.id::text) > 0
-            )
-        );
+    perform private.delete_stored_answers(p_user_id);
     delete from public.messages as said
     where said.id in (select own.id from private.list_user_messages(p_user_id) as own (id));
     get diagnostics v_count = row_count;

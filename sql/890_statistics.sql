@@ -1,4 +1,4 @@
--- What planner statistics tell clients: nothing. Docs: docs/explanation/security-database.md.
+-- What planner statistics tell clients: nothing. Docs: docs/explanation/security.md.
 -- Postgres estimates rows from all rows of a table, also from those that a policy hides, and the Data API shows the
 -- estimates (Prefer: count=planned or estimated, and the plan media type).
 

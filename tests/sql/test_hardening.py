@@ -1,4 +1,4 @@
-"""Small holes of the security review, each closed: helpers that ask nobody, names, pictures, files and the bucket."""
+"""Small holes of the security review, each closed: helpers without a check, names, pictures, files and the bucket."""
 
 import json
 
