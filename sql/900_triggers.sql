@@ -7,6 +7,25 @@
 create trigger threadline_10_create_profile
 after insert on auth.users
 for each row execute function private.create_user_profile_trigger();
+create trigger threadline_20_create_workspace
+after insert on auth.users
+for each row execute function private.create_personal_workspace_trigger();
+
+-- workspaces: a workspace changes. Only an owner changes how long messages are kept.
+create trigger workspaces_10_stamp
+before update on public.workspaces
+for each row execute function private.set_updated_at_trigger();
+create trigger workspaces_20_protect_retention
+before update on public.workspaces
+for each row when (
+    (old.conversation_days, old.channel_days) is distinct from (new.conversation_days, new.channel_days)
+)
+execute function private.protect_retention_trigger();
+
+-- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
+create trigger workspace_members_10_protect_owners
+before update or delete on public.workspace_members
+for each row execute function private.protect_workspace_owners_trigger();
 
 -- user_profiles: a profile changes.
 create trigger user_profiles_10_stamp

@@ -30,7 +30,9 @@ revoke all on
     public.people,
     public.twin_deliveries,
     public.twin_webhooks,
-    public.user_profiles
+    public.user_profiles,
+    public.workspace_members,
+    public.workspaces
 from public, anon, authenticated, service_role;
 revoke all on sequence
     public.ingest_log_id_seq
@@ -43,6 +45,7 @@ revoke all on function
     public.conversation_messages(public.conversations),
     public.create_message(jsonb),
     public.create_messaging_connection(text, text),
+    public.create_workspace(text, text, text),
     public.delete_message(jsonb),
     public.edit_message(jsonb),
     public.erase_person(jsonb),
@@ -108,12 +111,18 @@ grant select, delete, insert (id, full_name, phone), update (full_name, phone) o
 grant select on public.twin_deliveries to authenticated;
 grant select, delete on public.twin_webhooks to authenticated;
 grant select, update (display_name, avatar_url) on public.user_profiles to authenticated;
+grant select, delete, update (role) on public.workspace_members to authenticated;
+grant select, delete, update (name, home_country, language, conversation_days, channel_days)
+on public.workspaces to authenticated;
 grant select on private.my_channels to authenticated;
 grant select on private.my_peer_twins to authenticated;
 grant select on private.my_peers to authenticated;
 grant select on private.my_managed_channels to authenticated;
 grant select on private.my_owned_channels to authenticated;
 grant select on private.my_twins to authenticated;
+grant select on private.my_workspaces to authenticated;
+grant select on private.my_managed_workspaces to authenticated;
+grant select on private.my_owned_workspaces to authenticated;
 
 -- Functions: calls of the Data API.
 grant execute on function
@@ -122,6 +131,7 @@ grant execute on function
     public.conversation_messages(public.conversations),
     public.create_message(jsonb),
     public.create_messaging_connection(text, text),
+    public.create_workspace(text, text, text),
     public.delete_message(jsonb),
     public.edit_message(jsonb),
     public.erase_person(jsonb),
@@ -156,6 +166,7 @@ grant execute on function
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
+    private.create_workspace(text, text, text),
     private.set_reaction(jsonb, text),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.message_count(uuid),
@@ -261,6 +272,11 @@ grant select, insert, update, delete on public.people to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
 grant select, insert, update, delete on public.user_profiles to service_role;
+grant select, insert, update, delete on public.workspace_members to service_role;
+grant
+    select, delete, insert (name, home_country, language, conversation_days, channel_days, created_by),
+    update (name, home_country, language, conversation_days, channel_days)
+on public.workspaces to service_role;
 grant select on private.clean_ups to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;

@@ -16,7 +16,7 @@ begin
             'ai_twins', 'attachments', 'channel_members', 'channel_twins', 'channels', 'conversation_messages',
             'conversations', 'erasures', 'ingest_log', 'message_edits', 'message_events',
             'message_pins', 'message_reactions', 'messages', 'messaging_connections', 'people',
-            'twin_deliveries', 'twin_webhooks', 'user_profiles'
+            'twin_deliveries', 'twin_webhooks', 'user_profiles', 'workspace_members', 'workspaces'
         )
     ) as taken;
     if v_taken is not null then
@@ -604,6 +604,215 @@ $$;
 comment on function private.report_lost_broadcast(text, text, text) is
 'Turns a failed broadcast into a warning, so that the write stays. Raises an error if threadline.strict_realtime is set,
 for tests.';
+
+-- Workspaces: a team owns its connections, conversations, people and channels. Each user has a personal workspace, so a
+-- user who belongs to no team names no workspace.
+-- Promise: a team workspace always has an owner, and a personal one has its user as its only member.
+
+create table public.workspaces (
+    id uuid primary key default gen_random_uuid(),
+    name text not null,
+    home_country text,
+    language text,
+    personal_user_id uuid references auth.users (id) on delete cascade,
+    is_personal boolean not null generated always as (personal_user_id is not null) stored,
+    conversation_days integer,
+    channel_days integer,
+    created_by uuid default auth.uid() references auth.users (id) on delete set null,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint workspaces_personal_user_id_unique unique (personal_user_id),
+    constraint workspaces_personal_id check (id = personal_user_id),
+    constraint workspaces_name_length check (char_length(name) between 1 and 200),
+    constraint workspaces_home_country_form check (home_country ~ '^[A-Z]{2}$'),
+    constraint workspaces_language_form check (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'),
+    constraint workspaces_conversation_days_positive check (conversation_days > 0),
+    constraint workspaces_channel_days_positive check (channel_days > 0)
+);
+comment on table public.workspaces is
+'What one team owns: connections, conversations, people and channels. A trigger makes a personal one for each user.';
+comment on column public.workspaces.home_country is
+'Two letters of ISO 3166, for phone numbers without a country code.';
+comment on column public.workspaces.language is 'A tag of BCP 47, such as de or pt-BR.';
+comment on column public.workspaces.personal_user_id is
+'The user of a personal workspace, which has the same id as the user; null for a team.';
+comment on column public.workspaces.conversation_days is
+'Days after which the clean-up deletes ingested messages; null keeps them.';
+comment on column public.workspaces.channel_days is
+'Days after which the clean-up deletes messages of channels; null keeps them.';
+create index workspaces_created_by_idx on public.workspaces (created_by);
+alter table public.workspaces enable row level security;
+
+create table public.workspace_members (
+    workspace_id uuid not null references public.workspaces (id) on delete cascade,
+    user_id uuid not null references auth.users (id) on delete cascade,
+    role text not null default 'member',
+    created_at timestamptz not null default now(),
+    primary key (workspace_id, user_id),
+    constraint workspace_members_role_known check (role in ('owner', 'admin', 'member'))
+);
+comment on table public.workspace_members is
+'The members of a workspace and their roles. All members work on its conversations and people; owners and admins manage
+connections, keys and members.';
+create index workspace_members_user_id_idx on public.workspace_members (user_id);
+alter table public.workspace_members enable row level security;
+
+-- Views named my_ have the rights of their owner, as those of channels (200_channels).
+create view private.my_workspaces
+with (security_barrier = true) as
+select member.workspace_id as id
+from public.workspace_members as member
+where member.user_id = (select auth.uid());
+comment on view private.my_workspaces is 'Workspaces of the caller.';
+
+create view private.my_managed_workspaces
+with (security_barrier = true) as
+select member.workspace_id as id
+from public.workspace_members as member
+where member.user_id = (select auth.uid()) and member.role in ('owner', 'admin');
+comment on view private.my_managed_workspaces is 'Workspaces that the caller manages, as owner or admin.';
+
+create view private.my_owned_workspaces
+with (security_barrier = true) as
+select member.workspace_id as id
+from public.workspace_members as member
+where member.user_id = (select auth.uid()) and member.role = 'owner';
+comment on view private.my_owned_workspaces is 'Workspaces that the caller owns.';
+
+-- Definer, because Supabase Auth creates users under a role that may not write here.
+create function private.create_personal_workspace_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    insert into public.workspaces (id, name, personal_user_id, created_by)
+    values (new.id, 'Personal', new.id, new.id)
+    on conflict do nothing;
+    insert into public.workspace_members (workspace_id, user_id, role) values (new.id, new.id, 'owner')
+    on conflict do nothing;
+    return null;
+end
+$$;
+comment on function private.create_personal_workspace_trigger() is
+'Trigger: makes the personal workspace of a new user, with the id of the user.';
+
+-- Definer, because it must see all members to know whether the caller is an owner, and whether one is the last.
+create function private.protect_workspace_owners_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+    -- Checks clients and service_role. Supabase Auth deletes users with their memberships, and has no token. Deleting
+    -- a workspace deletes all members.
+    if auth.role() is null
+        or not exists (select from public.workspaces as workspace where workspace.id = old.workspace_id)
+    then
+        return coalesce(new, old);
+    end if;
+    -- If two owners leave at once, the second waits here and then sees that the first is gone.
+    perform from public.workspaces as workspace where workspace.id = old.workspace_id for no key update;
+    if (old.role = 'owner' or tg_op = 'UPDATE' and new.role = 'owner')
+        and not private.is_service()
+        and not (tg_op = 'DELETE' and old.user_id = (select auth.uid()))
+        and not exists (
+            select from public.workspace_members as owner
+            where owner.workspace_id = old.workspace_id
+                and owner.user_id = (select auth.uid()) and owner.role = 'owner'
+        )
+    then
+        raise insufficient_privilege using
+            message = 'Only an owner can make, change or remove an owner. Ask an owner of this workspace.',
+            detail = 'owner_required';
+    elsif old.role = 'owner' and (tg_op = 'DELETE' or new.role <> 'owner') and not exists (
+        select from public.workspace_members as other
+        where other.workspace_id = old.workspace_id and other.user_id <> old.user_id and other.role = 'owner'
+    ) then
+        perform private.fail(
+            409, 'last_owner', 'A workspace needs an owner. Make another member owner first, or delete the workspace.'
+        );
+    end if;
+    return coalesce(new, old);
+end
+$$;
+comment on function private.protect_workspace_owners_trigger() is
+'Trigger: rejects changes of owners by callers who do not own the workspace (42501), and the loss of the last owner
+(PT409).';
+
+create function private.protect_retention_trigger() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+    if (select auth.role()) = 'authenticated'
+        and not exists (select from private.my_owned_workspaces as mine where mine.id = new.id)
+    then
+        raise insufficient_privilege using
+            message = 'Only an owner can change how long messages are kept. Ask an owner of this workspace.',
+            detail = 'owner_required';
+    end if;
+    return new;
+end
+$$;
+comment on function private.protect_retention_trigger() is
+'Trigger: lets only owners change the retention of a workspace, because it deletes messages.';
+
+-- Definer, because no client inserts members; the caller becomes the owner of a new workspace only.
+create function private.create_workspace(p_name text, p_home_country text, p_language text)
+returns public.workspaces
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+    v_workspace public.workspaces;
+begin
+    if (select auth.uid()) is null then
+        raise insufficient_privilege using message = 'Sign in first: a workspace needs an owner.';
+    end if;
+    insert into public.workspaces (name, home_country, language, created_by)
+    values (p_name, p_home_country, p_language, (select auth.uid()))
+    returning * into v_workspace;
+    insert into public.workspace_members (workspace_id, user_id, role)
+    values (v_workspace.id, (select auth.uid()), 'owner');
+    return v_workspace;
+end
+$$;
+comment on function private.create_workspace(text, text, text) is
+'Makes a workspace for a team; the caller becomes its owner.';
+
+create function public.create_workspace(name text, home_country text default null, language text default null)
+returns json
+language plpgsql
+set search_path = ''
+as $$
+begin
+    return to_json(private.create_workspace(
+        create_workspace.name, create_workspace.home_country, create_workspace.language
+    ));
+end
+$$;
+comment on function public.create_workspace(text, text, text) is
+'Makes a workspace for a team and returns it; the caller becomes its owner. home_country is two letters of ISO 3166,
+language a tag of BCP 47.';
+
+-- Users who signed up before this migration.
+insert into public.workspaces (id, name, personal_user_id, created_by)
+select
+    existing.id,
+    'Personal' as name,
+    existing.id as personal_user_id,
+    existing.id as created_by
+from auth.users as existing
+on conflict do nothing;
+insert into public.workspace_members (workspace_id, user_id, role)
+select
+    existing.id as workspace_id,
+    existing.id as user_id,
+    'owner' as role
+from auth.users as existing
+on conflict do nothing;
 
 -- People: the entries of a user's address book. Ingest matches conversations to them by phone number
 -- (125_person_matching).
@@ -7904,6 +8113,25 @@ $$;
 create trigger threadline_10_create_profile
 after insert on auth.users
 for each row execute function private.create_user_profile_trigger();
+create trigger threadline_20_create_workspace
+after insert on auth.users
+for each row execute function private.create_personal_workspace_trigger();
+
+-- workspaces: a workspace changes. Only an owner changes how long messages are kept.
+create trigger workspaces_10_stamp
+before update on public.workspaces
+for each row execute function private.set_updated_at_trigger();
+create trigger workspaces_20_protect_retention
+before update on public.workspaces
+for each row when (
+    (old.conversation_days, old.channel_days) is distinct from (new.conversation_days, new.channel_days)
+)
+execute function private.protect_retention_trigger();
+
+-- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
+create trigger workspace_members_10_protect_owners
+before update or delete on public.workspace_members
+for each row execute function private.protect_workspace_owners_trigger();
 
 -- user_profiles: a profile changes.
 create trigger user_profiles_10_stamp
@@ -8210,7 +8438,9 @@ revoke all on
     public.people,
     public.twin_deliveries,
     public.twin_webhooks,
-    public.user_profiles
+    public.user_profiles,
+    public.workspace_members,
+    public.workspaces
 from public, anon, authenticated, service_role;
 revoke all on sequence
     public.ingest_log_id_seq
@@ -8223,6 +8453,7 @@ revoke all on function
     public.conversation_messages(public.conversations),
     public.create_message(jsonb),
     public.create_messaging_connection(text, text),
+    public.create_workspace(text, text, text),
     public.delete_message(jsonb),
     public.edit_message(jsonb),
     public.erase_person(jsonb),
@@ -8288,12 +8519,18 @@ grant select, delete, insert (id, full_name, phone), update (full_name, phone) o
 grant select on public.twin_deliveries to authenticated;
 grant select, delete on public.twin_webhooks to authenticated;
 grant select, update (display_name, avatar_url) on public.user_profiles to authenticated;
+grant select, delete, update (role) on public.workspace_members to authenticated;
+grant select, delete, update (name, home_country, language, conversation_days, channel_days)
+on public.workspaces to authenticated;
 grant select on private.my_channels to authenticated;
 grant select on private.my_peer_twins to authenticated;
 grant select on private.my_peers to authenticated;
 grant select on private.my_managed_channels to authenticated;
 grant select on private.my_owned_channels to authenticated;
 grant select on private.my_twins to authenticated;
+grant select on private.my_workspaces to authenticated;
+grant select on private.my_managed_workspaces to authenticated;
+grant select on private.my_owned_workspaces to authenticated;
 
 -- Functions: calls of the Data API.
 grant execute on function
@@ -8302,6 +8539,7 @@ grant execute on function
     public.conversation_messages(public.conversations),
     public.create_message(jsonb),
     public.create_messaging_connection(text, text),
+    public.create_workspace(text, text, text),
     public.delete_message(jsonb),
     public.edit_message(jsonb),
     public.erase_person(jsonb),
@@ -8336,6 +8574,7 @@ grant execute on function
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
+    private.create_workspace(text, text, text),
     private.set_reaction(jsonb, text),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.message_count(uuid),
@@ -8441,6 +8680,11 @@ grant select, insert, update, delete on public.people to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
 grant select, insert, update, delete on public.user_profiles to service_role;
+grant select, insert, update, delete on public.workspace_members to service_role;
+grant
+    select, delete, insert (name, home_country, language, conversation_days, channel_days, created_by),
+    update (name, home_country, language, conversation_days, channel_days)
+on public.workspaces to service_role;
 grant select on private.clean_ups to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;

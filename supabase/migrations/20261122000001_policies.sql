@@ -5,6 +5,31 @@ set search_path = pg_catalog, pg_temp;
 
 -- Apart: on Supabase a statement about policies locks tables of Auth and Storage until its end.
 
+create policy workspaces_select_member on public.workspaces
+for select to authenticated using (id = any(array(select mine.id from private.my_workspaces as mine)));
+create policy workspaces_update_manager on public.workspaces
+for update to authenticated
+using (id = any(array(select mine.id from private.my_managed_workspaces as mine)))
+with check (id = any(array(select mine.id from private.my_managed_workspaces as mine)));
+create policy workspaces_delete_owner on public.workspaces
+for delete to authenticated
+using (not is_personal and id = any(array(select mine.id from private.my_owned_workspaces as mine)));
+
+-- No policy lets a client insert a member: users join by invitation.
+create policy workspace_members_select_member on public.workspace_members
+for select to authenticated
+using (workspace_id = any(array(select mine.id from private.my_workspaces as mine)));
+create policy workspace_members_update_manager on public.workspace_members
+for update to authenticated
+using (workspace_id = any(array(select mine.id from private.my_managed_workspaces as mine)))
+with check (workspace_id = any(array(select mine.id from private.my_managed_workspaces as mine)));
+create policy workspace_members_delete_manager_or_self on public.workspace_members
+for delete to authenticated
+using (
+    user_id = (select auth.uid())
+    or workspace_id = any(array(select mine.id from private.my_managed_workspaces as mine))
+);
+
 create policy people_select_owner on public.people
 for select to authenticated using (user_id = (select auth.uid()));
 create policy people_insert_owner on public.people

@@ -563,3 +563,60 @@ class PublicUserProfilesUpdate(TypedDict):
     display_name: NotRequired[Annotated[str, Field(alias="display_name")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+
+class PublicWorkspaceMembers(BaseModel):
+    created_at: datetime.datetime = Field(alias="created_at")
+    role: str = Field(alias="role")
+    user_id: uuid.UUID = Field(alias="user_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
+
+class PublicWorkspaceMembersInsert(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    role: NotRequired[Annotated[str, Field(alias="role")]]
+    user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
+
+class PublicWorkspaceMembersUpdate(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    role: NotRequired[Annotated[str, Field(alias="role")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
+
+class PublicWorkspaces(BaseModel):
+    channel_days: Optional[int] = Field(alias="channel_days")
+    conversation_days: Optional[int] = Field(alias="conversation_days")
+    created_at: datetime.datetime = Field(alias="created_at")
+    created_by: Optional[uuid.UUID] = Field(alias="created_by")
+    home_country: Optional[str] = Field(alias="home_country")
+    id: uuid.UUID = Field(alias="id")
+    is_personal: bool = Field(alias="is_personal")
+    language: Optional[str] = Field(alias="language")
+    name: str = Field(alias="name")
+    personal_user_id: Optional[uuid.UUID] = Field(alias="personal_user_id")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+
+class PublicWorkspacesInsert(TypedDict):
+    channel_days: NotRequired[Annotated[Optional[int], Field(alias="channel_days")]]
+    conversation_days: NotRequired[Annotated[Optional[int], Field(alias="conversation_days")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    created_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="created_by")]]
+    home_country: NotRequired[Annotated[Optional[str], Field(alias="home_country")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    is_personal: NotRequired[Annotated[bool, Field(alias="is_personal")]]
+    language: NotRequired[Annotated[Optional[str], Field(alias="language")]]
+    name: Annotated[str, Field(alias="name")]
+    personal_user_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="personal_user_id")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+
+class PublicWorkspacesUpdate(TypedDict):
+    channel_days: NotRequired[Annotated[Optional[int], Field(alias="channel_days")]]
+    conversation_days: NotRequired[Annotated[Optional[int], Field(alias="conversation_days")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    created_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="created_by")]]
+    home_country: NotRequired[Annotated[Optional[str], Field(alias="home_country")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    is_personal: NotRequired[Annotated[bool, Field(alias="is_personal")]]
+    language: NotRequired[Annotated[Optional[str], Field(alias="language")]]
+    name: NotRequired[Annotated[str, Field(alias="name")]]
+    personal_user_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="personal_user_id")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]

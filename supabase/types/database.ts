@@ -757,6 +757,79 @@ export type Database = {
         };
         Relationships: [];
       };
+      "workspace_members": {
+        Row: {
+          "created_at": string;
+          "role": string;
+          "user_id": string;
+          "workspace_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "created_at"?: string;
+          "role"?: string;
+          "user_id": string;
+          "workspace_id": string;
+        };
+        Update: {
+          "created_at"?: string;
+          "role"?: string;
+          "user_id"?: string;
+          "workspace_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "workspace_members_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "workspaces": {
+        Row: {
+          "channel_days": number | null;
+          "conversation_days": number | null;
+          "created_at": string;
+          "created_by": string | null;
+          "home_country": string | null;
+          "id": string;
+          "is_personal": boolean;
+          "language": string | null;
+          "name": string;
+          "personal_user_id": string | null;
+          "updated_at": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "channel_days"?: number | null;
+          "conversation_days"?: number | null;
+          "created_at"?: string;
+          "created_by"?: string | null;
+          "home_country"?: string | null;
+          "id"?: string;
+          "is_personal"?: never;
+          "language"?: string | null;
+          "name": string;
+          "personal_user_id"?: string | null;
+          "updated_at"?: string;
+        };
+        Update: {
+          "channel_days"?: number | null;
+          "conversation_days"?: number | null;
+          "created_at"?: string;
+          "created_by"?: string | null;
+          "home_country"?: string | null;
+          "id"?: string;
+          "is_personal"?: never;
+          "language"?: string | null;
+          "name"?: string;
+          "personal_user_id"?: string | null;
+          "updated_at"?: string;
+        };
+        Relationships: [];
+      };
     };
     Views: {
       [_ in never]: never;
@@ -780,6 +853,7 @@ export type Database = {
       };
       "create_message": { Args: { "": Json }; Returns: Json };
       "create_messaging_connection": { Args: { "connection_id"?: string; "platform": string }; Returns: Json };
+      "create_workspace": { Args: { "home_country"?: string; "language"?: string; "name": string }; Returns: Json };
       "delete_message": { Args: { "": Json }; Returns: Json };
       "edit_message": { Args: { "": Json }; Returns: Json };
       "erase_person": { Args: { "": Json }; Returns: Json };
