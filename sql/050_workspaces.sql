@@ -158,6 +158,18 @@ comment on function private.protect_workspace_owners_trigger() is
 'Trigger: rejects changes of owners by callers who do not own the workspace (42501), and the loss of the last owner
 (PT409).';
 
+create function private.set_workspace_trigger() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+    new.workspace_id := new.user_id;
+    return new;
+end
+$$;
+comment on function private.set_workspace_trigger() is
+'Trigger: puts a row that names no workspace into the personal workspace of its user, which has the user''s id.';
+
 create function private.protect_retention_trigger() returns trigger
 language plpgsql
 set search_path = ''

@@ -55,7 +55,7 @@ end
 $$;
 comment on function private.create_receipt(text, uuid, jsonb) is 'Stores a receipt and returns it as answers show it.';
 
--- Definer, because users may not delete what ingest writes. The function checks who owns the person.
+-- Definer, because users may not delete what ingest writes. The function checks who manages the workspace.
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
 security definer
@@ -70,18 +70,21 @@ begin
     select * into v_person
     from public.people as person
     where person.id = p_person_id
-        and (person.user_id = (select auth.uid()) or (select private.is_service()));
+        and (
+            (select private.is_service())
+            or exists (select from private.my_managed_workspaces as mine where mine.id = person.workspace_id)
+        );
     if v_person.id is null then
         perform private.fail(
             404, 'person_not_found', 'This person does not exist or is not yours. Check person_id.', 'person_id'
         );
     end if;
-    -- The lock stops matching and ingest for this user, so the receipt counts exactly what is deleted.
-    perform pg_advisory_xact_lock(private.matching_lock(v_person.user_id));
+    -- The lock stops matching and ingest for this workspace, so the receipt counts exactly what is deleted.
+    perform pg_advisory_xact_lock(private.matching_lock(v_person.workspace_id));
     if exists (
         select from unnest(p_conversation_ids) as named (id)
         where not exists (
-            select from public.conversations as own where own.id = named.id and own.user_id = v_person.user_id
+            select from public.conversations as own where own.id = named.id and own.workspace_id = v_person.workspace_id
         )
     ) then
         perform private.fail(
@@ -92,7 +95,7 @@ begin
     v_conversations := array(
         select conversation.id
         from public.conversations as conversation
-        where conversation.user_id = v_person.user_id
+        where conversation.workspace_id = v_person.workspace_id
             and (conversation.person_id = p_person_id or conversation.id = any(p_conversation_ids))
         order by conversation.id
         for update
@@ -105,7 +108,7 @@ begin
     v_similar := array(
         select conversation.id
         from public.conversations as conversation
-        where conversation.user_id = v_person.user_id
+        where conversation.workspace_id = v_person.workspace_id
             and right(conversation.participant_digits, 10) = right(v_person.phone_digits, 10)
         order by conversation.id
     );

@@ -34,6 +34,10 @@ for each row execute function private.set_updated_at_trigger();
 
 -- people: a user adds, renumbers or deletes a person: the conversations with that number are matched again.
 -- Takes the lock of the user's matching before any row, so that ingest and this change do not deadlock.
+-- A person that names no workspace gets the personal one of its user.
+create trigger people_10_assign_workspace
+before insert on public.people
+for each row when (new.workspace_id is null) execute function private.set_workspace_trigger();
 create trigger people_10_lock_matching
 before update on public.people
 for each statement execute function private.lock_matching_trigger();
@@ -63,6 +67,9 @@ referencing old table as changed
 for each statement execute function private.rematch_conversations_trigger();
 
 -- messaging_connections: a connection changes or goes.
+create trigger messaging_connections_10_assign_workspace
+before insert on public.messaging_connections
+for each row when (new.workspace_id is null) execute function private.set_workspace_trigger();
 create trigger messaging_connections_10_stamp
 before update on public.messaging_connections
 for each row execute function private.set_updated_at_trigger();
@@ -74,6 +81,10 @@ for each statement execute function private.delete_ingest_log_trigger();
 
 -- conversations: ingest writes a conversation, and it is matched to a person. At the end of the transaction its owner's
 -- inbox gets one broadcast.
+create trigger conversations_10_assign_workspace
+before insert on public.conversations
+for each row when (new.workspace_id is null or new.scope_id is null)
+execute function private.set_conversation_workspace_trigger();
 create trigger conversations_10_match
 before insert on public.conversations
 for each row execute function private.match_participant_trigger();

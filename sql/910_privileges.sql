@@ -44,7 +44,7 @@ revoke all on function
     public.clean_up(jsonb),
     public.conversation_messages(public.conversations),
     public.create_message(jsonb),
-    public.create_messaging_connection(text, text),
+    public.create_messaging_connection(text, text, uuid, boolean),
     public.create_workspace(text, text, text),
     public.delete_message(jsonb),
     public.edit_message(jsonb),
@@ -105,9 +105,10 @@ grant
         content, content_type, metadata, attachments
    )
 on public.messages to authenticated;
-grant select, delete, insert (platform, connection_id), update (is_active)
+grant select, delete, insert (platform, connection_id, workspace_id, is_apart), update (is_active)
 on public.messaging_connections to authenticated;
-grant select, delete, insert (id, full_name, phone), update (full_name, phone) on public.people to authenticated;
+grant select, delete, insert (id, workspace_id, full_name, phone), update (full_name, phone)
+on public.people to authenticated;
 grant select on public.twin_deliveries to authenticated;
 grant select, delete on public.twin_webhooks to authenticated;
 grant select, update (display_name, avatar_url) on public.user_profiles to authenticated;
@@ -130,7 +131,7 @@ grant execute on function
     public.begin_upload(jsonb),
     public.conversation_messages(public.conversations),
     public.create_message(jsonb),
-    public.create_messaging_connection(text, text),
+    public.create_messaging_connection(text, text, uuid, boolean),
     public.create_workspace(text, text, text),
     public.delete_message(jsonb),
     public.edit_message(jsonb),
@@ -335,7 +336,7 @@ grant execute on function
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
     private.message_count(uuid),
     private.count_messages(jsonb),
-    private.create_conversations(uuid, text, private.ingest_participant[]),
+    private.create_conversations(private.ingest_source, private.ingest_participant[]),
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
     private.render_results(private.ingest_result[]),
@@ -348,7 +349,7 @@ grant execute on function
     private.find_call(text),
     private.find_channels(text),
     private.require_upload_channel(jsonb),
-    private.find_conversations(uuid, text, private.ingest_conversation[]),
+    private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.require_message(uuid),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
@@ -371,8 +372,8 @@ grant execute on function
     private.list_replay_results(private.ingest_conversation[], uuid[]),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
     private.broadcast_conversations(uuid[]),
-    private.record_ingest(uuid, text, uuid, bigint, private.ingest_result[]),
-    private.record_refusal(uuid, text, integer),
+    private.record_ingest(private.ingest_source, uuid, bigint, private.ingest_result[]),
+    private.record_refusal(private.ingest_source, integer),
     private.search_messages(private.message_search),
     private.match_person(uuid, text),
     private.matching_lock(uuid),
@@ -424,9 +425,9 @@ grant execute on function
     private.retry_after(integer, text, jsonb),
     private.replay_twin_deliveries(uuid, uuid),
     private.split_words(text),
-    private.store_conversations(uuid, text, jsonb),
+    private.store_conversations(private.ingest_source, jsonb),
     private.store_messages(
-        uuid, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
+        private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
     ),
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer),

@@ -30,32 +30,55 @@ using (
     or workspace_id = any(array(select mine.id from private.my_managed_workspaces as mine))
 );
 
-create policy people_select_owner on public.people
-for select to authenticated using (user_id = (select auth.uid()));
-create policy people_insert_owner on public.people
-for insert to authenticated with check (user_id = (select auth.uid()));
-create policy people_update_owner on public.people
-for update to authenticated using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
-create policy people_delete_owner on public.people
-for delete to authenticated using (user_id = (select auth.uid()));
+create policy people_select_member on public.people
+for select to authenticated
+using (workspace_id = any(array(select mine.id from private.my_workspaces as mine)));
+create policy people_insert_member on public.people
+for insert to authenticated
+with check (
+    user_id = (select auth.uid())
+    and exists (select from private.my_workspaces as mine where mine.id = people.workspace_id)
+);
+create policy people_update_member on public.people
+for update to authenticated
+using (workspace_id = any(array(select mine.id from private.my_workspaces as mine)))
+with check (workspace_id = any(array(select mine.id from private.my_workspaces as mine)));
+create policy people_delete_member on public.people
+for delete to authenticated
+using (workspace_id = any(array(select mine.id from private.my_workspaces as mine)));
 
-create policy messaging_connections_select_owner on public.messaging_connections
-for select to authenticated using (user_id = (select auth.uid()));
-create policy messaging_connections_insert_owner on public.messaging_connections
-for insert to authenticated with check (user_id = (select auth.uid()));
-create policy messaging_connections_update_owner on public.messaging_connections
-for update to authenticated using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
-create policy messaging_connections_delete_owner on public.messaging_connections
-for delete to authenticated using (user_id = (select auth.uid()));
+create policy messaging_connections_select_member on public.messaging_connections
+for select to authenticated
+using (workspace_id = any(array(select mine.id from private.my_workspaces as mine)));
+create policy messaging_connections_insert_manager on public.messaging_connections
+for insert to authenticated
+with check (
+    user_id = (select auth.uid())
+    and exists (
+        select from private.my_managed_workspaces as mine where mine.id = messaging_connections.workspace_id
+    )
+);
+create policy messaging_connections_update_manager on public.messaging_connections
+for update to authenticated
+using (workspace_id = any(array(select mine.id from private.my_managed_workspaces as mine)))
+with check (workspace_id = any(array(select mine.id from private.my_managed_workspaces as mine)));
+create policy messaging_connections_delete_manager on public.messaging_connections
+for delete to authenticated
+using (workspace_id = any(array(select mine.id from private.my_managed_workspaces as mine)));
 
-create policy conversations_select_owner on public.conversations
-for select to authenticated using (user_id = (select auth.uid()));
+create policy conversations_select_member on public.conversations
+for select to authenticated
+using (workspace_id = any(array(select mine.id from private.my_workspaces as mine)));
 
-create policy conversation_messages_select_owner on public.conversation_messages
-for select to authenticated using (user_id = (select auth.uid()));
+create policy conversation_messages_select_member on public.conversation_messages
+for select to authenticated
+using (exists (
+    select from private.my_workspaces as mine where mine.id = conversation_messages.workspace_id
+));
 
-create policy ingest_log_select_owner on public.ingest_log
-for select to authenticated using (user_id = (select auth.uid()));
+create policy ingest_log_select_manager on public.ingest_log
+for select to authenticated
+using (workspace_id = any(array(select mine.id from private.my_managed_workspaces as mine)));
 
 create policy user_profiles_select_peer on public.user_profiles
 for select to authenticated

@@ -136,28 +136,31 @@ class PublicChannelsUpdate(TypedDict):
     workspace_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="workspace_id")]]
 
 class PublicConversationMessages(BaseModel):
+    connection_id: Optional[uuid.UUID] = Field(alias="connection_id")
     conversation_id: uuid.UUID = Field(alias="conversation_id")
     external_id: str = Field(alias="external_id")
     message: JsonValue = Field(alias="message")
     received_at: datetime.datetime = Field(alias="received_at")
     sent_at: datetime.datetime = Field(alias="sent_at")
-    user_id: uuid.UUID = Field(alias="user_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicConversationMessagesInsert(TypedDict):
+    connection_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="connection_id")]]
     conversation_id: Annotated[uuid.UUID, Field(alias="conversation_id")]
     external_id: Annotated[str, Field(alias="external_id")]
     message: Annotated[JsonValue, Field(alias="message")]
     received_at: NotRequired[Annotated[datetime.datetime, Field(alias="received_at")]]
     sent_at: Annotated[datetime.datetime, Field(alias="sent_at")]
-    user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
 
 class PublicConversationMessagesUpdate(TypedDict):
+    connection_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="connection_id")]]
     conversation_id: NotRequired[Annotated[uuid.UUID, Field(alias="conversation_id")]]
     external_id: NotRequired[Annotated[str, Field(alias="external_id")]]
     message: NotRequired[Annotated[JsonValue, Field(alias="message")]]
     received_at: NotRequired[Annotated[datetime.datetime, Field(alias="received_at")]]
     sent_at: NotRequired[Annotated[datetime.datetime, Field(alias="sent_at")]]
-    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicConversations(BaseModel):
     created_at: datetime.datetime = Field(alias="created_at")
@@ -173,8 +176,10 @@ class PublicConversations(BaseModel):
     participant_named_at: Optional[datetime.datetime] = Field(alias="participant_named_at")
     person_id: Optional[uuid.UUID] = Field(alias="person_id")
     platform: str = Field(alias="platform")
+    scope_id: uuid.UUID = Field(alias="scope_id")
     updated_at: datetime.datetime = Field(alias="updated_at")
     user_id: uuid.UUID = Field(alias="user_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicConversationsInsert(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
@@ -190,8 +195,10 @@ class PublicConversationsInsert(TypedDict):
     participant_named_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="participant_named_at")]]
     person_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="person_id")]]
     platform: Annotated[str, Field(alias="platform")]
+    scope_id: Annotated[uuid.UUID, Field(alias="scope_id")]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
 
 class PublicConversationsUpdate(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
@@ -207,8 +214,10 @@ class PublicConversationsUpdate(TypedDict):
     participant_named_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="participant_named_at")]]
     person_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="person_id")]]
     platform: NotRequired[Annotated[str, Field(alias="platform")]]
+    scope_id: NotRequired[Annotated[uuid.UUID, Field(alias="scope_id")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicErasures(BaseModel):
     created_at: datetime.datetime = Field(alias="created_at")
@@ -251,6 +260,7 @@ class PublicIngestLog(BaseModel):
     requests: int = Field(alias="requests")
     status: int = Field(alias="status")
     user_id: uuid.UUID = Field(alias="user_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicIngestLogInsert(TypedDict):
     at: NotRequired[Annotated[datetime.datetime, Field(alias="at")]]
@@ -266,6 +276,7 @@ class PublicIngestLogInsert(TypedDict):
     requests: NotRequired[Annotated[int, Field(alias="requests")]]
     status: Annotated[int, Field(alias="status")]
     user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
 
 class PublicIngestLogUpdate(TypedDict):
     at: NotRequired[Annotated[datetime.datetime, Field(alias="at")]]
@@ -281,6 +292,7 @@ class PublicIngestLogUpdate(TypedDict):
     requests: NotRequired[Annotated[int, Field(alias="requests")]]
     status: NotRequired[Annotated[int, Field(alias="status")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicMessageEdits(BaseModel):
     content: str = Field(alias="content")
@@ -434,27 +446,36 @@ class PublicMessagingConnections(BaseModel):
     created_at: datetime.datetime = Field(alias="created_at")
     id: uuid.UUID = Field(alias="id")
     is_active: bool = Field(alias="is_active")
+    is_apart: bool = Field(alias="is_apart")
     platform: str = Field(alias="platform")
+    scope_id: uuid.UUID = Field(alias="scope_id")
     updated_at: datetime.datetime = Field(alias="updated_at")
     user_id: uuid.UUID = Field(alias="user_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicMessagingConnectionsInsert(TypedDict):
     connection_id: Annotated[str, Field(alias="connection_id")]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     is_active: NotRequired[Annotated[bool, Field(alias="is_active")]]
+    is_apart: NotRequired[Annotated[bool, Field(alias="is_apart")]]
     platform: Annotated[str, Field(alias="platform")]
+    scope_id: NotRequired[Annotated[uuid.UUID, Field(alias="scope_id")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicMessagingConnectionsUpdate(TypedDict):
     connection_id: NotRequired[Annotated[str, Field(alias="connection_id")]]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     is_active: NotRequired[Annotated[bool, Field(alias="is_active")]]
+    is_apart: NotRequired[Annotated[bool, Field(alias="is_apart")]]
     platform: NotRequired[Annotated[str, Field(alias="platform")]]
+    scope_id: NotRequired[Annotated[uuid.UUID, Field(alias="scope_id")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicPeople(BaseModel):
     created_at: datetime.datetime = Field(alias="created_at")
@@ -464,6 +485,7 @@ class PublicPeople(BaseModel):
     phone_digits: Optional[str] = Field(alias="phone_digits")
     updated_at: datetime.datetime = Field(alias="updated_at")
     user_id: uuid.UUID = Field(alias="user_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicPeopleInsert(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
@@ -473,6 +495,7 @@ class PublicPeopleInsert(TypedDict):
     phone_digits: NotRequired[Annotated[Optional[str], Field(alias="phone_digits")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicPeopleUpdate(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
@@ -482,6 +505,7 @@ class PublicPeopleUpdate(TypedDict):
     phone_digits: NotRequired[Annotated[Optional[str], Field(alias="phone_digits")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicTwinDeliveries(BaseModel):
     ai_twin_id: uuid.UUID = Field(alias="ai_twin_id")

@@ -172,29 +172,32 @@ export type Database = {
       };
       "conversation_messages": {
         Row: {
+          "connection_id": string | null;
           "conversation_id": string;
           "external_id": string;
           "message": NonNullable<Json>;
           "received_at": string;
           "sent_at": string;
-          "user_id": string;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
+          "connection_id"?: string | null;
           "conversation_id": string;
           "external_id": string;
           "message": NonNullable<Json>;
           "received_at"?: string;
           "sent_at": string;
-          "user_id": string;
+          "workspace_id": string;
         };
         Update: {
+          "connection_id"?: string | null;
           "conversation_id"?: string;
           "external_id"?: string;
           "message"?: NonNullable<Json>;
           "received_at"?: string;
           "sent_at"?: string;
-          "user_id"?: string;
+          "workspace_id"?: string;
         };
         Relationships: [];
       };
@@ -213,15 +216,18 @@ export type Database = {
           "participant_named_at": string | null;
           "person_id": string | null;
           "platform": string;
+          "scope_id": string;
           "updated_at": string;
           "user_id": string;
+          "workspace_id": string;
           "conversation_messages": {
+            "connection_id": string | null;
             "conversation_id": string;
             "external_id": string;
             "message": NonNullable<Json>;
             "received_at": string;
             "sent_at": string;
-            "user_id": string;
+            "workspace_id": string;
           } | null;
           "messages": Json | null;
         };
@@ -240,8 +246,10 @@ export type Database = {
           "participant_named_at"?: string | null;
           "person_id"?: string | null;
           "platform": string;
+          "scope_id": string;
           "updated_at"?: string;
           "user_id": string;
+          "workspace_id": string;
         };
         Update: {
           "created_at"?: string;
@@ -257,15 +265,24 @@ export type Database = {
           "participant_named_at"?: string | null;
           "person_id"?: string | null;
           "platform"?: string;
+          "scope_id"?: string;
           "updated_at"?: string;
           "user_id"?: string;
+          "workspace_id"?: string;
         };
         Relationships: [
           {
             foreignKeyName: "conversations_person_id_fkey";
-            columns: ["person_id"];
+            columns: ["workspace_id", "person_id"];
             isOneToOne: false;
             referencedRelation: "people";
+            referencedColumns: ["workspace_id", "id"];
+          },
+          {
+            foreignKeyName: "conversations_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
             referencedColumns: ["id"];
           },
         ];
@@ -316,6 +333,7 @@ export type Database = {
           "requests": number;
           "status": number;
           "user_id": string;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
@@ -332,6 +350,7 @@ export type Database = {
           "requests"?: number;
           "status": number;
           "user_id": string;
+          "workspace_id": string;
         };
         Update: {
           "at"?: string;
@@ -347,6 +366,7 @@ export type Database = {
           "requests"?: number;
           "status"?: number;
           "user_id"?: string;
+          "workspace_id"?: string;
         };
         Relationships: [];
       };
@@ -591,9 +611,12 @@ export type Database = {
           "created_at": string;
           "id": string;
           "is_active": boolean;
+          "is_apart": boolean;
           "platform": string;
+          "scope_id": string;
           "updated_at": string;
           "user_id": string;
+          "workspace_id": string;
           "keys": Json | null;
         };
         ComputedFields: "keys";
@@ -602,20 +625,34 @@ export type Database = {
           "created_at"?: string;
           "id"?: string;
           "is_active"?: boolean;
+          "is_apart"?: boolean;
           "platform": string;
+          "scope_id"?: never;
           "updated_at"?: string;
           "user_id"?: string;
+          "workspace_id"?: string;
         };
         Update: {
           "connection_id"?: string;
           "created_at"?: string;
           "id"?: string;
           "is_active"?: boolean;
+          "is_apart"?: boolean;
           "platform"?: string;
+          "scope_id"?: never;
           "updated_at"?: string;
           "user_id"?: string;
+          "workspace_id"?: string;
         };
-        Relationships: [];
+        Relationships: [
+          {
+            foreignKeyName: "messaging_connections_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
+            referencedColumns: ["id"];
+          },
+        ];
       };
       "people": {
         Row: {
@@ -626,6 +663,7 @@ export type Database = {
           "phone_digits": string | null;
           "updated_at": string;
           "user_id": string;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
@@ -636,6 +674,7 @@ export type Database = {
           "phone_digits"?: never;
           "updated_at"?: string;
           "user_id"?: string;
+          "workspace_id"?: string;
         };
         Update: {
           "created_at"?: string;
@@ -645,8 +684,17 @@ export type Database = {
           "phone_digits"?: never;
           "updated_at"?: string;
           "user_id"?: string;
+          "workspace_id"?: string;
         };
-        Relationships: [];
+        Relationships: [
+          {
+            foreignKeyName: "people_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
+            referencedColumns: ["id"];
+          },
+        ];
       };
       "twin_deliveries": {
         Row: {
@@ -852,7 +900,10 @@ export type Database = {
         };
       };
       "create_message": { Args: { "": Json }; Returns: Json };
-      "create_messaging_connection": { Args: { "connection_id"?: string; "platform": string }; Returns: Json };
+      "create_messaging_connection": {
+        Args: { "connection_id"?: string; "is_apart"?: boolean; "platform": string; "workspace_id"?: string };
+        Returns: Json;
+      };
       "create_workspace": { Args: { "home_country"?: string; "language"?: string; "name": string }; Returns: Json };
       "delete_message": { Args: { "": Json }; Returns: Json };
       "edit_message": { Args: { "": Json }; Returns: Json };

@@ -365,7 +365,7 @@ def test_row_insert_with_messages_broadcasts_once(db: Db) -> None:
         MATTY,
     )
     db.execute(
-        "insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)"
+        "insert into public.conversation_messages (conversation_id, external_id, workspace_id, sent_at, message)"
         " values (%s, 'm', %s, now(), '{}')",
         (conversation_id, MATTY),
     )

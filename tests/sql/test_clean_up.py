@@ -81,8 +81,8 @@ KINDS = {
     ),
     "ingest_log": (
         """
-        insert into public.ingest_log (user_id, connection_id, at, status)
-        values (gen_random_uuid(), %(name)s, now() - %(age)s::interval, 200)
+        insert into public.ingest_log (workspace_id, user_id, connection_id, at, status)
+        values (gen_random_uuid(), gen_random_uuid(), %(name)s, now() - %(age)s::interval, 200)
         """,
         "select id from public.ingest_log",
         "30 days",
