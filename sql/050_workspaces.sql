@@ -101,7 +101,7 @@ using (
 create function private.create_personal_workspace_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into public.workspaces (id, name, personal_user_id, created_by)
@@ -119,7 +119,7 @@ comment on function private.create_personal_workspace_trigger() is
 create function private.protect_workspace_owners_trigger() returns trigger
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Checks clients and service_role. Supabase Auth deletes users with their memberships, and has no token. Deleting
@@ -160,7 +160,7 @@ comment on function private.protect_workspace_owners_trigger() is
 
 create function private.set_workspace_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     new.workspace_id := new.user_id;
@@ -172,7 +172,7 @@ comment on function private.set_workspace_trigger() is
 
 create function private.protect_retention_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if (select auth.role()) = 'authenticated'
@@ -193,7 +193,7 @@ create function private.create_workspace(p_name text, p_home_country text, p_lan
 returns public.workspaces
 language plpgsql
 security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_workspace public.workspaces;
@@ -215,7 +215,7 @@ comment on function private.create_workspace(text, text, text) is
 create function public.create_workspace(name text, home_country text default null, language text default null)
 returns json
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     return to_json(private.create_workspace(

@@ -92,8 +92,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_secret text := private.generate_secret();
+    v_workspace_id uuid;
+    v_had_keys boolean;
+    v_key_id uuid;
 begin
-    perform from public.messaging_connections as connection
+    select connection.workspace_id into v_workspace_id
+    from public.messaging_connections as connection
     where connection.id = p_connection_id
         and exists (select from private.my_managed_workspaces as mine where mine.id = connection.workspace_id)
     for no key update;
@@ -105,8 +109,14 @@ begin
     update private.messaging_keys as key
     set expires_at = least(key.expires_at, now() + p_overlap)
     where key.connection_id = p_connection_id;
+    v_had_keys := found;
     insert into private.messaging_keys (connection_id, secret_hash)
-    values (p_connection_id, private.hash_secret(v_secret));
+    values (p_connection_id, private.hash_secret(v_secret))
+    returning id into v_key_id;
+    perform private.record_audit(
+        v_workspace_id, case when v_had_keys then 'key.rotated' else 'key.created' end, v_key_id,
+        jsonb_build_object('connection_id', p_connection_id, 'overlap', p_overlap)
+    );
     return v_secret;
 end
 $$;
@@ -176,6 +186,44 @@ $$;
 comment on function public.rotate_messaging_key(text, interval) is
 'Creates a new api_secret for a connection that the caller manages, shown only once. Earlier secrets work until the
 overlap (default 24 hours, at most 30 days) ends; with an overlap of zero they expire now. PT404 for other callers.';
+
+-- Definer, because no client role may write keys. It checks that the caller manages the connection.
+create function private.revoke_messaging_key(p_key_id uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_connection public.messaging_connections;
+begin
+    select connection.* into v_connection
+    from private.messaging_keys as key
+    inner join public.messaging_connections as connection on key.connection_id = connection.id
+    inner join private.my_managed_workspaces as mine on connection.workspace_id = mine.id
+    where key.id = p_key_id;
+    if not found then
+        perform private.fail(404, 'key_not_found', 'You manage no connection with this key. Check key_id.', 'key_id');
+    end if;
+    update private.messaging_keys as key set expires_at = least(key.expires_at, now()) where key.id = p_key_id;
+    perform private.record_audit(
+        v_connection.workspace_id, 'key.revoked', p_key_id, jsonb_build_object('connection_id', v_connection.id)
+    );
+end
+$$;
+comment on function private.revoke_messaging_key(uuid) is
+'Makes a key invalid from now on. PT404 unless the caller manages its connection.';
+
+create function public.revoke_messaging_key(key_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.revoke_messaging_key(revoke_messaging_key.key_id);
+end
+$$;
+comment on function public.revoke_messaging_key(uuid) is
+'Makes one key invalid from now on; the other keys of the connection stay valid. The computed field keys lists ids.
+PT404 unless the caller manages the connection.';
 
 -- Definer, because no client role may read keys. It checks that the caller manages the connection, and returns no hash.
 create function private.list_messaging_keys(p_connection_id uuid) returns jsonb

@@ -121,7 +121,7 @@ using (exists (
 
 create function private.set_conversation_workspace_trigger() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     new.workspace_id := coalesce(new.workspace_id, new.user_id);

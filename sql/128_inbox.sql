@@ -6,7 +6,7 @@
 create function private.conversation_topics(p_conversation public.conversations) returns setof text
 language sql
 immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select 'inbox:' || p_conversation.user_id
     union all

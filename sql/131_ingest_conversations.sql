@@ -2,6 +2,24 @@
 -- Lock order, the same in every request, so that two requests cannot deadlock: the workspace's matching lock (shared),
 -- new conversations by external id, existing conversations by id, then messages. A replay takes no lock.
 
+create function private.lock_source(p_source private.ingest_source) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pg_advisory_xact_lock_shared(private.matching_lock(p_source.workspace_id));
+    -- The connection may have passed to another owner since its key was checked.
+    if not exists (
+        select from public.messaging_connections as connection
+        where connection.id = p_source.id and connection.user_id = p_source.user_id
+    ) then
+        raise serialization_failure using message = 'The connection got a new owner during the request. Send it again.';
+    end if;
+end
+$$;
+comment on function private.lock_source(private.ingest_source) is
+'Takes the matching lock of the workspace, shared. Raises 40001 if the connection has another owner by now.';
+
 create function private.find_conversations(
     p_source private.ingest_source, p_conversations private.ingest_conversation[]
 ) returns uuid[]

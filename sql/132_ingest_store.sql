@@ -121,7 +121,7 @@ begin
     -- The triggers of conversations leave the broadcasts to this function.
     perform set_config('threadline.is_ingesting', 'on', true);
     -- The lock order stands in the head of 131_ingest_conversations.sql.
-    perform pg_advisory_xact_lock_shared(private.matching_lock(p_source.workspace_id));
+    perform private.lock_source(p_source);
     v_created := private.create_conversations(p_source, v_participants);
     -- A conversation with a bad message loses its id.
     v_ids := array(

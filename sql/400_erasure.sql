@@ -112,6 +112,7 @@ begin
             and right(conversation.participant_digits, 10) = right(v_person.phone_digits, 10)
         order by conversation.id
     );
+    perform private.record_audit(v_person.workspace_id, 'person.erased', p_person_id, '{}');
     return private.create_receipt('person', p_person_id, jsonb_build_object(
         'people', 1, 'conversations', cardinality(v_conversations), 'conversation_messages', v_messages
     )) || jsonb_build_object('similar_conversation_ids', v_similar);
@@ -163,23 +164,24 @@ set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'connections', (
-            select count(*) from public.messaging_connections as connection where connection.user_id = p_user_id
+            select count(*) from public.messaging_connections as connection where connection.workspace_id = p_user_id
         ),
-        'people', (select count(*) from public.people as person where person.user_id = p_user_id),
+        'people', (select count(*) from public.people as person where person.workspace_id = p_user_id),
         'conversations', (
-            select count(*) from public.conversations as conversation where conversation.user_id = p_user_id
+            select count(*) from public.conversations as conversation where conversation.workspace_id = p_user_id
         ),
         'conversation_messages', (
             select coalesce(sum(conversation.message_count), 0)
             from public.conversations as conversation
-            where conversation.user_id = p_user_id
+            where conversation.workspace_id = p_user_id
         ),
         'twins', (select count(*) from public.ai_twins as twin where twin.user_id = p_user_id),
         'memberships', (select count(*) from public.channel_members as member where member.user_id = p_user_id),
         'reactions', (select count(*) from public.message_reactions as mark where mark.user_id = p_user_id)
     )
 $$;
-comment on function private.count_belongings(uuid) is 'The number of rows by kind that belong only to this user.';
+comment on function private.count_belongings(uuid) is
+'The number of rows by kind that belong only to this user; those of teams stay.';
 
 create function private.hand_over_channels(p_user_id uuid) returns bigint
 language plpgsql
@@ -289,6 +291,9 @@ begin
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('files', v_count);
     delete from private.request_counts as counted where counted.user_id = p_user_id;
+    perform private.record_audit(member.workspace_id, 'user.erased', p_user_id, '{}')
+    from public.workspace_members as member
+    where member.user_id = p_user_id and member.workspace_id <> p_user_id;
     delete from public.channel_members as member where member.user_id = p_user_id;
     delete from auth.users as known where known.id = p_user_id;
     -- The log keeps its numbers without a gap but drops the actor, and so do broadcasts.

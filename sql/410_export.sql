@@ -3,7 +3,6 @@
 
 create function public.export_conversation(jsonb) returns json
 language plpgsql
-stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
@@ -21,7 +20,9 @@ begin
             'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id'
         );
     end if;
-    if v_after is not null then
+    if v_after is null then
+        perform private.record_export(v_id, null);
+    else
         select stored.sent_at into v_after_at
         from public.conversation_messages as stored
         where stored.conversation_id = v_id and stored.external_id = v_after;
@@ -116,7 +117,6 @@ comment on function private.measure_messages(uuid, bigint, integer) is
 
 create function public.export_channel(jsonb) returns json
 language plpgsql
-stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
@@ -131,6 +131,9 @@ begin
     -- Check the channel before the cursor, which would tell non-members which channel a message is in.
     perform private.require_channel(v_id);
     v_after := coalesce(private.find_cursor($1, 'after', v_id), 0);
+    if v_after = 0 then
+        perform private.record_export(null, v_id);
+    end if;
     select
         private.render_export(array_agg(page.id) filter (where page.is_in)),
         max(page.seq) filter (where page.is_in),
