@@ -99,8 +99,8 @@ comment on function private.leave_channels(uuid, uuid, uuid) is
 'Removes a leaving user from the channels of a workspace. A channel without another owner gets its admin, or else its
 member, of the longest standing as owner, and an empty one gets the heir.';
 
--- Definer, because a member who leaves may change nothing of others. Without claims, because the rules of clients do not
--- apply: the caller of these changes is the system.
+-- Definer, because a member who leaves may change nothing of others. Without claims, because the rules of clients do
+-- not apply to what the system does.
 create function private.hand_over_member_trigger() returns trigger
 language plpgsql
 security definer

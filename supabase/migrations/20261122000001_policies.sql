@@ -251,7 +251,10 @@ create policy attachments_delete_uploader_or_manager on public.attachments
 for delete to authenticated
 using (
     exists (select from private.my_managed_channels as mine where mine.id = attachments.channel_id)
-    or (uploaded_by = (select auth.uid()) and exists (select from private.my_channels as mine where mine.id = attachments.channel_id))
+    or (
+        uploaded_by = (select auth.uid())
+        and exists (select from private.my_channels as mine where mine.id = attachments.channel_id)
+    )
 );
 
 -- The path of a file is <channel id>/<attachment id>; names of files never become paths. No policy allows updates, so a
