@@ -105,16 +105,16 @@ create function private.hand_over_member_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
-set "request.jwt.claims" = ''
-set "request.jwt.claim.role" = ''
 as $$
 declare
     v_heir uuid := private.find_heir(old.workspace_id, old.user_id);
+    v_claims text := current_setting('request.jwt.claims', true);
 begin
     -- Without an heir, the workspace itself is being deleted.
     if v_heir is not null
         and exists (select from public.workspaces as workspace where workspace.id = old.workspace_id)
     then
+        perform set_config('request.jwt.claims', '', true);
         update public.workspace_members as member set role = 'owner'
         where member.workspace_id = old.workspace_id and member.user_id = v_heir and not exists (
             select from public.workspace_members as owner
@@ -122,6 +122,7 @@ begin
         );
         perform private.pass_belongings(old.workspace_id, old.user_id, v_heir);
         perform private.leave_channels(old.workspace_id, old.user_id, v_heir);
+        perform set_config('request.jwt.claims', v_claims, true);
     end if;
     return null;
 end
@@ -162,10 +163,11 @@ create function private.hand_over_user_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
-set "request.jwt.claims" = ''
-set "request.jwt.claim.role" = ''
 as $$
+declare
+    v_claims text := current_setting('request.jwt.claims', true);
 begin
+    perform set_config('request.jwt.claims', '', true);
     delete from public.workspaces as workspace
     where workspace.id in (
         select member.workspace_id from public.workspace_members as member where member.user_id = old.id
@@ -175,6 +177,7 @@ begin
     delete from public.workspace_members as member
     where member.user_id = old.id and member.workspace_id <> old.id;
     perform private.move_channels(old.id);
+    perform set_config('request.jwt.claims', v_claims, true);
     return old;
 end
 $$;

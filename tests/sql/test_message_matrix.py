@@ -40,6 +40,8 @@ ROWS = {
     "admin_id": USERS["admin"],
     "member_id": USERS["member"],
     "newcomer": NEWCOMER,
+    "mallory_id": USERS["mallory"],
+    "workspace": "00000000-0000-4000-8001-000000000004",
 }
 
 # The columns are CALLERS; {me} is the caller (of anon and service: the owner), {mine} their message, {my_twin} theirs.
@@ -64,10 +66,14 @@ user_profiles
 channels
   read it                                           yes    yes    yes    -      -       -      no     yes
     select from channels where id = {channel}
-  make one                                          yes    yes    yes    yes    yes     yes    no     yes
+  make one                                          yes    yes    yes    yes    yes     yes    no     null
     insert into channels (name) values ('x')
-  make one and read it back                         yes    yes    yes    yes    yes     yes    no     yes
+  make one and read it back                         yes    yes    yes    yes    yes     yes    no     null
     insert into channels (name) values ('x') returning *
+  make one in the workspace                         yes    yes    yes    no     no      no     no     yes
+    insert into channels (workspace_id, name) values ({workspace}, 'x')
+  move it to another workspace                      no     no     no     no     no      no     no     yes
+    update channels set workspace_id = {mallory_id} where id = {channel}
   make one in another's name                        no     no     no     no     no      no     no     yes
     insert into channels (name, created_by) values ('x', {newcomer})
   rename it                                         yes    yes    -      -      -       -      no     yes
@@ -84,6 +90,8 @@ channel_members
     select from channel_members where channel_id = {channel}
   add a member                                      yes    yes    no     no     no      no     no     yes
     insert into channel_members (channel_id, user_id) values ({channel}, {newcomer})
+  add a user of no or another workspace             no     no     no     no     no      no     no     yes
+    insert into channel_members (channel_id, user_id) values ({channel}, {mallory_id})
   add an owner                                      yes    no     no     no     no      no     no     yes
     insert into channel_members (channel_id, user_id, role) values ({channel}, {newcomer}, 'owner')
   join by oneself                                   dup    dup    no     no     no      no     no     dup
@@ -288,10 +296,13 @@ insert into auth.users (id, email, aud, role)
 select id::uuid, name || '@matrix.example', 'authenticated', 'authenticated'
 from unnest(%(user_ids)s::text[], %(names)s::text[]) as people (id, name);
 -- Created in the past, because a creator may see a new channel without being a member.
-insert into channels (id, name, created_by, created_at) values
-(%(channel)s, 'the channel', %(owner_id)s, now() - interval '1 day'),
-(%(elsewhere)s, 'another one', %(mallory_id)s, now() - interval '1 day'),
-(%(empty)s, 'one without members', null, now() - interval '1 day');
+insert into workspaces (id, name) values (%(workspace)s, 'team');
+insert into workspace_members (workspace_id, user_id)
+select %(workspace)s, member.id from unnest(%(team)s::uuid[]) as member (id);
+insert into channels (id, workspace_id, name, created_by, created_at) values
+(%(channel)s, %(workspace)s, 'the channel', %(owner_id)s, now() - interval '1 day'),
+(%(elsewhere)s, %(mallory_id)s, 'another one', %(mallory_id)s, now() - interval '1 day'),
+(%(empty)s, %(workspace)s, 'one without members', null, now() - interval '1 day');
 delete from private.channel_counters where channel_id = %(empty)s;
 insert into channel_members (channel_id, user_id, role) values
 (%(channel)s, %(admin_id)s, 'admin'), (%(channel)s, %(member_id)s, 'member'), (%(channel)s, %(former_id)s, 'member');
@@ -353,6 +364,7 @@ def world(postgres_url: str) -> Iterator[Db]:
         **{f"{name}_id": user_id for name, user_id in USERS.items()},
         "user_ids": [*USERS.values(), NEWCOMER],
         "names": [*USERS, "newcomer"],
+        "team": [USERS["owner"], USERS["admin"], USERS["member"], NEWCOMER],
         "twin_ids": [ROWS[f"{name}_twin"] for name in USERS],
         "twin_owners": [*USERS.values()],
     }
