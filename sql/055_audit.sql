@@ -50,32 +50,6 @@ $$;
 comment on function private.record_audit(uuid, text, uuid, jsonb) is
 'Writes a line of the audit log; nothing if the workspace is being deleted.';
 
--- Definer, because no client writes the audit log. It checks that the caller may read what is exported.
-create function private.record_export(p_conversation_id uuid, p_channel_id uuid) returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform private.record_audit(conversation.workspace_id, 'conversation.exported', conversation.id, '{}')
-    from public.conversations as conversation
-    where conversation.id = p_conversation_id
-        and (
-            private.is_service()
-            or exists (select from private.my_workspaces as mine where mine.id = conversation.workspace_id)
-        );
-    perform private.record_audit(channel.workspace_id, 'channel.exported', channel.id, '{}')
-    from public.channels as channel
-    where channel.id = p_channel_id
-        and (
-            private.is_service()
-            or exists (select from private.my_channels as mine where mine.id = channel.id)
-        );
-end
-$$;
-comment on function private.record_export(uuid, uuid) is
-'Writes the audit line of an export of a conversation or a channel, whose first page the caller reads.';
-
 -- Definer, because no client writes the audit log.
 create function private.audit_connection_trigger() returns trigger
 language plpgsql
@@ -115,24 +89,6 @@ end
 $$;
 comment on function private.audit_member_trigger() is
 'Trigger: records that a member of a workspace joined, left or changed role.';
-
--- Definer, because no client writes the audit log.
-create function private.audit_channel_role_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform private.record_audit(
-        channel.workspace_id, 'channel_member.role_changed', new.user_id,
-        jsonb_build_object('channel_id', new.channel_id, 'role', new.role, 'old_role', old.role)
-    )
-    from public.channels as channel
-    where channel.id = new.channel_id;
-    return null;
-end
-$$;
-comment on function private.audit_channel_role_trigger() is 'Trigger: records that a member of a channel changed role.';
 
 -- Definer, because no client writes the audit log.
 create function private.audit_retention_trigger() returns trigger

@@ -117,3 +117,21 @@ begin
 end
 $$;
 comment on function private.record_member_trigger() is 'Records an event when a member joins or leaves.';
+
+-- Definer, because no client writes the audit log.
+create function private.audit_channel_role_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_audit(
+        channel.workspace_id, 'channel_member.role_changed', new.user_id,
+        jsonb_build_object('channel_id', new.channel_id, 'role', new.role, 'old_role', old.role)
+    )
+    from public.channels as channel
+    where channel.id = new.channel_id;
+    return null;
+end
+$$;
+comment on function private.audit_channel_role_trigger() is 'Trigger: records that a member of a channel changed role.';

@@ -306,7 +306,7 @@ begin
     where member.workspace_id = list_workspace_members.workspace_id
         and (
             list_workspace_members.search is null
-            or strpos(private.fold_text(profile.display_name), private.fold_text(list_workspace_members.search)) > 0
+            or strpos(lower(profile.display_name), lower(list_workspace_members.search)) > 0
         )
     order by profile.display_name, member.user_id;
 end

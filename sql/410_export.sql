@@ -1,6 +1,32 @@
 -- Exports of a conversation or a channel, in pages.
 -- Callers export what they may read; the cursor of a page leads to the next one.
 
+-- Definer, because no client writes the audit log. It checks that the caller may read what is exported.
+create function private.record_export(p_conversation_id uuid, p_channel_id uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_audit(conversation.workspace_id, 'conversation.exported', conversation.id, '{}')
+    from public.conversations as conversation
+    where conversation.id = p_conversation_id
+        and (
+            private.is_service()
+            or exists (select from private.my_workspaces as mine where mine.id = conversation.workspace_id)
+        );
+    perform private.record_audit(channel.workspace_id, 'channel.exported', channel.id, '{}')
+    from public.channels as channel
+    where channel.id = p_channel_id
+        and (
+            private.is_service()
+            or exists (select from private.my_channels as mine where mine.id = channel.id)
+        );
+end
+$$;
+comment on function private.record_export(uuid, uuid) is
+'Writes the audit line of an export of a conversation or a channel, whose first page the caller reads.';
+
 create function public.export_conversation(jsonb) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -250,7 +250,8 @@ def test_service_deletes_old_rows(cluster: TestCluster, template: str, tmp_path:
         db.execute(
             """
             insert into public.ingest_log (workspace_id, user_id, connection_id, at, status)
-            select gen_random_uuid(), gen_random_uuid(), 'x', now() - interval '31 days', 200 from generate_series(1, 1500)
+            select gen_random_uuid(), gen_random_uuid(), 'x', now() - interval '31 days', 200
+            from generate_series(1, 1500)
             """
         )
         with serving(cluster.url(name, "authenticator"), tmp_path / "log", THREADLINE_DELIVER="1"):

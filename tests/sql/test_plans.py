@@ -92,7 +92,8 @@ insert into public.people (workspace_id, user_id, full_name, phone)
 select '{MATTY}', '{MATTY}', 'Someone', '+49 151 ' || 1000000 + n from generate_series(1, {CROWD}) as n;
 insert into public.conversations
 (workspace_id, scope_id, user_id, platform, external_conversation_id, participant_identifier, last_message_at)
-select '{MATTY}', '{MATTY}', '{MATTY}', 'whatsapp', 'old' || n, '+49 151 ' || 2000000 + n, now() from generate_series(1, {CROWD}) as n;
+select '{MATTY}', '{MATTY}', '{MATTY}', 'whatsapp', 'old' || n, '+49 151 ' || 2000000 + n, now()
+from generate_series(1, {CROWD}) as n;
 insert into public.conversations
 (workspace_id, scope_id, user_id, platform, external_conversation_id, participant_identifier, last_message_at)
 values ('{MATTY}', '{MATTY}', '{MATTY}', 'whatsapp', 'long', '@long', now());
