@@ -745,9 +745,10 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-    if (select auth.role()) = 'authenticated'
-        and not exists (select from private.my_owned_workspaces as mine where mine.id = new.id)
-    then
+    if auth.role() is distinct from 'authenticated' then
+        return new;
+    end if;
+    if not exists (select from private.my_owned_workspaces as mine where mine.id = new.id) then
         raise insufficient_privilege using
             message = 'Only an owner can change how long messages are kept. Ask an owner of this workspace.',
             detail = 'owner_required';
