@@ -75,6 +75,36 @@ class PublicAttachmentsUpdate(TypedDict):
     size: NotRequired[Annotated[int, Field(alias="size")]]
     uploaded_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="uploaded_by")]]
 
+class PublicAuditLog(BaseModel):
+    action: str = Field(alias="action")
+    actor_id: Optional[uuid.UUID] = Field(alias="actor_id")
+    at: datetime.datetime = Field(alias="at")
+    details: JsonValue = Field(alias="details")
+    id: int = Field(alias="id")
+    request_id: Optional[str] = Field(alias="request_id")
+    subject_id: Optional[uuid.UUID] = Field(alias="subject_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
+
+class PublicAuditLogInsert(TypedDict):
+    action: Annotated[str, Field(alias="action")]
+    actor_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="actor_id")]]
+    at: NotRequired[Annotated[datetime.datetime, Field(alias="at")]]
+    details: NotRequired[Annotated[JsonValue, Field(alias="details")]]
+    id: NotRequired[Annotated[int, Field(alias="id")]]
+    request_id: NotRequired[Annotated[Optional[str], Field(alias="request_id")]]
+    subject_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="subject_id")]]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
+
+class PublicAuditLogUpdate(TypedDict):
+    action: NotRequired[Annotated[str, Field(alias="action")]]
+    actor_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="actor_id")]]
+    at: NotRequired[Annotated[datetime.datetime, Field(alias="at")]]
+    details: NotRequired[Annotated[JsonValue, Field(alias="details")]]
+    id: NotRequired[Annotated[int, Field(alias="id")]]
+    request_id: NotRequired[Annotated[Optional[str], Field(alias="request_id")]]
+    subject_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="subject_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
+
 class PublicChannelMembers(BaseModel):
     channel_id: uuid.UUID = Field(alias="channel_id")
     created_at: datetime.datetime = Field(alias="created_at")
@@ -115,7 +145,7 @@ class PublicChannels(BaseModel):
     kind: str = Field(alias="kind")
     name: Optional[str] = Field(alias="name")
     updated_at: datetime.datetime = Field(alias="updated_at")
-    workspace_id: Optional[uuid.UUID] = Field(alias="workspace_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicChannelsInsert(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
@@ -124,7 +154,7 @@ class PublicChannelsInsert(TypedDict):
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
     name: NotRequired[Annotated[Optional[str], Field(alias="name")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
-    workspace_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="workspace_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicChannelsUpdate(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
@@ -133,7 +163,7 @@ class PublicChannelsUpdate(TypedDict):
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
     name: NotRequired[Annotated[Optional[str], Field(alias="name")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
-    workspace_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="workspace_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicConversationMessages(BaseModel):
     connection_id: Optional[uuid.UUID] = Field(alias="connection_id")
@@ -325,6 +355,7 @@ class PublicMessageEvents(BaseModel):
     message_id: Optional[uuid.UUID] = Field(alias="message_id")
     reaction_id: Optional[uuid.UUID] = Field(alias="reaction_id")
     seq: int = Field(alias="seq")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicMessageEventsInsert(TypedDict):
     actor_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="actor_id")]]
@@ -336,6 +367,7 @@ class PublicMessageEventsInsert(TypedDict):
     message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="message_id")]]
     reaction_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="reaction_id")]]
     seq: Annotated[int, Field(alias="seq")]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
 
 class PublicMessageEventsUpdate(TypedDict):
     actor_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="actor_id")]]
@@ -347,6 +379,7 @@ class PublicMessageEventsUpdate(TypedDict):
     message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="message_id")]]
     reaction_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="reaction_id")]]
     seq: NotRequired[Annotated[int, Field(alias="seq")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicMessagePins(BaseModel):
     channel_id: uuid.UUID = Field(alias="channel_id")
@@ -406,6 +439,7 @@ class PublicMessages(BaseModel):
     seq: int = Field(alias="seq")
     updated_at: datetime.datetime = Field(alias="updated_at")
     user_id: Optional[uuid.UUID] = Field(alias="user_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicMessagesInsert(TypedDict):
     ai_twin_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="ai_twin_id")]]
@@ -423,6 +457,7 @@ class PublicMessagesInsert(TypedDict):
     seq: NotRequired[Annotated[int, Field(alias="seq")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="user_id")]]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
 
 class PublicMessagesUpdate(TypedDict):
     ai_twin_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="ai_twin_id")]]
@@ -440,6 +475,7 @@ class PublicMessagesUpdate(TypedDict):
     seq: NotRequired[Annotated[int, Field(alias="seq")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicMessagingConnections(BaseModel):
     connection_id: str = Field(alias="connection_id")
@@ -587,6 +623,48 @@ class PublicUserProfilesUpdate(TypedDict):
     display_name: NotRequired[Annotated[str, Field(alias="display_name")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+
+class PublicWorkspaceInvitations(BaseModel):
+    accepted_at: Optional[datetime.datetime] = Field(alias="accepted_at")
+    accepted_by: Optional[uuid.UUID] = Field(alias="accepted_by")
+    channel_id: Optional[uuid.UUID] = Field(alias="channel_id")
+    created_at: datetime.datetime = Field(alias="created_at")
+    email: Optional[str] = Field(alias="email")
+    expires_at: datetime.datetime = Field(alias="expires_at")
+    id: uuid.UUID = Field(alias="id")
+    invited_by: Optional[uuid.UUID] = Field(alias="invited_by")
+    revoked_at: Optional[datetime.datetime] = Field(alias="revoked_at")
+    role: str = Field(alias="role")
+    token_hash: bytes = Field(alias="token_hash")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
+
+class PublicWorkspaceInvitationsInsert(TypedDict):
+    accepted_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="accepted_at")]]
+    accepted_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="accepted_by")]]
+    channel_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="channel_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    email: NotRequired[Annotated[Optional[str], Field(alias="email")]]
+    expires_at: Annotated[datetime.datetime, Field(alias="expires_at")]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    invited_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="invited_by")]]
+    revoked_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="revoked_at")]]
+    role: Annotated[str, Field(alias="role")]
+    token_hash: Annotated[bytes, Field(alias="token_hash")]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
+
+class PublicWorkspaceInvitationsUpdate(TypedDict):
+    accepted_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="accepted_at")]]
+    accepted_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="accepted_by")]]
+    channel_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="channel_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    email: NotRequired[Annotated[Optional[str], Field(alias="email")]]
+    expires_at: NotRequired[Annotated[datetime.datetime, Field(alias="expires_at")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    invited_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="invited_by")]]
+    revoked_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="revoked_at")]]
+    role: NotRequired[Annotated[str, Field(alias="role")]]
+    token_hash: NotRequired[Annotated[bytes, Field(alias="token_hash")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicWorkspaceMembers(BaseModel):
     created_at: datetime.datetime = Field(alias="created_at")

@@ -75,6 +75,48 @@ export type Database = {
           },
         ];
       };
+      "audit_log": {
+        Row: {
+          "action": string;
+          "actor_id": string | null;
+          "at": string;
+          "details": NonNullable<Json>;
+          "id": number;
+          "request_id": string | null;
+          "subject_id": string | null;
+          "workspace_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "action": string;
+          "actor_id"?: string | null;
+          "at"?: string;
+          "details"?: NonNullable<Json>;
+          "id"?: never;
+          "request_id"?: string | null;
+          "subject_id"?: string | null;
+          "workspace_id": string;
+        };
+        Update: {
+          "action"?: string;
+          "actor_id"?: string | null;
+          "at"?: string;
+          "details"?: NonNullable<Json>;
+          "id"?: never;
+          "request_id"?: string | null;
+          "subject_id"?: string | null;
+          "workspace_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "audit_log_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
       "channel_members": {
         Row: {
           "channel_id": string;
@@ -147,7 +189,7 @@ export type Database = {
           "kind": string;
           "name": string | null;
           "updated_at": string;
-          "workspace_id": string | null;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
@@ -157,7 +199,7 @@ export type Database = {
           "kind"?: string;
           "name"?: string | null;
           "updated_at"?: string;
-          "workspace_id"?: string | null;
+          "workspace_id"?: string;
         };
         Update: {
           "created_at"?: string;
@@ -166,9 +208,17 @@ export type Database = {
           "kind"?: string;
           "name"?: string | null;
           "updated_at"?: string;
-          "workspace_id"?: string | null;
+          "workspace_id"?: string;
         };
-        Relationships: [];
+        Relationships: [
+          {
+            foreignKeyName: "channels_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
+            referencedColumns: ["id"];
+          },
+        ];
       };
       "conversation_messages": {
         Row: {
@@ -414,6 +464,7 @@ export type Database = {
           "message_id": string | null;
           "reaction_id": string | null;
           "seq": number;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
@@ -426,6 +477,7 @@ export type Database = {
           "message_id"?: string | null;
           "reaction_id"?: string | null;
           "seq": number;
+          "workspace_id": string;
         };
         Update: {
           "actor_id"?: string | null;
@@ -437,6 +489,7 @@ export type Database = {
           "message_id"?: string | null;
           "reaction_id"?: string | null;
           "seq"?: number;
+          "workspace_id"?: string;
         };
         Relationships: [
           {
@@ -545,6 +598,7 @@ export type Database = {
           "seq": number;
           "updated_at": string;
           "user_id": string | null;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
@@ -563,6 +617,7 @@ export type Database = {
           "seq"?: number;
           "updated_at"?: string;
           "user_id"?: string | null;
+          "workspace_id": string;
         };
         Update: {
           "ai_twin_id"?: string | null;
@@ -580,6 +635,7 @@ export type Database = {
           "seq"?: number;
           "updated_at"?: string;
           "user_id"?: string | null;
+          "workspace_id"?: string;
         };
         Relationships: [
           {
@@ -805,6 +861,67 @@ export type Database = {
         };
         Relationships: [];
       };
+      "workspace_invitations": {
+        Row: {
+          "accepted_at": string | null;
+          "accepted_by": string | null;
+          "channel_id": string | null;
+          "created_at": string;
+          "email": string | null;
+          "expires_at": string;
+          "id": string;
+          "invited_by": string | null;
+          "revoked_at": string | null;
+          "role": string;
+          "token_hash": string;
+          "workspace_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "accepted_at"?: string | null;
+          "accepted_by"?: string | null;
+          "channel_id"?: string | null;
+          "created_at"?: string;
+          "email"?: string | null;
+          "expires_at": string;
+          "id"?: string;
+          "invited_by"?: string | null;
+          "revoked_at"?: string | null;
+          "role": string;
+          "token_hash": string;
+          "workspace_id": string;
+        };
+        Update: {
+          "accepted_at"?: string | null;
+          "accepted_by"?: string | null;
+          "channel_id"?: string | null;
+          "created_at"?: string;
+          "email"?: string | null;
+          "expires_at"?: string;
+          "id"?: string;
+          "invited_by"?: string | null;
+          "revoked_at"?: string | null;
+          "role"?: string;
+          "token_hash"?: string;
+          "workspace_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "workspace_invitations_channel_id_fkey";
+            columns: ["workspace_id", "channel_id"];
+            isOneToOne: false;
+            referencedRelation: "channels";
+            referencedColumns: ["workspace_id", "id"];
+          },
+          {
+            foreignKeyName: "workspace_invitations_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
       "workspace_members": {
         Row: {
           "created_at": string;
@@ -883,6 +1000,7 @@ export type Database = {
       [_ in never]: never;
     };
     Functions: {
+      "accept_invitation": { Args: { "invitation_id"?: string; "token"?: string }; Returns: Json };
       "add_reaction": { Args: { "": Json }; Returns: Json };
       "begin_upload": { Args: { "": Json }; Returns: Json };
       "claim_deliveries": { Args: { "": Json }; Returns: Json };
@@ -898,6 +1016,16 @@ export type Database = {
           isOneToOne: false;
           isSetofReturn: true;
         };
+      };
+      "create_invitation": {
+        Args: {
+          "channel_id"?: string;
+          "email"?: string;
+          "role"?: string;
+          "valid_for"?: string;
+          "workspace_id"?: string;
+        };
+        Returns: Json;
       };
       "create_message": { Args: { "": Json }; Returns: Json };
       "create_messaging_connection": {
@@ -924,7 +1052,31 @@ export type Database = {
       "list_channel_events": { Args: { "": Json }; Returns: Json };
       "list_message_edits": { Args: { "": Json }; Returns: Json };
       "list_messages": { Args: { "": Json }; Returns: Json };
+      "list_my_invitations": {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          "channel_id": string;
+          "channel_name": string;
+          "expires_at": string;
+          "id": string;
+          "invited_by": string;
+          "invited_by_name": string;
+          "role": string;
+          "workspace_id": string;
+          "workspace_name": string;
+        }[];
+      };
       "list_twin_deliveries": { Args: { "": Json }; Returns: Json };
+      "list_workspace_members": {
+        Args: { "search"?: string; "workspace_id": string };
+        Returns: {
+          "avatar_url": string;
+          "display_name": string;
+          "joined_at": string;
+          "role": string;
+          "user_id": string;
+        }[];
+      };
       "messages": {
         Args: { "": Database["public"]["Tables"]["conversations"]["Row"] };
         Returns:
@@ -937,6 +1089,8 @@ export type Database = {
       "remove_twin_webhook": { Args: { "": Json }; Returns: Json };
       "replay_twin_deliveries": { Args: { "": Json }; Returns: Json };
       "reply_to_message": { Args: { "": Json }; Returns: Json };
+      "revoke_invitation": { Args: { "invitation_id": string }; Returns: undefined };
+      "revoke_messaging_key": { Args: { "key_id": string }; Returns: undefined };
       "rotate_messaging_key": { Args: { "connection_id": string; "overlap"?: string }; Returns: Json };
       "rotate_twin_secret": { Args: { "": Json }; Returns: Json };
       "search_messages": { Args: { "": Json }; Returns: Json };

@@ -81,7 +81,7 @@ channels
     update channels set kind = 'dm' where id = {channel}
   remove it                                         yes    -      -      -      -       -      no     yes
     delete from channels where id = {channel}
-  rename by making it again                         no     no     no     no     no      no     no     yes
+  rename by making it again                         no     no     no     no     no      no     no     null
     insert into channels (id, name) values ({channel}, 'x') on conflict (id) do update set name = excluded.name
 
 channel_members

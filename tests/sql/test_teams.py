@@ -92,7 +92,8 @@ def list_functions(db: Db) -> list[tuple[str, str, list[str] | None]]:
         db,
         """
         select proname, pg_get_function_identity_arguments(oid), proargnames[:pronargs]
-        from pg_proc where pronamespace = 'public'::regnamespace and has_function_privilege('authenticated', oid, 'execute')
+        from pg_proc
+        where pronamespace = 'public'::regnamespace and has_function_privilege('authenticated', oid, 'execute')
         order by proname
         """,
     )
@@ -170,12 +171,10 @@ def test_no_function_reaches_the_other_team(teams: tuple[Db, Team, Team], number
             if types != "jsonb":
                 given = [field for field in names or [] if field in {*theirs.ids, "platform"}]
                 call = f"public.{name}({', '.join(f'{field} => %s' for field in given)})"
-                values = ["signal" if field == "platform" else id_ for field in given]
-                values = [
-                    f"team{2}" if field == "connection_id" else each for field, each in zip(given, values, strict=True)
-                ]
+                names_of = {"platform": "signal", "connection_id": "team2"}
+                values = [names_of.get(field, id_) for field in given]
             try:
-                with db.transaction(force_rollback=True):
+                with db.transaction():
                     answer = str(rows(db, f"select {call}", *values))
             except psycopg.Error:
                 continue
