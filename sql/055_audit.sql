@@ -79,7 +79,11 @@ begin
     if coalesce(new.workspace_id, old.workspace_id) <> coalesce(new.user_id, old.user_id) then
         perform private.record_audit(
             coalesce(new.workspace_id, old.workspace_id),
-            case tg_op when 'INSERT' then 'member.joined' when 'DELETE' then 'member.left' else 'member.role_changed' end,
+            case tg_op
+                when 'INSERT' then 'member.joined'
+                when 'DELETE' then 'member.left'
+                else 'member.role_changed'
+            end,
             coalesce(new.user_id, old.user_id),
             jsonb_strip_nulls(jsonb_build_object('role', new.role, 'old_role', old.role))
         );

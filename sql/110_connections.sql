@@ -7,10 +7,13 @@ create type private.ingest_source as (
     workspace_id uuid,
     scope_id uuid,
     platform text,
-    connection_id text
+    connection_id text,
+    is_active boolean,
+    key_id uuid
 );
 comment on type private.ingest_source is
-'The connection of an ingest request, with what its conversations and messages need.';
+'The connection of an ingest request, with what its conversations and messages need. key_id is the valid key that the
+request has; null if it has none.';
 
 create table public.messaging_connections (
     id uuid primary key default gen_random_uuid(),
@@ -258,10 +261,8 @@ comment on function public.keys(public.messaging_connections) is
 'Computed field: the keys of a connection as an array of id, created_at, expires_at and last_used_at, without secrets.';
 
 -- Definer, because no client role may read hashes of keys.
-create function private.authenticate_connection(
-    p_platform text, p_connection_id text, p_secret text,
-    out source private.ingest_source, out is_active boolean, out is_key_valid boolean, out key_id uuid
-)
+create function private.authenticate_connection(p_platform text, p_connection_id text, p_secret text)
+returns private.ingest_source
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -276,13 +277,7 @@ begin
         and key.secret_hash = private.hash_secret(p_secret)
         and (key.expires_at is null or key.expires_at > now())
     where connection.connection_id = p_connection_id and connection.platform = p_platform;
-    source := (
-        v_found.id, v_found.user_id, v_found.workspace_id, v_found.scope_id, v_found.platform, v_found.connection_id
-    );
-    is_active := v_found.is_active;
-    is_key_valid := v_found.key_id is not null;
-    key_id := v_found.key_id;
-    if is_key_valid and (v_found.last_used_at is null or v_found.last_used_at < now() - interval '1 minute') then
+    if v_found.key_id is not null and (v_found.last_used_at is null or v_found.last_used_at < now() - interval '1 minute') then
         -- SKIP LOCKED, because one of several concurrent requests is enough to write the time.
         update private.messaging_keys as key set last_used_at = now()
         where key.id = (
@@ -291,11 +286,15 @@ begin
             for no key update skip locked
         );
     end if;
+    return (
+        v_found.id, v_found.user_id, v_found.workspace_id, v_found.scope_id, v_found.platform, v_found.connection_id,
+        v_found.is_active, v_found.key_id
+    );
 end
 $$;
 comment on function private.authenticate_connection(text, text, text) is
-'Finds a connection and the key that a secret belongs to: whether it is active, whether the key is valid, and the id of
-the key. The id of the source is null if the connection does not exist.';
+'Finds a connection and the key that a secret belongs to. The id is null if the connection does not exist, and key_id if
+the key is not valid.';
 
 -- Definer, because no client role may read hashes of keys.
 create function private.is_valid_key(p_secret text) returns boolean

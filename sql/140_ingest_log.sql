@@ -70,7 +70,7 @@ comment on function private.use_asynchronous_commit() is
 'Turns synchronous_commit off if the transaction has written nothing yet; a crash may lose the log line.';
 
 create function private.record_ingest(
-    p_source private.ingest_source, p_key_id uuid, p_messages bigint, p_results private.ingest_result[]
+    p_source private.ingest_source, p_messages bigint, p_results private.ingest_result[]
 ) returns void
 language plpgsql
 volatile
@@ -83,7 +83,7 @@ begin
         messages, conversations, conversations_created, messages_added, errors
     )
     select
-        p_source.workspace_id, p_source.user_id, p_source.connection_id, p_key_id, 200, private.request_id(),
+        p_source.workspace_id, p_source.user_id, p_source.connection_id, p_source.key_id, 200, private.request_id(),
         coalesce(p_messages, 0),
         count(*),
         count(*) filter (where result.status = 'created'),
@@ -92,7 +92,7 @@ begin
     from unnest(p_results) as result;
 end
 $$;
-comment on function private.record_ingest(private.ingest_source, uuid, bigint, private.ingest_result[]) is
+comment on function private.record_ingest(private.ingest_source, bigint, private.ingest_result[]) is
 'Writes the log line of a request that was stored.';
 
 create function private.record_refusal(p_source private.ingest_source, p_status integer) returns void

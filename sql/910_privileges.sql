@@ -402,7 +402,7 @@ grant execute on function
     private.list_replay_results(private.ingest_conversation[], uuid[]),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
     private.broadcast_conversations(uuid[]),
-    private.record_ingest(private.ingest_source, uuid, bigint, private.ingest_result[]),
+    private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
     private.record_refusal(private.ingest_source, integer),
     private.search_messages(private.message_search),
     private.match_person(uuid, text),
