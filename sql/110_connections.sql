@@ -17,8 +17,8 @@ request has; null if it has none.';
 
 create table public.messaging_connections (
     id uuid primary key default gen_random_uuid(),
-    workspace_id uuid not null default auth.uid() references public.workspaces (id) on delete cascade,
     user_id uuid not null default auth.uid() references auth.users (id) on delete cascade,
+    workspace_id uuid not null default auth.uid() references public.workspaces (id) on delete cascade,
     platform text not null,
     connection_id text not null,
     is_active boolean not null default true,
@@ -277,8 +277,10 @@ begin
         and key.secret_hash = private.hash_secret(p_secret)
         and (key.expires_at is null or key.expires_at > now())
     where connection.connection_id = p_connection_id and connection.platform = p_platform;
-    if v_found.key_id is not null and (v_found.last_used_at is null or v_found.last_used_at < now() - interval '1
-minute') then         -- SKIP LOCKED, because one of several concurrent requests is enough to write the time.
+    if v_found.key_id is not null
+        and (v_found.last_used_at is null or v_found.last_used_at < now() - interval '1 minute')
+    then
+        -- SKIP LOCKED, because one of several concurrent requests is enough to write the time.
         update private.messaging_keys as key set last_used_at = now()
         where key.id = (
             select free.id from private.messaging_keys as free

@@ -19,8 +19,9 @@ comment on function private.generate_id() is 'A new id that is greater than thos
 
 create table public.conversations (
     id uuid primary key default private.generate_id(),
-    workspace_id uuid not null references public.workspaces (id) on delete cascade,
+    -- The user before the workspace: Postgres checks the keys in this order, and a deleted user is locked first.
     user_id uuid not null references auth.users (id) on delete cascade,
+    workspace_id uuid not null references public.workspaces (id) on delete cascade,
     scope_id uuid not null,
     platform text not null,
     external_conversation_id text collate "C" not null,
