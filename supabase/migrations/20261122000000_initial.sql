@@ -8002,6 +8002,19 @@ $$;
 comment on function private.list_user_messages(uuid) is
 'Ids of the messages that a user and the user''s twins wrote, deleted twins included.';
 
+create function private.audit_erasure(p_user_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_audit(member.workspace_id, 'user.erased', p_user_id, '{}')
+    from public.workspace_members as member
+    where member.user_id = p_user_id and member.workspace_id <> p_user_id;
+end
+$$;
+comment on function private.audit_erasure(uuid) is
+'Records in the teams of a user that the user is erased. Owners see the id and no content.';
+
 -- Definer, because no role may write these tables. Only service_role may call it.
 create function private.erase_user(p_user_id uuid) returns jsonb
 language plpgsql
@@ -8057,9 +8070,7 @@ begin
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('files', v_count);
     delete from private.request_counts as counted where counted.user_id = p_user_id;
-    perform private.record_audit(member.workspace_id, 'user.erased', p_user_id, '{}')
-    from public.workspace_members as member
-    where member.user_id = p_user_id and member.workspace_id <> p_user_id;
+    perform private.audit_erasure(p_user_id);
     delete from public.channel_members as member where member.user_id = p_user_id;
     delete from auth.users as known where known.id = p_user_id;
     -- The log keeps its numbers without a gap but drops the actor, and so do broadcasts.

@@ -183,6 +183,7 @@ drop function
     private.admit_upload(jsonb),
     private.audit_channel_role_trigger(),
     private.audit_connection_trigger(),
+    private.audit_erasure(uuid),
     private.audit_member_trigger(),
     private.audit_retention_trigger(),
     private.authenticate_connection(text, text, text),
