@@ -71,7 +71,7 @@ channels
     insert into channels (name) values ('x') returning *
   make one in the workspace                         yes    yes    yes    no     no      no     no     yes
     insert into channels (workspace_id, name) values ({workspace}, 'x')
-  move it to another workspace                      no     no     no     no     no      no     no     yes
+  move it elsewhere                                 no     no     no     no     no      no     no     yes
     update channels set workspace_id = {mallory_id} where id = {channel}
   make one in another's name                        no     no     no     no     no      no     no     yes
     insert into channels (name, created_by) values ('x', {newcomer})
@@ -89,7 +89,7 @@ channel_members
     select from channel_members where channel_id = {channel}
   add a member                                      yes    yes    no     no     no      no     no     yes
     insert into channel_members (channel_id, user_id) values ({channel}, {newcomer})
-  add a user of no or another workspace             no     no     no     no     no      no     no     yes
+  add an outsider                                  no     no     no     no     no      no     no     yes
     insert into channel_members (channel_id, user_id) values ({channel}, {mallory_id})
   add an owner                                      yes    no     no     no     no      no     no     yes
     insert into channel_members (channel_id, user_id, role) values ({channel}, {newcomer}, 'owner')

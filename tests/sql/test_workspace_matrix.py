@@ -38,7 +38,7 @@ workspaces
     insert into workspaces (name) values ('x')
   rename it                                         yes    yes    -      -      -      -       no     yes
     update workspaces set name = 'x' where id = {team}
-  change how long messages are kept                 yes    no     -      -      -      -       no     yes
+  set retention                                     yes    no     -      -      -      -       no     yes
     update workspaces set channel_days = 9 where id = {team}
   make it personal                                  no     no     no     no     no     no      no     no
     update workspaces set personal_user_id = {me} where id = {team}
@@ -60,7 +60,7 @@ workspace_members
     update workspace_members set role = 'owner' where (workspace_id, user_id) = ({team}, {member_id})
   make oneself an owner                             yes    no     -      -      -      -       no     yes
     update workspace_members set role = 'owner' where (workspace_id, user_id) = ({team}, {me})
-  move the member to another workspace              no     no     no     no     no     no      no     yes
+  move the member elsewhere                         no     no     no     no     no     no      no     yes
     update workspace_members set workspace_id = {rivals} where (workspace_id, user_id) = ({team}, {member_id})
   expel the member                                  yes    yes    yes    -      -      -       no     yes
     delete from workspace_members where (workspace_id, user_id) = ({team}, {member_id})
@@ -102,7 +102,7 @@ messaging_connections
     insert into messaging_connections (platform, connection_id) values ('signal', 'x')
   stop it                                           yes    yes    -      -      -      -       no     yes
     update messaging_connections set is_active = false where id = {connection}
-  move it to another workspace                      no     no     no     no     no     no      no     yes
+  move it elsewhere                                 no     no     no     no     no     no      no     yes
     update messaging_connections set workspace_id = {rivals} where id = {connection}
   remove it                                         yes    yes    -      -      -      -       no     yes
     delete from messaging_connections where id = {connection}
@@ -116,7 +116,7 @@ people
     insert into people (full_name) values ('x')
   rename one                                        yes    yes    yes    -      -      -       no     yes
     update people set full_name = 'x' where id = {person}
-  move one to another workspace                     no     no     no     no     no     no      no     yes
+  move one elsewhere                                no     no     no     no     no     no      no     yes
     update people set workspace_id = {rivals} where id = {person}
   remove one                                        yes    yes    yes    -      -      -       no     yes
     delete from people where id = {person}
