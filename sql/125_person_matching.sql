@@ -1,9 +1,10 @@
 -- Matches conversations to people by phone number: the exact number first, then the last ten digits.
 -- Promise: an ambiguous number matches no person.
--- Lock order: the user's matching lock first, then conversations by id, then people. Ingest holds the matching lock
--- shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each other.
+-- Lock order: the workspace's matching lock first, then conversations by id, then people. Ingest holds the matching
+-- lock shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each
+-- other.
 
-create function private.match_person(p_user_id uuid, p_digits text) returns uuid
+create function private.match_person(p_workspace_id uuid, p_digits text) returns uuid
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -11,11 +12,11 @@ as $$
 declare
     v_ids uuid[];
 begin
-    -- Each query stops at two hits: a user may have thousands of people with one number.
+    -- Each query stops at two hits: a workspace may have thousands of people with one number.
     v_ids := array(
         select person.id
         from public.people as person
-        where person.user_id = p_user_id
+        where person.workspace_id = p_workspace_id
             and right(person.phone_digits, 10) = right(p_digits, 10) and person.phone_digits = p_digits
         limit 2
     );
@@ -25,7 +26,7 @@ begin
         v_ids := array(
             select person.id
             from public.people as person
-            where person.user_id = p_user_id and right(person.phone_digits, 10) = right(p_digits, 10)
+            where person.workspace_id = p_workspace_id and right(person.phone_digits, 10) = right(p_digits, 10)
             limit 2
         );
     end if;
@@ -33,28 +34,28 @@ begin
 end
 $$;
 comment on function private.match_person(uuid, text) is
-'The person of a user with this number, or with the same last ten digits; null if there is no such person or several.';
+'The person of a workspace with this number, or with the same last ten digits; null if no person or several match.';
 
-create function private.matching_lock(p_user_id uuid) returns bigint
+create function private.matching_lock(p_workspace_id uuid) returns bigint
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return hashtextextended('threadline.matching.' || p_user_id, 0);
+    return hashtextextended('threadline.matching.' || p_workspace_id, 0);
 end
 $$;
 comment on function private.matching_lock(uuid) is
-'The key of the advisory lock of a user''s matching. Ingest holds it shared, changes of people hold it exclusively, and
-both take it before they lock a row.';
+'The key of the advisory lock of a workspace''s matching. Ingest holds it shared, changes of people hold it exclusively,
+and both take it before they lock a row.';
 
 create function private.match_participant_trigger() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform pg_advisory_xact_lock_shared(private.matching_lock(new.user_id));
-    new.person_id := private.match_person(new.user_id, private.phone_digits(new.participant_identifier));
+    perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
+    new.person_id := private.match_person(new.workspace_id, private.phone_digits(new.participant_identifier));
     if new.person_id is not null then
         -- Waits for a concurrent delete of the person, which then counts as deleted.
         perform from public.people as person where person.id = new.person_id for key share;
@@ -74,15 +75,14 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Runs before any row is locked, so the owner is not known yet: a signed-in user can only change their own rows.
-    if (select auth.uid()) is not null then
-        perform pg_advisory_xact_lock(private.matching_lock((select auth.uid())));
-    end if;
+    -- Runs before any row is locked, so the workspace is not known yet. A user changes people of their workspaces only.
+    perform pg_advisory_xact_lock(private.matching_lock(mine.id))
+    from (select my_workspaces.id from private.my_workspaces order by my_workspaces.id) as mine;
     return null;
 end
 $$;
 comment on function private.lock_matching_trigger() is
-'Trigger: takes the matching lock of the signed-in user before people change.';
+'Trigger: takes the matching locks of the signed-in user''s workspaces before people change.';
 
 -- Definer, because users may change people but not conversations.
 create function private.rematch_conversations_trigger() returns trigger
@@ -92,24 +92,24 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op <> 'DELETE' then
-        perform pg_advisory_xact_lock(private.matching_lock(owner.user_id))
-        from (select distinct changed.user_id from changed order by changed.user_id) as owner;
+        perform pg_advisory_xact_lock(private.matching_lock(workspace.workspace_id))
+        from (select distinct changed.workspace_id from changed order by changed.workspace_id) as workspace;
     end if;
 
     perform from public.conversations as conversation
-    where (conversation.user_id, right(conversation.participant_digits, 10)) in (
-        select changed.user_id, right(changed.phone_digits, 10) from changed
+    where (conversation.workspace_id, right(conversation.participant_digits, 10)) in (
+        select changed.workspace_id, right(changed.phone_digits, 10) from changed
     )
     order by conversation.id
     for no key update;
 
     update public.conversations as conversation
-    set person_id = private.match_person(conversation.user_id, conversation.participant_digits)
-    where (conversation.user_id, right(conversation.participant_digits, 10)) in (
-        select changed.user_id, right(changed.phone_digits, 10) from changed
+    set person_id = private.match_person(conversation.workspace_id, conversation.participant_digits)
+    where (conversation.workspace_id, right(conversation.participant_digits, 10)) in (
+        select changed.workspace_id, right(changed.phone_digits, 10) from changed
     )
     and conversation.person_id
-    is distinct from private.match_person(conversation.user_id, conversation.participant_digits);
+    is distinct from private.match_person(conversation.workspace_id, conversation.participant_digits);
     return null;
 end
 $$;

@@ -42,12 +42,15 @@ create view private.my_peer_twins
 with (security_barrier = true) as
 select assigned.ai_twin_id as id
 from public.channel_twins as assigned
-where assigned.channel_id in (select mine.id from private.my_channels as mine);
+where exists (select from private.my_channels as mine where mine.id = assigned.channel_id);
 comment on view private.my_peer_twins is 'Twins in channels of the caller, one row for each channel.';
 
 create policy ai_twins_select_owner_or_peer on public.ai_twins
 for select to authenticated
-using (user_id = (select auth.uid()) or id in (select mine.id from private.my_peer_twins as mine));
+using (
+    user_id = (select auth.uid())
+    or exists (select from private.my_peer_twins as mine where mine.id = ai_twins.id)
+);
 create policy ai_twins_insert_owner on public.ai_twins
 for insert to authenticated with check (user_id = (select auth.uid()));
 create policy ai_twins_update_owner on public.ai_twins
@@ -58,20 +61,20 @@ for delete to authenticated using (user_id = (select auth.uid()));
 create policy channel_twins_select_member_or_owner on public.channel_twins
 for select to authenticated
 using (
-    channel_id in (select mine.id from private.my_channels as mine)
-    or ai_twin_id in (select mine.id from private.my_twins as mine)
+    exists (select from private.my_channels as mine where mine.id = channel_twins.channel_id)
+    or exists (select from private.my_twins as mine where mine.id = channel_twins.ai_twin_id)
 );
 create policy channel_twins_insert_owner on public.channel_twins
 for insert to authenticated
 with check (
-    ai_twin_id in (select mine.id from private.my_twins as mine)
-    and channel_id in (select mine.id from private.my_channels as mine)
+    exists (select from private.my_twins as mine where mine.id = channel_twins.ai_twin_id)
+    and exists (select from private.my_channels as mine where mine.id = channel_twins.channel_id)
 );
 create policy channel_twins_delete_owner_or_manager on public.channel_twins
 for delete to authenticated
 using (
-    ai_twin_id in (select mine.id from private.my_twins as mine)
-    or channel_id in (select mine.id from private.my_managed_channels as mine)
+    exists (select from private.my_twins as mine where mine.id = channel_twins.ai_twin_id)
+    or exists (select from private.my_managed_channels as mine where mine.id = channel_twins.channel_id)
 );
 
 -- Definer, because no client may lock a channel, and it must count all twins.

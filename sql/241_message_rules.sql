@@ -14,7 +14,10 @@ begin
         raise insufficient_privilege using message = 'Only members can write to this channel.';
     end if;
     -- What private.lock_channel does, without the call: each message pays for this line.
-    perform from private.channel_counters as counter where counter.channel_id = new.channel_id for no key update;
+    select counter.workspace_id into new.workspace_id
+    from private.channel_counters as counter
+    where counter.channel_id = new.channel_id
+    for no key update;
     -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gets
     -- no number and no event. KEY SHARE waits for a transaction that deletes the first one.
     perform from public.messages as message where message.id = new.id for key share;

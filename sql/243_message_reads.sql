@@ -24,7 +24,13 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if not exists (select from public.channels as channel where channel.id = p_channel_id) then
+    -- Users by membership: the policy of channels reads all channels of the caller.
+    if private.is_service() then
+        perform from public.channels as channel where channel.id = p_channel_id;
+    else
+        perform from private.my_channels as mine where mine.id = p_channel_id;
+    end if;
+    if not found then
         perform private.fail(
             404, 'channel_not_found', 'This channel does not exist, or you may not see it.', 'channel_id'
         );
@@ -46,7 +52,7 @@ as $$
         where counter.channel_id = p_channel_id
             and (
                 (select private.is_service())
-                or counter.channel_id in (select mine.id from private.my_channels as mine)
+                or exists (select from private.my_channels as mine where mine.id = counter.channel_id)
             )
     ), 0)
 $$;

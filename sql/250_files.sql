@@ -48,16 +48,52 @@ comment on table private.message_files is
 create index message_files_message_id_idx on private.message_files (message_id);
 alter table private.message_files enable row level security;
 
+create function private.is_my_folder(p_path text) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.is_uuid(split_part(p_path, '/', 1)) and exists (
+        select from private.my_channels as mine
+        where mine.id = split_part(p_path, '/', 1)::uuid and mine.id::text = split_part(p_path, '/', 1)
+    );
+end
+$$;
+comment on function private.is_my_folder(text) is 'Whether a path begins with the id of a channel of the caller.';
+
+create function private.is_my_managed_folder(p_path text) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.is_uuid(split_part(p_path, '/', 1)) and exists (
+        select from private.my_managed_channels as mine
+        where mine.id = split_part(p_path, '/', 1)::uuid and mine.id::text = split_part(p_path, '/', 1)
+    );
+end
+$$;
+comment on function private.is_my_managed_folder(text) is
+'Whether a path begins with the id of a channel that the caller manages.';
+
 create policy attachments_select_member on public.attachments
-for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
+for select to authenticated
+using (exists (select from private.my_channels as mine where mine.id = attachments.channel_id));
 create policy attachments_insert_uploader on public.attachments
 for insert to authenticated
-with check (uploaded_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine));
+with check (
+    uploaded_by = (select auth.uid())
+    and exists (select from private.my_channels as mine where mine.id = attachments.channel_id)
+);
 create policy attachments_delete_uploader_or_manager on public.attachments
 for delete to authenticated
 using (
-    channel_id in (select mine.id from private.my_managed_channels as mine)
-    or (uploaded_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine))
+    exists (select from private.my_managed_channels as mine where mine.id = attachments.channel_id)
+    or (
+        uploaded_by = (select auth.uid())
+        and exists (select from private.my_channels as mine where mine.id = attachments.channel_id)
+    )
 );
 
 -- The path of a file is <channel id>/<attachment id>; names of files never become paths. No policy allows updates, so a
@@ -74,14 +110,14 @@ create policy objects_select_attachment_member on storage.objects
 as restrictive for select to authenticated
 using (
     bucket_id is distinct from 'attachments'
-    or (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
+    or private.is_my_folder(name)
 );
 create policy objects_insert_attachment_member on storage.objects
 as restrictive for insert to authenticated
 with check (
     bucket_id is distinct from 'attachments'
     or (
-        (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
+        private.is_my_folder(name)
         and owner_id = (select auth.uid())::text
         -- Browsers run scripts in these. Storage keeps the type that the client names.
         and lower(split_part(coalesce(metadata ->> 'mimetype', ''), ';', 1)) not in (
@@ -105,12 +141,10 @@ create policy objects_delete_attachment_owner_or_manager on storage.objects
 as restrictive for delete to authenticated
 using (
     bucket_id is distinct from 'attachments'
-    or (storage.foldername(name))[1] in (
-        select mine.id::text from private.my_managed_channels as mine
-    )
+    or private.is_my_managed_folder(name)
     or (
         owner_id = (select auth.uid())::text
-        and (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
+        and private.is_my_folder(name)
     )
 );
 create policy objects_attachment_anon on storage.objects

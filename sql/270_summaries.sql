@@ -177,7 +177,7 @@ as $$
         and known.prompt_version = p_prompt_version
         and (
             (select private.is_service())
-            or known.channel_id in (select mine.id from private.my_channels as mine)
+            or exists (select from private.my_channels as mine where mine.id = known.channel_id)
         )
 $$;
 comment on function private.find_summary(uuid, bigint, integer, text, integer) is

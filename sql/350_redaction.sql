@@ -171,20 +171,18 @@ set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
     v_ids uuid[];
-    v_topics text[];
 begin
     if tg_table_name = 'conversations' then
-        select array_agg(gone.id), array_agg(distinct 'inbox:' || gone.user_id) into v_ids, v_topics from gone;
+        select array_agg(gone.id) into v_ids from gone;
     else
-        select array_agg(distinct gone.conversation_id), array_agg(distinct 'inbox:' || gone.user_id)
-        into v_ids, v_topics
-        from gone;
+        select array_agg(distinct gone.conversation_id) into v_ids from gone;
     end if;
     update realtime.messages as sent
     set payload = jsonb_build_object(
         'conversation', jsonb_build_object('id', sent.payload #> '{conversation,id}'), 'truncated', true
     )
-    where sent.extension = 'broadcast' and sent.private and sent.topic = any(v_topics)
+    -- All inboxes, because the conversation may have had another owner.
+    where sent.extension = 'broadcast' and sent.private and sent.topic ~ '^(inbox|workspace):'
         and sent.payload #>> '{conversation,id}' = any(v_ids::text[]);
     return null;
 exception

@@ -55,7 +55,7 @@ end
 $$;
 comment on function private.create_receipt(text, uuid, jsonb) is 'Stores a receipt and returns it as answers show it.';
 
--- Definer, because users may not delete what ingest writes. The function checks who owns the person.
+-- Definer, because users may not delete what ingest writes. The function checks who manages the workspace.
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
 security definer
@@ -70,18 +70,21 @@ begin
     select * into v_person
     from public.people as person
     where person.id = p_person_id
-        and (person.user_id = (select auth.uid()) or (select private.is_service()));
+        and (
+            (select private.is_service())
+            or exists (select from private.my_managed_workspaces as mine where mine.id = person.workspace_id)
+        );
     if v_person.id is null then
         perform private.fail(
             404, 'person_not_found', 'This person does not exist or is not yours. Check person_id.', 'person_id'
         );
     end if;
-    -- The lock stops matching and ingest for this user, so the receipt counts exactly what is deleted.
-    perform pg_advisory_xact_lock(private.matching_lock(v_person.user_id));
+    -- The lock stops matching and ingest for this workspace, so the receipt counts exactly what is deleted.
+    perform pg_advisory_xact_lock(private.matching_lock(v_person.workspace_id));
     if exists (
         select from unnest(p_conversation_ids) as named (id)
         where not exists (
-            select from public.conversations as own where own.id = named.id and own.user_id = v_person.user_id
+            select from public.conversations as own where own.id = named.id and own.workspace_id = v_person.workspace_id
         )
     ) then
         perform private.fail(
@@ -92,7 +95,7 @@ begin
     v_conversations := array(
         select conversation.id
         from public.conversations as conversation
-        where conversation.user_id = v_person.user_id
+        where conversation.workspace_id = v_person.workspace_id
             and (conversation.person_id = p_person_id or conversation.id = any(p_conversation_ids))
         order by conversation.id
         for update
@@ -105,10 +108,11 @@ begin
     v_similar := array(
         select conversation.id
         from public.conversations as conversation
-        where conversation.user_id = v_person.user_id
+        where conversation.workspace_id = v_person.workspace_id
             and right(conversation.participant_digits, 10) = right(v_person.phone_digits, 10)
         order by conversation.id
     );
+    perform private.record_audit(v_person.workspace_id, 'person.erased', p_person_id, '{}');
     return private.create_receipt('person', p_person_id, jsonb_build_object(
         'people', 1, 'conversations', cardinality(v_conversations), 'conversation_messages', v_messages
     )) || jsonb_build_object('similar_conversation_ids', v_similar);
@@ -160,23 +164,24 @@ set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'connections', (
-            select count(*) from public.messaging_connections as connection where connection.user_id = p_user_id
+            select count(*) from public.messaging_connections as connection where connection.workspace_id = p_user_id
         ),
-        'people', (select count(*) from public.people as person where person.user_id = p_user_id),
+        'people', (select count(*) from public.people as person where person.workspace_id = p_user_id),
         'conversations', (
-            select count(*) from public.conversations as conversation where conversation.user_id = p_user_id
+            select count(*) from public.conversations as conversation where conversation.workspace_id = p_user_id
         ),
         'conversation_messages', (
             select coalesce(sum(conversation.message_count), 0)
             from public.conversations as conversation
-            where conversation.user_id = p_user_id
+            where conversation.workspace_id = p_user_id
         ),
         'twins', (select count(*) from public.ai_twins as twin where twin.user_id = p_user_id),
         'memberships', (select count(*) from public.channel_members as member where member.user_id = p_user_id),
         'reactions', (select count(*) from public.message_reactions as mark where mark.user_id = p_user_id)
     )
 $$;
-comment on function private.count_belongings(uuid) is 'The number of rows by kind that belong only to this user.';
+comment on function private.count_belongings(uuid) is
+'The number of rows by kind that belong only to this user; those of teams stay.';
 
 create function private.hand_over_channels(p_user_id uuid) returns bigint
 language plpgsql
@@ -256,6 +261,19 @@ comment on function private.delete_stored_answers(uuid) is
 'Deletes the stored answers to idempotent requests of a user, and those of the service that name the user or a twin of
 theirs.';
 
+create function private.audit_erasure(p_user_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_audit(member.workspace_id, 'user.erased', p_user_id, '{}')
+    from public.workspace_members as member
+    where member.user_id = p_user_id and member.workspace_id <> p_user_id;
+end
+$$;
+comment on function private.audit_erasure(uuid) is
+'Records in the teams of a user that the user is erased. Owners see the id and no content.';
+
 -- Definer, because no role may write these tables. Only service_role may call it.
 create function private.erase_user(p_user_id uuid) returns jsonb
 language plpgsql
@@ -298,6 +316,7 @@ begin
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('files', v_count);
     delete from private.request_counts as counted where counted.user_id = p_user_id;
+    perform private.audit_erasure(p_user_id);
     delete from public.channel_members as member where member.user_id = p_user_id;
     delete from auth.users as known where known.id = p_user_id;
     -- The log keeps its numbers without a gap but drops the actor, and so do broadcasts.

@@ -37,6 +37,7 @@ begin
     foreach v_table in array array[
         'public.ai_twins',
         'public.attachments',
+        'public.audit_log',
         'public.channel_members',
         'public.channel_twins',
         'public.channels',
@@ -53,7 +54,10 @@ begin
         'public.people',
         'public.twin_deliveries',
         'public.twin_webhooks',
-        'public.user_profiles'
+        'public.user_profiles',
+        'public.workspace_invitations',
+        'public.workspace_members',
+        'public.workspaces'
     ]::regclass[] loop
         -- Restrictive, so that a policy of the application does not open the estimates.
         execute format(

@@ -2,11 +2,46 @@
 -- Postgres fires the triggers of one event in the order of their names. So a name is the table, a number and a word:
 -- the number is the order. BEFORE triggers run first, AFTER triggers next, deferred ones at the end of the transaction.
 
--- auth.users: a user signs up.
--- The profile starts with what Supabase Auth knows.
+-- auth.users: a user signs up, or is deleted.
+-- The profile starts with what Supabase Auth knows. Before a user goes, 30 passes on what belongs to teams.
 create trigger threadline_10_create_profile
 after insert on auth.users
 for each row execute function private.create_user_profile_trigger();
+create trigger threadline_20_create_workspace
+after insert on auth.users
+for each row execute function private.create_personal_workspace_trigger();
+create trigger threadline_30_hand_over
+before delete on auth.users
+for each row execute function private.hand_over_user_trigger();
+
+-- workspaces: a workspace changes. Only an owner changes how long messages are kept.
+create trigger workspaces_10_stamp
+before update on public.workspaces
+for each row execute function private.set_updated_at_trigger();
+create trigger workspaces_20_protect_retention
+before update on public.workspaces
+for each row when (
+    (old.conversation_days, old.channel_days) is distinct from (new.conversation_days, new.channel_days)
+)
+execute function private.protect_retention_trigger();
+create trigger workspaces_30_audit
+after update on public.workspaces
+for each row when (
+    (old.conversation_days, old.channel_days) is distinct from (new.conversation_days, new.channel_days)
+)
+execute function private.audit_retention_trigger();
+
+-- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
+create trigger workspace_members_10_protect_owners
+before update or delete on public.workspace_members
+for each row execute function private.protect_workspace_owners_trigger();
+create trigger workspace_members_20_audit
+after insert or update or delete on public.workspace_members
+for each row execute function private.audit_member_trigger();
+-- After 20: the log says that the member left, then who became owner.
+create trigger workspace_members_30_hand_over
+after delete on public.workspace_members
+for each row execute function private.hand_over_member_trigger();
 
 -- user_profiles: a profile changes.
 create trigger user_profiles_10_stamp
@@ -15,6 +50,10 @@ for each row execute function private.set_updated_at_trigger();
 
 -- people: a user adds, renumbers or deletes a person: the conversations with that number are matched again.
 -- Takes the lock of the user's matching before any row, so that ingest and this change do not deadlock.
+-- A person that names no workspace gets the personal one of its user.
+create trigger people_10_assign_workspace
+before insert on public.people
+for each row when (new.workspace_id is null) execute function private.set_workspace_trigger();
 create trigger people_10_lock_matching
 before update on public.people
 for each statement execute function private.lock_matching_trigger();
@@ -44,9 +83,15 @@ referencing old table as changed
 for each statement execute function private.rematch_conversations_trigger();
 
 -- messaging_connections: a connection changes or goes.
+create trigger messaging_connections_10_assign_workspace
+before insert on public.messaging_connections
+for each row when (new.workspace_id is null) execute function private.set_workspace_trigger();
 create trigger messaging_connections_10_stamp
 before update on public.messaging_connections
 for each row execute function private.set_updated_at_trigger();
+create trigger messaging_connections_11_audit
+after insert or delete on public.messaging_connections
+for each row execute function private.audit_connection_trigger();
 -- The log has no foreign key (140_ingest_log).
 create trigger messaging_connections_20_delete_log
 after delete on public.messaging_connections
@@ -55,6 +100,10 @@ for each statement execute function private.delete_ingest_log_trigger();
 
 -- conversations: ingest writes a conversation, and it is matched to a person. At the end of the transaction its owner's
 -- inbox gets one broadcast.
+create trigger conversations_10_assign_workspace
+before insert on public.conversations
+for each row when (new.workspace_id is null or new.scope_id is null)
+execute function private.set_conversation_workspace_trigger();
 create trigger conversations_10_match
 before insert on public.conversations
 for each row execute function private.match_participant_trigger();
@@ -112,6 +161,9 @@ referencing old table as gone
 for each statement execute function private.redact_inbox_trigger();
 
 -- channels: a user makes a channel and becomes its first owner.
+create trigger channels_10_assign_workspace
+before insert on public.channels
+for each row when (new.workspace_id is null) execute function private.set_channel_workspace_trigger();
 create trigger channels_10_stamp
 before update on public.channels
 for each row execute function private.set_updated_at_trigger();
@@ -134,6 +186,9 @@ for each row execute function private.redact_channel_trigger();
 create trigger channel_members_10_protect_owners
 before insert or update or delete on public.channel_members
 for each row execute function private.protect_owners_trigger();
+create trigger channel_members_15_require_workspace_member
+before insert on public.channel_members
+for each row execute function private.require_workspace_member_trigger();
 -- After 10: a caller without the right gets that error first.
 create trigger channel_members_20_require_owner
 before update or delete on public.channel_members
@@ -153,6 +208,10 @@ create trigger channel_members_60_record
 after update on public.channel_members
 for each row when ((old.channel_id, old.user_id) is distinct from (new.channel_id, new.user_id))
 execute function private.record_member_trigger();
+
+create trigger channel_members_70_audit
+after update on public.channel_members
+for each row when (old.role <> new.role) execute function private.audit_channel_role_trigger();
 
 -- ai_twins: a user makes or deletes a twin.
 create trigger ai_twins_10_stamp

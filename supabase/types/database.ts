@@ -75,6 +75,48 @@ export type Database = {
           },
         ];
       };
+      "audit_log": {
+        Row: {
+          "action": string;
+          "actor_id": string | null;
+          "at": string;
+          "details": NonNullable<Json>;
+          "id": number;
+          "request_id": string | null;
+          "subject_id": string | null;
+          "workspace_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "action": string;
+          "actor_id"?: string | null;
+          "at"?: string;
+          "details"?: NonNullable<Json>;
+          "id"?: never;
+          "request_id"?: string | null;
+          "subject_id"?: string | null;
+          "workspace_id": string;
+        };
+        Update: {
+          "action"?: string;
+          "actor_id"?: string | null;
+          "at"?: string;
+          "details"?: NonNullable<Json>;
+          "id"?: never;
+          "request_id"?: string | null;
+          "subject_id"?: string | null;
+          "workspace_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "audit_log_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
       "channel_members": {
         Row: {
           "channel_id": string;
@@ -147,7 +189,7 @@ export type Database = {
           "kind": string;
           "name": string | null;
           "updated_at": string;
-          "workspace_id": string | null;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
@@ -157,7 +199,7 @@ export type Database = {
           "kind"?: string;
           "name"?: string | null;
           "updated_at"?: string;
-          "workspace_id"?: string | null;
+          "workspace_id"?: string;
         };
         Update: {
           "created_at"?: string;
@@ -166,35 +208,46 @@ export type Database = {
           "kind"?: string;
           "name"?: string | null;
           "updated_at"?: string;
-          "workspace_id"?: string | null;
+          "workspace_id"?: string;
         };
-        Relationships: [];
+        Relationships: [
+          {
+            foreignKeyName: "channels_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
+            referencedColumns: ["id"];
+          },
+        ];
       };
       "conversation_messages": {
         Row: {
+          "connection_id": string | null;
           "conversation_id": string;
           "external_id": string;
           "message": NonNullable<Json>;
           "received_at": string;
           "sent_at": string;
-          "user_id": string;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
+          "connection_id"?: string | null;
           "conversation_id": string;
           "external_id": string;
           "message": NonNullable<Json>;
           "received_at"?: string;
           "sent_at": string;
-          "user_id": string;
+          "workspace_id": string;
         };
         Update: {
+          "connection_id"?: string | null;
           "conversation_id"?: string;
           "external_id"?: string;
           "message"?: NonNullable<Json>;
           "received_at"?: string;
           "sent_at"?: string;
-          "user_id"?: string;
+          "workspace_id"?: string;
         };
         Relationships: [];
       };
@@ -213,15 +266,18 @@ export type Database = {
           "participant_named_at": string | null;
           "person_id": string | null;
           "platform": string;
+          "scope_id": string;
           "updated_at": string;
           "user_id": string;
+          "workspace_id": string;
           "conversation_messages": {
+            "connection_id": string | null;
             "conversation_id": string;
             "external_id": string;
             "message": NonNullable<Json>;
             "received_at": string;
             "sent_at": string;
-            "user_id": string;
+            "workspace_id": string;
           } | null;
           "messages": Json | null;
         };
@@ -240,8 +296,10 @@ export type Database = {
           "participant_named_at"?: string | null;
           "person_id"?: string | null;
           "platform": string;
+          "scope_id": string;
           "updated_at"?: string;
           "user_id": string;
+          "workspace_id": string;
         };
         Update: {
           "created_at"?: string;
@@ -257,15 +315,24 @@ export type Database = {
           "participant_named_at"?: string | null;
           "person_id"?: string | null;
           "platform"?: string;
+          "scope_id"?: string;
           "updated_at"?: string;
           "user_id"?: string;
+          "workspace_id"?: string;
         };
         Relationships: [
           {
             foreignKeyName: "conversations_person_id_fkey";
-            columns: ["person_id"];
+            columns: ["workspace_id", "person_id"];
             isOneToOne: false;
             referencedRelation: "people";
+            referencedColumns: ["workspace_id", "id"];
+          },
+          {
+            foreignKeyName: "conversations_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
             referencedColumns: ["id"];
           },
         ];
@@ -316,6 +383,7 @@ export type Database = {
           "requests": number;
           "status": number;
           "user_id": string;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
@@ -332,6 +400,7 @@ export type Database = {
           "requests"?: number;
           "status": number;
           "user_id": string;
+          "workspace_id": string;
         };
         Update: {
           "at"?: string;
@@ -347,6 +416,7 @@ export type Database = {
           "requests"?: number;
           "status"?: number;
           "user_id"?: string;
+          "workspace_id"?: string;
         };
         Relationships: [];
       };
@@ -394,6 +464,7 @@ export type Database = {
           "message_id": string | null;
           "reaction_id": string | null;
           "seq": number;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
@@ -406,6 +477,7 @@ export type Database = {
           "message_id"?: string | null;
           "reaction_id"?: string | null;
           "seq": number;
+          "workspace_id": string;
         };
         Update: {
           "actor_id"?: string | null;
@@ -417,6 +489,7 @@ export type Database = {
           "message_id"?: string | null;
           "reaction_id"?: string | null;
           "seq"?: number;
+          "workspace_id"?: string;
         };
         Relationships: [
           {
@@ -525,6 +598,7 @@ export type Database = {
           "seq": number;
           "updated_at": string;
           "user_id": string | null;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
@@ -543,6 +617,7 @@ export type Database = {
           "seq"?: number;
           "updated_at"?: string;
           "user_id"?: string | null;
+          "workspace_id": string;
         };
         Update: {
           "ai_twin_id"?: string | null;
@@ -560,6 +635,7 @@ export type Database = {
           "seq"?: number;
           "updated_at"?: string;
           "user_id"?: string | null;
+          "workspace_id"?: string;
         };
         Relationships: [
           {
@@ -591,9 +667,12 @@ export type Database = {
           "created_at": string;
           "id": string;
           "is_active": boolean;
+          "is_apart": boolean;
           "platform": string;
+          "scope_id": string;
           "updated_at": string;
           "user_id": string;
+          "workspace_id": string;
           "keys": Json | null;
         };
         ComputedFields: "keys";
@@ -602,20 +681,34 @@ export type Database = {
           "created_at"?: string;
           "id"?: string;
           "is_active"?: boolean;
+          "is_apart"?: boolean;
           "platform": string;
+          "scope_id"?: never;
           "updated_at"?: string;
           "user_id"?: string;
+          "workspace_id"?: string;
         };
         Update: {
           "connection_id"?: string;
           "created_at"?: string;
           "id"?: string;
           "is_active"?: boolean;
+          "is_apart"?: boolean;
           "platform"?: string;
+          "scope_id"?: never;
           "updated_at"?: string;
           "user_id"?: string;
+          "workspace_id"?: string;
         };
-        Relationships: [];
+        Relationships: [
+          {
+            foreignKeyName: "messaging_connections_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
+            referencedColumns: ["id"];
+          },
+        ];
       };
       "people": {
         Row: {
@@ -626,6 +719,7 @@ export type Database = {
           "phone_digits": string | null;
           "updated_at": string;
           "user_id": string;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
@@ -636,6 +730,7 @@ export type Database = {
           "phone_digits"?: never;
           "updated_at"?: string;
           "user_id"?: string;
+          "workspace_id"?: string;
         };
         Update: {
           "created_at"?: string;
@@ -645,8 +740,17 @@ export type Database = {
           "phone_digits"?: never;
           "updated_at"?: string;
           "user_id"?: string;
+          "workspace_id"?: string;
         };
-        Relationships: [];
+        Relationships: [
+          {
+            foreignKeyName: "people_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
+            referencedColumns: ["id"];
+          },
+        ];
       };
       "twin_deliveries": {
         Row: {
@@ -757,11 +861,146 @@ export type Database = {
         };
         Relationships: [];
       };
+      "workspace_invitations": {
+        Row: {
+          "accepted_at": string | null;
+          "accepted_by": string | null;
+          "channel_id": string | null;
+          "created_at": string;
+          "email": string | null;
+          "expires_at": string;
+          "id": string;
+          "invited_by": string | null;
+          "revoked_at": string | null;
+          "role": string;
+          "token_hash": string;
+          "workspace_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "accepted_at"?: string | null;
+          "accepted_by"?: string | null;
+          "channel_id"?: string | null;
+          "created_at"?: string;
+          "email"?: string | null;
+          "expires_at": string;
+          "id"?: string;
+          "invited_by"?: string | null;
+          "revoked_at"?: string | null;
+          "role": string;
+          "token_hash": string;
+          "workspace_id": string;
+        };
+        Update: {
+          "accepted_at"?: string | null;
+          "accepted_by"?: string | null;
+          "channel_id"?: string | null;
+          "created_at"?: string;
+          "email"?: string | null;
+          "expires_at"?: string;
+          "id"?: string;
+          "invited_by"?: string | null;
+          "revoked_at"?: string | null;
+          "role"?: string;
+          "token_hash"?: string;
+          "workspace_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "workspace_invitations_channel_id_fkey";
+            columns: ["workspace_id", "channel_id"];
+            isOneToOne: false;
+            referencedRelation: "channels";
+            referencedColumns: ["workspace_id", "id"];
+          },
+          {
+            foreignKeyName: "workspace_invitations_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "workspace_members": {
+        Row: {
+          "created_at": string;
+          "role": string;
+          "user_id": string;
+          "workspace_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "created_at"?: string;
+          "role"?: string;
+          "user_id": string;
+          "workspace_id": string;
+        };
+        Update: {
+          "created_at"?: string;
+          "role"?: string;
+          "user_id"?: string;
+          "workspace_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "workspace_members_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "workspaces": {
+        Row: {
+          "channel_days": number | null;
+          "conversation_days": number | null;
+          "created_at": string;
+          "created_by": string | null;
+          "home_country": string | null;
+          "id": string;
+          "is_personal": boolean;
+          "language": string | null;
+          "name": string;
+          "personal_user_id": string | null;
+          "updated_at": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "channel_days"?: number | null;
+          "conversation_days"?: number | null;
+          "created_at"?: string;
+          "created_by"?: string | null;
+          "home_country"?: string | null;
+          "id"?: string;
+          "is_personal"?: never;
+          "language"?: string | null;
+          "name": string;
+          "personal_user_id"?: string | null;
+          "updated_at"?: string;
+        };
+        Update: {
+          "channel_days"?: number | null;
+          "conversation_days"?: number | null;
+          "created_at"?: string;
+          "created_by"?: string | null;
+          "home_country"?: string | null;
+          "id"?: string;
+          "is_personal"?: never;
+          "language"?: string | null;
+          "name"?: string;
+          "personal_user_id"?: string | null;
+          "updated_at"?: string;
+        };
+        Relationships: [];
+      };
     };
     Views: {
       [_ in never]: never;
     };
     Functions: {
+      "accept_invitation": { Args: { "invitation_id"?: string; "token"?: string }; Returns: Json };
       "add_reaction": { Args: { "": Json }; Returns: Json };
       "begin_upload": { Args: { "": Json }; Returns: Json };
       "claim_deliveries": { Args: { "": Json }; Returns: Json };
@@ -778,8 +1017,22 @@ export type Database = {
           isSetofReturn: true;
         };
       };
+      "create_invitation": {
+        Args: {
+          "channel_id"?: string;
+          "email"?: string;
+          "role"?: string;
+          "valid_for"?: string;
+          "workspace_id"?: string;
+        };
+        Returns: Json;
+      };
       "create_message": { Args: { "": Json }; Returns: Json };
-      "create_messaging_connection": { Args: { "connection_id"?: string; "platform": string }; Returns: Json };
+      "create_messaging_connection": {
+        Args: { "connection_id"?: string; "is_apart"?: boolean; "platform": string; "workspace_id"?: string };
+        Returns: Json;
+      };
+      "create_workspace": { Args: { "home_country"?: string; "language"?: string; "name": string }; Returns: Json };
       "delete_message": { Args: { "": Json }; Returns: Json };
       "edit_message": { Args: { "": Json }; Returns: Json };
       "erase_person": { Args: { "": Json }; Returns: Json };
@@ -799,7 +1052,31 @@ export type Database = {
       "list_channel_events": { Args: { "": Json }; Returns: Json };
       "list_message_edits": { Args: { "": Json }; Returns: Json };
       "list_messages": { Args: { "": Json }; Returns: Json };
+      "list_my_invitations": {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          "channel_id": string;
+          "channel_name": string;
+          "expires_at": string;
+          "id": string;
+          "invited_by": string;
+          "invited_by_name": string;
+          "role": string;
+          "workspace_id": string;
+          "workspace_name": string;
+        }[];
+      };
       "list_twin_deliveries": { Args: { "": Json }; Returns: Json };
+      "list_workspace_members": {
+        Args: { "search"?: string; "workspace_id": string };
+        Returns: {
+          "avatar_url": string;
+          "display_name": string;
+          "joined_at": string;
+          "role": string;
+          "user_id": string;
+        }[];
+      };
       "messages": {
         Args: { "": Database["public"]["Tables"]["conversations"]["Row"] };
         Returns:
@@ -812,6 +1089,8 @@ export type Database = {
       "remove_twin_webhook": { Args: { "": Json }; Returns: Json };
       "replay_twin_deliveries": { Args: { "": Json }; Returns: Json };
       "reply_to_message": { Args: { "": Json }; Returns: Json };
+      "revoke_invitation": { Args: { "invitation_id": string }; Returns: undefined };
+      "revoke_messaging_key": { Args: { "key_id": string }; Returns: undefined };
       "rotate_messaging_key": { Args: { "connection_id": string; "overlap"?: string }; Returns: Json };
       "rotate_twin_secret": { Args: { "": Json }; Returns: Json };
       "search_messages": { Args: { "": Json }; Returns: Json };

@@ -91,9 +91,10 @@ RULES = {
                     -- No query looks for a null key.
                     and (
                         indpred is null
-                        or pg_get_expr(indpred, indrelid) = format('(%I IS NOT NULL)', (
-                            select attname from pg_attribute where (attrelid, attnum) = (conrelid, conkey[1])
-                        ))
+                        or pg_get_expr(indpred, indrelid) in (
+                            select format('(%I IS NOT NULL)', attname) from pg_attribute
+                            where attrelid = conrelid and attnum = any(conkey)
+                        )
                     )
                     and (indkey::int2[])[0:cardinality(conkey) - 1] operator(pg_catalog.@>) conkey
             )

@@ -81,8 +81,8 @@ KINDS = {
     ),
     "ingest_log": (
         """
-        insert into public.ingest_log (user_id, connection_id, at, status)
-        values (gen_random_uuid(), %(name)s, now() - %(age)s::interval, 200)
+        insert into public.ingest_log (workspace_id, user_id, connection_id, at, status)
+        values (gen_random_uuid(), gen_random_uuid(), %(name)s, now() - %(age)s::interval, 200)
         """,
         "select id from public.ingest_log",
         "30 days",
@@ -241,7 +241,7 @@ def test_erasing_a_user_removes_all_they_wrote(db: Db) -> None:
     assert (erased["conversations"], erased["conversation_messages"], erased["summaries"]) == (1, 1, 1)
     assert erased["messages"] >= before
     assert erased["connections"] == 4
-    assert traces(db, MATTY, "secret-canary") == {("public.erasures", MATTY)}
+    assert traces(db, MATTY, "secret-canary") == {("public.erasures", MATTY), ("public.audit_log", MATTY)}
     assert value(db, "select parent_message_id from public.messages where id = %s", answer) is None
     assert call(db, "erase_user", None, user_id=MATTY).error == (404, "user_not_found", "user_id")
 

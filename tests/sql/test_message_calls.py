@@ -12,7 +12,7 @@ from tests.support.calls import call, send
 from tests.support.cases import named
 from tests.support.database import Db, become, become_postgres, lift_request_limit, refused, rows, value
 from tests.support.event_log import events, inconsistencies
-from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TIME, TWIN, UNKNOWN_ID
+from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TIME, TWIN, UNKNOWN_ID, WORKSPACE
 
 SHOWN = {
     "id",
@@ -601,10 +601,10 @@ def large(db: Db) -> Db:
     db.execute("alter table public.messages disable trigger user")
     db.execute(
         """
-        insert into public.messages (channel_id, user_id, seq, content, parent_message_id)
-        select %s, %s, n + 1000, 'x', case when n %% 1000 = 7 then %s::uuid end from generate_series(1, %s) as n
+        insert into public.messages (workspace_id, channel_id, user_id, seq, content, parent_message_id)
+        select %s, %s, %s, n + 1000, 'x', case when n %% 1000 = 7 then %s::uuid end from generate_series(1, %s) as n
         """,
-        (CHANNEL, MATTY, MESSAGE, LARGE),
+        (WORKSPACE, CHANNEL, MATTY, MESSAGE, LARGE),
     )
     db.execute("alter table public.messages enable trigger user")
     db.execute("analyze public.messages")

@@ -19,17 +19,24 @@ begin
 end
 $$;
 
-drop policy people_select_owner on public.people;
-drop policy people_insert_owner on public.people;
-drop policy people_update_owner on public.people;
-drop policy people_delete_owner on public.people;
-drop policy messaging_connections_select_owner on public.messaging_connections;
-drop policy messaging_connections_insert_owner on public.messaging_connections;
-drop policy messaging_connections_update_owner on public.messaging_connections;
-drop policy messaging_connections_delete_owner on public.messaging_connections;
-drop policy conversations_select_owner on public.conversations;
-drop policy conversation_messages_select_owner on public.conversation_messages;
-drop policy ingest_log_select_owner on public.ingest_log;
+drop policy workspaces_select_member on public.workspaces;
+drop policy workspaces_update_manager on public.workspaces;
+drop policy workspaces_delete_owner on public.workspaces;
+drop policy workspace_members_select_member on public.workspace_members;
+drop policy workspace_members_update_manager on public.workspace_members;
+drop policy workspace_members_delete_manager_or_self on public.workspace_members;
+drop policy audit_log_select_owner on public.audit_log;
+drop policy people_select_member on public.people;
+drop policy people_insert_member on public.people;
+drop policy people_update_member on public.people;
+drop policy people_delete_member on public.people;
+drop policy messaging_connections_select_member on public.messaging_connections;
+drop policy messaging_connections_insert_manager on public.messaging_connections;
+drop policy messaging_connections_update_manager on public.messaging_connections;
+drop policy messaging_connections_delete_manager on public.messaging_connections;
+drop policy conversations_select_member on public.conversations;
+drop policy conversation_messages_select_member on public.conversation_messages;
+drop policy ingest_log_select_manager on public.ingest_log;
 drop policy user_profiles_select_peer on public.user_profiles;
 drop policy user_profiles_update_self on public.user_profiles;
 drop policy channels_select_member on public.channels;
@@ -41,6 +48,7 @@ drop policy channel_members_insert_manager on public.channel_members;
 drop policy channel_members_update_manager on public.channel_members;
 drop policy channel_members_delete_manager_or_self on public.channel_members;
 drop policy message_events_select_member on public.message_events;
+drop policy workspace_invitations_select_manager on public.workspace_invitations;
 drop policy ai_twins_select_owner_or_peer on public.ai_twins;
 drop policy ai_twins_insert_owner on public.ai_twins;
 drop policy ai_twins_update_owner on public.ai_twins;
@@ -83,7 +91,16 @@ drop policy twin_webhooks_delete_owner on public.twin_webhooks;
 drop policy twin_deliveries_select_owner on public.twin_deliveries;
 drop policy erasures_select_requester on public.erasures;
 drop trigger threadline_10_create_profile on auth.users;
+drop trigger threadline_20_create_workspace on auth.users;
+drop trigger threadline_30_hand_over on auth.users;
+drop trigger workspaces_10_stamp on public.workspaces;
+drop trigger workspaces_20_protect_retention on public.workspaces;
+drop trigger workspaces_30_audit on public.workspaces;
+drop trigger workspace_members_10_protect_owners on public.workspace_members;
+drop trigger workspace_members_20_audit on public.workspace_members;
+drop trigger workspace_members_30_hand_over on public.workspace_members;
 drop trigger user_profiles_10_stamp on public.user_profiles;
+drop trigger people_10_assign_workspace on public.people;
 drop trigger people_10_lock_matching on public.people;
 drop trigger people_20_lock_matching on public.people;
 drop trigger people_30_stamp on public.people;
@@ -91,8 +108,11 @@ drop trigger people_40_rematch on public.people;
 drop trigger people_50_rematch_new on public.people;
 drop trigger people_60_rematch_old on public.people;
 drop trigger people_70_rematch on public.people;
+drop trigger messaging_connections_10_assign_workspace on public.messaging_connections;
 drop trigger messaging_connections_10_stamp on public.messaging_connections;
+drop trigger messaging_connections_11_audit on public.messaging_connections;
 drop trigger messaging_connections_20_delete_log on public.messaging_connections;
+drop trigger conversations_10_assign_workspace on public.conversations;
 drop trigger conversations_10_match on public.conversations;
 drop trigger conversations_20_match on public.conversations;
 drop trigger conversations_30_stamp on public.conversations;
@@ -104,16 +124,19 @@ drop trigger conversation_messages_10_summarize on public.conversation_messages;
 drop trigger conversation_messages_20_broadcast on public.conversation_messages;
 drop trigger conversation_messages_30_summarize on public.conversation_messages;
 drop trigger conversation_messages_40_redact on public.conversation_messages;
+drop trigger channels_10_assign_workspace on public.channels;
 drop trigger channels_10_stamp on public.channels;
 drop trigger channels_20_create_counter on public.channels;
 drop trigger channels_30_add_owner on public.channels;
 drop trigger channels_40_redact on public.channels;
 drop trigger channel_members_10_protect_owners on public.channel_members;
+drop trigger channel_members_15_require_workspace_member on public.channel_members;
 drop trigger channel_members_20_require_owner on public.channel_members;
 drop trigger channel_members_30_remove_twins on public.channel_members;
 drop trigger channel_members_40_remove_twins on public.channel_members;
 drop trigger channel_members_50_record on public.channel_members;
 drop trigger channel_members_60_record on public.channel_members;
+drop trigger channel_members_70_audit on public.channel_members;
 drop trigger ai_twins_10_stamp on public.ai_twins;
 drop trigger ai_twins_20_remember_owner on public.ai_twins;
 drop trigger ai_twins_30_limit on public.ai_twins;
@@ -147,12 +170,22 @@ drop view private.my_peers;
 drop view private.my_owned_channels;
 drop view private.my_managed_channels;
 drop view private.my_channels;
+drop view private.my_owned_workspaces;
+drop view private.my_managed_workspaces;
+drop view private.my_workspaces;
 drop function
+    private.accept_invitation(text, uuid),
     private.acting_user_id(),
     private.add_channel_owner_trigger(),
+    private.admit_invited(public.workspace_invitations),
     private.admit_message_trigger(),
     private.admit_twin_trigger(),
     private.admit_upload(jsonb),
+    private.audit_channel_role_trigger(),
+    private.audit_connection_trigger(),
+    private.audit_erasure(uuid),
+    private.audit_member_trigger(),
+    private.audit_retention_trigger(),
     private.authenticate_connection(text, text, text),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
@@ -168,12 +201,16 @@ drop function
     private.choose_display_name(jsonb, text),
     private.claim_deliveries(integer, interval),
     private.clean_up(integer),
+    private.conversation_topics(public.conversations),
     private.count_belongings(uuid),
     private.count_messages(jsonb),
     private.create_channel_counter_trigger(),
-    private.create_conversations(uuid, text, private.ingest_participant[]),
+    private.create_conversations(private.ingest_source, private.ingest_participant[]),
+    private.create_invitation(uuid, uuid, text, text, interval),
+    private.create_personal_workspace_trigger(),
     private.create_receipt(text, uuid, jsonb),
     private.create_user_profile_trigger(),
+    private.create_workspace(text, text, text),
     private.decode_text(bytea),
     private.delete_conversation_messages_trigger(),
     private.delete_expired(integer),
@@ -181,6 +218,9 @@ drop function
     private.delete_ingest_log_trigger(),
     private.delete_message(uuid, uuid, boolean),
     private.delete_message_words_trigger(),
+    private.delete_old_conversations(uuid, timestamptz, integer),
+    private.delete_old_messages(uuid, timestamptz, integer),
+    private.delete_past_retention(integer),
     private.delete_stored_answers(uuid),
     private.diagnose(text, timestamptz),
     private.diagnose_login(),
@@ -194,8 +234,9 @@ drop function
     private.find_authors(text),
     private.find_call(text),
     private.find_channels(text),
-    private.find_conversations(uuid, text, private.ingest_conversation[]),
+    private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.find_cursor(jsonb, text, uuid),
+    private.find_heir(uuid, uuid),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
@@ -208,6 +249,8 @@ drop function
     private.format_time(timestamptz),
     private.generate_secret(),
     private.hand_over_channels(uuid),
+    private.hand_over_member_trigger(),
+    private.hand_over_user_trigger(),
     private.has_huge_number(jsonb),
     private.hash_secret(text),
     private.hmac_block(bytea, integer),
@@ -216,18 +259,24 @@ drop function
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
     private.is_executed(),
+    private.is_my_folder(text),
+    private.is_my_live_topic(text),
+    private.is_my_managed_folder(text),
+    private.is_my_topic(text),
     private.is_non_member(uuid),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
     private.is_service(),
     private.is_uuid(text),
     private.is_valid_key(text),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
+    private.leave_channels(uuid, uuid, uuid),
     private.limit_twins_trigger(),
     private.link_attachments_trigger(),
     private.list_author_names(uuid[]),
     private.list_channel_events(uuid, bigint, integer, integer),
     private.list_due_queues(integer),
     private.list_messaging_keys(uuid),
+    private.list_my_invitations(),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
     private.list_participants(private.ingest_conversation[], uuid[]),
     private.list_replay_results(private.ingest_conversation[], uuid[]),
@@ -236,6 +285,7 @@ drop function
     private.lock_conversations(uuid[]),
     private.lock_matching_trigger(),
     private.lock_my_channel(uuid),
+    private.lock_source(private.ingest_source),
     private.match_participant_trigger(),
     private.match_person(uuid, text),
     private.matching_lock(uuid),
@@ -244,8 +294,7 @@ drop function
     private.measure_messages(uuid, bigint, integer),
     private.message_count(uuid),
     private.message_preview(jsonb),
-    private.my_live_topics(),
-    private.my_topics(),
+    private.move_channels(uuid),
     private.parse_conversations(jsonb),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
@@ -260,16 +309,21 @@ drop function
     private.parse_timestamp(text),
     private.parse_uuid(jsonb, text, boolean),
     private.parse_uuids(jsonb, text, integer),
+    private.pass_belongings(uuid, uuid, uuid),
     private.poll_summary(jsonb),
     private.protect_owners_trigger(),
+    private.protect_retention_trigger(),
+    private.protect_workspace_owners_trigger(),
     private.queue_deliveries_trigger(),
     private.ranking_steps(tsvector, tsquery, text[]),
+    private.record_audit(uuid, text, uuid, jsonb),
     private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz),
-    private.record_ingest(uuid, text, uuid, bigint, private.ingest_result[]),
+    private.record_export(uuid, uuid),
+    private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
     private.record_member_trigger(),
     private.record_message_change_trigger(),
     private.record_reaction_or_pin_trigger(),
-    private.record_refusal(uuid, text, integer),
+    private.record_refusal(private.ingest_source, integer),
     private.redact_broadcasts(uuid[]),
     private.redact_channel_trigger(),
     private.redact_inbox_trigger(),
@@ -303,10 +357,13 @@ drop function
     private.require_owner_trigger(),
     private.require_twin(uuid, uuid),
     private.require_upload_channel(jsonb),
+    private.require_workspace_member_trigger(),
     private.resolve_search_filters(private.message_search),
     private.retire_ids_trigger(),
     private.retry_after(integer, text, jsonb),
     private.retry_delay(integer),
+    private.revoke_invitation(uuid),
+    private.revoke_messaging_key(uuid),
     private.rotate_messaging_key(uuid, interval),
     private.rotate_twin_secret(uuid, interval),
     private.schema_version(),
@@ -315,19 +372,22 @@ drop function
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
     private.send_events(uuid, bigint),
     private.set_attachment_details_trigger(),
+    private.set_channel_workspace_trigger(),
+    private.set_conversation_workspace_trigger(),
     private.set_hops_trigger(),
     private.set_message_channel_trigger(),
     private.set_reaction(jsonb, text),
     private.set_twin_webhook(uuid, text),
     private.set_updated_at_trigger(),
+    private.set_workspace_trigger(),
     private.sign_delivery(uuid, text),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
     private.spend_request(),
     private.spend_summary(),
     private.split_words(text),
-    private.store_conversations(uuid, text, jsonb),
-    private.store_messages(uuid, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean),
+    private.store_conversations(private.ingest_source, jsonb),
+    private.store_messages(private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean),
     private.succeed(jsonb, jsonb, integer),
     private.summarize_conversations_trigger(),
     private.sweep_attachments(integer, interval),
@@ -336,13 +396,16 @@ drop function
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
     private.verify_creations(uuid, bigint),
     private.word_index_template(),
+    public.accept_invitation(text, uuid),
     public.add_reaction(jsonb),
     public.begin_upload(jsonb),
     public.claim_deliveries(jsonb),
     public.clean_up(jsonb),
     public.conversation_messages(public.conversations),
+    public.create_invitation(uuid, uuid, text, text, interval),
     public.create_message(jsonb),
-    public.create_messaging_connection(text, text),
+    public.create_messaging_connection(text, text, uuid, boolean),
+    public.create_workspace(text, text, text),
     public.delete_message(jsonb),
     public.edit_message(jsonb),
     public.erase_person(jsonb),
@@ -357,7 +420,9 @@ drop function
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
+    public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_workspace_members(uuid, text),
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
     public.pin_message(jsonb),
@@ -366,6 +431,8 @@ drop function
     public.remove_twin_webhook(jsonb),
     public.replay_twin_deliveries(jsonb),
     public.reply_to_message(jsonb),
+    public.revoke_invitation(uuid),
+    public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
     public.search_messages(jsonb),
@@ -384,6 +451,7 @@ drop table
     private.message_words,
     private.messaging_keys,
     private.request_counts,
+    private.retention_rounds,
     private.retired_ids,
     private.settings,
     private.summaries,
@@ -393,6 +461,7 @@ drop table
     private.twin_secrets,
     public.ai_twins,
     public.attachments,
+    public.audit_log,
     public.channel_members,
     public.channel_twins,
     public.channels,
@@ -409,7 +478,10 @@ drop table
     public.people,
     public.twin_deliveries,
     public.twin_webhooks,
-    public.user_profiles;
+    public.user_profiles,
+    public.workspace_invitations,
+    public.workspace_members,
+    public.workspaces;
 drop function
     private.attachments_max_bytes(),
     private.generate_id(),
@@ -421,6 +493,7 @@ drop type
     private.ingest_message,
     private.ingest_participant,
     private.ingest_result,
+    private.ingest_source,
     private.message_search,
     private.metric;
 
