@@ -133,7 +133,7 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
-    v_channel_id uuid := to_jsonb(old) ->> case tg_table_name when 'channels' then 'id' else 'channel_id' end;
+    v_channel_id uuid := (to_jsonb(old) ->> case tg_table_name when 'channels' then 'id' else 'channel_id' end)::uuid;
 begin
     -- The newest 10,000 events, because older ones are hardly in the three days that Realtime keeps.
     perform private.redact_broadcasts(array(
@@ -170,20 +170,18 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
-    v_ids uuid[];
+    -- The old rows are conversations or messages of conversations.
+    v_ids text[] := array(
+        select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone
+    );
 begin
-    if tg_table_name = 'conversations' then
-        select array_agg(gone.id) into v_ids from gone;
-    else
-        select array_agg(distinct gone.conversation_id) into v_ids from gone;
-    end if;
     update realtime.messages as sent
     set payload = jsonb_build_object(
         'conversation', jsonb_build_object('id', sent.payload #> '{conversation,id}'), 'truncated', true
     )
     -- All inboxes, because the conversation may have had another owner.
     where sent.extension = 'broadcast' and sent.private and sent.topic ~ '^(inbox|workspace):'
-        and sent.payload #>> '{conversation,id}' = any(v_ids::text[]);
+        and sent.payload #>> '{conversation,id}' = any(v_ids);
     return null;
 exception
     when others then

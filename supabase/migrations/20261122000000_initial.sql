@@ -7719,7 +7719,7 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
-    v_channel_id uuid := to_jsonb(old) ->> case tg_table_name when 'channels' then 'id' else 'channel_id' end;
+    v_channel_id uuid := (to_jsonb(old) ->> case tg_table_name when 'channels' then 'id' else 'channel_id' end)::uuid;
 begin
     -- The newest 10,000 events, because older ones are hardly in the three days that Realtime keeps.
     perform private.redact_broadcasts(array(
@@ -7756,20 +7756,18 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
-    v_ids uuid[];
+    -- The old rows are conversations or messages of conversations.
+    v_ids text[] := array(
+        select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone
+    );
 begin
-    if tg_table_name = 'conversations' then
-        select array_agg(gone.id) into v_ids from gone;
-    else
-        select array_agg(distinct gone.conversation_id) into v_ids from gone;
-    end if;
     update realtime.messages as sent
     set payload = jsonb_build_object(
         'conversation', jsonb_build_object('id', sent.payload #> '{conversation,id}'), 'truncated', true
     )
     -- All inboxes, because the conversation may have had another owner.
     where sent.extension = 'broadcast' and sent.private and sent.topic ~ '^(inbox|workspace):'
-        and sent.payload #>> '{conversation,id}' = any(v_ids::text[]);
+        and sent.payload #>> '{conversation,id}' = any(v_ids);
     return null;
 exception
     when others then
@@ -9188,13 +9186,7 @@ begin
         'public.workspace_members',
         'public.workspaces'
     ]::regclass[] loop
-        -- Restrictive, so that a policy of the application does not open the estimates.
-        execute format(
-            'create policy %I on %s as restrictive for select to authenticated using (private.is_executed())',
-            (select relation.relname from pg_class as relation where relation.oid = v_table) || '_select_executed',
-            v_table
-        );
-        -- Also no statistics of names, numbers, addresses and contents, for SQL that reaches Postgres in other ways.
+        -- No statistics of names, numbers, addresses and contents, for SQL that reaches Postgres in other ways.
         -- The few words of a list stay, because plans use how many rows have each. An index on an expression has
         -- statistics of its own, and numbers for names.
         for v_part in

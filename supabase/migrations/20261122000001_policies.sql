@@ -363,6 +363,54 @@ for select to authenticated using (ai_twin_id in (select mine.id from private.my
 create policy erasures_select_requester on public.erasures
 for select to authenticated using (requested_by = (select auth.uid()));
 
+-- Restrictive, so that a policy of the application does not open the estimates.
+create policy ai_twins_select_executed on public.ai_twins
+as restrictive for select to authenticated using (private.is_executed());
+create policy attachments_select_executed on public.attachments
+as restrictive for select to authenticated using (private.is_executed());
+create policy audit_log_select_executed on public.audit_log
+as restrictive for select to authenticated using (private.is_executed());
+create policy channel_members_select_executed on public.channel_members
+as restrictive for select to authenticated using (private.is_executed());
+create policy channel_twins_select_executed on public.channel_twins
+as restrictive for select to authenticated using (private.is_executed());
+create policy channels_select_executed on public.channels
+as restrictive for select to authenticated using (private.is_executed());
+create policy conversation_messages_select_executed on public.conversation_messages
+as restrictive for select to authenticated using (private.is_executed());
+create policy conversations_select_executed on public.conversations
+as restrictive for select to authenticated using (private.is_executed());
+create policy erasures_select_executed on public.erasures
+as restrictive for select to authenticated using (private.is_executed());
+create policy ingest_log_select_executed on public.ingest_log
+as restrictive for select to authenticated using (private.is_executed());
+create policy message_edits_select_executed on public.message_edits
+as restrictive for select to authenticated using (private.is_executed());
+create policy message_events_select_executed on public.message_events
+as restrictive for select to authenticated using (private.is_executed());
+create policy message_pins_select_executed on public.message_pins
+as restrictive for select to authenticated using (private.is_executed());
+create policy message_reactions_select_executed on public.message_reactions
+as restrictive for select to authenticated using (private.is_executed());
+create policy messages_select_executed on public.messages
+as restrictive for select to authenticated using (private.is_executed());
+create policy messaging_connections_select_executed on public.messaging_connections
+as restrictive for select to authenticated using (private.is_executed());
+create policy people_select_executed on public.people
+as restrictive for select to authenticated using (private.is_executed());
+create policy twin_deliveries_select_executed on public.twin_deliveries
+as restrictive for select to authenticated using (private.is_executed());
+create policy twin_webhooks_select_executed on public.twin_webhooks
+as restrictive for select to authenticated using (private.is_executed());
+create policy user_profiles_select_executed on public.user_profiles
+as restrictive for select to authenticated using (private.is_executed());
+create policy workspace_invitations_select_executed on public.workspace_invitations
+as restrictive for select to authenticated using (private.is_executed());
+create policy workspace_members_select_executed on public.workspace_members
+as restrictive for select to authenticated using (private.is_executed());
+create policy workspaces_select_executed on public.workspaces
+as restrictive for select to authenticated using (private.is_executed());
+
 drop function private.schema_version();
 create function private.schema_version() returns text
 language sql
