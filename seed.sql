@@ -82,8 +82,20 @@ select
     private.hash_secret('your-api-secret') as secret_hash
 from connection;
 
-insert into public.channels (id, kind, name, created_by)
-values ('550e8400-e29b-41d4-a716-446655440000', 'channel', 'general', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11');
+insert into public.workspaces (id, name, home_country, language, created_by)
+values ('7ea3a000-0000-4000-8000-000000000001', 'Team', 'US', 'en', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11');
+
+insert into public.workspace_members (workspace_id, user_id, role)
+values
+('7ea3a000-0000-4000-8000-000000000001', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'owner'),
+('7ea3a000-0000-4000-8000-000000000001', 'b0b0b0b0-0000-4000-8000-000000000002', 'member'),
+('7ea3a000-0000-4000-8000-000000000001', 'ca401ca4-0000-4000-8000-000000000003', 'member');
+
+insert into public.channels (id, workspace_id, kind, name, created_by)
+values (
+    '550e8400-e29b-41d4-a716-446655440000', '7ea3a000-0000-4000-8000-000000000001',
+    'channel', 'general', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'
+);
 
 insert into public.channel_members (channel_id, user_id)
 values

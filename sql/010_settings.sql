@@ -12,6 +12,9 @@ create table private.settings (
     summaries_per_project_per_day integer not null default 1000,
     summary_max_bytes integer not null default 1000000,
     channel_max_twins integer not null default 100,
+    user_max_twins integer not null default 100,
+    user_max_twin_channels integer not null default 1000,
+    user_max_deliveries integer not null default 5,
     message_max_edits integer not null default 500,
     reactions_per_user_per_message integer not null default 50,
     unsent_file_hours integer not null default 24,
@@ -33,6 +36,9 @@ create table private.settings (
     constraint settings_summaries_per_project_per_day_not_negative check (summaries_per_project_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
     constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
+    constraint settings_user_max_twins_not_negative check (user_max_twins >= 0),
+    constraint settings_user_max_twin_channels_not_negative check (user_max_twin_channels >= 0),
+    constraint settings_user_max_deliveries_positive check (user_max_deliveries > 0),
     constraint settings_message_max_edits_not_negative check (message_max_edits >= 0),
     constraint settings_reactions_per_user_per_message_not_negative check (reactions_per_user_per_message >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
@@ -62,6 +68,12 @@ comment on column private.settings.summary_max_bytes is
 'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
 comment on column private.settings.channel_max_twins is
 'Twins in one channel. Each of them makes every message in the channel slower. Above it: 409.';
+comment on column private.settings.user_max_twins is 'Twins of one user. Above it: 409.';
+comment on column private.settings.user_max_twin_channels is
+'Channels of all twins of one user, counted once for each twin. Above it: 409.';
+comment on column private.settings.user_max_deliveries is
+'Deliveries to twins of one user that are under way at once; one for a user whose webhook answered slowly or not at all
+in the last minute. A worker makes 20 at once.';
 comment on column private.settings.message_max_edits is
 'Edits of one message; all versions are kept and read together. Above it: 409.';
 comment on column private.settings.reactions_per_user_per_message is

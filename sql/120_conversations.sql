@@ -19,7 +19,10 @@ comment on function private.generate_id() is 'A new id that is greater than thos
 
 create table public.conversations (
     id uuid primary key default private.generate_id(),
+    -- The user before the workspace: Postgres checks the keys in this order, and a deleted user is locked first.
     user_id uuid not null references auth.users (id) on delete cascade,
+    workspace_id uuid not null references public.workspaces (id) on delete cascade,
+    scope_id uuid not null,
     platform text not null,
     external_conversation_id text collate "C" not null,
     participant_identifier text not null,
@@ -28,14 +31,16 @@ create table public.conversations (
     participant_key text,
     participant_identified_at timestamptz,
     participant_named_at timestamptz,
-    person_id uuid references public.people (id) on delete set null,
+    person_id uuid,
     matched_by text,
     message_count integer not null default 0,
     last_message_at timestamptz,
     last_message_preview text,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    constraint conversations_external_id_unique unique (user_id, platform, external_conversation_id),
+    constraint conversations_external_id_unique unique (platform, external_conversation_id, user_id, scope_id),
+    constraint conversations_person_id_fkey foreign key (workspace_id, person_id)
+    references public.people (workspace_id, id) on delete set null (person_id),
     constraint conversations_platform_known check (platform in ('whatsapp', 'signal', 'telegram', 'wechat')),
     constraint conversations_external_id_length check (char_length(external_conversation_id) between 1 and 500),
     constraint conversations_participant_identifier_length check (
@@ -46,8 +51,11 @@ create table public.conversations (
 );
 comment on table public.conversations is
 'A conversation on an outside platform. Read its messages with select=*,messages, or from conversation_messages.';
+comment on column public.conversations.workspace_id is 'The workspace of the connection; its members read it.';
 comment on column public.conversations.user_id is
 'The owner of the connection that ingested the conversation.';
+comment on column public.conversations.scope_id is
+'The workspace; or the connection, if that keeps its conversations apart. A part of the key.';
 comment on column public.conversations.external_conversation_id is 'The id of the conversation on its platform.';
 comment on column public.conversations.participant_identifier is
 'As the newest batch had it. A phone number stays when a batch has another kind; all others stand in
@@ -71,9 +79,13 @@ comment on column public.conversations.person_id is
 comment on column public.conversations.last_message_at is 'The greatest sent_at of its messages, however late it came.';
 comment on column public.conversations.last_message_preview is
 'At most 100 characters of that message, or what it is when it has no text.';
-create index conversations_user_id_last_message_at_idx on public.conversations (user_id, last_message_at desc);
-create index conversations_user_id_participant_key_idx on public.conversations (user_id, participant_key);
-create index conversations_person_id_idx on public.conversations (person_id);
+create index conversations_workspace_id_last_message_at_idx
+on public.conversations (workspace_id, last_message_at desc);
+create index conversations_workspace_id_participant_key_idx
+on public.conversations (workspace_id, participant_key);
+create index conversations_person_id_idx on public.conversations (workspace_id, person_id)
+where person_id is not null;
+create index conversations_user_id_idx on public.conversations (user_id);
 alter table public.conversations enable row level security;
 
 -- Without a foreign key: triggers check for a whole statement what it would check row by row, which took a sixth of an
@@ -81,7 +93,8 @@ alter table public.conversations enable row level security;
 create table public.conversation_messages (
     conversation_id uuid not null,
     external_id text collate "C" not null,
-    user_id uuid not null,
+    workspace_id uuid not null,
+    connection_id uuid,
     sent_at timestamptz not null,
     received_at timestamptz not null default now(),
     message jsonb not null,
@@ -93,8 +106,10 @@ comment on table public.conversation_messages is
 comment on column public.conversation_messages.conversation_id is
 'Its conversation. A trigger rejects messages of missing conversations, and deletes them with their conversation.';
 comment on column public.conversation_messages.external_id is 'The message''s identifier on its platform.';
-comment on column public.conversation_messages.user_id is
-'The conversation''s user_id, repeated so that row-level security needs no second table.';
+comment on column public.conversation_messages.workspace_id is
+'The conversation''s workspace, repeated so that row-level security needs no second table.';
+comment on column public.conversation_messages.connection_id is
+'The id of the connection that brought the message first; the connection may be deleted since.';
 comment on column public.conversation_messages.sent_at is
 'When it was sent, as its platform says. Messages of a conversation are ordered by it.';
 comment on column public.conversation_messages.received_at is 'When it was stored here.';
@@ -104,11 +119,28 @@ create index conversation_messages_order_idx
 on public.conversation_messages (conversation_id, sent_at, external_id);
 alter table public.conversation_messages enable row level security;
 
-create policy conversations_select_owner on public.conversations
-for select to authenticated using (user_id = (select auth.uid()));
+create policy conversations_select_member on public.conversations
+for select to authenticated
+using (workspace_id = any(array(select mine.id from private.my_workspaces as mine)));
 
-create policy conversation_messages_select_owner on public.conversation_messages
-for select to authenticated using (user_id = (select auth.uid()));
+create policy conversation_messages_select_member on public.conversation_messages
+for select to authenticated
+using (exists (
+    select from private.my_workspaces as mine where mine.id = conversation_messages.workspace_id
+));
+
+create function private.set_conversation_workspace_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.workspace_id := coalesce(new.workspace_id, new.user_id);
+    new.scope_id := coalesce(new.scope_id, new.workspace_id);
+    return new;
+end
+$$;
+comment on function private.set_conversation_workspace_trigger() is
+'Trigger: puts a conversation that names no workspace into the personal workspace of its user. Ingest names it.';
 
 create function public.conversation_messages(public.conversations) returns setof public.conversation_messages
 language sql
@@ -183,9 +215,9 @@ begin
     for no key update;
 
     with counted as materialized (
-        select changed.conversation_id, changed.user_id, count(*) as messages
+        select changed.conversation_id, changed.workspace_id, count(*) as messages
         from changed
-        group by changed.conversation_id, changed.user_id
+        group by changed.conversation_id, changed.workspace_id
     ), summarized as (
         update public.conversations as conversation
         set
@@ -202,16 +234,16 @@ begin
             limit 1
         ) as newest on true
         where conversation.id = counted.conversation_id
-            and conversation.user_id = counted.user_id
+            and conversation.workspace_id = counted.workspace_id
             and conversation.id = any(v_ids)
         returning conversation.id
     )
 
     select (select count(*) from summarized) = (select count(*) from counted) into v_is_complete;
-    -- The row-level security of messages rests on their user_id, hence it counts as a part of the key.
+    -- The row-level security of messages rests on their workspace_id, hence it counts as a part of the key.
     if tg_op = 'INSERT' and not v_is_complete then
         raise foreign_key_violation using
-            message = 'A message belongs to a conversation that exists, and to its user.',
+            message = 'A message belongs to a conversation that exists, and to its workspace.',
             constraint = 'conversation_messages_conversation_fkey';
     end if;
     return null;
@@ -219,7 +251,7 @@ end
 $$;
 comment on function private.summarize_conversations_trigger() is
 'Trigger: keeps message_count, last_message_at and last_message_preview up to date.
-A message of no conversation, or with another user_id than it has, is a foreign key violation (23503).';
+A message of no conversation, or with another workspace_id than it has, is a foreign key violation (23503).';
 
 -- Definer, because it also runs when Supabase Auth deletes a user. force_custom_plan, because a plan that was cached
 -- while the table was small reads all messages (docs/explanation/decisions/0003).

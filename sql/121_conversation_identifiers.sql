@@ -3,7 +3,7 @@
 
 create table public.conversation_identifiers (
     conversation_id uuid not null references public.conversations (id) on delete cascade,
-    user_id uuid not null,
+    workspace_id uuid not null,
     kind text not null,
     value text not null,
     app text not null default '',
@@ -14,12 +14,14 @@ create table public.conversation_identifiers (
 comment on table public.conversation_identifiers is
 'Identifiers of the participant of a conversation besides participant_identifier: earlier ones, and those that ingest
 requests name in identifiers.';
-comment on column public.conversation_identifiers.user_id is 'The conversation''s user_id, for row-level security.';
+comment on column public.conversation_identifiers.workspace_id is
+'The conversation''s workspace, repeated so that row-level security needs no second table.';
 comment on column public.conversation_identifiers.kind is
 'As in person_identifiers; other for a text that identifies no person, such as a username on WhatsApp.';
 comment on column public.conversation_identifiers.key is 'What equal identifiers have in common; null for other.';
-create index conversation_identifiers_user_id_key_idx on public.conversation_identifiers (user_id, key);
+create index conversation_identifiers_workspace_id_key_idx on public.conversation_identifiers (workspace_id, key);
 alter table public.conversation_identifiers enable row level security;
 
-create policy conversation_identifiers_select_owner on public.conversation_identifiers
-for select to authenticated using (user_id = (select auth.uid()));
+create policy conversation_identifiers_select_member on public.conversation_identifiers
+for select to authenticated
+using (workspace_id = any(array(select mine.id from private.my_workspaces as mine)));

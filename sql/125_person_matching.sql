@@ -1,14 +1,14 @@
 -- Matches conversations to people by any identifier: equal ones first, then a number that gets its country from the
 -- other side, then the last ten digits of two numbers that are not both complete.
 -- Promise: what fits two people equally well matches neither, and two complete numbers that differ never match.
--- Lock order: the user's matching lock first, then conversations by id, then people. Ingest holds the matching lock
+-- Lock order: the workspace's matching lock first, then conversations by id, then people. Ingest holds the matching lock
 -- shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each other.
 
 create type private.person_match as (person_id uuid, reason text);
 comment on type private.person_match is
 'The person that identifiers match, and why; both null if they match no person.';
 
-create function private.find_match(p_user_id uuid, p_keys private.match_key[]) returns private.person_match
+create function private.find_match(p_workspace_id uuid, p_keys private.match_key[]) returns private.person_match
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -24,7 +24,7 @@ begin
         cross join lateral (
             select known.person_id
             from private.person_keys as known
-            where known.user_id = p_user_id
+            where known.workspace_id = p_workspace_id
                 and known.key = wanted.key
                 and coalesce(known.extension = wanted.extension, true)
             limit 2
@@ -40,9 +40,9 @@ begin
 end
 $$;
 comment on function private.find_match(uuid, private.match_key[]) is
-'The only person of a user with the keys of the best rank that any person has.';
+'The only person of a workspace with the keys of the best rank that any person has.';
 
-create function private.match_identifiers(p_user_id uuid, p_platform text, p_identifiers private.identifier[])
+create function private.match_identifiers(p_workspace_id uuid, p_platform text, p_identifiers private.identifier[])
 returns private.person_match
 language plpgsql
 stable
@@ -55,19 +55,19 @@ begin
     foreach v_identifier in array p_identifiers loop
         if exists (
             select from private.person_keys as known
-            where known.user_id = p_user_id
+            where known.workspace_id = p_workspace_id
                 and known.key = private.identifier_key(v_identifier.kind, v_identifier.value, v_identifier.app)
         ) then
             v_keys := v_keys || private.list_match_keys(
-                p_platform, v_identifier, private.home_country(p_user_id)
+                p_platform, v_identifier, private.home_country(p_workspace_id)
             );
         end if;
     end loop;
-    return case when v_keys <> '{}' then private.find_match(p_user_id, v_keys) end;
+    return case when v_keys <> '{}' then private.find_match(p_workspace_id, v_keys) end;
 end
 $$;
 comment on function private.match_identifiers(uuid, text, private.identifier[]) is
-'The person of a user whom these identifiers of a participant match best.';
+'The person of a workspace whom these identifiers of a participant match best.';
 
 create function private.list_identifiers(p_conversation_id uuid) returns private.identifier[]
 language plpgsql
@@ -92,7 +92,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.match_identifiers(
-        p_conversation.user_id,
+        p_conversation.workspace_id,
         p_conversation.platform,
         private.identify(p_conversation.platform, p_conversation.participant_identifier)
         || private.list_identifiers(p_conversation.id)
@@ -101,17 +101,17 @@ end
 $$;
 comment on function private.match_conversation(public.conversations) is 'The person of a conversation, and why.';
 
-create function private.matching_lock(p_user_id uuid) returns bigint
+create function private.matching_lock(p_workspace_id uuid) returns bigint
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return hashtextextended('threadline.matching.' || p_user_id, 0);
+    return hashtextextended('threadline.matching.' || p_workspace_id, 0);
 end
 $$;
 comment on function private.matching_lock(uuid) is
-'The key of the advisory lock of a user''s matching. Ingest holds it shared, changes of people hold it exclusively, and
+'The key of the advisory lock of a workspace''s matching. Ingest holds it shared, changes of people hold it exclusively, and
 both take it before they lock a row.';
 
 -- Definer, because ingest may not read the keys of people.
@@ -123,12 +123,12 @@ as $$
 declare
     v_match private.person_match;
 begin
-    perform pg_advisory_xact_lock_shared(private.matching_lock(new.user_id));
+    perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
     new.participant_key := private.participant_key(new.platform, new.participant_identifier);
     if tg_op = 'UPDATE' then
         -- The earlier identifier stays one of the participant (record_earlier_identifier_trigger).
         v_match := private.match_identifiers(
-            new.user_id, new.platform,
+            new.workspace_id, new.platform,
             private.list_identifiers(new.id)
             || private.identify(new.platform, new.participant_identifier)
             || private.identify(old.platform, old.participant_identifier)
@@ -136,10 +136,10 @@ begin
     elsif exists (
         -- Most participants have nothing in common with a person, and to see that costs a tenth of matching.
         select from private.person_keys as known
-        where known.user_id = new.user_id and known.key = new.participant_key
+        where known.workspace_id = new.workspace_id and known.key = new.participant_key
     ) then
         v_match := private.match_identifiers(
-            new.user_id, new.platform, array[private.identify(new.platform, new.participant_identifier)]
+            new.workspace_id, new.platform, array[private.identify(new.platform, new.participant_identifier)]
         );
     end if;
     new.person_id := v_match.person_id;
@@ -164,15 +164,14 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Runs before any row is locked, so the owner is not known yet: a signed-in user can only change their own rows.
-    if (select auth.uid()) is not null then
-        perform pg_advisory_xact_lock(private.matching_lock((select auth.uid())));
-    end if;
+    -- Runs before any row is locked, so the workspace is not known yet. A user changes people of their workspaces only.
+    perform pg_advisory_xact_lock(private.matching_lock(mine.id))
+    from (select my_workspaces.id from private.my_workspaces order by my_workspaces.id) as mine;
     return null;
 end
 $$;
 comment on function private.lock_matching_trigger() is
-'Trigger: takes the matching lock of the signed-in user before people change.';
+'Trigger: takes the matching locks of the signed-in user''s workspaces before people change.';
 
 create function private.record_earlier_identifier_trigger() returns trigger
 language plpgsql
@@ -216,9 +215,9 @@ declare
     v_changed uuid[];
 begin
     with added as (
-        insert into public.conversation_identifiers (conversation_id, user_id, kind, value, app, key)
+        insert into public.conversation_identifiers (conversation_id, workspace_id, kind, value, app, key)
         select
-            conversation.id, conversation.user_id, given.kind, given.value, given.app,
+            conversation.id, conversation.workspace_id, given.kind, given.value, given.app,
             private.identifier_key(nullif(given.kind, 'other'), given.value, given.app)
         from unnest(p_ids, p_identifiers) as given (conversation_id, kind, value, app)
         inner join public.conversations as conversation on given.conversation_id = conversation.id
@@ -284,19 +283,19 @@ as $$
 begin
     perform private.update_matches(array(
         select found.id
-        from (select distinct given.user_id, given.key from unnest(p_keys) as given) as changed
+        from (select distinct given.workspace_id, given.key from unnest(p_keys) as given) as changed
         cross join lateral (
             -- OFFSET 0 makes one look-up in the index for each key, even if the statistics are old.
             select conversation.id from public.conversations as conversation
-            where conversation.user_id = changed.user_id and conversation.participant_key = changed.key
+            where conversation.workspace_id = changed.workspace_id and conversation.participant_key = changed.key
             offset 0
         ) as found
         union
         select found.conversation_id
-        from (select distinct given.user_id, given.key from unnest(p_keys) as given) as changed
+        from (select distinct given.workspace_id, given.key from unnest(p_keys) as given) as changed
         cross join lateral (
             select known.conversation_id from public.conversation_identifiers as known
-            where known.user_id = changed.user_id and known.key = changed.key
+            where known.workspace_id = changed.workspace_id and known.key = changed.key
             offset 0
         ) as found
     ));

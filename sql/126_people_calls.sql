@@ -1,4 +1,4 @@
--- Calls about people that an owner can undo: two entries are one person, or a person got another number.
+-- Calls about people that a member can undo: two entries are one person, or a person got another number.
 -- Promise: an undo restores the people and the matches as they would be without the call.
 
 create table private.number_changes (
@@ -15,7 +15,8 @@ comment on column private.number_changes.identifier_id is
 create index number_changes_person_id_idx on private.number_changes (person_id, created_at);
 alter table private.number_changes enable row level security;
 
--- Definer, because users may not merge people by themselves. The function checks who owns the person. It takes the
+-- Definer, because users may not merge people by themselves. The function checks that the caller is a member of the
+-- workspace. It takes the
 -- matching lock first.
 create function private.lock_person(p_person_id uuid, p_field text) returns public.people
 language plpgsql
@@ -28,9 +29,12 @@ begin
     select * into v_person
     from public.people as person
     where person.id = p_person_id
-        and (person.user_id = (select auth.uid()) or (select private.is_service()));
+        and (
+            (select private.is_service())
+            or exists (select from private.my_workspaces as mine where mine.id = person.workspace_id)
+        );
     if v_person.id is not null then
-        perform pg_advisory_xact_lock(private.matching_lock(v_person.user_id));
+        perform pg_advisory_xact_lock(private.matching_lock(v_person.workspace_id));
         select * into v_person from public.people as person where person.id = p_person_id for no key update;
     end if;
     if v_person.id is null then
@@ -43,7 +47,7 @@ begin
 end
 $$;
 comment on function private.lock_person(uuid, text) is
-'Locks a person of the caller and the matching of its owner. PT404 if the person is not the caller''s.';
+'Locks a person of the caller and the matching of its workspace. PT404 if the person is not the caller''s.';
 
 -- Definer, for the same reason.
 create function private.merge_people(p_person_id uuid, p_merged_person_id uuid) returns jsonb
@@ -55,10 +59,10 @@ declare
     v_person public.people := private.lock_person(p_person_id, 'person_id');
     v_merged public.people := private.lock_person(p_merged_person_id, 'merged_person_id');
 begin
-    if v_merged.user_id <> v_person.user_id then
+    if v_merged.workspace_id <> v_person.workspace_id then
         perform private.fail(
             404, 'person_not_found',
-            'The two people belong to different users. Check merged_person_id.', 'merged_person_id'
+            'The two people belong to different workspaces. Check merged_person_id.', 'merged_person_id'
         );
     elsif private.find_merged_person(p_person_id) = private.find_merged_person(p_merged_person_id)
         or v_merged.merged_into_id is not null
@@ -111,8 +115,8 @@ begin
         perform private.fail(400, 'invalid_field', 'phone must be a phone number.', 'phone');
     end if;
     if private.phone_text(v_person.phone) is not null then
-        insert into public.person_identifiers (user_id, person_id, kind, value)
-        values (v_person.user_id, p_person_id, 'phone', v_person.phone)
+        insert into public.person_identifiers (workspace_id, person_id, kind, value)
+        values (v_person.workspace_id, p_person_id, 'phone', v_person.phone)
         on conflict do nothing
         returning id into v_identifier_id;
     end if;

@@ -12,18 +12,18 @@ begin
     v_roots := v_roots || p_people;
     with removed as (
         delete from private.person_keys as old where old.person_id = any(v_roots)
-        returning old.user_id, old.key
+        returning old.workspace_id, old.key
     )
 
-    select array_agg(row(removed.user_id, removed.key)::private.person_key) into v_keys from removed;
+    select array_agg(row(removed.workspace_id, removed.key)::private.person_key) into v_keys from removed;
     with added as (
-        insert into private.person_keys (user_id, key, person_id, extension)
-        select wanted.user_id, wanted.key, wanted.person_id, wanted.extension
+        insert into private.person_keys (workspace_id, key, person_id, extension)
+        select wanted.workspace_id, wanted.key, wanted.person_id, wanted.extension
         from private.list_person_keys(v_roots) as wanted
-        returning person_keys.user_id, person_keys.key
+        returning person_keys.workspace_id, person_keys.key
     )
 
-    select v_keys || array_agg(row(added.user_id, added.key)::private.person_key) into v_keys from added;
+    select v_keys || array_agg(row(added.workspace_id, added.key)::private.person_key) into v_keys from added;
     perform private.rematch_conversations(v_keys);
 end
 $$;
@@ -44,15 +44,15 @@ begin
             select unnest(array[later.id, later.merged_into_id, earlier.merged_into_id])
             from changed as later
             inner join removed as earlier on later.id = earlier.id
-            where (later.user_id, later.phone, later.merged_into_id)
-                is distinct from (earlier.user_id, earlier.phone, earlier.merged_into_id)
+            where (later.workspace_id, later.phone, later.merged_into_id)
+                is distinct from (earlier.workspace_id, earlier.phone, earlier.merged_into_id)
         );
     else
         v_ids := array(select unnest(array[changed.id, changed.merged_into_id]) from changed);
     end if;
     if tg_op <> 'DELETE' then
-        perform pg_advisory_xact_lock(private.matching_lock(owner.user_id))
-        from (select distinct changed.user_id from changed order by changed.user_id) as owner;
+        perform pg_advisory_xact_lock(private.matching_lock(workspace.workspace_id))
+        from (select distinct changed.workspace_id from changed order by changed.workspace_id) as workspace;
     end if;
     if v_ids <> '{}' then
         perform private.refresh_person_keys(array_remove(v_ids, null));
@@ -71,8 +71,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op <> 'DELETE' then
-        perform pg_advisory_xact_lock(private.matching_lock(owner.user_id))
-        from (select distinct changed.user_id from changed order by changed.user_id) as owner;
+        perform pg_advisory_xact_lock(private.matching_lock(workspace.workspace_id))
+        from (select distinct changed.workspace_id from changed order by changed.workspace_id) as workspace;
     end if;
     perform private.refresh_person_keys(array(select distinct changed.person_id from changed));
     return null;
@@ -81,16 +81,28 @@ $$;
 comment on function private.refresh_identifiers_trigger() is
 'Trigger: finds conversations of people who got or lost an identifier.';
 
--- Definer, because the operator who changes a setting need not own the keys.
+-- Definer, because who changes a setting or a workspace may not change keys.
 create function private.reread_numbers_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    -- The one row of settings has no id.
+    v_workspace_id uuid := to_jsonb(new) ->> 'id';
 begin
-    perform private.refresh_person_keys(array(select person.id from public.people as person order by person.id));
+    if v_workspace_id is not null then
+        perform pg_advisory_xact_lock(private.matching_lock(v_workspace_id));
+    end if;
+    perform private.refresh_person_keys(array(
+        select person.id
+        from public.people as person
+        where v_workspace_id is null or person.workspace_id = v_workspace_id
+        order by person.id
+    ));
     return null;
 end
 $$;
 comment on function private.reread_numbers_trigger() is
-'Trigger: reads the numbers of all people again after the default country has changed.';
+'Trigger: reads the numbers of people again after the default country or the home country of their workspace has
+changed.';

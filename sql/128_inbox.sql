@@ -1,7 +1,20 @@
--- Broadcasts to a user's inbox when conversations change.
+-- Broadcasts to the owner's inbox, and to the team, when conversations change.
 -- Promise: each change of a conversation is sent, and one ingest request sends each conversation once.
 -- New messages are sent by their statement. Ingest sends the conversations that it changed and that got no messages.
 -- Other changes, such as a person who matches later, are sent when their transaction commits.
+
+create function private.conversation_topics(p_conversation public.conversations) returns setof text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select 'inbox:' || p_conversation.user_id
+    union all
+    -- A personal workspace has the id of its user, whom the inbox reaches already.
+    select 'workspace:' || p_conversation.workspace_id where p_conversation.workspace_id <> p_conversation.user_id
+$$;
+comment on function private.conversation_topics(public.conversations) is
+'The topics that get the changes of a conversation: the inbox of its owner, and the workspace if that is a team.';
 
 create function private.render_conversation(p_conversation public.conversations, p_added bigint, p_messages jsonb)
 returns jsonb
@@ -57,7 +70,7 @@ begin
 
     insert into realtime.messages (topic, extension, event, payload, private)
     select
-        'inbox:' || (grown.conversation).user_id,
+        listener.topic,
         'broadcast',
         -- Both are the time of this transaction for a conversation that it has made.
         case
@@ -70,7 +83,8 @@ begin
         ),
         true
     from grown
-    left join listed on (grown.conversation).id = listed.conversation_id;
+    left join listed on (grown.conversation).id = listed.conversation_id
+    cross join private.conversation_topics(grown.conversation) as listener (topic);
     return null;
 exception
     when others then
@@ -79,7 +93,7 @@ exception
 end
 $$;
 comment on function private.broadcast_ingested_messages_trigger() is
-'Trigger: tells owners of new messages, once for each conversation and statement.';
+'Trigger: tells owners and teams of new messages, once for each conversation and statement.';
 
 -- Definer, because only the database sends to inboxes.
 create function private.broadcast_conversations(p_ids uuid[]) returns void
@@ -91,12 +105,13 @@ as $$
 begin
     insert into realtime.messages (topic, extension, event, payload, private)
     select
-        'inbox:' || conversation.user_id,
+        listener.topic,
         'broadcast',
         case when conversation.created_at = now() then 'conversation.created' else 'conversation.updated' end,
         private.render_conversation(conversation, 0, '[]'),
         true
     from public.conversations as conversation
+    cross join private.conversation_topics(conversation) as listener (topic)
     where conversation.id = any(p_ids)
     order by conversation.id;
 exception

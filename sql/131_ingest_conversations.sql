@@ -1,9 +1,27 @@
 -- Ingest, second part: finds, creates, locks and updates the conversations of a request.
--- Lock order, the same in every request, so that two requests cannot deadlock: the user's matching lock (shared), new
--- conversations by external id, existing conversations by id, then messages. A replay takes no lock.
+-- Lock order, the same in every request, so that two requests cannot deadlock: the workspace's matching lock (shared),
+-- new conversations by external id, existing conversations by id, then messages. A replay takes no lock.
+
+create function private.lock_source(p_source private.ingest_source) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pg_advisory_xact_lock_shared(private.matching_lock(p_source.workspace_id));
+    -- The connection may have passed to another owner since its key was checked.
+    if not exists (
+        select from public.messaging_connections as connection
+        where connection.id = p_source.id and connection.user_id = p_source.user_id
+    ) then
+        raise serialization_failure using message = 'The connection got a new owner during the request. Send it again.';
+    end if;
+end
+$$;
+comment on function private.lock_source(private.ingest_source) is
+'Takes the matching lock of the workspace, shared. Raises 40001 if the connection has another owner by now.';
 
 create function private.find_conversations(
-    p_user_id uuid, p_platform text, p_conversations private.ingest_conversation[]
+    p_source private.ingest_source, p_conversations private.ingest_conversation[]
 ) returns uuid[]
 language plpgsql
 stable
@@ -18,14 +36,17 @@ begin
                 -- index on user_id alone, and reads all conversations of the user (decision 0003).
                 select candidate.*
                 from public.conversations as candidate
-                where (candidate.user_id, candidate.platform, candidate.external_conversation_id)
-                    >= (p_user_id, p_platform, given.external_id)
-                order by candidate.user_id, candidate.platform, candidate.external_conversation_id
+                where (
+                    candidate.platform, candidate.external_conversation_id, candidate.user_id, candidate.scope_id
+                ) >= (p_source.platform, given.external_id, p_source.user_id, p_source.scope_id)
+                order by
+                    candidate.platform, candidate.external_conversation_id, candidate.user_id, candidate.scope_id
                 limit 1
             ) as existing
-            where existing.user_id = p_user_id
-                and existing.platform = p_platform
+            where existing.user_id = p_source.user_id
+                and existing.platform = p_source.platform
                 and existing.external_conversation_id = given.external_id
+                and existing.scope_id = p_source.scope_id
                 and given.error is null
         )
         from unnest(p_conversations) as given
@@ -33,7 +54,7 @@ begin
     );
 end
 $$;
-comment on function private.find_conversations(uuid, text, private.ingest_conversation[]) is
+comment on function private.find_conversations(private.ingest_source, private.ingest_conversation[]) is
 'The ids of the conversations of a request, by position; null for those that do not exist or have an error.';
 
 create function private.is_replay(
@@ -119,7 +140,7 @@ comment on function private.list_replay_results(private.ingest_conversation[], u
 'The results of a replay: each conversation of the request has no new messages.';
 
 create function private.create_conversations(
-    p_user_id uuid, p_platform text, p_participants private.ingest_participant[]
+    p_source private.ingest_source, p_participants private.ingest_participant[]
 ) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -129,12 +150,14 @@ declare
 begin
     with created as (
         insert into public.conversations (
-            user_id, platform, external_conversation_id,
+            workspace_id, user_id, scope_id, platform, external_conversation_id,
             participant_identifier, participant_identified_at, participant_name, participant_named_at
         )
         select
-            p_user_id,
-            p_platform,
+            p_source.workspace_id,
+            p_source.user_id,
+            p_source.scope_id,
+            p_source.platform,
             given.external_id,
             given.identifier,
             nullif(given.identified_at, '-infinity'),
@@ -151,7 +174,7 @@ begin
     return coalesce(v_created, '{}');
 end
 $$;
-comment on function private.create_conversations(uuid, text, private.ingest_participant[]) is
+comment on function private.create_conversations(private.ingest_source, private.ingest_participant[]) is
 'Creates the missing conversations, ordered by external id. Returns an object of external id and id, without those that
 another request created first.';
 

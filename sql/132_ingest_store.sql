@@ -2,7 +2,7 @@
 -- Promise: a message is stored once, no matter who sends it, how often, or how many at the same time.
 
 create function private.store_messages(
-    p_user_id uuid, p_conversations private.ingest_conversation[], p_messages private.ingest_message[],
+    p_source private.ingest_source, p_conversations private.ingest_conversation[], p_messages private.ingest_message[],
     p_ids uuid[], p_created jsonb, p_is_all_new boolean
 ) returns private.ingest_result[]
 language plpgsql
@@ -34,8 +34,11 @@ begin
             partition by p_ids[given.parent], given.external_id collate "C" order by given.parent, given.index
         )
     ), added as (
-        insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
-        select message.conversation_id, message.external_id, p_user_id, message.sent_at, message.message
+        insert into public.conversation_messages (
+            conversation_id, workspace_id, connection_id, external_id, sent_at, message
+        )
+        select message.conversation_id, p_source.workspace_id, p_source.id, message.external_id, message.sent_at,
+            message.message
         from message
         where message.is_new
     ), counted as (
@@ -67,7 +70,7 @@ begin
 end
 $$;
 comment on function private.store_messages(
-    uuid, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
+    private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
 ) is
 'Inserts the messages that are new, and returns what became of each conversation of the request, in its order. The first
 of several messages with the same id counts. The caller has locked the conversations.';
@@ -127,14 +130,14 @@ comment on function private.record_given_identifiers(text, private.ingest_conver
 'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
 The caller has locked the rows.';
 
-create function private.store_conversations(p_user_id uuid, p_platform text, p_conversations jsonb)
+create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_conversations private.ingest_conversation[] := private.parse_conversations(p_conversations);
-    v_ids uuid[] := private.find_conversations(p_user_id, p_platform, v_conversations);
+    v_ids uuid[] := private.find_conversations(p_source, v_conversations);
     v_messages private.ingest_message[];
     v_participants private.ingest_participant[];
     v_created jsonb;
@@ -147,13 +150,13 @@ begin
     end if;
     v_messages := private.parse_messages(p_conversations);
     v_conversations := private.validate_conversations(v_conversations, v_messages);
-    v_participants := private.list_participants(p_platform, v_conversations, v_ids);
+    v_participants := private.list_participants(p_source.platform, v_conversations, v_ids);
 
     -- The triggers of conversations leave the broadcasts to this function.
     perform set_config('threadline.is_ingesting', 'on', true);
     -- The lock order stands in the head of 131_ingest_conversations.sql.
-    perform pg_advisory_xact_lock_shared(private.matching_lock(p_user_id));
-    v_created := private.create_conversations(p_user_id, p_platform, v_participants);
+    perform private.lock_source(p_source);
+    v_created := private.create_conversations(p_source, v_participants);
     -- A conversation with a bad message loses its id.
     v_ids := array(
         select case when given.error is null then
@@ -166,7 +169,7 @@ begin
     if exists (
         select from unnest(v_conversations) as given where given.error is null and v_ids[given.position] is null
     ) then
-        v_ids := private.find_conversations(p_user_id, p_platform, v_conversations);
+        v_ids := private.find_conversations(p_source, v_conversations);
     end if;
     v_existing := array(
         select v_ids[given.position]
@@ -181,19 +184,19 @@ begin
     if v_existing <> '{}' or cardinality(v_participants) < cardinality(v_conversations)
         or exists (select from unnest(v_conversations) as given where given.identifiers <> '{}')
     then
-        v_changed := v_changed || private.record_given_identifiers(p_platform, v_conversations, v_ids);
+        v_changed := v_changed || private.record_given_identifiers(p_source.platform, v_conversations, v_ids);
     end if;
     v_results := private.store_messages(
-        p_user_id, v_conversations, v_messages, v_ids, v_created, v_existing = '{}'
+        p_source, v_conversations, v_messages, v_ids, v_created, v_existing = '{}'
     );
     perform private.send_changes(v_created, v_changed, v_results);
     perform set_config('threadline.is_ingesting', '', true);
     return v_results;
 end
 $$;
-comment on function private.store_conversations(uuid, text, jsonb) is
-'Stores the conversations of a request for a user, and returns what became of each. Conversations with an error are left
-out whole; all others are stored.';
+comment on function private.store_conversations(private.ingest_source, jsonb) is
+'Stores the conversations of a request from a connection, and returns what became of each. Conversations with an error
+are left out whole; all others are stored.';
 
 create function private.render_results(p_results private.ingest_result[]) returns json
 language plpgsql

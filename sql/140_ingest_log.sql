@@ -1,9 +1,10 @@
--- The ingest log: the requests of each connection, for its owner to read. Kept for 30 days.
+-- The ingest log: the requests of each connection, for those who manage it. Kept for 30 days.
 -- Promise: it holds no names, no content and no secrets.
 
 -- Without foreign keys: to check one would lock the connection's row, for which all of its requests would queue.
 create table public.ingest_log (
     id bigint generated always as identity primary key,
+    workspace_id uuid not null,
     user_id uuid not null,
     connection_id text not null,
     key_id uuid,
@@ -20,6 +21,7 @@ create table public.ingest_log (
 comment on table public.ingest_log is
 'What came in over each connection, for 30 days: no names, no content, no secrets. What failed with 5xx left no trace
 here but in the logs of the service.';
+comment on column public.ingest_log.user_id is 'The owner of the connection at that time.';
 comment on column public.ingest_log.connection_id is 'The public name of the connection.';
 comment on column public.ingest_log.key_id is 'The key that was used, as the computed field keys lists it.';
 comment on column public.ingest_log.status is
@@ -29,13 +31,14 @@ comment on column public.ingest_log.messages is 'As the limit counts them: a con
 comment on column public.ingest_log.errors is 'At most five of the different errors that conversations had.';
 comment on column public.ingest_log.request_id is
 'The X-Request-Id of the request, which is in the service''s logs, too; of refused ones, the first of the minute''s.';
-create index ingest_log_user_id_idx on public.ingest_log (user_id, id desc);
+create index ingest_log_workspace_id_idx on public.ingest_log (workspace_id, id desc);
 -- Limits refused requests to one row per connection, status and minute.
 create unique index ingest_log_refused_idx on public.ingest_log (connection_id, status, at) where status <> 200;
 alter table public.ingest_log enable row level security;
 
-create policy ingest_log_select_owner on public.ingest_log
-for select to authenticated using (user_id = (select auth.uid()));
+create policy ingest_log_select_manager on public.ingest_log
+for select to authenticated
+using (workspace_id = any(array(select mine.id from private.my_managed_workspaces as mine)));
 
 -- Definer, because it also runs when Supabase Auth deletes a user.
 create function private.delete_ingest_log_trigger() returns trigger
@@ -45,7 +48,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from public.ingest_log as line
-    where line.user_id in (select removed.user_id from removed)
+    where line.workspace_id in (select removed.workspace_id from removed)
         and line.connection_id in (select removed.connection_id from removed);
     return null;
 end
@@ -67,7 +70,7 @@ comment on function private.use_asynchronous_commit() is
 'Turns synchronous_commit off if the transaction has written nothing yet; a crash may lose the log line.';
 
 create function private.record_ingest(
-    p_user_id uuid, p_connection_id text, p_key_id uuid, p_messages bigint, p_results private.ingest_result[]
+    p_source private.ingest_source, p_messages bigint, p_results private.ingest_result[]
 ) returns void
 language plpgsql
 volatile
@@ -76,11 +79,11 @@ as $$
 begin
     perform private.use_asynchronous_commit();
     insert into public.ingest_log (
-        user_id, connection_id, key_id, status, request_id,
+        workspace_id, user_id, connection_id, key_id, status, request_id,
         messages, conversations, conversations_created, messages_added, errors
     )
     select
-        p_user_id, p_connection_id, p_key_id, 200, private.request_id(),
+        p_source.workspace_id, p_source.user_id, p_source.connection_id, p_source.key_id, 200, private.request_id(),
         coalesce(p_messages, 0),
         count(*),
         count(*) filter (where result.status = 'created'),
@@ -89,20 +92,23 @@ begin
     from unnest(p_results) as result;
 end
 $$;
-comment on function private.record_ingest(uuid, text, uuid, bigint, private.ingest_result[]) is
+comment on function private.record_ingest(private.ingest_source, bigint, private.ingest_result[]) is
 'Writes the log line of a request that was stored.';
 
-create function private.record_refusal(p_user_id uuid, p_connection_id text, p_status integer) returns void
+create function private.record_refusal(p_source private.ingest_source, p_status integer) returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform private.use_asynchronous_commit();
-    insert into public.ingest_log as line (user_id, connection_id, at, status, request_id)
-    values (p_user_id, p_connection_id, date_trunc('minute', now()), p_status, private.request_id())
+    insert into public.ingest_log as line (workspace_id, user_id, connection_id, at, status, request_id)
+    values (
+        p_source.workspace_id, p_source.user_id, p_source.connection_id,
+        date_trunc('minute', now()), p_status, private.request_id()
+    )
     on conflict (connection_id, status, at) where status <> 200 do update set requests = line.requests + 1;
 end
 $$;
-comment on function private.record_refusal(uuid, text, integer) is
+comment on function private.record_refusal(private.ingest_source, integer) is
 'Writes the log line of a request that was refused.';

@@ -21,7 +21,7 @@ as $$
 declare
     v_secret text := nullif(current_setting('request.headers', true), '')::json ->> 'x-api-key';
     v_request jsonb;
-    v_owner record;
+    v_source private.ingest_source;
     v_limit integer := (select settings.ingest_max_messages from private.settings);
     v_size bigint;
     v_results private.ingest_result[];
@@ -49,31 +49,27 @@ begin
         return private.refuse_ingest(400, 'conversations must be an array');
     end if;
 
-    select * into v_owner
+    select * into v_source
     from private.authenticate_connection(
         v_request ->> 'platform', v_request ->> 'connection_id', v_secret
     );
-    if v_owner.user_id is null then
+    if v_source.id is null then
         return private.refuse_ingest(401, 'Invalid connection_id or platform');
-    elsif not v_owner.is_key_valid then
-        perform private.record_refusal(v_owner.user_id, v_request ->> 'connection_id', 401);
+    elsif v_source.key_id is null then
+        perform private.record_refusal(v_source, 401);
         return private.refuse_ingest(401, 'Invalid API key');
-    elsif not v_owner.is_active then
-        perform private.record_refusal(v_owner.user_id, v_request ->> 'connection_id', 403);
+    elsif not v_source.is_active then
+        perform private.record_refusal(v_source, 403);
         return private.refuse_ingest(403, 'Connection is inactive');
     end if;
 
     v_size := private.count_messages(v_request -> 'conversations');
     if v_size > v_limit then
-        perform private.record_refusal(v_owner.user_id, v_request ->> 'connection_id', 413);
+        perform private.record_refusal(v_source, 413);
         return private.refuse_ingest(413, format('Too many messages: at most %s in one request', v_limit));
     end if;
-    v_results := private.store_conversations(
-        v_owner.user_id, v_request ->> 'platform', v_request -> 'conversations'
-    );
-    perform private.record_ingest(
-        v_owner.user_id, v_request ->> 'connection_id', v_owner.key_id, v_size, v_results
-    );
+    v_results := private.store_conversations(v_source, v_request -> 'conversations');
+    perform private.record_ingest(v_source, v_size, v_results);
     return private.render_results(v_results);
 end
 $$;

@@ -7,26 +7,33 @@ create table public.user_profiles (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint user_profiles_display_name_length check (char_length(display_name) between 1 and 200),
-    constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000)
+    constraint user_profiles_display_name_printable check (
+        display_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'
+    ),
+    constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000),
+    -- Clients put it into a page. Plain http only for a stack on the same machine.
+    constraint user_profiles_avatar_url_https check (avatar_url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])')
 );
 comment on table public.user_profiles is 'Name and picture that peers see. A trigger creates it at sign-up.';
 alter table public.user_profiles enable row level security;
 
 create table public.channels (
     id uuid primary key default gen_random_uuid(),
-    workspace_id uuid,
+    workspace_id uuid not null default auth.uid() references public.workspaces (id) on delete cascade,
     kind text not null default 'channel',
     name text,
     created_by uuid default auth.uid() references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
+    constraint channels_id_unique unique (workspace_id, id),
     constraint channels_kind_known check (kind in ('channel', 'dm')),
     constraint channels_name_length check (char_length(name) between 1 and 200),
     constraint channels_name_unless_dm check (kind = 'dm' or name is not null)
 );
 comment on table public.channels is
 'A named channel or a direct message channel (dm). Only its members read and write there.';
-comment on column public.channels.workspace_id is 'Groups channels for the application; grants no rights.';
+comment on column public.channels.workspace_id is
+'Without a value, the personal workspace of the creator. Its members may be added; others come as guests.';
 create index channels_created_by_idx on public.channels (created_by);
 alter table public.channels enable row level security;
 
@@ -39,7 +46,8 @@ create table public.channel_members (
     constraint channel_members_role_known check (role in ('owner', 'admin', 'member'))
 );
 comment on table public.channel_members is
-'The members of a channel and their roles. Non-members see nothing of the channel.';
+'The members of a channel and their roles. Non-members see nothing of the channel. A member who is not in
+the workspace is a guest.';
 create index channel_members_user_id_idx on public.channel_members (user_id);
 alter table public.channel_members enable row level security;
 
@@ -71,12 +79,21 @@ with (security_barrier = true) as
 select peer.user_id as id
 from public.channel_members as mine
 inner join public.channel_members as peer on mine.channel_id = peer.channel_id
+where mine.user_id = (select auth.uid())
+union all
+select peer.user_id as id
+from public.workspace_members as mine
+inner join public.workspace_members as peer on mine.workspace_id = peer.workspace_id
 where mine.user_id = (select auth.uid());
-comment on view private.my_peers is 'Users who share a channel with the caller, one row for each shared channel.';
+comment on view private.my_peers is
+'Users who share a channel or a workspace with the caller, one row for each that they share.';
 
 create policy user_profiles_select_peer on public.user_profiles
 for select to authenticated
-using (user_id = (select auth.uid()) or user_id in (select mine.id from private.my_peers as mine));
+using (
+    user_id = (select auth.uid())
+    or exists (select from private.my_peers as mine where mine.id = user_profiles.user_id)
+);
 create policy user_profiles_update_self on public.user_profiles
 for update to authenticated
 using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
@@ -85,17 +102,21 @@ using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()))
 create policy channels_select_member on public.channels
 for select to authenticated
 using (
-    id in (select mine.id from private.my_channels as mine)
+    id = any(array(select mine.id from private.my_channels as mine))
     or (created_by = (select auth.uid()) and created_at = (select now()))
 );
 create policy channels_insert_creator on public.channels
-for insert to authenticated with check (created_by = (select auth.uid()));
+for insert to authenticated
+with check (
+    created_by = (select auth.uid())
+    and exists (select from private.my_workspaces as mine where mine.id = channels.workspace_id)
+);
 create policy channels_update_manager on public.channels
 for update to authenticated
-using (id in (select mine.id from private.my_managed_channels as mine))
-with check (id in (select mine.id from private.my_managed_channels as mine));
+using (id = any(array(select mine.id from private.my_managed_channels as mine)))
+with check (id = any(array(select mine.id from private.my_managed_channels as mine)));
 create policy channels_delete_owner on public.channels
-for delete to authenticated using (id in (select mine.id from private.my_owned_channels as mine));
+for delete to authenticated using (id = any(array(select mine.id from private.my_owned_channels as mine)));
 
 create policy channel_members_select_member on public.channel_members
 for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
@@ -126,6 +147,33 @@ comment on function private.is_non_member(uuid) is
 'Whether the caller is a user who is not a member of the channel. BEFORE triggers check this before they lock the
 channel, because policies run later.';
 
+create function private.choose_display_name(p_metadata jsonb, p_email text) returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select left(regexp_replace(coalesce(
+        nullif(btrim(p_metadata ->> 'full_name'), ''),
+        nullif(btrim(p_metadata ->> 'name'), ''),
+        nullif(split_part(p_email, '@', 1), ''),
+        'User'
+    ), '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]', '_', 'g'), 200)
+$$;
+comment on function private.choose_display_name(jsonb, text) is
+'The name of a new user: from Supabase Auth, or the first part of the email address, without control characters.';
+
+create function private.set_channel_workspace_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.workspace_id := new.created_by;
+    return new;
+end
+$$;
+comment on function private.set_channel_workspace_trigger() is
+'Trigger: puts a channel that names no workspace into the personal workspace of its creator.';
+
 -- Definer, because Supabase Auth creates users under a role that may not write here.
 create function private.create_user_profile_trigger() returns trigger
 language plpgsql
@@ -136,13 +184,12 @@ begin
     insert into public.user_profiles (user_id, display_name, avatar_url)
     values (
         new.id,
-        left(coalesce(
-            nullif(btrim(new.raw_user_meta_data ->> 'full_name'), ''),
-            nullif(btrim(new.raw_user_meta_data ->> 'name'), ''),
-            nullif(split_part(new.email, '@', 1), ''),
-            'User'
-        ), 200),
-        left(new.raw_user_meta_data ->> 'avatar_url', 2000)
+        private.choose_display_name(new.raw_user_meta_data, new.email),
+        -- What the profile cannot hold does not stop the sign-up.
+        case
+            when new.raw_user_meta_data ->> 'avatar_url' ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])'
+                then left(new.raw_user_meta_data ->> 'avatar_url', 2000)
+        end
     )
     on conflict on constraint user_profiles_pkey do nothing;
     return null;
@@ -171,11 +218,6 @@ comment on function private.add_channel_owner_trigger() is 'Makes the creator of
 insert into public.user_profiles (user_id, display_name)
 select
     existing.id,
-    left(coalesce(
-        nullif(btrim(existing.raw_user_meta_data ->> 'full_name'), ''),
-        nullif(btrim(existing.raw_user_meta_data ->> 'name'), ''),
-        nullif(split_part(existing.email, '@', 1), ''),
-        'User'
-    ), 200) as display_name
+    private.choose_display_name(existing.raw_user_meta_data, existing.email) as display_name
 from auth.users as existing
 on conflict do nothing;

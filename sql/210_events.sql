@@ -12,12 +12,15 @@
 -- A table of its own, because it changes with every message and no client reads it.
 create table private.channel_counters (
     channel_id uuid primary key references public.channels (id) on delete cascade,
+    workspace_id uuid not null,
     last_seq bigint not null default 0,
     last_at timestamptz not null default '-infinity',
     message_count bigint not null default 0
 );
 comment on table private.channel_counters is
 'The last event of each channel. A writer locks this row before it changes the channel.';
+comment on column private.channel_counters.workspace_id is
+'The workspace of the channel. Messages and events copy it under the lock of this row.';
 comment on column private.channel_counters.last_at is
 'Time of the last event. The next event is later, even if the clock goes back.';
 comment on column private.channel_counters.message_count is
@@ -26,6 +29,7 @@ alter table private.channel_counters enable row level security;
 
 create table public.message_events (
     channel_id uuid not null references public.channels (id) on delete cascade,
+    workspace_id uuid not null,
     seq bigint not null,
     kind text not null,
     message_id uuid,
@@ -48,13 +52,14 @@ comment on column public.message_events.actor_id is
 'The user who acted; for member events, the member. Null for a twin, and for service_role without a user_id.';
 comment on column public.message_events.reaction_id is 'For reactions: the id of the reaction.';
 comment on column public.message_events.added_at is 'For reactions and pins: when it was added.';
--- Tells render_event whether a message was pinned when it was edited.
-create index message_events_pins_idx on public.message_events (message_id, seq)
-where kind in ('message.pinned', 'message.unpinned');
+-- Tells render_event whether a message was pinned when it was edited, and redaction what was sent about a message.
+create index message_events_changes_idx on public.message_events (message_id, seq)
+where kind <> 'message.created';
 alter table public.message_events enable row level security;
 
 create policy message_events_select_member on public.message_events
-for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
+for select to authenticated
+using (exists (select from private.my_channels as mine where mine.id = message_events.channel_id));
 
 -- Definer, because no client writes counters.
 create function private.create_channel_counter_trigger() returns trigger
@@ -63,16 +68,15 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    insert into private.channel_counters (channel_id) values (new.id);
+    insert into private.channel_counters (channel_id, workspace_id) values (new.id, new.workspace_id);
     return null;
 end
 $$;
 comment on function private.create_channel_counter_trigger() is 'Gives a new channel its counter.';
 
--- Definer, because no client may lock or write counters.
+-- Only triggers and functions with the owner's rights call it: clients call lock_my_channel.
 create function private.lock_channel(p_channel_id uuid) returns void
 language plpgsql
-security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -81,6 +85,20 @@ end
 $$;
 comment on function private.lock_channel(uuid) is
 'Locks a channel until the transaction ends. Call it before you read a state that decides what you write.';
+
+-- Definer, because no client may lock counters. It locks nothing for a non-member.
+create function private.lock_my_channel(p_channel_id uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not private.is_non_member(p_channel_id) then
+        perform private.lock_channel(p_channel_id);
+    end if;
+end
+$$;
+comment on function private.lock_my_channel(uuid) is 'Locks a channel of the caller until the transaction ends.';
 
 create function private.event_clock() returns timestamptz
 language plpgsql
@@ -104,6 +122,8 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_workspace_id uuid;
 begin
     -- Each event is later than the one before, even if the clock goes back: readers find old texts by these times.
     update private.channel_counters as counter
@@ -112,14 +132,14 @@ begin
         last_at = greatest(private.event_clock(), counter.last_at + interval '1 microsecond'),
         message_count = counter.message_count + p_messages
     where counter.channel_id = p_channel_id
-    returning counter.last_seq, counter.last_at into seq, at;
+    returning counter.last_seq, counter.last_at, counter.workspace_id into seq, at, v_workspace_id;
     if seq is not null then
         insert into public.message_events (
-            channel_id, seq, kind, message_id, actor_id, emoji, created_at, reaction_id, added_at
+            channel_id, workspace_id, seq, kind, message_id, actor_id, emoji, created_at, reaction_id, added_at
         )
         values (
-            p_channel_id, record_event.seq, p_kind, p_message_id, p_actor_id, p_emoji, record_event.at,
-            p_reaction_id, p_added_at
+            p_channel_id, v_workspace_id, record_event.seq, p_kind, p_message_id, p_actor_id, p_emoji,
+            record_event.at, p_reaction_id, p_added_at
         );
     elsif exists (select from public.channels as channel where channel.id = p_channel_id) then
         raise object_not_in_prerequisite_state using

@@ -73,6 +73,33 @@ $$;
 comment on function private.require_owner_trigger() is
 'Raises PT409 if the last owner of a channel leaves or changes role.';
 
+-- Definer, because a manager who is a guest may not read the members of the workspace.
+create function private.require_workspace_member_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Other callers than managers get the error of the policy, which says nothing about the user.
+    if not private.is_service()
+        and new.user_id <> (select auth.uid())
+        and exists (select from private.my_managed_channels as mine where mine.id = new.channel_id)
+        and not exists (
+            select from public.channels as channel
+            inner join public.workspace_members as member on channel.workspace_id = member.workspace_id
+            where channel.id = new.channel_id and member.user_id = new.user_id
+        )
+    then
+        raise insufficient_privilege using
+            message = 'Only members of the workspace can be added to its channels. Invite this user as a guest.',
+            detail = 'workspace_member_required';
+    end if;
+    return new;
+end
+$$;
+comment on function private.require_workspace_member_trigger() is
+'Rejects a member of a channel who is not in its workspace: guests join by invitation.';
+
 -- Definer, because no client writes events.
 create function private.record_member_trigger() returns trigger
 language plpgsql
@@ -90,3 +117,21 @@ begin
 end
 $$;
 comment on function private.record_member_trigger() is 'Records an event when a member joins or leaves.';
+
+-- Definer, because no client writes the audit log.
+create function private.audit_channel_role_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_audit(
+        channel.workspace_id, 'channel_member.role_changed', new.user_id,
+        jsonb_build_object('channel_id', new.channel_id, 'role', new.role, 'old_role', old.role)
+    )
+    from public.channels as channel
+    where channel.id = new.channel_id;
+    return null;
+end
+$$;
+comment on function private.audit_channel_role_trigger() is 'Trigger: records that a member of a channel changed role.';

@@ -9,7 +9,12 @@ create table public.ai_twins (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint ai_twins_display_name_length check (char_length(display_name) between 1 and 200),
-    constraint ai_twins_avatar_url_length check (char_length(avatar_url) <= 2000)
+    constraint ai_twins_display_name_printable check (
+        display_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'
+    ),
+    constraint ai_twins_avatar_url_length check (char_length(avatar_url) <= 2000),
+    -- Clients put it into a page. Plain http only for a stack on the same machine.
+    constraint ai_twins_avatar_url_https check (avatar_url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])')
 );
 comment on table public.ai_twins is 'A digital twin: an agent that writes under its own name for its owner.';
 comment on column public.ai_twins.user_id is 'The owner. Only the owner may write as the twin.';
@@ -37,12 +42,15 @@ create view private.my_peer_twins
 with (security_barrier = true) as
 select assigned.ai_twin_id as id
 from public.channel_twins as assigned
-where assigned.channel_id in (select mine.id from private.my_channels as mine);
+where exists (select from private.my_channels as mine where mine.id = assigned.channel_id);
 comment on view private.my_peer_twins is 'Twins in channels of the caller, one row for each channel.';
 
 create policy ai_twins_select_owner_or_peer on public.ai_twins
 for select to authenticated
-using (user_id = (select auth.uid()) or id in (select mine.id from private.my_peer_twins as mine));
+using (
+    user_id = (select auth.uid())
+    or exists (select from private.my_peer_twins as mine where mine.id = ai_twins.id)
+);
 create policy ai_twins_insert_owner on public.ai_twins
 for insert to authenticated with check (user_id = (select auth.uid()));
 create policy ai_twins_update_owner on public.ai_twins
@@ -53,20 +61,20 @@ for delete to authenticated using (user_id = (select auth.uid()));
 create policy channel_twins_select_member_or_owner on public.channel_twins
 for select to authenticated
 using (
-    channel_id in (select mine.id from private.my_channels as mine)
-    or ai_twin_id in (select mine.id from private.my_twins as mine)
+    exists (select from private.my_channels as mine where mine.id = channel_twins.channel_id)
+    or exists (select from private.my_twins as mine where mine.id = channel_twins.ai_twin_id)
 );
 create policy channel_twins_insert_owner on public.channel_twins
 for insert to authenticated
 with check (
-    ai_twin_id in (select mine.id from private.my_twins as mine)
-    and channel_id in (select mine.id from private.my_channels as mine)
+    exists (select from private.my_twins as mine where mine.id = channel_twins.ai_twin_id)
+    and exists (select from private.my_channels as mine where mine.id = channel_twins.channel_id)
 );
 create policy channel_twins_delete_owner_or_manager on public.channel_twins
 for delete to authenticated
 using (
-    ai_twin_id in (select mine.id from private.my_twins as mine)
-    or channel_id in (select mine.id from private.my_managed_channels as mine)
+    exists (select from private.my_twins as mine where mine.id = channel_twins.ai_twin_id)
+    or exists (select from private.my_managed_channels as mine where mine.id = channel_twins.channel_id)
 );
 
 -- Definer, because no client may lock a channel, and it must count all twins.
@@ -84,6 +92,19 @@ begin
     if private.is_non_member(new.channel_id) then
         raise insufficient_privilege using message = 'Only members can add their twins to a channel.';
     elsif (
+        select count(*)
+        from public.channel_twins as assigned
+        where assigned.ai_twin_id in (
+            select mine.id
+            from public.ai_twins as twin
+            inner join public.ai_twins as mine on twin.user_id = mine.user_id
+            where twin.id = new.ai_twin_id
+        )
+    ) >= (select settings.user_max_twin_channels from private.settings) then
+        perform private.fail(
+            409, 'too_many_twin_channels', 'Your twins are in the maximum number of channels. Remove one first.'
+        );
+    elsif (
         select count(*) from public.channel_twins as assigned where assigned.channel_id = new.channel_id
     ) >= (select settings.channel_max_twins from private.settings) then
         perform private.fail(409, 'too_many_twins', 'This channel has the maximum number of twins. Remove one first.');
@@ -92,7 +113,24 @@ begin
 end
 $$;
 comment on function private.admit_twin_trigger() is
-'Rejects a twin if the caller is not a member or the channel has its maximum of twins.';
+'Rejects a twin if the caller is not a member, or the channel or the owner has the maximum of twins.';
+
+-- Definer, because it must count all twins of the owner.
+create function private.limit_twins_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (
+        select count(*) from public.ai_twins as twin where twin.user_id = new.user_id
+    ) >= (select settings.user_max_twins from private.settings) then
+        perform private.fail(409, 'too_many_twins', 'You have the maximum number of twins. Delete one first.');
+    end if;
+    return new;
+end
+$$;
+comment on function private.limit_twins_trigger() is 'Rejects a twin if its owner has the maximum of twins.';
 
 -- Definer, because a manager who removes a member does not own the twins.
 create function private.remove_member_twins_trigger() returns trigger

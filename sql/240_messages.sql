@@ -3,6 +3,7 @@
 create table public.messages (
     id uuid primary key default gen_random_uuid(),
     channel_id uuid not null references public.channels (id) on delete cascade,
+    workspace_id uuid not null,
     seq bigint not null default 0,
     user_id uuid default auth.uid() references auth.users (id) on delete set null,
     ai_twin_id uuid references public.ai_twins (id) on delete set null,
@@ -18,14 +19,18 @@ create table public.messages (
     hops integer not null default 0,
     constraint messages_seq_unique unique (channel_id, seq),
     constraint messages_author_is_one check (user_id is null or ai_twin_id is null),
-    constraint messages_content_length check (char_length(content) between 1 and private.message_max_characters()),
+    constraint messages_content_length check (
+        char_length(content) between 1 and private.message_max_characters() or deleted_at is not null and content = ''
+    ),
     constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
     constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
     constraint messages_metadata_size check (octet_length(metadata::text) <= private.metadata_max_bytes()),
     constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
     constraint messages_attachments_size check (octet_length(attachments::text) <= private.attachments_max_bytes())
 );
-comment on table public.messages is 'Messages of channels. A deleted message stays as a row that no client sees.';
+comment on table public.messages is
+'Messages of channels. A deleted message stays as a row without content, which no client sees.';
+comment on column public.messages.workspace_id is 'The workspace of the channel. A trigger sets it.';
 comment on column public.messages.seq is
 'Number of its event. A trigger sets it; it orders the messages of a channel, and cursors use it.';
 comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';
@@ -85,16 +90,16 @@ alter table public.message_pins enable row level security;
 
 create policy messages_select_member on public.messages
 for select to authenticated
-using (channel_id in (select mine.id from private.my_channels as mine) and deleted_at is null);
+using (exists (select from private.my_channels as mine where mine.id = messages.channel_id) and deleted_at is null);
 create policy messages_insert_author on public.messages
 for insert to authenticated
 with check (
-    channel_id in (select mine.id from private.my_channels as mine)
+    exists (select from private.my_channels as mine where mine.id = messages.channel_id)
     and (
         user_id = (select auth.uid())
         or (
             user_id is null
-            and ai_twin_id in (select mine.id from private.my_twins as mine)
+            and exists (select from private.my_twins as mine where mine.id = messages.ai_twin_id)
             and exists (
                 select from public.channel_twins as assigned
                 where assigned.channel_id = messages.channel_id and assigned.ai_twin_id = messages.ai_twin_id
@@ -105,12 +110,18 @@ with check (
 create policy messages_update_author on public.messages
 for update to authenticated
 using (
-    channel_id in (select mine.id from private.my_channels as mine)
-    and (user_id = (select auth.uid()) or ai_twin_id in (select mine.id from private.my_twins as mine))
+    exists (select from private.my_channels as mine where mine.id = messages.channel_id)
+    and (
+        user_id = (select auth.uid())
+        or exists (select from private.my_twins as mine where mine.id = messages.ai_twin_id)
+    )
 )
 with check (
-    channel_id in (select mine.id from private.my_channels as mine)
-    and (user_id = (select auth.uid()) or ai_twin_id in (select mine.id from private.my_twins as mine))
+    exists (select from private.my_channels as mine where mine.id = messages.channel_id)
+    and (
+        user_id = (select auth.uid())
+        or exists (select from private.my_twins as mine where mine.id = messages.ai_twin_id)
+    )
 );
 
 create policy message_edits_select_member on public.message_edits
@@ -118,18 +129,30 @@ for select to authenticated
 using (exists (select from public.messages as message where message.id = message_edits.message_id));
 
 create policy message_reactions_select_member on public.message_reactions
-for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
+for select to authenticated
+using (exists (select from private.my_channels as mine where mine.id = message_reactions.channel_id));
 create policy message_reactions_insert_self on public.message_reactions
 for insert to authenticated
-with check (user_id = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine));
+with check (
+    user_id = (select auth.uid())
+    and exists (select from private.my_channels as mine where mine.id = message_reactions.channel_id)
+);
 create policy message_reactions_delete_self on public.message_reactions
 for delete to authenticated
-using (user_id = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine));
+using (
+    user_id = (select auth.uid())
+    and exists (select from private.my_channels as mine where mine.id = message_reactions.channel_id)
+);
 
 create policy message_pins_select_member on public.message_pins
-for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
+for select to authenticated
+using (exists (select from private.my_channels as mine where mine.id = message_pins.channel_id));
 create policy message_pins_insert_self on public.message_pins
 for insert to authenticated
-with check (pinned_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine));
+with check (
+    pinned_by = (select auth.uid())
+    and exists (select from private.my_channels as mine where mine.id = message_pins.channel_id)
+);
 create policy message_pins_delete_member on public.message_pins
-for delete to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
+for delete to authenticated
+using (exists (select from private.my_channels as mine where mine.id = message_pins.channel_id));

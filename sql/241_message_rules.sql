@@ -14,7 +14,10 @@ begin
         raise insufficient_privilege using message = 'Only members can write to this channel.';
     end if;
     -- What private.lock_channel does, without the call: each message pays for this line.
-    perform from private.channel_counters as counter where counter.channel_id = new.channel_id for no key update;
+    select counter.workspace_id into new.workspace_id
+    from private.channel_counters as counter
+    where counter.channel_id = new.channel_id
+    for no key update;
     -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gets
     -- no number and no event. KEY SHARE waits for a transaction that deletes the first one.
     perform from public.messages as message where message.id = new.id for key share;
@@ -109,6 +112,9 @@ begin
         from private.record_event(
             new.channel_id, 'message.deleted', new.id, private.acting_user_id(), null, -1
         ) as event;
+        new.content := '';
+        new.metadata := '{}';
+        new.attachments := null;
     elsif new.content <> old.content then
         select event.at into new.updated_at
         from private.record_event(
@@ -130,20 +136,6 @@ end
 $$;
 comment on function private.record_message_change_trigger() is
 'Keeps the old text of an edited message, makes deletion final, and records both as events.';
-
--- Definer, because an author may delete a message that another user pinned.
-create function private.unpin_message_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    delete from public.message_pins as pin where pin.message_id = new.id;
-    return null;
-end
-$$;
-comment on function private.unpin_message_trigger() is
-'Unpins a deleted message. Runs after the deletion, so unpinning records no event.';
 
 -- Definer, because it must find the message even if the caller may not see it. The policy checks the caller.
 create function private.set_message_channel_trigger() returns trigger

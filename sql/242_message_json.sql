@@ -67,25 +67,36 @@ $$;
 comment on function private.render_reaction(uuid, uuid, uuid, text, timestamptz) is
 'A reaction as JSON, also after its removal.';
 
--- Definer, because messages of authors who left the channel still show their names. Callers pass only authors of
--- messages that they just read.
-create function private.list_author_names(p_user_ids uuid[], p_twin_ids uuid[])
+-- Definer, because messages of authors who left the channel still show their names.
+create function private.list_author_names(p_message_ids uuid[])
 returns table (author_id uuid, is_twin boolean, display_name text, avatar_url text)
 language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+    with read as materialized (
+        select message.user_id, message.ai_twin_id
+        from public.messages as message
+        where message.id = any(p_message_ids)
+            and message.deleted_at is null
+            and (
+                (select private.is_service())
+                or message.channel_id in (select mine.id from private.my_channels as mine)
+            )
+    )
+
     select profile.user_id, false, profile.display_name, profile.avatar_url
     from public.user_profiles as profile
-    where profile.user_id = any(p_user_ids)
+    where profile.user_id = any(array(select read.user_id from read))
     union all
     select twin.id, true, twin.display_name, twin.avatar_url
     from public.ai_twins as twin
-    where twin.id = any(p_twin_ids)
+    where twin.id = any(array(select read.ai_twin_id from read))
 $$;
-comment on function private.list_author_names(uuid[], uuid[]) is
-'Names and pictures of users and twins. A twin may have the same id as a user: is_twin separates them.';
+comment on function private.list_author_names(uuid[]) is
+'Names and pictures of the authors of messages that the caller may read. A twin may have the same id as a user: is_twin
+separates them.';
 
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql

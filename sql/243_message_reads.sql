@@ -24,7 +24,13 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if not exists (select from public.channels as channel where channel.id = p_channel_id) then
+    -- Users by membership: the policy of channels reads all channels of the caller.
+    if private.is_service() then
+        perform from public.channels as channel where channel.id = p_channel_id;
+    else
+        perform from private.my_channels as mine where mine.id = p_channel_id;
+    end if;
+    if not found then
         perform private.fail(
             404, 'channel_not_found', 'This channel does not exist, or you may not see it.', 'channel_id'
         );
@@ -46,7 +52,7 @@ as $$
         where counter.channel_id = p_channel_id
             and (
                 (select private.is_service())
-                or counter.channel_id in (select mine.id from private.my_channels as mine)
+                or exists (select from private.my_channels as mine where mine.id = counter.channel_id)
             )
     ), 0)
 $$;
@@ -71,7 +77,8 @@ begin
     end if;
     select message.seq into v_seq
     from public.messages as message
-    where message.id = private.parse_uuid(p_body, p_field) and message.channel_id = p_channel_id;
+    where message.id = private.parse_uuid(p_body, p_field) and message.channel_id = p_channel_id
+        and not private.is_non_member(p_channel_id);
     if v_seq is null then
         perform private.fail(
             400, 'invalid_cursor',
@@ -157,9 +164,7 @@ as $$
         order by (page.message).seq desc
     ), '[]')
     from page
-    left join private.list_author_names(
-        array(select (page.message).user_id from page), array(select (page.message).ai_twin_id from page)
-    ) as author
+    left join private.list_author_names(p_ids) as author
         on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
         and author.is_twin = ((page.message).user_id is null)
     left join private.render_reactions(p_ids) as reacted on (page.message).id = reacted.message_id

@@ -227,7 +227,7 @@ declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
     -- Reads it again under the lock, because it may be deleted now.
-    perform private.lock_channel(v_message.channel_id);
+    perform private.lock_my_channel(v_message.channel_id);
     v_message := private.require_message(v_message.id);
     insert into public.message_pins (message_id, pinned_by) values (v_message.id, v_user_id)
     on conflict on constraint message_pins_pkey do nothing;
@@ -250,7 +250,7 @@ declare
 begin
     perform private.require_actor($1);
     -- Locks the channel before the pin: see the lock order in 210_events.
-    perform private.lock_channel(v_message.channel_id);
+    perform private.lock_my_channel(v_message.channel_id);
     delete from public.message_pins as pin where pin.message_id = v_message.id;
     return private.succeed(private.render_message(v_message));
 end
@@ -270,7 +270,7 @@ declare
     v_action text := 'unchanged';
 begin
     -- Locks the channel, so that one of two concurrent toggles adds and the other removes.
-    perform private.lock_channel(v_message.channel_id);
+    perform private.lock_my_channel(v_message.channel_id);
     v_message := private.require_message(v_message.id);
     select * into v_reaction
     from public.message_reactions as reaction

@@ -23,7 +23,7 @@ create table public.attachments (
     uploaded_by uuid references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
     constraint attachments_file_name_length check (char_length(file_name) between 1 and 255),
-    constraint attachments_file_name_printable check (file_name !~ '[\u0001-\u001f\u007f]'),
+    constraint attachments_file_name_printable check (file_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'),
     constraint attachments_size_not_negative check (size >= 0)
 );
 comment on table public.attachments is
@@ -48,16 +48,52 @@ comment on table private.message_files is
 create index message_files_message_id_idx on private.message_files (message_id);
 alter table private.message_files enable row level security;
 
+create function private.is_my_folder(p_path text) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.is_uuid(split_part(p_path, '/', 1)) and exists (
+        select from private.my_channels as mine
+        where mine.id = split_part(p_path, '/', 1)::uuid and mine.id::text = split_part(p_path, '/', 1)
+    );
+end
+$$;
+comment on function private.is_my_folder(text) is 'Whether a path begins with the id of a channel of the caller.';
+
+create function private.is_my_managed_folder(p_path text) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.is_uuid(split_part(p_path, '/', 1)) and exists (
+        select from private.my_managed_channels as mine
+        where mine.id = split_part(p_path, '/', 1)::uuid and mine.id::text = split_part(p_path, '/', 1)
+    );
+end
+$$;
+comment on function private.is_my_managed_folder(text) is
+'Whether a path begins with the id of a channel that the caller manages.';
+
 create policy attachments_select_member on public.attachments
-for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
+for select to authenticated
+using (exists (select from private.my_channels as mine where mine.id = attachments.channel_id));
 create policy attachments_insert_uploader on public.attachments
 for insert to authenticated
-with check (uploaded_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine));
+with check (
+    uploaded_by = (select auth.uid())
+    and exists (select from private.my_channels as mine where mine.id = attachments.channel_id)
+);
 create policy attachments_delete_uploader_or_manager on public.attachments
 for delete to authenticated
 using (
-    channel_id in (select mine.id from private.my_managed_channels as mine)
-    or (uploaded_by = (select auth.uid()) and channel_id in (select mine.id from private.my_channels as mine))
+    exists (select from private.my_managed_channels as mine where mine.id = attachments.channel_id)
+    or (
+        uploaded_by = (select auth.uid())
+        and exists (select from private.my_channels as mine where mine.id = attachments.channel_id)
+    )
 );
 
 -- The path of a file is <channel id>/<attachment id>; names of files never become paths. No policy allows updates, so a
@@ -74,15 +110,19 @@ create policy objects_select_attachment_member on storage.objects
 as restrictive for select to authenticated
 using (
     bucket_id is distinct from 'attachments'
-    or (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
+    or private.is_my_folder(name)
 );
 create policy objects_insert_attachment_member on storage.objects
 as restrictive for insert to authenticated
 with check (
     bucket_id is distinct from 'attachments'
     or (
-        (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
+        private.is_my_folder(name)
         and owner_id = (select auth.uid())::text
+        -- Browsers run scripts in these. Storage keeps the type that the client names.
+        and lower(split_part(coalesce(metadata ->> 'mimetype', ''), ';', 1)) not in (
+            'text/html', 'image/svg+xml', 'application/xhtml+xml', 'application/xml', 'text/xml'
+        )
         -- Rejects a new file at the path of one that was removed from Storage only.
         and case
             when name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
@@ -101,17 +141,24 @@ create policy objects_delete_attachment_owner_or_manager on storage.objects
 as restrictive for delete to authenticated
 using (
     bucket_id is distinct from 'attachments'
-    or (storage.foldername(name))[1] in (
-        select mine.id::text from private.my_managed_channels as mine
-    )
+    or private.is_my_managed_folder(name)
     or (
         owner_id = (select auth.uid())::text
-        and (storage.foldername(name))[1] in (select mine.id::text from private.my_channels as mine)
+        and private.is_my_folder(name)
     )
 );
 create policy objects_attachment_anon on storage.objects
 as restrictive to anon
 using (bucket_id is distinct from 'attachments') with check (bucket_id is distinct from 'attachments');
+
+-- The bucket itself, too: an open policy of the application would let clients make it public.
+create policy buckets_insert_attachments_none on storage.buckets
+as restrictive for insert to authenticated, anon with check (id is distinct from 'attachments');
+create policy buckets_update_attachments_none on storage.buckets
+as restrictive for update to authenticated, anon
+using (id is distinct from 'attachments') with check (id is distinct from 'attachments');
+create policy buckets_delete_attachments_none on storage.buckets
+as restrictive for delete to authenticated, anon using (id is distinct from 'attachments');
 
 -- Definer, because it also runs when Supabase Auth deletes a user.
 create function private.retire_ids_trigger() returns trigger

@@ -174,7 +174,10 @@ declare
     v_words tsquery;
     v_group tsquery;
     v_is_or boolean := false;
+    v_lookups integer := 0;
+    v_prefixes integer := 0;
 begin
+    -- 64 terms, 10 look-ups of names and 8 prefixes bound the cost of a search; it ignores the rest.
     for v_term in
         select
             part[1] = '' as is_wanted,
@@ -184,7 +187,12 @@ begin
         from regexp_matches(
             v_query, '(-*)(?:(from|in|before|after|has):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
         ) as part
+        limit 64
     loop
+        if v_term.operator is not null then
+            v_lookups := v_lookups + 1;
+            continue when v_lookups > 10;
+        end if;
         v_next := private.parse_search_operator(v_search, v_term.operator, v_term.text, v_term.is_wanted);
         if not (v_next is null) then
             v_search := v_next;
@@ -194,6 +202,10 @@ begin
             continue;
         end if;
         v_words := private.parse_search_phrase(concat_ws(':', v_term.operator, v_term.text));
+        if strpos(v_words::text, ':*') > 0 then
+            v_prefixes := v_prefixes + 1;
+            continue when v_prefixes > 8;
+        end if;
         if not v_term.is_wanted then
             v_words := !!v_words;
         end if;

@@ -2,6 +2,27 @@
 -- A caller finds only messages of their own channels. A search reads from the newest message back and stops early, so
 -- its time does not grow with the table.
 
+create function private.ranking_steps(p_words tsvector, p_query tsquery, p_lexemes text[]) returns double precision
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- A copy, because the stored words are compressed.
+    v_words tsvector := ts_delete(p_words, '{}'::text[]);
+    -- A prefix stands for many words, so all words count.
+    v_others tsvector := case when strpos(p_query::text, ':*') > 0 then '' else ts_delete(p_words, p_lexemes) end;
+    -- The places of the words of the query are what is missing without them: two bytes each, beside four for a word.
+    v_places double precision :=
+        (pg_column_size(v_words) - pg_column_size(v_others)) / 2.0 - 4 * (length(v_words) - length(v_others));
+begin
+    return numnode(p_query) * power(v_places, 2);
+end
+$$;
+comment on function private.ranking_steps(tsvector, tsquery, text[]) is
+'The steps that ts_rank_cd may take for a message: for each term, each place of the words of the query, which are
+p_lexemes, against each other place. Null without a query.';
+
 create function private.search_span(
     p_search private.message_search, p_from bigint, p_to bigint, p_max integer, p_by_words boolean,
     out ids uuid[], out ranks real[]
@@ -18,48 +39,61 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words tsquery := coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags);
+    v_lexemes text[] := array(
+        select part[1] from regexp_matches(p_search.words::text, '''([^'']+)''', 'g') as part
+    );
 begin
     select
-        array_agg(matched.message_id), array_agg(coalesce(ts_rank_cd(matched.words, p_search.words), 0))
+        array_agg(matched.message_id),
+        array_agg(case
+            when matched.steps <= 5000000 then coalesce(ts_rank_cd(matched.words, p_search.words), 0) else 0
+        end)
     into ids, ranks
     from (
-        select entry.message_id, entry.words
-        from private.message_words as entry
-        left join public.messages as message on entry.message_id = message.id
-        -- Exactly one of the next two lines remains in the plan. `+ 0` keeps the planner from walking the index on
-        -- number, newest first, for a rare word: that would read the whole table. Only the GIN index is left then.
-        where (p_by_words or (entry.number > p_from and entry.number <= p_to))
-            and (not p_by_words or (entry.number + 0 > p_from and entry.number + 0 <= p_to))
-            and (v_words is null or entry.words @@ v_words)
-            and (p_search.channel_ids is null or entry.channel_id = any(p_search.channel_ids))
-            and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
-            and (
-                p_search.author_ids is null
-                or message.user_id = any(p_search.author_ids) or message.ai_twin_id = any(p_search.author_ids)
-            )
-            and (
-                p_search.other_author_ids is null
-                or coalesce(message.user_id, message.ai_twin_id, message.id) <> all(p_search.other_author_ids)
-            )
-            and (p_search.since is null or entry.created_at >= p_search.since)
-            and (p_search.until is null or entry.created_at < p_search.until)
-            and (p_search.message_ids is null or entry.message_id = any(p_search.message_ids))
-            and (p_search.other_message_ids is null or entry.message_id <> all(p_search.other_message_ids))
-            and (
-                p_search.has_reaction is null
-                or p_search.has_reaction = exists (
-                    select from public.message_reactions as reaction where reaction.message_id = entry.message_id
+        select
+            hit.message_id,
+            hit.words,
+            -- The newest messages get ranks until the steps are used up, at most half a second.
+            sum(private.ranking_steps(hit.words, p_search.words, v_lexemes)) over (order by hit.number desc) as steps
+        from (
+            select entry.message_id, entry.number, entry.words
+            from private.message_words as entry
+            left join public.messages as message on entry.message_id = message.id
+            -- Exactly one of the next two lines remains in the plan. `+ 0` keeps the planner from walking the index
+            -- on number, newest first, for a rare word: that would read the whole table.
+            where (p_by_words or (entry.number > p_from and entry.number <= p_to))
+                and (not p_by_words or (entry.number + 0 > p_from and entry.number + 0 <= p_to))
+                and (v_words is null or entry.words @@ v_words)
+                and (p_search.channel_ids is null or entry.channel_id = any(p_search.channel_ids))
+                and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
+                and (
+                    p_search.author_ids is null
+                    or message.user_id = any(p_search.author_ids) or message.ai_twin_id = any(p_search.author_ids)
                 )
-            )
-            and (
-                p_search.has_thread is null
-                or p_search.has_thread = exists (
-                    select from public.messages as reply
-                    where reply.parent_message_id = entry.message_id and reply.deleted_at is null
+                and (
+                    p_search.other_author_ids is null
+                    or coalesce(message.user_id, message.ai_twin_id, message.id) <> all(p_search.other_author_ids)
                 )
-            )
-        order by case when p_by_words then entry.number + 0 else entry.number end desc
-        limit p_max
+                and (p_search.since is null or entry.created_at >= p_search.since)
+                and (p_search.until is null or entry.created_at < p_search.until)
+                and (p_search.message_ids is null or entry.message_id = any(p_search.message_ids))
+                and (p_search.other_message_ids is null or entry.message_id <> all(p_search.other_message_ids))
+                and (
+                    p_search.has_reaction is null
+                    or p_search.has_reaction = exists (
+                        select from public.message_reactions as reaction where reaction.message_id = entry.message_id
+                    )
+                )
+                and (
+                    p_search.has_thread is null
+                    or p_search.has_thread = exists (
+                        select from public.messages as reply
+                        where reply.parent_message_id = entry.message_id and reply.deleted_at is null
+                    )
+                )
+            order by case when p_by_words then entry.number + 0 else entry.number end desc
+            limit p_max
+        ) as hit
     ) as matched;
 end
 $$;

@@ -104,7 +104,7 @@ $$;
 comment on function private.spend_project_summary() is
 'Counts one summary for the project. PT429 above the daily limit; the error also rolls back the count.';
 
--- Definer, because no client role may write summaries. Its caller checks first that the user may see the channel.
+-- Definer, because no client role may write summaries.
 create function private.lease_summary(
     p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     p_lease_seconds integer,
@@ -115,6 +115,9 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if private.is_non_member(p_channel_id) then
+        perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
+    end if;
     -- Deletes outdated summaries. Polling callers have five minutes to read a summary after it is finished.
     delete from private.summaries as old
     where old.id in (
@@ -174,7 +177,7 @@ as $$
         and known.prompt_version = p_prompt_version
         and (
             (select private.is_service())
-            or known.channel_id in (select mine.id from private.my_channels as mine)
+            or exists (select from private.my_channels as mine where mine.id = known.channel_id)
         )
 $$;
 comment on function private.find_summary(uuid, bigint, integer, text, integer) is
@@ -227,9 +230,7 @@ as $$
         )
     )
     from sent
-    left join private.list_author_names(
-        array(select distinct sent.user_id from sent), array(select distinct sent.ai_twin_id from sent)
-    ) as author
+    left join private.list_author_names(array(select sent.id from sent)) as author
         on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
         and author.is_twin = (sent.user_id is null)
 $$;
@@ -309,9 +310,32 @@ create function private.finish_summary(jsonb) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_channel_id uuid := (
+        select known.channel_id from private.summaries as known where known.id = private.parse_uuid($1, 'id')
+    );
 begin
+    -- An answer about text that was edited or deleted meanwhile is not kept. The lock waits for such a change.
+    perform private.lock_my_channel(v_channel_id);
     update private.summaries as known
-    set answer = $1 -> 'answer', failure = $1 -> 'failure', finished_at = now()
+    set
+        answer = case when outdated.is_outdated then null else $1 -> 'answer' end,
+        failure = case
+            when outdated.is_outdated and $1 -> 'answer' is not null then jsonb_build_object(
+                'status', 409, 'code', 'summary_outdated',
+                'message', 'A message was edited or deleted meanwhile. Ask again.'
+            )
+            else $1 -> 'failure'
+        end,
+        finished_at = now()
+    from (
+        select exists (
+            select from public.message_events as event
+            inner join private.summaries as asked on event.channel_id = asked.channel_id
+            where asked.id = private.parse_uuid($1, 'id') and event.seq > asked.last_seq
+                and event.kind in ('message.updated', 'message.deleted')
+        ) as is_outdated
+    ) as outdated
     where known.id = private.parse_uuid($1, 'id')
         and known.lease = private.parse_uuid($1, 'lease')
         and known.finished_at is null;

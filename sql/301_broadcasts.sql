@@ -91,8 +91,9 @@ begin
         order by event.seq
         limit 100
     ), written as (
-        insert into realtime.messages (topic, extension, event, payload, private)
+        insert into realtime.messages (id, topic, extension, event, payload, private)
         select
+            private.broadcast_id(p_channel_id, rendered.seq, listener.twin_id),
             listener.topic,
             'broadcast',
             rendered.kind,
@@ -104,10 +105,10 @@ begin
             true
         from rendered
         cross join lateral (
-            select 'channel:' || p_channel_id as topic
+            select 'channel:' || p_channel_id as topic, null::uuid as twin_id
             union all
             -- The twins that the outbox would serve if they had webhooks.
-            select 'twin:' || assigned.ai_twin_id
+            select 'twin:' || assigned.ai_twin_id, assigned.ai_twin_id
             from public.channel_twins as assigned
             where rendered.kind = 'message.created'
                 and assigned.channel_id = p_channel_id

@@ -15,7 +15,7 @@ declare
     v_count integer := 0;
 begin
     if not private.is_service()
-        and p_channel_id not in (select mine.id from private.my_channels as mine)
+        and not exists (select from private.my_channels as mine where mine.id = p_channel_id)
     then
         return;
     end if;

@@ -6,8 +6,11 @@
 create table private.twin_queues (
     ai_twin_id uuid not null references public.twin_webhooks (ai_twin_id) on delete cascade,
     channel_id uuid not null,
+    user_id uuid not null,
     due_at timestamptz,
     lease uuid,
+    leased_at timestamptz,
+    slow_until timestamptz,
     primary key (ai_twin_id, channel_id),
     constraint twin_queues_assignment_fkey foreign key (channel_id, ai_twin_id)
     references public.channel_twins (channel_id, ai_twin_id) on delete cascade,
@@ -18,9 +21,13 @@ comment on table private.twin_queues is
 way at a time.';
 comment on column private.twin_queues.due_at is
 'When a worker looks at the queue next: the end of the lease, if a worker has it; null when no delivery is pending.';
+comment on column private.twin_queues.user_id is 'The owner of the twin, copied, because owners share the workers.';
+comment on column private.twin_queues.slow_until is
+'Until then the owner gets one worker, because the webhook answered slowly or not at all.';
 comment on column private.twin_queues.lease is
 'The token of the worker that has the lease; null when no worker has it.';
-create index twin_queues_due_at_idx on private.twin_queues (due_at) where due_at is not null;
+create index twin_queues_due_at_idx on private.twin_queues (user_id, due_at) where due_at is not null;
+create index twin_queues_slow_until_idx on private.twin_queues (user_id, slow_until) where slow_until is not null;
 alter table private.twin_queues enable row level security;
 
 create table public.twin_deliveries (
@@ -80,15 +87,16 @@ begin
     -- KEY SHARE waits for a transaction that removes a twin or its webhook. Without it, the foreign keys of the new
     -- rows would wait and then fail.
     with recipient as (
-        select assigned.ai_twin_id
+        select assigned.ai_twin_id, twin.user_id
         from public.channel_twins as assigned
         inner join public.twin_webhooks as webhook on assigned.ai_twin_id = webhook.ai_twin_id
+        inner join public.ai_twins as twin on assigned.ai_twin_id = twin.id
         where assigned.channel_id = new.channel_id and assigned.ai_twin_id is distinct from new.ai_twin_id
         order by assigned.ai_twin_id
         for key share of assigned, webhook
     ), woken as (
-        insert into private.twin_queues as queue (ai_twin_id, channel_id, due_at)
-        select recipient.ai_twin_id, new.channel_id, now() from recipient
+        insert into private.twin_queues as queue (ai_twin_id, channel_id, user_id, due_at)
+        select recipient.ai_twin_id, new.channel_id, recipient.user_id, now() from recipient
         on conflict on constraint twin_queues_pkey do update set due_at = excluded.due_at
         where queue.due_at is null
     )

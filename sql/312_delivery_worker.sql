@@ -34,6 +34,63 @@ $$;
 comment on function private.render_delivery(public.twin_deliveries, uuid) is
 'Renders a delivery as a signed HTTP request with the current text of the message.';
 
+create function private.list_due_queues(p_limit integer) returns table (ai_twin_id uuid, channel_id uuid)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+    -- The owners with queues that wait, one index probe for each, however many queues an owner has.
+    with recursive owner as (
+        (
+            select queue.user_id from private.twin_queues as queue
+            where queue.due_at is not null
+            order by queue.user_id
+            limit 1
+        )
+        union all
+        select (
+            select queue.user_id from private.twin_queues as queue
+            where queue.due_at is not null and queue.user_id > owner.user_id
+            order by queue.user_id
+            limit 1
+        )
+        from owner
+        where owner.user_id is not null
+    ), share as (
+        select
+            owner.user_id,
+            case
+                when exists (
+                    select from private.twin_queues as slow
+                    where slow.user_id = owner.user_id and slow.slow_until > now()
+                ) then 1
+                else (select settings.user_max_deliveries from private.settings)
+            end as most,
+            (
+                select count(*) from private.twin_queues as busy
+                where busy.user_id = owner.user_id and busy.due_at > now() and busy.lease is not null
+            ) as busy
+        from owner
+        where owner.user_id is not null
+    )
+
+    select due.ai_twin_id, due.channel_id
+    from share
+    cross join lateral (
+        select queue.ai_twin_id, queue.channel_id, queue.due_at, row_number() over (order by queue.due_at) as place
+        from private.twin_queues as queue
+        where queue.user_id = share.user_id and queue.due_at <= now()
+        order by queue.due_at
+        limit greatest(0, share.most - share.busy)
+    ) as due
+    order by share.busy + due.place, due.due_at
+    limit p_limit
+$$;
+comment on function private.list_due_queues(integer) is
+'The queues that are due, in turns: first one of each owner, then the second of each. An owner has at most
+user_max_deliveries under way, and one after a slow answer. Workers that ask at the same moment may go above it.';
+
 -- Definer, because no role may read queues and secrets. Custom plans, because the queues are empty when a session makes
 -- its first plan (decision 0003).
 create function private.claim_deliveries(p_limit integer, p_lease interval) returns jsonb
@@ -46,10 +103,9 @@ declare
     v_due private.twin_queues[] := array(
         select queue
         from private.twin_queues as queue
+        inner join private.list_due_queues(p_limit) as due using (ai_twin_id, channel_id)
         where queue.due_at <= now()
-        order by queue.due_at
-        limit p_limit
-        for update skip locked
+        for update of queue skip locked
     );
     v_deliveries jsonb;
 begin
@@ -78,6 +134,7 @@ begin
     ), leased as (
         update private.twin_queues as queue
         set lease = case when candidate.id is not null then candidate.lease end,
+            leased_at = case when candidate.id is not null then now() end,
             due_at = case when candidate.id is not null then now() + p_lease end
         from candidate
         where queue.ai_twin_id = candidate.ai_twin_id and queue.channel_id = candidate.channel_id
@@ -163,7 +220,13 @@ begin
         and delivery.ai_twin_id = v_queue.ai_twin_id and delivery.channel_id = v_queue.channel_id
     returning delivery.* into v_delivery;
     update private.twin_queues as queue
-    set lease = null, due_at = coalesce(v_delivery.next_attempt_at, (
+    set
+        lease = null,
+        slow_until = case
+            when clock_timestamp() - queue.leased_at > interval '2 seconds' then now() + interval '1 minute'
+            else queue.slow_until
+        end,
+        due_at = coalesce(v_delivery.next_attempt_at, (
         select now()
         from public.twin_deliveries as pending
         where pending.ai_twin_id = queue.ai_twin_id

@@ -8,6 +8,7 @@ create table private.idempotency_keys (
     request_hash bytea not null,
     status integer,
     body text,
+    message_id uuid,
     created_at timestamptz not null default now(),
     primary key (principal, route, key),
     constraint idempotency_keys_key_length check (char_length(key) between 1 and 255)
@@ -15,6 +16,9 @@ create table private.idempotency_keys (
 comment on table private.idempotency_keys is
 'Answers to requests with an Idempotency-Key, kept for settings.idempotency_hours.';
 comment on column private.idempotency_keys.principal is 'The user''s id as text, or service_role.';
+comment on column private.idempotency_keys.message_id is
+'The message that the answer shows, so that the answer goes with it.';
+create index idempotency_keys_message_id_idx on private.idempotency_keys (message_id) where message_id is not null;
 create index idempotency_keys_created_at_idx on private.idempotency_keys (created_at);
 alter table private.idempotency_keys enable row level security;
 
@@ -64,7 +68,11 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    update private.idempotency_keys as known set status = p_status, body = p_body
+    update private.idempotency_keys as known
+    set
+        status = p_status,
+        body = p_body,
+        message_id = coalesce(p_body::jsonb #>> '{data,message_id}', p_body::jsonb #>> '{data,id}')::uuid
     where known.principal = coalesce((select auth.uid())::text, (select auth.role()))
         and known.route = p_route and known.key = p_key
 $$;

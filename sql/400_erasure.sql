@@ -77,7 +77,7 @@ $$;
 comment on function private.delete_person(uuid) is
 'Deletes a person and the entries that were merged into it. Returns how many there were.';
 
--- Definer, because users may not delete what ingest writes. The function checks who owns the person.
+-- Definer, because users may not delete what ingest writes. The function checks who manages the workspace.
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
 security definer
@@ -93,18 +93,21 @@ begin
     select * into v_person
     from public.people as person
     where person.id = p_person_id
-        and (person.user_id = (select auth.uid()) or (select private.is_service()));
+        and (
+            (select private.is_service())
+            or exists (select from private.my_managed_workspaces as mine where mine.id = person.workspace_id)
+        );
     if v_person.id is null then
         perform private.fail(
             404, 'person_not_found', 'This person does not exist or is not yours. Check person_id.', 'person_id'
         );
     end if;
-    -- The lock stops matching and ingest for this user, so the receipt counts exactly what is deleted.
-    perform pg_advisory_xact_lock(private.matching_lock(v_person.user_id));
+    -- The lock stops matching and ingest for this workspace, so the receipt counts exactly what is deleted.
+    perform pg_advisory_xact_lock(private.matching_lock(v_person.workspace_id));
     if exists (
         select from unnest(p_conversation_ids) as named (id)
         where not exists (
-            select from public.conversations as own where own.id = named.id and own.user_id = v_person.user_id
+            select from public.conversations as own where own.id = named.id and own.workspace_id = v_person.workspace_id
         )
     ) then
         perform private.fail(
@@ -115,7 +118,7 @@ begin
     v_conversations := array(
         select conversation.id
         from public.conversations as conversation
-        where conversation.user_id = v_person.user_id
+        where conversation.workspace_id = v_person.workspace_id
             and (conversation.person_id = p_person_id or conversation.id = any(p_conversation_ids))
         order by conversation.id
         for update
@@ -128,10 +131,12 @@ begin
     v_similar := array(
         select conversation.id
         from public.conversations as conversation
-        where conversation.user_id = v_person.user_id
+        where conversation.workspace_id = v_person.workspace_id
+            and conversation.participant_key = 'phone:' || right(v_person.phone_digits, 6)
             and right(conversation.participant_digits, 10) = right(v_person.phone_digits, 10)
         order by conversation.id
     );
+    perform private.record_audit(v_person.workspace_id, 'person.erased', p_person_id, '{}');
     return private.create_receipt('person', p_person_id, jsonb_build_object(
         'people', v_people, 'conversations', cardinality(v_conversations), 'conversation_messages', v_messages
     )) || jsonb_build_object('similar_conversation_ids', v_similar);
@@ -183,23 +188,24 @@ set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'connections', (
-            select count(*) from public.messaging_connections as connection where connection.user_id = p_user_id
+            select count(*) from public.messaging_connections as connection where connection.workspace_id = p_user_id
         ),
-        'people', (select count(*) from public.people as person where person.user_id = p_user_id),
+        'people', (select count(*) from public.people as person where person.workspace_id = p_user_id),
         'conversations', (
-            select count(*) from public.conversations as conversation where conversation.user_id = p_user_id
+            select count(*) from public.conversations as conversation where conversation.workspace_id = p_user_id
         ),
         'conversation_messages', (
             select coalesce(sum(conversation.message_count), 0)
             from public.conversations as conversation
-            where conversation.user_id = p_user_id
+            where conversation.workspace_id = p_user_id
         ),
         'twins', (select count(*) from public.ai_twins as twin where twin.user_id = p_user_id),
         'memberships', (select count(*) from public.channel_members as member where member.user_id = p_user_id),
         'reactions', (select count(*) from public.message_reactions as mark where mark.user_id = p_user_id)
     )
 $$;
-comment on function private.count_belongings(uuid) is 'The number of rows by kind that belong only to this user.';
+comment on function private.count_belongings(uuid) is
+'The number of rows by kind that belong only to this user; those of teams stay.';
 
 create function private.hand_over_channels(p_user_id uuid) returns bigint
 language plpgsql
@@ -254,6 +260,44 @@ $$;
 comment on function private.list_user_messages(uuid) is
 'Ids of the messages that a user and the user''s twins wrote, deleted twins included.';
 
+create function private.delete_stored_answers(p_user_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from private.idempotency_keys as known
+    where known.principal = p_user_id::text
+        or (
+            -- Stored answers to the service contain what it wrote for the user.
+            known.principal = 'service_role'
+            and exists (
+                select from (
+                    select p_user_id
+                    union all
+                    select twin.id from public.ai_twins as twin where twin.user_id = p_user_id
+                ) as author (id)
+                where strpos(known.body, author.id::text) > 0
+            )
+        );
+end
+$$;
+comment on function private.delete_stored_answers(uuid) is
+'Deletes the stored answers to idempotent requests of a user, and those of the service that name the user or a twin of
+theirs.';
+
+create function private.audit_erasure(p_user_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_audit(member.workspace_id, 'user.erased', p_user_id, '{}')
+    from public.workspace_members as member
+    where member.user_id = p_user_id and member.workspace_id <> p_user_id;
+end
+$$;
+comment on function private.audit_erasure(uuid) is
+'Records in the teams of a user that the user is erased. Owners see the id and no content.';
+
 -- Definer, because no role may write these tables. Only service_role may call it.
 create function private.erase_user(p_user_id uuid) returns jsonb
 language plpgsql
@@ -272,6 +316,7 @@ declare
         select file.channel_id from public.attachments as file where file.uploaded_by = p_user_id
     );
     v_count bigint;
+    v_broadcasts uuid[];
 begin
     if not exists (select from auth.users as known where known.id = p_user_id) then
         perform private.fail(404, 'user_not_found', 'This user does not exist. Check user_id.', 'user_id');
@@ -282,6 +327,11 @@ begin
     order by head.channel_id
     for no key update;
     v_erased := v_erased || jsonb_build_object('channels', private.hand_over_channels(p_user_id));
+    -- A summary may contain what the user wrote.
+    delete from private.summaries as known where known.channel_id = any(v_channels);
+    get diagnostics v_count = row_count;
+    v_erased := v_erased || jsonb_build_object('summaries', v_count);
+    perform private.delete_stored_answers(p_user_id);
     delete from public.messages as said
     where said.id in (select own.id from private.list_user_messages(p_user_id) as own (id));
     get diagnostics v_count = row_count;
@@ -289,29 +339,19 @@ begin
     delete from public.attachments as file where file.uploaded_by = p_user_id;
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('files', v_count);
-    -- A summary may contain what the user wrote.
-    delete from private.summaries as known where known.channel_id = any(v_channels);
-    get diagnostics v_count = row_count;
-    v_erased := v_erased || jsonb_build_object('summaries', v_count);
-    delete from private.idempotency_keys as known
-    where known.principal = p_user_id::text
-        or (
-            -- Stored answers to the service contain what it wrote for the user.
-            known.principal = 'service_role'
-            and exists (
-                select from (
-                    select p_user_id
-                    union all
-                    select twin.id from public.ai_twins as twin where twin.user_id = p_user_id
-                ) as author (id)
-                where strpos(known.body, author.id::text) > 0
-            )
-        );
     delete from private.request_counts as counted where counted.user_id = p_user_id;
+    perform private.audit_erasure(p_user_id);
     delete from public.channel_members as member where member.user_id = p_user_id;
     delete from auth.users as known where known.id = p_user_id;
-    -- The log keeps its numbers without a gap but drops the actor.
-    update public.message_events as event set actor_id = null where event.actor_id = p_user_id;
+    -- The log keeps its numbers without a gap but drops the actor, and so do broadcasts.
+    with cleared as (
+        update public.message_events as event set actor_id = null, emoji = null
+        where event.actor_id = p_user_id
+        returning event.channel_id, event.seq
+    )
+
+    select array_agg(private.broadcast_id(cleared.channel_id, cleared.seq)) into v_broadcasts from cleared;
+    perform private.redact_broadcasts(v_broadcasts);
     return private.create_receipt('user', p_user_id, v_erased);
 end
 $$;

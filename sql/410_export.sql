@@ -1,9 +1,34 @@
 -- Exports of a conversation or a channel, in pages.
 -- Callers export what they may read; the cursor of a page leads to the next one.
 
+-- Definer, because no client writes the audit log. It checks that the caller may read what is exported.
+create function private.record_export(p_conversation_id uuid, p_channel_id uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_audit(conversation.workspace_id, 'conversation.exported', conversation.id, '{}')
+    from public.conversations as conversation
+    where conversation.id = p_conversation_id
+        and (
+            private.is_service()
+            or exists (select from private.my_workspaces as mine where mine.id = conversation.workspace_id)
+        );
+    perform private.record_audit(channel.workspace_id, 'channel.exported', channel.id, '{}')
+    from public.channels as channel
+    where channel.id = p_channel_id
+        and (
+            private.is_service()
+            or exists (select from private.my_channels as mine where mine.id = channel.id)
+        );
+end
+$$;
+comment on function private.record_export(uuid, uuid) is
+'Writes the audit line of an export of a conversation or a channel, whose first page the caller reads.';
+
 create function public.export_conversation(jsonb) returns json
 language plpgsql
-stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
@@ -21,7 +46,9 @@ begin
             'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id'
         );
     end if;
-    if v_after is not null then
+    if v_after is null then
+        perform private.record_export(v_id, null);
+    else
         select stored.sent_at into v_after_at
         from public.conversation_messages as stored
         where stored.conversation_id = v_id and stored.external_id = v_after;
@@ -116,7 +143,6 @@ comment on function private.measure_messages(uuid, bigint, integer) is
 
 create function public.export_channel(jsonb) returns json
 language plpgsql
-stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
@@ -131,6 +157,9 @@ begin
     -- Check the channel before the cursor, which would tell non-members which channel a message is in.
     perform private.require_channel(v_id);
     v_after := coalesce(private.find_cursor($1, 'after', v_id), 0);
+    if v_after = 0 then
+        perform private.record_export(null, v_id);
+    end if;
     select
         private.render_export(array_agg(page.id) filter (where page.is_in)),
         max(page.seq) filter (where page.is_in),

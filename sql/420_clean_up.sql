@@ -1,5 +1,6 @@
 -- Clean-up: deletes expired rows in small rounds. Retention stands in private.settings.
--- Messages, events, dead deliveries and receipts are kept: clients can catch up from any event.
+-- Events, dead deliveries and receipts are kept: clients can catch up from any event. Messages are kept unless the
+-- workspace has a retention.
 
 create table private.clean_ups (
     is_only_row boolean primary key default true,
@@ -11,6 +12,15 @@ comment on table private.clean_ups is 'The last round of private.clean_up. Alway
 comment on column private.clean_ups.finished_at is 'When the last round ended; null before the first round.';
 comment on column private.clean_ups.removed is 'The number of removed rows by kind.';
 alter table private.clean_ups enable row level security;
+
+
+create table private.retention_rounds (
+    workspace_id uuid primary key references public.workspaces (id) on delete cascade,
+    finished_at timestamptz not null
+);
+comment on table private.retention_rounds is
+'When the clean-up last finished with a workspace that has a retention. It looks at each of them once a day.';
+alter table private.retention_rounds enable row level security;
 
 insert into private.clean_ups default values;
 
@@ -121,6 +131,130 @@ comment on function private.delete_history(integer) is
 'Deletes old finished deliveries, summaries and lines of the ingest log: at most p_limit rows of each kind. Returns the
 number of rows by kind.';
 
+create function private.delete_old_conversations(p_workspace_id uuid, p_before timestamptz, p_limit integer)
+returns bigint
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_conversations uuid[];
+    v_count bigint;
+begin
+    -- Conversations before their messages, as ingest locks them.
+    v_conversations := array(
+        select conversation.id
+        from public.conversations as conversation
+        where conversation.workspace_id = p_workspace_id
+            and exists (
+                select from public.conversation_messages as stored
+                where stored.conversation_id = conversation.id and stored.sent_at < p_before
+            )
+        order by conversation.id
+        limit p_limit
+        for no key update skip locked
+    );
+    delete from public.conversation_messages as stored
+    where (stored.conversation_id, stored.external_id) in (
+        select old.conversation_id, old.external_id
+        from public.conversation_messages as old
+        where old.conversation_id = any(v_conversations) and old.sent_at < p_before
+        limit p_limit
+    );
+    get diagnostics v_count = row_count;
+    delete from public.conversations as conversation
+    where conversation.id = any(v_conversations)
+        and conversation.message_count = 0 and conversation.created_at < p_before;
+    return v_count;
+end
+$$;
+comment on function private.delete_old_conversations(uuid, timestamptz, integer) is
+'Deletes ingested messages of a workspace that were sent before a time, and conversations that become empty. Returns the
+number of messages.';
+
+create function private.delete_old_messages(p_workspace_id uuid, p_before timestamptz, p_limit integer)
+returns bigint
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_channels uuid[] := array(
+        select channel.id from public.channels as channel where channel.workspace_id = p_workspace_id
+    );
+    v_count bigint;
+begin
+    perform from private.channel_counters as counter
+    where counter.channel_id = any(v_channels)
+    order by counter.channel_id
+    for no key update;
+    -- Numbers rise with time, so the oldest messages of a channel need no index on time.
+    delete from public.messages as message
+    where message.id in (
+        select oldest.id
+        from unnest(v_channels) as channel (id)
+        cross join lateral (
+            select old.id, old.created_at
+            from public.messages as old
+            where old.channel_id = channel.id
+            order by old.seq
+            limit p_limit
+        ) as oldest
+        where oldest.created_at < p_before
+        limit p_limit
+    );
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+comment on function private.delete_old_messages(uuid, timestamptz, integer) is
+'Deletes messages of the channels of a workspace that were written before a time. Each one is an event of its channel.
+Returns their number.';
+
+create function private.delete_past_retention(p_limit integer) returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_workspace public.workspaces;
+    v_ingested bigint := 0;
+    v_written bigint := 0;
+begin
+    for v_workspace in
+        select workspace.*
+        from public.workspaces as workspace
+        left join private.retention_rounds as round on workspace.id = round.workspace_id
+        where (workspace.conversation_days is not null or workspace.channel_days is not null)
+            and coalesce(round.finished_at, '-infinity') < now() - interval '1 day'
+        order by workspace.id
+        limit 100
+    loop
+        if v_ingested + v_written >= p_limit then
+            exit;
+        end if;
+        if v_workspace.conversation_days is not null then
+            v_ingested := v_ingested + private.delete_old_conversations(
+                v_workspace.id, now() - make_interval(days => v_workspace.conversation_days), p_limit
+            );
+        end if;
+        if v_workspace.channel_days is not null then
+            v_written := v_written + private.delete_old_messages(
+                v_workspace.id, now() - make_interval(days => v_workspace.channel_days), p_limit / 10
+            );
+        end if;
+        if v_ingested < p_limit and v_written < p_limit / 10 then
+            insert into private.retention_rounds as round (workspace_id, finished_at) values (v_workspace.id, now())
+            on conflict (workspace_id) do update set finished_at = excluded.finished_at;
+        end if;
+    end loop;
+    return jsonb_build_object('conversation_messages', v_ingested, 'messages', v_written);
+end
+$$;
+comment on function private.delete_past_retention(integer) is
+'Deletes what workspaces no longer keep, each once a day. Takes at most about p_limit ingested messages and a tenth of
+that in messages of channels, because each of those is an event. Returns the number of rows by kind.';
+
 -- Definer, because no role may delete these rows.
 create function private.clean_up(p_limit integer default 10000) returns jsonb
 language plpgsql
@@ -136,7 +270,8 @@ begin
     if not found then
         return v_removed;
     end if;
-    v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit);
+    v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit)
+        || private.delete_past_retention(p_limit);
     update private.clean_ups as last
     set finished_at = clock_timestamp(), removed = v_removed
     where last.is_only_row;

@@ -2,11 +2,52 @@
 -- Postgres fires the triggers of one event in the order of their names. So a name is the table, a number and a word:
 -- the number is the order. BEFORE triggers run first, AFTER triggers next, deferred ones at the end of the transaction.
 
--- auth.users: a user signs up.
--- The profile starts with what Supabase Auth knows.
+-- auth.users: a user signs up, or is deleted.
+-- The profile starts with what Supabase Auth knows. Before a user goes, 30 passes on what belongs to teams.
 create trigger threadline_10_create_profile
 after insert on auth.users
 for each row execute function private.create_user_profile_trigger();
+create trigger threadline_20_create_workspace
+after insert on auth.users
+for each row execute function private.create_personal_workspace_trigger();
+create trigger threadline_30_hand_over
+before delete on auth.users
+for each row execute function private.hand_over_user_trigger();
+
+-- workspaces: a workspace changes. Only an owner changes how long messages are kept.
+create trigger workspaces_10_stamp
+before update on public.workspaces
+for each row execute function private.set_updated_at_trigger();
+create trigger workspaces_20_protect_retention
+before update on public.workspaces
+for each row when (
+    (old.conversation_days, old.channel_days) is distinct from (new.conversation_days, new.channel_days)
+)
+execute function private.protect_retention_trigger();
+create trigger workspaces_30_audit
+after update on public.workspaces
+for each row when (
+    (old.conversation_days, old.channel_days) is distinct from (new.conversation_days, new.channel_days)
+)
+execute function private.audit_retention_trigger();
+
+-- Numbers without a country are read in the home country.
+create trigger workspaces_40_reread_numbers
+after update of home_country on public.workspaces
+for each row when (old.home_country is distinct from new.home_country)
+execute function private.reread_numbers_trigger();
+
+-- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
+create trigger workspace_members_10_protect_owners
+before update or delete on public.workspace_members
+for each row execute function private.protect_workspace_owners_trigger();
+create trigger workspace_members_20_audit
+after insert or update or delete on public.workspace_members
+for each row execute function private.audit_member_trigger();
+-- After 20: the log says that the member left, then who became owner.
+create trigger workspace_members_30_hand_over
+after delete on public.workspace_members
+for each row execute function private.hand_over_member_trigger();
 
 -- user_profiles: a profile changes.
 create trigger user_profiles_10_stamp
@@ -15,6 +56,10 @@ for each row execute function private.set_updated_at_trigger();
 
 -- people: a user adds, renumbers or deletes a person: the conversations with that number are matched again.
 -- Takes the lock of the user's matching before any row, so that ingest and this change do not deadlock.
+-- A person that names no workspace gets the personal one of its user.
+create trigger people_10_assign_workspace
+before insert on public.people
+for each row when (new.workspace_id is null) execute function private.set_workspace_trigger();
 create trigger people_10_lock_matching
 before update on public.people
 for each statement execute function private.lock_matching_trigger();
@@ -60,9 +105,15 @@ for each row when (old.default_country is distinct from new.default_country)
 execute function private.reread_numbers_trigger();
 
 -- messaging_connections: a connection changes or goes.
+create trigger messaging_connections_10_assign_workspace
+before insert on public.messaging_connections
+for each row when (new.workspace_id is null) execute function private.set_workspace_trigger();
 create trigger messaging_connections_10_stamp
 before update on public.messaging_connections
 for each row execute function private.set_updated_at_trigger();
+create trigger messaging_connections_11_audit
+after insert or delete on public.messaging_connections
+for each row execute function private.audit_connection_trigger();
 -- The log has no foreign key (140_ingest_log).
 create trigger messaging_connections_20_delete_log
 after delete on public.messaging_connections
@@ -71,6 +122,10 @@ for each statement execute function private.delete_ingest_log_trigger();
 
 -- conversations: ingest writes a conversation, and it is matched to a person. At the end of the transaction its owner's
 -- inbox gets one broadcast.
+create trigger conversations_10_assign_workspace
+before insert on public.conversations
+for each row when (new.workspace_id is null or new.scope_id is null)
+execute function private.set_conversation_workspace_trigger();
 create trigger conversations_10_match
 before insert on public.conversations
 for each row execute function private.match_participant_trigger();
@@ -90,6 +145,10 @@ create trigger conversations_40_delete_messages
 after delete on public.conversations
 referencing old table as removed
 for each statement execute function private.delete_conversation_messages_trigger();
+create trigger conversations_41_redact
+after delete on public.conversations
+referencing old table as gone
+for each statement execute function private.redact_inbox_trigger();
 -- 50 and 60 wait for the end of the transaction, because messages may follow. Ingest broadcasts its changes itself.
 create constraint trigger conversations_50_broadcast
 after insert on public.conversations
@@ -128,7 +187,15 @@ after delete on public.conversation_messages
 referencing old table as changed
 for each statement execute function private.summarize_conversations_trigger();
 
+create trigger conversation_messages_40_redact
+after delete on public.conversation_messages
+referencing old table as gone
+for each statement execute function private.redact_inbox_trigger();
+
 -- channels: a user makes a channel and becomes its first owner.
+create trigger channels_10_assign_workspace
+before insert on public.channels
+for each row when (new.workspace_id is null) execute function private.set_channel_workspace_trigger();
 create trigger channels_10_stamp
 before update on public.channels
 for each row execute function private.set_updated_at_trigger();
@@ -140,12 +207,20 @@ create trigger channels_30_add_owner
 after insert on public.channels
 for each row execute function private.add_channel_owner_trigger();
 
+-- Before the delete, while the log still numbers the broadcasts.
+create trigger channels_40_redact
+before delete on public.channels
+for each row execute function private.redact_channel_trigger();
+
 -- channel_members: a member joins, changes role or leaves.
 -- Before: 10 checks the rights of the caller, 20 keeps one owner.
 -- After: the twins of a member who left are removed, and the log gets an event. A change of role is not an event.
 create trigger channel_members_10_protect_owners
 before insert or update or delete on public.channel_members
 for each row execute function private.protect_owners_trigger();
+create trigger channel_members_15_require_workspace_member
+before insert on public.channel_members
+for each row execute function private.require_workspace_member_trigger();
 -- After 10: a caller without the right gets that error first.
 create trigger channel_members_20_require_owner
 before update or delete on public.channel_members
@@ -166,6 +241,10 @@ after update on public.channel_members
 for each row when ((old.channel_id, old.user_id) is distinct from (new.channel_id, new.user_id))
 execute function private.record_member_trigger();
 
+create trigger channel_members_70_audit
+after update on public.channel_members
+for each row when (old.role <> new.role) execute function private.audit_channel_role_trigger();
+
 -- ai_twins: a user makes or deletes a twin.
 create trigger ai_twins_10_stamp
 before update on public.ai_twins
@@ -175,10 +254,20 @@ create trigger ai_twins_20_remember_owner
 before delete on public.ai_twins
 for each row execute function private.remember_twin_owner_trigger();
 
+-- Each twin takes part in how deliveries are shared out.
+create trigger ai_twins_30_limit
+before insert on public.ai_twins
+for each row execute function private.limit_twins_trigger();
+
 -- channel_twins: a member adds a twin to a channel: 10 locks the channel and checks membership and the maximum.
 create trigger channel_twins_10_admit
 before insert on public.channel_twins
 for each row execute function private.admit_twin_trigger();
+
+-- Before the delete, because it reads the row.
+create trigger channel_twins_20_redact
+before delete on public.channel_twins
+for each row execute function private.redact_channel_trigger();
 
 -- messages: a member writes, edits or deletes a message.
 -- Insert, before: 10 checks membership, locks the channel, requires the parent, and gives number, time and event.
@@ -186,8 +275,9 @@ for each row execute function private.admit_twin_trigger();
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 70 keeps its files. At the end of the transaction
 -- message_events_10_broadcast sends the event.
 -- Update: 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
--- If the message was deleted, 81 cancels its deliveries and 82 unpins it.
--- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search.
+-- If the message was deleted, 81 cancels its deliveries. 82 forgets what an edit or a deletion took away.
+-- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
+-- forgets it.
 create trigger messages_10_admit
 before insert on public.messages
 for each row execute function private.admit_message_trigger();
@@ -221,9 +311,11 @@ for each row execute function private.index_message_trigger();
 create trigger messages_81_cancel_deliveries
 after update of deleted_at on public.messages
 for each row when (new.deleted_at is not null) execute function private.cancel_deliveries_trigger();
-create trigger messages_82_unpin
-after update of deleted_at on public.messages
-for each row when (new.deleted_at is not null) execute function private.unpin_message_trigger();
+-- After the deletion, so that pins and reactions that go with the message record no events.
+create trigger messages_82_forget
+after update of content, deleted_at on public.messages
+for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
+execute function private.forget_message_trigger();
 create trigger messages_90_record_change
 after delete on public.messages
 for each row when (old.deleted_at is null) execute function private.record_message_change_trigger();
@@ -232,6 +324,10 @@ create trigger messages_91_delete_words
 after delete on public.messages
 referencing old table as removed
 for each statement execute function private.delete_message_words_trigger();
+create trigger messages_92_forget
+after delete on public.messages
+referencing old table as removed
+for each statement execute function private.forget_messages_trigger();
 
 -- message_reactions: a member adds or removes a reaction.
 -- 10 copies the channel from the message and locks the channel; 20 records the event.

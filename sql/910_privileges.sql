@@ -14,6 +14,7 @@ revoke all on all functions in schema private from public, anon, authenticated, 
 revoke all on
     public.ai_twins,
     public.attachments,
+    public.audit_log,
     public.channel_members,
     public.channel_twins,
     public.channels,
@@ -32,20 +33,27 @@ revoke all on
     public.person_identifiers,
     public.twin_deliveries,
     public.twin_webhooks,
-    public.user_profiles
+    public.user_profiles,
+    public.workspace_invitations,
+    public.workspace_members,
+    public.workspaces
 from public, anon, authenticated, service_role;
 revoke all on sequence
+    public.audit_log_id_seq,
     public.ingest_log_id_seq
 from public, anon, authenticated, service_role;
 revoke all on function
+    public.accept_invitation(text, uuid),
     public.add_reaction(jsonb),
     public.begin_upload(jsonb),
     public.change_number(jsonb),
     public.claim_deliveries(jsonb),
     public.clean_up(jsonb),
     public.conversation_messages(public.conversations),
+    public.create_invitation(uuid, uuid, text, text, interval),
     public.create_message(jsonb),
-    public.create_messaging_connection(text, text),
+    public.create_messaging_connection(text, text, uuid, boolean),
+    public.create_workspace(text, text, text),
     public.delete_message(jsonb),
     public.edit_message(jsonb),
     public.erase_person(jsonb),
@@ -60,7 +68,9 @@ revoke all on function
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
+    public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_workspace_members(uuid, text),
     public.merge_people(jsonb),
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
@@ -70,6 +80,8 @@ revoke all on function
     public.remove_twin_webhook(jsonb),
     public.replay_twin_deliveries(jsonb),
     public.reply_to_message(jsonb),
+    public.revoke_invitation(uuid),
+    public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
     public.search_messages(jsonb),
@@ -90,8 +102,8 @@ on public.ai_twins to authenticated;
 grant select, insert (id, channel_id, file_name), delete on public.attachments to authenticated;
 grant select, delete, insert (channel_id, user_id, role), update (role) on public.channel_members to authenticated;
 grant select, delete, insert (channel_id, ai_twin_id) on public.channel_twins to authenticated;
-grant select, delete, insert (workspace_id, kind, name), update (workspace_id, name)
-on public.channels to authenticated;
+grant select, delete, insert (workspace_id, kind, name), update (name) on public.channels to authenticated;
+grant select on public.audit_log to authenticated;
 grant select on public.conversation_identifiers to authenticated;
 grant select on public.conversation_messages to authenticated;
 grant select on public.conversations to authenticated;
@@ -109,28 +121,42 @@ grant
         content, content_type, metadata, attachments
    )
 on public.messages to authenticated;
-grant select, delete, insert (platform, connection_id), update (is_active)
+grant select, delete, insert (platform, connection_id, workspace_id, is_apart), update (is_active)
 on public.messaging_connections to authenticated;
-grant select, delete, insert (id, full_name, phone), update (full_name, phone) on public.people to authenticated;
+grant select, delete, insert (id, workspace_id, full_name, phone), update (full_name, phone)
+on public.people to authenticated;
 grant select, delete, insert (person_id, kind, value, app) on public.person_identifiers to authenticated;
 grant select on public.twin_deliveries to authenticated;
 grant select, delete on public.twin_webhooks to authenticated;
 grant select, update (display_name, avatar_url) on public.user_profiles to authenticated;
+grant select (
+    id, workspace_id, channel_id, email, role, invited_by, created_at, expires_at, revoked_at, accepted_at, accepted_by
+)
+on public.workspace_invitations to authenticated;
+grant select, delete, update (role) on public.workspace_members to authenticated;
+grant select, delete, update (name, home_country, language, conversation_days, channel_days)
+on public.workspaces to authenticated;
 grant select on private.my_channels to authenticated;
 grant select on private.my_peer_twins to authenticated;
 grant select on private.my_peers to authenticated;
 grant select on private.my_managed_channels to authenticated;
 grant select on private.my_owned_channels to authenticated;
 grant select on private.my_twins to authenticated;
+grant select on private.my_workspaces to authenticated;
+grant select on private.my_managed_workspaces to authenticated;
+grant select on private.my_owned_workspaces to authenticated;
 
 -- Functions: calls of the Data API.
 grant execute on function
+    public.accept_invitation(text, uuid),
     public.add_reaction(jsonb),
     public.begin_upload(jsonb),
     public.change_number(jsonb),
     public.conversation_messages(public.conversations),
+    public.create_invitation(uuid, uuid, text, text, interval),
     public.create_message(jsonb),
-    public.create_messaging_connection(text, text),
+    public.create_messaging_connection(text, text, uuid, boolean),
+    public.create_workspace(text, text, text),
     public.delete_message(jsonb),
     public.edit_message(jsonb),
     public.erase_person(jsonb),
@@ -143,7 +169,9 @@ grant execute on function
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
+    public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_workspace_members(uuid, text),
     public.merge_people(jsonb),
     public.messages(public.conversations),
     public.pin_message(jsonb),
@@ -151,6 +179,8 @@ grant execute on function
     public.remove_twin_webhook(jsonb),
     public.replay_twin_deliveries(jsonb),
     public.reply_to_message(jsonb),
+    public.revoke_invitation(uuid),
+    public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
     public.search_messages(jsonb),
@@ -168,6 +198,13 @@ grant execute on function
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
+    private.accept_invitation(text, uuid),
+    private.create_invitation(uuid, uuid, text, text, interval),
+    private.create_workspace(text, text, text),
+    private.list_my_invitations(),
+    private.record_export(uuid, uuid),
+    private.revoke_invitation(uuid),
+    private.revoke_messaging_key(uuid),
     private.set_reaction(jsonb, text),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.message_count(uuid),
@@ -192,15 +229,18 @@ grant execute on function
     private.has_huge_number(jsonb),
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
+    private.is_executed(),
     private.rotate_messaging_key(uuid, interval),
     private.rotate_twin_secret(uuid, interval),
-    private.lock_channel(uuid),
+    private.lock_my_channel(uuid),
     private.search_messages(private.message_search),
     private.measure_messages(uuid, bigint, integer),
-    private.my_live_topics(),
-    private.my_topics(),
+    private.is_my_folder(text),
+    private.is_my_managed_folder(text),
+    private.is_my_live_topic(text),
+    private.is_my_topic(text),
     private.is_service(),
-    private.list_author_names(uuid[], uuid[]),
+    private.list_author_names(uuid[]),
     private.parse_json(bytea),
     private.parse_timestamp(text),
     private.phone_digits(text),
@@ -254,6 +294,7 @@ grant usage on schema private to service_role;
 -- Tables and views.
 grant select, insert, update, delete on public.ai_twins to service_role;
 grant select, insert (id, channel_id, file_name), delete on public.attachments to service_role;
+grant select on public.audit_log to service_role;
 grant select, insert, update, delete on public.channel_members to service_role;
 grant select, insert, update, delete on public.channel_twins to service_role;
 grant select, insert, update, delete on public.channels to service_role;
@@ -283,6 +324,11 @@ grant select, insert, delete on public.person_identifiers to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
 grant select, insert, update, delete on public.user_profiles to service_role;
+grant select, insert, update, delete on public.workspace_members to service_role;
+grant
+    select, delete, insert (name, home_country, language, conversation_days, channel_days, created_by),
+    update (name, home_country, language, conversation_days, channel_days)
+on public.workspaces to service_role;
 grant select on private.clean_ups to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
@@ -345,7 +391,7 @@ grant execute on function
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
     private.message_count(uuid),
     private.count_messages(jsonb),
-    private.create_conversations(uuid, text, private.ingest_participant[]),
+    private.create_conversations(private.ingest_source, private.ingest_participant[]),
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
     private.render_results(private.ingest_result[]),
@@ -358,7 +404,7 @@ grant execute on function
     private.find_call(text),
     private.find_channels(text),
     private.require_upload_channel(jsonb),
-    private.find_conversations(uuid, text, private.ingest_conversation[]),
+    private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.require_message(uuid),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
@@ -376,13 +422,15 @@ grant execute on function
     private.is_valid_key(text),
     private.rotate_twin_secret(uuid, interval),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
-    private.lock_channel(uuid),
+    private.lock_my_channel(uuid),
     private.lock_conversations(uuid[]),
+    private.lock_source(private.ingest_source),
+    private.record_export(uuid, uuid),
     private.list_replay_results(private.ingest_conversation[], uuid[]),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
     private.broadcast_conversations(uuid[]),
-    private.record_ingest(uuid, text, uuid, bigint, private.ingest_result[]),
-    private.record_refusal(uuid, text, integer),
+    private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
+    private.record_refusal(private.ingest_source, integer),
     private.search_messages(private.message_search),
     private.matching_lock(uuid),
     private.measure_database(),
@@ -390,7 +438,7 @@ grant execute on function
     private.measure_messages(uuid, bigint, integer),
     private.message_preview(jsonb),
     private.is_service(),
-    private.list_author_names(uuid[], uuid[]),
+    private.list_author_names(uuid[]),
     private.list_participants(text, private.ingest_conversation[], uuid[]),
     private.parse_json(bytea),
     private.parse_timestamp(text),
@@ -453,9 +501,9 @@ grant execute on function
     private.retry_after(integer, text, jsonb),
     private.replay_twin_deliveries(uuid, uuid),
     private.split_words(text),
-    private.store_conversations(uuid, text, jsonb),
+    private.store_conversations(private.ingest_source, jsonb),
     private.store_messages(
-        uuid, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
+        private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
     ),
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer),

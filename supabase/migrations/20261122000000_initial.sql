@@ -13,11 +13,12 @@ begin
         union all
         select 'public.' || typname from pg_type
         where typnamespace = 'public'::regnamespace and typname in (
-            'ai_twins', 'attachments', 'channel_members', 'channel_twins', 'channels',
+            'ai_twins', 'attachments', 'audit_log', 'channel_members', 'channel_twins', 'channels',
             'conversation_identifiers', 'conversation_messages', 'conversations', 'erasures',
             'ingest_log', 'message_edits', 'message_events', 'message_pins', 'message_reactions',
             'messages', 'messaging_connections', 'people', 'person_identifiers', 'twin_deliveries',
-            'twin_webhooks', 'user_profiles'
+            'twin_webhooks', 'user_profiles', 'workspace_invitations', 'workspace_members',
+            'workspaces'
         )
     ) as taken;
     if v_taken is not null then
@@ -76,6 +77,9 @@ create table private.settings (
     summaries_per_project_per_day integer not null default 1000,
     summary_max_bytes integer not null default 1000000,
     channel_max_twins integer not null default 100,
+    user_max_twins integer not null default 100,
+    user_max_twin_channels integer not null default 1000,
+    user_max_deliveries integer not null default 5,
     message_max_edits integer not null default 500,
     reactions_per_user_per_message integer not null default 50,
     unsent_file_hours integer not null default 24,
@@ -97,6 +101,9 @@ create table private.settings (
     constraint settings_summaries_per_project_per_day_not_negative check (summaries_per_project_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
     constraint settings_channel_max_twins_not_negative check (channel_max_twins >= 0),
+    constraint settings_user_max_twins_not_negative check (user_max_twins >= 0),
+    constraint settings_user_max_twin_channels_not_negative check (user_max_twin_channels >= 0),
+    constraint settings_user_max_deliveries_positive check (user_max_deliveries > 0),
     constraint settings_message_max_edits_not_negative check (message_max_edits >= 0),
     constraint settings_reactions_per_user_per_message_not_negative check (reactions_per_user_per_message >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
@@ -126,6 +133,12 @@ comment on column private.settings.summary_max_bytes is
 'Bytes of text in one summary request. Older messages beyond it are left out, and the answer says so.';
 comment on column private.settings.channel_max_twins is
 'Twins in one channel. Each of them makes every message in the channel slower. Above it: 409.';
+comment on column private.settings.user_max_twins is 'Twins of one user. Above it: 409.';
+comment on column private.settings.user_max_twin_channels is
+'Channels of all twins of one user, counted once for each twin. Above it: 409.';
+comment on column private.settings.user_max_deliveries is
+'Deliveries to twins of one user that are under way at once; one for a user whose webhook answered slowly or not at all
+in the last minute. A worker makes 20 at once.';
 comment on column private.settings.message_max_edits is
 'Edits of one message; all versions are kept and read together. Above it: 409.';
 comment on column private.settings.reactions_per_user_per_message is
@@ -598,9 +611,353 @@ comment on function private.report_lost_broadcast(text, text, text) is
 'Turns a failed broadcast into a warning, so that the write stays. Raises an error if threadline.strict_realtime is set,
 for tests.';
 
--- People: the entries of a user's address book. Ingest matches conversations to them by phone number
+create function private.broadcast_id(p_channel_id uuid, p_seq bigint, p_twin_id uuid default null) returns uuid
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return md5(concat_ws('/', p_channel_id, p_seq, p_twin_id))::uuid;
+end
+$$;
+comment on function private.broadcast_id(uuid, bigint, uuid) is
+'The id of the broadcast of an event to its channel, or to a twin. Redaction finds it by the primary key, because
+Realtime has no index on topics alone.';
+
+-- Workspaces: a team owns its connections, conversations, people and channels. Each user has a personal workspace, so a
+-- user who belongs to no team names no workspace.
+-- Promise: a team workspace always has an owner, and a personal one has its user as its only member.
+
+create table public.workspaces (
+    id uuid primary key default gen_random_uuid(),
+    name text not null,
+    home_country text,
+    language text,
+    personal_user_id uuid references auth.users (id) on delete cascade,
+    is_personal boolean not null generated always as (personal_user_id is not null) stored,
+    conversation_days integer,
+    channel_days integer,
+    created_by uuid default auth.uid() references auth.users (id) on delete set null,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    constraint workspaces_personal_user_id_unique unique (personal_user_id),
+    constraint workspaces_personal_id check (id = personal_user_id),
+    constraint workspaces_name_length check (char_length(name) between 1 and 200),
+    constraint workspaces_home_country_form check (home_country ~ '^[A-Z]{2}$'),
+    constraint workspaces_language_form check (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'),
+    constraint workspaces_conversation_days_positive check (conversation_days > 0),
+    constraint workspaces_channel_days_positive check (channel_days > 0)
+);
+comment on table public.workspaces is
+'What one team owns: connections, conversations, people and channels. A trigger makes a personal one for each user.';
+comment on column public.workspaces.home_country is
+'Two letters of ISO 3166, for phone numbers without a country code.';
+comment on column public.workspaces.language is 'A tag of BCP 47, such as de or pt-BR.';
+comment on column public.workspaces.personal_user_id is
+'The user of a personal workspace, which has the same id as the user; null for a team.';
+comment on column public.workspaces.conversation_days is
+'Days after which the clean-up deletes ingested messages; null keeps them.';
+comment on column public.workspaces.channel_days is
+'Days after which the clean-up deletes messages of channels; null keeps them.';
+create index workspaces_created_by_idx on public.workspaces (created_by);
+alter table public.workspaces enable row level security;
+
+create table public.workspace_members (
+    workspace_id uuid not null references public.workspaces (id) on delete cascade,
+    user_id uuid not null references auth.users (id) on delete cascade,
+    role text not null default 'member',
+    created_at timestamptz not null default now(),
+    primary key (workspace_id, user_id),
+    constraint workspace_members_role_known check (role in ('owner', 'admin', 'member'))
+);
+comment on table public.workspace_members is
+'The members of a workspace and their roles. All members work on its conversations and people; owners and admins manage
+connections, keys and members.';
+create index workspace_members_user_id_idx on public.workspace_members (user_id);
+alter table public.workspace_members enable row level security;
+
+-- Views named my_ have the rights of their owner, as those of channels (200_channels).
+create view private.my_workspaces
+with (security_barrier = true) as
+select member.workspace_id as id
+from public.workspace_members as member
+where member.user_id = (select auth.uid());
+comment on view private.my_workspaces is 'Workspaces of the caller.';
+
+create view private.my_managed_workspaces
+with (security_barrier = true) as
+select member.workspace_id as id
+from public.workspace_members as member
+where member.user_id = (select auth.uid()) and member.role in ('owner', 'admin');
+comment on view private.my_managed_workspaces is 'Workspaces that the caller manages, as owner or admin.';
+
+create view private.my_owned_workspaces
+with (security_barrier = true) as
+select member.workspace_id as id
+from public.workspace_members as member
+where member.user_id = (select auth.uid()) and member.role = 'owner';
+comment on view private.my_owned_workspaces is 'Workspaces that the caller owns.';
+
+-- Definer, because Supabase Auth creates users under a role that may not write here.
+create function private.create_personal_workspace_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into public.workspaces (id, name, personal_user_id, created_by)
+    values (new.id, 'Personal', new.id, new.id)
+    on conflict do nothing;
+    insert into public.workspace_members (workspace_id, user_id, role) values (new.id, new.id, 'owner')
+    on conflict do nothing;
+    return null;
+end
+$$;
+comment on function private.create_personal_workspace_trigger() is
+'Trigger: makes the personal workspace of a new user, with the id of the user.';
+
+-- Definer, because it must see all members to know whether the caller is an owner, and whether one is the last.
+create function private.protect_workspace_owners_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Checks clients and service_role. Supabase Auth deletes users with their memberships, and has no token. Deleting
+    -- a workspace deletes all members.
+    if auth.role() is null
+        or not exists (select from public.workspaces as workspace where workspace.id = old.workspace_id)
+    then
+        return coalesce(new, old);
+    end if;
+    -- If two owners leave at once, the second waits here and then sees that the first is gone.
+    perform from public.workspaces as workspace where workspace.id = old.workspace_id for no key update;
+    if (old.role = 'owner' or tg_op = 'UPDATE' and new.role = 'owner')
+        and not private.is_service()
+        and not (tg_op = 'DELETE' and old.user_id = (select auth.uid()))
+        and not exists (
+            select from public.workspace_members as owner
+            where owner.workspace_id = old.workspace_id
+                and owner.user_id = (select auth.uid()) and owner.role = 'owner'
+        )
+    then
+        raise insufficient_privilege using
+            message = 'Only an owner can make, change or remove an owner. Ask an owner of this workspace.',
+            detail = 'owner_required';
+    elsif old.role = 'owner' and (tg_op = 'DELETE' or new.role <> 'owner') and not exists (
+        select from public.workspace_members as other
+        where other.workspace_id = old.workspace_id and other.user_id <> old.user_id and other.role = 'owner'
+    ) then
+        perform private.fail(
+            409, 'last_owner', 'A workspace needs an owner. Make another member owner first, or delete the workspace.'
+        );
+    end if;
+    return coalesce(new, old);
+end
+$$;
+comment on function private.protect_workspace_owners_trigger() is
+'Trigger: rejects changes of owners by callers who do not own the workspace (42501), and the loss of the last owner
+(PT409).';
+
+create function private.set_workspace_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.workspace_id := new.user_id;
+    return new;
+end
+$$;
+comment on function private.set_workspace_trigger() is
+'Trigger: puts a row that names no workspace into the personal workspace of its user, which has the user''s id.';
+
+create function private.protect_retention_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if auth.role() is distinct from 'authenticated' then
+        return new;
+    end if;
+    if not exists (select from private.my_owned_workspaces as mine where mine.id = new.id) then
+        raise insufficient_privilege using
+            message = 'Only an owner can change how long messages are kept. Ask an owner of this workspace.',
+            detail = 'owner_required';
+    end if;
+    return new;
+end
+$$;
+comment on function private.protect_retention_trigger() is
+'Trigger: lets only owners change the retention of a workspace, because it deletes messages.';
+
+-- Definer, because no client inserts members; the caller becomes the owner of a new workspace only.
+create function private.create_workspace(p_name text, p_home_country text, p_language text)
+returns public.workspaces
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_workspace public.workspaces;
+begin
+    if (select auth.uid()) is null then
+        raise insufficient_privilege using message = 'Sign in first: a workspace needs an owner.';
+    end if;
+    insert into public.workspaces (name, home_country, language, created_by)
+    values (p_name, p_home_country, p_language, (select auth.uid()))
+    returning * into v_workspace;
+    insert into public.workspace_members (workspace_id, user_id, role)
+    values (v_workspace.id, (select auth.uid()), 'owner');
+    return v_workspace;
+end
+$$;
+comment on function private.create_workspace(text, text, text) is
+'Makes a workspace for a team; the caller becomes its owner.';
+
+create function public.create_workspace(name text, home_country text default null, language text default null)
+returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return to_json(private.create_workspace(
+        create_workspace.name, create_workspace.home_country, create_workspace.language
+    ));
+end
+$$;
+comment on function public.create_workspace(text, text, text) is
+'Makes a workspace for a team and returns it; the caller becomes its owner. home_country is two letters of ISO 3166,
+language a tag of BCP 47.';
+
+-- Users who signed up before this migration.
+insert into public.workspaces (id, name, personal_user_id, created_by)
+select
+    existing.id,
+    'Personal' as name,
+    existing.id as personal_user_id,
+    existing.id as created_by
+from auth.users as existing
+on conflict do nothing;
+insert into public.workspace_members (workspace_id, user_id, role)
+select
+    existing.id as workspace_id,
+    existing.id as user_id,
+    'owner' as role
+from auth.users as existing
+on conflict do nothing;
+
+-- The audit log of a workspace: who made, rotated or revoked keys, changed roles, exported or erased.
+-- Promise: owners read it, no role edits it, and it holds ids and numbers but no names, content or secrets.
+
+create table public.audit_log (
+    id bigint generated always as identity primary key,
+    workspace_id uuid not null references public.workspaces (id) on delete cascade,
+    at timestamptz not null default now(),
+    actor_id uuid,
+    action text not null,
+    subject_id uuid,
+    details jsonb not null default '{}',
+    request_id text,
+    constraint audit_log_action_known check (
+        action in (
+            'channel.exported', 'channel_member.role_changed', 'connection.created', 'connection.deleted',
+            'conversation.exported', 'invitation.accepted', 'invitation.created', 'invitation.revoked', 'key.created',
+            'key.revoked', 'key.rotated', 'member.joined', 'member.left', 'member.role_changed', 'person.erased',
+            'user.erased', 'workspace.retention_changed'
+        )
+    ),
+    constraint audit_log_details_object check (jsonb_typeof(details) = 'object')
+);
+comment on table public.audit_log is
+'Who did what with keys, roles, invitations, exports and erasures of a workspace. Only its owners read it.';
+comment on column public.audit_log.actor_id is
+'The user who acted, who may be deleted since; null for service_role and for Supabase Auth.';
+comment on column public.audit_log.subject_id is
+'The id of what the action changed: a connection, key, user, invitation, person, conversation or channel.';
+create index audit_log_workspace_id_idx on public.audit_log (workspace_id, id desc);
+alter table public.audit_log enable row level security;
+
+-- Definer, because no client writes the audit log.
+create function private.record_audit(p_workspace_id uuid, p_action text, p_subject_id uuid, p_details jsonb)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into public.audit_log (workspace_id, actor_id, action, subject_id, details, request_id)
+    select workspace.id, private.acting_user_id(), p_action, p_subject_id, p_details, private.request_id()
+    from public.workspaces as workspace
+    where workspace.id = p_workspace_id;
+end
+$$;
+comment on function private.record_audit(uuid, text, uuid, jsonb) is
+'Writes a line of the audit log; nothing if the workspace is being deleted.';
+
+-- Definer, because no client writes the audit log.
+create function private.audit_connection_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_audit(
+        coalesce(new.workspace_id, old.workspace_id),
+        case tg_op when 'INSERT' then 'connection.created' else 'connection.deleted' end,
+        coalesce(new.id, old.id),
+        jsonb_build_object('platform', coalesce(new.platform, old.platform))
+    );
+    return null;
+end
+$$;
+comment on function private.audit_connection_trigger() is 'Trigger: records that a connection was made or deleted.';
+
+-- Definer, because no client writes the audit log.
+create function private.audit_member_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The only member of a personal workspace comes and goes with it.
+    if coalesce(new.workspace_id, old.workspace_id) <> coalesce(new.user_id, old.user_id) then
+        perform private.record_audit(
+            coalesce(new.workspace_id, old.workspace_id),
+            case tg_op
+                when 'INSERT' then 'member.joined'
+                when 'DELETE' then 'member.left'
+                else 'member.role_changed'
+            end,
+            coalesce(new.user_id, old.user_id),
+            jsonb_strip_nulls(jsonb_build_object('role', new.role, 'old_role', old.role))
+        );
+    end if;
+    return null;
+end
+$$;
+comment on function private.audit_member_trigger() is
+'Trigger: records that a member of a workspace joined, left or changed role.';
+
+-- Definer, because no client writes the audit log.
+create function private.audit_retention_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_audit(new.id, 'workspace.retention_changed', new.id, jsonb_build_object(
+        'conversation_days', new.conversation_days, 'channel_days', new.channel_days
+    ));
+    return null;
+end
+$$;
+comment on function private.audit_retention_trigger() is 'Trigger: records a new retention of a workspace.';
+
+-- People: the entries of a workspace's address book. Ingest matches conversations to them by phone number
 -- (125_person_matching).
--- Promise: only their user reads or changes them, and a text that is not a phone number never matches a conversation.
+-- Promise: only members of the workspace read or change them, and a text that is not a phone number never matches a
+-- conversation.
 
 create function private.phone_digits(p_phone text) returns text
 language plpgsql
@@ -622,28 +979,32 @@ comment on function private.phone_digits(text) is
 create table public.people (
     id uuid primary key default gen_random_uuid(),
     user_id uuid not null default auth.uid() references auth.users (id) on delete cascade,
+    workspace_id uuid not null default auth.uid() references public.workspaces (id) on delete cascade,
     full_name text not null,
     phone text,
     phone_digits text generated always as (private.phone_digits(phone)) stored,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     merged_into_id uuid,
-    constraint people_id_user_id_unique unique (id, user_id),
-    constraint people_merged_into_id_fkey foreign key (merged_into_id, user_id)
-    references public.people (id, user_id) on delete set null (merged_into_id),
+    constraint people_id_unique unique (workspace_id, id),
+    constraint people_merged_into_id_fkey foreign key (workspace_id, merged_into_id)
+    references public.people (workspace_id, id) on delete set null (merged_into_id),
     constraint people_full_name_length check (char_length(full_name) between 1 and 500),
     constraint people_phone_length check (char_length(phone) <= 100)
 );
 comment on table public.people is
-'A person in the address book of a user. Ingest matches conversations to people by phone number.';
-comment on column public.people.user_id is 'The user who owns the entry.';
+'A person in the address book of a workspace. Ingest matches conversations to people by their identifiers.';
+comment on column public.people.workspace_id is 'Without a value, the personal workspace of user_id.';
+comment on column public.people.user_id is
+'The member who added the person, or the owner to whom that member''s people passed.';
 comment on column public.people.phone is
 'The phone number as the user wrote it, or several of them. More stand in person_identifiers.';
 comment on column public.people.merged_into_id is
 'The person that this entry is the same person as (merge_people); conversations match that one.';
 comment on column public.people.phone_digits is 'The digits of phone; null if phone is not a phone number.';
 create index people_user_id_idx on public.people (user_id);
-create index people_merged_into_id_idx on public.people (merged_into_id, user_id);
+create index people_merged_into_id_idx on public.people (workspace_id, merged_into_id)
+where merged_into_id is not null;
 alter table public.people enable row level security;
 
 -- Generated by `make phones`; change tests/support/phones.py instead.
@@ -1816,44 +2177,43 @@ comment on function private.list_match_keys(text, private.identifier, text) is
 -- More identifiers of people than their one phone field, and the keys by which conversations find people.
 -- Promise: an identifier has the one form of its kind.
 
-create type private.person_key as (user_id uuid, key text);
-comment on type private.person_key is 'A key of a person, with the user whose person it is.';
+create type private.person_key as (workspace_id uuid, key text);
+comment on type private.person_key is 'A key of a person, with the workspace of the person.';
 
 create table public.person_identifiers (
     id uuid primary key default gen_random_uuid(),
-    user_id uuid not null default auth.uid(),
+    workspace_id uuid not null default auth.uid(),
     person_id uuid not null,
     kind text not null,
     value text not null,
     app text not null default '',
     created_at timestamptz not null default now(),
     constraint person_identifiers_unique unique (person_id, kind, app, value),
-    constraint person_identifiers_person_fkey foreign key (person_id, user_id)
-    references public.people (id, user_id) on update cascade on delete cascade,
+    constraint person_identifiers_person_fkey foreign key (workspace_id, person_id)
+    references public.people (workspace_id, id) on update cascade on delete cascade,
     constraint person_identifiers_value_length check (char_length(value) between 1 and 500),
     constraint person_identifiers_app_length check (char_length(app) <= 100),
     constraint person_identifiers_value_form check (private.identifier_value(kind, value) is not null)
 );
 comment on table public.person_identifiers is
 'Phone numbers and identifiers on platforms of a person, as many as there are. Conversations match any of them.';
-comment on column public.person_identifiers.user_id is 'The user who owns the person.';
+comment on column public.person_identifiers.workspace_id is 'The workspace of the person; a trigger sets it.';
 comment on column public.person_identifiers.kind is
 'phone, whatsapp_lid, whatsapp_bsuid, signal_uuid, telegram_id, telegram_username, wechat_openid, wechat_unionid or
 email.';
 comment on column public.person_identifiers.value is
 'The identifier in the one form of its kind (private.identifier_value). A phone number stays as it was written.';
 comment on column public.person_identifiers.app is 'The WeChat app of an openid; empty for all other kinds.';
-create index person_identifiers_person_id_user_id_idx on public.person_identifiers (person_id, user_id);
-create index person_identifiers_user_id_idx on public.person_identifiers (user_id);
+create index person_identifiers_workspace_id_person_id_idx on public.person_identifiers (workspace_id, person_id);
 alter table public.person_identifiers enable row level security;
 
 -- Without foreign keys: triggers of people write it.
 create table private.person_keys (
-    user_id uuid not null,
+    workspace_id uuid not null,
     key text not null,
     person_id uuid not null,
     extension text,
-    primary key (user_id, key, person_id)
+    primary key (workspace_id, key, person_id)
 );
 comment on table private.person_keys is
 'The keys of all people. person_id is the person that others are merged into. extension: only numbers with this
@@ -1861,17 +2221,21 @@ extension, or with none, have the key.';
 create index person_keys_person_id_idx on private.person_keys (person_id);
 alter table private.person_keys enable row level security;
 
-create function private.home_country(p_user_id uuid) returns text
+create function private.home_country(p_workspace_id uuid) returns text
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return (select settings.default_country from private.settings where p_user_id is not null);
+    return coalesce(
+        (select workspace.home_country from public.workspaces as workspace where workspace.id = p_workspace_id),
+        (select settings.default_country from private.settings)
+    );
 end
 $$;
 comment on function private.home_country(uuid) is
-'The country of this user''s phone numbers that do not name theirs; null if none is set.';
+'The country of the phone numbers of a workspace that do not name theirs: its home_country, or else the setting
+default_country; null if neither is set.';
 
 create function private.find_merged_person(p_person_id uuid) returns uuid
 language plpgsql
@@ -1898,15 +2262,20 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    -- A caller who may not see the person keeps another workspace, which the foreign key refuses.
+    new.workspace_id := coalesce(
+        (select person.workspace_id from public.people as person where person.id = new.person_id), new.workspace_id
+    );
     new.value := coalesce(private.identifier_value(new.kind, btrim(new.value)), new.value);
     return new;
 end
 $$;
 comment on function private.normalize_identifier_trigger() is
-'Trigger: gives an identifier the one form of its kind. A check constraint refuses what has no such form.';
+'Trigger: gives an identifier the workspace of its person and the one form of its kind. A check constraint refuses what
+has no such form.';
 
 create function private.list_person_keys(p_people uuid[])
-returns table (user_id uuid, key text, person_id uuid, extension text)
+returns table (workspace_id uuid, key text, person_id uuid, extension text)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -1921,26 +2290,26 @@ begin
         from member
         inner join public.people as person on person.merged_into_id = member.id
     ), found as (
-        select member.root, member.user_id, number.key, number.extension
+        select member.root, member.workspace_id, number.key, number.extension
         from member
-        cross join lateral private.list_phone_keys(member.phone, private.home_country(member.user_id)) as number
+        cross join lateral private.list_phone_keys(member.phone, private.home_country(member.workspace_id)) as number
         union all
-        select member.root, member.user_id, number.key, number.extension
+        select member.root, member.workspace_id, number.key, number.extension
         from member
         inner join public.person_identifiers as own on member.id = own.person_id and own.kind = 'phone'
-        cross join lateral private.list_phone_keys(own.value, private.home_country(member.user_id)) as number
+        cross join lateral private.list_phone_keys(own.value, private.home_country(member.workspace_id)) as number
         union all
-        select member.root, member.user_id, private.identifier_key(own.kind, own.value, own.app), null
+        select member.root, member.workspace_id, private.identifier_key(own.kind, own.value, own.app), null
         from member
         inner join public.person_identifiers as own on member.id = own.person_id and own.kind <> 'phone'
     )
 
-    select found.user_id, found.key, found.root,
+    select found.workspace_id, found.key, found.root,
         case when count(*) = count(found.extension) and count(distinct found.extension) = 1
             then min(found.extension)
         end
     from found
-    group by found.user_id, found.key, found.root;
+    group by found.workspace_id, found.key, found.root;
 end
 $$;
 comment on function private.list_person_keys(uuid[]) is
@@ -1949,12 +2318,29 @@ comment on function private.list_person_keys(uuid[]) is
 -- Connections: a user's links to accounts on outside platforms, and the API keys with which a client ingests for them.
 -- Promise: the database stores only hashes of keys, and a rotation leaves the old keys valid until the overlap ends.
 
+create type private.ingest_source as (
+    id uuid,
+    user_id uuid,
+    workspace_id uuid,
+    scope_id uuid,
+    platform text,
+    connection_id text,
+    is_active boolean,
+    key_id uuid
+);
+comment on type private.ingest_source is
+'The connection of an ingest request, with what its conversations and messages need. key_id is the valid key that the
+request has; null if it has none.';
+
 create table public.messaging_connections (
     id uuid primary key default gen_random_uuid(),
     user_id uuid not null default auth.uid() references auth.users (id) on delete cascade,
+    workspace_id uuid not null default auth.uid() references public.workspaces (id) on delete cascade,
     platform text not null,
     connection_id text not null,
     is_active boolean not null default true,
+    is_apart boolean not null default false,
+    scope_id uuid not null generated always as (case when is_apart then id else workspace_id end) stored,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint messaging_connections_connection_id_unique unique (connection_id),
@@ -1964,10 +2350,19 @@ create table public.messaging_connections (
     )
 );
 comment on table public.messaging_connections is
-'A user''s link to one account on an outside platform. Its keys let a client ingest conversations for the user.';
+'A link to one account on an outside platform. Its keys let a client ingest conversations into the workspace.';
+comment on column public.messaging_connections.workspace_id is
+'Its members read the conversations. Without a value, the personal workspace of user_id.';
+comment on column public.messaging_connections.user_id is
+'The owner: a part of the key of each conversation. When the owner leaves a team, an owner of the workspace follows.';
 comment on column public.messaging_connections.connection_id is 'The public name that ingest requests send.';
 comment on column public.messaging_connections.is_active is 'While this is false, ingest answers 403.';
+comment on column public.messaging_connections.is_apart is
+'Whether it shares no conversations with other connections of its owner, so that each number has its own.';
+comment on column public.messaging_connections.scope_id is
+'Within it, owner, platform and external id name one conversation: the workspace, or a connection that is apart.';
 create index messaging_connections_user_id_idx on public.messaging_connections (user_id);
+create index messaging_connections_workspace_id_idx on public.messaging_connections (workspace_id);
 alter table public.messaging_connections enable row level security;
 
 create table private.messaging_keys (
@@ -1990,7 +2385,7 @@ create index messaging_keys_secret_hash_idx on private.messaging_keys (secret_ha
 create index messaging_keys_expires_at_idx on private.messaging_keys (expires_at) where expires_at is not null;
 alter table private.messaging_keys enable row level security;
 
--- Definer, because no client role may read or write keys. It checks that the connection is the caller's.
+-- Definer, because no client role may read or write keys. It checks that the caller manages the connection.
 create function private.rotate_messaging_key(p_connection_id uuid, p_overlap interval) returns text
 language plpgsql
 security definer
@@ -1998,9 +2393,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_secret text := private.generate_secret();
+    v_workspace_id uuid;
+    v_had_keys boolean;
+    v_key_id uuid;
 begin
-    perform from public.messaging_connections as connection
-    where connection.id = p_connection_id and connection.user_id = (select auth.uid())
+    select connection.workspace_id into v_workspace_id
+    from public.messaging_connections as connection
+    where connection.id = p_connection_id
+        and exists (select from private.my_managed_workspaces as mine where mine.id = connection.workspace_id)
     for no key update;
     if not found then
         perform private.fail(
@@ -2010,28 +2410,40 @@ begin
     update private.messaging_keys as key
     set expires_at = least(key.expires_at, now() + p_overlap)
     where key.connection_id = p_connection_id;
+    v_had_keys := found;
     insert into private.messaging_keys (connection_id, secret_hash)
-    values (p_connection_id, private.hash_secret(v_secret));
+    values (p_connection_id, private.hash_secret(v_secret))
+    returning id into v_key_id;
+    perform private.record_audit(
+        v_workspace_id, case when v_had_keys then 'key.rotated' else 'key.created' end, v_key_id,
+        jsonb_build_object('connection_id', p_connection_id, 'overlap', p_overlap)
+    );
     return v_secret;
 end
 $$;
 comment on function private.rotate_messaging_key(uuid, interval) is
-'Creates a key for a connection of the caller; earlier keys expire after the overlap. PT404 for other callers.';
+'Creates a key for a connection that the caller manages; earlier keys expire after the overlap. PT404 for others.';
 
-create function public.create_messaging_connection(platform text, connection_id text default null) returns json
+create function public.create_messaging_connection(
+    platform text, connection_id text default null,
+    workspace_id uuid default auth.uid(), is_apart boolean default false
+)
+returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_connection public.messaging_connections;
 begin
-    insert into public.messaging_connections (platform, connection_id)
+    insert into public.messaging_connections (platform, connection_id, workspace_id, is_apart)
     values (
         create_messaging_connection.platform,
         coalesce(
             create_messaging_connection.connection_id,
             create_messaging_connection.platform || '_' || replace(gen_random_uuid()::text, '-', '')
-        )
+        ),
+        create_messaging_connection.workspace_id,
+        create_messaging_connection.is_apart
     )
     returning * into v_connection;
     return json_build_object(
@@ -2043,8 +2455,9 @@ begin
     );
 end
 $$;
-comment on function public.create_messaging_connection(text, text) is
-'Creates a connection of the caller. The answer contains its api_secret, which is shown only once.
+comment on function public.create_messaging_connection(text, text, uuid, boolean) is
+'Creates a connection of the caller, in the personal workspace or in one that the caller manages. is_apart keeps its
+conversations apart from other connections of the caller. The answer contains its api_secret, shown only once.
 Raises 23505 if the connection_id is taken, and 23514 if the platform is unknown.';
 
 create function public.rotate_messaging_key(connection_id text, overlap interval default '24 hours') returns json
@@ -2072,10 +2485,48 @@ begin
 end
 $$;
 comment on function public.rotate_messaging_key(text, interval) is
-'Creates a new api_secret for a connection of the caller, which is shown only once. Earlier secrets work until the
+'Creates a new api_secret for a connection that the caller manages, shown only once. Earlier secrets work until the
 overlap (default 24 hours, at most 30 days) ends; with an overlap of zero they expire now. PT404 for other callers.';
 
--- Definer, because no client role may read keys. It returns the keys of the caller's own connection, without hashes.
+-- Definer, because no client role may write keys. It checks that the caller manages the connection.
+create function private.revoke_messaging_key(p_key_id uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_connection public.messaging_connections;
+begin
+    select connection.* into v_connection
+    from private.messaging_keys as key
+    inner join public.messaging_connections as connection on key.connection_id = connection.id
+    inner join private.my_managed_workspaces as mine on connection.workspace_id = mine.id
+    where key.id = p_key_id;
+    if not found then
+        perform private.fail(404, 'key_not_found', 'You manage no connection with this key. Check key_id.', 'key_id');
+    end if;
+    update private.messaging_keys as key set expires_at = least(key.expires_at, now()) where key.id = p_key_id;
+    perform private.record_audit(
+        v_connection.workspace_id, 'key.revoked', p_key_id, jsonb_build_object('connection_id', v_connection.id)
+    );
+end
+$$;
+comment on function private.revoke_messaging_key(uuid) is
+'Makes a key invalid from now on. PT404 unless the caller manages its connection.';
+
+create function public.revoke_messaging_key(key_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.revoke_messaging_key(revoke_messaging_key.key_id);
+end
+$$;
+comment on function public.revoke_messaging_key(uuid) is
+'Makes one key invalid from now on; the other keys of the connection stay valid. The computed field keys lists ids.
+PT404 unless the caller manages the connection.';
+
+-- Definer, because no client role may read keys. It checks that the caller manages the connection, and returns no hash.
 create function private.list_messaging_keys(p_connection_id uuid) returns jsonb
 language sql
 stable
@@ -2091,10 +2542,11 @@ as $$
     ), '[]')
     from private.messaging_keys as key
     inner join public.messaging_connections as connection on key.connection_id = connection.id
-    where connection.id = p_connection_id and connection.user_id = (select auth.uid())
+    where connection.id = p_connection_id
+        and exists (select from private.my_managed_workspaces as mine where mine.id = connection.workspace_id)
 $$;
 comment on function private.list_messaging_keys(uuid) is
-'The keys of a connection of the caller: id, created_at, expires_at and last_used_at of each.';
+'The keys of a connection that the caller manages: id, created_at, expires_at and last_used_at of each.';
 
 create function public.keys(public.messaging_connections) returns jsonb
 language sql
@@ -2107,39 +2559,42 @@ comment on function public.keys(public.messaging_connections) is
 'Computed field: the keys of a connection as an array of id, created_at, expires_at and last_used_at, without secrets.';
 
 -- Definer, because no client role may read hashes of keys.
-create function private.authenticate_connection(
-    p_platform text, p_connection_id text, p_secret text,
-    out user_id uuid, out is_active boolean, out is_key_valid boolean, out key_id uuid
-)
+create function private.authenticate_connection(p_platform text, p_connection_id text, p_secret text)
+returns private.ingest_source
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_last_used_at timestamptz;
+    v_found record;
 begin
-    select connection.user_id, connection.is_active, key.id is not null, key.id, key.last_used_at
-    into user_id, is_active, is_key_valid, key_id, v_last_used_at
+    select connection.*, key.id as key_id, key.last_used_at into v_found
     from public.messaging_connections as connection
     left join private.messaging_keys as key
         on connection.id = key.connection_id
         and key.secret_hash = private.hash_secret(p_secret)
         and (key.expires_at is null or key.expires_at > now())
     where connection.connection_id = p_connection_id and connection.platform = p_platform;
-    if is_key_valid and (v_last_used_at is null or v_last_used_at < now() - interval '1 minute') then
+    if v_found.key_id is not null
+        and (v_found.last_used_at is null or v_found.last_used_at < now() - interval '1 minute')
+    then
         -- SKIP LOCKED, because one of several concurrent requests is enough to write the time.
         update private.messaging_keys as key set last_used_at = now()
         where key.id = (
             select free.id from private.messaging_keys as free
-            where free.id = key_id
+            where free.id = v_found.key_id
             for no key update skip locked
         );
     end if;
+    return (
+        v_found.id, v_found.user_id, v_found.workspace_id, v_found.scope_id, v_found.platform, v_found.connection_id,
+        v_found.is_active, v_found.key_id
+    );
 end
 $$;
 comment on function private.authenticate_connection(text, text, text) is
-'Finds a connection and the key that a secret belongs to: its user, whether it is active, whether the key is valid, and
-the id of the key. user_id is null if the connection does not exist.';
+'Finds a connection and the key that a secret belongs to. The id is null if the connection does not exist, and key_id if
+the key is not valid.';
 
 -- Definer, because no client role may read hashes of keys.
 create function private.is_valid_key(p_secret text) returns boolean
@@ -2177,7 +2632,10 @@ comment on function private.generate_id() is 'A new id that is greater than thos
 
 create table public.conversations (
     id uuid primary key default private.generate_id(),
+    -- The user before the workspace: Postgres checks the keys in this order, and a deleted user is locked first.
     user_id uuid not null references auth.users (id) on delete cascade,
+    workspace_id uuid not null references public.workspaces (id) on delete cascade,
+    scope_id uuid not null,
     platform text not null,
     external_conversation_id text collate "C" not null,
     participant_identifier text not null,
@@ -2186,14 +2644,16 @@ create table public.conversations (
     participant_key text,
     participant_identified_at timestamptz,
     participant_named_at timestamptz,
-    person_id uuid references public.people (id) on delete set null,
+    person_id uuid,
     matched_by text,
     message_count integer not null default 0,
     last_message_at timestamptz,
     last_message_preview text,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    constraint conversations_external_id_unique unique (user_id, platform, external_conversation_id),
+    constraint conversations_external_id_unique unique (platform, external_conversation_id, user_id, scope_id),
+    constraint conversations_person_id_fkey foreign key (workspace_id, person_id)
+    references public.people (workspace_id, id) on delete set null (person_id),
     constraint conversations_platform_known check (platform in ('whatsapp', 'signal', 'telegram', 'wechat')),
     constraint conversations_external_id_length check (char_length(external_conversation_id) between 1 and 500),
     constraint conversations_participant_identifier_length check (
@@ -2204,8 +2664,11 @@ create table public.conversations (
 );
 comment on table public.conversations is
 'A conversation on an outside platform. Read its messages with select=*,messages, or from conversation_messages.';
+comment on column public.conversations.workspace_id is 'The workspace of the connection; its members read it.';
 comment on column public.conversations.user_id is
 'The owner of the connection that ingested the conversation.';
+comment on column public.conversations.scope_id is
+'The workspace; or the connection, if that keeps its conversations apart. A part of the key.';
 comment on column public.conversations.external_conversation_id is 'The id of the conversation on its platform.';
 comment on column public.conversations.participant_identifier is
 'As the newest batch had it. A phone number stays when a batch has another kind; all others stand in
@@ -2229,9 +2692,13 @@ comment on column public.conversations.person_id is
 comment on column public.conversations.last_message_at is 'The greatest sent_at of its messages, however late it came.';
 comment on column public.conversations.last_message_preview is
 'At most 100 characters of that message, or what it is when it has no text.';
-create index conversations_user_id_last_message_at_idx on public.conversations (user_id, last_message_at desc);
-create index conversations_user_id_participant_key_idx on public.conversations (user_id, participant_key);
-create index conversations_person_id_idx on public.conversations (person_id);
+create index conversations_workspace_id_last_message_at_idx
+on public.conversations (workspace_id, last_message_at desc);
+create index conversations_workspace_id_participant_key_idx
+on public.conversations (workspace_id, participant_key);
+create index conversations_person_id_idx on public.conversations (workspace_id, person_id)
+where person_id is not null;
+create index conversations_user_id_idx on public.conversations (user_id);
 alter table public.conversations enable row level security;
 
 -- Without a foreign key: triggers check for a whole statement what it would check row by row, which took a sixth of an
@@ -2239,7 +2706,8 @@ alter table public.conversations enable row level security;
 create table public.conversation_messages (
     conversation_id uuid not null,
     external_id text collate "C" not null,
-    user_id uuid not null,
+    workspace_id uuid not null,
+    connection_id uuid,
     sent_at timestamptz not null,
     received_at timestamptz not null default now(),
     message jsonb not null,
@@ -2251,8 +2719,10 @@ comment on table public.conversation_messages is
 comment on column public.conversation_messages.conversation_id is
 'Its conversation. A trigger rejects messages of missing conversations, and deletes them with their conversation.';
 comment on column public.conversation_messages.external_id is 'The message''s identifier on its platform.';
-comment on column public.conversation_messages.user_id is
-'The conversation''s user_id, repeated so that row-level security needs no second table.';
+comment on column public.conversation_messages.workspace_id is
+'The conversation''s workspace, repeated so that row-level security needs no second table.';
+comment on column public.conversation_messages.connection_id is
+'The id of the connection that brought the message first; the connection may be deleted since.';
 comment on column public.conversation_messages.sent_at is
 'When it was sent, as its platform says. Messages of a conversation are ordered by it.';
 comment on column public.conversation_messages.received_at is 'When it was stored here.';
@@ -2261,6 +2731,19 @@ comment on column public.conversation_messages.message is 'The message as it was
 create index conversation_messages_order_idx
 on public.conversation_messages (conversation_id, sent_at, external_id);
 alter table public.conversation_messages enable row level security;
+
+create function private.set_conversation_workspace_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.workspace_id := coalesce(new.workspace_id, new.user_id);
+    new.scope_id := coalesce(new.scope_id, new.workspace_id);
+    return new;
+end
+$$;
+comment on function private.set_conversation_workspace_trigger() is
+'Trigger: puts a conversation that names no workspace into the personal workspace of its user. Ingest names it.';
 
 create function public.conversation_messages(public.conversations) returns setof public.conversation_messages
 language sql
@@ -2335,9 +2818,9 @@ begin
     for no key update;
 
     with counted as materialized (
-        select changed.conversation_id, changed.user_id, count(*) as messages
+        select changed.conversation_id, changed.workspace_id, count(*) as messages
         from changed
-        group by changed.conversation_id, changed.user_id
+        group by changed.conversation_id, changed.workspace_id
     ), summarized as (
         update public.conversations as conversation
         set
@@ -2354,16 +2837,16 @@ begin
             limit 1
         ) as newest on true
         where conversation.id = counted.conversation_id
-            and conversation.user_id = counted.user_id
+            and conversation.workspace_id = counted.workspace_id
             and conversation.id = any(v_ids)
         returning conversation.id
     )
 
     select (select count(*) from summarized) = (select count(*) from counted) into v_is_complete;
-    -- The row-level security of messages rests on their user_id, hence it counts as a part of the key.
+    -- The row-level security of messages rests on their workspace_id, hence it counts as a part of the key.
     if tg_op = 'INSERT' and not v_is_complete then
         raise foreign_key_violation using
-            message = 'A message belongs to a conversation that exists, and to its user.',
+            message = 'A message belongs to a conversation that exists, and to its workspace.',
             constraint = 'conversation_messages_conversation_fkey';
     end if;
     return null;
@@ -2371,7 +2854,7 @@ end
 $$;
 comment on function private.summarize_conversations_trigger() is
 'Trigger: keeps message_count, last_message_at and last_message_preview up to date.
-A message of no conversation, or with another user_id than it has, is a foreign key violation (23503).';
+A message of no conversation, or with another workspace_id than it has, is a foreign key violation (23503).';
 
 -- Definer, because it also runs when Supabase Auth deletes a user. force_custom_plan, because a plan that was cached
 -- while the table was small reads all messages (docs/explanation/decisions/0003).
@@ -2395,7 +2878,7 @@ comment on function private.delete_conversation_messages_trigger() is
 
 create table public.conversation_identifiers (
     conversation_id uuid not null references public.conversations (id) on delete cascade,
-    user_id uuid not null,
+    workspace_id uuid not null,
     kind text not null,
     value text not null,
     app text not null default '',
@@ -2406,24 +2889,25 @@ create table public.conversation_identifiers (
 comment on table public.conversation_identifiers is
 'Identifiers of the participant of a conversation besides participant_identifier: earlier ones, and those that ingest
 requests name in identifiers.';
-comment on column public.conversation_identifiers.user_id is 'The conversation''s user_id, for row-level security.';
+comment on column public.conversation_identifiers.workspace_id is
+'The conversation''s workspace, repeated so that row-level security needs no second table.';
 comment on column public.conversation_identifiers.kind is
 'As in person_identifiers; other for a text that identifies no person, such as a username on WhatsApp.';
 comment on column public.conversation_identifiers.key is 'What equal identifiers have in common; null for other.';
-create index conversation_identifiers_user_id_key_idx on public.conversation_identifiers (user_id, key);
+create index conversation_identifiers_workspace_id_key_idx on public.conversation_identifiers (workspace_id, key);
 alter table public.conversation_identifiers enable row level security;
 
 -- Matches conversations to people by any identifier: equal ones first, then a number that gets its country from the
 -- other side, then the last ten digits of two numbers that are not both complete.
 -- Promise: what fits two people equally well matches neither, and two complete numbers that differ never match.
--- Lock order: the user's matching lock first, then conversations by id, then people. Ingest holds the matching lock
+-- Lock order: the workspace's matching lock first, then conversations by id, then people. Ingest holds the matching lock
 -- shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each other.
 
 create type private.person_match as (person_id uuid, reason text);
 comment on type private.person_match is
 'The person that identifiers match, and why; both null if they match no person.';
 
-create function private.find_match(p_user_id uuid, p_keys private.match_key[]) returns private.person_match
+create function private.find_match(p_workspace_id uuid, p_keys private.match_key[]) returns private.person_match
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -2439,7 +2923,7 @@ begin
         cross join lateral (
             select known.person_id
             from private.person_keys as known
-            where known.user_id = p_user_id
+            where known.workspace_id = p_workspace_id
                 and known.key = wanted.key
                 and coalesce(known.extension = wanted.extension, true)
             limit 2
@@ -2455,9 +2939,9 @@ begin
 end
 $$;
 comment on function private.find_match(uuid, private.match_key[]) is
-'The only person of a user with the keys of the best rank that any person has.';
+'The only person of a workspace with the keys of the best rank that any person has.';
 
-create function private.match_identifiers(p_user_id uuid, p_platform text, p_identifiers private.identifier[])
+create function private.match_identifiers(p_workspace_id uuid, p_platform text, p_identifiers private.identifier[])
 returns private.person_match
 language plpgsql
 stable
@@ -2470,19 +2954,19 @@ begin
     foreach v_identifier in array p_identifiers loop
         if exists (
             select from private.person_keys as known
-            where known.user_id = p_user_id
+            where known.workspace_id = p_workspace_id
                 and known.key = private.identifier_key(v_identifier.kind, v_identifier.value, v_identifier.app)
         ) then
             v_keys := v_keys || private.list_match_keys(
-                p_platform, v_identifier, private.home_country(p_user_id)
+                p_platform, v_identifier, private.home_country(p_workspace_id)
             );
         end if;
     end loop;
-    return case when v_keys <> '{}' then private.find_match(p_user_id, v_keys) end;
+    return case when v_keys <> '{}' then private.find_match(p_workspace_id, v_keys) end;
 end
 $$;
 comment on function private.match_identifiers(uuid, text, private.identifier[]) is
-'The person of a user whom these identifiers of a participant match best.';
+'The person of a workspace whom these identifiers of a participant match best.';
 
 create function private.list_identifiers(p_conversation_id uuid) returns private.identifier[]
 language plpgsql
@@ -2507,7 +2991,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return private.match_identifiers(
-        p_conversation.user_id,
+        p_conversation.workspace_id,
         p_conversation.platform,
         private.identify(p_conversation.platform, p_conversation.participant_identifier)
         || private.list_identifiers(p_conversation.id)
@@ -2516,17 +3000,17 @@ end
 $$;
 comment on function private.match_conversation(public.conversations) is 'The person of a conversation, and why.';
 
-create function private.matching_lock(p_user_id uuid) returns bigint
+create function private.matching_lock(p_workspace_id uuid) returns bigint
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return hashtextextended('threadline.matching.' || p_user_id, 0);
+    return hashtextextended('threadline.matching.' || p_workspace_id, 0);
 end
 $$;
 comment on function private.matching_lock(uuid) is
-'The key of the advisory lock of a user''s matching. Ingest holds it shared, changes of people hold it exclusively, and
+'The key of the advisory lock of a workspace''s matching. Ingest holds it shared, changes of people hold it exclusively, and
 both take it before they lock a row.';
 
 -- Definer, because ingest may not read the keys of people.
@@ -2538,12 +3022,12 @@ as $$
 declare
     v_match private.person_match;
 begin
-    perform pg_advisory_xact_lock_shared(private.matching_lock(new.user_id));
+    perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
     new.participant_key := private.participant_key(new.platform, new.participant_identifier);
     if tg_op = 'UPDATE' then
         -- The earlier identifier stays one of the participant (record_earlier_identifier_trigger).
         v_match := private.match_identifiers(
-            new.user_id, new.platform,
+            new.workspace_id, new.platform,
             private.list_identifiers(new.id)
             || private.identify(new.platform, new.participant_identifier)
             || private.identify(old.platform, old.participant_identifier)
@@ -2551,10 +3035,10 @@ begin
     elsif exists (
         -- Most participants have nothing in common with a person, and to see that costs a tenth of matching.
         select from private.person_keys as known
-        where known.user_id = new.user_id and known.key = new.participant_key
+        where known.workspace_id = new.workspace_id and known.key = new.participant_key
     ) then
         v_match := private.match_identifiers(
-            new.user_id, new.platform, array[private.identify(new.platform, new.participant_identifier)]
+            new.workspace_id, new.platform, array[private.identify(new.platform, new.participant_identifier)]
         );
     end if;
     new.person_id := v_match.person_id;
@@ -2579,15 +3063,14 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Runs before any row is locked, so the owner is not known yet: a signed-in user can only change their own rows.
-    if (select auth.uid()) is not null then
-        perform pg_advisory_xact_lock(private.matching_lock((select auth.uid())));
-    end if;
+    -- Runs before any row is locked, so the workspace is not known yet. A user changes people of their workspaces only.
+    perform pg_advisory_xact_lock(private.matching_lock(mine.id))
+    from (select my_workspaces.id from private.my_workspaces order by my_workspaces.id) as mine;
     return null;
 end
 $$;
 comment on function private.lock_matching_trigger() is
-'Trigger: takes the matching lock of the signed-in user before people change.';
+'Trigger: takes the matching locks of the signed-in user''s workspaces before people change.';
 
 create function private.record_earlier_identifier_trigger() returns trigger
 language plpgsql
@@ -2631,9 +3114,9 @@ declare
     v_changed uuid[];
 begin
     with added as (
-        insert into public.conversation_identifiers (conversation_id, user_id, kind, value, app, key)
+        insert into public.conversation_identifiers (conversation_id, workspace_id, kind, value, app, key)
         select
-            conversation.id, conversation.user_id, given.kind, given.value, given.app,
+            conversation.id, conversation.workspace_id, given.kind, given.value, given.app,
             private.identifier_key(nullif(given.kind, 'other'), given.value, given.app)
         from unnest(p_ids, p_identifiers) as given (conversation_id, kind, value, app)
         inner join public.conversations as conversation on given.conversation_id = conversation.id
@@ -2699,19 +3182,19 @@ as $$
 begin
     perform private.update_matches(array(
         select found.id
-        from (select distinct given.user_id, given.key from unnest(p_keys) as given) as changed
+        from (select distinct given.workspace_id, given.key from unnest(p_keys) as given) as changed
         cross join lateral (
             -- OFFSET 0 makes one look-up in the index for each key, even if the statistics are old.
             select conversation.id from public.conversations as conversation
-            where conversation.user_id = changed.user_id and conversation.participant_key = changed.key
+            where conversation.workspace_id = changed.workspace_id and conversation.participant_key = changed.key
             offset 0
         ) as found
         union
         select found.conversation_id
-        from (select distinct given.user_id, given.key from unnest(p_keys) as given) as changed
+        from (select distinct given.workspace_id, given.key from unnest(p_keys) as given) as changed
         cross join lateral (
             select known.conversation_id from public.conversation_identifiers as known
-            where known.user_id = changed.user_id and known.key = changed.key
+            where known.workspace_id = changed.workspace_id and known.key = changed.key
             offset 0
         ) as found
     ));
@@ -2720,7 +3203,7 @@ $$;
 comment on function private.rematch_conversations(private.person_key[]) is
 'Matches conversations again whose participants have one of these keys.';
 
--- Calls about people that an owner can undo: two entries are one person, or a person got another number.
+-- Calls about people that a member can undo: two entries are one person, or a person got another number.
 -- Promise: an undo restores the people and the matches as they would be without the call.
 
 create table private.number_changes (
@@ -2737,7 +3220,8 @@ comment on column private.number_changes.identifier_id is
 create index number_changes_person_id_idx on private.number_changes (person_id, created_at);
 alter table private.number_changes enable row level security;
 
--- Definer, because users may not merge people by themselves. The function checks who owns the person. It takes the
+-- Definer, because users may not merge people by themselves. The function checks that the caller is a member of the
+-- workspace. It takes the
 -- matching lock first.
 create function private.lock_person(p_person_id uuid, p_field text) returns public.people
 language plpgsql
@@ -2750,9 +3234,12 @@ begin
     select * into v_person
     from public.people as person
     where person.id = p_person_id
-        and (person.user_id = (select auth.uid()) or (select private.is_service()));
+        and (
+            (select private.is_service())
+            or exists (select from private.my_workspaces as mine where mine.id = person.workspace_id)
+        );
     if v_person.id is not null then
-        perform pg_advisory_xact_lock(private.matching_lock(v_person.user_id));
+        perform pg_advisory_xact_lock(private.matching_lock(v_person.workspace_id));
         select * into v_person from public.people as person where person.id = p_person_id for no key update;
     end if;
     if v_person.id is null then
@@ -2765,7 +3252,7 @@ begin
 end
 $$;
 comment on function private.lock_person(uuid, text) is
-'Locks a person of the caller and the matching of its owner. PT404 if the person is not the caller''s.';
+'Locks a person of the caller and the matching of its workspace. PT404 if the person is not the caller''s.';
 
 -- Definer, for the same reason.
 create function private.merge_people(p_person_id uuid, p_merged_person_id uuid) returns jsonb
@@ -2777,10 +3264,10 @@ declare
     v_person public.people := private.lock_person(p_person_id, 'person_id');
     v_merged public.people := private.lock_person(p_merged_person_id, 'merged_person_id');
 begin
-    if v_merged.user_id <> v_person.user_id then
+    if v_merged.workspace_id <> v_person.workspace_id then
         perform private.fail(
             404, 'person_not_found',
-            'The two people belong to different users. Check merged_person_id.', 'merged_person_id'
+            'The two people belong to different workspaces. Check merged_person_id.', 'merged_person_id'
         );
     elsif private.find_merged_person(p_person_id) = private.find_merged_person(p_merged_person_id)
         or v_merged.merged_into_id is not null
@@ -2833,8 +3320,8 @@ begin
         perform private.fail(400, 'invalid_field', 'phone must be a phone number.', 'phone');
     end if;
     if private.phone_text(v_person.phone) is not null then
-        insert into public.person_identifiers (user_id, person_id, kind, value)
-        values (v_person.user_id, p_person_id, 'phone', v_person.phone)
+        insert into public.person_identifiers (workspace_id, person_id, kind, value)
+        values (v_person.workspace_id, p_person_id, 'phone', v_person.phone)
         on conflict do nothing
         returning id into v_identifier_id;
     end if;
@@ -2941,18 +3428,18 @@ begin
     v_roots := v_roots || p_people;
     with removed as (
         delete from private.person_keys as old where old.person_id = any(v_roots)
-        returning old.user_id, old.key
+        returning old.workspace_id, old.key
     )
 
-    select array_agg(row(removed.user_id, removed.key)::private.person_key) into v_keys from removed;
+    select array_agg(row(removed.workspace_id, removed.key)::private.person_key) into v_keys from removed;
     with added as (
-        insert into private.person_keys (user_id, key, person_id, extension)
-        select wanted.user_id, wanted.key, wanted.person_id, wanted.extension
+        insert into private.person_keys (workspace_id, key, person_id, extension)
+        select wanted.workspace_id, wanted.key, wanted.person_id, wanted.extension
         from private.list_person_keys(v_roots) as wanted
-        returning person_keys.user_id, person_keys.key
+        returning person_keys.workspace_id, person_keys.key
     )
 
-    select v_keys || array_agg(row(added.user_id, added.key)::private.person_key) into v_keys from added;
+    select v_keys || array_agg(row(added.workspace_id, added.key)::private.person_key) into v_keys from added;
     perform private.rematch_conversations(v_keys);
 end
 $$;
@@ -2973,15 +3460,15 @@ begin
             select unnest(array[later.id, later.merged_into_id, earlier.merged_into_id])
             from changed as later
             inner join removed as earlier on later.id = earlier.id
-            where (later.user_id, later.phone, later.merged_into_id)
-                is distinct from (earlier.user_id, earlier.phone, earlier.merged_into_id)
+            where (later.workspace_id, later.phone, later.merged_into_id)
+                is distinct from (earlier.workspace_id, earlier.phone, earlier.merged_into_id)
         );
     else
         v_ids := array(select unnest(array[changed.id, changed.merged_into_id]) from changed);
     end if;
     if tg_op <> 'DELETE' then
-        perform pg_advisory_xact_lock(private.matching_lock(owner.user_id))
-        from (select distinct changed.user_id from changed order by changed.user_id) as owner;
+        perform pg_advisory_xact_lock(private.matching_lock(workspace.workspace_id))
+        from (select distinct changed.workspace_id from changed order by changed.workspace_id) as workspace;
     end if;
     if v_ids <> '{}' then
         perform private.refresh_person_keys(array_remove(v_ids, null));
@@ -3000,8 +3487,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op <> 'DELETE' then
-        perform pg_advisory_xact_lock(private.matching_lock(owner.user_id))
-        from (select distinct changed.user_id from changed order by changed.user_id) as owner;
+        perform pg_advisory_xact_lock(private.matching_lock(workspace.workspace_id))
+        from (select distinct changed.workspace_id from changed order by changed.workspace_id) as workspace;
     end if;
     perform private.refresh_person_keys(array(select distinct changed.person_id from changed));
     return null;
@@ -3010,24 +3497,49 @@ $$;
 comment on function private.refresh_identifiers_trigger() is
 'Trigger: finds conversations of people who got or lost an identifier.';
 
--- Definer, because the operator who changes a setting need not own the keys.
+-- Definer, because who changes a setting or a workspace may not change keys.
 create function private.reread_numbers_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    -- The one row of settings has no id.
+    v_workspace_id uuid := to_jsonb(new) ->> 'id';
 begin
-    perform private.refresh_person_keys(array(select person.id from public.people as person order by person.id));
+    if v_workspace_id is not null then
+        perform pg_advisory_xact_lock(private.matching_lock(v_workspace_id));
+    end if;
+    perform private.refresh_person_keys(array(
+        select person.id
+        from public.people as person
+        where v_workspace_id is null or person.workspace_id = v_workspace_id
+        order by person.id
+    ));
     return null;
 end
 $$;
 comment on function private.reread_numbers_trigger() is
-'Trigger: reads the numbers of all people again after the default country has changed.';
+'Trigger: reads the numbers of people again after the default country or the home country of their workspace has
+changed.';
 
--- Broadcasts to a user's inbox when conversations change.
+-- Broadcasts to the owner's inbox, and to the team, when conversations change.
 -- Promise: each change of a conversation is sent, and one ingest request sends each conversation once.
 -- New messages are sent by their statement. Ingest sends the conversations that it changed and that got no messages.
 -- Other changes, such as a person who matches later, are sent when their transaction commits.
+
+create function private.conversation_topics(p_conversation public.conversations) returns setof text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select 'inbox:' || p_conversation.user_id
+    union all
+    -- A personal workspace has the id of its user, whom the inbox reaches already.
+    select 'workspace:' || p_conversation.workspace_id where p_conversation.workspace_id <> p_conversation.user_id
+$$;
+comment on function private.conversation_topics(public.conversations) is
+'The topics that get the changes of a conversation: the inbox of its owner, and the workspace if that is a team.';
 
 create function private.render_conversation(p_conversation public.conversations, p_added bigint, p_messages jsonb)
 returns jsonb
@@ -3083,7 +3595,7 @@ begin
 
     insert into realtime.messages (topic, extension, event, payload, private)
     select
-        'inbox:' || (grown.conversation).user_id,
+        listener.topic,
         'broadcast',
         -- Both are the time of this transaction for a conversation that it has made.
         case
@@ -3096,7 +3608,8 @@ begin
         ),
         true
     from grown
-    left join listed on (grown.conversation).id = listed.conversation_id;
+    left join listed on (grown.conversation).id = listed.conversation_id
+    cross join private.conversation_topics(grown.conversation) as listener (topic);
     return null;
 exception
     when others then
@@ -3105,7 +3618,7 @@ exception
 end
 $$;
 comment on function private.broadcast_ingested_messages_trigger() is
-'Trigger: tells owners of new messages, once for each conversation and statement.';
+'Trigger: tells owners and teams of new messages, once for each conversation and statement.';
 
 -- Definer, because only the database sends to inboxes.
 create function private.broadcast_conversations(p_ids uuid[]) returns void
@@ -3117,12 +3630,13 @@ as $$
 begin
     insert into realtime.messages (topic, extension, event, payload, private)
     select
-        'inbox:' || conversation.user_id,
+        listener.topic,
         'broadcast',
         case when conversation.created_at = now() then 'conversation.created' else 'conversation.updated' end,
         private.render_conversation(conversation, 0, '[]'),
         true
     from public.conversations as conversation
+    cross join private.conversation_topics(conversation) as listener (topic)
     where conversation.id = any(p_ids)
     order by conversation.id;
 exception
@@ -3489,11 +4003,29 @@ comment on function private.list_participants(text, private.ingest_conversation[
 'One row for each different conversation of a request that has no error; the ids are given by position.';
 
 -- Ingest, second part: finds, creates, locks and updates the conversations of a request.
--- Lock order, the same in every request, so that two requests cannot deadlock: the user's matching lock (shared), new
--- conversations by external id, existing conversations by id, then messages. A replay takes no lock.
+-- Lock order, the same in every request, so that two requests cannot deadlock: the workspace's matching lock (shared),
+-- new conversations by external id, existing conversations by id, then messages. A replay takes no lock.
+
+create function private.lock_source(p_source private.ingest_source) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pg_advisory_xact_lock_shared(private.matching_lock(p_source.workspace_id));
+    -- The connection may have passed to another owner since its key was checked.
+    if not exists (
+        select from public.messaging_connections as connection
+        where connection.id = p_source.id and connection.user_id = p_source.user_id
+    ) then
+        raise serialization_failure using message = 'The connection got a new owner during the request. Send it again.';
+    end if;
+end
+$$;
+comment on function private.lock_source(private.ingest_source) is
+'Takes the matching lock of the workspace, shared. Raises 40001 if the connection has another owner by now.';
 
 create function private.find_conversations(
-    p_user_id uuid, p_platform text, p_conversations private.ingest_conversation[]
+    p_source private.ingest_source, p_conversations private.ingest_conversation[]
 ) returns uuid[]
 language plpgsql
 stable
@@ -3508,14 +4040,17 @@ begin
                 -- index on user_id alone, and reads all conversations of the user (decision 0003).
                 select candidate.*
                 from public.conversations as candidate
-                where (candidate.user_id, candidate.platform, candidate.external_conversation_id)
-                    >= (p_user_id, p_platform, given.external_id)
-                order by candidate.user_id, candidate.platform, candidate.external_conversation_id
+                where (
+                    candidate.platform, candidate.external_conversation_id, candidate.user_id, candidate.scope_id
+                ) >= (p_source.platform, given.external_id, p_source.user_id, p_source.scope_id)
+                order by
+                    candidate.platform, candidate.external_conversation_id, candidate.user_id, candidate.scope_id
                 limit 1
             ) as existing
-            where existing.user_id = p_user_id
-                and existing.platform = p_platform
+            where existing.user_id = p_source.user_id
+                and existing.platform = p_source.platform
                 and existing.external_conversation_id = given.external_id
+                and existing.scope_id = p_source.scope_id
                 and given.error is null
         )
         from unnest(p_conversations) as given
@@ -3523,7 +4058,7 @@ begin
     );
 end
 $$;
-comment on function private.find_conversations(uuid, text, private.ingest_conversation[]) is
+comment on function private.find_conversations(private.ingest_source, private.ingest_conversation[]) is
 'The ids of the conversations of a request, by position; null for those that do not exist or have an error.';
 
 create function private.is_replay(
@@ -3609,7 +4144,7 @@ comment on function private.list_replay_results(private.ingest_conversation[], u
 'The results of a replay: each conversation of the request has no new messages.';
 
 create function private.create_conversations(
-    p_user_id uuid, p_platform text, p_participants private.ingest_participant[]
+    p_source private.ingest_source, p_participants private.ingest_participant[]
 ) returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -3619,12 +4154,14 @@ declare
 begin
     with created as (
         insert into public.conversations (
-            user_id, platform, external_conversation_id,
+            workspace_id, user_id, scope_id, platform, external_conversation_id,
             participant_identifier, participant_identified_at, participant_name, participant_named_at
         )
         select
-            p_user_id,
-            p_platform,
+            p_source.workspace_id,
+            p_source.user_id,
+            p_source.scope_id,
+            p_source.platform,
             given.external_id,
             given.identifier,
             nullif(given.identified_at, '-infinity'),
@@ -3641,7 +4178,7 @@ begin
     return coalesce(v_created, '{}');
 end
 $$;
-comment on function private.create_conversations(uuid, text, private.ingest_participant[]) is
+comment on function private.create_conversations(private.ingest_source, private.ingest_participant[]) is
 'Creates the missing conversations, ordered by external id. Returns an object of external id and id, without those that
 another request created first.';
 
@@ -3723,7 +4260,7 @@ look different now. The caller has locked the rows.';
 -- Promise: a message is stored once, no matter who sends it, how often, or how many at the same time.
 
 create function private.store_messages(
-    p_user_id uuid, p_conversations private.ingest_conversation[], p_messages private.ingest_message[],
+    p_source private.ingest_source, p_conversations private.ingest_conversation[], p_messages private.ingest_message[],
     p_ids uuid[], p_created jsonb, p_is_all_new boolean
 ) returns private.ingest_result[]
 language plpgsql
@@ -3755,8 +4292,11 @@ begin
             partition by p_ids[given.parent], given.external_id collate "C" order by given.parent, given.index
         )
     ), added as (
-        insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
-        select message.conversation_id, message.external_id, p_user_id, message.sent_at, message.message
+        insert into public.conversation_messages (
+            conversation_id, workspace_id, connection_id, external_id, sent_at, message
+        )
+        select message.conversation_id, p_source.workspace_id, p_source.id, message.external_id, message.sent_at,
+            message.message
         from message
         where message.is_new
     ), counted as (
@@ -3788,7 +4328,7 @@ begin
 end
 $$;
 comment on function private.store_messages(
-    uuid, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
+    private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
 ) is
 'Inserts the messages that are new, and returns what became of each conversation of the request, in its order. The first
 of several messages with the same id counts. The caller has locked the conversations.';
@@ -3848,14 +4388,14 @@ comment on function private.record_given_identifiers(text, private.ingest_conver
 'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
 The caller has locked the rows.';
 
-create function private.store_conversations(p_user_id uuid, p_platform text, p_conversations jsonb)
+create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_conversations private.ingest_conversation[] := private.parse_conversations(p_conversations);
-    v_ids uuid[] := private.find_conversations(p_user_id, p_platform, v_conversations);
+    v_ids uuid[] := private.find_conversations(p_source, v_conversations);
     v_messages private.ingest_message[];
     v_participants private.ingest_participant[];
     v_created jsonb;
@@ -3868,13 +4408,13 @@ begin
     end if;
     v_messages := private.parse_messages(p_conversations);
     v_conversations := private.validate_conversations(v_conversations, v_messages);
-    v_participants := private.list_participants(p_platform, v_conversations, v_ids);
+    v_participants := private.list_participants(p_source.platform, v_conversations, v_ids);
 
     -- The triggers of conversations leave the broadcasts to this function.
     perform set_config('threadline.is_ingesting', 'on', true);
     -- The lock order stands in the head of 131_ingest_conversations.sql.
-    perform pg_advisory_xact_lock_shared(private.matching_lock(p_user_id));
-    v_created := private.create_conversations(p_user_id, p_platform, v_participants);
+    perform private.lock_source(p_source);
+    v_created := private.create_conversations(p_source, v_participants);
     -- A conversation with a bad message loses its id.
     v_ids := array(
         select case when given.error is null then
@@ -3887,7 +4427,7 @@ begin
     if exists (
         select from unnest(v_conversations) as given where given.error is null and v_ids[given.position] is null
     ) then
-        v_ids := private.find_conversations(p_user_id, p_platform, v_conversations);
+        v_ids := private.find_conversations(p_source, v_conversations);
     end if;
     v_existing := array(
         select v_ids[given.position]
@@ -3902,19 +4442,19 @@ begin
     if v_existing <> '{}' or cardinality(v_participants) < cardinality(v_conversations)
         or exists (select from unnest(v_conversations) as given where given.identifiers <> '{}')
     then
-        v_changed := v_changed || private.record_given_identifiers(p_platform, v_conversations, v_ids);
+        v_changed := v_changed || private.record_given_identifiers(p_source.platform, v_conversations, v_ids);
     end if;
     v_results := private.store_messages(
-        p_user_id, v_conversations, v_messages, v_ids, v_created, v_existing = '{}'
+        p_source, v_conversations, v_messages, v_ids, v_created, v_existing = '{}'
     );
     perform private.send_changes(v_created, v_changed, v_results);
     perform set_config('threadline.is_ingesting', '', true);
     return v_results;
 end
 $$;
-comment on function private.store_conversations(uuid, text, jsonb) is
-'Stores the conversations of a request for a user, and returns what became of each. Conversations with an error are left
-out whole; all others are stored.';
+comment on function private.store_conversations(private.ingest_source, jsonb) is
+'Stores the conversations of a request from a connection, and returns what became of each. Conversations with an error
+are left out whole; all others are stored.';
 
 create function private.render_results(p_results private.ingest_result[]) returns json
 language plpgsql
@@ -3948,12 +4488,13 @@ $$;
 comment on function private.render_results(private.ingest_result[]) is
 'The answer to a request: one result for each conversation, in the order of the request.';
 
--- The ingest log: the requests of each connection, for its owner to read. Kept for 30 days.
+-- The ingest log: the requests of each connection, for those who manage it. Kept for 30 days.
 -- Promise: it holds no names, no content and no secrets.
 
 -- Without foreign keys: to check one would lock the connection's row, for which all of its requests would queue.
 create table public.ingest_log (
     id bigint generated always as identity primary key,
+    workspace_id uuid not null,
     user_id uuid not null,
     connection_id text not null,
     key_id uuid,
@@ -3970,6 +4511,7 @@ create table public.ingest_log (
 comment on table public.ingest_log is
 'What came in over each connection, for 30 days: no names, no content, no secrets. What failed with 5xx left no trace
 here but in the logs of the service.';
+comment on column public.ingest_log.user_id is 'The owner of the connection at that time.';
 comment on column public.ingest_log.connection_id is 'The public name of the connection.';
 comment on column public.ingest_log.key_id is 'The key that was used, as the computed field keys lists it.';
 comment on column public.ingest_log.status is
@@ -3979,7 +4521,7 @@ comment on column public.ingest_log.messages is 'As the limit counts them: a con
 comment on column public.ingest_log.errors is 'At most five of the different errors that conversations had.';
 comment on column public.ingest_log.request_id is
 'The X-Request-Id of the request, which is in the service''s logs, too; of refused ones, the first of the minute''s.';
-create index ingest_log_user_id_idx on public.ingest_log (user_id, id desc);
+create index ingest_log_workspace_id_idx on public.ingest_log (workspace_id, id desc);
 -- Limits refused requests to one row per connection, status and minute.
 create unique index ingest_log_refused_idx on public.ingest_log (connection_id, status, at) where status <> 200;
 alter table public.ingest_log enable row level security;
@@ -3992,7 +4534,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from public.ingest_log as line
-    where line.user_id in (select removed.user_id from removed)
+    where line.workspace_id in (select removed.workspace_id from removed)
         and line.connection_id in (select removed.connection_id from removed);
     return null;
 end
@@ -4014,7 +4556,7 @@ comment on function private.use_asynchronous_commit() is
 'Turns synchronous_commit off if the transaction has written nothing yet; a crash may lose the log line.';
 
 create function private.record_ingest(
-    p_user_id uuid, p_connection_id text, p_key_id uuid, p_messages bigint, p_results private.ingest_result[]
+    p_source private.ingest_source, p_messages bigint, p_results private.ingest_result[]
 ) returns void
 language plpgsql
 volatile
@@ -4023,11 +4565,11 @@ as $$
 begin
     perform private.use_asynchronous_commit();
     insert into public.ingest_log (
-        user_id, connection_id, key_id, status, request_id,
+        workspace_id, user_id, connection_id, key_id, status, request_id,
         messages, conversations, conversations_created, messages_added, errors
     )
     select
-        p_user_id, p_connection_id, p_key_id, 200, private.request_id(),
+        p_source.workspace_id, p_source.user_id, p_source.connection_id, p_source.key_id, 200, private.request_id(),
         coalesce(p_messages, 0),
         count(*),
         count(*) filter (where result.status = 'created'),
@@ -4036,22 +4578,25 @@ begin
     from unnest(p_results) as result;
 end
 $$;
-comment on function private.record_ingest(uuid, text, uuid, bigint, private.ingest_result[]) is
+comment on function private.record_ingest(private.ingest_source, bigint, private.ingest_result[]) is
 'Writes the log line of a request that was stored.';
 
-create function private.record_refusal(p_user_id uuid, p_connection_id text, p_status integer) returns void
+create function private.record_refusal(p_source private.ingest_source, p_status integer) returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform private.use_asynchronous_commit();
-    insert into public.ingest_log as line (user_id, connection_id, at, status, request_id)
-    values (p_user_id, p_connection_id, date_trunc('minute', now()), p_status, private.request_id())
+    insert into public.ingest_log as line (workspace_id, user_id, connection_id, at, status, request_id)
+    values (
+        p_source.workspace_id, p_source.user_id, p_source.connection_id,
+        date_trunc('minute', now()), p_status, private.request_id()
+    )
     on conflict (connection_id, status, at) where status <> 200 do update set requests = line.requests + 1;
 end
 $$;
-comment on function private.record_refusal(uuid, text, integer) is
+comment on function private.record_refusal(private.ingest_source, integer) is
 'Writes the log line of a request that was refused.';
 
 -- POST /functions/v1/messaging-ingest: checks the key and the limits, stores the request and writes the log.
@@ -4077,7 +4622,7 @@ as $$
 declare
     v_secret text := nullif(current_setting('request.headers', true), '')::json ->> 'x-api-key';
     v_request jsonb;
-    v_owner record;
+    v_source private.ingest_source;
     v_limit integer := (select settings.ingest_max_messages from private.settings);
     v_size bigint;
     v_results private.ingest_result[];
@@ -4105,31 +4650,27 @@ begin
         return private.refuse_ingest(400, 'conversations must be an array');
     end if;
 
-    select * into v_owner
+    select * into v_source
     from private.authenticate_connection(
         v_request ->> 'platform', v_request ->> 'connection_id', v_secret
     );
-    if v_owner.user_id is null then
+    if v_source.id is null then
         return private.refuse_ingest(401, 'Invalid connection_id or platform');
-    elsif not v_owner.is_key_valid then
-        perform private.record_refusal(v_owner.user_id, v_request ->> 'connection_id', 401);
+    elsif v_source.key_id is null then
+        perform private.record_refusal(v_source, 401);
         return private.refuse_ingest(401, 'Invalid API key');
-    elsif not v_owner.is_active then
-        perform private.record_refusal(v_owner.user_id, v_request ->> 'connection_id', 403);
+    elsif not v_source.is_active then
+        perform private.record_refusal(v_source, 403);
         return private.refuse_ingest(403, 'Connection is inactive');
     end if;
 
     v_size := private.count_messages(v_request -> 'conversations');
     if v_size > v_limit then
-        perform private.record_refusal(v_owner.user_id, v_request ->> 'connection_id', 413);
+        perform private.record_refusal(v_source, 413);
         return private.refuse_ingest(413, format('Too many messages: at most %s in one request', v_limit));
     end if;
-    v_results := private.store_conversations(
-        v_owner.user_id, v_request ->> 'platform', v_request -> 'conversations'
-    );
-    perform private.record_ingest(
-        v_owner.user_id, v_request ->> 'connection_id', v_owner.key_id, v_size, v_results
-    );
+    v_results := private.store_conversations(v_source, v_request -> 'conversations');
+    perform private.record_ingest(v_source, v_size, v_results);
     return private.render_results(v_results);
 end
 $$;
@@ -4146,26 +4687,33 @@ create table public.user_profiles (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint user_profiles_display_name_length check (char_length(display_name) between 1 and 200),
-    constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000)
+    constraint user_profiles_display_name_printable check (
+        display_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'
+    ),
+    constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000),
+    -- Clients put it into a page. Plain http only for a stack on the same machine.
+    constraint user_profiles_avatar_url_https check (avatar_url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])')
 );
 comment on table public.user_profiles is 'Name and picture that peers see. A trigger creates it at sign-up.';
 alter table public.user_profiles enable row level security;
 
 create table public.channels (
     id uuid primary key default gen_random_uuid(),
-    workspace_id uuid,
+    workspace_id uuid not null default auth.uid() references public.workspaces (id) on delete cascade,
     kind text not null default 'channel',
     name text,
     created_by uuid default auth.uid() references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
+    constraint channels_id_unique unique (workspace_id, id),
     constraint channels_kind_known check (kind in ('channel', 'dm')),
     constraint channels_name_length check (char_length(name) between 1 and 200),
     constraint channels_name_unless_dm check (kind = 'dm' or name is not null)
 );
 comment on table public.channels is
 'A named channel or a direct message channel (dm). Only its members read and write there.';
-comment on column public.channels.workspace_id is 'Groups channels for the application; grants no rights.';
+comment on column public.channels.workspace_id is
+'Without a value, the personal workspace of the creator. Its members may be added; others come as guests.';
 create index channels_created_by_idx on public.channels (created_by);
 alter table public.channels enable row level security;
 
@@ -4178,7 +4726,8 @@ create table public.channel_members (
     constraint channel_members_role_known check (role in ('owner', 'admin', 'member'))
 );
 comment on table public.channel_members is
-'The members of a channel and their roles. Non-members see nothing of the channel.';
+'The members of a channel and their roles. Non-members see nothing of the channel. A member who is not in
+the workspace is a guest.';
 create index channel_members_user_id_idx on public.channel_members (user_id);
 alter table public.channel_members enable row level security;
 
@@ -4210,8 +4759,14 @@ with (security_barrier = true) as
 select peer.user_id as id
 from public.channel_members as mine
 inner join public.channel_members as peer on mine.channel_id = peer.channel_id
+where mine.user_id = (select auth.uid())
+union all
+select peer.user_id as id
+from public.workspace_members as mine
+inner join public.workspace_members as peer on mine.workspace_id = peer.workspace_id
 where mine.user_id = (select auth.uid());
-comment on view private.my_peers is 'Users who share a channel with the caller, one row for each shared channel.';
+comment on view private.my_peers is
+'Users who share a channel or a workspace with the caller, one row for each that they share.';
 
 create function private.is_non_member(p_channel_id uuid) returns boolean
 language plpgsql
@@ -4230,6 +4785,33 @@ comment on function private.is_non_member(uuid) is
 'Whether the caller is a user who is not a member of the channel. BEFORE triggers check this before they lock the
 channel, because policies run later.';
 
+create function private.choose_display_name(p_metadata jsonb, p_email text) returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select left(regexp_replace(coalesce(
+        nullif(btrim(p_metadata ->> 'full_name'), ''),
+        nullif(btrim(p_metadata ->> 'name'), ''),
+        nullif(split_part(p_email, '@', 1), ''),
+        'User'
+    ), '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]', '_', 'g'), 200)
+$$;
+comment on function private.choose_display_name(jsonb, text) is
+'The name of a new user: from Supabase Auth, or the first part of the email address, without control characters.';
+
+create function private.set_channel_workspace_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.workspace_id := new.created_by;
+    return new;
+end
+$$;
+comment on function private.set_channel_workspace_trigger() is
+'Trigger: puts a channel that names no workspace into the personal workspace of its creator.';
+
 -- Definer, because Supabase Auth creates users under a role that may not write here.
 create function private.create_user_profile_trigger() returns trigger
 language plpgsql
@@ -4240,13 +4822,12 @@ begin
     insert into public.user_profiles (user_id, display_name, avatar_url)
     values (
         new.id,
-        left(coalesce(
-            nullif(btrim(new.raw_user_meta_data ->> 'full_name'), ''),
-            nullif(btrim(new.raw_user_meta_data ->> 'name'), ''),
-            nullif(split_part(new.email, '@', 1), ''),
-            'User'
-        ), 200),
-        left(new.raw_user_meta_data ->> 'avatar_url', 2000)
+        private.choose_display_name(new.raw_user_meta_data, new.email),
+        -- What the profile cannot hold does not stop the sign-up.
+        case
+            when new.raw_user_meta_data ->> 'avatar_url' ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])'
+                then left(new.raw_user_meta_data ->> 'avatar_url', 2000)
+        end
     )
     on conflict on constraint user_profiles_pkey do nothing;
     return null;
@@ -4275,12 +4856,7 @@ comment on function private.add_channel_owner_trigger() is 'Makes the creator of
 insert into public.user_profiles (user_id, display_name)
 select
     existing.id,
-    left(coalesce(
-        nullif(btrim(existing.raw_user_meta_data ->> 'full_name'), ''),
-        nullif(btrim(existing.raw_user_meta_data ->> 'name'), ''),
-        nullif(split_part(existing.email, '@', 1), ''),
-        'User'
-    ), 200) as display_name
+    private.choose_display_name(existing.raw_user_meta_data, existing.email) as display_name
 from auth.users as existing
 on conflict do nothing;
 
@@ -4298,12 +4874,15 @@ on conflict do nothing;
 -- A table of its own, because it changes with every message and no client reads it.
 create table private.channel_counters (
     channel_id uuid primary key references public.channels (id) on delete cascade,
+    workspace_id uuid not null,
     last_seq bigint not null default 0,
     last_at timestamptz not null default '-infinity',
     message_count bigint not null default 0
 );
 comment on table private.channel_counters is
 'The last event of each channel. A writer locks this row before it changes the channel.';
+comment on column private.channel_counters.workspace_id is
+'The workspace of the channel. Messages and events copy it under the lock of this row.';
 comment on column private.channel_counters.last_at is
 'Time of the last event. The next event is later, even if the clock goes back.';
 comment on column private.channel_counters.message_count is
@@ -4312,6 +4891,7 @@ alter table private.channel_counters enable row level security;
 
 create table public.message_events (
     channel_id uuid not null references public.channels (id) on delete cascade,
+    workspace_id uuid not null,
     seq bigint not null,
     kind text not null,
     message_id uuid,
@@ -4334,9 +4914,9 @@ comment on column public.message_events.actor_id is
 'The user who acted; for member events, the member. Null for a twin, and for service_role without a user_id.';
 comment on column public.message_events.reaction_id is 'For reactions: the id of the reaction.';
 comment on column public.message_events.added_at is 'For reactions and pins: when it was added.';
--- Tells render_event whether a message was pinned when it was edited.
-create index message_events_pins_idx on public.message_events (message_id, seq)
-where kind in ('message.pinned', 'message.unpinned');
+-- Tells render_event whether a message was pinned when it was edited, and redaction what was sent about a message.
+create index message_events_changes_idx on public.message_events (message_id, seq)
+where kind <> 'message.created';
 alter table public.message_events enable row level security;
 
 -- Definer, because no client writes counters.
@@ -4346,16 +4926,15 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    insert into private.channel_counters (channel_id) values (new.id);
+    insert into private.channel_counters (channel_id, workspace_id) values (new.id, new.workspace_id);
     return null;
 end
 $$;
 comment on function private.create_channel_counter_trigger() is 'Gives a new channel its counter.';
 
--- Definer, because no client may lock or write counters.
+-- Only triggers and functions with the owner's rights call it: clients call lock_my_channel.
 create function private.lock_channel(p_channel_id uuid) returns void
 language plpgsql
-security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -4364,6 +4943,20 @@ end
 $$;
 comment on function private.lock_channel(uuid) is
 'Locks a channel until the transaction ends. Call it before you read a state that decides what you write.';
+
+-- Definer, because no client may lock counters. It locks nothing for a non-member.
+create function private.lock_my_channel(p_channel_id uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not private.is_non_member(p_channel_id) then
+        perform private.lock_channel(p_channel_id);
+    end if;
+end
+$$;
+comment on function private.lock_my_channel(uuid) is 'Locks a channel of the caller until the transaction ends.';
 
 create function private.event_clock() returns timestamptz
 language plpgsql
@@ -4387,6 +4980,8 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_workspace_id uuid;
 begin
     -- Each event is later than the one before, even if the clock goes back: readers find old texts by these times.
     update private.channel_counters as counter
@@ -4395,14 +4990,14 @@ begin
         last_at = greatest(private.event_clock(), counter.last_at + interval '1 microsecond'),
         message_count = counter.message_count + p_messages
     where counter.channel_id = p_channel_id
-    returning counter.last_seq, counter.last_at into seq, at;
+    returning counter.last_seq, counter.last_at, counter.workspace_id into seq, at, v_workspace_id;
     if seq is not null then
         insert into public.message_events (
-            channel_id, seq, kind, message_id, actor_id, emoji, created_at, reaction_id, added_at
+            channel_id, workspace_id, seq, kind, message_id, actor_id, emoji, created_at, reaction_id, added_at
         )
         values (
-            p_channel_id, record_event.seq, p_kind, p_message_id, p_actor_id, p_emoji, record_event.at,
-            p_reaction_id, p_added_at
+            p_channel_id, v_workspace_id, record_event.seq, p_kind, p_message_id, p_actor_id, p_emoji,
+            record_event.at, p_reaction_id, p_added_at
         );
     elsif exists (select from public.channels as channel where channel.id = p_channel_id) then
         raise object_not_in_prerequisite_state using
@@ -4490,6 +5085,33 @@ $$;
 comment on function private.require_owner_trigger() is
 'Raises PT409 if the last owner of a channel leaves or changes role.';
 
+-- Definer, because a manager who is a guest may not read the members of the workspace.
+create function private.require_workspace_member_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Other callers than managers get the error of the policy, which says nothing about the user.
+    if not private.is_service()
+        and new.user_id <> (select auth.uid())
+        and exists (select from private.my_managed_channels as mine where mine.id = new.channel_id)
+        and not exists (
+            select from public.channels as channel
+            inner join public.workspace_members as member on channel.workspace_id = member.workspace_id
+            where channel.id = new.channel_id and member.user_id = new.user_id
+        )
+    then
+        raise insufficient_privilege using
+            message = 'Only members of the workspace can be added to its channels. Invite this user as a guest.',
+            detail = 'workspace_member_required';
+    end if;
+    return new;
+end
+$$;
+comment on function private.require_workspace_member_trigger() is
+'Rejects a member of a channel who is not in its workspace: guests join by invitation.';
+
 -- Definer, because no client writes events.
 create function private.record_member_trigger() returns trigger
 language plpgsql
@@ -4508,6 +5130,520 @@ end
 $$;
 comment on function private.record_member_trigger() is 'Records an event when a member joins or leaves.';
 
+-- Definer, because no client writes the audit log.
+create function private.audit_channel_role_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_audit(
+        channel.workspace_id, 'channel_member.role_changed', new.user_id,
+        jsonb_build_object('channel_id', new.channel_id, 'role', new.role, 'old_role', old.role)
+    )
+    from public.channels as channel
+    where channel.id = new.channel_id;
+    return null;
+end
+$$;
+comment on function private.audit_channel_role_trigger() is 'Trigger: records that a member of a channel changed role.';
+
+-- Invitations: how a user joins a workspace, or one of its channels as a guest.
+-- Promise: no user becomes a member without accepting, and an invitation is used once.
+
+create table public.workspace_invitations (
+    id uuid primary key default gen_random_uuid(),
+    workspace_id uuid not null references public.workspaces (id) on delete cascade,
+    channel_id uuid,
+    email text,
+    role text not null,
+    token_hash bytea not null,
+    invited_by uuid references auth.users (id) on delete set null,
+    created_at timestamptz not null default now(),
+    expires_at timestamptz not null,
+    revoked_at timestamptz,
+    accepted_at timestamptz,
+    accepted_by uuid references auth.users (id) on delete set null,
+    constraint workspace_invitations_channel_id_fkey foreign key (workspace_id, channel_id)
+    references public.channels (workspace_id, id) on update cascade on delete cascade,
+    constraint workspace_invitations_token_hash_unique unique (token_hash),
+    constraint workspace_invitations_token_hash_is_sha256 check (octet_length(token_hash) = 32),
+    constraint workspace_invitations_role_known check (role in ('owner', 'admin', 'member', 'guest')),
+    constraint workspace_invitations_guest_has_channel check ((role = 'guest') = (channel_id is not null)),
+    constraint workspace_invitations_email_form check (
+        email = lower(email) and email ~ '^[^@[:space:]]+@[^@[:space:]]+$' and char_length(email) <= 320
+    )
+);
+comment on table public.workspace_invitations is
+'Invitations to a workspace, or of a guest to one channel. Those who manage it read them; tokens are stored as hashes.';
+comment on column public.workspace_invitations.channel_id is
+'The channel of a guest; null for a member of the workspace.';
+comment on column public.workspace_invitations.email is
+'Only the user with this confirmed address may accept; null lets any user with the token accept.';
+create index workspace_invitations_channel_id_idx on public.workspace_invitations (workspace_id, channel_id);
+create index workspace_invitations_invited_by_idx on public.workspace_invitations (invited_by);
+create index workspace_invitations_accepted_by_idx on public.workspace_invitations (accepted_by);
+create index workspace_invitations_email_idx on public.workspace_invitations (email)
+where accepted_at is null and revoked_at is null;
+alter table public.workspace_invitations enable row level security;
+
+-- Definer, because no client writes invitations. It checks what the caller manages.
+create function private.create_invitation(
+    p_workspace_id uuid, p_channel_id uuid, p_email text, p_role text, p_valid_for interval
+)
+returns json
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_token text := private.generate_secret();
+    v_workspace_id uuid := p_workspace_id;
+    v_invitation public.workspace_invitations;
+begin
+    if p_valid_for is null or p_valid_for not between interval '1 minute' and interval '30 days' then
+        perform private.fail(400, 'invalid_field', 'valid_for must be from 1 minute to 30 days.', 'valid_for');
+    elsif p_channel_id is not null then
+        select channel.workspace_id into v_workspace_id
+        from public.channels as channel
+        inner join private.my_managed_channels as managed on channel.id = managed.id
+        inner join private.my_workspaces as mine on channel.workspace_id = mine.id
+        where channel.id = p_channel_id and channel.kind = 'channel';
+        if not found then
+            perform private.fail(
+                404, 'channel_not_found', 'You manage no such channel. Check channel_id.', 'channel_id'
+            );
+        end if;
+    elsif not exists (select from private.my_managed_workspaces as mine where mine.id = p_workspace_id) then
+        perform private.fail(
+            404, 'workspace_not_found', 'You manage no such workspace. Check workspace_id.', 'workspace_id'
+        );
+    elsif p_workspace_id = (select auth.uid()) then
+        perform private.fail(
+            409, 'personal_workspace', 'A personal workspace has one member. Create a workspace for your team.'
+        );
+    elsif p_role = 'owner'
+        and not exists (select from private.my_owned_workspaces as mine where mine.id = p_workspace_id)
+    then
+        raise insufficient_privilege using
+            message = 'Only an owner can make, change or remove an owner. Ask an owner of this workspace.',
+            detail = 'owner_required';
+    end if;
+    insert into public.workspace_invitations (
+        workspace_id, channel_id, email, role, token_hash, invited_by, expires_at
+    )
+    values (
+        v_workspace_id, p_channel_id, lower(p_email), case when p_channel_id is null then p_role else 'guest' end,
+        private.hash_secret(v_token), (select auth.uid()), now() + p_valid_for
+    )
+    returning * into v_invitation;
+    perform private.record_audit(
+        v_workspace_id, 'invitation.created', v_invitation.id, jsonb_build_object('role', v_invitation.role)
+    );
+    return (to_jsonb(v_invitation) - 'token_hash') || jsonb_build_object('token', v_token);
+end
+$$;
+comment on function private.create_invitation(uuid, uuid, text, text, interval) is
+'Creates an invitation and returns it with its token. PT404 unless the caller manages the workspace or the channel.';
+
+create function public.create_invitation(
+    workspace_id uuid default null, channel_id uuid default null, email text default null,
+    role text default 'member', valid_for interval default '7 days'
+)
+returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.create_invitation(
+        create_invitation.workspace_id, create_invitation.channel_id, create_invitation.email,
+        create_invitation.role, create_invitation.valid_for
+    );
+end
+$$;
+comment on function public.create_invitation(uuid, uuid, text, text, interval) is
+'Invites a user to a workspace that the caller manages, or a guest to a channel that the caller manages. With email,
+only the user with this confirmed address may accept. The answer contains the token, which is shown only once: send it
+as a part of a link. valid_for is 1 minute to 30 days.';
+
+-- Definer, because the invited user may not read the invitation, and no client inserts members.
+create function private.accept_invitation(p_token text, p_invitation_id uuid) returns json
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_invitation public.workspace_invitations;
+begin
+    select invitation.* into v_invitation
+    from public.workspace_invitations as invitation
+    where (
+        invitation.token_hash = private.hash_secret(p_token)
+        or (invitation.id = p_invitation_id and invitation.email is not null)
+    )
+    and (
+        invitation.email is null
+        or exists (
+            select from auth.users as me
+            where me.id = (select auth.uid())
+                and lower(me.email) = invitation.email and me.email_confirmed_at is not null
+        )
+    )
+    and (
+        invitation.accepted_by = (select auth.uid())
+        or (invitation.accepted_at is null and invitation.revoked_at is null and invitation.expires_at > now())
+    )
+    for update;
+    if not found then
+        perform private.fail(
+            404, 'invitation_not_found',
+            'This invitation does not exist, was used, revoked or has expired, or is for another address. '
+            'Ask for a new one.'
+        );
+    end if;
+    if v_invitation.accepted_at is null then
+        perform private.admit_invited(v_invitation);
+    end if;
+    return json_build_object(
+        'workspace_id', v_invitation.workspace_id,
+        'channel_id', v_invitation.channel_id,
+        'role', v_invitation.role
+    );
+end
+$$;
+comment on function private.accept_invitation(text, uuid) is
+'Makes the caller a member or guest. A repeated call of the same user changes nothing. PT404 if the invitation cannot be
+used by the caller.';
+
+create function private.admit_invited(p_invitation public.workspace_invitations) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update public.workspace_invitations as invitation
+    set accepted_at = now(), accepted_by = (select auth.uid())
+    where invitation.id = p_invitation.id;
+    if p_invitation.channel_id is null then
+        insert into public.workspace_members (workspace_id, user_id, role)
+        values (p_invitation.workspace_id, (select auth.uid()), p_invitation.role)
+        on conflict do nothing;
+    else
+        insert into public.channel_members (channel_id, user_id)
+        values (p_invitation.channel_id, (select auth.uid()))
+        on conflict do nothing;
+    end if;
+    perform private.record_audit(
+        p_invitation.workspace_id, 'invitation.accepted', p_invitation.id,
+        jsonb_build_object('role', p_invitation.role)
+    );
+end
+$$;
+comment on function private.admit_invited(public.workspace_invitations) is
+'Marks an invitation as used and adds the caller. The caller of this function has locked and checked the invitation.';
+
+create function public.accept_invitation(token text default null, invitation_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.accept_invitation(accept_invitation.token, accept_invitation.invitation_id);
+end
+$$;
+comment on function public.accept_invitation(text, uuid) is
+'Accepts an invitation by its token, or by its id if it names the address of the caller. Returns workspace_id,
+channel_id and role. PT404 if the caller cannot use it.';
+
+-- Definer, because no client writes invitations. It checks what the caller manages.
+create function private.revoke_invitation(p_invitation_id uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_workspace_id uuid;
+begin
+    update public.workspace_invitations as invitation
+    set revoked_at = coalesce(invitation.revoked_at, now())
+    where invitation.id = p_invitation_id
+        and invitation.accepted_at is null
+        and (
+            exists (select from private.my_managed_workspaces as mine where mine.id = invitation.workspace_id)
+            or exists (select from private.my_managed_channels as mine where mine.id = invitation.channel_id)
+        )
+    returning invitation.workspace_id into v_workspace_id;
+    if v_workspace_id is null then
+        perform private.fail(
+            404, 'invitation_not_found', 'You manage no such open invitation. Check invitation_id.', 'invitation_id'
+        );
+    end if;
+    perform private.record_audit(v_workspace_id, 'invitation.revoked', p_invitation_id, '{}');
+end
+$$;
+comment on function private.revoke_invitation(uuid) is
+'Revokes an open invitation. PT404 unless the caller manages its workspace or channel.';
+
+create function public.revoke_invitation(invitation_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.revoke_invitation(revoke_invitation.invitation_id);
+end
+$$;
+comment on function public.revoke_invitation(uuid) is
+'Revokes an invitation that is not accepted. PT404 unless the caller manages its workspace or channel.';
+
+-- Definer, because the invited user may read neither the workspace nor the invitation.
+create function private.list_my_invitations()
+returns table (
+    id uuid, workspace_id uuid, workspace_name text, channel_id uuid, channel_name text, role text,
+    invited_by uuid, invited_by_name text, expires_at timestamptz
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        invitation.id, workspace.id, workspace.name, channel.id, channel.name, invitation.role,
+        invitation.invited_by, inviter.display_name, invitation.expires_at
+    from auth.users as me
+    inner join public.workspace_invitations as invitation on invitation.email = lower(me.email)
+    inner join public.workspaces as workspace on invitation.workspace_id = workspace.id
+    left join public.channels as channel on invitation.channel_id = channel.id
+    left join public.user_profiles as inviter on invitation.invited_by = inviter.user_id
+    where me.id = (select auth.uid())
+        and me.email_confirmed_at is not null
+        and invitation.accepted_at is null
+        and invitation.revoked_at is null
+        and invitation.expires_at > now()
+    order by invitation.created_at
+$$;
+comment on function private.list_my_invitations() is 'Open invitations to the confirmed address of the caller.';
+
+create function public.list_my_invitations()
+returns table (
+    id uuid, workspace_id uuid, workspace_name text, channel_id uuid, channel_name text, role text,
+    invited_by uuid, invited_by_name text, expires_at timestamptz
+)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select * from private.list_my_invitations()
+$$;
+comment on function public.list_my_invitations() is
+'Open invitations to the confirmed address of the caller. Accept one with accept_invitation(invitation_id => id).';
+
+create function public.list_workspace_members(workspace_id uuid, search text default null)
+returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select member.user_id, member.role, profile.display_name, profile.avatar_url, member.created_at
+    from public.workspace_members as member
+    inner join public.user_profiles as profile on member.user_id = profile.user_id
+    where member.workspace_id = list_workspace_members.workspace_id
+        and (
+            list_workspace_members.search is null
+            or strpos(lower(profile.display_name), lower(list_workspace_members.search)) > 0
+        )
+    order by profile.display_name, member.user_id;
+end
+$$;
+comment on function public.list_workspace_members(uuid, text) is
+'The directory of a workspace of the caller: role, name and picture of each member whose name contains search.';
+
+-- Departures: what happens to the belongings of a user who leaves a workspace or is deleted.
+-- Promise: connections, conversations, people and channels of a team stay and pass to an owner of the workspace. A
+-- personal workspace goes with its user; its channels with other members pass to one of them.
+
+create function private.find_heir(p_workspace_id uuid, p_user_id uuid) returns uuid
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select member.user_id
+    from public.workspace_members as member
+    where member.workspace_id = p_workspace_id and member.user_id <> p_user_id
+    order by member.role <> 'owner', member.role <> 'admin', member.created_at, member.user_id
+    limit 1
+$$;
+comment on function private.find_heir(uuid, uuid) is
+'The member to whom the belongings of a leaving user pass: the owner, or else the admin or member, of the longest
+standing; null if the workspace has no other member.';
+
+create function private.pass_belongings(p_workspace_id uuid, p_user_id uuid, p_heir uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The order of locks is that of ingest (131_ingest_conversations).
+    perform pg_advisory_xact_lock(private.matching_lock(p_workspace_id));
+    update public.messaging_connections as connection set user_id = p_heir
+    where connection.workspace_id = p_workspace_id and connection.user_id = p_user_id;
+    perform from public.conversations as conversation
+    where conversation.workspace_id = p_workspace_id and conversation.user_id = p_user_id
+    order by conversation.id
+    for update;
+    -- If the heir has ingested the same conversation, both stay, and the key of the passed one no longer takes part.
+    update public.conversations as conversation
+    set
+        user_id = p_heir,
+        scope_id = case
+            when exists (
+                select from public.conversations as other
+                where other.platform = conversation.platform
+                    and other.external_conversation_id = conversation.external_conversation_id
+                    and other.user_id = p_heir
+                    and other.scope_id = conversation.scope_id
+            ) then conversation.id
+            else conversation.scope_id
+        end
+    where conversation.workspace_id = p_workspace_id and conversation.user_id = p_user_id;
+    update public.people as person set user_id = p_heir
+    where person.workspace_id = p_workspace_id and person.user_id = p_user_id;
+    update public.workspace_invitations as invitation set revoked_at = now()
+    where invitation.workspace_id = p_workspace_id and invitation.invited_by = p_user_id
+        and invitation.accepted_at is null and invitation.revoked_at is null;
+end
+$$;
+comment on function private.pass_belongings(uuid, uuid, uuid) is
+'Gives the connections, conversations and people of a leaving user to the heir, and revokes the user''s invitations.';
+
+create function private.leave_channels(p_workspace_id uuid, p_user_id uuid, p_heir uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_channels uuid[] := array(
+        select member.channel_id
+        from public.channel_members as member
+        inner join public.channels as channel on member.channel_id = channel.id
+        where member.user_id = p_user_id and channel.workspace_id = p_workspace_id
+    );
+    v_orphans uuid[];
+begin
+    perform from private.channel_counters as counter
+    where counter.channel_id = any(v_channels)
+    order by counter.channel_id
+    for no key update;
+    v_orphans := array(
+        select lost.id
+        from unnest(v_channels) as lost (id)
+        where not exists (
+            select from public.channel_members as owner
+            where owner.channel_id = lost.id and owner.user_id <> p_user_id and owner.role = 'owner'
+        )
+    );
+    update public.channel_members as member set role = 'owner'
+    where (member.channel_id, member.user_id) in (
+        select distinct on (other.channel_id) other.channel_id, other.user_id
+        from public.channel_members as other
+        where other.channel_id = any(v_orphans) and other.user_id <> p_user_id
+        order by other.channel_id, other.role <> 'admin', other.created_at, other.user_id
+    );
+    insert into public.channel_members (channel_id, user_id, role)
+    select lost.id, p_heir, 'owner'
+    from unnest(v_orphans) as lost (id)
+    on conflict do nothing;
+    delete from public.channel_members as member
+    where member.user_id = p_user_id and member.channel_id = any(v_channels);
+end
+$$;
+comment on function private.leave_channels(uuid, uuid, uuid) is
+'Removes a leaving user from the channels of a workspace. A channel without another owner gets its admin, or else its
+member, of the longest standing as owner, and an empty one gets the heir.';
+
+-- Definer, because a member who leaves may change nothing of others. Without claims, because the rules of clients do
+-- not apply to what the system does.
+create function private.hand_over_member_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_heir uuid := private.find_heir(old.workspace_id, old.user_id);
+    v_claims text := current_setting('request.jwt.claims', true);
+begin
+    -- Without an heir, the workspace itself is being deleted.
+    if v_heir is not null
+        and exists (select from public.workspaces as workspace where workspace.id = old.workspace_id)
+    then
+        perform set_config('request.jwt.claims', '', true);
+        update public.workspace_members as member set role = 'owner'
+        where member.workspace_id = old.workspace_id and member.user_id = v_heir and not exists (
+            select from public.workspace_members as owner
+            where owner.workspace_id = old.workspace_id and owner.user_id <> old.user_id and owner.role = 'owner'
+        );
+        perform private.pass_belongings(old.workspace_id, old.user_id, v_heir);
+        perform private.leave_channels(old.workspace_id, old.user_id, v_heir);
+        perform set_config('request.jwt.claims', v_claims, true);
+    end if;
+    return null;
+end
+$$;
+comment on function private.hand_over_member_trigger() is
+'Trigger: passes the belongings of a member who left to an owner of the workspace.';
+
+create function private.move_channels(p_user_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_moved record;
+begin
+    for v_moved in
+        select distinct on (channel.id) channel.id, other.user_id as heir
+        from public.channels as channel
+        inner join public.channel_members as other on channel.id = other.channel_id and other.user_id <> p_user_id
+        where channel.workspace_id = p_user_id
+        order by channel.id, other.role <> 'owner', other.role <> 'admin', other.created_at, other.user_id
+    loop
+        update private.channel_counters as counter set workspace_id = v_moved.heir
+        where counter.channel_id = v_moved.id;
+        update public.channels as channel set workspace_id = v_moved.heir where channel.id = v_moved.id;
+        update public.channel_members as member set role = 'owner'
+        where member.channel_id = v_moved.id and member.user_id = v_moved.heir and member.role <> 'owner';
+        update public.messages as message set workspace_id = v_moved.heir where message.channel_id = v_moved.id;
+        update public.message_events as event set workspace_id = v_moved.heir where event.channel_id = v_moved.id;
+    end loop;
+end
+$$;
+comment on function private.move_channels(uuid) is
+'Moves the channels of a personal workspace that have guests into the personal workspace of one of them.';
+
+-- Definer, because Supabase Auth deletes users under a role that may not write here. Without claims, because the rules
+-- of clients do not apply.
+create function private.hand_over_user_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_claims text := current_setting('request.jwt.claims', true);
+begin
+    perform set_config('request.jwt.claims', '', true);
+    delete from public.workspaces as workspace
+    where workspace.id in (
+        select member.workspace_id from public.workspace_members as member where member.user_id = old.id
+    )
+    and not workspace.is_personal
+    and private.find_heir(workspace.id, old.id) is null;
+    delete from public.workspace_members as member
+    where member.user_id = old.id and member.workspace_id <> old.id;
+    perform private.move_channels(old.id);
+    perform set_config('request.jwt.claims', v_claims, true);
+    return old;
+end
+$$;
+comment on function private.hand_over_user_trigger() is
+'Trigger: before a user is deleted, passes on what belongs to teams and to guests, and deletes teams without another
+member.';
+
 -- Digital twins: agents that write under their own name for a user, and the channels they take part in.
 -- A twin is in a channel only while its owner is a member.
 
@@ -4519,7 +5655,12 @@ create table public.ai_twins (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint ai_twins_display_name_length check (char_length(display_name) between 1 and 200),
-    constraint ai_twins_avatar_url_length check (char_length(avatar_url) <= 2000)
+    constraint ai_twins_display_name_printable check (
+        display_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'
+    ),
+    constraint ai_twins_avatar_url_length check (char_length(avatar_url) <= 2000),
+    -- Clients put it into a page. Plain http only for a stack on the same machine.
+    constraint ai_twins_avatar_url_https check (avatar_url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])')
 );
 comment on table public.ai_twins is 'A digital twin: an agent that writes under its own name for its owner.';
 comment on column public.ai_twins.user_id is 'The owner. Only the owner may write as the twin.';
@@ -4547,7 +5688,7 @@ create view private.my_peer_twins
 with (security_barrier = true) as
 select assigned.ai_twin_id as id
 from public.channel_twins as assigned
-where assigned.channel_id in (select mine.id from private.my_channels as mine);
+where exists (select from private.my_channels as mine where mine.id = assigned.channel_id);
 comment on view private.my_peer_twins is 'Twins in channels of the caller, one row for each channel.';
 
 -- Definer, because no client may lock a channel, and it must count all twins.
@@ -4565,6 +5706,19 @@ begin
     if private.is_non_member(new.channel_id) then
         raise insufficient_privilege using message = 'Only members can add their twins to a channel.';
     elsif (
+        select count(*)
+        from public.channel_twins as assigned
+        where assigned.ai_twin_id in (
+            select mine.id
+            from public.ai_twins as twin
+            inner join public.ai_twins as mine on twin.user_id = mine.user_id
+            where twin.id = new.ai_twin_id
+        )
+    ) >= (select settings.user_max_twin_channels from private.settings) then
+        perform private.fail(
+            409, 'too_many_twin_channels', 'Your twins are in the maximum number of channels. Remove one first.'
+        );
+    elsif (
         select count(*) from public.channel_twins as assigned where assigned.channel_id = new.channel_id
     ) >= (select settings.channel_max_twins from private.settings) then
         perform private.fail(409, 'too_many_twins', 'This channel has the maximum number of twins. Remove one first.');
@@ -4573,7 +5727,24 @@ begin
 end
 $$;
 comment on function private.admit_twin_trigger() is
-'Rejects a twin if the caller is not a member or the channel has its maximum of twins.';
+'Rejects a twin if the caller is not a member, or the channel or the owner has the maximum of twins.';
+
+-- Definer, because it must count all twins of the owner.
+create function private.limit_twins_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (
+        select count(*) from public.ai_twins as twin where twin.user_id = new.user_id
+    ) >= (select settings.user_max_twins from private.settings) then
+        perform private.fail(409, 'too_many_twins', 'You have the maximum number of twins. Delete one first.');
+    end if;
+    return new;
+end
+$$;
+comment on function private.limit_twins_trigger() is 'Rejects a twin if its owner has the maximum of twins.';
 
 -- Definer, because a manager who removes a member does not own the twins.
 create function private.remove_member_twins_trigger() returns trigger
@@ -4598,6 +5769,7 @@ comment on function private.remove_member_twins_trigger() is
 create table public.messages (
     id uuid primary key default gen_random_uuid(),
     channel_id uuid not null references public.channels (id) on delete cascade,
+    workspace_id uuid not null,
     seq bigint not null default 0,
     user_id uuid default auth.uid() references auth.users (id) on delete set null,
     ai_twin_id uuid references public.ai_twins (id) on delete set null,
@@ -4613,14 +5785,18 @@ create table public.messages (
     hops integer not null default 0,
     constraint messages_seq_unique unique (channel_id, seq),
     constraint messages_author_is_one check (user_id is null or ai_twin_id is null),
-    constraint messages_content_length check (char_length(content) between 1 and private.message_max_characters()),
+    constraint messages_content_length check (
+        char_length(content) between 1 and private.message_max_characters() or deleted_at is not null and content = ''
+    ),
     constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
     constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
     constraint messages_metadata_size check (octet_length(metadata::text) <= private.metadata_max_bytes()),
     constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
     constraint messages_attachments_size check (octet_length(attachments::text) <= private.attachments_max_bytes())
 );
-comment on table public.messages is 'Messages of channels. A deleted message stays as a row that no client sees.';
+comment on table public.messages is
+'Messages of channels. A deleted message stays as a row without content, which no client sees.';
+comment on column public.messages.workspace_id is 'The workspace of the channel. A trigger sets it.';
 comment on column public.messages.seq is
 'Number of its event. A trigger sets it; it orders the messages of a channel, and cursors use it.';
 comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';
@@ -4694,7 +5870,10 @@ begin
         raise insufficient_privilege using message = 'Only members can write to this channel.';
     end if;
     -- What private.lock_channel does, without the call: each message pays for this line.
-    perform from private.channel_counters as counter where counter.channel_id = new.channel_id for no key update;
+    select counter.workspace_id into new.workspace_id
+    from private.channel_counters as counter
+    where counter.channel_id = new.channel_id
+    for no key update;
     -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gets
     -- no number and no event. KEY SHARE waits for a transaction that deletes the first one.
     perform from public.messages as message where message.id = new.id for key share;
@@ -4789,6 +5968,9 @@ begin
         from private.record_event(
             new.channel_id, 'message.deleted', new.id, private.acting_user_id(), null, -1
         ) as event;
+        new.content := '';
+        new.metadata := '{}';
+        new.attachments := null;
     elsif new.content <> old.content then
         select event.at into new.updated_at
         from private.record_event(
@@ -4810,20 +5992,6 @@ end
 $$;
 comment on function private.record_message_change_trigger() is
 'Keeps the old text of an edited message, makes deletion final, and records both as events.';
-
--- Definer, because an author may delete a message that another user pinned.
-create function private.unpin_message_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    delete from public.message_pins as pin where pin.message_id = new.id;
-    return null;
-end
-$$;
-comment on function private.unpin_message_trigger() is
-'Unpins a deleted message. Runs after the deletion, so unpinning records no event.';
 
 -- Definer, because it must find the message even if the caller may not see it. The policy checks the caller.
 create function private.set_message_channel_trigger() returns trigger
@@ -4969,25 +6137,36 @@ $$;
 comment on function private.render_reaction(uuid, uuid, uuid, text, timestamptz) is
 'A reaction as JSON, also after its removal.';
 
--- Definer, because messages of authors who left the channel still show their names. Callers pass only authors of
--- messages that they just read.
-create function private.list_author_names(p_user_ids uuid[], p_twin_ids uuid[])
+-- Definer, because messages of authors who left the channel still show their names.
+create function private.list_author_names(p_message_ids uuid[])
 returns table (author_id uuid, is_twin boolean, display_name text, avatar_url text)
 language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+    with read as materialized (
+        select message.user_id, message.ai_twin_id
+        from public.messages as message
+        where message.id = any(p_message_ids)
+            and message.deleted_at is null
+            and (
+                (select private.is_service())
+                or message.channel_id in (select mine.id from private.my_channels as mine)
+            )
+    )
+
     select profile.user_id, false, profile.display_name, profile.avatar_url
     from public.user_profiles as profile
-    where profile.user_id = any(p_user_ids)
+    where profile.user_id = any(array(select read.user_id from read))
     union all
     select twin.id, true, twin.display_name, twin.avatar_url
     from public.ai_twins as twin
-    where twin.id = any(p_twin_ids)
+    where twin.id = any(array(select read.ai_twin_id from read))
 $$;
-comment on function private.list_author_names(uuid[], uuid[]) is
-'Names and pictures of users and twins. A twin may have the same id as a user: is_twin separates them.';
+comment on function private.list_author_names(uuid[]) is
+'Names and pictures of the authors of messages that the caller may read. A twin may have the same id as a user: is_twin
+separates them.';
 
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql
@@ -5047,7 +6226,13 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if not exists (select from public.channels as channel where channel.id = p_channel_id) then
+    -- Users by membership: the policy of channels reads all channels of the caller.
+    if private.is_service() then
+        perform from public.channels as channel where channel.id = p_channel_id;
+    else
+        perform from private.my_channels as mine where mine.id = p_channel_id;
+    end if;
+    if not found then
         perform private.fail(
             404, 'channel_not_found', 'This channel does not exist, or you may not see it.', 'channel_id'
         );
@@ -5069,7 +6254,7 @@ as $$
         where counter.channel_id = p_channel_id
             and (
                 (select private.is_service())
-                or counter.channel_id in (select mine.id from private.my_channels as mine)
+                or exists (select from private.my_channels as mine where mine.id = counter.channel_id)
             )
     ), 0)
 $$;
@@ -5094,7 +6279,8 @@ begin
     end if;
     select message.seq into v_seq
     from public.messages as message
-    where message.id = private.parse_uuid(p_body, p_field) and message.channel_id = p_channel_id;
+    where message.id = private.parse_uuid(p_body, p_field) and message.channel_id = p_channel_id
+        and not private.is_non_member(p_channel_id);
     if v_seq is null then
         perform private.fail(
             400, 'invalid_cursor',
@@ -5180,9 +6366,7 @@ as $$
         order by (page.message).seq desc
     ), '[]')
     from page
-    left join private.list_author_names(
-        array(select (page.message).user_id from page), array(select (page.message).ai_twin_id from page)
-    ) as author
+    left join private.list_author_names(p_ids) as author
         on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
         and author.is_twin = ((page.message).user_id is null)
     left join private.render_reactions(p_ids) as reacted on (page.message).id = reacted.message_id
@@ -5505,7 +6689,7 @@ declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
     -- Reads it again under the lock, because it may be deleted now.
-    perform private.lock_channel(v_message.channel_id);
+    perform private.lock_my_channel(v_message.channel_id);
     v_message := private.require_message(v_message.id);
     insert into public.message_pins (message_id, pinned_by) values (v_message.id, v_user_id)
     on conflict on constraint message_pins_pkey do nothing;
@@ -5528,7 +6712,7 @@ declare
 begin
     perform private.require_actor($1);
     -- Locks the channel before the pin: see the lock order in 210_events.
-    perform private.lock_channel(v_message.channel_id);
+    perform private.lock_my_channel(v_message.channel_id);
     delete from public.message_pins as pin where pin.message_id = v_message.id;
     return private.succeed(private.render_message(v_message));
 end
@@ -5548,7 +6732,7 @@ declare
     v_action text := 'unchanged';
 begin
     -- Locks the channel, so that one of two concurrent toggles adds and the other removes.
-    perform private.lock_channel(v_message.channel_id);
+    perform private.lock_my_channel(v_message.channel_id);
     v_message := private.require_message(v_message.id);
     select * into v_reaction
     from public.message_reactions as reaction
@@ -5631,7 +6815,7 @@ create table public.attachments (
     uploaded_by uuid references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
     constraint attachments_file_name_length check (char_length(file_name) between 1 and 255),
-    constraint attachments_file_name_printable check (file_name !~ '[\u0001-\u001f\u007f]'),
+    constraint attachments_file_name_printable check (file_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'),
     constraint attachments_size_not_negative check (size >= 0)
 );
 comment on table public.attachments is
@@ -5655,6 +6839,35 @@ comment on table private.message_files is
 'The uploaded files that messages name. The sweep removes files that no message names.';
 create index message_files_message_id_idx on private.message_files (message_id);
 alter table private.message_files enable row level security;
+
+create function private.is_my_folder(p_path text) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.is_uuid(split_part(p_path, '/', 1)) and exists (
+        select from private.my_channels as mine
+        where mine.id = split_part(p_path, '/', 1)::uuid and mine.id::text = split_part(p_path, '/', 1)
+    );
+end
+$$;
+comment on function private.is_my_folder(text) is 'Whether a path begins with the id of a channel of the caller.';
+
+create function private.is_my_managed_folder(p_path text) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.is_uuid(split_part(p_path, '/', 1)) and exists (
+        select from private.my_managed_channels as mine
+        where mine.id = split_part(p_path, '/', 1)::uuid and mine.id::text = split_part(p_path, '/', 1)
+    );
+end
+$$;
+comment on function private.is_my_managed_folder(text) is
+'Whether a path begins with the id of a channel that the caller manages.';
 
 -- Definer, because it also runs when Supabase Auth deletes a user.
 create function private.retire_ids_trigger() returns trigger
@@ -5882,12 +7095,15 @@ declare
     v_channel_id uuid := private.parse_uuid($1, 'conversation_id');
     v_files jsonb := private.parse_files($1);
 begin
-    -- Control characters could hide parts of a name. 255 characters are enough for a reader.
+    -- Control characters, also those that turn the direction of writing, could hide parts of a name. 255 characters
+    -- are enough for a reader.
     insert into public.attachments (id, channel_id, file_name)
     select
         private.parse_uuid(file.value, 'id') as id,
         v_channel_id,
-        left(regexp_replace(file.value ->> 'name', '[\u0001-\u001f\u007f]', '_', 'g'), 255) as name
+        left(
+            regexp_replace(file.value ->> 'name', '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]', '_', 'g'), 255
+        ) as name
     from jsonb_array_elements(v_files) as file (value)
     on conflict on constraint attachments_pkey do nothing;
     return private.succeed(jsonb_build_object(
@@ -6381,7 +7597,10 @@ declare
     v_words tsquery;
     v_group tsquery;
     v_is_or boolean := false;
+    v_lookups integer := 0;
+    v_prefixes integer := 0;
 begin
+    -- 64 terms, 10 look-ups of names and 8 prefixes bound the cost of a search; it ignores the rest.
     for v_term in
         select
             part[1] = '' as is_wanted,
@@ -6391,7 +7610,12 @@ begin
         from regexp_matches(
             v_query, '(-*)(?:(from|in|before|after|has):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
         ) as part
+        limit 64
     loop
+        if v_term.operator is not null then
+            v_lookups := v_lookups + 1;
+            continue when v_lookups > 10;
+        end if;
         v_next := private.parse_search_operator(v_search, v_term.operator, v_term.text, v_term.is_wanted);
         if not (v_next is null) then
             v_search := v_next;
@@ -6401,6 +7625,10 @@ begin
             continue;
         end if;
         v_words := private.parse_search_phrase(concat_ws(':', v_term.operator, v_term.text));
+        if strpos(v_words::text, ':*') > 0 then
+            v_prefixes := v_prefixes + 1;
+            continue when v_prefixes > 8;
+        end if;
         if not v_term.is_wanted then
             v_words := !!v_words;
         end if;
@@ -6427,6 +7655,27 @@ text that is not an operator is words.';
 -- A caller finds only messages of their own channels. A search reads from the newest message back and stops early, so
 -- its time does not grow with the table.
 
+create function private.ranking_steps(p_words tsvector, p_query tsquery, p_lexemes text[]) returns double precision
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- A copy, because the stored words are compressed.
+    v_words tsvector := ts_delete(p_words, '{}'::text[]);
+    -- A prefix stands for many words, so all words count.
+    v_others tsvector := case when strpos(p_query::text, ':*') > 0 then '' else ts_delete(p_words, p_lexemes) end;
+    -- The places of the words of the query are what is missing without them: two bytes each, beside four for a word.
+    v_places double precision :=
+        (pg_column_size(v_words) - pg_column_size(v_others)) / 2.0 - 4 * (length(v_words) - length(v_others));
+begin
+    return numnode(p_query) * power(v_places, 2);
+end
+$$;
+comment on function private.ranking_steps(tsvector, tsquery, text[]) is
+'The steps that ts_rank_cd may take for a message: for each term, each place of the words of the query, which are
+p_lexemes, against each other place. Null without a query.';
+
 create function private.search_span(
     p_search private.message_search, p_from bigint, p_to bigint, p_max integer, p_by_words boolean,
     out ids uuid[], out ranks real[]
@@ -6443,48 +7692,61 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words tsquery := coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags);
+    v_lexemes text[] := array(
+        select part[1] from regexp_matches(p_search.words::text, '''([^'']+)''', 'g') as part
+    );
 begin
     select
-        array_agg(matched.message_id), array_agg(coalesce(ts_rank_cd(matched.words, p_search.words), 0))
+        array_agg(matched.message_id),
+        array_agg(case
+            when matched.steps <= 5000000 then coalesce(ts_rank_cd(matched.words, p_search.words), 0) else 0
+        end)
     into ids, ranks
     from (
-        select entry.message_id, entry.words
-        from private.message_words as entry
-        left join public.messages as message on entry.message_id = message.id
-        -- Exactly one of the next two lines remains in the plan. `+ 0` keeps the planner from walking the index on
-        -- number, newest first, for a rare word: that would read the whole table. Only the GIN index is left then.
-        where (p_by_words or (entry.number > p_from and entry.number <= p_to))
-            and (not p_by_words or (entry.number + 0 > p_from and entry.number + 0 <= p_to))
-            and (v_words is null or entry.words @@ v_words)
-            and (p_search.channel_ids is null or entry.channel_id = any(p_search.channel_ids))
-            and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
-            and (
-                p_search.author_ids is null
-                or message.user_id = any(p_search.author_ids) or message.ai_twin_id = any(p_search.author_ids)
-            )
-            and (
-                p_search.other_author_ids is null
-                or coalesce(message.user_id, message.ai_twin_id, message.id) <> all(p_search.other_author_ids)
-            )
-            and (p_search.since is null or entry.created_at >= p_search.since)
-            and (p_search.until is null or entry.created_at < p_search.until)
-            and (p_search.message_ids is null or entry.message_id = any(p_search.message_ids))
-            and (p_search.other_message_ids is null or entry.message_id <> all(p_search.other_message_ids))
-            and (
-                p_search.has_reaction is null
-                or p_search.has_reaction = exists (
-                    select from public.message_reactions as reaction where reaction.message_id = entry.message_id
+        select
+            hit.message_id,
+            hit.words,
+            -- The newest messages get ranks until the steps are used up, at most half a second.
+            sum(private.ranking_steps(hit.words, p_search.words, v_lexemes)) over (order by hit.number desc) as steps
+        from (
+            select entry.message_id, entry.number, entry.words
+            from private.message_words as entry
+            left join public.messages as message on entry.message_id = message.id
+            -- Exactly one of the next two lines remains in the plan. `+ 0` keeps the planner from walking the index
+            -- on number, newest first, for a rare word: that would read the whole table.
+            where (p_by_words or (entry.number > p_from and entry.number <= p_to))
+                and (not p_by_words or (entry.number + 0 > p_from and entry.number + 0 <= p_to))
+                and (v_words is null or entry.words @@ v_words)
+                and (p_search.channel_ids is null or entry.channel_id = any(p_search.channel_ids))
+                and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
+                and (
+                    p_search.author_ids is null
+                    or message.user_id = any(p_search.author_ids) or message.ai_twin_id = any(p_search.author_ids)
                 )
-            )
-            and (
-                p_search.has_thread is null
-                or p_search.has_thread = exists (
-                    select from public.messages as reply
-                    where reply.parent_message_id = entry.message_id and reply.deleted_at is null
+                and (
+                    p_search.other_author_ids is null
+                    or coalesce(message.user_id, message.ai_twin_id, message.id) <> all(p_search.other_author_ids)
                 )
-            )
-        order by case when p_by_words then entry.number + 0 else entry.number end desc
-        limit p_max
+                and (p_search.since is null or entry.created_at >= p_search.since)
+                and (p_search.until is null or entry.created_at < p_search.until)
+                and (p_search.message_ids is null or entry.message_id = any(p_search.message_ids))
+                and (p_search.other_message_ids is null or entry.message_id <> all(p_search.other_message_ids))
+                and (
+                    p_search.has_reaction is null
+                    or p_search.has_reaction = exists (
+                        select from public.message_reactions as reaction where reaction.message_id = entry.message_id
+                    )
+                )
+                and (
+                    p_search.has_thread is null
+                    or p_search.has_thread = exists (
+                        select from public.messages as reply
+                        where reply.parent_message_id = entry.message_id and reply.deleted_at is null
+                    )
+                )
+            order by case when p_by_words then entry.number + 0 else entry.number end desc
+            limit p_max
+        ) as hit
     ) as matched;
 end
 $$;
@@ -6740,7 +8002,7 @@ $$;
 comment on function private.spend_project_summary() is
 'Counts one summary for the project. PT429 above the daily limit; the error also rolls back the count.';
 
--- Definer, because no client role may write summaries. Its caller checks first that the user may see the channel.
+-- Definer, because no client role may write summaries.
 create function private.lease_summary(
     p_channel_id uuid, p_last_seq bigint, p_count integer, p_model text, p_prompt_version integer,
     p_lease_seconds integer,
@@ -6751,6 +8013,9 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if private.is_non_member(p_channel_id) then
+        perform private.fail(404, 'channel_not_found', 'There is no such channel.', 'channel_id');
+    end if;
     -- Deletes outdated summaries. Polling callers have five minutes to read a summary after it is finished.
     delete from private.summaries as old
     where old.id in (
@@ -6810,7 +8075,7 @@ as $$
         and known.prompt_version = p_prompt_version
         and (
             (select private.is_service())
-            or known.channel_id in (select mine.id from private.my_channels as mine)
+            or exists (select from private.my_channels as mine where mine.id = known.channel_id)
         )
 $$;
 comment on function private.find_summary(uuid, bigint, integer, text, integer) is
@@ -6863,9 +8128,7 @@ as $$
         )
     )
     from sent
-    left join private.list_author_names(
-        array(select distinct sent.user_id from sent), array(select distinct sent.ai_twin_id from sent)
-    ) as author
+    left join private.list_author_names(array(select sent.id from sent)) as author
         on author.author_id = coalesce(sent.user_id, sent.ai_twin_id)
         and author.is_twin = (sent.user_id is null)
 $$;
@@ -6945,9 +8208,32 @@ create function private.finish_summary(jsonb) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_channel_id uuid := (
+        select known.channel_id from private.summaries as known where known.id = private.parse_uuid($1, 'id')
+    );
 begin
+    -- An answer about text that was edited or deleted meanwhile is not kept. The lock waits for such a change.
+    perform private.lock_my_channel(v_channel_id);
     update private.summaries as known
-    set answer = $1 -> 'answer', failure = $1 -> 'failure', finished_at = now()
+    set
+        answer = case when outdated.is_outdated then null else $1 -> 'answer' end,
+        failure = case
+            when outdated.is_outdated and $1 -> 'answer' is not null then jsonb_build_object(
+                'status', 409, 'code', 'summary_outdated',
+                'message', 'A message was edited or deleted meanwhile. Ask again.'
+            )
+            else $1 -> 'failure'
+        end,
+        finished_at = now()
+    from (
+        select exists (
+            select from public.message_events as event
+            inner join private.summaries as asked on event.channel_id = asked.channel_id
+            where asked.id = private.parse_uuid($1, 'id') and event.seq > asked.last_seq
+                and event.kind in ('message.updated', 'message.deleted')
+        ) as is_outdated
+    ) as outdated
     where known.id = private.parse_uuid($1, 'id')
         and known.lease = private.parse_uuid($1, 'lease')
         and known.finished_at is null;
@@ -6998,32 +8284,46 @@ comment on function private.poll_summary(jsonb) is
 failure of the model, and PT504 if the lease has expired or is_last says that this is the last poll.';
 
 -- Realtime topics: which users may listen to a topic, and which may send to it.
--- Promise: only the database sends to inbox:, twin: and channel: topics. Members of a channel send only to its :live
--- topic. A policy of the application cannot open these topics.
+-- Promise: only the database sends to inbox:, workspace:, twin: and channel: topics. Members of a channel send only to
+-- its :live topic. A policy of the application cannot open these topics.
 
-create function private.my_topics() returns setof text
-language sql
+create function private.is_my_topic(p_topic text) returns boolean
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select 'channel:' || mine.id from private.my_channels as mine
-    union all
-    select 'twin:' || mine.id from private.my_twins as mine
-    union all
-    select 'inbox:' || (select auth.uid())
+declare
+    v_id text := split_part(p_topic, ':', 2);
+begin
+    -- Looks up one row, however many channels the caller has. Other spellings of an id are other topics.
+    if not private.is_uuid(v_id) or v_id <> v_id::uuid::text then
+        return false;
+    end if;
+    return case p_topic
+        when 'channel:' || v_id then exists (select from private.my_channels as mine where mine.id = v_id::uuid)
+        when 'workspace:' || v_id then exists (select from private.my_workspaces as mine where mine.id = v_id::uuid)
+        when 'twin:' || v_id then exists (select from private.my_twins as mine where mine.id = v_id::uuid)
+        when 'inbox:' || v_id then v_id::uuid = (select auth.uid())
+        else false
+    end;
+end
 $$;
-comment on function private.my_topics() is
-'Lists the topics to which the caller may listen and only the database sends. Policies compare topics as text.';
+comment on function private.is_my_topic(text) is
+'Whether the caller may listen to a topic to which only the database sends.';
 
-create function private.my_live_topics() returns setof text
-language sql
+create function private.is_my_live_topic(p_topic text) returns boolean
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select 'channel:' || mine.id || ':live' from private.my_channels as mine
+begin
+    return p_topic ~ '^channel:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:live$' and exists (
+        select from private.my_channels as mine where mine.id = split_part(p_topic, ':', 2)::uuid
+    );
+end
 $$;
-comment on function private.my_live_topics() is
-'Lists the topics on which members of the caller''s channels send each other presence and typing.';
+comment on function private.is_my_live_topic(text) is
+'Whether a topic is one on which members of a channel of the caller send each other presence and typing.';
 
 do $$
 begin
@@ -7144,8 +8444,9 @@ begin
         order by event.seq
         limit 100
     ), written as (
-        insert into realtime.messages (topic, extension, event, payload, private)
+        insert into realtime.messages (id, topic, extension, event, payload, private)
         select
+            private.broadcast_id(p_channel_id, rendered.seq, listener.twin_id),
             listener.topic,
             'broadcast',
             rendered.kind,
@@ -7157,10 +8458,10 @@ begin
             true
         from rendered
         cross join lateral (
-            select 'channel:' || p_channel_id as topic
+            select 'channel:' || p_channel_id as topic, null::uuid as twin_id
             union all
             -- The twins that the outbox would serve if they had webhooks.
-            select 'twin:' || assigned.ai_twin_id
+            select 'twin:' || assigned.ai_twin_id, assigned.ai_twin_id
             from public.channel_twins as assigned
             where rendered.kind = 'message.created'
                 and assigned.channel_id = p_channel_id
@@ -7271,7 +8572,7 @@ declare
     v_count integer := 0;
 begin
     if not private.is_service()
-        and p_channel_id not in (select mine.id from private.my_channels as mine)
+        and not exists (select from private.my_channels as mine where mine.id = p_channel_id)
     then
         return;
     end if;
@@ -7549,8 +8850,11 @@ comment on function public.remove_twin_webhook(jsonb) is
 create table private.twin_queues (
     ai_twin_id uuid not null references public.twin_webhooks (ai_twin_id) on delete cascade,
     channel_id uuid not null,
+    user_id uuid not null,
     due_at timestamptz,
     lease uuid,
+    leased_at timestamptz,
+    slow_until timestamptz,
     primary key (ai_twin_id, channel_id),
     constraint twin_queues_assignment_fkey foreign key (channel_id, ai_twin_id)
     references public.channel_twins (channel_id, ai_twin_id) on delete cascade,
@@ -7561,9 +8865,13 @@ comment on table private.twin_queues is
 way at a time.';
 comment on column private.twin_queues.due_at is
 'When a worker looks at the queue next: the end of the lease, if a worker has it; null when no delivery is pending.';
+comment on column private.twin_queues.user_id is 'The owner of the twin, copied, because owners share the workers.';
+comment on column private.twin_queues.slow_until is
+'Until then the owner gets one worker, because the webhook answered slowly or not at all.';
 comment on column private.twin_queues.lease is
 'The token of the worker that has the lease; null when no worker has it.';
-create index twin_queues_due_at_idx on private.twin_queues (due_at) where due_at is not null;
+create index twin_queues_due_at_idx on private.twin_queues (user_id, due_at) where due_at is not null;
+create index twin_queues_slow_until_idx on private.twin_queues (user_id, slow_until) where slow_until is not null;
 alter table private.twin_queues enable row level security;
 
 create table public.twin_deliveries (
@@ -7620,15 +8928,16 @@ begin
     -- KEY SHARE waits for a transaction that removes a twin or its webhook. Without it, the foreign keys of the new
     -- rows would wait and then fail.
     with recipient as (
-        select assigned.ai_twin_id
+        select assigned.ai_twin_id, twin.user_id
         from public.channel_twins as assigned
         inner join public.twin_webhooks as webhook on assigned.ai_twin_id = webhook.ai_twin_id
+        inner join public.ai_twins as twin on assigned.ai_twin_id = twin.id
         where assigned.channel_id = new.channel_id and assigned.ai_twin_id is distinct from new.ai_twin_id
         order by assigned.ai_twin_id
         for key share of assigned, webhook
     ), woken as (
-        insert into private.twin_queues as queue (ai_twin_id, channel_id, due_at)
-        select recipient.ai_twin_id, new.channel_id, now() from recipient
+        insert into private.twin_queues as queue (ai_twin_id, channel_id, user_id, due_at)
+        select recipient.ai_twin_id, new.channel_id, recipient.user_id, now() from recipient
         on conflict on constraint twin_queues_pkey do update set due_at = excluded.due_at
         where queue.due_at is null
     )
@@ -7788,6 +9097,63 @@ $$;
 comment on function private.render_delivery(public.twin_deliveries, uuid) is
 'Renders a delivery as a signed HTTP request with the current text of the message.';
 
+create function private.list_due_queues(p_limit integer) returns table (ai_twin_id uuid, channel_id uuid)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+    -- The owners with queues that wait, one index probe for each, however many queues an owner has.
+    with recursive owner as (
+        (
+            select queue.user_id from private.twin_queues as queue
+            where queue.due_at is not null
+            order by queue.user_id
+            limit 1
+        )
+        union all
+        select (
+            select queue.user_id from private.twin_queues as queue
+            where queue.due_at is not null and queue.user_id > owner.user_id
+            order by queue.user_id
+            limit 1
+        )
+        from owner
+        where owner.user_id is not null
+    ), share as (
+        select
+            owner.user_id,
+            case
+                when exists (
+                    select from private.twin_queues as slow
+                    where slow.user_id = owner.user_id and slow.slow_until > now()
+                ) then 1
+                else (select settings.user_max_deliveries from private.settings)
+            end as most,
+            (
+                select count(*) from private.twin_queues as busy
+                where busy.user_id = owner.user_id and busy.due_at > now() and busy.lease is not null
+            ) as busy
+        from owner
+        where owner.user_id is not null
+    )
+
+    select due.ai_twin_id, due.channel_id
+    from share
+    cross join lateral (
+        select queue.ai_twin_id, queue.channel_id, queue.due_at, row_number() over (order by queue.due_at) as place
+        from private.twin_queues as queue
+        where queue.user_id = share.user_id and queue.due_at <= now()
+        order by queue.due_at
+        limit greatest(0, share.most - share.busy)
+    ) as due
+    order by share.busy + due.place, due.due_at
+    limit p_limit
+$$;
+comment on function private.list_due_queues(integer) is
+'The queues that are due, in turns: first one of each owner, then the second of each. An owner has at most
+user_max_deliveries under way, and one after a slow answer. Workers that ask at the same moment may go above it.';
+
 -- Definer, because no role may read queues and secrets. Custom plans, because the queues are empty when a session makes
 -- its first plan (decision 0003).
 create function private.claim_deliveries(p_limit integer, p_lease interval) returns jsonb
@@ -7800,10 +9166,9 @@ declare
     v_due private.twin_queues[] := array(
         select queue
         from private.twin_queues as queue
+        inner join private.list_due_queues(p_limit) as due using (ai_twin_id, channel_id)
         where queue.due_at <= now()
-        order by queue.due_at
-        limit p_limit
-        for update skip locked
+        for update of queue skip locked
     );
     v_deliveries jsonb;
 begin
@@ -7832,6 +9197,7 @@ begin
     ), leased as (
         update private.twin_queues as queue
         set lease = case when candidate.id is not null then candidate.lease end,
+            leased_at = case when candidate.id is not null then now() end,
             due_at = case when candidate.id is not null then now() + p_lease end
         from candidate
         where queue.ai_twin_id = candidate.ai_twin_id and queue.channel_id = candidate.channel_id
@@ -7917,7 +9283,13 @@ begin
         and delivery.ai_twin_id = v_queue.ai_twin_id and delivery.channel_id = v_queue.channel_id
     returning delivery.* into v_delivery;
     update private.twin_queues as queue
-    set lease = null, due_at = coalesce(v_delivery.next_attempt_at, (
+    set
+        lease = null,
+        slow_until = case
+            when clock_timestamp() - queue.leased_at > interval '2 seconds' then now() + interval '1 minute'
+            else queue.slow_until
+        end,
+        due_at = coalesce(v_delivery.next_attempt_at, (
         select now()
         from public.twin_deliveries as pending
         where pending.ai_twin_id = queue.ai_twin_id
@@ -8030,6 +9402,7 @@ create table private.idempotency_keys (
     request_hash bytea not null,
     status integer,
     body text,
+    message_id uuid,
     created_at timestamptz not null default now(),
     primary key (principal, route, key),
     constraint idempotency_keys_key_length check (char_length(key) between 1 and 255)
@@ -8037,6 +9410,9 @@ create table private.idempotency_keys (
 comment on table private.idempotency_keys is
 'Answers to requests with an Idempotency-Key, kept for settings.idempotency_hours.';
 comment on column private.idempotency_keys.principal is 'The user''s id as text, or service_role.';
+comment on column private.idempotency_keys.message_id is
+'The message that the answer shows, so that the answer goes with it.';
+create index idempotency_keys_message_id_idx on private.idempotency_keys (message_id) where message_id is not null;
 create index idempotency_keys_created_at_idx on private.idempotency_keys (created_at);
 alter table private.idempotency_keys enable row level security;
 
@@ -8086,7 +9462,11 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    update private.idempotency_keys as known set status = p_status, body = p_body
+    update private.idempotency_keys as known
+    set
+        status = p_status,
+        body = p_body,
+        message_id = coalesce(p_body::jsonb #>> '{data,message_id}', p_body::jsonb #>> '{data,id}')::uuid
     where known.principal = coalesce((select auth.uid())::text, (select auth.role()))
         and known.route = p_route and known.key = p_key
 $$;
@@ -8206,6 +9586,200 @@ comment on function private.retry_after(integer, text, jsonb) is
 'The header Retry-After in seconds for a limit or an outage, as a JSON object; an empty object for other errors.
 p_limits are the rate limit headers of the caller.';
 
+-- Gone is gone: what was deleted, edited or erased leaves every place that repeats it.
+-- Realtime replays broadcasts for three days, to later members too; keys of idempotent requests keep answers.
+
+create function private.redact_broadcasts(p_ids uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update realtime.messages as sent set payload = private.render_pointer(sent.payload)
+    where sent.id = any(p_ids) and sent.extension = 'broadcast';
+exception
+    when others then
+        perform private.report_lost_broadcast('redacted', sqlstate, sqlerrm);
+end
+$$;
+comment on function private.redact_broadcasts(uuid[]) is
+'Replaces what Realtime would replay by pointers. A failure is reported and harms no writer.';
+
+-- Definer, because it also runs when Supabase Auth deletes a user, and no client changes these tables.
+create function private.forget_messages(p_channel_ids uuid[], p_ids uuid[], p_seqs bigint[]) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    perform private.redact_broadcasts(array(
+        select private.broadcast_id(created.channel_id, created.seq, listener.twin_id)
+        from unnest(p_channel_ids, p_seqs) as created (channel_id, seq)
+        cross join lateral (
+            select null::uuid as twin_id
+            union all
+            select assigned.ai_twin_id
+            from public.channel_twins as assigned
+            where assigned.channel_id = created.channel_id
+        ) as listener
+        union all
+        select private.broadcast_id(event.channel_id, event.seq)
+        from public.message_events as event
+        where event.message_id = any(p_ids) and event.kind <> 'message.created'
+    ));
+    -- What the model said of the channel may quote the text.
+    delete from private.summaries as known where known.channel_id = any(p_channel_ids) and known.answer is not null;
+end
+$$;
+comment on function private.forget_messages(uuid[], uuid[], bigint[]) is
+'Removes the text of messages from broadcasts and summaries: channel, id and number of each.';
+
+-- Definer, for the same reason.
+create function private.forget_deleted_messages(p_channel_ids uuid[], p_ids uuid[], p_seqs bigint[]) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_files uuid[] := array(
+        select file.attachment_id from private.message_files as file where file.message_id = any(p_ids)
+    );
+begin
+    perform private.forget_messages(p_channel_ids, p_ids, p_seqs);
+    update public.message_events as event set emoji = null
+    where event.message_id = any(p_ids) and event.kind <> 'message.created' and event.emoji is not null;
+    delete from public.message_edits as edit where edit.message_id = any(p_ids);
+    delete from public.message_reactions as reaction where reaction.message_id = any(p_ids);
+    delete from public.message_pins as pin where pin.message_id = any(p_ids);
+    -- A repeated request gets what a read would get.
+    update private.idempotency_keys as known
+    set (status, body) = (
+        select failure.status, failure.body
+        from private.render_failure(
+            'PT404', 'This message does not exist, or you may not see it.', 'message_not_found', '', ''
+        ) as failure
+    )
+    where known.message_id = any(p_ids);
+    delete from public.attachments as attachment
+    where attachment.id = any(v_files)
+        and not exists (
+            select from private.message_files as used
+            inner join public.messages as message on used.message_id = message.id
+            where used.attachment_id = attachment.id and message.deleted_at is null
+        );
+end
+$$;
+comment on function private.forget_deleted_messages(uuid[], uuid[], bigint[]) is
+'Removes all that is left of deleted messages: versions, reactions, pins, stored answers, and files that no other
+message names.';
+
+-- Definer, because no client changes what repeats a message.
+create function private.forget_message_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if new.deleted_at is not null then
+        perform private.forget_deleted_messages(array[new.channel_id], array[new.id], array[new.seq]);
+    else
+        perform private.forget_messages(array[new.channel_id], array[new.id], array[new.seq]);
+        -- Members may read the earlier versions, but a repeated request shows the present one.
+        update private.idempotency_keys as known
+        set body = jsonb_set(known.body::jsonb, '{data,content}', to_jsonb(new.content))::text
+        where known.message_id = new.id and known.body::jsonb #>> '{data,content}' is not null;
+    end if;
+    return null;
+end
+$$;
+comment on function private.forget_message_trigger() is
+'Forgets the text of a message that was edited or deleted.';
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.forget_messages_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.forget_deleted_messages(
+        array(select removed.channel_id from removed order by removed.id),
+        array(select removed.id from removed order by removed.id),
+        array(select removed.seq from removed order by removed.id)
+    );
+    return null;
+end
+$$;
+comment on function private.forget_messages_trigger() is 'Forgets messages whose rows were deleted.';
+
+-- Definer, because only the database sends to these topics.
+create function private.redact_channel_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_channel_id uuid := (to_jsonb(old) ->> case tg_table_name when 'channels' then 'id' else 'channel_id' end)::uuid;
+begin
+    -- The newest 10,000 events, because older ones are hardly in the three days that Realtime keeps.
+    perform private.redact_broadcasts(array(
+        select private.broadcast_id(v_channel_id, event.seq, listener.twin_id)
+        from (
+            select recent.seq, recent.kind
+            from public.message_events as recent
+            where recent.channel_id = v_channel_id
+            order by recent.seq desc
+            limit 10000
+        ) as event
+        cross join lateral (
+            select null::uuid as twin_id
+            where tg_table_name = 'channels'
+            union all
+            select assigned.ai_twin_id
+            from public.channel_twins as assigned
+            where event.kind = 'message.created'
+                and assigned.channel_id = v_channel_id
+                and assigned.ai_twin_id = coalesce((to_jsonb(old) ->> 'ai_twin_id')::uuid, assigned.ai_twin_id)
+        ) as listener
+    ));
+    return old;
+end
+$$;
+comment on function private.redact_channel_trigger() is
+'Redacts the broadcasts of a channel that is deleted, or those to a twin that leaves it.';
+
+-- Definer, for the same reason.
+create function private.redact_inbox_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    -- The old rows are conversations or messages of conversations.
+    v_ids text[] := array(
+        select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone
+    );
+begin
+    update realtime.messages as sent
+    set payload = jsonb_build_object(
+        'conversation', jsonb_build_object('id', sent.payload #> '{conversation,id}'), 'truncated', true
+    )
+    -- All inboxes, because the conversation may have had another owner.
+    where sent.extension = 'broadcast' and sent.private and sent.topic ~ '^(inbox|workspace):'
+        and sent.payload #>> '{conversation,id}' = any(v_ids);
+    return null;
+exception
+    when others then
+        perform private.report_lost_broadcast('inboxes', sqlstate, sqlerrm);
+        return null;
+end
+$$;
+comment on function private.redact_inbox_trigger() is
+'Redacts the broadcasts of conversations that lost messages or were deleted.';
+
 -- Erasure of a person or a user, with a receipt: the right to be forgotten.
 -- A receipt contains numbers and ids, never erased content.
 
@@ -8282,7 +9856,7 @@ $$;
 comment on function private.delete_person(uuid) is
 'Deletes a person and the entries that were merged into it. Returns how many there were.';
 
--- Definer, because users may not delete what ingest writes. The function checks who owns the person.
+-- Definer, because users may not delete what ingest writes. The function checks who manages the workspace.
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
 security definer
@@ -8298,18 +9872,21 @@ begin
     select * into v_person
     from public.people as person
     where person.id = p_person_id
-        and (person.user_id = (select auth.uid()) or (select private.is_service()));
+        and (
+            (select private.is_service())
+            or exists (select from private.my_managed_workspaces as mine where mine.id = person.workspace_id)
+        );
     if v_person.id is null then
         perform private.fail(
             404, 'person_not_found', 'This person does not exist or is not yours. Check person_id.', 'person_id'
         );
     end if;
-    -- The lock stops matching and ingest for this user, so the receipt counts exactly what is deleted.
-    perform pg_advisory_xact_lock(private.matching_lock(v_person.user_id));
+    -- The lock stops matching and ingest for this workspace, so the receipt counts exactly what is deleted.
+    perform pg_advisory_xact_lock(private.matching_lock(v_person.workspace_id));
     if exists (
         select from unnest(p_conversation_ids) as named (id)
         where not exists (
-            select from public.conversations as own where own.id = named.id and own.user_id = v_person.user_id
+            select from public.conversations as own where own.id = named.id and own.workspace_id = v_person.workspace_id
         )
     ) then
         perform private.fail(
@@ -8320,7 +9897,7 @@ begin
     v_conversations := array(
         select conversation.id
         from public.conversations as conversation
-        where conversation.user_id = v_person.user_id
+        where conversation.workspace_id = v_person.workspace_id
             and (conversation.person_id = p_person_id or conversation.id = any(p_conversation_ids))
         order by conversation.id
         for update
@@ -8333,10 +9910,12 @@ begin
     v_similar := array(
         select conversation.id
         from public.conversations as conversation
-        where conversation.user_id = v_person.user_id
+        where conversation.workspace_id = v_person.workspace_id
+            and conversation.participant_key = 'phone:' || right(v_person.phone_digits, 6)
             and right(conversation.participant_digits, 10) = right(v_person.phone_digits, 10)
         order by conversation.id
     );
+    perform private.record_audit(v_person.workspace_id, 'person.erased', p_person_id, '{}');
     return private.create_receipt('person', p_person_id, jsonb_build_object(
         'people', v_people, 'conversations', cardinality(v_conversations), 'conversation_messages', v_messages
     )) || jsonb_build_object('similar_conversation_ids', v_similar);
@@ -8388,23 +9967,24 @@ set search_path = pg_catalog, pg_temp
 as $$
     select jsonb_build_object(
         'connections', (
-            select count(*) from public.messaging_connections as connection where connection.user_id = p_user_id
+            select count(*) from public.messaging_connections as connection where connection.workspace_id = p_user_id
         ),
-        'people', (select count(*) from public.people as person where person.user_id = p_user_id),
+        'people', (select count(*) from public.people as person where person.workspace_id = p_user_id),
         'conversations', (
-            select count(*) from public.conversations as conversation where conversation.user_id = p_user_id
+            select count(*) from public.conversations as conversation where conversation.workspace_id = p_user_id
         ),
         'conversation_messages', (
             select coalesce(sum(conversation.message_count), 0)
             from public.conversations as conversation
-            where conversation.user_id = p_user_id
+            where conversation.workspace_id = p_user_id
         ),
         'twins', (select count(*) from public.ai_twins as twin where twin.user_id = p_user_id),
         'memberships', (select count(*) from public.channel_members as member where member.user_id = p_user_id),
         'reactions', (select count(*) from public.message_reactions as mark where mark.user_id = p_user_id)
     )
 $$;
-comment on function private.count_belongings(uuid) is 'The number of rows by kind that belong only to this user.';
+comment on function private.count_belongings(uuid) is
+'The number of rows by kind that belong only to this user; those of teams stay.';
 
 create function private.hand_over_channels(p_user_id uuid) returns bigint
 language plpgsql
@@ -8459,6 +10039,44 @@ $$;
 comment on function private.list_user_messages(uuid) is
 'Ids of the messages that a user and the user''s twins wrote, deleted twins included.';
 
+create function private.delete_stored_answers(p_user_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from private.idempotency_keys as known
+    where known.principal = p_user_id::text
+        or (
+            -- Stored answers to the service contain what it wrote for the user.
+            known.principal = 'service_role'
+            and exists (
+                select from (
+                    select p_user_id
+                    union all
+                    select twin.id from public.ai_twins as twin where twin.user_id = p_user_id
+                ) as author (id)
+                where strpos(known.body, author.id::text) > 0
+            )
+        );
+end
+$$;
+comment on function private.delete_stored_answers(uuid) is
+'Deletes the stored answers to idempotent requests of a user, and those of the service that name the user or a twin of
+theirs.';
+
+create function private.audit_erasure(p_user_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_audit(member.workspace_id, 'user.erased', p_user_id, '{}')
+    from public.workspace_members as member
+    where member.user_id = p_user_id and member.workspace_id <> p_user_id;
+end
+$$;
+comment on function private.audit_erasure(uuid) is
+'Records in the teams of a user that the user is erased. Owners see the id and no content.';
+
 -- Definer, because no role may write these tables. Only service_role may call it.
 create function private.erase_user(p_user_id uuid) returns jsonb
 language plpgsql
@@ -8477,6 +10095,7 @@ declare
         select file.channel_id from public.attachments as file where file.uploaded_by = p_user_id
     );
     v_count bigint;
+    v_broadcasts uuid[];
 begin
     if not exists (select from auth.users as known where known.id = p_user_id) then
         perform private.fail(404, 'user_not_found', 'This user does not exist. Check user_id.', 'user_id');
@@ -8487,6 +10106,11 @@ begin
     order by head.channel_id
     for no key update;
     v_erased := v_erased || jsonb_build_object('channels', private.hand_over_channels(p_user_id));
+    -- A summary may contain what the user wrote.
+    delete from private.summaries as known where known.channel_id = any(v_channels);
+    get diagnostics v_count = row_count;
+    v_erased := v_erased || jsonb_build_object('summaries', v_count);
+    perform private.delete_stored_answers(p_user_id);
     delete from public.messages as said
     where said.id in (select own.id from private.list_user_messages(p_user_id) as own (id));
     get diagnostics v_count = row_count;
@@ -8494,29 +10118,19 @@ begin
     delete from public.attachments as file where file.uploaded_by = p_user_id;
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('files', v_count);
-    -- A summary may contain what the user wrote.
-    delete from private.summaries as known where known.channel_id = any(v_channels);
-    get diagnostics v_count = row_count;
-    v_erased := v_erased || jsonb_build_object('summaries', v_count);
-    delete from private.idempotency_keys as known
-    where known.principal = p_user_id::text
-        or (
-            -- Stored answers to the service contain what it wrote for the user.
-            known.principal = 'service_role'
-            and exists (
-                select from (
-                    select p_user_id
-                    union all
-                    select twin.id from public.ai_twins as twin where twin.user_id = p_user_id
-                ) as author (id)
-                where strpos(known.body, author.id::text) > 0
-            )
-        );
     delete from private.request_counts as counted where counted.user_id = p_user_id;
+    perform private.audit_erasure(p_user_id);
     delete from public.channel_members as member where member.user_id = p_user_id;
     delete from auth.users as known where known.id = p_user_id;
-    -- The log keeps its numbers without a gap but drops the actor.
-    update public.message_events as event set actor_id = null where event.actor_id = p_user_id;
+    -- The log keeps its numbers without a gap but drops the actor, and so do broadcasts.
+    with cleared as (
+        update public.message_events as event set actor_id = null, emoji = null
+        where event.actor_id = p_user_id
+        returning event.channel_id, event.seq
+    )
+
+    select array_agg(private.broadcast_id(cleared.channel_id, cleared.seq)) into v_broadcasts from cleared;
+    perform private.redact_broadcasts(v_broadcasts);
     return private.create_receipt('user', p_user_id, v_erased);
 end
 $$;
@@ -8540,9 +10154,34 @@ user_id; returns the receipt.';
 -- Exports of a conversation or a channel, in pages.
 -- Callers export what they may read; the cursor of a page leads to the next one.
 
+-- Definer, because no client writes the audit log. It checks that the caller may read what is exported.
+create function private.record_export(p_conversation_id uuid, p_channel_id uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_audit(conversation.workspace_id, 'conversation.exported', conversation.id, '{}')
+    from public.conversations as conversation
+    where conversation.id = p_conversation_id
+        and (
+            private.is_service()
+            or exists (select from private.my_workspaces as mine where mine.id = conversation.workspace_id)
+        );
+    perform private.record_audit(channel.workspace_id, 'channel.exported', channel.id, '{}')
+    from public.channels as channel
+    where channel.id = p_channel_id
+        and (
+            private.is_service()
+            or exists (select from private.my_channels as mine where mine.id = channel.id)
+        );
+end
+$$;
+comment on function private.record_export(uuid, uuid) is
+'Writes the audit line of an export of a conversation or a channel, whose first page the caller reads.';
+
 create function public.export_conversation(jsonb) returns json
 language plpgsql
-stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
@@ -8560,7 +10199,9 @@ begin
             'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id'
         );
     end if;
-    if v_after is not null then
+    if v_after is null then
+        perform private.record_export(v_id, null);
+    else
         select stored.sent_at into v_after_at
         from public.conversation_messages as stored
         where stored.conversation_id = v_id and stored.external_id = v_after;
@@ -8655,7 +10296,6 @@ comment on function private.measure_messages(uuid, bigint, integer) is
 
 create function public.export_channel(jsonb) returns json
 language plpgsql
-stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
@@ -8670,6 +10310,9 @@ begin
     -- Check the channel before the cursor, which would tell non-members which channel a message is in.
     perform private.require_channel(v_id);
     v_after := coalesce(private.find_cursor($1, 'after', v_id), 0);
+    if v_after = 0 then
+        perform private.record_export(null, v_id);
+    end if;
     select
         private.render_export(array_agg(page.id) filter (where page.is_in)),
         max(page.seq) filter (where page.is_in),
@@ -8692,7 +10335,8 @@ comment on function public.export_channel(jsonb) is
 at most 1000; fewer when messages are large) and after (next_cursor of the page before; null on the last page).';
 
 -- Clean-up: deletes expired rows in small rounds. Retention stands in private.settings.
--- Messages, events, dead deliveries and receipts are kept: clients can catch up from any event.
+-- Events, dead deliveries and receipts are kept: clients can catch up from any event. Messages are kept unless the
+-- workspace has a retention.
 
 create table private.clean_ups (
     is_only_row boolean primary key default true,
@@ -8704,6 +10348,14 @@ comment on table private.clean_ups is 'The last round of private.clean_up. Alway
 comment on column private.clean_ups.finished_at is 'When the last round ended; null before the first round.';
 comment on column private.clean_ups.removed is 'The number of removed rows by kind.';
 alter table private.clean_ups enable row level security;
+
+create table private.retention_rounds (
+    workspace_id uuid primary key references public.workspaces (id) on delete cascade,
+    finished_at timestamptz not null
+);
+comment on table private.retention_rounds is
+'When the clean-up last finished with a workspace that has a retention. It looks at each of them once a day.';
+alter table private.retention_rounds enable row level security;
 
 insert into private.clean_ups default values;
 
@@ -8814,6 +10466,130 @@ comment on function private.delete_history(integer) is
 'Deletes old finished deliveries, summaries and lines of the ingest log: at most p_limit rows of each kind. Returns the
 number of rows by kind.';
 
+create function private.delete_old_conversations(p_workspace_id uuid, p_before timestamptz, p_limit integer)
+returns bigint
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_conversations uuid[];
+    v_count bigint;
+begin
+    -- Conversations before their messages, as ingest locks them.
+    v_conversations := array(
+        select conversation.id
+        from public.conversations as conversation
+        where conversation.workspace_id = p_workspace_id
+            and exists (
+                select from public.conversation_messages as stored
+                where stored.conversation_id = conversation.id and stored.sent_at < p_before
+            )
+        order by conversation.id
+        limit p_limit
+        for no key update skip locked
+    );
+    delete from public.conversation_messages as stored
+    where (stored.conversation_id, stored.external_id) in (
+        select old.conversation_id, old.external_id
+        from public.conversation_messages as old
+        where old.conversation_id = any(v_conversations) and old.sent_at < p_before
+        limit p_limit
+    );
+    get diagnostics v_count = row_count;
+    delete from public.conversations as conversation
+    where conversation.id = any(v_conversations)
+        and conversation.message_count = 0 and conversation.created_at < p_before;
+    return v_count;
+end
+$$;
+comment on function private.delete_old_conversations(uuid, timestamptz, integer) is
+'Deletes ingested messages of a workspace that were sent before a time, and conversations that become empty. Returns the
+number of messages.';
+
+create function private.delete_old_messages(p_workspace_id uuid, p_before timestamptz, p_limit integer)
+returns bigint
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_channels uuid[] := array(
+        select channel.id from public.channels as channel where channel.workspace_id = p_workspace_id
+    );
+    v_count bigint;
+begin
+    perform from private.channel_counters as counter
+    where counter.channel_id = any(v_channels)
+    order by counter.channel_id
+    for no key update;
+    -- Numbers rise with time, so the oldest messages of a channel need no index on time.
+    delete from public.messages as message
+    where message.id in (
+        select oldest.id
+        from unnest(v_channels) as channel (id)
+        cross join lateral (
+            select old.id, old.created_at
+            from public.messages as old
+            where old.channel_id = channel.id
+            order by old.seq
+            limit p_limit
+        ) as oldest
+        where oldest.created_at < p_before
+        limit p_limit
+    );
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+comment on function private.delete_old_messages(uuid, timestamptz, integer) is
+'Deletes messages of the channels of a workspace that were written before a time. Each one is an event of its channel.
+Returns their number.';
+
+create function private.delete_past_retention(p_limit integer) returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_workspace public.workspaces;
+    v_ingested bigint := 0;
+    v_written bigint := 0;
+begin
+    for v_workspace in
+        select workspace.*
+        from public.workspaces as workspace
+        left join private.retention_rounds as round on workspace.id = round.workspace_id
+        where (workspace.conversation_days is not null or workspace.channel_days is not null)
+            and coalesce(round.finished_at, '-infinity') < now() - interval '1 day'
+        order by workspace.id
+        limit 100
+    loop
+        if v_ingested + v_written >= p_limit then
+            exit;
+        end if;
+        if v_workspace.conversation_days is not null then
+            v_ingested := v_ingested + private.delete_old_conversations(
+                v_workspace.id, now() - make_interval(days => v_workspace.conversation_days), p_limit
+            );
+        end if;
+        if v_workspace.channel_days is not null then
+            v_written := v_written + private.delete_old_messages(
+                v_workspace.id, now() - make_interval(days => v_workspace.channel_days), p_limit / 10
+            );
+        end if;
+        if v_ingested < p_limit and v_written < p_limit / 10 then
+            insert into private.retention_rounds as round (workspace_id, finished_at) values (v_workspace.id, now())
+            on conflict (workspace_id) do update set finished_at = excluded.finished_at;
+        end if;
+    end loop;
+    return jsonb_build_object('conversation_messages', v_ingested, 'messages', v_written);
+end
+$$;
+comment on function private.delete_past_retention(integer) is
+'Deletes what workspaces no longer keep, each once a day. Takes at most about p_limit ingested messages and a tenth of
+that in messages of channels, because each of those is an event. Returns the number of rows by kind.';
+
 -- Definer, because no role may delete these rows.
 create function private.clean_up(p_limit integer default 10000) returns jsonb
 language plpgsql
@@ -8829,7 +10605,8 @@ begin
     if not found then
         return v_removed;
     end if;
-    v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit);
+    v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit)
+        || private.delete_past_retention(p_limit);
     update private.clean_ups as last
     set finished_at = clock_timestamp(), removed = v_removed
     where last.is_only_row;
@@ -9378,15 +11155,143 @@ comment on function private.call(text, text, text, text, text, bytea) is
 JSON objects. Answers the HTTP status, the headers as a JSON object, and the body. Only the login role of the service
 may call it, and it becomes only roles that it was granted.';
 
+-- What planner statistics tell clients: nothing. Docs: docs/explanation/security.md.
+-- Postgres estimates rows from all rows of a table, also from those that a policy hides, and the Data API shows the
+-- estimates (Prefer: count=planned or estimated, and the plan media type).
+
+create function private.is_executed() returns boolean
+language plpgsql
+-- Not really immutable: only then does Postgres ask while it plans, and estimate no rows for the answer false.
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_callers text;
+begin
+    if coalesce(current_setting('request.headers', true), '') = '' or current_query() !~* '^\s*explain\M' then
+        return true;
+    end if;
+    -- A function that Postgres calls while it plans keeps its plans, so they must return rows.
+    get diagnostics v_callers = pg_context;
+    if strpos(v_callers, e'\n') > 0 then
+        return true;
+    elsif current_query() !~ '^EXPLAIN \(FORMAT JSON\) SELECT 1 ' then
+        -- The plan media type also shows costs, which depend on statistics even if no row is expected.
+        perform private.fail(403, 'plan_refused', 'Plans could show data of other users. Read them as postgres.');
+    end if;
+    return false;
+end
+$$;
+comment on function private.is_executed() is
+'Whether the query that is being planned will also run. False for a count=planned of the Data API, PT403 for any other
+EXPLAIN of the Data API.';
+
+do $$
+declare
+    v_table regclass;
+    v_part record;
+begin
+    foreach v_table in array array[
+        'public.ai_twins',
+        'public.attachments',
+        'public.audit_log',
+        'public.channel_members',
+        'public.channel_twins',
+        'public.channels',
+        'public.conversation_identifiers',
+        'public.conversation_messages',
+        'public.conversations',
+        'public.erasures',
+        'public.ingest_log',
+        'public.message_edits',
+        'public.message_events',
+        'public.message_pins',
+        'public.message_reactions',
+        'public.messages',
+        'public.messaging_connections',
+        'public.people',
+        'public.person_identifiers',
+        'public.twin_deliveries',
+        'public.twin_webhooks',
+        'public.user_profiles',
+        'public.workspace_invitations',
+        'public.workspace_members',
+        'public.workspaces'
+    ]::regclass[] loop
+        -- No statistics of names, numbers, addresses and contents, for SQL that reaches Postgres in other ways.
+        -- The few words of a list stay, because plans use how many rows have each. An index on an expression has
+        -- statistics of its own, and numbers for names.
+        for v_part in
+            select
+                case relation.relkind when 'i' then 'index' else 'table' end as kind,
+                relation.oid::regclass as name,
+                case relation.relkind when 'i' then part.attnum::text else quote_ident(part.attname) end as part
+            from pg_attribute as part
+            inner join pg_class as relation on part.attrelid = relation.oid
+            left join pg_index as indexed on relation.oid = indexed.indexrelid
+            where coalesce(indexed.indrelid, relation.oid) = v_table
+                and relation.relkind in ('r', 'i')
+                and part.attnum > 0
+                and part.atttypid <> all('{uuid, timestamptz, bigint, integer, boolean}'::regtype[])
+                and part.attname not in ('kind', 'platform', 'role', 'state')
+                and coalesce(indexed.indkey[part.attnum - 1] = 0, true)
+        loop
+            execute format('alter %s %s alter column %s set statistics 0', v_part.kind, v_part.name, v_part.part);
+        end loop;
+    end loop;
+end
+$$;
+
 -- Every trigger, table by table, in firing order, each table headed by its story.
 -- Postgres fires the triggers of one event in the order of their names. So a name is the table, a number and a word:
 -- the number is the order. BEFORE triggers run first, AFTER triggers next, deferred ones at the end of the transaction.
 
--- auth.users: a user signs up.
--- The profile starts with what Supabase Auth knows.
+-- auth.users: a user signs up, or is deleted.
+-- The profile starts with what Supabase Auth knows. Before a user goes, 30 passes on what belongs to teams.
 create trigger threadline_10_create_profile
 after insert on auth.users
 for each row execute function private.create_user_profile_trigger();
+create trigger threadline_20_create_workspace
+after insert on auth.users
+for each row execute function private.create_personal_workspace_trigger();
+create trigger threadline_30_hand_over
+before delete on auth.users
+for each row execute function private.hand_over_user_trigger();
+
+-- workspaces: a workspace changes. Only an owner changes how long messages are kept.
+create trigger workspaces_10_stamp
+before update on public.workspaces
+for each row execute function private.set_updated_at_trigger();
+create trigger workspaces_20_protect_retention
+before update on public.workspaces
+for each row when (
+    (old.conversation_days, old.channel_days) is distinct from (new.conversation_days, new.channel_days)
+)
+execute function private.protect_retention_trigger();
+create trigger workspaces_30_audit
+after update on public.workspaces
+for each row when (
+    (old.conversation_days, old.channel_days) is distinct from (new.conversation_days, new.channel_days)
+)
+execute function private.audit_retention_trigger();
+
+-- Numbers without a country are read in the home country.
+create trigger workspaces_40_reread_numbers
+after update of home_country on public.workspaces
+for each row when (old.home_country is distinct from new.home_country)
+execute function private.reread_numbers_trigger();
+
+-- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
+create trigger workspace_members_10_protect_owners
+before update or delete on public.workspace_members
+for each row execute function private.protect_workspace_owners_trigger();
+create trigger workspace_members_20_audit
+after insert or update or delete on public.workspace_members
+for each row execute function private.audit_member_trigger();
+-- After 20: the log says that the member left, then who became owner.
+create trigger workspace_members_30_hand_over
+after delete on public.workspace_members
+for each row execute function private.hand_over_member_trigger();
 
 -- user_profiles: a profile changes.
 create trigger user_profiles_10_stamp
@@ -9395,6 +11300,10 @@ for each row execute function private.set_updated_at_trigger();
 
 -- people: a user adds, renumbers or deletes a person: the conversations with that number are matched again.
 -- Takes the lock of the user's matching before any row, so that ingest and this change do not deadlock.
+-- A person that names no workspace gets the personal one of its user.
+create trigger people_10_assign_workspace
+before insert on public.people
+for each row when (new.workspace_id is null) execute function private.set_workspace_trigger();
 create trigger people_10_lock_matching
 before update on public.people
 for each statement execute function private.lock_matching_trigger();
@@ -9440,9 +11349,15 @@ for each row when (old.default_country is distinct from new.default_country)
 execute function private.reread_numbers_trigger();
 
 -- messaging_connections: a connection changes or goes.
+create trigger messaging_connections_10_assign_workspace
+before insert on public.messaging_connections
+for each row when (new.workspace_id is null) execute function private.set_workspace_trigger();
 create trigger messaging_connections_10_stamp
 before update on public.messaging_connections
 for each row execute function private.set_updated_at_trigger();
+create trigger messaging_connections_11_audit
+after insert or delete on public.messaging_connections
+for each row execute function private.audit_connection_trigger();
 -- The log has no foreign key (140_ingest_log).
 create trigger messaging_connections_20_delete_log
 after delete on public.messaging_connections
@@ -9451,6 +11366,10 @@ for each statement execute function private.delete_ingest_log_trigger();
 
 -- conversations: ingest writes a conversation, and it is matched to a person. At the end of the transaction its owner's
 -- inbox gets one broadcast.
+create trigger conversations_10_assign_workspace
+before insert on public.conversations
+for each row when (new.workspace_id is null or new.scope_id is null)
+execute function private.set_conversation_workspace_trigger();
 create trigger conversations_10_match
 before insert on public.conversations
 for each row execute function private.match_participant_trigger();
@@ -9470,6 +11389,10 @@ create trigger conversations_40_delete_messages
 after delete on public.conversations
 referencing old table as removed
 for each statement execute function private.delete_conversation_messages_trigger();
+create trigger conversations_41_redact
+after delete on public.conversations
+referencing old table as gone
+for each statement execute function private.redact_inbox_trigger();
 -- 50 and 60 wait for the end of the transaction, because messages may follow. Ingest broadcasts its changes itself.
 create constraint trigger conversations_50_broadcast
 after insert on public.conversations
@@ -9508,7 +11431,15 @@ after delete on public.conversation_messages
 referencing old table as changed
 for each statement execute function private.summarize_conversations_trigger();
 
+create trigger conversation_messages_40_redact
+after delete on public.conversation_messages
+referencing old table as gone
+for each statement execute function private.redact_inbox_trigger();
+
 -- channels: a user makes a channel and becomes its first owner.
+create trigger channels_10_assign_workspace
+before insert on public.channels
+for each row when (new.workspace_id is null) execute function private.set_channel_workspace_trigger();
 create trigger channels_10_stamp
 before update on public.channels
 for each row execute function private.set_updated_at_trigger();
@@ -9520,12 +11451,20 @@ create trigger channels_30_add_owner
 after insert on public.channels
 for each row execute function private.add_channel_owner_trigger();
 
+-- Before the delete, while the log still numbers the broadcasts.
+create trigger channels_40_redact
+before delete on public.channels
+for each row execute function private.redact_channel_trigger();
+
 -- channel_members: a member joins, changes role or leaves.
 -- Before: 10 checks the rights of the caller, 20 keeps one owner.
 -- After: the twins of a member who left are removed, and the log gets an event. A change of role is not an event.
 create trigger channel_members_10_protect_owners
 before insert or update or delete on public.channel_members
 for each row execute function private.protect_owners_trigger();
+create trigger channel_members_15_require_workspace_member
+before insert on public.channel_members
+for each row execute function private.require_workspace_member_trigger();
 -- After 10: a caller without the right gets that error first.
 create trigger channel_members_20_require_owner
 before update or delete on public.channel_members
@@ -9546,6 +11485,10 @@ after update on public.channel_members
 for each row when ((old.channel_id, old.user_id) is distinct from (new.channel_id, new.user_id))
 execute function private.record_member_trigger();
 
+create trigger channel_members_70_audit
+after update on public.channel_members
+for each row when (old.role <> new.role) execute function private.audit_channel_role_trigger();
+
 -- ai_twins: a user makes or deletes a twin.
 create trigger ai_twins_10_stamp
 before update on public.ai_twins
@@ -9555,10 +11498,20 @@ create trigger ai_twins_20_remember_owner
 before delete on public.ai_twins
 for each row execute function private.remember_twin_owner_trigger();
 
+-- Each twin takes part in how deliveries are shared out.
+create trigger ai_twins_30_limit
+before insert on public.ai_twins
+for each row execute function private.limit_twins_trigger();
+
 -- channel_twins: a member adds a twin to a channel: 10 locks the channel and checks membership and the maximum.
 create trigger channel_twins_10_admit
 before insert on public.channel_twins
 for each row execute function private.admit_twin_trigger();
+
+-- Before the delete, because it reads the row.
+create trigger channel_twins_20_redact
+before delete on public.channel_twins
+for each row execute function private.redact_channel_trigger();
 
 -- messages: a member writes, edits or deletes a message.
 -- Insert, before: 10 checks membership, locks the channel, requires the parent, and gives number, time and event.
@@ -9566,8 +11519,9 @@ for each row execute function private.admit_twin_trigger();
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 70 keeps its files. At the end of the transaction
 -- message_events_10_broadcast sends the event.
 -- Update: 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
--- If the message was deleted, 81 cancels its deliveries and 82 unpins it.
--- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search.
+-- If the message was deleted, 81 cancels its deliveries. 82 forgets what an edit or a deletion took away.
+-- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
+-- forgets it.
 create trigger messages_10_admit
 before insert on public.messages
 for each row execute function private.admit_message_trigger();
@@ -9601,9 +11555,11 @@ for each row execute function private.index_message_trigger();
 create trigger messages_81_cancel_deliveries
 after update of deleted_at on public.messages
 for each row when (new.deleted_at is not null) execute function private.cancel_deliveries_trigger();
-create trigger messages_82_unpin
-after update of deleted_at on public.messages
-for each row when (new.deleted_at is not null) execute function private.unpin_message_trigger();
+-- After the deletion, so that pins and reactions that go with the message record no events.
+create trigger messages_82_forget
+after update of content, deleted_at on public.messages
+for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
+execute function private.forget_message_trigger();
 create trigger messages_90_record_change
 after delete on public.messages
 for each row when (old.deleted_at is null) execute function private.record_message_change_trigger();
@@ -9612,6 +11568,10 @@ create trigger messages_91_delete_words
 after delete on public.messages
 referencing old table as removed
 for each statement execute function private.delete_message_words_trigger();
+create trigger messages_92_forget
+after delete on public.messages
+referencing old table as removed
+for each statement execute function private.forget_messages_trigger();
 
 -- message_reactions: a member adds or removes a reaction.
 -- 10 copies the channel from the message and locks the channel; 20 records the event.
@@ -9672,6 +11632,7 @@ revoke all on all functions in schema private from public, anon, authenticated, 
 revoke all on
     public.ai_twins,
     public.attachments,
+    public.audit_log,
     public.channel_members,
     public.channel_twins,
     public.channels,
@@ -9690,20 +11651,27 @@ revoke all on
     public.person_identifiers,
     public.twin_deliveries,
     public.twin_webhooks,
-    public.user_profiles
+    public.user_profiles,
+    public.workspace_invitations,
+    public.workspace_members,
+    public.workspaces
 from public, anon, authenticated, service_role;
 revoke all on sequence
+    public.audit_log_id_seq,
     public.ingest_log_id_seq
 from public, anon, authenticated, service_role;
 revoke all on function
+    public.accept_invitation(text, uuid),
     public.add_reaction(jsonb),
     public.begin_upload(jsonb),
     public.change_number(jsonb),
     public.claim_deliveries(jsonb),
     public.clean_up(jsonb),
     public.conversation_messages(public.conversations),
+    public.create_invitation(uuid, uuid, text, text, interval),
     public.create_message(jsonb),
-    public.create_messaging_connection(text, text),
+    public.create_messaging_connection(text, text, uuid, boolean),
+    public.create_workspace(text, text, text),
     public.delete_message(jsonb),
     public.edit_message(jsonb),
     public.erase_person(jsonb),
@@ -9718,7 +11686,9 @@ revoke all on function
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
+    public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_workspace_members(uuid, text),
     public.merge_people(jsonb),
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
@@ -9728,6 +11698,8 @@ revoke all on function
     public.remove_twin_webhook(jsonb),
     public.replay_twin_deliveries(jsonb),
     public.reply_to_message(jsonb),
+    public.revoke_invitation(uuid),
+    public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
     public.search_messages(jsonb),
@@ -9748,8 +11720,8 @@ on public.ai_twins to authenticated;
 grant select, insert (id, channel_id, file_name), delete on public.attachments to authenticated;
 grant select, delete, insert (channel_id, user_id, role), update (role) on public.channel_members to authenticated;
 grant select, delete, insert (channel_id, ai_twin_id) on public.channel_twins to authenticated;
-grant select, delete, insert (workspace_id, kind, name), update (workspace_id, name)
-on public.channels to authenticated;
+grant select, delete, insert (workspace_id, kind, name), update (name) on public.channels to authenticated;
+grant select on public.audit_log to authenticated;
 grant select on public.conversation_identifiers to authenticated;
 grant select on public.conversation_messages to authenticated;
 grant select on public.conversations to authenticated;
@@ -9767,28 +11739,42 @@ grant
         content, content_type, metadata, attachments
    )
 on public.messages to authenticated;
-grant select, delete, insert (platform, connection_id), update (is_active)
+grant select, delete, insert (platform, connection_id, workspace_id, is_apart), update (is_active)
 on public.messaging_connections to authenticated;
-grant select, delete, insert (id, full_name, phone), update (full_name, phone) on public.people to authenticated;
+grant select, delete, insert (id, workspace_id, full_name, phone), update (full_name, phone)
+on public.people to authenticated;
 grant select, delete, insert (person_id, kind, value, app) on public.person_identifiers to authenticated;
 grant select on public.twin_deliveries to authenticated;
 grant select, delete on public.twin_webhooks to authenticated;
 grant select, update (display_name, avatar_url) on public.user_profiles to authenticated;
+grant select (
+    id, workspace_id, channel_id, email, role, invited_by, created_at, expires_at, revoked_at, accepted_at, accepted_by
+)
+on public.workspace_invitations to authenticated;
+grant select, delete, update (role) on public.workspace_members to authenticated;
+grant select, delete, update (name, home_country, language, conversation_days, channel_days)
+on public.workspaces to authenticated;
 grant select on private.my_channels to authenticated;
 grant select on private.my_peer_twins to authenticated;
 grant select on private.my_peers to authenticated;
 grant select on private.my_managed_channels to authenticated;
 grant select on private.my_owned_channels to authenticated;
 grant select on private.my_twins to authenticated;
+grant select on private.my_workspaces to authenticated;
+grant select on private.my_managed_workspaces to authenticated;
+grant select on private.my_owned_workspaces to authenticated;
 
 -- Functions: calls of the Data API.
 grant execute on function
+    public.accept_invitation(text, uuid),
     public.add_reaction(jsonb),
     public.begin_upload(jsonb),
     public.change_number(jsonb),
     public.conversation_messages(public.conversations),
+    public.create_invitation(uuid, uuid, text, text, interval),
     public.create_message(jsonb),
-    public.create_messaging_connection(text, text),
+    public.create_messaging_connection(text, text, uuid, boolean),
+    public.create_workspace(text, text, text),
     public.delete_message(jsonb),
     public.edit_message(jsonb),
     public.erase_person(jsonb),
@@ -9801,7 +11787,9 @@ grant execute on function
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
+    public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_workspace_members(uuid, text),
     public.merge_people(jsonb),
     public.messages(public.conversations),
     public.pin_message(jsonb),
@@ -9809,6 +11797,8 @@ grant execute on function
     public.remove_twin_webhook(jsonb),
     public.replay_twin_deliveries(jsonb),
     public.reply_to_message(jsonb),
+    public.revoke_invitation(uuid),
+    public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
     public.search_messages(jsonb),
@@ -9826,6 +11816,13 @@ grant execute on function
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
+    private.accept_invitation(text, uuid),
+    private.create_invitation(uuid, uuid, text, text, interval),
+    private.create_workspace(text, text, text),
+    private.list_my_invitations(),
+    private.record_export(uuid, uuid),
+    private.revoke_invitation(uuid),
+    private.revoke_messaging_key(uuid),
     private.set_reaction(jsonb, text),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.message_count(uuid),
@@ -9850,15 +11847,18 @@ grant execute on function
     private.has_huge_number(jsonb),
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
+    private.is_executed(),
     private.rotate_messaging_key(uuid, interval),
     private.rotate_twin_secret(uuid, interval),
-    private.lock_channel(uuid),
+    private.lock_my_channel(uuid),
     private.search_messages(private.message_search),
     private.measure_messages(uuid, bigint, integer),
-    private.my_live_topics(),
-    private.my_topics(),
+    private.is_my_folder(text),
+    private.is_my_managed_folder(text),
+    private.is_my_live_topic(text),
+    private.is_my_topic(text),
     private.is_service(),
-    private.list_author_names(uuid[], uuid[]),
+    private.list_author_names(uuid[]),
     private.parse_json(bytea),
     private.parse_timestamp(text),
     private.phone_digits(text),
@@ -9912,6 +11912,7 @@ grant usage on schema private to service_role;
 -- Tables and views.
 grant select, insert, update, delete on public.ai_twins to service_role;
 grant select, insert (id, channel_id, file_name), delete on public.attachments to service_role;
+grant select on public.audit_log to service_role;
 grant select, insert, update, delete on public.channel_members to service_role;
 grant select, insert, update, delete on public.channel_twins to service_role;
 grant select, insert, update, delete on public.channels to service_role;
@@ -9941,6 +11942,11 @@ grant select, insert, delete on public.person_identifiers to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
 grant select, insert, update, delete on public.user_profiles to service_role;
+grant select, insert, update, delete on public.workspace_members to service_role;
+grant
+    select, delete, insert (name, home_country, language, conversation_days, channel_days, created_by),
+    update (name, home_country, language, conversation_days, channel_days)
+on public.workspaces to service_role;
 grant select on private.clean_ups to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
@@ -10003,7 +12009,7 @@ grant execute on function
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
     private.message_count(uuid),
     private.count_messages(jsonb),
-    private.create_conversations(uuid, text, private.ingest_participant[]),
+    private.create_conversations(private.ingest_source, private.ingest_participant[]),
     private.decode_text(bytea),
     private.render_failure(text, text, text, text, text),
     private.render_results(private.ingest_result[]),
@@ -10016,7 +12022,7 @@ grant execute on function
     private.find_call(text),
     private.find_channels(text),
     private.require_upload_channel(jsonb),
-    private.find_conversations(uuid, text, private.ingest_conversation[]),
+    private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.require_message(uuid),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
@@ -10034,13 +12040,15 @@ grant execute on function
     private.is_valid_key(text),
     private.rotate_twin_secret(uuid, interval),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
-    private.lock_channel(uuid),
+    private.lock_my_channel(uuid),
     private.lock_conversations(uuid[]),
+    private.lock_source(private.ingest_source),
+    private.record_export(uuid, uuid),
     private.list_replay_results(private.ingest_conversation[], uuid[]),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
     private.broadcast_conversations(uuid[]),
-    private.record_ingest(uuid, text, uuid, bigint, private.ingest_result[]),
-    private.record_refusal(uuid, text, integer),
+    private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
+    private.record_refusal(private.ingest_source, integer),
     private.search_messages(private.message_search),
     private.matching_lock(uuid),
     private.measure_database(),
@@ -10048,7 +12056,7 @@ grant execute on function
     private.measure_messages(uuid, bigint, integer),
     private.message_preview(jsonb),
     private.is_service(),
-    private.list_author_names(uuid[], uuid[]),
+    private.list_author_names(uuid[]),
     private.list_participants(text, private.ingest_conversation[], uuid[]),
     private.parse_json(bytea),
     private.parse_timestamp(text),
@@ -10111,9 +12119,9 @@ grant execute on function
     private.retry_after(integer, text, jsonb),
     private.replay_twin_deliveries(uuid, uuid),
     private.split_words(text),
-    private.store_conversations(uuid, text, jsonb),
+    private.store_conversations(private.ingest_source, jsonb),
     private.store_messages(
-        uuid, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
+        private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
     ),
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer),

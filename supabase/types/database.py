@@ -75,6 +75,36 @@ class PublicAttachmentsUpdate(TypedDict):
     size: NotRequired[Annotated[int, Field(alias="size")]]
     uploaded_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="uploaded_by")]]
 
+class PublicAuditLog(BaseModel):
+    action: str = Field(alias="action")
+    actor_id: Optional[uuid.UUID] = Field(alias="actor_id")
+    at: datetime.datetime = Field(alias="at")
+    details: JsonValue = Field(alias="details")
+    id: int = Field(alias="id")
+    request_id: Optional[str] = Field(alias="request_id")
+    subject_id: Optional[uuid.UUID] = Field(alias="subject_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
+
+class PublicAuditLogInsert(TypedDict):
+    action: Annotated[str, Field(alias="action")]
+    actor_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="actor_id")]]
+    at: NotRequired[Annotated[datetime.datetime, Field(alias="at")]]
+    details: NotRequired[Annotated[JsonValue, Field(alias="details")]]
+    id: NotRequired[Annotated[int, Field(alias="id")]]
+    request_id: NotRequired[Annotated[Optional[str], Field(alias="request_id")]]
+    subject_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="subject_id")]]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
+
+class PublicAuditLogUpdate(TypedDict):
+    action: NotRequired[Annotated[str, Field(alias="action")]]
+    actor_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="actor_id")]]
+    at: NotRequired[Annotated[datetime.datetime, Field(alias="at")]]
+    details: NotRequired[Annotated[JsonValue, Field(alias="details")]]
+    id: NotRequired[Annotated[int, Field(alias="id")]]
+    request_id: NotRequired[Annotated[Optional[str], Field(alias="request_id")]]
+    subject_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="subject_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
+
 class PublicChannelMembers(BaseModel):
     channel_id: uuid.UUID = Field(alias="channel_id")
     created_at: datetime.datetime = Field(alias="created_at")
@@ -115,7 +145,7 @@ class PublicChannels(BaseModel):
     kind: str = Field(alias="kind")
     name: Optional[str] = Field(alias="name")
     updated_at: datetime.datetime = Field(alias="updated_at")
-    workspace_id: Optional[uuid.UUID] = Field(alias="workspace_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicChannelsInsert(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
@@ -124,7 +154,7 @@ class PublicChannelsInsert(TypedDict):
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
     name: NotRequired[Annotated[Optional[str], Field(alias="name")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
-    workspace_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="workspace_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicChannelsUpdate(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
@@ -133,7 +163,7 @@ class PublicChannelsUpdate(TypedDict):
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
     name: NotRequired[Annotated[Optional[str], Field(alias="name")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
-    workspace_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="workspace_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicConversationIdentifiers(BaseModel):
     app: str = Field(alias="app")
@@ -141,8 +171,8 @@ class PublicConversationIdentifiers(BaseModel):
     created_at: datetime.datetime = Field(alias="created_at")
     key: Optional[str] = Field(alias="key")
     kind: str = Field(alias="kind")
-    user_id: uuid.UUID = Field(alias="user_id")
     value: str = Field(alias="value")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicConversationIdentifiersInsert(TypedDict):
     app: NotRequired[Annotated[str, Field(alias="app")]]
@@ -150,8 +180,8 @@ class PublicConversationIdentifiersInsert(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     key: NotRequired[Annotated[Optional[str], Field(alias="key")]]
     kind: Annotated[str, Field(alias="kind")]
-    user_id: Annotated[uuid.UUID, Field(alias="user_id")]
     value: Annotated[str, Field(alias="value")]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
 
 class PublicConversationIdentifiersUpdate(TypedDict):
     app: NotRequired[Annotated[str, Field(alias="app")]]
@@ -159,32 +189,35 @@ class PublicConversationIdentifiersUpdate(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     key: NotRequired[Annotated[Optional[str], Field(alias="key")]]
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
-    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
     value: NotRequired[Annotated[str, Field(alias="value")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicConversationMessages(BaseModel):
+    connection_id: Optional[uuid.UUID] = Field(alias="connection_id")
     conversation_id: uuid.UUID = Field(alias="conversation_id")
     external_id: str = Field(alias="external_id")
     message: JsonValue = Field(alias="message")
     received_at: datetime.datetime = Field(alias="received_at")
     sent_at: datetime.datetime = Field(alias="sent_at")
-    user_id: uuid.UUID = Field(alias="user_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicConversationMessagesInsert(TypedDict):
+    connection_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="connection_id")]]
     conversation_id: Annotated[uuid.UUID, Field(alias="conversation_id")]
     external_id: Annotated[str, Field(alias="external_id")]
     message: Annotated[JsonValue, Field(alias="message")]
     received_at: NotRequired[Annotated[datetime.datetime, Field(alias="received_at")]]
     sent_at: Annotated[datetime.datetime, Field(alias="sent_at")]
-    user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
 
 class PublicConversationMessagesUpdate(TypedDict):
+    connection_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="connection_id")]]
     conversation_id: NotRequired[Annotated[uuid.UUID, Field(alias="conversation_id")]]
     external_id: NotRequired[Annotated[str, Field(alias="external_id")]]
     message: NotRequired[Annotated[JsonValue, Field(alias="message")]]
     received_at: NotRequired[Annotated[datetime.datetime, Field(alias="received_at")]]
     sent_at: NotRequired[Annotated[datetime.datetime, Field(alias="sent_at")]]
-    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicConversations(BaseModel):
     created_at: datetime.datetime = Field(alias="created_at")
@@ -202,8 +235,10 @@ class PublicConversations(BaseModel):
     participant_named_at: Optional[datetime.datetime] = Field(alias="participant_named_at")
     person_id: Optional[uuid.UUID] = Field(alias="person_id")
     platform: str = Field(alias="platform")
+    scope_id: uuid.UUID = Field(alias="scope_id")
     updated_at: datetime.datetime = Field(alias="updated_at")
     user_id: uuid.UUID = Field(alias="user_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicConversationsInsert(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
@@ -221,8 +256,10 @@ class PublicConversationsInsert(TypedDict):
     participant_named_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="participant_named_at")]]
     person_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="person_id")]]
     platform: Annotated[str, Field(alias="platform")]
+    scope_id: Annotated[uuid.UUID, Field(alias="scope_id")]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
 
 class PublicConversationsUpdate(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
@@ -240,8 +277,10 @@ class PublicConversationsUpdate(TypedDict):
     participant_named_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="participant_named_at")]]
     person_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="person_id")]]
     platform: NotRequired[Annotated[str, Field(alias="platform")]]
+    scope_id: NotRequired[Annotated[uuid.UUID, Field(alias="scope_id")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicErasures(BaseModel):
     created_at: datetime.datetime = Field(alias="created_at")
@@ -284,6 +323,7 @@ class PublicIngestLog(BaseModel):
     requests: int = Field(alias="requests")
     status: int = Field(alias="status")
     user_id: uuid.UUID = Field(alias="user_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicIngestLogInsert(TypedDict):
     at: NotRequired[Annotated[datetime.datetime, Field(alias="at")]]
@@ -299,6 +339,7 @@ class PublicIngestLogInsert(TypedDict):
     requests: NotRequired[Annotated[int, Field(alias="requests")]]
     status: Annotated[int, Field(alias="status")]
     user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
 
 class PublicIngestLogUpdate(TypedDict):
     at: NotRequired[Annotated[datetime.datetime, Field(alias="at")]]
@@ -314,6 +355,7 @@ class PublicIngestLogUpdate(TypedDict):
     requests: NotRequired[Annotated[int, Field(alias="requests")]]
     status: NotRequired[Annotated[int, Field(alias="status")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicMessageEdits(BaseModel):
     content: str = Field(alias="content")
@@ -346,6 +388,7 @@ class PublicMessageEvents(BaseModel):
     message_id: Optional[uuid.UUID] = Field(alias="message_id")
     reaction_id: Optional[uuid.UUID] = Field(alias="reaction_id")
     seq: int = Field(alias="seq")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicMessageEventsInsert(TypedDict):
     actor_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="actor_id")]]
@@ -357,6 +400,7 @@ class PublicMessageEventsInsert(TypedDict):
     message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="message_id")]]
     reaction_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="reaction_id")]]
     seq: Annotated[int, Field(alias="seq")]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
 
 class PublicMessageEventsUpdate(TypedDict):
     actor_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="actor_id")]]
@@ -368,6 +412,7 @@ class PublicMessageEventsUpdate(TypedDict):
     message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="message_id")]]
     reaction_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="reaction_id")]]
     seq: NotRequired[Annotated[int, Field(alias="seq")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicMessagePins(BaseModel):
     channel_id: uuid.UUID = Field(alias="channel_id")
@@ -427,6 +472,7 @@ class PublicMessages(BaseModel):
     seq: int = Field(alias="seq")
     updated_at: datetime.datetime = Field(alias="updated_at")
     user_id: Optional[uuid.UUID] = Field(alias="user_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicMessagesInsert(TypedDict):
     ai_twin_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="ai_twin_id")]]
@@ -444,6 +490,7 @@ class PublicMessagesInsert(TypedDict):
     seq: NotRequired[Annotated[int, Field(alias="seq")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="user_id")]]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
 
 class PublicMessagesUpdate(TypedDict):
     ai_twin_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="ai_twin_id")]]
@@ -461,33 +508,43 @@ class PublicMessagesUpdate(TypedDict):
     seq: NotRequired[Annotated[int, Field(alias="seq")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicMessagingConnections(BaseModel):
     connection_id: str = Field(alias="connection_id")
     created_at: datetime.datetime = Field(alias="created_at")
     id: uuid.UUID = Field(alias="id")
     is_active: bool = Field(alias="is_active")
+    is_apart: bool = Field(alias="is_apart")
     platform: str = Field(alias="platform")
+    scope_id: uuid.UUID = Field(alias="scope_id")
     updated_at: datetime.datetime = Field(alias="updated_at")
     user_id: uuid.UUID = Field(alias="user_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicMessagingConnectionsInsert(TypedDict):
     connection_id: Annotated[str, Field(alias="connection_id")]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     is_active: NotRequired[Annotated[bool, Field(alias="is_active")]]
+    is_apart: NotRequired[Annotated[bool, Field(alias="is_apart")]]
     platform: Annotated[str, Field(alias="platform")]
+    scope_id: NotRequired[Annotated[uuid.UUID, Field(alias="scope_id")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicMessagingConnectionsUpdate(TypedDict):
     connection_id: NotRequired[Annotated[str, Field(alias="connection_id")]]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     is_active: NotRequired[Annotated[bool, Field(alias="is_active")]]
+    is_apart: NotRequired[Annotated[bool, Field(alias="is_apart")]]
     platform: NotRequired[Annotated[str, Field(alias="platform")]]
+    scope_id: NotRequired[Annotated[uuid.UUID, Field(alias="scope_id")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicPeople(BaseModel):
     created_at: datetime.datetime = Field(alias="created_at")
@@ -498,6 +555,7 @@ class PublicPeople(BaseModel):
     phone_digits: Optional[str] = Field(alias="phone_digits")
     updated_at: datetime.datetime = Field(alias="updated_at")
     user_id: uuid.UUID = Field(alias="user_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicPeopleInsert(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
@@ -508,6 +566,7 @@ class PublicPeopleInsert(TypedDict):
     phone_digits: NotRequired[Annotated[Optional[str], Field(alias="phone_digits")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicPeopleUpdate(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
@@ -518,6 +577,7 @@ class PublicPeopleUpdate(TypedDict):
     phone_digits: NotRequired[Annotated[Optional[str], Field(alias="phone_digits")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicPersonIdentifiers(BaseModel):
     app: str = Field(alias="app")
@@ -525,8 +585,8 @@ class PublicPersonIdentifiers(BaseModel):
     id: uuid.UUID = Field(alias="id")
     kind: str = Field(alias="kind")
     person_id: uuid.UUID = Field(alias="person_id")
-    user_id: uuid.UUID = Field(alias="user_id")
     value: str = Field(alias="value")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicPersonIdentifiersInsert(TypedDict):
     app: NotRequired[Annotated[str, Field(alias="app")]]
@@ -534,8 +594,8 @@ class PublicPersonIdentifiersInsert(TypedDict):
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     kind: Annotated[str, Field(alias="kind")]
     person_id: Annotated[uuid.UUID, Field(alias="person_id")]
-    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
     value: Annotated[str, Field(alias="value")]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicPersonIdentifiersUpdate(TypedDict):
     app: NotRequired[Annotated[str, Field(alias="app")]]
@@ -543,8 +603,8 @@ class PublicPersonIdentifiersUpdate(TypedDict):
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
     person_id: NotRequired[Annotated[uuid.UUID, Field(alias="person_id")]]
-    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
     value: NotRequired[Annotated[str, Field(alias="value")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicTwinDeliveries(BaseModel):
     ai_twin_id: uuid.UUID = Field(alias="ai_twin_id")
@@ -626,3 +686,102 @@ class PublicUserProfilesUpdate(TypedDict):
     display_name: NotRequired[Annotated[str, Field(alias="display_name")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+
+class PublicWorkspaceInvitations(BaseModel):
+    accepted_at: Optional[datetime.datetime] = Field(alias="accepted_at")
+    accepted_by: Optional[uuid.UUID] = Field(alias="accepted_by")
+    channel_id: Optional[uuid.UUID] = Field(alias="channel_id")
+    created_at: datetime.datetime = Field(alias="created_at")
+    email: Optional[str] = Field(alias="email")
+    expires_at: datetime.datetime = Field(alias="expires_at")
+    id: uuid.UUID = Field(alias="id")
+    invited_by: Optional[uuid.UUID] = Field(alias="invited_by")
+    revoked_at: Optional[datetime.datetime] = Field(alias="revoked_at")
+    role: str = Field(alias="role")
+    token_hash: bytes = Field(alias="token_hash")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
+
+class PublicWorkspaceInvitationsInsert(TypedDict):
+    accepted_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="accepted_at")]]
+    accepted_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="accepted_by")]]
+    channel_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="channel_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    email: NotRequired[Annotated[Optional[str], Field(alias="email")]]
+    expires_at: Annotated[datetime.datetime, Field(alias="expires_at")]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    invited_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="invited_by")]]
+    revoked_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="revoked_at")]]
+    role: Annotated[str, Field(alias="role")]
+    token_hash: Annotated[bytes, Field(alias="token_hash")]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
+
+class PublicWorkspaceInvitationsUpdate(TypedDict):
+    accepted_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="accepted_at")]]
+    accepted_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="accepted_by")]]
+    channel_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="channel_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    email: NotRequired[Annotated[Optional[str], Field(alias="email")]]
+    expires_at: NotRequired[Annotated[datetime.datetime, Field(alias="expires_at")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    invited_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="invited_by")]]
+    revoked_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="revoked_at")]]
+    role: NotRequired[Annotated[str, Field(alias="role")]]
+    token_hash: NotRequired[Annotated[bytes, Field(alias="token_hash")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
+
+class PublicWorkspaceMembers(BaseModel):
+    created_at: datetime.datetime = Field(alias="created_at")
+    role: str = Field(alias="role")
+    user_id: uuid.UUID = Field(alias="user_id")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
+
+class PublicWorkspaceMembersInsert(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    role: NotRequired[Annotated[str, Field(alias="role")]]
+    user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
+
+class PublicWorkspaceMembersUpdate(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    role: NotRequired[Annotated[str, Field(alias="role")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
+
+class PublicWorkspaces(BaseModel):
+    channel_days: Optional[int] = Field(alias="channel_days")
+    conversation_days: Optional[int] = Field(alias="conversation_days")
+    created_at: datetime.datetime = Field(alias="created_at")
+    created_by: Optional[uuid.UUID] = Field(alias="created_by")
+    home_country: Optional[str] = Field(alias="home_country")
+    id: uuid.UUID = Field(alias="id")
+    is_personal: bool = Field(alias="is_personal")
+    language: Optional[str] = Field(alias="language")
+    name: str = Field(alias="name")
+    personal_user_id: Optional[uuid.UUID] = Field(alias="personal_user_id")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+
+class PublicWorkspacesInsert(TypedDict):
+    channel_days: NotRequired[Annotated[Optional[int], Field(alias="channel_days")]]
+    conversation_days: NotRequired[Annotated[Optional[int], Field(alias="conversation_days")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    created_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="created_by")]]
+    home_country: NotRequired[Annotated[Optional[str], Field(alias="home_country")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    is_personal: NotRequired[Annotated[bool, Field(alias="is_personal")]]
+    language: NotRequired[Annotated[Optional[str], Field(alias="language")]]
+    name: Annotated[str, Field(alias="name")]
+    personal_user_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="personal_user_id")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+
+class PublicWorkspacesUpdate(TypedDict):
+    channel_days: NotRequired[Annotated[Optional[int], Field(alias="channel_days")]]
+    conversation_days: NotRequired[Annotated[Optional[int], Field(alias="conversation_days")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    created_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="created_by")]]
+    home_country: NotRequired[Annotated[Optional[str], Field(alias="home_country")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    is_personal: NotRequired[Annotated[bool, Field(alias="is_personal")]]
+    language: NotRequired[Annotated[Optional[str], Field(alias="language")]]
+    name: NotRequired[Annotated[str, Field(alias="name")]]
+    personal_user_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="personal_user_id")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]

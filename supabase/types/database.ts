@@ -75,6 +75,48 @@ export type Database = {
           },
         ];
       };
+      "audit_log": {
+        Row: {
+          "action": string;
+          "actor_id": string | null;
+          "at": string;
+          "details": NonNullable<Json>;
+          "id": number;
+          "request_id": string | null;
+          "subject_id": string | null;
+          "workspace_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "action": string;
+          "actor_id"?: string | null;
+          "at"?: string;
+          "details"?: NonNullable<Json>;
+          "id"?: never;
+          "request_id"?: string | null;
+          "subject_id"?: string | null;
+          "workspace_id": string;
+        };
+        Update: {
+          "action"?: string;
+          "actor_id"?: string | null;
+          "at"?: string;
+          "details"?: NonNullable<Json>;
+          "id"?: never;
+          "request_id"?: string | null;
+          "subject_id"?: string | null;
+          "workspace_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "audit_log_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
       "channel_members": {
         Row: {
           "channel_id": string;
@@ -147,7 +189,7 @@ export type Database = {
           "kind": string;
           "name": string | null;
           "updated_at": string;
-          "workspace_id": string | null;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
@@ -157,7 +199,7 @@ export type Database = {
           "kind"?: string;
           "name"?: string | null;
           "updated_at"?: string;
-          "workspace_id"?: string | null;
+          "workspace_id"?: string;
         };
         Update: {
           "created_at"?: string;
@@ -166,9 +208,17 @@ export type Database = {
           "kind"?: string;
           "name"?: string | null;
           "updated_at"?: string;
-          "workspace_id"?: string | null;
+          "workspace_id"?: string;
         };
-        Relationships: [];
+        Relationships: [
+          {
+            foreignKeyName: "channels_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
+            referencedColumns: ["id"];
+          },
+        ];
       };
       "conversation_identifiers": {
         Row: {
@@ -177,8 +227,8 @@ export type Database = {
           "created_at": string;
           "key": string | null;
           "kind": string;
-          "user_id": string;
           "value": string;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
@@ -187,8 +237,8 @@ export type Database = {
           "created_at"?: string;
           "key"?: string | null;
           "kind": string;
-          "user_id": string;
           "value": string;
+          "workspace_id": string;
         };
         Update: {
           "app"?: string;
@@ -196,8 +246,8 @@ export type Database = {
           "created_at"?: string;
           "key"?: string | null;
           "kind"?: string;
-          "user_id"?: string;
           "value"?: string;
+          "workspace_id"?: string;
         };
         Relationships: [
           {
@@ -211,29 +261,32 @@ export type Database = {
       };
       "conversation_messages": {
         Row: {
+          "connection_id": string | null;
           "conversation_id": string;
           "external_id": string;
           "message": NonNullable<Json>;
           "received_at": string;
           "sent_at": string;
-          "user_id": string;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
+          "connection_id"?: string | null;
           "conversation_id": string;
           "external_id": string;
           "message": NonNullable<Json>;
           "received_at"?: string;
           "sent_at": string;
-          "user_id": string;
+          "workspace_id": string;
         };
         Update: {
+          "connection_id"?: string | null;
           "conversation_id"?: string;
           "external_id"?: string;
           "message"?: NonNullable<Json>;
           "received_at"?: string;
           "sent_at"?: string;
-          "user_id"?: string;
+          "workspace_id"?: string;
         };
         Relationships: [];
       };
@@ -254,15 +307,18 @@ export type Database = {
           "participant_named_at": string | null;
           "person_id": string | null;
           "platform": string;
+          "scope_id": string;
           "updated_at": string;
           "user_id": string;
+          "workspace_id": string;
           "conversation_messages": {
+            "connection_id": string | null;
             "conversation_id": string;
             "external_id": string;
             "message": NonNullable<Json>;
             "received_at": string;
             "sent_at": string;
-            "user_id": string;
+            "workspace_id": string;
           } | null;
           "messages": Json | null;
         };
@@ -283,8 +339,10 @@ export type Database = {
           "participant_named_at"?: string | null;
           "person_id"?: string | null;
           "platform": string;
+          "scope_id": string;
           "updated_at"?: string;
           "user_id": string;
+          "workspace_id": string;
         };
         Update: {
           "created_at"?: string;
@@ -302,15 +360,24 @@ export type Database = {
           "participant_named_at"?: string | null;
           "person_id"?: string | null;
           "platform"?: string;
+          "scope_id"?: string;
           "updated_at"?: string;
           "user_id"?: string;
+          "workspace_id"?: string;
         };
         Relationships: [
           {
             foreignKeyName: "conversations_person_id_fkey";
-            columns: ["person_id"];
+            columns: ["workspace_id", "person_id"];
             isOneToOne: false;
             referencedRelation: "people";
+            referencedColumns: ["workspace_id", "id"];
+          },
+          {
+            foreignKeyName: "conversations_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
             referencedColumns: ["id"];
           },
         ];
@@ -361,6 +428,7 @@ export type Database = {
           "requests": number;
           "status": number;
           "user_id": string;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
@@ -377,6 +445,7 @@ export type Database = {
           "requests"?: number;
           "status": number;
           "user_id": string;
+          "workspace_id": string;
         };
         Update: {
           "at"?: string;
@@ -392,6 +461,7 @@ export type Database = {
           "requests"?: number;
           "status"?: number;
           "user_id"?: string;
+          "workspace_id"?: string;
         };
         Relationships: [];
       };
@@ -439,6 +509,7 @@ export type Database = {
           "message_id": string | null;
           "reaction_id": string | null;
           "seq": number;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
@@ -451,6 +522,7 @@ export type Database = {
           "message_id"?: string | null;
           "reaction_id"?: string | null;
           "seq": number;
+          "workspace_id": string;
         };
         Update: {
           "actor_id"?: string | null;
@@ -462,6 +534,7 @@ export type Database = {
           "message_id"?: string | null;
           "reaction_id"?: string | null;
           "seq"?: number;
+          "workspace_id"?: string;
         };
         Relationships: [
           {
@@ -570,6 +643,7 @@ export type Database = {
           "seq": number;
           "updated_at": string;
           "user_id": string | null;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
@@ -588,6 +662,7 @@ export type Database = {
           "seq"?: number;
           "updated_at"?: string;
           "user_id"?: string | null;
+          "workspace_id": string;
         };
         Update: {
           "ai_twin_id"?: string | null;
@@ -605,6 +680,7 @@ export type Database = {
           "seq"?: number;
           "updated_at"?: string;
           "user_id"?: string | null;
+          "workspace_id"?: string;
         };
         Relationships: [
           {
@@ -636,9 +712,12 @@ export type Database = {
           "created_at": string;
           "id": string;
           "is_active": boolean;
+          "is_apart": boolean;
           "platform": string;
+          "scope_id": string;
           "updated_at": string;
           "user_id": string;
+          "workspace_id": string;
           "keys": Json | null;
         };
         ComputedFields: "keys";
@@ -647,20 +726,34 @@ export type Database = {
           "created_at"?: string;
           "id"?: string;
           "is_active"?: boolean;
+          "is_apart"?: boolean;
           "platform": string;
+          "scope_id"?: never;
           "updated_at"?: string;
           "user_id"?: string;
+          "workspace_id"?: string;
         };
         Update: {
           "connection_id"?: string;
           "created_at"?: string;
           "id"?: string;
           "is_active"?: boolean;
+          "is_apart"?: boolean;
           "platform"?: string;
+          "scope_id"?: never;
           "updated_at"?: string;
           "user_id"?: string;
+          "workspace_id"?: string;
         };
-        Relationships: [];
+        Relationships: [
+          {
+            foreignKeyName: "messaging_connections_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
+            referencedColumns: ["id"];
+          },
+        ];
       };
       "people": {
         Row: {
@@ -672,6 +765,7 @@ export type Database = {
           "phone_digits": string | null;
           "updated_at": string;
           "user_id": string;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
@@ -683,6 +777,7 @@ export type Database = {
           "phone_digits"?: never;
           "updated_at"?: string;
           "user_id"?: string;
+          "workspace_id"?: string;
         };
         Update: {
           "created_at"?: string;
@@ -693,14 +788,22 @@ export type Database = {
           "phone_digits"?: never;
           "updated_at"?: string;
           "user_id"?: string;
+          "workspace_id"?: string;
         };
         Relationships: [
           {
             foreignKeyName: "people_merged_into_id_fkey";
-            columns: ["merged_into_id", "user_id"];
+            columns: ["workspace_id", "merged_into_id"];
             isOneToOne: false;
             referencedRelation: "people";
-            referencedColumns: ["id", "user_id"];
+            referencedColumns: ["workspace_id", "id"];
+          },
+          {
+            foreignKeyName: "people_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
+            referencedColumns: ["id"];
           },
         ];
       };
@@ -711,8 +814,8 @@ export type Database = {
           "id": string;
           "kind": string;
           "person_id": string;
-          "user_id": string;
           "value": string;
+          "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
@@ -721,8 +824,8 @@ export type Database = {
           "id"?: string;
           "kind": string;
           "person_id": string;
-          "user_id"?: string;
           "value": string;
+          "workspace_id"?: string;
         };
         Update: {
           "app"?: string;
@@ -730,16 +833,16 @@ export type Database = {
           "id"?: string;
           "kind"?: string;
           "person_id"?: string;
-          "user_id"?: string;
           "value"?: string;
+          "workspace_id"?: string;
         };
         Relationships: [
           {
             foreignKeyName: "person_identifiers_person_fkey";
-            columns: ["person_id", "user_id"];
+            columns: ["workspace_id", "person_id"];
             isOneToOne: false;
             referencedRelation: "people";
-            referencedColumns: ["id", "user_id"];
+            referencedColumns: ["workspace_id", "id"];
           },
         ];
       };
@@ -852,11 +955,146 @@ export type Database = {
         };
         Relationships: [];
       };
+      "workspace_invitations": {
+        Row: {
+          "accepted_at": string | null;
+          "accepted_by": string | null;
+          "channel_id": string | null;
+          "created_at": string;
+          "email": string | null;
+          "expires_at": string;
+          "id": string;
+          "invited_by": string | null;
+          "revoked_at": string | null;
+          "role": string;
+          "token_hash": string;
+          "workspace_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "accepted_at"?: string | null;
+          "accepted_by"?: string | null;
+          "channel_id"?: string | null;
+          "created_at"?: string;
+          "email"?: string | null;
+          "expires_at": string;
+          "id"?: string;
+          "invited_by"?: string | null;
+          "revoked_at"?: string | null;
+          "role": string;
+          "token_hash": string;
+          "workspace_id": string;
+        };
+        Update: {
+          "accepted_at"?: string | null;
+          "accepted_by"?: string | null;
+          "channel_id"?: string | null;
+          "created_at"?: string;
+          "email"?: string | null;
+          "expires_at"?: string;
+          "id"?: string;
+          "invited_by"?: string | null;
+          "revoked_at"?: string | null;
+          "role"?: string;
+          "token_hash"?: string;
+          "workspace_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "workspace_invitations_channel_id_fkey";
+            columns: ["workspace_id", "channel_id"];
+            isOneToOne: false;
+            referencedRelation: "channels";
+            referencedColumns: ["workspace_id", "id"];
+          },
+          {
+            foreignKeyName: "workspace_invitations_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "workspace_members": {
+        Row: {
+          "created_at": string;
+          "role": string;
+          "user_id": string;
+          "workspace_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "created_at"?: string;
+          "role"?: string;
+          "user_id": string;
+          "workspace_id": string;
+        };
+        Update: {
+          "created_at"?: string;
+          "role"?: string;
+          "user_id"?: string;
+          "workspace_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "workspace_members_workspace_id_fkey";
+            columns: ["workspace_id"];
+            isOneToOne: false;
+            referencedRelation: "workspaces";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "workspaces": {
+        Row: {
+          "channel_days": number | null;
+          "conversation_days": number | null;
+          "created_at": string;
+          "created_by": string | null;
+          "home_country": string | null;
+          "id": string;
+          "is_personal": boolean;
+          "language": string | null;
+          "name": string;
+          "personal_user_id": string | null;
+          "updated_at": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "channel_days"?: number | null;
+          "conversation_days"?: number | null;
+          "created_at"?: string;
+          "created_by"?: string | null;
+          "home_country"?: string | null;
+          "id"?: string;
+          "is_personal"?: never;
+          "language"?: string | null;
+          "name": string;
+          "personal_user_id"?: string | null;
+          "updated_at"?: string;
+        };
+        Update: {
+          "channel_days"?: number | null;
+          "conversation_days"?: number | null;
+          "created_at"?: string;
+          "created_by"?: string | null;
+          "home_country"?: string | null;
+          "id"?: string;
+          "is_personal"?: never;
+          "language"?: string | null;
+          "name"?: string;
+          "personal_user_id"?: string | null;
+          "updated_at"?: string;
+        };
+        Relationships: [];
+      };
     };
     Views: {
       [_ in never]: never;
     };
     Functions: {
+      "accept_invitation": { Args: { "invitation_id"?: string; "token"?: string }; Returns: Json };
       "add_reaction": { Args: { "": Json }; Returns: Json };
       "begin_upload": { Args: { "": Json }; Returns: Json };
       "change_number": { Args: { "": Json }; Returns: Json };
@@ -874,8 +1112,22 @@ export type Database = {
           isSetofReturn: true;
         };
       };
+      "create_invitation": {
+        Args: {
+          "channel_id"?: string;
+          "email"?: string;
+          "role"?: string;
+          "valid_for"?: string;
+          "workspace_id"?: string;
+        };
+        Returns: Json;
+      };
       "create_message": { Args: { "": Json }; Returns: Json };
-      "create_messaging_connection": { Args: { "connection_id"?: string; "platform": string }; Returns: Json };
+      "create_messaging_connection": {
+        Args: { "connection_id"?: string; "is_apart"?: boolean; "platform": string; "workspace_id"?: string };
+        Returns: Json;
+      };
+      "create_workspace": { Args: { "home_country"?: string; "language"?: string; "name": string }; Returns: Json };
       "delete_message": { Args: { "": Json }; Returns: Json };
       "edit_message": { Args: { "": Json }; Returns: Json };
       "erase_person": { Args: { "": Json }; Returns: Json };
@@ -895,7 +1147,31 @@ export type Database = {
       "list_channel_events": { Args: { "": Json }; Returns: Json };
       "list_message_edits": { Args: { "": Json }; Returns: Json };
       "list_messages": { Args: { "": Json }; Returns: Json };
+      "list_my_invitations": {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          "channel_id": string;
+          "channel_name": string;
+          "expires_at": string;
+          "id": string;
+          "invited_by": string;
+          "invited_by_name": string;
+          "role": string;
+          "workspace_id": string;
+          "workspace_name": string;
+        }[];
+      };
       "list_twin_deliveries": { Args: { "": Json }; Returns: Json };
+      "list_workspace_members": {
+        Args: { "search"?: string; "workspace_id": string };
+        Returns: {
+          "avatar_url": string;
+          "display_name": string;
+          "joined_at": string;
+          "role": string;
+          "user_id": string;
+        }[];
+      };
       "merge_people": { Args: { "": Json }; Returns: Json };
       "messages": {
         Args: { "": Database["public"]["Tables"]["conversations"]["Row"] };
@@ -909,6 +1185,8 @@ export type Database = {
       "remove_twin_webhook": { Args: { "": Json }; Returns: Json };
       "replay_twin_deliveries": { Args: { "": Json }; Returns: Json };
       "reply_to_message": { Args: { "": Json }; Returns: Json };
+      "revoke_invitation": { Args: { "invitation_id": string }; Returns: undefined };
+      "revoke_messaging_key": { Args: { "key_id": string }; Returns: undefined };
       "rotate_messaging_key": { Args: { "connection_id": string; "overlap"?: string }; Returns: Json };
       "rotate_twin_secret": { Args: { "": Json }; Returns: Json };
       "search_messages": { Args: { "": Json }; Returns: Json };

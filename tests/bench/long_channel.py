@@ -37,11 +37,11 @@ with line as materialized (
     inner join texts on texts.number = case when place = %(from)s then %(different)s else place %% %(different)s end
     order by place
 ), message as (
-    insert into public.messages (id, channel_id, seq, user_id, content, created_at, updated_at)
-    select id, %(channel)s, seq, %(user)s, content, at, at from line
+    insert into public.messages (id, workspace_id, channel_id, seq, user_id, content, created_at, updated_at)
+    select id, %(user)s, %(channel)s, seq, %(user)s, content, at, at from line
 ), event as (
-    insert into public.message_events (channel_id, seq, kind, message_id, actor_id, created_at)
-    select %(channel)s, seq, 'message.created', id, %(user)s, at from line
+    insert into public.message_events (workspace_id, channel_id, seq, kind, message_id, actor_id, created_at)
+    select %(user)s, %(channel)s, seq, 'message.created', id, %(user)s, at from line
 )
 
 insert into private.message_words (message_id, channel_id, created_at, words)

@@ -21,7 +21,7 @@ RIGHTS = ("--no-prompt", "--allow-net=127.0.0.1", "--allow-env")
 
 
 @contextmanager
-def postgrest(program: Path, database_url: str, schemas: str) -> Iterator[str]:
+def postgrest(program: Path, database_url: str, schemas: str, **settings: str) -> Iterator[str]:
     """Run the Data API of these schemas, the first is the default; yield its URL."""
     environment = {
         "LC_ALL": "C.UTF-8",
@@ -32,6 +32,7 @@ def postgrest(program: Path, database_url: str, schemas: str) -> Iterator[str]:
         "PGRST_LOG_LEVEL": "crit",
         "PGRST_SERVER_HOST": "127.0.0.1",
         "PGRST_SERVER_PORT": str(port := free_port()),
+        **settings,
     }
     with _answering([program], port, environment) as (url, _):
         yield url

@@ -46,8 +46,8 @@ ROWS = Store(
         select user_id, platform, %(thread)s, participant_identifier from source
         returning id
     ), copied as (
-        insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
-        select copy.id, stored.external_id, stored.user_id, stored.sent_at, stored.message
+        insert into public.conversation_messages (conversation_id, external_id, workspace_id, sent_at, message)
+        select copy.id, stored.external_id, stored.workspace_id, stored.sent_at, stored.message
         from copy, source inner join public.conversation_messages as stored on stored.conversation_id = source.id
         order by stored.sent_at
         limit %(length)s

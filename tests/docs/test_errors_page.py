@@ -12,6 +12,7 @@ PATTERNS = (
     r"v_code := '(\w+)'",
     r"v_code := coalesce\([^;]+, '(\w+)'\);",
     r"detail = '([a-z]\w+)'",
+    r"'code', '(\w+)'",
     r'"code": "(\w+)"',
     r'\b[45]\d{2}[:,] "(\w+)"',
     r'SummaryFailedError\(\s*\d+,\s*"(\w+)"',

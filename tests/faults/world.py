@@ -32,6 +32,16 @@ SWITCHES = """
 create schema faults;
 create table faults.switches (is_disk_full boolean not null default false);
 insert into faults.switches default values;
+-- A deleted message keeps nothing, so its mark is kept here.
+create table faults.marks (message_id uuid primary key, mark text);
+create function faults.keep_mark() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+    insert into faults.marks values (new.id, new.metadata ->> 'mark');
+    return null;
+end
+$$;
+create trigger z_keep_mark after insert on public.messages for each row execute function faults.keep_mark();
 create function faults.refuse_rows() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -50,10 +60,11 @@ set requests_per_minute = 100000000, twin_retry_seconds = 0, twin_max_attempts =
 """
 STORED = """
 select
-    message.id::text, message.metadata ->> 'mark', message.seq, message.content, message.deleted_at is not null,
+    message.id::text, kept.mark, message.seq, message.content, message.deleted_at is not null,
     exists (select from public.message_pins as pin where pin.message_id = message.id),
     array(select mark.emoji from public.message_reactions as mark where mark.message_id = message.id)
-from public.messages as message where message.channel_id = %s order by message.seq
+from public.messages as message inner join faults.marks as kept on kept.message_id = message.id
+where message.channel_id = %s order by message.seq
 """
 INGESTED = """
 select thread.external_conversation_id, stored.external_id

@@ -249,8 +249,9 @@ def test_service_deletes_old_rows(cluster: TestCluster, template: str, tmp_path:
     with psycopg.connect(cluster.url(name, "postgres"), autocommit=True) as db:
         db.execute(
             """
-            insert into public.ingest_log (user_id, connection_id, at, status)
-            select gen_random_uuid(), 'x', now() - interval '31 days', 200 from generate_series(1, 1500)
+            insert into public.ingest_log (workspace_id, user_id, connection_id, at, status)
+            select gen_random_uuid(), gen_random_uuid(), 'x', now() - interval '31 days', 200
+            from generate_series(1, 1500)
             """
         )
         with serving(cluster.url(name, "authenticator"), tmp_path / "log", THREADLINE_DELIVER="1"):

@@ -215,7 +215,9 @@ def used(team: Team) -> int:
 
 
 @pytest.mark.parametrize(
-    "last", [Reply(status=529), Reply(status=400), Reply(breaks="connection"), Reply(delay=6)], ids=str
+    "last",
+    [Reply(status=529), Reply(status=400), Reply(breaks="connection"), Reply(delay=6)],
+    ids=["overloaded", "refused", "connection", "slow"],
 )
 def test_summary_with_a_paid_part_counts(team: Team, claude: Claude, last: Reply) -> None:
     for number in range(12):
@@ -238,7 +240,7 @@ def test_summary_with_a_paid_part_counts(team: Team, claude: Claude, last: Reply
 @pytest.mark.parametrize(
     ("reply", "count"),
     [(Reply(status=529), 0), (Reply(breaks="at once"), 0), (Reply(breaks="error"), 1), (Reply(breaks="connection"), 1)],
-    ids=str,
+    ids=["overloaded", "at once", "error", "connection"],
 )
 def test_summary_counts_once_claude_returned_anything(team: Team, claude: Claude, reply: Reply, count: int) -> None:
     team.sent_id()

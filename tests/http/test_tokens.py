@@ -200,7 +200,7 @@ DEEP = "[" * 20_000 + "]" * 20_000
         {"name\0": 1},
         {"role": "service_role", "sub": "matty"},
     ],
-    ids=repr,
+    ids=lambda claims: ascii(claims)[:40],
 )
 def test_token_with_odd_claims_is_401(client: httpx.Client, claims: dict[str, Any]) -> None:
     assert status(client, sign_text(json.dumps(claims_of(**claims)))) == 401

@@ -21,6 +21,7 @@ from threadline import worker
 from threadline.worker import PrivateAddressError, PublicNetwork, is_public
 
 from tests.support.cluster import TestCluster
+from tests.support.database import add_channel
 from tests.support.service import Service
 from tests.support.team import Team, create_unlimited_database, running_service, serving_users
 from tests.support.twin import ENVIRONMENT, Told, add_twin, ask, until, webhook, working
@@ -118,6 +119,51 @@ def test_silent_webhook_does_not_delay_others(team: Team) -> None:
         assert [told.message["id"] for told in hook.wait(5, seconds=5)] == said
         until(lambda: (None, "The webhook did not answer in time.") in deliveries(team, "dead"))
         is_over.set()
+
+
+ATTACKS = {
+    "many twins": (60, 1, 1),
+    "many channels": (1, 60, 1),
+    "many messages": (3, 3, 60),
+}
+
+
+@pytest.mark.parametrize("shape", ATTACKS)
+def test_silent_webhook_costs_other_owners_no_time(
+    cluster: TestCluster, template: str, tmp_path: Path, shape: str
+) -> None:
+    twins, channels, messages = ATTACKS[shape]
+    login = cluster.url(name := create_unlimited_database(cluster, template), "authenticator")
+    with (
+        serving_users(login, tmp_path / "log", THREADLINE_DELIVER="0") as (_, client),
+        webhook(lambda _: time.sleep(8) or 500) as silent,
+        webhook() as hook,
+        working(login, tmp_path / "log", THREADLINE_WEBHOOK_TIMEOUT="5"),
+    ):
+        attacker, other = (Team.create(client, cluster.url(name, "postgres")) for _ in range(2))
+        give_twin(other, hook.url)
+
+        def wait() -> float:
+            """The longest of four deliveries, in seconds."""
+            spans = []
+            for number in range(4):
+                begin, before = time.monotonic(), len(hook.taken)
+                other.sent_id(str(number), who=1)
+                hook.wait(before + 1)
+                spans.append(time.monotonic() - begin)
+            return max(spans)
+
+        alone = wait()
+        with psycopg.connect(attacker.database_url) as db:
+            ids = [add_channel(db, str(number), attacker.user_ids) for number in range(channels)]
+        for _ in range(twins):
+            add_twin(attacker.database_url, attacker.user_ids[0], ids, silent.url)
+        for channel_id in ids:
+            for number in range(messages):
+                attacker.send(str(number), channel_id=channel_id)
+        until(lambda: silent.told)
+        assert max(wait(), wait()) < 3 * max(alone, worker.POLL)
+        assert len(silent.told) <= 20
 
 
 def test_webhook_without_http_is_a_failed_delivery(team: Team) -> None:

@@ -13,8 +13,8 @@ from psycopg import IsolationLevel
 from tests.support.ingest import Sender, conversation, in_parallel, message
 
 ADD = """
-insert into public.conversation_messages (conversation_id, user_id, external_id, sent_at, message)
-select id, user_id, gen_random_uuid()::text, now(), '{}' from public.conversations where user_id = %(user)s
+insert into public.conversation_messages (conversation_id, workspace_id, external_id, sent_at, message)
+select id, workspace_id, gen_random_uuid()::text, now(), '{}' from public.conversations where user_id = %(user)s
 """
 DELETE = "delete from public.conversations where user_id = %s and external_conversation_id = %s"
 

@@ -91,9 +91,10 @@ RULES = {
                     -- No query looks for a null key.
                     and (
                         indpred is null
-                        or pg_get_expr(indpred, indrelid) = format('(%I IS NOT NULL)', (
-                            select attname from pg_attribute where (attrelid, attnum) = (conrelid, conkey[1])
-                        ))
+                        or pg_get_expr(indpred, indrelid) in (
+                            select format('(%I IS NOT NULL)', attname) from pg_attribute
+                            where attrelid = conrelid and attnum = any(conkey)
+                        )
                     )
                     and (indkey::int2[])[0:cardinality(conkey) - 1] operator(pg_catalog.@>) conkey
             )
@@ -131,6 +132,48 @@ RULES = {
         """,
         "create policy planted on public.people for select to authenticated using (false)",
         "public.people for authenticated",
+    ),
+    "the Data API gives no estimates of a table that clients read": Rule(
+        """
+        select oid::regclass::text from our_relations
+        where relkind in ('r', 'p') and has_any_column_privilege('authenticated', oid, 'select')
+            and not exists (
+                select from our_policies
+                where polrelid = our_relations.oid and not polpermissive and polcmd = 'r'
+                    and polroles = array['authenticated'::regrole::oid] and condition = 'private.is_executed()'
+            )
+        """,
+        """
+        create table public.planted (id integer primary key);
+        grant select on public.planted to authenticated
+        """,
+        "public.planted",
+    ),
+    # A new column of text either gets `set statistics 0` or joins the short list in sql/890_statistics.sql.
+    "a column that clients read has no statistics of what users wrote": Rule(
+        """
+        select part.attrelid::regclass || '.' || part.attname
+        from pg_attribute as part
+        left join pg_index as indexed on part.attrelid = indexed.indexrelid
+        inner join our_relations as relation on relation.oid = coalesce(indexed.indrelid, part.attrelid)
+        where relation.relkind in ('r', 'p') and has_any_column_privilege('authenticated', relation.oid, 'select')
+            and part.attnum > 0 and not part.attisdropped and coalesce(indexed.indkey[part.attnum - 1] = 0, true)
+            and part.atttypid <> all('{uuid, timestamptz, bigint, integer, boolean}'::regtype[])
+            and part.attname not in ('kind', 'platform', 'role', 'state')
+            and coalesce(part.attstattarget, -1) <> 0
+        """,
+        "alter table public.people add column planted text",
+        "public.people.planted",
+    ),
+    "a table that clients read has no extended statistics": Rule(
+        """
+        select stxname from pg_statistic_ext
+        where stxrelid in (
+            select oid from our_relations where has_any_column_privilege('authenticated', oid, 'select')
+        )
+        """,
+        "create statistics public.planted on full_name, phone from public.people",
+        "planted",
     ),
     "what belongs to a table begins with its name": Rule(
         """

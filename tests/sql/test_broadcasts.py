@@ -282,10 +282,10 @@ def test_table_reader_sees_only_permitted_topics(db: Db) -> None:
     assert set(rows(db, "select topic from realtime.messages")) == {TOPIC}
 
 
-def test_topic_policies_evaluate_the_caller_once(db: Db) -> None:
+def test_topic_policies_list_no_topics(db: Db) -> None:
     become(db, MATTY)
     plan = "\n".join(rows(db, "explain select id from realtime.messages"))
-    assert plan.count("hashed SubPlan") == 4, plan
+    assert "SubPlan" not in plan, plan
     assert "auth.uid" not in plan
 
 
@@ -365,7 +365,7 @@ def test_row_insert_with_messages_broadcasts_once(db: Db) -> None:
         MATTY,
     )
     db.execute(
-        "insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)"
+        "insert into public.conversation_messages (conversation_id, external_id, workspace_id, sent_at, message)"
         " values (%s, 'm', %s, now(), '{}')",
         (conversation_id, MATTY),
     )

@@ -36,7 +36,7 @@ def test_catch_up_returns_what_was_broadcast(db: Db) -> None:
     for function, fields, event in CALLS[:-1]:
         call(db, function, **fields)
         fire_deferred_triggers(db)
-        told = broadcasts(db, TOPIC)
+        told += broadcasts(db, TOPIC)[len(told) :]  # as sent: an edit turns earlier ones into pointers
         assert told[-1][0] == event
         assert caught_up(db, start) == told
     assert [payload["prev_seq"] for _, payload in told] == list(range(start, last_seq(db)))

@@ -13,7 +13,7 @@ from tests.support.calls import call, send
 from tests.support.cluster import TestCluster
 from tests.support.database import Db, become, become_postgres, become_service, refused, rows, value
 from tests.support.event_log import events, inconsistencies, last_seq
-from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN
+from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, WORKSPACE
 
 NEW_USER = """
 insert into auth.users (id, email, aud, role, raw_user_meta_data)
@@ -43,7 +43,12 @@ def grant(db: Db, role: str, user_id: str) -> None:
         ("ada@example.com", None, "ada", None),
         (None, [], "User", None),
         ("", {}, "User", None),
-        ("a@b.example", {"full_name": "x" * 500, "avatar_url": "y" * 5000}, "x" * 200, "y" * 2000),
+        (
+            "a@b.example",
+            {"full_name": "x" * 500, "avatar_url": "https://" + "y" * 5000},
+            "x" * 200,
+            "https://" + "y" * 1992,
+        ),
         ("a@b.example", {"full_name": "' ; drop table users; --"}, "' ; drop table users; --", None),
     ],
     ids=[
@@ -73,7 +78,8 @@ def test_creator_owns_the_channel_and_gets_its_row(db: Db) -> None:
 
 def test_channel_without_creator_has_no_members(db: Db) -> None:
     become_service(db)
-    channel_id = value(db, "insert into public.channels (name) values ('new') returning id::text")
+    statement = "insert into public.channels (workspace_id, name) values (%s, 'new') returning id::text"
+    channel_id = value(db, statement, WORKSPACE)
     assert rows(db, "select from public.channel_members where channel_id = %s", channel_id) == []
 
 
@@ -157,6 +163,7 @@ def test_former_member_loses_all_access(db: Db) -> None:
     db.execute("delete from public.channel_members where user_id = %s", (BOB,))
     tables = ["channels", "channel_members", "channel_twins", "messages", "message_events", "message_reactions"]
     assert [rows(db, f"select from public.{table}") for table in tables] == [[]] * len(tables)
+    db.execute("delete from public.workspace_members where user_id = %s and workspace_id <> user_id", (BOB,))
     assert rows(db, "select user_id::text from public.user_profiles") == [BOB]
 
 
@@ -205,7 +212,7 @@ def test_owner_may_leave_if_another_owner_remains(db: Db) -> None:
 
 def test_last_owner_may_delete_their_account(db: Db) -> None:
     db.execute("delete from auth.users where id = %s", (MATTY,))
-    assert rows(db, "select from public.channel_members where role = 'owner'") == []
+    assert rows(db, "select user_id::text from public.channel_members where role = 'owner'") == [BOB]
 
 
 @pytest.mark.parametrize(
@@ -256,6 +263,7 @@ def test_twin_with_deleted_messages_can_be_deleted(db: Db) -> None:
 
 def test_membership_changes_are_events(db: Db) -> None:
     before = last_seq(db)
+    db.execute("insert into public.workspace_members (workspace_id, user_id) values (%s, %s)", (WORKSPACE, MALLORY))
     become(db, MATTY)
     db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (CHANNEL, MALLORY))
     db.execute("delete from public.channel_members where user_id = %s", (BOB,))

@@ -56,8 +56,9 @@ KINDS = {
             select ai_twin_id, 'https://x.org' from public.channel_twins limit 1
             on conflict (ai_twin_id) do update set url = excluded.url returning ai_twin_id
         ), queue as (
-            insert into private.twin_queues (ai_twin_id, channel_id)
-            select ai_twin_id, channel_id from public.channel_twins where ai_twin_id in (select ai_twin_id from hook)
+            insert into private.twin_queues (ai_twin_id, channel_id, user_id)
+            select ai_twin_id, channel_id, ai_twin_id from public.channel_twins
+            where ai_twin_id in (select ai_twin_id from hook)
             on conflict (ai_twin_id, channel_id) do update set due_at = null returning ai_twin_id, channel_id
         )
         insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq, state, finished_at)
@@ -80,8 +81,8 @@ KINDS = {
     ),
     "ingest_log": (
         """
-        insert into public.ingest_log (user_id, connection_id, at, status)
-        values (gen_random_uuid(), %(name)s, now() - %(age)s::interval, 200)
+        insert into public.ingest_log (workspace_id, user_id, connection_id, at, status)
+        values (gen_random_uuid(), gen_random_uuid(), %(name)s, now() - %(age)s::interval, 200)
         """,
         "select id from public.ingest_log",
         "30 days",
@@ -240,7 +241,7 @@ def test_erasing_a_user_removes_all_they_wrote(db: Db) -> None:
     assert (erased["conversations"], erased["conversation_messages"], erased["summaries"]) == (1, 1, 1)
     assert erased["messages"] >= before
     assert erased["connections"] == 4
-    assert traces(db, MATTY, "secret-canary") == {("public.erasures", MATTY)}
+    assert traces(db, MATTY, "secret-canary") == {("public.erasures", MATTY), ("public.audit_log", MATTY)}
     assert value(db, "select parent_message_id from public.messages where id = %s", answer) is None
     assert call(db, "erase_user", None, user_id=MATTY).error == (404, "user_not_found", "user_id")
 
@@ -251,7 +252,7 @@ def traces(db: Db, *texts: str) -> set[tuple[str, str]]:
         db,
         """
         select schemaname || '.' || tablename from pg_tables
-        where schemaname in ('public', 'private', 'auth', 'storage') -- Realtime keeps what it was told three days
+        where schemaname in ('public', 'private', 'auth', 'storage')
         """,
     )
     return {

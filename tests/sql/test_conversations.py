@@ -15,7 +15,7 @@ from tests.support.people import add_conversation, read_conversation
 from tests.support.world import BOB, MATTY
 
 INSERT = """
-insert into public.conversation_messages (conversation_id, user_id, external_id, sent_at, message)
+insert into public.conversation_messages (conversation_id, workspace_id, external_id, sent_at, message)
 select %(thread)s, %(user)s, given.value ->> 'id', (given.value ->> 'sent_at')::timestamptz, given.value
 from jsonb_array_elements(%(messages)s::jsonb) as given
 """
@@ -79,8 +79,8 @@ def test_one_statement_may_add_to_several_conversations(db: Db) -> None:
     become_service(db)
     db.execute(
         """
-        insert into public.conversation_messages (conversation_id, user_id, external_id, sent_at, message)
-        select id, user_id, 'm' || n, now(), '{"type": "image"}'
+        insert into public.conversation_messages (conversation_id, workspace_id, external_id, sent_at, message)
+        select id, workspace_id, 'm' || n, now(), '{"type": "image"}'
         from public.conversations cross join generate_series(1, 3) as n
         where id = any(%s)
         """,
@@ -115,7 +115,7 @@ def test_message_of_another_user_is_rejected(db: Db) -> None:
 def test_message_without_conversation_rejects_the_statement(db: Db) -> None:
     found = add_conversation(db, "@ann")
     statement = """
-    insert into public.conversation_messages (conversation_id, external_id, user_id, sent_at, message)
+    insert into public.conversation_messages (conversation_id, external_id, workspace_id, sent_at, message)
     select id, 'x', %s, now(), '{}' from unnest(%s::uuid[]) as id
     """
     with pytest.raises(ForeignKeyViolation), db.transaction():
@@ -127,7 +127,7 @@ def test_message_without_conversation_rejects_the_statement(db: Db) -> None:
     "statement",
     [
         "update public.conversation_messages set message = '{}'",
-        "update public.conversation_messages set user_id = user_id",
+        "update public.conversation_messages set workspace_id = workspace_id",
         "update public.conversations set user_id = user_id",
         "truncate public.conversation_messages",
     ],

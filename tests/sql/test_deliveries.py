@@ -5,6 +5,7 @@ import hmac
 import json
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege
 
@@ -510,8 +511,56 @@ def test_worker_calls_its_functions_through_the_gateway(db: Db, secret: str) -> 
 
 def test_idle_claim_reads_only_an_index(db: Db, secret: str) -> None:
     db.execute("set local enable_seqscan = off")
-    plan = rows(db, "explain select from private.twin_queues where due_at <= now() order by due_at limit 10")
-    assert "twin_queues_due_at_idx" in " ".join(plan)
+    for query in ("due_at is not null order by user_id limit 1", f"user_id = '{MATTY}' and due_at <= now() limit 5"):
+        plan = rows(db, f"explain select user_id from private.twin_queues where {query}")
+        assert "twin_queues_due_at_idx" in " ".join(plan)
+
+
+def test_owners_share_the_workers_in_turns(db: Db, secret: str) -> None:
+    bobs = value(db, "insert into public.ai_twins (user_id, display_name) values (%s, 'B') returning id::text", BOB)
+    assignments = "insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)"
+    mattys = rows(
+        db,
+        "insert into public.ai_twins (user_id, display_name) select %s, 'M' from generate_series(1, 30) returning id",
+        MATTY,
+    )
+    for twin_id in [*mattys, bobs]:
+        db.execute(assignments, (CHANNEL, twin_id))
+        owner = BOB if twin_id == bobs else MATTY
+        call(db, "set_twin_webhook", owner, ai_twin_id=str(twin_id), url="https://twin.example/")
+    call(db, "create_message", CAROL, channel_id=CHANNEL, content="Hello")
+    first = call(db, "claim_deliveries", None, limit=20).data
+    assert len(first) == 6
+    assert bobs in [each["headers"]["threadline-twin"] for each in first]
+    # One of Matty's webhooks was slow: he gets one worker until a minute has gone by.
+    db.execute("update private.twin_queues set leased_at = now() - interval '3 seconds' where user_id = %s", (MATTY,))
+    for each in first:
+        call(db, "finish_delivery", None, id=each["id"], lease=each["lease"], status=200)
+    assert len(call(db, "claim_deliveries", None, limit=20).data) == 1
+    assert call(db, "claim_deliveries", None, limit=20).data == []
+    db.execute("update private.twin_queues set slow_until = now() - interval '1 second' where slow_until is not null")
+    assert len(call(db, "claim_deliveries", None, limit=20).data) == 4
+
+
+@pytest.mark.parametrize(
+    ("limit", "statement", "error"),
+    [
+        ("user_max_twins", "insert into public.ai_twins (display_name) values ('x')", "too_many_twins"),
+        (
+            "user_max_twin_channels",
+            f"insert into public.channel_twins (channel_id, ai_twin_id) select '{CHANNEL}', id from public.ai_twins"
+            " where display_name = 'new'",
+            "too_many_twin_channels",
+        ),
+    ],
+)
+def test_user_has_a_maximum_of_twins_and_queues(db: Db, limit: str, statement: str, error: str) -> None:
+    become(db, MATTY)
+    db.execute("insert into public.ai_twins (display_name) values ('new')")
+    become_postgres(db)
+    db.execute(f"update private.settings set {limit} = 1")
+    become(db, MATTY)
+    assert refused(db, statement, by=psycopg.Error).message_detail == error
 
 
 def test_message_from_before_hops_existed_has_no_hops(db: Db) -> None:

@@ -12,7 +12,7 @@ from tests.support.calls import call, send
 from tests.support.cases import named
 from tests.support.database import Db, become, become_postgres, lift_request_limit, refused, rows, value
 from tests.support.event_log import events, inconsistencies
-from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TIME, TWIN, UNKNOWN_ID
+from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TIME, TWIN, UNKNOWN_ID, WORKSPACE
 
 SHOWN = {
     "id",
@@ -313,8 +313,9 @@ def test_cursors_return_every_message_once(db: Db, ten: list[str], limit: int) -
 
 
 def test_deleted_message_id_works_as_a_cursor(db: Db, ten: list[str]) -> None:
-    query = "select content, id::text from public.messages where channel_id = %s"
-    ids = dict(rows(db, query, CHANNEL))
+    # A deleted message keeps its place and not its content.
+    query = "select id::text from public.messages where channel_id = %s order by seq"
+    ids = dict(zip("0123456789", rows(db, query, CHANNEL), strict=True))
     assert page(db, before=ids["5"])[0] == ["4", "2", "1", "0"]
     assert page(db, before=ids["7"])[0] == ["6", "5", "4", "2", "1", "0"]
     assert page(db, after=ids["7"])[0] == ["9", "8"]
@@ -600,10 +601,10 @@ def large(db: Db) -> Db:
     db.execute("alter table public.messages disable trigger user")
     db.execute(
         """
-        insert into public.messages (channel_id, user_id, seq, content, parent_message_id)
-        select %s, %s, n + 1000, 'x', case when n %% 1000 = 7 then %s::uuid end from generate_series(1, %s) as n
+        insert into public.messages (workspace_id, channel_id, user_id, seq, content, parent_message_id)
+        select %s, %s, %s, n + 1000, 'x', case when n %% 1000 = 7 then %s::uuid end from generate_series(1, %s) as n
         """,
-        (CHANNEL, MATTY, MESSAGE, LARGE),
+        (WORKSPACE, CHANNEL, MATTY, MESSAGE, LARGE),
     )
     db.execute("alter table public.messages enable trigger user")
     db.execute("analyze public.messages")
@@ -616,7 +617,7 @@ def test_large_channel_page_reads_little_under_any_plan(large: Db, mode: str) ->
     for where in ({}, {"before": "seq_20000"}, {"before": "seq_1100"}, {"after": "seq_1100"}, {"after": "seq_20000"}):
         before = rows_read(large)
         assert len(page(large, limit=50, **where)[0]) == 50
-        assert rows_read(large) - before <= 2 * 51
+        assert rows_read(large) - before <= 3 * 51
         before = rows_read(large)
         # The thread has 21 replies, which are counted.
         assert len(page(large, limit=5, thread_id=MESSAGE, **where)[0]) >= 1

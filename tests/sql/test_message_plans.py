@@ -46,26 +46,29 @@ CALLS: list[tuple[str, dict[str, object]]] = [
 # channel has messages without any marks; the last of the others are replies in the first one's thread.
 MANY = f"""
 set session_replication_role = replica;
-insert into public.channels (id, kind, name, created_by) values ('{QUIET}', 'channel', 'quiet', '{MATTY}');
+insert into public.channels (id, workspace_id, kind, name, created_by)
+values ('{QUIET}', '{MATTY}', 'channel', 'quiet', '{MATTY}');
 insert into public.channel_members (channel_id, user_id, role) values ('{QUIET}', '{MATTY}', 'owner');
-insert into private.channel_counters (channel_id, last_seq, message_count) values ('{QUIET}', {PAST}, {PAST // 5});
-insert into public.messages (id, channel_id, seq, user_id, content, parent_message_id, created_at, updated_at)
+insert into private.channel_counters (channel_id, workspace_id, last_seq, message_count)
+values ('{QUIET}', '{MATTY}', {PAST}, {PAST // 5});
+insert into public.messages
+(id, workspace_id, channel_id, seq, user_id, content, parent_message_id, created_at, updated_at)
 select
-    case when n = 1 then '{THREAD}' else gen_random_uuid() end,
+    case when n = 1 then '{THREAD}' else gen_random_uuid() end, '{MATTY}',
     case when n % 5 = 0 then '{QUIET}'::uuid else '{CHANNEL}' end,
     1000 + n, '{BOB}', 'old ' || n, case when n % 20 = 1 and n > 1 then '{THREAD}'::uuid end, past.at, past.at
 from generate_series(1, {PAST}) as n
 cross join lateral (select now() - ({PAST} - n) * interval '1 second' as at) as past;
-insert into public.message_events (channel_id, seq, kind, message_id, actor_id, created_at)
-select channel_id, seq, 'message.created', id, user_id, created_at from public.messages where seq > 1000;
+insert into public.message_events (workspace_id, channel_id, seq, kind, message_id, actor_id, created_at)
+select workspace_id, channel_id, seq, 'message.created', id, user_id, created_at from public.messages where seq > 1000;
 insert into private.message_words (message_id, channel_id, created_at, words)
 select id, channel_id, created_at, format('old:1 word%s:2', seq % 5000)::tsvector
 from public.messages where seq > 1000 order by seq;
 select brin_summarize_new_values('private.message_words_created_at_idx');
 insert into public.message_reactions (message_id, channel_id, user_id, emoji)
 select id, channel_id, '{BOB}', 'fire' from public.messages where channel_id = '{CHANNEL}' and seq % 5 = 1;
-insert into private.twin_queues (ai_twin_id, channel_id)
-select gen_random_uuid(), gen_random_uuid() from generate_series(1, 500);
+insert into private.twin_queues (ai_twin_id, channel_id, user_id)
+select gen_random_uuid(), gen_random_uuid(), gen_random_uuid() from generate_series(1, 500);
 insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq, state, created_at, finished_at)
 select
     '{TWIN}', channel_id, id, seq, past.state, created_at,

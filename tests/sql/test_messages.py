@@ -349,7 +349,7 @@ def run(db: Db, query: str) -> dict[str, Any]:
 
 def asked(node: dict[str, Any], part: dict[str, Any] | None = None) -> Iterator[int]:
     """Return how often each node ran that reads what the caller owns."""
-    if node.get("Parent Relationship") in {"InitPlan", "SubPlan"}:
+    if node.get("Parent Relationship") == "InitPlan":
         part = node
     if part and (part["Parent Relationship"] == "InitPlan" or node.get("Relation Name") in ABOUT_THE_CALLER):
         yield part["Actual Loops"]

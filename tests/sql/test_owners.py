@@ -57,7 +57,7 @@ def test_claims_without_a_user_give_no_rows(stored: Db, table: str) -> None:
 @pytest.mark.parametrize("table", ["conversations", "conversation_messages"])
 @pytest.mark.parametrize(
     "change",
-    ["insert into {} default values", "update {} set user_id = null", "delete from {}"],
+    ["insert into {} default values", "update {} set workspace_id = null", "delete from {}"],
     ids=["insert", "update", "delete"],
 )
 def test_owner_cannot_write_ingested_rows(stored: Db, table: str, change: str) -> None:

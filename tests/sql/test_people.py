@@ -1,7 +1,7 @@
 """sql/100_people.sql: people belong to one user, and phone numbers match them."""
 
 import pytest
-from psycopg.errors import CheckViolation
+from psycopg.errors import CheckViolation, ForeignKeyViolation
 
 from tests.support.database import Db, become, become_service, refused, rows, value
 from tests.support.people import add_conversation, add_person, person_of
@@ -143,12 +143,13 @@ def test_deleted_person_leaves_the_conversation(db: Db) -> None:
     assert person_of(db, found) is None
 
 
-def test_person_moved_to_another_user_moves_the_match(db: Db) -> None:
+def test_person_with_a_conversation_keeps_its_workspace(db: Db) -> None:
     person = add_person(db, "+49 151 23456789")
-    bobs, mattys = add_conversation(db, "+49 151 23456789"), add_conversation(db, "+49 151 23456789", user_id=MATTY)
+    matched = add_conversation(db, "+49 151 23456789")
     become_service(db)
+    refused(db, "update public.people set workspace_id = %s where id = %s", MATTY, person, by=ForeignKeyViolation)
     db.execute("update public.people set user_id = %s where id = %s", (MATTY, person))
-    assert (person_of(db, bobs), person_of(db, mattys)) == (None, person)
+    assert person_of(db, matched) == person
 
 
 def test_people_of_one_statement_match_their_conversations(db: Db) -> None:

@@ -42,7 +42,7 @@ def plan(db: Db, query: str, *parameters: object) -> list[dict[str, Any]]:
 def test_policies_evaluate_the_caller_once_per_query(db: Db, query: str) -> None:
     become(db, BOB)
     nodes = plan(db, query)
-    assert "InitPlan 1" in [node.get("Subplan Name", "")[:10] for node in nodes]
+    assert "InitPlan" in [node.get("Subplan Name", "")[:8] for node in nodes]
     # A check per row would show the setting behind auth.uid() in a filter.
     assert "current_setting" not in json.dumps(nodes)
 
@@ -53,8 +53,8 @@ def long_thread(db: Db) -> Any:
     threads = [add_conversation(db, "@ann") for _ in range(3)]
     db.execute(
         """
-        insert into public.conversation_messages (conversation_id, user_id, external_id, sent_at, message)
-        select id, user_id, 'm' || n, now() + n * interval '1 second', '{}'
+        insert into public.conversation_messages (conversation_id, workspace_id, external_id, sent_at, message)
+        select id, workspace_id, 'm' || n, now() + n * interval '1 second', '{}'
         from public.conversations cross join generate_series(1, 1000) as n
         """
     )
@@ -84,20 +84,23 @@ CROWD = bounded(1_000, 1_000_000)
 # Triggers are off. The conversation "long" has this many messages, the others one each.
 MANY = f"""
 set session_replication_role = replica;
-insert into public.messaging_connections (user_id, platform, connection_id)
-select '{MATTY}', 'whatsapp', 'old' || n from generate_series(1, {CROWD}) as n;
+insert into public.messaging_connections (workspace_id, user_id, platform, connection_id)
+select '{MATTY}', '{MATTY}', 'whatsapp', 'old' || n from generate_series(1, {CROWD}) as n;
 insert into private.messaging_keys (connection_id, secret_hash)
 select id, sha256(uuid_send(id)) from public.messaging_connections;
-insert into public.people (user_id, full_name, phone)
-select '{MATTY}', 'Someone', '+49 151 ' || 1000000 + n from generate_series(1, {CROWD}) as n;
-insert into public.conversations (user_id, platform, external_conversation_id, participant_identifier, last_message_at)
-select '{MATTY}', 'whatsapp', 'old' || n, '+49 151 ' || 2000000 + n, now() from generate_series(1, {CROWD}) as n;
-insert into public.conversations (user_id, platform, external_conversation_id, participant_identifier, last_message_at)
-values ('{MATTY}', 'whatsapp', 'long', '@long', now());
-insert into public.conversation_messages (conversation_id, user_id, external_id, sent_at, message)
-select id, user_id, 'old', now(), '{{}}' from public.conversations;
-insert into public.conversation_messages (conversation_id, user_id, external_id, sent_at, message)
-select id, user_id, 'm' || n, now() - n * interval '1 second', '{{}}'
+insert into public.people (workspace_id, user_id, full_name, phone)
+select '{MATTY}', '{MATTY}', 'Someone', '+49 151 ' || 1000000 + n from generate_series(1, {CROWD}) as n;
+insert into public.conversations
+(workspace_id, scope_id, user_id, platform, external_conversation_id, participant_identifier, last_message_at)
+select '{MATTY}', '{MATTY}', '{MATTY}', 'whatsapp', 'old' || n, '+49 151 ' || 2000000 + n, now()
+from generate_series(1, {CROWD}) as n;
+insert into public.conversations
+(workspace_id, scope_id, user_id, platform, external_conversation_id, participant_identifier, last_message_at)
+values ('{MATTY}', '{MATTY}', '{MATTY}', 'whatsapp', 'long', '@long', now());
+insert into public.conversation_messages (conversation_id, workspace_id, external_id, sent_at, message)
+select id, workspace_id, 'old', now(), '{{}}' from public.conversations;
+insert into public.conversation_messages (conversation_id, workspace_id, external_id, sent_at, message)
+select id, workspace_id, 'm' || n, now() - n * interval '1 second', '{{}}'
 from public.conversations cross join generate_series(1, {CROWD}) as n where external_conversation_id = 'long';
 set session_replication_role = origin;
 analyze
@@ -166,7 +169,7 @@ def test_new_messages_read_no_others_of_a_long_conversation(crowd: Db) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "select from public.conversations order by last_message_at desc limit 20",
+        f"select from public.conversations where workspace_id = '{MATTY}' order by last_message_at desc limit 20",
         """
         select message from public.conversation_messages
         where conversation_id = (
@@ -192,3 +195,18 @@ def test_person_change_reads_only_matching_conversations(crowd: Db) -> None:
     become(crowd, MATTY)
     with reading_at_most(50, crowd):
         crowd.execute("insert into public.people (full_name, phone) values ('Ann', '+49 151 2000007')")
+
+
+@pytest.mark.parametrize("phone", ["'+49 151 5550000'", "'+' || n || ' 49 151 5550000'"], ids=["equal", "same tail"])
+def test_ingest_stops_at_two_people_with_a_number(crowd: Db, phone: str) -> None:
+    crowd.execute(
+        f"""
+        insert into public.people (user_id, full_name, phone)
+        select %s, 'Someone', {phone} from generate_series(100, 899) as n
+        """,
+        (MATTY,),
+    )
+    new = [conversation(external_id=f"new{n}", participant_identifier="+49 151 5550000") for n in range(50)]
+    with reading_at_most(5_000, crowd):  # 800 people for each conversation would be 40,000
+        answer = ingest(crowd, *new)
+    assert answer.statuses == ["created"] * 50

@@ -1,11 +1,13 @@
 """Search finds messages in any language, and only for members."""
 
 import json
+import time
 from uuid import UUID
 
 import pytest
 
-from tests.support.database import Db, rows, value
+from tests.support.calls import call, send
+from tests.support.database import Db, lift_request_limit, rows, value
 
 CHANNEL = "550e8400-e29b-41d4-a716-446655440000"
 MATTY = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
@@ -121,3 +123,53 @@ def test_non_member_finds_nothing(db: Db) -> None:
 )
 def test_any_text_is_a_valid_query(db: Db, query: str) -> None:
     search(db, MATTY, query, channel_id=str(UUID(CHANNEL)))
+
+
+WORDS = [f"w{number}x" for number in range(200)]
+
+
+@pytest.mark.parametrize(
+    ("content", "query"),
+    [
+        (" ".join(WORDS * 34)[:39_900], " ".join(WORDS)),
+        (" ".join(WORDS * 34)[:39_900], " OR ".join(WORDS[:100])),
+        (" ".join(f"{word} " * 250 for word in WORDS[:30])[:39_900], " ".join(WORDS[:30])),
+        (" ".join(WORDS * 34)[:39_900], '"' + " ".join(WORDS[:150]) + '"'),
+        ("\u6f22" * 39_900, "\u6f22 " * 330),
+    ],
+    ids=["all words", "any word", "blocks of words", "phrase", "han"],
+)
+def test_ranking_time_has_a_bound(db: Db, content: str, query: str) -> None:
+    lift_request_limit(db)
+    for _ in range(20):
+        send(db, content)
+    begin = time.monotonic()
+    reply = call(db, "search_messages", MATTY, query=query[:1000])
+    assert (reply.status, reply.meta["total"]) == (200, 20)
+    assert time.monotonic() - begin < 2
+
+
+@pytest.mark.parametrize("query", ["-in:x " * 160, "-from:x " * 120, "-\u6f22 " * 330, "-\u6f22\u5b57 " * 200])
+def test_parsing_time_has_a_bound(db: Db, query: str) -> None:
+    lift_request_limit(db)
+    db.execute(
+        "insert into public.channels (name, created_by) select 'Caf\u00e9 ' || n, %s from generate_series(1, 300) as n",
+        (MATTY,),
+    )
+    db.execute(
+        """
+        insert into public.messages (channel_id, user_id, content)
+        select %s, %s, chr(28450 + n %% 500) || chr(20000 + n %% 700) || n from generate_series(1, 2000) as n
+        """,
+        (CHANNEL, MATTY),
+    )
+    begin = time.monotonic()
+    assert call(db, "search_messages", MATTY, query=query[:1000]).status == 200
+    assert time.monotonic() - begin < 2
+
+
+def test_newest_messages_are_ranked_first(db: Db) -> None:
+    send(db, "far apart " + "and " * 50 + "words")
+    send(db, "apart words")
+    found = call(db, "search_messages", MATTY, query="apart words").data
+    assert [len(each["content"]) for each in found] == [11, 215]

@@ -38,10 +38,10 @@ where (deleted_at is not null)::integer <> (
     select count(*) from event where kind = 'message.deleted' and message_id = message.id
 )
 union all
-select 'edits: ' || id from message
-where array(select version from public.message_edits where message_id = message.id order by 1) <> array(
+select 'edits: ' || id from lived
+where array(select version from public.message_edits where message_id = lived.id order by 1) <> array(
     select (row_number() over (order by seq))::integer from event
-    where kind = 'message.updated' and message_id = message.id
+    where kind = 'message.updated' and message_id = lived.id
 )
 union all
 select 'an edit is out of line: ' || id from message where exists (

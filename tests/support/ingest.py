@@ -75,7 +75,7 @@ select external_conversation_id, kept::text, recomputed::text from summary where
 """
 ORPHANS = """
 select stored.conversation_id, stored.external_id from public.conversation_messages as stored
-where stored.user_id = %s
+where stored.workspace_id = %s
     and not exists (select from public.conversations as parent where parent.id = stored.conversation_id)
 """
 
@@ -139,7 +139,7 @@ class Sender:
         """Return the stored messages in the order of their ids, with numbers of any size."""
         with psycopg.connect(self.database_url) as connection:
             set_json_loads(partial(json.loads, parse_int=Decimal, parse_float=Decimal), connection)
-            statement = "select message from public.conversation_messages where user_id = %s order by external_id"
+            statement = "select message from public.conversation_messages where workspace_id = %s order by external_id"
             return [row for (row,) in connection.execute(statement, [self.user_id])]
 
     def inconsistencies(self) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ set search_path = pg_catalog, pg_temp;
 lock table
     public.ai_twins,
     public.attachments,
+    public.audit_log,
     public.channel_members,
     public.channel_twins,
     public.channels,
@@ -25,7 +26,10 @@ lock table
     public.person_identifiers,
     public.twin_deliveries,
     public.twin_webhooks,
-    public.user_profiles
+    public.user_profiles,
+    public.workspace_invitations,
+    public.workspace_members,
+    public.workspaces
 in access exclusive mode;
 
 do $$
@@ -37,6 +41,8 @@ begin
         select 'public.ai_twins' as name where exists (select from public.ai_twins)
         union all
         select 'public.attachments' as name where exists (select from public.attachments)
+        union all
+        select 'public.audit_log' as name where exists (select from public.audit_log)
         union all
         select 'public.channel_members' as name where exists (select from public.channel_members)
         union all
@@ -75,6 +81,12 @@ begin
         select 'public.twin_webhooks' as name where exists (select from public.twin_webhooks)
         union all
         select 'public.user_profiles' as name where exists (select from public.user_profiles where updated_at <> created_at)
+        union all
+        select 'public.workspace_invitations' as name where exists (select from public.workspace_invitations)
+        union all
+        select 'public.workspace_members' as name where exists (select from public.workspace_members)
+        union all
+        select 'public.workspaces' as name where exists (select from public.workspaces)
     ) as filled;
     if v_filled is not null then
         raise exception 'Tables of Threadline have rows, and this migration has changed nothing: %. '

@@ -19,21 +19,28 @@ begin
 end
 $$;
 
-drop policy people_select_owner on public.people;
-drop policy people_insert_owner on public.people;
-drop policy people_update_owner on public.people;
-drop policy people_delete_owner on public.people;
-drop policy person_identifiers_select_owner on public.person_identifiers;
-drop policy person_identifiers_insert_owner on public.person_identifiers;
-drop policy person_identifiers_delete_owner on public.person_identifiers;
-drop policy messaging_connections_select_owner on public.messaging_connections;
-drop policy messaging_connections_insert_owner on public.messaging_connections;
-drop policy messaging_connections_update_owner on public.messaging_connections;
-drop policy messaging_connections_delete_owner on public.messaging_connections;
-drop policy conversations_select_owner on public.conversations;
-drop policy conversation_messages_select_owner on public.conversation_messages;
-drop policy conversation_identifiers_select_owner on public.conversation_identifiers;
-drop policy ingest_log_select_owner on public.ingest_log;
+drop policy workspaces_select_member on public.workspaces;
+drop policy workspaces_update_manager on public.workspaces;
+drop policy workspaces_delete_owner on public.workspaces;
+drop policy workspace_members_select_member on public.workspace_members;
+drop policy workspace_members_update_manager on public.workspace_members;
+drop policy workspace_members_delete_manager_or_self on public.workspace_members;
+drop policy audit_log_select_owner on public.audit_log;
+drop policy people_select_member on public.people;
+drop policy people_insert_member on public.people;
+drop policy people_update_member on public.people;
+drop policy people_delete_member on public.people;
+drop policy person_identifiers_select_member on public.person_identifiers;
+drop policy person_identifiers_insert_member on public.person_identifiers;
+drop policy person_identifiers_delete_member on public.person_identifiers;
+drop policy messaging_connections_select_member on public.messaging_connections;
+drop policy messaging_connections_insert_manager on public.messaging_connections;
+drop policy messaging_connections_update_manager on public.messaging_connections;
+drop policy messaging_connections_delete_manager on public.messaging_connections;
+drop policy conversations_select_member on public.conversations;
+drop policy conversation_messages_select_member on public.conversation_messages;
+drop policy conversation_identifiers_select_member on public.conversation_identifiers;
+drop policy ingest_log_select_manager on public.ingest_log;
 drop policy user_profiles_select_peer on public.user_profiles;
 drop policy user_profiles_update_self on public.user_profiles;
 drop policy channels_select_member on public.channels;
@@ -45,6 +52,7 @@ drop policy channel_members_insert_manager on public.channel_members;
 drop policy channel_members_update_manager on public.channel_members;
 drop policy channel_members_delete_manager_or_self on public.channel_members;
 drop policy message_events_select_member on public.message_events;
+drop policy workspace_invitations_select_manager on public.workspace_invitations;
 drop policy ai_twins_select_owner_or_peer on public.ai_twins;
 drop policy ai_twins_insert_owner on public.ai_twins;
 drop policy ai_twins_update_owner on public.ai_twins;
@@ -73,6 +81,9 @@ drop policy objects_insert_attachment_member on storage.objects;
 drop policy objects_update_attachment_none on storage.objects;
 drop policy objects_delete_attachment_owner_or_manager on storage.objects;
 drop policy objects_attachment_anon on storage.objects;
+drop policy buckets_insert_attachments_none on storage.buckets;
+drop policy buckets_update_attachments_none on storage.buckets;
+drop policy buckets_delete_attachments_none on storage.buckets;
 drop policy messages_select_listener on realtime.messages;
 drop policy messages_insert_live_member on realtime.messages;
 drop policy messages_select_listener_only on realtime.messages;
@@ -83,8 +94,43 @@ drop policy twin_webhooks_select_owner on public.twin_webhooks;
 drop policy twin_webhooks_delete_owner on public.twin_webhooks;
 drop policy twin_deliveries_select_owner on public.twin_deliveries;
 drop policy erasures_select_requester on public.erasures;
+drop policy ai_twins_select_executed on public.ai_twins;
+drop policy attachments_select_executed on public.attachments;
+drop policy audit_log_select_executed on public.audit_log;
+drop policy channel_members_select_executed on public.channel_members;
+drop policy channel_twins_select_executed on public.channel_twins;
+drop policy channels_select_executed on public.channels;
+drop policy conversation_identifiers_select_executed on public.conversation_identifiers;
+drop policy conversation_messages_select_executed on public.conversation_messages;
+drop policy conversations_select_executed on public.conversations;
+drop policy erasures_select_executed on public.erasures;
+drop policy ingest_log_select_executed on public.ingest_log;
+drop policy message_edits_select_executed on public.message_edits;
+drop policy message_events_select_executed on public.message_events;
+drop policy message_pins_select_executed on public.message_pins;
+drop policy message_reactions_select_executed on public.message_reactions;
+drop policy messages_select_executed on public.messages;
+drop policy messaging_connections_select_executed on public.messaging_connections;
+drop policy people_select_executed on public.people;
+drop policy person_identifiers_select_executed on public.person_identifiers;
+drop policy twin_deliveries_select_executed on public.twin_deliveries;
+drop policy twin_webhooks_select_executed on public.twin_webhooks;
+drop policy user_profiles_select_executed on public.user_profiles;
+drop policy workspace_invitations_select_executed on public.workspace_invitations;
+drop policy workspace_members_select_executed on public.workspace_members;
+drop policy workspaces_select_executed on public.workspaces;
 drop trigger threadline_10_create_profile on auth.users;
+drop trigger threadline_20_create_workspace on auth.users;
+drop trigger threadline_30_hand_over on auth.users;
+drop trigger workspaces_10_stamp on public.workspaces;
+drop trigger workspaces_20_protect_retention on public.workspaces;
+drop trigger workspaces_30_audit on public.workspaces;
+drop trigger workspaces_40_reread_numbers on public.workspaces;
+drop trigger workspace_members_10_protect_owners on public.workspace_members;
+drop trigger workspace_members_20_audit on public.workspace_members;
+drop trigger workspace_members_30_hand_over on public.workspace_members;
 drop trigger user_profiles_10_stamp on public.user_profiles;
+drop trigger people_10_assign_workspace on public.people;
 drop trigger people_10_lock_matching on public.people;
 drop trigger people_20_lock_matching on public.people;
 drop trigger people_30_stamp on public.people;
@@ -96,31 +142,42 @@ drop trigger person_identifiers_20_normalize on public.person_identifiers;
 drop trigger person_identifiers_30_refresh on public.person_identifiers;
 drop trigger person_identifiers_40_refresh on public.person_identifiers;
 drop trigger settings_10_reread_numbers on private.settings;
+drop trigger messaging_connections_10_assign_workspace on public.messaging_connections;
 drop trigger messaging_connections_10_stamp on public.messaging_connections;
+drop trigger messaging_connections_11_audit on public.messaging_connections;
 drop trigger messaging_connections_20_delete_log on public.messaging_connections;
+drop trigger conversations_10_assign_workspace on public.conversations;
 drop trigger conversations_10_match on public.conversations;
 drop trigger conversations_20_match on public.conversations;
 drop trigger conversations_25_keep_identifier on public.conversations;
 drop trigger conversations_30_stamp on public.conversations;
 drop trigger conversations_40_delete_messages on public.conversations;
+drop trigger conversations_41_redact on public.conversations;
 drop trigger conversations_50_broadcast on public.conversations;
 drop trigger conversations_60_broadcast on public.conversations;
 drop trigger conversation_identifiers_10_match on public.conversation_identifiers;
 drop trigger conversation_messages_10_summarize on public.conversation_messages;
 drop trigger conversation_messages_20_broadcast on public.conversation_messages;
 drop trigger conversation_messages_30_summarize on public.conversation_messages;
+drop trigger conversation_messages_40_redact on public.conversation_messages;
+drop trigger channels_10_assign_workspace on public.channels;
 drop trigger channels_10_stamp on public.channels;
 drop trigger channels_20_create_counter on public.channels;
 drop trigger channels_30_add_owner on public.channels;
+drop trigger channels_40_redact on public.channels;
 drop trigger channel_members_10_protect_owners on public.channel_members;
+drop trigger channel_members_15_require_workspace_member on public.channel_members;
 drop trigger channel_members_20_require_owner on public.channel_members;
 drop trigger channel_members_30_remove_twins on public.channel_members;
 drop trigger channel_members_40_remove_twins on public.channel_members;
 drop trigger channel_members_50_record on public.channel_members;
 drop trigger channel_members_60_record on public.channel_members;
+drop trigger channel_members_70_audit on public.channel_members;
 drop trigger ai_twins_10_stamp on public.ai_twins;
 drop trigger ai_twins_20_remember_owner on public.ai_twins;
+drop trigger ai_twins_30_limit on public.ai_twins;
 drop trigger channel_twins_10_admit on public.channel_twins;
+drop trigger channel_twins_20_redact on public.channel_twins;
 drop trigger messages_10_admit on public.messages;
 drop trigger messages_20_require_attachments on public.messages;
 drop trigger messages_30_set_hops on public.messages;
@@ -130,9 +187,10 @@ drop trigger messages_60_index on public.messages;
 drop trigger messages_70_link_attachments on public.messages;
 drop trigger messages_80_index on public.messages;
 drop trigger messages_81_cancel_deliveries on public.messages;
-drop trigger messages_82_unpin on public.messages;
+drop trigger messages_82_forget on public.messages;
 drop trigger messages_90_record_change on public.messages;
 drop trigger messages_91_delete_words on public.messages;
+drop trigger messages_92_forget on public.messages;
 drop trigger message_reactions_10_set_channel on public.message_reactions;
 drop trigger message_reactions_20_record on public.message_reactions;
 drop trigger message_pins_10_set_channel on public.message_pins;
@@ -148,32 +206,48 @@ drop view private.my_peers;
 drop view private.my_owned_channels;
 drop view private.my_managed_channels;
 drop view private.my_channels;
+drop view private.my_owned_workspaces;
+drop view private.my_managed_workspaces;
+drop view private.my_workspaces;
 drop function
+    private.accept_invitation(text, uuid),
     private.acting_user_id(),
     private.add_channel_owner_trigger(),
+    private.admit_invited(public.workspace_invitations),
     private.admit_message_trigger(),
     private.admit_twin_trigger(),
     private.admit_upload(jsonb),
+    private.audit_channel_role_trigger(),
+    private.audit_connection_trigger(),
+    private.audit_erasure(uuid),
+    private.audit_member_trigger(),
+    private.audit_retention_trigger(),
     private.authenticate_connection(text, text, text),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
     private.broadcast_conversation_trigger(),
     private.broadcast_conversations(uuid[]),
     private.broadcast_events_trigger(),
+    private.broadcast_id(uuid, bigint, uuid),
     private.broadcast_ingested_messages_trigger(),
     private.call(text, text, text, text, text, bytea),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
     private.cancel_deliveries_trigger(),
     private.change_number(uuid, text),
+    private.choose_display_name(jsonb, text),
     private.claim_deliveries(integer, interval),
     private.clean_up(integer),
+    private.conversation_topics(public.conversations),
     private.count_belongings(uuid),
     private.count_messages(jsonb),
     private.create_channel_counter_trigger(),
-    private.create_conversations(uuid, text, private.ingest_participant[]),
+    private.create_conversations(private.ingest_source, private.ingest_participant[]),
+    private.create_invitation(uuid, uuid, text, text, interval),
+    private.create_personal_workspace_trigger(),
     private.create_receipt(text, uuid, jsonb),
     private.create_user_profile_trigger(),
+    private.create_workspace(text, text, text),
     private.decode_text(bytea),
     private.delete_conversation_messages_trigger(),
     private.delete_expired(integer),
@@ -181,7 +255,11 @@ drop function
     private.delete_ingest_log_trigger(),
     private.delete_message(uuid, uuid, boolean),
     private.delete_message_words_trigger(),
+    private.delete_old_conversations(uuid, timestamptz, integer),
+    private.delete_old_messages(uuid, timestamptz, integer),
+    private.delete_past_retention(integer),
     private.delete_person(uuid),
+    private.delete_stored_answers(uuid),
     private.diagnose(text, timestamptz),
     private.diagnose_identifiers(jsonb),
     private.diagnose_login(),
@@ -195,8 +273,9 @@ drop function
     private.find_authors(text),
     private.find_call(text),
     private.find_channels(text),
-    private.find_conversations(uuid, text, private.ingest_conversation[]),
+    private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.find_cursor(jsonb, text, uuid),
+    private.find_heir(uuid, uuid),
     private.find_match(uuid, private.match_key[]),
     private.find_merged_person(uuid),
     private.find_region(text),
@@ -206,9 +285,15 @@ drop function
     private.finish_summary(jsonb),
     private.fold_digits(text),
     private.fold_text(text),
+    private.forget_deleted_messages(uuid[], uuid[], bigint[]),
+    private.forget_message_trigger(),
+    private.forget_messages(uuid[], uuid[], bigint[]),
+    private.forget_messages_trigger(),
     private.format_time(timestamptz),
     private.generate_secret(),
     private.hand_over_channels(uuid),
+    private.hand_over_member_trigger(),
+    private.hand_over_user_trigger(),
     private.has_huge_number(jsonb),
     private.hash_secret(text),
     private.hmac_block(bytea, integer),
@@ -221,6 +306,11 @@ drop function
     private.index_words(text, jsonb),
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
+    private.is_executed(),
+    private.is_my_folder(text),
+    private.is_my_live_topic(text),
+    private.is_my_managed_folder(text),
+    private.is_my_topic(text),
     private.is_non_member(uuid),
     private.is_phone(text, text),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
@@ -228,13 +318,17 @@ drop function
     private.is_uuid(text),
     private.is_valid_key(text),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
+    private.leave_channels(uuid, uuid, uuid),
+    private.limit_twins_trigger(),
     private.link_attachments_trigger(),
-    private.list_author_names(uuid[], uuid[]),
+    private.list_author_names(uuid[]),
     private.list_channel_events(uuid, bigint, integer, integer),
+    private.list_due_queues(integer),
     private.list_given_identifiers(jsonb),
     private.list_identifiers(uuid),
     private.list_match_keys(text, private.identifier, text),
     private.list_messaging_keys(uuid),
+    private.list_my_invitations(),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
     private.list_participants(text, private.ingest_conversation[], uuid[]),
     private.list_person_keys(uuid[]),
@@ -245,7 +339,9 @@ drop function
     private.lock_channel(uuid),
     private.lock_conversations(uuid[]),
     private.lock_matching_trigger(),
+    private.lock_my_channel(uuid),
     private.lock_person(uuid, text),
+    private.lock_source(private.ingest_source),
     private.match_conversation(public.conversations),
     private.match_identifiers(uuid, text, private.identifier[]),
     private.match_participant_trigger(),
@@ -256,8 +352,7 @@ drop function
     private.merge_people(uuid, uuid),
     private.message_count(uuid),
     private.message_preview(jsonb),
-    private.my_live_topics(),
-    private.my_topics(),
+    private.move_channels(uuid),
     private.normalize_identifier_trigger(),
     private.parse_conversations(jsonb),
     private.parse_files(jsonb),
@@ -277,21 +372,30 @@ drop function
     private.parse_uuids(jsonb, text, integer),
     private.parse_written_phone(text),
     private.participant_key(text, text),
+    private.pass_belongings(uuid, uuid, uuid),
     private.phone_line(private.phone_number),
     private.phone_text(text),
     private.poll_summary(jsonb),
     private.protect_owners_trigger(),
+    private.protect_retention_trigger(),
+    private.protect_workspace_owners_trigger(),
     private.queue_deliveries_trigger(),
+    private.ranking_steps(tsvector, tsquery, text[]),
     private.read_number(private.phone_number, boolean),
+    private.record_audit(uuid, text, uuid, jsonb),
     private.record_earlier_identifier_trigger(),
     private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz),
+    private.record_export(uuid, uuid),
     private.record_given_identifiers(text, private.ingest_conversation[], uuid[]),
     private.record_identifiers(uuid[], private.identifier[]),
-    private.record_ingest(uuid, text, uuid, bigint, private.ingest_result[]),
+    private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
     private.record_member_trigger(),
     private.record_message_change_trigger(),
     private.record_reaction_or_pin_trigger(),
-    private.record_refusal(uuid, text, integer),
+    private.record_refusal(private.ingest_source, integer),
+    private.redact_broadcasts(uuid[]),
+    private.redact_channel_trigger(),
+    private.redact_inbox_trigger(),
     private.refresh_identifiers_trigger(),
     private.refresh_people_trigger(),
     private.refresh_person_keys(uuid[]),
@@ -326,11 +430,14 @@ drop function
     private.require_owner_trigger(),
     private.require_twin(uuid, uuid),
     private.require_upload_channel(jsonb),
+    private.require_workspace_member_trigger(),
     private.reread_numbers_trigger(),
     private.resolve_search_filters(private.message_search),
     private.retire_ids_trigger(),
     private.retry_after(integer, text, jsonb),
     private.retry_delay(integer),
+    private.revoke_invitation(uuid),
+    private.revoke_messaging_key(uuid),
     private.rotate_messaging_key(uuid, interval),
     private.rotate_twin_secret(uuid, interval),
     private.schema_version(),
@@ -339,11 +446,14 @@ drop function
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
     private.send_events(uuid, bigint),
     private.set_attachment_details_trigger(),
+    private.set_channel_workspace_trigger(),
+    private.set_conversation_workspace_trigger(),
     private.set_hops_trigger(),
     private.set_message_channel_trigger(),
     private.set_reaction(jsonb, text),
     private.set_twin_webhook(uuid, text),
     private.set_updated_at_trigger(),
+    private.set_workspace_trigger(),
     private.sign_delivery(uuid, text),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
@@ -351,8 +461,8 @@ drop function
     private.spend_summary(),
     private.split_phones(text),
     private.split_words(text),
-    private.store_conversations(uuid, text, jsonb),
-    private.store_messages(uuid, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean),
+    private.store_conversations(private.ingest_source, jsonb),
+    private.store_messages(private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean),
     private.strip_country_code(text, private.phone_regions),
     private.strip_trunk_prefix(text, private.phone_regions),
     private.succeed(jsonb, jsonb, integer),
@@ -361,21 +471,23 @@ drop function
     private.undo_number_change(uuid),
     private.unify_number(text, text),
     private.unmerge_people(uuid),
-    private.unpin_message_trigger(),
     private.update_matches(uuid[]),
     private.update_participants(uuid[], private.ingest_participant[]),
     private.use_asynchronous_commit(),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
     private.verify_creations(uuid, bigint),
     private.word_index_template(),
+    public.accept_invitation(text, uuid),
     public.add_reaction(jsonb),
     public.begin_upload(jsonb),
     public.change_number(jsonb),
     public.claim_deliveries(jsonb),
     public.clean_up(jsonb),
     public.conversation_messages(public.conversations),
+    public.create_invitation(uuid, uuid, text, text, interval),
     public.create_message(jsonb),
-    public.create_messaging_connection(text, text),
+    public.create_messaging_connection(text, text, uuid, boolean),
+    public.create_workspace(text, text, text),
     public.delete_message(jsonb),
     public.edit_message(jsonb),
     public.erase_person(jsonb),
@@ -390,7 +502,9 @@ drop function
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
+    public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_workspace_members(uuid, text),
     public.merge_people(jsonb),
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
@@ -400,6 +514,8 @@ drop function
     public.remove_twin_webhook(jsonb),
     public.replay_twin_deliveries(jsonb),
     public.reply_to_message(jsonb),
+    public.revoke_invitation(uuid),
+    public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
     public.search_messages(jsonb),
@@ -423,6 +539,7 @@ drop table
     private.person_keys,
     private.phone_regions,
     private.request_counts,
+    private.retention_rounds,
     private.retired_ids,
     private.settings,
     private.summaries,
@@ -432,6 +549,7 @@ drop table
     private.twin_secrets,
     public.ai_twins,
     public.attachments,
+    public.audit_log,
     public.channel_members,
     public.channel_twins,
     public.channels,
@@ -450,7 +568,10 @@ drop table
     public.person_identifiers,
     public.twin_deliveries,
     public.twin_webhooks,
-    public.user_profiles;
+    public.user_profiles,
+    public.workspace_invitations,
+    public.workspace_members,
+    public.workspaces;
 drop function
     private.attachments_max_bytes(),
     private.generate_id(),
@@ -464,6 +585,7 @@ drop type
     private.ingest_message,
     private.ingest_participant,
     private.ingest_result,
+    private.ingest_source,
     private.match_key,
     private.message_search,
     private.metric,

@@ -1,0 +1,187 @@
+"""The Data API estimates the same number of rows for a value of another user as for one that no row has."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from threadline_devstack import keys
+
+from tests.bench import programs
+from tests.support import release, tools
+from tests.support.cluster import TestCluster
+from tests.support.database import rows
+from tests.support.tokens import bearer, sign
+from tests.support.twin import add_twin
+from tests.support.world import CHANNEL, MALLORY, MATTY
+
+if tools.postgrest() is None:
+    pytest.skip(tools.why_not("postgrest"), allow_module_level=True)
+
+SECRET = "Secret Client GmbH"
+PLAN = "application/vnd.pgrst.plan+json"
+# Triggers are off. Some values are frequent and all are in the statistics.
+MANY = f"""
+set session_replication_role = replica;
+insert into public.conversations (user_id, platform, external_conversation_id, participant_identifier, participant_name)
+select '{MATTY}', 'wechat', 'many' || n, '+49 151 ' || 1000000 + n, case when n <= 200 then '{SECRET}' else 'N' || n end
+from generate_series(1, 8000) as n;
+insert into public.people (user_id, full_name, phone)
+select '{MATTY}', case when n <= 200 then '{SECRET}' else 'N' || n end, '49 151 ' || 1000000 + n % 4000
+from generate_series(1, 8000) as n;
+insert into public.messages (channel_id, user_id, content, seq, created_at)
+select '{CHANNEL}', '{MATTY}',
+    case when n <= 200 then '{SECRET}' else 'N' || n end, 1000 + n, now() - n * '1 s'::interval
+from generate_series(1, 8000) as n;
+insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq, last_error)
+select gen_random_uuid(), channel_id, id, seq, 'The webhook answered 500.' from public.messages where seq > 1000;
+insert into public.erasures (kind, subject_id, requested_by, erased) values ('person', '{CHANNEL}', '{MATTY}', '{{}}');
+insert into public.attachments (channel_id, file_name, size, content_type)
+select '{CHANNEL}', 'secret' || n % 5, n, 'text/plain' from generate_series(1, 100) as n;
+delete from public.user_profiles where user_id = '{MALLORY}';
+set session_replication_role = origin;
+analyze
+"""
+ABSENT = {
+    "uuid": "00000000-0000-4000-8000-00000000dead",
+    "text": "absent",
+    "timestamp with time zone": "1999-01-01T00:00:00+00:00",
+    "bigint": "987654321",
+    "integer": "987654321",
+    "boolean": "false",
+    "jsonb": '{"no":"such value"}',
+    "text[]": '{"no such value"}',
+}
+OPERATORS = ["eq", "neq", "gt", "gte", "lt", "lte", "isdistinct"]
+TEXT_OPERATORS = ["like", "ilike", "match", "plfts"]
+
+
+@pytest.fixture(scope="module")
+def database(cluster: TestCluster, template: str) -> str:
+    """A database with rows of Matty in every table that clients read, and with statistics."""
+    name = cluster.create(template)
+    url = cluster.url(name, "postgres")
+    release.fill(url)
+    add_twin(url, MATTY, [CHANNEL], "https://twin.example/hook")
+    with psycopg.connect(cluster.url(name), autocommit=True) as db:
+        for statement in MANY.split(";\n"):
+            db.execute(statement)
+    return name
+
+
+@pytest.fixture(scope="module")
+def rest(cluster: TestCluster, database: str) -> Iterator[httpx.Client]:
+    """A client of Mallory for the genuine PostgREST, with the plan media type on."""
+    url = cluster.url(database, "authenticator")
+    claims = {"sub": MALLORY, "role": "authenticated", "exp": int(time.time()) + 3600}
+    headers = bearer(sign(claims, keys.JWT_SECRET))
+    with (
+        programs.postgrest(tools.postgrest(), url, "public", PGRST_DB_PLAN_ENABLED="true") as base_url,
+        httpx.Client(base_url=base_url, headers=headers, timeout=30, verify=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def columns(cluster: TestCluster, database: str) -> list[tuple[str, str, str, str]]:
+    """Table, column, type and the most frequent value, of every column that clients read and that has a value."""
+    found = []
+    with psycopg.connect(cluster.url(database)) as db:
+        db.execute("set timezone = 'UTC'")
+        for table, column, kind in rows(
+            db,
+            """
+            select relation.relname, part.attname, format_type(part.atttypid, null)
+            from pg_class as relation
+            inner join pg_attribute as part on part.attrelid = relation.oid
+            where relation.relnamespace = 'public'::regnamespace and relation.relkind in ('r', 'v', 'm', 'p')
+                and part.attnum > 0 and not part.attisdropped
+                and has_column_privilege('authenticated', relation.oid, part.attnum, 'select')
+            order by relation.relname, part.attnum
+            """,
+        ):
+            text = f"to_json({column})#>>'{{}}'" if kind.startswith("timestamp") else f"{column}::text"
+            query = f"select {text} from public.{table} where {column} is not null"
+            query += f" group by {column} order by count(*) desc limit 1"
+            found += [(table, column, kind, value) for value in rows(db, query)]
+    return found
+
+
+def planned(rest: httpx.Client, path: str, parameters: dict[str, str] | None = None, count: str = "planned") -> Any:
+    """The status and the number of rows that the Data API gives for a filter."""
+    answer = rest.get(path, params=parameters, headers={"prefer": f"count={count}"})
+    return answer.status_code, answer.headers.get("content-range")
+
+
+def estimates(rest: httpx.Client, path: str, parameters: dict[str, str] | None = None) -> list[Any]:
+    """All that the Data API says about a filter before it runs: two counts and the plan."""
+    plan = rest.get(path, params=parameters, headers={"accept": PLAN})
+    counts = [planned(rest, path, parameters, count) for count in ("planned", "estimated")]
+    return [*counts, plan.status_code, shape(plan.json()) if plan.is_success else None]
+
+
+def shape(node: Any) -> Any:
+    """A plan with its figures and without the texts of its conditions."""
+    if isinstance(node, list):
+        return [shape(each) for each in node]
+    if isinstance(node, dict):
+        return {name: shape(each) for name, each in node.items() if name in FIGURES}
+    return node
+
+
+FIGURES = {"Plan", "Plans", "Node Type", "Startup Cost", "Total Cost", "Plan Rows", "Plan Width", "Index Name"}
+
+
+def test_every_exposed_table_has_a_tested_value(
+    columns: list[tuple[str, str, str, str]], cluster: TestCluster, database: str
+) -> None:
+    with psycopg.connect(cluster.url(database)) as db:
+        exposed = rows(
+            db,
+            """
+            select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v', 'm', 'p')
+            and has_any_column_privilege('authenticated', oid, 'select') order by relname
+            """,
+        )
+    assert sorted({table for table, *_ in columns}) == exposed
+
+
+def test_estimate_does_not_depend_on_rows_of_others(
+    rest: httpx.Client, columns: list[tuple[str, str, str, str]]
+) -> None:
+    leaks = []
+    for table, column, kind, stored in columns:
+        for operator in OPERATORS + (TEXT_OPERATORS if kind == "text" else []):
+            ask = estimates if operator == "eq" else planned
+            theirs, absent = (ask(rest, f"/{table}", {column: f"{operator}.{each}"}) for each in (stored, ABSENT[kind]))
+            if theirs != absent:
+                leaks.append((table, column, operator, theirs, absent))
+    assert leaks == []
+
+
+@pytest.mark.parametrize("count", ["planned", "estimated"])
+def test_search_by_estimates_finds_no_name(rest: httpx.Client, count: str) -> None:
+    seen = set()
+    for bound in ("A", "Secret", "Secret Client GmbH", "Secret D", "Z", "\u00e9"):
+        for operator in ("gte", "lt", "eq"):
+            answer = rest.get(
+                "/conversations",
+                params={"select": "id", "participant_name": f"{operator}.{bound}"},
+                headers={"prefer": f"count={count}"},
+            )
+            seen.add((answer.status_code, answer.headers["content-range"]))
+    assert len(seen) == 1
+
+
+def test_embedded_and_nested_filters_tell_nothing(rest: httpx.Client) -> None:
+    for path in (
+        "/channel_members?select=channel_id,channels!inner(name)&channels.name=eq.{}",
+        "/conversations?or=(participant_name.eq.{},platform.eq.wechat)",
+        "/conversations?and=(participant_name.gte.{},participant_name.not.is.null)",
+        "/conversations?participant_name=in.({},other)",
+        "/messages?content=eq.{}&order=seq.desc&limit=1",
+        "/people?select=full_name,conversations(id)&full_name=eq.{}",
+    ):
+        assert estimates(rest, path.format(SECRET)) == estimates(rest, path.format("absent")), path

@@ -1,0 +1,227 @@
+"""Gone is gone: no table and no call shows what was deleted, edited away or erased."""
+
+import json
+from typing import Any
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from tests.support.calls import call, ingest
+from tests.support.database import Db, become, become_postgres, lift_request_limit, rows, value
+from tests.support.ingest import conversation, message
+from tests.support.realtime import fire_deferred_triggers
+from tests.support.world import BOB, CAROL, CHANNEL, JOHN_DOE, MALLORY, MATTY, TWIN
+
+CANARY = "canary7"
+STORE = "insert into storage.objects (bucket_id, name, owner_id, metadata) values ('attachments', %s, %s, %s)"
+
+
+def places(db: Db) -> set[str]:
+    """Every column of every table of ours and of Realtime that contains the canary, asked from the catalog."""
+    become_postgres(db)
+    fire_deferred_triggers(db)
+    columns = rows(
+        db,
+        """
+        select relation.oid::regclass::text, part.attname
+        from pg_class as relation inner join pg_attribute as part on part.attrelid = relation.oid
+        where relation.relnamespace::regnamespace::text in ('public', 'private')
+            and relation.relkind in ('r', 'p') and part.attnum > 0 and not part.attisdropped
+        union all
+        select 'realtime.messages', attname from pg_attribute
+        where attrelid = 'realtime.messages'::regclass and attnum > 0 and not attisdropped
+        """,
+    )
+    return {
+        f"{table.removeprefix('public.')}.{column}"
+        for table, column in columns
+        if rows(db, f"select from {table} where {column}::text ~* %s limit 1", CANARY)
+    }
+
+
+def said_to(db: Db, user_id: str, message_id: str) -> str:
+    """All that the calls tell a member about a message."""
+    answers = [
+        call(db, "list_messages", user_id, channel_id=CHANNEL, limit=200),
+        call(db, "list_channel_events", user_id, channel_id=CHANNEL, limit=1000),
+        call(db, "search_messages", user_id, query=CANARY),
+        call(db, "export_channel", user_id, channel_id=CHANNEL),
+        call(db, "get_message", user_id, id=message_id),
+        call(db, "list_message_edits", user_id, id=message_id),
+        call(db, "list_twin_deliveries", MATTY, ai_twin_id=TWIN, state="pending"),
+    ]
+    become(db, user_id)
+    tables = ("messages", "message_edits", "message_events", "message_reactions", "attachments", "twin_deliveries")
+    seen = [rows(db, f"select to_jsonb(t)::text from public.{table} as t") for table in tables]
+    become_postgres(db)
+    return json.dumps([[answer.body for answer in answers], seen])
+
+
+@pytest.fixture
+def planted(db: Db) -> str:
+    """Plant the canary at every place that a message of Bob reaches, and return the id of the message."""
+    lift_request_limit(db)
+    call(db, "set_twin_webhook", MATTY, ai_twin_id=TWIN, url="https://twin.example/")
+    become(db, BOB)
+    begun = value(
+        db, "select public.begin_upload(%s)", json.dumps({"conversation_id": CHANNEL, "files": [{"name": "x"}]})
+    )
+    [file] = begun["data"]["files"]
+    db.execute(STORE, (file["path"], BOB, Jsonb({"size": 5, "mimetype": "text/plain"})))
+    file["name"] = f"{CANARY}.txt"
+    call(db, "finish_upload", BOB, conversation_id=CHANNEL, files=[file])
+    said = call(
+        db,
+        "create_message",
+        BOB,
+        key="key 1",
+        channel_id=CHANNEL,
+        content=CANARY,
+        metadata={"note": CANARY},
+        attachments=[{"attachment_id": file["id"], "name": CANARY}],
+    ).data["id"]
+    fire_deferred_triggers(db)
+    for function, who, fields in (
+        ("pin_message", MATTY, {}),
+        ("toggle_reaction", CAROL, {"emoji": f"{CANARY} a"}),
+        ("add_reaction", BOB, {"emoji": f"{CANARY} b"}),
+        ("unpin_message", MATTY, {}),
+    ):
+        key = "key 2" if function == "toggle_reaction" else None
+        assert call(db, function, who, key=key, id=said, **fields).status == 200
+        fire_deferred_triggers(db)
+    add_summary(db)
+    return said
+
+
+def add_summary(db: Db) -> None:
+    """Store a summary that quotes the canary."""
+    db.execute(
+        "insert into private.summaries (channel_id, last_seq, requested_count, model, prompt_version,"
+        " lease_expires_at, answer, finished_at) values (%s, 1, 1, 'x', 1, now(), %s, now())",
+        (CHANNEL, Jsonb({"summary": CANARY})),
+    )
+
+
+def join_later(db: Db) -> None:
+    """Add Mallory as a member."""
+    db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (CHANNEL, MALLORY))
+
+
+def test_canary_reaches_every_place_for_text(db: Db, planted: str) -> None:
+    assert places(db) == {
+        "attachments.file_name",
+        "message_events.emoji",
+        "message_reactions.emoji",
+        "messages.attachments",
+        "messages.content",
+        "messages.metadata",
+        "private.idempotency_keys.body",
+        "private.message_words.words",
+        "private.summaries.answer",
+        "realtime.messages.payload",
+    }
+    assert CANARY in said_to(db, BOB, planted)
+    topics = rows(
+        db, "select distinct split_part(topic, ':', 1) from realtime.messages where payload::text ~ %s", CANARY
+    )
+    assert sorted(topics) == ["channel", "twin"]
+
+
+@pytest.mark.parametrize("way", ["author", "admin", "service", "row"])
+def test_deleted_message_leaves_no_text(db: Db, planted: str, way: str) -> None:
+    call(db, "edit_message", BOB, id=planted, content=f"{CANARY}, edited")
+    add_summary(db)
+    if way == "row":
+        db.execute("delete from public.messages where id = %s", (planted,))
+        db.execute("delete from public.attachments where file_name ~ %s", (CANARY,))
+    else:
+        who = {"author": BOB, "admin": MATTY, "service": None}[way]
+        fields = {"author": {}, "admin": {"admin": True}, "service": {"user_id": BOB}}[way]
+        assert call(db, "delete_message", who, id=planted, **fields).status == 200
+    join_later(db)
+    assert places(db) == set()
+    for who in (BOB, MATTY, MALLORY):
+        assert CANARY not in said_to(db, who, planted)
+    assert rows(db, "select from public.twin_deliveries where message_id = %s", planted) == []
+
+
+def test_repeated_request_for_a_deleted_message_gets_404(db: Db) -> None:
+    fields = {"channel_id": CHANNEL, "content": CANARY}
+    said = call(db, "create_message", BOB, key="key 1", **fields).data["id"]
+    call(db, "delete_message", MATTY, id=said, admin=True)
+    again = call(db, "create_message", BOB, key="key 1", **fields)
+    assert again.error == (404, "message_not_found", None)
+
+
+def test_edited_text_stays_only_among_the_edits(db: Db) -> None:
+    fields = {"channel_id": CHANNEL, "content": CANARY}
+    said = call(db, "create_message", BOB, key="key 1", **fields).data["id"]
+    add_summary(db)
+    fire_deferred_triggers(db)
+    call(db, "pin_message", MATTY, id=said)
+    fire_deferred_triggers(db)
+    call(db, "edit_message", BOB, id=said, content="second")
+    assert places(db) == {"message_edits.content"}
+    again = call(db, "create_message", BOB, key="key 1", **fields)
+    assert (again.status, again.data["content"]) == (201, "second")
+
+
+def test_erased_user_leaves_no_text(db: Db, planted: str) -> None:
+    become(db, BOB)
+    db.execute("update public.user_profiles set display_name = %s, avatar_url = %s", (CANARY, f"https://{CANARY}"))
+    db.execute("insert into public.people (full_name, phone) values (%s, '1')", (CANARY,))
+    db.execute("insert into public.ai_twins (display_name) values (%s)", (CANARY,))
+    db.execute("insert into public.channels (name) values (%s)", (CANARY,))
+    become_postgres(db)
+    fire_deferred_triggers(db)
+    call(
+        db,
+        "toggle_reaction",
+        BOB,
+        id=call(db, "create_message", MATTY, channel_id=CHANNEL, content="x").data["id"],
+        emoji=CANARY,
+    )
+    fire_deferred_triggers(db)
+    assert call(db, "erase_user", None, user_id=BOB).status == 200
+    # What other users wrote to his message is gone with it.
+    assert places(db) == set()
+    join_later(db)
+    assert CANARY not in said_to(db, MALLORY, planted)
+
+
+def test_erased_person_leaves_no_text(db: Db) -> None:
+    phone = value(db, "select phone from public.people where id = %s", JOHN_DOE)
+    said = conversation(
+        message(content=CANARY), external_id=CANARY, participant_identifier=phone, participant_name=CANARY
+    )
+    db.execute("update public.people set full_name = %s where id = %s", (CANARY, JOHN_DOE))
+    ingest(db, said)
+    assert "realtime.messages.payload" in places(db)
+    assert call(db, "erase_person", MATTY, person_id=JOHN_DOE).status == 200
+    assert places(db) == set()
+
+
+def test_deleted_channel_leaves_no_text(db: Db, planted: str) -> None:
+    db.execute("delete from public.channels where id = %s", (CHANNEL,))
+    assert places(db) == set()
+
+
+def test_twin_that_leaves_loses_its_broadcasts(db: Db, planted: str) -> None:
+    become(db, MATTY)
+    db.execute("delete from public.channel_twins where ai_twin_id = %s", (TWIN,))
+    become_postgres(db)
+    sent = "select from realtime.messages where topic = %s and payload::text ~ %s"
+    assert rows(db, sent, f"twin:{TWIN}", CANARY) == []
+    assert rows(db, sent, f"channel:{CHANNEL}", CANARY) != []
+
+
+def test_summary_of_deleted_text_is_not_kept(db: Db) -> None:
+    said = call(db, "create_message", BOB, channel_id=CHANNEL, content=CANARY).data["id"]
+    service: dict[str, Any] = {"model": "x", "prompt_version": "1", "lease_seconds": "60", "is_configured": "true"}
+    task = call(db, "begin_summary", MATTY, parameters=service, channel_id=CHANNEL).data
+    call(db, "delete_message", BOB, id=said)
+    call(db, "finish_summary", None, id=task["id"], lease=task["lease"], user_id=MATTY, answer={"summary": CANARY})
+    assert places(db) == set()
+    waiting = call(db, "poll_summary", None, id=task["id"])
+    assert waiting.error[:2] == (409, "summary_outdated")

@@ -1,0 +1,390 @@
+"""sql/050_workspaces.sql to sql/227_departures.sql: teams, invitations, guests, departures, audit and retention."""
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.calls import call, ingest, send
+from tests.support.database import Db, become, become_postgres, refused, rows, value
+from tests.support.ingest import conversation, message
+from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, WHATSAPP, WORKSPACE
+
+TEAM = "team_signal"
+
+
+def new_connection(db: Db, who: str = MATTY, workspace_id: str = WORKSPACE, **options: Any) -> Any:
+    """Create a connection in a workspace and return it with its key."""
+    become(db, who)
+    names = "platform => 'signal', connection_id => %s, workspace_id => %s, is_apart => %s"
+    arguments = (options.get("name", TEAM), workspace_id, options.get("is_apart", False))
+    made = value(db, f"select public.create_messaging_connection({names})", *arguments)
+    become_postgres(db)
+    return made
+
+
+def push(db: Db, connection: Any, *conversations: object) -> Any:
+    """Ingest conversations and return their results."""
+    reply = ingest(db, *conversations, connection=("signal", connection["connection_id"]), key=connection["api_secret"])
+    return reply.body["results"]
+
+
+def seen_by(db: Db, who: str, table: str = "conversations") -> int:
+    become(db, who)
+    count = value(db, f"select count(*) from public.{table}")
+    become_postgres(db)
+    return count
+
+
+def invite(db: Db, who: str = MATTY, **fields: Any) -> Any:
+    become(db, who)
+    given = {"workspace_id": WORKSPACE} | fields
+    names = ", ".join(f"{name} => %s" for name in given)
+    made = value(db, f"select public.create_invitation({names})", *given.values())
+    become_postgres(db)
+    return made
+
+
+def make_admin(db: Db, who: str) -> None:
+    statement = "update public.workspace_members set role = 'admin' where (workspace_id, user_id) = (%s, %s)"
+    db.execute(statement, (WORKSPACE, who))
+
+
+def accept(db: Db, who: str, token: str) -> Any:
+    become(db, who)
+    answer = value(db, "select public.accept_invitation(%s)", token)
+    become_postgres(db)
+    return answer
+
+
+def members(db: Db) -> dict[str, str]:
+    return dict(rows(db, "select user_id::text, role from public.workspace_members where workspace_id = %s", WORKSPACE))
+
+
+def actions(db: Db) -> list[str]:
+    return rows(db, "select action from public.audit_log where workspace_id = %s order by id", WORKSPACE)
+
+
+def test_each_user_has_a_personal_workspace(db: Db) -> None:
+    become(db, MALLORY)
+    assert rows(db, "select id::text, is_personal from public.workspaces") == [(MALLORY, True)]
+    assert rows(db, "select role from public.workspace_members") == ["owner"]
+
+
+def test_creator_of_a_workspace_is_its_owner(db: Db) -> None:
+    become(db, MALLORY)
+    made = value(db, "select public.create_workspace('Acme', 'DE', 'de')")
+    assert (made["is_personal"], made["home_country"]) == (False, "DE")
+    assert rows(db, "select role from public.workspace_members where workspace_id = %s", made["id"]) == ["owner"]
+
+
+def test_members_read_what_a_team_connection_ingests(db: Db) -> None:
+    push(db, new_connection(db), conversation(message("a")))
+    for who, count in ((MATTY, 1), (BOB, 1), (CAROL, 1), (MALLORY, 0)):
+        assert (seen_by(db, who), seen_by(db, who, "conversation_messages")) == (count, count)
+
+
+def test_personal_conversations_stay_personal(db: Db) -> None:
+    ingest(db, conversation(message("a")))
+    assert (seen_by(db, MATTY), seen_by(db, BOB)) == (1, 0)
+
+
+def test_two_workspaces_of_one_owner_share_no_conversation(db: Db) -> None:
+    team, own = new_connection(db), new_connection(db, workspace_id=MATTY, name="own_signal")
+    assert push(db, team, conversation(message("a")))[0]["status"] == "created"
+    assert push(db, own, conversation(message("a")))[0]["status"] == "created"
+    assert (seen_by(db, MATTY), seen_by(db, BOB)) == (2, 1)
+
+
+def test_connections_of_one_owner_share_conversations(db: Db) -> None:
+    first, second = new_connection(db), new_connection(db, name="second")
+    push(db, first, conversation(message("a")))
+    assert push(db, second, conversation(message("a"), message("b")))[0]["status"] == "updated"
+    came = dict(rows(db, "select external_id, connection_id::text from public.conversation_messages"))
+    assert came == {"a": first["id"], "b": second["id"]}
+
+
+def test_connection_that_is_apart_has_its_own_conversations(db: Db) -> None:
+    first, second = new_connection(db), new_connection(db, name="second", is_apart=True)
+    for connection in (first, second):
+        assert push(db, connection, conversation(message("a")))[0]["status"] == "created"
+        assert push(db, connection, conversation(message("a")))[0]["status"] == "no_new_messages"
+    assert seen_by(db, BOB) == 2
+
+
+def test_team_hears_of_conversations_in_its_topic(db: Db) -> None:
+    push(db, new_connection(db), conversation(message("a")))
+    sent = rows(db, "select topic from realtime.messages where event = 'conversation.created' order by topic")
+    assert sent == [f"inbox:{MATTY}", f"workspace:{WORKSPACE}"]
+    ingest(db, conversation(message("b")))
+    assert value(db, "select count(*) from realtime.messages where topic = %s", f"inbox:{MATTY}") == 2
+    assert value(db, "select count(*) from realtime.messages where topic = %s", f"workspace:{MATTY}") == 0
+
+
+@pytest.mark.parametrize(("who", "hears"), [(BOB, True), (MALLORY, False)])
+def test_only_members_listen_to_the_team_topic(db: Db, who: str, hears: bool) -> None:
+    become(db, who)
+    assert value(db, "select private.is_my_topic(%s)", f"workspace:{WORKSPACE}") is hears
+    assert value(db, "select private.is_my_topic(%s)", f"WORKSPACE:{WORKSPACE}") is False
+    assert value(db, "select private.is_my_topic(%s)", f"workspace:{WORKSPACE.upper()}") is False
+
+
+def test_person_of_a_team_matches_its_conversations_only(db: Db) -> None:
+    push(db, new_connection(db), conversation(message("a"), participant_identifier="+49 151 23456789"))
+    become(db, CAROL)
+    added = "insert into public.people (workspace_id, full_name, phone) values (%s, 'Ann', '+49 151 23456789')"
+    db.execute(added, (CAROL,))
+    assert rows(db, "select person_id from public.conversations") == [None]
+    db.execute(added, (WORKSPACE,))
+    assert rows(db, "select person_id is not null from public.conversations") == [True]
+
+
+def test_member_cannot_manage_connections(db: Db) -> None:
+    made = new_connection(db)
+    become(db, BOB)
+    assert rows(db, "select connection_id, connection.keys from public.messaging_connections as connection") == [
+        (TEAM, [])
+    ]
+    assert refused(db, "select public.rotate_messaging_key(%s)", TEAM, by=psycopg.Error).sqlstate == "PT404"
+    become_postgres(db)
+    key_id = value(db, "select id from private.messaging_keys where connection_id = %s", made["id"])
+    become(db, BOB)
+    assert refused(db, "select public.revoke_messaging_key(%s)", key_id, by=psycopg.Error).sqlstate == "PT404"
+
+
+def test_revoked_key_is_refused(db: Db) -> None:
+    made = new_connection(db)
+    become(db, MATTY)
+    (key,) = value(
+        db, "select connection.keys from public.messaging_connections as connection where id = %s", made["id"]
+    )
+    db.execute("select public.revoke_messaging_key(%s)", (key["id"],))
+    become_postgres(db)
+    reply = ingest(db, connection=("signal", TEAM), key=made["api_secret"])
+    assert reply.status == 401
+    assert actions(db)[-3:] == ["connection.created", "key.created", "key.revoked"]
+
+
+def test_link_lets_a_user_join_once(db: Db) -> None:
+    made = invite(db, role="admin")
+    assert made["token"].startswith("threadline_")
+    assert made["token"] not in value(db, "select string_agg(i::text, '') from public.workspace_invitations as i")
+    assert accept(db, MALLORY, made["token"])["workspace_id"] == WORKSPACE
+    assert accept(db, MALLORY, made["token"])["role"] == "admin"
+    assert members(db)[MALLORY] == "admin"
+    assert actions(db)[-3:] == ["invitation.created", "member.joined", "invitation.accepted"]
+    db.execute("delete from public.workspace_members where (workspace_id, user_id) = (%s, %s)", (WORKSPACE, BOB))
+    become(db, BOB)
+    assert refused(db, "select public.accept_invitation(%s)", made["token"], by=psycopg.Error).sqlstate == "PT404"
+
+
+def test_invitation_by_address_is_for_that_user(db: Db) -> None:
+    made = invite(db, email="Mallory@Example.com")
+    become(db, MALLORY)
+    (open_one,) = rows(db, "select id::text from public.list_my_invitations()")
+    assert open_one == made["id"]
+    become(db, CAROL)
+    assert rows(db, "select id from public.list_my_invitations()") == []
+    for arguments in ("%s", "invitation_id => %s"):
+        name = made["token"] if arguments == "%s" else made["id"]
+        refused(db, f"select public.accept_invitation({arguments})", name, by=psycopg.Error)
+    become(db, MALLORY)
+    db.execute("select public.accept_invitation(invitation_id => %s)", (made["id"],))
+    become_postgres(db)
+    assert members(db)[MALLORY] == "member"
+
+
+def test_unconfirmed_address_accepts_nothing(db: Db) -> None:
+    made = invite(db, email="mallory@example.com")
+    db.execute("update auth.users set email_confirmed_at = null where id = %s", (MALLORY,))
+    become(db, MALLORY)
+    refused(db, "select public.accept_invitation(%s)", made["token"], by=psycopg.Error)
+
+
+@pytest.mark.parametrize("end", ["revoked", "expired", "inviter left"])
+def test_ended_invitation_is_not_found(db: Db, end: str) -> None:
+    db.execute(
+        "update public.workspace_members set role = 'admin' where user_id = %s and workspace_id <> user_id", (BOB,)
+    )
+    made = invite(db, BOB)
+    if end == "revoked":
+        become(db, MATTY)
+        db.execute("select public.revoke_invitation(%s)", (made["id"],))
+    elif end == "expired":
+        db.execute("update public.workspace_invitations set expires_at = now()")
+    else:
+        db.execute("delete from public.workspace_members where (workspace_id, user_id) = (%s, %s)", (WORKSPACE, BOB))
+    become(db, MALLORY)
+    assert refused(db, "select public.accept_invitation(%s)", made["token"], by=psycopg.Error).sqlstate == "PT404"
+
+
+@pytest.mark.parametrize(
+    ("who", "fields", "sqlstate"),
+    [
+        (BOB, {}, "PT404"),
+        (MALLORY, {}, "PT404"),
+        (MATTY, {"workspace_id": MATTY}, "PT409"),
+        (MATTY, {"role": "guest"}, "23514"),
+        (MATTY, {"email": "no address"}, "23514"),
+        (BOB, {"workspace_id": None, "channel_id": CHANNEL}, "PT404"),
+    ],
+)
+def test_invalid_invitation_is_rejected(db: Db, who: str, fields: dict[str, Any], sqlstate: str) -> None:
+    with pytest.raises(psycopg.Error) as caught:
+        invite(db, who, **fields)
+    assert caught.value.sqlstate == sqlstate
+
+
+def test_admin_cannot_invite_an_owner(db: Db) -> None:
+    db.execute(
+        "update public.workspace_members set role = 'admin' where user_id = %s and workspace_id <> user_id", (BOB,)
+    )
+    with pytest.raises(psycopg.Error) as caught:
+        invite(db, BOB, role="owner")
+    assert caught.value.sqlstate == "42501"
+
+
+def test_guest_sees_one_channel_and_nothing_else(db: Db) -> None:
+    push(db, new_connection(db), conversation(message("a")))
+    become(db, MATTY)
+    db.execute("insert into public.channels (workspace_id, name) values (%s, 'secret')", (WORKSPACE,))
+    token = invite(db, workspace_id=None, channel_id=CHANNEL)["token"]
+    assert accept(db, MALLORY, token) == {"workspace_id": WORKSPACE, "channel_id": CHANNEL, "role": "guest"}
+    become(db, MALLORY)
+    assert rows(db, "select id::text from public.channels") == [CHANNEL]
+    assert rows(db, "select id::text from public.workspaces") == [MALLORY]
+    assert rows(db, "select from public.conversations") == []
+    assert send(db, who=MALLORY)
+
+
+def test_user_outside_the_workspace_cannot_be_added(db: Db) -> None:
+    become(db, MATTY)
+    add = "insert into public.channel_members (channel_id, user_id) values (%s, %s)"
+    known, unknown = (refused(db, add, CHANNEL, id_) for id_ in (MALLORY, "00000000-0000-4000-8000-00000000dead"))
+    assert known.message_detail == unknown.message_detail == "workspace_member_required"
+
+
+def test_directory_shows_members_to_members(db: Db) -> None:
+    become(db, CAROL)
+    find = "select display_name from public.list_workspace_members(%s, %s)"
+    assert rows(db, find, WORKSPACE, None) == ["Bob Okafor", "Carol Lindqvist", "Matty Squarzoni"]
+    assert rows(db, find, WORKSPACE, "oKa") == ["Bob Okafor"]
+    become(db, MALLORY)
+    assert rows(db, find, WORKSPACE, None) == []
+
+
+@pytest.mark.parametrize("way", ["leave", "expulsion", "deletion", "erasure"])
+def test_belongings_of_a_departed_member_stay(db: Db, way: str) -> None:
+    db.execute(
+        "update public.workspace_members set role = 'admin' where user_id = %s and workspace_id <> user_id", (BOB,)
+    )
+    made = new_connection(db, BOB)
+    push(db, made, conversation(message("a")))
+    become(db, BOB)
+    db.execute("insert into public.people (workspace_id, full_name) values (%s, 'Ann')", (WORKSPACE,))
+    own = value(db, "insert into public.channels (workspace_id, name) values (%s, 'bobs') returning id", WORKSPACE)
+    leave = "delete from public.workspace_members where (workspace_id, user_id) = (%s, %s)"
+    if way in {"leave", "expulsion"}:
+        become(db, BOB if way == "leave" else MATTY)
+        assert db.execute(leave, (WORKSPACE, BOB)).rowcount == 1
+        become_postgres(db)
+        assert (seen_by(db, BOB), seen_by(db, BOB, "channel_members")) == (0, 0)
+    elif way == "deletion":
+        become_postgres(db)
+        db.execute("delete from auth.users where id = %s", (BOB,))
+    else:
+        assert call(db, "erase_user", None, user_id=BOB).status == 200
+    become_postgres(db)
+    for table in ("messaging_connections", "conversations", "people"):
+        owners = rows(db, f"select user_id::text from public.{table} where workspace_id = %s", WORKSPACE)
+        assert owners == [MATTY], table
+    if way != "erasure":
+        assert rows(db, "select user_id::text, role from public.channel_members where channel_id = %s", own) == [
+            (MATTY, "owner")
+        ]
+    assert push(db, made, conversation(message("a"), message("b")))[0]["status"] == "updated"
+    assert BOB not in members(db)
+
+
+def test_heir_with_the_same_conversation_keeps_both(db: Db) -> None:
+    db.execute(
+        "update public.workspace_members set role = 'admin' where user_id = %s and workspace_id <> user_id", (BOB,)
+    )
+    for who, name in ((BOB, "bobs"), (MATTY, "mattys")):
+        push(db, new_connection(db, who, name=name), conversation(message(name)))
+    db.execute("delete from public.workspace_members where (workspace_id, user_id) = (%s, %s)", (WORKSPACE, BOB))
+    assert rows(db, "select user_id::text, message_count from public.conversations") == [(MATTY, 1)] * 2
+
+
+def test_team_outlives_its_only_owner(db: Db) -> None:
+    push(db, new_connection(db), conversation(message("a")))
+    db.execute("delete from auth.users where id = %s", (MATTY,))
+    assert set(members(db).values()) == {"owner", "member"}
+    assert (seen_by(db, BOB), seen_by(db, MALLORY)) == (1, 0)
+    assert rows(db, "select from public.workspaces where id = %s", MATTY) == []
+
+
+def test_team_without_other_members_goes_with_its_user(db: Db) -> None:
+    become(db, MALLORY)
+    made = value(db, "select public.create_workspace('Acme')")
+    become_postgres(db)
+    db.execute("delete from auth.users where id = %s", (MALLORY,))
+    assert rows(db, "select from public.workspaces where id = %s", made["id"]) == []
+
+
+def test_channel_with_guests_outlives_a_personal_workspace(db: Db) -> None:
+    become(db, MALLORY)
+    own = value(db, "insert into public.channels (name) values ('mine') returning id::text")
+    accept(db, BOB, invite(db, MALLORY, workspace_id=None, channel_id=own)["token"])
+    said = send(db, "stays", who=BOB, channel_id=own)
+    db.execute("delete from auth.users where id = %s", (MALLORY,))
+    assert call(db, "get_message", BOB, id=said).data["content"] == "stays"
+    assert rows(db, "select workspace_id::text from public.channels where id = %s", own) == [BOB]
+    assert set(
+        rows(db, "select distinct workspace_id::text from public.message_events where channel_id = %s", own)
+    ) == {BOB}
+
+
+def test_owners_read_exports_and_erasures_in_the_audit_log(db: Db) -> None:
+    (result,) = push(db, new_connection(db), conversation(message("a")))
+    call(db, "export_conversation", BOB, conversation_id=result["conversation_id"])
+    call(db, "export_channel", CAROL, channel_id=CHANNEL)
+    become(db, MATTY)
+    lines = rows(db, "select action, actor_id::text from public.audit_log order by id desc limit 2")
+    assert lines == [("channel.exported", CAROL), ("conversation.exported", BOB)]
+
+
+def test_member_cannot_erase_a_person(db: Db) -> None:
+    become(db, MATTY)
+    person = value(
+        db, "insert into public.people (workspace_id, full_name) values (%s, 'Ann') returning id::text", WORKSPACE
+    )
+    assert call(db, "erase_person", BOB, person_id=person).error[0] == 404
+    assert call(db, "erase_person", MATTY, person_id=person).status == 200
+    assert actions(db)[-1] == "person.erased"
+
+
+def test_retention_deletes_old_messages_only(db: Db) -> None:
+    old = message("old", sent_at="2020-01-01T00:00:00Z")
+    new = message("new", sent_at=value(db, 'select to_char(now(), \'YYYY-MM-DD"T"HH24:MI:SS"Z"\')'))
+    made = new_connection(db)
+    push(db, made, conversation(old, new), conversation(old, external_id="over"))
+    ingest(db, conversation(old), connection=WHATSAPP)
+    db.execute("update public.conversations set created_at = now() - interval '1 year'")
+    said = send(db)
+    become(db, MATTY)
+    db.execute("update public.workspaces set conversation_days = 30, channel_days = 30 where id = %s", (WORKSPACE,))
+    become_postgres(db)
+    db.execute("alter table public.messages disable trigger user")
+    db.execute("update public.messages set created_at = now() - interval '31 days' where id <> %s", (said,))
+    db.execute("alter table public.messages enable trigger user")
+    before = value(db, "select count(*) from public.messages")
+    removed = value(db, "select private.clean_up()")
+    assert (removed["conversation_messages"], removed["messages"]) == (2, before - 1)
+    kept = rows(db, "select workspace_id::text, external_id from public.conversation_messages order by 2")
+    assert kept == [(WORKSPACE, "new"), (MATTY, "old")]
+    assert value(db, "select count(*) from public.conversations where workspace_id = %s", WORKSPACE) == 1
+    assert rows(db, "select id::text from public.messages") == [said]
+    assert actions(db)[-1] == "workspace.retention_changed"
+    assert json.dumps(value(db, "select private.clean_up()")).count('"messages": 0') == 1
