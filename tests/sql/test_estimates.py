@@ -25,11 +25,14 @@ PLAN = "application/vnd.pgrst.plan+json"
 # Triggers are off. Some values are frequent and all are in the statistics.
 MANY = f"""
 set session_replication_role = replica;
-insert into public.conversations (user_id, platform, external_conversation_id, participant_identifier, participant_name)
-select '{MATTY}', 'wechat', 'many' || n, '+49 151 ' || 1000000 + n, case when n <= 200 then '{SECRET}' else 'N' || n end
+insert into public.conversations (
+    workspace_id, scope_id, user_id, platform, external_conversation_id, participant_identifier, participant_name
+)
+select '{MATTY}', '{MATTY}', '{MATTY}', 'wechat', 'many' || n, '+49 151 ' || 1000000 + n,
+    case when n <= 200 then '{SECRET}' else 'N' || n end
 from generate_series(1, 8000) as n;
-insert into public.people (user_id, full_name, phone)
-select '{MATTY}', case when n <= 200 then '{SECRET}' else 'N' || n end, '49 151 ' || 1000000 + n % 4000
+insert into public.people (workspace_id, user_id, full_name, phone)
+select '{MATTY}', '{MATTY}', case when n <= 200 then '{SECRET}' else 'N' || n end, '49 151 ' || 1000000 + n % 4000
 from generate_series(1, 8000) as n;
 insert into public.messages (channel_id, user_id, content, seq, created_at)
 select '{CHANNEL}', '{MATTY}',

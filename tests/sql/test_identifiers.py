@@ -18,12 +18,9 @@ OPENID = "oABCDEFGHIJKLMNOPQRSTUVWXYZ0"
 TELEGRAM = ("telegram", "tg_bot_456")
 
 
-def add_identifier(db: Db, person: object, kind: str, text: str, app: str = "", user_id: str = BOB) -> Any:
-    statement = """
-    insert into public.person_identifiers (user_id, person_id, kind, value, app) values (%s, %s, %s, %s, %s)
-    returning id
-    """
-    return value(db, statement, user_id, person, kind, text, app)
+def add_identifier(db: Db, person: object, kind: str, text: str, app: str = "") -> Any:
+    statement = "insert into public.person_identifiers (person_id, kind, value, app) values (%s, %s, %s, %s) returning id"
+    return value(db, statement, person, kind, text, app)
 
 
 def match_of(db: Db, conversation_id: object) -> tuple[Any, Any]:
@@ -98,6 +95,32 @@ def test_person_matches_by_an_added_identifier(
     assert [match_of(db, found) for found in (early, late)] == [(None, None)] * 2
 
 
+def test_number_is_read_in_the_home_country_first(db: Db) -> None:
+    db.execute("update private.settings set default_country = 'DE'")
+    db.execute("update public.workspaces set home_country = 'FR' where id = %s", (BOB,))
+    assert rows(db, "select private.home_country(id) from unnest(%s::uuid[]) as id", [BOB, MATTY]) == ["FR", "DE"]
+
+
+def test_new_home_country_matches_conversations_again(db: Db) -> None:
+    person = add_person(db, "612345678")
+    found = add_conversation(db, "0612345678")
+    assert person_of(db, found) is None
+    db.execute("update public.workspaces set home_country = 'FR' where id = %s", (BOB,))
+    assert match_of(db, found) == (person, "phone_national")
+    db.execute("update public.workspaces set home_country = null where id = %s", (BOB,))
+    assert person_of(db, found) is None
+
+
+def test_identifier_gets_the_workspace_of_its_person(db: Db) -> None:
+    become(db, BOB)
+    (team,) = db.execute("select public.create_workspace('Team') ->> 'id'").fetchone()
+    (person,) = db.execute(
+        "insert into public.people (workspace_id, full_name) values (%s, 'Ann') returning id", (team,)
+    ).fetchone()
+    add_identifier(db, person, "email", "ann@example.com")
+    assert rows(db, "select workspace_id::text from public.person_identifiers") == [team]
+
+
 def test_identifier_of_two_people_matches_no_person(db: Db) -> None:
     for person in (add_person(db, None), add_person(db, None)):
         add_identifier(db, person, "telegram_id", "6171234567")
@@ -122,7 +145,7 @@ def test_identifier_without_its_form_is_refused(db: Db, kind: str, text: str) ->
 
 def test_user_reads_and_adds_only_own_identifiers(db: Db) -> None:
     own, other = add_person(db, None), add_person(db, None, user_id=MATTY)
-    add_identifier(db, other, "telegram_id", "1", user_id=MATTY)
+    add_identifier(db, other, "telegram_id", "1")
     statement = "insert into public.person_identifiers (person_id, kind, value) values (%s, 'telegram_id', '2')"
     become(db, BOB)
     db.execute(statement, (own,))
@@ -184,7 +207,7 @@ def test_bad_identifiers_are_named(db: Db, identifiers: Any, error: str) -> None
 
 def test_openid_of_a_request_has_its_app(db: Db) -> None:
     person = add_person(db, None, user_id=MATTY)
-    add_identifier(db, person, "wechat_openid", OPENID, "wx1", user_id=MATTY)
+    add_identifier(db, person, "wechat_openid", OPENID, "wx1")
     given = [{"kind": "wechat_openid", "value": OPENID, "app": "wx1"}]
     ingest(db, conversation(message(), identifiers=given))
     assert read_conversation(db)["person_id"] == str(person)
