@@ -1,15 +1,22 @@
 """The service and Postgres: one round trip per request, and how requests end when Postgres fails."""
 
+import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import asyncpg
 import httpx
 import psycopg
 import pytest
+from threadline.database import Database, DatabaseUnavailableError
+from threadline.routes import http
+from threadline.settings import Settings
 
 from tests.http.wire import Wire
 from tests.support.cluster import TestCluster
@@ -154,6 +161,62 @@ def test_request_locked_once_succeeds(sender: Sender, impatient: Service) -> Non
         thread.join()
     assert replies[0].json()["results"][0]["status"] == "updated"
     assert kinds(impatient.failures[before:]) == ["LockNotAvailableError"]
+
+
+@pytest.mark.parametrize("is_repeatable", [True, False])
+@pytest.mark.parametrize(
+    ("error", "is_rolled_back"),
+    [
+        (asyncpg.SerializationError, True),
+        (asyncpg.DeadlockDetectedError, True),
+        (asyncpg.UniqueViolationError, True),
+        (asyncpg.ForeignKeyViolationError, True),
+        (asyncpg.AdminShutdownError, False),
+        (asyncpg.TooManyConnectionsError, False),
+        (asyncpg.ReadOnlySQLTransactionError, False),
+        (asyncpg.InterfaceError, False),
+        (ConnectionResetError, False),
+        (TimeoutError, False),
+    ],
+)
+def test_call_is_repeated_once_if_that_is_harmless(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception], is_rolled_back: bool, is_repeatable: bool
+) -> None:
+    async def fail(*_: object) -> None:
+        calls.append(error)
+        raise error("")
+
+    async def call() -> None:
+        await Database(Settings("postgresql://nowhere")).call("x", repeatable=is_repeatable)
+
+    calls: list[type[Exception]] = []
+    monkeypatch.setattr(Database, "_call", fail)
+    with pytest.raises(DatabaseUnavailableError):
+        asyncio.run(call())
+    assert len(calls) == (2 if is_repeatable or is_rolled_back else 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "expected"),
+    [("POST", {}, False), ("POST", {"idempotency-key": "k"}, True), ("PUT", {}, True), ("GET", {}, True)],
+)
+def test_post_without_a_key_is_not_repeatable(method: str, headers: dict[str, str], expected: bool) -> None:
+    async def call(_: str, **options: Any) -> None:
+        asked.append(options["repeatable"])
+
+    async def verify(_: str) -> None:
+        pass
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield b""
+
+    asked: list[bool] = []
+    state = SimpleNamespace(database=SimpleNamespace(call=call), verifier=SimpleNamespace(verify=verify))
+    request = SimpleNamespace(
+        app=SimpleNamespace(state=state), method=method, headers=headers, query_params={}, path_params={}, stream=stream
+    )
+    asyncio.run(http.call("create_message", request))
+    assert asked == [expected]
 
 
 def test_victim_of_a_deadlock_retries_and_succeeds(

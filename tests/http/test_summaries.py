@@ -283,6 +283,15 @@ def test_cut_summary_is_marked_truncated(team: Team, claude: Claude) -> None:
     assert summary(team)["truncated"]
 
 
+def test_summary_with_a_cut_part_is_marked_truncated(team: Team, claude: Claude) -> None:
+    for number in range(12):
+        team.sent_id(f"{number} " + "x" * 1500)
+    claude.answer = lambda body: Reply(
+        stop_reason="max_tokens" if '"n": 1,' in body["messages"][0]["content"] else "end_turn"
+    )
+    assert summary(team)["truncated"]
+
+
 @pytest.mark.parametrize(
     ("reply", "expected", "calls"),
     [

@@ -244,6 +244,8 @@ def test_erasing_a_user_removes_all_they_wrote(db: Db) -> None:
     assert traces(db, MATTY, "secret-canary") == {("public.erasures", MATTY), ("public.audit_log", MATTY)}
     assert value(db, "select parent_message_id from public.messages where id = %s", answer) is None
     assert call(db, "erase_user", None, user_id=MATTY).error == (404, "user_not_found", "user_id")
+    become(db, BOB)
+    assert rows(db, "select from public.erasures") == []  # the service asked for it
 
 
 def traces(db: Db, *texts: str) -> set[tuple[str, str]]:
