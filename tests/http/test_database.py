@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -205,21 +205,20 @@ def test_call_is_repeated_once_if_that_is_harmless(
     ("method", "headers", "expected"),
     [("POST", {}, False), ("POST", {"idempotency-key": "k"}, True), ("PUT", {}, True), ("GET", {}, True)],
 )
-def test_post_without_a_key_is_not_repeatable(method: str, headers: dict[str, str], expected: bool) -> None:
+def test_post_without_a_key_is_not_repeatable(
+    monkeypatch: pytest.MonkeyPatch, method: str, headers: dict[str, str], expected: bool
+) -> None:
     async def call(_: str, **options: Any) -> None:
         asked.append(options["repeatable"])
 
-    async def verify(_: str) -> None:
-        pass
-
-    async def stream() -> AsyncIterator[bytes]:
-        yield b""
+    async def skip(_: object) -> bytes:
+        return b""
 
     asked: list[bool] = []
-    state = SimpleNamespace(database=SimpleNamespace(call=call), verifier=SimpleNamespace(verify=verify))
-    request = SimpleNamespace(
-        app=SimpleNamespace(state=state), method=method, headers=headers, query_params={}, path_params={}, stream=stream
-    )
+    monkeypatch.setattr(http, "verify", skip)
+    monkeypatch.setattr(http, "_read_json", skip)
+    app = SimpleNamespace(state=SimpleNamespace(database=SimpleNamespace(call=call)))
+    request = SimpleNamespace(app=app, method=method, headers=headers, query_params={}, path_params={})
     asyncio.run(http.call("create_message", request))
     assert asked == [expected]
 

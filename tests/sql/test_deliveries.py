@@ -349,6 +349,13 @@ def test_failed_delivery_is_retried_and_blocks_only_its_queue(db: Db, secret: st
     assert drain(db) == [first, second]
 
 
+def test_new_message_does_not_shorten_a_retry_delay(db: Db, secret: str) -> None:
+    send(db)
+    fail(db, claim(db)[0])
+    send(db)
+    assert claim(db) == []
+
+
 def test_retry_delay_grows_to_an_hour(db: Db) -> None:
     def longest(attempts: int) -> float:
         statement = "select max(extract(epoch from private.retry_delay(%s)))::float from generate_series(1, 400)"

@@ -150,9 +150,11 @@ def test_only_the_owner_writes_as_a_twin(db: Db, user_id: str) -> None:
 
 
 def test_twin_writes_only_in_its_channels(db: Db) -> None:
-    db.execute("delete from public.channel_twins")
-    error = call(db, "create_message", **fields_of("create_message", ai_twin_id=TWIN)).error
-    assert error == (403, "twin_not_allowed", "ai_twin_id")
+    statement = "insert into public.channels (name, created_by) values ('other', %s) returning id"
+    db.execute("update public.channel_twins set channel_id = %s", (value(db, statement, MATTY),))
+    for who in (MATTY, None):
+        error = call(db, "create_message", who, **fields_of("create_message", ai_twin_id=TWIN)).error
+        assert error == (403, "twin_not_allowed", "ai_twin_id")
 
 
 def test_twin_message_has_the_twin_as_author(db: Db) -> None:

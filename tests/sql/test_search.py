@@ -86,6 +86,13 @@ def test_before_excludes_the_first_moment_of_the_day(db: Db) -> None:
     days = ("before:2026-02-01", "after:2026-02-01", "before:2026-02-02", "after:2026-02-02")
     found = [len(call(db, "search_messages", query=f"unusual {day}").data) for day in days]
     assert found == [0, 1, 1, 0]
+    assert call(db, "search_messages", query="unusual after:2026-02-02 after:2026-02-01").data == []
+
+
+def test_pages_begin_with_the_best_rank(db: Db) -> None:
+    best, second = send(db, "unusual unusual unusual"), send(db, "something unusual")
+    pages = [call(db, "search_messages", query="unusual", limit=1, offset=offset).data for offset in (0, 1, 2)]
+    assert [[found["id"] for found in page] for page in pages] == [[best], [second], []]
 
 
 def test_thread_without_replies_left_is_no_thread(db: Db) -> None:

@@ -67,9 +67,10 @@ def test_summary_keeps_a_newer_message_of_another_writer(sessions: tuple[Db, Db]
     assert rows(second, f"{kept} where id = %s", chat) == [(2, "12")]
 
 
-def test_replay_of_an_ingest_waits_for_no_lock(sessions: tuple[Db, Db]) -> None:
+@pytest.mark.parametrize("name", ["Ann", None])
+def test_replay_of_an_ingest_waits_for_no_lock(sessions: tuple[Db, Db], name: str | None) -> None:
     first, second = sessions
-    given = conversation(message(), participant_name="Ann")
+    given = conversation(message(), participant_name=name)
     ingest(first, given)
     first.commit()
     first.execute("select from public.conversations for update")
