@@ -328,6 +328,15 @@ def test_channel_export_includes_message_details(db: Db, limit: int) -> None:
     assert (last["content"], last["edits"][0]["content"], last["reactions"][0]["emoji"]) == ("second", "first", "fire")
 
 
+def test_export_leaves_out_deleted_messages(db: Db) -> None:
+    sent = call(db, "create_message", channel_id=CHANNEL, content="gone").data["id"]
+    call(db, "delete_message", id=sent)
+    for who in (MATTY, None):
+        exported = [message["id"] for message in pages(db, "export_channel", who, channel_id=CHANNEL)]
+        assert MESSAGE in exported
+        assert sent not in exported
+
+
 def test_export_page_size_is_limited(db: Db) -> None:
     large = "insert into public.message_edits (message_id, version, content, written_at) select %s, n, %s, now()"
     said = [call(db, "create_message", channel_id=CHANNEL, content=str(number)).data["id"] for number in range(3)]
@@ -377,6 +386,7 @@ def test_metrics_count_deliveries_by_state(db: Db) -> None:
             "state = 'pending', finished_at = null, last_error = 'x', created_at = now() - interval '90 s'",
             "state = 'dead'",
             "state = 'delivered', finished_at = now()",
+            "state = 'delivered', finished_at = now() - interval '61 minutes'",
         )
     ):
         make(db, "twin_deliveries", f"{number}", "1 day")
