@@ -130,6 +130,13 @@ def test_clean_up_keeps_old_messages_and_events(db: Db) -> None:
     assert state(db) == before
 
 
+def test_clean_up_keeps_dead_deliveries(db: Db) -> None:
+    make(db, "twin_deliveries", "old", "100 days")
+    db.execute("update public.twin_deliveries set state = 'dead'")
+    clean(db)
+    assert rows(db, "select state from public.twin_deliveries") == ["dead"]
+
+
 def test_second_clean_up_does_not_run_concurrently(db: Db, admin_url: str) -> None:
     with psycopg.connect(admin_url) as other:
         other.execute("select private.clean_up()")
