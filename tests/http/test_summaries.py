@@ -283,6 +283,13 @@ def test_cut_summary_is_marked_truncated(team: Team, claude: Claude) -> None:
     assert summary(team)["truncated"]
 
 
+def test_lease_outlasts_the_slowest_answer(team: Team, claude: Claude) -> None:
+    team.sent_id()
+    summary(team)
+    left = "select lease_expires_at - finished_at > interval '10 s' from private.summaries where channel_id = %s"
+    assert team.query(left, team.channel_id) == [True]  # the service waits three seconds for Claude
+
+
 def test_summary_with_a_cut_part_is_marked_truncated(team: Team, claude: Claude) -> None:
     for number in range(12):
         team.sent_id(f"{number} " + "x" * 1500)

@@ -53,6 +53,14 @@ def test_each_user_is_counted_and_the_service_is_not(db: Db) -> None:
     assert [call(db, "get_message", None, id=MESSAGE).status for _ in range(3)] == [200] * 3
 
 
+def test_only_pages_of_exports_are_not_counted(db: Db) -> None:
+    page = {"channel_id": CHANNEL, "after": "seq_1"}
+    counted = [
+        "ratelimit-limit" in call(db, name, parameters=page).headers for name in ("list_messages", "export_channel")
+    ]
+    assert counted == [True, False]
+
+
 def test_second_half_of_an_upload_is_not_counted(db: Db) -> None:
     assert "ratelimit-limit" in call(db, "begin_upload").headers
     assert "ratelimit-limit" not in call(db, "finish_upload").headers
