@@ -123,8 +123,12 @@ def test_transcript_shows_names_times_and_whole_threads(team: Team, claude: Clau
 def test_reply_to_an_older_message_is_labelled(team: Team, claude: Claude) -> None:
     first = team.sent_id("Old")
     team.sent_id("Reply", parent_message_id=first)
-    assert summary(team, messageCount=1)["messageCount"] == 1
-    assert claude.transcripts()[0][0]["in_reply_to"] == "an earlier message"
+    team.sent_id("Between")
+    team.sent_id("Another reply", parent_message_id=first)
+    assert summary(team, messageCount=3)["messageCount"] == 3
+    lines = [(line["text"], line.get("in_reply_to")) for line in claude.transcripts()[0]]
+    # Replies to one message stand together, also without it.
+    assert lines == [("Reply", "an earlier message"), ("Another reply", "an earlier message"), ("Between", None)]
 
 
 @pytest.mark.parametrize(

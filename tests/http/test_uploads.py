@@ -196,8 +196,9 @@ def test_message_takes_an_uploaded_file_as_attachment(bob: Uploader) -> None:
         (b"", "text/plain"),
         (bytes(100), "application/octet-stream"),
         (b"\xff\xd8\xff\xe0" + bytes(100), "image/jpeg"),
+        (PDF, "application/pdf"),
     ],
-    ids=["HTML", "SVG", "long text", "text that begins with BM", "empty", "zeros", "JPEG"],
+    ids=["HTML", "SVG", "long text", "text that begins with BM", "empty", "zeros", "JPEG", "PDF"],
 )
 def test_file_type_follows_the_content_not_the_client(bob: Uploader, content: bytes, kind: str) -> None:
     [file] = bob.send(("x.html", content), content_type="text/html").json()["data"]["files"]
