@@ -1569,7 +1569,7 @@ begin
         limit 2
     );
     -- The last ten digits match numbers with and without a country code. A wrong match would show the data of the
-    -- wrong person, so two equal candidates match no person. The last ten digits of a shorter number are the whole number.
+    -- wrong person, so two equal candidates match no person. A number of fewer digits matches only if it is equal.
     if v_ids = '{}' then
         v_ids := array(
             select person.id
