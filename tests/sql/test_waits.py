@@ -17,7 +17,7 @@ from tests.support.world import BOB, JOHN_DOE, MATTY
 
 PHONE = "select phone from public.people where id = %s"
 ADD = """
-insert into public.conversation_messages (conversation_id, user_id, external_id, sent_at, message)
+insert into public.conversation_messages (conversation_id, workspace_id, external_id, sent_at, message)
 values (%s, %s, gen_random_uuid()::text, %s, '{}')
 """
 
