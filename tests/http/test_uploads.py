@@ -244,9 +244,14 @@ def test_file_may_have_exactly_the_largest_size() -> None:
             yield bytes(size)
             yield b"\r\n--b--\r\n"
 
+        async def admit(_: dict[str, str]) -> None:
+            pass
+
         with ExitStack() as opened:
             kind = "multipart/form-data; boundary=b"
-            _, (file,) = await read_form(opened, stream(), kind, max_files=1, max_bytes=100)
+            _, (file,) = await read_form(
+                opened, stream(), kind, max_files=1, max_bytes=100, admit=admit, make_room=lambda _: None
+            )
             return file.size
 
     assert asyncio.run(sized(100)) == 100
