@@ -21,8 +21,8 @@ begin
         limit 2
     );
     -- The last ten digits match numbers with and without a country code. A wrong match would show the data of the
-    -- wrong person, so two equal candidates match no person.
-    if v_ids = '{}' and length(p_digits) >= 10 then
+    -- wrong person, so two equal candidates match no person. A number of fewer digits matches only if it is equal.
+    if v_ids = '{}' then
         v_ids := array(
             select person.id
             from public.people as person

@@ -93,7 +93,7 @@ begin
         where not batch.is_stored
             or (batch.newest_at, given.identifier)
             > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
-            or (batch.newest_at, given.name)
+            or given.name is not null and (batch.newest_at, given.name)
             > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
     );
 end

@@ -1569,8 +1569,8 @@ begin
         limit 2
     );
     -- The last ten digits match numbers with and without a country code. A wrong match would show the data of the
-    -- wrong person, so two equal candidates match no person.
-    if v_ids = '{}' and length(p_digits) >= 10 then
+    -- wrong person, so two equal candidates match no person. A number of fewer digits matches only if it is equal.
+    if v_ids = '{}' then
         v_ids := array(
             select person.id
             from public.people as person
@@ -2151,7 +2151,7 @@ begin
         where not batch.is_stored
             or (batch.newest_at, given.identifier)
             > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
-            or (batch.newest_at, given.name)
+            or given.name is not null and (batch.newest_at, given.name)
             > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
     );
 end
@@ -6239,9 +6239,8 @@ begin
     if found and $1 -> 'failure' ->> 'status' = '503' and $1 ->> 'is_paid' = 'false' then
         update private.summary_counts as counted
         set used = counted.used - 1
-        where counted.user_id = private.parse_uuid($1, 'user_id', false)
-            and counted.day = (now() at time zone 'UTC')::date
-            and counted.used > 0;
+        -- The count of an earlier day has no effect: the next summary starts from 1.
+        where counted.user_id = private.parse_uuid($1, 'user_id', false) and counted.used > 0;
         update private.summary_totals as counted
         set used = counted.used - 1
         where counted.day = (now() at time zone 'UTC')::date and counted.used > 0;
