@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Else each of the many processes that the tests start would compile anew what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up dev check test soak lint audit fix bench migration types phones release lock clean ports
+.PHONY: help up dev check test faults soak lint audit fix bench migration types phones release lock clean ports
 
 help: ## what there is to do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ else
 test: .venv/.dev lint
 	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 endif
+
+faults: .venv/.dev ## put seeded faults in one at a time; the tests must notice each: make faults only=sql/244
+	$(BIN)/python -m tests.faults $(only)
 
 soak: .venv/.dev ## what could go on for ever, longer: faults, 20,000 hostile requests, a million rows (about an hour)
 	THREADLINE_SOAK=1 $(BIN)/python -m pytest -s -o timeout=600 \

@@ -105,7 +105,7 @@ begin
                     existing.participant_identifier
                 )
             end
-            or (batch.newest_at, given.name)
+            or given.name is not null and (batch.newest_at, given.name)
             > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
     );
 end

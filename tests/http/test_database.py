@@ -1,15 +1,22 @@
 """The service and Postgres: one round trip per request, and how requests end when Postgres fails."""
 
+import asyncio
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import asyncpg
 import httpx
 import psycopg
 import pytest
+from threadline.database import Database, DatabaseUnavailableError
+from threadline.routes import http
+from threadline.settings import Settings
 
 from tests.http.wire import Wire
 from tests.support.cluster import TestCluster
@@ -154,6 +161,66 @@ def test_request_locked_once_succeeds(sender: Sender, impatient: Service) -> Non
         thread.join()
     assert replies[0].json()["results"][0]["status"] == "updated"
     assert kinds(impatient.failures[before:]) == ["LockNotAvailableError"]
+
+
+@pytest.mark.parametrize("is_repeatable", [True, False])
+@pytest.mark.parametrize(
+    ("error", "calls_if_repeatable", "calls_if_not"),
+    [
+        (asyncpg.SerializationError, 2, 2),
+        (asyncpg.DeadlockDetectedError, 2, 2),
+        (asyncpg.UniqueViolationError, 2, 2),
+        (asyncpg.ForeignKeyViolationError, 2, 2),
+        (asyncpg.AdminShutdownError, 2, 1),
+        (asyncpg.TooManyConnectionsError, 2, 1),
+        (asyncpg.ReadOnlySQLTransactionError, 2, 1),
+        (asyncpg.InterfaceError, 2, 1),
+        (ConnectionResetError, 2, 1),
+        (asyncpg.QueryCanceledError, 1, 1),
+        (TimeoutError, 1, 1),
+    ],
+)
+def test_call_is_repeated_once_if_that_is_harmless(
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
+    calls_if_repeatable: int,
+    calls_if_not: int,
+    is_repeatable: bool,
+) -> None:
+    async def fail(*_: object) -> None:
+        calls.append(error)
+        raise error("")
+
+    async def call() -> None:
+        await Database(Settings("postgresql://nowhere")).call("x", repeatable=is_repeatable)
+
+    calls: list[type[Exception]] = []
+    monkeypatch.setattr(Database, "_call", fail)
+    with pytest.raises(DatabaseUnavailableError):
+        asyncio.run(call())
+    assert len(calls) == (calls_if_repeatable if is_repeatable else calls_if_not)
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "expected"),
+    [("POST", {}, False), ("POST", {"idempotency-key": "k"}, True), ("PUT", {}, True), ("GET", {}, True)],
+)
+def test_post_without_a_key_is_not_repeatable(
+    monkeypatch: pytest.MonkeyPatch, method: str, headers: dict[str, str], expected: bool
+) -> None:
+    async def call(_: str, **options: Any) -> None:
+        asked.append(options["repeatable"])
+
+    async def skip(_: object) -> bytes:
+        return b""
+
+    asked: list[bool] = []
+    monkeypatch.setattr(http, "verify", skip)
+    monkeypatch.setattr(http, "_read_json", skip)
+    app = SimpleNamespace(state=SimpleNamespace(database=SimpleNamespace(call=call)))
+    request = SimpleNamespace(app=app, method=method, headers=headers, query_params={}, path_params={})
+    asyncio.run(http.call("create_message", request))
+    assert asked == [expected]
 
 
 def test_victim_of_a_deadlock_retries_and_succeeds(

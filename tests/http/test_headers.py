@@ -51,6 +51,10 @@ def test_answers_expose_their_headers_to_browsers(team: Team) -> None:
     assert set(reply.headers["access-control-expose-headers"].split(", ")) == EXPOSED
 
 
+def test_only_the_api_allows_browsers(team: Team) -> None:
+    assert "access-control-allow-origin" not in team.client.get("/health").headers
+
+
 def test_unconfigured_feature_sends_retry_after(team: Team) -> None:
     team.sent_id()
     for path, code, options in (

@@ -1,16 +1,19 @@
 """What an operator sees: request ids, log lines, /metrics, clean-up, exports and erasures."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import psutil
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from threadline import housekeeper, observer
 
 from tests.support.claude import KEY
 from tests.support.claude import running as running_claude
@@ -141,6 +144,25 @@ def test_metrics_need_the_token(watched: tuple[Service, Team, Sender], service: 
         service.client.get("/metrics", headers=bearer("None")),
     ]
     assert {(reply.status_code, reply.text) for reply in refusals} == {(404, '{"error":"Not Found"}')}
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [(None, "aborted"), (200, "ok"), (399, "ok"), (400, "refused"), (499, "refused"), (500, "failed"), (503, "failed")],
+)
+def test_outcome_follows_the_status(status: int | None, outcome: str) -> None:
+    assert observer._outcome(status) == outcome
+
+
+def test_full_round_of_clean_up_is_followed_at_once() -> None:
+    def pause_after(removed: int) -> float:
+        async def ask(_: str, **options: int) -> dict[str, int]:
+            return {"ingest_log": 0, "summaries": removed}
+
+        return asyncio.run(housekeeper.clean(SimpleNamespace(ask=ask)))
+
+    assert pause_after(housekeeper.LIMIT) == 1
+    assert pause_after(housekeeper.LIMIT - 1) == housekeeper.CLEAN_PAUSE
 
 
 def test_metrics_count_requests_ingest_and_summaries(watched: tuple[Service, Team, Sender]) -> None:

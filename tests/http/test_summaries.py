@@ -123,8 +123,12 @@ def test_transcript_shows_names_times_and_whole_threads(team: Team, claude: Clau
 def test_reply_to_an_older_message_is_labelled(team: Team, claude: Claude) -> None:
     first = team.sent_id("Old")
     team.sent_id("Reply", parent_message_id=first)
-    assert summary(team, messageCount=1)["messageCount"] == 1
-    assert claude.transcripts()[0][0]["in_reply_to"] == "an earlier message"
+    team.sent_id("Between")
+    team.sent_id("Another reply", parent_message_id=first)
+    assert summary(team, messageCount=3)["messageCount"] == 3
+    lines = [(line["text"], line.get("in_reply_to")) for line in claude.transcripts()[0]]
+    # Replies to one message stand together, also without it.
+    assert lines == [("Reply", "an earlier message"), ("Another reply", "an earlier message"), ("Between", None)]
 
 
 @pytest.mark.parametrize(
@@ -280,6 +284,22 @@ def test_summary_keeps_ordinary_text(team: Team, claude: Claude) -> None:
 def test_cut_summary_is_marked_truncated(team: Team, claude: Claude) -> None:
     team.sent_id()
     claude.answer = lambda _: Reply(stop_reason="max_tokens")
+    assert summary(team)["truncated"]
+
+
+def test_lease_outlasts_the_slowest_answer(team: Team, claude: Claude) -> None:
+    team.sent_id()
+    summary(team)
+    left = "select lease_expires_at - finished_at > interval '10 s' from private.summaries where channel_id = %s"
+    assert team.query(left, team.channel_id) == [True]  # the service waits three seconds for Claude
+
+
+def test_summary_with_a_cut_part_is_marked_truncated(team: Team, claude: Claude) -> None:
+    for number in range(12):
+        team.sent_id(f"{number} " + "x" * 1500)
+    claude.answer = lambda body: Reply(
+        stop_reason="max_tokens" if '"n": 1,' in body["messages"][0]["content"] else "end_turn"
+    )
     assert summary(team)["truncated"]
 
 

@@ -371,6 +371,25 @@ def test_accepted_token_expires_and_can_lose_its_key(
     assert accepted(verifier, token) == [False]
 
 
+def test_key_replaced_under_its_id_ends_its_tokens(
+    own: tuple[Issuer, Verifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer, verifier = own
+    token = issuer.keys["ec"].sign()
+    assert accepted(verifier, token) == [True]
+    issuer.add("ec")
+    for name in ("KEYS_PATIENCE", "KEYS_LIFETIME"):
+        monkeypatch.setattr(tokens, name, 0)
+    assert accepted(verifier, token) == [False]
+
+
+def test_header_with_the_algorithm_of_another_key_is_refused(own: tuple[Issuer, Verifier]) -> None:
+    issuer, verifier = own
+    claims = raw({"alg": "RS256", "kid": "ec"}, claims_of()).rpartition(".")[0]
+    signature = ECAlgorithm(ECAlgorithm.SHA256).sign(claims.encode(), issuer.keys["ec"].private)
+    assert accepted(verifier, raw({"alg": "RS256", "kid": "ec"}, claims_of(), signature)) == [False]
+
+
 def test_token_cache_is_bounded(own: tuple[Issuer, Verifier], monkeypatch: pytest.MonkeyPatch) -> None:
     issuer, verifier = own
     monkeypatch.setattr(tokens, "REMEMBERED", 2)

@@ -18,7 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from threadline import worker
-from threadline.worker import PrivateAddressError, PublicNetwork, is_public
+from threadline.settings import Settings
+from threadline.worker import PrivateAddressError, PublicNetwork, Worker, is_public
 
 from tests.support.cluster import TestCluster
 from tests.support.database import add_channel
@@ -260,6 +261,18 @@ def test_worker_finishes_its_delivery_at_sigterm(cluster: TestCluster, template:
         assert deliveries(team, "delivered") == [(200, None)]
         assert len(deliveries(team, "pending")) == len(hook.told) == 1
         assert (tmp_path / "worker.log").read_text() == ""
+
+
+def test_lease_outlasts_the_slowest_webhook() -> None:
+    class Outbox:
+        async def ask(self, function: str, **fields: Any) -> list[Any]:
+            asked.append((function, fields["lease_seconds"]))
+            return []
+
+    asked: list[tuple[str, float]] = []
+    worker = Worker(Outbox(), Settings("", webhook_timeout=10))
+    asyncio.run(worker._start_deliveries())
+    assert asked == [("claim_deliveries", 30)]
 
 
 @pytest.mark.parametrize(

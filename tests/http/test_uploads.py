@@ -6,7 +6,7 @@ import select
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from litestar.exceptions import HTTPException
 from threadline.database import Database
+from threadline.forms import read_form
 from threadline.housekeeper import sweep
 from threadline.settings import Settings
 from threadline.shares import TooManyAtOnceError
@@ -195,8 +196,9 @@ def test_message_takes_an_uploaded_file_as_attachment(bob: Uploader) -> None:
         (b"", "text/plain"),
         (bytes(100), "application/octet-stream"),
         (b"\xff\xd8\xff\xe0" + bytes(100), "image/jpeg"),
+        (PDF, "application/pdf"),
     ],
-    ids=["HTML", "SVG", "long text", "text that begins with BM", "empty", "zeros", "JPEG"],
+    ids=["HTML", "SVG", "long text", "text that begins with BM", "empty", "zeros", "JPEG", "PDF"],
 )
 def test_file_type_follows_the_content_not_the_client(bob: Uploader, content: bytes, kind: str) -> None:
     [file] = bob.send(("x.html", content), content_type="text/html").json()["data"]["files"]
@@ -221,6 +223,40 @@ def test_failed_upload_leaves_no_file(stack: RunningStack, bob: Uploader) -> Non
             connection.execute("update storage.buckets set file_size_limit = 52428800 where id = 'attachments'")
     assert failure(answer) == (413, "file_too_large")
     assert bob.stored() == before
+
+
+def test_upload_that_the_database_refuses_leaves_no_file(stack: RunningStack, bob: Uploader) -> None:
+    before = bob.stored() if bob.send(("a", PNG)).is_success else (0, 0)
+    with psycopg.connect(stack.database_url(), autocommit=True) as connection:
+        connection.execute("alter table public.attachments add constraint refused check (file_name <> 'refused')")
+        try:
+            answer = bob.send(("accepted", PNG), ("refused", PNG))
+        finally:
+            connection.execute("alter table public.attachments drop constraint refused")
+    assert failure(answer) == (400, "invalid_value")
+    assert bob.stored() == before
+
+
+def test_file_may_have_exactly_the_largest_size() -> None:
+    async def sized(size: int) -> int:
+        async def stream() -> AsyncIterator[bytes]:
+            yield b'--b\r\nContent-Disposition: form-data; name="files"; filename="x"\r\n\r\n'
+            yield bytes(size)
+            yield b"\r\n--b--\r\n"
+
+        async def admit(_: dict[str, str]) -> None:
+            pass
+
+        with ExitStack() as opened:
+            kind = "multipart/form-data; boundary=b"
+            _, (file,) = await read_form(
+                opened, stream(), kind, max_files=1, max_bytes=100, admit=admit, make_room=lambda _: None
+            )
+            return file.size
+
+    assert asyncio.run(sized(100)) == 100
+    with pytest.raises(HTTPException):
+        asyncio.run(sized(101))
 
 
 def test_non_member_cannot_upload(mallory: Uploader, bob: Uploader) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.sql.test_broadcasts import CALLS, TOPIC
 from tests.support.calls import call, send
-from tests.support.database import Db, become, become_service, lift_request_limit, rows, value
+from tests.support.database import Db, become, become_postgres, become_service, lift_request_limit, rows, value
 from tests.support.event_log import last_seq
 from tests.support.realtime import broadcasts, fire_deferred_triggers
 from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, UNKNOWN_ID
@@ -77,6 +77,17 @@ def test_removed_message_keeps_its_place(db: Db) -> None:
     ]
 
 
+def test_id_reused_in_another_channel_shows_nothing(db: Db) -> None:
+    start, sent = last_seq(db), send(db)
+    db.execute("delete from public.messages where id = %s", (sent,))
+    become(db, MALLORY)
+    other = value(db, "insert into public.channels (name) values ('other') returning id")
+    db.execute("insert into public.messages (id, channel_id, content) values (%s, %s, 'hidden')", (sent, other))
+    become_postgres(db)
+    (_, created), _ = caught_up(db, start)
+    assert created == {"id": sent, "deleted": True, "seq": start + 1, "prev_seq": start}
+
+
 def test_oversized_event_is_returned_whole(db: Db) -> None:
     start = last_seq(db)
     data = call(db, "create_message", channel_id=CHANNEL, content="\u0001" * 40_000).data
@@ -109,7 +120,8 @@ def test_page_is_limited_to_about_a_megabyte(db: Db) -> None:
 
 def test_catch_up_without_token_starts_at_the_first_event(db: Db) -> None:
     reply = call(db, "list_channel_events", BOB, channel_id=CHANNEL)
-    assert reply.data[0]["payload"]["seq"] == 1
+    first = reply.data[0]["payload"]
+    assert (first["seq"], first["prev_seq"]) == (1, 0)
     assert reply.meta == {"last_seq": last_seq(db), "has_more": False}
 
 

@@ -139,6 +139,14 @@ def test_only_an_owner_restores_the_creator_as_owner(db: Db) -> None:
     db.execute(back_as_owner, (CHANNEL, MATTY))
 
 
+def test_creator_cannot_take_ownership_back(db: Db) -> None:
+    grant(db, "owner", BOB)
+    grant(db, "admin", MATTY)
+    become(db, MATTY)
+    statement = "update public.channel_members set role = 'owner' where user_id = %s"
+    assert refused(db, statement, MATTY).message_detail == "owner_required"
+
+
 @pytest.mark.parametrize(
     ("who", "statement", "code"),
     [
@@ -157,6 +165,26 @@ def test_custom_role_has_no_extra_rights(admin_url: str, who: str, statement: st
         db.rollback()
 
 
+def test_plain_member_manages_nothing(db: Db) -> None:
+    become(db, BOB)
+    refused(db, "insert into public.channel_members (channel_id, user_id) values (%s, %s)", CHANNEL, MALLORY)
+    for statement in (
+        "update public.channels set name = 'x'",
+        "delete from public.channels",
+        "update public.channel_members set role = 'admin'",
+        "delete from public.channel_members where user_id <> auth.uid()",
+        "delete from public.channel_twins",
+    ):
+        assert db.execute(statement).rowcount == 0, statement
+
+
+def test_creator_who_left_sees_nothing(db: Db) -> None:
+    grant(db, "owner", BOB)
+    become(db, MATTY)
+    db.execute("delete from public.channel_members where user_id = %s", (MATTY,))
+    assert rows(db, "select from public.channels where id = %s", CHANNEL) == []
+
+
 def test_former_member_loses_all_access(db: Db) -> None:
     become(db, BOB)
     assert rows(db, "select from public.channels") != []
@@ -165,6 +193,8 @@ def test_former_member_loses_all_access(db: Db) -> None:
     assert [rows(db, f"select from public.{table}") for table in tables] == [[]] * len(tables)
     db.execute("delete from public.workspace_members where user_id = %s and workspace_id <> user_id", (BOB,))
     assert rows(db, "select user_id::text from public.user_profiles") == [BOB]
+    # Without a condition, Postgres asks no policy for reading.
+    assert db.execute("update public.messages set content = 'x'").rowcount == 0
 
 
 @pytest.mark.parametrize("owners", [[MATTY], [MATTY, BOB], [BOB, MATTY, CAROL]], ids=len)
@@ -199,6 +229,13 @@ def test_last_owner_cannot_leave(db: Db, statement: str, who: str | None) -> Non
     become(db, who) if who else become_service(db)
     diagnostics = refused(db, statement, MATTY, by=psycopg.Error)
     assert (diagnostics.sqlstate, diagnostics.message_detail) == ("PT409", "last_owner")
+
+
+def test_last_owner_cannot_move_to_another_channel(db: Db) -> None:
+    elsewhere = make_channel(db, BOB)
+    become_service(db)
+    statement = "update public.channel_members set channel_id = %s where (channel_id, user_id) = (%s, %s)"
+    assert refused(db, statement, elsewhere, CHANNEL, MATTY, by=psycopg.Error).message_detail == "last_owner"
 
 
 def test_owner_may_leave_if_another_owner_remains(db: Db) -> None:
@@ -348,6 +385,15 @@ def test_member_being_removed_cannot_leave_a_twin_behind(cluster: TestCluster, f
         matty.commit()
         with pytest.raises(InsufficientPrivilege):
             coming.result()
+
+
+def test_owner_who_leaves_takes_twins_of_that_channel_only(db: Db) -> None:
+    grant(db, "owner", BOB)
+    elsewhere = make_channel(db)
+    become(db, MATTY)
+    db.execute("insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)", (elsewhere, TWIN))
+    db.execute("delete from public.channel_members where (channel_id, user_id) = (%s, %s)", (CHANNEL, MATTY))
+    assert rows(db, "select channel_id::text from public.channel_twins where ai_twin_id = %s", TWIN) == [elsewhere]
 
 
 def test_members_see_names_of_twins_in_the_channel(db: Db) -> None:

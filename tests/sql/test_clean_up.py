@@ -130,6 +130,13 @@ def test_clean_up_keeps_old_messages_and_events(db: Db) -> None:
     assert state(db) == before
 
 
+def test_clean_up_keeps_dead_deliveries(db: Db) -> None:
+    make(db, "twin_deliveries", "old", "100 days")
+    db.execute("update public.twin_deliveries set state = 'dead'")
+    clean(db)
+    assert rows(db, "select state from public.twin_deliveries") == ["dead"]
+
+
 def test_second_clean_up_does_not_run_concurrently(db: Db, admin_url: str) -> None:
     with psycopg.connect(admin_url) as other:
         other.execute("select private.clean_up()")
@@ -244,6 +251,8 @@ def test_erasing_a_user_removes_all_they_wrote(db: Db) -> None:
     assert traces(db, MATTY, "secret-canary") == {("public.erasures", MATTY), ("public.audit_log", MATTY)}
     assert value(db, "select parent_message_id from public.messages where id = %s", answer) is None
     assert call(db, "erase_user", None, user_id=MATTY).error == (404, "user_not_found", "user_id")
+    become(db, BOB)
+    assert rows(db, "select from public.erasures") == []  # the service asked for it
 
 
 def traces(db: Db, *texts: str) -> set[tuple[str, str]]:
@@ -326,6 +335,15 @@ def test_channel_export_includes_message_details(db: Db, limit: int) -> None:
     assert (last["content"], last["edits"][0]["content"], last["reactions"][0]["emoji"]) == ("second", "first", "fire")
 
 
+def test_export_leaves_out_deleted_messages(db: Db) -> None:
+    sent = call(db, "create_message", channel_id=CHANNEL, content="gone").data["id"]
+    call(db, "delete_message", id=sent)
+    for who in (MATTY, None):
+        exported = [message["id"] for message in pages(db, "export_channel", who, channel_id=CHANNEL)]
+        assert MESSAGE in exported
+        assert sent not in exported
+
+
 def test_export_page_size_is_limited(db: Db) -> None:
     large = "insert into public.message_edits (message_id, version, content, written_at) select %s, n, %s, now()"
     said = [call(db, "create_message", channel_id=CHANNEL, content=str(number)).data["id"] for number in range(3)]
@@ -375,6 +393,7 @@ def test_metrics_count_deliveries_by_state(db: Db) -> None:
             "state = 'pending', finished_at = null, last_error = 'x', created_at = now() - interval '90 s'",
             "state = 'dead'",
             "state = 'delivered', finished_at = now()",
+            "state = 'delivered', finished_at = now() - interval '61 minutes'",
         )
     ):
         make(db, "twin_deliveries", f"{number}", "1 day")

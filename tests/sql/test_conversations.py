@@ -52,6 +52,15 @@ def test_messages_with_equal_times_are_ordered_by_id(db: Db) -> None:
     assert [stored["id"] for stored in read_conversation(db)["messages"]] == ["B", "a", "b"]
 
 
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+def test_preview_of_equal_times_is_the_greatest_id(db: Db, order: tuple[str, str]) -> None:
+    # Without an index, rows come in the order of arrival.
+    db.execute("set local enable_indexscan = off; set local enable_bitmapscan = off")
+    for name in order:
+        ingest(db, conversation(message(name, content=name)))
+    assert read_conversation(db)["last_message_preview"] == "b"
+
+
 def test_conversation_without_messages_reads_as_empty_array(db: Db) -> None:
     ingest(db, conversation())
     assert read_conversation(db)["messages"] == []

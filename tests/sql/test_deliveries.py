@@ -248,6 +248,7 @@ def signed(delivery: dict[str, Any], secret: str) -> str:
 
 def test_signature_covers_time_and_body(db: Db, secret: str) -> None:
     send(db, "\u00e4\u00f6\u00fc")
+    db.execute("update public.twin_deliveries set created_at = now() - interval '1 hour'")
     (delivery,) = claim(db)
     time, found = signatures(delivery)
     assert found == [signed(delivery, secret)]
@@ -274,8 +275,15 @@ def test_both_secrets_sign_until_the_overlap_ends(db: Db, secret: str) -> None:
     assert signatures(delivery)[1] == [signed(delivery, new)]
 
 
+def test_later_rotation_does_not_prolong_a_secret(db: Db, secret: str) -> None:
+    for hours in (1, 720):
+        ask(db, MATTY, "rotate_twin_secret", ai_twin_id=TWIN, overlap_hours=hours)
+    left = "select extract(hour from min(expires_at) - now()) from private.twin_secrets"
+    assert value(db, left) == 1
+
+
 def test_at_most_five_secrets_sign(db: Db, secret: str) -> None:
-    for hours in (720, 0, 720, 720, 720, 720):
+    for hours in (720, 720, 720, 720, 720):
         new = ask(db, MATTY, "rotate_twin_secret", ai_twin_id=TWIN, overlap_hours=hours)["secret"]
         db.execute("update private.twin_secrets set created_at = created_at - interval '1 second'")
     send(db)
@@ -341,6 +349,13 @@ def test_failed_delivery_is_retried_and_blocks_only_its_queue(db: Db, secret: st
     assert drain(db) == [first, second]
 
 
+def test_new_message_does_not_shorten_a_retry_delay(db: Db, secret: str) -> None:
+    send(db)
+    fail(db, claim(db)[0])
+    send(db)
+    assert claim(db) == []
+
+
 def test_retry_delay_grows_to_an_hour(db: Db) -> None:
     def longest(attempts: int) -> float:
         statement = "select max(extract(epoch from private.retry_delay(%s)))::float from generate_series(1, 400)"
@@ -371,6 +386,21 @@ def test_delivery_is_dead_after_the_last_attempt(db: Db, secret: str) -> None:
     kill(db)
     assert drain(db) == [second]
     assert states(db) == [("dead", 2), ("delivered", 1)]
+
+
+def test_dead_delivery_of_a_deleted_message_is_removed(db: Db, secret: str) -> None:
+    first = send(db)
+    kill(db)
+    call(db, "delete_message", MATTY, id=first)
+    assert states(db) == []
+
+
+def test_lease_ends_deliveries_of_its_own_queue_only(db: Db, secret: str) -> None:
+    add_twin(db)
+    send(db)
+    first, second = claim(db)
+    assert finish(db, {"id": second["id"], "lease": first["lease"]}) is None
+    assert states(db) == [("pending", 1), ("pending", 1)]
 
 
 def test_owner_lists_and_replays_dead_deliveries(db: Db, secret: str) -> None:
@@ -429,6 +459,9 @@ def test_only_the_owner_sees_webhook_and_deliveries(db: Db, secret: str) -> None
         become(db, user_id)
         for table in ("twin_webhooks", "twin_deliveries"):
             assert value(db, f"select count(*) from public.{table}") == seen
+        if not seen:
+            # Without a condition, Postgres asks no policy for reading.
+            assert db.execute("delete from public.twin_webhooks").rowcount == 0
         become_postgres(db)
         assert len(ask(db, user_id, "list_twin_deliveries", ai_twin_id=TWIN, state="pending")) == seen
 

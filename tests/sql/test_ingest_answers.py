@@ -182,6 +182,8 @@ def test_stored_id_with_other_content_is_a_conflict(db: Db) -> None:
     ]
     contents = "select message ->> 'content' from public.conversation_messages order by external_id"
     assert rows(db, contents) == ["kept", "kept", "Content of new"]
+    (again,) = ingest(db, conversation(message("a", content="other"))).body["results"]
+    assert (again["status"], again["conflicting_message_ids"]) == ("no_new_messages", ["a"])
 
 
 @pytest.mark.parametrize("is_stored", [False, True])

@@ -58,6 +58,21 @@ def test_replay_changes_nothing(db: Db) -> None:
     assert [rows(db, where.format(table)) for table in ("conversations", "conversation_messages")] == before
 
 
+def test_new_conversation_is_not_searched_for_messages(db: Db) -> None:
+    scans = "select idx_scan + seq_scan from pg_stat_xact_user_tables where relname = 'conversation_messages'"
+    before = value(db, scans)
+    ingest(db, conversation(*(message(str(number)) for number in range(50))))
+    assert value(db, scans) - before < 10
+
+
+def test_conflict_writes_nothing(db: Db) -> None:
+    ingest(db, conversation(message("a"), participant_name="Ann"))
+    versions = "select ctid::text from public.conversations"
+    before = rows(db, versions)
+    ingest(db, conversation(message("a", content="other"), participant_name="Ann"))
+    assert rows(db, versions) == before
+
+
 def test_message_id_may_recur_in_other_conversations(db: Db) -> None:
     ingest(db, conversation(message("1")), conversation(message("1"), external_id="other"))
     assert (read_conversation(db)["message_count"], read_conversation(db, "other")["message_count"]) == (1, 1)

@@ -150,9 +150,11 @@ def test_only_the_owner_writes_as_a_twin(db: Db, user_id: str) -> None:
 
 
 def test_twin_writes_only_in_its_channels(db: Db) -> None:
-    db.execute("delete from public.channel_twins")
-    error = call(db, "create_message", **fields_of("create_message", ai_twin_id=TWIN)).error
-    assert error == (403, "twin_not_allowed", "ai_twin_id")
+    statement = "insert into public.channels (name, created_by) values ('other', %s) returning id"
+    db.execute("update public.channel_twins set channel_id = %s", (value(db, statement, MATTY),))
+    for who in (MATTY, None):
+        error = call(db, "create_message", who, **fields_of("create_message", ai_twin_id=TWIN)).error
+        assert error == (403, "twin_not_allowed", "ai_twin_id")
 
 
 def test_twin_message_has_the_twin_as_author(db: Db) -> None:
@@ -310,6 +312,39 @@ def test_cursors_return_every_message_once(db: Db, ten: list[str], limit: int) -
         contents, meta = page(db, limit=limit, after=cursor)
         found, cursor = contents + found, meta["next_cursor"]
     assert found == ten
+
+
+def test_service_reads_no_deleted_messages(db: Db, ten: list[str]) -> None:
+    reply = call(
+        db,
+        "reply_to_message",
+        id=(first := call(db, "list_messages", channel_id=CHANNEL).data[0]["id"]),
+        content="reply",
+    )
+    call(db, "delete_message", id=reply.data["id"])
+    for cursor in ({"before": "seq_999"}, {"after": "seq_0"}):
+        page = call(db, "list_messages", None, channel_id=CHANNEL, **cursor)
+        assert [message["content"] for message in page.data] == ten
+    thread = call(db, "list_messages", None, channel_id=CHANNEL, thread_id=first)
+    assert (thread.data, thread.meta["total"]) == ([], 0)
+
+
+def test_cursor_of_another_channel_is_rejected(db: Db) -> None:
+    become(db, MATTY)
+    other = value(db, "insert into public.channels (name) values ('other') returning id::text")
+    sent = send(db, channel_id=other)
+    for name in ("before", "after"):
+        reply = call(db, "list_messages", channel_id=CHANNEL, **{name: sent})
+        assert reply.error == (400, "invalid_cursor", name)
+
+
+def test_reactions_are_in_the_order_of_their_first_use(db: Db) -> None:
+    sent = send(db)
+    for emoji in ("z", "a"):
+        call(db, "add_reaction", id=sent, emoji=emoji)
+    db.execute("update public.message_reactions set created_at = now() - interval '1 hour' where emoji = 'z'")
+    newest = call(db, "list_messages", channel_id=CHANNEL, limit=1).data[0]
+    assert [reaction["emoji"] for reaction in newest["reactions"]] == ["z", "a"]
 
 
 def test_deleted_message_id_works_as_a_cursor(db: Db, ten: list[str]) -> None:

@@ -245,6 +245,13 @@ def test_setting_limits_reactions_per_user(db: Db) -> None:
     assert inconsistencies(db) == []
 
 
+def test_clients_read_no_deleted_message(db: Db) -> None:
+    sent = send(db)
+    call(db, "delete_message", id=sent)
+    become(db, MATTY)
+    assert rows(db, "select from public.messages where id = %s", sent) == []
+
+
 def test_edits_of_a_deleted_message_are_hidden(db: Db) -> None:
     call(db, "edit_message", id=MESSAGE, content="second")
     become(db, BOB)

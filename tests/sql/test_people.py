@@ -3,7 +3,7 @@
 import pytest
 from psycopg.errors import CheckViolation, ForeignKeyViolation
 
-from tests.support.database import Db, become, become_service, refused, rows, value
+from tests.support.database import Db, become, become_postgres, become_service, refused, rows, value
 from tests.support.people import add_conversation, add_person, person_of
 from tests.support.world import BOB, MATTY
 
@@ -124,6 +124,17 @@ def test_new_number_changes_the_matched_conversations(db: Db) -> None:
     become(db, BOB)
     db.execute("update public.people set phone = '0151 99999999'")
     assert (person_of(db, old), person_of(db, new)) == (None, person)
+
+
+def test_new_name_does_not_touch_the_conversations(db: Db) -> None:
+    add_person(db, "+49 151 23456789")
+    add_conversation(db, "+49 151 23456789")
+    versions = "select ctid::text from public.conversations"
+    before = rows(db, versions)
+    become(db, BOB)
+    db.execute("update public.people set full_name = 'Ann'")
+    become_postgres(db)
+    assert rows(db, versions) == before
 
 
 def test_second_person_with_the_number_clears_the_match(db: Db) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from tests.support.calls import call, send
-from tests.support.database import Db, lift_request_limit, rows, value
+from tests.support.database import Db, become, lift_request_limit, rows, value
 
 CHANNEL = "550e8400-e29b-41d4-a716-446655440000"
 MATTY = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
@@ -60,10 +60,47 @@ def search(db: Db, user_id: str, query: str, **more: object) -> list[str]:
         ("budget has:link", ["link"]),
         ("from:me cafe", ["accents"]),
         ("from:bob cafe", []),
+        ("budget -has:nothing", ["link"]),
+        ("deployment or", []),
     ],
 )
 def test_search_finds_messages(db: Db, query: str, found: list[str]) -> None:
     assert search(db, MATTY, query) == found
+
+
+def test_folding_leaves_plain_letters(db: Db) -> None:
+    text = "\u210bello \u01c6 Stra\u00dfe \u00c6on \u0153uvre \u0141\u00f3d\u017a"
+    assert value(db, "select private.fold_text(%s)", text) == "hello dz strasse aeon oeuvre lodz"
+
+
+def test_excluded_author_leaves_twins_in_the_result(db: Db) -> None:
+    twin = "select ai_twin_id::text from public.channel_twins limit 1"
+    send(db, "unusual")
+    sent = send(db, "unusual", ai_twin_id=value(db, twin))
+    assert [found["id"] for found in call(db, "search_messages", query="unusual -from:me").data] == [sent]
+
+
+def test_before_excludes_the_first_moment_of_the_day(db: Db) -> None:
+    sent = send(db, "unusual")
+    db.execute("update private.message_words set created_at = '2026-02-01' where message_id = %s", (sent,))
+    days = ("before:2026-02-01", "after:2026-02-01", "before:2026-02-02", "after:2026-02-02")
+    found = [len(call(db, "search_messages", query=f"unusual {day}").data) for day in days]
+    assert found == [0, 1, 1, 0]
+    assert call(db, "search_messages", query="unusual after:2026-02-02 after:2026-02-01").data == []
+
+
+def test_pages_begin_with_the_best_rank(db: Db) -> None:
+    best, second = send(db, "unusual unusual unusual"), send(db, "something unusual")
+    pages = [call(db, "search_messages", query="unusual", limit=1, offset=offset).data for offset in (0, 1, 2)]
+    assert [[found["id"] for found in page] for page in pages] == [[best], [second], []]
+
+
+def test_thread_without_replies_left_is_no_thread(db: Db) -> None:
+    sent = send(db, "unusual")
+    reply = send(db, "reply", parent_message_id=sent)
+    assert len(call(db, "search_messages", query="unusual has:thread").data) == 1
+    call(db, "delete_message", id=reply)
+    assert call(db, "search_messages", query="unusual has:thread").data == []
 
 
 @pytest.mark.parametrize(
@@ -116,6 +153,9 @@ def test_symbols_are_indexed_beside_the_words(db: Db) -> None:
 
 def test_non_member_finds_nothing(db: Db) -> None:
     assert search(db, MALLORY, "deployment") == []
+    # The function has the rights of its owner, so it must not even return ids.
+    become(db, MALLORY)
+    assert value(db, "select ids from private.search_messages(private.parse_search('the'))") == []
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,9 @@ def test_user_has_a_daily_summary_limit(db: Db) -> None:
     db.execute("update private.settings set summaries_per_user_per_day = 2")
     for count in (1, 2):
         assert begin(db, messageCount=count).status == 201
-    assert begin(db, messageCount=3).error == (429, "summary_budget_exhausted", None)
+    reply = begin(db, messageCount=3)
+    assert reply.error == (429, "summary_budget_exhausted", None)
+    assert 0 < int(reply.headers["retry-after"]) <= 86_400  # until midnight
     assert rows(db, "select requested_count from private.summaries order by 1") == [1, 2]
     assert begin(db, BOB, messageCount=3).status == 201
     db.execute("update private.summary_counts set day = day - 1")

@@ -1,0 +1,215 @@
+"""Puts in the faults of `faults.toml` one at a time and runs the tests that must notice each: make faults.
+
+A fault never touches the sources. In SQL, it changes one statement in a copy of a database. In Python, it changes one
+module in a copy of the package. One server serves all faults, and each fault runs in a fork of a process that has
+imported pytest already, because starting both takes longer than most tests.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.faults.faults import Fault, list_changes, list_faults
+from tests.support import cluster as clusters
+from tests.support.cluster import EMBEDDED, TestCluster
+from tests.support.schema import ROOT
+
+# Imported here, so that no fork has to do it.
+for each in ("asyncpg", "httpx", "jwt", "litestar"):
+    __import__(each)
+
+NOTICED = "noticed"
+COPY_SETTINGS = """
+insert into pg_db_role_setting (setdatabase, setrole, setconfig)
+select made.oid, known.setrole, known.setconfig
+from pg_db_role_setting as known
+inner join pg_database as ready on known.setdatabase = ready.oid and ready.datname = %(ready)s
+inner join pg_database as made on made.datname = %(database)s
+"""
+COPY_OWNER = """
+update pg_database as made set datdba = ready.datdba, datacl = ready.datacl
+from pg_database as ready
+where made.datname = %(database)s and ready.datname = %(ready)s
+"""
+PATIENCE = 240  # seconds for the tests of one fault
+
+
+@dataclass
+class Outcome:
+    """A pytest plugin that keeps which tests failed, and the errors of their fixtures."""
+
+    failed: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    passed: int = 0
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep a result."""
+        if report.failed and report.when == "call":
+            self.failed.append(report.nodeid)
+        elif report.failed:
+            self.errors.append(f"{report.nodeid}: {report.longreprtext.splitlines()[-1]}")
+        elif report.when == "call":
+            self.passed += report.passed
+
+    @property
+    def word(self) -> str:
+        """The result in a word. A fixture that fails is no test that noticed: the schema may not even load."""
+        if self.failed:
+            return NOTICED
+        return "broken" if self.errors or not self.passed else "not noticed"
+
+
+@dataclass
+class WarmCluster(TestCluster):
+    """A running server. What `prepare` makes is a copy of a database that is ready, with a fault in it."""
+
+    ready: str = ""
+    changes: str = ""
+
+    def install_platform(self, database: str, mode: Literal["explicit", "legacy"] = "explicit") -> None:
+        """Give a copy the owner, the rights and the settings of the database, which is all that a copy lacks."""
+        with psycopg.connect(self.url("template1"), autocommit=True) as connection:
+            connection.execute("set allow_system_table_mods = on")
+            for statement in (COPY_SETTINGS, COPY_OWNER):
+                connection.execute(statement, {"database": database, "ready": self.ready})
+
+    def prepare(self, database: str) -> None:
+        """Replace an empty database by a copy with the fault."""
+        with psycopg.connect(self.url("template1"), autocommit=True) as connection:
+            connection.execute(f"drop database {database}")
+            connection.execute(f"create database {database} template {self.ready}")
+        self.install_platform(database)
+        if self.changes:
+            with psycopg.connect(self.url(database, "postgres")) as connection:
+                connection.execute(self.changes)
+
+
+@contextmanager
+def seeded_package(fault: Fault) -> Iterator[None]:
+    """Let this process and its children import a copy of the package with the fault, for the block."""
+    with TemporaryDirectory(dir="/tmp", prefix="threadline-fault-") as folder:
+        shutil.copytree(ROOT / "api", Path(folder, "api"))
+        Path(folder, fault.file).write_text(fault.seeded(), encoding="utf-8")
+        os.environ["PYTHONPATH"] = f"{folder}/api"
+        sys.path.insert(0, f"{folder}/api")
+        yield
+
+
+def run_tests(cluster: WarmCluster, tests: list[str]) -> Outcome:
+    """Run tests against a server until one fails."""
+    outcome = Outcome()
+
+    @contextmanager
+    def running(*_: Any) -> Iterator[TestCluster]:
+        yield cluster
+
+    clusters.running = running
+    clusters.lanes = lambda: {EMBEDDED: None}  # one Postgres version is enough to see a fault
+    # Plugins of pytest are among the modules that are imported already.
+    quiet = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    code = pytest.main(["-n", "0", "-q", "-x", "-p", "no:cacheprovider", *quiet, *tests], plugins=[outcome])
+    if code not in {0, 1}:
+        outcome.errors.append(f"pytest ended with {code}: it found no such tests, or could not import them")
+    return outcome
+
+
+def attempt(cluster: WarmCluster, fault: Fault | None, tests: list[str]) -> dict[str, Any]:
+    """Run tests with a fault in; return the result as JSON values."""
+    if fault is None:
+        outcome = run_tests(cluster, tests)
+    elif fault.file.endswith(".sql"):
+        cluster.changes = list_changes(fault)
+        outcome = run_tests(cluster, tests)
+    else:
+        with seeded_package(fault):
+            outcome = run_tests(cluster, tests)
+    return {"word": outcome.word, "failed": outcome.failed, "errors": outcome.errors, "passed": outcome.passed}
+
+
+def fork(
+    cluster: WarmCluster, fault: Fault | None, tests: list[str], number: int, patience: float = PATIENCE
+) -> dict[str, Any]:
+    """Do that in a fork, and end it with all its children; a fault may make a test wait for ever."""
+    reading, writing = os.pipe()
+    if (pid := os.fork()) == 0:
+        os.setsid()
+        os.close(reading)
+        log = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        cluster._numbers = iter(range(number * 1000, number * 1000 + 999))
+        try:
+            result = attempt(cluster, fault, tests)
+        except BaseException as error:  # noqa: BLE001 - the parent reports it
+            result = {"word": "broken", "failed": [], "errors": [f"{type(error).__name__}: {error}"], "passed": 0}
+        os.write(writing, json.dumps(result)[:60_000].encode())
+        os._exit(0)
+    os.close(writing)
+    deadline = time.monotonic() + patience
+    while not (has_ended := os.waitpid(pid, os.WNOHANG)[0] == pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)  # also ends the services that it has left
+    if not has_ended:
+        os.waitpid(pid, 0)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read()
+    if said:
+        return json.loads(said)
+    word, reason = ("broken", "the process of the tests died") if has_ended else (NOTICED, "a test that did not end")
+    return {"word": word, "failed": [], "errors": [reason], "passed": 0}
+
+
+def drop_databases(cluster: WarmCluster) -> None:
+    """Drop what the tests of a fault made."""
+    with psycopg.connect(cluster.url("template1"), autocommit=True) as connection:
+        for (name,) in connection.execute(
+            "select datname from pg_database where datname like 'scratch%%' and datname <> %s", [cluster.ready]
+        ).fetchall():
+            connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+def main() -> int:
+    """Try the faults that contain the first argument, all by default, and print a table."""
+    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
+    faults = [fault for fault in list_faults() if wanted in f"{fault} {fault.by}"]
+    noticed = 0
+    with (
+        TemporaryDirectory(dir="/tmp", prefix="threadline-test-", ignore_cleanup_errors=True) as folder,
+        clusters.running(Path(folder), None) as started,
+    ):
+        ready = started.create()
+        started.prepare(ready)
+        cluster = WarmCluster(started.local, started.binaries, ready=ready)
+        # A test that fails anyway notices nothing.
+        tests = sorted({test for fault in faults for test in fault.by.split()})
+        right = fork(cluster, None, tests, len(faults) + 1, patience=1800)
+        drop_databases(cluster)
+        if right["failed"] or right["errors"]:
+            sys.exit(f"Without a fault, this test must pass: {(right['failed'] + right['errors'])[0]}")
+        print("| file | was | became | result | first test that failed |\n|---|---|---|---|---|")
+        for number, fault in enumerate(faults, 1):
+            result = fork(cluster, fault, fault.by.split(), number)
+            drop_databases(cluster)
+            noticed += result["word"] == NOTICED
+            detail = (result["failed"] or result["errors"] or [""])[0]
+            print(f"| {fault} | {result['word']} | {detail} |", flush=True)
+    print(f"\n{noticed} of {len(faults)} faults were noticed.")
+    return 0 if noticed == len(faults) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

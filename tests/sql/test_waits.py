@@ -1,0 +1,91 @@
+"""Two sessions: which change waits for another one, and what it sees afterwards."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.errors import InsufficientPrivilege
+
+from tests.support.calls import call, ingest, send
+from tests.support.cluster import TestCluster
+from tests.support.database import Db, become, rows, value
+from tests.support.ingest import conversation, message
+from tests.support.people import add_conversation, person_of
+from tests.support.world import BOB, JOHN_DOE, MATTY
+
+PHONE = "select phone from public.people where id = %s"
+ADD = """
+insert into public.conversation_messages (conversation_id, workspace_id, external_id, sent_at, message)
+values (%s, %s, gen_random_uuid()::text, %s, '{}')
+"""
+
+
+@pytest.fixture
+def sessions(cluster: TestCluster, fresh_database: str) -> Iterator[tuple[Db, Db]]:
+    """Two sessions of role postgres in a database of their own."""
+    url = cluster.url(fresh_database, "postgres")
+    with psycopg.connect(url) as first, psycopg.connect(url) as second:
+        yield first, second
+
+
+def finish_after(first: Db, second: Db, act: Callable[[], Any]) -> Any:
+    """Start what the second session does, commit the first when the second waits for it, and return the result."""
+    with ThreadPoolExecutor(1) as pool:
+        doing = pool.submit(act)
+        is_waiting = "select cardinality(pg_blocking_pids(%s)) > 0"
+        while not (doing.done() or value(first, is_waiting, second.info.backend_pid)):
+            pass
+        first.commit()
+        return doing.result(timeout=20)
+
+
+def test_conversation_does_not_match_a_deleted_person(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    phone = value(first, PHONE, JOHN_DOE)
+    first.execute("delete from public.people where id = %s", (JOHN_DOE,))
+    added = finish_after(first, second, lambda: add_conversation(second, phone, MATTY))
+    assert person_of(second, added) is None
+
+
+def test_erasure_of_a_person_includes_an_ingest_under_way(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    phone = value(first, PHONE, JOHN_DOE)
+    assert ingest(first, conversation(message(), participant_identifier=phone)).statuses == ["created"]
+    reply = finish_after(first, second, lambda: call(second, "erase_person", MATTY, person_id=JOHN_DOE))
+    assert reply.data["erased"] == {"people": 1, "conversations": 1, "conversation_messages": 1}
+
+
+def test_summary_keeps_a_newer_message_of_another_writer(sessions: tuple[Db, Db]) -> None:
+    first, second = sessions
+    chat = add_conversation(first, "@somebody")
+    first.commit()
+    first.execute(ADD, (chat, BOB, "2026-02-01T12:00Z"))
+    finish_after(first, second, lambda: second.execute(ADD, (chat, BOB, "2026-02-01T11:00Z")))
+    kept = "select message_count, to_char(last_message_at at time zone 'UTC', 'HH24') from public.conversations"
+    assert rows(second, f"{kept} where id = %s", chat) == [(2, "12")]
+
+
+@pytest.mark.parametrize("name", ["Ann", None])
+def test_replay_of_an_ingest_waits_for_no_lock(sessions: tuple[Db, Db], name: str | None) -> None:
+    first, second = sessions
+    given = conversation(message(), participant_name=name)
+    ingest(first, given)
+    first.commit()
+    first.execute("select from public.conversations for update")
+    second.execute("set lock_timeout = '5s'")
+    assert ingest(second, given).statuses == ["no_new_messages"]
+
+
+@pytest.mark.parametrize(
+    "table", ["message_reactions (message_id, emoji) values (%s, 'x')", "message_pins (message_id) values (%s)"]
+)
+def test_deleted_message_gets_no_reaction_and_no_pin(sessions: tuple[Db, Db], table: str) -> None:
+    first, second = sessions
+    sent = send(first)
+    first.commit()
+    call(first, "delete_message", id=sent)
+    become(second, BOB)
+    with pytest.raises(InsufficientPrivilege):
+        finish_after(first, second, lambda: second.execute(f"insert into public.{table}", (sent,)))
