@@ -96,10 +96,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- A caller who may not see the person keeps another workspace, which the foreign key refuses.
-    new.workspace_id := coalesce(
-        (select person.workspace_id from public.people as person where person.id = new.person_id), new.workspace_id
-    );
+    -- Null if the caller may not see the person: the policy refuses that.
+    new.workspace_id := (select person.workspace_id from public.people as person where person.id = new.person_id);
     new.value := coalesce(private.identifier_value(new.kind, btrim(new.value)), new.value);
     return new;
 end

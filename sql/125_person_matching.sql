@@ -1,8 +1,9 @@
 -- Matches conversations to people by any identifier: equal ones first, then a number that gets its country from the
 -- other side, then the last ten digits of two numbers that are not both complete.
 -- Promise: what fits two people equally well matches neither, and two complete numbers that differ never match.
--- Lock order: the workspace's matching lock first, then conversations by id, then people. Ingest holds the matching lock
--- shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each other.
+-- Lock order: the workspace's matching lock first, then conversations by id, then people. Ingest holds the matching
+-- lock shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each
+-- other.
 
 create type private.person_match as (person_id uuid, reason text);
 comment on type private.person_match is
@@ -111,8 +112,8 @@ begin
 end
 $$;
 comment on function private.matching_lock(uuid) is
-'The key of the advisory lock of a workspace''s matching. Ingest holds it shared, changes of people hold it exclusively, and
-both take it before they lock a row.';
+'The key of the advisory lock of a workspace''s matching. Ingest holds it shared, changes of people hold it exclusively,
+and both take it before they lock a row.';
 
 -- Definer, because ingest may not read the keys of people.
 create function private.match_participant_trigger() returns trigger

@@ -2262,10 +2262,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- A caller who may not see the person keeps another workspace, which the foreign key refuses.
-    new.workspace_id := coalesce(
-        (select person.workspace_id from public.people as person where person.id = new.person_id), new.workspace_id
-    );
+    -- Null if the caller may not see the person: the policy refuses that.
+    new.workspace_id := (select person.workspace_id from public.people as person where person.id = new.person_id);
     new.value := coalesce(private.identifier_value(new.kind, btrim(new.value)), new.value);
     return new;
 end
@@ -2900,8 +2898,9 @@ alter table public.conversation_identifiers enable row level security;
 -- Matches conversations to people by any identifier: equal ones first, then a number that gets its country from the
 -- other side, then the last ten digits of two numbers that are not both complete.
 -- Promise: what fits two people equally well matches neither, and two complete numbers that differ never match.
--- Lock order: the workspace's matching lock first, then conversations by id, then people. Ingest holds the matching lock
--- shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each other.
+-- Lock order: the workspace's matching lock first, then conversations by id, then people. Ingest holds the matching
+-- lock shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each
+-- other.
 
 create type private.person_match as (person_id uuid, reason text);
 comment on type private.person_match is
@@ -3010,8 +3009,8 @@ begin
 end
 $$;
 comment on function private.matching_lock(uuid) is
-'The key of the advisory lock of a workspace''s matching. Ingest holds it shared, changes of people hold it exclusively, and
-both take it before they lock a row.';
+'The key of the advisory lock of a workspace''s matching. Ingest holds it shared, changes of people hold it exclusively,
+and both take it before they lock a row.';
 
 -- Definer, because ingest may not read the keys of people.
 create function private.match_participant_trigger() returns trigger

@@ -34,8 +34,13 @@ from generate_series(1, 8000) as n;
 insert into public.people (workspace_id, user_id, full_name, phone)
 select '{MATTY}', '{MATTY}', case when n <= 200 then '{SECRET}' else 'N' || n end, '49 151 ' || 1000000 + n % 4000
 from generate_series(1, 8000) as n;
-insert into public.messages (channel_id, user_id, content, seq, created_at)
-select '{CHANNEL}', '{MATTY}',
+insert into public.person_identifiers (workspace_id, person_id, kind, value)
+select workspace_id, id, 'email', replace(full_name, ' ', '') || '@example.com' from public.people;
+insert into public.conversation_identifiers (workspace_id, conversation_id, kind, value, key)
+select workspace_id, id, 'other', participant_name, participant_name from public.conversations
+where participant_name is not null;
+insert into public.messages (workspace_id, channel_id, user_id, content, seq, created_at)
+select '{MATTY}', '{CHANNEL}', '{MATTY}',
     case when n <= 200 then '{SECRET}' else 'N' || n end, 1000 + n, now() - n * '1 s'::interval
 from generate_series(1, 8000) as n;
 insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq, last_error)
