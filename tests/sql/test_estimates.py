@@ -48,7 +48,11 @@ select gen_random_uuid(), channel_id, id, seq, 'The webhook answered 500.' from 
 insert into public.erasures (kind, subject_id, requested_by, erased) values ('person', '{CHANNEL}', '{MATTY}', '{{}}');
 insert into public.attachments (channel_id, file_name, size, content_type)
 select '{CHANNEL}', 'secret' || n % 5, n, 'text/plain' from generate_series(1, 100) as n;
+insert into public.workspace_invitations (workspace_id, role, token_hash, expires_at)
+values ('{MATTY}', 'member', sha256('x'), now() + interval '1 day');
 delete from public.user_profiles where user_id = '{MALLORY}';
+delete from public.workspace_members where user_id = '{MALLORY}';
+delete from public.workspaces where id = '{MALLORY}';
 set session_replication_role = origin;
 analyze
 """
