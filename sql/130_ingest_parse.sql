@@ -189,9 +189,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     c_fields constant text[] := array['id', 'direction', 'type', 'content', 'media_url', 'sent_at'];
-    c_types constant text[] := array[
-        'text', 'image', 'audio', 'video', 'file', 'location', 'sticker', 'contact', 'poll', 'call', 'system'
-    ];
+    c_types constant text[] := '{text,image,audio,video,file,location,sticker,contact,poll,call,system}'::text[];
     -- Times that a cast can take: days up to 28 and years far from the ends of the range. A cast costs a tenth of
     -- parse_timestamp, which takes the rest.
     c_castable constant text := '^[12][0-9]{3}-(0[1-9]|1[0-2])-([01][1-9]|10|2[0-8])[Tt ]([01][0-9]|2[0-3])'
@@ -228,8 +226,7 @@ begin
                 end as error
             from (
                 select
-                    parent.position::integer as parent,
-                    given.position::integer - 1 as index,
+                    parent.position::integer as parent, given.position::integer - 1 as index,
                     case jsonb_typeof(given.value -> 'id') when 'string' then given.value ->> 'id' end as external_id,
                     case when parent.value ->> 'kind' = 'group'
                         then private.parse_sender(given.value) else '' end as sender,
@@ -240,11 +237,9 @@ begin
                     end as sent_at,
                     given.value as message
                 from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
-                cross join lateral jsonb_array_elements(
-                    case jsonb_typeof(parent.value -> 'messages')
-                        when 'array' then parent.value -> 'messages' else '[]'
-                    end
-                ) with ordinality as given (value, position)
+                cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'messages')
+                    when 'array' then parent.value -> 'messages' else '[]'
+                end) with ordinality as given (value, position)
                 -- OFFSET 0 keeps this query apart from the outer one, which would parse each time twice.
                 offset 0
             ) as parsed

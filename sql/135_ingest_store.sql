@@ -95,8 +95,8 @@ begin
         )
     ), added as (
         insert into public.conversation_messages (
-            conversation_id, external_id, sender, workspace_id, connection_id, sent_at, received_at, stated_at, sequence,
-            message, original, deleted_at
+            conversation_id, external_id, sender, workspace_id, connection_id,
+            sent_at, received_at, stated_at, sequence, message, original, deleted_at
         )
         select
             message.conversation_id, message.external_id, message.sender, p_source.workspace_id, p_source.id,
