@@ -181,7 +181,9 @@ begin
         );
     else
         -- The old rows are conversations or messages of conversations.
-        v_ids := array(select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone);
+        v_ids := array(
+            select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone
+        );
     end if;
     if v_ids = '{}' then
         return null;
