@@ -55,7 +55,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
-    new.person_id := private.match_person(new.workspace_id, private.phone_digits(new.participant_identifier));
+    new.person_id := private.match_person(
+        new.workspace_id,
+        case new.kind when 'direct' then private.phone_digits(new.participant_identifier collate "default") end
+    );
     if new.person_id is not null then
         -- Waits for a concurrent delete of the person, which then counts as deleted.
         perform from public.people as person where person.id = new.person_id for key share;

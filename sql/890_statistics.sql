@@ -44,6 +44,8 @@ create policy channels_select_executed on public.channels
 as restrictive for select to authenticated using (private.is_executed());
 create policy conversation_messages_select_executed on public.conversation_messages
 as restrictive for select to authenticated using (private.is_executed());
+create policy conversation_updates_select_executed on public.conversation_updates
+as restrictive for select to authenticated using (private.is_executed());
 create policy conversations_select_executed on public.conversations
 as restrictive for select to authenticated using (private.is_executed());
 create policy erasures_select_executed on public.erasures
@@ -90,6 +92,7 @@ begin
         'public.channel_twins',
         'public.channels',
         'public.conversation_messages',
+        'public.conversation_updates',
         'public.conversations',
         'public.erasures',
         'public.ingest_log',

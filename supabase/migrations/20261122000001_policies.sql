@@ -80,6 +80,14 @@ using (exists (
     select from private.my_workspaces as mine where mine.id = conversation_messages.workspace_id
 ));
 
+-- The policy of conversations decides.
+create policy conversation_updates_select_reader on public.conversation_updates
+for select to authenticated using (
+    exists (
+        select from public.conversations as conversation where conversation.id = conversation_updates.conversation_id
+    )
+);
+
 create policy ingest_log_select_manager on public.ingest_log
 for select to authenticated
 using (workspace_id = any(array(select mine.id from private.my_managed_workspaces as mine)));
@@ -377,6 +385,8 @@ as restrictive for select to authenticated using (private.is_executed());
 create policy channels_select_executed on public.channels
 as restrictive for select to authenticated using (private.is_executed());
 create policy conversation_messages_select_executed on public.conversation_messages
+as restrictive for select to authenticated using (private.is_executed());
+create policy conversation_updates_select_executed on public.conversation_updates
 as restrictive for select to authenticated using (private.is_executed());
 create policy conversations_select_executed on public.conversations
 as restrictive for select to authenticated using (private.is_executed());

@@ -12,6 +12,7 @@ lock table
     public.channel_twins,
     public.channels,
     public.conversation_messages,
+    public.conversation_updates,
     public.conversations,
     public.erasures,
     public.ingest_log,
@@ -49,6 +50,8 @@ begin
         select 'public.channels' as name where exists (select from public.channels)
         union all
         select 'public.conversation_messages' as name where exists (select from public.conversation_messages)
+        union all
+        select 'public.conversation_updates' as name where exists (select from public.conversation_updates)
         union all
         select 'public.conversations' as name where exists (select from public.conversations)
         union all
