@@ -53,7 +53,7 @@ create table private.settings (
 );
 comment on table private.settings is 'Limits and retention that an operator may change with an UPDATE. Always one row.';
 comment on column private.settings.ingest_max_messages is
-'Messages in one ingest request; a conversation without messages counts as one. Above it: 413.';
+'Messages and updates in one ingest request; a conversation without any counts as one. Above it: 413.';
 comment on column private.settings.requests_per_minute is 'Requests of one user to /api/v2 in a minute. Above it: 429.';
 comment on column private.settings.twin_max_hops is
 'Hops that are forwarded to other twins. 0 forwards only what users write.';

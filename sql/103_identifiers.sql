@@ -79,8 +79,9 @@ parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_text text := btrim(p_text);
-    v_kind text := 'phone';
+    -- Identifiers of conversations have the collation C, in which lower() knows only ASCII.
+    v_text text collate "default" := btrim(p_text);
+    v_kind text collate "default" := 'phone';
 begin
     if p_platform = 'telegram' and v_text ~ '^[1-9][0-9]{0,9}$' then
         -- Today's ids have up to ten digits. A number there needs a plus sign, or more digits.

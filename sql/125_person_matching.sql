@@ -92,15 +92,16 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return private.match_identifiers(
+    return case p_conversation.kind when 'direct' then private.match_identifiers(
         p_conversation.workspace_id,
         p_conversation.platform,
         private.identify(p_conversation.platform, p_conversation.participant_identifier)
         || private.list_identifiers(p_conversation.id)
-    );
+    ) end;
 end
 $$;
-comment on function private.match_conversation(public.conversations) is 'The person of a conversation, and why.';
+comment on function private.match_conversation(public.conversations) is
+'The person of a conversation, and why. A group matches no person.';
 
 create function private.matching_lock(p_workspace_id uuid) returns bigint
 language plpgsql
@@ -125,8 +126,10 @@ declare
     v_match private.person_match;
 begin
     perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
-    new.participant_key := private.participant_key(new.platform, new.participant_identifier);
-    if tg_op = 'UPDATE' then
+    new.participant_key := case
+        when new.kind = 'direct' then private.participant_key(new.platform, new.participant_identifier)
+    end;
+    if tg_op = 'UPDATE' and new.kind = 'direct' then
         -- The earlier identifier stays one of the participant (record_earlier_identifier_trigger).
         v_match := private.match_identifiers(
             new.workspace_id, new.platform,
@@ -156,7 +159,7 @@ begin
     return new;
 end
 $$;
-comment on function private.match_participant_trigger() is 'Trigger: matches a conversation to a person.';
+comment on function private.match_participant_trigger() is 'Trigger: matches a conversation to a person, unless it is of a group.';
 
 -- Definer, because users who change people may not take this lock.
 create function private.lock_matching_trigger() returns trigger

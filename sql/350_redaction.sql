@@ -170,11 +170,24 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
-    -- The old rows are conversations or messages of conversations.
-    v_ids text[] := array(
-        select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone
-    );
+    v_ids text[];
 begin
+    if tg_op = 'UPDATE' then
+        v_ids := array(
+            select distinct gone.conversation_id::text
+            from gone
+            inner join changed using (conversation_id, external_id, sender)
+            where gone.deleted_at is null and changed.deleted_at is not null
+        );
+    else
+        -- The old rows are conversations or messages of conversations.
+        v_ids := array(
+            select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone
+        );
+    end if;
+    if v_ids = '{}' then
+        return null;
+    end if;
     update realtime.messages as sent
     set payload = jsonb_build_object(
         'conversation', jsonb_build_object('id', sent.payload #> '{conversation,id}'), 'truncated', true
@@ -190,4 +203,4 @@ exception
 end
 $$;
 comment on function private.redact_inbox_trigger() is
-'Redacts the broadcasts of conversations that lost messages or were deleted.';
+'Redacts the broadcasts of conversations that lost messages or were deleted, also if a sender deleted a message.';

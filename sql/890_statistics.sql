@@ -46,6 +46,8 @@ create policy conversation_identifiers_select_executed on public.conversation_id
 as restrictive for select to authenticated using (private.is_executed());
 create policy conversation_messages_select_executed on public.conversation_messages
 as restrictive for select to authenticated using (private.is_executed());
+create policy conversation_updates_select_executed on public.conversation_updates
+as restrictive for select to authenticated using (private.is_executed());
 create policy conversations_select_executed on public.conversations
 as restrictive for select to authenticated using (private.is_executed());
 create policy erasures_select_executed on public.erasures
@@ -95,6 +97,7 @@ begin
         'public.channels',
         'public.conversation_identifiers',
         'public.conversation_messages',
+        'public.conversation_updates',
         'public.conversations',
         'public.erasures',
         'public.ingest_log',

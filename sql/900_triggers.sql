@@ -130,8 +130,10 @@ create trigger conversations_10_match
 before insert on public.conversations
 for each row execute function private.match_participant_trigger();
 create trigger conversations_20_match
-before update of participant_identifier on public.conversations
-for each row when (old.participant_identifier is distinct from new.participant_identifier)
+before update of participant_identifier, kind on public.conversations
+for each row when (
+    (old.participant_identifier, old.kind) is distinct from (new.participant_identifier, new.kind)
+)
 execute function private.match_participant_trigger();
 create trigger conversations_25_keep_identifier
 after update of participant_identifier on public.conversations
@@ -186,11 +188,25 @@ create trigger conversation_messages_30_summarize
 after delete on public.conversation_messages
 referencing old table as changed
 for each statement execute function private.summarize_conversations_trigger();
-
 create trigger conversation_messages_40_redact
 after delete on public.conversation_messages
 referencing old table as gone
 for each statement execute function private.redact_inbox_trigger();
+-- Updates change messages.
+create trigger conversation_messages_50_summarize
+after update on public.conversation_messages
+referencing new table as changed
+for each statement execute function private.summarize_conversations_trigger();
+-- Before 70, which sends what is left of a deleted message.
+create trigger conversation_messages_60_redact
+after update on public.conversation_messages
+referencing old table as gone new table as changed
+for each statement execute function private.redact_inbox_trigger();
+-- After 50: it sends the row that 50 has updated.
+create trigger conversation_messages_70_broadcast
+after update on public.conversation_messages
+referencing new table as changed
+for each statement execute function private.broadcast_updated_messages_trigger();
 
 -- channels: a user makes a channel and becomes its first owner.
 create trigger channels_10_assign_workspace

@@ -20,6 +20,7 @@ revoke all on
     public.channels,
     public.conversation_identifiers,
     public.conversation_messages,
+    public.conversation_updates,
     public.conversations,
     public.erasures,
     public.ingest_log,
@@ -106,6 +107,7 @@ grant select, delete, insert (workspace_id, kind, name), update (name) on public
 grant select on public.audit_log to authenticated;
 grant select on public.conversation_identifiers to authenticated;
 grant select on public.conversation_messages to authenticated;
+grant select on public.conversation_updates to authenticated;
 grant select on public.conversations to authenticated;
 grant select on public.erasures to authenticated;
 grant select on public.ingest_log to authenticated;
@@ -300,9 +302,10 @@ grant select, insert, update, delete on public.channel_twins to service_role;
 grant select, insert, update, delete on public.channels to service_role;
 grant select, insert on public.conversation_identifiers to service_role;
 grant select, insert, delete on public.conversation_messages to service_role;
+grant select on public.conversation_updates to service_role;
 grant
     select, insert, delete,
-    update (participant_identifier, participant_name, participant_identified_at, participant_named_at)
+    update (participant_identifier, participant_name, participant_identified_at, participant_named_at, kind)
 on public.conversations to service_role;
 grant select on public.erasures to service_role;
 grant select, insert, update (requests) on public.ingest_log to service_role;
@@ -422,10 +425,12 @@ grant execute on function
     private.is_valid_key(text),
     private.rotate_twin_secret(uuid, interval),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
+    private.validate_updates(private.ingest_conversation[], private.ingest_update[]),
     private.lock_my_channel(uuid),
     private.lock_conversations(uuid[]),
     private.lock_source(private.ingest_source),
     private.record_export(uuid, uuid),
+    private.place_messages(private.ingest_message[], uuid[]),
     private.list_replay_results(private.ingest_conversation[], uuid[]),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
     private.broadcast_conversations(uuid[]),
@@ -502,9 +507,29 @@ grant execute on function
     private.replay_twin_deliveries(uuid, uuid),
     private.split_words(text),
     private.store_conversations(private.ingest_source, jsonb),
-    private.store_messages(
-        private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
+    private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
+    private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),
+    private.settle_updates(
+        private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]
     ),
+    private.merge_counts(
+        private.ingest_count[], private.ingest_update[], private.ingest_update[], uuid[]
+    ),
+    private.has_updates(uuid[]),
+    private.list_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_count[]),
+    private.find_edit_time(jsonb),
+    private.render_receipts(public.conversation_updates[]),
+    private.render_present_message(jsonb, public.conversation_updates[]),
+    private.parse_update_value(text, jsonb),
+    private.find_update_error(jsonb, timestamptz),
+    private.parse_updates(jsonb),
+    private.parse_sender(jsonb),
+    private.record_updates(private.ingest_update[], uuid[]),
+    private.list_updates(uuid, text, text),
+    private.apply_known_updates(private.ingest_message[], uuid[]),
+    private.read_repeated_message(jsonb, public.conversation_messages),
+    private.list_repeated_messages(private.ingest_message[], uuid[], private.ingest_count[]),
+    private.refresh_messages(private.ingest_update[], uuid[]),
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer),
     private.update_participants(uuid[], private.ingest_participant[])

@@ -90,6 +90,14 @@ using (exists (
     select from private.my_workspaces as mine where mine.id = conversation_messages.workspace_id
 ));
 
+-- The policy of conversations decides.
+create policy conversation_updates_select_reader on public.conversation_updates
+for select to authenticated using (
+    exists (
+        select from public.conversations as conversation where conversation.id = conversation_updates.conversation_id
+    )
+);
+
 create policy conversation_identifiers_select_member on public.conversation_identifiers
 for select to authenticated
 using (workspace_id = any(array(select mine.id from private.my_workspaces as mine)));
@@ -393,6 +401,8 @@ as restrictive for select to authenticated using (private.is_executed());
 create policy conversation_identifiers_select_executed on public.conversation_identifiers
 as restrictive for select to authenticated using (private.is_executed());
 create policy conversation_messages_select_executed on public.conversation_messages
+as restrictive for select to authenticated using (private.is_executed());
+create policy conversation_updates_select_executed on public.conversation_updates
 as restrictive for select to authenticated using (private.is_executed());
 create policy conversations_select_executed on public.conversations
 as restrictive for select to authenticated using (private.is_executed());

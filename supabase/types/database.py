@@ -195,34 +195,86 @@ class PublicConversationIdentifiersUpdate(TypedDict):
 class PublicConversationMessages(BaseModel):
     connection_id: Optional[uuid.UUID] = Field(alias="connection_id")
     conversation_id: uuid.UUID = Field(alias="conversation_id")
+    deleted_at: Optional[datetime.datetime] = Field(alias="deleted_at")
     external_id: str = Field(alias="external_id")
     message: JsonValue = Field(alias="message")
+    original: Optional[JsonValue] = Field(alias="original")
     received_at: datetime.datetime = Field(alias="received_at")
+    sender: str = Field(alias="sender")
     sent_at: datetime.datetime = Field(alias="sent_at")
+    sequence: int = Field(alias="sequence")
+    stated_at: Optional[datetime.datetime] = Field(alias="stated_at")
     workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicConversationMessagesInsert(TypedDict):
     connection_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="connection_id")]]
     conversation_id: Annotated[uuid.UUID, Field(alias="conversation_id")]
+    deleted_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="deleted_at")]]
     external_id: Annotated[str, Field(alias="external_id")]
     message: Annotated[JsonValue, Field(alias="message")]
+    original: NotRequired[Annotated[Optional[JsonValue], Field(alias="original")]]
     received_at: NotRequired[Annotated[datetime.datetime, Field(alias="received_at")]]
+    sender: NotRequired[Annotated[str, Field(alias="sender")]]
     sent_at: Annotated[datetime.datetime, Field(alias="sent_at")]
+    sequence: NotRequired[Annotated[int, Field(alias="sequence")]]
+    stated_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="stated_at")]]
     workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
 
 class PublicConversationMessagesUpdate(TypedDict):
     connection_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="connection_id")]]
     conversation_id: NotRequired[Annotated[uuid.UUID, Field(alias="conversation_id")]]
+    deleted_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="deleted_at")]]
     external_id: NotRequired[Annotated[str, Field(alias="external_id")]]
     message: NotRequired[Annotated[JsonValue, Field(alias="message")]]
+    original: NotRequired[Annotated[Optional[JsonValue], Field(alias="original")]]
     received_at: NotRequired[Annotated[datetime.datetime, Field(alias="received_at")]]
+    sender: NotRequired[Annotated[str, Field(alias="sender")]]
     sent_at: NotRequired[Annotated[datetime.datetime, Field(alias="sent_at")]]
+    sequence: NotRequired[Annotated[int, Field(alias="sequence")]]
+    stated_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="stated_at")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
+
+class PublicConversationUpdates(BaseModel):
+    actor: str = Field(alias="actor")
+    at: datetime.datetime = Field(alias="at")
+    conversation_id: uuid.UUID = Field(alias="conversation_id")
+    external_id: str = Field(alias="external_id")
+    received_at: datetime.datetime = Field(alias="received_at")
+    sender: str = Field(alias="sender")
+    sequence: int = Field(alias="sequence")
+    type: str = Field(alias="type")
+    value: JsonValue = Field(alias="value")
+    version: str = Field(alias="version")
+
+class PublicConversationUpdatesInsert(TypedDict):
+    actor: Annotated[str, Field(alias="actor")]
+    at: Annotated[datetime.datetime, Field(alias="at")]
+    conversation_id: Annotated[uuid.UUID, Field(alias="conversation_id")]
+    external_id: Annotated[str, Field(alias="external_id")]
+    received_at: NotRequired[Annotated[datetime.datetime, Field(alias="received_at")]]
+    sender: Annotated[str, Field(alias="sender")]
+    sequence: Annotated[int, Field(alias="sequence")]
+    type: Annotated[str, Field(alias="type")]
+    value: Annotated[JsonValue, Field(alias="value")]
+    version: Annotated[str, Field(alias="version")]
+
+class PublicConversationUpdatesUpdate(TypedDict):
+    actor: NotRequired[Annotated[str, Field(alias="actor")]]
+    at: NotRequired[Annotated[datetime.datetime, Field(alias="at")]]
+    conversation_id: NotRequired[Annotated[uuid.UUID, Field(alias="conversation_id")]]
+    external_id: NotRequired[Annotated[str, Field(alias="external_id")]]
+    received_at: NotRequired[Annotated[datetime.datetime, Field(alias="received_at")]]
+    sender: NotRequired[Annotated[str, Field(alias="sender")]]
+    sequence: NotRequired[Annotated[int, Field(alias="sequence")]]
+    type: NotRequired[Annotated[str, Field(alias="type")]]
+    value: NotRequired[Annotated[JsonValue, Field(alias="value")]]
+    version: NotRequired[Annotated[str, Field(alias="version")]]
 
 class PublicConversations(BaseModel):
     created_at: datetime.datetime = Field(alias="created_at")
     external_conversation_id: str = Field(alias="external_conversation_id")
     id: uuid.UUID = Field(alias="id")
+    kind: str = Field(alias="kind")
     last_message_at: Optional[datetime.datetime] = Field(alias="last_message_at")
     last_message_preview: Optional[str] = Field(alias="last_message_preview")
     matched_by: Optional[str] = Field(alias="matched_by")
@@ -244,6 +296,7 @@ class PublicConversationsInsert(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     external_conversation_id: Annotated[str, Field(alias="external_conversation_id")]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
     last_message_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="last_message_at")]]
     last_message_preview: NotRequired[Annotated[Optional[str], Field(alias="last_message_preview")]]
     matched_by: NotRequired[Annotated[Optional[str], Field(alias="matched_by")]]
@@ -265,6 +318,7 @@ class PublicConversationsUpdate(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     external_conversation_id: NotRequired[Annotated[str, Field(alias="external_conversation_id")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
     last_message_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="last_message_at")]]
     last_message_preview: NotRequired[Annotated[Optional[str], Field(alias="last_message_preview")]]
     matched_by: NotRequired[Annotated[Optional[str], Field(alias="matched_by")]]

@@ -263,38 +263,102 @@ export type Database = {
         Row: {
           "connection_id": string | null;
           "conversation_id": string;
+          "deleted_at": string | null;
           "external_id": string;
           "message": NonNullable<Json>;
+          "original": Json | null;
           "received_at": string;
+          "sender": string;
           "sent_at": string;
+          "sequence": number;
+          "stated_at": string | null;
           "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
           "connection_id"?: string | null;
           "conversation_id": string;
+          "deleted_at"?: string | null;
           "external_id": string;
           "message": NonNullable<Json>;
+          "original"?: Json | null;
           "received_at"?: string;
+          "sender"?: string;
           "sent_at": string;
+          "sequence"?: number;
+          "stated_at"?: string | null;
           "workspace_id": string;
         };
         Update: {
           "connection_id"?: string | null;
           "conversation_id"?: string;
+          "deleted_at"?: string | null;
           "external_id"?: string;
           "message"?: NonNullable<Json>;
+          "original"?: Json | null;
           "received_at"?: string;
+          "sender"?: string;
           "sent_at"?: string;
+          "sequence"?: number;
+          "stated_at"?: string | null;
           "workspace_id"?: string;
         };
         Relationships: [];
+      };
+      "conversation_updates": {
+        Row: {
+          "actor": string;
+          "at": string;
+          "conversation_id": string;
+          "external_id": string;
+          "received_at": string;
+          "sender": string;
+          "sequence": number;
+          "type": string;
+          "value": NonNullable<Json>;
+          "version": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "actor": string;
+          "at": string;
+          "conversation_id": string;
+          "external_id": string;
+          "received_at"?: string;
+          "sender": string;
+          "sequence": number;
+          "type": string;
+          "value": NonNullable<Json>;
+          "version": string;
+        };
+        Update: {
+          "actor"?: string;
+          "at"?: string;
+          "conversation_id"?: string;
+          "external_id"?: string;
+          "received_at"?: string;
+          "sender"?: string;
+          "sequence"?: number;
+          "type"?: string;
+          "value"?: NonNullable<Json>;
+          "version"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "conversation_updates_conversation_id_fkey";
+            columns: ["conversation_id"];
+            isOneToOne: false;
+            referencedRelation: "conversations";
+            referencedColumns: ["id"];
+          },
+        ];
       };
       "conversations": {
         Row: {
           "created_at": string;
           "external_conversation_id": string;
           "id": string;
+          "kind": string;
           "last_message_at": string | null;
           "last_message_preview": string | null;
           "matched_by": string | null;
@@ -314,10 +378,15 @@ export type Database = {
           "conversation_messages": {
             "connection_id": string | null;
             "conversation_id": string;
+            "deleted_at": string | null;
             "external_id": string;
             "message": NonNullable<Json>;
+            "original": Json | null;
             "received_at": string;
+            "sender": string;
             "sent_at": string;
+            "sequence": number;
+            "stated_at": string | null;
             "workspace_id": string;
           } | null;
           "messages": Json | null;
@@ -327,6 +396,7 @@ export type Database = {
           "created_at"?: string;
           "external_conversation_id": string;
           "id"?: string;
+          "kind"?: string;
           "last_message_at"?: string | null;
           "last_message_preview"?: string | null;
           "matched_by"?: string | null;
@@ -348,6 +418,7 @@ export type Database = {
           "created_at"?: string;
           "external_conversation_id"?: string;
           "id"?: string;
+          "kind"?: string;
           "last_message_at"?: string | null;
           "last_message_preview"?: string | null;
           "matched_by"?: string | null;

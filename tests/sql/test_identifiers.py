@@ -1,4 +1,4 @@
-"""sql/103, 121, 125, 126: participants are recognised by any identifier that was ever seen of them."""
+"""sql/103, 122, 125, 126: participants are recognised by any identifier that was ever seen of them."""
 
 from typing import Any
 
@@ -79,6 +79,7 @@ def test_participant_identifier_is_recognised(db: Db, platform: str, text: str, 
         ("telegram", "@ann_lee", "telegram_username", "t.me/Ann_Lee", "telegram_username"),
         ("wechat", OPENID, "wechat_openid", OPENID, "wechat_openid"),
         ("signal", "ann@example.com", "email", "Ann@Example.com", "email"),
+        ("signal", "\u00c4NN@example.com", "email", "\u00e4nn@example.com", "email"),
         ("signal", "+15559876543", "phone", "+1 555 987 6543", "phone"),
         ("signal", "+33612345678", "phone", "06 12 34 56 78", "phone_national"),
         ("signal", "00155598765439", "phone", "98 5559 8765439", "phone_last_ten"),
@@ -183,6 +184,20 @@ def test_identifiers_of_a_request_match_and_stay(db: Db) -> None:
     assert value(db, place) == before
     ingest(db, conversation(message(), participant_identifier=LID, identifiers=[{"kind": "email", "value": "a@b.de"}]))
     assert rows(db, seen)[0] == ("email", "a@b.de")
+
+
+def test_request_has_identifiers_beside_updates(db: Db) -> None:
+    person = add_person(db, PHONE, user_id=MATTY)
+    given = conversation(
+        message("a"),
+        participant_identifier=LID,
+        identifiers=[{"kind": "phone", "value": PHONE}],
+        updates=[{"message_id": "a", "type": "read", "at": latest(1)}],
+    )
+    result = ingest(db, given).body["results"][0]
+    assert (result["status"], result["updates_added"], result["updates_waiting"]) == ("created", 1, 0)
+    stored = read_conversation(db)
+    assert (stored["person_id"], stored["matched_by"]) == (str(person), "phone")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ lock table
     public.channels,
     public.conversation_identifiers,
     public.conversation_messages,
+    public.conversation_updates,
     public.conversations,
     public.erasures,
     public.ingest_log,
@@ -53,6 +54,8 @@ begin
         select 'public.conversation_identifiers' as name where exists (select from public.conversation_identifiers)
         union all
         select 'public.conversation_messages' as name where exists (select from public.conversation_messages)
+        union all
+        select 'public.conversation_updates' as name where exists (select from public.conversation_updates)
         union all
         select 'public.conversations' as name where exists (select from public.conversations)
         union all

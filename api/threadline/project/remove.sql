@@ -39,6 +39,7 @@ drop policy messaging_connections_update_manager on public.messaging_connections
 drop policy messaging_connections_delete_manager on public.messaging_connections;
 drop policy conversations_select_member on public.conversations;
 drop policy conversation_messages_select_member on public.conversation_messages;
+drop policy conversation_updates_select_reader on public.conversation_updates;
 drop policy conversation_identifiers_select_member on public.conversation_identifiers;
 drop policy ingest_log_select_manager on public.ingest_log;
 drop policy user_profiles_select_peer on public.user_profiles;
@@ -102,6 +103,7 @@ drop policy channel_twins_select_executed on public.channel_twins;
 drop policy channels_select_executed on public.channels;
 drop policy conversation_identifiers_select_executed on public.conversation_identifiers;
 drop policy conversation_messages_select_executed on public.conversation_messages;
+drop policy conversation_updates_select_executed on public.conversation_updates;
 drop policy conversations_select_executed on public.conversations;
 drop policy erasures_select_executed on public.erasures;
 drop policy ingest_log_select_executed on public.ingest_log;
@@ -160,6 +162,9 @@ drop trigger conversation_messages_10_summarize on public.conversation_messages;
 drop trigger conversation_messages_20_broadcast on public.conversation_messages;
 drop trigger conversation_messages_30_summarize on public.conversation_messages;
 drop trigger conversation_messages_40_redact on public.conversation_messages;
+drop trigger conversation_messages_50_summarize on public.conversation_messages;
+drop trigger conversation_messages_60_redact on public.conversation_messages;
+drop trigger conversation_messages_70_broadcast on public.conversation_messages;
 drop trigger channels_10_assign_workspace on public.channels;
 drop trigger channels_10_stamp on public.channels;
 drop trigger channels_20_create_counter on public.channels;
@@ -217,6 +222,7 @@ drop function
     private.admit_message_trigger(),
     private.admit_twin_trigger(),
     private.admit_upload(jsonb),
+    private.apply_known_updates(private.ingest_message[], uuid[]),
     private.audit_channel_role_trigger(),
     private.audit_connection_trigger(),
     private.audit_erasure(uuid),
@@ -230,6 +236,7 @@ drop function
     private.broadcast_events_trigger(),
     private.broadcast_id(uuid, bigint, uuid),
     private.broadcast_ingested_messages_trigger(),
+    private.broadcast_updated_messages_trigger(),
     private.call(text, text, text, text, text, bytea),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
@@ -238,6 +245,7 @@ drop function
     private.choose_display_name(jsonb, text),
     private.claim_deliveries(integer, interval),
     private.clean_up(integer),
+    private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
     private.conversation_topics(public.conversations),
     private.count_belongings(uuid),
     private.count_messages(jsonb),
@@ -250,6 +258,7 @@ drop function
     private.create_workspace(text, text, text),
     private.decode_text(bytea),
     private.delete_conversation_messages_trigger(),
+    private.delete_erased_texts(private.ingest_update[], uuid[]),
     private.delete_expired(integer),
     private.delete_history(integer),
     private.delete_ingest_log_trigger(),
@@ -275,11 +284,13 @@ drop function
     private.find_channels(text),
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.find_cursor(jsonb, text, uuid),
+    private.find_edit_time(jsonb),
     private.find_heir(uuid, uuid),
     private.find_match(uuid, private.match_key[]),
     private.find_merged_person(uuid),
     private.find_region(text),
     private.find_summary(uuid, bigint, integer, text, integer),
+    private.find_update_error(jsonb, timestamptz),
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
@@ -295,6 +306,7 @@ drop function
     private.hand_over_member_trigger(),
     private.hand_over_user_trigger(),
     private.has_huge_number(jsonb),
+    private.has_updates(uuid[]),
     private.hash_secret(text),
     private.hmac_block(bytea, integer),
     private.home_country(uuid),
@@ -333,8 +345,11 @@ drop function
     private.list_participants(text, private.ingest_conversation[], uuid[]),
     private.list_person_keys(uuid[]),
     private.list_phone_keys(text, text),
+    private.list_repeated_messages(private.ingest_message[], uuid[], private.ingest_count[]),
     private.list_replay_results(private.ingest_conversation[], uuid[]),
+    private.list_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_count[]),
     private.list_spellings(text, text, text),
+    private.list_updates(uuid, text, text),
     private.list_user_messages(uuid),
     private.lock_channel(uuid),
     private.lock_conversations(uuid[]),
@@ -349,6 +364,7 @@ drop function
     private.measure_database(),
     private.measure_deliveries(),
     private.measure_messages(uuid, bigint, integer),
+    private.merge_counts(private.ingest_count[], private.ingest_update[], private.ingest_update[], uuid[]),
     private.merge_people(uuid, uuid),
     private.message_count(uuid),
     private.message_preview(jsonb),
@@ -366,8 +382,11 @@ drop function
     private.parse_search_operator(private.message_search, text, text, boolean),
     private.parse_search_phrase(text),
     private.parse_search_time(text),
+    private.parse_sender(jsonb),
     private.parse_text(jsonb, text, integer, text),
     private.parse_timestamp(text),
+    private.parse_update_value(text, jsonb),
+    private.parse_updates(jsonb),
     private.parse_uuid(jsonb, text, boolean),
     private.parse_uuids(jsonb, text, integer),
     private.parse_written_phone(text),
@@ -375,6 +394,7 @@ drop function
     private.pass_belongings(uuid, uuid, uuid),
     private.phone_line(private.phone_number),
     private.phone_text(text),
+    private.place_messages(private.ingest_message[], uuid[]),
     private.poll_summary(jsonb),
     private.protect_owners_trigger(),
     private.protect_retention_trigger(),
@@ -382,6 +402,7 @@ drop function
     private.queue_deliveries_trigger(),
     private.ranking_steps(tsvector, tsquery, text[]),
     private.read_number(private.phone_number, boolean),
+    private.read_repeated_message(jsonb, public.conversation_messages),
     private.record_audit(uuid, text, uuid, jsonb),
     private.record_earlier_identifier_trigger(),
     private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz),
@@ -393,10 +414,12 @@ drop function
     private.record_message_change_trigger(),
     private.record_reaction_or_pin_trigger(),
     private.record_refusal(private.ingest_source, integer),
+    private.record_updates(private.ingest_update[], uuid[]),
     private.redact_broadcasts(uuid[]),
     private.redact_channel_trigger(),
     private.redact_inbox_trigger(),
     private.refresh_identifiers_trigger(),
+    private.refresh_messages(private.ingest_update[], uuid[]),
     private.refresh_people_trigger(),
     private.refresh_person_keys(uuid[]),
     private.refuse_ingest(integer, text),
@@ -416,8 +439,10 @@ drop function
     private.render_page(uuid[]),
     private.render_pin(uuid, timestamptz),
     private.render_pointer(jsonb),
+    private.render_present_message(jsonb, public.conversation_updates[]),
     private.render_reaction(uuid, uuid, uuid, text, timestamptz),
     private.render_reactions(uuid[]),
+    private.render_receipts(public.conversation_updates[]),
     private.render_results(private.ingest_result[]),
     private.render_transcript(uuid, bigint, integer, integer),
     private.replay_twin_deliveries(uuid, uuid),
@@ -454,6 +479,7 @@ drop function
     private.set_twin_webhook(uuid, text),
     private.set_updated_at_trigger(),
     private.set_workspace_trigger(),
+    private.settle_updates(private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]),
     private.sign_delivery(uuid, text),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
@@ -462,7 +488,7 @@ drop function
     private.split_phones(text),
     private.split_words(text),
     private.store_conversations(private.ingest_source, jsonb),
-    private.store_messages(private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean),
+    private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),
     private.strip_country_code(text, private.phone_regions),
     private.strip_trunk_prefix(text, private.phone_regions),
     private.succeed(jsonb, jsonb, integer),
@@ -475,6 +501,7 @@ drop function
     private.update_participants(uuid[], private.ingest_participant[]),
     private.use_asynchronous_commit(),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
+    private.validate_updates(private.ingest_conversation[], private.ingest_update[]),
     private.verify_creations(uuid, bigint),
     private.word_index_template(),
     public.accept_invitation(text, uuid),
@@ -555,6 +582,7 @@ drop table
     public.channels,
     public.conversation_identifiers,
     public.conversation_messages,
+    public.conversation_updates,
     public.conversations,
     public.erasures,
     public.ingest_log,
@@ -582,10 +610,12 @@ drop function
 drop type
     private.identifier,
     private.ingest_conversation,
+    private.ingest_count,
     private.ingest_message,
     private.ingest_participant,
     private.ingest_result,
     private.ingest_source,
+    private.ingest_update,
     private.match_key,
     private.message_search,
     private.metric,
