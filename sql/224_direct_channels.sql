@@ -96,7 +96,7 @@ as $$
             select from public.channels as channel
             where channel.workspace_id = workspace.id and channel.direct_key = p_direct_key
         ) desc,
-        workspace.created_at, workspace.id
+        workspace.is_personal desc, workspace.created_at, workspace.id
     limit 1
 $$;
 comment on function private.find_shared_workspace(uuid[], bytea, uuid) is

@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
+import psycopg
 import pytest
-from psycopg.errors import InsufficientPrivilege, RaiseException, UniqueViolation
+from psycopg.errors import UniqueViolation
 
 from tests.support.calls import call, send
 from tests.support.database import Db, become, become_postgres, become_service, refused, rows, value
@@ -51,18 +52,20 @@ def test_direct_channel_needs_a_shared_workspace(db: Db, other: str) -> None:
 @pytest.mark.parametrize("user_ids", [None, [UNKNOWN_ID] * 10])
 def test_wrong_number_of_users_is_400(db: Db, user_ids: list[str] | None) -> None:
     become(db, MATTY)
-    assert refused(db, "select public.open_direct(%s::uuid[])", user_ids, by=RaiseException).sqlstate == "PT400"
+    assert refused(db, "select public.open_direct(%s::uuid[])", user_ids, by=psycopg.Error).sqlstate == "PT400"
 
 
 def test_database_keeps_one_channel_per_set(db: Db) -> None:
     channel_id = open_direct(db, MATTY, BOB)["id"]
-    copy = "insert into public.channels (workspace_id, kind, direct_key) select workspace_id, kind, direct_key from {} {}"
+    copy = (
+        "insert into public.channels (workspace_id, kind, direct_key) select workspace_id, kind, direct_key from {} {}"
+    )
     refused(db, copy.format("public.channels", "where id = %s"), channel_id, by=UniqueViolation)
 
 
 def test_client_cannot_insert_a_direct_channel(db: Db) -> None:
     become(db, MATTY)
-    error = refused(db, "insert into public.channels (kind) values ('dm')", by=RaiseException)
+    error = refused(db, "insert into public.channels (kind) values ('dm')", by=psycopg.Error)
     assert (error.sqlstate, error.message_detail) == ("PT403", "direct_channel")
     become_service(db)
     db.execute("insert into public.channels (kind, created_by, workspace_id) values ('dm', %s, %s)", (MATTY, MATTY))
@@ -71,10 +74,9 @@ def test_client_cannot_insert_a_direct_channel(db: Db) -> None:
 @pytest.mark.parametrize("user_id", [MATTY, BOB])
 def test_no_side_adds_or_removes_people(db: Db, user_id: str) -> None:
     channel_id = open_direct(db, MATTY, BOB)["id"]
-    other = BOB if user_id == MATTY else MATTY
     become(db, user_id)
     add = "insert into public.channel_members (channel_id, user_id) values (%s, %s)"
-    assert refused(db, add, channel_id, CAROL, by=RaiseException).message_detail == "direct_channel"
+    assert refused(db, add, channel_id, CAROL, by=psycopg.Error).message_detail == "direct_channel"
     for change in (
         "delete from public.channel_members where channel_id = %s and user_id <> auth.uid()",
         "update public.channel_members set role = 'owner' where channel_id = %s",
@@ -83,10 +85,9 @@ def test_no_side_adds_or_removes_people(db: Db, user_id: str) -> None:
     ):
         assert db.execute(change, (channel_id,)).rowcount == 0
     invite = "select public.create_invitation(channel_id => %s, email => 'x@example.com')"
-    assert refused(db, invite, channel_id, by=RaiseException).sqlstate == "PT404"
+    assert refused(db, invite, channel_id, by=psycopg.Error).sqlstate == "PT404"
     become_postgres(db)
     assert rows(db, "select role from public.channel_members where channel_id = %s", channel_id) == ["member"] * 2
-    assert other
 
 
 def test_no_side_deletes_messages_of_the_other(db: Db) -> None:
@@ -127,7 +128,7 @@ def test_departure_from_the_workspace_leaves_no_heir(db: Db) -> None:
     assert members == [BOB]
     assert call(db, "list_messages", CAROL, channel_id=channel_id).status == 404
     become(db, BOB)
-    assert refused(db, "select public.open_direct(%s::uuid[])", [CAROL], by=InsufficientPrivilege)
+    assert refused(db, "select public.open_direct(%s::uuid[])", [CAROL])
 
 
 def test_returning_member_finds_the_old_channel(db: Db) -> None:
