@@ -465,6 +465,7 @@ class PublicMessageEventsUpdate(TypedDict):
 class PublicMessageMentions(BaseModel):
     ai_twin_id: Optional[uuid.UUID] = Field(alias="ai_twin_id")
     channel_id: uuid.UUID = Field(alias="channel_id")
+    id: uuid.UUID = Field(alias="id")
     message_id: uuid.UUID = Field(alias="message_id")
     seq: int = Field(alias="seq")
     user_id: Optional[uuid.UUID] = Field(alias="user_id")
@@ -472,6 +473,7 @@ class PublicMessageMentions(BaseModel):
 class PublicMessageMentionsInsert(TypedDict):
     ai_twin_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="ai_twin_id")]]
     channel_id: Annotated[uuid.UUID, Field(alias="channel_id")]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     message_id: Annotated[uuid.UUID, Field(alias="message_id")]
     seq: Annotated[int, Field(alias="seq")]
     user_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="user_id")]]
@@ -479,6 +481,7 @@ class PublicMessageMentionsInsert(TypedDict):
 class PublicMessageMentionsUpdate(TypedDict):
     ai_twin_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="ai_twin_id")]]
     channel_id: NotRequired[Annotated[uuid.UUID, Field(alias="channel_id")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     message_id: NotRequired[Annotated[uuid.UUID, Field(alias="message_id")]]
     seq: NotRequired[Annotated[int, Field(alias="seq")]]
     user_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="user_id")]]

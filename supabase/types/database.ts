@@ -615,6 +615,7 @@ export type Database = {
         Row: {
           "ai_twin_id": string | null;
           "channel_id": string;
+          "id": string;
           "message_id": string;
           "seq": number;
           "user_id": string | null;
@@ -623,6 +624,7 @@ export type Database = {
         Insert: {
           "ai_twin_id"?: string | null;
           "channel_id": string;
+          "id"?: string;
           "message_id": string;
           "seq": number;
           "user_id"?: string | null;
@@ -630,6 +632,7 @@ export type Database = {
         Update: {
           "ai_twin_id"?: string | null;
           "channel_id"?: string;
+          "id"?: string;
           "message_id"?: string;
           "seq"?: number;
           "user_id"?: string | null;

@@ -361,6 +361,15 @@ def test_second_removal_tells_the_first_nothing(db: Db) -> None:
     assert (event, payload["truncated"], "user_id" in payload) == ("member.left", True, False)
 
 
+def test_deleted_message_leaves_the_turn_too(db: Db) -> None:
+    channel_id = add_channel(db, "secret", [MATTY, BOB])
+    leave(db, BOB, channel_id)
+    message = send(db, "regretted", MATTY, channel_id)
+    assert "regretted" in str(broadcasts(db, f"channel:{channel_id}:1"))
+    call(db, "delete_message", MATTY, id=message)
+    assert "regretted" not in str(broadcasts(db, f"channel:{channel_id}:1"))
+
+
 def test_seal_ends_with_the_lifetime_of_tokens(db: Db) -> None:
     channel_id = add_channel(db, "secret", [MATTY, BOB])
     leave(db, BOB, channel_id)
