@@ -1,23 +1,6 @@
 -- Gone is gone: what was deleted, edited or erased leaves every place that repeats it.
 -- Realtime replays broadcasts for three days, to later members too; keys of idempotent requests keep answers.
 
-<<<<<<< HEAD:sql/350_redaction.sql
-=======
-create function private.broadcast_id(p_channel_id uuid, p_seq bigint, p_listener_id uuid default null) returns uuid
-language plpgsql
-immutable
-parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return md5(concat_ws('/', p_channel_id, p_seq, p_listener_id))::uuid;
-end
-$$;
-comment on function private.broadcast_id(uuid, bigint, uuid) is
-'The id of the broadcast of an event to its channel, to a twin, or to the turn of a sealed channel: then its listener is
-the channel. Redaction finds it by the primary key, because Realtime has no index on topics alone.';
-
->>>>>>> 38d27d1 (docs: a user's own side of channels, decision 0014):sql/304_redaction.sql
 create function private.redact_broadcasts(p_ids uuid[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -614,6 +614,20 @@ comment on function private.report_lost_broadcast(text, text, text) is
 'Turns a failed broadcast into a warning, so that the write stays. Raises an error if threadline.strict_realtime is set,
 for tests.';
 
+create function private.broadcast_id(p_channel_id uuid, p_seq bigint, p_listener_id uuid default null) returns uuid
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return md5(concat_ws('/', p_channel_id, p_seq, p_listener_id))::uuid;
+end
+$$;
+comment on function private.broadcast_id(uuid, bigint, uuid) is
+'The id of the broadcast of an event to its channel, to a twin, or to the turn of a sealed channel: then p_listener_id is
+the channel. Redaction finds it by the primary key, because Realtime has no index on topics alone.';
+
 -- Workspaces: a team owns its connections, conversations, people and channels. Each user has a personal workspace, so a
 -- user who belongs to no team names no workspace.
 -- Promise: a team workspace always has an owner, and a personal one has its user as its only member.
@@ -4735,7 +4749,10 @@ as $$
         from public.messages as message
         where message.id = any(p_message_ids)
             and message.deleted_at is null
-            and ((select private.is_service()) or message.channel_id in (select mine.id from private.my_channels as mine))
+            and (
+                (select private.is_service())
+                or message.channel_id in (select mine.id from private.my_channels as mine)
+            )
     )
 
     select profile.user_id, false, profile.display_name, profile.avatar_url
@@ -5590,8 +5607,7 @@ begin
 end
 $$;
 comment on function private.render_last_message(uuid) is
-'The newest message of a channel that is not deleted, with 200 characters of its text; null if there is none among the
-newest 1,000.';
+'The newest message of a channel that is not deleted, with 200 characters of its text; null if the newest 1,000 are deleted.';
 
 create function private.render_few_members(p_channel_id uuid) returns jsonb
 language plpgsql
@@ -6016,12 +6032,15 @@ declare
     v_channel_id uuid := private.parse_uuid($1, 'conversation_id');
     v_files jsonb := private.parse_files($1);
 begin
-    -- Control characters, also those that turn the direction of writing, could hide parts of a name. 255 characters are enough for a reader.
+    -- Control characters, also those that turn the direction of writing, could hide parts of a name. 255 characters
+    -- are enough for a reader.
     insert into public.attachments (id, channel_id, file_name)
     select
         private.parse_uuid(file.value, 'id') as id,
         v_channel_id,
-        left(regexp_replace(file.value ->> 'name', '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]', '_', 'g'), 255) as name
+        left(
+            regexp_replace(file.value ->> 'name', '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]', '_', 'g'), 255
+        ) as name
     from jsonb_array_elements(v_files) as file (value)
     on conflict on constraint attachments_pkey do nothing;
     return private.succeed(jsonb_build_object(
@@ -6552,8 +6571,7 @@ declare
     v_lookups integer := 0;
     v_prefixes integer := 0;
 begin
-    -- The limits bound what one search costs: 64 terms, 10 names that are looked up, 8 characters of scripts without
-    -- spaces, for each of which the index reads all words that begin with it. What is above a limit is ignored.
+    -- 64 terms, 10 look-ups of names and 8 prefixes bound the cost of a search; it ignores the rest.
     for v_term in
         select
             part[1] = '' as is_wanted,
@@ -6608,6 +6626,27 @@ Never fails: text that is not an operator is words.';
 -- A caller finds only messages of their own channels. A search reads from the newest message back and stops early, so
 -- its time does not grow with the table.
 
+create function private.ranking_steps(p_words tsvector, p_query tsquery, p_lexemes text[]) returns double precision
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- A copy, because the stored words are compressed.
+    v_words tsvector := ts_delete(p_words, '{}'::text[]);
+    -- A prefix stands for many words, so all words count.
+    v_others tsvector := case when strpos(p_query::text, ':*') > 0 then '' else ts_delete(p_words, p_lexemes) end;
+    -- The places of the words of the query are what is missing without them: two bytes each, beside four for a word.
+    v_places double precision :=
+        (pg_column_size(v_words) - pg_column_size(v_others)) / 2.0 - 4 * (length(v_words) - length(v_others));
+begin
+    return numnode(p_query) * power(v_places, 2);
+end
+$$;
+comment on function private.ranking_steps(tsvector, tsquery, text[]) is
+'The steps that ts_rank_cd may take for a message: for each term, each place of the words of the query, which are
+p_lexemes, against each other place. Null without a query.';
+
 create function private.search_span(
     p_search private.message_search, p_from bigint, p_to bigint, p_max integer, p_by_words boolean,
     out ids uuid[], out ranks real[]
@@ -6624,11 +6663,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words tsquery := coalesce(p_search.words && p_search.tags, p_search.words, p_search.tags);
-    v_terms integer := numnode(p_search.words);
-    -- Without the words of the query, the rest of a message shows how many places they have. A prefix stands for many.
-    v_lexemes text[] := case when strpos(p_search.words::text, ':*') = 0 then array(
+    v_lexemes text[] := array(
         select part[1] from regexp_matches(p_search.words::text, '''([^'']+)''', 'g') as part
-    ) else '{}' end;
+    );
 begin
     select
         array_agg(matched.message_id),
@@ -6638,60 +6675,49 @@ begin
     into ids, ranks
     from (
         select
-            found.message_id,
-            found.words,
-            -- The steps that ranking may take: for each term, each place of the words against each other one. The
-            -- newest messages get ranks until the steps are used up, at most half a second.
-            sum(v_terms * power(
-                (pg_column_size(found.everything) - pg_column_size(found.others)) / 2.0
-                - 4 * (length(found.everything) - length(found.others)), 2
-            )) over (order by found.number desc) as steps
+            hit.message_id,
+            hit.words,
+            -- The newest messages get ranks until the steps are used up, at most half a second.
+            sum(private.ranking_steps(hit.words, p_search.words, v_lexemes)) over (order by hit.number desc) as steps
         from (
-            select
-                hit.*,
-                -- A copy, because the stored words are compressed.
-                ts_delete(hit.words, '{}'::text[]) as everything,
-                case when v_lexemes = '{}' then '' else ts_delete(hit.words, v_lexemes) end as others
-            from (
-                select entry.message_id, entry.number, entry.words
-                from private.message_words as entry
-                left join public.messages as message on entry.message_id = message.id
-                -- Exactly one of the next two lines remains in the plan. `+ 0` keeps the planner from walking the index
-                -- on number, newest first, for a rare word: that would read the whole table. Only the GIN index is left.
-                where (p_by_words or (entry.number > p_from and entry.number <= p_to))
-                    and (not p_by_words or (entry.number + 0 > p_from and entry.number + 0 <= p_to))
-                    and (v_words is null or entry.words @@ v_words)
-                    and (p_search.channel_ids is null or entry.channel_id = any(p_search.channel_ids))
-                    and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
-                    and (
-                        p_search.author_ids is null
-                        or message.user_id = any(p_search.author_ids) or message.ai_twin_id = any(p_search.author_ids)
+            select entry.message_id, entry.number, entry.words
+            from private.message_words as entry
+            left join public.messages as message on entry.message_id = message.id
+            -- Exactly one of the next two lines remains in the plan. `+ 0` keeps the planner from walking the index
+            -- on number, newest first, for a rare word: that would read the whole table.
+            where (p_by_words or (entry.number > p_from and entry.number <= p_to))
+                and (not p_by_words or (entry.number + 0 > p_from and entry.number + 0 <= p_to))
+                and (v_words is null or entry.words @@ v_words)
+                and (p_search.channel_ids is null or entry.channel_id = any(p_search.channel_ids))
+                and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
+                and (
+                    p_search.author_ids is null
+                    or message.user_id = any(p_search.author_ids) or message.ai_twin_id = any(p_search.author_ids)
+                )
+                and (
+                    p_search.other_author_ids is null
+                    or coalesce(message.user_id, message.ai_twin_id, message.id) <> all(p_search.other_author_ids)
+                )
+                and (p_search.since is null or entry.created_at >= p_search.since)
+                and (p_search.until is null or entry.created_at < p_search.until)
+                and (p_search.message_ids is null or entry.message_id = any(p_search.message_ids))
+                and (p_search.other_message_ids is null or entry.message_id <> all(p_search.other_message_ids))
+                and (
+                    p_search.has_reaction is null
+                    or p_search.has_reaction = exists (
+                        select from public.message_reactions as reaction where reaction.message_id = entry.message_id
                     )
-                    and (
-                        p_search.other_author_ids is null
-                        or coalesce(message.user_id, message.ai_twin_id, message.id) <> all(p_search.other_author_ids)
+                )
+                and (
+                    p_search.has_thread is null
+                    or p_search.has_thread = exists (
+                        select from public.messages as reply
+                        where reply.parent_message_id = entry.message_id and reply.deleted_at is null
                     )
-                    and (p_search.since is null or entry.created_at >= p_search.since)
-                    and (p_search.until is null or entry.created_at < p_search.until)
-                    and (p_search.message_ids is null or entry.message_id = any(p_search.message_ids))
-                    and (p_search.other_message_ids is null or entry.message_id <> all(p_search.other_message_ids))
-                    and (
-                        p_search.has_reaction is null
-                        or p_search.has_reaction = exists (
-                            select from public.message_reactions as reaction where reaction.message_id = entry.message_id
-                        )
-                    )
-                    and (
-                        p_search.has_thread is null
-                        or p_search.has_thread = exists (
-                            select from public.messages as reply
-                            where reply.parent_message_id = entry.message_id and reply.deleted_at is null
-                        )
-                    )
-                order by case when p_by_words then entry.number + 0 else entry.number end desc
-                limit p_max
-            ) as hit
-        ) as found
+                )
+            order by case when p_by_words then entry.number + 0 else entry.number end desc
+            limit p_max
+        ) as hit
     ) as matched;
 end
 $$;
@@ -7420,11 +7446,9 @@ begin
         select
             known.sealed_after,
             -- Null unless a former member may still listen to channel:<id> (decision 0014).
-            case when known.sealed_until > clock_timestamp()
-                then 'channel:' || p_channel_id || ':' || known.topic_turn end as sealed_topic
-        from private.channel_counters as known
-        where known.channel_id = p_channel_id
-        limit 1
+            case when known.sealed_until > clock_timestamp() then format('channel:%s:%s', p_channel_id, known.topic_turn)
+            end as sealed_topic
+        from private.channel_counters as known where known.channel_id = p_channel_id limit 1
     ), rendered as materialized (
         select event.seq, event.kind, found.message, private.render_event(event, found.message) as payload
         from public.message_events as event
@@ -7657,220 +7681,6 @@ comment on function public.list_channel_events(jsonb) is
 'GET /api/v2/channels/:id/events: lists the events of a channel after a number, in order, as event and payload like a
 broadcast. Takes channel_id, since (default 0) and limit (1 to 1000, default 200). meta.last_seq is the since of the
 next page; meta.has_more says whether that page has events.';
-
--- Gone is gone: what was deleted, edited or erased leaves every place that repeats it.
--- Realtime replays broadcasts for three days, to later members too; keys of idempotent requests keep answers.
-
-create function private.broadcast_id(p_channel_id uuid, p_seq bigint, p_listener_id uuid default null) returns uuid
-language plpgsql
-immutable
-parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return md5(concat_ws('/', p_channel_id, p_seq, p_listener_id))::uuid;
-end
-$$;
-comment on function private.broadcast_id(uuid, bigint, uuid) is
-'The id of the broadcast of an event to its channel, to a twin, or to the turn of a sealed channel: then its listener is
-the channel. Redaction finds it by the primary key, because Realtime has no index on topics alone.';
-
-create function private.redact_broadcasts(p_ids uuid[]) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    update realtime.messages as sent set payload = private.render_pointer(sent.payload)
-    where sent.id = any(p_ids) and sent.extension = 'broadcast';
-exception
-    when others then
-        perform private.report_lost_broadcast('redacted', sqlstate, sqlerrm);
-end
-$$;
-comment on function private.redact_broadcasts(uuid[]) is
-'Replaces what Realtime would replay by pointers. A failure is reported and harms no writer.';
-
--- Definer, because it also runs when Supabase Auth deletes a user, and no client changes these tables.
-create function private.forget_messages(p_channel_ids uuid[], p_ids uuid[], p_seqs bigint[]) returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
-as $$
-begin
-    perform private.redact_broadcasts(array(
-        select private.broadcast_id(created.channel_id, created.seq, listener.id)
-        from unnest(p_channel_ids, p_seqs) as created (channel_id, seq)
-        cross join lateral (
-            select null::uuid as id
-            union all
-            select created.channel_id
-            union all
-            select assigned.ai_twin_id
-            from public.channel_twins as assigned
-            where assigned.channel_id = created.channel_id
-        ) as listener
-        union all
-        select private.broadcast_id(event.channel_id, event.seq, listener.id)
-        from public.message_events as event
-        cross join lateral (values (null::uuid), (event.channel_id)) as listener (id)
-        where event.message_id = any(p_ids) and event.kind <> 'message.created'
-    ));
-    -- What the model said of the channel may quote the text.
-    delete from private.summaries as known where known.channel_id = any(p_channel_ids) and known.answer is not null;
-end
-$$;
-comment on function private.forget_messages(uuid[], uuid[], bigint[]) is
-'Removes the text of messages from broadcasts and summaries: channel, id and number of each.';
-
--- Definer, for the same reason.
-create function private.forget_deleted_messages(p_channel_ids uuid[], p_ids uuid[], p_seqs bigint[]) returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
-as $$
-declare
-    v_files uuid[] := array(
-        select file.attachment_id from private.message_files as file where file.message_id = any(p_ids)
-    );
-begin
-    perform private.forget_messages(p_channel_ids, p_ids, p_seqs);
-    update public.message_events as event set emoji = null
-    where event.message_id = any(p_ids) and event.kind <> 'message.created' and event.emoji is not null;
-    delete from public.message_edits as edit where edit.message_id = any(p_ids);
-    delete from public.message_reactions as reaction where reaction.message_id = any(p_ids);
-    delete from public.message_pins as pin where pin.message_id = any(p_ids);
-    -- A repeated request gets what a read would get.
-    update private.idempotency_keys as known
-    set (status, body) = (
-        select failure.status, failure.body
-        from private.render_failure(
-            'PT404', 'This message does not exist, or you may not see it.', 'message_not_found', '', ''
-        ) as failure
-    )
-    where known.message_id = any(p_ids);
-    delete from public.attachments as attachment
-    where attachment.id = any(v_files)
-        and not exists (
-            select from private.message_files as used
-            inner join public.messages as message on used.message_id = message.id
-            where used.attachment_id = attachment.id and message.deleted_at is null
-        );
-end
-$$;
-comment on function private.forget_deleted_messages(uuid[], uuid[], bigint[]) is
-'Removes all that is left of deleted messages: versions, reactions, pins, stored answers, and files that no other
-message names.';
-
--- Definer, because no client changes what repeats a message.
-create function private.forget_message_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if new.deleted_at is not null then
-        perform private.forget_deleted_messages(array[new.channel_id], array[new.id], array[new.seq]);
-    else
-        perform private.forget_messages(array[new.channel_id], array[new.id], array[new.seq]);
-        -- Members may read the earlier versions, but a repeated request shows the present one.
-        update private.idempotency_keys as known
-        set body = jsonb_set(known.body::jsonb, '{data,content}', to_jsonb(new.content))::text
-        where known.message_id = new.id and known.body::jsonb #>> '{data,content}' is not null;
-    end if;
-    return null;
-end
-$$;
-comment on function private.forget_message_trigger() is
-'Forgets the text of a message that was edited or deleted.';
-
--- Definer, because it also runs when Supabase Auth deletes a user.
-create function private.forget_messages_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform private.forget_deleted_messages(
-        array(select removed.channel_id from removed order by removed.id),
-        array(select removed.id from removed order by removed.id),
-        array(select removed.seq from removed order by removed.id)
-    );
-    return null;
-end
-$$;
-comment on function private.forget_messages_trigger() is 'Forgets messages whose rows were deleted.';
-
--- Definer, because only the database sends to these topics.
-create function private.redact_channel_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
-as $$
-declare
-    v_channel_id uuid := to_jsonb(old) ->> case tg_table_name when 'channels' then 'id' else 'channel_id' end;
-begin
-    -- The newest 10,000 events, because older ones are hardly in the three days that Realtime keeps.
-    perform private.redact_broadcasts(array(
-        select private.broadcast_id(v_channel_id, event.seq, listener.id)
-        from (
-            select recent.seq, recent.kind
-            from public.message_events as recent
-            where recent.channel_id = v_channel_id
-            order by recent.seq desc
-            limit 10000
-        ) as event
-        cross join lateral (
-            select own.id
-            from (values (null::uuid), (v_channel_id)) as own (id)
-            where tg_table_name = 'channels'
-            union all
-            select assigned.ai_twin_id
-            from public.channel_twins as assigned
-            where event.kind = 'message.created'
-                and assigned.channel_id = v_channel_id
-                and assigned.ai_twin_id = coalesce((to_jsonb(old) ->> 'ai_twin_id')::uuid, assigned.ai_twin_id)
-        ) as listener
-    ));
-    return old;
-end
-$$;
-comment on function private.redact_channel_trigger() is
-'Redacts the broadcasts of a channel that is deleted, or those to a twin that leaves it.';
-
--- Definer, for the same reason.
-create function private.redact_inbox_trigger() returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = 'force_custom_plan'
-as $$
-declare
-    v_ids uuid[];
-begin
-    if tg_table_name = 'conversations' then
-        select array_agg(gone.id) into v_ids from gone;
-    else
-        select array_agg(distinct gone.conversation_id) into v_ids from gone;
-    end if;
-    update realtime.messages as sent
-    set payload = jsonb_build_object(
-        'conversation', jsonb_build_object('id', sent.payload #> '{conversation,id}'), 'truncated', true
-    )
-    -- All inboxes, because the conversation may have had another owner.
-    where sent.extension = 'broadcast' and sent.private and sent.topic ~ '^(inbox|workspace):'
-        and sent.payload #>> '{conversation,id}' = any(v_ids::text[]);
-    return null;
-exception
-    when others then
-        perform private.report_lost_broadcast('inboxes', sqlstate, sqlerrm);
-        return null;
-end
-$$;
-comment on function private.redact_inbox_trigger() is
-'Redacts the broadcasts of conversations that lost messages or were deleted.';
 
 -- Webhooks: the URL to which the worker posts the messages of a twin's channels, and the secrets that sign them.
 -- Promise: a secret is shown once and never leaves the database again (decision 0004). During a rotation, the new
@@ -8801,6 +8611,204 @@ comment on function private.retry_after(integer, text, jsonb) is
 'The header Retry-After in seconds for a limit or an outage, as a JSON object; an empty object for other errors.
 p_limits are the rate limit headers of the caller.';
 
+-- Gone is gone: what was deleted, edited or erased leaves every place that repeats it.
+-- Realtime replays broadcasts for three days, to later members too; keys of idempotent requests keep answers.
+
+create function private.redact_broadcasts(p_ids uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update realtime.messages as sent set payload = private.render_pointer(sent.payload)
+    where sent.id = any(p_ids) and sent.extension = 'broadcast';
+exception
+    when others then
+        perform private.report_lost_broadcast('redacted', sqlstate, sqlerrm);
+end
+$$;
+comment on function private.redact_broadcasts(uuid[]) is
+'Replaces what Realtime would replay by pointers. A failure is reported and harms no writer.';
+
+-- Definer, because it also runs when Supabase Auth deletes a user, and no client changes these tables.
+create function private.forget_messages(p_channel_ids uuid[], p_ids uuid[], p_seqs bigint[]) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    perform private.redact_broadcasts(array(
+        select private.broadcast_id(created.channel_id, created.seq, listener.id)
+        from unnest(p_channel_ids, p_seqs) as created (channel_id, seq)
+        cross join lateral (
+            select null::uuid as id
+            union all
+            select created.channel_id
+            union all
+            select assigned.ai_twin_id
+            from public.channel_twins as assigned
+            where assigned.channel_id = created.channel_id
+        ) as listener
+        union all
+        select private.broadcast_id(event.channel_id, event.seq, listener.id)
+        from public.message_events as event
+        cross join lateral (values (null::uuid), (event.channel_id)) as listener (id)
+        where event.message_id = any(p_ids) and event.kind <> 'message.created'
+    ));
+    -- What the model said of the channel may quote the text.
+    delete from private.summaries as known where known.channel_id = any(p_channel_ids) and known.answer is not null;
+end
+$$;
+comment on function private.forget_messages(uuid[], uuid[], bigint[]) is
+'Removes the text of messages from broadcasts and summaries: channel, id and number of each.';
+
+-- Definer, for the same reason.
+create function private.forget_deleted_messages(p_channel_ids uuid[], p_ids uuid[], p_seqs bigint[]) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_files uuid[] := array(
+        select file.attachment_id from private.message_files as file where file.message_id = any(p_ids)
+    );
+begin
+    perform private.forget_messages(p_channel_ids, p_ids, p_seqs);
+    update public.message_events as event set emoji = null
+    where event.message_id = any(p_ids) and event.kind <> 'message.created' and event.emoji is not null;
+    delete from public.message_edits as edit where edit.message_id = any(p_ids);
+    delete from public.message_reactions as reaction where reaction.message_id = any(p_ids);
+    delete from public.message_pins as pin where pin.message_id = any(p_ids);
+    -- A repeated request gets what a read would get.
+    update private.idempotency_keys as known
+    set (status, body) = (
+        select failure.status, failure.body
+        from private.render_failure(
+            'PT404', 'This message does not exist, or you may not see it.', 'message_not_found', '', ''
+        ) as failure
+    )
+    where known.message_id = any(p_ids);
+    delete from public.attachments as attachment
+    where attachment.id = any(v_files)
+        and not exists (
+            select from private.message_files as used
+            inner join public.messages as message on used.message_id = message.id
+            where used.attachment_id = attachment.id and message.deleted_at is null
+        );
+end
+$$;
+comment on function private.forget_deleted_messages(uuid[], uuid[], bigint[]) is
+'Removes all that is left of deleted messages: versions, reactions, pins, stored answers, and files that no other
+message names.';
+
+-- Definer, because no client changes what repeats a message.
+create function private.forget_message_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if new.deleted_at is not null then
+        perform private.forget_deleted_messages(array[new.channel_id], array[new.id], array[new.seq]);
+    else
+        perform private.forget_messages(array[new.channel_id], array[new.id], array[new.seq]);
+        -- Members may read the earlier versions, but a repeated request shows the present one.
+        update private.idempotency_keys as known
+        set body = jsonb_set(known.body::jsonb, '{data,content}', to_jsonb(new.content))::text
+        where known.message_id = new.id and known.body::jsonb #>> '{data,content}' is not null;
+    end if;
+    return null;
+end
+$$;
+comment on function private.forget_message_trigger() is
+'Forgets the text of a message that was edited or deleted.';
+
+-- Definer, because it also runs when Supabase Auth deletes a user.
+create function private.forget_messages_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.forget_deleted_messages(
+        array(select removed.channel_id from removed order by removed.id),
+        array(select removed.id from removed order by removed.id),
+        array(select removed.seq from removed order by removed.id)
+    );
+    return null;
+end
+$$;
+comment on function private.forget_messages_trigger() is 'Forgets messages whose rows were deleted.';
+
+-- Definer, because only the database sends to these topics.
+create function private.redact_channel_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_channel_id uuid := (to_jsonb(old) ->> case tg_table_name when 'channels' then 'id' else 'channel_id' end)::uuid;
+begin
+    -- The newest 10,000 events, because older ones are hardly in the three days that Realtime keeps.
+    perform private.redact_broadcasts(array(
+        select private.broadcast_id(v_channel_id, event.seq, listener.id)
+        from (
+            select recent.seq, recent.kind
+            from public.message_events as recent
+            where recent.channel_id = v_channel_id
+            order by recent.seq desc
+            limit 10000
+        ) as event
+        cross join lateral (
+            select own.id
+            from (values (null::uuid), (v_channel_id)) as own (id)
+            where tg_table_name = 'channels'
+            union all
+            select assigned.ai_twin_id
+            from public.channel_twins as assigned
+            where event.kind = 'message.created'
+                and assigned.channel_id = v_channel_id
+                and assigned.ai_twin_id = coalesce((to_jsonb(old) ->> 'ai_twin_id')::uuid, assigned.ai_twin_id)
+        ) as listener
+    ));
+    return old;
+end
+$$;
+comment on function private.redact_channel_trigger() is
+'Redacts the broadcasts of a channel that is deleted, or those to a twin that leaves it.';
+
+-- Definer, for the same reason.
+create function private.redact_inbox_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    -- The old rows are conversations or messages of conversations.
+    v_ids text[] := array(
+        select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone
+    );
+begin
+    update realtime.messages as sent
+    set payload = jsonb_build_object(
+        'conversation', jsonb_build_object('id', sent.payload #> '{conversation,id}'), 'truncated', true
+    )
+    -- All inboxes, because the conversation may have had another owner.
+    where sent.extension = 'broadcast' and sent.private and sent.topic ~ '^(inbox|workspace):'
+        and sent.payload #>> '{conversation,id}' = any(v_ids);
+    return null;
+exception
+    when others then
+        perform private.report_lost_broadcast('inboxes', sqlstate, sqlerrm);
+        return null;
+end
+$$;
+comment on function private.redact_inbox_trigger() is
+'Redacts the broadcasts of conversations that lost messages or were deleted.';
+
 -- Erasure of a person or a user, with a receipt: the right to be forgotten.
 -- A receipt contains numbers and ids, never erased content.
 
@@ -9036,6 +9044,44 @@ $$;
 comment on function private.list_user_messages(uuid) is
 'Ids of the messages that a user and the user''s twins wrote, deleted twins included.';
 
+create function private.delete_stored_answers(p_user_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from private.idempotency_keys as known
+    where known.principal = p_user_id::text
+        or (
+            -- Stored answers to the service contain what it wrote for the user.
+            known.principal = 'service_role'
+            and exists (
+                select from (
+                    select p_user_id
+                    union all
+                    select twin.id from public.ai_twins as twin where twin.user_id = p_user_id
+                ) as author (id)
+                where strpos(known.body, author.id::text) > 0
+            )
+        );
+end
+$$;
+comment on function private.delete_stored_answers(uuid) is
+'Deletes the stored answers to idempotent requests of a user, and those of the service that name the user or a twin of
+theirs.';
+
+create function private.audit_erasure(p_user_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_audit(member.workspace_id, 'user.erased', p_user_id, '{}')
+    from public.workspace_members as member
+    where member.user_id = p_user_id and member.workspace_id <> p_user_id;
+end
+$$;
+comment on function private.audit_erasure(uuid) is
+'Records in the teams of a user that the user is erased. Owners see the id and no content.';
+
 -- Definer, because no role may write these tables. Only service_role may call it.
 create function private.erase_user(p_user_id uuid) returns jsonb
 language plpgsql
@@ -9069,20 +9115,7 @@ begin
     delete from private.summaries as known where known.channel_id = any(v_channels);
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('summaries', v_count);
-    delete from private.idempotency_keys as known
-    where known.principal = p_user_id::text
-        or (
-            -- Stored answers to the service contain what it wrote for the user.
-            known.principal = 'service_role'
-            and exists (
-                select from (
-                    select p_user_id
-                    union all
-                    select twin.id from public.ai_twins as twin where twin.user_id = p_user_id
-                ) as author (id)
-                where strpos(known.body, author.id::text) > 0
-            )
-        );
+    perform private.delete_stored_answers(p_user_id);
     delete from public.messages as said
     where said.id in (select own.id from private.list_user_messages(p_user_id) as own (id));
     get diagnostics v_count = row_count;
@@ -9091,9 +9124,7 @@ begin
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('files', v_count);
     delete from private.request_counts as counted where counted.user_id = p_user_id;
-    perform private.record_audit(member.workspace_id, 'user.erased', p_user_id, '{}')
-    from public.workspace_members as member
-    where member.user_id = p_user_id and member.workspace_id <> p_user_id;
+    perform private.audit_erasure(p_user_id);
     delete from public.channel_members as member where member.user_id = p_user_id;
     delete from auth.users as known where known.id = p_user_id;
     -- The log keeps its numbers without a gap but drops the actor, and so do broadcasts.
@@ -9103,7 +9134,8 @@ begin
         returning event.channel_id, event.seq
     )
 
-    select array_agg(private.broadcast_id(cleared.channel_id, cleared.seq)) into v_broadcasts from cleared;
+    select array_agg(private.broadcast_id(cleared.channel_id, cleared.seq, listener.id)) into v_broadcasts
+    from cleared cross join lateral (values (null::uuid), (cleared.channel_id)) as listener (id);
     perform private.redact_broadcasts(v_broadcasts);
     return private.create_receipt('user', p_user_id, v_erased);
 end
@@ -10136,7 +10168,7 @@ comment on function private.call(text, text, text, text, text, bytea) is
 JSON objects. Answers the HTTP status, the headers as a JSON object, and the body. Only the login role of the service
 may call it, and it becomes only roles that it was granted.';
 
--- What planner statistics tell clients: nothing. Docs: docs/explanation/security-database.md.
+-- What planner statistics tell clients: nothing. Docs: docs/explanation/security.md.
 -- Postgres estimates rows from all rows of a table, also from those that a policy hides, and the Data API shows the
 -- estimates (Prefer: count=planned or estimated, and the plan media type).
 
@@ -10183,8 +10215,10 @@ begin
         'public.conversations',
         'public.erasures',
         'public.ingest_log',
+        'public.member_states',
         'public.message_edits',
         'public.message_events',
+        'public.message_mentions',
         'public.message_pins',
         'public.message_reactions',
         'public.messages',
@@ -10192,18 +10226,13 @@ begin
         'public.people',
         'public.twin_deliveries',
         'public.twin_webhooks',
+        'public.user_events',
         'public.user_profiles',
         'public.workspace_invitations',
         'public.workspace_members',
         'public.workspaces'
     ]::regclass[] loop
-        -- Restrictive, so that a policy of the application does not open the estimates.
-        execute format(
-            'create policy %I on %s as restrictive for select to authenticated using (private.is_executed())',
-            (select relation.relname from pg_class as relation where relation.oid = v_table) || '_select_executed',
-            v_table
-        );
-        -- Also no statistics of names, numbers, addresses and contents, for SQL that reaches Postgres in other ways.
+        -- No statistics of names, numbers, addresses and contents, for SQL that reaches Postgres in other ways.
         -- The few words of a list stay, because plans use how many rows have each. An index on an expression has
         -- statistics of its own, and numbers for names.
         for v_part in

@@ -409,9 +409,13 @@ create policy erasures_select_executed on public.erasures
 as restrictive for select to authenticated using (private.is_executed());
 create policy ingest_log_select_executed on public.ingest_log
 as restrictive for select to authenticated using (private.is_executed());
+create policy member_states_select_executed on public.member_states
+as restrictive for select to authenticated using (private.is_executed());
 create policy message_edits_select_executed on public.message_edits
 as restrictive for select to authenticated using (private.is_executed());
 create policy message_events_select_executed on public.message_events
+as restrictive for select to authenticated using (private.is_executed());
+create policy message_mentions_select_executed on public.message_mentions
 as restrictive for select to authenticated using (private.is_executed());
 create policy message_pins_select_executed on public.message_pins
 as restrictive for select to authenticated using (private.is_executed());
@@ -426,6 +430,8 @@ as restrictive for select to authenticated using (private.is_executed());
 create policy twin_deliveries_select_executed on public.twin_deliveries
 as restrictive for select to authenticated using (private.is_executed());
 create policy twin_webhooks_select_executed on public.twin_webhooks
+as restrictive for select to authenticated using (private.is_executed());
+create policy user_events_select_executed on public.user_events
 as restrictive for select to authenticated using (private.is_executed());
 create policy user_profiles_select_executed on public.user_profiles
 as restrictive for select to authenticated using (private.is_executed());

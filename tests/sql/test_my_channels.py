@@ -169,7 +169,7 @@ def test_service_lists_for_a_named_user(db: Db) -> None:
 
 
 def test_mentions_become_rows_and_counts(db: Db) -> None:
-    message = send(db, f"<@{BOB}> <@{BOB.upper()}> <@{MALLORY}> <@{TWIN}> <!channel> <@nobody>")
+    message = send(db, f"<@{BOB}> <@{BOB.upper()}> <@{MALLORY}> <@{TWIN}> <!channel> <@unknown>")
     stored = "select user_id::text, ai_twin_id::text from public.message_mentions where message_id = %s order by 1, 2"
     assert rows(db, stored, message) == [(BOB, None), (None, TWIN), (None, None)]
     assert counts(db, BOB) == (1, 1)
@@ -182,7 +182,7 @@ def test_edit_and_deletion_correct_the_mentions(db: Db) -> None:
     call(db, "edit_message", MATTY, id=message, content=f"<@{CAROL}>")
     assert (counts(db, BOB), counts(db, CAROL)) == ((1, 0), (1, 1))
     assert last_event(db, CAROL)[0] == "message.mentioned"
-    call(db, "edit_message", MATTY, id=message, content="no one")
+    call(db, "edit_message", MATTY, id=message, content="without")
     assert counts(db, CAROL) == (1, 0)
     call(db, "edit_message", MATTY, id=message, content=f"<@{CAROL}>")
     call(db, "delete_message", MATTY, id=message)

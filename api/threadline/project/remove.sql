@@ -104,8 +104,10 @@ drop policy conversation_messages_select_executed on public.conversation_message
 drop policy conversations_select_executed on public.conversations;
 drop policy erasures_select_executed on public.erasures;
 drop policy ingest_log_select_executed on public.ingest_log;
+drop policy member_states_select_executed on public.member_states;
 drop policy message_edits_select_executed on public.message_edits;
 drop policy message_events_select_executed on public.message_events;
+drop policy message_mentions_select_executed on public.message_mentions;
 drop policy message_pins_select_executed on public.message_pins;
 drop policy message_reactions_select_executed on public.message_reactions;
 drop policy messages_select_executed on public.messages;
@@ -113,6 +115,7 @@ drop policy messaging_connections_select_executed on public.messaging_connection
 drop policy people_select_executed on public.people;
 drop policy twin_deliveries_select_executed on public.twin_deliveries;
 drop policy twin_webhooks_select_executed on public.twin_webhooks;
+drop policy user_events_select_executed on public.user_events;
 drop policy user_profiles_select_executed on public.user_profiles;
 drop policy workspace_invitations_select_executed on public.workspace_invitations;
 drop policy workspace_members_select_executed on public.workspace_members;
