@@ -32,5 +32,5 @@ begin
 end
 $$;
 comment on function private.broadcast_id(uuid, bigint, uuid) is
-'The id of the broadcast of an event to its channel, to a twin, or to the turn of a sealed channel: then p_listener_id is
-the channel. Redaction finds it by the primary key, because Realtime has no index on topics alone.';
+'The id of the broadcast of an event to its channel, to a twin, or to the turn of a sealed channel: then p_listener_id
+is the channel. Redaction finds it by the primary key, because Realtime has no index on topics alone.';

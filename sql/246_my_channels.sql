@@ -89,7 +89,8 @@ begin
 end
 $$;
 comment on function private.render_last_message(uuid) is
-'The newest message of a channel that is not deleted, with 200 characters of its text; null if the newest 1,000 are deleted.';
+'The newest message of a channel that is not deleted, with 200 characters of its text; null if the newest
+1,000 are deleted.';
 
 create function private.render_few_members(p_channel_id uuid) returns jsonb
 language plpgsql

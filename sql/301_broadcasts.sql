@@ -87,8 +87,8 @@ begin
         select
             known.sealed_after,
             -- Null unless a former member may still listen to channel:<id> (decision 0014).
-            case when known.sealed_until > clock_timestamp() then format('channel:%s:%s', p_channel_id, known.topic_turn)
-            end as sealed_topic
+            case when known.sealed_until > clock_timestamp()
+                then format('channel:%s:%s', p_channel_id, known.topic_turn) end as sealed_topic
         from private.channel_counters as known where known.channel_id = p_channel_id limit 1
     ), rendered as materialized (
         select event.seq, event.kind, found.message, private.render_event(event, found.message) as payload

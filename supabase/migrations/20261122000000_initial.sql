@@ -625,8 +625,8 @@ begin
 end
 $$;
 comment on function private.broadcast_id(uuid, bigint, uuid) is
-'The id of the broadcast of an event to its channel, to a twin, or to the turn of a sealed channel: then p_listener_id is
-the channel. Redaction finds it by the primary key, because Realtime has no index on topics alone.';
+'The id of the broadcast of an event to its channel, to a twin, or to the turn of a sealed channel: then p_listener_id
+is the channel. Redaction finds it by the primary key, because Realtime has no index on topics alone.';
 
 -- Workspaces: a team owns its connections, conversations, people and channels. Each user has a personal workspace, so a
 -- user who belongs to no team names no workspace.
@@ -5607,7 +5607,8 @@ begin
 end
 $$;
 comment on function private.render_last_message(uuid) is
-'The newest message of a channel that is not deleted, with 200 characters of its text; null if the newest 1,000 are deleted.';
+'The newest message of a channel that is not deleted, with 200 characters of its text; null if the newest
+1,000 are deleted.';
 
 create function private.render_few_members(p_channel_id uuid) returns jsonb
 language plpgsql
@@ -7446,8 +7447,8 @@ begin
         select
             known.sealed_after,
             -- Null unless a former member may still listen to channel:<id> (decision 0014).
-            case when known.sealed_until > clock_timestamp() then format('channel:%s:%s', p_channel_id, known.topic_turn)
-            end as sealed_topic
+            case when known.sealed_until > clock_timestamp()
+                then format('channel:%s:%s', p_channel_id, known.topic_turn) end as sealed_topic
         from private.channel_counters as known where known.channel_id = p_channel_id limit 1
     ), rendered as materialized (
         select event.seq, event.kind, found.message, private.render_event(event, found.message) as payload

@@ -39,9 +39,7 @@ async def test_removed_member_receives_no_content(stack: RunningStack, database:
         assert await removed.subscribe(f"user:{BOB}", EVENTS, private=True) == "SUBSCRIBED"
         assert await removed.subscribe(f"user:{MATTY}", EVENTS, private=True) == "CHANNEL_ERROR"
 
-        database.execute(
-            "delete from public.channel_members where channel_id = %s and user_id = %s", (channel_id, BOB)
-        )
+        database.execute("delete from public.channel_members where channel_id = %s and user_id = %s", (channel_id, BOB))
         await removed.wait("broadcast", f"user:{BOB}", lambda event: event["event"] == "channel.left")
         with database.transaction():
             send(database, "first", MATTY, channel_id)
