@@ -14,11 +14,11 @@ begin
         select 'public.' || typname from pg_type
         where typnamespace = 'public'::regnamespace and typname in (
             'ai_twins', 'attachments', 'audit_log', 'channel_members', 'channel_twins', 'channels',
-            'conversation_messages', 'conversations', 'erasures', 'ingest_log', 'member_states',
-            'message_edits', 'message_events', 'message_mentions', 'message_pins',
-            'message_reactions', 'messages', 'messaging_connections', 'people', 'twin_deliveries',
-            'twin_webhooks', 'user_events', 'user_profiles', 'workspace_invitations',
-            'workspace_members', 'workspaces'
+            'conversation_messages', 'conversation_updates', 'conversations', 'erasures',
+            'ingest_log', 'member_states', 'message_edits', 'message_events', 'message_mentions',
+            'message_pins', 'message_reactions', 'messages', 'messaging_connections', 'people',
+            'twin_deliveries', 'twin_webhooks', 'user_events', 'user_profiles',
+            'workspace_invitations', 'workspace_members', 'workspaces'
         )
     ) as taken;
     if v_taken is not null then
@@ -120,7 +120,7 @@ create table private.settings (
 );
 comment on table private.settings is 'Limits and retention that an operator may change with an UPDATE. Always one row.';
 comment on column private.settings.ingest_max_messages is
-'Messages in one ingest request; a conversation without messages counts as one. Above it: 413.';
+'Messages and updates in one ingest request; a conversation without any counts as one. Above it: 413.';
 comment on column private.settings.requests_per_minute is 'Requests of one user to /api/v2 in a minute. Above it: 429.';
 comment on column private.settings.twin_max_hops is
 'Hops that are forwarded to other twins. 0 forwards only what users write.';
@@ -1328,9 +1328,12 @@ create table public.conversations (
     scope_id uuid not null,
     platform text not null,
     external_conversation_id text collate "C" not null,
-    participant_identifier text not null,
-    participant_name text,
-    participant_digits text generated always as (private.phone_digits(participant_identifier)) stored,
+    participant_identifier text collate "C" not null,
+    participant_name text collate "C",
+    kind text not null default 'direct',
+    participant_digits text generated always as (
+        case kind when 'direct' then private.phone_digits(participant_identifier) end
+    ) stored,
     participant_identified_at timestamptz,
     participant_named_at timestamptz,
     person_id uuid,
@@ -1343,6 +1346,7 @@ create table public.conversations (
     constraint conversations_person_id_fkey foreign key (workspace_id, person_id)
     references public.people (workspace_id, id) on delete set null (person_id),
     constraint conversations_platform_known check (platform in ('whatsapp', 'signal', 'telegram', 'wechat')),
+    constraint conversations_kind_known check (kind in ('direct', 'group')),
     constraint conversations_external_id_length check (char_length(external_conversation_id) between 1 and 500),
     constraint conversations_participant_identifier_length check (
         char_length(participant_identifier) between 1 and 500
@@ -1362,6 +1366,8 @@ comment on column public.conversations.participant_identifier is
 'Phone number or username, as the newest batch had it.';
 comment on column public.conversations.participant_name is
 'As the newest batch that had a name; never emptied again.';
+comment on column public.conversations.kind is
+'direct or group. In a group the participant is the group, and a message has a sender.';
 comment on column public.conversations.participant_digits is
 'The digits of participant_identifier when it is a phone number.';
 comment on column public.conversations.participant_identified_at is
@@ -1370,7 +1376,8 @@ comment on column public.conversations.participant_named_at is
 'Newest message of the batch that set participant_name, for the same reason.';
 comment on column public.conversations.person_id is
 'The matched person, which triggers keep up to date; null if no person matches.';
-comment on column public.conversations.last_message_at is 'The greatest sent_at of its messages, however late it came.';
+comment on column public.conversations.last_message_at is
+'When its last message was sent, in the order of the messages, however late that came.';
 comment on column public.conversations.last_message_preview is
 'At most 100 characters of that message, or what it is when it has no text.';
 create index conversations_workspace_id_last_message_at_idx
@@ -1387,30 +1394,46 @@ alter table public.conversations enable row level security;
 create table public.conversation_messages (
     conversation_id uuid not null,
     external_id text collate "C" not null,
+    sender text collate "C" not null default '',
     workspace_id uuid not null,
     connection_id uuid,
     sent_at timestamptz not null,
     received_at timestamptz not null default now(),
+    stated_at timestamptz,
+    sequence bigint not null default 0,
     message jsonb not null,
-    primary key (conversation_id, external_id),
+    original jsonb,
+    deleted_at timestamptz,
+    primary key (conversation_id, external_id, sender),
     constraint conversation_messages_external_id_length check (char_length(external_id) between 1 and 500)
 );
 comment on table public.conversation_messages is
-'The messages of conversations, a row each. (conversation_id, external_id) is what makes a retry harmless.';
+'The messages of conversations, a row each. Its primary key is what makes a retry harmless.';
 comment on column public.conversation_messages.conversation_id is
 'Its conversation. A trigger rejects messages of missing conversations, and deletes them with their conversation.';
 comment on column public.conversation_messages.external_id is 'The message''s identifier on its platform.';
+comment on column public.conversation_messages.sender is
+'Who sent it, in a group, because two members may use the same id; else empty.';
 comment on column public.conversation_messages.workspace_id is
 'The conversation''s workspace, repeated so that row-level security needs no second table.';
 comment on column public.conversation_messages.connection_id is
 'The id of the connection that brought the message first; the connection may be deleted since.';
 comment on column public.conversation_messages.sent_at is
-'When it was sent, as its platform says. Messages of a conversation are ordered by it.';
-comment on column public.conversation_messages.received_at is 'When it was stored here.';
-comment on column public.conversation_messages.message is 'The message as it was ingested, fields of its own included.';
--- Messages of one moment are ordered by their id, so that the order never depends on which arrived first.
+'When it was sent, as its platform says. If stated_at is set: its place in the order, behind all that was there.';
+comment on column public.conversation_messages.received_at is
+'When it was stored here. Messages of one request lie microseconds apart, in the order of the request.';
+comment on column public.conversation_messages.stated_at is
+'What its platform said, if that is more than an hour after the arrival; else null.';
+comment on column public.conversation_messages.sequence is
+'The number that the request gave to order messages of one moment, else 0.';
+comment on column public.conversation_messages.message is 'The message as it is now, fields of its own included.';
+comment on column public.conversation_messages.original is
+'The message as it was ingested, if updates have changed it; null for deleted messages.';
+comment on column public.conversation_messages.deleted_at is
+'When its sender deleted it. Its text and its file are gone.';
+-- Many platforms send whole seconds, so arrival orders what sequence leaves equal.
 create index conversation_messages_order_idx
-on public.conversation_messages (conversation_id, sent_at, external_id);
+on public.conversation_messages (conversation_id, sent_at, sequence, received_at, external_id);
 alter table public.conversation_messages enable row level security;
 
 create function private.set_conversation_workspace_trigger() returns trigger
@@ -1446,11 +1469,11 @@ as $$
         select stored.message
         from public.conversation_messages as stored
         where stored.conversation_id = $1.id
-        order by stored.sent_at, stored.external_id
+        order by stored.sent_at, stored.sequence, stored.received_at, stored.external_id
     ) as line
 $$;
 comment on function public.messages(public.conversations) is
-'Computed field: the messages of a conversation as one JSONB array in the order of sent_at, each as it was ingested.';
+'Computed field: the messages of a conversation as one JSONB array in their order.';
 
 create function private.message_preview(p_message jsonb) returns text
 language plpgsql
@@ -1468,12 +1491,18 @@ begin
             when v_text ~ '\s\s|[^\S ]' then regexp_replace(v_text, '\s+', ' ', 'g')
             else v_text
         end, 100)), ''),
+        case when p_message -> 'deleted' = 'true' then 'Deleted message' end,
         case p_message ->> 'type'
             when 'image' then 'Photo'
             when 'audio' then 'Voice message'
             when 'video' then 'Video'
             when 'file' then 'File'
             when 'location' then 'Location'
+            when 'sticker' then 'Sticker'
+            when 'contact' then 'Contact'
+            when 'poll' then 'Poll'
+            when 'call' then 'Call'
+            when 'system' then 'Notice'
             else 'Message'
         end
     );
@@ -1506,15 +1535,18 @@ begin
         update public.conversations as conversation
         set
             message_count = conversation.message_count
-            + counted.messages * case tg_op when 'INSERT' then 1 else -1 end,
+            + counted.messages * case tg_op when 'INSERT' then 1 when 'UPDATE' then 0 else -1 end,
             last_message_at = newest.sent_at,
             last_message_preview = private.message_preview(newest.message)
         from counted
         left join lateral (
-            select stored.sent_at, stored.message
+            select
+                -- A time far beyond arrival must not keep the conversation on top of the inbox.
+                case when stored.stated_at is null then stored.sent_at else stored.received_at end as sent_at,
+                stored.message
             from public.conversation_messages as stored
             where stored.conversation_id = counted.conversation_id
-            order by stored.sent_at desc, stored.external_id desc
+            order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
             limit 1
         ) as newest on true
         where conversation.id = counted.conversation_id
@@ -1554,6 +1586,151 @@ $$;
 comment on function private.delete_conversation_messages_trigger() is
 'Trigger: deletes the messages of deleted conversations. It waits for concurrent inserts, which lock the conversation.';
 
+-- What happened to messages of conversations after they were sent: edits, deletions, reactions, receipts.
+-- Promise: the order in which updates arrive, and how often, makes no difference to the messages.
+
+create table public.conversation_updates (
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    external_id text collate "C" not null,
+    sender text collate "C" not null,
+    type text not null,
+    actor text collate "C" not null,
+    version text collate "C" not null,
+    at timestamptz not null,
+    sequence bigint not null,
+    value jsonb not null,
+    received_at timestamptz not null default now(),
+    primary key (conversation_id, external_id, sender, type, actor, version)
+);
+comment on table public.conversation_updates is
+'What happened to messages after they were sent, also to messages that have not come yet. Of each type and actor the
+latest is kept, and every text of an edited message. A deleted message keeps no texts and no files.';
+comment on column public.conversation_updates.external_id is 'The message''s identifier on its platform.';
+comment on column public.conversation_updates.sender is 'The message''s sender in a group, else empty.';
+comment on column public.conversation_updates.type is
+'edited, deleted, reaction, delivered, read, played, failed, media or pinned.';
+comment on column public.conversation_updates.actor is 'Who did it, as the request says; else empty.';
+comment on column public.conversation_updates.version is 'Tells apart the texts of a message; else empty.';
+comment on column public.conversation_updates.at is 'When it happened, as the platform says: the latest counts.';
+comment on column public.conversation_updates.sequence is 'Orders updates with the same at; else 0.';
+comment on column public.conversation_updates.value is
+'content, media_url, emoji, reason or pinned; or a whole message, if an edit came as the message sent again.';
+alter table public.conversation_updates enable row level security;
+
+create function private.find_edit_time(p_message jsonb) returns timestamptz
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- edit_date is what Telegram sends, in seconds since 1970.
+    return case
+        when jsonb_typeof(p_message -> 'edited_at') = 'string' then private.parse_timestamp(p_message ->> 'edited_at')
+        when p_message ->> 'edit_date' ~ '^[0-9]{1,11}$'
+            then to_timestamp((p_message ->> 'edit_date')::double precision)
+    end;
+end
+$$;
+comment on function private.find_edit_time(jsonb) is
+'When an ingested message was edited, by its own fields edited_at or edit_date; null if it was not.';
+
+create function private.render_receipts(p_updates public.conversation_updates[]) returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- What was read was delivered, and what was delivered did not fail, in whatever order the receipts came.
+    return coalesce((
+        select jsonb_build_object('status', receipt.type, 'status_at', private.format_time(receipt.at))
+            || case
+                when receipt.value ? 'reason' then jsonb_build_object('failure', receipt.value -> 'reason') else '{}'
+            end
+        from unnest(p_updates) as receipt
+        where receipt.type in ('failed', 'delivered', 'read', 'played')
+        order by
+            array_position(array['played', 'read', 'delivered', 'failed'], receipt.type),
+            receipt.at desc, receipt.sequence desc, receipt.value::text collate "C" desc
+        limit 1
+    ), '{}') || coalesce((
+        select jsonb_build_object('reactions', coalesce(jsonb_agg(
+            jsonb_build_object('emoji', emoji.value, 'at', private.format_time(reaction.at))
+            || case when reaction.actor = '' then '{}' else jsonb_build_object('by', reaction.actor) end
+            order by reaction.at, reaction.actor, emoji.position
+        ) filter (where emoji.value is not null), '[]'))
+        from unnest(p_updates) as reaction
+        left join lateral jsonb_array_elements_text(reaction.value -> 'emoji')
+        with ordinality as emoji (value, position) on true
+        where reaction.type = 'reaction'
+        having count(*) > 0
+    ), '{}') || coalesce((
+        select pin.value || case
+            when (pin.value ->> 'pinned')::boolean
+                then jsonb_build_object('pinned_at', private.format_time(pin.at)) else '{}'
+        end
+        from unnest(p_updates) as pin
+        where pin.type = 'pinned'
+        order by pin.at desc, pin.sequence desc, pin.value::text collate "C" desc
+        limit 1
+    ), '{}');
+end
+$$;
+comment on function private.render_receipts(public.conversation_updates[]) is
+'The fields status, status_at, failure, reactions, pinned and pinned_at that updates give a message.';
+
+create function private.render_present_message(p_message jsonb, p_updates public.conversation_updates[]) returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_deleted_at timestamptz := (select max(given.at) from unnest(p_updates) as given where given.type = 'deleted');
+    v_written_at timestamptz := coalesce(private.find_edit_time(p_message), '-infinity');
+    v_message jsonb := p_message;
+    v_edit record;
+    v_url jsonb;
+begin
+    if v_deleted_at is not null then
+        return jsonb_build_object(
+            'id', p_message -> 'id', 'direction', p_message -> 'direction', 'type', p_message -> 'type', 'content', '',
+            'sent_at', p_message -> 'sent_at', 'deleted', true, 'deleted_at', private.format_time(v_deleted_at)
+        ) || case when p_message ? 'sender' then jsonb_build_object('sender', p_message -> 'sender') else '{}' end;
+    end if;
+    for v_edit in
+        select given.at, given.value
+        from unnest(p_updates) as given
+        where given.type = 'edited'
+        order by given.at, given.sequence, given.value::text collate "C"
+    loop
+        if v_edit.at > v_written_at then
+            -- A whole message replaces the one before.
+            v_message := case
+                when v_edit.value ? 'id' then v_edit.value else v_message || v_edit.value
+            end || jsonb_build_object('edited_at', private.format_time(v_edit.at));
+        elsif v_written_at <> '-infinity' then
+            v_message := v_message || jsonb_build_object('edited_at', private.format_time(v_written_at));
+        end if;
+    end loop;
+    -- A version without a file keeps the file that is known.
+    select known.url into v_url
+    from (
+        select given.at, given.sequence, given.value -> 'media_url' as url
+        from unnest(p_updates) as given
+        where given.type in ('edited', 'media')
+        union all
+        select v_written_at, 0, p_message -> 'media_url'
+    ) as known
+    where known.url #>> '{}' is not null
+    order by known.at desc, known.sequence desc, known.url::text collate "C" desc
+    limit 1;
+    return v_message
+        || case when v_url is null then '{}' else jsonb_build_object('media_url', v_url) end
+        || private.render_receipts(p_updates);
+end
+$$;
+comment on function private.render_present_message(jsonb, public.conversation_updates[]) is
+'A message as it is after its updates. The result does not depend on their order.';
+
 -- Matches conversations to people by phone number: the exact number first, then the last ten digits.
 -- Promise: an ambiguous number matches no person.
 -- Lock order: the workspace's matching lock first, then conversations by id, then people. Ingest holds the matching
@@ -1577,8 +1754,8 @@ begin
         limit 2
     );
     -- The last ten digits match numbers with and without a country code. A wrong match would show the data of the
-    -- wrong person, so two equal candidates match no person.
-    if v_ids = '{}' and length(p_digits) >= 10 then
+    -- wrong person, so two equal candidates match no person. A number of fewer digits matches only if it is equal.
+    if v_ids = '{}' then
         v_ids := array(
             select person.id
             from public.people as person
@@ -1611,7 +1788,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
-    new.person_id := private.match_person(new.workspace_id, private.phone_digits(new.participant_identifier));
+    new.person_id := private.match_person(
+        new.workspace_id,
+        case new.kind when 'direct' then private.phone_digits(new.participant_identifier collate "default") end
+    );
     if new.person_id is not null then
         -- Waits for a concurrent delete of the person, which then counts as deleted.
         perform from public.people as person where person.id = new.person_id for key share;
@@ -1674,8 +1854,8 @@ comment on function private.rematch_conversations_trigger() is
 
 -- Broadcasts to the owner's inbox, and to the team, when conversations change.
 -- Promise: each change of a conversation is sent, and one ingest request sends each conversation once.
--- New messages are sent by their statement. Ingest sends the conversations that it changed and that got no messages.
--- Other changes, such as a person who matches later, are sent when their transaction commits.
+-- New and changed messages are sent by their statements. Ingest sends the conversations that it changed and that got no
+-- messages. Other changes, such as a person who matches later, are sent when their transaction commits.
 
 create function private.conversation_topics(p_conversation public.conversations) returns setof text
 language sql
@@ -1736,7 +1916,10 @@ begin
     ), listed as (
         select
             changed.conversation_id,
-            jsonb_agg(changed.message order by changed.sent_at, changed.external_id) as messages
+            jsonb_agg(
+                changed.message
+                order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
+            ) as messages
         from changed
         inner join grown on changed.conversation_id = (grown.conversation).id and grown.is_short
         group by changed.conversation_id
@@ -1768,6 +1951,51 @@ end
 $$;
 comment on function private.broadcast_ingested_messages_trigger() is
 'Trigger: tells owners and teams of new messages, once for each conversation and statement.';
+
+-- Definer, because only the database sends to inboxes. Times are written in UTC, as the Data API does. It is apart from
+-- the function for new messages, whose statement has no parameter and so keeps its plan.
+create function private.broadcast_updated_messages_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    insert into realtime.messages (topic, extension, event, payload, private)
+    select
+        topic.name,
+        'broadcast',
+        'conversation.updated',
+        private.render_conversation(conversation, 0, case
+            when counted.messages <= settings.broadcast_max_messages
+                and octet_length(counted.lines::text) <= settings.broadcast_max_bytes then counted.lines
+        end),
+        true
+    from (
+        select
+            changed.conversation_id,
+            count(*) as messages,
+            jsonb_agg(
+                changed.message
+                order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
+            ) as lines
+        from changed
+        group by changed.conversation_id
+    ) as counted
+    cross join private.settings as settings
+    inner join public.conversations as conversation on counted.conversation_id = conversation.id
+    cross join lateral private.conversation_topics(conversation) as topic (name)
+    order by conversation.id;
+    return null;
+exception
+    when others then
+        perform private.report_lost_broadcast('inboxes', sqlstate, sqlerrm);
+        return null;
+end
+$$;
+comment on function private.broadcast_updated_messages_trigger() is
+'Trigger: tells owners of messages that updates changed, once for each conversation and statement.';
 
 -- Definer, because only the database sends to inboxes.
 create function private.broadcast_conversations(p_ids uuid[]) returns void
@@ -1825,33 +2053,45 @@ comment on function private.broadcast_conversation_trigger() is
 create type private.ingest_conversation as (
     position integer,
     external_id text,
-    identifier text,
-    name text,
+    identifier text collate "C",
+    name text collate "C",
     newest_at timestamptz,
+    is_group boolean,
+    has_future boolean,
+    has_updates boolean,
     error text
 );
 comment on type private.ingest_conversation is
 'A conversation of a request: its position from 1, its participant''s identifier and name, the newest sent_at of its
-messages, and its first error.';
+messages that is not far beyond their arrival, whether a message has such a time, whether it
+has updates, and its first error.';
 
 create type private.ingest_message as (
     parent integer,
     index integer,
     external_id text,
+    sender text,
     sent_at timestamptz,
+    stated_at timestamptz,
+    sequence bigint,
     message jsonb,
+    present jsonb,
+    deleted_at timestamptz,
     error text
 );
 comment on type private.ingest_message is
-'A message of a request: the position of its conversation, its index there from 0, and its first error.';
+'A message of a request: the position of its conversation, its index there from 0, its sent_at again
+if that is far beyond its arrival, what earlier updates make of it and when
+they deleted it, and its first error.';
 
 create type private.ingest_participant as (
     external_id text,
     conversation_id uuid,
-    identifier text,
+    identifier text collate "C",
     identified_at timestamptz,
-    name text,
-    named_at timestamptz
+    name text collate "C",
+    named_at timestamptz,
+    is_group boolean
 );
 comment on type private.ingest_participant is
 'What a request says about the participant of one conversation, and the newest message of the batch that said it;
@@ -1862,10 +2102,39 @@ create type private.ingest_result as (
     external_id text,
     status text,
     messages_added integer,
-    conflicts json
+    conflicts json,
+    updates_added integer,
+    updates_waiting integer
 );
 comment on type private.ingest_result is
-'What became of one conversation of a request; conflicts are the ids of messages that are stored with other content.';
+'What became of one conversation of a request; conflicts are the ids of messages that are stored with other content. The
+numbers of updates are null if it has none.';
+
+create type private.ingest_update as (
+    parent integer,
+    index integer,
+    external_id text,
+    sender text,
+    type text,
+    actor text,
+    at timestamptz,
+    sequence bigint,
+    value jsonb,
+    error text
+);
+comment on type private.ingest_update is
+'An update of a message: the position of its conversation, its index there from 0, what it says, and its first error.';
+
+create type private.ingest_count as (
+    parent integer,
+    added integer,
+    conflicts json,
+    updates_added integer,
+    updates_waiting integer
+);
+comment on type private.ingest_count is
+'Of one conversation of a request: how many messages are new, the ids of those that are stored with other content, how
+many updates are new and how many wait for their message.';
 
 create function private.count_messages(p_conversations jsonb) returns bigint
 language plpgsql
@@ -1874,15 +2143,17 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
-        select sum(greatest(1, case
+        select sum(greatest(1, coalesce(case
             when jsonb_typeof(given.value -> 'messages') = 'array' then jsonb_array_length(given.value -> 'messages')
-        end))
+        end, 0) + coalesce(case
+            when jsonb_typeof(given.value -> 'updates') = 'array' then jsonb_array_length(given.value -> 'updates')
+        end, 0)))
         from jsonb_array_elements(p_conversations) as given
     );
 end
 $$;
 comment on function private.count_messages(jsonb) is
-'Counts the messages of a request. A conversation without messages counts as one, because it costs as much.';
+'Counts the messages and updates of a request. A conversation without any counts as one, because it costs as much.';
 
 create function private.parse_conversations(p_conversations jsonb) returns private.ingest_conversation[]
 language plpgsql
@@ -1899,17 +2170,27 @@ begin
                 field.identifier,
                 nullif(btrim(field.name), '') as name,
                 '-infinity'::timestamptz as newest_at,
+                coalesce(given.value ->> 'kind' = 'group', false) as is_group,
+                false as has_future,
+                jsonb_typeof(given.value -> 'updates') = 'array' as has_updates,
                 case
                     when jsonb_typeof(given.value) <> 'object' then 'conversation must be an object'
                     when field.external_id is null or char_length(field.external_id) not between 1 and 500
                         then 'external_conversation_id must be a string of 1 to 500 characters'
                     when field.identifier is null or char_length(field.identifier) not between 1 and 500
                         then 'participant_identifier must be a string of 1 to 500 characters'
+                    when coalesce(given.value ->> 'kind', 'direct') not in ('direct', 'group')
+                        then 'kind must be direct or group'
+                    when coalesce(jsonb_typeof(given.value -> 'title'), 'null') not in ('string', 'null')
+                        or char_length(given.value ->> 'title') > 500
+                        then 'title must be a string of at most 500 characters'
                     when coalesce(jsonb_typeof(given.value -> 'participant_name'), 'null') not in ('string', 'null')
-                        or char_length(field.name) > 500
+                        or char_length(given.value ->> 'participant_name') > 500
                         then 'participant_name must be a string of at most 500 characters'
                     when jsonb_typeof(given.value -> 'messages') is distinct from 'array'
                         then 'messages must be an array'
+                    when coalesce(jsonb_typeof(given.value -> 'updates'), 'null') not in ('array', 'null')
+                        then 'updates must be an array'
                 end as error
             from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
             cross join lateral (
@@ -1920,9 +2201,12 @@ begin
                     case jsonb_typeof(given.value -> 'participant_identifier')
                         when 'string' then given.value ->> 'participant_identifier'
                     end as identifier,
-                    case jsonb_typeof(given.value -> 'participant_name')
-                        when 'string' then given.value ->> 'participant_name'
-                    end as name
+                    coalesce(
+                        case when given.value ->> 'kind' = 'group' then nullif(btrim(given.value ->> 'title'), '') end,
+                        case jsonb_typeof(given.value -> 'participant_name')
+                            when 'string' then given.value ->> 'participant_name'
+                        end
+                    ) as name
             ) as field
             order by given.position
         ) as conversation
@@ -1931,6 +2215,21 @@ end
 $$;
 comment on function private.parse_conversations(jsonb) is
 'The conversations of a request in its order, with the errors that can be seen without their messages.';
+
+create function private.parse_sender(p_message jsonb) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case coalesce(jsonb_typeof(p_message -> 'sender'), 'null')
+        when 'string' then p_message ->> 'sender'
+        when 'null' then ''
+    end;
+end
+$$;
+comment on function private.parse_sender(jsonb) is
+'The sender that a message or an update of a group names; empty if it names none, null if that is no string.';
 
 create function private.parse_messages(p_conversations jsonb) returns private.ingest_message[]
 language plpgsql
@@ -1943,25 +2242,29 @@ declare
     -- parse_timestamp, which takes the rest.
     c_castable constant text := '^[12][0-9]{3}-(0[1-9]|1[0-2])-([01][1-9]|10|2[0-8])[Tt ]([01][0-9]|2[0-3])'
         || ':[0-5][0-9]:[0-5][0-9]([.][0-9]{1,12})?([Zz]|[+-]0[0-9]:[0-5][0-9])$';
+    v_horizon timestamptz := now() + interval '1 hour';
 begin
     return array(
         select line::private.ingest_message
         from (
             select
-                parsed.parent,
-                parsed.index,
-                parsed.external_id,
-                parsed.sent_at,
-                parsed.message,
+                parsed.parent, parsed.index, parsed.external_id, parsed.sender, parsed.sent_at,
+                case when parsed.sent_at > v_horizon then parsed.sent_at end as stated_at,
+                coalesce(substring(parsed.message ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint, 0) as sequence,
+                parsed.message, null::jsonb as present, null::timestamptz as deleted_at,
                 case
                     when jsonb_typeof(parsed.message) <> 'object' then ' must be an object'
                     when parsed.external_id is null or char_length(parsed.external_id) not between 1 and 500
                         then '.id must be a string of 1 to 500 characters'
                     when coalesce(parsed.message ->> 'direction', '') not in ('inbound', 'outbound')
                         then '.direction must be inbound or outbound'
-                    when coalesce(parsed.message ->> 'type', '')
-                        not in ('text', 'image', 'audio', 'video', 'file', 'location')
-                        then '.type must be text, image, audio, video, file or location'
+                    when coalesce(parsed.message ->> 'type', '') not in (
+                        'text', 'image', 'audio', 'video', 'file', 'location',
+                        'sticker', 'contact', 'poll', 'call', 'system'
+                    ) then '.type must be text, image, audio, video, file, location, sticker, contact, poll, call '
+                        || 'or system'
+                    when parsed.sender is null or char_length(parsed.sender) > 500
+                        then '.sender must be a string of at most 500 characters'
                     when jsonb_typeof(parsed.message -> 'content') is distinct from 'string'
                         then '.content must be a string'
                     when coalesce(jsonb_typeof(parsed.message -> 'media_url'), 'null') not in ('string', 'null')
@@ -1972,9 +2275,10 @@ begin
                 end as error
             from (
                 select
-                    parent.position::integer as parent,
-                    given.position::integer - 1 as index,
+                    parent.position::integer as parent, given.position::integer - 1 as index,
                     case jsonb_typeof(given.value -> 'id') when 'string' then given.value ->> 'id' end as external_id,
+                    case parent.value ->> 'kind' when 'group' then private.parse_sender(given.value) else '' end
+                        as sender,
                     case
                         when jsonb_typeof(given.value -> 'sent_at') <> 'string' then null
                         when given.value ->> 'sent_at' ~ c_castable then (given.value ->> 'sent_at')::timestamptz
@@ -1982,11 +2286,9 @@ begin
                     end as sent_at,
                     given.value as message
                 from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
-                cross join lateral jsonb_array_elements(
-                    case jsonb_typeof(parent.value -> 'messages')
-                        when 'array' then parent.value -> 'messages' else '[]'
-                    end
-                ) with ordinality as given (value, position)
+                cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'messages')
+                    when 'array' then parent.value -> 'messages' else '[]'
+                end) with ordinality as given (value, position)
                 -- OFFSET 0 keeps this query apart from the outer one, which would parse each time twice.
                 offset 0
             ) as parsed
@@ -2015,12 +2317,16 @@ begin
                 given.identifier,
                 given.name,
                 coalesce(summary.newest_at, '-infinity') as newest_at,
+                given.is_group,
+                coalesce(summary.has_future, false) as has_future,
+                given.has_updates,
                 coalesce(given.error, summary.error) as error
             from unnest(p_conversations) as given
             left join (
                 select
                     message.parent,
-                    max(message.sent_at) as newest_at,
+                    max(message.sent_at) filter (where message.stated_at is null) as newest_at,
+                    bool_or(message.stated_at is not null) as has_future,
                     (array_agg('messages[' || message.index || ']' || message.error order by message.index)
                         filter (where message.error is not null))[1] as error
                 from unnest(p_messages) as message
@@ -2032,7 +2338,7 @@ begin
 end
 $$;
 comment on function private.validate_conversations(private.ingest_conversation[], private.ingest_message[]) is
-'The same conversations with what their messages add: the newest sent_at and the first error.';
+'The same conversations with what their messages add: the newest sent_at, has_future and the first error.';
 
 create function private.list_participants(p_conversations private.ingest_conversation[], p_ids uuid[])
 returns private.ingest_participant[]
@@ -2053,7 +2359,8 @@ begin
                 max(given.newest_at) as identified_at,
                 (array_agg(given.name order by given.newest_at desc, given.name desc)
                     filter (where given.name is not null))[1] as name,
-                coalesce(max(given.newest_at) filter (where given.name is not null), '-infinity') as named_at
+                coalesce(max(given.newest_at) filter (where given.name is not null), '-infinity') as named_at,
+                bool_or(given.is_group) as is_group
             from unnest(p_conversations) as given
             where given.error is null
             group by given.external_id
@@ -2146,27 +2453,32 @@ begin
         ) as existing
         cross join lateral (
             select
-                coalesce(bool_and(stored.message is not distinct from message.value), true) as is_stored,
+                coalesce(bool_and(coalesce(stored.is_known, false)), true) as is_stored,
                 coalesce(max(stored.sent_at), '-infinity') as newest_at
             from jsonb_array_elements(p_conversations -> (given.position - 1) -> 'messages') as message (value)
             left join lateral (
-                select known.message, known.sent_at
+                select
+                    known.message = message.value or known.original = message.value or known.deleted_at is not null
+                        as is_known,
+                    case when known.stated_at is null then known.sent_at end as sent_at
                 from public.conversation_messages as known
                 where known.conversation_id = existing.id and known.external_id = message.value ->> 'id'
+                    and known.sender = ''
                 limit 1
             ) as stored on true
         ) as batch
         where not batch.is_stored
+            or given.is_group
             or (batch.newest_at, given.identifier)
             > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
-            or (batch.newest_at, given.name)
+            or given.name is not null and (batch.newest_at, given.name)
             > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
     );
 end
 $$;
 comment on function private.is_replay(jsonb, private.ingest_conversation[], uuid[]) is
 'Whether a request changes nothing: its conversations have no error, all its messages are stored with this content, and
-nothing is newer about a participant.';
+nothing is newer about a participant. A request with a group always counts as one that may change something.';
 
 create function private.list_replay_results(p_parsed private.ingest_conversation[], p_ids uuid[])
 returns private.ingest_result[]
@@ -2183,7 +2495,9 @@ begin
                 given.external_id,
                 'no_new_messages' as status,
                 0 as messages_added,
-                null::json as conflicts
+                null::json as conflicts,
+                null::integer as updates_added,
+                null::integer as updates_waiting
             from unnest(p_parsed) as given
             order by given.position
         ) as result
@@ -2205,7 +2519,7 @@ begin
     with created as (
         insert into public.conversations (
             workspace_id, user_id, scope_id, platform, external_conversation_id,
-            participant_identifier, participant_identified_at, participant_name, participant_named_at
+            participant_identifier, participant_identified_at, participant_name, participant_named_at, kind
         )
         select
             p_source.workspace_id,
@@ -2216,7 +2530,8 @@ begin
             given.identifier,
             nullif(given.identified_at, '-infinity'),
             given.name,
-            nullif(given.named_at, '-infinity')
+            nullif(given.named_at, '-infinity'),
+            case when given.is_group then 'group' else 'direct' end
         from unnest(p_participants) as given
         where given.conversation_id is null
         order by given.external_id collate "C"
@@ -2272,12 +2587,14 @@ begin
                 greatest(target.participant_identified_at, merged.identified_at), '-infinity'
             ),
             participant_name = case when merged.is_named then merged.name else target.participant_name end,
-            participant_named_at = nullif(greatest(target.participant_named_at, merged.named_at), '-infinity')
+            participant_named_at = nullif(greatest(target.participant_named_at, merged.named_at), '-infinity'),
+            kind = case when merged.is_group then 'group' else target.kind end
         from (
             select
                 existing.id,
                 existing.participant_identifier as old_identifier,
                 existing.participant_name as old_name,
+                existing.kind as old_kind,
                 given.*,
                 (given.identified_at, given.identifier)
                 > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
@@ -2289,9 +2606,10 @@ begin
             inner join unnest(p_participants) as given on existing.external_conversation_id = given.external_id
             where existing.id = any(p_ids)
         ) as merged
-        where target.id = merged.id and (merged.is_identified or merged.is_named)
-        returning target.id, (merged.old_identifier, merged.old_name)
-        is distinct from (target.participant_identifier, target.participant_name) as is_changed
+        where target.id = merged.id
+            and (merged.is_identified or merged.is_named or merged.is_group and target.kind = 'direct')
+        returning target.id, (merged.old_identifier, merged.old_name, merged.old_kind)
+        is distinct from (target.participant_identifier, target.participant_name, target.kind) as is_changed
     )
 
     select coalesce(array_agg(updated.id), '{}') into v_changed from updated where updated.is_changed;
@@ -2302,32 +2620,595 @@ comment on function private.update_participants(uuid[], private.ingest_participa
 'Sets identifier and name of participants where the request has newer ones. Returns the ids of the conversations that
 look different now. The caller has locked the rows.';
 
--- Ingest, third part: stores the messages and says what became of each conversation.
--- Promise: a message is stored once, no matter who sends it, how often, or how many at the same time.
+-- Ingest, third part: what happened to messages after they were sent.
+-- Promise: an update counts once, in any order, also before its message has come.
 
-create function private.store_messages(
-    p_source private.ingest_source, p_conversations private.ingest_conversation[], p_messages private.ingest_message[],
-    p_ids uuid[], p_created jsonb, p_is_all_new boolean
-) returns private.ingest_result[]
+create function private.parse_update_value(p_type text, p_update jsonb) returns jsonb
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case p_type
+        when 'edited' then jsonb_build_object('content', p_update -> 'content') || case
+            when p_update ->> 'media_url' is null then '{}'
+            else jsonb_build_object('media_url', p_update -> 'media_url')
+        end
+        when 'media' then jsonb_build_object('media_url', p_update -> 'media_url')
+        when 'reaction' then jsonb_build_object('emoji', case jsonb_typeof(p_update -> 'emoji')
+            when 'array' then p_update -> 'emoji'
+            when 'string' then case
+                when p_update ->> 'emoji' = '' then '[]' else jsonb_build_array(p_update -> 'emoji')
+            end
+            else '[]'
+        end)
+        when 'pinned' then '{"pinned": true}'
+        when 'unpinned' then '{"pinned": false}'
+        when 'failed' then case
+            when p_update ->> 'reason' is null then '{}' else jsonb_build_object('reason', p_update -> 'reason')
+        end
+        else '{}'
+    end;
+end
+$$;
+comment on function private.parse_update_value(text, jsonb) is 'What an update of a type sets, in one form.';
+
+create function private.find_update_error(p_update jsonb, p_at timestamptz) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_type text := p_update ->> 'type';
+    v_emoji text := jsonb_typeof(p_update -> 'emoji');
+begin
+    return case
+        when jsonb_typeof(p_update) <> 'object' then ' must be an object'
+        when coalesce(jsonb_typeof(p_update -> 'message_id'), '') <> 'string'
+            or char_length(p_update ->> 'message_id') not between 1 and 500
+            then '.message_id must be a string of 1 to 500 characters'
+        when coalesce(v_type, '') not in (
+            'edited', 'deleted', 'reaction', 'delivered', 'read', 'played', 'failed', 'media', 'pinned', 'unpinned'
+        ) then '.type must be edited, deleted, reaction, delivered, read, played, failed, media, pinned or unpinned'
+        when p_at is null then '.at must be an ISO 8601 timestamp'
+        when coalesce(jsonb_typeof(p_update -> 'by'), 'null') not in ('string', 'null')
+            or char_length(p_update ->> 'by') > 500
+            then '.by must be a string of at most 500 characters'
+        when v_type = 'edited' and coalesce(jsonb_typeof(p_update -> 'content'), '') <> 'string'
+            then '.content must be a string'
+        when v_type = 'edited' and coalesce(jsonb_typeof(p_update -> 'media_url'), 'null') not in ('string', 'null')
+            then '.media_url must be a string or null'
+        when v_type = 'media' and coalesce(p_update ->> 'media_url', '') = ''
+            or v_type = 'media' and jsonb_typeof(p_update -> 'media_url') <> 'string'
+            then '.media_url must be a string'
+        when v_type = 'reaction' and not coalesce(case v_emoji
+            when 'string' then char_length(p_update ->> 'emoji') <= 100
+            when 'null' then true
+            when 'array' then jsonb_array_length(p_update -> 'emoji') <= 20 and not exists (
+                select from jsonb_array_elements(p_update -> 'emoji') as emoji
+                where jsonb_typeof(emoji.value) <> 'string' or char_length(emoji.value #>> '{}') not between 1 and 100
+            )
+        end, false) then '.emoji must be null, a string of at most 100 characters or an array of at most 20 of them'
+        when v_type = 'failed' and (
+            coalesce(jsonb_typeof(p_update -> 'reason'), 'null') not in ('string', 'null')
+            or char_length(p_update ->> 'reason') > 1000
+        ) then '.reason must be a string of at most 1000 characters'
+    end;
+end
+$$;
+comment on function private.find_update_error(jsonb, timestamptz) is
+'What is wrong with an update, as it continues "updates[0]"; null if it is right.';
+
+create function private.parse_updates(p_conversations jsonb) returns private.ingest_update[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select line::private.ingest_update
+        from (
+            select
+                parsed.parent, parsed.index,
+                parsed.value ->> 'message_id' as external_id,
+                parsed.sender,
+                case parsed.value ->> 'type' when 'unpinned' then 'pinned' else parsed.value ->> 'type' end as type,
+                coalesce(parsed.value ->> 'by', '') as actor,
+                parsed.at,
+                coalesce(substring(parsed.value ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint, 0) as sequence,
+                case
+                    when private.find_update_error(parsed.value, parsed.at) is null
+                        then private.parse_update_value(parsed.value ->> 'type', parsed.value)
+                end as value,
+                coalesce(
+                    private.find_update_error(parsed.value, parsed.at),
+                    case
+                        when parsed.sender is null or char_length(parsed.sender) > 500
+                            then '.sender must be a string of at most 500 characters'
+                    end
+                ) as error
+            from (
+                select
+                    parent.position::integer as parent,
+                    given.position::integer - 1 as index,
+                    given.value,
+                    case
+                        when parent.value ->> 'kind' = 'group' then private.parse_sender(given.value) else ''
+                    end as sender,
+                    case jsonb_typeof(given.value -> 'at')
+                        when 'string' then private.parse_timestamp(given.value ->> 'at')
+                    end as at
+                from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
+                cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'updates')
+                    when 'array' then parent.value -> 'updates' else '[]'
+                end) with ordinality as given (value, position)
+                offset 0
+            ) as parsed
+            order by parsed.parent, parsed.index
+        ) as line
+    );
+end
+$$;
+comment on function private.parse_updates(jsonb) is
+'The updates of a request in its order, each with its first error.';
+
+create function private.validate_updates(
+    p_conversations private.ingest_conversation[], p_updates private.ingest_update[]
+) returns private.ingest_conversation[]
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select conversation::private.ingest_conversation
+        from (
+            select
+                given.position, given.external_id, given.identifier, given.name, given.newest_at,
+                given.is_group, given.has_future, given.has_updates,
+                coalesce(given.error, (
+                    select 'updates[' || change.index || ']' || change.error
+                    from unnest(p_updates) as change
+                    where change.parent = given.position and change.error is not null
+                    order by change.index
+                    limit 1
+                )) as error
+            from unnest(p_conversations) as given
+            order by given.position
+        ) as conversation
+    );
+end
+$$;
+comment on function private.validate_updates(private.ingest_conversation[], private.ingest_update[]) is
+'The same conversations with the first error of their updates. Apart from validate_conversations, which keeps its plan
+because it never sees the arrays of updates, mostly empty.';
+
+-- Definer, because the backend may not change what was said.
+create function private.record_updates(p_updates private.ingest_update[], p_ids uuid[]) returns private.ingest_count[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_counts private.ingest_count[];
+begin
+    with given as (
+        select distinct on (p_ids[line.parent], line.external_id, line.sender, line.type, line.actor, named.version)
+            line.parent, p_ids[line.parent] as conversation_id, line.external_id, line.sender, line.type, line.actor,
+            named.version, line.at, line.sequence, line.value
+        from unnest(p_updates) as line
+        cross join lateral (
+            select case when line.type <> 'edited' then '' else encode(sha256(convert_to(
+                concat_ws(' ', extract(epoch from line.at), line.sequence, line.value::text), 'UTF8'
+            )), 'hex') end as version
+        ) as named
+        where p_ids[line.parent] is not null
+        order by
+            p_ids[line.parent], line.external_id, line.sender, line.type, line.actor, named.version,
+            line.at desc, line.sequence desc, line.value::text collate "C" desc
+    ), recorded as (
+        insert into public.conversation_updates as known (
+            conversation_id, external_id, sender, type, actor, version, at, sequence, value
+        )
+        select
+            given.conversation_id, given.external_id, given.sender, given.type, given.actor, given.version,
+            given.at, given.sequence, given.value
+        from given
+        -- A deleted message keeps no texts and no files.
+        where given.type not in ('edited', 'media') or not exists (
+            select from public.conversation_updates as deletion
+            where (deletion.conversation_id, deletion.external_id, deletion.sender, deletion.type)
+                = (given.conversation_id, given.external_id, given.sender, 'deleted')
+        )
+        order by given.conversation_id, given.external_id, given.sender, given.type, given.actor, given.version
+        on conflict (conversation_id, external_id, sender, type, actor, version) do update
+        set at = excluded.at, sequence = excluded.sequence, value = excluded.value, received_at = now()
+        where (excluded.at, excluded.sequence, excluded.value::text collate "C")
+            > (known.at, known.sequence, known.value::text collate "C")
+        returning known.conversation_id, known.external_id, known.sender, known.type, known.actor, known.version
+    ), counted as (
+        select given.parent, null::integer as added, null::json as conflicts,
+            count(recorded.type)::integer as updates_added, null::integer as updates_waiting
+        from given
+        left join recorded using (conversation_id, external_id, sender, type, actor, version)
+        group by given.parent
+    )
+
+    select array_agg(counted::private.ingest_count) into v_counts from counted;
+    perform private.delete_erased_texts(p_updates, p_ids);
+    return coalesce(v_counts, '{}');
+end
+$$;
+comment on function private.record_updates(private.ingest_update[], uuid[]) is
+'Keeps the updates that are newer than what is known, and returns how many those are in each conversation. The caller
+has locked the conversations.';
+
+-- Definer, because the backend may not change what was said.
+create function private.delete_erased_texts(p_updates private.ingest_update[], p_ids uuid[]) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    delete from public.conversation_updates as known
+    using unnest(p_updates) as given
+    where given.type = 'deleted'
+        and known.conversation_id = p_ids[given.parent]
+        and known.external_id = given.external_id
+        and known.sender = given.sender
+        and known.type in ('edited', 'media');
+end
+$$;
+comment on function private.delete_erased_texts(private.ingest_update[], uuid[]) is
+'Deletes the edits and the files of messages that a request deletes.';
+
+create function private.list_updates(p_conversation_id uuid, p_external_id text, p_sender text)
+returns public.conversation_updates[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select known
+        from public.conversation_updates as known
+        where known.conversation_id = p_conversation_id
+            and known.external_id = p_external_id collate "C"
+            and known.sender = p_sender collate "C"
+        order by known.conversation_id, known.external_id, known.sender, known.type, known.actor, known.version
+        -- A limit leaves the planner only the key, even if the statistics are old. No message has that many updates.
+        limit 1000000
+    );
+end
+$$;
+comment on function private.list_updates(uuid, text, text) is 'All updates of a message.';
+
+create function private.has_updates(p_ids uuid[]) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (
+        select
+        from unnest(p_ids) as given (id)
+        cross join lateral (
+            select from public.conversation_updates as known
+            where known.conversation_id = given.id
+            order by known.conversation_id
+            -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
+            limit 1
+        ) as known
+    );
+end
+$$;
+comment on function private.has_updates(uuid[]) is 'Whether a message of these conversations has updates.';
+
+create function private.apply_known_updates(p_messages private.ingest_message[], p_ids uuid[])
+returns private.ingest_message[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select applied::private.ingest_message
+        from (
+            select
+                given.parent, given.index, given.external_id, given.sender, given.sent_at, given.stated_at,
+                given.sequence, given.message,
+                case
+                    when known.updates <> '{}' then private.render_present_message(given.message, known.updates)
+                end as present,
+                (select max(line.at) from unnest(known.updates) as line where line.type = 'deleted') as deleted_at,
+                given.error
+            from unnest(p_messages) as given
+            cross join lateral (
+                select private.list_updates(p_ids[given.parent], given.external_id, given.sender) as updates
+                offset 0
+            ) as known
+            order by given.parent, given.index
+        ) as applied
+    );
+end
+$$;
+comment on function private.apply_known_updates(private.ingest_message[], uuid[]) is
+'The same messages as earlier updates make them, for those that come after their updates.';
+
+-- Ingest, fourth part: brings messages and updates together.
+-- Promise: a stored message shows all of its updates when the request ends.
+
+create function private.read_repeated_message(p_message jsonb, p_stored public.conversation_messages)
+returns private.ingest_update
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_stored jsonb := coalesce(p_stored.original, p_stored.message);
+    v_edited_at timestamptz := private.find_edit_time(p_message);
+    v_update private.ingest_update;
+begin
+    if p_message - 'media_url' = v_stored - 'media_url' then
+        -- Of two URLs only the order of arrival says which is newer.
+        v_update.type := 'media';
+        v_update.at := clock_timestamp();
+        v_update.value := case
+            when coalesce(p_message ->> 'media_url', '') not in ('', coalesce(p_stored.message ->> 'media_url', ''))
+                then jsonb_build_object('media_url', p_message -> 'media_url')
+        end;
+    elsif v_edited_at is distinct from private.find_edit_time(v_stored) then
+        v_update.type := 'edited';
+        v_update.at := coalesce(v_edited_at, private.parse_timestamp(p_message ->> 'sent_at'));
+        v_update.value := p_message;
+    end if;
+    v_update.actor := '';
+    v_update.sequence := 0;
+    return v_update;
+end
+$$;
+comment on function private.read_repeated_message(jsonb, public.conversation_messages) is
+'Reads a message that is stored with other content as an update: another version of it by its time of edit, or a new URL
+of its file. Its type is null if it contradicts what is stored; its value is null if it says nothing new.';
+
+create function private.list_repeated_messages(
+    p_messages private.ingest_message[], p_ids uuid[], p_counts private.ingest_count[]
+) returns private.ingest_update[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    return array(
+        select line::private.ingest_update
+        from (
+            select
+                given.parent, given.index, given.external_id, given.sender,
+                repeated.type, repeated.actor, repeated.at, repeated.sequence, repeated.value, null::text as error
+            from unnest(p_messages) as given
+            inner join unnest(p_counts) as counted on given.parent = counted.parent and counted.conflicts is not null
+            inner join public.conversation_messages as stored
+                on stored.conversation_id = p_ids[given.parent]
+                and given.external_id = stored.external_id
+                and given.sender = stored.sender
+            cross join lateral private.read_repeated_message(given.message, stored) as repeated
+            where stored.deleted_at is null
+                and given.message <> coalesce(stored.original, stored.message)
+                and given.message <> stored.message
+                and counted.conflicts::jsonb ? given.external_id
+            order by given.parent, given.index
+        ) as line
+    );
+end
+$$;
+comment on function private.list_repeated_messages(private.ingest_message[], uuid[], private.ingest_count[]) is
+'The messages of a request that are stored with other content, read as updates.';
+
+-- Definer, because the backend may not change what was said.
+create function private.refresh_messages(p_updates private.ingest_update[], p_ids uuid[]) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    with touched as (
+        select distinct p_ids[given.parent] as conversation_id, given.external_id, given.sender
+        from unnest(p_updates) as given
+        where p_ids[given.parent] is not null
+    ), known as materialized (
+        select
+            stored.conversation_id, stored.external_id, stored.sender,
+            coalesce(stored.original, stored.message) as original,
+            private.list_updates(stored.conversation_id, stored.external_id, stored.sender) as updates
+        from touched
+        inner join public.conversation_messages as stored
+            on touched.conversation_id = stored.conversation_id
+            and touched.external_id = stored.external_id
+            and touched.sender = stored.sender
+    ), present as materialized (
+        select
+            known.*,
+            private.render_present_message(known.original, known.updates) as message,
+            (select max(line.at) from unnest(known.updates) as line where line.type = 'deleted') as deleted_at
+        from known
+        where known.updates <> '{}'
+    )
+
+    update public.conversation_messages as stored
+    set
+        message = present.message,
+        original = case when present.deleted_at is null then present.original end,
+        deleted_at = present.deleted_at
+    from present
+    where stored.conversation_id = present.conversation_id
+        and stored.external_id = present.external_id
+        and stored.sender = present.sender
+        and stored.message <> present.message;
+end
+$$;
+comment on function private.refresh_messages(private.ingest_update[], uuid[]) is
+'Writes the stored messages of updates as they are now. The caller has locked their conversations.';
+
+create function private.merge_counts(
+    p_counts private.ingest_count[], p_repeated private.ingest_update[],
+    p_updates private.ingest_update[], p_ids uuid[]
+) returns private.ingest_count[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    return array(
+        select line::private.ingest_count
+        from (
+            select
+                counted.parent,
+                max(counted.added) as added,
+                (
+                    select json_agg(distinct repeated.external_id)
+                    from unnest(p_repeated) as repeated
+                    where repeated.parent = counted.parent and repeated.type is null
+                ) as conflicts,
+                sum(counted.updates_added)::integer as updates_added,
+                case when sum(counted.updates_added) is not null then (
+                    select count(*)::integer
+                    from unnest(p_updates) as given
+                    where given.parent = counted.parent and not exists (
+                        select from public.conversation_messages as stored
+                        where (stored.conversation_id, stored.external_id, stored.sender)
+                            = (p_ids[given.parent], given.external_id, given.sender)
+                    )
+                ) end as updates_waiting
+            from unnest(p_counts) as counted
+            group by counted.parent
+        ) as line
+    );
+end
+$$;
+comment on function private.merge_counts(
+    private.ingest_count[], private.ingest_update[], private.ingest_update[], uuid[]
+) is
+'One count for each conversation, with conflicts only for repeated messages that are no updates.';
+
+create function private.settle_updates(
+    p_messages private.ingest_message[], p_updates private.ingest_update[], p_ids uuid[],
+    p_counts private.ingest_count[]
+) returns private.ingest_count[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_results private.ingest_result[];
+    v_repeated private.ingest_update[] := private.list_repeated_messages(p_messages, p_ids, p_counts);
+    v_new private.ingest_update[] := array(
+        select given from unnest(v_repeated) as given where given.value is not null
+    );
+    v_counts private.ingest_count[] := p_counts;
+begin
+    if v_new <> '{}' then
+        v_counts := v_counts || private.record_updates(v_new, p_ids);
+    end if;
+    if p_updates <> '{}' or v_new <> '{}' then
+        perform private.refresh_messages(p_updates || v_new, p_ids);
+    end if;
+    return private.merge_counts(v_counts, v_repeated, p_updates, p_ids);
+end
+$$;
+comment on function private.settle_updates(
+    private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]
+) is
+'Writes the messages of the updates of a request as they are now, also of messages that it repeats with other content.
+The caller has locked the conversations.';
+
+-- Ingest, fifth part: stores the messages and says what became of each conversation.
+-- Promise: a message is stored once, no matter who sends it, how often, or how many at the same time.
+
+create function private.place_messages(p_messages private.ingest_message[], p_ids uuid[])
+returns private.ingest_message[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select placed::private.ingest_message
+        from (
+            select
+                given.parent,
+                given.index,
+                given.external_id,
+                given.sender,
+                case
+                    when given.stated_at is null then given.sent_at
+                    else coalesce(
+                        interval '1 microsecond' + greatest(
+                            stored.last_at,
+                            max(given.sent_at) filter (where given.stated_at is null) over (
+                                partition by p_ids[given.parent] order by given.parent, given.index
+                            )
+                        ),
+                        'epoch'
+                    )
+                end as sent_at,
+                given.stated_at,
+                given.sequence,
+                given.message,
+                given.present,
+                given.deleted_at,
+                given.error
+            from unnest(p_messages) as given
+            left join (
+                select known.id, newest.last_at
+                from unnest(p_ids) as known (id)
+                cross join lateral (
+                    select stored.sent_at as last_at
+                    from public.conversation_messages as stored
+                    where stored.conversation_id = known.id
+                    order by stored.conversation_id desc, stored.sent_at desc
+                    limit 1
+                ) as newest
+                group by known.id, newest.last_at
+            ) as stored on stored.id = p_ids[given.parent]
+            order by given.parent, given.index
+        ) as placed
+    );
+end
+$$;
+comment on function private.place_messages(private.ingest_message[], uuid[]) is
+'The same messages, with a place behind all that is there for those with a time far beyond their arrival. Such a message
+that comes first gets the epoch, so that all later ones follow it.';
+
+create function private.store_messages(
+    p_source private.ingest_source, p_messages private.ingest_message[], p_ids uuid[], p_is_all_new boolean
+) returns private.ingest_count[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_now timestamptz := clock_timestamp();
+    v_counts private.ingest_count[];
 begin
     with message as materialized (
         select
-            given.parent, given.external_id, given.sent_at, given.message, p_ids[given.parent] as conversation_id,
+            given.*, p_ids[given.parent] as conversation_id,
             row_number() over same_id = 1 and stored.message is null as is_new,
             case
-                when stored.message is not null then given.message <> stored.message
+                when stored.message is not null then given.message <> stored.message and stored.deleted_at is null
                 when row_number() over same_id > 1 then given.message <> first_value(given.message) over same_id
             end as is_conflicting
-        from unnest(p_messages) as given
+        from unnest(p_messages) with ordinality as given (
+            parent, index, external_id, sender, sent_at, stated_at, sequence, message, present, deleted_at,
+            error, position
+        )
         left join lateral (
-            select known.message
+            select coalesce(known.original, known.message) as message, known.deleted_at
             from public.conversation_messages as known
-            where known.conversation_id = p_ids[given.parent] and known.external_id = given.external_id
+            where known.conversation_id = p_ids[given.parent]
+                and known.external_id = given.external_id and known.sender = given.sender
             -- LIMIT 1 makes this one look-up by the key for each message, even if the statistics are old.
             limit 1
         ) as stored on not p_is_all_new
@@ -2335,49 +3216,73 @@ begin
         where p_ids[given.parent] is not null
         window same_id as (
             -- Collation C compares bytes, which is all that equality needs.
-            partition by p_ids[given.parent], given.external_id collate "C" order by given.parent, given.index
+            partition by p_ids[given.parent], given.external_id collate "C", given.sender collate "C"
+            order by given.parent, given.index
         )
     ), added as (
         insert into public.conversation_messages (
-            conversation_id, workspace_id, connection_id, external_id, sent_at, message
+            conversation_id, external_id, sender, workspace_id, connection_id,
+            sent_at, received_at, stated_at, sequence, message, original, deleted_at
         )
-        select message.conversation_id, p_source.workspace_id, p_source.id, message.external_id, message.sent_at,
-            message.message
+        select
+            message.conversation_id, message.external_id, message.sender, p_source.workspace_id, p_source.id,
+            message.sent_at, v_now + message.position * interval '1 microsecond', message.stated_at, message.sequence,
+            coalesce(message.present, message.message),
+            case when message.present is not null and message.deleted_at is null then message.message end,
+            message.deleted_at
         from message
         where message.is_new
     ), counted as (
-        select message.parent, count(*) filter (where message.is_new) as added,
-            json_agg(distinct message.external_id) filter (where message.is_conflicting) as conflicts
+        select message.parent, count(*) filter (where message.is_new)::integer as added,
+            json_agg(distinct message.external_id) filter (where message.is_conflicting) as conflicts,
+            null::integer as updates_added, null::integer as updates_waiting
         from message
         group by message.parent
-    ), result as (
-        select
-            p_ids[given.position] as conversation_id,
-            given.external_id,
-            case
-                when given.error is not null then 'error: ' || given.error
-                when p_created ? given.external_id and row_number() over (
-                    partition by given.external_id, given.error is null order by given.position
-                ) = 1 then 'created'
-                when counted.added > 0 then 'updated'
-                else 'no_new_messages'
-            end as status,
-            coalesce(counted.added, 0)::integer as messages_added,
-            counted.conflicts
-        from unnest(p_conversations) as given
-        left join counted on given.position = counted.parent
-        order by given.position
     )
 
-    select array_agg(result::private.ingest_result) into v_results from result;
-    return v_results;
+    select array_agg(counted::private.ingest_count) into v_counts from counted;
+    return coalesce(v_counts, '{}');
 end
 $$;
-comment on function private.store_messages(
-    private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
-) is
-'Inserts the messages that are new, and returns what became of each conversation of the request, in its order. The first
-of several messages with the same id counts. The caller has locked the conversations.';
+comment on function private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean) is
+'Inserts the messages that are new. The first of several messages with the same id counts. The caller has locked the
+conversations.';
+
+create function private.list_results(
+    p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb, p_counts private.ingest_count[]
+) returns private.ingest_result[]
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select result::private.ingest_result
+        from (
+            select
+                p_ids[given.position] as conversation_id,
+                given.external_id,
+                case
+                    when given.error is not null then 'error: ' || given.error
+                    when p_created ? given.external_id and row_number() over (
+                        partition by given.external_id, given.error is null order by given.position
+                    ) = 1 then 'created'
+                    when counted.added > 0 or counted.updates_added > 0 then 'updated'
+                    else 'no_new_messages'
+                end as status,
+                coalesce(counted.added, 0) as messages_added,
+                counted.conflicts,
+                counted.updates_added,
+                counted.updates_waiting
+            from unnest(p_conversations) as given
+            left join unnest(p_counts) as counted on given.position = counted.parent
+            order by given.position
+        ) as result
+    );
+end
+$$;
+comment on function private.list_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_count[]) is
+'What became of each conversation of a request, in its order.';
 
 create function private.send_changes(p_created jsonb, p_changed uuid[], p_results private.ingest_result[]) returns void
 language plpgsql
@@ -2389,7 +3294,8 @@ declare
         union
         select changed.id from unnest(p_changed) as changed (id)
         except
-        select result.conversation_id from unnest(p_results) as result where result.messages_added > 0
+        select result.conversation_id from unnest(p_results) as result
+        where result.messages_added > 0 or result.updates_added > result.updates_waiting
     );
 begin
     if v_ids <> '{}' then
@@ -2400,6 +3306,34 @@ $$;
 comment on function private.send_changes(jsonb, uuid[], private.ingest_result[]) is
 'Broadcasts the conversations that a request created or changed and that got no messages: messages are sent already.';
 
+create function private.complete_ids(
+    p_source private.ingest_source, p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb
+) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[] := array(
+        select case when given.error is null then
+            coalesce(p_ids[given.position], (p_created ->> given.external_id)::uuid)
+        end
+        from unnest(p_conversations) as given
+        order by given.position
+    );
+begin
+    -- Other requests may have created the rest meanwhile.
+    if exists (
+        select from unnest(p_conversations) as given where given.error is null and v_ids[given.position] is null
+    ) then
+        v_ids := private.find_conversations(p_source, p_conversations);
+    end if;
+    return v_ids;
+end
+$$;
+comment on function private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb) is
+'The ids of the conversations of a request, by position, with those that are new. A conversation with a bad message or
+update loses its id.';
+
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
@@ -2408,18 +3342,25 @@ as $$
 declare
     v_conversations private.ingest_conversation[] := private.parse_conversations(p_conversations);
     v_ids uuid[] := private.find_conversations(p_source, v_conversations);
+    v_has_updates boolean := exists (select from unnest(v_conversations) as given where given.has_updates);
     v_messages private.ingest_message[];
+    v_updates private.ingest_update[] := '{}'::private.ingest_update[];
     v_participants private.ingest_participant[];
     v_created jsonb;
     v_existing uuid[];
     v_changed uuid[] := '{}'::uuid[];
+    v_counts private.ingest_count[] := '{}'::private.ingest_count[];
     v_results private.ingest_result[];
 begin
-    if private.is_replay(p_conversations, v_conversations, v_ids) then
+    if not v_has_updates and private.is_replay(p_conversations, v_conversations, v_ids) then
         return private.list_replay_results(v_conversations, v_ids);
     end if;
     v_messages := private.parse_messages(p_conversations);
     v_conversations := private.validate_conversations(v_conversations, v_messages);
+    if v_has_updates then
+        v_updates := private.parse_updates(p_conversations);
+        v_conversations := private.validate_updates(v_conversations, v_updates);
+    end if;
     v_participants := private.list_participants(v_conversations, v_ids);
 
     -- The triggers of conversations leave the broadcasts to this function.
@@ -2427,20 +3368,7 @@ begin
     -- The lock order stands in the head of 131_ingest_conversations.sql.
     perform private.lock_source(p_source);
     v_created := private.create_conversations(p_source, v_participants);
-    -- A conversation with a bad message loses its id.
-    v_ids := array(
-        select case when given.error is null then
-            coalesce(v_ids[given.position], (v_created ->> given.external_id)::uuid)
-        end
-        from unnest(v_conversations) as given
-        order by given.position
-    );
-    -- Other requests may have created the rest meanwhile.
-    if exists (
-        select from unnest(v_conversations) as given where given.error is null and v_ids[given.position] is null
-    ) then
-        v_ids := private.find_conversations(p_source, v_conversations);
-    end if;
+    v_ids := private.complete_ids(p_source, v_conversations, v_ids, v_created);
     v_existing := array(
         select v_ids[given.position]
         from unnest(v_conversations) as given
@@ -2450,9 +3378,20 @@ begin
         perform private.lock_conversations(v_existing);
         v_changed := private.update_participants(v_existing, v_participants);
     end if;
-    v_results := private.store_messages(
-        p_source, v_conversations, v_messages, v_ids, v_created, v_existing = '{}'
-    );
+    if v_has_updates then
+        v_counts := private.record_updates(v_updates, v_ids);
+    end if;
+    if v_has_updates
+        or private.has_updates(v_existing)
+        or exists (select from unnest(v_conversations) as given where given.has_future)
+    then
+        v_messages := private.apply_known_updates(private.place_messages(v_messages, v_ids), v_ids);
+    end if;
+    v_counts := v_counts || private.store_messages(p_source, v_messages, v_ids, v_existing = '{}');
+    if exists (select from unnest(v_counts) as counted where counted.conflicts is not null or v_has_updates) then
+        v_counts := private.settle_updates(v_messages, v_updates, v_ids, v_counts);
+    end if;
+    v_results := private.list_results(v_conversations, v_ids, v_created, v_counts);
     perform private.send_changes(v_created, v_changed, v_results);
     perform set_config('threadline.is_ingesting', '', true);
     return v_results;
@@ -2477,6 +3416,11 @@ begin
                     'conversation_id', null, 'external_conversation_id', result.external_id,
                     'messages_added', 0, 'status', result.status
                 )
+                when result.updates_added is not null then json_strip_nulls(json_build_object(
+                    'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
+                    'status', result.status, 'conflicting_message_ids', result.conflicts,
+                    'updates_added', result.updates_added, 'updates_waiting', result.updates_waiting
+                ))
                 when result.conflicts is not null then json_build_object(
                     'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
                     'status', result.status, 'conflicting_message_ids', result.conflicts
@@ -7213,9 +8157,8 @@ begin
     if found and $1 -> 'failure' ->> 'status' = '503' and $1 ->> 'is_paid' = 'false' then
         update private.summary_counts as counted
         set used = counted.used - 1
-        where counted.user_id = private.parse_uuid($1, 'user_id', false)
-            and counted.day = (now() at time zone 'UTC')::date
-            and counted.used > 0;
+        -- The count of an earlier day has no effect: the next summary starts from 1.
+        where counted.user_id = private.parse_uuid($1, 'user_id', false) and counted.used > 0;
         update private.summary_totals as counted
         set used = counted.used - 1
         where counted.day = (now() at time zone 'UTC')::date and counted.used > 0;
@@ -8788,11 +9731,24 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
-    -- The old rows are conversations or messages of conversations.
-    v_ids text[] := array(
-        select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone
-    );
+    v_ids text[];
 begin
+    if tg_op = 'UPDATE' then
+        v_ids := array(
+            select distinct gone.conversation_id::text
+            from gone
+            inner join changed using (conversation_id, external_id, sender)
+            where gone.deleted_at is null and changed.deleted_at is not null
+        );
+    else
+        -- The old rows are conversations or messages of conversations.
+        v_ids := array(
+            select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone
+        );
+    end if;
+    if v_ids = '{}' then
+        return null;
+    end if;
     update realtime.messages as sent
     set payload = jsonb_build_object(
         'conversation', jsonb_build_object('id', sent.payload #> '{conversation,id}'), 'truncated', true
@@ -8808,7 +9764,7 @@ exception
 end
 $$;
 comment on function private.redact_inbox_trigger() is
-'Redacts the broadcasts of conversations that lost messages or were deleted.';
+'Redacts the broadcasts of conversations that lost messages or were deleted, also if a sender deleted a message.';
 
 -- Erasure of a person or a user, with a receipt: the right to be forgotten.
 -- A receipt contains numbers and ids, never erased content.
@@ -9196,7 +10152,10 @@ declare
     v_id uuid := private.parse_uuid($1, 'conversation_id');
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 500);
     v_after text := $1 ->> 'after';
-    v_after_at timestamptz := timestamptz '-infinity';
+    v_external_id text := '';
+    v_at timestamptz := '-infinity';
+    v_sequence bigint := -9223372036854775808;
+    v_received_at timestamptz := '-infinity';
     v_lines jsonb;
     v_last text;
 begin
@@ -9209,9 +10168,12 @@ begin
     if v_after is null then
         perform private.record_export(v_id, null);
     else
-        select stored.sent_at into v_after_at
+        select stored.sent_at, stored.sequence, stored.received_at, stored.external_id
+        into v_at, v_sequence, v_received_at, v_external_id
         from public.conversation_messages as stored
-        where stored.conversation_id = v_id and stored.external_id = v_after;
+        where stored.conversation_id = v_id
+            and stored.external_id in (v_after, split_part(v_after, e'\x1f', 1))
+            and stored.external_id || case stored.sender when '' then '' else e'\x1f' || stored.sender end = v_after;
         if not found then
             perform private.fail(
                 400, 'invalid_cursor',
@@ -9220,15 +10182,22 @@ begin
         end if;
     end if;
     select
-        coalesce(jsonb_agg(page.message order by page.sent_at, page.external_id), '[]'),
-        (array_agg(page.external_id order by page.sent_at desc, page.external_id desc))[1]
+        coalesce(jsonb_agg(
+            page.message order by page.sent_at, page.sequence, page.received_at, page.external_id
+        ), '[]'),
+        (array_agg(
+            page.external_id || case page.sender when '' then '' else e'\x1f' || page.sender end
+            order by page.sent_at desc, page.sequence desc, page.received_at desc, page.external_id desc
+        ))[1]
     into v_lines, v_last
     from (
-        select stored.message, stored.sent_at, stored.external_id
+        select
+            stored.message, stored.sent_at, stored.sequence, stored.received_at, stored.external_id, stored.sender
         from public.conversation_messages as stored
         where stored.conversation_id = v_id
-            and (stored.sent_at, stored.external_id) > (v_after_at, coalesce(v_after, ''))
-        order by stored.sent_at, stored.external_id
+            and (stored.sent_at, stored.sequence, stored.received_at, stored.external_id)
+            > (v_at, v_sequence, v_received_at, v_external_id)
+        order by stored.sent_at, stored.sequence, stored.received_at, stored.external_id
         limit v_limit
     ) as page;
     return private.succeed(v_lines, jsonb_build_object(
@@ -9237,8 +10206,8 @@ begin
 end
 $$;
 comment on function public.export_conversation(jsonb) is
-'Returns messages of a conversation of the caller as they were ingested, in order of sent_at. Takes conversation_id,
-limit (500, at most 1000) and after (next_cursor of the page before, which is null on the last page). PT404, PT400.';
+'Returns messages of a conversation of the caller in their order. Takes conversation_id, limit (500, at most 1000) and
+after (next_cursor of the page before, which is null on the last page). PT404, PT400.';
 
 create function private.render_export(p_message_ids uuid[]) returns jsonb
 language sql
@@ -10213,6 +11182,7 @@ begin
         'public.channel_twins',
         'public.channels',
         'public.conversation_messages',
+        'public.conversation_updates',
         'public.conversations',
         'public.erasures',
         'public.ingest_log',
@@ -10385,8 +11355,10 @@ create trigger conversations_10_match
 before insert on public.conversations
 for each row execute function private.match_participant_trigger();
 create trigger conversations_20_match
-before update of participant_identifier on public.conversations
-for each row when (old.participant_identifier is distinct from new.participant_identifier)
+before update of participant_identifier, kind on public.conversations
+for each row when (
+    (old.participant_identifier, old.kind) is distinct from (new.participant_identifier, new.kind)
+)
 execute function private.match_participant_trigger();
 create trigger conversations_30_stamp
 before update on public.conversations
@@ -10431,11 +11403,25 @@ create trigger conversation_messages_30_summarize
 after delete on public.conversation_messages
 referencing old table as changed
 for each statement execute function private.summarize_conversations_trigger();
-
 create trigger conversation_messages_40_redact
 after delete on public.conversation_messages
 referencing old table as gone
 for each statement execute function private.redact_inbox_trigger();
+-- Updates change messages.
+create trigger conversation_messages_50_summarize
+after update on public.conversation_messages
+referencing new table as changed
+for each statement execute function private.summarize_conversations_trigger();
+-- Before 70, which sends what is left of a deleted message.
+create trigger conversation_messages_60_redact
+after update on public.conversation_messages
+referencing old table as gone new table as changed
+for each statement execute function private.redact_inbox_trigger();
+-- After 50: it sends the row that 50 has updated.
+create trigger conversation_messages_70_broadcast
+after update on public.conversation_messages
+referencing new table as changed
+for each statement execute function private.broadcast_updated_messages_trigger();
 
 -- channels: a user makes a channel and becomes its first owner. A direct channel has none.
 create trigger channels_10_assign_workspace
@@ -10678,6 +11664,7 @@ revoke all on
     public.channel_twins,
     public.channels,
     public.conversation_messages,
+    public.conversation_updates,
     public.conversations,
     public.erasures,
     public.ingest_log,
@@ -10765,6 +11752,7 @@ grant select, delete, insert (channel_id, ai_twin_id) on public.channel_twins to
 grant select, delete, insert (workspace_id, kind, name), update (name) on public.channels to authenticated;
 grant select on public.audit_log to authenticated;
 grant select on public.conversation_messages to authenticated;
+grant select on public.conversation_updates to authenticated;
 grant select on public.conversations to authenticated;
 grant select on public.erasures to authenticated;
 grant select on public.ingest_log to authenticated;
@@ -10960,9 +11948,10 @@ grant select, insert, update, delete on public.channel_members to service_role;
 grant select, insert, update, delete on public.channel_twins to service_role;
 grant select, insert, update, delete on public.channels to service_role;
 grant select, insert, delete on public.conversation_messages to service_role;
+grant select on public.conversation_updates to service_role;
 grant
     select, insert, delete,
-    update (participant_identifier, participant_name, participant_identified_at, participant_named_at)
+    update (participant_identifier, participant_name, participant_identified_at, participant_named_at, kind)
 on public.conversations to service_role;
 grant select on public.erasures to service_role;
 grant select, insert, update (requests) on public.ingest_log to service_role;
@@ -11081,10 +12070,12 @@ grant execute on function
     private.is_valid_key(text),
     private.rotate_twin_secret(uuid, interval),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
+    private.validate_updates(private.ingest_conversation[], private.ingest_update[]),
     private.lock_my_channel(uuid),
     private.lock_conversations(uuid[]),
     private.lock_source(private.ingest_source),
     private.record_export(uuid, uuid),
+    private.place_messages(private.ingest_message[], uuid[]),
     private.list_replay_results(private.ingest_conversation[], uuid[]),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
     private.broadcast_conversations(uuid[]),
@@ -11144,9 +12135,29 @@ grant execute on function
     private.replay_twin_deliveries(uuid, uuid),
     private.split_words(text),
     private.store_conversations(private.ingest_source, jsonb),
-    private.store_messages(
-        private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
+    private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
+    private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),
+    private.settle_updates(
+        private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]
     ),
+    private.merge_counts(
+        private.ingest_count[], private.ingest_update[], private.ingest_update[], uuid[]
+    ),
+    private.has_updates(uuid[]),
+    private.list_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_count[]),
+    private.find_edit_time(jsonb),
+    private.render_receipts(public.conversation_updates[]),
+    private.render_present_message(jsonb, public.conversation_updates[]),
+    private.parse_update_value(text, jsonb),
+    private.find_update_error(jsonb, timestamptz),
+    private.parse_updates(jsonb),
+    private.parse_sender(jsonb),
+    private.record_updates(private.ingest_update[], uuid[]),
+    private.list_updates(uuid, text, text),
+    private.apply_known_updates(private.ingest_message[], uuid[]),
+    private.read_repeated_message(jsonb, public.conversation_messages),
+    private.list_repeated_messages(private.ingest_message[], uuid[], private.ingest_count[]),
+    private.refresh_messages(private.ingest_update[], uuid[]),
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer),
     private.update_participants(uuid[], private.ingest_participant[])

@@ -36,6 +36,7 @@ drop policy messaging_connections_update_manager on public.messaging_connections
 drop policy messaging_connections_delete_manager on public.messaging_connections;
 drop policy conversations_select_member on public.conversations;
 drop policy conversation_messages_select_member on public.conversation_messages;
+drop policy conversation_updates_select_reader on public.conversation_updates;
 drop policy ingest_log_select_manager on public.ingest_log;
 drop policy user_profiles_select_peer on public.user_profiles;
 drop policy user_profiles_update_self on public.user_profiles;
@@ -101,6 +102,7 @@ drop policy channel_members_select_executed on public.channel_members;
 drop policy channel_twins_select_executed on public.channel_twins;
 drop policy channels_select_executed on public.channels;
 drop policy conversation_messages_select_executed on public.conversation_messages;
+drop policy conversation_updates_select_executed on public.conversation_updates;
 drop policy conversations_select_executed on public.conversations;
 drop policy erasures_select_executed on public.erasures;
 drop policy ingest_log_select_executed on public.ingest_log;
@@ -158,6 +160,9 @@ drop trigger conversation_messages_10_summarize on public.conversation_messages;
 drop trigger conversation_messages_20_broadcast on public.conversation_messages;
 drop trigger conversation_messages_30_summarize on public.conversation_messages;
 drop trigger conversation_messages_40_redact on public.conversation_messages;
+drop trigger conversation_messages_50_summarize on public.conversation_messages;
+drop trigger conversation_messages_60_redact on public.conversation_messages;
+drop trigger conversation_messages_70_broadcast on public.conversation_messages;
 drop trigger channels_10_assign_workspace on public.channels;
 drop trigger channels_10_stamp on public.channels;
 drop trigger channels_12_reject_direct on public.channels;
@@ -226,6 +231,7 @@ drop function
     private.admit_message_trigger(),
     private.admit_twin_trigger(),
     private.admit_upload(jsonb),
+    private.apply_known_updates(private.ingest_message[], uuid[]),
     private.audit_channel_role_trigger(),
     private.audit_connection_trigger(),
     private.audit_erasure(uuid),
@@ -239,6 +245,7 @@ drop function
     private.broadcast_events_trigger(),
     private.broadcast_id(uuid, bigint, uuid),
     private.broadcast_ingested_messages_trigger(),
+    private.broadcast_updated_messages_trigger(),
     private.broadcast_user_events_trigger(),
     private.call(text, text, text, text, text, bytea),
     private.call_api(text, jsonb, jsonb, bytea),
@@ -247,6 +254,7 @@ drop function
     private.choose_display_name(jsonb, text),
     private.claim_deliveries(integer, interval),
     private.clean_up(integer),
+    private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
     private.conversation_topics(public.conversations),
     private.count_belongings(uuid),
     private.count_mentions(uuid, uuid, bigint),
@@ -262,6 +270,7 @@ drop function
     private.create_workspace(text, text, text),
     private.decode_text(bytea),
     private.delete_conversation_messages_trigger(),
+    private.delete_erased_texts(private.ingest_update[], uuid[]),
     private.delete_expired(integer),
     private.delete_history(integer),
     private.delete_ingest_log_trigger(),
@@ -285,10 +294,12 @@ drop function
     private.find_channels(text),
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.find_cursor(jsonb, text, uuid),
+    private.find_edit_time(jsonb),
     private.find_heir(uuid, uuid),
     private.find_mentions(text),
     private.find_shared_workspace(uuid[], bytea, uuid),
     private.find_summary(uuid, bigint, integer, text, integer),
+    private.find_update_error(jsonb, timestamptz),
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
@@ -303,6 +314,7 @@ drop function
     private.hand_over_member_trigger(),
     private.hand_over_user_trigger(),
     private.has_huge_number(jsonb),
+    private.has_updates(uuid[]),
     private.hash_secret(text),
     private.hide_direct_channel(uuid, uuid),
     private.hmac_block(bytea, integer),
@@ -336,7 +348,10 @@ drop function
     private.list_my_invitations(),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
     private.list_participants(private.ingest_conversation[], uuid[]),
+    private.list_repeated_messages(private.ingest_message[], uuid[], private.ingest_count[]),
     private.list_replay_results(private.ingest_conversation[], uuid[]),
+    private.list_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_count[]),
+    private.list_updates(uuid, text, text),
     private.list_user_messages(uuid),
     private.lock_channel(uuid),
     private.lock_conversations(uuid[]),
@@ -351,6 +366,7 @@ drop function
     private.measure_database(),
     private.measure_deliveries(),
     private.measure_messages(uuid, bigint, integer),
+    private.merge_counts(private.ingest_count[], private.ingest_update[], private.ingest_update[], uuid[]),
     private.message_count(uuid),
     private.message_preview(jsonb),
     private.move_channels(uuid),
@@ -366,17 +382,22 @@ drop function
     private.parse_search_operator(private.message_search, text, text, boolean),
     private.parse_search_phrase(text),
     private.parse_search_time(text),
+    private.parse_sender(jsonb),
     private.parse_text(jsonb, text, integer, text),
     private.parse_timestamp(text),
+    private.parse_update_value(text, jsonb),
+    private.parse_updates(jsonb),
     private.parse_uuid(jsonb, text, boolean),
     private.parse_uuids(jsonb, text, integer),
     private.pass_belongings(uuid, uuid, uuid),
+    private.place_messages(private.ingest_message[], uuid[]),
     private.poll_summary(jsonb),
     private.protect_owners_trigger(),
     private.protect_retention_trigger(),
     private.protect_workspace_owners_trigger(),
     private.queue_deliveries_trigger(),
     private.ranking_steps(tsvector, tsquery, text[]),
+    private.read_repeated_message(jsonb, public.conversation_messages),
     private.record_audit(uuid, text, uuid, jsonb),
     private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz),
     private.record_export(uuid, uuid),
@@ -389,11 +410,13 @@ drop function
     private.record_reaction_or_pin_trigger(),
     private.record_refusal(private.ingest_source, integer),
     private.record_renaming_trigger(),
+    private.record_updates(private.ingest_update[], uuid[]),
     private.record_user_events(uuid[], text, jsonb, uuid, uuid, uuid),
     private.record_workspace_membership_trigger(),
     private.redact_broadcasts(uuid[]),
     private.redact_channel_trigger(),
     private.redact_inbox_trigger(),
+    private.refresh_messages(private.ingest_update[], uuid[]),
     private.refuse_ingest(integer, text),
     private.reject_direct_channel_trigger(),
     private.reject_direct_member_trigger(),
@@ -414,8 +437,10 @@ drop function
     private.render_page(uuid[]),
     private.render_pin(uuid, timestamptz),
     private.render_pointer(jsonb, text),
+    private.render_present_message(jsonb, public.conversation_updates[]),
     private.render_reaction(uuid, uuid, uuid, text, timestamptz),
     private.render_reactions(uuid[]),
+    private.render_receipts(public.conversation_updates[]),
     private.render_results(private.ingest_result[]),
     private.render_transcript(uuid, bigint, integer, integer),
     private.render_user_event(public.user_events),
@@ -453,6 +478,7 @@ drop function
     private.set_twin_webhook(uuid, text),
     private.set_updated_at_trigger(),
     private.set_workspace_trigger(),
+    private.settle_updates(private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]),
     private.sign_delivery(uuid, text),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
@@ -461,13 +487,14 @@ drop function
     private.split_words(text),
     private.store_conversations(private.ingest_source, jsonb),
     private.store_mentions(public.messages),
-    private.store_messages(private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean),
+    private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),
     private.succeed(jsonb, jsonb, integer),
     private.summarize_conversations_trigger(),
     private.sweep_attachments(integer, interval),
     private.update_participants(uuid[], private.ingest_participant[]),
     private.use_asynchronous_commit(),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
+    private.validate_updates(private.ingest_conversation[], private.ingest_update[]),
     private.verify_creations(uuid, bigint),
     private.word_index_template(),
     public.accept_invitation(text, uuid),
@@ -545,6 +572,7 @@ drop table
     public.channel_twins,
     public.channels,
     public.conversation_messages,
+    public.conversation_updates,
     public.conversations,
     public.erasures,
     public.ingest_log,
@@ -572,10 +600,12 @@ drop function
     private.phone_digits(text);
 drop type
     private.ingest_conversation,
+    private.ingest_count,
     private.ingest_message,
     private.ingest_participant,
     private.ingest_result,
     private.ingest_source,
+    private.ingest_update,
     private.message_search,
     private.metric;
 
