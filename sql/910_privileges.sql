@@ -23,8 +23,10 @@ revoke all on
     public.conversations,
     public.erasures,
     public.ingest_log,
+    public.member_states,
     public.message_edits,
     public.message_events,
+    public.message_mentions,
     public.message_pins,
     public.message_reactions,
     public.messages,
@@ -32,6 +34,7 @@ revoke all on
     public.people,
     public.twin_deliveries,
     public.twin_webhooks,
+    public.user_events,
     public.user_profiles,
     public.workspace_invitations,
     public.workspace_members,
@@ -66,11 +69,15 @@ revoke all on function
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
+    public.list_my_channels(integer, integer),
     public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
+    public.mark_read(uuid, bigint),
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
+    public.open_direct(uuid[], uuid),
     public.pin_message(jsonb),
     public.read_metrics(jsonb),
     public.remove_reaction(jsonb),
@@ -104,8 +111,10 @@ grant select on public.conversation_updates to authenticated;
 grant select on public.conversations to authenticated;
 grant select on public.erasures to authenticated;
 grant select on public.ingest_log to authenticated;
+grant select, update (is_muted, is_pinned) on public.member_states to authenticated;
 grant select on public.message_edits to authenticated;
 grant select on public.message_events to authenticated;
+grant select on public.message_mentions to authenticated;
 grant select, delete, insert (message_id, pinned_by) on public.message_pins to authenticated;
 grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to authenticated;
 grant
@@ -122,6 +131,7 @@ grant select, delete, insert (id, workspace_id, full_name, phone), update (full_
 on public.people to authenticated;
 grant select on public.twin_deliveries to authenticated;
 grant select, delete on public.twin_webhooks to authenticated;
+grant select on public.user_events to authenticated;
 grant select, update (display_name, avatar_url) on public.user_profiles to authenticated;
 grant select (
     id, workspace_id, channel_id, email, role, invited_by, created_at, expires_at, revoked_at, accepted_at, accepted_by
@@ -135,6 +145,7 @@ grant select on private.my_peer_twins to authenticated;
 grant select on private.my_peers to authenticated;
 grant select on private.my_managed_channels to authenticated;
 grant select on private.my_owned_channels to authenticated;
+grant select on private.my_topic_turns to authenticated;
 grant select on private.my_twins to authenticated;
 grant select on private.my_workspaces to authenticated;
 grant select on private.my_managed_workspaces to authenticated;
@@ -162,10 +173,14 @@ grant execute on function
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
+    public.list_my_channels(integer, integer),
     public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
+    public.mark_read(uuid, bigint),
     public.messages(public.conversations),
+    public.open_direct(uuid[], uuid),
     public.pin_message(jsonb),
     public.remove_reaction(jsonb),
     public.remove_twin_webhook(jsonb),
@@ -192,6 +207,10 @@ grant execute on function
     private.create_invitation(uuid, uuid, text, text, interval),
     private.create_workspace(text, text, text),
     private.list_my_invitations(),
+    private.mark_read(uuid, bigint),
+    private.open_direct(uuid[], uuid),
+    private.hide_direct_channel(uuid, uuid),
+    private.render_user_event(public.user_events),
     private.record_export(uuid, uuid),
     private.revoke_invitation(uuid),
     private.revoke_messaging_key(uuid),
@@ -209,6 +228,7 @@ grant execute on function
     private.find_authors(text),
     private.find_call(text),
     private.find_channels(text),
+    private.find_mentions(text),
     private.require_upload_channel(jsonb),
     private.require_message(uuid),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
@@ -229,6 +249,7 @@ grant execute on function
     private.is_my_managed_folder(text),
     private.is_my_live_topic(text),
     private.is_my_topic(text),
+    private.is_my_turn(text, text),
     private.is_service(),
     private.list_author_names(uuid[]),
     private.parse_json(bytea),
@@ -236,6 +257,8 @@ grant execute on function
     private.phone_digits(text),
     private.find_cursor(jsonb, text, uuid),
     private.list_channel_events(uuid, bigint, integer, integer),
+    private.list_my_channels(integer, integer),
+    private.list_my_channels(jsonb),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_search_time(text),
@@ -287,8 +310,10 @@ grant
 on public.conversations to service_role;
 grant select on public.erasures to service_role;
 grant select, insert, update (requests) on public.ingest_log to service_role;
+grant select on public.member_states to service_role;
 grant select on public.message_edits to service_role;
 grant select on public.message_events to service_role;
+grant select on public.message_mentions to service_role;
 grant select, delete, insert (message_id, pinned_by) on public.message_pins to service_role;
 grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to service_role;
 grant
@@ -303,6 +328,7 @@ grant select, insert, update, delete on public.messaging_connections to service_
 grant select, insert, update, delete on public.people to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
+grant select on public.user_events to service_role;
 grant select, insert, update, delete on public.user_profiles to service_role;
 grant select, insert, update, delete on public.workspace_members to service_role;
 grant
@@ -379,6 +405,7 @@ grant execute on function
     private.find_authors(text),
     private.find_call(text),
     private.find_channels(text),
+    private.find_mentions(text),
     private.require_upload_channel(jsonb),
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.require_message(uuid),
@@ -426,6 +453,8 @@ grant execute on function
     private.parse_conversations(jsonb),
     private.find_cursor(jsonb, text, uuid),
     private.list_channel_events(uuid, bigint, integer, integer),
+    private.list_my_channels(integer, integer),
+    private.list_my_channels(jsonb),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_messages(jsonb),
