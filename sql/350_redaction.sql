@@ -25,18 +25,21 @@ set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
     perform private.redact_broadcasts(array(
-        select private.broadcast_id(created.channel_id, created.seq, listener.twin_id)
+        select private.broadcast_id(created.channel_id, created.seq, listener.id)
         from unnest(p_channel_ids, p_seqs) as created (channel_id, seq)
         cross join lateral (
-            select null::uuid as twin_id
+            select null::uuid as id
+            union all
+            select created.channel_id
             union all
             select assigned.ai_twin_id
             from public.channel_twins as assigned
             where assigned.channel_id = created.channel_id
         ) as listener
         union all
-        select private.broadcast_id(event.channel_id, event.seq)
+        select private.broadcast_id(event.channel_id, event.seq, listener.id)
         from public.message_events as event
+        cross join lateral (values (null::uuid), (event.channel_id)) as listener (id)
         where event.message_id = any(p_ids) and event.kind <> 'message.created'
     ));
     -- What the model said of the channel may quote the text.
@@ -137,7 +140,7 @@ declare
 begin
     -- The newest 10,000 events, because older ones are hardly in the three days that Realtime keeps.
     perform private.redact_broadcasts(array(
-        select private.broadcast_id(v_channel_id, event.seq, listener.twin_id)
+        select private.broadcast_id(v_channel_id, event.seq, listener.id)
         from (
             select recent.seq, recent.kind
             from public.message_events as recent
@@ -146,7 +149,8 @@ begin
             limit 10000
         ) as event
         cross join lateral (
-            select null::uuid as twin_id
+            select own.id
+            from (values (null::uuid), (v_channel_id)) as own (id)
             where tg_table_name = 'channels'
             union all
             select assigned.ai_twin_id

@@ -24,8 +24,10 @@ revoke all on
     public.conversations,
     public.erasures,
     public.ingest_log,
+    public.member_states,
     public.message_edits,
     public.message_events,
+    public.message_mentions,
     public.message_pins,
     public.message_reactions,
     public.messages,
@@ -34,6 +36,7 @@ revoke all on
     public.person_identifiers,
     public.twin_deliveries,
     public.twin_webhooks,
+    public.user_events,
     public.user_profiles,
     public.workspace_invitations,
     public.workspace_members,
@@ -69,12 +72,16 @@ revoke all on function
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
+    public.list_my_channels(integer, integer),
     public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
+    public.mark_read(uuid, bigint),
     public.merge_people(jsonb),
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
+    public.open_direct(uuid[], uuid),
     public.pin_message(jsonb),
     public.read_metrics(jsonb),
     public.remove_reaction(jsonb),
@@ -111,8 +118,10 @@ grant select on public.conversation_updates to authenticated;
 grant select on public.conversations to authenticated;
 grant select on public.erasures to authenticated;
 grant select on public.ingest_log to authenticated;
+grant select, update (is_muted, is_pinned) on public.member_states to authenticated;
 grant select on public.message_edits to authenticated;
 grant select on public.message_events to authenticated;
+grant select on public.message_mentions to authenticated;
 grant select, delete, insert (message_id, pinned_by) on public.message_pins to authenticated;
 grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to authenticated;
 grant
@@ -130,6 +139,7 @@ on public.people to authenticated;
 grant select, delete, insert (person_id, kind, value, app) on public.person_identifiers to authenticated;
 grant select on public.twin_deliveries to authenticated;
 grant select, delete on public.twin_webhooks to authenticated;
+grant select on public.user_events to authenticated;
 grant select, update (display_name, avatar_url) on public.user_profiles to authenticated;
 grant select (
     id, workspace_id, channel_id, email, role, invited_by, created_at, expires_at, revoked_at, accepted_at, accepted_by
@@ -143,6 +153,7 @@ grant select on private.my_peer_twins to authenticated;
 grant select on private.my_peers to authenticated;
 grant select on private.my_managed_channels to authenticated;
 grant select on private.my_owned_channels to authenticated;
+grant select on private.my_topic_turns to authenticated;
 grant select on private.my_twins to authenticated;
 grant select on private.my_workspaces to authenticated;
 grant select on private.my_managed_workspaces to authenticated;
@@ -171,11 +182,15 @@ grant execute on function
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
+    public.list_my_channels(integer, integer),
     public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
+    public.mark_read(uuid, bigint),
     public.merge_people(jsonb),
     public.messages(public.conversations),
+    public.open_direct(uuid[], uuid),
     public.pin_message(jsonb),
     public.remove_reaction(jsonb),
     public.remove_twin_webhook(jsonb),
@@ -204,6 +219,10 @@ grant execute on function
     private.create_invitation(uuid, uuid, text, text, interval),
     private.create_workspace(text, text, text),
     private.list_my_invitations(),
+    private.mark_read(uuid, bigint),
+    private.open_direct(uuid[], uuid),
+    private.hide_direct_channel(uuid, uuid),
+    private.render_user_event(public.user_events),
     private.record_export(uuid, uuid),
     private.revoke_invitation(uuid),
     private.revoke_messaging_key(uuid),
@@ -221,6 +240,7 @@ grant execute on function
     private.find_authors(text),
     private.find_call(text),
     private.find_channels(text),
+    private.find_mentions(text),
     private.require_upload_channel(jsonb),
     private.require_message(uuid),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
@@ -241,6 +261,7 @@ grant execute on function
     private.is_my_managed_folder(text),
     private.is_my_live_topic(text),
     private.is_my_topic(text),
+    private.is_my_turn(text, text),
     private.is_service(),
     private.list_author_names(uuid[]),
     private.parse_json(bytea),
@@ -257,6 +278,8 @@ grant execute on function
     private.unmerge_people(uuid),
     private.find_cursor(jsonb, text, uuid),
     private.list_channel_events(uuid, bigint, integer, integer),
+    private.list_my_channels(integer, integer),
+    private.list_my_channels(jsonb),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_search_time(text),
@@ -309,8 +332,10 @@ grant
 on public.conversations to service_role;
 grant select on public.erasures to service_role;
 grant select, insert, update (requests) on public.ingest_log to service_role;
+grant select on public.member_states to service_role;
 grant select on public.message_edits to service_role;
 grant select on public.message_events to service_role;
+grant select on public.message_mentions to service_role;
 grant select, delete, insert (message_id, pinned_by) on public.message_pins to service_role;
 grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to service_role;
 grant
@@ -326,6 +351,7 @@ grant select, insert, update, delete on public.people to service_role;
 grant select, insert, delete on public.person_identifiers to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
+grant select on public.user_events to service_role;
 grant select, insert, update, delete on public.user_profiles to service_role;
 grant select, insert, update, delete on public.workspace_members to service_role;
 grant
@@ -406,6 +432,7 @@ grant execute on function
     private.find_authors(text),
     private.find_call(text),
     private.find_channels(text),
+    private.find_mentions(text),
     private.require_upload_channel(jsonb),
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.require_message(uuid),
@@ -472,6 +499,8 @@ grant execute on function
     private.parse_conversations(jsonb),
     private.find_cursor(jsonb, text, uuid),
     private.list_channel_events(uuid, bigint, integer, integer),
+    private.list_my_channels(integer, integer),
+    private.list_my_channels(jsonb),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_messages(jsonb),

@@ -15,10 +15,11 @@ begin
         where typnamespace = 'public'::regnamespace and typname in (
             'ai_twins', 'attachments', 'audit_log', 'channel_members', 'channel_twins', 'channels',
             'conversation_identifiers', 'conversation_messages', 'conversation_updates',
-            'conversations', 'erasures', 'ingest_log', 'message_edits', 'message_events',
-            'message_pins', 'message_reactions', 'messages', 'messaging_connections', 'people',
-            'person_identifiers', 'twin_deliveries', 'twin_webhooks', 'user_profiles',
-            'workspace_invitations', 'workspace_members', 'workspaces'
+            'conversations', 'erasures', 'ingest_log', 'member_states', 'message_edits',
+            'message_events', 'message_mentions', 'message_pins', 'message_reactions', 'messages',
+            'messaging_connections', 'people', 'person_identifiers', 'twin_deliveries',
+            'twin_webhooks', 'user_events', 'user_profiles', 'workspace_invitations',
+            'workspace_members', 'workspaces'
         )
     ) as taken;
     if v_taken is not null then
@@ -91,6 +92,8 @@ create table private.settings (
     twin_secret_days integer not null default 1,
     idempotency_hours integer not null default 24,
     default_country text,
+    user_event_days integer not null default 30,
+    token_seconds integer not null default 3600,
     constraint settings_has_one_row check (is_only_row),
     constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
     constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
@@ -114,7 +117,9 @@ create table private.settings (
     constraint settings_summary_days_positive check (summary_days > 0),
     constraint settings_twin_secret_days_positive check (twin_secret_days > 0),
     constraint settings_idempotency_hours_positive check (idempotency_hours > 0),
-    constraint settings_default_country_form check (default_country ~ '^[A-Z]{2}$')
+    constraint settings_default_country_form check (default_country ~ '^[A-Z]{2}$'),
+    constraint settings_user_event_days_positive check (user_event_days > 0),
+    constraint settings_token_seconds_positive check (token_seconds > 0)
 );
 comment on table private.settings is 'Limits and retention that an operator may change with an UPDATE. Always one row.';
 comment on column private.settings.ingest_max_messages is
@@ -157,6 +162,9 @@ comment on column private.settings.twin_secret_days is 'Days that secrets of twi
 comment on column private.settings.default_country is
 'The country of phone numbers that do not name theirs, as ISO 3166-1 alpha-2, such as FR. Null: no country.';
 comment on column private.settings.idempotency_hours is 'Hours that an Idempotency-Key and its answer are kept.';
+comment on column private.settings.user_event_days is 'Days that events of users are kept.';
+comment on column private.settings.token_seconds is
+'How long an access token lives, as set in Supabase Auth. A channel stays sealed for so long after a member left.';
 alter table private.settings enable row level security;
 
 insert into private.settings default values;
@@ -611,19 +619,19 @@ comment on function private.report_lost_broadcast(text, text, text) is
 'Turns a failed broadcast into a warning, so that the write stays. Raises an error if threadline.strict_realtime is set,
 for tests.';
 
-create function private.broadcast_id(p_channel_id uuid, p_seq bigint, p_twin_id uuid default null) returns uuid
+create function private.broadcast_id(p_channel_id uuid, p_seq bigint, p_listener_id uuid default null) returns uuid
 language plpgsql
 immutable
 parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return md5(concat_ws('/', p_channel_id, p_seq, p_twin_id))::uuid;
+    return md5(concat_ws('/', p_channel_id, p_seq, p_listener_id))::uuid;
 end
 $$;
 comment on function private.broadcast_id(uuid, bigint, uuid) is
-'The id of the broadcast of an event to its channel, or to a twin. Redaction finds it by the primary key, because
-Realtime has no index on topics alone.';
+'The id of the broadcast of an event to its channel, to a twin, or to the turn of a sealed channel: then p_listener_id
+is the channel. Redaction finds it by the primary key, because Realtime has no index on topics alone.';
 
 -- Workspaces: a team owns its connections, conversations, people and channels. Each user has a personal workspace, so a
 -- user who belongs to no team names no workspace.
@@ -5646,18 +5654,23 @@ create table public.channels (
     workspace_id uuid not null default auth.uid() references public.workspaces (id) on delete cascade,
     kind text not null default 'channel',
     name text,
+    direct_key bytea,
     created_by uuid default auth.uid() references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint channels_id_unique unique (workspace_id, id),
     constraint channels_kind_known check (kind in ('channel', 'dm')),
     constraint channels_name_length check (char_length(name) between 1 and 200),
-    constraint channels_name_unless_dm check (kind = 'dm' or name is not null)
+    constraint channels_name_unless_dm check (kind = 'dm' or name is not null),
+    constraint channels_direct_key_unique unique (workspace_id, direct_key),
+    constraint channels_direct_key_is_dm check (direct_key is null or kind = 'dm')
 );
 comment on table public.channels is
 'A named channel or a direct message channel (dm). Only its members read and write there.';
 comment on column public.channels.workspace_id is
 'Without a value, the personal workspace of the creator. Its members may be added; others come as guests.';
+comment on column public.channels.direct_key is
+'Hash of the sorted ids of the people in a direct channel, so that each set of people has one.';
 create index channels_created_by_idx on public.channels (created_by);
 alter table public.channels enable row level security;
 
@@ -5821,7 +5834,11 @@ create table private.channel_counters (
     workspace_id uuid not null,
     last_seq bigint not null default 0,
     last_at timestamptz not null default '-infinity',
-    message_count bigint not null default 0
+    message_count bigint not null default 0,
+    member_count bigint not null default 0,
+    topic_turn integer not null default 0,
+    sealed_until timestamptz not null default '-infinity',
+    sealed_after bigint not null default 0
 );
 comment on table private.channel_counters is
 'The last event of each channel. A writer locks this row before it changes the channel.';
@@ -5831,6 +5848,12 @@ comment on column private.channel_counters.last_at is
 'Time of the last event. The next event is later, even if the clock goes back.';
 comment on column private.channel_counters.message_count is
 'Number of messages that are not deleted. Stored, because counting a million is too slow.';
+comment on column private.channel_counters.member_count is 'Number of members. Stored for the list of channels.';
+comment on column private.channel_counters.topic_turn is
+'How often a member has left. The topic of the sealed channel ends with it (decision 0014).';
+comment on column private.channel_counters.sealed_until is
+'Until then, a former member may still have an open connection, so channel:<id> carries only pointers.';
+comment on column private.channel_counters.sealed_after is 'The last event that channel:<id> carries in full.';
 alter table private.channel_counters enable row level security;
 
 create table public.message_events (
@@ -5932,7 +5955,9 @@ begin
     set
         last_seq = counter.last_seq + 1,
         last_at = greatest(private.event_clock(), counter.last_at + interval '1 microsecond'),
-        message_count = counter.message_count + p_messages
+        message_count = counter.message_count + p_messages,
+        member_count = counter.member_count
+            + case p_kind when 'member.joined' then 1 when 'member.left' then -1 else 0 end
     where counter.channel_id = p_channel_id
     returning counter.last_seq, counter.last_at, counter.workspace_id into seq, at, v_workspace_id;
     if seq is not null then
@@ -5953,6 +5978,195 @@ $$;
 comment on function private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz) is
 'Writes the next event of a channel and returns its number and time. p_messages is added to the message count.
 Writes nothing while the channel is being deleted.';
+
+create function private.seal_channel(p_channel_id uuid, p_seq bigint) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The event of the departure itself is sent in full, unless a former member may still listen.
+    update private.channel_counters as counter
+    set
+        topic_turn = counter.topic_turn + 1,
+        sealed_after = case when counter.sealed_until > clock_timestamp() then counter.sealed_after else p_seq end,
+        sealed_until = clock_timestamp() + make_interval(secs => (select settings.token_seconds from private.settings))
+    where counter.channel_id = p_channel_id;
+end
+$$;
+comment on function private.seal_channel(uuid, bigint) is
+'Turns the topic of a channel after a member left, because Realtime does not ask again before the token of that member
+expires (decision 0014).';
+
+-- What happens to a user outside of the channels they follow: added, removed, mentioned, read elsewhere, invited.
+-- Each user has a log, numbered from 1 without a gap, and a topic, user:<id>, that carries it.
+--
+-- A writer of a channel locks the counter of the channel first (210_events), then counters of users, by user id.
+
+create table private.user_counters (
+    user_id uuid primary key references auth.users (id) on delete cascade,
+    last_seq bigint not null
+);
+comment on table private.user_counters is 'The last event of each user. A writer locks this row until it commits.';
+alter table private.user_counters enable row level security;
+
+create table public.user_events (
+    user_id uuid not null references auth.users (id) on delete cascade,
+    seq bigint not null,
+    kind text not null,
+    workspace_id uuid,
+    channel_id uuid,
+    message_id uuid,
+    details jsonb not null default '{}',
+    created_at timestamptz not null default clock_timestamp(),
+    primary key (user_id, seq),
+    constraint user_events_kind_known check (
+        kind in (
+            'channel.joined', 'channel.left', 'channel.role_changed', 'channel.renamed', 'channel.deleted',
+            'channel.read', 'message.mentioned', 'workspace.joined', 'workspace.left', 'workspace.role_changed',
+            'invitation.created'
+        )
+    )
+);
+comment on table public.user_events is
+'What happened to a user, in order and without a gap. The clean-up deletes old events.';
+comment on column public.user_events.details is 'Fields of the payload that only this kind has: role, name, seq.';
+-- For the clean-up. BRIN, because events arrive in order of time.
+create index user_events_created_at_idx on public.user_events using brin (created_at);
+alter table public.user_events enable row level security;
+
+create function private.record_user_events(
+    p_user_ids uuid[], p_kind text, p_details jsonb,
+    p_workspace_id uuid default null, p_channel_id uuid default null, p_message_id uuid default null
+)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    with numbered as (
+        insert into private.user_counters as counter (user_id, last_seq)
+        -- Users who are being deleted get none.
+        select known.id, 1
+        from auth.users as known
+        where known.id = any(p_user_ids)
+        order by known.id
+        on conflict on constraint user_counters_pkey do update set last_seq = counter.last_seq + 1
+        returning counter.user_id, counter.last_seq
+    )
+
+    insert into public.user_events (user_id, seq, kind, workspace_id, channel_id, message_id, details)
+    select
+        numbered.user_id, numbered.last_seq, p_kind, p_workspace_id, p_channel_id, p_message_id,
+        jsonb_strip_nulls(p_details)
+    from numbered;
+end
+$$;
+comment on function private.record_user_events(uuid[], text, jsonb, uuid, uuid, uuid) is
+'Writes the next event of each of these users.';
+
+create function private.list_listening_members(p_channel_id uuid) returns uuid[]
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when count(*) <= 1000 then array_agg(few.user_id) end
+    from (
+        select member.user_id
+        from public.channel_members as member
+        where member.channel_id = p_channel_id
+        limit 1001
+    ) as few
+$$;
+comment on function private.list_listening_members(uuid) is
+'The members of a channel, to tell each of them what happened to it; null above 1,000, because each costs a row.';
+
+create function private.render_user_event(p_event public.user_events) returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select p_event.details || jsonb_strip_nulls(jsonb_build_object(
+        'workspace_id', p_event.workspace_id,
+        'channel_id', p_event.channel_id,
+        'message_id', p_event.message_id
+    )) || jsonb_build_object(
+        'seq', p_event.seq,
+        'prev_seq', p_event.seq - 1,
+        'created_at', private.format_time(p_event.created_at)
+    )
+$$;
+comment on function private.render_user_event(public.user_events) is
+'The payload of an event of a user, the same for broadcasts and for catching up.';
+
+-- Definer, because only the database sends to these topics.
+create function private.broadcast_user_events_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into realtime.messages (topic, extension, event, payload, private)
+    select 'user:' || event.user_id, 'broadcast', event.kind, private.render_user_event(event), true
+    from changed as event
+    order by event.user_id, event.seq;
+    return null;
+exception
+    when others then
+        perform private.report_lost_broadcast('user:', sqlstate, sqlerrm);
+        return null;
+end
+$$;
+comment on function private.broadcast_user_events_trigger() is
+'Trigger: sends events of users to their topics. A failed broadcast is only a warning.';
+
+create function public.list_user_events(since bigint default 0, max_events integer default 200) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_page record;
+begin
+    if list_user_events.since is null or list_user_events.since < 0 then
+        perform private.fail(
+            400, 'invalid_field',
+            'since is not the number of an event. Send meta.last_seq of the last page, or 0.', 'since'
+        );
+    elsif list_user_events.max_events is null or list_user_events.max_events not between 1 and 1000 then
+        perform private.fail(
+            400, 'invalid_field', 'max_events must be a whole number from 1 to 1000.', 'max_events'
+        );
+    end if;
+    select
+        coalesce(jsonb_agg(
+            jsonb_build_object('event', found.kind, 'payload', private.render_user_event(found.event))
+            order by found.seq
+        ) filter (where found.place <= list_user_events.max_events), '[]') as events,
+        min(found.seq) as first_seq,
+        max(found.seq) filter (where found.place <= list_user_events.max_events) as last_seq,
+        count(*) > list_user_events.max_events as has_more
+    into v_page
+    from (
+        select event, event.seq, event.kind, row_number() over (order by event.seq) as place
+        from public.user_events as event
+        where event.user_id = (select auth.uid()) and event.seq > list_user_events.since
+        order by event.seq
+        limit list_user_events.max_events + 1
+    ) as found;
+    return private.succeed(v_page.events, jsonb_build_object(
+        'last_seq', coalesce(v_page.last_seq, (
+            select least(list_user_events.since, max(event.seq))
+            from public.user_events as event
+            where event.user_id = (select auth.uid())
+        ), 0),
+        'has_more', v_page.has_more,
+        'is_incomplete', coalesce(v_page.first_seq > list_user_events.since + 1, false)
+    ));
+end
+$$;
+comment on function public.list_user_events(bigint, integer) is
+'Lists the events of the caller after a number, in order, as event and payload like a broadcast of user:<id>. Takes
+since and max_events (1 to 1000). meta.is_incomplete says that older ones were deleted: then read list_my_channels.';
 
 -- Rules of membership. Only owners make, change or remove owners, and a channel always keeps one owner.
 
@@ -6064,7 +6278,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op <> 'INSERT' then
-        perform private.record_event(old.channel_id, 'member.left', null, old.user_id, null, 0);
+        perform private.seal_channel(
+            old.channel_id,
+            (private.record_event(old.channel_id, 'member.left', null, old.user_id, null, 0)).seq
+        );
     end if;
     if tg_op <> 'DELETE' then
         perform private.record_event(new.channel_id, 'member.joined', null, new.user_id, null, 0);
@@ -6072,7 +6289,8 @@ begin
     return null;
 end
 $$;
-comment on function private.record_member_trigger() is 'Records an event when a member joins or leaves.';
+comment on function private.record_member_trigger() is 'Records an event when a member joins or leaves, and
+turns the topic of the channel when one leaves.';
 
 -- Definer, because no client writes the audit log.
 create function private.audit_channel_role_trigger() returns trigger
@@ -6091,6 +6309,382 @@ begin
 end
 $$;
 comment on function private.audit_channel_role_trigger() is 'Trigger: records that a member of a channel changed role.';
+
+-- What each member keeps for themselves: how far they have read, muted, pinned, hidden. All devices share it.
+-- Promise: a read marker only moves forward.
+
+create table public.member_states (
+    channel_id uuid not null,
+    user_id uuid not null,
+    read_seq bigint not null default 0,
+    is_muted boolean not null default false,
+    is_pinned boolean not null default false,
+    hidden_seq bigint,
+    primary key (channel_id, user_id),
+    constraint member_states_member_fkey foreign key (channel_id, user_id)
+    references public.channel_members (channel_id, user_id) on update cascade on delete cascade
+);
+comment on table public.member_states is 'The read marker and the preferences of each member of a channel.';
+comment on column public.member_states.read_seq is
+'The read marker: the user has read this event and all before it. Messages of the user move it too.';
+comment on column public.member_states.is_muted is 'A muted channel sends no message.mentioned for <!channel>.';
+comment on column public.member_states.hidden_seq is
+'The user left this direct channel after this event. It is hidden until a newer message.';
+create index member_states_user_id_idx on public.member_states (user_id);
+alter table public.member_states enable row level security;
+
+-- Definer, because no client writes states or reads counters.
+create function private.create_member_state_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into public.member_states (channel_id, user_id, read_seq)
+    select new.channel_id, new.user_id, counter.last_seq
+    from private.channel_counters as counter
+    where counter.channel_id = new.channel_id;
+    return null;
+end
+$$;
+comment on function private.create_member_state_trigger() is
+'Trigger: gives a new member a read marker. What was written before counts as read.';
+
+-- Definer, because no client may lock a counter.
+create function private.lock_member_channel_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.lock_channel(old.channel_id);
+    return old;
+end
+$$;
+comment on function private.lock_member_channel_trigger() is
+'Trigger: locks the channel before the state of a member who leaves is deleted. A message of that member locks them in
+the same order.';
+
+-- Definer, because the caller may not write events of users, nor of other members.
+create function private.record_membership_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if tg_op = 'INSERT' then
+        perform private.record_user_events(
+            array[new.user_id], 'channel.joined', jsonb_build_object('role', new.role), null, new.channel_id
+        );
+    elsif tg_op = 'UPDATE' then
+        perform private.record_user_events(
+            array[new.user_id], 'channel.role_changed', jsonb_build_object('role', new.role), null, new.channel_id
+        );
+    else
+        perform private.record_user_events(
+            array[old.user_id],
+            -- Deleting a channel deletes all members.
+            case when exists (select from public.channels as channel where channel.id = old.channel_id)
+                then 'channel.left' else 'channel.deleted' end,
+            '{}', null, old.channel_id
+        );
+    end if;
+    return null;
+end
+$$;
+comment on function private.record_membership_trigger() is
+'Trigger: tells a user that they joined a channel, left it, or got another role there, or that it was deleted.';
+
+-- Definer, because the caller may not write events of users.
+create function private.record_workspace_membership_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- A personal workspace has the id of its user, who knows of it.
+    if coalesce(new.workspace_id, old.workspace_id) <> coalesce(new.user_id, old.user_id) then
+        perform private.record_user_events(
+            array[coalesce(new.user_id, old.user_id)],
+            case tg_op when 'INSERT' then 'workspace.joined' when 'DELETE' then 'workspace.left'
+                else 'workspace.role_changed' end,
+            jsonb_build_object('role', new.role),
+            coalesce(new.workspace_id, old.workspace_id)
+        );
+    end if;
+    return null;
+end
+$$;
+comment on function private.record_workspace_membership_trigger() is
+'Trigger: tells a user that they joined a workspace, left it, or got another role there.';
+
+-- Definer, because the caller may not write events of other users.
+create function private.record_renaming_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_user_events(
+        private.list_listening_members(new.id), 'channel.renamed', jsonb_build_object('name', new.name),
+        null, new.id
+    );
+    return null;
+end
+$$;
+comment on function private.record_renaming_trigger() is
+'Trigger: tells up to 1,000 members the new name of a channel.';
+
+-- Definer, because the caller may not read addresses of users.
+create function private.record_invitation_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_user_events(
+        array(
+            select invited.id
+            from auth.users as invited
+            where invited.email = new.email and invited.email_confirmed_at is not null
+        ),
+        'invitation.created',
+        jsonb_build_object('invitation_id', new.id, 'role', new.role),
+        new.workspace_id, new.channel_id
+    );
+    return null;
+end
+$$;
+comment on function private.record_invitation_trigger() is
+'Trigger: tells the user with the invited, confirmed address.';
+
+-- Definer, because no client writes markers or reads counters.
+create function private.mark_read(p_channel_id uuid, p_seq bigint) returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_read_seq bigint;
+begin
+    update public.member_states as mine
+    set read_seq = least(p_seq, counter.last_seq)
+    from private.channel_counters as counter
+    where mine.channel_id = p_channel_id
+        and mine.user_id = (select auth.uid())
+        and counter.channel_id = mine.channel_id
+        and least(p_seq, counter.last_seq) > mine.read_seq
+    returning mine.read_seq into v_read_seq;
+    if found then
+        perform private.record_user_events(
+            array[(select auth.uid())], 'channel.read', jsonb_build_object('read_seq', v_read_seq), null, p_channel_id
+        );
+        return v_read_seq;
+    end if;
+    return (
+        select mine.read_seq
+        from public.member_states as mine
+        where mine.channel_id = p_channel_id and mine.user_id = (select auth.uid())
+    );
+end
+$$;
+comment on function private.mark_read(uuid, bigint) is
+'Moves the read marker of the caller forward, at most to the last event, and returns it; null for non-members.';
+
+create function public.mark_read(channel_id uuid, seq bigint) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_read_seq bigint;
+begin
+    if mark_read.seq is null or mark_read.seq < 0 then
+        perform private.fail(400, 'invalid_field', 'seq must be the number of an event of this channel.', 'seq');
+    end if;
+    v_read_seq := private.mark_read(mark_read.channel_id, mark_read.seq);
+    if v_read_seq is null then
+        perform private.fail(
+            404, 'channel_not_found', 'This channel does not exist, or you may not see it.', 'channel_id'
+        );
+    end if;
+    return json_build_object('channel_id', mark_read.channel_id, 'read_seq', v_read_seq);
+end
+$$;
+comment on function public.mark_read(uuid, bigint) is
+'Moves the read marker of the caller in a channel to the event seq and tells the other devices. It never moves back.
+Returns channel_id and read_seq.';
+
+-- Direct channels (dm): one for each set of people in a workspace. All members are equal: the set never changes, and
+-- no member manages it. Leaving hides it until a new message comes.
+
+-- Invoker, because row_security_active then tells a client from a function of ours and from service_role.
+create function private.reject_direct_channel_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if row_security_active('public.channels') then
+        perform private.fail(
+            403, 'direct_channel', 'A direct channel is opened, not inserted. Call open_direct(user_ids).', 'kind'
+        );
+    end if;
+    return new;
+end
+$$;
+comment on function private.reject_direct_channel_trigger() is
+'Trigger: rejects a direct channel that a client inserts.';
+
+-- Invoker, as above.
+create function private.reject_direct_member_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if row_security_active('public.channel_members') and exists (
+        select from public.channels as channel where channel.id = new.channel_id and channel.kind = 'dm'
+    ) then
+        perform private.fail(
+            403, 'direct_channel',
+            'The people of a direct channel do not change. Call open_direct(user_ids) for another set of people.'
+        );
+    end if;
+    return new;
+end
+$$;
+comment on function private.reject_direct_member_trigger() is
+'Trigger: rejects a member whom a client adds to a direct channel.';
+
+-- Definer, because no client writes states or reads counters.
+create function private.hide_direct_channel(p_channel_id uuid, p_user_id uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_user_id is distinct from (select auth.uid()) then
+        perform private.fail(403, 'direct_channel', 'You can leave a direct channel only yourself.');
+    end if;
+    update public.member_states as mine set hidden_seq = counter.last_seq
+    from private.channel_counters as counter
+    where mine.channel_id = p_channel_id and mine.user_id = p_user_id and counter.channel_id = p_channel_id;
+end
+$$;
+comment on function private.hide_direct_channel(uuid, uuid) is
+'Hides a direct channel from the caller until a new message. PT403 for another user.';
+
+-- Invoker, as above.
+create function private.keep_direct_member_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if row_security_active('public.channel_members') and exists (
+        select from public.channels as channel where channel.id = old.channel_id and channel.kind = 'dm'
+    ) then
+        perform private.hide_direct_channel(old.channel_id, old.user_id);
+        return null;
+    end if;
+    return old;
+end
+$$;
+comment on function private.keep_direct_member_trigger() is
+'Trigger: a client that leaves a direct channel hides it and stays a member.';
+
+create function private.find_shared_workspace(p_user_ids uuid[], p_direct_key bytea, p_workspace_id uuid) returns uuid
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select workspace.id
+    from public.workspaces as workspace
+    inner join public.workspace_members as mine
+        on workspace.id = mine.workspace_id and mine.user_id = (select auth.uid())
+    where (p_workspace_id is null or workspace.id = p_workspace_id)
+        and not exists (
+            select from unnest(p_user_ids) as wanted (id)
+            where not exists (
+                select from public.workspace_members as member
+                where member.workspace_id = workspace.id and member.user_id = wanted.id
+            )
+        )
+    order by
+        exists (
+            select from public.channels as channel
+            where channel.workspace_id = workspace.id and channel.direct_key = p_direct_key
+        ) desc,
+        workspace.is_personal desc, workspace.created_at, workspace.id
+    limit 1
+$$;
+comment on function private.find_shared_workspace(uuid[], bytea, uuid) is
+'The workspace of the caller to which all these users belong; if there are several, first the one in which they have
+a direct channel, then the personal one, then the oldest. Null if they share none.';
+
+-- Definer, because no client inserts direct channels. It admits only members of one workspace of the caller.
+create function private.open_direct(p_user_ids uuid[], p_workspace_id uuid) returns uuid
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_user_ids uuid[] := array(
+        select distinct wanted.id from unnest(p_user_ids || (select auth.uid())) as wanted (id) order by wanted.id
+    );
+    v_direct_key bytea := sha256(convert_to(array_to_string(v_user_ids, ','), 'UTF8'));
+    v_workspace_id uuid := private.find_shared_workspace(v_user_ids, v_direct_key, p_workspace_id);
+    v_channel_id uuid;
+begin
+    if v_workspace_id is null or array_position(v_user_ids, null) is not null then
+        return null;
+    end if;
+    -- A second caller waits here for the first, and then finds its channel.
+    insert into public.channels (workspace_id, kind, direct_key, created_by)
+    values (v_workspace_id, 'dm', v_direct_key, (select auth.uid()))
+    on conflict on constraint channels_direct_key_unique do nothing;
+    select channel.id into v_channel_id
+    from public.channels as channel
+    where channel.workspace_id = v_workspace_id and channel.direct_key = v_direct_key;
+    -- Also brings back a user who left the workspace and joined it again.
+    insert into public.channel_members (channel_id, user_id)
+    select v_channel_id, missing.id
+    from unnest(v_user_ids) as missing (id)
+    where not exists (
+        select from public.channel_members as member
+        where member.channel_id = v_channel_id and member.user_id = missing.id
+    )
+    on conflict do nothing;
+    update public.member_states as mine set hidden_seq = null
+    where mine.channel_id = v_channel_id and mine.user_id = (select auth.uid()) and mine.hidden_seq is not null;
+    return v_channel_id;
+end
+$$;
+comment on function private.open_direct(uuid[], uuid) is
+'Opens or finds the direct channel of these users and the caller; null unless all are in one workspace of the caller.';
+
+create function public.open_direct(user_ids uuid[], workspace_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    c_max_others constant integer := 9;
+    v_channel_id uuid;
+begin
+    if open_direct.user_ids is null or cardinality(open_direct.user_ids) > c_max_others then
+        perform private.fail(
+            400, 'invalid_field', format('user_ids must be an array of at most %s UUIDs.', c_max_others), 'user_ids'
+        );
+    end if;
+    v_channel_id := private.open_direct(open_direct.user_ids, open_direct.workspace_id);
+    if v_channel_id is null then
+        raise insufficient_privilege using
+            message = 'A direct channel needs people who share a workspace with you. Invite them first.',
+            detail = 'workspace_member_required';
+    end if;
+    return (select to_json(channel) from public.channels as channel where channel.id = v_channel_id);
+end
+$$;
+comment on function public.open_direct(uuid[], uuid) is
+'Opens or finds the one direct channel of the caller and up to 9 other users, and returns it. All must be members of one
+workspace of the caller; workspace_id chooses if they share several.';
 
 -- Invitations: how a user joins a workspace, or one of its channels as a guest.
 -- Promise: no user becomes a member without accepting, and an invitation is used once.
@@ -6478,7 +7072,9 @@ begin
     v_orphans := array(
         select lost.id
         from unnest(v_channels) as lost (id)
-        where not exists (
+        inner join public.channels as channel on lost.id = channel.id
+        -- A direct channel has no owner, and no heir may read it.
+        where channel.direct_key is null and not exists (
             select from public.channel_members as owner
             where owner.channel_id = lost.id and owner.user_id <> p_user_id and owner.role = 'owner'
         )
@@ -6839,12 +7435,17 @@ begin
     new.seq := v_event.seq;
     new.created_at := v_event.at;
     new.updated_at := v_event.at;
+    if new.user_id is not null then
+        -- Authors have read what they answer.
+        update public.member_states as mine set read_seq = new.seq
+        where mine.channel_id = new.channel_id and mine.user_id = new.user_id;
+    end if;
     return new;
 end
 $$;
 comment on function private.admit_message_trigger() is
-'Gives a new message its number, time and event, and requires a parent of the same channel. A repeated id gets no
-number.';
+'Gives a new message its number, time and event, moves the read marker of its author, and requires a parent of the same
+channel. A repeated id gets no number.';
 
 -- Definer, because it must read messages even if the author may not see them.
 create function private.set_hops_trigger() returns trigger
@@ -7734,6 +8335,345 @@ $$;
 comment on function public.remove_reaction(jsonb) is
 'DELETE /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, unlike the toggle.';
 
+-- Mentions: <@id> of a user or a twin, and <!channel> for all members. A trigger keeps them as rows, so that they are
+-- counted and searched by index.
+
+create table public.message_mentions (
+    id uuid primary key default gen_random_uuid(),
+    message_id uuid not null references public.messages (id) on delete cascade,
+    channel_id uuid not null,
+    seq bigint not null,
+    user_id uuid references auth.users (id) on delete cascade,
+    ai_twin_id uuid references public.ai_twins (id) on delete cascade,
+    constraint message_mentions_once unique nulls not distinct (message_id, user_id, ai_twin_id),
+    constraint message_mentions_is_one check (user_id is null or ai_twin_id is null)
+);
+comment on table public.message_mentions is
+'Whom a message mentions: a user, a twin, or, if both are null, all members of the channel.';
+comment on column public.message_mentions.channel_id is 'Channel of the message, copied for row-level security.';
+comment on column public.message_mentions.seq is 'Number of the message, copied for counting.';
+create index message_mentions_user_id_idx on public.message_mentions (user_id, channel_id, seq)
+where user_id is not null;
+create index message_mentions_ai_twin_id_idx on public.message_mentions (ai_twin_id) where ai_twin_id is not null;
+create index message_mentions_channel_idx on public.message_mentions (channel_id, seq)
+where user_id is null and ai_twin_id is null;
+alter table public.message_mentions enable row level security;
+
+create function private.parse_mentions(p_content text, out ids uuid[], out is_channel boolean)
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    ids := array(
+        select found.id[1]::uuid
+        from regexp_matches(
+            p_content, '<@([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})>', 'gi'
+        ) as found (id)
+        -- Each is a look-up under the lock of the channel.
+        limit 100
+    );
+    is_channel := strpos(p_content, '<!channel>') > 0;
+end
+$$;
+comment on function private.parse_mentions(text) is
+'The first 100 ids that a text mentions as <@id>, and whether it has <!channel>.';
+
+create function private.store_mentions(
+    p_message public.messages, out user_ids uuid[], out is_channel boolean
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_found record := private.parse_mentions(p_message.content);
+begin
+    with wanted as (
+        select member.user_id, null::uuid as ai_twin_id
+        from public.channel_members as member
+        where member.channel_id = p_message.channel_id and member.user_id = any(v_found.ids)
+        union all
+        select null, assigned.ai_twin_id
+        from public.channel_twins as assigned
+        where assigned.channel_id = p_message.channel_id and assigned.ai_twin_id = any(v_found.ids)
+        union all
+        select null, null where v_found.is_channel
+    ), removed as (
+        -- An edit may drop mentions.
+        delete from public.message_mentions as old
+        where old.message_id = p_message.id and not exists (
+            select from wanted
+            where wanted.user_id is not distinct from old.user_id
+                and wanted.ai_twin_id is not distinct from old.ai_twin_id
+        )
+    ), added as (
+        insert into public.message_mentions (message_id, channel_id, seq, user_id, ai_twin_id)
+        select p_message.id, p_message.channel_id, p_message.seq, wanted.user_id, wanted.ai_twin_id
+        from wanted
+        on conflict on constraint message_mentions_once do nothing
+        returning message_mentions.user_id, message_mentions.ai_twin_id
+    )
+
+    select
+        array_agg(added.user_id) filter (where added.user_id is not null),
+        coalesce(bool_or(added.user_id is null and added.ai_twin_id is null), false)
+    into user_ids, is_channel
+    from added;
+end
+$$;
+comment on function private.store_mentions(public.messages) is
+'Makes the mentions of a message agree with its text. Ids of non-members are ignored. Returns the newly mentioned
+users.';
+
+-- Definer, because no client writes mentions or events of users.
+create function private.record_mentions_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_added record;
+begin
+    if new.deleted_at is not null then
+        delete from public.message_mentions as mention where mention.message_id = new.id;
+        return null;
+    end if;
+    v_added := private.store_mentions(new);
+    if v_added.is_channel then
+        v_added.user_ids := v_added.user_ids || array(
+            select listening.id
+            from unnest(private.list_listening_members(new.channel_id)) as listening (id)
+            inner join public.member_states as state
+                on listening.id = state.user_id and state.channel_id = new.channel_id
+            where not state.is_muted
+        );
+    end if;
+    if array_remove(v_added.user_ids, new.user_id) <> '{}' then
+        perform private.record_user_events(
+            array_remove(v_added.user_ids, new.user_id), 'message.mentioned',
+            jsonb_build_object('message_seq', new.seq, 'is_channel', v_added.is_channel),
+            null, new.channel_id, new.id
+        );
+    end if;
+    return null;
+end
+$$;
+comment on function private.record_mentions_trigger() is
+'Trigger: stores the mentions of a message and tells the mentioned users; for <!channel>, up to 1,000 members who did
+not mute the channel. A deleted message mentions no user.';
+
+-- GET /api/v2/channels: the channels of a user, with what is unread. Its cost depends on the number of channels, and
+-- not on their length: it reads counters, and counts up to 100 by index.
+
+create function private.count_unread(p_channel_id uuid, p_read_seq bigint) returns bigint
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select count(*)
+        from (
+            select
+            from (
+                -- Bounds how many deleted messages are read.
+                select message.deleted_at
+                from public.messages as message
+                where message.channel_id = p_channel_id and message.seq > p_read_seq
+                order by message.seq desc
+                limit 1000
+            ) as newest
+            where newest.deleted_at is null
+            limit 100
+        ) as counted
+    );
+end
+$$;
+comment on function private.count_unread(uuid, bigint) is 'The messages of a channel after a read marker, up to 100.';
+
+create function private.count_mentions(p_channel_id uuid, p_user_id uuid, p_read_seq bigint) returns bigint
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select count(*)
+        from (
+            (
+                select mention.seq
+                from public.message_mentions as mention
+                where mention.user_id = p_user_id and mention.channel_id = p_channel_id and mention.seq > p_read_seq
+                order by mention.seq desc
+                limit 100
+            )
+            -- A message that mentions both the user and the channel counts once.
+            union
+            (
+                select mention.seq
+                from public.message_mentions as mention
+                where mention.user_id is null and mention.ai_twin_id is null
+                    and mention.channel_id = p_channel_id and mention.seq > p_read_seq
+                order by mention.seq desc
+                limit 100
+            )
+            limit 100
+        ) as counted
+    );
+end
+$$;
+comment on function private.count_mentions(uuid, uuid, bigint) is
+'The messages of a channel after a read marker that mention a user or the whole channel, up to 100.';
+
+create function private.render_last_message(p_channel_id uuid) returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select jsonb_build_object(
+            'id', newest.id,
+            'seq', newest.seq,
+            'user_id', newest.user_id,
+            'ai_twin_id', newest.ai_twin_id,
+            'preview', left(newest.content, 200),
+            'created_at', private.format_time(newest.created_at)
+        )
+        from (
+            select message.*
+            from public.messages as message
+            where message.channel_id = p_channel_id
+            order by message.seq desc
+            limit 1000
+        ) as newest
+        where newest.deleted_at is null
+        limit 1
+    );
+end
+$$;
+comment on function private.render_last_message(uuid) is
+'The newest message of a channel that is not deleted, with 200 characters of its text; null if the newest
+1,000 are deleted.';
+
+create function private.render_few_members(p_channel_id uuid) returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select coalesce(
+            jsonb_agg(jsonb_build_object('user_id', few.user_id, 'display_name', profile.display_name)), '[]'
+        )
+        from (
+            select member.user_id
+            from public.channel_members as member
+            where member.channel_id = p_channel_id
+            order by member.user_id
+            limit 10
+        ) as few
+        left join public.user_profiles as profile on few.user_id = profile.user_id
+    );
+end
+$$;
+comment on function private.render_few_members(uuid) is 'The first 10 members of a channel, with their names.';
+
+-- Definer, because no client reads counters. It lists only channels of the acting user.
+create function private.list_my_channels(p_limit integer, p_offset integer)
+returns table (channel jsonb, place bigint)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with mine as materialized (
+        select
+            counter.*, member.user_id, member.role, state.is_muted, state.is_pinned,
+            coalesce(state.read_seq, 0) as read_seq,
+            row_number() over (
+                order by coalesce(state.is_pinned, false) desc, counter.last_at desc, counter.channel_id
+            ) as place
+        from public.channel_members as member
+        inner join private.channel_counters as counter on member.channel_id = counter.channel_id
+        left join public.member_states as state
+            on member.channel_id = state.channel_id and member.user_id = state.user_id
+        where member.user_id = (select private.acting_user_id())
+            -- A hidden direct channel comes back with a new message.
+            and (
+                state.hidden_seq is null
+                or exists (
+                    select from public.messages as message
+                    where message.channel_id = state.channel_id and message.seq > state.hidden_seq
+                )
+            )
+        order by place
+        limit p_limit
+        offset p_offset
+    )
+
+    select
+        jsonb_build_object(
+            'id', channel.id,
+            'workspace_id', channel.workspace_id,
+            'kind', channel.kind,
+            'name', channel.name,
+            'created_at', private.format_time(channel.created_at),
+            'role', mine.role,
+            'last_seq', mine.last_seq,
+            'read_seq', mine.read_seq,
+            'unread_count', private.count_unread(channel.id, mine.read_seq),
+            'mention_count', private.count_mentions(channel.id, mine.user_id, mine.read_seq),
+            'last_message', private.render_last_message(channel.id),
+            'member_count', mine.member_count,
+            'members', private.render_few_members(channel.id),
+            'is_muted', coalesce(mine.is_muted, false),
+            'is_pinned', coalesce(mine.is_pinned, false),
+            'topic', 'channel:' || channel.id
+                || case when mine.sealed_until > clock_timestamp() then ':' || mine.topic_turn else '' end
+        ),
+        mine.place - p_offset
+    from mine
+    inner join public.channels as channel on mine.channel_id = channel.id
+$$;
+comment on function private.list_my_channels(integer, integer) is
+'The channels of the acting user: pinned ones first, then by the last event. Counts end at 100.';
+
+create function private.list_my_channels(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
+    v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
+    v_page record;
+begin
+    perform private.require_actor($1);
+    select
+        coalesce(jsonb_agg(mine.channel order by mine.place) filter (where mine.place <= v_limit), '[]') as channels,
+        count(*) > v_limit as has_more
+    into v_page
+    from private.list_my_channels(v_limit + 1, v_offset) as mine;
+    return private.succeed(v_page.channels, jsonb_build_object('has_more', v_page.has_more));
+end
+$$;
+comment on function private.list_my_channels(jsonb) is
+'GET /api/v2/channels: lists the channels of the acting user. Takes limit (1 to 1000, default 100) and offset.';
+
+create function public.list_my_channels(max_channels integer default 100, skip integer default 0) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.list_my_channels(jsonb_build_object(
+        'limit', list_my_channels.max_channels, 'offset', list_my_channels.skip
+    ));
+end
+$$;
+comment on function public.list_my_channels(integer, integer) is
+'Lists the channels of the caller with unread and mention counts (up to 100), last message, members, muted and pinned:
+pinned ones first, then by the last event. Takes max_channels (1 to 1000) and skip.';
+
 -- Files of a channel in the Storage bucket `attachments`. Only members see them, and a file never changes.
 
 -- Makes an existing bucket private too, so that files open only with a signed link.
@@ -8463,6 +9403,32 @@ $$;
 comment on function private.find_channels(text) is
 'The channels of the caller that in: names, by id or name; null if there are none.';
 
+create function private.find_mentions(p_name text) returns uuid[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[] := private.find_authors(p_name);
+begin
+    if v_ids is null and lower(p_name) <> 'channel' then
+        return null;
+    end if;
+    -- Postgres searches an array of 20,000 ids quickly (262_search_query).
+    return array(
+        select mention.message_id
+        from public.message_mentions as mention
+        where mention.user_id = any(v_ids)
+            or mention.ai_twin_id = any(v_ids)
+            or (lower(p_name) = 'channel' and mention.user_id is null and mention.ai_twin_id is null)
+        limit 20000
+    );
+end
+$$;
+comment on function private.find_mentions(text) is
+'The messages of the caller''s channels that mention me, a name, an id or channel; null if the caller sees no such
+user.';
+
 create function private.parse_search_time(p_value text) returns timestamptz
 language sql
 stable
@@ -8490,6 +9456,10 @@ declare
     end;
     v_at timestamptz := case when p_operator in ('before', 'after') then private.parse_search_time(p_value) end;
     v_kind text := case when p_operator = 'has' then replace(rtrim(lower(p_value), 's'), 'attachment', 'file') end;
+    v_hits uuid[] := case
+        when v_kind = 'pin' then array(select pin.message_id from public.message_pins as pin)
+        when p_operator = 'mentions' then private.find_mentions(p_value)
+    end;
     v_tags tsquery;
 begin
     if p_operator = 'from' and p_is_wanted then
@@ -8510,16 +9480,20 @@ begin
         p_search.tags := coalesce(p_search.tags && v_tags, v_tags);
     elsif v_kind = 'reaction' then
         p_search.has_reaction := p_is_wanted;
-    elsif v_kind = 'pin' and p_is_wanted then
-        p_search.message_ids := array(select pin.message_id from public.message_pins as pin);
-    elsif v_kind = 'pin' then
-        p_search.other_message_ids := array(select pin.message_id from public.message_pins as pin);
+    elsif v_hits is not null and p_is_wanted then
+        -- Several operators must all fit.
+        p_search.message_ids := case
+            when p_search.message_ids is null then v_hits
+            else array(select unnest(p_search.message_ids) intersect select unnest(v_hits))
+        end;
+    elsif v_hits is not null then
+        p_search.other_message_ids := coalesce(p_search.other_message_ids, '{}') || v_hits;
     elsif v_kind = 'thread' then
         p_search.has_thread := p_is_wanted;
     else
         return null;
     end if;
-    return case when num_nulls(v_ids, v_at, v_kind) < 3 then p_search end;
+    return case when num_nulls(v_ids, v_at, v_kind, v_hits) < 4 then p_search end;
 end
 $$;
 comment on function private.parse_search_operator(private.message_search, text, text, boolean) is
@@ -8552,7 +9526,7 @@ begin
             coalesce(part[3], part[4]) as text,
             part[1] = '' and part[2] is null and lower(part[4]) = 'or' as is_or
         from regexp_matches(
-            v_query, '(-*)(?:(from|in|before|after|has):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
+            v_query, '(-*)(?:(from|in|before|after|has|mentions):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
         ) as part
         limit 64
     loop
@@ -8592,8 +9566,8 @@ begin
 end
 $$;
 comment on function private.parse_search(text) is
-'Parses a query: words, "phrases", -exclusions, OR, and the operators from:, in:, before:, after: and has:. Never fails:
-text that is not an operator is words.';
+'Parses a query: words, "phrases", -exclusions, OR, and the operators from:, in:, before:, after:, has: and mentions:.
+Never fails: text that is not an operator is words.';
 
 -- GET /api/v2/messages/search: finds the newest 1,000 messages that fit and answers the best of them.
 -- A caller finds only messages of their own channels. A search reads from the newest message back and stops early, so
@@ -9227,8 +10201,20 @@ comment on function private.poll_summary(jsonb) is
 failure of the model, and PT504 if the lease has expired or is_last says that this is the last poll.';
 
 -- Realtime topics: which users may listen to a topic, and which may send to it.
--- Promise: only the database sends to inbox:, workspace:, twin: and channel: topics. Members of a channel send only to
--- its :live topic. A policy of the application cannot open these topics.
+-- Promise: only the database sends to inbox:, user:, workspace:, twin: and channel: topics. Members of a channel send
+-- only to its :live topic. A policy of the application cannot open these topics.
+
+-- A view named my_ has the rights of its owner (200_channels): no client reads counters.
+create view private.my_topic_turns
+with (security_barrier = true) as
+select
+    counter.channel_id as id,
+    counter.topic_turn
+from public.channel_members as member
+inner join private.channel_counters as counter on member.channel_id = counter.channel_id
+where member.user_id = (select auth.uid());
+comment on view private.my_topic_turns is
+'The current turn of the topic of each channel of the caller (decision 0014).';
 
 create function private.is_my_topic(p_topic text) returns boolean
 language plpgsql
@@ -9237,6 +10223,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id text := split_part(p_topic, ':', 2);
+    v_turn text := split_part(p_topic, ':', 3);
 begin
     -- Looks up one row, however many channels the caller has. Other spellings of an id are other topics.
     if not private.is_uuid(v_id) or v_id <> v_id::uuid::text then
@@ -9247,6 +10234,8 @@ begin
         when 'workspace:' || v_id then exists (select from private.my_workspaces as mine where mine.id = v_id::uuid)
         when 'twin:' || v_id then exists (select from private.my_twins as mine where mine.id = v_id::uuid)
         when 'inbox:' || v_id then v_id::uuid = (select auth.uid())
+        when 'user:' || v_id then v_id::uuid = (select auth.uid())
+        when 'channel:' || v_id || ':' || v_turn then private.is_my_turn(v_id, v_turn)
         else false
     end;
 end
@@ -9260,13 +10249,33 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return p_topic ~ '^channel:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:live$' and exists (
-        select from private.my_channels as mine where mine.id = split_part(p_topic, ':', 2)::uuid
-    );
+    if p_topic !~ '^channel:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:[0-9]+)?:live$' then
+        return false;
+    elsif split_part(p_topic, ':', 3) = 'live' then
+        return exists (
+            select from private.my_channels as mine where mine.id = split_part(p_topic, ':', 2)::uuid
+        );
+    end if;
+    return private.is_my_turn(split_part(p_topic, ':', 2), split_part(p_topic, ':', 3));
 end
 $$;
 comment on function private.is_my_live_topic(text) is
 'Whether a topic is one on which members of a channel of the caller send each other presence and typing.';
+
+create function private.is_my_turn(p_id text, p_turn text) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return p_turn ~ '^[1-9][0-9]{0,8}$' and exists (
+        select from private.my_topic_turns as mine
+        where mine.id = p_id::uuid and mine.topic_turn = p_turn::integer
+    );
+end
+$$;
+comment on function private.is_my_turn(text, text) is
+'Whether the topic of a channel of the caller has this turn. Earlier turns are closed.';
 
 do $$
 begin
@@ -9353,16 +10362,20 @@ comment on function private.render_event(public.message_events, public.messages)
 prev_seq. It shows the message at the time of the event. For a message that is gone, p_message is null and the payload
 has id and deleted.';
 
-create function private.render_pointer(p_payload jsonb) returns jsonb
+create function private.render_pointer(p_payload jsonb, p_topic text default null) returns jsonb
 language sql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_object_agg(field.key, field.value) || '{"truncated": true}'
+    select
+        jsonb_object_agg(field.key, field.value)
+        || jsonb_strip_nulls(jsonb_build_object('truncated', true, 'topic', p_topic))
     from jsonb_each(p_payload) as field
     where field.key in ('id', 'channel_id', 'seq', 'prev_seq')
 $$;
-comment on function private.render_pointer(jsonb) is 'The stub that is sent instead of an oversized payload.';
+comment on function private.render_pointer(jsonb, text) is
+'The stub that is sent instead of an oversized payload, or while the channel is sealed: then with the topic that
+has it.';
 
 -- Inserts directly, because realtime.send hides errors, adds fields to payloads, and opens a subtransaction per call.
 create function private.send_events(
@@ -9375,7 +10388,14 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_generic_plan'
 as $$
 begin
-    with rendered as materialized (
+    with counter as materialized (
+        select
+            known.sealed_after,
+            -- Null unless a former member may still listen to channel:<id> (decision 0014).
+            case when known.sealed_until > clock_timestamp()
+                then format('channel:%s:%s', p_channel_id, known.topic_turn) end as sealed_topic
+        from private.channel_counters as known where known.channel_id = p_channel_id limit 1
+    ), rendered as materialized (
         select event.seq, event.kind, found.message, private.render_event(event, found.message) as payload
         from public.message_events as event
         left join lateral (
@@ -9389,19 +10409,26 @@ begin
     ), written as (
         insert into realtime.messages (id, topic, extension, event, payload, private)
         select
-            private.broadcast_id(p_channel_id, rendered.seq, listener.twin_id),
+            private.broadcast_id(p_channel_id, rendered.seq, listener.listener_id),
             listener.topic,
             'broadcast',
             rendered.kind,
             case
+                when listener.listener_id is null
+                    and counter.sealed_topic is not null and rendered.seq > counter.sealed_after
+                    then private.render_pointer(rendered.payload, counter.sealed_topic)
                 when octet_length(rendered.payload::text) > (select settings.broadcast_max_bytes from private.settings)
                     then private.render_pointer(rendered.payload)
                 else rendered.payload
             end,
             true
         from rendered
+        cross join counter
         cross join lateral (
-            select 'channel:' || p_channel_id as topic, null::uuid as twin_id
+            select 'channel:' || p_channel_id as topic, null::uuid as listener_id
+            union all
+            select counter.sealed_topic, p_channel_id
+            where counter.sealed_topic is not null and rendered.seq > counter.sealed_after
             union all
             -- The twins that the outbox would serve if they had webhooks.
             select 'twin:' || assigned.ai_twin_id, assigned.ai_twin_id
@@ -9423,7 +10450,8 @@ end
 $$;
 comment on function private.send_events(uuid, bigint) is
 'Sends up to 100 events of a channel, starting at a number, to the channel, and new messages also to its twins. Sends a
-stub instead of an oversized payload. Returns the last number, and whether each new message exists.';
+stub instead of an oversized payload. A sealed channel gets stubs, and its current turn the payloads. Returns the last
+number, and whether each new message exists.';
 
 create function private.verify_creations(p_channel_id uuid, p_since bigint) returns void
 language plpgsql
@@ -10556,18 +11584,21 @@ set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
     perform private.redact_broadcasts(array(
-        select private.broadcast_id(created.channel_id, created.seq, listener.twin_id)
+        select private.broadcast_id(created.channel_id, created.seq, listener.id)
         from unnest(p_channel_ids, p_seqs) as created (channel_id, seq)
         cross join lateral (
-            select null::uuid as twin_id
+            select null::uuid as id
+            union all
+            select created.channel_id
             union all
             select assigned.ai_twin_id
             from public.channel_twins as assigned
             where assigned.channel_id = created.channel_id
         ) as listener
         union all
-        select private.broadcast_id(event.channel_id, event.seq)
+        select private.broadcast_id(event.channel_id, event.seq, listener.id)
         from public.message_events as event
+        cross join lateral (values (null::uuid), (event.channel_id)) as listener (id)
         where event.message_id = any(p_ids) and event.kind <> 'message.created'
     ));
     -- What the model said of the channel may quote the text.
@@ -10668,7 +11699,7 @@ declare
 begin
     -- The newest 10,000 events, because older ones are hardly in the three days that Realtime keeps.
     perform private.redact_broadcasts(array(
-        select private.broadcast_id(v_channel_id, event.seq, listener.twin_id)
+        select private.broadcast_id(v_channel_id, event.seq, listener.id)
         from (
             select recent.seq, recent.kind
             from public.message_events as recent
@@ -10677,7 +11708,8 @@ begin
             limit 10000
         ) as event
         cross join lateral (
-            select null::uuid as twin_id
+            select own.id
+            from (values (null::uuid), (v_channel_id)) as own (id)
             where tg_table_name = 'channels'
             union all
             select assigned.ai_twin_id
@@ -11085,7 +12117,8 @@ begin
         returning event.channel_id, event.seq
     )
 
-    select array_agg(private.broadcast_id(cleared.channel_id, cleared.seq)) into v_broadcasts from cleared;
+    select array_agg(private.broadcast_id(cleared.channel_id, cleared.seq, listener.id)) into v_broadcasts
+    from cleared cross join lateral (values (null::uuid), (cleared.channel_id)) as listener (id);
     perform private.redact_broadcasts(v_broadcasts);
     return private.create_receipt('user', p_user_id, v_erased);
 end
@@ -11420,6 +12453,16 @@ begin
     );
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('summaries', v_count);
+    delete from public.user_events as expired
+    where (expired.user_id, expired.seq) in (
+        select old.user_id, old.seq
+        from public.user_events as old
+        where old.created_at < now() - make_interval(days => v_settings.user_event_days)
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('user_events', v_count);
     -- Ids rise with time, so the log needs no index on time.
     delete from public.ingest_log as expired
     where expired.id in (
@@ -11914,6 +12957,7 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('add_reaction', 'public', true, false, false),
 ('remove_reaction', 'public', true, false, false),
 ('list_channel_events', 'public', true, false, false),
+('list_my_channels', 'private', true, false, false),
 ('set_twin_webhook', 'public', true, false, false),
 ('remove_twin_webhook', 'public', true, false, false),
 ('rotate_twin_secret', 'public', true, false, false),
@@ -12173,8 +13217,10 @@ begin
         'public.conversations',
         'public.erasures',
         'public.ingest_log',
+        'public.member_states',
         'public.message_edits',
         'public.message_events',
+        'public.message_mentions',
         'public.message_pins',
         'public.message_reactions',
         'public.messages',
@@ -12183,6 +13229,7 @@ begin
         'public.person_identifiers',
         'public.twin_deliveries',
         'public.twin_webhooks',
+        'public.user_events',
         'public.user_profiles',
         'public.workspace_invitations',
         'public.workspace_members',
@@ -12262,6 +13309,24 @@ for each row execute function private.audit_member_trigger();
 create trigger workspace_members_30_hand_over
 after delete on public.workspace_members
 for each row execute function private.hand_over_member_trigger();
+-- After 30, which locks counters of channels: they come before counters of users.
+create trigger workspace_members_40_tell
+after insert or delete on public.workspace_members
+for each row execute function private.record_workspace_membership_trigger();
+create trigger workspace_members_41_tell
+after update on public.workspace_members
+for each row when (old.role <> new.role) execute function private.record_workspace_membership_trigger();
+
+-- workspace_invitations: a user is invited, and told.
+create trigger workspace_invitations_10_tell
+after insert on public.workspace_invitations
+for each row when (new.email is not null) execute function private.record_invitation_trigger();
+
+-- user_events: an event of a user is recorded. Realtime gets it at once, since its numbers are locked until the commit.
+create trigger user_events_10_broadcast
+after insert on public.user_events
+referencing new table as changed
+for each statement execute function private.broadcast_user_events_trigger();
 
 -- user_profiles: a profile changes.
 create trigger user_profiles_10_stamp
@@ -12422,20 +13487,26 @@ after update on public.conversation_messages
 referencing new table as changed
 for each statement execute function private.broadcast_updated_messages_trigger();
 
--- channels: a user makes a channel and becomes its first owner.
+-- channels: a user makes a channel and becomes its first owner. A direct channel has none.
 create trigger channels_10_assign_workspace
 before insert on public.channels
 for each row when (new.workspace_id is null) execute function private.set_channel_workspace_trigger();
 create trigger channels_10_stamp
 before update on public.channels
 for each row execute function private.set_updated_at_trigger();
+create trigger channels_12_reject_direct
+before insert on public.channels
+for each row when (new.kind = 'dm') execute function private.reject_direct_channel_trigger();
 -- Before 30: the owner joins, and that is the first event of the channel.
 create trigger channels_20_create_counter
 after insert on public.channels
 for each row execute function private.create_channel_counter_trigger();
 create trigger channels_30_add_owner
 after insert on public.channels
-for each row execute function private.add_channel_owner_trigger();
+for each row when (new.direct_key is null) execute function private.add_channel_owner_trigger();
+create trigger channels_35_tell
+after update of name on public.channels
+for each row when (old.name is distinct from new.name) execute function private.record_renaming_trigger();
 
 -- Before the delete, while the log still numbers the broadcasts.
 create trigger channels_40_redact
@@ -12444,10 +13515,22 @@ for each row execute function private.redact_channel_trigger();
 
 -- channel_members: a member joins, changes role or leaves.
 -- Before: 10 checks the rights of the caller, 20 keeps one owner.
--- After: the twins of a member who left are removed, and the log gets an event. A change of role is not an event.
+-- The people of a direct channel stay: 11 and 12. 13 locks the channel before the cascade deletes the state of the
+-- member.
+-- After: the twins of a member who left are removed, the log gets an event, and so does the member. A change of
+-- role is an event of the member only.
 create trigger channel_members_10_protect_owners
 before insert or update or delete on public.channel_members
 for each row execute function private.protect_owners_trigger();
+create trigger channel_members_11_keep_direct
+before delete on public.channel_members
+for each row execute function private.keep_direct_member_trigger();
+create trigger channel_members_12_reject_direct
+before insert on public.channel_members
+for each row execute function private.reject_direct_member_trigger();
+create trigger channel_members_13_lock_channel
+before delete on public.channel_members
+for each row execute function private.lock_member_channel_trigger();
 create trigger channel_members_15_require_workspace_member
 before insert on public.channel_members
 for each row execute function private.require_workspace_member_trigger();
@@ -12465,6 +13548,16 @@ execute function private.remove_member_twins_trigger();
 create trigger channel_members_50_record
 after insert or delete on public.channel_members
 for each row execute function private.record_member_trigger();
+-- After 50: the marker stands at the event of joining.
+create trigger channel_members_51_create_state
+after insert on public.channel_members
+for each row execute function private.create_member_state_trigger();
+create trigger channel_members_52_tell
+after insert or delete on public.channel_members
+for each row execute function private.record_membership_trigger();
+create trigger channel_members_53_tell
+after update on public.channel_members
+for each row when (old.role <> new.role) execute function private.record_membership_trigger();
 -- service_role may also write another user or channel into a row.
 create trigger channel_members_60_record
 after update on public.channel_members
@@ -12502,10 +13595,11 @@ for each row execute function private.redact_channel_trigger();
 -- messages: a member writes, edits or deletes a message.
 -- Insert, before: 10 checks membership, locks the channel, requires the parent, and gives number, time and event.
 -- 20 and 30 run under that lock. Then the policies and constraints check the row.
--- Insert, after: 50 queues it for twins, 60 indexes it for search, 70 keeps its files. At the end of the transaction
--- message_events_10_broadcast sends the event.
+-- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
+-- the end of the transaction message_events_10_broadcast sends the event.
 -- Update: 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
--- If the message was deleted, 81 cancels its deliveries. 82 forgets what an edit or a deletion took away.
+-- If the message was deleted, 81 cancels its deliveries. 82 forgets what an edit or a deletion took away. 83
+-- corrects its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
 create trigger messages_10_admit
@@ -12532,6 +13626,10 @@ for each row execute function private.queue_deliveries_trigger();
 create trigger messages_60_index
 after insert on public.messages
 for each row execute function private.index_message_trigger();
+create trigger messages_65_record_mentions
+after insert on public.messages
+for each row when (new.content like '%<@%' or new.content like '%<!channel>%')
+execute function private.record_mentions_trigger();
 create trigger messages_70_link_attachments
 after insert on public.messages
 for each row when (jsonb_typeof(new.attachments) = 'array') execute function private.link_attachments_trigger();
@@ -12546,6 +13644,13 @@ create trigger messages_82_forget
 after update of content, deleted_at on public.messages
 for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
 execute function private.forget_message_trigger();
+create trigger messages_83_record_mentions
+after update of content, deleted_at on public.messages
+for each row when (
+    (old.content, old.deleted_at) is distinct from (new.content, new.deleted_at)
+    and old.content || new.content ~ '<@|<!channel>'
+)
+execute function private.record_mentions_trigger();
 create trigger messages_90_record_change
 after delete on public.messages
 for each row when (old.deleted_at is null) execute function private.record_message_change_trigger();
@@ -12628,8 +13733,10 @@ revoke all on
     public.conversations,
     public.erasures,
     public.ingest_log,
+    public.member_states,
     public.message_edits,
     public.message_events,
+    public.message_mentions,
     public.message_pins,
     public.message_reactions,
     public.messages,
@@ -12638,6 +13745,7 @@ revoke all on
     public.person_identifiers,
     public.twin_deliveries,
     public.twin_webhooks,
+    public.user_events,
     public.user_profiles,
     public.workspace_invitations,
     public.workspace_members,
@@ -12673,12 +13781,16 @@ revoke all on function
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
+    public.list_my_channels(integer, integer),
     public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
+    public.mark_read(uuid, bigint),
     public.merge_people(jsonb),
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
+    public.open_direct(uuid[], uuid),
     public.pin_message(jsonb),
     public.read_metrics(jsonb),
     public.remove_reaction(jsonb),
@@ -12715,8 +13827,10 @@ grant select on public.conversation_updates to authenticated;
 grant select on public.conversations to authenticated;
 grant select on public.erasures to authenticated;
 grant select on public.ingest_log to authenticated;
+grant select, update (is_muted, is_pinned) on public.member_states to authenticated;
 grant select on public.message_edits to authenticated;
 grant select on public.message_events to authenticated;
+grant select on public.message_mentions to authenticated;
 grant select, delete, insert (message_id, pinned_by) on public.message_pins to authenticated;
 grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to authenticated;
 grant
@@ -12734,6 +13848,7 @@ on public.people to authenticated;
 grant select, delete, insert (person_id, kind, value, app) on public.person_identifiers to authenticated;
 grant select on public.twin_deliveries to authenticated;
 grant select, delete on public.twin_webhooks to authenticated;
+grant select on public.user_events to authenticated;
 grant select, update (display_name, avatar_url) on public.user_profiles to authenticated;
 grant select (
     id, workspace_id, channel_id, email, role, invited_by, created_at, expires_at, revoked_at, accepted_at, accepted_by
@@ -12747,6 +13862,7 @@ grant select on private.my_peer_twins to authenticated;
 grant select on private.my_peers to authenticated;
 grant select on private.my_managed_channels to authenticated;
 grant select on private.my_owned_channels to authenticated;
+grant select on private.my_topic_turns to authenticated;
 grant select on private.my_twins to authenticated;
 grant select on private.my_workspaces to authenticated;
 grant select on private.my_managed_workspaces to authenticated;
@@ -12775,11 +13891,15 @@ grant execute on function
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
+    public.list_my_channels(integer, integer),
     public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
+    public.mark_read(uuid, bigint),
     public.merge_people(jsonb),
     public.messages(public.conversations),
+    public.open_direct(uuid[], uuid),
     public.pin_message(jsonb),
     public.remove_reaction(jsonb),
     public.remove_twin_webhook(jsonb),
@@ -12808,6 +13928,10 @@ grant execute on function
     private.create_invitation(uuid, uuid, text, text, interval),
     private.create_workspace(text, text, text),
     private.list_my_invitations(),
+    private.mark_read(uuid, bigint),
+    private.open_direct(uuid[], uuid),
+    private.hide_direct_channel(uuid, uuid),
+    private.render_user_event(public.user_events),
     private.record_export(uuid, uuid),
     private.revoke_invitation(uuid),
     private.revoke_messaging_key(uuid),
@@ -12825,6 +13949,7 @@ grant execute on function
     private.find_authors(text),
     private.find_call(text),
     private.find_channels(text),
+    private.find_mentions(text),
     private.require_upload_channel(jsonb),
     private.require_message(uuid),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
@@ -12845,6 +13970,7 @@ grant execute on function
     private.is_my_managed_folder(text),
     private.is_my_live_topic(text),
     private.is_my_topic(text),
+    private.is_my_turn(text, text),
     private.is_service(),
     private.list_author_names(uuid[]),
     private.parse_json(bytea),
@@ -12861,6 +13987,8 @@ grant execute on function
     private.unmerge_people(uuid),
     private.find_cursor(jsonb, text, uuid),
     private.list_channel_events(uuid, bigint, integer, integer),
+    private.list_my_channels(integer, integer),
+    private.list_my_channels(jsonb),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_search_time(text),
@@ -12913,8 +14041,10 @@ grant
 on public.conversations to service_role;
 grant select on public.erasures to service_role;
 grant select, insert, update (requests) on public.ingest_log to service_role;
+grant select on public.member_states to service_role;
 grant select on public.message_edits to service_role;
 grant select on public.message_events to service_role;
+grant select on public.message_mentions to service_role;
 grant select, delete, insert (message_id, pinned_by) on public.message_pins to service_role;
 grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to service_role;
 grant
@@ -12930,6 +14060,7 @@ grant select, insert, update, delete on public.people to service_role;
 grant select, insert, delete on public.person_identifiers to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
+grant select on public.user_events to service_role;
 grant select, insert, update, delete on public.user_profiles to service_role;
 grant select, insert, update, delete on public.workspace_members to service_role;
 grant
@@ -13010,6 +14141,7 @@ grant execute on function
     private.find_authors(text),
     private.find_call(text),
     private.find_channels(text),
+    private.find_mentions(text),
     private.require_upload_channel(jsonb),
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.require_message(uuid),
@@ -13076,6 +14208,8 @@ grant execute on function
     private.parse_conversations(jsonb),
     private.find_cursor(jsonb, text, uuid),
     private.list_channel_events(uuid, bigint, integer, integer),
+    private.list_my_channels(integer, integer),
+    private.list_my_channels(jsonb),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_messages(jsonb),
