@@ -159,7 +159,8 @@ begin
     return new;
 end
 $$;
-comment on function private.match_participant_trigger() is 'Trigger: matches a conversation to a person, unless it is of a group.';
+comment on function private.match_participant_trigger() is
+'Trigger: matches a conversation to a person. A group matches no person.';
 
 -- Definer, because users who change people may not take this lock.
 create function private.lock_matching_trigger() returns trigger

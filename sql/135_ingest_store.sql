@@ -209,7 +209,7 @@ comment on function private.complete_ids(private.ingest_source, private.ingest_c
 update loses its id.';
 
 create function private.record_given_identifiers(
-    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[]
+    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[], p_is_all_new boolean
 ) returns uuid[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -218,6 +218,13 @@ declare
     v_ids uuid[];
     v_identifiers private.identifier[];
 begin
+    -- New conversations say all that the request says, unless it names one twice or has the field identifiers.
+    if p_is_all_new and (
+        select count(distinct given.external_id collate "C") = count(*) and bool_and(given.identifiers = '{}')
+        from unnest(p_conversations) as given
+    ) then
+        return '{}';
+    end if;
     -- Most requests say nothing that the conversation does not say itself.
     select array_agg(given.id), array_agg(given.identifier)
     into v_ids, v_identifiers
@@ -238,7 +245,7 @@ begin
     return private.record_identifiers(v_ids, v_identifiers);
 end
 $$;
-comment on function private.record_given_identifiers(text, private.ingest_conversation[], uuid[]) is
+comment on function private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean) is
 'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
 The caller has locked the rows.';
 
@@ -286,12 +293,9 @@ begin
         perform private.lock_conversations(v_existing);
         v_changed := private.update_participants(v_existing, v_participants);
     end if;
-    -- New conversations say all that the request says, unless it names one twice or has the field identifiers.
-    if v_existing <> '{}' or cardinality(v_participants) < cardinality(v_conversations)
-        or exists (select from unnest(v_conversations) as given where given.identifiers <> '{}')
-    then
-        v_changed := v_changed || private.record_given_identifiers(p_source.platform, v_conversations, v_ids);
-    end if;
+    v_changed := v_changed || private.record_given_identifiers(
+        p_source.platform, v_conversations, v_ids, v_existing = '{}'
+    );
     if v_has_updates then
         v_counts := private.record_updates(v_updates, v_ids);
     end if;

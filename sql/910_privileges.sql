@@ -493,7 +493,7 @@ grant execute on function
     private.list_given_identifiers(jsonb),
     private.list_identifiers(uuid),
     private.participant_key(text, text),
-    private.record_given_identifiers(text, private.ingest_conversation[], uuid[]),
+    private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean),
     private.record_identifiers(uuid[], private.identifier[]),
     private.poll_summary(jsonb),
     private.parse_conversations(jsonb),

@@ -445,7 +445,7 @@ drop function
     private.record_earlier_identifier_trigger(),
     private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz),
     private.record_export(uuid, uuid),
-    private.record_given_identifiers(text, private.ingest_conversation[], uuid[]),
+    private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean),
     private.record_identifiers(uuid[], private.identifier[]),
     private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
     private.record_invitation_trigger(),
