@@ -34,6 +34,8 @@ begin
     -- The usual forms of webhooks cost a twentieth of the rest.
     if p_text ~ '^\+?[0-9]{5,15}$' then
         return p_text;
+    elsif p_text ~ '^[0-9]{5,15}@(?:s\.whatsapp\.net|c\.us)$' then
+        return '+' || split_part(p_text, '@', 1);
     end if;
     v_written := private.parse_written_phone((private.split_phones(p_text))[1]);
     -- E.164 ends at 15 digits, behind what is dialled before a country code.
@@ -151,6 +153,8 @@ begin
     -- Most numbers of webhooks; the rest of this function costs ten times as much.
     if p_text ~ '^\+[0-9]{7,15}$' or p_platform in ('whatsapp', 'signal') and p_text ~ '^[0-9]{7,13}$' then
         return 'phone:' || right(p_text, 6);
+    elsif p_text ~ '^[0-9]{7,15}@(?:s\.whatsapp\.net|c\.us)$' then
+        return 'phone:' || right(split_part(p_text, '@', 1), 6);
     end if;
     v_identifier := private.identify(p_platform, p_text);
     return private.identifier_key(v_identifier.kind, v_identifier.value, v_identifier.app);

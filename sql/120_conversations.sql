@@ -28,7 +28,7 @@ create table public.conversations (
     participant_identifier text not null,
     participant_name text,
     participant_digits text generated always as (private.phone_digits(participant_identifier)) stored,
-    participant_key text,
+    participant_key text collate "C",
     participant_identified_at timestamptz,
     participant_named_at timestamptz,
     person_id uuid,

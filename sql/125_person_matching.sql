@@ -16,11 +16,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_match private.person_match;
+    v_last uuid;
 begin
     -- A wrong match would show the data of the wrong person, so two people of the best rank match no person. Two rows a
     -- key suffice to see that, however many people have it.
-    with hit as materialized (
-        select wanted.rank, wanted.reason, found.person_id
+    for v_rank in 1..3 loop
+        select min(found.person_id::text), max(found.person_id::text), max(wanted.reason)
+        into v_match.person_id, v_last, v_match.reason
         from unnest(p_keys) as wanted
         cross join lateral (
             select known.person_id
@@ -30,14 +32,10 @@ begin
                 and coalesce(known.extension = wanted.extension, true)
             limit 2
         ) as found
-    )
-
-    select case when count(distinct hit.person_id) = 1 then (array_agg(hit.person_id))[1] end,
-        case when count(distinct hit.person_id) = 1 then max(hit.reason) end
-    into v_match.person_id, v_match.reason
-    from hit
-    where hit.rank = (select min(best.rank) from hit as best);
-    return v_match;
+        where wanted.rank = v_rank;
+        exit when v_last is not null;
+    end loop;
+    return case when v_match.person_id = v_last then v_match end;
 end
 $$;
 comment on function private.find_match(uuid, private.match_key[]) is
@@ -60,7 +58,9 @@ begin
                 and known.key = private.identifier_key(v_identifier.kind, v_identifier.value, v_identifier.app)
         ) then
             v_keys := v_keys || private.list_match_keys(
-                p_platform, v_identifier, private.home_country(p_workspace_id)
+                p_platform, v_identifier,
+                -- Not for a number that names its country.
+                case when v_identifier.value not like '+%' then private.home_country(p_workspace_id) end
             );
         end if;
     end loop;

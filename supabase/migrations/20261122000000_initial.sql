@@ -1857,6 +1857,8 @@ begin
     -- The usual forms of webhooks cost a twentieth of the rest.
     if p_text ~ '^\+?[0-9]{5,15}$' then
         return p_text;
+    elsif p_text ~ '^[0-9]{5,15}@(?:s\.whatsapp\.net|c\.us)$' then
+        return '+' || split_part(p_text, '@', 1);
     end if;
     v_written := private.parse_written_phone((private.split_phones(p_text))[1]);
     -- E.164 ends at 15 digits, behind what is dialled before a country code.
@@ -1974,6 +1976,8 @@ begin
     -- Most numbers of webhooks; the rest of this function costs ten times as much.
     if p_text ~ '^\+[0-9]{7,15}$' or p_platform in ('whatsapp', 'signal') and p_text ~ '^[0-9]{7,13}$' then
         return 'phone:' || right(p_text, 6);
+    elsif p_text ~ '^[0-9]{7,15}@(?:s\.whatsapp\.net|c\.us)$' then
+        return 'phone:' || right(split_part(p_text, '@', 1), 6);
     end if;
     v_identifier := private.identify(p_platform, p_text);
     return private.identifier_key(v_identifier.kind, v_identifier.value, v_identifier.app);
@@ -2210,7 +2214,7 @@ alter table public.person_identifiers enable row level security;
 -- Without foreign keys: triggers of people write it.
 create table private.person_keys (
     workspace_id uuid not null,
-    key text not null,
+    key text collate "C" not null,
     person_id uuid not null,
     extension text,
     primary key (workspace_id, key, person_id)
@@ -2227,9 +2231,10 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return coalesce(
-        (select workspace.home_country from public.workspaces as workspace where workspace.id = p_workspace_id),
-        (select settings.default_country from private.settings)
+    return (
+        select coalesce(workspace.home_country, settings.default_country)
+        from private.settings
+        left join public.workspaces as workspace on workspace.id = p_workspace_id
     );
 end
 $$;
@@ -2639,7 +2644,7 @@ create table public.conversations (
     participant_identifier text not null,
     participant_name text,
     participant_digits text generated always as (private.phone_digits(participant_identifier)) stored,
-    participant_key text,
+    participant_key text collate "C",
     participant_identified_at timestamptz,
     participant_named_at timestamptz,
     person_id uuid,
@@ -2880,7 +2885,7 @@ create table public.conversation_identifiers (
     kind text not null,
     value text not null,
     app text not null default '',
-    key text,
+    key text collate "C",
     created_at timestamptz not null default now(),
     primary key (conversation_id, kind, app, value)
 );
@@ -2913,11 +2918,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_match private.person_match;
+    v_last uuid;
 begin
     -- A wrong match would show the data of the wrong person, so two people of the best rank match no person. Two rows a
     -- key suffice to see that, however many people have it.
-    with hit as materialized (
-        select wanted.rank, wanted.reason, found.person_id
+    for v_rank in 1..3 loop
+        select min(found.person_id::text), max(found.person_id::text), max(wanted.reason)
+        into v_match.person_id, v_last, v_match.reason
         from unnest(p_keys) as wanted
         cross join lateral (
             select known.person_id
@@ -2927,14 +2934,10 @@ begin
                 and coalesce(known.extension = wanted.extension, true)
             limit 2
         ) as found
-    )
-
-    select case when count(distinct hit.person_id) = 1 then (array_agg(hit.person_id))[1] end,
-        case when count(distinct hit.person_id) = 1 then max(hit.reason) end
-    into v_match.person_id, v_match.reason
-    from hit
-    where hit.rank = (select min(best.rank) from hit as best);
-    return v_match;
+        where wanted.rank = v_rank;
+        exit when v_last is not null;
+    end loop;
+    return case when v_match.person_id = v_last then v_match end;
 end
 $$;
 comment on function private.find_match(uuid, private.match_key[]) is
@@ -2957,7 +2960,9 @@ begin
                 and known.key = private.identifier_key(v_identifier.kind, v_identifier.value, v_identifier.app)
         ) then
             v_keys := v_keys || private.list_match_keys(
-                p_platform, v_identifier, private.home_country(p_workspace_id)
+                p_platform, v_identifier,
+                -- Not for a number that names its country.
+                case when v_identifier.value not like '+%' then private.home_country(p_workspace_id) end
             );
         end if;
     end loop;
@@ -3985,10 +3990,10 @@ begin
                     filter (where given.name is not null))[1] as name,
                 coalesce(max(given.newest_at) filter (where given.name is not null), '-infinity') as named_at
             from (
-                -- The expression knows most numbers, and the function costs ten times as much.
+                -- Only conversations that a request names twice need it.
                 select line.*, case
-                    when p_platform <> 'telegram' and line.identifier ~ '^[+]?[0-9]{7,13}$' then true
-                    else private.is_phone(p_platform, line.identifier)
+                    when count(*) over (partition by line.external_id) > 1
+                        then private.is_phone(p_platform, line.identifier)
                 end as is_phone
                 from unnest(p_conversations) as line
                 where line.error is null
