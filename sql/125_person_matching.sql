@@ -35,14 +35,19 @@ begin
         where wanted.rank = v_rank;
         exit when v_last is not null;
     end loop;
-    return case when v_match.person_id = v_last then v_match end;
+    if v_match.person_id <> v_last then
+        v_match.person_id := null;
+    end if;
+    return v_match;
 end
 $$;
 comment on function private.find_match(uuid, private.match_key[]) is
-'The only person of a workspace with the keys of the best rank that any person has.';
+'The only person of a workspace with the keys of the best rank that any person has. The reason is null if no person has
+a key, and only person_id is null if several have it.';
 
-create function private.match_identifiers(p_workspace_id uuid, p_platform text, p_identifiers private.identifier[])
-returns private.person_match
+create function private.list_all_keys(
+    p_workspace_id uuid, p_platform text, p_identifiers private.identifier[], p_is_exact boolean
+) returns private.match_key[]
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -52,19 +57,50 @@ declare
     v_keys private.match_key[] := '{}';
 begin
     foreach v_identifier in array p_identifiers loop
+        v_keys := v_keys || private.list_match_keys(
+            p_platform, v_identifier,
+            -- Not for a number that names its country.
+            case when v_identifier.value not like '+%' then private.home_country(p_workspace_id) end,
+            p_is_exact
+        );
+    end loop;
+    return v_keys;
+end
+$$;
+comment on function private.list_all_keys(uuid, text, private.identifier[], boolean) is
+'The keys of several identifiers of one participant (list_match_keys).';
+
+create function private.match_identifiers(p_workspace_id uuid, p_platform text, p_identifiers private.identifier[])
+returns private.person_match
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_identifier private.identifier;
+    v_shared private.identifier[] := '{}';
+    v_match private.person_match;
+begin
+    foreach v_identifier in array p_identifiers loop
         if exists (
             select from private.person_keys as known
             where known.workspace_id = p_workspace_id
                 and known.key = private.identifier_key(v_identifier.kind, v_identifier.value, v_identifier.app)
         ) then
-            v_keys := v_keys || private.list_match_keys(
-                p_platform, v_identifier,
-                -- Not for a number that names its country.
-                case when v_identifier.value not like '+%' then private.home_country(p_workspace_id) end
-            );
+            v_shared := v_shared || v_identifier;
         end if;
     end loop;
-    return case when v_keys <> '{}' then private.find_match(p_workspace_id, v_keys) end;
+    if v_shared = '{}' then
+        return null;
+    end if;
+    -- Most people have the same number, and the other keys cost twice as much.
+    v_match := private.find_match(p_workspace_id, private.list_all_keys(p_workspace_id, p_platform, v_shared, true));
+    if v_match.reason is null then
+        v_match := private.find_match(
+            p_workspace_id, private.list_all_keys(p_workspace_id, p_platform, v_shared, false)
+        );
+    end if;
+    return case when v_match.person_id is not null then v_match end;
 end
 $$;
 comment on function private.match_identifiers(uuid, text, private.identifier[]) is

@@ -1835,7 +1835,6 @@ comment on type private.match_key is
 create type private.phone_reading as (
     line text,
     digits text,
-    spellings text [],
     home_line text,
     is_complete boolean,
     is_national boolean,
@@ -2033,6 +2032,24 @@ $$;
 comment on function private.list_spellings(text, text, text) is
 'How a number is written in its own country: with and without the trunk prefix, in all forms that reach it.';
 
+create function private.list_line_spellings(p_line text) returns text[]
+language plpgsql
+stable
+strict
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_region private.phone_regions := private.find_region(p_line);
+begin
+    return private.list_spellings(
+        v_region.country_code, substr(p_line, length(v_region.country_code) + 1), v_region.trunk_prefix
+    );
+end
+$$;
+comment on function private.list_line_spellings(text) is
+'As list_spellings, for a number in its one international form.';
+
 create function private.read_number(p_number private.phone_number, p_is_from_platform boolean)
 returns private.phone_reading
 language plpgsql
@@ -2060,16 +2077,9 @@ begin
                 ~ ('^(?:' || v_region.national_pattern || ')$');
         end if;
     end if;
-    v_line := case when v_is_complete then private.phone_line(v_number) end;
-    if v_line is not null then
-        v_region := private.find_region(v_line);
-    end if;
     return row(
-        v_line,
+        case when v_is_complete then private.phone_line(v_number) end,
         v_number.digits,
-        case when v_line is not null then private.list_spellings(
-            v_region.country_code, substr(v_line, length(v_region.country_code) + 1), v_region.trunk_prefix
-        ) end,
         v_home_line,
         v_is_complete,
         not p_number.has_country and not (v_is_complete and p_is_from_platform),
@@ -2117,7 +2127,9 @@ begin
         union
         select 'h:' || reading.home_line
         union
-        select 's:' || spelling from unnest(reading.spellings) as spelling where length(spelling) >= 6
+        select 's:' || spelling
+        from unnest(private.list_line_spellings(reading.line)) as spelling
+        where length(spelling) >= 6
         union
         select 'w:' || reading.digits where reading.is_national and length(reading.digits) >= 6
         union
@@ -2130,7 +2142,7 @@ $$;
 comment on function private.list_phone_keys(text, text) is 'The keys under which a person with these numbers is found.';
 
 create function private.list_match_keys(
-    p_platform text, p_identifier private.identifier, p_home_country text
+    p_platform text, p_identifier private.identifier, p_home_country text, p_is_exact boolean
 ) returns private.match_key[]
 language plpgsql
 stable
@@ -2139,7 +2151,7 @@ as $$
 declare
     v_reading private.phone_reading;
 begin
-    if p_identifier.value is null then
+    if p_identifier.value is null or p_is_exact and p_identifier.kind = 'telegram_username' then
         return '{}';
     elsif p_identifier.kind <> 'phone' then
         return array[row(
@@ -2152,6 +2164,13 @@ begin
     v_reading := private.read_number(
         (private.parse_phone(p_identifier.value, p_home_country))[1], p_platform = 'whatsapp'
     );
+    if p_is_exact then
+        return array(
+            select row(key, 1, 'phone', v_reading.extension)::private.match_key
+            from unnest(array['d:' || v_reading.digits, 'c:' || v_reading.line]) as key
+            where key is not null
+        );
+    end if;
     return array(
         select row(found.key, found.rank, found.reason, v_reading.extension)::private.match_key
         from (
@@ -2165,7 +2184,7 @@ begin
         where found.key is not null
         union all
         select row('w:' || spelling, 2, 'phone_national', v_reading.extension)::private.match_key
-        from unnest(v_reading.spellings) as spelling
+        from unnest(private.list_line_spellings(v_reading.line)) as spelling
         union all
         select row(
             tail.kind || right(v_reading.digits, 10), 3, 'phone_last_ten', v_reading.extension
@@ -2175,8 +2194,8 @@ begin
     );
 end
 $$;
-comment on function private.list_match_keys(text, private.identifier, text) is
-'The keys by which people are looked up for an identifier.';
+comment on function private.list_match_keys(text, private.identifier, text, boolean) is
+'The keys by which people are looked up for an identifier; with p_is_exact only those of the first rank.';
 
 -- More identifiers of people than their one phone field, and the keys by which conversations find people.
 -- Promise: an identifier has the one form of its kind.
@@ -2937,14 +2956,19 @@ begin
         where wanted.rank = v_rank;
         exit when v_last is not null;
     end loop;
-    return case when v_match.person_id = v_last then v_match end;
+    if v_match.person_id <> v_last then
+        v_match.person_id := null;
+    end if;
+    return v_match;
 end
 $$;
 comment on function private.find_match(uuid, private.match_key[]) is
-'The only person of a workspace with the keys of the best rank that any person has.';
+'The only person of a workspace with the keys of the best rank that any person has. The reason is null if no person has
+a key, and only person_id is null if several have it.';
 
-create function private.match_identifiers(p_workspace_id uuid, p_platform text, p_identifiers private.identifier[])
-returns private.person_match
+create function private.list_all_keys(
+    p_workspace_id uuid, p_platform text, p_identifiers private.identifier[], p_is_exact boolean
+) returns private.match_key[]
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -2954,19 +2978,50 @@ declare
     v_keys private.match_key[] := '{}';
 begin
     foreach v_identifier in array p_identifiers loop
+        v_keys := v_keys || private.list_match_keys(
+            p_platform, v_identifier,
+            -- Not for a number that names its country.
+            case when v_identifier.value not like '+%' then private.home_country(p_workspace_id) end,
+            p_is_exact
+        );
+    end loop;
+    return v_keys;
+end
+$$;
+comment on function private.list_all_keys(uuid, text, private.identifier[], boolean) is
+'The keys of several identifiers of one participant (list_match_keys).';
+
+create function private.match_identifiers(p_workspace_id uuid, p_platform text, p_identifiers private.identifier[])
+returns private.person_match
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_identifier private.identifier;
+    v_shared private.identifier[] := '{}';
+    v_match private.person_match;
+begin
+    foreach v_identifier in array p_identifiers loop
         if exists (
             select from private.person_keys as known
             where known.workspace_id = p_workspace_id
                 and known.key = private.identifier_key(v_identifier.kind, v_identifier.value, v_identifier.app)
         ) then
-            v_keys := v_keys || private.list_match_keys(
-                p_platform, v_identifier,
-                -- Not for a number that names its country.
-                case when v_identifier.value not like '+%' then private.home_country(p_workspace_id) end
-            );
+            v_shared := v_shared || v_identifier;
         end if;
     end loop;
-    return case when v_keys <> '{}' then private.find_match(p_workspace_id, v_keys) end;
+    if v_shared = '{}' then
+        return null;
+    end if;
+    -- Most people have the same number, and the other keys cost twice as much.
+    v_match := private.find_match(p_workspace_id, private.list_all_keys(p_workspace_id, p_platform, v_shared, true));
+    if v_match.reason is null then
+        v_match := private.find_match(
+            p_workspace_id, private.list_all_keys(p_workspace_id, p_platform, v_shared, false)
+        );
+    end if;
+    return case when v_match.person_id is not null then v_match end;
 end
 $$;
 comment on function private.match_identifiers(uuid, text, private.identifier[]) is
