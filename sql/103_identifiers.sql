@@ -12,7 +12,6 @@ comment on type private.match_key is
 create type private.phone_reading as (
     line text,
     digits text,
-    spellings text [],
     home_line text,
     is_complete boolean,
     is_national boolean,
@@ -34,6 +33,8 @@ begin
     -- The usual forms of webhooks cost a twentieth of the rest.
     if p_text ~ '^\+?[0-9]{5,15}$' then
         return p_text;
+    elsif p_text ~ '^[0-9]{5,15}@(?:s\.whatsapp\.net|c\.us)$' then
+        return '+' || split_part(p_text, '@', 1);
     end if;
     v_written := private.parse_written_phone((private.split_phones(p_text))[1]);
     -- E.164 ends at 15 digits, behind what is dialled before a country code.
@@ -152,6 +153,8 @@ begin
     -- Most numbers of webhooks; the rest of this function costs ten times as much.
     if p_text ~ '^\+[0-9]{7,15}$' or p_platform in ('whatsapp', 'signal') and p_text ~ '^[0-9]{7,13}$' then
         return 'phone:' || right(p_text, 6);
+    elsif p_text ~ '^[0-9]{7,15}@(?:s\.whatsapp\.net|c\.us)$' then
+        return 'phone:' || right(split_part(p_text, '@', 1), 6);
     end if;
     v_identifier := private.identify(p_platform, p_text);
     return private.identifier_key(v_identifier.kind, v_identifier.value, v_identifier.app);
@@ -207,6 +210,24 @@ $$;
 comment on function private.list_spellings(text, text, text) is
 'How a number is written in its own country: with and without the trunk prefix, in all forms that reach it.';
 
+create function private.list_line_spellings(p_line text) returns text[]
+language plpgsql
+stable
+strict
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_region private.phone_regions := private.find_region(p_line);
+begin
+    return private.list_spellings(
+        v_region.country_code, substr(p_line, length(v_region.country_code) + 1), v_region.trunk_prefix
+    );
+end
+$$;
+comment on function private.list_line_spellings(text) is
+'As list_spellings, for a number in its one international form.';
+
 create function private.read_number(p_number private.phone_number, p_is_from_platform boolean)
 returns private.phone_reading
 language plpgsql
@@ -234,16 +255,9 @@ begin
                 ~ ('^(?:' || v_region.national_pattern || ')$');
         end if;
     end if;
-    v_line := case when v_is_complete then private.phone_line(v_number) end;
-    if v_line is not null then
-        v_region := private.find_region(v_line);
-    end if;
     return row(
-        v_line,
+        case when v_is_complete then private.phone_line(v_number) end,
         v_number.digits,
-        case when v_line is not null then private.list_spellings(
-            v_region.country_code, substr(v_line, length(v_region.country_code) + 1), v_region.trunk_prefix
-        ) end,
         v_home_line,
         v_is_complete,
         not p_number.has_country and not (v_is_complete and p_is_from_platform),
@@ -291,7 +305,9 @@ begin
         union
         select 'h:' || reading.home_line
         union
-        select 's:' || spelling from unnest(reading.spellings) as spelling where length(spelling) >= 6
+        select 's:' || spelling
+        from unnest(private.list_line_spellings(reading.line)) as spelling
+        where length(spelling) >= 6
         union
         select 'w:' || reading.digits where reading.is_national and length(reading.digits) >= 6
         union
@@ -304,7 +320,7 @@ $$;
 comment on function private.list_phone_keys(text, text) is 'The keys under which a person with these numbers is found.';
 
 create function private.list_match_keys(
-    p_platform text, p_identifier private.identifier, p_home_country text
+    p_platform text, p_identifier private.identifier, p_home_country text, p_is_exact boolean
 ) returns private.match_key[]
 language plpgsql
 stable
@@ -313,7 +329,7 @@ as $$
 declare
     v_reading private.phone_reading;
 begin
-    if p_identifier.value is null then
+    if p_identifier.value is null or p_is_exact and p_identifier.kind = 'telegram_username' then
         return '{}';
     elsif p_identifier.kind <> 'phone' then
         return array[row(
@@ -326,6 +342,13 @@ begin
     v_reading := private.read_number(
         (private.parse_phone(p_identifier.value, p_home_country))[1], p_platform = 'whatsapp'
     );
+    if p_is_exact then
+        return array(
+            select row(key, 1, 'phone', v_reading.extension)::private.match_key
+            from unnest(array['d:' || v_reading.digits, 'c:' || v_reading.line]) as key
+            where key is not null
+        );
+    end if;
     return array(
         select row(found.key, found.rank, found.reason, v_reading.extension)::private.match_key
         from (
@@ -339,7 +362,7 @@ begin
         where found.key is not null
         union all
         select row('w:' || spelling, 2, 'phone_national', v_reading.extension)::private.match_key
-        from unnest(v_reading.spellings) as spelling
+        from unnest(private.list_line_spellings(v_reading.line)) as spelling
         union all
         select row(
             tail.kind || right(v_reading.digits, 10), 3, 'phone_last_ten', v_reading.extension
@@ -349,5 +372,5 @@ begin
     );
 end
 $$;
-comment on function private.list_match_keys(text, private.identifier, text) is
-'The keys by which people are looked up for an identifier.';
+comment on function private.list_match_keys(text, private.identifier, text, boolean) is
+'The keys by which people are looked up for an identifier; with p_is_exact only those of the first rank.';

@@ -34,7 +34,7 @@ alter table public.person_identifiers enable row level security;
 -- Without foreign keys: triggers of people write it.
 create table private.person_keys (
     workspace_id uuid not null,
-    key text not null,
+    key text collate "C" not null,
     person_id uuid not null,
     extension text,
     primary key (workspace_id, key, person_id)
@@ -61,9 +61,10 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return coalesce(
-        (select workspace.home_country from public.workspaces as workspace where workspace.id = p_workspace_id),
-        (select settings.default_country from private.settings)
+    return (
+        select coalesce(workspace.home_country, settings.default_country)
+        from private.settings
+        left join public.workspaces as workspace on workspace.id = p_workspace_id
     );
 end
 $$;

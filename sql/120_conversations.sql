@@ -31,7 +31,7 @@ create table public.conversations (
     participant_digits text generated always as (
         case kind when 'direct' then private.phone_digits(participant_identifier) end
     ) stored,
-    participant_key text,
+    participant_key text collate "C",
     participant_identified_at timestamptz,
     participant_named_at timestamptz,
     person_id uuid,

@@ -7,7 +7,7 @@ create table public.conversation_identifiers (
     kind text not null,
     value text not null,
     app text not null default '',
-    key text,
+    key text collate "C",
     created_at timestamptz not null default now(),
     primary key (conversation_id, kind, app, value)
 );

@@ -16,11 +16,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_match private.person_match;
+    v_last uuid;
 begin
     -- A wrong match would show the data of the wrong person, so two people of the best rank match no person. Two rows a
     -- key suffice to see that, however many people have it.
-    with hit as materialized (
-        select wanted.rank, wanted.reason, found.person_id
+    for v_rank in 1..3 loop
+        select min(found.person_id::text), max(found.person_id::text), max(wanted.reason)
+        into v_match.person_id, v_last, v_match.reason
         from unnest(p_keys) as wanted
         cross join lateral (
             select known.person_id
@@ -30,21 +32,22 @@ begin
                 and coalesce(known.extension = wanted.extension, true)
             limit 2
         ) as found
-    )
-
-    select case when count(distinct hit.person_id) = 1 then (array_agg(hit.person_id))[1] end,
-        case when count(distinct hit.person_id) = 1 then max(hit.reason) end
-    into v_match.person_id, v_match.reason
-    from hit
-    where hit.rank = (select min(best.rank) from hit as best);
+        where wanted.rank = v_rank;
+        exit when v_last is not null;
+    end loop;
+    if v_match.person_id <> v_last then
+        v_match.person_id := null;
+    end if;
     return v_match;
 end
 $$;
 comment on function private.find_match(uuid, private.match_key[]) is
-'The only person of a workspace with the keys of the best rank that any person has.';
+'The only person of a workspace with the keys of the best rank that any person has. The reason is null if no person has
+a key, and only person_id is null if several have it.';
 
-create function private.match_identifiers(p_workspace_id uuid, p_platform text, p_identifiers private.identifier[])
-returns private.person_match
+create function private.list_all_keys(
+    p_workspace_id uuid, p_platform text, p_identifiers private.identifier[], p_is_exact boolean
+) returns private.match_key[]
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -54,17 +57,50 @@ declare
     v_keys private.match_key[] := '{}';
 begin
     foreach v_identifier in array p_identifiers loop
+        v_keys := v_keys || private.list_match_keys(
+            p_platform, v_identifier,
+            -- Not for a number that names its country.
+            case when v_identifier.value not like '+%' then private.home_country(p_workspace_id) end,
+            p_is_exact
+        );
+    end loop;
+    return v_keys;
+end
+$$;
+comment on function private.list_all_keys(uuid, text, private.identifier[], boolean) is
+'The keys of several identifiers of one participant (list_match_keys).';
+
+create function private.match_identifiers(p_workspace_id uuid, p_platform text, p_identifiers private.identifier[])
+returns private.person_match
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_identifier private.identifier;
+    v_shared private.identifier[] := '{}';
+    v_match private.person_match;
+begin
+    foreach v_identifier in array p_identifiers loop
         if exists (
             select from private.person_keys as known
             where known.workspace_id = p_workspace_id
                 and known.key = private.identifier_key(v_identifier.kind, v_identifier.value, v_identifier.app)
         ) then
-            v_keys := v_keys || private.list_match_keys(
-                p_platform, v_identifier, private.home_country(p_workspace_id)
-            );
+            v_shared := v_shared || v_identifier;
         end if;
     end loop;
-    return case when v_keys <> '{}' then private.find_match(p_workspace_id, v_keys) end;
+    if v_shared = '{}' then
+        return null;
+    end if;
+    -- Most people have the same number, and the other keys cost twice as much.
+    v_match := private.find_match(p_workspace_id, private.list_all_keys(p_workspace_id, p_platform, v_shared, true));
+    if v_match.reason is null then
+        v_match := private.find_match(
+            p_workspace_id, private.list_all_keys(p_workspace_id, p_platform, v_shared, false)
+        );
+    end if;
+    return case when v_match.person_id is not null then v_match end;
 end
 $$;
 comment on function private.match_identifiers(uuid, text, private.identifier[]) is

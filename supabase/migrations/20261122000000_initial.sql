@@ -1843,7 +1843,6 @@ comment on type private.match_key is
 create type private.phone_reading as (
     line text,
     digits text,
-    spellings text [],
     home_line text,
     is_complete boolean,
     is_national boolean,
@@ -1865,6 +1864,8 @@ begin
     -- The usual forms of webhooks cost a twentieth of the rest.
     if p_text ~ '^\+?[0-9]{5,15}$' then
         return p_text;
+    elsif p_text ~ '^[0-9]{5,15}@(?:s\.whatsapp\.net|c\.us)$' then
+        return '+' || split_part(p_text, '@', 1);
     end if;
     v_written := private.parse_written_phone((private.split_phones(p_text))[1]);
     -- E.164 ends at 15 digits, behind what is dialled before a country code.
@@ -1983,6 +1984,8 @@ begin
     -- Most numbers of webhooks; the rest of this function costs ten times as much.
     if p_text ~ '^\+[0-9]{7,15}$' or p_platform in ('whatsapp', 'signal') and p_text ~ '^[0-9]{7,13}$' then
         return 'phone:' || right(p_text, 6);
+    elsif p_text ~ '^[0-9]{7,15}@(?:s\.whatsapp\.net|c\.us)$' then
+        return 'phone:' || right(split_part(p_text, '@', 1), 6);
     end if;
     v_identifier := private.identify(p_platform, p_text);
     return private.identifier_key(v_identifier.kind, v_identifier.value, v_identifier.app);
@@ -2038,6 +2041,24 @@ $$;
 comment on function private.list_spellings(text, text, text) is
 'How a number is written in its own country: with and without the trunk prefix, in all forms that reach it.';
 
+create function private.list_line_spellings(p_line text) returns text[]
+language plpgsql
+stable
+strict
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_region private.phone_regions := private.find_region(p_line);
+begin
+    return private.list_spellings(
+        v_region.country_code, substr(p_line, length(v_region.country_code) + 1), v_region.trunk_prefix
+    );
+end
+$$;
+comment on function private.list_line_spellings(text) is
+'As list_spellings, for a number in its one international form.';
+
 create function private.read_number(p_number private.phone_number, p_is_from_platform boolean)
 returns private.phone_reading
 language plpgsql
@@ -2065,16 +2086,9 @@ begin
                 ~ ('^(?:' || v_region.national_pattern || ')$');
         end if;
     end if;
-    v_line := case when v_is_complete then private.phone_line(v_number) end;
-    if v_line is not null then
-        v_region := private.find_region(v_line);
-    end if;
     return row(
-        v_line,
+        case when v_is_complete then private.phone_line(v_number) end,
         v_number.digits,
-        case when v_line is not null then private.list_spellings(
-            v_region.country_code, substr(v_line, length(v_region.country_code) + 1), v_region.trunk_prefix
-        ) end,
         v_home_line,
         v_is_complete,
         not p_number.has_country and not (v_is_complete and p_is_from_platform),
@@ -2122,7 +2136,9 @@ begin
         union
         select 'h:' || reading.home_line
         union
-        select 's:' || spelling from unnest(reading.spellings) as spelling where length(spelling) >= 6
+        select 's:' || spelling
+        from unnest(private.list_line_spellings(reading.line)) as spelling
+        where length(spelling) >= 6
         union
         select 'w:' || reading.digits where reading.is_national and length(reading.digits) >= 6
         union
@@ -2135,7 +2151,7 @@ $$;
 comment on function private.list_phone_keys(text, text) is 'The keys under which a person with these numbers is found.';
 
 create function private.list_match_keys(
-    p_platform text, p_identifier private.identifier, p_home_country text
+    p_platform text, p_identifier private.identifier, p_home_country text, p_is_exact boolean
 ) returns private.match_key[]
 language plpgsql
 stable
@@ -2144,7 +2160,7 @@ as $$
 declare
     v_reading private.phone_reading;
 begin
-    if p_identifier.value is null then
+    if p_identifier.value is null or p_is_exact and p_identifier.kind = 'telegram_username' then
         return '{}';
     elsif p_identifier.kind <> 'phone' then
         return array[row(
@@ -2157,6 +2173,13 @@ begin
     v_reading := private.read_number(
         (private.parse_phone(p_identifier.value, p_home_country))[1], p_platform = 'whatsapp'
     );
+    if p_is_exact then
+        return array(
+            select row(key, 1, 'phone', v_reading.extension)::private.match_key
+            from unnest(array['d:' || v_reading.digits, 'c:' || v_reading.line]) as key
+            where key is not null
+        );
+    end if;
     return array(
         select row(found.key, found.rank, found.reason, v_reading.extension)::private.match_key
         from (
@@ -2170,7 +2193,7 @@ begin
         where found.key is not null
         union all
         select row('w:' || spelling, 2, 'phone_national', v_reading.extension)::private.match_key
-        from unnest(v_reading.spellings) as spelling
+        from unnest(private.list_line_spellings(v_reading.line)) as spelling
         union all
         select row(
             tail.kind || right(v_reading.digits, 10), 3, 'phone_last_ten', v_reading.extension
@@ -2180,8 +2203,8 @@ begin
     );
 end
 $$;
-comment on function private.list_match_keys(text, private.identifier, text) is
-'The keys by which people are looked up for an identifier.';
+comment on function private.list_match_keys(text, private.identifier, text, boolean) is
+'The keys by which people are looked up for an identifier; with p_is_exact only those of the first rank.';
 
 -- More identifiers of people than their one phone field, and the keys by which conversations find people.
 -- Promise: an identifier has the one form of its kind.
@@ -2219,7 +2242,7 @@ alter table public.person_identifiers enable row level security;
 -- Without foreign keys: triggers of people write it.
 create table private.person_keys (
     workspace_id uuid not null,
-    key text not null,
+    key text collate "C" not null,
     person_id uuid not null,
     extension text,
     primary key (workspace_id, key, person_id)
@@ -2236,9 +2259,10 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return coalesce(
-        (select workspace.home_country from public.workspaces as workspace where workspace.id = p_workspace_id),
-        (select settings.default_country from private.settings)
+    return (
+        select coalesce(workspace.home_country, settings.default_country)
+        from private.settings
+        left join public.workspaces as workspace on workspace.id = p_workspace_id
     );
 end
 $$;
@@ -2651,7 +2675,7 @@ create table public.conversations (
     participant_digits text generated always as (
         case kind when 'direct' then private.phone_digits(participant_identifier) end
     ) stored,
-    participant_key text,
+    participant_key text collate "C",
     participant_identified_at timestamptz,
     participant_named_at timestamptz,
     person_id uuid,
@@ -3066,7 +3090,7 @@ create table public.conversation_identifiers (
     kind text not null,
     value text not null,
     app text not null default '',
-    key text,
+    key text collate "C",
     created_at timestamptz not null default now(),
     primary key (conversation_id, kind, app, value)
 );
@@ -3099,11 +3123,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_match private.person_match;
+    v_last uuid;
 begin
     -- A wrong match would show the data of the wrong person, so two people of the best rank match no person. Two rows a
     -- key suffice to see that, however many people have it.
-    with hit as materialized (
-        select wanted.rank, wanted.reason, found.person_id
+    for v_rank in 1..3 loop
+        select min(found.person_id::text), max(found.person_id::text), max(wanted.reason)
+        into v_match.person_id, v_last, v_match.reason
         from unnest(p_keys) as wanted
         cross join lateral (
             select known.person_id
@@ -3113,21 +3139,22 @@ begin
                 and coalesce(known.extension = wanted.extension, true)
             limit 2
         ) as found
-    )
-
-    select case when count(distinct hit.person_id) = 1 then (array_agg(hit.person_id))[1] end,
-        case when count(distinct hit.person_id) = 1 then max(hit.reason) end
-    into v_match.person_id, v_match.reason
-    from hit
-    where hit.rank = (select min(best.rank) from hit as best);
+        where wanted.rank = v_rank;
+        exit when v_last is not null;
+    end loop;
+    if v_match.person_id <> v_last then
+        v_match.person_id := null;
+    end if;
     return v_match;
 end
 $$;
 comment on function private.find_match(uuid, private.match_key[]) is
-'The only person of a workspace with the keys of the best rank that any person has.';
+'The only person of a workspace with the keys of the best rank that any person has. The reason is null if no person has
+a key, and only person_id is null if several have it.';
 
-create function private.match_identifiers(p_workspace_id uuid, p_platform text, p_identifiers private.identifier[])
-returns private.person_match
+create function private.list_all_keys(
+    p_workspace_id uuid, p_platform text, p_identifiers private.identifier[], p_is_exact boolean
+) returns private.match_key[]
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -3137,17 +3164,50 @@ declare
     v_keys private.match_key[] := '{}';
 begin
     foreach v_identifier in array p_identifiers loop
+        v_keys := v_keys || private.list_match_keys(
+            p_platform, v_identifier,
+            -- Not for a number that names its country.
+            case when v_identifier.value not like '+%' then private.home_country(p_workspace_id) end,
+            p_is_exact
+        );
+    end loop;
+    return v_keys;
+end
+$$;
+comment on function private.list_all_keys(uuid, text, private.identifier[], boolean) is
+'The keys of several identifiers of one participant (list_match_keys).';
+
+create function private.match_identifiers(p_workspace_id uuid, p_platform text, p_identifiers private.identifier[])
+returns private.person_match
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_identifier private.identifier;
+    v_shared private.identifier[] := '{}';
+    v_match private.person_match;
+begin
+    foreach v_identifier in array p_identifiers loop
         if exists (
             select from private.person_keys as known
             where known.workspace_id = p_workspace_id
                 and known.key = private.identifier_key(v_identifier.kind, v_identifier.value, v_identifier.app)
         ) then
-            v_keys := v_keys || private.list_match_keys(
-                p_platform, v_identifier, private.home_country(p_workspace_id)
-            );
+            v_shared := v_shared || v_identifier;
         end if;
     end loop;
-    return case when v_keys <> '{}' then private.find_match(p_workspace_id, v_keys) end;
+    if v_shared = '{}' then
+        return null;
+    end if;
+    -- Most people have the same number, and the other keys cost twice as much.
+    v_match := private.find_match(p_workspace_id, private.list_all_keys(p_workspace_id, p_platform, v_shared, true));
+    if v_match.reason is null then
+        v_match := private.find_match(
+            p_workspace_id, private.list_all_keys(p_workspace_id, p_platform, v_shared, false)
+        );
+    end if;
+    return case when v_match.person_id is not null then v_match end;
 end
 $$;
 comment on function private.match_identifiers(uuid, text, private.identifier[]) is
@@ -4302,10 +4362,10 @@ begin
                 coalesce(max(given.newest_at) filter (where given.name is not null), '-infinity') as named_at,
                 bool_or(given.is_group) as is_group
             from (
-                -- The expression knows most numbers, and the function costs ten times as much.
+                -- Only conversations that a request names twice need it.
                 select line.*, case
-                    when p_platform <> 'telegram' and line.identifier ~ '^[+]?[0-9]{7,13}$' then true
-                    else private.is_phone(p_platform, line.identifier)
+                    when count(*) over (partition by line.external_id) > 1
+                        then private.is_phone(p_platform, line.identifier)
                 end as is_phone
                 from unnest(p_conversations) as line
                 where line.error is null

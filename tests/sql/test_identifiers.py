@@ -300,7 +300,7 @@ def test_match_reads_two_rows_a_key_of_many_people(db: Db) -> None:
         "insert into public.people (user_id, full_name, phone) select %s, 'P', %s from generate_series(1, 2000)",
         (BOB, PHONE),
     )
-    keys = "private.list_match_keys('signal', private.identify('signal', %s), null)"
+    keys = "private.list_match_keys('signal', private.identify('signal', %s), null, false)"
     plan = value(db, f"select count(*) from private.person_keys where key in (select key from unnest({keys}))", PHONE)
     assert plan >= 2000
     db.execute("set local statement_timeout = '2s'")
