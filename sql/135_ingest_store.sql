@@ -81,11 +81,12 @@ begin
         left join lateral (
             select coalesce(known.original, known.message) as message, known.deleted_at
             from public.conversation_messages as known
-            where known.conversation_id = p_ids[given.parent]
+            -- Inside, because a generic plan would look each message up before it tests a condition outside.
+            where not p_is_all_new and known.conversation_id = p_ids[given.parent]
                 and known.external_id = given.external_id and known.sender = given.sender
             -- LIMIT 1 makes this one look-up by the key for each message, even if the statistics are old.
             limit 1
-        ) as stored on not p_is_all_new
+        ) as stored on true
         -- Conversations with an error have no id here.
         where p_ids[given.parent] is not null
         window same_id as (

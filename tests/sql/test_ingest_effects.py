@@ -58,7 +58,9 @@ def test_replay_changes_nothing(db: Db) -> None:
     assert [rows(db, where.format(table)) for table in ("conversations", "conversation_messages")] == before
 
 
-def test_new_conversation_is_not_searched_for_messages(db: Db) -> None:
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+def test_new_conversation_is_not_searched_for_messages(db: Db, mode: str) -> None:
+    db.execute(f"set local plan_cache_mode = {mode}")
     scans = "select idx_scan + seq_scan from pg_stat_xact_user_tables where relname = 'conversation_messages'"
     before = value(db, scans)
     ingest(db, conversation(*(message(str(number)) for number in range(50))))
