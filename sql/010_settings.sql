@@ -26,6 +26,8 @@ create table private.settings (
     twin_secret_days integer not null default 1,
     idempotency_hours integer not null default 24,
     default_country text,
+    user_event_days integer not null default 30,
+    token_seconds integer not null default 3600,
     constraint settings_has_one_row check (is_only_row),
     constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
     constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
@@ -49,11 +51,13 @@ create table private.settings (
     constraint settings_summary_days_positive check (summary_days > 0),
     constraint settings_twin_secret_days_positive check (twin_secret_days > 0),
     constraint settings_idempotency_hours_positive check (idempotency_hours > 0),
-    constraint settings_default_country_form check (default_country ~ '^[A-Z]{2}$')
+    constraint settings_default_country_form check (default_country ~ '^[A-Z]{2}$'),
+    constraint settings_user_event_days_positive check (user_event_days > 0),
+    constraint settings_token_seconds_positive check (token_seconds > 0)
 );
 comment on table private.settings is 'Limits and retention that an operator may change with an UPDATE. Always one row.';
 comment on column private.settings.ingest_max_messages is
-'Messages in one ingest request; a conversation without messages counts as one. Above it: 413.';
+'Messages and updates in one ingest request; a conversation without any counts as one. Above it: 413.';
 comment on column private.settings.requests_per_minute is 'Requests of one user to /api/v2 in a minute. Above it: 429.';
 comment on column private.settings.twin_max_hops is
 'Hops that are forwarded to other twins. 0 forwards only what users write.';
@@ -92,6 +96,9 @@ comment on column private.settings.twin_secret_days is 'Days that secrets of twi
 comment on column private.settings.default_country is
 'The country of phone numbers that do not name theirs, as ISO 3166-1 alpha-2, such as FR. Null: no country.';
 comment on column private.settings.idempotency_hours is 'Hours that an Idempotency-Key and its answer are kept.';
+comment on column private.settings.user_event_days is 'Days that events of users are kept.';
+comment on column private.settings.token_seconds is
+'How long an access token lives, as set in Supabase Auth. A channel stays sealed for so long after a member left.';
 alter table private.settings enable row level security;
 
 insert into private.settings default values;

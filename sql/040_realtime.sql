@@ -21,16 +21,16 @@ comment on function private.report_lost_broadcast(text, text, text) is
 'Turns a failed broadcast into a warning, so that the write stays. Raises an error if threadline.strict_realtime is set,
 for tests.';
 
-create function private.broadcast_id(p_channel_id uuid, p_seq bigint, p_twin_id uuid default null) returns uuid
+create function private.broadcast_id(p_channel_id uuid, p_seq bigint, p_listener_id uuid default null) returns uuid
 language plpgsql
 immutable
 parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return md5(concat_ws('/', p_channel_id, p_seq, p_twin_id))::uuid;
+    return md5(concat_ws('/', p_channel_id, p_seq, p_listener_id))::uuid;
 end
 $$;
 comment on function private.broadcast_id(uuid, bigint, uuid) is
-'The id of the broadcast of an event to its channel, or to a twin. Redaction finds it by the primary key, because
-Realtime has no index on topics alone.';
+'The id of the broadcast of an event to its channel, to a twin, or to the turn of a sealed channel: then p_listener_id
+is the channel. Redaction finds it by the primary key, because Realtime has no index on topics alone.';

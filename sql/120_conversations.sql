@@ -25,9 +25,12 @@ create table public.conversations (
     scope_id uuid not null,
     platform text not null,
     external_conversation_id text collate "C" not null,
-    participant_identifier text not null,
-    participant_name text,
-    participant_digits text generated always as (private.phone_digits(participant_identifier)) stored,
+    participant_identifier text collate "C" not null,
+    participant_name text collate "C",
+    kind text not null default 'direct',
+    participant_digits text generated always as (
+        case kind when 'direct' then private.phone_digits(participant_identifier) end
+    ) stored,
     participant_key text collate "C",
     participant_identified_at timestamptz,
     participant_named_at timestamptz,
@@ -42,6 +45,7 @@ create table public.conversations (
     constraint conversations_person_id_fkey foreign key (workspace_id, person_id)
     references public.people (workspace_id, id) on delete set null (person_id),
     constraint conversations_platform_known check (platform in ('whatsapp', 'signal', 'telegram', 'wechat')),
+    constraint conversations_kind_known check (kind in ('direct', 'group')),
     constraint conversations_external_id_length check (char_length(external_conversation_id) between 1 and 500),
     constraint conversations_participant_identifier_length check (
         char_length(participant_identifier) between 1 and 500
@@ -62,6 +66,8 @@ comment on column public.conversations.participant_identifier is
 conversation_identifiers.';
 comment on column public.conversations.participant_name is
 'As the newest batch that had a name; never emptied again.';
+comment on column public.conversations.kind is
+'direct or group. In a group the participant is the group, and a message has a sender.';
 comment on column public.conversations.participant_digits is
 'The digits of participant_identifier when it is a phone number.';
 comment on column public.conversations.participant_identified_at is
@@ -76,7 +82,8 @@ comment on column public.conversations.matched_by is
 phone_last_ten (the same last ten digits), or the kind of another identifier. Null without a person.';
 comment on column public.conversations.person_id is
 'The matched person, which triggers keep up to date; null if no person matches.';
-comment on column public.conversations.last_message_at is 'The greatest sent_at of its messages, however late it came.';
+comment on column public.conversations.last_message_at is
+'When its last message was sent, in the order of the messages, however late that came.';
 comment on column public.conversations.last_message_preview is
 'At most 100 characters of that message, or what it is when it has no text.';
 create index conversations_workspace_id_last_message_at_idx
@@ -93,30 +100,46 @@ alter table public.conversations enable row level security;
 create table public.conversation_messages (
     conversation_id uuid not null,
     external_id text collate "C" not null,
+    sender text collate "C" not null default '',
     workspace_id uuid not null,
     connection_id uuid,
     sent_at timestamptz not null,
     received_at timestamptz not null default now(),
+    stated_at timestamptz,
+    sequence bigint not null default 0,
     message jsonb not null,
-    primary key (conversation_id, external_id),
+    original jsonb,
+    deleted_at timestamptz,
+    primary key (conversation_id, external_id, sender),
     constraint conversation_messages_external_id_length check (char_length(external_id) between 1 and 500)
 );
 comment on table public.conversation_messages is
-'The messages of conversations, a row each. (conversation_id, external_id) is what makes a retry harmless.';
+'The messages of conversations, a row each. Its primary key is what makes a retry harmless.';
 comment on column public.conversation_messages.conversation_id is
 'Its conversation. A trigger rejects messages of missing conversations, and deletes them with their conversation.';
 comment on column public.conversation_messages.external_id is 'The message''s identifier on its platform.';
+comment on column public.conversation_messages.sender is
+'Who sent it, in a group, because two members may use the same id; else empty.';
 comment on column public.conversation_messages.workspace_id is
 'The conversation''s workspace, repeated so that row-level security needs no second table.';
 comment on column public.conversation_messages.connection_id is
 'The id of the connection that brought the message first; the connection may be deleted since.';
 comment on column public.conversation_messages.sent_at is
-'When it was sent, as its platform says. Messages of a conversation are ordered by it.';
-comment on column public.conversation_messages.received_at is 'When it was stored here.';
-comment on column public.conversation_messages.message is 'The message as it was ingested, fields of its own included.';
--- Messages of one moment are ordered by their id, so that the order never depends on which arrived first.
+'When it was sent, as its platform says. If stated_at is set: its place in the order, behind all that was there.';
+comment on column public.conversation_messages.received_at is
+'When it was stored here. Messages of one request lie microseconds apart, in the order of the request.';
+comment on column public.conversation_messages.stated_at is
+'What its platform said, if that is more than an hour after the arrival; else null.';
+comment on column public.conversation_messages.sequence is
+'The number that the request gave to order messages of one moment, else 0.';
+comment on column public.conversation_messages.message is 'The message as it is now, fields of its own included.';
+comment on column public.conversation_messages.original is
+'The message as it was ingested, if updates have changed it; null for deleted messages.';
+comment on column public.conversation_messages.deleted_at is
+'When its sender deleted it. Its text and its file are gone.';
+-- Many platforms send whole seconds, so arrival orders what sequence leaves equal.
 create index conversation_messages_order_idx
-on public.conversation_messages (conversation_id, sent_at, external_id);
+on public.conversation_messages (conversation_id, sent_at, sequence, received_at, external_id);
 alter table public.conversation_messages enable row level security;
 
 create policy conversations_select_member on public.conversations
@@ -162,11 +185,11 @@ as $$
         select stored.message
         from public.conversation_messages as stored
         where stored.conversation_id = $1.id
-        order by stored.sent_at, stored.external_id
+        order by stored.sent_at, stored.sequence, stored.received_at, stored.external_id
     ) as line
 $$;
 comment on function public.messages(public.conversations) is
-'Computed field: the messages of a conversation as one JSONB array in the order of sent_at, each as it was ingested.';
+'Computed field: the messages of a conversation as one JSONB array in their order.';
 
 create function private.message_preview(p_message jsonb) returns text
 language plpgsql
@@ -184,12 +207,18 @@ begin
             when v_text ~ '\s\s|[^\S ]' then regexp_replace(v_text, '\s+', ' ', 'g')
             else v_text
         end, 100)), ''),
+        case when p_message -> 'deleted' = 'true' then 'Deleted message' end,
         case p_message ->> 'type'
             when 'image' then 'Photo'
             when 'audio' then 'Voice message'
             when 'video' then 'Video'
             when 'file' then 'File'
             when 'location' then 'Location'
+            when 'sticker' then 'Sticker'
+            when 'contact' then 'Contact'
+            when 'poll' then 'Poll'
+            when 'call' then 'Call'
+            when 'system' then 'Notice'
             else 'Message'
         end
     );
@@ -222,15 +251,18 @@ begin
         update public.conversations as conversation
         set
             message_count = conversation.message_count
-            + counted.messages * case tg_op when 'INSERT' then 1 else -1 end,
+            + counted.messages * case tg_op when 'INSERT' then 1 when 'UPDATE' then 0 else -1 end,
             last_message_at = newest.sent_at,
             last_message_preview = private.message_preview(newest.message)
         from counted
         left join lateral (
-            select stored.sent_at, stored.message
+            select
+                -- A time far beyond arrival must not keep the conversation on top of the inbox.
+                case when stored.stated_at is null then stored.sent_at else stored.received_at end as sent_at,
+                stored.message
             from public.conversation_messages as stored
             where stored.conversation_id = counted.conversation_id
-            order by stored.sent_at desc, stored.external_id desc
+            order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
             limit 1
         ) as newest on true
         where conversation.id = counted.conversation_id

@@ -128,12 +128,12 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return private.match_identifiers(
+    return case p_conversation.kind when 'direct' then private.match_identifiers(
         p_conversation.workspace_id,
         p_conversation.platform,
-        private.identify(p_conversation.platform, p_conversation.participant_identifier)
+        private.identify(p_conversation.platform, p_conversation.participant_identifier collate "default")
         || private.list_identifiers(p_conversation.id)
-    );
+    ) end;
 end
 $$;
 comment on function private.match_conversation(public.conversations) is 'The person of a conversation, and why.';
@@ -161,14 +161,16 @@ declare
     v_match private.person_match;
 begin
     perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
-    new.participant_key := private.participant_key(new.platform, new.participant_identifier);
-    if tg_op = 'UPDATE' then
+    new.participant_key := case new.kind
+        when 'direct' then private.participant_key(new.platform, new.participant_identifier collate "default")
+    end;
+    if tg_op = 'UPDATE' and new.kind = 'direct' then
         -- The earlier identifier stays one of the participant (record_earlier_identifier_trigger).
         v_match := private.match_identifiers(
             new.workspace_id, new.platform,
             private.list_identifiers(new.id)
-            || private.identify(new.platform, new.participant_identifier)
-            || private.identify(old.platform, old.participant_identifier)
+            || private.identify(new.platform, new.participant_identifier collate "default")
+            || private.identify(old.platform, old.participant_identifier collate "default")
         );
     elsif exists (
         -- Most participants have nothing in common with a person, and to see that costs a tenth of matching.
@@ -176,7 +178,8 @@ begin
         where known.workspace_id = new.workspace_id and known.key = new.participant_key
     ) then
         v_match := private.match_identifiers(
-            new.workspace_id, new.platform, array[private.identify(new.platform, new.participant_identifier)]
+            new.workspace_id, new.platform,
+            array[private.identify(new.platform, new.participant_identifier collate "default")]
         );
     end if;
     new.person_id := v_match.person_id;
@@ -216,7 +219,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform private.record_identifiers(
-        array[new.id], array[private.identify_any(old.platform, old.participant_identifier)]
+        array[new.id], array[private.identify_any(old.platform, old.participant_identifier collate "default")]
     );
     return null;
 end
@@ -259,7 +262,7 @@ begin
         from unnest(p_ids, p_identifiers) as given (conversation_id, kind, value, app)
         inner join public.conversations as conversation on given.conversation_id = conversation.id
         where (given.kind, given.value, given.app)::private.identifier
-            <> private.identify_any(conversation.platform, conversation.participant_identifier)
+            <> private.identify_any(conversation.platform, conversation.participant_identifier collate "default")
         order by conversation.id, given.kind, given.app, given.value
         on conflict do nothing
         returning conversation_id

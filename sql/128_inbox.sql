@@ -1,7 +1,7 @@
 -- Broadcasts to the owner's inbox, and to the team, when conversations change.
 -- Promise: each change of a conversation is sent, and one ingest request sends each conversation once.
--- New messages are sent by their statement. Ingest sends the conversations that it changed and that got no messages.
--- Other changes, such as a person who matches later, are sent when their transaction commits.
+-- New and changed messages are sent by their statements. Ingest sends the conversations that it changed and that got no
+-- messages. Other changes, such as a person who matches later, are sent when their transaction commits.
 
 create function private.conversation_topics(p_conversation public.conversations) returns setof text
 language sql
@@ -62,7 +62,10 @@ begin
     ), listed as (
         select
             changed.conversation_id,
-            jsonb_agg(changed.message order by changed.sent_at, changed.external_id) as messages
+            jsonb_agg(
+                changed.message
+                order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
+            ) as messages
         from changed
         inner join grown on changed.conversation_id = (grown.conversation).id and grown.is_short
         group by changed.conversation_id
@@ -94,6 +97,51 @@ end
 $$;
 comment on function private.broadcast_ingested_messages_trigger() is
 'Trigger: tells owners and teams of new messages, once for each conversation and statement.';
+
+-- Definer, because only the database sends to inboxes. Times are written in UTC, as the Data API does. It is apart from
+-- the function for new messages, whose statement has no parameter and so keeps its plan.
+create function private.broadcast_updated_messages_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    insert into realtime.messages (topic, extension, event, payload, private)
+    select
+        topic.name,
+        'broadcast',
+        'conversation.updated',
+        private.render_conversation(conversation, 0, case
+            when counted.messages <= settings.broadcast_max_messages
+                and octet_length(counted.lines::text) <= settings.broadcast_max_bytes then counted.lines
+        end),
+        true
+    from (
+        select
+            changed.conversation_id,
+            count(*) as messages,
+            jsonb_agg(
+                changed.message
+                order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
+            ) as lines
+        from changed
+        group by changed.conversation_id
+    ) as counted
+    cross join private.settings as settings
+    inner join public.conversations as conversation on counted.conversation_id = conversation.id
+    cross join lateral private.conversation_topics(conversation) as topic (name)
+    order by conversation.id;
+    return null;
+exception
+    when others then
+        perform private.report_lost_broadcast('inboxes', sqlstate, sqlerrm);
+        return null;
+end
+$$;
+comment on function private.broadcast_updated_messages_trigger() is
+'Trigger: tells owners of messages that updates changed, once for each conversation and statement.';
 
 -- Definer, because only the database sends to inboxes.
 create function private.broadcast_conversations(p_ids uuid[]) returns void

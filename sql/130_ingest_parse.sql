@@ -4,34 +4,46 @@
 create type private.ingest_conversation as (
     position integer,
     external_id text,
-    identifier text,
-    name text,
+    identifier text collate "C",
+    name text collate "C",
     identifiers private.identifier [],
     newest_at timestamptz,
+    is_group boolean,
+    has_future boolean,
+    has_updates boolean,
     error text
 );
 comment on type private.ingest_conversation is
 'A conversation of a request: its position from 1, its participant''s identifier, name and further identifiers, the
-newest sent_at of its messages, and its first error.';
+newest sent_at of its messages that is not far beyond their arrival, whether a message has such a time, whether it has
+updates, and its first error.';
 
 create type private.ingest_message as (
     parent integer,
     index integer,
     external_id text,
+    sender text,
     sent_at timestamptz,
+    stated_at timestamptz,
+    sequence bigint,
     message jsonb,
+    present jsonb,
+    deleted_at timestamptz,
     error text
 );
 comment on type private.ingest_message is
-'A message of a request: the position of its conversation, its index there from 0, and its first error.';
+'A message of a request: the position of its conversation, its index there from 0, its sent_at again
+if that is far beyond its arrival, what earlier updates make of it and when
+they deleted it, and its first error.';
 
 create type private.ingest_participant as (
     external_id text,
     conversation_id uuid,
-    identifier text,
+    identifier text collate "C",
     identified_at timestamptz,
-    name text,
-    named_at timestamptz
+    name text collate "C",
+    named_at timestamptz,
+    is_group boolean
 );
 comment on type private.ingest_participant is
 'What a request says about the participant of one conversation, and the newest message of the batch that said it;
@@ -42,10 +54,39 @@ create type private.ingest_result as (
     external_id text,
     status text,
     messages_added integer,
-    conflicts json
+    conflicts json,
+    updates_added integer,
+    updates_waiting integer
 );
 comment on type private.ingest_result is
-'What became of one conversation of a request; conflicts are the ids of messages that are stored with other content.';
+'What became of one conversation of a request; conflicts are the ids of messages that are stored with other content. The
+numbers of updates are null if it has none.';
+
+create type private.ingest_update as (
+    parent integer,
+    index integer,
+    external_id text,
+    sender text,
+    type text,
+    actor text,
+    at timestamptz,
+    sequence bigint,
+    value jsonb,
+    error text
+);
+comment on type private.ingest_update is
+'An update of a message: the position of its conversation, its index there from 0, what it says, and its first error.';
+
+create type private.ingest_count as (
+    parent integer,
+    added integer,
+    conflicts json,
+    updates_added integer,
+    updates_waiting integer
+);
+comment on type private.ingest_count is
+'Of one conversation of a request: how many messages are new, the ids of those that are stored with other content, how
+many updates are new and how many wait for their message.';
 
 create function private.count_messages(p_conversations jsonb) returns bigint
 language plpgsql
@@ -54,15 +95,17 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
-        select sum(greatest(1, case
+        select sum(greatest(1, coalesce(case
             when jsonb_typeof(given.value -> 'messages') = 'array' then jsonb_array_length(given.value -> 'messages')
-        end))
+        end, 0) + coalesce(case
+            when jsonb_typeof(given.value -> 'updates') = 'array' then jsonb_array_length(given.value -> 'updates')
+        end, 0)))
         from jsonb_array_elements(p_conversations) as given
     );
 end
 $$;
 comment on function private.count_messages(jsonb) is
-'Counts the messages of a request. A conversation without messages counts as one, because it costs as much.';
+'Counts the messages and updates of a request. A conversation without any counts as one, because it costs as much.';
 
 create function private.diagnose_identifiers(p_identifiers jsonb) returns text
 language plpgsql
@@ -151,17 +194,27 @@ begin
                     else '{}'
                 end as identifiers,
                 '-infinity'::timestamptz as newest_at,
+                coalesce(given.value ->> 'kind' = 'group', false) as is_group,
+                false as has_future,
+                jsonb_typeof(given.value -> 'updates') = 'array' as has_updates,
                 case
                     when jsonb_typeof(given.value) <> 'object' then 'conversation must be an object'
                     when field.external_id is null or char_length(field.external_id) not between 1 and 500
                         then 'external_conversation_id must be a string of 1 to 500 characters'
                     when field.identifier is null or char_length(field.identifier) not between 1 and 500
                         then 'participant_identifier must be a string of 1 to 500 characters'
+                    when coalesce(given.value ->> 'kind', 'direct') not in ('direct', 'group')
+                        then 'kind must be direct or group'
+                    when coalesce(jsonb_typeof(given.value -> 'title'), 'null') not in ('string', 'null')
+                        or char_length(given.value ->> 'title') > 500
+                        then 'title must be a string of at most 500 characters'
                     when coalesce(jsonb_typeof(given.value -> 'participant_name'), 'null') not in ('string', 'null')
-                        or char_length(field.name) > 500
+                        or char_length(given.value ->> 'participant_name') > 500
                         then 'participant_name must be a string of at most 500 characters'
                     when jsonb_typeof(given.value -> 'messages') is distinct from 'array'
                         then 'messages must be an array'
+                    when coalesce(jsonb_typeof(given.value -> 'updates'), 'null') not in ('array', 'null')
+                        then 'updates must be an array'
                     when given.value ? 'identifiers' then private.diagnose_identifiers(given.value -> 'identifiers')
                 end as error
             from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
@@ -173,9 +226,12 @@ begin
                     case jsonb_typeof(given.value -> 'participant_identifier')
                         when 'string' then given.value ->> 'participant_identifier'
                     end as identifier,
-                    case jsonb_typeof(given.value -> 'participant_name')
-                        when 'string' then given.value ->> 'participant_name'
-                    end as name
+                    coalesce(
+                        case when given.value ->> 'kind' = 'group' then nullif(btrim(given.value ->> 'title'), '') end,
+                        case jsonb_typeof(given.value -> 'participant_name')
+                            when 'string' then given.value ->> 'participant_name'
+                        end
+                    ) as name
             ) as field
             order by given.position
         ) as conversation
@@ -184,6 +240,21 @@ end
 $$;
 comment on function private.parse_conversations(jsonb) is
 'The conversations of a request in its order, with the errors that can be seen without their messages.';
+
+create function private.parse_sender(p_message jsonb) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case coalesce(jsonb_typeof(p_message -> 'sender'), 'null')
+        when 'string' then p_message ->> 'sender'
+        when 'null' then ''
+    end;
+end
+$$;
+comment on function private.parse_sender(jsonb) is
+'The sender that a message or an update of a group names; empty if it names none, null if that is no string.';
 
 create function private.parse_messages(p_conversations jsonb) returns private.ingest_message[]
 language plpgsql
@@ -196,25 +267,29 @@ declare
     -- parse_timestamp, which takes the rest.
     c_castable constant text := '^[12][0-9]{3}-(0[1-9]|1[0-2])-([01][1-9]|10|2[0-8])[Tt ]([01][0-9]|2[0-3])'
         || ':[0-5][0-9]:[0-5][0-9]([.][0-9]{1,12})?([Zz]|[+-]0[0-9]:[0-5][0-9])$';
+    v_horizon timestamptz := now() + interval '1 hour';
 begin
     return array(
         select line::private.ingest_message
         from (
             select
-                parsed.parent,
-                parsed.index,
-                parsed.external_id,
-                parsed.sent_at,
-                parsed.message,
+                parsed.parent, parsed.index, parsed.external_id, parsed.sender, parsed.sent_at,
+                case when parsed.sent_at > v_horizon then parsed.sent_at end as stated_at,
+                coalesce(substring(parsed.message ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint, 0) as sequence,
+                parsed.message, null::jsonb as present, null::timestamptz as deleted_at,
                 case
                     when jsonb_typeof(parsed.message) <> 'object' then ' must be an object'
                     when parsed.external_id is null or char_length(parsed.external_id) not between 1 and 500
                         then '.id must be a string of 1 to 500 characters'
                     when coalesce(parsed.message ->> 'direction', '') not in ('inbound', 'outbound')
                         then '.direction must be inbound or outbound'
-                    when coalesce(parsed.message ->> 'type', '')
-                        not in ('text', 'image', 'audio', 'video', 'file', 'location')
-                        then '.type must be text, image, audio, video, file or location'
+                    when coalesce(parsed.message ->> 'type', '') not in (
+                        'text', 'image', 'audio', 'video', 'file', 'location',
+                        'sticker', 'contact', 'poll', 'call', 'system'
+                    ) then '.type must be text, image, audio, video, file, location, sticker, contact, poll, call '
+                        || 'or system'
+                    when parsed.sender is null or char_length(parsed.sender) > 500
+                        then '.sender must be a string of at most 500 characters'
                     when jsonb_typeof(parsed.message -> 'content') is distinct from 'string'
                         then '.content must be a string'
                     when coalesce(jsonb_typeof(parsed.message -> 'media_url'), 'null') not in ('string', 'null')
@@ -225,9 +300,10 @@ begin
                 end as error
             from (
                 select
-                    parent.position::integer as parent,
-                    given.position::integer - 1 as index,
+                    parent.position::integer as parent, given.position::integer - 1 as index,
                     case jsonb_typeof(given.value -> 'id') when 'string' then given.value ->> 'id' end as external_id,
+                    case parent.value ->> 'kind' when 'group' then private.parse_sender(given.value) else '' end
+                        as sender,
                     case
                         when jsonb_typeof(given.value -> 'sent_at') <> 'string' then null
                         when given.value ->> 'sent_at' ~ c_castable then (given.value ->> 'sent_at')::timestamptz
@@ -235,11 +311,9 @@ begin
                     end as sent_at,
                     given.value as message
                 from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
-                cross join lateral jsonb_array_elements(
-                    case jsonb_typeof(parent.value -> 'messages')
-                        when 'array' then parent.value -> 'messages' else '[]'
-                    end
-                ) with ordinality as given (value, position)
+                cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'messages')
+                    when 'array' then parent.value -> 'messages' else '[]'
+                end) with ordinality as given (value, position)
                 -- OFFSET 0 keeps this query apart from the outer one, which would parse each time twice.
                 offset 0
             ) as parsed
@@ -269,12 +343,16 @@ begin
                 given.name,
                 given.identifiers,
                 coalesce(summary.newest_at, '-infinity') as newest_at,
+                given.is_group,
+                coalesce(summary.has_future, false) as has_future,
+                given.has_updates,
                 coalesce(given.error, summary.error) as error
             from unnest(p_conversations) as given
             left join (
                 select
                     message.parent,
-                    max(message.sent_at) as newest_at,
+                    max(message.sent_at) filter (where message.stated_at is null) as newest_at,
+                    bool_or(message.stated_at is not null) as has_future,
                     (array_agg('messages[' || message.index || ']' || message.error order by message.index)
                         filter (where message.error is not null))[1] as error
                 from unnest(p_messages) as message
@@ -286,7 +364,7 @@ begin
 end
 $$;
 comment on function private.validate_conversations(private.ingest_conversation[], private.ingest_message[]) is
-'The same conversations with what their messages add: the newest sent_at and the first error.';
+'The same conversations with what their messages add: the newest sent_at, has_future and the first error.';
 
 create function private.list_participants(
     p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[]
@@ -312,12 +390,13 @@ begin
                 ))[1] as identified_at,
                 (array_agg(given.name order by given.newest_at desc, given.name desc)
                     filter (where given.name is not null))[1] as name,
-                coalesce(max(given.newest_at) filter (where given.name is not null), '-infinity') as named_at
+                coalesce(max(given.newest_at) filter (where given.name is not null), '-infinity') as named_at,
+                bool_or(given.is_group) as is_group
             from (
                 -- Only conversations that a request names twice need it.
                 select line.*, case
                     when count(*) over (partition by line.external_id) > 1
-                        then private.is_phone(p_platform, line.identifier)
+                        then private.is_phone(p_platform, line.identifier collate "default")
                 end as is_phone
                 from unnest(p_conversations) as line
                 where line.error is null

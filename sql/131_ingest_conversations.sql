@@ -80,27 +80,38 @@ begin
         ) as existing
         cross join lateral (
             select
-                coalesce(bool_and(stored.message is not distinct from message.value), true) as is_stored,
+                coalesce(bool_and(coalesce(stored.is_known, false)), true) as is_stored,
                 coalesce(max(stored.sent_at), '-infinity') as newest_at
             from jsonb_array_elements(p_conversations -> (given.position - 1) -> 'messages') as message (value)
             left join lateral (
-                select known.message, known.sent_at
+                select
+                    known.message = message.value or known.original = message.value or known.deleted_at is not null
+                        as is_known,
+                    case when known.stated_at is null then known.sent_at end as sent_at
                 from public.conversation_messages as known
                 where known.conversation_id = existing.id and known.external_id = message.value ->> 'id'
+                    and known.sender = ''
                 limit 1
             ) as stored on true
         ) as batch
         where not batch.is_stored
+            or given.is_group
             or (given.identifiers <> '{}' or given.identifier <> existing.participant_identifier)
-            and not (given.identifiers || private.identify_any(existing.platform, given.identifier)) <@ (
+            and not (
+                given.identifiers || private.identify_any(existing.platform, given.identifier collate "default")
+            ) <@ (
                 private.list_identifiers(existing.id)
-                || private.identify_any(existing.platform, existing.participant_identifier)
+                || private.identify_any(existing.platform, existing.participant_identifier collate "default")
             )
             or case
                 when given.identifier = existing.participant_identifier
                     then batch.newest_at > coalesce(existing.participant_identified_at, '-infinity')
-                else (private.is_phone(existing.platform, given.identifier), batch.newest_at, given.identifier) > (
-                    private.is_phone(existing.platform, existing.participant_identifier),
+                else (
+                    private.is_phone(existing.platform, given.identifier collate "default"),
+                    batch.newest_at,
+                    given.identifier
+                ) > (
+                    private.is_phone(existing.platform, existing.participant_identifier collate "default"),
                     coalesce(existing.participant_identified_at, '-infinity'),
                     existing.participant_identifier
                 )
@@ -112,7 +123,7 @@ end
 $$;
 comment on function private.is_replay(jsonb, private.ingest_conversation[], uuid[]) is
 'Whether a request changes nothing: its conversations have no error, all its messages are stored with this content, and
-nothing is new about a participant.';
+nothing is newer about a participant. A request with a group always counts as one that may change something.';
 
 create function private.list_replay_results(p_parsed private.ingest_conversation[], p_ids uuid[])
 returns private.ingest_result[]
@@ -129,7 +140,9 @@ begin
                 given.external_id,
                 'no_new_messages' as status,
                 0 as messages_added,
-                null::json as conflicts
+                null::json as conflicts,
+                null::integer as updates_added,
+                null::integer as updates_waiting
             from unnest(p_parsed) as given
             order by given.position
         ) as result
@@ -151,7 +164,7 @@ begin
     with created as (
         insert into public.conversations (
             workspace_id, user_id, scope_id, platform, external_conversation_id,
-            participant_identifier, participant_identified_at, participant_name, participant_named_at
+            participant_identifier, participant_identified_at, participant_name, participant_named_at, kind
         )
         select
             p_source.workspace_id,
@@ -162,7 +175,8 @@ begin
             given.identifier,
             nullif(given.identified_at, '-infinity'),
             given.name,
-            nullif(given.named_at, '-infinity')
+            nullif(given.named_at, '-infinity'),
+            case when given.is_group then 'group' else 'direct' end
         from unnest(p_participants) as given
         where given.conversation_id is null
         order by given.external_id collate "C"
@@ -219,15 +233,21 @@ begin
                 else target.participant_identified_at
             end,
             participant_name = case when merged.is_named then merged.name else target.participant_name end,
-            participant_named_at = nullif(greatest(target.participant_named_at, merged.named_at), '-infinity')
+            participant_named_at = nullif(greatest(target.participant_named_at, merged.named_at), '-infinity'),
+            kind = case when merged.is_group then 'group' else target.kind end
         from (
             select
                 existing.id,
                 existing.participant_identifier as old_identifier,
                 existing.participant_name as old_name,
+                existing.kind as old_kind,
                 given.*,
-                (private.is_phone(existing.platform, given.identifier), given.identified_at, given.identifier) > (
-                    private.is_phone(existing.platform, existing.participant_identifier),
+                (
+                    private.is_phone(existing.platform, given.identifier collate "default"),
+                    given.identified_at,
+                    given.identifier
+                ) > (
+                    private.is_phone(existing.platform, existing.participant_identifier collate "default"),
                     coalesce(existing.participant_identified_at, '-infinity'),
                     existing.participant_identifier
                 )
@@ -239,9 +259,10 @@ begin
             inner join unnest(p_participants) as given on existing.external_conversation_id = given.external_id
             where existing.id = any(p_ids)
         ) as merged
-        where target.id = merged.id and (merged.is_identified or merged.is_named)
-        returning target.id, (merged.old_identifier, merged.old_name)
-        is distinct from (target.participant_identifier, target.participant_name) as is_changed
+        where target.id = merged.id
+            and (merged.is_identified or merged.is_named or merged.is_group and target.kind = 'direct')
+        returning target.id, (merged.old_identifier, merged.old_name, merged.old_kind)
+        is distinct from (target.participant_identifier, target.participant_name, target.kind) as is_changed
     )
 
     select coalesce(array_agg(updated.id), '{}') into v_changed from updated where updated.is_changed;

@@ -22,18 +22,23 @@ create table public.channels (
     workspace_id uuid not null default auth.uid() references public.workspaces (id) on delete cascade,
     kind text not null default 'channel',
     name text,
+    direct_key bytea,
     created_by uuid default auth.uid() references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint channels_id_unique unique (workspace_id, id),
     constraint channels_kind_known check (kind in ('channel', 'dm')),
     constraint channels_name_length check (char_length(name) between 1 and 200),
-    constraint channels_name_unless_dm check (kind = 'dm' or name is not null)
+    constraint channels_name_unless_dm check (kind = 'dm' or name is not null),
+    constraint channels_direct_key_unique unique (workspace_id, direct_key),
+    constraint channels_direct_key_is_dm check (direct_key is null or kind = 'dm')
 );
 comment on table public.channels is
 'A named channel or a direct message channel (dm). Only its members read and write there.';
 comment on column public.channels.workspace_id is
 'Without a value, the personal workspace of the creator. Its members may be added; others come as guests.';
+comment on column public.channels.direct_key is
+'Hash of the sorted ids of the people in a direct channel, so that each set of people has one.';
 create index channels_created_by_idx on public.channels (created_by);
 alter table public.channels enable row level security;
 
@@ -116,7 +121,8 @@ for update to authenticated
 using (id = any(array(select mine.id from private.my_managed_channels as mine)))
 with check (id = any(array(select mine.id from private.my_managed_channels as mine)));
 create policy channels_delete_owner on public.channels
-for delete to authenticated using (id = any(array(select mine.id from private.my_owned_channels as mine)));
+for delete to authenticated
+using (kind = 'channel' and id = any(array(select mine.id from private.my_owned_channels as mine)));
 
 create policy channel_members_select_member on public.channel_members
 for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));

@@ -15,7 +15,11 @@ create table private.channel_counters (
     workspace_id uuid not null,
     last_seq bigint not null default 0,
     last_at timestamptz not null default '-infinity',
-    message_count bigint not null default 0
+    message_count bigint not null default 0,
+    member_count bigint not null default 0,
+    topic_turn integer not null default 0,
+    sealed_until timestamptz not null default '-infinity',
+    sealed_after bigint not null default 0
 );
 comment on table private.channel_counters is
 'The last event of each channel. A writer locks this row before it changes the channel.';
@@ -25,6 +29,12 @@ comment on column private.channel_counters.last_at is
 'Time of the last event. The next event is later, even if the clock goes back.';
 comment on column private.channel_counters.message_count is
 'Number of messages that are not deleted. Stored, because counting a million is too slow.';
+comment on column private.channel_counters.member_count is 'Number of members. Stored for the list of channels.';
+comment on column private.channel_counters.topic_turn is
+'How often a member has left. The topic of the sealed channel ends with it (decision 0014).';
+comment on column private.channel_counters.sealed_until is
+'Until then, a former member may still have an open connection, so channel:<id> carries only pointers.';
+comment on column private.channel_counters.sealed_after is 'The last event that channel:<id> carries in full.';
 alter table private.channel_counters enable row level security;
 
 create table public.message_events (
@@ -130,7 +140,9 @@ begin
     set
         last_seq = counter.last_seq + 1,
         last_at = greatest(private.event_clock(), counter.last_at + interval '1 microsecond'),
-        message_count = counter.message_count + p_messages
+        message_count = counter.message_count + p_messages,
+        member_count = counter.member_count
+            + case p_kind when 'member.joined' then 1 when 'member.left' then -1 else 0 end
     where counter.channel_id = p_channel_id
     returning counter.last_seq, counter.last_at, counter.workspace_id into seq, at, v_workspace_id;
     if seq is not null then
@@ -151,3 +163,21 @@ $$;
 comment on function private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz) is
 'Writes the next event of a channel and returns its number and time. p_messages is added to the message count.
 Writes nothing while the channel is being deleted.';
+
+create function private.seal_channel(p_channel_id uuid, p_seq bigint) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The event of the departure itself is sent in full, unless a former member may still listen.
+    update private.channel_counters as counter
+    set
+        topic_turn = counter.topic_turn + 1,
+        sealed_after = case when counter.sealed_until > clock_timestamp() then counter.sealed_after else p_seq end,
+        sealed_until = clock_timestamp() + make_interval(secs => (select settings.token_seconds from private.settings))
+    where counter.channel_id = p_channel_id;
+end
+$$;
+comment on function private.seal_channel(uuid, bigint) is
+'Turns the topic of a channel after a member left, because Realtime does not ask again before the token of that member
+expires (decision 0014).';

@@ -108,7 +108,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op <> 'INSERT' then
-        perform private.record_event(old.channel_id, 'member.left', null, old.user_id, null, 0);
+        perform private.seal_channel(
+            old.channel_id,
+            (private.record_event(old.channel_id, 'member.left', null, old.user_id, null, 0)).seq
+        );
     end if;
     if tg_op <> 'DELETE' then
         perform private.record_event(new.channel_id, 'member.joined', null, new.user_id, null, 0);
@@ -116,7 +119,8 @@ begin
     return null;
 end
 $$;
-comment on function private.record_member_trigger() is 'Records an event when a member joins or leaves.';
+comment on function private.record_member_trigger() is 'Records an event when a member joins or leaves, and
+turns the topic of the channel when one leaves.';
 
 -- Definer, because no client writes the audit log.
 create function private.audit_channel_role_trigger() returns trigger

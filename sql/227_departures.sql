@@ -75,7 +75,9 @@ begin
     v_orphans := array(
         select lost.id
         from unnest(v_channels) as lost (id)
-        where not exists (
+        inner join public.channels as channel on lost.id = channel.id
+        -- A direct channel has no owner, and no heir may read it.
+        where channel.direct_key is null and not exists (
             select from public.channel_members as owner
             where owner.channel_id = lost.id and owner.user_id <> p_user_id and owner.role = 'owner'
         )

@@ -39,12 +39,17 @@ begin
     new.seq := v_event.seq;
     new.created_at := v_event.at;
     new.updated_at := v_event.at;
+    if new.user_id is not null then
+        -- Authors have read what they answer.
+        update public.member_states as mine set read_seq = new.seq
+        where mine.channel_id = new.channel_id and mine.user_id = new.user_id;
+    end if;
     return new;
 end
 $$;
 comment on function private.admit_message_trigger() is
-'Gives a new message its number, time and event, and requires a parent of the same channel. A repeated id gets no
-number.';
+'Gives a new message its number, time and event, moves the read marker of its author, and requires a parent of the same
+channel. A repeated id gets no number.';
 
 -- Definer, because it must read messages even if the author may not see them.
 create function private.set_hops_trigger() returns trigger

@@ -57,16 +57,20 @@ comment on function private.render_event(public.message_events, public.messages)
 prev_seq. It shows the message at the time of the event. For a message that is gone, p_message is null and the payload
 has id and deleted.';
 
-create function private.render_pointer(p_payload jsonb) returns jsonb
+create function private.render_pointer(p_payload jsonb, p_topic text default null) returns jsonb
 language sql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_object_agg(field.key, field.value) || '{"truncated": true}'
+    select
+        jsonb_object_agg(field.key, field.value)
+        || jsonb_strip_nulls(jsonb_build_object('truncated', true, 'topic', p_topic))
     from jsonb_each(p_payload) as field
     where field.key in ('id', 'channel_id', 'seq', 'prev_seq')
 $$;
-comment on function private.render_pointer(jsonb) is 'The stub that is sent instead of an oversized payload.';
+comment on function private.render_pointer(jsonb, text) is
+'The stub that is sent instead of an oversized payload, or while the channel is sealed: then with the topic that
+has it.';
 
 -- Inserts directly, because realtime.send hides errors, adds fields to payloads, and opens a subtransaction per call.
 create function private.send_events(
@@ -79,7 +83,14 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_generic_plan'
 as $$
 begin
-    with rendered as materialized (
+    with counter as materialized (
+        select
+            known.sealed_after,
+            -- Null unless a former member may still listen to channel:<id> (decision 0014).
+            case when known.sealed_until > clock_timestamp()
+                then format('channel:%s:%s', p_channel_id, known.topic_turn) end as sealed_topic
+        from private.channel_counters as known where known.channel_id = p_channel_id limit 1
+    ), rendered as materialized (
         select event.seq, event.kind, found.message, private.render_event(event, found.message) as payload
         from public.message_events as event
         left join lateral (
@@ -93,19 +104,26 @@ begin
     ), written as (
         insert into realtime.messages (id, topic, extension, event, payload, private)
         select
-            private.broadcast_id(p_channel_id, rendered.seq, listener.twin_id),
+            private.broadcast_id(p_channel_id, rendered.seq, listener.listener_id),
             listener.topic,
             'broadcast',
             rendered.kind,
             case
+                when listener.listener_id is null
+                    and counter.sealed_topic is not null and rendered.seq > counter.sealed_after
+                    then private.render_pointer(rendered.payload, counter.sealed_topic)
                 when octet_length(rendered.payload::text) > (select settings.broadcast_max_bytes from private.settings)
                     then private.render_pointer(rendered.payload)
                 else rendered.payload
             end,
             true
         from rendered
+        cross join counter
         cross join lateral (
-            select 'channel:' || p_channel_id as topic, null::uuid as twin_id
+            select 'channel:' || p_channel_id as topic, null::uuid as listener_id
+            union all
+            select counter.sealed_topic, p_channel_id
+            where counter.sealed_topic is not null and rendered.seq > counter.sealed_after
             union all
             -- The twins that the outbox would serve if they had webhooks.
             select 'twin:' || assigned.ai_twin_id, assigned.ai_twin_id
@@ -127,7 +145,8 @@ end
 $$;
 comment on function private.send_events(uuid, bigint) is
 'Sends up to 100 events of a channel, starting at a number, to the channel, and new messages also to its twins. Sends a
-stub instead of an oversized payload. Returns the last number, and whether each new message exists.';
+stub instead of an oversized payload. A sealed channel gets stubs, and its current turn the payloads. Returns the last
+number, and whether each new message exists.';
 
 create function private.verify_creations(p_channel_id uuid, p_since bigint) returns void
 language plpgsql

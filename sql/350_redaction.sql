@@ -25,18 +25,21 @@ set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
     perform private.redact_broadcasts(array(
-        select private.broadcast_id(created.channel_id, created.seq, listener.twin_id)
+        select private.broadcast_id(created.channel_id, created.seq, listener.id)
         from unnest(p_channel_ids, p_seqs) as created (channel_id, seq)
         cross join lateral (
-            select null::uuid as twin_id
+            select null::uuid as id
+            union all
+            select created.channel_id
             union all
             select assigned.ai_twin_id
             from public.channel_twins as assigned
             where assigned.channel_id = created.channel_id
         ) as listener
         union all
-        select private.broadcast_id(event.channel_id, event.seq)
+        select private.broadcast_id(event.channel_id, event.seq, listener.id)
         from public.message_events as event
+        cross join lateral (values (null::uuid), (event.channel_id)) as listener (id)
         where event.message_id = any(p_ids) and event.kind <> 'message.created'
     ));
     -- What the model said of the channel may quote the text.
@@ -137,7 +140,7 @@ declare
 begin
     -- The newest 10,000 events, because older ones are hardly in the three days that Realtime keeps.
     perform private.redact_broadcasts(array(
-        select private.broadcast_id(v_channel_id, event.seq, listener.twin_id)
+        select private.broadcast_id(v_channel_id, event.seq, listener.id)
         from (
             select recent.seq, recent.kind
             from public.message_events as recent
@@ -146,7 +149,8 @@ begin
             limit 10000
         ) as event
         cross join lateral (
-            select null::uuid as twin_id
+            select own.id
+            from (values (null::uuid), (v_channel_id)) as own (id)
             where tg_table_name = 'channels'
             union all
             select assigned.ai_twin_id
@@ -170,11 +174,24 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
-    -- The old rows are conversations or messages of conversations.
-    v_ids text[] := array(
-        select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone
-    );
+    v_ids text[];
 begin
+    if tg_op = 'UPDATE' then
+        v_ids := array(
+            select distinct gone.conversation_id::text
+            from gone
+            inner join changed using (conversation_id, external_id, sender)
+            where gone.deleted_at is null and changed.deleted_at is not null
+        );
+    else
+        -- The old rows are conversations or messages of conversations.
+        v_ids := array(
+            select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone
+        );
+    end if;
+    if v_ids = '{}' then
+        return null;
+    end if;
     update realtime.messages as sent
     set payload = jsonb_build_object(
         'conversation', jsonb_build_object('id', sent.payload #> '{conversation,id}'), 'truncated', true
@@ -190,4 +207,4 @@ exception
 end
 $$;
 comment on function private.redact_inbox_trigger() is
-'Redacts the broadcasts of conversations that lost messages or were deleted.';
+'Redacts the broadcasts of conversations that lost messages or were deleted, also if a sender deleted a message.';

@@ -350,7 +350,8 @@ begin
         returning event.channel_id, event.seq
     )
 
-    select array_agg(private.broadcast_id(cleared.channel_id, cleared.seq)) into v_broadcasts from cleared;
+    select array_agg(private.broadcast_id(cleared.channel_id, cleared.seq, listener.id)) into v_broadcasts
+    from cleared cross join lateral (values (null::uuid), (cleared.channel_id)) as listener (id);
     perform private.redact_broadcasts(v_broadcasts);
     return private.create_receipt('user', p_user_id, v_erased);
 end

@@ -36,7 +36,10 @@ declare
     v_id uuid := private.parse_uuid($1, 'conversation_id');
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 500);
     v_after text := $1 ->> 'after';
-    v_after_at timestamptz := timestamptz '-infinity';
+    v_external_id text := '';
+    v_at timestamptz := '-infinity';
+    v_sequence bigint := -9223372036854775808;
+    v_received_at timestamptz := '-infinity';
     v_lines jsonb;
     v_last text;
 begin
@@ -49,9 +52,12 @@ begin
     if v_after is null then
         perform private.record_export(v_id, null);
     else
-        select stored.sent_at into v_after_at
+        select stored.sent_at, stored.sequence, stored.received_at, stored.external_id
+        into v_at, v_sequence, v_received_at, v_external_id
         from public.conversation_messages as stored
-        where stored.conversation_id = v_id and stored.external_id = v_after;
+        where stored.conversation_id = v_id
+            and stored.external_id in (v_after, split_part(v_after, e'\x1f', 1))
+            and stored.external_id || case stored.sender when '' then '' else e'\x1f' || stored.sender end = v_after;
         if not found then
             perform private.fail(
                 400, 'invalid_cursor',
@@ -60,15 +66,22 @@ begin
         end if;
     end if;
     select
-        coalesce(jsonb_agg(page.message order by page.sent_at, page.external_id), '[]'),
-        (array_agg(page.external_id order by page.sent_at desc, page.external_id desc))[1]
+        coalesce(jsonb_agg(
+            page.message order by page.sent_at, page.sequence, page.received_at, page.external_id
+        ), '[]'),
+        (array_agg(
+            page.external_id || case page.sender when '' then '' else e'\x1f' || page.sender end
+            order by page.sent_at desc, page.sequence desc, page.received_at desc, page.external_id desc
+        ))[1]
     into v_lines, v_last
     from (
-        select stored.message, stored.sent_at, stored.external_id
+        select
+            stored.message, stored.sent_at, stored.sequence, stored.received_at, stored.external_id, stored.sender
         from public.conversation_messages as stored
         where stored.conversation_id = v_id
-            and (stored.sent_at, stored.external_id) > (v_after_at, coalesce(v_after, ''))
-        order by stored.sent_at, stored.external_id
+            and (stored.sent_at, stored.sequence, stored.received_at, stored.external_id)
+            > (v_at, v_sequence, v_received_at, v_external_id)
+        order by stored.sent_at, stored.sequence, stored.received_at, stored.external_id
         limit v_limit
     ) as page;
     return private.succeed(v_lines, jsonb_build_object(
@@ -77,8 +90,8 @@ begin
 end
 $$;
 comment on function public.export_conversation(jsonb) is
-'Returns messages of a conversation of the caller as they were ingested, in order of sent_at. Takes conversation_id,
-limit (500, at most 1000) and after (next_cursor of the page before, which is null on the last page). PT404, PT400.';
+'Returns messages of a conversation of the caller in their order. Takes conversation_id, limit (500, at most 1000) and
+after (next_cursor of the page before, which is null on the last page). PT404, PT400.';
 
 create function private.render_export(p_message_ids uuid[]) returns jsonb
 language sql

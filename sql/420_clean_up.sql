@@ -116,6 +116,16 @@ begin
     );
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('summaries', v_count);
+    delete from public.user_events as expired
+    where (expired.user_id, expired.seq) in (
+        select old.user_id, old.seq
+        from public.user_events as old
+        where old.created_at < now() - make_interval(days => v_settings.user_event_days)
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('user_events', v_count);
     -- Ids rise with time, so the log needs no index on time.
     delete from public.ingest_log as expired
     where expired.id in (

@@ -36,6 +36,7 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('add_reaction', 'public', true, false, false),
 ('remove_reaction', 'public', true, false, false),
 ('list_channel_events', 'public', true, false, false),
+('list_my_channels', 'private', true, false, false),
 ('set_twin_webhook', 'public', true, false, false),
 ('remove_twin_webhook', 'public', true, false, false),
 ('rotate_twin_secret', 'public', true, false, false),

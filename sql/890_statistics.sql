@@ -46,15 +46,21 @@ create policy conversation_identifiers_select_executed on public.conversation_id
 as restrictive for select to authenticated using (private.is_executed());
 create policy conversation_messages_select_executed on public.conversation_messages
 as restrictive for select to authenticated using (private.is_executed());
+create policy conversation_updates_select_executed on public.conversation_updates
+as restrictive for select to authenticated using (private.is_executed());
 create policy conversations_select_executed on public.conversations
 as restrictive for select to authenticated using (private.is_executed());
 create policy erasures_select_executed on public.erasures
 as restrictive for select to authenticated using (private.is_executed());
 create policy ingest_log_select_executed on public.ingest_log
 as restrictive for select to authenticated using (private.is_executed());
+create policy member_states_select_executed on public.member_states
+as restrictive for select to authenticated using (private.is_executed());
 create policy message_edits_select_executed on public.message_edits
 as restrictive for select to authenticated using (private.is_executed());
 create policy message_events_select_executed on public.message_events
+as restrictive for select to authenticated using (private.is_executed());
+create policy message_mentions_select_executed on public.message_mentions
 as restrictive for select to authenticated using (private.is_executed());
 create policy message_pins_select_executed on public.message_pins
 as restrictive for select to authenticated using (private.is_executed());
@@ -71,6 +77,8 @@ as restrictive for select to authenticated using (private.is_executed());
 create policy twin_deliveries_select_executed on public.twin_deliveries
 as restrictive for select to authenticated using (private.is_executed());
 create policy twin_webhooks_select_executed on public.twin_webhooks
+as restrictive for select to authenticated using (private.is_executed());
+create policy user_events_select_executed on public.user_events
 as restrictive for select to authenticated using (private.is_executed());
 create policy user_profiles_select_executed on public.user_profiles
 as restrictive for select to authenticated using (private.is_executed());
@@ -95,11 +103,14 @@ begin
         'public.channels',
         'public.conversation_identifiers',
         'public.conversation_messages',
+        'public.conversation_updates',
         'public.conversations',
         'public.erasures',
         'public.ingest_log',
+        'public.member_states',
         'public.message_edits',
         'public.message_events',
+        'public.message_mentions',
         'public.message_pins',
         'public.message_reactions',
         'public.messages',
@@ -108,6 +119,7 @@ begin
         'public.person_identifiers',
         'public.twin_deliveries',
         'public.twin_webhooks',
+        'public.user_events',
         'public.user_profiles',
         'public.workspace_invitations',
         'public.workspace_members',

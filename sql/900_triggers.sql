@@ -48,6 +48,24 @@ for each row execute function private.audit_member_trigger();
 create trigger workspace_members_30_hand_over
 after delete on public.workspace_members
 for each row execute function private.hand_over_member_trigger();
+-- After 30, which locks counters of channels: they come before counters of users.
+create trigger workspace_members_40_tell
+after insert or delete on public.workspace_members
+for each row execute function private.record_workspace_membership_trigger();
+create trigger workspace_members_41_tell
+after update on public.workspace_members
+for each row when (old.role <> new.role) execute function private.record_workspace_membership_trigger();
+
+-- workspace_invitations: a user is invited, and told.
+create trigger workspace_invitations_10_tell
+after insert on public.workspace_invitations
+for each row when (new.email is not null) execute function private.record_invitation_trigger();
+
+-- user_events: an event of a user is recorded. Realtime gets it at once, since its numbers are locked until the commit.
+create trigger user_events_10_broadcast
+after insert on public.user_events
+referencing new table as changed
+for each statement execute function private.broadcast_user_events_trigger();
 
 -- user_profiles: a profile changes.
 create trigger user_profiles_10_stamp
@@ -130,8 +148,10 @@ create trigger conversations_10_match
 before insert on public.conversations
 for each row execute function private.match_participant_trigger();
 create trigger conversations_20_match
-before update of participant_identifier on public.conversations
-for each row when (old.participant_identifier is distinct from new.participant_identifier)
+before update of participant_identifier, kind on public.conversations
+for each row when (
+    (old.participant_identifier, old.kind) is distinct from (new.participant_identifier, new.kind)
+)
 execute function private.match_participant_trigger();
 create trigger conversations_25_keep_identifier
 after update of participant_identifier on public.conversations
@@ -186,26 +206,46 @@ create trigger conversation_messages_30_summarize
 after delete on public.conversation_messages
 referencing old table as changed
 for each statement execute function private.summarize_conversations_trigger();
-
 create trigger conversation_messages_40_redact
 after delete on public.conversation_messages
 referencing old table as gone
 for each statement execute function private.redact_inbox_trigger();
+-- Updates change messages.
+create trigger conversation_messages_50_summarize
+after update on public.conversation_messages
+referencing new table as changed
+for each statement execute function private.summarize_conversations_trigger();
+-- Before 70, which sends what is left of a deleted message.
+create trigger conversation_messages_60_redact
+after update on public.conversation_messages
+referencing old table as gone new table as changed
+for each statement execute function private.redact_inbox_trigger();
+-- After 50: it sends the row that 50 has updated.
+create trigger conversation_messages_70_broadcast
+after update on public.conversation_messages
+referencing new table as changed
+for each statement execute function private.broadcast_updated_messages_trigger();
 
--- channels: a user makes a channel and becomes its first owner.
+-- channels: a user makes a channel and becomes its first owner. A direct channel has none.
 create trigger channels_10_assign_workspace
 before insert on public.channels
 for each row when (new.workspace_id is null) execute function private.set_channel_workspace_trigger();
 create trigger channels_10_stamp
 before update on public.channels
 for each row execute function private.set_updated_at_trigger();
+create trigger channels_12_reject_direct
+before insert on public.channels
+for each row when (new.kind = 'dm') execute function private.reject_direct_channel_trigger();
 -- Before 30: the owner joins, and that is the first event of the channel.
 create trigger channels_20_create_counter
 after insert on public.channels
 for each row execute function private.create_channel_counter_trigger();
 create trigger channels_30_add_owner
 after insert on public.channels
-for each row execute function private.add_channel_owner_trigger();
+for each row when (new.direct_key is null) execute function private.add_channel_owner_trigger();
+create trigger channels_35_tell
+after update of name on public.channels
+for each row when (old.name is distinct from new.name) execute function private.record_renaming_trigger();
 
 -- Before the delete, while the log still numbers the broadcasts.
 create trigger channels_40_redact
@@ -214,10 +254,22 @@ for each row execute function private.redact_channel_trigger();
 
 -- channel_members: a member joins, changes role or leaves.
 -- Before: 10 checks the rights of the caller, 20 keeps one owner.
--- After: the twins of a member who left are removed, and the log gets an event. A change of role is not an event.
+-- The people of a direct channel stay: 11 and 12. 13 locks the channel before the cascade deletes the state of the
+-- member.
+-- After: the twins of a member who left are removed, the log gets an event, and so does the member. A change of
+-- role is an event of the member only.
 create trigger channel_members_10_protect_owners
 before insert or update or delete on public.channel_members
 for each row execute function private.protect_owners_trigger();
+create trigger channel_members_11_keep_direct
+before delete on public.channel_members
+for each row execute function private.keep_direct_member_trigger();
+create trigger channel_members_12_reject_direct
+before insert on public.channel_members
+for each row execute function private.reject_direct_member_trigger();
+create trigger channel_members_13_lock_channel
+before delete on public.channel_members
+for each row execute function private.lock_member_channel_trigger();
 create trigger channel_members_15_require_workspace_member
 before insert on public.channel_members
 for each row execute function private.require_workspace_member_trigger();
@@ -235,6 +287,16 @@ execute function private.remove_member_twins_trigger();
 create trigger channel_members_50_record
 after insert or delete on public.channel_members
 for each row execute function private.record_member_trigger();
+-- After 50: the marker stands at the event of joining.
+create trigger channel_members_51_create_state
+after insert on public.channel_members
+for each row execute function private.create_member_state_trigger();
+create trigger channel_members_52_tell
+after insert or delete on public.channel_members
+for each row execute function private.record_membership_trigger();
+create trigger channel_members_53_tell
+after update on public.channel_members
+for each row when (old.role <> new.role) execute function private.record_membership_trigger();
 -- service_role may also write another user or channel into a row.
 create trigger channel_members_60_record
 after update on public.channel_members
@@ -272,10 +334,11 @@ for each row execute function private.redact_channel_trigger();
 -- messages: a member writes, edits or deletes a message.
 -- Insert, before: 10 checks membership, locks the channel, requires the parent, and gives number, time and event.
 -- 20 and 30 run under that lock. Then the policies and constraints check the row.
--- Insert, after: 50 queues it for twins, 60 indexes it for search, 70 keeps its files. At the end of the transaction
--- message_events_10_broadcast sends the event.
+-- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
+-- the end of the transaction message_events_10_broadcast sends the event.
 -- Update: 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
--- If the message was deleted, 81 cancels its deliveries. 82 forgets what an edit or a deletion took away.
+-- If the message was deleted, 81 cancels its deliveries. 82 forgets what an edit or a deletion took away. 83
+-- corrects its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
 create trigger messages_10_admit
@@ -302,6 +365,10 @@ for each row execute function private.queue_deliveries_trigger();
 create trigger messages_60_index
 after insert on public.messages
 for each row execute function private.index_message_trigger();
+create trigger messages_65_record_mentions
+after insert on public.messages
+for each row when (new.content like '%<@%' or new.content like '%<!channel>%')
+execute function private.record_mentions_trigger();
 create trigger messages_70_link_attachments
 after insert on public.messages
 for each row when (jsonb_typeof(new.attachments) = 'array') execute function private.link_attachments_trigger();
@@ -316,6 +383,13 @@ create trigger messages_82_forget
 after update of content, deleted_at on public.messages
 for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
 execute function private.forget_message_trigger();
+create trigger messages_83_record_mentions
+after update of content, deleted_at on public.messages
+for each row when (
+    (old.content, old.deleted_at) is distinct from (new.content, new.deleted_at)
+    and old.content || new.content ~ '<@|<!channel>'
+)
+execute function private.record_mentions_trigger();
 create trigger messages_90_record_change
 after delete on public.messages
 for each row when (old.deleted_at is null) execute function private.record_message_change_trigger();

@@ -20,11 +20,14 @@ revoke all on
     public.channels,
     public.conversation_identifiers,
     public.conversation_messages,
+    public.conversation_updates,
     public.conversations,
     public.erasures,
     public.ingest_log,
+    public.member_states,
     public.message_edits,
     public.message_events,
+    public.message_mentions,
     public.message_pins,
     public.message_reactions,
     public.messages,
@@ -33,6 +36,7 @@ revoke all on
     public.person_identifiers,
     public.twin_deliveries,
     public.twin_webhooks,
+    public.user_events,
     public.user_profiles,
     public.workspace_invitations,
     public.workspace_members,
@@ -68,12 +72,16 @@ revoke all on function
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
+    public.list_my_channels(integer, integer),
     public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
+    public.mark_read(uuid, bigint),
     public.merge_people(jsonb),
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
+    public.open_direct(uuid[], uuid),
     public.pin_message(jsonb),
     public.read_metrics(jsonb),
     public.remove_reaction(jsonb),
@@ -106,11 +114,14 @@ grant select, delete, insert (workspace_id, kind, name), update (name) on public
 grant select on public.audit_log to authenticated;
 grant select on public.conversation_identifiers to authenticated;
 grant select on public.conversation_messages to authenticated;
+grant select on public.conversation_updates to authenticated;
 grant select on public.conversations to authenticated;
 grant select on public.erasures to authenticated;
 grant select on public.ingest_log to authenticated;
+grant select, update (is_muted, is_pinned) on public.member_states to authenticated;
 grant select on public.message_edits to authenticated;
 grant select on public.message_events to authenticated;
+grant select on public.message_mentions to authenticated;
 grant select, delete, insert (message_id, pinned_by) on public.message_pins to authenticated;
 grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to authenticated;
 grant
@@ -128,6 +139,7 @@ on public.people to authenticated;
 grant select, delete, insert (person_id, kind, value, app) on public.person_identifiers to authenticated;
 grant select on public.twin_deliveries to authenticated;
 grant select, delete on public.twin_webhooks to authenticated;
+grant select on public.user_events to authenticated;
 grant select, update (display_name, avatar_url) on public.user_profiles to authenticated;
 grant select (
     id, workspace_id, channel_id, email, role, invited_by, created_at, expires_at, revoked_at, accepted_at, accepted_by
@@ -141,6 +153,7 @@ grant select on private.my_peer_twins to authenticated;
 grant select on private.my_peers to authenticated;
 grant select on private.my_managed_channels to authenticated;
 grant select on private.my_owned_channels to authenticated;
+grant select on private.my_topic_turns to authenticated;
 grant select on private.my_twins to authenticated;
 grant select on private.my_workspaces to authenticated;
 grant select on private.my_managed_workspaces to authenticated;
@@ -169,11 +182,15 @@ grant execute on function
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
+    public.list_my_channels(integer, integer),
     public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
+    public.mark_read(uuid, bigint),
     public.merge_people(jsonb),
     public.messages(public.conversations),
+    public.open_direct(uuid[], uuid),
     public.pin_message(jsonb),
     public.remove_reaction(jsonb),
     public.remove_twin_webhook(jsonb),
@@ -202,6 +219,10 @@ grant execute on function
     private.create_invitation(uuid, uuid, text, text, interval),
     private.create_workspace(text, text, text),
     private.list_my_invitations(),
+    private.mark_read(uuid, bigint),
+    private.open_direct(uuid[], uuid),
+    private.hide_direct_channel(uuid, uuid),
+    private.render_user_event(public.user_events),
     private.record_export(uuid, uuid),
     private.revoke_invitation(uuid),
     private.revoke_messaging_key(uuid),
@@ -219,6 +240,7 @@ grant execute on function
     private.find_authors(text),
     private.find_call(text),
     private.find_channels(text),
+    private.find_mentions(text),
     private.require_upload_channel(jsonb),
     private.require_message(uuid),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
@@ -239,6 +261,7 @@ grant execute on function
     private.is_my_managed_folder(text),
     private.is_my_live_topic(text),
     private.is_my_topic(text),
+    private.is_my_turn(text, text),
     private.is_service(),
     private.list_author_names(uuid[]),
     private.parse_json(bytea),
@@ -255,6 +278,8 @@ grant execute on function
     private.unmerge_people(uuid),
     private.find_cursor(jsonb, text, uuid),
     private.list_channel_events(uuid, bigint, integer, integer),
+    private.list_my_channels(integer, integer),
+    private.list_my_channels(jsonb),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_search_time(text),
@@ -300,14 +325,17 @@ grant select, insert, update, delete on public.channel_twins to service_role;
 grant select, insert, update, delete on public.channels to service_role;
 grant select, insert on public.conversation_identifiers to service_role;
 grant select, insert, delete on public.conversation_messages to service_role;
+grant select on public.conversation_updates to service_role;
 grant
     select, insert, delete,
-    update (participant_identifier, participant_name, participant_identified_at, participant_named_at)
+    update (participant_identifier, participant_name, participant_identified_at, participant_named_at, kind)
 on public.conversations to service_role;
 grant select on public.erasures to service_role;
 grant select, insert, update (requests) on public.ingest_log to service_role;
+grant select on public.member_states to service_role;
 grant select on public.message_edits to service_role;
 grant select on public.message_events to service_role;
+grant select on public.message_mentions to service_role;
 grant select, delete, insert (message_id, pinned_by) on public.message_pins to service_role;
 grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to service_role;
 grant
@@ -323,6 +351,7 @@ grant select, insert, update, delete on public.people to service_role;
 grant select, insert, delete on public.person_identifiers to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
+grant select on public.user_events to service_role;
 grant select, insert, update, delete on public.user_profiles to service_role;
 grant select, insert, update, delete on public.workspace_members to service_role;
 grant
@@ -403,6 +432,7 @@ grant execute on function
     private.find_authors(text),
     private.find_call(text),
     private.find_channels(text),
+    private.find_mentions(text),
     private.require_upload_channel(jsonb),
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.require_message(uuid),
@@ -422,10 +452,12 @@ grant execute on function
     private.is_valid_key(text),
     private.rotate_twin_secret(uuid, interval),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
+    private.validate_updates(private.ingest_conversation[], private.ingest_update[]),
     private.lock_my_channel(uuid),
     private.lock_conversations(uuid[]),
     private.lock_source(private.ingest_source),
     private.record_export(uuid, uuid),
+    private.place_messages(private.ingest_message[], uuid[]),
     private.list_replay_results(private.ingest_conversation[], uuid[]),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
     private.broadcast_conversations(uuid[]),
@@ -461,12 +493,14 @@ grant execute on function
     private.list_given_identifiers(jsonb),
     private.list_identifiers(uuid),
     private.participant_key(text, text),
-    private.record_given_identifiers(text, private.ingest_conversation[], uuid[]),
+    private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean),
     private.record_identifiers(uuid[], private.identifier[]),
     private.poll_summary(jsonb),
     private.parse_conversations(jsonb),
     private.find_cursor(jsonb, text, uuid),
     private.list_channel_events(uuid, bigint, integer, integer),
+    private.list_my_channels(integer, integer),
+    private.list_my_channels(jsonb),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_messages(jsonb),
@@ -502,9 +536,29 @@ grant execute on function
     private.replay_twin_deliveries(uuid, uuid),
     private.split_words(text),
     private.store_conversations(private.ingest_source, jsonb),
-    private.store_messages(
-        private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
+    private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
+    private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),
+    private.settle_updates(
+        private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]
     ),
+    private.merge_counts(
+        private.ingest_count[], private.ingest_update[], private.ingest_update[], uuid[]
+    ),
+    private.has_updates(uuid[]),
+    private.list_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_count[]),
+    private.find_edit_time(jsonb),
+    private.render_receipts(public.conversation_updates[]),
+    private.render_present_message(jsonb, public.conversation_updates[]),
+    private.parse_update_value(text, jsonb),
+    private.find_update_error(jsonb, timestamptz),
+    private.parse_updates(jsonb),
+    private.parse_sender(jsonb),
+    private.record_updates(private.ingest_update[], uuid[]),
+    private.list_updates(uuid, text, text),
+    private.apply_known_updates(private.ingest_message[], uuid[]),
+    private.read_repeated_message(jsonb, public.conversation_messages),
+    private.list_repeated_messages(private.ingest_message[], uuid[], private.ingest_count[]),
+    private.refresh_messages(private.ingest_update[], uuid[]),
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer),
     private.update_participants(uuid[], private.ingest_participant[])

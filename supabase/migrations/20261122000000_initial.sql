@@ -14,11 +14,12 @@ begin
         select 'public.' || typname from pg_type
         where typnamespace = 'public'::regnamespace and typname in (
             'ai_twins', 'attachments', 'audit_log', 'channel_members', 'channel_twins', 'channels',
-            'conversation_identifiers', 'conversation_messages', 'conversations', 'erasures',
-            'ingest_log', 'message_edits', 'message_events', 'message_pins', 'message_reactions',
-            'messages', 'messaging_connections', 'people', 'person_identifiers', 'twin_deliveries',
-            'twin_webhooks', 'user_profiles', 'workspace_invitations', 'workspace_members',
-            'workspaces'
+            'conversation_identifiers', 'conversation_messages', 'conversation_updates',
+            'conversations', 'erasures', 'ingest_log', 'member_states', 'message_edits',
+            'message_events', 'message_mentions', 'message_pins', 'message_reactions', 'messages',
+            'messaging_connections', 'people', 'person_identifiers', 'twin_deliveries',
+            'twin_webhooks', 'user_events', 'user_profiles', 'workspace_invitations',
+            'workspace_members', 'workspaces'
         )
     ) as taken;
     if v_taken is not null then
@@ -91,6 +92,8 @@ create table private.settings (
     twin_secret_days integer not null default 1,
     idempotency_hours integer not null default 24,
     default_country text,
+    user_event_days integer not null default 30,
+    token_seconds integer not null default 3600,
     constraint settings_has_one_row check (is_only_row),
     constraint settings_ingest_max_messages_positive check (ingest_max_messages > 0),
     constraint settings_requests_per_minute_positive check (requests_per_minute > 0),
@@ -114,11 +117,13 @@ create table private.settings (
     constraint settings_summary_days_positive check (summary_days > 0),
     constraint settings_twin_secret_days_positive check (twin_secret_days > 0),
     constraint settings_idempotency_hours_positive check (idempotency_hours > 0),
-    constraint settings_default_country_form check (default_country ~ '^[A-Z]{2}$')
+    constraint settings_default_country_form check (default_country ~ '^[A-Z]{2}$'),
+    constraint settings_user_event_days_positive check (user_event_days > 0),
+    constraint settings_token_seconds_positive check (token_seconds > 0)
 );
 comment on table private.settings is 'Limits and retention that an operator may change with an UPDATE. Always one row.';
 comment on column private.settings.ingest_max_messages is
-'Messages in one ingest request; a conversation without messages counts as one. Above it: 413.';
+'Messages and updates in one ingest request; a conversation without any counts as one. Above it: 413.';
 comment on column private.settings.requests_per_minute is 'Requests of one user to /api/v2 in a minute. Above it: 429.';
 comment on column private.settings.twin_max_hops is
 'Hops that are forwarded to other twins. 0 forwards only what users write.';
@@ -157,6 +162,9 @@ comment on column private.settings.twin_secret_days is 'Days that secrets of twi
 comment on column private.settings.default_country is
 'The country of phone numbers that do not name theirs, as ISO 3166-1 alpha-2, such as FR. Null: no country.';
 comment on column private.settings.idempotency_hours is 'Hours that an Idempotency-Key and its answer are kept.';
+comment on column private.settings.user_event_days is 'Days that events of users are kept.';
+comment on column private.settings.token_seconds is
+'How long an access token lives, as set in Supabase Auth. A channel stays sealed for so long after a member left.';
 alter table private.settings enable row level security;
 
 insert into private.settings default values;
@@ -611,19 +619,19 @@ comment on function private.report_lost_broadcast(text, text, text) is
 'Turns a failed broadcast into a warning, so that the write stays. Raises an error if threadline.strict_realtime is set,
 for tests.';
 
-create function private.broadcast_id(p_channel_id uuid, p_seq bigint, p_twin_id uuid default null) returns uuid
+create function private.broadcast_id(p_channel_id uuid, p_seq bigint, p_listener_id uuid default null) returns uuid
 language plpgsql
 immutable
 parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return md5(concat_ws('/', p_channel_id, p_seq, p_twin_id))::uuid;
+    return md5(concat_ws('/', p_channel_id, p_seq, p_listener_id))::uuid;
 end
 $$;
 comment on function private.broadcast_id(uuid, bigint, uuid) is
-'The id of the broadcast of an event to its channel, or to a twin. Redaction finds it by the primary key, because
-Realtime has no index on topics alone.';
+'The id of the broadcast of an event to its channel, to a twin, or to the turn of a sealed channel: then p_listener_id
+is the channel. Redaction finds it by the primary key, because Realtime has no index on topics alone.';
 
 -- Workspaces: a team owns its connections, conversations, people and channels. Each user has a personal workspace, so a
 -- user who belongs to no team names no workspace.
@@ -2662,9 +2670,12 @@ create table public.conversations (
     scope_id uuid not null,
     platform text not null,
     external_conversation_id text collate "C" not null,
-    participant_identifier text not null,
-    participant_name text,
-    participant_digits text generated always as (private.phone_digits(participant_identifier)) stored,
+    participant_identifier text collate "C" not null,
+    participant_name text collate "C",
+    kind text not null default 'direct',
+    participant_digits text generated always as (
+        case kind when 'direct' then private.phone_digits(participant_identifier) end
+    ) stored,
     participant_key text collate "C",
     participant_identified_at timestamptz,
     participant_named_at timestamptz,
@@ -2679,6 +2690,7 @@ create table public.conversations (
     constraint conversations_person_id_fkey foreign key (workspace_id, person_id)
     references public.people (workspace_id, id) on delete set null (person_id),
     constraint conversations_platform_known check (platform in ('whatsapp', 'signal', 'telegram', 'wechat')),
+    constraint conversations_kind_known check (kind in ('direct', 'group')),
     constraint conversations_external_id_length check (char_length(external_conversation_id) between 1 and 500),
     constraint conversations_participant_identifier_length check (
         char_length(participant_identifier) between 1 and 500
@@ -2699,6 +2711,8 @@ comment on column public.conversations.participant_identifier is
 conversation_identifiers.';
 comment on column public.conversations.participant_name is
 'As the newest batch that had a name; never emptied again.';
+comment on column public.conversations.kind is
+'direct or group. In a group the participant is the group, and a message has a sender.';
 comment on column public.conversations.participant_digits is
 'The digits of participant_identifier when it is a phone number.';
 comment on column public.conversations.participant_identified_at is
@@ -2713,7 +2727,8 @@ comment on column public.conversations.matched_by is
 phone_last_ten (the same last ten digits), or the kind of another identifier. Null without a person.';
 comment on column public.conversations.person_id is
 'The matched person, which triggers keep up to date; null if no person matches.';
-comment on column public.conversations.last_message_at is 'The greatest sent_at of its messages, however late it came.';
+comment on column public.conversations.last_message_at is
+'When its last message was sent, in the order of the messages, however late that came.';
 comment on column public.conversations.last_message_preview is
 'At most 100 characters of that message, or what it is when it has no text.';
 create index conversations_workspace_id_last_message_at_idx
@@ -2730,30 +2745,46 @@ alter table public.conversations enable row level security;
 create table public.conversation_messages (
     conversation_id uuid not null,
     external_id text collate "C" not null,
+    sender text collate "C" not null default '',
     workspace_id uuid not null,
     connection_id uuid,
     sent_at timestamptz not null,
     received_at timestamptz not null default now(),
+    stated_at timestamptz,
+    sequence bigint not null default 0,
     message jsonb not null,
-    primary key (conversation_id, external_id),
+    original jsonb,
+    deleted_at timestamptz,
+    primary key (conversation_id, external_id, sender),
     constraint conversation_messages_external_id_length check (char_length(external_id) between 1 and 500)
 );
 comment on table public.conversation_messages is
-'The messages of conversations, a row each. (conversation_id, external_id) is what makes a retry harmless.';
+'The messages of conversations, a row each. Its primary key is what makes a retry harmless.';
 comment on column public.conversation_messages.conversation_id is
 'Its conversation. A trigger rejects messages of missing conversations, and deletes them with their conversation.';
 comment on column public.conversation_messages.external_id is 'The message''s identifier on its platform.';
+comment on column public.conversation_messages.sender is
+'Who sent it, in a group, because two members may use the same id; else empty.';
 comment on column public.conversation_messages.workspace_id is
 'The conversation''s workspace, repeated so that row-level security needs no second table.';
 comment on column public.conversation_messages.connection_id is
 'The id of the connection that brought the message first; the connection may be deleted since.';
 comment on column public.conversation_messages.sent_at is
-'When it was sent, as its platform says. Messages of a conversation are ordered by it.';
-comment on column public.conversation_messages.received_at is 'When it was stored here.';
-comment on column public.conversation_messages.message is 'The message as it was ingested, fields of its own included.';
--- Messages of one moment are ordered by their id, so that the order never depends on which arrived first.
+'When it was sent, as its platform says. If stated_at is set: its place in the order, behind all that was there.';
+comment on column public.conversation_messages.received_at is
+'When it was stored here. Messages of one request lie microseconds apart, in the order of the request.';
+comment on column public.conversation_messages.stated_at is
+'What its platform said, if that is more than an hour after the arrival; else null.';
+comment on column public.conversation_messages.sequence is
+'The number that the request gave to order messages of one moment, else 0.';
+comment on column public.conversation_messages.message is 'The message as it is now, fields of its own included.';
+comment on column public.conversation_messages.original is
+'The message as it was ingested, if updates have changed it; null for deleted messages.';
+comment on column public.conversation_messages.deleted_at is
+'When its sender deleted it. Its text and its file are gone.';
+-- Many platforms send whole seconds, so arrival orders what sequence leaves equal.
 create index conversation_messages_order_idx
-on public.conversation_messages (conversation_id, sent_at, external_id);
+on public.conversation_messages (conversation_id, sent_at, sequence, received_at, external_id);
 alter table public.conversation_messages enable row level security;
 
 create function private.set_conversation_workspace_trigger() returns trigger
@@ -2789,11 +2820,11 @@ as $$
         select stored.message
         from public.conversation_messages as stored
         where stored.conversation_id = $1.id
-        order by stored.sent_at, stored.external_id
+        order by stored.sent_at, stored.sequence, stored.received_at, stored.external_id
     ) as line
 $$;
 comment on function public.messages(public.conversations) is
-'Computed field: the messages of a conversation as one JSONB array in the order of sent_at, each as it was ingested.';
+'Computed field: the messages of a conversation as one JSONB array in their order.';
 
 create function private.message_preview(p_message jsonb) returns text
 language plpgsql
@@ -2811,12 +2842,18 @@ begin
             when v_text ~ '\s\s|[^\S ]' then regexp_replace(v_text, '\s+', ' ', 'g')
             else v_text
         end, 100)), ''),
+        case when p_message -> 'deleted' = 'true' then 'Deleted message' end,
         case p_message ->> 'type'
             when 'image' then 'Photo'
             when 'audio' then 'Voice message'
             when 'video' then 'Video'
             when 'file' then 'File'
             when 'location' then 'Location'
+            when 'sticker' then 'Sticker'
+            when 'contact' then 'Contact'
+            when 'poll' then 'Poll'
+            when 'call' then 'Call'
+            when 'system' then 'Notice'
             else 'Message'
         end
     );
@@ -2849,15 +2886,18 @@ begin
         update public.conversations as conversation
         set
             message_count = conversation.message_count
-            + counted.messages * case tg_op when 'INSERT' then 1 else -1 end,
+            + counted.messages * case tg_op when 'INSERT' then 1 when 'UPDATE' then 0 else -1 end,
             last_message_at = newest.sent_at,
             last_message_preview = private.message_preview(newest.message)
         from counted
         left join lateral (
-            select stored.sent_at, stored.message
+            select
+                -- A time far beyond arrival must not keep the conversation on top of the inbox.
+                case when stored.stated_at is null then stored.sent_at else stored.received_at end as sent_at,
+                stored.message
             from public.conversation_messages as stored
             where stored.conversation_id = counted.conversation_id
-            order by stored.sent_at desc, stored.external_id desc
+            order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
             limit 1
         ) as newest on true
         where conversation.id = counted.conversation_id
@@ -2920,6 +2960,151 @@ comment on column public.conversation_identifiers.kind is
 comment on column public.conversation_identifiers.key is 'What equal identifiers have in common; null for other.';
 create index conversation_identifiers_workspace_id_key_idx on public.conversation_identifiers (workspace_id, key);
 alter table public.conversation_identifiers enable row level security;
+
+-- What happened to messages of conversations after they were sent: edits, deletions, reactions, receipts.
+-- Promise: the order in which updates arrive, and how often, makes no difference to the messages.
+
+create table public.conversation_updates (
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    external_id text collate "C" not null,
+    sender text collate "C" not null,
+    type text not null,
+    actor text collate "C" not null,
+    version text collate "C" not null,
+    at timestamptz not null,
+    sequence bigint not null,
+    value jsonb not null,
+    received_at timestamptz not null default now(),
+    primary key (conversation_id, external_id, sender, type, actor, version)
+);
+comment on table public.conversation_updates is
+'What happened to messages after they were sent, also to messages that have not come yet. Of each type and actor the
+latest is kept, and every text of an edited message. A deleted message keeps no texts and no files.';
+comment on column public.conversation_updates.external_id is 'The message''s identifier on its platform.';
+comment on column public.conversation_updates.sender is 'The message''s sender in a group, else empty.';
+comment on column public.conversation_updates.type is
+'edited, deleted, reaction, delivered, read, played, failed, media or pinned.';
+comment on column public.conversation_updates.actor is 'Who did it, as the request says; else empty.';
+comment on column public.conversation_updates.version is 'Tells apart the texts of a message; else empty.';
+comment on column public.conversation_updates.at is 'When it happened, as the platform says: the latest counts.';
+comment on column public.conversation_updates.sequence is 'Orders updates with the same at; else 0.';
+comment on column public.conversation_updates.value is
+'content, media_url, emoji, reason or pinned; or a whole message, if an edit came as the message sent again.';
+alter table public.conversation_updates enable row level security;
+
+create function private.find_edit_time(p_message jsonb) returns timestamptz
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- edit_date is what Telegram sends, in seconds since 1970.
+    return case
+        when jsonb_typeof(p_message -> 'edited_at') = 'string' then private.parse_timestamp(p_message ->> 'edited_at')
+        when p_message ->> 'edit_date' ~ '^[0-9]{1,11}$'
+            then to_timestamp((p_message ->> 'edit_date')::double precision)
+    end;
+end
+$$;
+comment on function private.find_edit_time(jsonb) is
+'When an ingested message was edited, by its own fields edited_at or edit_date; null if it was not.';
+
+create function private.render_receipts(p_updates public.conversation_updates[]) returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- What was read was delivered, and what was delivered did not fail, in whatever order the receipts came.
+    return coalesce((
+        select jsonb_build_object('status', receipt.type, 'status_at', private.format_time(receipt.at))
+            || case
+                when receipt.value ? 'reason' then jsonb_build_object('failure', receipt.value -> 'reason') else '{}'
+            end
+        from unnest(p_updates) as receipt
+        where receipt.type in ('failed', 'delivered', 'read', 'played')
+        order by
+            array_position(array['played', 'read', 'delivered', 'failed'], receipt.type),
+            receipt.at desc, receipt.sequence desc, receipt.value::text collate "C" desc
+        limit 1
+    ), '{}') || coalesce((
+        select jsonb_build_object('reactions', coalesce(jsonb_agg(
+            jsonb_build_object('emoji', emoji.value, 'at', private.format_time(reaction.at))
+            || case when reaction.actor = '' then '{}' else jsonb_build_object('by', reaction.actor) end
+            order by reaction.at, reaction.actor, emoji.position
+        ) filter (where emoji.value is not null), '[]'))
+        from unnest(p_updates) as reaction
+        left join lateral jsonb_array_elements_text(reaction.value -> 'emoji')
+        with ordinality as emoji (value, position) on true
+        where reaction.type = 'reaction'
+        having count(*) > 0
+    ), '{}') || coalesce((
+        select pin.value || case
+            when (pin.value ->> 'pinned')::boolean
+                then jsonb_build_object('pinned_at', private.format_time(pin.at)) else '{}'
+        end
+        from unnest(p_updates) as pin
+        where pin.type = 'pinned'
+        order by pin.at desc, pin.sequence desc, pin.value::text collate "C" desc
+        limit 1
+    ), '{}');
+end
+$$;
+comment on function private.render_receipts(public.conversation_updates[]) is
+'The fields status, status_at, failure, reactions, pinned and pinned_at that updates give a message.';
+
+create function private.render_present_message(p_message jsonb, p_updates public.conversation_updates[]) returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_deleted_at timestamptz := (select max(given.at) from unnest(p_updates) as given where given.type = 'deleted');
+    v_written_at timestamptz := coalesce(private.find_edit_time(p_message), '-infinity');
+    v_message jsonb := p_message;
+    v_edit record;
+    v_url jsonb;
+begin
+    if v_deleted_at is not null then
+        return jsonb_build_object(
+            'id', p_message -> 'id', 'direction', p_message -> 'direction', 'type', p_message -> 'type', 'content', '',
+            'sent_at', p_message -> 'sent_at', 'deleted', true, 'deleted_at', private.format_time(v_deleted_at)
+        ) || case when p_message ? 'sender' then jsonb_build_object('sender', p_message -> 'sender') else '{}' end;
+    end if;
+    for v_edit in
+        select given.at, given.value
+        from unnest(p_updates) as given
+        where given.type = 'edited'
+        order by given.at, given.sequence, given.value::text collate "C"
+    loop
+        if v_edit.at > v_written_at then
+            -- A whole message replaces the one before.
+            v_message := case
+                when v_edit.value ? 'id' then v_edit.value else v_message || v_edit.value
+            end || jsonb_build_object('edited_at', private.format_time(v_edit.at));
+        elsif v_written_at <> '-infinity' then
+            v_message := v_message || jsonb_build_object('edited_at', private.format_time(v_written_at));
+        end if;
+    end loop;
+    -- A version without a file keeps the file that is known.
+    select known.url into v_url
+    from (
+        select given.at, given.sequence, given.value -> 'media_url' as url
+        from unnest(p_updates) as given
+        where given.type in ('edited', 'media')
+        union all
+        select v_written_at, 0, p_message -> 'media_url'
+    ) as known
+    where known.url #>> '{}' is not null
+    order by known.at desc, known.sequence desc, known.url::text collate "C" desc
+    limit 1;
+    return v_message
+        || case when v_url is null then '{}' else jsonb_build_object('media_url', v_url) end
+        || private.render_receipts(p_updates);
+end
+$$;
+comment on function private.render_present_message(jsonb, public.conversation_updates[]) is
+'A message as it is after its updates. The result does not depend on their order.';
 
 -- Matches conversations to people by any identifier: equal ones first, then a number that gets its country from the
 -- other side, then the last ten digits of two numbers that are not both complete.
@@ -3051,12 +3236,12 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return private.match_identifiers(
+    return case p_conversation.kind when 'direct' then private.match_identifiers(
         p_conversation.workspace_id,
         p_conversation.platform,
-        private.identify(p_conversation.platform, p_conversation.participant_identifier)
+        private.identify(p_conversation.platform, p_conversation.participant_identifier collate "default")
         || private.list_identifiers(p_conversation.id)
-    );
+    ) end;
 end
 $$;
 comment on function private.match_conversation(public.conversations) is 'The person of a conversation, and why.';
@@ -3084,14 +3269,16 @@ declare
     v_match private.person_match;
 begin
     perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
-    new.participant_key := private.participant_key(new.platform, new.participant_identifier);
-    if tg_op = 'UPDATE' then
+    new.participant_key := case new.kind
+        when 'direct' then private.participant_key(new.platform, new.participant_identifier collate "default")
+    end;
+    if tg_op = 'UPDATE' and new.kind = 'direct' then
         -- The earlier identifier stays one of the participant (record_earlier_identifier_trigger).
         v_match := private.match_identifiers(
             new.workspace_id, new.platform,
             private.list_identifiers(new.id)
-            || private.identify(new.platform, new.participant_identifier)
-            || private.identify(old.platform, old.participant_identifier)
+            || private.identify(new.platform, new.participant_identifier collate "default")
+            || private.identify(old.platform, old.participant_identifier collate "default")
         );
     elsif exists (
         -- Most participants have nothing in common with a person, and to see that costs a tenth of matching.
@@ -3099,7 +3286,8 @@ begin
         where known.workspace_id = new.workspace_id and known.key = new.participant_key
     ) then
         v_match := private.match_identifiers(
-            new.workspace_id, new.platform, array[private.identify(new.platform, new.participant_identifier)]
+            new.workspace_id, new.platform,
+            array[private.identify(new.platform, new.participant_identifier collate "default")]
         );
     end if;
     new.person_id := v_match.person_id;
@@ -3139,7 +3327,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform private.record_identifiers(
-        array[new.id], array[private.identify_any(old.platform, old.participant_identifier)]
+        array[new.id], array[private.identify_any(old.platform, old.participant_identifier collate "default")]
     );
     return null;
 end
@@ -3182,7 +3370,7 @@ begin
         from unnest(p_ids, p_identifiers) as given (conversation_id, kind, value, app)
         inner join public.conversations as conversation on given.conversation_id = conversation.id
         where (given.kind, given.value, given.app)::private.identifier
-            <> private.identify_any(conversation.platform, conversation.participant_identifier)
+            <> private.identify_any(conversation.platform, conversation.participant_identifier collate "default")
         order by conversation.id, given.kind, given.app, given.value
         on conflict do nothing
         returning conversation_id
@@ -3586,8 +3774,8 @@ changed.';
 
 -- Broadcasts to the owner's inbox, and to the team, when conversations change.
 -- Promise: each change of a conversation is sent, and one ingest request sends each conversation once.
--- New messages are sent by their statement. Ingest sends the conversations that it changed and that got no messages.
--- Other changes, such as a person who matches later, are sent when their transaction commits.
+-- New and changed messages are sent by their statements. Ingest sends the conversations that it changed and that got no
+-- messages. Other changes, such as a person who matches later, are sent when their transaction commits.
 
 create function private.conversation_topics(p_conversation public.conversations) returns setof text
 language sql
@@ -3648,7 +3836,10 @@ begin
     ), listed as (
         select
             changed.conversation_id,
-            jsonb_agg(changed.message order by changed.sent_at, changed.external_id) as messages
+            jsonb_agg(
+                changed.message
+                order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
+            ) as messages
         from changed
         inner join grown on changed.conversation_id = (grown.conversation).id and grown.is_short
         group by changed.conversation_id
@@ -3680,6 +3871,51 @@ end
 $$;
 comment on function private.broadcast_ingested_messages_trigger() is
 'Trigger: tells owners and teams of new messages, once for each conversation and statement.';
+
+-- Definer, because only the database sends to inboxes. Times are written in UTC, as the Data API does. It is apart from
+-- the function for new messages, whose statement has no parameter and so keeps its plan.
+create function private.broadcast_updated_messages_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    insert into realtime.messages (topic, extension, event, payload, private)
+    select
+        topic.name,
+        'broadcast',
+        'conversation.updated',
+        private.render_conversation(conversation, 0, case
+            when counted.messages <= settings.broadcast_max_messages
+                and octet_length(counted.lines::text) <= settings.broadcast_max_bytes then counted.lines
+        end),
+        true
+    from (
+        select
+            changed.conversation_id,
+            count(*) as messages,
+            jsonb_agg(
+                changed.message
+                order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
+            ) as lines
+        from changed
+        group by changed.conversation_id
+    ) as counted
+    cross join private.settings as settings
+    inner join public.conversations as conversation on counted.conversation_id = conversation.id
+    cross join lateral private.conversation_topics(conversation) as topic (name)
+    order by conversation.id;
+    return null;
+exception
+    when others then
+        perform private.report_lost_broadcast('inboxes', sqlstate, sqlerrm);
+        return null;
+end
+$$;
+comment on function private.broadcast_updated_messages_trigger() is
+'Trigger: tells owners of messages that updates changed, once for each conversation and statement.';
 
 -- Definer, because only the database sends to inboxes.
 create function private.broadcast_conversations(p_ids uuid[]) returns void
@@ -3737,34 +3973,46 @@ comment on function private.broadcast_conversation_trigger() is
 create type private.ingest_conversation as (
     position integer,
     external_id text,
-    identifier text,
-    name text,
+    identifier text collate "C",
+    name text collate "C",
     identifiers private.identifier [],
     newest_at timestamptz,
+    is_group boolean,
+    has_future boolean,
+    has_updates boolean,
     error text
 );
 comment on type private.ingest_conversation is
 'A conversation of a request: its position from 1, its participant''s identifier, name and further identifiers, the
-newest sent_at of its messages, and its first error.';
+newest sent_at of its messages that is not far beyond their arrival, whether a message has such a time, whether it has
+updates, and its first error.';
 
 create type private.ingest_message as (
     parent integer,
     index integer,
     external_id text,
+    sender text,
     sent_at timestamptz,
+    stated_at timestamptz,
+    sequence bigint,
     message jsonb,
+    present jsonb,
+    deleted_at timestamptz,
     error text
 );
 comment on type private.ingest_message is
-'A message of a request: the position of its conversation, its index there from 0, and its first error.';
+'A message of a request: the position of its conversation, its index there from 0, its sent_at again
+if that is far beyond its arrival, what earlier updates make of it and when
+they deleted it, and its first error.';
 
 create type private.ingest_participant as (
     external_id text,
     conversation_id uuid,
-    identifier text,
+    identifier text collate "C",
     identified_at timestamptz,
-    name text,
-    named_at timestamptz
+    name text collate "C",
+    named_at timestamptz,
+    is_group boolean
 );
 comment on type private.ingest_participant is
 'What a request says about the participant of one conversation, and the newest message of the batch that said it;
@@ -3775,10 +4023,39 @@ create type private.ingest_result as (
     external_id text,
     status text,
     messages_added integer,
-    conflicts json
+    conflicts json,
+    updates_added integer,
+    updates_waiting integer
 );
 comment on type private.ingest_result is
-'What became of one conversation of a request; conflicts are the ids of messages that are stored with other content.';
+'What became of one conversation of a request; conflicts are the ids of messages that are stored with other content. The
+numbers of updates are null if it has none.';
+
+create type private.ingest_update as (
+    parent integer,
+    index integer,
+    external_id text,
+    sender text,
+    type text,
+    actor text,
+    at timestamptz,
+    sequence bigint,
+    value jsonb,
+    error text
+);
+comment on type private.ingest_update is
+'An update of a message: the position of its conversation, its index there from 0, what it says, and its first error.';
+
+create type private.ingest_count as (
+    parent integer,
+    added integer,
+    conflicts json,
+    updates_added integer,
+    updates_waiting integer
+);
+comment on type private.ingest_count is
+'Of one conversation of a request: how many messages are new, the ids of those that are stored with other content, how
+many updates are new and how many wait for their message.';
 
 create function private.count_messages(p_conversations jsonb) returns bigint
 language plpgsql
@@ -3787,15 +4064,17 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
-        select sum(greatest(1, case
+        select sum(greatest(1, coalesce(case
             when jsonb_typeof(given.value -> 'messages') = 'array' then jsonb_array_length(given.value -> 'messages')
-        end))
+        end, 0) + coalesce(case
+            when jsonb_typeof(given.value -> 'updates') = 'array' then jsonb_array_length(given.value -> 'updates')
+        end, 0)))
         from jsonb_array_elements(p_conversations) as given
     );
 end
 $$;
 comment on function private.count_messages(jsonb) is
-'Counts the messages of a request. A conversation without messages counts as one, because it costs as much.';
+'Counts the messages and updates of a request. A conversation without any counts as one, because it costs as much.';
 
 create function private.diagnose_identifiers(p_identifiers jsonb) returns text
 language plpgsql
@@ -3884,17 +4163,27 @@ begin
                     else '{}'
                 end as identifiers,
                 '-infinity'::timestamptz as newest_at,
+                coalesce(given.value ->> 'kind' = 'group', false) as is_group,
+                false as has_future,
+                jsonb_typeof(given.value -> 'updates') = 'array' as has_updates,
                 case
                     when jsonb_typeof(given.value) <> 'object' then 'conversation must be an object'
                     when field.external_id is null or char_length(field.external_id) not between 1 and 500
                         then 'external_conversation_id must be a string of 1 to 500 characters'
                     when field.identifier is null or char_length(field.identifier) not between 1 and 500
                         then 'participant_identifier must be a string of 1 to 500 characters'
+                    when coalesce(given.value ->> 'kind', 'direct') not in ('direct', 'group')
+                        then 'kind must be direct or group'
+                    when coalesce(jsonb_typeof(given.value -> 'title'), 'null') not in ('string', 'null')
+                        or char_length(given.value ->> 'title') > 500
+                        then 'title must be a string of at most 500 characters'
                     when coalesce(jsonb_typeof(given.value -> 'participant_name'), 'null') not in ('string', 'null')
-                        or char_length(field.name) > 500
+                        or char_length(given.value ->> 'participant_name') > 500
                         then 'participant_name must be a string of at most 500 characters'
                     when jsonb_typeof(given.value -> 'messages') is distinct from 'array'
                         then 'messages must be an array'
+                    when coalesce(jsonb_typeof(given.value -> 'updates'), 'null') not in ('array', 'null')
+                        then 'updates must be an array'
                     when given.value ? 'identifiers' then private.diagnose_identifiers(given.value -> 'identifiers')
                 end as error
             from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
@@ -3906,9 +4195,12 @@ begin
                     case jsonb_typeof(given.value -> 'participant_identifier')
                         when 'string' then given.value ->> 'participant_identifier'
                     end as identifier,
-                    case jsonb_typeof(given.value -> 'participant_name')
-                        when 'string' then given.value ->> 'participant_name'
-                    end as name
+                    coalesce(
+                        case when given.value ->> 'kind' = 'group' then nullif(btrim(given.value ->> 'title'), '') end,
+                        case jsonb_typeof(given.value -> 'participant_name')
+                            when 'string' then given.value ->> 'participant_name'
+                        end
+                    ) as name
             ) as field
             order by given.position
         ) as conversation
@@ -3917,6 +4209,21 @@ end
 $$;
 comment on function private.parse_conversations(jsonb) is
 'The conversations of a request in its order, with the errors that can be seen without their messages.';
+
+create function private.parse_sender(p_message jsonb) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case coalesce(jsonb_typeof(p_message -> 'sender'), 'null')
+        when 'string' then p_message ->> 'sender'
+        when 'null' then ''
+    end;
+end
+$$;
+comment on function private.parse_sender(jsonb) is
+'The sender that a message or an update of a group names; empty if it names none, null if that is no string.';
 
 create function private.parse_messages(p_conversations jsonb) returns private.ingest_message[]
 language plpgsql
@@ -3929,25 +4236,29 @@ declare
     -- parse_timestamp, which takes the rest.
     c_castable constant text := '^[12][0-9]{3}-(0[1-9]|1[0-2])-([01][1-9]|10|2[0-8])[Tt ]([01][0-9]|2[0-3])'
         || ':[0-5][0-9]:[0-5][0-9]([.][0-9]{1,12})?([Zz]|[+-]0[0-9]:[0-5][0-9])$';
+    v_horizon timestamptz := now() + interval '1 hour';
 begin
     return array(
         select line::private.ingest_message
         from (
             select
-                parsed.parent,
-                parsed.index,
-                parsed.external_id,
-                parsed.sent_at,
-                parsed.message,
+                parsed.parent, parsed.index, parsed.external_id, parsed.sender, parsed.sent_at,
+                case when parsed.sent_at > v_horizon then parsed.sent_at end as stated_at,
+                coalesce(substring(parsed.message ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint, 0) as sequence,
+                parsed.message, null::jsonb as present, null::timestamptz as deleted_at,
                 case
                     when jsonb_typeof(parsed.message) <> 'object' then ' must be an object'
                     when parsed.external_id is null or char_length(parsed.external_id) not between 1 and 500
                         then '.id must be a string of 1 to 500 characters'
                     when coalesce(parsed.message ->> 'direction', '') not in ('inbound', 'outbound')
                         then '.direction must be inbound or outbound'
-                    when coalesce(parsed.message ->> 'type', '')
-                        not in ('text', 'image', 'audio', 'video', 'file', 'location')
-                        then '.type must be text, image, audio, video, file or location'
+                    when coalesce(parsed.message ->> 'type', '') not in (
+                        'text', 'image', 'audio', 'video', 'file', 'location',
+                        'sticker', 'contact', 'poll', 'call', 'system'
+                    ) then '.type must be text, image, audio, video, file, location, sticker, contact, poll, call '
+                        || 'or system'
+                    when parsed.sender is null or char_length(parsed.sender) > 500
+                        then '.sender must be a string of at most 500 characters'
                     when jsonb_typeof(parsed.message -> 'content') is distinct from 'string'
                         then '.content must be a string'
                     when coalesce(jsonb_typeof(parsed.message -> 'media_url'), 'null') not in ('string', 'null')
@@ -3958,9 +4269,10 @@ begin
                 end as error
             from (
                 select
-                    parent.position::integer as parent,
-                    given.position::integer - 1 as index,
+                    parent.position::integer as parent, given.position::integer - 1 as index,
                     case jsonb_typeof(given.value -> 'id') when 'string' then given.value ->> 'id' end as external_id,
+                    case parent.value ->> 'kind' when 'group' then private.parse_sender(given.value) else '' end
+                        as sender,
                     case
                         when jsonb_typeof(given.value -> 'sent_at') <> 'string' then null
                         when given.value ->> 'sent_at' ~ c_castable then (given.value ->> 'sent_at')::timestamptz
@@ -3968,11 +4280,9 @@ begin
                     end as sent_at,
                     given.value as message
                 from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
-                cross join lateral jsonb_array_elements(
-                    case jsonb_typeof(parent.value -> 'messages')
-                        when 'array' then parent.value -> 'messages' else '[]'
-                    end
-                ) with ordinality as given (value, position)
+                cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'messages')
+                    when 'array' then parent.value -> 'messages' else '[]'
+                end) with ordinality as given (value, position)
                 -- OFFSET 0 keeps this query apart from the outer one, which would parse each time twice.
                 offset 0
             ) as parsed
@@ -4002,12 +4312,16 @@ begin
                 given.name,
                 given.identifiers,
                 coalesce(summary.newest_at, '-infinity') as newest_at,
+                given.is_group,
+                coalesce(summary.has_future, false) as has_future,
+                given.has_updates,
                 coalesce(given.error, summary.error) as error
             from unnest(p_conversations) as given
             left join (
                 select
                     message.parent,
-                    max(message.sent_at) as newest_at,
+                    max(message.sent_at) filter (where message.stated_at is null) as newest_at,
+                    bool_or(message.stated_at is not null) as has_future,
                     (array_agg('messages[' || message.index || ']' || message.error order by message.index)
                         filter (where message.error is not null))[1] as error
                 from unnest(p_messages) as message
@@ -4019,7 +4333,7 @@ begin
 end
 $$;
 comment on function private.validate_conversations(private.ingest_conversation[], private.ingest_message[]) is
-'The same conversations with what their messages add: the newest sent_at and the first error.';
+'The same conversations with what their messages add: the newest sent_at, has_future and the first error.';
 
 create function private.list_participants(
     p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[]
@@ -4045,12 +4359,13 @@ begin
                 ))[1] as identified_at,
                 (array_agg(given.name order by given.newest_at desc, given.name desc)
                     filter (where given.name is not null))[1] as name,
-                coalesce(max(given.newest_at) filter (where given.name is not null), '-infinity') as named_at
+                coalesce(max(given.newest_at) filter (where given.name is not null), '-infinity') as named_at,
+                bool_or(given.is_group) as is_group
             from (
                 -- Only conversations that a request names twice need it.
                 select line.*, case
                     when count(*) over (partition by line.external_id) > 1
-                        then private.is_phone(p_platform, line.identifier)
+                        then private.is_phone(p_platform, line.identifier collate "default")
                 end as is_phone
                 from unnest(p_conversations) as line
                 where line.error is null
@@ -4145,27 +4460,38 @@ begin
         ) as existing
         cross join lateral (
             select
-                coalesce(bool_and(stored.message is not distinct from message.value), true) as is_stored,
+                coalesce(bool_and(coalesce(stored.is_known, false)), true) as is_stored,
                 coalesce(max(stored.sent_at), '-infinity') as newest_at
             from jsonb_array_elements(p_conversations -> (given.position - 1) -> 'messages') as message (value)
             left join lateral (
-                select known.message, known.sent_at
+                select
+                    known.message = message.value or known.original = message.value or known.deleted_at is not null
+                        as is_known,
+                    case when known.stated_at is null then known.sent_at end as sent_at
                 from public.conversation_messages as known
                 where known.conversation_id = existing.id and known.external_id = message.value ->> 'id'
+                    and known.sender = ''
                 limit 1
             ) as stored on true
         ) as batch
         where not batch.is_stored
+            or given.is_group
             or (given.identifiers <> '{}' or given.identifier <> existing.participant_identifier)
-            and not (given.identifiers || private.identify_any(existing.platform, given.identifier)) <@ (
+            and not (
+                given.identifiers || private.identify_any(existing.platform, given.identifier collate "default")
+            ) <@ (
                 private.list_identifiers(existing.id)
-                || private.identify_any(existing.platform, existing.participant_identifier)
+                || private.identify_any(existing.platform, existing.participant_identifier collate "default")
             )
             or case
                 when given.identifier = existing.participant_identifier
                     then batch.newest_at > coalesce(existing.participant_identified_at, '-infinity')
-                else (private.is_phone(existing.platform, given.identifier), batch.newest_at, given.identifier) > (
-                    private.is_phone(existing.platform, existing.participant_identifier),
+                else (
+                    private.is_phone(existing.platform, given.identifier collate "default"),
+                    batch.newest_at,
+                    given.identifier
+                ) > (
+                    private.is_phone(existing.platform, existing.participant_identifier collate "default"),
                     coalesce(existing.participant_identified_at, '-infinity'),
                     existing.participant_identifier
                 )
@@ -4177,7 +4503,7 @@ end
 $$;
 comment on function private.is_replay(jsonb, private.ingest_conversation[], uuid[]) is
 'Whether a request changes nothing: its conversations have no error, all its messages are stored with this content, and
-nothing is new about a participant.';
+nothing is newer about a participant. A request with a group always counts as one that may change something.';
 
 create function private.list_replay_results(p_parsed private.ingest_conversation[], p_ids uuid[])
 returns private.ingest_result[]
@@ -4194,7 +4520,9 @@ begin
                 given.external_id,
                 'no_new_messages' as status,
                 0 as messages_added,
-                null::json as conflicts
+                null::json as conflicts,
+                null::integer as updates_added,
+                null::integer as updates_waiting
             from unnest(p_parsed) as given
             order by given.position
         ) as result
@@ -4216,7 +4544,7 @@ begin
     with created as (
         insert into public.conversations (
             workspace_id, user_id, scope_id, platform, external_conversation_id,
-            participant_identifier, participant_identified_at, participant_name, participant_named_at
+            participant_identifier, participant_identified_at, participant_name, participant_named_at, kind
         )
         select
             p_source.workspace_id,
@@ -4227,7 +4555,8 @@ begin
             given.identifier,
             nullif(given.identified_at, '-infinity'),
             given.name,
-            nullif(given.named_at, '-infinity')
+            nullif(given.named_at, '-infinity'),
+            case when given.is_group then 'group' else 'direct' end
         from unnest(p_participants) as given
         where given.conversation_id is null
         order by given.external_id collate "C"
@@ -4284,15 +4613,21 @@ begin
                 else target.participant_identified_at
             end,
             participant_name = case when merged.is_named then merged.name else target.participant_name end,
-            participant_named_at = nullif(greatest(target.participant_named_at, merged.named_at), '-infinity')
+            participant_named_at = nullif(greatest(target.participant_named_at, merged.named_at), '-infinity'),
+            kind = case when merged.is_group then 'group' else target.kind end
         from (
             select
                 existing.id,
                 existing.participant_identifier as old_identifier,
                 existing.participant_name as old_name,
+                existing.kind as old_kind,
                 given.*,
-                (private.is_phone(existing.platform, given.identifier), given.identified_at, given.identifier) > (
-                    private.is_phone(existing.platform, existing.participant_identifier),
+                (
+                    private.is_phone(existing.platform, given.identifier collate "default"),
+                    given.identified_at,
+                    given.identifier
+                ) > (
+                    private.is_phone(existing.platform, existing.participant_identifier collate "default"),
                     coalesce(existing.participant_identified_at, '-infinity'),
                     existing.participant_identifier
                 )
@@ -4304,9 +4639,10 @@ begin
             inner join unnest(p_participants) as given on existing.external_conversation_id = given.external_id
             where existing.id = any(p_ids)
         ) as merged
-        where target.id = merged.id and (merged.is_identified or merged.is_named)
-        returning target.id, (merged.old_identifier, merged.old_name)
-        is distinct from (target.participant_identifier, target.participant_name) as is_changed
+        where target.id = merged.id
+            and (merged.is_identified or merged.is_named or merged.is_group and target.kind = 'direct')
+        returning target.id, (merged.old_identifier, merged.old_name, merged.old_kind)
+        is distinct from (target.participant_identifier, target.participant_name, target.kind) as is_changed
     )
 
     select coalesce(array_agg(updated.id), '{}') into v_changed from updated where updated.is_changed;
@@ -4317,32 +4653,595 @@ comment on function private.update_participants(uuid[], private.ingest_participa
 'Sets identifier and name of participants where the request has newer ones. Returns the ids of the conversations that
 look different now. The caller has locked the rows.';
 
--- Ingest, third part: stores the messages and says what became of each conversation.
--- Promise: a message is stored once, no matter who sends it, how often, or how many at the same time.
+-- Ingest, third part: what happened to messages after they were sent.
+-- Promise: an update counts once, in any order, also before its message has come.
 
-create function private.store_messages(
-    p_source private.ingest_source, p_conversations private.ingest_conversation[], p_messages private.ingest_message[],
-    p_ids uuid[], p_created jsonb, p_is_all_new boolean
-) returns private.ingest_result[]
+create function private.parse_update_value(p_type text, p_update jsonb) returns jsonb
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case p_type
+        when 'edited' then jsonb_build_object('content', p_update -> 'content') || case
+            when p_update ->> 'media_url' is null then '{}'
+            else jsonb_build_object('media_url', p_update -> 'media_url')
+        end
+        when 'media' then jsonb_build_object('media_url', p_update -> 'media_url')
+        when 'reaction' then jsonb_build_object('emoji', case jsonb_typeof(p_update -> 'emoji')
+            when 'array' then p_update -> 'emoji'
+            when 'string' then case
+                when p_update ->> 'emoji' = '' then '[]' else jsonb_build_array(p_update -> 'emoji')
+            end
+            else '[]'
+        end)
+        when 'pinned' then '{"pinned": true}'
+        when 'unpinned' then '{"pinned": false}'
+        when 'failed' then case
+            when p_update ->> 'reason' is null then '{}' else jsonb_build_object('reason', p_update -> 'reason')
+        end
+        else '{}'
+    end;
+end
+$$;
+comment on function private.parse_update_value(text, jsonb) is 'What an update of a type sets, in one form.';
+
+create function private.find_update_error(p_update jsonb, p_at timestamptz) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_type text := p_update ->> 'type';
+    v_emoji text := jsonb_typeof(p_update -> 'emoji');
+begin
+    return case
+        when jsonb_typeof(p_update) <> 'object' then ' must be an object'
+        when coalesce(jsonb_typeof(p_update -> 'message_id'), '') <> 'string'
+            or char_length(p_update ->> 'message_id') not between 1 and 500
+            then '.message_id must be a string of 1 to 500 characters'
+        when coalesce(v_type, '') not in (
+            'edited', 'deleted', 'reaction', 'delivered', 'read', 'played', 'failed', 'media', 'pinned', 'unpinned'
+        ) then '.type must be edited, deleted, reaction, delivered, read, played, failed, media, pinned or unpinned'
+        when p_at is null then '.at must be an ISO 8601 timestamp'
+        when coalesce(jsonb_typeof(p_update -> 'by'), 'null') not in ('string', 'null')
+            or char_length(p_update ->> 'by') > 500
+            then '.by must be a string of at most 500 characters'
+        when v_type = 'edited' and coalesce(jsonb_typeof(p_update -> 'content'), '') <> 'string'
+            then '.content must be a string'
+        when v_type = 'edited' and coalesce(jsonb_typeof(p_update -> 'media_url'), 'null') not in ('string', 'null')
+            then '.media_url must be a string or null'
+        when v_type = 'media' and coalesce(p_update ->> 'media_url', '') = ''
+            or v_type = 'media' and jsonb_typeof(p_update -> 'media_url') <> 'string'
+            then '.media_url must be a string'
+        when v_type = 'reaction' and not coalesce(case v_emoji
+            when 'string' then char_length(p_update ->> 'emoji') <= 100
+            when 'null' then true
+            when 'array' then jsonb_array_length(p_update -> 'emoji') <= 20 and not exists (
+                select from jsonb_array_elements(p_update -> 'emoji') as emoji
+                where jsonb_typeof(emoji.value) <> 'string' or char_length(emoji.value #>> '{}') not between 1 and 100
+            )
+        end, false) then '.emoji must be null, a string of at most 100 characters or an array of at most 20 of them'
+        when v_type = 'failed' and (
+            coalesce(jsonb_typeof(p_update -> 'reason'), 'null') not in ('string', 'null')
+            or char_length(p_update ->> 'reason') > 1000
+        ) then '.reason must be a string of at most 1000 characters'
+    end;
+end
+$$;
+comment on function private.find_update_error(jsonb, timestamptz) is
+'What is wrong with an update, as it continues "updates[0]"; null if it is right.';
+
+create function private.parse_updates(p_conversations jsonb) returns private.ingest_update[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select line::private.ingest_update
+        from (
+            select
+                parsed.parent, parsed.index,
+                parsed.value ->> 'message_id' as external_id,
+                parsed.sender,
+                case parsed.value ->> 'type' when 'unpinned' then 'pinned' else parsed.value ->> 'type' end as type,
+                coalesce(parsed.value ->> 'by', '') as actor,
+                parsed.at,
+                coalesce(substring(parsed.value ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint, 0) as sequence,
+                case
+                    when private.find_update_error(parsed.value, parsed.at) is null
+                        then private.parse_update_value(parsed.value ->> 'type', parsed.value)
+                end as value,
+                coalesce(
+                    private.find_update_error(parsed.value, parsed.at),
+                    case
+                        when parsed.sender is null or char_length(parsed.sender) > 500
+                            then '.sender must be a string of at most 500 characters'
+                    end
+                ) as error
+            from (
+                select
+                    parent.position::integer as parent,
+                    given.position::integer - 1 as index,
+                    given.value,
+                    case
+                        when parent.value ->> 'kind' = 'group' then private.parse_sender(given.value) else ''
+                    end as sender,
+                    case jsonb_typeof(given.value -> 'at')
+                        when 'string' then private.parse_timestamp(given.value ->> 'at')
+                    end as at
+                from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
+                cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'updates')
+                    when 'array' then parent.value -> 'updates' else '[]'
+                end) with ordinality as given (value, position)
+                offset 0
+            ) as parsed
+            order by parsed.parent, parsed.index
+        ) as line
+    );
+end
+$$;
+comment on function private.parse_updates(jsonb) is
+'The updates of a request in its order, each with its first error.';
+
+create function private.validate_updates(
+    p_conversations private.ingest_conversation[], p_updates private.ingest_update[]
+) returns private.ingest_conversation[]
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select conversation::private.ingest_conversation
+        from (
+            select
+                given.position, given.external_id, given.identifier, given.name, given.newest_at,
+                given.is_group, given.has_future, given.has_updates,
+                coalesce(given.error, (
+                    select 'updates[' || change.index || ']' || change.error
+                    from unnest(p_updates) as change
+                    where change.parent = given.position and change.error is not null
+                    order by change.index
+                    limit 1
+                )) as error
+            from unnest(p_conversations) as given
+            order by given.position
+        ) as conversation
+    );
+end
+$$;
+comment on function private.validate_updates(private.ingest_conversation[], private.ingest_update[]) is
+'The same conversations with the first error of their updates. Apart from validate_conversations, which keeps its plan
+because it never sees the arrays of updates, mostly empty.';
+
+-- Definer, because the backend may not change what was said.
+create function private.record_updates(p_updates private.ingest_update[], p_ids uuid[]) returns private.ingest_count[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_counts private.ingest_count[];
+begin
+    with given as (
+        select distinct on (p_ids[line.parent], line.external_id, line.sender, line.type, line.actor, named.version)
+            line.parent, p_ids[line.parent] as conversation_id, line.external_id, line.sender, line.type, line.actor,
+            named.version, line.at, line.sequence, line.value
+        from unnest(p_updates) as line
+        cross join lateral (
+            select case when line.type <> 'edited' then '' else encode(sha256(convert_to(
+                concat_ws(' ', extract(epoch from line.at), line.sequence, line.value::text), 'UTF8'
+            )), 'hex') end as version
+        ) as named
+        where p_ids[line.parent] is not null
+        order by
+            p_ids[line.parent], line.external_id, line.sender, line.type, line.actor, named.version,
+            line.at desc, line.sequence desc, line.value::text collate "C" desc
+    ), recorded as (
+        insert into public.conversation_updates as known (
+            conversation_id, external_id, sender, type, actor, version, at, sequence, value
+        )
+        select
+            given.conversation_id, given.external_id, given.sender, given.type, given.actor, given.version,
+            given.at, given.sequence, given.value
+        from given
+        -- A deleted message keeps no texts and no files.
+        where given.type not in ('edited', 'media') or not exists (
+            select from public.conversation_updates as deletion
+            where (deletion.conversation_id, deletion.external_id, deletion.sender, deletion.type)
+                = (given.conversation_id, given.external_id, given.sender, 'deleted')
+        )
+        order by given.conversation_id, given.external_id, given.sender, given.type, given.actor, given.version
+        on conflict (conversation_id, external_id, sender, type, actor, version) do update
+        set at = excluded.at, sequence = excluded.sequence, value = excluded.value, received_at = now()
+        where (excluded.at, excluded.sequence, excluded.value::text collate "C")
+            > (known.at, known.sequence, known.value::text collate "C")
+        returning known.conversation_id, known.external_id, known.sender, known.type, known.actor, known.version
+    ), counted as (
+        select given.parent, null::integer as added, null::json as conflicts,
+            count(recorded.type)::integer as updates_added, null::integer as updates_waiting
+        from given
+        left join recorded using (conversation_id, external_id, sender, type, actor, version)
+        group by given.parent
+    )
+
+    select array_agg(counted::private.ingest_count) into v_counts from counted;
+    perform private.delete_erased_texts(p_updates, p_ids);
+    return coalesce(v_counts, '{}');
+end
+$$;
+comment on function private.record_updates(private.ingest_update[], uuid[]) is
+'Keeps the updates that are newer than what is known, and returns how many those are in each conversation. The caller
+has locked the conversations.';
+
+-- Definer, because the backend may not change what was said.
+create function private.delete_erased_texts(p_updates private.ingest_update[], p_ids uuid[]) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    delete from public.conversation_updates as known
+    using unnest(p_updates) as given
+    where given.type = 'deleted'
+        and known.conversation_id = p_ids[given.parent]
+        and known.external_id = given.external_id
+        and known.sender = given.sender
+        and known.type in ('edited', 'media');
+end
+$$;
+comment on function private.delete_erased_texts(private.ingest_update[], uuid[]) is
+'Deletes the edits and the files of messages that a request deletes.';
+
+create function private.list_updates(p_conversation_id uuid, p_external_id text, p_sender text)
+returns public.conversation_updates[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select known
+        from public.conversation_updates as known
+        where known.conversation_id = p_conversation_id
+            and known.external_id = p_external_id collate "C"
+            and known.sender = p_sender collate "C"
+        order by known.conversation_id, known.external_id, known.sender, known.type, known.actor, known.version
+        -- A limit leaves the planner only the key, even if the statistics are old. No message has that many updates.
+        limit 1000000
+    );
+end
+$$;
+comment on function private.list_updates(uuid, text, text) is 'All updates of a message.';
+
+create function private.has_updates(p_ids uuid[]) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (
+        select
+        from unnest(p_ids) as given (id)
+        cross join lateral (
+            select from public.conversation_updates as known
+            where known.conversation_id = given.id
+            order by known.conversation_id
+            -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
+            limit 1
+        ) as known
+    );
+end
+$$;
+comment on function private.has_updates(uuid[]) is 'Whether a message of these conversations has updates.';
+
+create function private.apply_known_updates(p_messages private.ingest_message[], p_ids uuid[])
+returns private.ingest_message[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select applied::private.ingest_message
+        from (
+            select
+                given.parent, given.index, given.external_id, given.sender, given.sent_at, given.stated_at,
+                given.sequence, given.message,
+                case
+                    when known.updates <> '{}' then private.render_present_message(given.message, known.updates)
+                end as present,
+                (select max(line.at) from unnest(known.updates) as line where line.type = 'deleted') as deleted_at,
+                given.error
+            from unnest(p_messages) as given
+            cross join lateral (
+                select private.list_updates(p_ids[given.parent], given.external_id, given.sender) as updates
+                offset 0
+            ) as known
+            order by given.parent, given.index
+        ) as applied
+    );
+end
+$$;
+comment on function private.apply_known_updates(private.ingest_message[], uuid[]) is
+'The same messages as earlier updates make them, for those that come after their updates.';
+
+-- Ingest, fourth part: brings messages and updates together.
+-- Promise: a stored message shows all of its updates when the request ends.
+
+create function private.read_repeated_message(p_message jsonb, p_stored public.conversation_messages)
+returns private.ingest_update
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_stored jsonb := coalesce(p_stored.original, p_stored.message);
+    v_edited_at timestamptz := private.find_edit_time(p_message);
+    v_update private.ingest_update;
+begin
+    if p_message - 'media_url' = v_stored - 'media_url' then
+        -- Of two URLs only the order of arrival says which is newer.
+        v_update.type := 'media';
+        v_update.at := clock_timestamp();
+        v_update.value := case
+            when coalesce(p_message ->> 'media_url', '') not in ('', coalesce(p_stored.message ->> 'media_url', ''))
+                then jsonb_build_object('media_url', p_message -> 'media_url')
+        end;
+    elsif v_edited_at is distinct from private.find_edit_time(v_stored) then
+        v_update.type := 'edited';
+        v_update.at := coalesce(v_edited_at, private.parse_timestamp(p_message ->> 'sent_at'));
+        v_update.value := p_message;
+    end if;
+    v_update.actor := '';
+    v_update.sequence := 0;
+    return v_update;
+end
+$$;
+comment on function private.read_repeated_message(jsonb, public.conversation_messages) is
+'Reads a message that is stored with other content as an update: another version of it by its time of edit, or a new URL
+of its file. Its type is null if it contradicts what is stored; its value is null if it says nothing new.';
+
+create function private.list_repeated_messages(
+    p_messages private.ingest_message[], p_ids uuid[], p_counts private.ingest_count[]
+) returns private.ingest_update[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    return array(
+        select line::private.ingest_update
+        from (
+            select
+                given.parent, given.index, given.external_id, given.sender,
+                repeated.type, repeated.actor, repeated.at, repeated.sequence, repeated.value, null::text as error
+            from unnest(p_messages) as given
+            inner join unnest(p_counts) as counted on given.parent = counted.parent and counted.conflicts is not null
+            inner join public.conversation_messages as stored
+                on stored.conversation_id = p_ids[given.parent]
+                and given.external_id = stored.external_id
+                and given.sender = stored.sender
+            cross join lateral private.read_repeated_message(given.message, stored) as repeated
+            where stored.deleted_at is null
+                and given.message <> coalesce(stored.original, stored.message)
+                and given.message <> stored.message
+                and counted.conflicts::jsonb ? given.external_id
+            order by given.parent, given.index
+        ) as line
+    );
+end
+$$;
+comment on function private.list_repeated_messages(private.ingest_message[], uuid[], private.ingest_count[]) is
+'The messages of a request that are stored with other content, read as updates.';
+
+-- Definer, because the backend may not change what was said.
+create function private.refresh_messages(p_updates private.ingest_update[], p_ids uuid[]) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    with touched as (
+        select distinct p_ids[given.parent] as conversation_id, given.external_id, given.sender
+        from unnest(p_updates) as given
+        where p_ids[given.parent] is not null
+    ), known as materialized (
+        select
+            stored.conversation_id, stored.external_id, stored.sender,
+            coalesce(stored.original, stored.message) as original,
+            private.list_updates(stored.conversation_id, stored.external_id, stored.sender) as updates
+        from touched
+        inner join public.conversation_messages as stored
+            on touched.conversation_id = stored.conversation_id
+            and touched.external_id = stored.external_id
+            and touched.sender = stored.sender
+    ), present as materialized (
+        select
+            known.*,
+            private.render_present_message(known.original, known.updates) as message,
+            (select max(line.at) from unnest(known.updates) as line where line.type = 'deleted') as deleted_at
+        from known
+        where known.updates <> '{}'
+    )
+
+    update public.conversation_messages as stored
+    set
+        message = present.message,
+        original = case when present.deleted_at is null then present.original end,
+        deleted_at = present.deleted_at
+    from present
+    where stored.conversation_id = present.conversation_id
+        and stored.external_id = present.external_id
+        and stored.sender = present.sender
+        and stored.message <> present.message;
+end
+$$;
+comment on function private.refresh_messages(private.ingest_update[], uuid[]) is
+'Writes the stored messages of updates as they are now. The caller has locked their conversations.';
+
+create function private.merge_counts(
+    p_counts private.ingest_count[], p_repeated private.ingest_update[],
+    p_updates private.ingest_update[], p_ids uuid[]
+) returns private.ingest_count[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    return array(
+        select line::private.ingest_count
+        from (
+            select
+                counted.parent,
+                max(counted.added) as added,
+                (
+                    select json_agg(distinct repeated.external_id)
+                    from unnest(p_repeated) as repeated
+                    where repeated.parent = counted.parent and repeated.type is null
+                ) as conflicts,
+                sum(counted.updates_added)::integer as updates_added,
+                case when sum(counted.updates_added) is not null then (
+                    select count(*)::integer
+                    from unnest(p_updates) as given
+                    where given.parent = counted.parent and not exists (
+                        select from public.conversation_messages as stored
+                        where (stored.conversation_id, stored.external_id, stored.sender)
+                            = (p_ids[given.parent], given.external_id, given.sender)
+                    )
+                ) end as updates_waiting
+            from unnest(p_counts) as counted
+            group by counted.parent
+        ) as line
+    );
+end
+$$;
+comment on function private.merge_counts(
+    private.ingest_count[], private.ingest_update[], private.ingest_update[], uuid[]
+) is
+'One count for each conversation, with conflicts only for repeated messages that are no updates.';
+
+create function private.settle_updates(
+    p_messages private.ingest_message[], p_updates private.ingest_update[], p_ids uuid[],
+    p_counts private.ingest_count[]
+) returns private.ingest_count[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_results private.ingest_result[];
+    v_repeated private.ingest_update[] := private.list_repeated_messages(p_messages, p_ids, p_counts);
+    v_new private.ingest_update[] := array(
+        select given from unnest(v_repeated) as given where given.value is not null
+    );
+    v_counts private.ingest_count[] := p_counts;
+begin
+    if v_new <> '{}' then
+        v_counts := v_counts || private.record_updates(v_new, p_ids);
+    end if;
+    if p_updates <> '{}' or v_new <> '{}' then
+        perform private.refresh_messages(p_updates || v_new, p_ids);
+    end if;
+    return private.merge_counts(v_counts, v_repeated, p_updates, p_ids);
+end
+$$;
+comment on function private.settle_updates(
+    private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]
+) is
+'Writes the messages of the updates of a request as they are now, also of messages that it repeats with other content.
+The caller has locked the conversations.';
+
+-- Ingest, fifth part: stores the messages and says what became of each conversation.
+-- Promise: a message is stored once, no matter who sends it, how often, or how many at the same time.
+
+create function private.place_messages(p_messages private.ingest_message[], p_ids uuid[])
+returns private.ingest_message[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select placed::private.ingest_message
+        from (
+            select
+                given.parent,
+                given.index,
+                given.external_id,
+                given.sender,
+                case
+                    when given.stated_at is null then given.sent_at
+                    else coalesce(
+                        interval '1 microsecond' + greatest(
+                            stored.last_at,
+                            max(given.sent_at) filter (where given.stated_at is null) over (
+                                partition by p_ids[given.parent] order by given.parent, given.index
+                            )
+                        ),
+                        'epoch'
+                    )
+                end as sent_at,
+                given.stated_at,
+                given.sequence,
+                given.message,
+                given.present,
+                given.deleted_at,
+                given.error
+            from unnest(p_messages) as given
+            left join (
+                select known.id, newest.last_at
+                from unnest(p_ids) as known (id)
+                cross join lateral (
+                    select stored.sent_at as last_at
+                    from public.conversation_messages as stored
+                    where stored.conversation_id = known.id
+                    order by stored.conversation_id desc, stored.sent_at desc
+                    limit 1
+                ) as newest
+                group by known.id, newest.last_at
+            ) as stored on stored.id = p_ids[given.parent]
+            order by given.parent, given.index
+        ) as placed
+    );
+end
+$$;
+comment on function private.place_messages(private.ingest_message[], uuid[]) is
+'The same messages, with a place behind all that is there for those with a time far beyond their arrival. Such a message
+that comes first gets the epoch, so that all later ones follow it.';
+
+create function private.store_messages(
+    p_source private.ingest_source, p_messages private.ingest_message[], p_ids uuid[], p_is_all_new boolean
+) returns private.ingest_count[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_now timestamptz := clock_timestamp();
+    v_counts private.ingest_count[];
 begin
     with message as materialized (
         select
-            given.parent, given.external_id, given.sent_at, given.message, p_ids[given.parent] as conversation_id,
+            given.*, p_ids[given.parent] as conversation_id,
             row_number() over same_id = 1 and stored.message is null as is_new,
             case
-                when stored.message is not null then given.message <> stored.message
+                when stored.message is not null then given.message <> stored.message and stored.deleted_at is null
                 when row_number() over same_id > 1 then given.message <> first_value(given.message) over same_id
             end as is_conflicting
-        from unnest(p_messages) as given
+        from unnest(p_messages) with ordinality as given (
+            parent, index, external_id, sender, sent_at, stated_at, sequence, message, present, deleted_at,
+            error, position
+        )
         left join lateral (
-            select known.message
+            select coalesce(known.original, known.message) as message, known.deleted_at
             from public.conversation_messages as known
-            where known.conversation_id = p_ids[given.parent] and known.external_id = given.external_id
+            where known.conversation_id = p_ids[given.parent]
+                and known.external_id = given.external_id and known.sender = given.sender
             -- LIMIT 1 makes this one look-up by the key for each message, even if the statistics are old.
             limit 1
         ) as stored on not p_is_all_new
@@ -4350,49 +5249,73 @@ begin
         where p_ids[given.parent] is not null
         window same_id as (
             -- Collation C compares bytes, which is all that equality needs.
-            partition by p_ids[given.parent], given.external_id collate "C" order by given.parent, given.index
+            partition by p_ids[given.parent], given.external_id collate "C", given.sender collate "C"
+            order by given.parent, given.index
         )
     ), added as (
         insert into public.conversation_messages (
-            conversation_id, workspace_id, connection_id, external_id, sent_at, message
+            conversation_id, external_id, sender, workspace_id, connection_id,
+            sent_at, received_at, stated_at, sequence, message, original, deleted_at
         )
-        select message.conversation_id, p_source.workspace_id, p_source.id, message.external_id, message.sent_at,
-            message.message
+        select
+            message.conversation_id, message.external_id, message.sender, p_source.workspace_id, p_source.id,
+            message.sent_at, v_now + message.position * interval '1 microsecond', message.stated_at, message.sequence,
+            coalesce(message.present, message.message),
+            case when message.present is not null and message.deleted_at is null then message.message end,
+            message.deleted_at
         from message
         where message.is_new
     ), counted as (
-        select message.parent, count(*) filter (where message.is_new) as added,
-            json_agg(distinct message.external_id) filter (where message.is_conflicting) as conflicts
+        select message.parent, count(*) filter (where message.is_new)::integer as added,
+            json_agg(distinct message.external_id) filter (where message.is_conflicting) as conflicts,
+            null::integer as updates_added, null::integer as updates_waiting
         from message
         group by message.parent
-    ), result as (
-        select
-            p_ids[given.position] as conversation_id,
-            given.external_id,
-            case
-                when given.error is not null then 'error: ' || given.error
-                when p_created ? given.external_id and row_number() over (
-                    partition by given.external_id, given.error is null order by given.position
-                ) = 1 then 'created'
-                when counted.added > 0 then 'updated'
-                else 'no_new_messages'
-            end as status,
-            coalesce(counted.added, 0)::integer as messages_added,
-            counted.conflicts
-        from unnest(p_conversations) as given
-        left join counted on given.position = counted.parent
-        order by given.position
     )
 
-    select array_agg(result::private.ingest_result) into v_results from result;
-    return v_results;
+    select array_agg(counted::private.ingest_count) into v_counts from counted;
+    return coalesce(v_counts, '{}');
 end
 $$;
-comment on function private.store_messages(
-    private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
-) is
-'Inserts the messages that are new, and returns what became of each conversation of the request, in its order. The first
-of several messages with the same id counts. The caller has locked the conversations.';
+comment on function private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean) is
+'Inserts the messages that are new. The first of several messages with the same id counts. The caller has locked the
+conversations.';
+
+create function private.list_results(
+    p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb, p_counts private.ingest_count[]
+) returns private.ingest_result[]
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select result::private.ingest_result
+        from (
+            select
+                p_ids[given.position] as conversation_id,
+                given.external_id,
+                case
+                    when given.error is not null then 'error: ' || given.error
+                    when p_created ? given.external_id and row_number() over (
+                        partition by given.external_id, given.error is null order by given.position
+                    ) = 1 then 'created'
+                    when counted.added > 0 or counted.updates_added > 0 then 'updated'
+                    else 'no_new_messages'
+                end as status,
+                coalesce(counted.added, 0) as messages_added,
+                counted.conflicts,
+                counted.updates_added,
+                counted.updates_waiting
+            from unnest(p_conversations) as given
+            left join unnest(p_counts) as counted on given.position = counted.parent
+            order by given.position
+        ) as result
+    );
+end
+$$;
+comment on function private.list_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_count[]) is
+'What became of each conversation of a request, in its order.';
 
 create function private.send_changes(p_created jsonb, p_changed uuid[], p_results private.ingest_result[]) returns void
 language plpgsql
@@ -4404,7 +5327,8 @@ declare
         union
         select changed.id from unnest(p_changed) as changed (id)
         except
-        select result.conversation_id from unnest(p_results) as result where result.messages_added > 0
+        select result.conversation_id from unnest(p_results) as result
+        where result.messages_added > 0 or result.updates_added > result.updates_waiting
     );
 begin
     if v_ids <> '{}' then
@@ -4415,8 +5339,36 @@ $$;
 comment on function private.send_changes(jsonb, uuid[], private.ingest_result[]) is
 'Broadcasts the conversations that a request created or changed and that got no messages: messages are sent already.';
 
+create function private.complete_ids(
+    p_source private.ingest_source, p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb
+) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[] := array(
+        select case when given.error is null then
+            coalesce(p_ids[given.position], (p_created ->> given.external_id)::uuid)
+        end
+        from unnest(p_conversations) as given
+        order by given.position
+    );
+begin
+    -- Other requests may have created the rest meanwhile.
+    if exists (
+        select from unnest(p_conversations) as given where given.error is null and v_ids[given.position] is null
+    ) then
+        v_ids := private.find_conversations(p_source, p_conversations);
+    end if;
+    return v_ids;
+end
+$$;
+comment on function private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb) is
+'The ids of the conversations of a request, by position, with those that are new. A conversation with a bad message or
+update loses its id.';
+
 create function private.record_given_identifiers(
-    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[]
+    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[], p_is_all_new boolean
 ) returns uuid[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -4425,11 +5377,14 @@ declare
     v_ids uuid[];
     v_identifiers private.identifier[];
 begin
-    -- Most requests say nothing that the conversation does not say itself.
+    -- New conversations say all that the request says, unless it has the field identifiers.
+    if p_is_all_new and not exists (select from unnest(p_conversations) as line where line.identifiers <> '{}') then
+        return '{}';
+    end if;
     select array_agg(given.id), array_agg(given.identifier)
     into v_ids, v_identifiers
     from (
-        select existing.id, private.identify_any(p_platform, line.identifier) as identifier
+        select existing.id, private.identify_any(p_platform, line.identifier collate "default") as identifier
         from unnest(p_conversations) as line
         inner join public.conversations as existing on p_ids[line.position] = existing.id
         where line.identifier <> existing.participant_identifier
@@ -4445,9 +5400,9 @@ begin
     return private.record_identifiers(v_ids, v_identifiers);
 end
 $$;
-comment on function private.record_given_identifiers(text, private.ingest_conversation[], uuid[]) is
+comment on function private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean) is
 'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
-The caller has locked the rows.';
+p_is_all_new: the request names only new conversations, and each once. The caller has locked the rows.';
 
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
@@ -4457,18 +5412,25 @@ as $$
 declare
     v_conversations private.ingest_conversation[] := private.parse_conversations(p_conversations);
     v_ids uuid[] := private.find_conversations(p_source, v_conversations);
+    v_has_updates boolean := exists (select from unnest(v_conversations) as given where given.has_updates);
     v_messages private.ingest_message[];
+    v_updates private.ingest_update[] := '{}'::private.ingest_update[];
     v_participants private.ingest_participant[];
     v_created jsonb;
     v_existing uuid[];
     v_changed uuid[] := '{}'::uuid[];
+    v_counts private.ingest_count[] := '{}'::private.ingest_count[];
     v_results private.ingest_result[];
 begin
-    if private.is_replay(p_conversations, v_conversations, v_ids) then
+    if not v_has_updates and private.is_replay(p_conversations, v_conversations, v_ids) then
         return private.list_replay_results(v_conversations, v_ids);
     end if;
     v_messages := private.parse_messages(p_conversations);
     v_conversations := private.validate_conversations(v_conversations, v_messages);
+    if v_has_updates then
+        v_updates := private.parse_updates(p_conversations);
+        v_conversations := private.validate_updates(v_conversations, v_updates);
+    end if;
     v_participants := private.list_participants(p_source.platform, v_conversations, v_ids);
 
     -- The triggers of conversations leave the broadcasts to this function.
@@ -4476,20 +5438,7 @@ begin
     -- The lock order stands in the head of 131_ingest_conversations.sql.
     perform private.lock_source(p_source);
     v_created := private.create_conversations(p_source, v_participants);
-    -- A conversation with a bad message loses its id.
-    v_ids := array(
-        select case when given.error is null then
-            coalesce(v_ids[given.position], (v_created ->> given.external_id)::uuid)
-        end
-        from unnest(v_conversations) as given
-        order by given.position
-    );
-    -- Other requests may have created the rest meanwhile.
-    if exists (
-        select from unnest(v_conversations) as given where given.error is null and v_ids[given.position] is null
-    ) then
-        v_ids := private.find_conversations(p_source, v_conversations);
-    end if;
+    v_ids := private.complete_ids(p_source, v_conversations, v_ids, v_created);
     v_existing := array(
         select v_ids[given.position]
         from unnest(v_conversations) as given
@@ -4499,15 +5448,24 @@ begin
         perform private.lock_conversations(v_existing);
         v_changed := private.update_participants(v_existing, v_participants);
     end if;
-    -- New conversations say all that the request says, unless it names one twice or has the field identifiers.
-    if v_existing <> '{}' or cardinality(v_participants) < cardinality(v_conversations)
-        or exists (select from unnest(v_conversations) as given where given.identifiers <> '{}')
-    then
-        v_changed := v_changed || private.record_given_identifiers(p_source.platform, v_conversations, v_ids);
-    end if;
-    v_results := private.store_messages(
-        p_source, v_conversations, v_messages, v_ids, v_created, v_existing = '{}'
+    v_changed := v_changed || private.record_given_identifiers(
+        p_source.platform, v_conversations, v_ids,
+        v_existing = '{}' and cardinality(v_participants) = cardinality(v_conversations)
     );
+    if v_has_updates then
+        v_counts := private.record_updates(v_updates, v_ids);
+    end if;
+    if v_has_updates
+        or private.has_updates(v_existing)
+        or exists (select from unnest(v_conversations) as given where given.has_future)
+    then
+        v_messages := private.apply_known_updates(private.place_messages(v_messages, v_ids), v_ids);
+    end if;
+    v_counts := v_counts || private.store_messages(p_source, v_messages, v_ids, v_existing = '{}');
+    if exists (select from unnest(v_counts) as counted where counted.conflicts is not null or v_has_updates) then
+        v_counts := private.settle_updates(v_messages, v_updates, v_ids, v_counts);
+    end if;
+    v_results := private.list_results(v_conversations, v_ids, v_created, v_counts);
     perform private.send_changes(v_created, v_changed, v_results);
     perform set_config('threadline.is_ingesting', '', true);
     return v_results;
@@ -4532,6 +5490,11 @@ begin
                     'conversation_id', null, 'external_conversation_id', result.external_id,
                     'messages_added', 0, 'status', result.status
                 )
+                when result.updates_added is not null then json_strip_nulls(json_build_object(
+                    'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
+                    'status', result.status, 'conflicting_message_ids', result.conflicts,
+                    'updates_added', result.updates_added, 'updates_waiting', result.updates_waiting
+                ))
                 when result.conflicts is not null then json_build_object(
                     'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
                     'status', result.status, 'conflicting_message_ids', result.conflicts
@@ -4763,18 +5726,23 @@ create table public.channels (
     workspace_id uuid not null default auth.uid() references public.workspaces (id) on delete cascade,
     kind text not null default 'channel',
     name text,
+    direct_key bytea,
     created_by uuid default auth.uid() references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint channels_id_unique unique (workspace_id, id),
     constraint channels_kind_known check (kind in ('channel', 'dm')),
     constraint channels_name_length check (char_length(name) between 1 and 200),
-    constraint channels_name_unless_dm check (kind = 'dm' or name is not null)
+    constraint channels_name_unless_dm check (kind = 'dm' or name is not null),
+    constraint channels_direct_key_unique unique (workspace_id, direct_key),
+    constraint channels_direct_key_is_dm check (direct_key is null or kind = 'dm')
 );
 comment on table public.channels is
 'A named channel or a direct message channel (dm). Only its members read and write there.';
 comment on column public.channels.workspace_id is
 'Without a value, the personal workspace of the creator. Its members may be added; others come as guests.';
+comment on column public.channels.direct_key is
+'Hash of the sorted ids of the people in a direct channel, so that each set of people has one.';
 create index channels_created_by_idx on public.channels (created_by);
 alter table public.channels enable row level security;
 
@@ -4938,7 +5906,11 @@ create table private.channel_counters (
     workspace_id uuid not null,
     last_seq bigint not null default 0,
     last_at timestamptz not null default '-infinity',
-    message_count bigint not null default 0
+    message_count bigint not null default 0,
+    member_count bigint not null default 0,
+    topic_turn integer not null default 0,
+    sealed_until timestamptz not null default '-infinity',
+    sealed_after bigint not null default 0
 );
 comment on table private.channel_counters is
 'The last event of each channel. A writer locks this row before it changes the channel.';
@@ -4948,6 +5920,12 @@ comment on column private.channel_counters.last_at is
 'Time of the last event. The next event is later, even if the clock goes back.';
 comment on column private.channel_counters.message_count is
 'Number of messages that are not deleted. Stored, because counting a million is too slow.';
+comment on column private.channel_counters.member_count is 'Number of members. Stored for the list of channels.';
+comment on column private.channel_counters.topic_turn is
+'How often a member has left. The topic of the sealed channel ends with it (decision 0014).';
+comment on column private.channel_counters.sealed_until is
+'Until then, a former member may still have an open connection, so channel:<id> carries only pointers.';
+comment on column private.channel_counters.sealed_after is 'The last event that channel:<id> carries in full.';
 alter table private.channel_counters enable row level security;
 
 create table public.message_events (
@@ -5049,7 +6027,9 @@ begin
     set
         last_seq = counter.last_seq + 1,
         last_at = greatest(private.event_clock(), counter.last_at + interval '1 microsecond'),
-        message_count = counter.message_count + p_messages
+        message_count = counter.message_count + p_messages,
+        member_count = counter.member_count
+            + case p_kind when 'member.joined' then 1 when 'member.left' then -1 else 0 end
     where counter.channel_id = p_channel_id
     returning counter.last_seq, counter.last_at, counter.workspace_id into seq, at, v_workspace_id;
     if seq is not null then
@@ -5070,6 +6050,195 @@ $$;
 comment on function private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz) is
 'Writes the next event of a channel and returns its number and time. p_messages is added to the message count.
 Writes nothing while the channel is being deleted.';
+
+create function private.seal_channel(p_channel_id uuid, p_seq bigint) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The event of the departure itself is sent in full, unless a former member may still listen.
+    update private.channel_counters as counter
+    set
+        topic_turn = counter.topic_turn + 1,
+        sealed_after = case when counter.sealed_until > clock_timestamp() then counter.sealed_after else p_seq end,
+        sealed_until = clock_timestamp() + make_interval(secs => (select settings.token_seconds from private.settings))
+    where counter.channel_id = p_channel_id;
+end
+$$;
+comment on function private.seal_channel(uuid, bigint) is
+'Turns the topic of a channel after a member left, because Realtime does not ask again before the token of that member
+expires (decision 0014).';
+
+-- What happens to a user outside of the channels they follow: added, removed, mentioned, read elsewhere, invited.
+-- Each user has a log, numbered from 1 without a gap, and a topic, user:<id>, that carries it.
+--
+-- A writer of a channel locks the counter of the channel first (210_events), then counters of users, by user id.
+
+create table private.user_counters (
+    user_id uuid primary key references auth.users (id) on delete cascade,
+    last_seq bigint not null
+);
+comment on table private.user_counters is 'The last event of each user. A writer locks this row until it commits.';
+alter table private.user_counters enable row level security;
+
+create table public.user_events (
+    user_id uuid not null references auth.users (id) on delete cascade,
+    seq bigint not null,
+    kind text not null,
+    workspace_id uuid,
+    channel_id uuid,
+    message_id uuid,
+    details jsonb not null default '{}',
+    created_at timestamptz not null default clock_timestamp(),
+    primary key (user_id, seq),
+    constraint user_events_kind_known check (
+        kind in (
+            'channel.joined', 'channel.left', 'channel.role_changed', 'channel.renamed', 'channel.deleted',
+            'channel.read', 'message.mentioned', 'workspace.joined', 'workspace.left', 'workspace.role_changed',
+            'invitation.created'
+        )
+    )
+);
+comment on table public.user_events is
+'What happened to a user, in order and without a gap. The clean-up deletes old events.';
+comment on column public.user_events.details is 'Fields of the payload that only this kind has: role, name, seq.';
+-- For the clean-up. BRIN, because events arrive in order of time.
+create index user_events_created_at_idx on public.user_events using brin (created_at);
+alter table public.user_events enable row level security;
+
+create function private.record_user_events(
+    p_user_ids uuid[], p_kind text, p_details jsonb,
+    p_workspace_id uuid default null, p_channel_id uuid default null, p_message_id uuid default null
+)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    with numbered as (
+        insert into private.user_counters as counter (user_id, last_seq)
+        -- Users who are being deleted get none.
+        select known.id, 1
+        from auth.users as known
+        where known.id = any(p_user_ids)
+        order by known.id
+        on conflict on constraint user_counters_pkey do update set last_seq = counter.last_seq + 1
+        returning counter.user_id, counter.last_seq
+    )
+
+    insert into public.user_events (user_id, seq, kind, workspace_id, channel_id, message_id, details)
+    select
+        numbered.user_id, numbered.last_seq, p_kind, p_workspace_id, p_channel_id, p_message_id,
+        jsonb_strip_nulls(p_details)
+    from numbered;
+end
+$$;
+comment on function private.record_user_events(uuid[], text, jsonb, uuid, uuid, uuid) is
+'Writes the next event of each of these users.';
+
+create function private.list_listening_members(p_channel_id uuid) returns uuid[]
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when count(*) <= 1000 then array_agg(few.user_id) end
+    from (
+        select member.user_id
+        from public.channel_members as member
+        where member.channel_id = p_channel_id
+        limit 1001
+    ) as few
+$$;
+comment on function private.list_listening_members(uuid) is
+'The members of a channel, to tell each of them what happened to it; null above 1,000, because each costs a row.';
+
+create function private.render_user_event(p_event public.user_events) returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select p_event.details || jsonb_strip_nulls(jsonb_build_object(
+        'workspace_id', p_event.workspace_id,
+        'channel_id', p_event.channel_id,
+        'message_id', p_event.message_id
+    )) || jsonb_build_object(
+        'seq', p_event.seq,
+        'prev_seq', p_event.seq - 1,
+        'created_at', private.format_time(p_event.created_at)
+    )
+$$;
+comment on function private.render_user_event(public.user_events) is
+'The payload of an event of a user, the same for broadcasts and for catching up.';
+
+-- Definer, because only the database sends to these topics.
+create function private.broadcast_user_events_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into realtime.messages (topic, extension, event, payload, private)
+    select 'user:' || event.user_id, 'broadcast', event.kind, private.render_user_event(event), true
+    from changed as event
+    order by event.user_id, event.seq;
+    return null;
+exception
+    when others then
+        perform private.report_lost_broadcast('user:', sqlstate, sqlerrm);
+        return null;
+end
+$$;
+comment on function private.broadcast_user_events_trigger() is
+'Trigger: sends events of users to their topics. A failed broadcast is only a warning.';
+
+create function public.list_user_events(since bigint default 0, max_events integer default 200) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_page record;
+begin
+    if list_user_events.since is null or list_user_events.since < 0 then
+        perform private.fail(
+            400, 'invalid_field',
+            'since is not the number of an event. Send meta.last_seq of the last page, or 0.', 'since'
+        );
+    elsif list_user_events.max_events is null or list_user_events.max_events not between 1 and 1000 then
+        perform private.fail(
+            400, 'invalid_field', 'max_events must be a whole number from 1 to 1000.', 'max_events'
+        );
+    end if;
+    select
+        coalesce(jsonb_agg(
+            jsonb_build_object('event', found.kind, 'payload', private.render_user_event(found.event))
+            order by found.seq
+        ) filter (where found.place <= list_user_events.max_events), '[]') as events,
+        min(found.seq) as first_seq,
+        max(found.seq) filter (where found.place <= list_user_events.max_events) as last_seq,
+        count(*) > list_user_events.max_events as has_more
+    into v_page
+    from (
+        select event, event.seq, event.kind, row_number() over (order by event.seq) as place
+        from public.user_events as event
+        where event.user_id = (select auth.uid()) and event.seq > list_user_events.since
+        order by event.seq
+        limit list_user_events.max_events + 1
+    ) as found;
+    return private.succeed(v_page.events, jsonb_build_object(
+        'last_seq', coalesce(v_page.last_seq, (
+            select least(list_user_events.since, max(event.seq))
+            from public.user_events as event
+            where event.user_id = (select auth.uid())
+        ), 0),
+        'has_more', v_page.has_more,
+        'is_incomplete', coalesce(v_page.first_seq > list_user_events.since + 1, false)
+    ));
+end
+$$;
+comment on function public.list_user_events(bigint, integer) is
+'Lists the events of the caller after a number, in order, as event and payload like a broadcast of user:<id>. Takes
+since and max_events (1 to 1000). meta.is_incomplete says that older ones were deleted: then read list_my_channels.';
 
 -- Rules of membership. Only owners make, change or remove owners, and a channel always keeps one owner.
 
@@ -5181,7 +6350,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op <> 'INSERT' then
-        perform private.record_event(old.channel_id, 'member.left', null, old.user_id, null, 0);
+        perform private.seal_channel(
+            old.channel_id,
+            (private.record_event(old.channel_id, 'member.left', null, old.user_id, null, 0)).seq
+        );
     end if;
     if tg_op <> 'DELETE' then
         perform private.record_event(new.channel_id, 'member.joined', null, new.user_id, null, 0);
@@ -5189,7 +6361,8 @@ begin
     return null;
 end
 $$;
-comment on function private.record_member_trigger() is 'Records an event when a member joins or leaves.';
+comment on function private.record_member_trigger() is 'Records an event when a member joins or leaves, and
+turns the topic of the channel when one leaves.';
 
 -- Definer, because no client writes the audit log.
 create function private.audit_channel_role_trigger() returns trigger
@@ -5208,6 +6381,382 @@ begin
 end
 $$;
 comment on function private.audit_channel_role_trigger() is 'Trigger: records that a member of a channel changed role.';
+
+-- What each member keeps for themselves: how far they have read, muted, pinned, hidden. All devices share it.
+-- Promise: a read marker only moves forward.
+
+create table public.member_states (
+    channel_id uuid not null,
+    user_id uuid not null,
+    read_seq bigint not null default 0,
+    is_muted boolean not null default false,
+    is_pinned boolean not null default false,
+    hidden_seq bigint,
+    primary key (channel_id, user_id),
+    constraint member_states_member_fkey foreign key (channel_id, user_id)
+    references public.channel_members (channel_id, user_id) on update cascade on delete cascade
+);
+comment on table public.member_states is 'The read marker and the preferences of each member of a channel.';
+comment on column public.member_states.read_seq is
+'The read marker: the user has read this event and all before it. Messages of the user move it too.';
+comment on column public.member_states.is_muted is 'A muted channel sends no message.mentioned for <!channel>.';
+comment on column public.member_states.hidden_seq is
+'The user left this direct channel after this event. It is hidden until a newer message.';
+create index member_states_user_id_idx on public.member_states (user_id);
+alter table public.member_states enable row level security;
+
+-- Definer, because no client writes states or reads counters.
+create function private.create_member_state_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into public.member_states (channel_id, user_id, read_seq)
+    select new.channel_id, new.user_id, counter.last_seq
+    from private.channel_counters as counter
+    where counter.channel_id = new.channel_id;
+    return null;
+end
+$$;
+comment on function private.create_member_state_trigger() is
+'Trigger: gives a new member a read marker. What was written before counts as read.';
+
+-- Definer, because no client may lock a counter.
+create function private.lock_member_channel_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.lock_channel(old.channel_id);
+    return old;
+end
+$$;
+comment on function private.lock_member_channel_trigger() is
+'Trigger: locks the channel before the state of a member who leaves is deleted. A message of that member locks them in
+the same order.';
+
+-- Definer, because the caller may not write events of users, nor of other members.
+create function private.record_membership_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if tg_op = 'INSERT' then
+        perform private.record_user_events(
+            array[new.user_id], 'channel.joined', jsonb_build_object('role', new.role), null, new.channel_id
+        );
+    elsif tg_op = 'UPDATE' then
+        perform private.record_user_events(
+            array[new.user_id], 'channel.role_changed', jsonb_build_object('role', new.role), null, new.channel_id
+        );
+    else
+        perform private.record_user_events(
+            array[old.user_id],
+            -- Deleting a channel deletes all members.
+            case when exists (select from public.channels as channel where channel.id = old.channel_id)
+                then 'channel.left' else 'channel.deleted' end,
+            '{}', null, old.channel_id
+        );
+    end if;
+    return null;
+end
+$$;
+comment on function private.record_membership_trigger() is
+'Trigger: tells a user that they joined a channel, left it, or got another role there, or that it was deleted.';
+
+-- Definer, because the caller may not write events of users.
+create function private.record_workspace_membership_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- A personal workspace has the id of its user, who knows of it.
+    if coalesce(new.workspace_id, old.workspace_id) <> coalesce(new.user_id, old.user_id) then
+        perform private.record_user_events(
+            array[coalesce(new.user_id, old.user_id)],
+            case tg_op when 'INSERT' then 'workspace.joined' when 'DELETE' then 'workspace.left'
+                else 'workspace.role_changed' end,
+            jsonb_build_object('role', new.role),
+            coalesce(new.workspace_id, old.workspace_id)
+        );
+    end if;
+    return null;
+end
+$$;
+comment on function private.record_workspace_membership_trigger() is
+'Trigger: tells a user that they joined a workspace, left it, or got another role there.';
+
+-- Definer, because the caller may not write events of other users.
+create function private.record_renaming_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_user_events(
+        private.list_listening_members(new.id), 'channel.renamed', jsonb_build_object('name', new.name),
+        null, new.id
+    );
+    return null;
+end
+$$;
+comment on function private.record_renaming_trigger() is
+'Trigger: tells up to 1,000 members the new name of a channel.';
+
+-- Definer, because the caller may not read addresses of users.
+create function private.record_invitation_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_user_events(
+        array(
+            select invited.id
+            from auth.users as invited
+            where invited.email = new.email and invited.email_confirmed_at is not null
+        ),
+        'invitation.created',
+        jsonb_build_object('invitation_id', new.id, 'role', new.role),
+        new.workspace_id, new.channel_id
+    );
+    return null;
+end
+$$;
+comment on function private.record_invitation_trigger() is
+'Trigger: tells the user with the invited, confirmed address.';
+
+-- Definer, because no client writes markers or reads counters.
+create function private.mark_read(p_channel_id uuid, p_seq bigint) returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_read_seq bigint;
+begin
+    update public.member_states as mine
+    set read_seq = least(p_seq, counter.last_seq)
+    from private.channel_counters as counter
+    where mine.channel_id = p_channel_id
+        and mine.user_id = (select auth.uid())
+        and counter.channel_id = mine.channel_id
+        and least(p_seq, counter.last_seq) > mine.read_seq
+    returning mine.read_seq into v_read_seq;
+    if found then
+        perform private.record_user_events(
+            array[(select auth.uid())], 'channel.read', jsonb_build_object('read_seq', v_read_seq), null, p_channel_id
+        );
+        return v_read_seq;
+    end if;
+    return (
+        select mine.read_seq
+        from public.member_states as mine
+        where mine.channel_id = p_channel_id and mine.user_id = (select auth.uid())
+    );
+end
+$$;
+comment on function private.mark_read(uuid, bigint) is
+'Moves the read marker of the caller forward, at most to the last event, and returns it; null for non-members.';
+
+create function public.mark_read(channel_id uuid, seq bigint) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_read_seq bigint;
+begin
+    if mark_read.seq is null or mark_read.seq < 0 then
+        perform private.fail(400, 'invalid_field', 'seq must be the number of an event of this channel.', 'seq');
+    end if;
+    v_read_seq := private.mark_read(mark_read.channel_id, mark_read.seq);
+    if v_read_seq is null then
+        perform private.fail(
+            404, 'channel_not_found', 'This channel does not exist, or you may not see it.', 'channel_id'
+        );
+    end if;
+    return json_build_object('channel_id', mark_read.channel_id, 'read_seq', v_read_seq);
+end
+$$;
+comment on function public.mark_read(uuid, bigint) is
+'Moves the read marker of the caller in a channel to the event seq and tells the other devices. It never moves back.
+Returns channel_id and read_seq.';
+
+-- Direct channels (dm): one for each set of people in a workspace. All members are equal: the set never changes, and
+-- no member manages it. Leaving hides it until a new message comes.
+
+-- Invoker, because row_security_active then tells a client from a function of ours and from service_role.
+create function private.reject_direct_channel_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if row_security_active('public.channels') then
+        perform private.fail(
+            403, 'direct_channel', 'A direct channel is opened, not inserted. Call open_direct(user_ids).', 'kind'
+        );
+    end if;
+    return new;
+end
+$$;
+comment on function private.reject_direct_channel_trigger() is
+'Trigger: rejects a direct channel that a client inserts.';
+
+-- Invoker, as above.
+create function private.reject_direct_member_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if row_security_active('public.channel_members') and exists (
+        select from public.channels as channel where channel.id = new.channel_id and channel.kind = 'dm'
+    ) then
+        perform private.fail(
+            403, 'direct_channel',
+            'The people of a direct channel do not change. Call open_direct(user_ids) for another set of people.'
+        );
+    end if;
+    return new;
+end
+$$;
+comment on function private.reject_direct_member_trigger() is
+'Trigger: rejects a member whom a client adds to a direct channel.';
+
+-- Definer, because no client writes states or reads counters.
+create function private.hide_direct_channel(p_channel_id uuid, p_user_id uuid) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_user_id is distinct from (select auth.uid()) then
+        perform private.fail(403, 'direct_channel', 'You can leave a direct channel only yourself.');
+    end if;
+    update public.member_states as mine set hidden_seq = counter.last_seq
+    from private.channel_counters as counter
+    where mine.channel_id = p_channel_id and mine.user_id = p_user_id and counter.channel_id = p_channel_id;
+end
+$$;
+comment on function private.hide_direct_channel(uuid, uuid) is
+'Hides a direct channel from the caller until a new message. PT403 for another user.';
+
+-- Invoker, as above.
+create function private.keep_direct_member_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if row_security_active('public.channel_members') and exists (
+        select from public.channels as channel where channel.id = old.channel_id and channel.kind = 'dm'
+    ) then
+        perform private.hide_direct_channel(old.channel_id, old.user_id);
+        return null;
+    end if;
+    return old;
+end
+$$;
+comment on function private.keep_direct_member_trigger() is
+'Trigger: a client that leaves a direct channel hides it and stays a member.';
+
+create function private.find_shared_workspace(p_user_ids uuid[], p_direct_key bytea, p_workspace_id uuid) returns uuid
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select workspace.id
+    from public.workspaces as workspace
+    inner join public.workspace_members as mine
+        on workspace.id = mine.workspace_id and mine.user_id = (select auth.uid())
+    where (p_workspace_id is null or workspace.id = p_workspace_id)
+        and not exists (
+            select from unnest(p_user_ids) as wanted (id)
+            where not exists (
+                select from public.workspace_members as member
+                where member.workspace_id = workspace.id and member.user_id = wanted.id
+            )
+        )
+    order by
+        exists (
+            select from public.channels as channel
+            where channel.workspace_id = workspace.id and channel.direct_key = p_direct_key
+        ) desc,
+        workspace.is_personal desc, workspace.created_at, workspace.id
+    limit 1
+$$;
+comment on function private.find_shared_workspace(uuid[], bytea, uuid) is
+'The workspace of the caller to which all these users belong; if there are several, first the one in which they have
+a direct channel, then the personal one, then the oldest. Null if they share none.';
+
+-- Definer, because no client inserts direct channels. It admits only members of one workspace of the caller.
+create function private.open_direct(p_user_ids uuid[], p_workspace_id uuid) returns uuid
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_user_ids uuid[] := array(
+        select distinct wanted.id from unnest(p_user_ids || (select auth.uid())) as wanted (id) order by wanted.id
+    );
+    v_direct_key bytea := sha256(convert_to(array_to_string(v_user_ids, ','), 'UTF8'));
+    v_workspace_id uuid := private.find_shared_workspace(v_user_ids, v_direct_key, p_workspace_id);
+    v_channel_id uuid;
+begin
+    if v_workspace_id is null or array_position(v_user_ids, null) is not null then
+        return null;
+    end if;
+    -- A second caller waits here for the first, and then finds its channel.
+    insert into public.channels (workspace_id, kind, direct_key, created_by)
+    values (v_workspace_id, 'dm', v_direct_key, (select auth.uid()))
+    on conflict on constraint channels_direct_key_unique do nothing;
+    select channel.id into v_channel_id
+    from public.channels as channel
+    where channel.workspace_id = v_workspace_id and channel.direct_key = v_direct_key;
+    -- Also brings back a user who left the workspace and joined it again.
+    insert into public.channel_members (channel_id, user_id)
+    select v_channel_id, missing.id
+    from unnest(v_user_ids) as missing (id)
+    where not exists (
+        select from public.channel_members as member
+        where member.channel_id = v_channel_id and member.user_id = missing.id
+    )
+    on conflict do nothing;
+    update public.member_states as mine set hidden_seq = null
+    where mine.channel_id = v_channel_id and mine.user_id = (select auth.uid()) and mine.hidden_seq is not null;
+    return v_channel_id;
+end
+$$;
+comment on function private.open_direct(uuid[], uuid) is
+'Opens or finds the direct channel of these users and the caller; null unless all are in one workspace of the caller.';
+
+create function public.open_direct(user_ids uuid[], workspace_id uuid default null) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    c_max_others constant integer := 9;
+    v_channel_id uuid;
+begin
+    if open_direct.user_ids is null or cardinality(open_direct.user_ids) > c_max_others then
+        perform private.fail(
+            400, 'invalid_field', format('user_ids must be an array of at most %s UUIDs.', c_max_others), 'user_ids'
+        );
+    end if;
+    v_channel_id := private.open_direct(open_direct.user_ids, open_direct.workspace_id);
+    if v_channel_id is null then
+        raise insufficient_privilege using
+            message = 'A direct channel needs people who share a workspace with you. Invite them first.',
+            detail = 'workspace_member_required';
+    end if;
+    return (select to_json(channel) from public.channels as channel where channel.id = v_channel_id);
+end
+$$;
+comment on function public.open_direct(uuid[], uuid) is
+'Opens or finds the one direct channel of the caller and up to 9 other users, and returns it. All must be members of one
+workspace of the caller; workspace_id chooses if they share several.';
 
 -- Invitations: how a user joins a workspace, or one of its channels as a guest.
 -- Promise: no user becomes a member without accepting, and an invitation is used once.
@@ -5595,7 +7144,9 @@ begin
     v_orphans := array(
         select lost.id
         from unnest(v_channels) as lost (id)
-        where not exists (
+        inner join public.channels as channel on lost.id = channel.id
+        -- A direct channel has no owner, and no heir may read it.
+        where channel.direct_key is null and not exists (
             select from public.channel_members as owner
             where owner.channel_id = lost.id and owner.user_id <> p_user_id and owner.role = 'owner'
         )
@@ -5956,12 +7507,17 @@ begin
     new.seq := v_event.seq;
     new.created_at := v_event.at;
     new.updated_at := v_event.at;
+    if new.user_id is not null then
+        -- Authors have read what they answer.
+        update public.member_states as mine set read_seq = new.seq
+        where mine.channel_id = new.channel_id and mine.user_id = new.user_id;
+    end if;
     return new;
 end
 $$;
 comment on function private.admit_message_trigger() is
-'Gives a new message its number, time and event, and requires a parent of the same channel. A repeated id gets no
-number.';
+'Gives a new message its number, time and event, moves the read marker of its author, and requires a parent of the same
+channel. A repeated id gets no number.';
 
 -- Definer, because it must read messages even if the author may not see them.
 create function private.set_hops_trigger() returns trigger
@@ -6851,6 +8407,345 @@ $$;
 comment on function public.remove_reaction(jsonb) is
 'DELETE /api/v2/messages/:id/reactions/{emoji}. Safe to repeat, unlike the toggle.';
 
+-- Mentions: <@id> of a user or a twin, and <!channel> for all members. A trigger keeps them as rows, so that they are
+-- counted and searched by index.
+
+create table public.message_mentions (
+    id uuid primary key default gen_random_uuid(),
+    message_id uuid not null references public.messages (id) on delete cascade,
+    channel_id uuid not null,
+    seq bigint not null,
+    user_id uuid references auth.users (id) on delete cascade,
+    ai_twin_id uuid references public.ai_twins (id) on delete cascade,
+    constraint message_mentions_once unique nulls not distinct (message_id, user_id, ai_twin_id),
+    constraint message_mentions_is_one check (user_id is null or ai_twin_id is null)
+);
+comment on table public.message_mentions is
+'Whom a message mentions: a user, a twin, or, if both are null, all members of the channel.';
+comment on column public.message_mentions.channel_id is 'Channel of the message, copied for row-level security.';
+comment on column public.message_mentions.seq is 'Number of the message, copied for counting.';
+create index message_mentions_user_id_idx on public.message_mentions (user_id, channel_id, seq)
+where user_id is not null;
+create index message_mentions_ai_twin_id_idx on public.message_mentions (ai_twin_id) where ai_twin_id is not null;
+create index message_mentions_channel_idx on public.message_mentions (channel_id, seq)
+where user_id is null and ai_twin_id is null;
+alter table public.message_mentions enable row level security;
+
+create function private.parse_mentions(p_content text, out ids uuid[], out is_channel boolean)
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    ids := array(
+        select found.id[1]::uuid
+        from regexp_matches(
+            p_content, '<@([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})>', 'gi'
+        ) as found (id)
+        -- Each is a look-up under the lock of the channel.
+        limit 100
+    );
+    is_channel := strpos(p_content, '<!channel>') > 0;
+end
+$$;
+comment on function private.parse_mentions(text) is
+'The first 100 ids that a text mentions as <@id>, and whether it has <!channel>.';
+
+create function private.store_mentions(
+    p_message public.messages, out user_ids uuid[], out is_channel boolean
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_found record := private.parse_mentions(p_message.content);
+begin
+    with wanted as (
+        select member.user_id, null::uuid as ai_twin_id
+        from public.channel_members as member
+        where member.channel_id = p_message.channel_id and member.user_id = any(v_found.ids)
+        union all
+        select null, assigned.ai_twin_id
+        from public.channel_twins as assigned
+        where assigned.channel_id = p_message.channel_id and assigned.ai_twin_id = any(v_found.ids)
+        union all
+        select null, null where v_found.is_channel
+    ), removed as (
+        -- An edit may drop mentions.
+        delete from public.message_mentions as old
+        where old.message_id = p_message.id and not exists (
+            select from wanted
+            where wanted.user_id is not distinct from old.user_id
+                and wanted.ai_twin_id is not distinct from old.ai_twin_id
+        )
+    ), added as (
+        insert into public.message_mentions (message_id, channel_id, seq, user_id, ai_twin_id)
+        select p_message.id, p_message.channel_id, p_message.seq, wanted.user_id, wanted.ai_twin_id
+        from wanted
+        on conflict on constraint message_mentions_once do nothing
+        returning message_mentions.user_id, message_mentions.ai_twin_id
+    )
+
+    select
+        array_agg(added.user_id) filter (where added.user_id is not null),
+        coalesce(bool_or(added.user_id is null and added.ai_twin_id is null), false)
+    into user_ids, is_channel
+    from added;
+end
+$$;
+comment on function private.store_mentions(public.messages) is
+'Makes the mentions of a message agree with its text. Ids of non-members are ignored. Returns the newly mentioned
+users.';
+
+-- Definer, because no client writes mentions or events of users.
+create function private.record_mentions_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_added record;
+begin
+    if new.deleted_at is not null then
+        delete from public.message_mentions as mention where mention.message_id = new.id;
+        return null;
+    end if;
+    v_added := private.store_mentions(new);
+    if v_added.is_channel then
+        v_added.user_ids := v_added.user_ids || array(
+            select listening.id
+            from unnest(private.list_listening_members(new.channel_id)) as listening (id)
+            inner join public.member_states as state
+                on listening.id = state.user_id and state.channel_id = new.channel_id
+            where not state.is_muted
+        );
+    end if;
+    if array_remove(v_added.user_ids, new.user_id) <> '{}' then
+        perform private.record_user_events(
+            array_remove(v_added.user_ids, new.user_id), 'message.mentioned',
+            jsonb_build_object('message_seq', new.seq, 'is_channel', v_added.is_channel),
+            null, new.channel_id, new.id
+        );
+    end if;
+    return null;
+end
+$$;
+comment on function private.record_mentions_trigger() is
+'Trigger: stores the mentions of a message and tells the mentioned users; for <!channel>, up to 1,000 members who did
+not mute the channel. A deleted message mentions no user.';
+
+-- GET /api/v2/channels: the channels of a user, with what is unread. Its cost depends on the number of channels, and
+-- not on their length: it reads counters, and counts up to 100 by index.
+
+create function private.count_unread(p_channel_id uuid, p_read_seq bigint) returns bigint
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select count(*)
+        from (
+            select
+            from (
+                -- Bounds how many deleted messages are read.
+                select message.deleted_at
+                from public.messages as message
+                where message.channel_id = p_channel_id and message.seq > p_read_seq
+                order by message.seq desc
+                limit 1000
+            ) as newest
+            where newest.deleted_at is null
+            limit 100
+        ) as counted
+    );
+end
+$$;
+comment on function private.count_unread(uuid, bigint) is 'The messages of a channel after a read marker, up to 100.';
+
+create function private.count_mentions(p_channel_id uuid, p_user_id uuid, p_read_seq bigint) returns bigint
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select count(*)
+        from (
+            (
+                select mention.seq
+                from public.message_mentions as mention
+                where mention.user_id = p_user_id and mention.channel_id = p_channel_id and mention.seq > p_read_seq
+                order by mention.seq desc
+                limit 100
+            )
+            -- A message that mentions both the user and the channel counts once.
+            union
+            (
+                select mention.seq
+                from public.message_mentions as mention
+                where mention.user_id is null and mention.ai_twin_id is null
+                    and mention.channel_id = p_channel_id and mention.seq > p_read_seq
+                order by mention.seq desc
+                limit 100
+            )
+            limit 100
+        ) as counted
+    );
+end
+$$;
+comment on function private.count_mentions(uuid, uuid, bigint) is
+'The messages of a channel after a read marker that mention a user or the whole channel, up to 100.';
+
+create function private.render_last_message(p_channel_id uuid) returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select jsonb_build_object(
+            'id', newest.id,
+            'seq', newest.seq,
+            'user_id', newest.user_id,
+            'ai_twin_id', newest.ai_twin_id,
+            'preview', left(newest.content, 200),
+            'created_at', private.format_time(newest.created_at)
+        )
+        from (
+            select message.*
+            from public.messages as message
+            where message.channel_id = p_channel_id
+            order by message.seq desc
+            limit 1000
+        ) as newest
+        where newest.deleted_at is null
+        limit 1
+    );
+end
+$$;
+comment on function private.render_last_message(uuid) is
+'The newest message of a channel that is not deleted, with 200 characters of its text; null if the newest
+1,000 are deleted.';
+
+create function private.render_few_members(p_channel_id uuid) returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select coalesce(
+            jsonb_agg(jsonb_build_object('user_id', few.user_id, 'display_name', profile.display_name)), '[]'
+        )
+        from (
+            select member.user_id
+            from public.channel_members as member
+            where member.channel_id = p_channel_id
+            order by member.user_id
+            limit 10
+        ) as few
+        left join public.user_profiles as profile on few.user_id = profile.user_id
+    );
+end
+$$;
+comment on function private.render_few_members(uuid) is 'The first 10 members of a channel, with their names.';
+
+-- Definer, because no client reads counters. It lists only channels of the acting user.
+create function private.list_my_channels(p_limit integer, p_offset integer)
+returns table (channel jsonb, place bigint)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with mine as materialized (
+        select
+            counter.*, member.user_id, member.role, state.is_muted, state.is_pinned,
+            coalesce(state.read_seq, 0) as read_seq,
+            row_number() over (
+                order by coalesce(state.is_pinned, false) desc, counter.last_at desc, counter.channel_id
+            ) as place
+        from public.channel_members as member
+        inner join private.channel_counters as counter on member.channel_id = counter.channel_id
+        left join public.member_states as state
+            on member.channel_id = state.channel_id and member.user_id = state.user_id
+        where member.user_id = (select private.acting_user_id())
+            -- A hidden direct channel comes back with a new message.
+            and (
+                state.hidden_seq is null
+                or exists (
+                    select from public.messages as message
+                    where message.channel_id = state.channel_id and message.seq > state.hidden_seq
+                )
+            )
+        order by place
+        limit p_limit
+        offset p_offset
+    )
+
+    select
+        jsonb_build_object(
+            'id', channel.id,
+            'workspace_id', channel.workspace_id,
+            'kind', channel.kind,
+            'name', channel.name,
+            'created_at', private.format_time(channel.created_at),
+            'role', mine.role,
+            'last_seq', mine.last_seq,
+            'read_seq', mine.read_seq,
+            'unread_count', private.count_unread(channel.id, mine.read_seq),
+            'mention_count', private.count_mentions(channel.id, mine.user_id, mine.read_seq),
+            'last_message', private.render_last_message(channel.id),
+            'member_count', mine.member_count,
+            'members', private.render_few_members(channel.id),
+            'is_muted', coalesce(mine.is_muted, false),
+            'is_pinned', coalesce(mine.is_pinned, false),
+            'topic', 'channel:' || channel.id
+                || case when mine.sealed_until > clock_timestamp() then ':' || mine.topic_turn else '' end
+        ),
+        mine.place - p_offset
+    from mine
+    inner join public.channels as channel on mine.channel_id = channel.id
+$$;
+comment on function private.list_my_channels(integer, integer) is
+'The channels of the acting user: pinned ones first, then by the last event. Counts end at 100.';
+
+create function private.list_my_channels(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
+    v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
+    v_page record;
+begin
+    perform private.require_actor($1);
+    select
+        coalesce(jsonb_agg(mine.channel order by mine.place) filter (where mine.place <= v_limit), '[]') as channels,
+        count(*) > v_limit as has_more
+    into v_page
+    from private.list_my_channels(v_limit + 1, v_offset) as mine;
+    return private.succeed(v_page.channels, jsonb_build_object('has_more', v_page.has_more));
+end
+$$;
+comment on function private.list_my_channels(jsonb) is
+'GET /api/v2/channels: lists the channels of the acting user. Takes limit (1 to 1000, default 100) and offset.';
+
+create function public.list_my_channels(max_channels integer default 100, skip integer default 0) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.list_my_channels(jsonb_build_object(
+        'limit', list_my_channels.max_channels, 'offset', list_my_channels.skip
+    ));
+end
+$$;
+comment on function public.list_my_channels(integer, integer) is
+'Lists the channels of the caller with unread and mention counts (up to 100), last message, members, muted and pinned:
+pinned ones first, then by the last event. Takes max_channels (1 to 1000) and skip.';
+
 -- Files of a channel in the Storage bucket `attachments`. Only members see them, and a file never changes.
 
 -- Makes an existing bucket private too, so that files open only with a signed link.
@@ -7580,6 +9475,32 @@ $$;
 comment on function private.find_channels(text) is
 'The channels of the caller that in: names, by id or name; null if there are none.';
 
+create function private.find_mentions(p_name text) returns uuid[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[] := private.find_authors(p_name);
+begin
+    if v_ids is null and lower(p_name) <> 'channel' then
+        return null;
+    end if;
+    -- Postgres searches an array of 20,000 ids quickly (262_search_query).
+    return array(
+        select mention.message_id
+        from public.message_mentions as mention
+        where mention.user_id = any(v_ids)
+            or mention.ai_twin_id = any(v_ids)
+            or (lower(p_name) = 'channel' and mention.user_id is null and mention.ai_twin_id is null)
+        limit 20000
+    );
+end
+$$;
+comment on function private.find_mentions(text) is
+'The messages of the caller''s channels that mention me, a name, an id or channel; null if the caller sees no such
+user.';
+
 create function private.parse_search_time(p_value text) returns timestamptz
 language sql
 stable
@@ -7607,6 +9528,10 @@ declare
     end;
     v_at timestamptz := case when p_operator in ('before', 'after') then private.parse_search_time(p_value) end;
     v_kind text := case when p_operator = 'has' then replace(rtrim(lower(p_value), 's'), 'attachment', 'file') end;
+    v_hits uuid[] := case
+        when v_kind = 'pin' then array(select pin.message_id from public.message_pins as pin)
+        when p_operator = 'mentions' then private.find_mentions(p_value)
+    end;
     v_tags tsquery;
 begin
     if p_operator = 'from' and p_is_wanted then
@@ -7627,16 +9552,20 @@ begin
         p_search.tags := coalesce(p_search.tags && v_tags, v_tags);
     elsif v_kind = 'reaction' then
         p_search.has_reaction := p_is_wanted;
-    elsif v_kind = 'pin' and p_is_wanted then
-        p_search.message_ids := array(select pin.message_id from public.message_pins as pin);
-    elsif v_kind = 'pin' then
-        p_search.other_message_ids := array(select pin.message_id from public.message_pins as pin);
+    elsif v_hits is not null and p_is_wanted then
+        -- Several operators must all fit.
+        p_search.message_ids := case
+            when p_search.message_ids is null then v_hits
+            else array(select unnest(p_search.message_ids) intersect select unnest(v_hits))
+        end;
+    elsif v_hits is not null then
+        p_search.other_message_ids := coalesce(p_search.other_message_ids, '{}') || v_hits;
     elsif v_kind = 'thread' then
         p_search.has_thread := p_is_wanted;
     else
         return null;
     end if;
-    return case when num_nulls(v_ids, v_at, v_kind) < 3 then p_search end;
+    return case when num_nulls(v_ids, v_at, v_kind, v_hits) < 4 then p_search end;
 end
 $$;
 comment on function private.parse_search_operator(private.message_search, text, text, boolean) is
@@ -7669,7 +9598,7 @@ begin
             coalesce(part[3], part[4]) as text,
             part[1] = '' and part[2] is null and lower(part[4]) = 'or' as is_or
         from regexp_matches(
-            v_query, '(-*)(?:(from|in|before|after|has):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
+            v_query, '(-*)(?:(from|in|before|after|has|mentions):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
         ) as part
         limit 64
     loop
@@ -7709,8 +9638,8 @@ begin
 end
 $$;
 comment on function private.parse_search(text) is
-'Parses a query: words, "phrases", -exclusions, OR, and the operators from:, in:, before:, after: and has:. Never fails:
-text that is not an operator is words.';
+'Parses a query: words, "phrases", -exclusions, OR, and the operators from:, in:, before:, after:, has: and mentions:.
+Never fails: text that is not an operator is words.';
 
 -- GET /api/v2/messages/search: finds the newest 1,000 messages that fit and answers the best of them.
 -- A caller finds only messages of their own channels. A search reads from the newest message back and stops early, so
@@ -8344,8 +10273,20 @@ comment on function private.poll_summary(jsonb) is
 failure of the model, and PT504 if the lease has expired or is_last says that this is the last poll.';
 
 -- Realtime topics: which users may listen to a topic, and which may send to it.
--- Promise: only the database sends to inbox:, workspace:, twin: and channel: topics. Members of a channel send only to
--- its :live topic. A policy of the application cannot open these topics.
+-- Promise: only the database sends to inbox:, user:, workspace:, twin: and channel: topics. Members of a channel send
+-- only to its :live topic. A policy of the application cannot open these topics.
+
+-- A view named my_ has the rights of its owner (200_channels): no client reads counters.
+create view private.my_topic_turns
+with (security_barrier = true) as
+select
+    counter.channel_id as id,
+    counter.topic_turn
+from public.channel_members as member
+inner join private.channel_counters as counter on member.channel_id = counter.channel_id
+where member.user_id = (select auth.uid());
+comment on view private.my_topic_turns is
+'The current turn of the topic of each channel of the caller (decision 0014).';
 
 create function private.is_my_topic(p_topic text) returns boolean
 language plpgsql
@@ -8354,6 +10295,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_id text := split_part(p_topic, ':', 2);
+    v_turn text := split_part(p_topic, ':', 3);
 begin
     -- Looks up one row, however many channels the caller has. Other spellings of an id are other topics.
     if not private.is_uuid(v_id) or v_id <> v_id::uuid::text then
@@ -8364,6 +10306,8 @@ begin
         when 'workspace:' || v_id then exists (select from private.my_workspaces as mine where mine.id = v_id::uuid)
         when 'twin:' || v_id then exists (select from private.my_twins as mine where mine.id = v_id::uuid)
         when 'inbox:' || v_id then v_id::uuid = (select auth.uid())
+        when 'user:' || v_id then v_id::uuid = (select auth.uid())
+        when 'channel:' || v_id || ':' || v_turn then private.is_my_turn(v_id, v_turn)
         else false
     end;
 end
@@ -8377,13 +10321,33 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return p_topic ~ '^channel:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:live$' and exists (
-        select from private.my_channels as mine where mine.id = split_part(p_topic, ':', 2)::uuid
-    );
+    if p_topic !~ '^channel:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:[0-9]+)?:live$' then
+        return false;
+    elsif split_part(p_topic, ':', 3) = 'live' then
+        return exists (
+            select from private.my_channels as mine where mine.id = split_part(p_topic, ':', 2)::uuid
+        );
+    end if;
+    return private.is_my_turn(split_part(p_topic, ':', 2), split_part(p_topic, ':', 3));
 end
 $$;
 comment on function private.is_my_live_topic(text) is
 'Whether a topic is one on which members of a channel of the caller send each other presence and typing.';
+
+create function private.is_my_turn(p_id text, p_turn text) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return p_turn ~ '^[1-9][0-9]{0,8}$' and exists (
+        select from private.my_topic_turns as mine
+        where mine.id = p_id::uuid and mine.topic_turn = p_turn::integer
+    );
+end
+$$;
+comment on function private.is_my_turn(text, text) is
+'Whether the topic of a channel of the caller has this turn. Earlier turns are closed.';
 
 do $$
 begin
@@ -8470,16 +10434,20 @@ comment on function private.render_event(public.message_events, public.messages)
 prev_seq. It shows the message at the time of the event. For a message that is gone, p_message is null and the payload
 has id and deleted.';
 
-create function private.render_pointer(p_payload jsonb) returns jsonb
+create function private.render_pointer(p_payload jsonb, p_topic text default null) returns jsonb
 language sql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select jsonb_object_agg(field.key, field.value) || '{"truncated": true}'
+    select
+        jsonb_object_agg(field.key, field.value)
+        || jsonb_strip_nulls(jsonb_build_object('truncated', true, 'topic', p_topic))
     from jsonb_each(p_payload) as field
     where field.key in ('id', 'channel_id', 'seq', 'prev_seq')
 $$;
-comment on function private.render_pointer(jsonb) is 'The stub that is sent instead of an oversized payload.';
+comment on function private.render_pointer(jsonb, text) is
+'The stub that is sent instead of an oversized payload, or while the channel is sealed: then with the topic that
+has it.';
 
 -- Inserts directly, because realtime.send hides errors, adds fields to payloads, and opens a subtransaction per call.
 create function private.send_events(
@@ -8492,7 +10460,14 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_generic_plan'
 as $$
 begin
-    with rendered as materialized (
+    with counter as materialized (
+        select
+            known.sealed_after,
+            -- Null unless a former member may still listen to channel:<id> (decision 0014).
+            case when known.sealed_until > clock_timestamp()
+                then format('channel:%s:%s', p_channel_id, known.topic_turn) end as sealed_topic
+        from private.channel_counters as known where known.channel_id = p_channel_id limit 1
+    ), rendered as materialized (
         select event.seq, event.kind, found.message, private.render_event(event, found.message) as payload
         from public.message_events as event
         left join lateral (
@@ -8506,19 +10481,26 @@ begin
     ), written as (
         insert into realtime.messages (id, topic, extension, event, payload, private)
         select
-            private.broadcast_id(p_channel_id, rendered.seq, listener.twin_id),
+            private.broadcast_id(p_channel_id, rendered.seq, listener.listener_id),
             listener.topic,
             'broadcast',
             rendered.kind,
             case
+                when listener.listener_id is null
+                    and counter.sealed_topic is not null and rendered.seq > counter.sealed_after
+                    then private.render_pointer(rendered.payload, counter.sealed_topic)
                 when octet_length(rendered.payload::text) > (select settings.broadcast_max_bytes from private.settings)
                     then private.render_pointer(rendered.payload)
                 else rendered.payload
             end,
             true
         from rendered
+        cross join counter
         cross join lateral (
-            select 'channel:' || p_channel_id as topic, null::uuid as twin_id
+            select 'channel:' || p_channel_id as topic, null::uuid as listener_id
+            union all
+            select counter.sealed_topic, p_channel_id
+            where counter.sealed_topic is not null and rendered.seq > counter.sealed_after
             union all
             -- The twins that the outbox would serve if they had webhooks.
             select 'twin:' || assigned.ai_twin_id, assigned.ai_twin_id
@@ -8540,7 +10522,8 @@ end
 $$;
 comment on function private.send_events(uuid, bigint) is
 'Sends up to 100 events of a channel, starting at a number, to the channel, and new messages also to its twins. Sends a
-stub instead of an oversized payload. Returns the last number, and whether each new message exists.';
+stub instead of an oversized payload. A sealed channel gets stubs, and its current turn the payloads. Returns the last
+number, and whether each new message exists.';
 
 create function private.verify_creations(p_channel_id uuid, p_since bigint) returns void
 language plpgsql
@@ -9673,18 +11656,21 @@ set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
     perform private.redact_broadcasts(array(
-        select private.broadcast_id(created.channel_id, created.seq, listener.twin_id)
+        select private.broadcast_id(created.channel_id, created.seq, listener.id)
         from unnest(p_channel_ids, p_seqs) as created (channel_id, seq)
         cross join lateral (
-            select null::uuid as twin_id
+            select null::uuid as id
+            union all
+            select created.channel_id
             union all
             select assigned.ai_twin_id
             from public.channel_twins as assigned
             where assigned.channel_id = created.channel_id
         ) as listener
         union all
-        select private.broadcast_id(event.channel_id, event.seq)
+        select private.broadcast_id(event.channel_id, event.seq, listener.id)
         from public.message_events as event
+        cross join lateral (values (null::uuid), (event.channel_id)) as listener (id)
         where event.message_id = any(p_ids) and event.kind <> 'message.created'
     ));
     -- What the model said of the channel may quote the text.
@@ -9785,7 +11771,7 @@ declare
 begin
     -- The newest 10,000 events, because older ones are hardly in the three days that Realtime keeps.
     perform private.redact_broadcasts(array(
-        select private.broadcast_id(v_channel_id, event.seq, listener.twin_id)
+        select private.broadcast_id(v_channel_id, event.seq, listener.id)
         from (
             select recent.seq, recent.kind
             from public.message_events as recent
@@ -9794,7 +11780,8 @@ begin
             limit 10000
         ) as event
         cross join lateral (
-            select null::uuid as twin_id
+            select own.id
+            from (values (null::uuid), (v_channel_id)) as own (id)
             where tg_table_name = 'channels'
             union all
             select assigned.ai_twin_id
@@ -9818,11 +11805,24 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
-    -- The old rows are conversations or messages of conversations.
-    v_ids text[] := array(
-        select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone
-    );
+    v_ids text[];
 begin
+    if tg_op = 'UPDATE' then
+        v_ids := array(
+            select distinct gone.conversation_id::text
+            from gone
+            inner join changed using (conversation_id, external_id, sender)
+            where gone.deleted_at is null and changed.deleted_at is not null
+        );
+    else
+        -- The old rows are conversations or messages of conversations.
+        v_ids := array(
+            select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone
+        );
+    end if;
+    if v_ids = '{}' then
+        return null;
+    end if;
     update realtime.messages as sent
     set payload = jsonb_build_object(
         'conversation', jsonb_build_object('id', sent.payload #> '{conversation,id}'), 'truncated', true
@@ -9838,7 +11838,7 @@ exception
 end
 $$;
 comment on function private.redact_inbox_trigger() is
-'Redacts the broadcasts of conversations that lost messages or were deleted.';
+'Redacts the broadcasts of conversations that lost messages or were deleted, also if a sender deleted a message.';
 
 -- Erasure of a person or a user, with a receipt: the right to be forgotten.
 -- A receipt contains numbers and ids, never erased content.
@@ -10189,7 +12189,8 @@ begin
         returning event.channel_id, event.seq
     )
 
-    select array_agg(private.broadcast_id(cleared.channel_id, cleared.seq)) into v_broadcasts from cleared;
+    select array_agg(private.broadcast_id(cleared.channel_id, cleared.seq, listener.id)) into v_broadcasts
+    from cleared cross join lateral (values (null::uuid), (cleared.channel_id)) as listener (id);
     perform private.redact_broadcasts(v_broadcasts);
     return private.create_receipt('user', p_user_id, v_erased);
 end
@@ -10249,7 +12250,10 @@ declare
     v_id uuid := private.parse_uuid($1, 'conversation_id');
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 500);
     v_after text := $1 ->> 'after';
-    v_after_at timestamptz := timestamptz '-infinity';
+    v_external_id text := '';
+    v_at timestamptz := '-infinity';
+    v_sequence bigint := -9223372036854775808;
+    v_received_at timestamptz := '-infinity';
     v_lines jsonb;
     v_last text;
 begin
@@ -10262,9 +12266,12 @@ begin
     if v_after is null then
         perform private.record_export(v_id, null);
     else
-        select stored.sent_at into v_after_at
+        select stored.sent_at, stored.sequence, stored.received_at, stored.external_id
+        into v_at, v_sequence, v_received_at, v_external_id
         from public.conversation_messages as stored
-        where stored.conversation_id = v_id and stored.external_id = v_after;
+        where stored.conversation_id = v_id
+            and stored.external_id in (v_after, split_part(v_after, e'\x1f', 1))
+            and stored.external_id || case stored.sender when '' then '' else e'\x1f' || stored.sender end = v_after;
         if not found then
             perform private.fail(
                 400, 'invalid_cursor',
@@ -10273,15 +12280,22 @@ begin
         end if;
     end if;
     select
-        coalesce(jsonb_agg(page.message order by page.sent_at, page.external_id), '[]'),
-        (array_agg(page.external_id order by page.sent_at desc, page.external_id desc))[1]
+        coalesce(jsonb_agg(
+            page.message order by page.sent_at, page.sequence, page.received_at, page.external_id
+        ), '[]'),
+        (array_agg(
+            page.external_id || case page.sender when '' then '' else e'\x1f' || page.sender end
+            order by page.sent_at desc, page.sequence desc, page.received_at desc, page.external_id desc
+        ))[1]
     into v_lines, v_last
     from (
-        select stored.message, stored.sent_at, stored.external_id
+        select
+            stored.message, stored.sent_at, stored.sequence, stored.received_at, stored.external_id, stored.sender
         from public.conversation_messages as stored
         where stored.conversation_id = v_id
-            and (stored.sent_at, stored.external_id) > (v_after_at, coalesce(v_after, ''))
-        order by stored.sent_at, stored.external_id
+            and (stored.sent_at, stored.sequence, stored.received_at, stored.external_id)
+            > (v_at, v_sequence, v_received_at, v_external_id)
+        order by stored.sent_at, stored.sequence, stored.received_at, stored.external_id
         limit v_limit
     ) as page;
     return private.succeed(v_lines, jsonb_build_object(
@@ -10290,8 +12304,8 @@ begin
 end
 $$;
 comment on function public.export_conversation(jsonb) is
-'Returns messages of a conversation of the caller as they were ingested, in order of sent_at. Takes conversation_id,
-limit (500, at most 1000) and after (next_cursor of the page before, which is null on the last page). PT404, PT400.';
+'Returns messages of a conversation of the caller in their order. Takes conversation_id, limit (500, at most 1000) and
+after (next_cursor of the page before, which is null on the last page). PT404, PT400.';
 
 create function private.render_export(p_message_ids uuid[]) returns jsonb
 language sql
@@ -10511,6 +12525,16 @@ begin
     );
     get diagnostics v_count = row_count;
     v_removed := v_removed || jsonb_build_object('summaries', v_count);
+    delete from public.user_events as expired
+    where (expired.user_id, expired.seq) in (
+        select old.user_id, old.seq
+        from public.user_events as old
+        where old.created_at < now() - make_interval(days => v_settings.user_event_days)
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('user_events', v_count);
     -- Ids rise with time, so the log needs no index on time.
     delete from public.ingest_log as expired
     where expired.id in (
@@ -11005,6 +13029,7 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('add_reaction', 'public', true, false, false),
 ('remove_reaction', 'public', true, false, false),
 ('list_channel_events', 'public', true, false, false),
+('list_my_channels', 'private', true, false, false),
 ('set_twin_webhook', 'public', true, false, false),
 ('remove_twin_webhook', 'public', true, false, false),
 ('rotate_twin_secret', 'public', true, false, false),
@@ -11260,11 +13285,14 @@ begin
         'public.channels',
         'public.conversation_identifiers',
         'public.conversation_messages',
+        'public.conversation_updates',
         'public.conversations',
         'public.erasures',
         'public.ingest_log',
+        'public.member_states',
         'public.message_edits',
         'public.message_events',
+        'public.message_mentions',
         'public.message_pins',
         'public.message_reactions',
         'public.messages',
@@ -11273,6 +13301,7 @@ begin
         'public.person_identifiers',
         'public.twin_deliveries',
         'public.twin_webhooks',
+        'public.user_events',
         'public.user_profiles',
         'public.workspace_invitations',
         'public.workspace_members',
@@ -11352,6 +13381,24 @@ for each row execute function private.audit_member_trigger();
 create trigger workspace_members_30_hand_over
 after delete on public.workspace_members
 for each row execute function private.hand_over_member_trigger();
+-- After 30, which locks counters of channels: they come before counters of users.
+create trigger workspace_members_40_tell
+after insert or delete on public.workspace_members
+for each row execute function private.record_workspace_membership_trigger();
+create trigger workspace_members_41_tell
+after update on public.workspace_members
+for each row when (old.role <> new.role) execute function private.record_workspace_membership_trigger();
+
+-- workspace_invitations: a user is invited, and told.
+create trigger workspace_invitations_10_tell
+after insert on public.workspace_invitations
+for each row when (new.email is not null) execute function private.record_invitation_trigger();
+
+-- user_events: an event of a user is recorded. Realtime gets it at once, since its numbers are locked until the commit.
+create trigger user_events_10_broadcast
+after insert on public.user_events
+referencing new table as changed
+for each statement execute function private.broadcast_user_events_trigger();
 
 -- user_profiles: a profile changes.
 create trigger user_profiles_10_stamp
@@ -11434,8 +13481,10 @@ create trigger conversations_10_match
 before insert on public.conversations
 for each row execute function private.match_participant_trigger();
 create trigger conversations_20_match
-before update of participant_identifier on public.conversations
-for each row when (old.participant_identifier is distinct from new.participant_identifier)
+before update of participant_identifier, kind on public.conversations
+for each row when (
+    (old.participant_identifier, old.kind) is distinct from (new.participant_identifier, new.kind)
+)
 execute function private.match_participant_trigger();
 create trigger conversations_25_keep_identifier
 after update of participant_identifier on public.conversations
@@ -11490,26 +13539,46 @@ create trigger conversation_messages_30_summarize
 after delete on public.conversation_messages
 referencing old table as changed
 for each statement execute function private.summarize_conversations_trigger();
-
 create trigger conversation_messages_40_redact
 after delete on public.conversation_messages
 referencing old table as gone
 for each statement execute function private.redact_inbox_trigger();
+-- Updates change messages.
+create trigger conversation_messages_50_summarize
+after update on public.conversation_messages
+referencing new table as changed
+for each statement execute function private.summarize_conversations_trigger();
+-- Before 70, which sends what is left of a deleted message.
+create trigger conversation_messages_60_redact
+after update on public.conversation_messages
+referencing old table as gone new table as changed
+for each statement execute function private.redact_inbox_trigger();
+-- After 50: it sends the row that 50 has updated.
+create trigger conversation_messages_70_broadcast
+after update on public.conversation_messages
+referencing new table as changed
+for each statement execute function private.broadcast_updated_messages_trigger();
 
--- channels: a user makes a channel and becomes its first owner.
+-- channels: a user makes a channel and becomes its first owner. A direct channel has none.
 create trigger channels_10_assign_workspace
 before insert on public.channels
 for each row when (new.workspace_id is null) execute function private.set_channel_workspace_trigger();
 create trigger channels_10_stamp
 before update on public.channels
 for each row execute function private.set_updated_at_trigger();
+create trigger channels_12_reject_direct
+before insert on public.channels
+for each row when (new.kind = 'dm') execute function private.reject_direct_channel_trigger();
 -- Before 30: the owner joins, and that is the first event of the channel.
 create trigger channels_20_create_counter
 after insert on public.channels
 for each row execute function private.create_channel_counter_trigger();
 create trigger channels_30_add_owner
 after insert on public.channels
-for each row execute function private.add_channel_owner_trigger();
+for each row when (new.direct_key is null) execute function private.add_channel_owner_trigger();
+create trigger channels_35_tell
+after update of name on public.channels
+for each row when (old.name is distinct from new.name) execute function private.record_renaming_trigger();
 
 -- Before the delete, while the log still numbers the broadcasts.
 create trigger channels_40_redact
@@ -11518,10 +13587,22 @@ for each row execute function private.redact_channel_trigger();
 
 -- channel_members: a member joins, changes role or leaves.
 -- Before: 10 checks the rights of the caller, 20 keeps one owner.
--- After: the twins of a member who left are removed, and the log gets an event. A change of role is not an event.
+-- The people of a direct channel stay: 11 and 12. 13 locks the channel before the cascade deletes the state of the
+-- member.
+-- After: the twins of a member who left are removed, the log gets an event, and so does the member. A change of
+-- role is an event of the member only.
 create trigger channel_members_10_protect_owners
 before insert or update or delete on public.channel_members
 for each row execute function private.protect_owners_trigger();
+create trigger channel_members_11_keep_direct
+before delete on public.channel_members
+for each row execute function private.keep_direct_member_trigger();
+create trigger channel_members_12_reject_direct
+before insert on public.channel_members
+for each row execute function private.reject_direct_member_trigger();
+create trigger channel_members_13_lock_channel
+before delete on public.channel_members
+for each row execute function private.lock_member_channel_trigger();
 create trigger channel_members_15_require_workspace_member
 before insert on public.channel_members
 for each row execute function private.require_workspace_member_trigger();
@@ -11539,6 +13620,16 @@ execute function private.remove_member_twins_trigger();
 create trigger channel_members_50_record
 after insert or delete on public.channel_members
 for each row execute function private.record_member_trigger();
+-- After 50: the marker stands at the event of joining.
+create trigger channel_members_51_create_state
+after insert on public.channel_members
+for each row execute function private.create_member_state_trigger();
+create trigger channel_members_52_tell
+after insert or delete on public.channel_members
+for each row execute function private.record_membership_trigger();
+create trigger channel_members_53_tell
+after update on public.channel_members
+for each row when (old.role <> new.role) execute function private.record_membership_trigger();
 -- service_role may also write another user or channel into a row.
 create trigger channel_members_60_record
 after update on public.channel_members
@@ -11576,10 +13667,11 @@ for each row execute function private.redact_channel_trigger();
 -- messages: a member writes, edits or deletes a message.
 -- Insert, before: 10 checks membership, locks the channel, requires the parent, and gives number, time and event.
 -- 20 and 30 run under that lock. Then the policies and constraints check the row.
--- Insert, after: 50 queues it for twins, 60 indexes it for search, 70 keeps its files. At the end of the transaction
--- message_events_10_broadcast sends the event.
+-- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
+-- the end of the transaction message_events_10_broadcast sends the event.
 -- Update: 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
--- If the message was deleted, 81 cancels its deliveries. 82 forgets what an edit or a deletion took away.
+-- If the message was deleted, 81 cancels its deliveries. 82 forgets what an edit or a deletion took away. 83
+-- corrects its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
 create trigger messages_10_admit
@@ -11606,6 +13698,10 @@ for each row execute function private.queue_deliveries_trigger();
 create trigger messages_60_index
 after insert on public.messages
 for each row execute function private.index_message_trigger();
+create trigger messages_65_record_mentions
+after insert on public.messages
+for each row when (new.content like '%<@%' or new.content like '%<!channel>%')
+execute function private.record_mentions_trigger();
 create trigger messages_70_link_attachments
 after insert on public.messages
 for each row when (jsonb_typeof(new.attachments) = 'array') execute function private.link_attachments_trigger();
@@ -11620,6 +13716,13 @@ create trigger messages_82_forget
 after update of content, deleted_at on public.messages
 for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
 execute function private.forget_message_trigger();
+create trigger messages_83_record_mentions
+after update of content, deleted_at on public.messages
+for each row when (
+    (old.content, old.deleted_at) is distinct from (new.content, new.deleted_at)
+    and old.content || new.content ~ '<@|<!channel>'
+)
+execute function private.record_mentions_trigger();
 create trigger messages_90_record_change
 after delete on public.messages
 for each row when (old.deleted_at is null) execute function private.record_message_change_trigger();
@@ -11698,11 +13801,14 @@ revoke all on
     public.channels,
     public.conversation_identifiers,
     public.conversation_messages,
+    public.conversation_updates,
     public.conversations,
     public.erasures,
     public.ingest_log,
+    public.member_states,
     public.message_edits,
     public.message_events,
+    public.message_mentions,
     public.message_pins,
     public.message_reactions,
     public.messages,
@@ -11711,6 +13817,7 @@ revoke all on
     public.person_identifiers,
     public.twin_deliveries,
     public.twin_webhooks,
+    public.user_events,
     public.user_profiles,
     public.workspace_invitations,
     public.workspace_members,
@@ -11746,12 +13853,16 @@ revoke all on function
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
+    public.list_my_channels(integer, integer),
     public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
+    public.mark_read(uuid, bigint),
     public.merge_people(jsonb),
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
+    public.open_direct(uuid[], uuid),
     public.pin_message(jsonb),
     public.read_metrics(jsonb),
     public.remove_reaction(jsonb),
@@ -11784,11 +13895,14 @@ grant select, delete, insert (workspace_id, kind, name), update (name) on public
 grant select on public.audit_log to authenticated;
 grant select on public.conversation_identifiers to authenticated;
 grant select on public.conversation_messages to authenticated;
+grant select on public.conversation_updates to authenticated;
 grant select on public.conversations to authenticated;
 grant select on public.erasures to authenticated;
 grant select on public.ingest_log to authenticated;
+grant select, update (is_muted, is_pinned) on public.member_states to authenticated;
 grant select on public.message_edits to authenticated;
 grant select on public.message_events to authenticated;
+grant select on public.message_mentions to authenticated;
 grant select, delete, insert (message_id, pinned_by) on public.message_pins to authenticated;
 grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to authenticated;
 grant
@@ -11806,6 +13920,7 @@ on public.people to authenticated;
 grant select, delete, insert (person_id, kind, value, app) on public.person_identifiers to authenticated;
 grant select on public.twin_deliveries to authenticated;
 grant select, delete on public.twin_webhooks to authenticated;
+grant select on public.user_events to authenticated;
 grant select, update (display_name, avatar_url) on public.user_profiles to authenticated;
 grant select (
     id, workspace_id, channel_id, email, role, invited_by, created_at, expires_at, revoked_at, accepted_at, accepted_by
@@ -11819,6 +13934,7 @@ grant select on private.my_peer_twins to authenticated;
 grant select on private.my_peers to authenticated;
 grant select on private.my_managed_channels to authenticated;
 grant select on private.my_owned_channels to authenticated;
+grant select on private.my_topic_turns to authenticated;
 grant select on private.my_twins to authenticated;
 grant select on private.my_workspaces to authenticated;
 grant select on private.my_managed_workspaces to authenticated;
@@ -11847,11 +13963,15 @@ grant execute on function
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
+    public.list_my_channels(integer, integer),
     public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
+    public.mark_read(uuid, bigint),
     public.merge_people(jsonb),
     public.messages(public.conversations),
+    public.open_direct(uuid[], uuid),
     public.pin_message(jsonb),
     public.remove_reaction(jsonb),
     public.remove_twin_webhook(jsonb),
@@ -11880,6 +14000,10 @@ grant execute on function
     private.create_invitation(uuid, uuid, text, text, interval),
     private.create_workspace(text, text, text),
     private.list_my_invitations(),
+    private.mark_read(uuid, bigint),
+    private.open_direct(uuid[], uuid),
+    private.hide_direct_channel(uuid, uuid),
+    private.render_user_event(public.user_events),
     private.record_export(uuid, uuid),
     private.revoke_invitation(uuid),
     private.revoke_messaging_key(uuid),
@@ -11897,6 +14021,7 @@ grant execute on function
     private.find_authors(text),
     private.find_call(text),
     private.find_channels(text),
+    private.find_mentions(text),
     private.require_upload_channel(jsonb),
     private.require_message(uuid),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
@@ -11917,6 +14042,7 @@ grant execute on function
     private.is_my_managed_folder(text),
     private.is_my_live_topic(text),
     private.is_my_topic(text),
+    private.is_my_turn(text, text),
     private.is_service(),
     private.list_author_names(uuid[]),
     private.parse_json(bytea),
@@ -11933,6 +14059,8 @@ grant execute on function
     private.unmerge_people(uuid),
     private.find_cursor(jsonb, text, uuid),
     private.list_channel_events(uuid, bigint, integer, integer),
+    private.list_my_channels(integer, integer),
+    private.list_my_channels(jsonb),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_search_time(text),
@@ -11978,14 +14106,17 @@ grant select, insert, update, delete on public.channel_twins to service_role;
 grant select, insert, update, delete on public.channels to service_role;
 grant select, insert on public.conversation_identifiers to service_role;
 grant select, insert, delete on public.conversation_messages to service_role;
+grant select on public.conversation_updates to service_role;
 grant
     select, insert, delete,
-    update (participant_identifier, participant_name, participant_identified_at, participant_named_at)
+    update (participant_identifier, participant_name, participant_identified_at, participant_named_at, kind)
 on public.conversations to service_role;
 grant select on public.erasures to service_role;
 grant select, insert, update (requests) on public.ingest_log to service_role;
+grant select on public.member_states to service_role;
 grant select on public.message_edits to service_role;
 grant select on public.message_events to service_role;
+grant select on public.message_mentions to service_role;
 grant select, delete, insert (message_id, pinned_by) on public.message_pins to service_role;
 grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to service_role;
 grant
@@ -12001,6 +14132,7 @@ grant select, insert, update, delete on public.people to service_role;
 grant select, insert, delete on public.person_identifiers to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
+grant select on public.user_events to service_role;
 grant select, insert, update, delete on public.user_profiles to service_role;
 grant select, insert, update, delete on public.workspace_members to service_role;
 grant
@@ -12081,6 +14213,7 @@ grant execute on function
     private.find_authors(text),
     private.find_call(text),
     private.find_channels(text),
+    private.find_mentions(text),
     private.require_upload_channel(jsonb),
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.require_message(uuid),
@@ -12100,10 +14233,12 @@ grant execute on function
     private.is_valid_key(text),
     private.rotate_twin_secret(uuid, interval),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
+    private.validate_updates(private.ingest_conversation[], private.ingest_update[]),
     private.lock_my_channel(uuid),
     private.lock_conversations(uuid[]),
     private.lock_source(private.ingest_source),
     private.record_export(uuid, uuid),
+    private.place_messages(private.ingest_message[], uuid[]),
     private.list_replay_results(private.ingest_conversation[], uuid[]),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
     private.broadcast_conversations(uuid[]),
@@ -12139,12 +14274,14 @@ grant execute on function
     private.list_given_identifiers(jsonb),
     private.list_identifiers(uuid),
     private.participant_key(text, text),
-    private.record_given_identifiers(text, private.ingest_conversation[], uuid[]),
+    private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean),
     private.record_identifiers(uuid[], private.identifier[]),
     private.poll_summary(jsonb),
     private.parse_conversations(jsonb),
     private.find_cursor(jsonb, text, uuid),
     private.list_channel_events(uuid, bigint, integer, integer),
+    private.list_my_channels(integer, integer),
+    private.list_my_channels(jsonb),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_messages(jsonb),
@@ -12180,9 +14317,29 @@ grant execute on function
     private.replay_twin_deliveries(uuid, uuid),
     private.split_words(text),
     private.store_conversations(private.ingest_source, jsonb),
-    private.store_messages(
-        private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean
+    private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
+    private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),
+    private.settle_updates(
+        private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]
     ),
+    private.merge_counts(
+        private.ingest_count[], private.ingest_update[], private.ingest_update[], uuid[]
+    ),
+    private.has_updates(uuid[]),
+    private.list_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_count[]),
+    private.find_edit_time(jsonb),
+    private.render_receipts(public.conversation_updates[]),
+    private.render_present_message(jsonb, public.conversation_updates[]),
+    private.parse_update_value(text, jsonb),
+    private.find_update_error(jsonb, timestamptz),
+    private.parse_updates(jsonb),
+    private.parse_sender(jsonb),
+    private.record_updates(private.ingest_update[], uuid[]),
+    private.list_updates(uuid, text, text),
+    private.apply_known_updates(private.ingest_message[], uuid[]),
+    private.read_repeated_message(jsonb, public.conversation_messages),
+    private.list_repeated_messages(private.ingest_message[], uuid[], private.ingest_count[]),
+    private.refresh_messages(private.ingest_update[], uuid[]),
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer),
     private.update_participants(uuid[], private.ingest_participant[])

@@ -94,6 +94,14 @@ create policy conversation_identifiers_select_member on public.conversation_iden
 for select to authenticated
 using (workspace_id = any(array(select mine.id from private.my_workspaces as mine)));
 
+-- The policy of conversations decides.
+create policy conversation_updates_select_reader on public.conversation_updates
+for select to authenticated using (
+    exists (
+        select from public.conversations as conversation where conversation.id = conversation_updates.conversation_id
+    )
+);
+
 create policy ingest_log_select_manager on public.ingest_log
 for select to authenticated
 using (workspace_id = any(array(select mine.id from private.my_managed_workspaces as mine)));
@@ -126,7 +134,8 @@ for update to authenticated
 using (id = any(array(select mine.id from private.my_managed_channels as mine)))
 with check (id = any(array(select mine.id from private.my_managed_channels as mine)));
 create policy channels_delete_owner on public.channels
-for delete to authenticated using (id = any(array(select mine.id from private.my_owned_channels as mine)));
+for delete to authenticated
+using (kind = 'channel' and id = any(array(select mine.id from private.my_owned_channels as mine)));
 
 create policy channel_members_select_member on public.channel_members
 for select to authenticated using (channel_id in (select mine.id from private.my_channels as mine));
@@ -143,6 +152,14 @@ using (channel_id in (select mine.id from private.my_managed_channels as mine) o
 create policy message_events_select_member on public.message_events
 for select to authenticated
 using (exists (select from private.my_channels as mine where mine.id = message_events.channel_id));
+
+create policy user_events_select_self on public.user_events
+for select to authenticated using (user_id = (select auth.uid()));
+
+create policy member_states_select_self on public.member_states
+for select to authenticated using (user_id = (select auth.uid()));
+create policy member_states_update_self on public.member_states
+for update to authenticated using (user_id = (select auth.uid())) with check (user_id = (select auth.uid()));
 
 create policy workspace_invitations_select_manager on public.workspace_invitations
 for select to authenticated
@@ -252,6 +269,10 @@ create policy message_pins_delete_member on public.message_pins
 for delete to authenticated
 using (exists (select from private.my_channels as mine where mine.id = message_pins.channel_id));
 
+create policy message_mentions_select_member on public.message_mentions
+for select to authenticated
+using (exists (select from private.my_channels as mine where mine.id = message_mentions.channel_id));
+
 create policy attachments_select_member on public.attachments
 for select to authenticated
 using (exists (select from private.my_channels as mine where mine.id = attachments.channel_id));
@@ -349,22 +370,24 @@ with check (extension in ('broadcast', 'presence') and private.is_my_live_topic(
 create policy messages_select_listener_only on realtime.messages
 as restrictive for select to authenticated
 using (
-    topic !~ '^(inbox|workspace|twin|channel):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:live)?$'
+    topic !~ '^(inbox|user|workspace|twin|channel):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:[0-9]+)?(:live)?$'
     or private.is_my_topic(topic)
     or private.is_my_live_topic(topic)
 );
 create policy messages_insert_live_member_only on realtime.messages
 as restrictive for insert to authenticated
 with check (
-    topic !~ '^(inbox|workspace|twin|channel):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:live)?$'
+    topic !~ '^(inbox|user|workspace|twin|channel):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:[0-9]+)?(:live)?$'
     or private.is_my_live_topic(topic)
 );
 create policy messages_select_anon on realtime.messages
 as restrictive for select to anon
-using (topic !~ '^(inbox|workspace|twin|channel):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:live)?$');
+using (topic !~ '^(inbox|user|workspace|twin|channel):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:[0-9]+)?(:live)?$');
 create policy messages_insert_anon on realtime.messages
 as restrictive for insert to anon
-with check (topic !~ '^(inbox|workspace|twin|channel):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:live)?$');
+with check (
+    topic !~ '^(inbox|user|workspace|twin|channel):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:[0-9]+)?(:live)?$'
+);
 
 create policy twin_webhooks_select_owner on public.twin_webhooks
 for select to authenticated using (ai_twin_id in (select mine.id from private.my_twins as mine));
@@ -394,15 +417,21 @@ create policy conversation_identifiers_select_executed on public.conversation_id
 as restrictive for select to authenticated using (private.is_executed());
 create policy conversation_messages_select_executed on public.conversation_messages
 as restrictive for select to authenticated using (private.is_executed());
+create policy conversation_updates_select_executed on public.conversation_updates
+as restrictive for select to authenticated using (private.is_executed());
 create policy conversations_select_executed on public.conversations
 as restrictive for select to authenticated using (private.is_executed());
 create policy erasures_select_executed on public.erasures
 as restrictive for select to authenticated using (private.is_executed());
 create policy ingest_log_select_executed on public.ingest_log
 as restrictive for select to authenticated using (private.is_executed());
+create policy member_states_select_executed on public.member_states
+as restrictive for select to authenticated using (private.is_executed());
 create policy message_edits_select_executed on public.message_edits
 as restrictive for select to authenticated using (private.is_executed());
 create policy message_events_select_executed on public.message_events
+as restrictive for select to authenticated using (private.is_executed());
+create policy message_mentions_select_executed on public.message_mentions
 as restrictive for select to authenticated using (private.is_executed());
 create policy message_pins_select_executed on public.message_pins
 as restrictive for select to authenticated using (private.is_executed());
@@ -419,6 +448,8 @@ as restrictive for select to authenticated using (private.is_executed());
 create policy twin_deliveries_select_executed on public.twin_deliveries
 as restrictive for select to authenticated using (private.is_executed());
 create policy twin_webhooks_select_executed on public.twin_webhooks
+as restrictive for select to authenticated using (private.is_executed());
+create policy user_events_select_executed on public.user_events
 as restrictive for select to authenticated using (private.is_executed());
 create policy user_profiles_select_executed on public.user_profiles
 as restrictive for select to authenticated using (private.is_executed());

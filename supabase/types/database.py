@@ -141,6 +141,7 @@ class PublicChannelTwinsUpdate(TypedDict):
 class PublicChannels(BaseModel):
     created_at: datetime.datetime = Field(alias="created_at")
     created_by: Optional[uuid.UUID] = Field(alias="created_by")
+    direct_key: Optional[bytes] = Field(alias="direct_key")
     id: uuid.UUID = Field(alias="id")
     kind: str = Field(alias="kind")
     name: Optional[str] = Field(alias="name")
@@ -150,6 +151,7 @@ class PublicChannels(BaseModel):
 class PublicChannelsInsert(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     created_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="created_by")]]
+    direct_key: NotRequired[Annotated[Optional[bytes], Field(alias="direct_key")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
     name: NotRequired[Annotated[Optional[str], Field(alias="name")]]
@@ -159,6 +161,7 @@ class PublicChannelsInsert(TypedDict):
 class PublicChannelsUpdate(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     created_by: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="created_by")]]
+    direct_key: NotRequired[Annotated[Optional[bytes], Field(alias="direct_key")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
     name: NotRequired[Annotated[Optional[str], Field(alias="name")]]
@@ -195,34 +198,86 @@ class PublicConversationIdentifiersUpdate(TypedDict):
 class PublicConversationMessages(BaseModel):
     connection_id: Optional[uuid.UUID] = Field(alias="connection_id")
     conversation_id: uuid.UUID = Field(alias="conversation_id")
+    deleted_at: Optional[datetime.datetime] = Field(alias="deleted_at")
     external_id: str = Field(alias="external_id")
     message: JsonValue = Field(alias="message")
+    original: Optional[JsonValue] = Field(alias="original")
     received_at: datetime.datetime = Field(alias="received_at")
+    sender: str = Field(alias="sender")
     sent_at: datetime.datetime = Field(alias="sent_at")
+    sequence: int = Field(alias="sequence")
+    stated_at: Optional[datetime.datetime] = Field(alias="stated_at")
     workspace_id: uuid.UUID = Field(alias="workspace_id")
 
 class PublicConversationMessagesInsert(TypedDict):
     connection_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="connection_id")]]
     conversation_id: Annotated[uuid.UUID, Field(alias="conversation_id")]
+    deleted_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="deleted_at")]]
     external_id: Annotated[str, Field(alias="external_id")]
     message: Annotated[JsonValue, Field(alias="message")]
+    original: NotRequired[Annotated[Optional[JsonValue], Field(alias="original")]]
     received_at: NotRequired[Annotated[datetime.datetime, Field(alias="received_at")]]
+    sender: NotRequired[Annotated[str, Field(alias="sender")]]
     sent_at: Annotated[datetime.datetime, Field(alias="sent_at")]
+    sequence: NotRequired[Annotated[int, Field(alias="sequence")]]
+    stated_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="stated_at")]]
     workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
 
 class PublicConversationMessagesUpdate(TypedDict):
     connection_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="connection_id")]]
     conversation_id: NotRequired[Annotated[uuid.UUID, Field(alias="conversation_id")]]
+    deleted_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="deleted_at")]]
     external_id: NotRequired[Annotated[str, Field(alias="external_id")]]
     message: NotRequired[Annotated[JsonValue, Field(alias="message")]]
+    original: NotRequired[Annotated[Optional[JsonValue], Field(alias="original")]]
     received_at: NotRequired[Annotated[datetime.datetime, Field(alias="received_at")]]
+    sender: NotRequired[Annotated[str, Field(alias="sender")]]
     sent_at: NotRequired[Annotated[datetime.datetime, Field(alias="sent_at")]]
+    sequence: NotRequired[Annotated[int, Field(alias="sequence")]]
+    stated_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="stated_at")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
+
+class PublicConversationUpdates(BaseModel):
+    actor: str = Field(alias="actor")
+    at: datetime.datetime = Field(alias="at")
+    conversation_id: uuid.UUID = Field(alias="conversation_id")
+    external_id: str = Field(alias="external_id")
+    received_at: datetime.datetime = Field(alias="received_at")
+    sender: str = Field(alias="sender")
+    sequence: int = Field(alias="sequence")
+    type: str = Field(alias="type")
+    value: JsonValue = Field(alias="value")
+    version: str = Field(alias="version")
+
+class PublicConversationUpdatesInsert(TypedDict):
+    actor: Annotated[str, Field(alias="actor")]
+    at: Annotated[datetime.datetime, Field(alias="at")]
+    conversation_id: Annotated[uuid.UUID, Field(alias="conversation_id")]
+    external_id: Annotated[str, Field(alias="external_id")]
+    received_at: NotRequired[Annotated[datetime.datetime, Field(alias="received_at")]]
+    sender: Annotated[str, Field(alias="sender")]
+    sequence: Annotated[int, Field(alias="sequence")]
+    type: Annotated[str, Field(alias="type")]
+    value: Annotated[JsonValue, Field(alias="value")]
+    version: Annotated[str, Field(alias="version")]
+
+class PublicConversationUpdatesUpdate(TypedDict):
+    actor: NotRequired[Annotated[str, Field(alias="actor")]]
+    at: NotRequired[Annotated[datetime.datetime, Field(alias="at")]]
+    conversation_id: NotRequired[Annotated[uuid.UUID, Field(alias="conversation_id")]]
+    external_id: NotRequired[Annotated[str, Field(alias="external_id")]]
+    received_at: NotRequired[Annotated[datetime.datetime, Field(alias="received_at")]]
+    sender: NotRequired[Annotated[str, Field(alias="sender")]]
+    sequence: NotRequired[Annotated[int, Field(alias="sequence")]]
+    type: NotRequired[Annotated[str, Field(alias="type")]]
+    value: NotRequired[Annotated[JsonValue, Field(alias="value")]]
+    version: NotRequired[Annotated[str, Field(alias="version")]]
 
 class PublicConversations(BaseModel):
     created_at: datetime.datetime = Field(alias="created_at")
     external_conversation_id: str = Field(alias="external_conversation_id")
     id: uuid.UUID = Field(alias="id")
+    kind: str = Field(alias="kind")
     last_message_at: Optional[datetime.datetime] = Field(alias="last_message_at")
     last_message_preview: Optional[str] = Field(alias="last_message_preview")
     matched_by: Optional[str] = Field(alias="matched_by")
@@ -244,6 +299,7 @@ class PublicConversationsInsert(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     external_conversation_id: Annotated[str, Field(alias="external_conversation_id")]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
     last_message_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="last_message_at")]]
     last_message_preview: NotRequired[Annotated[Optional[str], Field(alias="last_message_preview")]]
     matched_by: NotRequired[Annotated[Optional[str], Field(alias="matched_by")]]
@@ -265,6 +321,7 @@ class PublicConversationsUpdate(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     external_conversation_id: NotRequired[Annotated[str, Field(alias="external_conversation_id")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
     last_message_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="last_message_at")]]
     last_message_preview: NotRequired[Annotated[Optional[str], Field(alias="last_message_preview")]]
     matched_by: NotRequired[Annotated[Optional[str], Field(alias="matched_by")]]
@@ -357,6 +414,30 @@ class PublicIngestLogUpdate(TypedDict):
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
+class PublicMemberStates(BaseModel):
+    channel_id: uuid.UUID = Field(alias="channel_id")
+    hidden_seq: Optional[int] = Field(alias="hidden_seq")
+    is_muted: bool = Field(alias="is_muted")
+    is_pinned: bool = Field(alias="is_pinned")
+    read_seq: int = Field(alias="read_seq")
+    user_id: uuid.UUID = Field(alias="user_id")
+
+class PublicMemberStatesInsert(TypedDict):
+    channel_id: Annotated[uuid.UUID, Field(alias="channel_id")]
+    hidden_seq: NotRequired[Annotated[Optional[int], Field(alias="hidden_seq")]]
+    is_muted: NotRequired[Annotated[bool, Field(alias="is_muted")]]
+    is_pinned: NotRequired[Annotated[bool, Field(alias="is_pinned")]]
+    read_seq: NotRequired[Annotated[int, Field(alias="read_seq")]]
+    user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+
+class PublicMemberStatesUpdate(TypedDict):
+    channel_id: NotRequired[Annotated[uuid.UUID, Field(alias="channel_id")]]
+    hidden_seq: NotRequired[Annotated[Optional[int], Field(alias="hidden_seq")]]
+    is_muted: NotRequired[Annotated[bool, Field(alias="is_muted")]]
+    is_pinned: NotRequired[Annotated[bool, Field(alias="is_pinned")]]
+    read_seq: NotRequired[Annotated[int, Field(alias="read_seq")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+
 class PublicMessageEdits(BaseModel):
     content: str = Field(alias="content")
     message_id: uuid.UUID = Field(alias="message_id")
@@ -413,6 +494,30 @@ class PublicMessageEventsUpdate(TypedDict):
     reaction_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="reaction_id")]]
     seq: NotRequired[Annotated[int, Field(alias="seq")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
+
+class PublicMessageMentions(BaseModel):
+    ai_twin_id: Optional[uuid.UUID] = Field(alias="ai_twin_id")
+    channel_id: uuid.UUID = Field(alias="channel_id")
+    id: uuid.UUID = Field(alias="id")
+    message_id: uuid.UUID = Field(alias="message_id")
+    seq: int = Field(alias="seq")
+    user_id: Optional[uuid.UUID] = Field(alias="user_id")
+
+class PublicMessageMentionsInsert(TypedDict):
+    ai_twin_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="ai_twin_id")]]
+    channel_id: Annotated[uuid.UUID, Field(alias="channel_id")]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    message_id: Annotated[uuid.UUID, Field(alias="message_id")]
+    seq: Annotated[int, Field(alias="seq")]
+    user_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="user_id")]]
+
+class PublicMessageMentionsUpdate(TypedDict):
+    ai_twin_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="ai_twin_id")]]
+    channel_id: NotRequired[Annotated[uuid.UUID, Field(alias="channel_id")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    message_id: NotRequired[Annotated[uuid.UUID, Field(alias="message_id")]]
+    seq: NotRequired[Annotated[int, Field(alias="seq")]]
+    user_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="user_id")]]
 
 class PublicMessagePins(BaseModel):
     channel_id: uuid.UUID = Field(alias="channel_id")
@@ -665,6 +770,36 @@ class PublicTwinWebhooksUpdate(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     url: NotRequired[Annotated[str, Field(alias="url")]]
+
+class PublicUserEvents(BaseModel):
+    channel_id: Optional[uuid.UUID] = Field(alias="channel_id")
+    created_at: datetime.datetime = Field(alias="created_at")
+    details: JsonValue = Field(alias="details")
+    kind: str = Field(alias="kind")
+    message_id: Optional[uuid.UUID] = Field(alias="message_id")
+    seq: int = Field(alias="seq")
+    user_id: uuid.UUID = Field(alias="user_id")
+    workspace_id: Optional[uuid.UUID] = Field(alias="workspace_id")
+
+class PublicUserEventsInsert(TypedDict):
+    channel_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="channel_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    details: NotRequired[Annotated[JsonValue, Field(alias="details")]]
+    kind: Annotated[str, Field(alias="kind")]
+    message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="message_id")]]
+    seq: Annotated[int, Field(alias="seq")]
+    user_id: Annotated[uuid.UUID, Field(alias="user_id")]
+    workspace_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="workspace_id")]]
+
+class PublicUserEventsUpdate(TypedDict):
+    channel_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="channel_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    details: NotRequired[Annotated[JsonValue, Field(alias="details")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
+    message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="message_id")]]
+    seq: NotRequired[Annotated[int, Field(alias="seq")]]
+    user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="workspace_id")]]
 
 class PublicUserProfiles(BaseModel):
     avatar_url: Optional[str] = Field(alias="avatar_url")

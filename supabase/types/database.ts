@@ -185,6 +185,7 @@ export type Database = {
         Row: {
           "created_at": string;
           "created_by": string | null;
+          "direct_key": string | null;
           "id": string;
           "kind": string;
           "name": string | null;
@@ -195,6 +196,7 @@ export type Database = {
         Insert: {
           "created_at"?: string;
           "created_by"?: string | null;
+          "direct_key"?: string | null;
           "id"?: string;
           "kind"?: string;
           "name"?: string | null;
@@ -204,6 +206,7 @@ export type Database = {
         Update: {
           "created_at"?: string;
           "created_by"?: string | null;
+          "direct_key"?: string | null;
           "id"?: string;
           "kind"?: string;
           "name"?: string | null;
@@ -263,38 +266,102 @@ export type Database = {
         Row: {
           "connection_id": string | null;
           "conversation_id": string;
+          "deleted_at": string | null;
           "external_id": string;
           "message": NonNullable<Json>;
+          "original": Json | null;
           "received_at": string;
+          "sender": string;
           "sent_at": string;
+          "sequence": number;
+          "stated_at": string | null;
           "workspace_id": string;
         };
         ComputedFields: never;
         Insert: {
           "connection_id"?: string | null;
           "conversation_id": string;
+          "deleted_at"?: string | null;
           "external_id": string;
           "message": NonNullable<Json>;
+          "original"?: Json | null;
           "received_at"?: string;
+          "sender"?: string;
           "sent_at": string;
+          "sequence"?: number;
+          "stated_at"?: string | null;
           "workspace_id": string;
         };
         Update: {
           "connection_id"?: string | null;
           "conversation_id"?: string;
+          "deleted_at"?: string | null;
           "external_id"?: string;
           "message"?: NonNullable<Json>;
+          "original"?: Json | null;
           "received_at"?: string;
+          "sender"?: string;
           "sent_at"?: string;
+          "sequence"?: number;
+          "stated_at"?: string | null;
           "workspace_id"?: string;
         };
         Relationships: [];
+      };
+      "conversation_updates": {
+        Row: {
+          "actor": string;
+          "at": string;
+          "conversation_id": string;
+          "external_id": string;
+          "received_at": string;
+          "sender": string;
+          "sequence": number;
+          "type": string;
+          "value": NonNullable<Json>;
+          "version": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "actor": string;
+          "at": string;
+          "conversation_id": string;
+          "external_id": string;
+          "received_at"?: string;
+          "sender": string;
+          "sequence": number;
+          "type": string;
+          "value": NonNullable<Json>;
+          "version": string;
+        };
+        Update: {
+          "actor"?: string;
+          "at"?: string;
+          "conversation_id"?: string;
+          "external_id"?: string;
+          "received_at"?: string;
+          "sender"?: string;
+          "sequence"?: number;
+          "type"?: string;
+          "value"?: NonNullable<Json>;
+          "version"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "conversation_updates_conversation_id_fkey";
+            columns: ["conversation_id"];
+            isOneToOne: false;
+            referencedRelation: "conversations";
+            referencedColumns: ["id"];
+          },
+        ];
       };
       "conversations": {
         Row: {
           "created_at": string;
           "external_conversation_id": string;
           "id": string;
+          "kind": string;
           "last_message_at": string | null;
           "last_message_preview": string | null;
           "matched_by": string | null;
@@ -314,10 +381,15 @@ export type Database = {
           "conversation_messages": {
             "connection_id": string | null;
             "conversation_id": string;
+            "deleted_at": string | null;
             "external_id": string;
             "message": NonNullable<Json>;
+            "original": Json | null;
             "received_at": string;
+            "sender": string;
             "sent_at": string;
+            "sequence": number;
+            "stated_at": string | null;
             "workspace_id": string;
           } | null;
           "messages": Json | null;
@@ -327,6 +399,7 @@ export type Database = {
           "created_at"?: string;
           "external_conversation_id": string;
           "id"?: string;
+          "kind"?: string;
           "last_message_at"?: string | null;
           "last_message_preview"?: string | null;
           "matched_by"?: string | null;
@@ -348,6 +421,7 @@ export type Database = {
           "created_at"?: string;
           "external_conversation_id"?: string;
           "id"?: string;
+          "kind"?: string;
           "last_message_at"?: string | null;
           "last_message_preview"?: string | null;
           "matched_by"?: string | null;
@@ -465,6 +539,42 @@ export type Database = {
         };
         Relationships: [];
       };
+      "member_states": {
+        Row: {
+          "channel_id": string;
+          "hidden_seq": number | null;
+          "is_muted": boolean;
+          "is_pinned": boolean;
+          "read_seq": number;
+          "user_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "channel_id": string;
+          "hidden_seq"?: number | null;
+          "is_muted"?: boolean;
+          "is_pinned"?: boolean;
+          "read_seq"?: number;
+          "user_id": string;
+        };
+        Update: {
+          "channel_id"?: string;
+          "hidden_seq"?: number | null;
+          "is_muted"?: boolean;
+          "is_pinned"?: boolean;
+          "read_seq"?: number;
+          "user_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "member_states_member_fkey";
+            columns: ["channel_id", "user_id"];
+            isOneToOne: true;
+            referencedRelation: "channel_members";
+            referencedColumns: ["channel_id", "user_id"];
+          },
+        ];
+      };
       "message_edits": {
         Row: {
           "content": string;
@@ -542,6 +652,49 @@ export type Database = {
             columns: ["channel_id"];
             isOneToOne: false;
             referencedRelation: "channels";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
+      "message_mentions": {
+        Row: {
+          "ai_twin_id": string | null;
+          "channel_id": string;
+          "id": string;
+          "message_id": string;
+          "seq": number;
+          "user_id": string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          "ai_twin_id"?: string | null;
+          "channel_id": string;
+          "id"?: string;
+          "message_id": string;
+          "seq": number;
+          "user_id"?: string | null;
+        };
+        Update: {
+          "ai_twin_id"?: string | null;
+          "channel_id"?: string;
+          "id"?: string;
+          "message_id"?: string;
+          "seq"?: number;
+          "user_id"?: string | null;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "message_mentions_ai_twin_id_fkey";
+            columns: ["ai_twin_id"];
+            isOneToOne: false;
+            referencedRelation: "ai_twins";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "message_mentions_message_id_fkey";
+            columns: ["message_id"];
+            isOneToOne: false;
+            referencedRelation: "messages";
             referencedColumns: ["id"];
           },
         ];
@@ -930,6 +1083,40 @@ export type Database = {
           },
         ];
       };
+      "user_events": {
+        Row: {
+          "channel_id": string | null;
+          "created_at": string;
+          "details": NonNullable<Json>;
+          "kind": string;
+          "message_id": string | null;
+          "seq": number;
+          "user_id": string;
+          "workspace_id": string | null;
+        };
+        ComputedFields: never;
+        Insert: {
+          "channel_id"?: string | null;
+          "created_at"?: string;
+          "details"?: NonNullable<Json>;
+          "kind": string;
+          "message_id"?: string | null;
+          "seq": number;
+          "user_id": string;
+          "workspace_id"?: string | null;
+        };
+        Update: {
+          "channel_id"?: string | null;
+          "created_at"?: string;
+          "details"?: NonNullable<Json>;
+          "kind"?: string;
+          "message_id"?: string | null;
+          "seq"?: number;
+          "user_id"?: string;
+          "workspace_id"?: string | null;
+        };
+        Relationships: [];
+      };
       "user_profiles": {
         Row: {
           "avatar_url": string | null;
@@ -1147,6 +1334,7 @@ export type Database = {
       "list_channel_events": { Args: { "": Json }; Returns: Json };
       "list_message_edits": { Args: { "": Json }; Returns: Json };
       "list_messages": { Args: { "": Json }; Returns: Json };
+      "list_my_channels": { Args: { "max_channels"?: number; "skip"?: number }; Returns: Json };
       "list_my_invitations": {
         Args: Record<PropertyKey, never>;
         Returns: {
@@ -1162,6 +1350,7 @@ export type Database = {
         }[];
       };
       "list_twin_deliveries": { Args: { "": Json }; Returns: Json };
+      "list_user_events": { Args: { "max_events"?: number; "since"?: number }; Returns: Json };
       "list_workspace_members": {
         Args: { "search"?: string; "workspace_id": string };
         Returns: {
@@ -1172,6 +1361,7 @@ export type Database = {
           "user_id": string;
         }[];
       };
+      "mark_read": { Args: { "channel_id": string; "seq": number }; Returns: Json };
       "merge_people": { Args: { "": Json }; Returns: Json };
       "messages": {
         Args: { "": Database["public"]["Tables"]["conversations"]["Row"] };
@@ -1179,6 +1369,7 @@ export type Database = {
           & { error: true }
           & "the function public.messages with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
+      "open_direct": { Args: { "user_ids": (string)[]; "workspace_id"?: string }; Returns: Json };
       "pin_message": { Args: { "": Json }; Returns: Json };
       "read_metrics": { Args: { "": Json }; Returns: Json };
       "remove_reaction": { Args: { "": Json }; Returns: Json };

@@ -111,6 +111,7 @@ def bomb(_: bytes) -> bytes:
 
 ONE = document(conversation(message()))
 TWO = document(conversation(message("m1", content="changed"), message("m2")))
+READ = {"message_id": "m1", "type": "read", "at": "2026-02-01T10:30:00Z"}
 GZIP = {"content-encoding": "gzip"}
 
 CREATED = success(result(1, "created"))
@@ -138,6 +139,25 @@ CASES = [
         success(result(1, "updated", ', "conflicting_message_ids" : ["m1"]')),
         TWO,
         before=ONE,
+    ),
+    Case(
+        "updates",
+        from_sql(
+            200,
+            '{"success" : true, "processed" : 1, "results" : [{"conversation_id":"<uuid>","messages_added":1,'
+            '"status":"created","updates_added":2,"updates_waiting":1}]}',
+        ),
+        document(conversation(message(), updates=[READ, {**READ, "message_id": "m2"}])),
+    ),
+    Case(
+        "update-with-an-error",
+        from_sql(
+            200,
+            '{"success" : true, "processed" : 0, "results" : ['
+            '{"conversation_id" : null, "external_conversation_id" : "chat", "messages_added" : 0,'
+            ' "status" : "error: updates[0].at must be an ISO 8601 timestamp"}]}',
+        ),
+        document(conversation(message(), updates=[{**READ, "at": "now"}])),
     ),
     Case("nothing", success(), document()),
     Case(

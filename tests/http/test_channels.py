@@ -1,4 +1,4 @@
-"""GET /api/v2/channels/{id}/events over HTTP."""
+"""GET /api/v2/channels and /api/v2/channels/{id}/events over HTTP."""
 
 from collections.abc import Iterator
 
@@ -61,3 +61,36 @@ def test_non_member_gets_404(team: Team) -> None:
 
 def test_channel_of_the_path_wins_over_the_query(team: Team) -> None:
     assert read(team, UNKNOWN_ID, channel_id=team.channel_id).status_code == 404
+
+
+def my_channels(team: Team, user_id: str, **query: object) -> httpx.Response:
+    """Request the channels of a user."""
+    return team.client.get("/api/v2/channels", params=query, headers=bearer(token(user_id)))
+
+
+def test_list_of_channels_counts_what_is_unread(team: Team) -> None:
+    author, reader = team.user_ids[:2]
+    before = my_channels(team, reader).json()["data"][0]["unread_count"]
+    sent = team.send(f"<@{reader}> look").json()["data"]
+    answer = my_channels(team, reader)
+    assert answer.status_code == 200
+    assert answer.json()["meta"] == {"has_more": False}
+    (channel,) = answer.json()["data"]
+    assert channel["id"] == team.channel_id
+    assert (channel["unread_count"], channel["mention_count"]) == (before + 1, 1)
+    assert channel["last_message"]["id"] == sent["id"]
+    assert {member["user_id"] for member in channel["members"]} == set(team.user_ids)
+    (own,) = my_channels(team, author).json()["data"]
+    assert (own["unread_count"], own["mention_count"]) == (0, 0)
+    assert my_channels(team, reader, offset=1).json()["data"] == []
+    assert "ratelimit-remaining" in answer.headers
+
+
+@pytest.mark.parametrize("query", [{"limit": 0}, {"limit": "all"}, {"offset": -1}])
+def test_wrong_page_of_channels_is_400(team: Team, query: dict[str, object]) -> None:
+    answer = my_channels(team, team.user_ids[0], **query)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_field")
+
+
+def test_list_of_channels_needs_a_token(team: Team) -> None:
+    assert team.client.get("/api/v2/channels").status_code == 401

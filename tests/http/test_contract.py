@@ -36,7 +36,7 @@ WITHOUT_EXAMPLE = {
     ("GET", "/api/v2/exports/conversations/{conversation_id}"),
 }
 # Codes of functions and tables without a route.
-DATA_API_CODES = {"owner_required", "connection_not_found", "overlap_out_of_range"}
+DATA_API_CODES = {"owner_required", "connection_not_found", "overlap_out_of_range", "direct_channel"}
 SECONDS = 10.0  # for each answer
 # The full run sends more than 20,000 requests; generating an ingest body takes ten times as long as another.
 CASES = {"/functions/v1/messaging-ingest": bounded(5, 150)}

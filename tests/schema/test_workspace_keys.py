@@ -22,9 +22,11 @@ GLOBAL = {
     "private.summary_counts": "belongs to a user",
     "private.summary_totals": "a total of the whole database",
     "private.twin_secrets": "belongs to a twin",
+    "private.user_counters": "belongs to a user",
     "public.ai_twins": "belongs to its user, as a profile does, and takes part in channels of several workspaces",
     "public.erasures": "a receipt outlives what it is about",
     "public.twin_webhooks": "belongs to a twin",
+    "public.user_events": "belongs to a user, and tells of several workspaces",
     "public.user_profiles": "belongs to a user",
     "public.workspaces": "is the workspace",
 }

@@ -98,11 +98,6 @@ def test_invalid_channel_raises_the_named_constraint(db: Db, columns: str, const
     assert refused(db, f"insert into public.channels {columns}", by=CheckViolation).constraint_name == constraint
 
 
-def test_direct_channel_needs_no_name(db: Db) -> None:
-    become(db, MATTY)
-    db.execute("insert into public.channels (kind) values ('dm')")
-
-
 def test_unknown_role_is_rejected(db: Db) -> None:
     become(db, MATTY)
     statement = "update public.channel_members set role = 'king' where user_id = %s"

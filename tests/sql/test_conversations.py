@@ -47,18 +47,88 @@ def test_messages_are_read_as_one_array_in_time_order(db: Db) -> None:
     assert rows(db, "select c.messages from conversations c") == [[EARLY, LATE]]
 
 
-def test_messages_with_equal_times_are_ordered_by_id(db: Db) -> None:
-    ingest(db, conversation(message("b"), message("a"), message("B")))
-    assert [stored["id"] for stored in read_conversation(db)["messages"]] == ["B", "a", "b"]
+def stored_ids(db: Db) -> list[str]:
+    return [stored["id"] for stored in read_conversation(db)["messages"]]
+
+
+def test_messages_with_equal_times_keep_their_order_of_arrival(db: Db) -> None:
+    ingest(db, conversation(message("10"), message("9", content="hi")))
+    assert read_conversation(db)["last_message_preview"] == "hi"
+    ingest(db, conversation(message("9", content="hi"), message("B"), message("a")))
+    assert stored_ids(db) == ["10", "9", "B", "a"]
+
+
+def test_duplicate_conversations_keep_the_order_of_the_request(db: Db) -> None:
+    ingest(db, conversation(message("z"), message("y")), conversation(message("a")), conversation(message("B")))
+    assert stored_ids(db) == ["z", "y", "a", "B"]
+
+
+def test_sequence_orders_messages_with_equal_times(db: Db) -> None:
+    given = {"a": "3", "b": -2, "c": 10, "d": 3}
+    ingest(db, conversation(*(message(name, sequence=number) for name, number in given.items())))
+    assert stored_ids(db) == ["b", "a", "d", "c"]
+    assert read_conversation(db)["last_message_preview"] == "Content of c"
+
+
+@pytest.mark.parametrize("sequence", [None, "", "x", 1.5, [1], {"a": 1}, True, 10**19])
+def test_sequence_that_is_no_integer_counts_as_0(db: Db, sequence: object) -> None:
+    ingest(db, conversation(message("b", sequence=1), message("a", sequence=sequence), message("c", sequence=-1)))
+    assert stored_ids(db) == ["c", "a", "b"]
+    assert read_conversation(db)["messages"][1]["sequence"] == sequence
+
+
+FUTURE = "2062-01-01T00:00:00Z"
+
+
+def test_wrong_clock_does_not_pin_a_conversation(db: Db) -> None:
+    ingest(db, conversation(message("1", sent_at=FUTURE, content="wrong clock"), participant_name="Old"))
+    first = read_conversation(db)
+    assert (first["last_message_preview"], first["participant_name"]) == ("wrong clock", "Old")
+    assert first["last_message_at"] < "2062"
+    ingest(db, conversation(message("2", sent_at="2026-02-02T10:00:00Z", content="hi"), participant_name="New"))
+    then = read_conversation(db)
+    assert (then["last_message_preview"], then["participant_name"]) == ("hi", "New")
+    assert then["last_message_at"] == "2026-02-02T10:00:00+00:00"
+    assert [line["sent_at"] for line in then["messages"]] == [FUTURE, "2026-02-02T10:00:00Z"]
+
+
+def test_wrong_clock_comes_behind_what_was_there(db: Db) -> None:
+    ingest(
+        db,
+        conversation(
+            message("1", sequence=5),
+            message("2", sent_at=FUTURE),
+            message("3", sent_at="2026-02-01T11:00:00Z", sequence=5),
+            message("4", sent_at=FUTURE),
+            message("5", sent_at="2063-01-01T00:00:00Z"),
+        ),
+    )
+    ingest(db, conversation(message("6", sent_at=FUTURE, content="last")))
+    assert (stored_ids(db), read_conversation(db)["last_message_preview"]) == (list("123456"), "last")
+    ingest(db, conversation(message("7", sent_at="2026-02-01T11:00:01Z")))
+    assert stored_ids(db) == list("1234567")
+
+
+def test_wrong_clock_sent_again_changes_nothing(db: Db) -> None:
+    given = conversation(message("1", sent_at=FUTURE), message("2"), participant_name="Ann")
+    assert [ingest(db, given).statuses for _ in range(2)] == [["created"], ["no_new_messages"]]
+
+
+@pytest.mark.parametrize("column", ["participant_identifier", "participant_name", "external_conversation_id"])
+def test_texts_of_a_conversation_are_compared_by_bytes(db: Db, column: str) -> None:
+    collation = """
+    select collname from pg_attribute inner join pg_collation on pg_collation.oid = attcollation
+    where attrelid = 'public.conversations'::regclass and attname = %s
+    """
+    assert value(db, collation, column) == "C"
 
 
 @pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
-def test_preview_of_equal_times_is_the_greatest_id(db: Db, order: tuple[str, str]) -> None:
-    # Without an index, rows come in the order of arrival.
+def test_preview_of_equal_times_is_the_last_arrival(db: Db, order: tuple[str, str]) -> None:
     db.execute("set local enable_indexscan = off; set local enable_bitmapscan = off")
     for name in order:
         ingest(db, conversation(message(name, content=name)))
-    assert read_conversation(db)["last_message_preview"] == "b"
+    assert read_conversation(db)["last_message_preview"] == order[-1]
 
 
 def test_conversation_without_messages_reads_as_empty_array(db: Db) -> None:
@@ -159,6 +229,11 @@ def test_backend_cannot_change_content_or_owner(db: Db, statement: str) -> None:
         ({"content": "", "type": "video"}, "Video"),
         ({"content": "", "type": "file"}, "File"),
         ({"content": "", "type": "location"}, "Location"),
+        ({"content": "", "type": "sticker"}, "Sticker"),
+        ({"content": "", "type": "contact"}, "Contact"),
+        ({"content": "", "type": "poll"}, "Poll"),
+        ({"content": "", "type": "call"}, "Call"),
+        ({"content": "", "type": "system"}, "Notice"),
         ({"content": "", "type": "text"}, "Message"),
         ({"content": " \n ", "type": "file"}, "File"),
     ],

@@ -46,8 +46,13 @@ Conversation = dict[str, Any]
 
 
 def sent(thread: str, number: int) -> dict[str, Any]:
-    """Draw a message that depends only on its id; several of a conversation share a minute."""
-    return message(f"m{number}", content=f"{thread}{number}", sent_at=f"2026-02-01T10:0{number * 3 % 5}:00+00:00")
+    """Draw a message that depends only on its id; sequence orders those of one minute."""
+    return message(
+        f"m{number}",
+        content=f"{thread}{number}",
+        sent_at=f"2026-02-01T10:0{number * 3 % 5}:00+00:00",
+        sequence=number * 7 % 10,
+    )
 
 
 @st.composite
@@ -88,7 +93,7 @@ def model(given_conversations: list[Conversation]) -> dict[str, Any]:
     for thread in {one["external_conversation_id"] for one in given_conversations}:
         own = [one for one in given_conversations if one["external_conversation_id"] == thread]
         lines = {line["id"]: line for one in own for line in one["messages"]}
-        ordered = sorted(lines.values(), key=lambda line: (line["sent_at"], line["id"]))
+        ordered = sorted(lines.values(), key=lambda line: (line["sent_at"], line["sequence"]))
         newest = [max((line["sent_at"] for line in one["messages"]), default="") for one in own]
         # A phone number wins over a username, then the newest batch.
         identifiers = [

@@ -228,8 +228,8 @@ BAD_MESSAGES = {
     "messages[1].direction must be inbound or outbound": [
         changed(message(), "direction", bad) for bad in (ABSENT, None, "", "sideways", "Inbound", 5, {}, [])
     ],
-    "messages[1].type must be text, image, audio, video, file or location": [
-        changed(message(), "type", bad) for bad in (ABSENT, None, "", "sticker", "TEXT", 5, {}, [])
+    "messages[1].type must be text, image, audio, video, file, location, sticker, contact, poll, call or system": [
+        changed(message(), "type", bad) for bad in (ABSENT, None, "", "gif", "TEXT", 5, {}, [])
     ],
     "messages[1].content must be a string": [
         changed(message(), "content", bad) for bad in (ABSENT, None, 5, {}, [], False)
@@ -279,7 +279,8 @@ def test_error_has_all_keys_and_names_its_conversation(db: Db) -> None:
             "conversation_id": None,
             "external_conversation_id": "chat",
             "messages_added": 0,
-            "status": "error: messages[0].type must be text, image, audio, video, file or location",
+            "status": "error: messages[0].type must be text, image, audio, video, file, location, sticker, contact, "
+            "poll, call or system",
         }
     ]
 
@@ -319,7 +320,10 @@ def test_iso_8601_is_parsed_in_any_session_time_zone(db: Db, sent_at: str, momen
     db.execute("set local timezone = 'Asia/Kolkata'")
     assert ingest(db, conversation(message(sent_at=sent_at))).statuses == ["created"]
     db.execute("set local timezone = 'UTC'")
-    assert value(db, "select to_jsonb(sent_at) from public.conversation_messages") == moment + "+00:00"
+    assert (
+        value(db, "select to_jsonb(coalesce(stated_at, sent_at)) from public.conversation_messages")
+        == moment + "+00:00"
+    )
 
 
 @pytest.mark.parametrize("media_url", [ABSENT, None, "", "https://example.com/a.jpg"])

@@ -46,7 +46,8 @@ def test_line_lists_errors_without_content(db: Db) -> None:
     wrong = [conversation(message(f"m{n}", type="secret-canary"), external_id=f"secret-canary-{n}") for n in range(9)]
     ingest(db, conversation(message()), *wrong, conversation(message("x"), {"id": "secret-canary"}))
     errors = [
-        "error: messages[0].type must be text, image, audio, video, file or location",
+        "error: messages[0].type must be text, image, audio, video, file, location, sticker, contact, poll, call or "
+        "system",
         "error: messages[1].direction must be inbound or outbound",
     ]
     assert lines(db, "conversations", "messages_added", "errors") == [(11, 1, errors)]

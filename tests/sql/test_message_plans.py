@@ -9,7 +9,7 @@ from tests.sql.test_plans import reading_at_most, session_with
 from tests.support.calls import call
 from tests.support.cases import named
 from tests.support.cluster import TestCluster
-from tests.support.database import Db, lift_request_limit, rows, value
+from tests.support.database import Db, become, become_postgres, lift_request_limit, rows, value
 from tests.support.event_log import last_seq
 from tests.support.realtime import fire_deferred_triggers
 from tests.support.soak import bounded
@@ -29,6 +29,7 @@ CALLS: list[tuple[str, dict[str, object]]] = [
     ("list_messages", {"channel_id": CHANNEL, "thread_id": MESSAGE}),
     ("list_channel_events", {"channel_id": CHANNEL, "since": f"{PAST // 2}", "limit": 50}),
     ("get_message", {"id": MESSAGE}),
+    ("create_message", {"channel_id": CHANNEL, "content": f"<@{BOB}> <@{TWIN}> <!channel>"}),
     ("create_message", {"channel_id": CHANNEL, "content": "new"}),
     ("reply_to_message", {"id": MESSAGE, "content": "new"}),
     ("reply_to_message", {"id": THREAD, "content": "new"}),
@@ -49,8 +50,10 @@ set session_replication_role = replica;
 insert into public.channels (id, workspace_id, kind, name, created_by)
 values ('{QUIET}', '{MATTY}', 'channel', 'quiet', '{MATTY}');
 insert into public.channel_members (channel_id, user_id, role) values ('{QUIET}', '{MATTY}', 'owner');
+insert into public.member_states (channel_id, user_id) values ('{QUIET}', '{MATTY}');
+update public.member_states set read_seq = 0 where user_id = '{MATTY}';
 insert into private.channel_counters (channel_id, workspace_id, last_seq, message_count)
-values ('{QUIET}', '{MATTY}', {PAST}, {PAST // 5});
+values ('{QUIET}', '{MATTY}', {1000 + PAST}, {PAST // 5});
 insert into public.messages
 (id, workspace_id, channel_id, seq, user_id, content, parent_message_id, created_at, updated_at)
 select
@@ -85,7 +88,7 @@ where channel_id = '{CHANNEL}';
 set session_replication_role = origin;
 analyze
     public.messages, public.message_events, public.message_reactions, public.twin_deliveries, private.message_words,
-    private.twin_queues, private.channel_counters, private.idempotency_keys
+    private.twin_queues, private.channel_counters, private.idempotency_keys, public.member_states
 """
 
 
@@ -117,6 +120,19 @@ def test_call_reads_only_its_own_rows(past: Db, function: str, fields: dict[str,
         reply = call(past, function, MATTY, **fields)
         fire_deferred_triggers(past)
     assert reply.status < 300, reply
+
+
+def test_list_of_channels_reads_up_to_100_of_each(past: Db) -> None:
+    with reading_at_most(2 * 105, past):
+        reply = call(past, "list_my_channels", MATTY)
+    assert [channel["unread_count"] for channel in reply.data] == [100, 100]
+    become(past, MATTY)
+    for channel_id in (CHANNEL, QUIET):
+        past.execute("select public.mark_read(%s, 1000000000)", (channel_id,))
+    become_postgres(past)
+    with reading_at_most(20, past):
+        reply = call(past, "list_my_channels", MATTY)
+    assert [channel["unread_count"] for channel in reply.data] == [0, 0]
 
 
 def test_no_statement_triggers_jit(past: Db) -> None:

@@ -71,7 +71,7 @@ def test_conversation_page_is_read_from_the_index_in_order(
         db,
         f"""
         select message from public.conversation_messages where conversation_id = %s
-        order by sent_at {order}, external_id {order} limit 50
+        order by sent_at {order}, sequence {order}, received_at {order}, external_id {order} limit 50
         """,
         long_thread,
     )
@@ -175,7 +175,7 @@ def test_new_messages_read_no_others_of_a_long_conversation(crowd: Db) -> None:
         where conversation_id = (
             select id from public.conversations where (platform, external_conversation_id) = ('whatsapp', 'long')
         )
-        order by sent_at desc, external_id desc limit 20
+        order by sent_at desc, sequence desc, received_at desc, external_id desc limit 20
         """,
     ],
     ids=["threads", "messages"],

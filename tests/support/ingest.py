@@ -66,7 +66,7 @@ with summary as (
     left join lateral (
         select stored.* from public.conversation_messages as stored
         where stored.conversation_id = conversation.id
-        order by stored.sent_at desc, stored.external_id desc
+        order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
         limit 1
     ) as newest on true
     where conversation.user_id = %s

@@ -13,11 +13,14 @@ lock table
     public.channels,
     public.conversation_identifiers,
     public.conversation_messages,
+    public.conversation_updates,
     public.conversations,
     public.erasures,
     public.ingest_log,
+    public.member_states,
     public.message_edits,
     public.message_events,
+    public.message_mentions,
     public.message_pins,
     public.message_reactions,
     public.messages,
@@ -26,6 +29,7 @@ lock table
     public.person_identifiers,
     public.twin_deliveries,
     public.twin_webhooks,
+    public.user_events,
     public.user_profiles,
     public.workspace_invitations,
     public.workspace_members,
@@ -54,15 +58,21 @@ begin
         union all
         select 'public.conversation_messages' as name where exists (select from public.conversation_messages)
         union all
+        select 'public.conversation_updates' as name where exists (select from public.conversation_updates)
+        union all
         select 'public.conversations' as name where exists (select from public.conversations)
         union all
         select 'public.erasures' as name where exists (select from public.erasures)
         union all
         select 'public.ingest_log' as name where exists (select from public.ingest_log)
         union all
+        select 'public.member_states' as name where exists (select from public.member_states)
+        union all
         select 'public.message_edits' as name where exists (select from public.message_edits)
         union all
         select 'public.message_events' as name where exists (select from public.message_events)
+        union all
+        select 'public.message_mentions' as name where exists (select from public.message_mentions)
         union all
         select 'public.message_pins' as name where exists (select from public.message_pins)
         union all
@@ -79,6 +89,8 @@ begin
         select 'public.twin_deliveries' as name where exists (select from public.twin_deliveries)
         union all
         select 'public.twin_webhooks' as name where exists (select from public.twin_webhooks)
+        union all
+        select 'public.user_events' as name where exists (select from public.user_events)
         union all
         select 'public.user_profiles' as name where exists (select from public.user_profiles where updated_at <> created_at)
         union all

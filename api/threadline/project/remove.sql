@@ -40,6 +40,7 @@ drop policy messaging_connections_delete_manager on public.messaging_connections
 drop policy conversations_select_member on public.conversations;
 drop policy conversation_messages_select_member on public.conversation_messages;
 drop policy conversation_identifiers_select_member on public.conversation_identifiers;
+drop policy conversation_updates_select_reader on public.conversation_updates;
 drop policy ingest_log_select_manager on public.ingest_log;
 drop policy user_profiles_select_peer on public.user_profiles;
 drop policy user_profiles_update_self on public.user_profiles;
@@ -52,6 +53,9 @@ drop policy channel_members_insert_manager on public.channel_members;
 drop policy channel_members_update_manager on public.channel_members;
 drop policy channel_members_delete_manager_or_self on public.channel_members;
 drop policy message_events_select_member on public.message_events;
+drop policy user_events_select_self on public.user_events;
+drop policy member_states_select_self on public.member_states;
+drop policy member_states_update_self on public.member_states;
 drop policy workspace_invitations_select_manager on public.workspace_invitations;
 drop policy ai_twins_select_owner_or_peer on public.ai_twins;
 drop policy ai_twins_insert_owner on public.ai_twins;
@@ -70,6 +74,7 @@ drop policy message_reactions_delete_self on public.message_reactions;
 drop policy message_pins_select_member on public.message_pins;
 drop policy message_pins_insert_self on public.message_pins;
 drop policy message_pins_delete_member on public.message_pins;
+drop policy message_mentions_select_member on public.message_mentions;
 drop policy attachments_select_member on public.attachments;
 drop policy attachments_insert_uploader on public.attachments;
 drop policy attachments_delete_uploader_or_manager on public.attachments;
@@ -102,11 +107,14 @@ drop policy channel_twins_select_executed on public.channel_twins;
 drop policy channels_select_executed on public.channels;
 drop policy conversation_identifiers_select_executed on public.conversation_identifiers;
 drop policy conversation_messages_select_executed on public.conversation_messages;
+drop policy conversation_updates_select_executed on public.conversation_updates;
 drop policy conversations_select_executed on public.conversations;
 drop policy erasures_select_executed on public.erasures;
 drop policy ingest_log_select_executed on public.ingest_log;
+drop policy member_states_select_executed on public.member_states;
 drop policy message_edits_select_executed on public.message_edits;
 drop policy message_events_select_executed on public.message_events;
+drop policy message_mentions_select_executed on public.message_mentions;
 drop policy message_pins_select_executed on public.message_pins;
 drop policy message_reactions_select_executed on public.message_reactions;
 drop policy messages_select_executed on public.messages;
@@ -115,6 +123,7 @@ drop policy people_select_executed on public.people;
 drop policy person_identifiers_select_executed on public.person_identifiers;
 drop policy twin_deliveries_select_executed on public.twin_deliveries;
 drop policy twin_webhooks_select_executed on public.twin_webhooks;
+drop policy user_events_select_executed on public.user_events;
 drop policy user_profiles_select_executed on public.user_profiles;
 drop policy workspace_invitations_select_executed on public.workspace_invitations;
 drop policy workspace_members_select_executed on public.workspace_members;
@@ -129,6 +138,10 @@ drop trigger workspaces_40_reread_numbers on public.workspaces;
 drop trigger workspace_members_10_protect_owners on public.workspace_members;
 drop trigger workspace_members_20_audit on public.workspace_members;
 drop trigger workspace_members_30_hand_over on public.workspace_members;
+drop trigger workspace_members_40_tell on public.workspace_members;
+drop trigger workspace_members_41_tell on public.workspace_members;
+drop trigger workspace_invitations_10_tell on public.workspace_invitations;
+drop trigger user_events_10_broadcast on public.user_events;
 drop trigger user_profiles_10_stamp on public.user_profiles;
 drop trigger people_10_assign_workspace on public.people;
 drop trigger people_10_lock_matching on public.people;
@@ -160,17 +173,28 @@ drop trigger conversation_messages_10_summarize on public.conversation_messages;
 drop trigger conversation_messages_20_broadcast on public.conversation_messages;
 drop trigger conversation_messages_30_summarize on public.conversation_messages;
 drop trigger conversation_messages_40_redact on public.conversation_messages;
+drop trigger conversation_messages_50_summarize on public.conversation_messages;
+drop trigger conversation_messages_60_redact on public.conversation_messages;
+drop trigger conversation_messages_70_broadcast on public.conversation_messages;
 drop trigger channels_10_assign_workspace on public.channels;
 drop trigger channels_10_stamp on public.channels;
+drop trigger channels_12_reject_direct on public.channels;
 drop trigger channels_20_create_counter on public.channels;
 drop trigger channels_30_add_owner on public.channels;
+drop trigger channels_35_tell on public.channels;
 drop trigger channels_40_redact on public.channels;
 drop trigger channel_members_10_protect_owners on public.channel_members;
+drop trigger channel_members_11_keep_direct on public.channel_members;
+drop trigger channel_members_12_reject_direct on public.channel_members;
+drop trigger channel_members_13_lock_channel on public.channel_members;
 drop trigger channel_members_15_require_workspace_member on public.channel_members;
 drop trigger channel_members_20_require_owner on public.channel_members;
 drop trigger channel_members_30_remove_twins on public.channel_members;
 drop trigger channel_members_40_remove_twins on public.channel_members;
 drop trigger channel_members_50_record on public.channel_members;
+drop trigger channel_members_51_create_state on public.channel_members;
+drop trigger channel_members_52_tell on public.channel_members;
+drop trigger channel_members_53_tell on public.channel_members;
 drop trigger channel_members_60_record on public.channel_members;
 drop trigger channel_members_70_audit on public.channel_members;
 drop trigger ai_twins_10_stamp on public.ai_twins;
@@ -184,10 +208,12 @@ drop trigger messages_30_set_hops on public.messages;
 drop trigger messages_40_record_change on public.messages;
 drop trigger messages_50_queue_deliveries on public.messages;
 drop trigger messages_60_index on public.messages;
+drop trigger messages_65_record_mentions on public.messages;
 drop trigger messages_70_link_attachments on public.messages;
 drop trigger messages_80_index on public.messages;
 drop trigger messages_81_cancel_deliveries on public.messages;
 drop trigger messages_82_forget on public.messages;
+drop trigger messages_83_record_mentions on public.messages;
 drop trigger messages_90_record_change on public.messages;
 drop trigger messages_91_delete_words on public.messages;
 drop trigger messages_92_forget on public.messages;
@@ -200,6 +226,7 @@ drop trigger attachments_10_set_details on public.attachments;
 drop trigger attachments_20_reject_retired_id on public.attachments;
 drop trigger attachments_30_retire_id on public.attachments;
 drop trigger twin_webhooks_10_stamp on public.twin_webhooks;
+drop view private.my_topic_turns;
 drop view private.my_peer_twins;
 drop view private.my_twins;
 drop view private.my_peers;
@@ -217,6 +244,7 @@ drop function
     private.admit_message_trigger(),
     private.admit_twin_trigger(),
     private.admit_upload(jsonb),
+    private.apply_known_updates(private.ingest_message[], uuid[]),
     private.audit_channel_role_trigger(),
     private.audit_connection_trigger(),
     private.audit_erasure(uuid),
@@ -230,6 +258,8 @@ drop function
     private.broadcast_events_trigger(),
     private.broadcast_id(uuid, bigint, uuid),
     private.broadcast_ingested_messages_trigger(),
+    private.broadcast_updated_messages_trigger(),
+    private.broadcast_user_events_trigger(),
     private.call(text, text, text, text, text, bytea),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
@@ -238,18 +268,23 @@ drop function
     private.choose_display_name(jsonb, text),
     private.claim_deliveries(integer, interval),
     private.clean_up(integer),
+    private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
     private.conversation_topics(public.conversations),
     private.count_belongings(uuid),
+    private.count_mentions(uuid, uuid, bigint),
     private.count_messages(jsonb),
+    private.count_unread(uuid, bigint),
     private.create_channel_counter_trigger(),
     private.create_conversations(private.ingest_source, private.ingest_participant[]),
     private.create_invitation(uuid, uuid, text, text, interval),
+    private.create_member_state_trigger(),
     private.create_personal_workspace_trigger(),
     private.create_receipt(text, uuid, jsonb),
     private.create_user_profile_trigger(),
     private.create_workspace(text, text, text),
     private.decode_text(bytea),
     private.delete_conversation_messages_trigger(),
+    private.delete_erased_texts(private.ingest_update[], uuid[]),
     private.delete_expired(integer),
     private.delete_history(integer),
     private.delete_ingest_log_trigger(),
@@ -275,11 +310,15 @@ drop function
     private.find_channels(text),
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.find_cursor(jsonb, text, uuid),
+    private.find_edit_time(jsonb),
     private.find_heir(uuid, uuid),
     private.find_match(uuid, private.match_key[]),
+    private.find_mentions(text),
     private.find_merged_person(uuid),
     private.find_region(text),
+    private.find_shared_workspace(uuid[], bytea, uuid),
     private.find_summary(uuid, bigint, integer, text, integer),
+    private.find_update_error(jsonb, timestamptz),
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
@@ -295,7 +334,9 @@ drop function
     private.hand_over_member_trigger(),
     private.hand_over_user_trigger(),
     private.has_huge_number(jsonb),
+    private.has_updates(uuid[]),
     private.hash_secret(text),
+    private.hide_direct_channel(uuid, uuid),
     private.hmac_block(bytea, integer),
     private.home_country(uuid),
     private.identifier_key(text, text, text),
@@ -311,12 +352,14 @@ drop function
     private.is_my_live_topic(text),
     private.is_my_managed_folder(text),
     private.is_my_topic(text),
+    private.is_my_turn(text, text),
     private.is_non_member(uuid),
     private.is_phone(text, text),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
     private.is_service(),
     private.is_uuid(text),
     private.is_valid_key(text),
+    private.keep_direct_member_trigger(),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.leave_channels(uuid, uuid, uuid),
     private.limit_twins_trigger(),
@@ -328,22 +371,30 @@ drop function
     private.list_given_identifiers(jsonb),
     private.list_identifiers(uuid),
     private.list_line_spellings(text),
+    private.list_listening_members(uuid),
     private.list_match_keys(text, private.identifier, text, boolean),
     private.list_messaging_keys(uuid),
+    private.list_my_channels(integer, integer),
+    private.list_my_channels(jsonb),
     private.list_my_invitations(),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
     private.list_participants(text, private.ingest_conversation[], uuid[]),
     private.list_person_keys(uuid[]),
     private.list_phone_keys(text, text),
+    private.list_repeated_messages(private.ingest_message[], uuid[], private.ingest_count[]),
     private.list_replay_results(private.ingest_conversation[], uuid[]),
+    private.list_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_count[]),
     private.list_spellings(text, text, text),
+    private.list_updates(uuid, text, text),
     private.list_user_messages(uuid),
     private.lock_channel(uuid),
     private.lock_conversations(uuid[]),
     private.lock_matching_trigger(),
+    private.lock_member_channel_trigger(),
     private.lock_my_channel(uuid),
     private.lock_person(uuid, text),
     private.lock_source(private.ingest_source),
+    private.mark_read(uuid, bigint),
     private.match_conversation(public.conversations),
     private.match_identifiers(uuid, text, private.identifier[]),
     private.match_participant_trigger(),
@@ -351,15 +402,18 @@ drop function
     private.measure_database(),
     private.measure_deliveries(),
     private.measure_messages(uuid, bigint, integer),
+    private.merge_counts(private.ingest_count[], private.ingest_update[], private.ingest_update[], uuid[]),
     private.merge_people(uuid, uuid),
     private.message_count(uuid),
     private.message_preview(jsonb),
     private.move_channels(uuid),
     private.normalize_identifier_trigger(),
+    private.open_direct(uuid[], uuid),
     private.parse_conversations(jsonb),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_json(bytea),
+    private.parse_mentions(text),
     private.parse_messages(jsonb),
     private.parse_number(private.written_phone, private.phone_regions),
     private.parse_object(bytea),
@@ -368,8 +422,11 @@ drop function
     private.parse_search_operator(private.message_search, text, text, boolean),
     private.parse_search_phrase(text),
     private.parse_search_time(text),
+    private.parse_sender(jsonb),
     private.parse_text(jsonb, text, integer, text),
     private.parse_timestamp(text),
+    private.parse_update_value(text, jsonb),
+    private.parse_updates(jsonb),
     private.parse_uuid(jsonb, text, boolean),
     private.parse_uuids(jsonb, text, integer),
     private.parse_written_phone(text),
@@ -377,6 +434,7 @@ drop function
     private.pass_belongings(uuid, uuid, uuid),
     private.phone_line(private.phone_number),
     private.phone_text(text),
+    private.place_messages(private.ingest_message[], uuid[]),
     private.poll_summary(jsonb),
     private.protect_owners_trigger(),
     private.protect_retention_trigger(),
@@ -384,24 +442,35 @@ drop function
     private.queue_deliveries_trigger(),
     private.ranking_steps(tsvector, tsquery, text[]),
     private.read_number(private.phone_number, boolean),
+    private.read_repeated_message(jsonb, public.conversation_messages),
     private.record_audit(uuid, text, uuid, jsonb),
     private.record_earlier_identifier_trigger(),
     private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz),
     private.record_export(uuid, uuid),
-    private.record_given_identifiers(text, private.ingest_conversation[], uuid[]),
+    private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean),
     private.record_identifiers(uuid[], private.identifier[]),
     private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
+    private.record_invitation_trigger(),
     private.record_member_trigger(),
+    private.record_membership_trigger(),
+    private.record_mentions_trigger(),
     private.record_message_change_trigger(),
     private.record_reaction_or_pin_trigger(),
     private.record_refusal(private.ingest_source, integer),
+    private.record_renaming_trigger(),
+    private.record_updates(private.ingest_update[], uuid[]),
+    private.record_user_events(uuid[], text, jsonb, uuid, uuid, uuid),
+    private.record_workspace_membership_trigger(),
     private.redact_broadcasts(uuid[]),
     private.redact_channel_trigger(),
     private.redact_inbox_trigger(),
     private.refresh_identifiers_trigger(),
+    private.refresh_messages(private.ingest_update[], uuid[]),
     private.refresh_people_trigger(),
     private.refresh_person_keys(uuid[]),
     private.refuse_ingest(integer, text),
+    private.reject_direct_channel_trigger(),
+    private.reject_direct_member_trigger(),
     private.reject_retired_id_trigger(),
     private.rematch_conversations(private.person_key[]),
     private.rematch_identified_trigger(),
@@ -413,15 +482,20 @@ drop function
     private.render_event(public.message_events, public.messages),
     private.render_export(uuid[]),
     private.render_failure(text, text, text, text, text),
+    private.render_few_members(uuid),
+    private.render_last_message(uuid),
     private.render_message(public.messages),
     private.render_message(public.messages, jsonb),
     private.render_page(uuid[]),
     private.render_pin(uuid, timestamptz),
-    private.render_pointer(jsonb),
+    private.render_pointer(jsonb, text),
+    private.render_present_message(jsonb, public.conversation_updates[]),
     private.render_reaction(uuid, uuid, uuid, text, timestamptz),
     private.render_reactions(uuid[]),
+    private.render_receipts(public.conversation_updates[]),
     private.render_results(private.ingest_result[]),
     private.render_transcript(uuid, bigint, integer, integer),
+    private.render_user_event(public.user_events),
     private.replay_twin_deliveries(uuid, uuid),
     private.report_lost_broadcast(text, text, text),
     private.request_id(),
@@ -443,6 +517,7 @@ drop function
     private.rotate_messaging_key(uuid, interval),
     private.rotate_twin_secret(uuid, interval),
     private.schema_version(),
+    private.seal_channel(uuid, bigint),
     private.search_messages(private.message_search),
     private.search_span(private.message_search, bigint, bigint, integer, boolean),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
@@ -456,6 +531,7 @@ drop function
     private.set_twin_webhook(uuid, text),
     private.set_updated_at_trigger(),
     private.set_workspace_trigger(),
+    private.settle_updates(private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]),
     private.sign_delivery(uuid, text),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
@@ -464,7 +540,8 @@ drop function
     private.split_phones(text),
     private.split_words(text),
     private.store_conversations(private.ingest_source, jsonb),
-    private.store_messages(private.ingest_source, private.ingest_conversation[], private.ingest_message[], uuid[], jsonb, boolean),
+    private.store_mentions(public.messages),
+    private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),
     private.strip_country_code(text, private.phone_regions),
     private.strip_trunk_prefix(text, private.phone_regions),
     private.succeed(jsonb, jsonb, integer),
@@ -477,6 +554,7 @@ drop function
     private.update_participants(uuid[], private.ingest_participant[]),
     private.use_asynchronous_commit(),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
+    private.validate_updates(private.ingest_conversation[], private.ingest_update[]),
     private.verify_creations(uuid, bigint),
     private.word_index_template(),
     public.accept_invitation(text, uuid),
@@ -504,12 +582,16 @@ drop function
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
+    public.list_my_channels(integer, integer),
     public.list_my_invitations(),
     public.list_twin_deliveries(jsonb),
+    public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
+    public.mark_read(uuid, bigint),
     public.merge_people(jsonb),
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
+    public.open_direct(uuid[], uuid),
     public.pin_message(jsonb),
     public.read_metrics(jsonb),
     public.remove_reaction(jsonb),
@@ -549,6 +631,7 @@ drop table
     private.summary_totals,
     private.twin_queues,
     private.twin_secrets,
+    private.user_counters,
     public.ai_twins,
     public.attachments,
     public.audit_log,
@@ -557,11 +640,14 @@ drop table
     public.channels,
     public.conversation_identifiers,
     public.conversation_messages,
+    public.conversation_updates,
     public.conversations,
     public.erasures,
     public.ingest_log,
+    public.member_states,
     public.message_edits,
     public.message_events,
+    public.message_mentions,
     public.message_pins,
     public.message_reactions,
     public.messages,
@@ -570,6 +656,7 @@ drop table
     public.person_identifiers,
     public.twin_deliveries,
     public.twin_webhooks,
+    public.user_events,
     public.user_profiles,
     public.workspace_invitations,
     public.workspace_members,
@@ -584,10 +671,12 @@ drop function
 drop type
     private.identifier,
     private.ingest_conversation,
+    private.ingest_count,
     private.ingest_message,
     private.ingest_participant,
     private.ingest_result,
     private.ingest_source,
+    private.ingest_update,
     private.match_key,
     private.message_search,
     private.metric,

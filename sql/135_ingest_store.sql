@@ -1,0 +1,354 @@
+-- Ingest, fifth part: stores the messages and says what became of each conversation.
+-- Promise: a message is stored once, no matter who sends it, how often, or how many at the same time.
+
+create function private.place_messages(p_messages private.ingest_message[], p_ids uuid[])
+returns private.ingest_message[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select placed::private.ingest_message
+        from (
+            select
+                given.parent,
+                given.index,
+                given.external_id,
+                given.sender,
+                case
+                    when given.stated_at is null then given.sent_at
+                    else coalesce(
+                        interval '1 microsecond' + greatest(
+                            stored.last_at,
+                            max(given.sent_at) filter (where given.stated_at is null) over (
+                                partition by p_ids[given.parent] order by given.parent, given.index
+                            )
+                        ),
+                        'epoch'
+                    )
+                end as sent_at,
+                given.stated_at,
+                given.sequence,
+                given.message,
+                given.present,
+                given.deleted_at,
+                given.error
+            from unnest(p_messages) as given
+            left join (
+                select known.id, newest.last_at
+                from unnest(p_ids) as known (id)
+                cross join lateral (
+                    select stored.sent_at as last_at
+                    from public.conversation_messages as stored
+                    where stored.conversation_id = known.id
+                    order by stored.conversation_id desc, stored.sent_at desc
+                    limit 1
+                ) as newest
+                group by known.id, newest.last_at
+            ) as stored on stored.id = p_ids[given.parent]
+            order by given.parent, given.index
+        ) as placed
+    );
+end
+$$;
+comment on function private.place_messages(private.ingest_message[], uuid[]) is
+'The same messages, with a place behind all that is there for those with a time far beyond their arrival. Such a message
+that comes first gets the epoch, so that all later ones follow it.';
+
+create function private.store_messages(
+    p_source private.ingest_source, p_messages private.ingest_message[], p_ids uuid[], p_is_all_new boolean
+) returns private.ingest_count[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_now timestamptz := clock_timestamp();
+    v_counts private.ingest_count[];
+begin
+    with message as materialized (
+        select
+            given.*, p_ids[given.parent] as conversation_id,
+            row_number() over same_id = 1 and stored.message is null as is_new,
+            case
+                when stored.message is not null then given.message <> stored.message and stored.deleted_at is null
+                when row_number() over same_id > 1 then given.message <> first_value(given.message) over same_id
+            end as is_conflicting
+        from unnest(p_messages) with ordinality as given (
+            parent, index, external_id, sender, sent_at, stated_at, sequence, message, present, deleted_at,
+            error, position
+        )
+        left join lateral (
+            select coalesce(known.original, known.message) as message, known.deleted_at
+            from public.conversation_messages as known
+            where known.conversation_id = p_ids[given.parent]
+                and known.external_id = given.external_id and known.sender = given.sender
+            -- LIMIT 1 makes this one look-up by the key for each message, even if the statistics are old.
+            limit 1
+        ) as stored on not p_is_all_new
+        -- Conversations with an error have no id here.
+        where p_ids[given.parent] is not null
+        window same_id as (
+            -- Collation C compares bytes, which is all that equality needs.
+            partition by p_ids[given.parent], given.external_id collate "C", given.sender collate "C"
+            order by given.parent, given.index
+        )
+    ), added as (
+        insert into public.conversation_messages (
+            conversation_id, external_id, sender, workspace_id, connection_id,
+            sent_at, received_at, stated_at, sequence, message, original, deleted_at
+        )
+        select
+            message.conversation_id, message.external_id, message.sender, p_source.workspace_id, p_source.id,
+            message.sent_at, v_now + message.position * interval '1 microsecond', message.stated_at, message.sequence,
+            coalesce(message.present, message.message),
+            case when message.present is not null and message.deleted_at is null then message.message end,
+            message.deleted_at
+        from message
+        where message.is_new
+    ), counted as (
+        select message.parent, count(*) filter (where message.is_new)::integer as added,
+            json_agg(distinct message.external_id) filter (where message.is_conflicting) as conflicts,
+            null::integer as updates_added, null::integer as updates_waiting
+        from message
+        group by message.parent
+    )
+
+    select array_agg(counted::private.ingest_count) into v_counts from counted;
+    return coalesce(v_counts, '{}');
+end
+$$;
+comment on function private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean) is
+'Inserts the messages that are new. The first of several messages with the same id counts. The caller has locked the
+conversations.';
+
+create function private.list_results(
+    p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb, p_counts private.ingest_count[]
+) returns private.ingest_result[]
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select result::private.ingest_result
+        from (
+            select
+                p_ids[given.position] as conversation_id,
+                given.external_id,
+                case
+                    when given.error is not null then 'error: ' || given.error
+                    when p_created ? given.external_id and row_number() over (
+                        partition by given.external_id, given.error is null order by given.position
+                    ) = 1 then 'created'
+                    when counted.added > 0 or counted.updates_added > 0 then 'updated'
+                    else 'no_new_messages'
+                end as status,
+                coalesce(counted.added, 0) as messages_added,
+                counted.conflicts,
+                counted.updates_added,
+                counted.updates_waiting
+            from unnest(p_conversations) as given
+            left join unnest(p_counts) as counted on given.position = counted.parent
+            order by given.position
+        ) as result
+    );
+end
+$$;
+comment on function private.list_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_count[]) is
+'What became of each conversation of a request, in its order.';
+
+create function private.send_changes(p_created jsonb, p_changed uuid[], p_results private.ingest_result[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[] := array(
+        select created.id::uuid from jsonb_each_text(p_created) as created (external_id, id)
+        union
+        select changed.id from unnest(p_changed) as changed (id)
+        except
+        select result.conversation_id from unnest(p_results) as result
+        where result.messages_added > 0 or result.updates_added > result.updates_waiting
+    );
+begin
+    if v_ids <> '{}' then
+        perform private.broadcast_conversations(v_ids);
+    end if;
+end
+$$;
+comment on function private.send_changes(jsonb, uuid[], private.ingest_result[]) is
+'Broadcasts the conversations that a request created or changed and that got no messages: messages are sent already.';
+
+create function private.complete_ids(
+    p_source private.ingest_source, p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb
+) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[] := array(
+        select case when given.error is null then
+            coalesce(p_ids[given.position], (p_created ->> given.external_id)::uuid)
+        end
+        from unnest(p_conversations) as given
+        order by given.position
+    );
+begin
+    -- Other requests may have created the rest meanwhile.
+    if exists (
+        select from unnest(p_conversations) as given where given.error is null and v_ids[given.position] is null
+    ) then
+        v_ids := private.find_conversations(p_source, p_conversations);
+    end if;
+    return v_ids;
+end
+$$;
+comment on function private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb) is
+'The ids of the conversations of a request, by position, with those that are new. A conversation with a bad message or
+update loses its id.';
+
+create function private.record_given_identifiers(
+    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[], p_is_all_new boolean
+) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[];
+    v_identifiers private.identifier[];
+begin
+    -- New conversations say all that the request says, unless it has the field identifiers.
+    if p_is_all_new and not exists (select from unnest(p_conversations) as line where line.identifiers <> '{}') then
+        return '{}';
+    end if;
+    select array_agg(given.id), array_agg(given.identifier)
+    into v_ids, v_identifiers
+    from (
+        select existing.id, private.identify_any(p_platform, line.identifier collate "default") as identifier
+        from unnest(p_conversations) as line
+        inner join public.conversations as existing on p_ids[line.position] = existing.id
+        where line.identifier <> existing.participant_identifier
+        union all
+        select p_ids[line.position], extra::private.identifier
+        from unnest(p_conversations) as line
+        cross join unnest(line.identifiers) as extra
+        where p_ids[line.position] is not null
+    ) as given;
+    if v_ids is null then
+        return '{}';
+    end if;
+    return private.record_identifiers(v_ids, v_identifiers);
+end
+$$;
+comment on function private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean) is
+'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
+p_is_all_new: the request names only new conversations, and each once. The caller has locked the rows.';
+
+create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
+returns private.ingest_result[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_conversations private.ingest_conversation[] := private.parse_conversations(p_conversations);
+    v_ids uuid[] := private.find_conversations(p_source, v_conversations);
+    v_has_updates boolean := exists (select from unnest(v_conversations) as given where given.has_updates);
+    v_messages private.ingest_message[];
+    v_updates private.ingest_update[] := '{}'::private.ingest_update[];
+    v_participants private.ingest_participant[];
+    v_created jsonb;
+    v_existing uuid[];
+    v_changed uuid[] := '{}'::uuid[];
+    v_counts private.ingest_count[] := '{}'::private.ingest_count[];
+    v_results private.ingest_result[];
+begin
+    if not v_has_updates and private.is_replay(p_conversations, v_conversations, v_ids) then
+        return private.list_replay_results(v_conversations, v_ids);
+    end if;
+    v_messages := private.parse_messages(p_conversations);
+    v_conversations := private.validate_conversations(v_conversations, v_messages);
+    if v_has_updates then
+        v_updates := private.parse_updates(p_conversations);
+        v_conversations := private.validate_updates(v_conversations, v_updates);
+    end if;
+    v_participants := private.list_participants(p_source.platform, v_conversations, v_ids);
+
+    -- The triggers of conversations leave the broadcasts to this function.
+    perform set_config('threadline.is_ingesting', 'on', true);
+    -- The lock order stands in the head of 131_ingest_conversations.sql.
+    perform private.lock_source(p_source);
+    v_created := private.create_conversations(p_source, v_participants);
+    v_ids := private.complete_ids(p_source, v_conversations, v_ids, v_created);
+    v_existing := array(
+        select v_ids[given.position]
+        from unnest(v_conversations) as given
+        where given.error is null and not v_created ? given.external_id
+    );
+    if v_existing <> '{}' then
+        perform private.lock_conversations(v_existing);
+        v_changed := private.update_participants(v_existing, v_participants);
+    end if;
+    v_changed := v_changed || private.record_given_identifiers(
+        p_source.platform, v_conversations, v_ids,
+        v_existing = '{}' and cardinality(v_participants) = cardinality(v_conversations)
+    );
+    if v_has_updates then
+        v_counts := private.record_updates(v_updates, v_ids);
+    end if;
+    if v_has_updates
+        or private.has_updates(v_existing)
+        or exists (select from unnest(v_conversations) as given where given.has_future)
+    then
+        v_messages := private.apply_known_updates(private.place_messages(v_messages, v_ids), v_ids);
+    end if;
+    v_counts := v_counts || private.store_messages(p_source, v_messages, v_ids, v_existing = '{}');
+    if exists (select from unnest(v_counts) as counted where counted.conflicts is not null or v_has_updates) then
+        v_counts := private.settle_updates(v_messages, v_updates, v_ids, v_counts);
+    end if;
+    v_results := private.list_results(v_conversations, v_ids, v_created, v_counts);
+    perform private.send_changes(v_created, v_changed, v_results);
+    perform set_config('threadline.is_ingesting', '', true);
+    return v_results;
+end
+$$;
+comment on function private.store_conversations(private.ingest_source, jsonb) is
+'Stores the conversations of a request from a connection, and returns what became of each. Conversations with an error
+are left out whole; all others are stored.';
+
+create function private.render_results(p_results private.ingest_result[]) returns json
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select json_build_object(
+            'success', true,
+            'processed', count(*) filter (where result.conversation_id is not null),
+            'results', coalesce(json_agg(case
+                when result.conversation_id is null then json_build_object(
+                    'conversation_id', null, 'external_conversation_id', result.external_id,
+                    'messages_added', 0, 'status', result.status
+                )
+                when result.updates_added is not null then json_strip_nulls(json_build_object(
+                    'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
+                    'status', result.status, 'conflicting_message_ids', result.conflicts,
+                    'updates_added', result.updates_added, 'updates_waiting', result.updates_waiting
+                ))
+                when result.conflicts is not null then json_build_object(
+                    'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
+                    'status', result.status, 'conflicting_message_ids', result.conflicts
+                )
+                else json_build_object(
+                    'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
+                    'status', result.status
+                )
+            end), '[]')
+        )
+        from unnest(p_results) as result
+    );
+end
+$$;
+comment on function private.render_results(private.ingest_result[]) is
+'The answer to a request: one result for each conversation, in the order of the request.';

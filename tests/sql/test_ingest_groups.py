@@ -1,0 +1,104 @@
+"""sql/130 to sql/135: groups, whose messages have senders."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.calls import call, ingest
+from tests.support.database import Db, rows, value
+from tests.support.ingest import conversation, message
+from tests.support.people import read_conversation
+from tests.support.world import JOHN_DOE
+
+JOHN = "+1 (234) 567-890"
+
+
+def group(*messages: Any, **fields: Any) -> dict[str, Any]:
+    return conversation(*messages, **{"participant_identifier": "120363@g.us", "kind": "group", **fields})
+
+
+def contents(db: Db) -> list[str]:
+    return [line["content"] for line in read_conversation(db)["messages"]]
+
+
+SAME_ID = (message("1", sender="@ann", content="from Ann"), message("1", sender="@bea", content="from Bea"))
+
+
+def test_one_id_of_two_senders_is_two_messages(db: Db) -> None:
+    for added in (2, 0):
+        result = ingest(db, group(*SAME_ID)).body["results"][0]
+        assert (result["messages_added"], "conflicting_message_ids" in result) == (added, False)
+    assert contents(db) == ["from Ann", "from Bea"]
+
+
+def test_sender_of_a_direct_conversation_is_no_key(db: Db) -> None:
+    result = ingest(db, conversation(*SAME_ID)).body["results"][0]
+    assert (result["messages_added"], result["conflicting_message_ids"]) == (1, ["1"])
+
+
+def test_update_of_a_group_names_the_sender(db: Db) -> None:
+    update = {"message_id": "1", "type": "deleted", "at": "2026-02-01T11:00:00Z"}
+    ingest(db, group(updates=[{**update, "sender": "@bea"}]))
+    ingest(db, group(*SAME_ID))
+    assert contents(db) == ["from Ann", ""]
+    ingest(db, group(updates=[{**update, "sender": "@ann"}, update]))
+    assert contents(db) == ["", ""]
+
+
+def test_group_has_a_title_and_no_person(db: Db) -> None:
+    ingest(db, group(message(), title="Our group", participant_identifier=JOHN))
+    stored = read_conversation(db)
+    assert (stored["kind"], stored["participant_name"], stored["person_id"]) == ("group", "Our group", None)
+    db.execute("update public.people set phone = null where id = %s", [JOHN_DOE])
+    db.execute("update public.people set phone = %s where id = %s", [JOHN, JOHN_DOE])
+    assert read_conversation(db)["person_id"] is None
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_conversation_that_was_a_group_stays_a_group(db: Db, is_first: bool) -> None:
+    both = [group(message(), participant_identifier=JOHN), conversation(message(), participant_identifier=JOHN)]
+    for one in both if is_first else reversed(both):
+        ingest(db, one)
+    assert [read_conversation(db)[field] for field in ("kind", "person_id", "message_count")] == ["group", None, 1]
+    assert ingest(db, both[0]).statuses == ["no_new_messages"]
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        (conversation(kind="channel"), "kind must be direct or group"),
+        (conversation(kind=5), "kind must be direct or group"),
+        (group(title=5), "title must be a string of at most 500 characters"),
+        (group(title="x" * 501), "title must be a string of at most 500 characters"),
+        (group(message(sender=5)), "messages[0].sender must be a string of at most 500 characters"),
+        (group(message(sender="x" * 501)), "messages[0].sender must be a string of at most 500 characters"),
+        (
+            group(updates=[{"message_id": "1", "type": "read", "at": "2026-02-01T11:00:00Z", "sender": {}}]),
+            "updates[0].sender must be a string of at most 500 characters",
+        ),
+    ],
+)
+def test_wrong_field_of_a_group_is_an_error(db: Db, given: dict[str, Any], error: str) -> None:
+    assert ingest(db, given).statuses == [f"error: {error}"]
+
+
+@pytest.mark.parametrize("kind", ["sticker", "contact", "poll", "call", "system"])
+def test_further_types_of_messages_are_stored(db: Db, kind: str) -> None:
+    given = message(type=kind, content="", reply_to="m0", forwarded=True)
+    ingest(db, conversation(given))
+    assert read_conversation(db)["messages"] == [given]
+
+
+def test_pages_of_a_group_hold_every_message_once(db: Db) -> None:
+    senders = ("@ann", "@bea", None)
+    ingest(db, group(*(message(str(n), sender=by, content=f"{n} {by}") for n in range(3) for by in senders)))
+    known = str(value(db, "select id from public.conversations"))
+    found, after = [], {}
+    while True:
+        page = call(db, "export_conversation", conversation_id=known, limit=2, **after)
+        found += [line["content"] for line in page.data]
+        if not page.meta["next_cursor"]:
+            break
+        after = {"after": page.meta["next_cursor"]}
+    assert found == contents(db)
+    assert rows(db, "select count(*) from public.conversation_messages") == [len(found)]

@@ -1,0 +1,288 @@
+"""sql/121, sql/133 and sql/134: what happened to messages after they were sent."""
+
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from tests.support.calls import ask, ingest
+from tests.support.database import Db, become, become_postgres, refused, rows, value
+from tests.support.ingest import conversation, message
+from tests.support.people import read_conversation
+from tests.support.world import BOB, MATTY
+
+AT = "2026-02-01T11:00:00.000Z"
+LATER = "2026-02-01T12:00:00.000Z"
+
+
+def update(type_: str, message_id: str = "m1", at: str = AT, **fields: Any) -> dict[str, Any]:
+    return {"message_id": message_id, "type": type_, "at": at, **fields}
+
+
+def changed(*updates: Any, messages: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
+    return conversation(*messages, updates=list(updates))
+
+
+def shown(db: Db, *updates: Any) -> dict[str, Any]:
+    """Return the message m1 after updates, without the fields that it had before."""
+    given = message(content="Hi")
+    ingest(db, conversation(given))
+    for one in updates:
+        ingest(db, changed(one))
+    (stored,) = read_conversation(db)["messages"]
+    return {name: field for name, field in stored.items() if given.get(name) != field}
+
+
+EXAMPLES = {
+    "edited": ([update("edited", content="Ho")], {"content": "Ho", "edited_at": AT}),
+    "edited file": (
+        [update("edited", content="Ho", media_url="https://a.example/2")],
+        {"content": "Ho", "edited_at": AT, "media_url": "https://a.example/2"},
+    ),
+    "older edit": (
+        [update("edited", content="Ho", at=LATER), update("edited", content="Hu")],
+        {"content": "Ho", "edited_at": LATER},
+    ),
+    "equal edits": (
+        [update("edited", content="b", sequence=2), update("edited", content="c", sequence=1)],
+        {"content": "b", "edited_at": AT},
+    ),
+    "deleted": ([update("deleted")], {"content": "", "deleted": True, "deleted_at": AT}),
+    "reaction": (
+        [update("reaction", emoji="\U0001f44d", by="@ann"), update("reaction", emoji=["a", "b"], at=LATER)],
+        {
+            "reactions": [
+                {"emoji": "\U0001f44d", "by": "@ann", "at": AT},
+                {"emoji": "a", "at": LATER},
+                {"emoji": "b", "at": LATER},
+            ]
+        },
+    ),
+    "reaction changed": (
+        [update("reaction", emoji="a", by="x"), update("reaction", emoji="b", by="x", at=LATER)],
+        {"reactions": [{"emoji": "b", "by": "x", "at": LATER}]},
+    ),
+    "reaction removed": (
+        [update("reaction", emoji="a"), update("reaction", emoji=None, at=LATER)],
+        {"reactions": []},
+    ),
+    "delivered": ([update("delivered")], {"status": "delivered", "status_at": AT}),
+    "read before delivered": (
+        [update("read"), update("delivered", at=LATER)],
+        {"status": "read", "status_at": AT},
+    ),
+    "played": ([update("played"), update("read", at=LATER)], {"status": "played", "status_at": AT}),
+    "failed": (
+        [update("failed", reason="131026: Undeliverable")],
+        {"status": "failed", "status_at": AT, "failure": "131026: Undeliverable"},
+    ),
+    "failed then delivered": (
+        [update("failed", at=LATER), update("delivered")],
+        {"status": "delivered", "status_at": AT},
+    ),
+    "media": (
+        [update("media", media_url="https://a.example/2", at=LATER), update("media", media_url="https://a.example/1")],
+        {"media_url": "https://a.example/2"},
+    ),
+    "pinned": ([update("pinned")], {"pinned": True, "pinned_at": AT}),
+    "unpinned": ([update("pinned"), update("unpinned", at=LATER)], {"pinned": False}),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_update_changes_its_message(db: Db, name: str) -> None:
+    updates, expected = EXAMPLES[name]
+    assert shown(db, *updates) == expected
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_update_waits_for_its_message(db: Db, name: str) -> None:
+    updates, expected = EXAMPLES[name]
+    answer = ingest(db, changed(*updates))
+    assert answer.body["results"][0]["updates_waiting"] == len(updates)
+    assert shown(db) == expected
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_updates_come_with_their_message(db: Db, name: str) -> None:
+    updates, expected = EXAMPLES[name]
+    ingest(db, changed(*reversed(updates), messages=(message(content="Hi"),)))
+    assert shown(db) == expected
+
+
+def test_answer_counts_new_and_waiting_updates(db: Db) -> None:
+    given = changed(update("read"), update("read"), update("pinned", "m2"), messages=(message("m1"),))
+    results = [ingest(db, given).body["results"][0] for _ in range(2)]
+    assert [list(result.values())[1:] for result in results] == [[1, "created", 2, 1], [0, "no_new_messages", 0, 1]]
+    assert list(results[0])[3:] == ["updates_added", "updates_waiting"]
+    assert ingest(db, changed(update("read", at=LATER))).statuses == ["updated"]
+
+
+def test_repeated_updates_write_no_message(db: Db) -> None:
+    given = [changed(update("read"), update("edited", content="x"), messages=(message(),)), changed(update("pinned"))]
+    places = "select ctid::text, xmin::text from public.{} order by 1"
+    for one in given:
+        ingest(db, one)
+    before = [rows(db, places.format(table)) for table in ("conversations", "conversation_messages")]
+    for one in (*given, conversation(message())):
+        assert ingest(db, one).statuses == ["no_new_messages"]
+    assert [rows(db, places.format(table)) for table in ("conversations", "conversation_messages")] == before
+
+
+def test_preview_follows_updates(db: Db) -> None:
+    previews = []
+    for one in (
+        conversation(message(content="Hi")),
+        changed(update("edited", content="Ho")),
+        changed(update("deleted")),
+    ):
+        ingest(db, one)
+        previews.append(read_conversation(db)["last_message_preview"])
+    assert previews == ["Hi", "Ho", "Deleted message"]
+    assert read_conversation(db)["message_count"] == 1
+
+
+TEXTS = """
+select coalesce(string_agg(line, ' '), '') from (
+    select c::text from public.conversations as c
+    union all select m::text from public.conversation_messages as m
+    union all select u::text from public.conversation_updates as u
+    union all select payload::text from realtime.messages
+) as found (line)
+"""
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_deleted_text_is_gone_everywhere(db: Db, is_first: bool) -> None:
+    texts = [
+        conversation(message(content="secret one", media_url="https://secret.example", mine="secret two")),
+        changed(update("edited", content="secret three"), update("media", media_url="https://secret.example/2")),
+    ]
+    if not is_first:
+        for one in texts:
+            ingest(db, one)
+    ingest(db, changed(update("deleted")))
+    for one in (*texts, conversation(message(content="secret four"))):
+        assert "conflicting_message_ids" not in ingest(db, one).body["results"][0]
+    assert "secret" not in value(db, TEXTS)
+    exported = ask(db, MATTY, "export_conversation", conversation_id=str(read_conversation(db)["id"]))
+    assert exported == read_conversation(db)["messages"]
+    assert exported[0]["deleted"] is True
+
+
+def test_earlier_texts_are_kept_for_the_owner(db: Db) -> None:
+    ingest(db, conversation(message(content="one")))
+    ingest(db, changed(update("edited", content="three", at=LATER), update("edited", content="two")))
+    texts = "select value ->> 'content' from public.conversation_updates where type = 'edited' order by at"
+    for user_id, expected in ((MATTY, ["two", "three"]), (BOB, [])):
+        become(db, user_id)
+        assert rows(db, texts) == expected
+        assert rows(db, "select original ->> 'content' from public.conversation_messages") == ["one"][: len(expected)]
+    become_postgres(db)
+
+
+@pytest.mark.parametrize("again", [{"edited_at": AT}, {"edit_date": 1769943600}])
+def test_edited_message_sent_again_is_an_edit(db: Db, again: dict[str, Any]) -> None:
+    first, second = message(content="Meet at 5"), message(content="Meet at 6", **again)
+    for given in permutations([first, second, second]):
+        with db.transaction(force_rollback=True):
+            answers = [ingest(db, conversation(one)) for one in given]
+            assert not any("conflicting_message_ids" in answer.body["results"][0] for answer in answers)
+            assert read_conversation(db)["messages"] == [{**second, "edited_at": AT}]
+            assert read_conversation(db)["last_message_preview"] == "Meet at 6"
+
+
+@pytest.mark.parametrize("first", [{}, {"media_url": None}, {"media_url": "https://a.example/1"}])
+def test_same_message_with_another_url_renews_it(db: Db, first: dict[str, Any]) -> None:
+    second = "https://a.example/2"
+    ingest(db, conversation(message(type="image", **first)))
+    result = ingest(db, conversation(message(type="image", media_url=second))).body["results"][0]
+    assert (result["status"], result["updates_added"], "conflicting_message_ids" in result) == ("updated", 1, False)
+    for one in (message(type="image", media_url=second), message(type="image", **first)):
+        assert ingest(db, conversation(one)).statuses == ["no_new_messages"]
+        assert read_conversation(db)["messages"][0]["media_url"] == second
+
+
+def test_missing_url_does_not_remove_a_url(db: Db) -> None:
+    ingest(db, conversation(message(type="image", media_url="https://a.example/1")))
+    result = ingest(db, conversation(message(type="image"))).body["results"][0]
+    assert (result["status"], "conflicting_message_ids" in result) == ("no_new_messages", False)
+    assert read_conversation(db)["messages"][0]["media_url"] == "https://a.example/1"
+
+
+def test_updates_are_broadcast_with_their_messages(db: Db) -> None:
+    ingest(db, conversation(message("m1"), message("m2")))
+    db.execute("update public.conversations set created_at = '2026-01-01'")
+    db.execute("delete from realtime.messages")
+    ingest(db, changed(update("read", "m2")))
+    ((event, payload),) = rows(db, "select event, payload from realtime.messages")
+    assert (event, payload["messages_added"], [line["id"] for line in payload["messages"]]) == (
+        "conversation.updated",
+        0,
+        ["m2"],
+    )
+
+
+BAD_UPDATES = {
+    "updates must be an array": [{}, "x", 5],
+    "updates[1] must be an object": [[None], [5], ["x"], [[]]],
+    "updates[1].message_id must be a string of 1 to 500 characters": [
+        [update("read", bad)]
+        for bad in (None, "", "x" * 501, 5)  # type: ignore[arg-type]
+    ],
+    "updates[1].type must be edited, deleted, reaction, delivered, read, played, failed, media, pinned or unpinned": [
+        [update(bad)]
+        for bad in ("sent", "", None, 5)  # type: ignore[arg-type]
+    ],
+    "updates[1].at must be an ISO 8601 timestamp": [
+        [update("read", at=bad)]
+        for bad in (None, "", "now", 1769943600)  # type: ignore[arg-type]
+    ],
+    "updates[1].by must be a string of at most 500 characters": [[update("read", by=bad)] for bad in (5, "x" * 501)],
+    "updates[1].content must be a string": [[update("edited", content=bad)] for bad in (None, 5, {})],
+    "updates[1].media_url must be a string or null": [[update("edited", content="", media_url=5)]],
+    "updates[1].media_url must be a string": [[update("media", media_url=bad)] for bad in (None, "", 5, ["x"])],
+    "updates[1].emoji must be null, a string of at most 100 characters or an array of at most 20 of them": [
+        [update("reaction", emoji=bad)] for bad in (5, "x" * 101, {}, [""], [5], ["a"] * 21)
+    ],
+    "updates[1].reason must be a string of at most 1000 characters": [
+        [update("failed", reason=bad)] for bad in (5, {"code": 1}, "x" * 1001)
+    ],
+}
+
+
+@pytest.mark.parametrize("error", BAD_UPDATES)
+def test_bad_update_gets_an_error_with_its_place(db: Db, error: str) -> None:
+    for bad in BAD_UPDATES[error]:
+        given = [update("read"), *bad] if isinstance(bad, list) else bad
+        assert ingest(db, conversation(message(), updates=given)).statuses == [f"error: {error}"]
+    assert rows(db, "select from public.conversations") == []
+
+
+def test_reaction_without_emoji_is_an_error(db: Db) -> None:
+    assert ingest(db, changed(update("reaction"))).statuses[0].startswith("error: updates[0].emoji")
+
+
+def test_updates_count_towards_the_limit(db: Db) -> None:
+    db.execute("update private.settings set ingest_max_messages = 2")
+    assert ingest(db, changed(update("read"), update("pinned"), messages=(message(),))).status == 413
+    assert ingest(db, changed(update("read"), messages=(message(),))).status == 200
+
+
+def test_null_updates_are_no_updates(db: Db) -> None:
+    result = ingest(db, conversation(message(), updates=None)).body["results"][0]
+    assert list(result) == ["conversation_id", "messages_added", "status"]
+
+
+def test_updates_go_with_their_conversation(db: Db) -> None:
+    ingest(db, changed(update("read"), update("read", "waits"), messages=(message(),)))
+    db.execute("delete from public.conversations")
+    assert rows(db, "select from public.conversation_updates") == []
+
+
+@pytest.mark.parametrize("role", ["authenticated", "service_role"])
+def test_no_client_writes_updates(db: Db, role: str) -> None:
+    ingest(db, changed(update("read")))
+    db.execute("select set_config('role', %s, true)", (role,))
+    for statement in ("update public.conversation_updates set at = at", "delete from public.conversation_updates"):
+        refused(db, statement)
