@@ -1986,6 +1986,8 @@ begin
         return 'phone:' || right(p_text, 6);
     elsif p_text ~ '^[0-9]{7,15}@(?:s\.whatsapp\.net|c\.us)$' then
         return 'phone:' || right(split_part(p_text, '@', 1), 6);
+    elsif p_text like '@%' and p_platform <> 'telegram' then
+        return null;
     end if;
     v_identifier := private.identify(p_platform, p_text);
     return private.identifier_key(v_identifier.kind, v_identifier.value, v_identifier.app);
