@@ -17,7 +17,7 @@ class JSONLines:
     """Reads one conversation per file. The export does not hold its platform, id and participant."""
 
     title = "Threadline export"
-    platform = ""  # --platform says it
+    platform = ""  # the user says it with --platform
 
     def recognizes(self, source: Source) -> bool:
         """Check whether the first line is a message of messaging-ingest."""
@@ -29,13 +29,13 @@ class JSONLines:
 
     def read(self, source: Source, options: Options) -> Iterator[Conversation | Refusal]:
         """Yield the conversation of a file."""
-        participant = options.participants.get(None)
-        if not options.conversation or not participant:
+        if not options.conversation or len(options.participants) != 1:
             raise ImportRefusedError(
                 "An export of Threadline holds messages only. Say which conversation it is with --conversation (its "
-                "external_conversation_id) and --participant (its participant_identifier)."
+                'external_conversation_id) and --participant "NAME=IDENTIFIER".'
             )
-        yield Conversation(options.conversation, participant, options.name or "", _entries(source))
+        [(name, participant)] = options.participants.items()
+        yield Conversation(options.conversation, participant, name or "", _entries(source))
 
 
 def _entries(source: Source) -> Iterator[Message | LeftOut | Unreadable]:
@@ -59,5 +59,5 @@ def _message(wire: dict) -> Message:
         is_mine=wire["direction"] == "outbound",
         kind=wire["type"],
         text=wire["content"],
-        details={name: value for name, value in wire.items() if name not in FIELDS - {"sent_at"}},
+        wire=wire,
     )

@@ -26,6 +26,7 @@ class Message:
     text: str = ""
     author: str | None = None  # only in groups
     details: dict[str, object] = field(default_factory=dict)  # such as file_name, reply_to, forwarded_from, edited
+    wire: dict[str, object] | None = None  # the message as messaging-ingest takes it, where the file has that
 
 
 @dataclass(frozen=True)

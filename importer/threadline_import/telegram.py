@@ -45,7 +45,6 @@ class Chat:
     fields: dict[str, object] = field(default_factory=dict)
     senders: dict[str, str] = field(default_factory=dict)  # id: name
     has_old_dates: bool = False
-    is_continued_as: object = None
 
     @property
     def peer(self) -> str:
@@ -90,13 +89,12 @@ class Telegram:
         if not wanted:
             raise ImportRefusedError(f"{source} has no chat with the name or id {options.chat}.")
         places = {chat.place: chat for chat in wanted}
-        moved = {chat.is_continued_as: chat for chat in account.chats if chat.is_continued_as}
         for place, stream in _message_lists(source):
             chat = places.get(place)
             if chat is None:
                 stream.skip()
                 continue
-            yield from _conversations(source, chat, stream, owner, account, options, moved)
+            yield from _conversations(source, chat, stream, owner, account, options)
 
 
 def _conversations(
@@ -106,7 +104,6 @@ def _conversations(
     owner: str | None,
     account: Account,
     options: Options,
-    moved: dict[object, Chat],
 ) -> Iterator[Conversation | Refusal | LeftOut]:
     kind = str(chat.fields.get("type"))
     if kind not in PEERS:
@@ -122,8 +119,6 @@ def _conversations(
         stream.skip()
         yield LeftOut("chats without a message")
         return
-    # A group that became a supergroup goes on under another id; its older half has ids of its own.
-    _ = moved
     peer = chat.peer
     participant = account.phones.get(peer, f"telegram:{peer}")
     name = _name(chat) or participant
@@ -194,8 +189,6 @@ def _survey_messages(chat: Chat, stream: JSONStream) -> None:
     for message in stream.items():
         if not isinstance(message, dict):
             continue
-        if message.get("action") == "migrate_to_supergroup":
-            chat.is_continued_as = message.get("id")
         if message.get("type") != "message":
             continue
         if sender := _sender(message):
@@ -377,6 +370,7 @@ def _details(message: dict, topics: dict[int, str]) -> dict[str, object]:
         "topic": topics.get(reply_to) if isinstance(reply_to, int) else None,
         "forwarded_from": message.get("forwarded_from") or ("unknown" if "forwarded_from" in message else None),
         "via_bot": message.get("via_bot"),
+        "reactions": {str(one.get("emoji")): one.get("count") for one in message.get("reactions", [])},
     }
 
 

@@ -22,6 +22,8 @@ def render_conversation(conversation: Conversation) -> dict[str, object]:
 
 def render_message(message: Message) -> dict[str, object]:
     """Build a message; what the contract has no field for goes along and is kept."""
+    if message.wire is not None:
+        return message.wire
     at = message.at.astimezone(UTC)
     details = {"author": message.author, **message.details}
     if message.kind in TYPES:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from threadline_import.model import ImportRefusedError, Options, Unreadable
 from threadline_import.sources import Source
@@ -184,6 +185,7 @@ def _may_be_name(text: str, colon: int) -> bool:
     return after != "//" and not after[:1].isdigit() and colon <= 25 and not is_notice(text)
 
 
+@lru_cache(10_000)
 def clean_name(name: str) -> str:
     """Remove invisible marks from a name, and the ~ of senders outside the address book."""
     plain = re.sub(f"[{MARKS}]", "", name)

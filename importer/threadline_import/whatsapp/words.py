@@ -10,6 +10,8 @@ from importlib.resources import files
 
 from threadline_import.whatsapp.header import MARKS, SPACES
 
+LONGEST_LABEL = 60
+BETWEEN = " :,。は이가을를은는-"  # particles between the noun and the verb
 NOUNS = ("image", "video", "audio", "sticker", "gif", "document", "contact")
 _INVISIBLE = re.compile(f"[{MARKS}]")
 _SPACES = re.compile(f"[{SPACES} ]+")
@@ -49,41 +51,45 @@ def begins(text: str, key: str) -> bool:
 
 
 @cache
+def _media_words() -> list[tuple[list[str], dict[str, str]]]:
+    """Return for each language the words for "left out", and the nouns with their kinds."""
+    return [
+        (
+            [plain(stem) for stem in words.get("omitted", "").split("|") if stem],
+            {plain(noun): kind for kind in NOUNS for noun in words.get(kind, "").split("|") if noun},
+        )
+        for words in _languages().values()
+    ]
+
+
+@cache
+def _any_stem() -> re.Pattern[str]:
+    stems = {stem for known, _ in _media_words() for stem in known}
+    return re.compile("|".join(map(re.escape, sorted(stems, key=len, reverse=True))))
+
+
 def media_noun(label: str) -> str | None:
     """Return the kind of media in a label such as "image omitted"; None if it is no such label."""
-    for words in _languages().values():
-        for stem in words.get("omitted", "").split("|"):
-            if not stem or plain(stem) not in label:
-                continue
-            rest = label.replace(plain(stem), " ", 1)
-            if noun := _noun(words, rest, exactly=True):
+    if len(label) > LONGEST_LABEL or not _any_stem().search(label):
+        return None
+    for stems, nouns in _media_words():
+        for stem in stems:
+            if stem in label and (noun := nouns.get(label.replace(stem, " ", 1).strip(BETWEEN))):
                 return noun
     return None
 
 
-@cache
 def any_noun(label: str) -> str | None:
     """Return the kind of media that a label names in any language, among other words."""
-    for words in _languages().values():
-        if noun := _noun(words, label, exactly=False):
-            return noun
-    return None
-
-
-def _noun(words: dict[str, str], text: str, *, exactly: bool) -> str | None:
-    wanted = text.strip(" :,。は이가을를은는-")
+    if len(label) > LONGEST_LABEL:
+        return None
     found = [
-        (len(noun), kind)
-        for kind in NOUNS
-        for noun in map(plain, words.get(kind, "").split("|"))
-        if noun and (noun == wanted or (not exactly and _has_word(text, noun)))
+        (len(noun), kind) for _, nouns in _media_words() for noun, kind in nouns.items() if _has_word(label, noun)
     ]
     return max(found)[1] if found else None
 
 
 def _has_word(text: str, word: str) -> bool:
-    if not word.isascii() and not any(unicodedata.category(letter)[0] == "L" and letter.isalpha() for letter in word):
-        return word in text
     # Scripts without spaces have no ends of words.
     if any("\u0e00" <= letter <= "\u0eff" or "\u3040" <= letter <= "\u9fff" for letter in word):
         return word in text
