@@ -13,7 +13,9 @@ from babel import Locale, localedata
 TARGET = Path(__file__).parent / "threadline_import" / "whatsapp" / "periods.json"
 HALVES = {"am": range(12), "pm": range(12, 24), "midnight": (0, 12), "noon": (12,)}
 # Older versions of CLDR and of the apps wrote these.
-OLDER = {"ptg": range(12, 24), "pg": range(12), "fm": range(12), "em": range(12, 24), "nachm": range(12, 24)}
+MORNING = "pg fm முற்பகல் पूर्वाह्न মপূ পূর্বাহ্ণ పూర్వాహ్న ಪೂರ್ವಾಹ್ನ પૂર્વાહ્ન მშ vorm matin".split()
+AFTERNOON = "ptg em பிற்பகல் अपराह्न মউ অপরাহ্ণ అపరాహ్న ಅಪರಾಹ್ನ અપરાહ્ન nachm soir".split()
+OLDER = {**{word: range(12) for word in MORNING}, **{word: range(12, 24) for word in AFTERNOON}}
 
 
 def plain(word: str) -> str:
@@ -51,7 +53,7 @@ def main() -> None:
                         continue
                     table = halves if period in ("am", "pm") else others
                     table[word] |= hours_of(locale, period)
-    table = {**others, **{word: set(hours) for word, hours in OLDER.items()}, **halves}
+    table = {**others, **{plain(word): set(hours) for word, hours in OLDER.items()}, **halves}
     table.pop("", None)
     usable = {word: sorted(hours) for word, hours in sorted(table.items()) if hours and not word.isdecimal()}
     lines = ",\n".join(f"{json.dumps(word, ensure_ascii=False)}: {json.dumps(hours)}" for word, hours in usable.items())

@@ -25,11 +25,11 @@ _DATE = r"(?P<a>\d{1,4})[ \u200e]*(?P<s1>[./年-]|년)[ \u200e]*(?P<b>\d{1,2})[ 
 _TIME = r"(?P<hour>\d{1,2})[:.](?P<minute>\d{2})(?:[:.](?P<second>\d{2}))?"
 _WORD = r"[^\d\[\]:/]{,24}?"
 DATE_FIRST = re.compile(
-    rf"(?P<mark>\u200e*)(?P<bracket>\[)?[ \u200e]*(?P<before>[RrHh]?){_DATE}(?P<between>{_WORD}){_TIME}(?P<after>{_WORD})"
+    rf"(?P<mark>\u200e*)(?P<bracket>\[)?[ \u200e]*(?P<before>[RrHh]|令和|平成|民[國国])? ?{_DATE}(?P<between>{_WORD}){_TIME}(?P<after>{_WORD})"
     r"(?P<end>(?(bracket)\]|(?: - | -$|: |:$)))"
 )
 TIME_FIRST = re.compile(
-    rf"(?P<mark>\u200e*)(?P<bracket>\[)?[ \u200e]*(?P<before>){_TIME}(?P<between>{_WORD}){_DATE}(?P<after>{_WORD})"
+    rf"(?P<mark>\u200e*)(?P<bracket>\[)?[ \u200e]*{_TIME}(?P<between>{_WORD}){_DATE}(?P<after>{_WORD})"
     r"(?P<end>(?(bracket)\]|(?: - | -$|: |:$)))"
 )
 # What stands between a date and a time, and says nothing about the hour.
@@ -39,7 +39,8 @@ BUDDHIST = {"be", "พศ", "พุทธศักราช", "佛曆", "佛历"
 PERSIAN = {"ap", "هش", "خورشیدی", "شمسی"}
 COMMON = {"ad", "ce", "คศ", "م‌", "میلادی"}
 ISLAMIC = {"ah", "هـ", "ه", "هجري"}
-ERA_LETTERS = {"R": "reiwa", "H": "heisei"}  # of the Japanese calendar, before the year
+# Before the year, in the calendars of Japan and Taiwan.
+ERA_PREFIXES = {"R": "reiwa", "令和": "reiwa", "H": "heisei", "平成": "heisei", "民國": "minguo", "民国": "minguo"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def find_header(line: str) -> Header | None:
     if words is None:
         return None
     period, era = words
-    era = era or ERA_LETTERS.get(found["before"].upper(), "")
+    era = era or ERA_PREFIXES.get((found.groupdict().get("before") or "").upper(), "")
     if int(found["hour"]) > 12:
         period = ()  # 下午14:56 and "14:56 PM" say the hour already
     hour = _hour(int(found["hour"]), period)
@@ -172,7 +173,7 @@ def _era(word: str) -> str:
         return "persian"
     if word in ISLAMIC:
         return "islamic"
-    return {"民國": "minguo", "民国": "minguo"}.get(word, "")
+    return ""
 
 
 def _hour(hour: int, period: tuple[int, ...]) -> int:
@@ -185,7 +186,9 @@ def _hour(hour: int, period: tuple[int, ...]) -> int:
         return fits[0]
     if fits:
         return -1
-    return min(candidates, key=lambda candidate: min(_apart(candidate, known) for known in period))
+    # "晚上6:05" is a little before the evening of CLDR.
+    distance, nearest = min((min(_apart(hour, known) for known in period), hour) for hour in candidates)
+    return nearest if distance <= 2 else -1
 
 
 def _apart(one: int, other: int) -> int:

@@ -11,7 +11,7 @@ from importlib.resources import files
 from threadline_import.whatsapp.header import MARKS, SPACES
 
 LONGEST_LABEL = 60
-BETWEEN = " :,。は이가을를은는-"  # particles between the noun and the verb
+PARTICLES = "は이가을를은는 "  # between the noun and the verb
 NOUNS = ("image", "video", "audio", "sticker", "gif", "document", "contact")
 _INVISIBLE = re.compile(f"[{MARKS}]")
 _SPACES = re.compile(f"[{SPACES} ]+")
@@ -74,7 +74,10 @@ def media_noun(label: str) -> str | None:
         return None
     for stems, nouns in _media_words():
         for stem in stems:
-            if stem in label and (noun := nouns.get(label.replace(stem, " ", 1).strip(BETWEEN))):
+            if stem not in label:
+                continue
+            rest = label.replace(stem, " ", 1).strip(" :,-")
+            if noun := nouns.get(rest) or nouns.get(rest.rstrip(PARTICLES)):
                 return noun
     return None
 
