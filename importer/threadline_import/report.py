@@ -40,16 +40,14 @@ def print_survey(console: Console, survey: Survey) -> None:
 
 def _table(survey: Survey) -> Table:
     table = Table()
-    table.add_column("conversation", overflow="fold")
-    table.add_column("participant", overflow="fold")
-    table.add_column("messages (yours)", justify="right")
+    table.add_column("conversation\nparticipant", overflow="fold")
+    table.add_column("messages\n(yours)", justify="right")
     table.add_column("days", no_wrap=True)
     table.add_column("left out", overflow="fold")
-    table.add_column("not understood", justify="right")
+    table.add_column("not\nunderstood", justify="right")
     for row in survey.rows:
         table.add_row(
-            shown(row.name),
-            shown(row.participant),
+            Text("\n").join([shown(row.name), shown(row.participant)]),
             f"{row.messages:,} ({row.outbound:,})",
             f"{row.first:%Y-%m-%d}\n{row.last:%Y-%m-%d}" if row.first and row.last else "",
             "\n".join(f"{count:,} {kind}" for kind, count in sorted(row.left_out.items())),
