@@ -40,7 +40,7 @@ def test_page_names_every_option_of_the_table() -> None:
     "arguments",
     [
         ["whatsapp_android_en.txt", "--me", "Northside Cycles", "--participant", "+1 555 201 0142"],
-        ["whatsapp_ios_de.txt", "--me", "Northside Cycles", "--participant", "+1 555 201 0142"],
+        ["whatsapp_ios_de.txt", "--me", "Jonas Wieland", "--group", "Umzug Lindenstraße"],
         ["telegram_result.json"],
     ],
 )
