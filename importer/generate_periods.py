@@ -13,8 +13,8 @@ from babel import Locale, localedata
 TARGET = Path(__file__).parent / "threadline_import" / "whatsapp" / "periods.json"
 HALVES = {"am": range(12), "pm": range(12, 24), "midnight": (0, 12), "noon": (12,)}
 # Older versions of CLDR and of the apps wrote these.
-MORNING = "pg fm முற்பகல் पूर्वाह्न মপূ পূর্বাহ্ণ పూర్వాహ్న ಪೂರ್ವಾಹ್ನ પૂર્વાહ્ન მშ vorm matin".split()
-AFTERNOON = "ptg em பிற்பகல் अपराह्न মউ অপরাহ্ণ అపరాహ్న ಅಪರಾಹ್ನ અપરાહ્ન nachm soir".split()
+MORNING = ["pg", "fm", "முற்பகல்", "पूर्वाह्न", "মপূ", "পূর্বাহ্ণ", "పూర్వాహ్న", "ಪೂರ್ವಾಹ್ನ", "પૂર્વાહ્ન", "მშ", "vorm", "matin"]
+AFTERNOON = ["ptg", "em", "பிற்பகல்", "अपराह्न", "মউ", "অপরাহ্ণ", "అపరాహ్న", "ಅಪರಾಹ್ನ", "અપરાહ્ન", "nachm", "soir"]
 OLDER = {**{word: range(12) for word in MORNING}, **{word: range(12, 24) for word in AFTERNOON}}
 
 

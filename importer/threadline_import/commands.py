@@ -101,7 +101,9 @@ def import_(
         survey = examine(sources, options, reader)
         platforms = survey.platforms - {""} | ({platform} if platform else set())
         if len(platforms) > 1:
-            raise ImportRefusedError(f"The files are of {' and '.join(sorted(platforms))}. Import one platform at a time.")
+            raise ImportRefusedError(
+                f"The files are of {' and '.join(sorted(platforms))}. Import one platform at a time."
+            )
         if not as_json:
             report.print_survey(console, survey)
             if "whatsapp" in survey.platforms and not timezone:
@@ -137,7 +139,7 @@ def _missing(connection: str | None, key: str | None) -> str:
     return "Say with --platform which platform the conversation is from."
 
 
-def _send(console, found, total, url, key, platform, connection, *, again):  # noqa: ANN001, ANN202
+def _send(console, found, total, url, key, platform, connection, *, again):
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from threadline_import.send import Journal, Sender, batches

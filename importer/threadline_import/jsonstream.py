@@ -114,4 +114,3 @@ def mend(text: str) -> str:
     if '"document_id": ' in text:
         text = BARE.sub(r'\1"\2"', text)
     return text
-

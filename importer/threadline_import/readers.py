@@ -1,4 +1,7 @@
-"""Knows the readers, and tells which one reads a file. Packages add readers to the entry points `threadline.readers`."""
+"""Knows the readers, and tells which one reads a file.
+
+Packages add readers to the entry points `threadline.readers`.
+"""
 
 from __future__ import annotations
 

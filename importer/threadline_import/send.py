@@ -88,6 +88,7 @@ class Journal:
         self._done = set() if again or not self._path.exists() else set(self._path.read_text().split())
 
     def __contains__(self, digest: str) -> bool:
+        """Check whether an earlier run has sent the request."""
         return digest in self._done
 
     def add(self, digest: str) -> None:
@@ -123,11 +124,13 @@ class Sender:
         self.outcome = Outcome()
 
     def __enter__(self) -> Sender:
+        """Return the sender."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Close the connections."""
         self._client.close()
 
     def send(self, batch: Batch) -> None:
@@ -149,7 +152,9 @@ class Sender:
 
     def _record(self, batch: Batch, results: list[dict]) -> bool:
         if len(results) != len(batch.conversations):
-            raise ImportRefusedError(f"The server answered {len(results)} results for {len(batch.names)} conversations.")
+            raise ImportRefusedError(
+                f"The server answered {len(results)} results for {len(batch.names)} conversations."
+            )
         self.outcome.requests += 1
         self.outcome.messages += batch.messages
         errors = []
@@ -183,7 +188,9 @@ class Sender:
                 pause = max(wait, min(2.0**attempt, LONGEST_PAUSE))
                 self._say(f"{problem} Trying again in {pause:.0f} s.")
                 self._sleep(pause)
-        raise ImportRefusedError(f"{problem} Gave up after {ATTEMPTS} attempts. Run the same command again; it goes on.")
+        raise ImportRefusedError(
+            f"{problem} Gave up after {ATTEMPTS} attempts. Run the same command again; it goes on."
+        )
 
 
 def _halves(batch: Batch) -> Iterator[Batch]:

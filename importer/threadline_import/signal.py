@@ -114,7 +114,7 @@ class SignalCli:
         first = first_value(source)
         return isinstance(first, dict) and isinstance(first.get("envelope"), dict)
 
-    def read(self, source: Source, options: Options) -> Iterator[Conversation | LeftOut]:
+    def read(self, source: Source, options: Options) -> Iterator[Conversation | LeftOut]:  # noqa: ARG002
         """Yield one conversation per number, uuid or group; each is a pass over the file."""
         found: dict[str, tuple[str, str]] = {}
         left_out = 0

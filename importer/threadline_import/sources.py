@@ -39,6 +39,7 @@ class Source:
         return PurePosixPath(self.member).parent.name if self.member else self.path.absolute().parent.name
 
     def __str__(self) -> str:
+        """Return the path, and the member of an archive."""
         return f"{self.path}:{self.member}" if self.member else str(self.path)
 
     @contextmanager

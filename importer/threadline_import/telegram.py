@@ -1,7 +1,8 @@
 """Reads result.json of Telegram Desktop ("Machine-readable JSON"): one chat or the whole account.
 
-People, bots and groups become conversations, channels and Saved Messages do not. Telegram's own ids are kept, so a later
-export adds only what is new. The participant is the phone number where the export lists it, else telegram:user123.
+People, bots and groups become conversations, channels and Saved Messages do not. Telegram's own ids are kept, so a
+later export adds only what is new. The participant is the phone number where the export lists it, or else
+telegram:user123.
 """
 
 from __future__ import annotations
@@ -228,7 +229,9 @@ def _document(source: Source) -> Iterator[JSONStream]:
         with source.open_text() as file:
             yield JSONStream(file)
     except BrokenJSONError as problem:
-        raise ImportRefusedError(f"{source} is not a whole result.json of Telegram: {problem}. Export again.") from problem
+        raise ImportRefusedError(
+            f"{source} is not a whole result.json of Telegram: {problem}. Export again."
+        ) from problem
     except UnicodeDecodeError as problem:
         raise ImportRefusedError(f"{source} is not UTF-8 text, so it is not an export as it was saved.") from problem
 

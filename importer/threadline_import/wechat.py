@@ -21,7 +21,18 @@ Entry = Message | LeftOut | Unreadable
 # Numbers of WeChat's own table, which the tools hand on.
 TYPES = {1: "text", 3: "image", 34: "audio", 42: "contact", 43: "video", 47: "sticker", 48: "location", 49: "file"}
 LEFT_OUT = {50: "calls", 10000: "notices", 10002: "deleted messages"}
-WORDS = {"文本": 1, "引用": 1, "图片": 3, "语音": 34, "名片": 42, "视频": 43, "表情": 47, "动画": 47, "位置": 48, "文件": 49}
+WORDS = {
+    "文本": 1,
+    "引用": 1,
+    "图片": 3,
+    "语音": 34,
+    "名片": 42,
+    "视频": 43,
+    "表情": 47,
+    "动画": 47,
+    "位置": 48,
+    "文件": 49,
+}
 LEFT_OUT_WORDS = {"通话": "calls", "系统": "notices", "撤回": "deleted messages"}
 CHATLAB = {0: "text", 1: "image", 2: "audio", 3: "video", 4: "file", 5: "sticker", 7: "text", 8: "location", 25: "text"}
 TITLE = re.compile(r"<title>(?:<!\[CDATA\[)?(.*?)(?:\]\]>)?</title>", re.DOTALL)
@@ -72,9 +83,13 @@ class WeChatMsg:
         for talker, (wxid, name) in talkers.items():
             identity = options.participants.get(name) or options.participants.get(None) or wxid or talker
             if not identity:
-                yield Refusal(str(source), "The file does not name the other side. Say its WeChat id with --participant.")
+                yield Refusal(
+                    str(source), "The file does not name the other side. Say its WeChat id with --participant."
+                )
                 continue
-            rows = (row for row in csv_rows(source) if isinstance(row, Unreadable) or row[1].get("TalkerId", "") == talker)
+            rows = (
+                row for row in csv_rows(source) if isinstance(row, Unreadable) or row[1].get("TalkerId", "") == talker
+            )
             yield Conversation(
                 options.conversation or f"wechat:{identity}", identity, name or identity, _entries(rows, self._entry)
             )
@@ -156,7 +171,9 @@ class ChatLog:
     def recognizes(self, source: Source) -> bool:
         """Check for the fields of a message."""
         head = source.head()
-        return head.lstrip()[:1] in ("[", "{") and all(f'"{name}"' in head for name in ("talker", "isSelf", "isChatRoom"))
+        return head.lstrip()[:1] in ("[", "{") and all(
+            f'"{name}"' in head for name in ("talker", "isSelf", "isChatRoom")
+        )
 
     def read(self, source: Source, options: Options) -> Iterator[Conversation]:
         """Yield one conversation per talker."""
@@ -229,7 +246,9 @@ class ChatLab:
             return
         is_group = meta.get("type") == "group"
         others = [str(one.get("platformId")) for one in people if one.get("platformId") != owner]
-        identity = str(meta.get("groupId") or meta.get("name")) if is_group else next(iter(others), str(meta.get("name")))
+        identity = (
+            str(meta.get("groupId") or meta.get("name")) if is_group else next(iter(others), str(meta.get("name")))
+        )
 
         equals = Counts()
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from threadline_import import send
+from threadline_import.commands import import_
 
 from tests.importer.conftest import Endpoint
 from tests.importer.reading import CASES, NUMBER
-from threadline_import import send
-from threadline_import.commands import import_
 
 CHAT = CASES / "wa_05_web_copy.txt"
 ACCOUNT = CASES / "tg_photo_export_1.json"

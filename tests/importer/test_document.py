@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-
-from tests.support.schema import ROOT
 from threadline_import.commands import import_
 from threadline_import.readers import READERS
+
+from tests.support.schema import ROOT
 
 PAGE = (ROOT / "docs" / "how-to" / "import.md").read_text(encoding="utf-8")
 

@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
-
-from tests.importer.reading import NUMBER, UTC, lines, read, refusal
 from threadline_import.model import ImportRefusedError, Options
 from threadline_import.wire import render_message
+
+from tests.importer.reading import NUMBER, UTC, lines, read, refusal
 
 AT = 1_707_987_600
 
@@ -47,7 +47,9 @@ def test_signal_cli_is_read(tmp_path: Path) -> None:
     file = write_lines(
         tmp_path / "signal.jsonl",
         envelope(dataMessage={"timestamp": AT * 1000, "message": "hi"}),
-        envelope(syncMessage={"sentMessage": {"timestamp": AT * 1000 + 1, "message": "yes", "destinationNumber": NUMBER}}),
+        envelope(
+            syncMessage={"sentMessage": {"timestamp": AT * 1000 + 1, "message": "yes", "destinationNumber": NUMBER}}
+        ),
         envelope(dataMessage={"timestamp": AT * 1000 + 2, "message": "all?", "groupInfo": group}),
         envelope(dataMessage={"timestamp": AT * 1000 + 3, "reaction": {"emoji": "👍"}}),
         envelope(receiptMessage={"when": AT}),
@@ -74,7 +76,20 @@ def test_rows_of_signal_desktop_are_read(tmp_path: Path) -> None:
 
 def test_csv_of_wechatmsg_is_read(tmp_path: Path) -> None:
     file = tmp_path / "messages.csv"
-    columns = "localId TalkerId Type SubType IsSender CreateTime Status StrContent StrTime Remark NickName Sender".split()
+    columns = [
+        "localId",
+        "TalkerId",
+        "Type",
+        "SubType",
+        "IsSender",
+        "CreateTime",
+        "Status",
+        "StrContent",
+        "StrTime",
+        "Remark",
+        "NickName",
+        "Sender",
+    ]
     rows = [
         [1, 5, 1, 0, 0, AT, "", "你好,\n在吗", "", "小明", "Ming", "wxid_ming"],
         [2, 5, 1, 0, 1, AT + 1, "", "在", "", "", "Me", "wxid_me"],
@@ -103,7 +118,9 @@ def test_json_of_weflow_is_read(tmp_path: Path) -> None:
     file = tmp_path / "ming.json"
     rows = [row(1, "文本消息", 0, "你好"), row(2, "图片消息", 1, "[图片]"), row(3, "系统消息", None, "…")]
     file.write_text(
-        json.dumps({"weflow": {"version": "1.0.3"}, "session": {"wxid": "wxid_ming", "nickname": "小明"}, "messages": rows})
+        json.dumps(
+            {"weflow": {"version": "1.0.3"}, "session": {"wxid": "wxid_ming", "nickname": "小明"}, "messages": rows}
+        )
     )
     _, [conversation] = read(file, Options())
     assert conversation.id == "wechat:wxid_ming"
@@ -119,7 +136,9 @@ def test_json_of_chatlog_is_read(tmp_path: Path) -> None:
         }  # fmt: skip
 
     file = tmp_path / "chatlog.json"
-    file.write_text(json.dumps([row(1, mine=False, content="hi"), row(2, mine=True, kind=34), row(3, mine=True, kind=50)]))
+    file.write_text(
+        json.dumps([row(1, mine=False, content="hi"), row(2, mine=True, kind=34), row(3, mine=True, kind=50)])
+    )
     _, [conversation] = read(file, Options())
     assert lines(conversation) == ["2024-02-15 09:00:00 < text: hi", "2024-02-15 09:00:00 > audio:", "- calls"]
     assert conversation.entries[0].author == "小明"
@@ -146,7 +165,8 @@ def test_chatlab_file_asks_who_you_are(tmp_path: Path) -> None:
 
 def test_own_export_comes_back_as_it_was(tmp_path: Path) -> None:
     said = {
-        "id": "3", "direction": "inbound", "type": "text", "content": "hi", "sent_at": "2024-02-15T09:00:00.123456+01:00",
+        "id": "3", "direction": "inbound", "type": "text", "content": "hi",
+        "sent_at": "2024-02-15T09:00:00.123456+01:00",
         "media_url": None, "reactions": [], "author": "",
     }  # fmt: skip
     file = write_lines(tmp_path / "export.ndjson", said, {"id": 4})

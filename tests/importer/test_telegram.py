@@ -2,11 +2,11 @@ import json
 from pathlib import Path
 
 import pytest
-
-from tests.importer.reading import UTC, lines, read, refusal
 from threadline_import.model import ImportRefusedError, LeftOut, Options, Refusal
 from threadline_import.readers import find_reader
 from threadline_import.sources import Source
+
+from tests.importer.reading import UTC, lines, read, refusal
 
 
 def message(number: int, sender: str, **fields: object) -> dict:
@@ -73,7 +73,12 @@ def test_account_gives_every_chat_its_own_conversation(tmp_path: Path) -> None:
             "about": "",
             "list": [
                 chat(message(1, "user11", text="hi"), message(2, "user22", text="hello")),
-                chat(message(3, "user33", text="who?"), message(4, "user22", text="I"), kind="private_supergroup", number=99),
+                chat(
+                    message(3, "user33", text="who?"),
+                    message(4, "user22", text="I"),
+                    kind="private_supergroup",
+                    number=99,
+                ),
                 chat(message(5, "channel5", text="news"), kind="private_channel", number=5),
                 chat(kind="bot_chat", number=6),
                 chat(message(7, "user44", text="bye"), number=44, name=None),

@@ -51,4 +51,3 @@ def is_plausible(written: Written, order: str, today: date) -> bool:
         return FIRST_DAY <= read_day(written, order) <= today + timedelta(days=1)
     except ValueError:
         return False
-

@@ -21,20 +21,21 @@ _PLAIN = {
     **{ord(dash): "-" for dash in "\u2010\u2011\u2012\u2013\u2014\u2212"},
     **{ord(wide): narrow for wide, narrow in zip("／：．［］，،、", "/:.[],,,", strict=True)},
 }
-_DATE = r"(?P<a>\d{1,4})[ \u200e]*(?P<s1>[./年-]|년)[ \u200e]*(?P<b>\d{1,2})[ \u200e]*(?P<s2>[./月-]|월)[ \u200e]*(?P<c>\d{1,4})"
+_M = r"[ \u200e]*"
+_DATE = rf"(?P<a>\d{{1,4}}){_M}(?P<s1>[./年-]|년){_M}(?P<b>\d{{1,2}}){_M}(?P<s2>[./月-]|월){_M}(?P<c>\d{{1,4}})"
 _TIME = r"(?P<hour>\d{1,2})[:.](?P<minute>\d{2})(?:[:.](?P<second>\d{2}))?"
 _WORD = r"[^\d\[\]:/]{,24}?"
+_START = r"(?P<mark>\u200e*)(?P<bracket>\[)?[ \u200e]*"
+_END = r"(?P<end>(?(bracket)\]|(?: - | -$|: |:$)))"
 DATE_FIRST = re.compile(
-    rf"(?P<mark>\u200e*)(?P<bracket>\[)?[ \u200e]*(?P<before>[RrHh]|令和|平成|民[國国])? ?{_DATE}(?P<between>{_WORD}){_TIME}(?P<after>{_WORD})"
-    r"(?P<end>(?(bracket)\]|(?: - | -$|: |:$)))"
+    rf"{_START}(?P<before>[RrHh]|令和|平成|民[國国])? ?{_DATE}(?P<between>{_WORD}){_TIME}(?P<after>{_WORD}){_END}"
 )
-TIME_FIRST = re.compile(
-    rf"(?P<mark>\u200e*)(?P<bracket>\[)?[ \u200e]*{_TIME}(?P<between>{_WORD}){_DATE}(?P<after>{_WORD})"
-    r"(?P<end>(?(bracket)\]|(?: - | -$|: |:$)))"
-)
+TIME_FIRST = re.compile(rf"{_START}{_TIME}(?P<between>{_WORD}){_DATE}(?P<after>{_WORD}){_END}")
 # What stands between a date and a time, and says nothing about the hour.
-FILLERS = set("à às as a la las las um klo kl в у о om at ve lúc г ч г. р godz ora ore όρα στις u h uhr vid den ob в. da".split())
-FILLERS |= {"日", "일", "г", "ч", "р", "ад", "年", "นาฬิกา", "น", "เวลา", "kell", "plkst", "val", "mu", "saat", "pukul"}
+FILLERS = frozenset(
+    "à às as a la las um klo kl в у о om at ve lúc г ч р ад godz ora ore όρα στις u h uhr vid den ob da kell plkst val mu "
+    "saat pukul 日 일 年 นาฬิกา น เวลา".split()
+)
 BUDDHIST = {"be", "พศ", "พุทธศักราช", "佛曆", "佛历"}
 PERSIAN = {"ap", "هش", "خورشیدی", "شمسی"}
 COMMON = {"ad", "ce", "คศ", "م‌", "میلادی"}

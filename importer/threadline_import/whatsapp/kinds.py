@@ -23,9 +23,12 @@ _M = f"[{MARKS}]"
 MARK = re.compile(_M)
 EDITED = re.compile(rf"[ \n]?(?P<mark>{_M}*)<(?P<note>{_M}?[^<>:\n]+)>{_M}*$")
 # <Media omitted> in any language, but not <div> and not <a href="...">.
-OMITTED_ANDROID = re.compile(rf"{_M}*<(?P<label>(?=[^>]*(?: |[^\x00-\x7f]))[^<>\n=/:]+)>{_M}*(?:\n(?P<caption>.*))?$", re.DOTALL)
+OMITTED_ANDROID = re.compile(
+    rf"{_M}*<(?P<label>(?=[^>]*(?: |[^\x00-\x7f]))[^<>\n=/:]+)>{_M}*(?:\n(?P<caption>.*))?$", re.DOTALL
+)
 ATTACHED_IPHONE = re.compile(
-    rf"(?P<caption>.*?)[ \n]?(?P<mark>{_M}*)<(?P<note>[^<>:：\n]+)[:：] ?(?P<name>[^<>\n]+\.\w{{1,8}}){_M}*>{_M}*$", re.DOTALL
+    rf"(?P<caption>.*?)[ \n]?(?P<mark>{_M}*)<(?P<note>[^<>:：\n]+)[:：] ?(?P<name>[^<>\n]+\.\w{{1,8}}){_M}*>{_M}*$",
+    re.DOTALL,
 )
 ATTACHED_ANDROID = re.compile(
     rf"(?P<mark>{_M}*)(?P<name>[^\n]+?\.\w{{0,8}}) \((?P<note>[^()\n]+)\){_M}*(?:\n(?P<caption>.*))?$", re.DOTALL
@@ -166,7 +169,7 @@ def _is_place(content: str) -> bool:
         return False
     label = lines[-1][: found.start()].strip(f"{MARKS}{SPACES} ")
     # A place is a label and a link, or two lines and a link; a sentence with a link is a text.
-    return not label or label.endswith((":", "：")) and (plain(label[:-1]) in phrases("location") or len(label) <= 24)
+    return not label or (label.endswith((":", "：")) and (plain(label[:-1]) in phrases("location") or len(label) <= 24))
 
 
 def _is_poll(content: str) -> bool:

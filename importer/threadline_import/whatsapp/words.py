@@ -86,9 +86,7 @@ def any_noun(label: str) -> str | None:
     """Return the kind of media that a label names in any language, among other words."""
     if len(label) > LONGEST_LABEL:
         return None
-    found = [
-        (len(noun), kind) for _, nouns in _media_words() for noun, kind in nouns.items() if _has_word(label, noun)
-    ]
+    found = [(len(noun), kind) for _, nouns in _media_words() for noun, kind in nouns.items() if _has_word(label, noun)]
     return max(found)[1] if found else None
 
 
