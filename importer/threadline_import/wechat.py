@@ -39,7 +39,7 @@ TITLE = re.compile(r"<title>(?:<!\[CDATA\[)?(.*?)(?:\]\]>)?</title>", re.DOTALL)
 
 
 def _text_of(kind: str, content: str) -> str:
-    """Return what a person wrote: media and cards come as XML, of which only a title is text."""
+    """Return what a person wrote. Media and cards come as XML, and only their title is text."""
     if content.lstrip().startswith(("<?xml", "<msg", "<?")):
         found = TITLE.search(content)
         return found[1].strip() if found else ""

@@ -90,38 +90,40 @@ def test_deleted_is_understood_without_a_mark(tmp_path: Path, language: str) -> 
     assert lines(read(file, shop())[1][0])[0] == "- deleted messages"
 
 
-@pytest.mark.parametrize(
-    ("said", "right"),
-    [
-        ("the image omitted from the list", "text: the image omitted from the list"),
-        ("Video call", "text: Video call"),
-        ("<Media omitted>", "file:"),
-        ("<Medien ausgeschlossen>\nthe new bike", "file: the new bike"),
-        ("<Média omis>", "file:"),
-        ("<div>", "text: <div>"),
-        ('<a href="x">', 'text: <a href="x">'),
-        ("IMG-20240313-WA0001.jpg (file attached)\nlook", "image: look"),
-        ("PTT-20240313-WA0002.opus (Datei angehängt)", "audio:"),
-        ("STK-20240313-WA0003.webp (archivo adjunto)", "sticker:"),
-        ("Bo.vcf (fichier joint)", "contact:"),
-        ("plan.pdf (see page 2)", "text: plan.pdf (see page 2)"),
-        (f"{M}<attached: 00000012-PHOTO-2024-03-13-10-00-00.jpg>", "image:"),
-        (f"plan.pdf {M}<Anhang: 00000013-plan.pdf>", "file: plan.pdf"),
-        (f"see you {M}<This message was edited>", "text: see you"),
-        (f"bis dann {M}<Diese Nachricht wurde bearbeitet.>", "text: bis dann"),
-        ("live location shared", "location: live location shared"),
-        ("at https://maps.google.com/?q=1,2 I think", "text: at https://maps.google.com/?q=1,2 I think"),
-        (
-            f"{M}POLL:\nWhen?\n{M}OPTION: ten (1 vote)\n{M}OPTION: one (0 votes)",
-            "poll: POLL: / When? / OPTION: ten (1 vote) / OPTION: one (0 votes)",
-        ),
-        (f"{M}Contact card omitted", "contact:"),
-        (f"{M}GIF omitted", "video:"),
-        (f"{M}sticker omitted", "sticker:"),
-        (f"{M}video note omitted", "video:"),
-    ],
-)
-def test_kind_of_an_entry_is_told(tmp_path: Path, said: str, right: str) -> None:
+KINDS = [
+    ("the image omitted from the list", "text: the image omitted from the list"),
+    ("Video call", "text: Video call"),
+    ("<Media omitted>", "file:"),
+    ("<Medien ausgeschlossen>\nthe new bike", "file: the new bike"),
+    ("<Média omis>", "file:"),
+    ("<div>", "text: <div>"),
+    ('<a href="x">', 'text: <a href="x">'),
+    ("IMG-20240313-WA0001.jpg (file attached)\nlook", "image: look"),
+    ("PTT-20240313-WA0002.opus (Datei angehängt)", "audio:"),
+    ("STK-20240313-WA0003.webp (archivo adjunto)", "sticker:"),
+    ("Bo.vcf (fichier joint)", "contact:"),
+    ("plan.pdf (see page 2)", "text: plan.pdf (see page 2)"),
+    (f"{M}<attached: 00000012-PHOTO-2024-03-13-10-00-00.jpg>", "image:"),
+    (f"plan.pdf {M}<Anhang: 00000013-plan.pdf>", "file: plan.pdf"),
+    (f"see you {M}<This message was edited>", "text: see you"),
+    (f"bis dann {M}<Diese Nachricht wurde bearbeitet.>", "text: bis dann"),
+    ("live location shared", "location: live location shared"),
+    ("at https://maps.google.com/?q=1,2 I think", "text: at https://maps.google.com/?q=1,2 I think"),
+    (
+        f"{M}POLL:\nWhen?\n{M}OPTION: ten (1 vote)\n{M}OPTION: one (0 votes)",
+        "poll: POLL: / When? / OPTION: ten (1 vote) / OPTION: one (0 votes)",
+    ),
+    (f"{M}I left the keys, it changed to rain", "text: I left the keys, it changed to rain"),
+    ("Waiting for this message from Bo", "text: Waiting for this message from Bo"),
+    (f"{M}Contact card omitted", "contact:"),
+    (f"{M}GIF omitted", "video:"),
+    (f"{M}sticker omitted", "sticker:"),
+    (f"{M}video note omitted", "video:"),
+]
+
+
+@pytest.mark.parametrize(("said", "right"), KINDS, ids=range(len(KINDS)))
+def test_entry_gets_its_kind(tmp_path: Path, said: str, right: str) -> None:
     assert lines(read(chat(tmp_path, said), shop())[1][0])[0][22:] == right
 
 
@@ -130,3 +132,13 @@ def test_media_have_one_id_with_and_without_their_file(tmp_path: Path) -> None:
     first = read(with_file, shop())[1][0].entries[0]
     second = read(chat(tmp_path, f"{M}image omitted"), shop())[1][0].entries[0]
     assert first.id == second.id
+
+
+def test_notice_about_its_signer_is_left_out(tmp_path: Path) -> None:
+    file = chat(tmp_path, f"{M}Ada left", "bye", "Waiting for this message. This may take a while.")
+    found = lines(read(file, shop())[1][0])
+    assert [line if line[0] == "-" else line[20:] for line in found[:3]] == [
+        "- notices",
+        "< text: bye",
+        "- messages that the phone was waiting for",
+    ]

@@ -187,6 +187,7 @@ def test_own_export_comes_back_as_it_was(tmp_path: Path) -> None:
         ("notes.txt", "hello there", "It begins with: hello there"),
         ("empty.txt", "", "in no format"),
     ],
+    ids=["html", "backup", "database", "text", "empty"],
 )
 def test_unknown_file_is_refused_by_name(tmp_path: Path, name: str, content: str, reason: str) -> None:
     file = tmp_path / name

@@ -47,8 +47,8 @@ KINDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("fields", "right"), KINDS)
-def test_kind_of_a_message_is_told(tmp_path: Path, fields: dict, right: str) -> None:
+@pytest.mark.parametrize(("fields", "right"), KINDS, ids=range(len(KINDS)))
+def test_message_gets_its_kind(tmp_path: Path, fields: dict, right: str) -> None:
     _, [conversation] = read(write(tmp_path, chat(message(1, "user11", **fields))), Options())
     assert lines(conversation)[0][22:] == right
 

@@ -85,7 +85,7 @@ class Reading:
             yield Unreadable(f"line {entry.number}", entry.lines[0])
             return
         body = interpret(
-            text, is_line_marked=entry.header.is_marked, is_notice_signer=author in self._found.notice_signers
+            text, author, is_line_marked=entry.header.is_marked, is_notice_signer=author in self._found.notice_signers
         )
         if isinstance(body, LeftOut):
             yield body

@@ -32,10 +32,8 @@ DATE_FIRST = re.compile(
 )
 TIME_FIRST = re.compile(rf"{_START}{_TIME}(?P<between>{_WORD}){_DATE}(?P<after>{_WORD}){_END}")
 # What stands between a date and a time, and says nothing about the hour.
-FILLERS = frozenset(
-    "à às as a la las um klo kl в у о om at ve lúc г ч р ад godz ora ore όρα στις u h uhr vid den ob da kell plkst val mu "
-    "saat pukul 日 일 年 นาฬิกา น เวลา".split()
-)
+_LATIN = "à às as a la las um klo kl om at ve lúc godz ora ore u h uhr vid den ob da kell plkst val mu saat pukul"
+FILLERS = {*_LATIN.split(" "), "в", "у", "о", "г", "ч", "р", "όρα", "στις", "日", "일", "年", "นาฬิกา", "น", "เวลา"}
 BUDDHIST = {"be", "พศ", "พุทธศักราช", "佛曆", "佛历"}
 PERSIAN = {"ap", "هش", "خورشیدی", "شمسی"}
 COMMON = {"ad", "ce", "คศ", "م‌", "میلادی"}

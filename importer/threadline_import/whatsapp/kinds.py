@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from threadline_import.model import LeftOut
 from threadline_import.whatsapp.header import MARKS, SPACES
-from threadline_import.whatsapp.words import any_noun, begins, media_noun, phrases, plain
+from threadline_import.whatsapp.words import any_noun, begins, contains, is_sentence, media_noun, phrases, plain
 
 MEDIA = "\n"  # stands for media where the id is made; no text is like it
 EXTENSIONS = {
@@ -51,14 +51,14 @@ class Body:
     is_edited: bool = False
 
 
-def interpret(text: str, *, is_line_marked: bool, is_notice_signer: bool = False) -> Body | LeftOut:
+def interpret(text: str, author: str, *, is_line_marked: bool, is_notice_signer: bool = False) -> Body | LeftOut:
     """Tell what a person's entry is: a body, or the reason to leave it out."""
     text = text.strip(f"{SPACES} \n\r")
     is_marked = bool(text) and text[0] in MARKS
     said = plain(text) if len(text) <= LONGEST_PHRASE else ""
     if not text.strip(f"{MARKS}{SPACES} \n"):
         return LeftOut("empty messages")
-    if said and (reason := _left_out(said, is_marked=is_marked, has_mark=MARK.search(text) is not None)):
+    if said and (reason := _left_out(said, author, is_marked=is_marked, has_mark=MARK.search(text) is not None)):
         return LeftOut(reason)
     if is_notice_signer and is_marked:
         return LeftOut("notices")
@@ -76,10 +76,15 @@ def interpret(text: str, *, is_line_marked: bool, is_notice_signer: bool = False
     return Body("text", content, content, is_edited=is_edited)
 
 
-def is_notice(text: str) -> bool:
-    """Check whether a text that begins with a mark is a notice of WhatsApp."""
+def is_notice(text: str, author: str) -> bool:
+    """Check whether a text that begins with a mark is a notice. Notices about a person begin with the name."""
     said = plain(text)
-    return begins(said, "encrypted") or begins(said, "notice")
+    return (
+        begins(said, "encrypted")
+        or contains(said, "encrypted")
+        or begins(said, "notice")
+        or (contains(said, "notice") and said.startswith(plain(author)))
+    )
 
 
 def is_group_notice(text: str) -> bool:
@@ -88,16 +93,16 @@ def is_group_notice(text: str) -> bool:
     return any(phrase in said for phrase in phrases("evidence"))
 
 
-def _left_out(said: str, *, is_marked: bool, has_mark: bool) -> str | None:
+def _left_out(said: str, author: str, *, is_marked: bool, has_mark: bool) -> str | None:
     if said in phrases("deleted") or said.startswith("this message was deleted by admin"):
         return "deleted messages"
     if said == "null":
         return "media without a name"
-    if begins(said, "waiting") and "\n" not in said:
+    if is_sentence(said, "waiting") or (has_mark and begins(said, "waiting")):
         return "messages that the phone was waiting for"
     if said in phrases("call") or (has_mark and begins(said, "call")) or (is_marked and begins(said, "called")):
         return "calls"
-    if is_marked and "\n" not in said and (begins(said, "encrypted") or begins(said, "notice")):
+    if is_marked and "\n" not in said and is_notice(said, author):
         return "notices"
     return None
 

@@ -135,10 +135,10 @@ def _find_authors(found: Scan, source: Source) -> None:
         messages[author] += 1
         if text.lstrip(" ")[:1] and text.lstrip(" ")[0] in MARKS and not header.is_marked:
             marked[author] += 1
-            if is_notice(text):
+            if is_notice(text, author):
                 signers.add(author)
                 found.is_group = found.is_group or is_group_notice(text)
-    # Whoever signs notices and writes nothing else is the chat itself.
+    # A name that signs notices and writes nothing else is that of the chat itself.
     found.notice_signers = [name for name in messages if name in signers and marked[name] == messages[name]]
     found.authors = [name for name in messages if name not in found.notice_signers]
 
@@ -182,7 +182,7 @@ def split_author(text: str, names: frozenset[str]) -> tuple[str | None, str]:
 
 def _may_be_name(text: str, colon: int) -> bool:
     after = text[colon + 1 : colon + 3]
-    return after != "//" and not after[:1].isdigit() and colon <= 25 and not is_notice(text)
+    return after != "//" and not after[:1].isdigit() and colon <= 25 and not is_notice(text, text[:colon])
 
 
 @lru_cache(10_000)

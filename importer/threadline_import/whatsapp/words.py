@@ -46,8 +46,18 @@ def _contained(key: str) -> tuple[str, ...]:
 
 
 def begins(text: str, key: str) -> bool:
-    """Check whether a plain text begins with a phrase, or contains one that may stand anywhere."""
-    return text.startswith(_starts(key)) or any(phrase in text for phrase in _contained(key))
+    """Check whether a plain text begins with a phrase."""
+    return text.startswith(_starts(key))
+
+
+def contains(text: str, key: str) -> bool:
+    """Check whether a plain text has a phrase that may stand anywhere in it."""
+    return any(phrase in text for phrase in _contained(key))
+
+
+def is_sentence(text: str, key: str) -> bool:
+    """Check whether a plain text is a phrase, or begins with a phrase and a full stop."""
+    return text in phrases(key) or text.partition(".")[0] in phrases(key) or text.partition("。")[0] in phrases(key)
 
 
 @cache
