@@ -10,7 +10,19 @@ from threadline_import.model import Conversation, ImportRefusedError, LeftOut, M
 from threadline_import.sources import Source
 
 FIELDS = {"id", "direction", "type", "content", "sent_at"}
-TYPES = {"text", "image", "audio", "video", "file", "location"}
+TYPES = {
+    "text",
+    "image",
+    "audio",
+    "video",
+    "file",
+    "location",
+    "sticker",
+    "contact",
+    "poll",
+    "call",
+    "system",
+}
 
 
 class JSONLines:
@@ -49,7 +61,9 @@ def _entries(source: Source) -> Iterator[Message | LeftOut | Unreadable]:
                 yield Unreadable(f"line {number}", f"{line.strip()[:80]} ({problem})")
 
 
-def _message(wire: dict) -> Message:
+def _message(wire: dict) -> Message | LeftOut:
+    if wire.get("deleted"):
+        return LeftOut("deleted messages")
     if wire["direction"] not in ("inbound", "outbound") or wire["type"] not in TYPES:
         raise ValueError("direction or type is unknown")
     at = datetime.fromisoformat(wire["sent_at"])

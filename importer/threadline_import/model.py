@@ -16,16 +16,27 @@ class ImportRefusedError(Exception):
 
 
 @dataclass(frozen=True)
+class Reaction:
+    """What one person answered a message with."""
+
+    by: str
+    at: datetime
+    emoji: str
+
+
+@dataclass(frozen=True)
 class Message:
-    """One message. `kind` is finer than the types of the contract: sticker, contact, poll and place have their own."""
+    """One message. `kind` is a type of messaging-ingest, or `animation`."""
 
     id: str
     at: datetime  # with a zone
     is_mine: bool
     kind: str = "text"
     text: str = ""
-    author: str | None = None  # only in groups
-    details: dict[str, object] = field(default_factory=dict)  # such as file_name, reply_to, forwarded_from, edited
+    author: str | None = None  # name of the writer, only in groups
+    sender: str | None = None  # id of the writer, only in groups; a name that can change is no id
+    reactions: tuple[Reaction, ...] = ()
+    details: dict[str, object] = field(default_factory=dict)  # such as file_name, reply_to, edited_at
     wire: dict[str, object] | None = None  # the message as messaging-ingest takes it, where the file has that
 
 
@@ -60,6 +71,7 @@ class Conversation:
     participant: str  # phone number, or the id on the platform
     name: str
     entries: Iterator[Message | LeftOut | Unreadable]
+    is_group: bool = False
 
 
 @dataclass(frozen=True)

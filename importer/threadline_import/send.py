@@ -16,7 +16,7 @@ from types import TracebackType
 import httpx
 
 from threadline_import.model import Conversation, ImportRefusedError, Message
-from threadline_import.wire import render_conversation, render_message
+from threadline_import.wire import render_conversation, render_message, render_updates
 
 PATH = "/functions/v1/messaging-ingest"
 MOST_MESSAGES = 1000  # of one request; the endpoint takes 5,000, and a smaller one shows progress
@@ -33,6 +33,7 @@ class Batch:
     conversations: list[dict] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     messages: int = 0
+    updates: int = 0
     bytes: int = 0
 
 
@@ -57,10 +58,11 @@ def batches(conversations: Iterable[Conversation]) -> Iterator[Batch]:
         for entry in conversation.entries:
             if not isinstance(entry, Message):
                 continue
-            message = render_message(entry)
+            message, updates = render_message(entry), render_updates(entry)
             # Four bytes for a character is the most that UTF-8 takes.
             size = 200 + sum(len(str(value)) for value in message.values()) * 2
-            if batch.messages >= MOST_MESSAGES or (batch.messages and batch.bytes + size > MOST_BYTES):
+            is_full = batch.messages + batch.updates + len(updates) >= MOST_MESSAGES or batch.bytes + size > MOST_BYTES
+            if batch.messages and is_full:
                 yield batch
                 batch, taken = Batch(), None
             if taken is None:
@@ -72,6 +74,9 @@ def batches(conversations: Iterable[Conversation]) -> Iterator[Batch]:
                 batch.conversations.append({**fields, "messages": taken})
                 batch.names.append(conversation.name or conversation.participant)
             taken.append(message)
+            if updates:
+                batch.conversations[-1].setdefault("updates", []).extend(updates)
+                batch.updates += len(updates)
             batch.messages += 1
             batch.bytes += size
     if batch.messages:
@@ -202,7 +207,9 @@ def _halves(batch: Batch) -> Iterator[Batch]:
             middle = len(conversation["messages"]) - len(conversation["messages"]) // 2
             messages = conversation["messages"][middle:] if part else conversation["messages"][:middle]
             if messages:
-                half.conversations.append({**conversation, "messages": messages})
+                # An update may come before its message, so the first half can have all of them.
+                updates = [] if part else conversation.get("updates", [])
+                half.conversations.append({**conversation, "messages": messages, "updates": updates})
                 half.names.append(name)
                 half.messages += len(messages)
         if half.messages:

@@ -58,7 +58,7 @@ class SignalExport:
             group, participant = "", number
             identity = "signal-export:" + "".join(digit for digit in number if digit.isdigit())
         entries = self._entries(source, me, options, is_group=bool(group))
-        yield Conversation(options.conversation or identity, participant, group or name, entries)
+        yield Conversation(options.conversation or identity, participant, group or name, entries, bool(group))
 
     def _entries(self, source: Source, me: str, options: Options, *, is_group: bool) -> Iterator[Entry]:
         spread, equals = Spread(), Counts()
@@ -132,7 +132,7 @@ class SignalCli:
             yield LeftOut("receipts, typing and other envelopes")
         for identity, (participant, name) in found.items():
             entries = self._entries(source, identity, unreadable if identity == next(iter(found)) else [])
-            yield Conversation(f"signal:{identity}", participant, name, entries)
+            yield Conversation(f"signal:{identity}", participant, name, entries, identity.startswith("group:"))
 
     def _entries(self, source: Source, identity: str, unreadable: list[Unreadable]) -> Iterator[Entry]:
         yield from unreadable
@@ -228,7 +228,11 @@ class SignalDesktop:
             name = about.get("name") or about.get("profileFullName") or about.get("profileName") or ""
             is_group = about.get("type") == "group"
             yield Conversation(
-                f"signal-desktop:{identity}", participant, name, self._entries(source, identity, is_group=is_group)
+                f"signal-desktop:{identity}",
+                participant,
+                name,
+                self._entries(source, identity, is_group=is_group),
+                is_group,
             )
 
     def _entries(self, source: Source, identity: str, *, is_group: bool) -> Iterator[Entry]:

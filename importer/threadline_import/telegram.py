@@ -14,9 +14,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from threadline_import.jsonstream import BrokenJSONError, JSONStream
-from threadline_import.model import Conversation, ImportRefusedError, LeftOut, Message, Options, Refusal, Unreadable
+from threadline_import.model import (
+    Conversation,
+    ImportRefusedError,
+    LeftOut,
+    Message,
+    Options,
+    Reaction,
+    Refusal,
+    Unreadable,
+)
 from threadline_import.order import Spread
 from threadline_import.sources import Source
+from threadline_import.wire import render_time
 
 # How Telegram calls the peer of each kind of chat that is imported.
 PEERS = {
@@ -124,7 +134,7 @@ def _conversations(
     participant = account.phones.get(peer, f"telegram:{peer}")
     name = _name(chat) or participant
     entries = _entries(chat, stream, owner, options)
-    yield Conversation(options.conversation or f"telegram:{peer}", participant, name, entries)
+    yield Conversation(options.conversation or f"telegram:{peer}", participant, name, entries, chat.is_group)
     for _entry in entries:  # what the caller has not taken
         pass
 
@@ -299,6 +309,8 @@ def _entry(
         kind=kind,
         text=text,
         author=(message.get("from") or _sender(message)) if chat.is_group else None,
+        sender=_sender(message) if chat.is_group else None,
+        reactions=tuple(_reactions(message)),
         details=_details(message, topics),
     )
 
@@ -368,15 +380,36 @@ def _details(message: dict, topics: dict[int, str]) -> dict[str, object]:
     return {
         # A photo has no name of its own; its path changes between exports.
         "file_name": _file_name(message) if "file" in message else None,
-        "edited": _is_edited(message),
+        **_edit(message),
         "reply_to": str(reply_to) if reply_to else None,
         "topic": topics.get(reply_to) if isinstance(reply_to, int) else None,
-        "forwarded_from": message.get("forwarded_from") or ("unknown" if "forwarded_from" in message else None),
+        "forwarded": "forwarded_from" in message,
+        "forwarded_from": message.get("forwarded_from"),
         "via_bot": message.get("via_bot"),
-        "reactions": {str(one.get("emoji")): one.get("count") for one in message.get("reactions", [])},
     }
 
 
-def _is_edited(message: dict) -> bool:
+def _edit(message: dict) -> dict[str, object]:
+    if "edited_unixtime" in message:
+        return {"edited_at": render_time(datetime.fromtimestamp(int(message["edited_unixtime"]), UTC))}
     # Old exports write 1970 for "never".
-    return "edited" in message and not str(message["edited"]).startswith("1970")
+    return {"edited": "edited" in message and not str(message["edited"]).startswith("1970")}
+
+
+def _reactions(message: dict) -> Iterator[Reaction]:
+    for reaction in message.get("reactions", []):
+        # Telegram exports who reacted for the last few people only.
+        for one in reaction.get("recent") or []:
+            if reaction.get("emoji") and one.get("from_id") and one.get("date"):
+                yield Reaction(str(one["from_id"]), _local(one["date"], message), reaction["emoji"])
+
+
+def _local(written: str, message: dict) -> datetime:
+    """Read a local time; the message, which has its time in both ways, tells how far from UTC it is."""
+    wall = datetime.fromisoformat(written)
+    if "date_unixtime" not in message:
+        return wall.replace(tzinfo=UTC)
+    ahead = datetime.fromisoformat(message["date"]) - datetime.fromtimestamp(
+        int(message["date_unixtime"]), UTC
+    ).replace(tzinfo=None)
+    return (wall - ahead).replace(tzinfo=UTC)

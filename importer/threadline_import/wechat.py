@@ -138,7 +138,7 @@ class WeFlow:
             return _weflow_entry(row, spread, is_group=is_group)
 
         participant = options.participants.get(name) or wxid
-        yield Conversation(f"wechat:{wxid}", participant, name, _entries(rows, entry))
+        yield Conversation(f"wechat:{wxid}", participant, name, _entries(rows, entry), is_group)
 
 
 def _weflow_entry(row: dict, spread: Spread, *, is_group: bool) -> Message | LeftOut:
@@ -195,7 +195,7 @@ class ChatLog:
                 return _chatlog_entry(row, spread, is_group=is_group)
 
             participant = options.participants.get(name) or talker
-            yield Conversation(f"wechat:{talker}", participant, name or talker, _entries(own, entry))
+            yield Conversation(f"wechat:{talker}", participant, name or talker, _entries(own, entry), is_group)
 
 
 def _chatlog_entry(row: dict, spread: Spread, *, is_group: bool) -> Message | LeftOut:
@@ -256,7 +256,9 @@ class ChatLab:
             return _chatlab_entry(row, spread, equals, owner, is_group=is_group)
 
         participant = options.participants.get(None) or identity
-        yield Conversation(f"wechat:{identity}", participant, str(meta.get("name") or ""), _entries(rows, entry))
+        yield Conversation(
+            f"wechat:{identity}", participant, str(meta.get("name") or ""), _entries(rows, entry), is_group
+        )
 
 
 def _chatlab_entry(row: dict, spread: Spread, equals: Counts, owner: str, *, is_group: bool) -> Message | LeftOut:

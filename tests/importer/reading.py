@@ -24,7 +24,9 @@ def read(path: Path, options: Options, reader: Reader | None = None) -> tuple[li
         if isinstance(found, Refusal | LeftOut):
             others.append(found)
         else:
-            conversations.append(Conversation(found.id, found.participant, found.name, list(found.entries)))
+            conversations.append(
+                Conversation(found.id, found.participant, found.name, list(found.entries), found.is_group)
+            )
     return others, conversations
 
 

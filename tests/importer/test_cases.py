@@ -125,7 +125,7 @@ def test_old_telegram_export_needs_a_zone() -> None:
         "2020-03-01 09:30:00 < text: Is the bike ready?",
         "2020-03-01 09:31:10 > text: Tomorrow at ten.",
     ]
-    assert not any(entry.details["edited"] for entry in conversation.entries)
+    assert not any(entry.details.get("edited") for entry in conversation.entries)
 
 
 def test_misspelt_name_in_a_telegram_group_is_refused() -> None:

@@ -4,9 +4,12 @@ from pathlib import Path
 import pytest
 from threadline_import.model import ImportRefusedError, LeftOut, Options, Refusal
 from threadline_import.readers import find_reader
+from threadline_import.send import batches
 from threadline_import.sources import Source
+from threadline_import.wire import render_updates
 
 from tests.importer.reading import UTC, lines, read, refusal
+from tests.support.ingest import Sender
 
 
 def message(number: int, sender: str, **fields: object) -> dict:
@@ -54,14 +57,24 @@ def test_message_gets_its_kind(tmp_path: Path, fields: dict, right: str) -> None
 
 
 def test_details_of_a_message_are_kept(tmp_path: Path) -> None:
+    recent = [{"from": "Ann", "from_id": "user11", "date": "2024-02-15T10:09:00"}]
     said = message(
-        2, "user22", text="yes", edited="2024-02-15T10:05:00", reply_to_message_id=1, forwarded_from="Bo",
-        reactions=[{"type": "emoji", "count": 2, "emoji": "👍"}],
+        2, "user22", text="yes", edited="2024-02-15T10:05:00", edited_unixtime="1707987900", reply_to_message_id=1,
+        forwarded_from="Bo", date="2024-02-15T10:02:00",
+        reactions=[{"type": "emoji", "count": 1, "emoji": "👍", "recent": recent}],
     )  # fmt: skip
     _, [conversation] = read(write(tmp_path, chat(message(1, "user11", text="?"), said)), Options())
     details = {name: value for name, value in conversation.entries[1].details.items() if value}
-    assert details == {"edited": True, "reply_to": "1", "forwarded_from": "Bo", "reactions": {"👍": 2}}
+    assert details == {
+        "edited_at": "2024-02-15T09:05:00.000Z",
+        "reply_to": "1",
+        "forwarded": True,
+        "forwarded_from": "Bo",
+    }
     assert [entry.is_mine for entry in conversation.entries] == [False, True]
+    assert render_updates(conversation.entries[1]) == [
+        {"message_id": "2", "type": "reaction", "at": "2024-02-15T09:09:00.000Z", "by": "user11", "emoji": ["👍"]}
+    ]
 
 
 def test_account_gives_every_chat_its_own_conversation(tmp_path: Path) -> None:
@@ -95,6 +108,8 @@ def test_account_gives_every_chat_its_own_conversation(tmp_path: Path) -> None:
     ]
     assert [entry.is_mine for entry in found[1].entries] == [False, True]
     assert [entry.author for entry in found[1].entries] == ["Bo", "Maya Okafor"]
+    assert [entry.sender for entry in found[1].entries] == ["user33", "user22"]
+    assert [one.is_group for one in found] == [False, True, False, True]
     assert others == [LeftOut("chats of type private_channel"), LeftOut("chats without a message")]
 
 
@@ -104,6 +119,21 @@ def test_one_chat_of_an_account_is_taken(tmp_path: Path) -> None:
     assert [one.name for one in read(file, Options(chat="Bo"))[1]] == ["Bo"]
     with pytest.raises(ImportRefusedError, match="no chat with the name or id Cy"):
         read(file, Options(chat="Cy"))
+
+
+def test_service_takes_groups_reactions_and_edits(tmp_path: Path, sender: Sender) -> None:
+    recent = [{"from": "Ann", "from_id": "user11", "date": "2024-02-15T10:09:00"}]
+    first = message(1, "user11", text="?", poll={"question": "When?", "answers": [{"text": "ten"}]})
+    said = message(2, "user22", text="yes", reactions=[{"emoji": "👍", "count": 1, "recent": recent}])
+    edited = {**said, "text": "yes!", "edited": "2024-02-15T10:05:00", "edited_unixtime": "1707987900"}
+    answers = []
+    for last in (said, edited, edited):
+        file = write(tmp_path, chat(first, last, kind="private_supergroup", name="Team"))
+        [source] = [Source(file)]
+        [batch] = batches(find_reader(source, None).read(source, Options(me="user22")))
+        answers += sender.post(*batch.conversations).json()["results"]
+    assert [answer["status"] for answer in answers] == ["created", "updated", "no_new_messages"]
+    assert not any(answer.get("conflicting_message_ids") for answer in answers)
 
 
 def test_group_exported_alone_asks_who_you_are(tmp_path: Path) -> None:

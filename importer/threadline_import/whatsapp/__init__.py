@@ -50,7 +50,7 @@ class WhatsApp:
         except ImportRefusedError as problem:
             return Refusal(str(source), str(problem))
         reading = Reading(source, found, order, options.zone, me, with_author=options.group is not None)
-        return Conversation(*identity, reading.entries())
+        return Conversation(*identity, reading.entries(), options.group is not None)
 
 
 class Reading:
