@@ -46,7 +46,7 @@ def _zone(name: str | None) -> ZoneInfo | None:
 @click.option("--group", metavar="NAME", help="Name of the group, if the WhatsApp chat is one.")
 @click.option("--chat", metavar="NAME|ID", help="Take only this chat of a Telegram account.")
 @click.option("--conversation", metavar="ID", help="external_conversation_id, instead of the one by the number.")
-@click.option("--date-order", type=click.Choice(["dmy", "mdy", "ymd"]), help="Only where a file leaves it open.")
+@click.option("--date-order", type=click.Choice(["dmy", "mdy", "ymd", "ydm"]), help="Only where a file leaves it open.")
 @click.option("--timezone", metavar="IANA", help="Zone of the phone's clock. WhatsApp: this machine's by default.")
 @click.option("--again", is_flag=True, help="Send everything, also what an interrupted run has sent.")
 def import_(

@@ -86,6 +86,7 @@ LAYOUTS = {
     "iphone before 2016 12 hours": ("3/18/24, 9:05:09 PM: ", "3/19/24, 8:00:00 AM: ", SECONDS),
     "web copy": ("[21:05, 18/03/2024] ", "[08:00, 19/03/2024] ", EVENING),
     "web copy 12 hours": ("[9:05 PM, 3/18/2024] ", "[8:00 AM, 3/19/2024] ", EVENING),
+    "day between year and month": ("2024-18-03, 21:05 - ", "2024-19-03, 08:00 - ", EVENING),
     "long dash": ("18/03/2024, 21:05 – ", "19/03/2024, 08:00 – ", EVENING),
 }
 

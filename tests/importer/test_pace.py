@@ -18,7 +18,11 @@ from tests.support.soak import bounded
 
 MESSAGES = bounded(8_000, 1_000_000)
 MOST_MEMORY = 150_000_000  # bytes, whatever the size of the file
-COUNT = "select count(*) from public.conversation_messages where user_id = %s"
+COUNT = """
+select count(*) from public.conversation_messages as stored
+join public.conversations as parent on parent.id = stored.conversation_id
+where parent.user_id = %s
+"""
 
 
 @pytest.fixture

@@ -140,6 +140,9 @@ def choose_order(found: Scan, wanted: str | None, today: date) -> str:
             f"No order of day, month and year suits the dates of the file; the first is {example}. Choose one with "
             f"--date-order; the table then lists the lines with other dates."
         )
+    # No language writes the day between year and month; only dates that allow nothing else prove it.
+    if len(possible) > 1 and "ydm" in possible:
+        possible.remove("ydm")
     # No language writes the month first and a full stop behind it.
     if found.layout[2] == "." and "dmy" in possible and "mdy" in possible:
         possible.remove("mdy")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 FIRST_DAY = date(2009, 1, 1)  # WhatsApp is not older, so no date of an export is
-ORDERS = {"dmy": (2, 1, 0), "mdy": (2, 0, 1), "ymd": (0, 1, 2)}  # where year, month and day stand
+ORDERS = {"dmy": (2, 1, 0), "mdy": (2, 0, 1), "ymd": (0, 1, 2), "ydm": (0, 2, 1)}  # where year, month and day stand
 ERAS = {"reiwa": 2018, "heisei": 1988, "minguo": 1911, "buddhist": -543}
 Written = tuple[str, str, str, str]  # three numbers and the era
 
