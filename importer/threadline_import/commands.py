@@ -142,6 +142,7 @@ def _missing(connection: str | None, key: str | None) -> str:
 def _send(console, found, total, url, key, platform, connection, *, again):
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from threadline_import.model import ImportRefusedError
     from threadline_import.send import Journal, Sender, batches
 
     journal = Journal(url, connection, again=again)
@@ -151,9 +152,12 @@ def _send(console, found, total, url, key, platform, connection, *, again):
         Sender(url, key, platform, connection, journal, progress.console.print) as sender,
     ):
         task = progress.add_task("", total=total)
-        for batch in batches(found):
-            sender.send(batch)
-            progress.advance(task, batch.messages)
+        try:
+            for batch in batches(found):
+                sender.send(batch)
+                progress.advance(task, batch.messages)
+        except KeyboardInterrupt as problem:
+            raise ImportRefusedError("Stopped. Run the same command again; it goes on.") from problem
     if not sender.outcome.errors:
         journal.forget()
     return sender.outcome

@@ -95,7 +95,8 @@ def test_interrupted_run_goes_on_where_it_stopped(
         return answer
 
     monkeypatch.setattr(send.Sender, "_post", killed)
-    assert send_to(endpoint, file, *SHOP).exit_code != 0
+    stopped = send_to(endpoint, file, *SHOP)
+    assert (stopped.exit_code, stopped.stderr) == (1, "Error: Stopped. Run the same command again; it goes on.\n")
     assert len(endpoint.stored) == 500
     done = send_to(endpoint, file, *SHOP)
     assert done.exit_code == 0
