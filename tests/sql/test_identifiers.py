@@ -36,54 +36,56 @@ def latest(number: int) -> str:
     return f"2026-02-01T10:30:{number:02}Z"
 
 
-@pytest.mark.parametrize(
-    ("platform", "text", "kind", "found"),
-    [
-        ("whatsapp", "15551234567", "phone", "15551234567"),
-        ("whatsapp", "15551234567@s.whatsapp.net", "phone", "+15551234567"),
-        ("whatsapp", "15551234567@c.us", "phone", "+15551234567"),
-        ("whatsapp", "whatsapp:+15551234567", "phone", "+15551234567"),
-        ("whatsapp", "137180000000000@lid", "whatsapp_lid", "137180000000000"),
-        ("whatsapp", "137180000000000:3@lid", "whatsapp_lid", "137180000000000"),
-        ("whatsapp", "US.13491208655302741918", "whatsapp_bsuid", "US.13491208655302741918"),
-        ("whatsapp", "120363046314515100@g.us", "other", "120363046314515100@g.us"),
-        ("whatsapp", "120363046314515100", "other", "120363046314515100"),
-        ("whatsapp", "status@broadcast", "other", "status@broadcast"),
-        ("whatsapp", "120363@newsletter", "other", "120363@newsletter"),
-        ("whatsapp", "@ann", "other", "@ann"),
-        ("signal", "+15551234567", "phone", "+15551234567"),
-        ("signal", UUID.upper(), "signal_uuid", UUID),
-        ("signal", "group.QUJD", "other", "group.QUJD"),
-        ("telegram", "6171234567", "telegram_id", "6171234567"),
-        ("telegram", "@Ann_Lee", "telegram_username", "ann_lee"),
-        ("telegram", "Ann_Lee", "telegram_username", "ann_lee"),
-        ("telegram", "https://t.me/ann_lee", "telegram_username", "ann_lee"),
-        ("telegram", "-1001551234567", "other", "-1001551234567"),
-        ("telegram", "+15551234567", "phone", "+15551234567"),
-        ("wechat", OPENID, "wechat_openid", OPENID),
-        ("wechat", "wxid_ann", "other", "wxid_ann"),
-        ("signal", "Ann@Example.com", "email", "ann@example.com"),
-    ],
-)
+FORMS = [
+    ("whatsapp", "15551234567", "phone", "15551234567"),
+    ("whatsapp", "15551234567@s.whatsapp.net", "phone", "+15551234567"),
+    ("whatsapp", "15551234567@c.us", "phone", "+15551234567"),
+    ("whatsapp", "whatsapp:+15551234567", "phone", "+15551234567"),
+    ("whatsapp", "137180000000000@lid", "whatsapp_lid", "137180000000000"),
+    ("whatsapp", "137180000000000:3@lid", "whatsapp_lid", "137180000000000"),
+    ("whatsapp", "US.13491208655302741918", "whatsapp_bsuid", "US.13491208655302741918"),
+    ("whatsapp", "120363046314515100@g.us", "other", "120363046314515100@g.us"),
+    ("whatsapp", "120363046314515100", "other", "120363046314515100"),
+    ("whatsapp", "status@broadcast", "other", "status@broadcast"),
+    ("whatsapp", "120363@newsletter", "other", "120363@newsletter"),
+    ("whatsapp", "@ann", "other", "@ann"),
+    ("signal", "+15551234567", "phone", "+15551234567"),
+    ("signal", UUID.upper(), "signal_uuid", UUID),
+    ("signal", "group.QUJD", "other", "group.QUJD"),
+    ("telegram", "6171234567", "telegram_id", "6171234567"),
+    ("telegram", "@Ann_Lee", "telegram_username", "ann_lee"),
+    ("telegram", "Ann_Lee", "telegram_username", "ann_lee"),
+    ("telegram", "https://t.me/ann_lee", "telegram_username", "ann_lee"),
+    ("telegram", "-1001551234567", "other", "-1001551234567"),
+    ("telegram", "+15551234567", "phone", "+15551234567"),
+    ("wechat", OPENID, "wechat_openid", OPENID),
+    ("wechat", "wxid_ann", "other", "wxid_ann"),
+    ("signal", "Ann@Example.com", "email", "ann@example.com"),
+]
+
+
+@pytest.mark.parametrize(("platform", "text", "kind", "found"), FORMS, ids=[" ".join(form[:2]) for form in FORMS])
 def test_participant_identifier_is_recognised(db: Db, platform: str, text: str, kind: str, found: str) -> None:
     assert rows(db, "select kind, value from private.identify_any(%s, %s)", platform, text) == [(kind, found)]
 
 
+MATCHES = [
+    ("whatsapp", LID, "whatsapp_lid", "137180000000000", "whatsapp_lid"),
+    ("whatsapp", "US.134", "whatsapp_bsuid", "US.134", "whatsapp_bsuid"),
+    ("signal", UUID, "signal_uuid", UUID.upper(), "signal_uuid"),
+    ("telegram", "6171234567", "telegram_id", "6171234567", "telegram_id"),
+    ("telegram", "@ann_lee", "telegram_username", "t.me/Ann_Lee", "telegram_username"),
+    ("wechat", OPENID, "wechat_openid", OPENID, "wechat_openid"),
+    ("signal", "ann@example.com", "email", "Ann@Example.com", "email"),
+    ("signal", "\u00c4NN@example.com", "email", "\u00e4nn@example.com", "email"),
+    ("signal", "+15559876543", "phone", "+1 555 987 6543", "phone"),
+    ("signal", "+33612345678", "phone", "06 12 34 56 78", "phone_national"),
+    ("signal", "00155598765439", "phone", "98 5559 8765439", "phone_last_ten"),
+]
+
+
 @pytest.mark.parametrize(
-    ("platform", "identifier", "kind", "text", "rank"),
-    [
-        ("whatsapp", LID, "whatsapp_lid", "137180000000000", "whatsapp_lid"),
-        ("whatsapp", "US.134", "whatsapp_bsuid", "US.134", "whatsapp_bsuid"),
-        ("signal", UUID, "signal_uuid", UUID.upper(), "signal_uuid"),
-        ("telegram", "6171234567", "telegram_id", "6171234567", "telegram_id"),
-        ("telegram", "@ann_lee", "telegram_username", "t.me/Ann_Lee", "telegram_username"),
-        ("wechat", OPENID, "wechat_openid", OPENID, "wechat_openid"),
-        ("signal", "ann@example.com", "email", "Ann@Example.com", "email"),
-        ("signal", "\u00c4NN@example.com", "email", "\u00e4nn@example.com", "email"),
-        ("signal", "+15559876543", "phone", "+1 555 987 6543", "phone"),
-        ("signal", "+33612345678", "phone", "06 12 34 56 78", "phone_national"),
-        ("signal", "00155598765439", "phone", "98 5559 8765439", "phone_last_ten"),
-    ],
+    ("platform", "identifier", "kind", "text", "rank"), MATCHES, ids=[f"{one[1]} {one[4]}" for one in MATCHES]
 )
 def test_person_matches_by_an_added_identifier(
     db: Db, platform: str, identifier: str, kind: str, text: str, rank: str
