@@ -217,6 +217,16 @@ def test_request_has_identifiers_beside_updates(db: Db) -> None:
         ([{"kind": "wechat_openid", "value": OPENID}], "identifiers[0].app must be the WeChat app of an openid"),
         ([{"kind": "email", "value": "a@b.de", "app": "x"}], "identifiers[0].app must be the WeChat app of an openid"),
     ],
+    ids=[
+        "no array",
+        "too many",
+        "no object",
+        "unknown kind",
+        "bad value",
+        "no value",
+        "openid without an app",
+        "email with an app",
+    ],
 )
 def test_bad_identifiers_are_named(db: Db, identifiers: Any, error: str) -> None:
     (status,) = ingest(db, conversation(message(), identifiers=identifiers)).statuses
