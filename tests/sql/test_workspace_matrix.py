@@ -126,7 +126,7 @@ person_identifiers
     select from person_identifiers where person_id = {person}
   add one to a person                               yes    yes    yes    no     no     no      no     yes
     insert into person_identifiers (person_id, kind, value) values ({person}, 'email', 'ann@new.example')
-  add one of another workspace                      no     no     no     no     no     no      no     yes
+  add one elsewhere                                 no     no     no     no     no     no      no     yes
     insert into person_identifiers (workspace_id, person_id, kind, value) \
     values ({team}, {person}, 'email', 'ann@new.example')
   change one                                        no     no     no     no     no     no      no     no
