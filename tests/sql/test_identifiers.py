@@ -185,6 +185,30 @@ def test_identifiers_of_a_request_match_and_stay(db: Db) -> None:
     assert rows(db, seen)[0] == ("email", "a@b.de")
 
 
+def test_group_with_identifiers_matches_no_person(db: Db) -> None:
+    add_person(db, PHONE, user_id=MATTY)
+    given = {"kind": "group", "identifiers": [{"kind": "phone", "value": PHONE}]}
+    ingest(db, conversation(message(sender="1"), participant_identifier="15551234567", **given))
+    assert read_conversation(db)["person_id"] is None
+
+
+def test_conversation_that_becomes_a_group_loses_its_person(db: Db) -> None:
+    person = add_person(db, PHONE, user_id=MATTY)
+    one = conversation(message("a"), participant_identifier="15551234567")
+    ingest(db, one)
+    assert read_conversation(db)["person_id"] == str(person)
+    ingest(db, {**one, "kind": "group"})
+    stored = read_conversation(db)
+    assert (stored["person_id"], stored["matched_by"], stored["participant_key"]) == (None, None, None)
+
+
+def test_identifiers_stay_beside_updates(db: Db) -> None:
+    update = {"message_id": "m1", "type": "read", "at": "2026-02-01T10:37:00Z"}
+    given = {"updates": [update], "identifiers": [{"kind": "email", "value": "a@b.de"}]}
+    ingest(db, conversation(message(), participant_identifier="15551234567", **given))
+    assert rows(db, "select value from public.conversation_identifiers") == ["a@b.de"]
+
+
 @pytest.mark.parametrize(
     ("identifiers", "error"),
     [
