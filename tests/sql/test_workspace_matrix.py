@@ -167,6 +167,16 @@ conversation_messages
   remove one                                        no     no     no     no     no     no      no     yes
     delete from conversation_messages where conversation_id = {conversation}
 
+conversation_updates
+  read them                                         yes    yes    yes    -      -      -       no     yes
+    select from conversation_updates where conversation_id = {conversation}
+  make one up                                       no     no     no     no     no     no      no     no
+    insert into conversation_updates (conversation_id, external_id) values ({conversation}, 'new')
+  change one                                        no     no     no     no     no     no      no     no
+    update conversation_updates set value = '{{}}' where conversation_id = {conversation}
+  remove one                                        no     no     no     no     no     no      no     no
+    delete from conversation_updates where conversation_id = {conversation}
+
 ingest_log
   read it                                           yes    yes    -      -      -      -       no     yes
     select from ingest_log where workspace_id = {team}
@@ -198,6 +208,8 @@ insert into conversation_identifiers (conversation_id, workspace_id, kind, value
 values (%(conversation)s, %(team)s, 'other', 'old');
 insert into conversation_messages (conversation_id, workspace_id, external_id, sent_at, message)
 values (%(conversation)s, %(team)s, 'old', now(), '{}');
+insert into conversation_updates (conversation_id, external_id, sender, type, actor, version, at, sequence, value)
+values (%(conversation)s, 'old', '', 'read', '', '', now(), 0, '{}');
 insert into ingest_log (workspace_id, user_id, connection_id, status)
 values (%(team)s, %(owner_id)s, 'matrix', 200);
 insert into workspace_invitations (id, workspace_id, role, token_hash, expires_at)
