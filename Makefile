@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes
-PROJECTS := pyproject.toml devstack/pyproject.toml
+PROJECTS := pyproject.toml devstack/pyproject.toml importer/pyproject.toml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Else each of the many processes that the tests start would compile anew what it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -66,7 +66,7 @@ phones: .venv/.dev ## write the numbering plans of sql/ again from the package p
 release: .venv/.dev ## record the state of a release, for the test of upgrades: make release version=0.1.0
 	$(BIN)/python -m tests.support.release $(version)
 
-lock: .venv/.dev ## resolve the dependencies of both pyproject.toml again
+lock: .venv/.dev ## resolve the dependencies of all pyproject.toml again
 	$(LOCK) --upgrade --group build --group dev $(PROJECTS) -o tests/requirements.lock
 	$(LOCK) --upgrade --group pgspot -o tests/pgspot.lock
 	$(LOCK) --constraints tests/requirements.lock --group build $(PROJECTS) -o devstack/requirements.lock
@@ -86,7 +86,7 @@ ports:
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv
 	@echo "Installing into .venv ..."
 	@$(BIN)/pip install -q --require-hashes -r devstack/requirements.lock
-	@$(BIN)/pip install -q --no-deps --no-build-isolation -e . -e devstack
+	@$(BIN)/pip install -q --no-deps --no-build-isolation -e . -e devstack -e importer
 	@touch $@
 
 # Where it fails, the stack runs without the Data API, and the next `make` tries again.

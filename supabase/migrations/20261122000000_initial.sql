@@ -13669,8 +13669,8 @@ for each row execute function private.redact_channel_trigger();
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
 -- the end of the transaction message_events_10_broadcast sends the event.
 -- Update: 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
--- If the message was deleted, 81 cancels its deliveries. 82 forgets what an edit or a deletion took away. 83
--- corrects its mentions.
+-- 81 forgets what an edit or a deletion took away. If the message was deleted, 82 cancels its deliveries. 83 corrects
+-- its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
 create trigger messages_10_admit
@@ -13707,14 +13707,15 @@ for each row when (jsonb_typeof(new.attachments) = 'array') execute function pri
 create trigger messages_80_index
 after update of content, attachments, deleted_at on public.messages
 for each row execute function private.index_message_trigger();
-create trigger messages_81_cancel_deliveries
-after update of deleted_at on public.messages
-for each row when (new.deleted_at is not null) execute function private.cancel_deliveries_trigger();
 -- After the deletion, so that pins and reactions that go with the message record no events.
-create trigger messages_82_forget
+create trigger messages_81_forget
 after update of content, deleted_at on public.messages
 for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
 execute function private.forget_message_trigger();
+-- After 81: a twin that leaves the channel locks its broadcasts before its deliveries, too.
+create trigger messages_82_cancel_deliveries
+after update of deleted_at on public.messages
+for each row when (new.deleted_at is not null) execute function private.cancel_deliveries_trigger();
 create trigger messages_83_record_mentions
 after update of content, deleted_at on public.messages
 for each row when (

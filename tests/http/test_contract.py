@@ -36,7 +36,19 @@ WITHOUT_EXAMPLE = {
     ("GET", "/api/v2/exports/conversations/{conversation_id}"),
 }
 # Codes of functions and tables without a route.
-DATA_API_CODES = {"owner_required", "connection_not_found", "overlap_out_of_range", "direct_channel"}
+DATA_API_CODES = {
+    "connection_not_found",
+    "direct_channel",
+    "invitation_not_found",
+    "key_not_found",
+    "overlap_out_of_range",
+    "owner_required",
+    "personal_workspace",
+    "plan_refused",
+    "too_many_twin_channels",
+    "workspace_member_required",
+    "workspace_not_found",
+}
 SECONDS = 10.0  # for each answer
 # The full run sends more than 20,000 requests; generating an ingest body takes ten times as long as another.
 CASES = {"/functions/v1/messaging-ingest": bounded(5, 150)}

@@ -15,7 +15,7 @@ from tests.support import schema
 LONGEST_NAME = 60
 LONGEST_LINE = 120
 TEXT = {".css", ".html", ".js", ".md", ".mjs", ".py", ".sh", ".sql", ".toml", ".ts", ".yaml", ".yml"}
-PROSE = ["sql", "api", "devstack", "docs", "README.md", "CHANGELOG.md", "examples", "tests"]
+PROSE = ["sql", "api", "devstack", "importer", "docs", "README.md", "CHANGELOG.md", "examples", "tests"]
 THIS = Path(__file__)
 
 # Folders and files that are not yet plain English. Remove what you have rewritten; the list must become empty.

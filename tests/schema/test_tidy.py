@@ -222,12 +222,12 @@ def statements(code: str) -> set[str]:
 
 
 def devstack_imports(code: str) -> Iterator[str]:
-    """Imports of the devstack, which production is installed without."""
+    """Imports of the devstack and the importer, which production is installed without."""
     for node in ast.walk(ast.parse(code)):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
             names = [node.module or ""]
-        yield from (name for name in names if name.partition(".")[0] == "threadline_devstack")
+        yield from (name for name in names if name.partition(".")[0] in {"threadline_devstack", "threadline_import"})
 
 
 def test_production_sends_only_the_allowed_statements() -> None:

@@ -586,6 +586,7 @@ def test_owners_share_the_workers_in_turns(db: Db, secret: str) -> None:
             "too_many_twin_channels",
         ),
     ],
+    ids=["twins", "queues"],
 )
 def test_user_has_a_maximum_of_twins_and_queues(db: Db, limit: str, statement: str, error: str) -> None:
     become(db, MATTY)

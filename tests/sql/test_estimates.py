@@ -26,12 +26,12 @@ PLAN = "application/vnd.pgrst.plan+json"
 MANY = f"""
 set session_replication_role = replica;
 insert into public.conversations (
-    workspace_id, scope_id, user_id, platform, external_conversation_id, participant_identifier, participant_name
+    user_id, workspace_id, scope_id, platform, external_conversation_id, participant_identifier, participant_name
 )
 select '{MATTY}', '{MATTY}', '{MATTY}', 'wechat', 'many' || n, '+49 151 ' || 1000000 + n,
     case when n <= 200 then '{SECRET}' else 'N' || n end
 from generate_series(1, 8000) as n;
-insert into public.people (workspace_id, user_id, full_name, phone)
+insert into public.people (user_id, workspace_id, full_name, phone)
 select '{MATTY}', '{MATTY}', case when n <= 200 then '{SECRET}' else 'N' || n end, '49 151 ' || 1000000 + n % 4000
 from generate_series(1, 8000) as n;
 insert into public.person_identifiers (workspace_id, person_id, kind, value)
@@ -39,8 +39,8 @@ select workspace_id, id, 'email', replace(full_name, ' ', '') || '@example.com' 
 insert into public.conversation_identifiers (workspace_id, conversation_id, kind, value, key)
 select workspace_id, id, 'other', participant_name, participant_name from public.conversations
 where participant_name is not null;
-insert into public.messages (workspace_id, channel_id, user_id, content, seq, created_at)
-select '{MATTY}', '{CHANNEL}', '{MATTY}',
+insert into public.messages (channel_id, workspace_id, user_id, content, seq, created_at)
+select '{CHANNEL}', (select workspace_id from public.channels where id = '{CHANNEL}'), '{MATTY}',
     case when n <= 200 then '{SECRET}' else 'N' || n end, 1000 + n, now() - n * '1 s'::interval
 from generate_series(1, 8000) as n;
 insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq, last_error)
@@ -48,8 +48,17 @@ select gen_random_uuid(), channel_id, id, seq, 'The webhook answered 500.' from 
 insert into public.erasures (kind, subject_id, requested_by, erased) values ('person', '{CHANNEL}', '{MATTY}', '{{}}');
 insert into public.attachments (channel_id, file_name, size, content_type)
 select '{CHANNEL}', 'secret' || n % 5, n, 'text/plain' from generate_series(1, 100) as n;
-insert into public.workspace_invitations (workspace_id, role, token_hash, expires_at)
-values ('{MATTY}', 'member', sha256('x'), now() + interval '1 day');
+insert into public.conversation_updates (
+    conversation_id, external_id, sender, type, actor, version, at, sequence, value
+)
+select gen_random_uuid(), 'm' || n, 'x', 'read', 'a', 'v', now(), n, '{{}}' from generate_series(1, 100) as n;
+insert into public.workspace_invitations (workspace_id, channel_id, email, role, token_hash, invited_by, expires_at)
+select '{MATTY}', null, n || '@example.com', 'member', sha256(n::text::bytea), '{MATTY}', now()
+from generate_series(1, 100) as n;
+insert into public.message_mentions (message_id, channel_id, seq, user_id)
+select id, channel_id, seq, '{MATTY}' from public.messages where seq > 1000;
+insert into public.user_events (user_id, seq, kind, workspace_id, channel_id)
+select '{MATTY}', 1000 + n, 'channel.joined', '{MATTY}', '{CHANNEL}' from generate_series(1, 100) as n;
 delete from public.user_profiles where user_id = '{MALLORY}';
 delete from public.workspace_members where user_id = '{MALLORY}';
 delete from public.workspaces where id = '{MALLORY}';

@@ -82,6 +82,7 @@ def test_direct_upload_of_active_content_is_refused(db: Db, kind: str) -> None:
         "update storage.buckets set public = true where id = 'attachments' returning id",
         "delete from storage.buckets where id = 'attachments' returning id",
     ],
+    ids=["update", "delete"],
 )
 def test_open_policies_do_not_open_the_bucket(db: Db, role: str, change: str) -> None:
     db.execute(f"create policy open_buckets on storage.buckets to {role} using (true) with check (true)")

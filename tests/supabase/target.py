@@ -73,9 +73,16 @@ class Target:
         made = self.rest(user, "POST", "rpc/create_messaging_connection", {"platform": platform})
         return Connection(self, user, platform, made["connection_id"], made["api_secret"])
 
-    def create_channel(self, owner: User) -> str:
-        """Create a channel and return its id."""
-        (made,) = self.rest(owner, "POST", "channels", {"name": "team"}, prefer="return=representation")
+    def create_channel(self, owner: User, *members: User) -> str:
+        """Create a workspace of these users and a channel with all of them; return the id of the channel."""
+        workspace = self.rest(owner, "POST", "rpc/create_workspace", {"name": "team"})
+        body = {"name": "team", "workspace_id": workspace["id"]}
+        (made,) = self.rest(owner, "POST", "channels", body, prefer="return=representation")
+        for member in members:
+            invitation = {"workspace_id": workspace["id"], "role": "member"}
+            invited = self.rest(owner, "POST", "rpc/create_invitation", invitation)
+            self.rest(member, "POST", "rpc/accept_invitation", {"token": invited["token"]})
+            self.rest(owner, "POST", "channel_members", {"channel_id": made["id"], "user_id": member.id})
         return made["id"]
 
     def messages(

@@ -37,8 +37,7 @@ class Team:
 def team(service_target: Target) -> Team:
     """A new channel."""
     owner, member = service_target.sign_up(), service_target.sign_up()
-    channel_id = service_target.create_channel(owner)
-    service_target.rest(owner, "POST", "channel_members", {"channel_id": channel_id, "user_id": member.id})
+    channel_id = service_target.create_channel(owner, member)
     return Team(service_target, channel_id, owner, member)
 
 

@@ -171,6 +171,10 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _filled(table: str) -> str:
-    # Every user has a profile from the start; only a changed one holds something new.
-    changed = " where updated_at <> created_at" if table == "public.user_profiles" else ""
-    return f"select '{table}' as name where exists (select from {table}{changed})"
+    # Every user has a profile and a personal workspace from the start.
+    condition = {
+        "public.user_profiles": " where updated_at <> created_at",
+        "public.workspaces": " where not is_personal",
+        "public.workspace_members": " where workspace_id <> user_id",
+    }.get(table, "")
+    return f"select '{table}' as name where exists (select from {table}{condition})"

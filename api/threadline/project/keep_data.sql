@@ -96,9 +96,9 @@ begin
         union all
         select 'public.workspace_invitations' as name where exists (select from public.workspace_invitations)
         union all
-        select 'public.workspace_members' as name where exists (select from public.workspace_members)
+        select 'public.workspace_members' as name where exists (select from public.workspace_members where workspace_id <> user_id)
         union all
-        select 'public.workspaces' as name where exists (select from public.workspaces)
+        select 'public.workspaces' as name where exists (select from public.workspaces where not is_personal)
     ) as filled;
     if v_filled is not null then
         raise exception 'Tables of Threadline have rows, and this migration has changed nothing: %. '

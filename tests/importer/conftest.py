@@ -1,7 +1,7 @@
-"""The importers as modules, and a stand-in for messaging-ingest that records its requests."""
+"""A stand-in for messaging-ingest that records its requests and stores messages by their ids, as the real one does."""
 
+import gzip
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,16 +10,13 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-# The scripts find the client in their own folder.
-sys.path.insert(0, str(EXAMPLES))
-
 
 @dataclass
 class Endpoint:
     url: str
     requests: list[tuple[str, dict, dict]] = field(default_factory=list)
     answers: list[tuple[int, dict, object]] = field(default_factory=list)
+    stored: dict[tuple[str, str], dict] = field(default_factory=dict)
 
     @property
     def bodies(self) -> list[dict]:
@@ -28,20 +25,26 @@ class Endpoint:
     def answer(self, body: dict) -> tuple[int, dict, object]:
         if self.answers:
             return self.answers.pop(0)
-        results = [
-            {"conversation_id": str(n), "messages_added": len(conversation["messages"]), "status": "created"}
-            for n, conversation in enumerate(body["conversations"])
-        ]
+        results = [self._store(conversation) for conversation in body["conversations"]]
         return 200, {}, {"success": True, "processed": len(results), "results": results}
+
+    def _store(self, conversation: dict) -> dict:
+        name = conversation["external_conversation_id"]
+        new = {(name, message["id"]): message for message in conversation["messages"]}
+        changed = [key[1] for key, message in new.items() if self.stored.get(key, message) != message]
+        added = {key: message for key, message in new.items() if key not in self.stored}
+        self.stored |= added
+        return {"messages_added": len(added), "status": "updated", "conflicting_message_ids": changed}
 
 
 @pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+def endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Endpoint]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = json.loads(gzip.decompress(self.rfile.read(int(self.headers["Content-Length"]))))
             stand_in.requests.append((self.path, dict(self.headers), body))
             status, headers, answer = stand_in.answer(body)
             self.send_response(status)

@@ -1,0 +1,283 @@
+"""Reads WeChat histories in the forms that common tools write.
+
+* WeChatMsg / MemoTrace (CSV): localId, TalkerId, Type, SubType, IsSender, CreateTime, StrContent, Remark, NickName.
+* WeFlow and EchoTrace (JSON): `session` and `messages` with createTime, isSend and senderUsername.
+* chatlog (JSON of its /api/v1/chatlog): an array with talker, sender, isSelf, time and content.
+* ChatLab 0.0.1 and 0.0.2 (JSON): `chatlab`, `meta`, `members` and `messages`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from threadline_import.model import Conversation, ImportRefusedError, LeftOut, Message, Options, Refusal, Unreadable
+from threadline_import.order import Counts, Spread
+from threadline_import.rows import Row, array_rows, csv_rows, from_unix
+from threadline_import.sources import Source
+
+Entry = Message | LeftOut | Unreadable
+# Numbers of WeChat's own table, which the tools hand on.
+TYPES = {1: "text", 3: "image", 34: "audio", 42: "contact", 43: "video", 47: "sticker", 48: "location", 49: "file"}
+LEFT_OUT = {50: "calls", 10000: "notices", 10002: "deleted messages"}
+WORDS = {
+    "文本": 1,
+    "引用": 1,
+    "图片": 3,
+    "语音": 34,
+    "名片": 42,
+    "视频": 43,
+    "表情": 47,
+    "动画": 47,
+    "位置": 48,
+    "文件": 49,
+}
+LEFT_OUT_WORDS = {"通话": "calls", "系统": "notices", "撤回": "deleted messages"}
+CHATLAB = {0: "text", 1: "image", 2: "audio", 3: "video", 4: "file", 5: "sticker", 7: "text", 8: "location", 25: "text"}
+TITLE = re.compile(r"<title>(?:<!\[CDATA\[)?(.*?)(?:\]\]>)?</title>", re.DOTALL)
+
+
+def _text_of(kind: str, content: str) -> str:
+    """Return what a person wrote. Media and cards come as XML, and only their title is text."""
+    if content.lstrip().startswith(("<?xml", "<msg", "<?")):
+        found = TITLE.search(content)
+        return found[1].strip() if found else ""
+    return "" if kind in ("image", "audio", "video", "sticker") and content.startswith("[") else content
+
+
+def _entries(rows: Iterator[Row | Unreadable], read: Callable[[dict, Spread], Message | LeftOut]) -> Iterator[Entry]:
+    spread = Spread()
+    for row in rows:
+        if isinstance(row, Unreadable):
+            yield row
+            continue
+        try:
+            yield read(row[1], spread)
+        except (KeyError, ValueError, TypeError, AttributeError) as problem:
+            yield Unreadable(f"row {row[0]}", f"{type(problem).__name__}: {problem}")
+
+
+class WeChatMsg:
+    """Reads the CSV of WeChatMsg; one file can hold many talkers."""
+
+    title = "WeChatMsg (CSV)"
+    platform = "wechat"
+
+    def recognizes(self, source: Source) -> bool:
+        """Check for the columns."""
+        first = source.head().split("\n")[0]
+        return all(column in first for column in ("IsSender", "CreateTime", "StrContent", "Type"))
+
+    def read(self, source: Source, options: Options) -> Iterator[Conversation | Refusal]:
+        """Yield one conversation per talker."""
+        talkers: dict[str, tuple[str, str]] = {}
+        for row in csv_rows(source):
+            if isinstance(row, Unreadable):
+                continue
+            talker = row[1].get("TalkerId") or ""
+            name = row[1].get("Remark") or row[1].get("NickName") or ""
+            wxid = row[1].get("Sender") or ""
+            if talker not in talkers or (row[1]["IsSender"] == "0" and not talkers[talker][0]):
+                talkers[talker] = (wxid, name) if row[1]["IsSender"] == "0" else ("", "")
+        for talker, (wxid, name) in talkers.items():
+            identity = options.participants.get(name) or options.participants.get(None) or wxid or talker
+            if not identity:
+                yield Refusal(
+                    str(source), "The file does not name the other side. Say its WeChat id with --participant."
+                )
+                continue
+            rows = (
+                row for row in csv_rows(source) if isinstance(row, Unreadable) or row[1].get("TalkerId", "") == talker
+            )
+            yield Conversation(
+                options.conversation or f"wechat:{identity}", identity, name or identity, _entries(rows, self._entry)
+            )
+
+    def _entry(self, row: dict, spread: Spread) -> Message | LeftOut:
+        number = int(row["Type"])
+        if number in LEFT_OUT:
+            return LeftOut(LEFT_OUT[number])
+        kind = TYPES.get(number, "text")
+        text = _text_of(kind, row["StrContent"])
+        if number == 49 and row.get("SubType") != "6":
+            kind = "text"  # a link, a quote or a card; only subtype 6 is a file
+        if not text and kind == "text":
+            return LeftOut("empty messages")
+        return Message(
+            id=row.get("MsgSvrID") or row["localId"],
+            at=spread.apart(from_unix(row["CreateTime"])),
+            is_mine=row["IsSender"] == "1",
+            kind=kind,
+            text=text,
+        )
+
+
+class WeFlow:
+    """Reads the JSON of WeFlow and EchoTrace; one file is one chat."""
+
+    title = "WeFlow or EchoTrace (JSON)"
+    platform = "wechat"
+
+    def recognizes(self, source: Source) -> bool:
+        """Check for a session with a WeChat id."""
+        head = source.head()
+        return head.lstrip().startswith("{") and '"session"' in head and '"wxid"' in head and '"messages"' in head
+
+    def read(self, source: Source, options: Options) -> Iterator[Conversation]:
+        """Yield the chat of a file."""
+        members, rows = array_rows(source, "messages")
+        session = members.get("session")
+        if not isinstance(session, dict) or not session.get("wxid"):
+            raise ImportRefusedError(f"{source} does not say whose chat it is: session.wxid is missing.")
+        wxid = session["wxid"]
+        is_group = str(wxid).endswith("@chatroom")
+        name = session.get("remark") or session.get("displayName") or session.get("nickname") or wxid
+
+        def entry(row: dict, spread: Spread) -> Message | LeftOut:
+            return _weflow_entry(row, spread, is_group=is_group)
+
+        participant = options.participants.get(name) or wxid
+        yield Conversation(f"wechat:{wxid}", participant, name, _entries(rows, entry), is_group)
+
+
+def _weflow_entry(row: dict, spread: Spread, *, is_group: bool) -> Message | LeftOut:
+    words = str(row.get("type") or "")
+    for word, reason in LEFT_OUT_WORDS.items():
+        if word in words:
+            return LeftOut(reason)
+    if row.get("isSend") is None:
+        return LeftOut("notices")
+    kind = next((TYPES[number] for word, number in WORDS.items() if word in words), "text")
+    text = _text_of(kind, str(row.get("content") or ""))
+    if not text and kind == "text":
+        return LeftOut("empty messages")
+    return Message(
+        id=str(row.get("serverId") or row.get("platformMessageId") or row["localId"]),
+        at=spread.apart(from_unix(row["createTime"])),
+        is_mine=bool(row["isSend"]),
+        kind=kind,
+        text=text,
+        author=(row.get("senderDisplayName") or row.get("senderUsername")) if is_group else None,
+    )
+
+
+class ChatLog:
+    """Reads the JSON that chatlog's HTTP interface returns."""
+
+    title = "chatlog (JSON)"
+    platform = "wechat"
+
+    def recognizes(self, source: Source) -> bool:
+        """Check for the fields of a message."""
+        head = source.head()
+        return head.lstrip()[:1] in ("[", "{") and all(
+            f'"{name}"' in head for name in ("talker", "isSelf", "isChatRoom")
+        )
+
+    def read(self, source: Source, options: Options) -> Iterator[Conversation]:
+        """Yield one conversation per talker."""
+        _, rows = array_rows(source, "items", "messages")
+        talkers: dict[str, tuple[str, bool]] = {}
+        for row in rows:
+            if isinstance(row, tuple):
+                talkers.setdefault(
+                    str(row[1].get("talker")), (str(row[1].get("talkerName") or ""), bool(row[1].get("isChatRoom")))
+                )
+        for talker, (name, is_group) in talkers.items():
+            own = (
+                row
+                for row in array_rows(source, "items", "messages")[1]
+                if isinstance(row, Unreadable) or str(row[1].get("talker")) == talker
+            )
+
+            def entry(row: dict, spread: Spread, *, is_group: bool = is_group) -> Message | LeftOut:
+                return _chatlog_entry(row, spread, is_group=is_group)
+
+            participant = options.participants.get(name) or talker
+            yield Conversation(f"wechat:{talker}", participant, name or talker, _entries(own, entry), is_group)
+
+
+def _chatlog_entry(row: dict, spread: Spread, *, is_group: bool) -> Message | LeftOut:
+    number = int(row["type"])
+    if number in LEFT_OUT:
+        return LeftOut(LEFT_OUT[number])
+    kind = TYPES.get(number, "text")
+    extra = row.get("contents") or {}
+    text = _text_of(kind, str(row.get("content") or extra.get("title") or ""))
+    if number == 49 and row.get("subType") != 6:
+        kind = "text"
+    if not text and kind == "text":
+        return LeftOut("empty messages")
+    at = datetime.fromisoformat(row["time"])
+    return Message(
+        id=str(row.get("seq") or row["id"]),
+        at=spread.apart(at if at.tzinfo else at.astimezone()),
+        is_mine=bool(row["isSelf"]),
+        kind=kind,
+        text=text,
+        author=(row.get("senderName") or row.get("sender")) if is_group else None,
+    )
+
+
+class ChatLab:
+    """Reads ChatLab's exchange format, which several tools write."""
+
+    title = "ChatLab (JSON)"
+    platform = "wechat"
+
+    def recognizes(self, source: Source) -> bool:
+        """Check for the header of the format."""
+        head = source.head()
+        return head.lstrip().startswith("{") and '"chatlab"' in head and '"meta"' in head
+
+    def read(self, source: Source, options: Options) -> Iterator[Conversation | Refusal]:
+        """Yield the chat of a file, if it is one of WeChat and says who the owner is."""
+        members, rows = array_rows(source, "messages")
+        meta = members.get("meta")
+        meta = meta if isinstance(meta, dict) else {}
+        if meta.get("platform") not in ("wechat", "weixin"):
+            raise ImportRefusedError(f"{source} is a chat of {meta.get('platform')}, which Threadline does not know.")
+        people = [one for one in members.get("members") or [] if isinstance(one, dict)]  # type: ignore[union-attr]
+        owner = options.me or meta.get("ownerId")
+        if not owner:
+            ids = ", ".join(str(one.get("platformId")) for one in people)
+            yield Refusal(str(source), f"The file does not say who you are. Say it with --me, one of: {ids}.")
+            return
+        is_group = meta.get("type") == "group"
+        others = [str(one.get("platformId")) for one in people if one.get("platformId") != owner]
+        identity = (
+            str(meta.get("groupId") or meta.get("name")) if is_group else next(iter(others), str(meta.get("name")))
+        )
+
+        equals = Counts()
+
+        def entry(row: dict, spread: Spread) -> Message | LeftOut:
+            return _chatlab_entry(row, spread, equals, owner, is_group=is_group)
+
+        participant = options.participants.get(None) or identity
+        yield Conversation(
+            f"wechat:{identity}", participant, str(meta.get("name") or ""), _entries(rows, entry), is_group
+        )
+
+
+def _chatlab_entry(row: dict, spread: Spread, equals: Counts, owner: str, *, is_group: bool) -> Message | LeftOut:
+    number = int(row["type"])
+    if number in (80, 81):
+        return LeftOut("notices" if number == 80 else "deleted messages")
+    if number == 23:
+        return LeftOut("calls")
+    kind = CHATLAB.get(number, "text")
+    text = _text_of(kind, str(row.get("content") or ""))
+    if not text and kind == "text":
+        return LeftOut("empty messages")
+    at = from_unix(row["timestamp"])
+    key = f"{row['timestamp']}-{row['sender']}-{number}"
+    return Message(
+        id=str(row.get("platformMessageId") or f"{key}-{equals.add(key) + 1}"),
+        at=spread.apart(at),
+        is_mine=row["sender"] == owner,
+        kind=kind,
+        text=text,
+        author=(row.get("groupNickname") or row.get("accountName") or row["sender"]) if is_group else None,
+    )

@@ -1,0 +1,51 @@
+"""Reads files as the command does, and renders entries in a form that a person can write by hand."""
+
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from threadline_import.model import Conversation, LeftOut, Message, Options, Reader, Refusal
+from threadline_import.readers import find_reader
+from threadline_import.sources import Source
+
+CASES = Path(__file__).parent / "cases"
+UTC = ZoneInfo("UTC")
+NUMBER = "+1 555 201 0001"
+
+
+def shop(**said: object) -> Options:
+    return Options(**{"me": "Shop", "participants": {None: NUMBER}, "zone": UTC, **said})
+
+
+def read(path: Path, options: Options, reader: Reader | None = None) -> tuple[list, list[Conversation]]:
+    """Return refusals and left-out chats, and conversations with their entries as lists."""
+    source = Source(path)
+    others, conversations = [], []
+    for found in (reader or find_reader(source, None)).read(source, options):
+        if isinstance(found, Refusal | LeftOut):
+            others.append(found)
+        else:
+            conversations.append(
+                Conversation(found.id, found.participant, found.name, list(found.entries), found.is_group)
+            )
+    return others, conversations
+
+
+def lines(conversation: Conversation) -> list[str]:
+    """One line per entry: `2024-03-27 21:41:35 < text: hello`, `- notices` or `? line 3`."""
+    return [line(entry) for entry in conversation.entries]
+
+
+def line(entry: object) -> str:
+    if isinstance(entry, Message):
+        side = ">" if entry.is_mine else "<"
+        said = entry.text.replace("\n", " / ")
+        return f"{entry.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} {side} {entry.kind}: {said}".rstrip()
+    return f"- {entry.kind}" if isinstance(entry, LeftOut) else f"? {entry.where}"
+
+
+def refusal(path: Path, options: Options) -> str:
+    """Return the reason for which the only conversation of a file is refused."""
+    others, conversations = read(path, options)
+    assert not conversations
+    [found] = others
+    return found.reason

@@ -1,0 +1,196 @@
+"""Signal, WeChat and Threadline's own export, in the forms that tools write; people and texts are invented."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from threadline_import.model import ImportRefusedError, Options
+from threadline_import.wire import render_message
+
+from tests.importer.reading import NUMBER, UTC, lines, read, refusal
+
+AT = 1_707_987_600
+
+
+def write_lines(file: Path, *rows: object) -> Path:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+def test_signal_export_is_read(tmp_path: Path) -> None:
+    def row(sender: str, body: str, *attachments: dict) -> dict:
+        return {
+            "date": "2024-02-15T09:00:00", "sender": sender, "body": body, "quote": "", "sticker": "",
+            "reactions": [], "attachments": list(attachments),
+        }  # fmt: skip
+
+    photo = {"name": "bike.jpg", "path": "media/bike.jpg", "content_type": "image/jpeg"}
+    file = write_lines(tmp_path / "Ada" / "data.json", row("Ada", "hi"), row("Me", "", photo), row("Ada", ""))
+    assert '--participant "Ada=' in refusal(file, Options(zone=UTC))
+    _, [conversation] = read(file, Options(participants={"Ada": NUMBER}, zone=UTC))
+    assert (conversation.id, conversation.name) == ("signal-export:15552010001", "Ada")
+    assert lines(conversation) == [
+        "2024-02-15 09:00:00 < text: hi",
+        "2024-02-15 09:00:00 > image:",
+        "- empty messages",
+    ]
+
+
+def test_signal_cli_is_read(tmp_path: Path) -> None:
+    def envelope(**fields: object) -> dict:
+        about = {"sourceNumber": NUMBER, "sourceUuid": "5f1c", "sourceName": "Ada"}
+        return {"envelope": {**about, **fields}, "account": "+1 555 201 0002"}
+
+    group = {"groupId": "Zm9v", "groupName": "Team"}
+    file = write_lines(
+        tmp_path / "signal.jsonl",
+        envelope(dataMessage={"timestamp": AT * 1000, "message": "hi"}),
+        envelope(
+            syncMessage={"sentMessage": {"timestamp": AT * 1000 + 1, "message": "yes", "destinationNumber": NUMBER}}
+        ),
+        envelope(dataMessage={"timestamp": AT * 1000 + 2, "message": "all?", "groupInfo": group}),
+        envelope(dataMessage={"timestamp": AT * 1000 + 3, "reaction": {"emoji": "👍"}}),
+        envelope(receiptMessage={"when": AT}),
+    )
+    others, [person, team] = read(file, Options())
+    assert (person.participant, person.name, team.name) == (NUMBER, "Ada", "Team")
+    assert lines(person) == ["2024-02-15 09:00:00 < text: hi", "2024-02-15 09:00:00 > text: yes", "- reactions"]
+    assert [entry.author for entry in team.entries] == ["Ada"]
+    assert [other.kind for other in others] == ["receipts, typing and other envelopes"]
+
+
+def test_rows_of_signal_desktop_are_read(tmp_path: Path) -> None:
+    def row(kind: str, body: str | None, place: int) -> dict:
+        return {"id": f"m{place}", "conversationId": "c1", "type": kind, "sent_at": AT * 1000 + place, "body": body}
+
+    file = tmp_path / "messages.json"
+    about = {"id": "c1", "type": "private", "e164": NUMBER, "name": "Ada"}
+    rows = [row("incoming", "hi", 1), row("outgoing", "yes", 2), row("keychange", None, 3)]
+    file.write_text(json.dumps({"conversations": [about], "messages": rows}))
+    _, [conversation] = read(file, Options())
+    assert (conversation.participant, conversation.name) == (NUMBER, "Ada")
+    assert [line[20:] for line in lines(conversation)] == ["< text: hi", "> text: yes", ""]
+
+
+def test_csv_of_wechatmsg_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "messages.csv"
+    columns = [
+        "localId",
+        "TalkerId",
+        "Type",
+        "SubType",
+        "IsSender",
+        "CreateTime",
+        "Status",
+        "StrContent",
+        "StrTime",
+        "Remark",
+        "NickName",
+        "Sender",
+    ]
+    rows = [
+        [1, 5, 1, 0, 0, AT, "", "你好,\n在吗", "", "小明", "Ming", "wxid_ming"],
+        [2, 5, 1, 0, 1, AT + 1, "", "在", "", "", "Me", "wxid_me"],
+        [3, 5, 3, 0, 0, AT + 2, "", '<?xml version="1.0"?><msg><img/></msg>', "", "小明", "Ming", "wxid_ming"],
+        [4, 5, 10000, 0, 0, AT + 3, "", "recalled", "", "小明", "Ming", "wxid_ming"],
+    ]
+    with file.open("w", encoding="utf-8-sig", newline="") as target:
+        csv.writer(target).writerows([columns, *rows])
+    _, [conversation] = read(file, Options())
+    assert (conversation.id, conversation.name) == ("wechat:wxid_ming", "小明")
+    assert lines(conversation) == [
+        "2024-02-15 09:00:00 < text: 你好, / 在吗",
+        "2024-02-15 09:00:01 > text: 在",
+        "2024-02-15 09:00:02 < image:",
+        "- notices",
+    ]
+
+
+def test_json_of_weflow_is_read(tmp_path: Path) -> None:
+    def row(place: int, kind: str, sent: int | None, content: str) -> dict:
+        return {
+            "localId": place, "createTime": AT + place, "type": kind, "isSend": sent, "content": content,
+            "senderUsername": "wxid_ming", "senderDisplayName": "小明",
+        }  # fmt: skip
+
+    file = tmp_path / "ming.json"
+    rows = [row(1, "文本消息", 0, "你好"), row(2, "图片消息", 1, "[图片]"), row(3, "系统消息", None, "…")]
+    file.write_text(
+        json.dumps(
+            {"weflow": {"version": "1.0.3"}, "session": {"wxid": "wxid_ming", "nickname": "小明"}, "messages": rows}
+        )
+    )
+    _, [conversation] = read(file, Options())
+    assert conversation.id == "wechat:wxid_ming"
+    assert [line[20:] for line in lines(conversation)] == ["< text: 你好", "> image:", ""]
+
+
+def test_json_of_chatlog_is_read(tmp_path: Path) -> None:
+    def row(place: int, *, mine: bool, kind: int = 1, content: str = "") -> dict:
+        return {
+            "seq": place, "time": "2024-02-15T17:00:00+08:00", "talker": "123@chatroom", "talkerName": "Team",
+            "isChatRoom": True, "sender": "wxid_ming", "senderName": "小明", "isSelf": mine, "type": kind, "subType": 0,
+            "content": content,
+        }  # fmt: skip
+
+    file = tmp_path / "chatlog.json"
+    file.write_text(
+        json.dumps([row(1, mine=False, content="hi"), row(2, mine=True, kind=34), row(3, mine=True, kind=50)])
+    )
+    _, [conversation] = read(file, Options())
+    assert lines(conversation) == ["2024-02-15 09:00:00 < text: hi", "2024-02-15 09:00:00 > audio:", "- calls"]
+    assert conversation.entries[0].author == "小明"
+
+
+def test_chatlab_file_asks_who_you_are(tmp_path: Path) -> None:
+    rows = [
+        {"sender": "wxid_ming", "accountName": "小明", "timestamp": AT, "type": 0, "content": "hi"},
+        {"sender": "wxid_me", "accountName": "Me", "timestamp": AT, "type": 0, "content": "yes"},
+    ]
+    export = {
+        "chatlab": {"version": "0.0.1"},
+        "meta": {"name": "小明", "platform": "wechat", "type": "private"},
+        "members": [{"platformId": "wxid_ming"}, {"platformId": "wxid_me"}],
+        "messages": rows,
+    }
+    file = tmp_path / "chatlab.json"
+    file.write_text(json.dumps(export))
+    assert "one of: wxid_ming, wxid_me" in refusal(file, Options())
+    _, [conversation] = read(file, Options(me="wxid_me"))
+    assert conversation.id == "wechat:wxid_ming"
+    assert [line[20:] for line in lines(conversation)] == ["< text: hi", "> text: yes"]
+
+
+def test_own_export_comes_back_as_it_was(tmp_path: Path) -> None:
+    said = {
+        "id": "3", "direction": "inbound", "type": "text", "content": "hi",
+        "sent_at": "2024-02-15T09:00:00.123456+01:00",
+        "media_url": None, "reactions": [], "author": "",
+    }  # fmt: skip
+    file = write_lines(tmp_path / "export.ndjson", said, {"id": 4})
+    with pytest.raises(ImportRefusedError, match="--conversation"):
+        read(file, Options())
+    _, [conversation] = read(file, Options(conversation="chat_1", participants={"Ada": NUMBER}))
+    assert (conversation.id, conversation.participant, conversation.name) == ("chat_1", NUMBER, "Ada")
+    assert render_message(conversation.entries[0]) == said
+    assert lines(conversation)[1] == "? line 2"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("messages.html", "<html>", "choose the format Machine-readable JSON"),
+        ("msgstore.db.crypt15", "\x00", "Use Export chat"),
+        ("db.sqlite", "SQLite format 3\x00", "is encrypted. Export it with signal-export"),
+        ("notes.txt", "hello there", "It begins with: hello there"),
+        ("empty.txt", "", "in no format"),
+    ],
+    ids=["html", "backup", "database", "text", "empty"],
+)
+def test_unknown_file_is_refused_by_name(tmp_path: Path, name: str, content: str, reason: str) -> None:
+    file = tmp_path / name
+    file.write_text(content)
+    with pytest.raises(ImportRefusedError, match=reason):
+        read(file, Options())
