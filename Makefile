@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Else each of the many processes that the tests start would compile anew what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up dev check test faults soak lint audit fix bench migration types release lock clean ports
+.PHONY: help up dev check test faults soak lint audit fix bench migration types phones release lock clean ports
 
 help: ## what there is to do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ migration: .venv/.dev ## write the next migration from sql/: make migration name
 
 types: .venv/.dev ## write supabase/types/ from the database
 	$(BIN)/python -m tests.support.types
+
+phones: .venv/.dev ## write the numbering plans of sql/ again from the package phonenumbers
+	$(BIN)/python -m tests.support.phones
 
 release: .venv/.dev ## record the state of a release, for the test of upgrades: make release version=0.1.0
 	$(BIN)/python -m tests.support.release $(version)

@@ -29,21 +29,26 @@ create table public.people (
     phone_digits text generated always as (private.phone_digits(phone)) stored,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
+    merged_into_id uuid,
     constraint people_id_unique unique (workspace_id, id),
+    constraint people_merged_into_id_fkey foreign key (workspace_id, merged_into_id)
+    references public.people (workspace_id, id) on delete set null (merged_into_id),
     constraint people_full_name_length check (char_length(full_name) between 1 and 500),
     constraint people_phone_length check (char_length(phone) <= 100)
 );
 comment on table public.people is
-'A person in the address book of a workspace. Ingest matches conversations to people by phone number.';
+'A person in the address book of a workspace. Ingest matches conversations to people by their identifiers.';
 comment on column public.people.workspace_id is 'Without a value, the personal workspace of user_id.';
 comment on column public.people.user_id is
 'The member who added the person, or the owner to whom that member''s people passed.';
-comment on column public.people.phone is 'The phone number as the user wrote it.';
+comment on column public.people.phone is
+'The phone number as the user wrote it, or several of them. More stand in person_identifiers.';
+comment on column public.people.merged_into_id is
+'The person that this entry is the same person as (merge_people); conversations match that one.';
 comment on column public.people.phone_digits is 'The digits of phone; null if phone is not a phone number.';
--- For both rules of private.match_person, and for the policies.
-create index people_workspace_id_phone_tail_idx
-on public.people (workspace_id, right(phone_digits, 10), phone_digits);
 create index people_user_id_idx on public.people (user_id);
+create index people_merged_into_id_idx on public.people (workspace_id, merged_into_id)
+where merged_into_id is not null;
 alter table public.people enable row level security;
 
 create policy people_select_member on public.people

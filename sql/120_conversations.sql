@@ -31,9 +31,11 @@ create table public.conversations (
     participant_digits text generated always as (
         case kind when 'direct' then private.phone_digits(participant_identifier) end
     ) stored,
+    participant_key text collate "C",
     participant_identified_at timestamptz,
     participant_named_at timestamptz,
     person_id uuid,
+    matched_by text,
     message_count integer not null default 0,
     last_message_at timestamptz,
     last_message_preview text,
@@ -60,7 +62,8 @@ comment on column public.conversations.scope_id is
 'The workspace; or the connection, if that keeps its conversations apart. A part of the key.';
 comment on column public.conversations.external_conversation_id is 'The id of the conversation on its platform.';
 comment on column public.conversations.participant_identifier is
-'Phone number or username, as the newest batch had it.';
+'As the newest batch had it. A phone number stays when a batch has another kind; all others stand in
+conversation_identifiers.';
 comment on column public.conversations.participant_name is
 'As the newest batch that had a name; never emptied again.';
 comment on column public.conversations.kind is
@@ -71,6 +74,12 @@ comment on column public.conversations.participant_identified_at is
 'Newest message of the batch that set participant_identifier: an older batch that arrives later does not undo it.';
 comment on column public.conversations.participant_named_at is
 'Newest message of the batch that set participant_name, for the same reason.';
+comment on column public.conversations.participant_key is
+'What participant_identifier has in common with equal ones (private.identifier_key); triggers set it. Null if it is
+not of a person.';
+comment on column public.conversations.matched_by is
+'Why person_id is this person: phone (the same number), phone_national (the same number once a country is added),
+phone_last_ten (the same last ten digits), or the kind of another identifier. Null without a person.';
 comment on column public.conversations.person_id is
 'The matched person, which triggers keep up to date; null if no person matches.';
 comment on column public.conversations.last_message_at is
@@ -79,8 +88,8 @@ comment on column public.conversations.last_message_preview is
 'At most 100 characters of that message, or what it is when it has no text.';
 create index conversations_workspace_id_last_message_at_idx
 on public.conversations (workspace_id, last_message_at desc);
-create index conversations_workspace_id_participant_tail_idx
-on public.conversations (workspace_id, right(participant_digits, 10));
+create index conversations_workspace_id_participant_key_idx
+on public.conversations (workspace_id, participant_key);
 create index conversations_person_id_idx on public.conversations (workspace_id, person_id)
 where person_id is not null;
 create index conversations_user_id_idx on public.conversations (user_id);

@@ -1,40 +1,142 @@
--- Matches conversations to people by phone number: the exact number first, then the last ten digits.
--- Promise: an ambiguous number matches no person.
+-- Matches conversations to people by any identifier: equal ones first, then a number that gets its country from the
+-- other side, then the last ten digits of two numbers that are not both complete.
+-- Promise: what fits two people equally well matches neither, and two complete numbers that differ never match.
 -- Lock order: the workspace's matching lock first, then conversations by id, then people. Ingest holds the matching
 -- lock shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each
 -- other.
 
-create function private.match_person(p_workspace_id uuid, p_digits text) returns uuid
+create type private.person_match as (person_id uuid, reason text);
+comment on type private.person_match is
+'The person that identifiers match, and why; both null if they match no person.';
+
+create function private.find_match(p_workspace_id uuid, p_keys private.match_key[]) returns private.person_match
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_ids uuid[];
+    v_match private.person_match;
+    v_last uuid;
 begin
-    -- Each query stops at two hits: a workspace may have thousands of people with one number.
-    v_ids := array(
-        select person.id
-        from public.people as person
-        where person.workspace_id = p_workspace_id
-            and right(person.phone_digits, 10) = right(p_digits, 10) and person.phone_digits = p_digits
-        limit 2
-    );
-    -- The last ten digits match numbers with and without a country code. A wrong match would show the data of the
-    -- wrong person, so two equal candidates match no person. A number of fewer digits matches only if it is equal.
-    if v_ids = '{}' then
-        v_ids := array(
-            select person.id
-            from public.people as person
-            where person.workspace_id = p_workspace_id and right(person.phone_digits, 10) = right(p_digits, 10)
+    -- A wrong match would show the data of the wrong person, so two people of the best rank match no person. Two rows a
+    -- key suffice to see that, however many people have it.
+    for v_rank in 1..3 loop
+        select min(found.person_id::text), max(found.person_id::text), max(wanted.reason)
+        into v_match.person_id, v_last, v_match.reason
+        from unnest(p_keys) as wanted
+        cross join lateral (
+            select known.person_id
+            from private.person_keys as known
+            where known.workspace_id = p_workspace_id
+                and known.key = wanted.key
+                and coalesce(known.extension = wanted.extension, true)
             limit 2
-        );
+        ) as found
+        where wanted.rank = v_rank;
+        exit when v_last is not null;
+    end loop;
+    if v_match.person_id <> v_last then
+        v_match.person_id := null;
     end if;
-    return case when cardinality(v_ids) = 1 then v_ids[1] end;
+    return v_match;
 end
 $$;
-comment on function private.match_person(uuid, text) is
-'The person of a workspace with this number, or with the same last ten digits; null if no person or several match.';
+comment on function private.find_match(uuid, private.match_key[]) is
+'The only person of a workspace with the keys of the best rank that any person has. The reason is null if no person has
+a key, and only person_id is null if several have it.';
+
+create function private.list_all_keys(
+    p_workspace_id uuid, p_platform text, p_identifiers private.identifier[], p_is_exact boolean
+) returns private.match_key[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_identifier private.identifier;
+    v_keys private.match_key[] := '{}';
+begin
+    foreach v_identifier in array p_identifiers loop
+        v_keys := v_keys || private.list_match_keys(
+            p_platform, v_identifier,
+            -- Not for a number that names its country.
+            case when v_identifier.value not like '+%' then private.home_country(p_workspace_id) end,
+            p_is_exact
+        );
+    end loop;
+    return v_keys;
+end
+$$;
+comment on function private.list_all_keys(uuid, text, private.identifier[], boolean) is
+'The keys of several identifiers of one participant (list_match_keys).';
+
+create function private.match_identifiers(p_workspace_id uuid, p_platform text, p_identifiers private.identifier[])
+returns private.person_match
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_identifier private.identifier;
+    v_shared private.identifier[] := '{}';
+    v_match private.person_match;
+begin
+    foreach v_identifier in array p_identifiers loop
+        if exists (
+            select from private.person_keys as known
+            where known.workspace_id = p_workspace_id
+                and known.key = private.identifier_key(v_identifier.kind, v_identifier.value, v_identifier.app)
+        ) then
+            v_shared := v_shared || v_identifier;
+        end if;
+    end loop;
+    if v_shared = '{}' then
+        return null;
+    end if;
+    -- Most people have the same number, and the other keys cost twice as much.
+    v_match := private.find_match(p_workspace_id, private.list_all_keys(p_workspace_id, p_platform, v_shared, true));
+    if v_match.reason is null then
+        v_match := private.find_match(
+            p_workspace_id, private.list_all_keys(p_workspace_id, p_platform, v_shared, false)
+        );
+    end if;
+    return case when v_match.person_id is not null then v_match end;
+end
+$$;
+comment on function private.match_identifiers(uuid, text, private.identifier[]) is
+'The person of a workspace whom these identifiers of a participant match best.';
+
+create function private.list_identifiers(p_conversation_id uuid) returns private.identifier[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select row(known.kind, known.value, known.app)::private.identifier
+        from public.conversation_identifiers as known
+        where known.conversation_id = p_conversation_id
+    );
+end
+$$;
+comment on function private.list_identifiers(uuid) is
+'What was seen of the participant of a conversation besides participant_identifier.';
+
+create function private.match_conversation(p_conversation public.conversations) returns private.person_match
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case p_conversation.kind when 'direct' then private.match_identifiers(
+        p_conversation.workspace_id,
+        p_conversation.platform,
+        private.identify(p_conversation.platform, p_conversation.participant_identifier collate "default")
+        || private.list_identifiers(p_conversation.id)
+    ) end;
+end
+$$;
+comment on function private.match_conversation(public.conversations) is 'The person of a conversation, and why.';
 
 create function private.matching_lock(p_workspace_id uuid) returns bigint
 language plpgsql
@@ -49,21 +151,45 @@ comment on function private.matching_lock(uuid) is
 'The key of the advisory lock of a workspace''s matching. Ingest holds it shared, changes of people hold it exclusively,
 and both take it before they lock a row.';
 
+-- Definer, because ingest may not read the keys of people.
 create function private.match_participant_trigger() returns trigger
 language plpgsql
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_match private.person_match;
 begin
     perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
-    new.person_id := private.match_person(
-        new.workspace_id,
-        case new.kind when 'direct' then private.phone_digits(new.participant_identifier collate "default") end
-    );
+    new.participant_key := case new.kind
+        when 'direct' then private.participant_key(new.platform, new.participant_identifier collate "default")
+    end;
+    if tg_op = 'UPDATE' and new.kind = 'direct' then
+        -- The earlier identifier stays one of the participant (record_earlier_identifier_trigger).
+        v_match := private.match_identifiers(
+            new.workspace_id, new.platform,
+            private.list_identifiers(new.id)
+            || private.identify(new.platform, new.participant_identifier collate "default")
+            || private.identify(old.platform, old.participant_identifier collate "default")
+        );
+    elsif exists (
+        -- Most participants have nothing in common with a person, and to see that costs a tenth of matching.
+        select from private.person_keys as known
+        where known.workspace_id = new.workspace_id and known.key = new.participant_key
+    ) then
+        v_match := private.match_identifiers(
+            new.workspace_id, new.platform,
+            array[private.identify(new.platform, new.participant_identifier collate "default")]
+        );
+    end if;
+    new.person_id := v_match.person_id;
+    new.matched_by := v_match.reason;
     if new.person_id is not null then
         -- Waits for a concurrent delete of the person, which then counts as deleted.
         perform from public.people as person where person.id = new.person_id for key share;
         if not found then
             new.person_id := null;
+            new.matched_by := null;
         end if;
     end if;
     return new;
@@ -87,34 +213,133 @@ $$;
 comment on function private.lock_matching_trigger() is
 'Trigger: takes the matching locks of the signed-in user''s workspaces before people change.';
 
--- Definer, because users may change people but not conversations.
-create function private.rematch_conversations_trigger() returns trigger
+create function private.record_earlier_identifier_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_identifiers(
+        array[new.id], array[private.identify_any(old.platform, old.participant_identifier collate "default")]
+    );
+    return null;
+end
+$$;
+comment on function private.record_earlier_identifier_trigger() is
+'Trigger: keeps the identifier that a conversation had before.';
+
+create function private.identify_any(p_platform text, p_text text) returns private.identifier
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_identifier private.identifier := private.identify(p_platform, p_text);
+begin
+    return case
+        when v_identifier.value is null then row('other', p_text, '')::private.identifier
+        when v_identifier.kind = 'phone'
+            then row('phone', private.phone_text(v_identifier.value), '')::private.identifier
+        else v_identifier
+    end;
+end
+$$;
+comment on function private.identify_any(text, text) is
+'As identify, with the kind other for a text that identifies no person.';
+
+create function private.record_identifiers(p_ids uuid[], p_identifiers private.identifier[]) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_changed uuid[];
+begin
+    with added as (
+        insert into public.conversation_identifiers (conversation_id, workspace_id, kind, value, app, key)
+        select
+            conversation.id, conversation.workspace_id, given.kind, given.value, given.app,
+            private.identifier_key(nullif(given.kind, 'other'), given.value, given.app)
+        from unnest(p_ids, p_identifiers) as given (conversation_id, kind, value, app)
+        inner join public.conversations as conversation on given.conversation_id = conversation.id
+        where (given.kind, given.value, given.app)::private.identifier
+            <> private.identify_any(conversation.platform, conversation.participant_identifier collate "default")
+        order by conversation.id, given.kind, given.app, given.value
+        on conflict do nothing
+        returning conversation_id
+    )
+
+    select array_agg(distinct added.conversation_id) into v_changed from added;
+    return coalesce(v_changed, '{}');
+end
+$$;
+comment on function private.record_identifiers(uuid[], private.identifier[]) is
+'Keeps identifiers of participants, each with its conversation. Returns the conversations for which one was new.';
+
+-- Definer, because ingest may not read the keys of people.
+create function private.rematch_identified_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if tg_op <> 'DELETE' then
-        perform pg_advisory_xact_lock(private.matching_lock(workspace.workspace_id))
-        from (select distinct changed.workspace_id from changed order by changed.workspace_id) as workspace;
-    end if;
+    perform private.update_matches(array(
+        select distinct changed.conversation_id from changed where changed.key is not null
+    ));
+    return null;
+end
+$$;
+comment on function private.rematch_identified_trigger() is
+'Trigger: matches conversations again whose participant got an identifier.';
 
+create function private.update_matches(p_ids uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
     perform from public.conversations as conversation
-    where (conversation.workspace_id, right(conversation.participant_digits, 10)) in (
-        select changed.workspace_id, right(changed.phone_digits, 10) from changed
-    )
+    where conversation.id = any(p_ids)
     order by conversation.id
     for no key update;
 
     update public.conversations as conversation
-    set person_id = private.match_person(conversation.workspace_id, conversation.participant_digits)
-    where (conversation.workspace_id, right(conversation.participant_digits, 10)) in (
-        select changed.workspace_id, right(changed.phone_digits, 10) from changed
-    )
-    and conversation.person_id
-    is distinct from private.match_person(conversation.workspace_id, conversation.participant_digits);
-    return null;
+    set person_id = matched.person_id, matched_by = matched.reason
+    from (
+        select known.id, (private.match_conversation(known)).*
+        from public.conversations as known
+        where known.id = any(p_ids)
+        -- OFFSET 0 calls the function once for each row.
+        offset 0
+    ) as matched
+    where conversation.id = matched.id
+        and (conversation.person_id, conversation.matched_by) is distinct from (matched.person_id, matched.reason);
 end
 $$;
-comment on function private.rematch_conversations_trigger() is
-'Trigger: matches conversations again after a person with their number was added, changed or deleted.';
+comment on function private.update_matches(uuid[]) is 'Locks conversations in the order of ids and matches them again.';
+
+create function private.rematch_conversations(p_keys private.person_key[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.update_matches(array(
+        select found.id
+        from (select distinct given.workspace_id, given.key from unnest(p_keys) as given) as changed
+        cross join lateral (
+            -- OFFSET 0 makes one look-up in the index for each key, even if the statistics are old.
+            select conversation.id from public.conversations as conversation
+            where conversation.workspace_id = changed.workspace_id and conversation.participant_key = changed.key
+            offset 0
+        ) as found
+        union
+        select found.conversation_id
+        from (select distinct given.workspace_id, given.key from unnest(p_keys) as given) as changed
+        cross join lateral (
+            select known.conversation_id from public.conversation_identifiers as known
+            where known.workspace_id = changed.workspace_id and known.key = changed.key
+            offset 0
+        ) as found
+    ));
+end
+$$;
+comment on function private.rematch_conversations(private.person_key[]) is
+'Matches conversations again whose participants have one of these keys.';

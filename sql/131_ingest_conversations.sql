@@ -96,8 +96,26 @@ begin
         ) as batch
         where not batch.is_stored
             or given.is_group
-            or (batch.newest_at, given.identifier)
-            > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
+            or (given.identifiers <> '{}' or given.identifier <> existing.participant_identifier)
+            and not (
+                given.identifiers || private.identify_any(existing.platform, given.identifier collate "default")
+            ) <@ (
+                private.list_identifiers(existing.id)
+                || private.identify_any(existing.platform, existing.participant_identifier collate "default")
+            )
+            or case
+                when given.identifier = existing.participant_identifier
+                    then batch.newest_at > coalesce(existing.participant_identified_at, '-infinity')
+                else (
+                    private.is_phone(existing.platform, given.identifier collate "default"),
+                    batch.newest_at,
+                    given.identifier
+                ) > (
+                    private.is_phone(existing.platform, existing.participant_identifier collate "default"),
+                    coalesce(existing.participant_identified_at, '-infinity'),
+                    existing.participant_identifier
+                )
+            end
             or given.name is not null and (batch.newest_at, given.name)
             > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
     );
@@ -210,9 +228,10 @@ begin
             participant_identifier = case
                 when merged.is_identified then merged.identifier else target.participant_identifier
             end,
-            participant_identified_at = nullif(
-                greatest(target.participant_identified_at, merged.identified_at), '-infinity'
-            ),
+            participant_identified_at = case
+                when merged.is_identified then nullif(merged.identified_at, '-infinity')
+                else target.participant_identified_at
+            end,
             participant_name = case when merged.is_named then merged.name else target.participant_name end,
             participant_named_at = nullif(greatest(target.participant_named_at, merged.named_at), '-infinity'),
             kind = case when merged.is_group then 'group' else target.kind end
@@ -223,8 +242,15 @@ begin
                 existing.participant_name as old_name,
                 existing.kind as old_kind,
                 given.*,
-                (given.identified_at, given.identifier)
-                > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
+                (
+                    private.is_phone(existing.platform, given.identifier collate "default"),
+                    given.identified_at,
+                    given.identifier
+                ) > (
+                    private.is_phone(existing.platform, existing.participant_identifier collate "default"),
+                    coalesce(existing.participant_identified_at, '-infinity'),
+                    existing.participant_identifier
+                )
                     as is_identified,
                 given.name is not null and (given.named_at, given.name)
                 > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))

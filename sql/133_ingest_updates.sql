@@ -142,7 +142,7 @@ begin
         select conversation::private.ingest_conversation
         from (
             select
-                given.position, given.external_id, given.identifier, given.name, given.newest_at,
+                given.position, given.external_id, given.identifier, given.name, given.identifiers, given.newest_at,
                 given.is_group, given.has_future, given.has_updates,
                 coalesce(given.error, (
                     select 'updates[' || change.index || ']' || change.error

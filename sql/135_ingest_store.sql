@@ -208,6 +208,43 @@ comment on function private.complete_ids(private.ingest_source, private.ingest_c
 'The ids of the conversations of a request, by position, with those that are new. A conversation with a bad message or
 update loses its id.';
 
+create function private.record_given_identifiers(
+    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[], p_is_all_new boolean
+) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[];
+    v_identifiers private.identifier[];
+begin
+    -- New conversations say all that the request says, unless it has the field identifiers.
+    if p_is_all_new and not exists (select from unnest(p_conversations) as line where line.identifiers <> '{}') then
+        return '{}';
+    end if;
+    select array_agg(given.id), array_agg(given.identifier)
+    into v_ids, v_identifiers
+    from (
+        select existing.id, private.identify_any(p_platform, line.identifier collate "default") as identifier
+        from unnest(p_conversations) as line
+        inner join public.conversations as existing on p_ids[line.position] = existing.id
+        where line.identifier <> existing.participant_identifier
+        union all
+        select p_ids[line.position], extra::private.identifier
+        from unnest(p_conversations) as line
+        cross join unnest(line.identifiers) as extra
+        where p_ids[line.position] is not null
+    ) as given;
+    if v_ids is null then
+        return '{}';
+    end if;
+    return private.record_identifiers(v_ids, v_identifiers);
+end
+$$;
+comment on function private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean) is
+'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
+p_is_all_new: the request names only new conversations, and each once. The caller has locked the rows.';
+
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
@@ -235,8 +272,7 @@ begin
         v_updates := private.parse_updates(p_conversations);
         v_conversations := private.validate_updates(v_conversations, v_updates);
     end if;
-    v_participants := private.list_participants(v_conversations, v_ids);
-
+    v_participants := private.list_participants(p_source.platform, v_conversations, v_ids);
     -- The triggers of conversations leave the broadcasts to this function.
     perform set_config('threadline.is_ingesting', 'on', true);
     -- The lock order stands in the head of 131_ingest_conversations.sql.
@@ -252,6 +288,10 @@ begin
         perform private.lock_conversations(v_existing);
         v_changed := private.update_participants(v_existing, v_participants);
     end if;
+    v_changed := v_changed || private.record_given_identifiers(
+        p_source.platform, v_conversations, v_ids,
+        v_existing = '{}' and cardinality(v_participants) = cardinality(v_conversations)
+    );
     if v_has_updates then
         v_counts := private.record_updates(v_updates, v_ids);
     end if;

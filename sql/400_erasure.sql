@@ -55,6 +55,28 @@ end
 $$;
 comment on function private.create_receipt(text, uuid, jsonb) is 'Stores a receipt and returns it as answers show it.';
 
+create function private.delete_person(p_person_id uuid) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_deleted bigint;
+begin
+    with recursive entry as (
+        select p_person_id as id
+        union
+        select person.id from entry inner join public.people as person on person.merged_into_id = entry.id
+    ), removed as (
+        delete from public.people as person where person.id in (select entry.id from entry) returning person.id
+    )
+
+    select count(*) into v_deleted from removed;
+    return v_deleted;
+end
+$$;
+comment on function private.delete_person(uuid) is
+'Deletes a person and the entries that were merged into it. Returns how many there were.';
+
 -- Definer, because users may not delete what ingest writes. The function checks who manages the workspace.
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
@@ -65,6 +87,7 @@ declare
     v_person public.people;
     v_conversations uuid[];
     v_messages bigint;
+    v_people bigint;
     v_similar uuid[];
 begin
     select * into v_person
@@ -104,17 +127,18 @@ begin
     from public.conversation_messages as stored
     where stored.conversation_id = any(v_conversations);
     delete from public.conversations as conversation where conversation.id = any(v_conversations);
-    delete from public.people as person where person.id = p_person_id;
+    v_people := private.delete_person(p_person_id);
     v_similar := array(
         select conversation.id
         from public.conversations as conversation
         where conversation.workspace_id = v_person.workspace_id
+            and conversation.participant_key = 'phone:' || right(v_person.phone_digits, 6)
             and right(conversation.participant_digits, 10) = right(v_person.phone_digits, 10)
         order by conversation.id
     );
     perform private.record_audit(v_person.workspace_id, 'person.erased', p_person_id, '{}');
     return private.create_receipt('person', p_person_id, jsonb_build_object(
-        'people', 1, 'conversations', cardinality(v_conversations), 'conversation_messages', v_messages
+        'people', v_people, 'conversations', cardinality(v_conversations), 'conversation_messages', v_messages
     )) || jsonb_build_object('similar_conversation_ids', v_similar);
 end
 $$;

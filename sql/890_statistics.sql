@@ -42,6 +42,8 @@ create policy channel_twins_select_executed on public.channel_twins
 as restrictive for select to authenticated using (private.is_executed());
 create policy channels_select_executed on public.channels
 as restrictive for select to authenticated using (private.is_executed());
+create policy conversation_identifiers_select_executed on public.conversation_identifiers
+as restrictive for select to authenticated using (private.is_executed());
 create policy conversation_messages_select_executed on public.conversation_messages
 as restrictive for select to authenticated using (private.is_executed());
 create policy conversation_updates_select_executed on public.conversation_updates
@@ -70,6 +72,8 @@ create policy messaging_connections_select_executed on public.messaging_connecti
 as restrictive for select to authenticated using (private.is_executed());
 create policy people_select_executed on public.people
 as restrictive for select to authenticated using (private.is_executed());
+create policy person_identifiers_select_executed on public.person_identifiers
+as restrictive for select to authenticated using (private.is_executed());
 create policy twin_deliveries_select_executed on public.twin_deliveries
 as restrictive for select to authenticated using (private.is_executed());
 create policy twin_webhooks_select_executed on public.twin_webhooks
@@ -97,6 +101,7 @@ begin
         'public.channel_members',
         'public.channel_twins',
         'public.channels',
+        'public.conversation_identifiers',
         'public.conversation_messages',
         'public.conversation_updates',
         'public.conversations',
@@ -111,6 +116,7 @@ begin
         'public.messages',
         'public.messaging_connections',
         'public.people',
+        'public.person_identifiers',
         'public.twin_deliveries',
         'public.twin_webhooks',
         'public.user_events',

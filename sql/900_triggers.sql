@@ -31,6 +31,12 @@ for each row when (
 )
 execute function private.audit_retention_trigger();
 
+-- Numbers without a country are read in the home country.
+create trigger workspaces_40_reread_numbers
+after update of home_country on public.workspaces
+for each row when (old.home_country is distinct from new.home_country)
+execute function private.reread_numbers_trigger();
+
 -- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
 create trigger workspace_members_10_protect_owners
 before update or delete on public.workspace_members
@@ -81,24 +87,40 @@ for each statement execute function private.lock_matching_trigger();
 create trigger people_30_stamp
 before update on public.people
 for each row execute function private.set_updated_at_trigger();
-create trigger people_40_rematch
+create trigger people_40_refresh
 after insert on public.people
 referencing new table as changed
-for each statement execute function private.rematch_conversations_trigger();
--- A changed number matches the conversations of the new number.
-create trigger people_50_rematch_new
+for each statement execute function private.refresh_people_trigger();
+create trigger people_50_refresh
 after update on public.people
-referencing new table as changed
-for each statement execute function private.rematch_conversations_trigger();
--- It frees the conversations of the old number.
-create trigger people_60_rematch_old
-after update on public.people
-referencing old table as changed
-for each statement execute function private.rematch_conversations_trigger();
-create trigger people_70_rematch
+referencing old table as removed new table as changed
+for each statement execute function private.refresh_people_trigger();
+create trigger people_60_refresh
 after delete on public.people
 referencing old table as changed
-for each statement execute function private.rematch_conversations_trigger();
+for each statement execute function private.refresh_people_trigger();
+
+-- person_identifiers: a user adds or removes an identifier of a person.
+create trigger person_identifiers_10_lock_matching
+before insert or delete on public.person_identifiers
+for each statement execute function private.lock_matching_trigger();
+create trigger person_identifiers_20_normalize
+before insert or update on public.person_identifiers
+for each row execute function private.normalize_identifier_trigger();
+create trigger person_identifiers_30_refresh
+after insert on public.person_identifiers
+referencing new table as changed
+for each statement execute function private.refresh_identifiers_trigger();
+create trigger person_identifiers_40_refresh
+after delete on public.person_identifiers
+referencing old table as changed
+for each statement execute function private.refresh_identifiers_trigger();
+
+-- settings: numbers without a country are read in another one.
+create trigger settings_10_reread_numbers
+after update of default_country on private.settings
+for each row when (old.default_country is distinct from new.default_country)
+execute function private.reread_numbers_trigger();
 
 -- messaging_connections: a connection changes or goes.
 create trigger messaging_connections_10_assign_workspace
@@ -131,6 +153,10 @@ for each row when (
     (old.participant_identifier, old.kind) is distinct from (new.participant_identifier, new.kind)
 )
 execute function private.match_participant_trigger();
+create trigger conversations_25_keep_identifier
+after update of participant_identifier on public.conversations
+for each row when (old.participant_identifier is distinct from new.participant_identifier)
+execute function private.record_earlier_identifier_trigger();
 create trigger conversations_30_stamp
 before update on public.conversations
 for each row execute function private.set_updated_at_trigger();
@@ -158,6 +184,12 @@ for each row when (
     and current_setting('threadline.is_ingesting', true) is distinct from 'on'
 )
 execute function private.broadcast_conversation_trigger();
+
+-- conversation_identifiers: ingest learns more about a participant.
+create trigger conversation_identifiers_10_match
+after insert on public.conversation_identifiers
+referencing new table as changed
+for each statement execute function private.rematch_identified_trigger();
 
 -- conversation_messages: ingest adds messages: counters and preview of the conversation first, then the broadcast
 -- that shows them.

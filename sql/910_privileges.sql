@@ -18,6 +18,7 @@ revoke all on
     public.channel_members,
     public.channel_twins,
     public.channels,
+    public.conversation_identifiers,
     public.conversation_messages,
     public.conversation_updates,
     public.conversations,
@@ -32,6 +33,7 @@ revoke all on
     public.messages,
     public.messaging_connections,
     public.people,
+    public.person_identifiers,
     public.twin_deliveries,
     public.twin_webhooks,
     public.user_events,
@@ -48,6 +50,7 @@ revoke all on function
     public.accept_invitation(text, uuid),
     public.add_reaction(jsonb),
     public.begin_upload(jsonb),
+    public.change_number(jsonb),
     public.claim_deliveries(jsonb),
     public.clean_up(jsonb),
     public.conversation_messages(public.conversations),
@@ -75,6 +78,7 @@ revoke all on function
     public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
     public.mark_read(uuid, bigint),
+    public.merge_people(jsonb),
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
     public.open_direct(uuid[], uuid),
@@ -92,6 +96,8 @@ revoke all on function
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
     public.toggle_reaction(jsonb),
+    public.undo_number_change(jsonb),
+    public.unmerge_people(jsonb),
     public.unpin_message(jsonb)
 from public, anon, authenticated, service_role;
 
@@ -106,6 +112,7 @@ grant select, delete, insert (channel_id, user_id, role), update (role) on publi
 grant select, delete, insert (channel_id, ai_twin_id) on public.channel_twins to authenticated;
 grant select, delete, insert (workspace_id, kind, name), update (name) on public.channels to authenticated;
 grant select on public.audit_log to authenticated;
+grant select on public.conversation_identifiers to authenticated;
 grant select on public.conversation_messages to authenticated;
 grant select on public.conversation_updates to authenticated;
 grant select on public.conversations to authenticated;
@@ -129,6 +136,7 @@ grant select, delete, insert (platform, connection_id, workspace_id, is_apart), 
 on public.messaging_connections to authenticated;
 grant select, delete, insert (id, workspace_id, full_name, phone), update (full_name, phone)
 on public.people to authenticated;
+grant select, delete, insert (person_id, kind, value, app) on public.person_identifiers to authenticated;
 grant select on public.twin_deliveries to authenticated;
 grant select, delete on public.twin_webhooks to authenticated;
 grant select on public.user_events to authenticated;
@@ -156,6 +164,7 @@ grant execute on function
     public.accept_invitation(text, uuid),
     public.add_reaction(jsonb),
     public.begin_upload(jsonb),
+    public.change_number(jsonb),
     public.conversation_messages(public.conversations),
     public.create_invitation(uuid, uuid, text, text, interval),
     public.create_message(jsonb),
@@ -179,6 +188,7 @@ grant execute on function
     public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
     public.mark_read(uuid, bigint),
+    public.merge_people(jsonb),
     public.messages(public.conversations),
     public.open_direct(uuid[], uuid),
     public.pin_message(jsonb),
@@ -193,6 +203,8 @@ grant execute on function
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.toggle_reaction(jsonb),
+    public.undo_number_change(jsonb),
+    public.unmerge_people(jsonb),
     public.unpin_message(jsonb)
 to authenticated;
 
@@ -255,6 +267,15 @@ grant execute on function
     private.parse_json(bytea),
     private.parse_timestamp(text),
     private.phone_digits(text),
+    private.change_number(uuid, text),
+    private.fold_digits(text),
+    private.identifier_value(text, text),
+    private.merge_people(uuid, uuid),
+    private.parse_written_phone(text),
+    private.phone_text(text),
+    private.split_phones(text),
+    private.undo_number_change(uuid),
+    private.unmerge_people(uuid),
     private.find_cursor(jsonb, text, uuid),
     private.list_channel_events(uuid, bigint, integer, integer),
     private.list_my_channels(integer, integer),
@@ -302,6 +323,7 @@ grant select on public.audit_log to service_role;
 grant select, insert, update, delete on public.channel_members to service_role;
 grant select, insert, update, delete on public.channel_twins to service_role;
 grant select, insert, update, delete on public.channels to service_role;
+grant select, insert on public.conversation_identifiers to service_role;
 grant select, insert, delete on public.conversation_messages to service_role;
 grant select on public.conversation_updates to service_role;
 grant
@@ -326,6 +348,7 @@ grant
 on public.messages to service_role;
 grant select, insert, update, delete on public.messaging_connections to service_role;
 grant select, insert, update, delete on public.people to service_role;
+grant select, insert, delete on public.person_identifiers to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
 grant select on public.user_events to service_role;
@@ -344,6 +367,7 @@ grant select, update on private.summary_counts, private.summary_totals to servic
 grant execute on function
     public.add_reaction(jsonb),
     public.begin_upload(jsonb),
+    public.change_number(jsonb),
     public.claim_deliveries(jsonb),
     public.clean_up(jsonb),
     public.conversation_messages(public.conversations),
@@ -362,6 +386,7 @@ grant execute on function
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_twin_deliveries(jsonb),
+    public.merge_people(jsonb),
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
     public.pin_message(jsonb),
@@ -375,6 +400,8 @@ grant execute on function
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
     public.toggle_reaction(jsonb),
+    public.undo_number_change(jsonb),
+    public.unmerge_people(jsonb),
     public.unpin_message(jsonb)
 to service_role;
 
@@ -437,7 +464,6 @@ grant execute on function
     private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
     private.record_refusal(private.ingest_source, integer),
     private.search_messages(private.message_search),
-    private.match_person(uuid, text),
     private.matching_lock(uuid),
     private.measure_database(),
     private.measure_deliveries(),
@@ -445,10 +471,30 @@ grant execute on function
     private.message_preview(jsonb),
     private.is_service(),
     private.list_author_names(uuid[]),
-    private.list_participants(private.ingest_conversation[], uuid[]),
+    private.list_participants(text, private.ingest_conversation[], uuid[]),
     private.parse_json(bytea),
     private.parse_timestamp(text),
     private.phone_digits(text),
+    private.change_number(uuid, text),
+    private.fold_digits(text),
+    private.identifier_value(text, text),
+    private.merge_people(uuid, uuid),
+    private.parse_written_phone(text),
+    private.phone_text(text),
+    private.split_phones(text),
+    private.undo_number_change(uuid),
+    private.unmerge_people(uuid),
+    private.diagnose_identifiers(jsonb),
+    private.identifier_key(text, text, text),
+    private.identifier_kinds(),
+    private.identify(text, text),
+    private.identify_any(text, text),
+    private.is_phone(text, text),
+    private.list_given_identifiers(jsonb),
+    private.list_identifiers(uuid),
+    private.participant_key(text, text),
+    private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean),
+    private.record_identifiers(uuid[], private.identifier[]),
     private.poll_summary(jsonb),
     private.parse_conversations(jsonb),
     private.find_cursor(jsonb, text, uuid),

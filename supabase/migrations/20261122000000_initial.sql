@@ -14,11 +14,12 @@ begin
         select 'public.' || typname from pg_type
         where typnamespace = 'public'::regnamespace and typname in (
             'ai_twins', 'attachments', 'audit_log', 'channel_members', 'channel_twins', 'channels',
-            'conversation_messages', 'conversation_updates', 'conversations', 'erasures',
-            'ingest_log', 'member_states', 'message_edits', 'message_events', 'message_mentions',
-            'message_pins', 'message_reactions', 'messages', 'messaging_connections', 'people',
-            'twin_deliveries', 'twin_webhooks', 'user_events', 'user_profiles',
-            'workspace_invitations', 'workspace_members', 'workspaces'
+            'conversation_identifiers', 'conversation_messages', 'conversation_updates',
+            'conversations', 'erasures', 'ingest_log', 'member_states', 'message_edits',
+            'message_events', 'message_mentions', 'message_pins', 'message_reactions', 'messages',
+            'messaging_connections', 'people', 'person_identifiers', 'twin_deliveries',
+            'twin_webhooks', 'user_events', 'user_profiles', 'workspace_invitations',
+            'workspace_members', 'workspaces'
         )
     ) as taken;
     if v_taken is not null then
@@ -90,6 +91,7 @@ create table private.settings (
     summary_days integer not null default 1,
     twin_secret_days integer not null default 1,
     idempotency_hours integer not null default 24,
+    default_country text,
     user_event_days integer not null default 30,
     token_seconds integer not null default 3600,
     constraint settings_has_one_row check (is_only_row),
@@ -115,6 +117,7 @@ create table private.settings (
     constraint settings_summary_days_positive check (summary_days > 0),
     constraint settings_twin_secret_days_positive check (twin_secret_days > 0),
     constraint settings_idempotency_hours_positive check (idempotency_hours > 0),
+    constraint settings_default_country_form check (default_country ~ '^[A-Z]{2}$'),
     constraint settings_user_event_days_positive check (user_event_days > 0),
     constraint settings_token_seconds_positive check (token_seconds > 0)
 );
@@ -156,6 +159,8 @@ comment on column private.settings.ingest_log_days is
 comment on column private.settings.delivery_days is 'Days that finished deliveries are kept. Dead deliveries stay.';
 comment on column private.settings.summary_days is 'Days that finished summaries stay in the cache.';
 comment on column private.settings.twin_secret_days is 'Days that secrets of twins are kept after they expire.';
+comment on column private.settings.default_country is
+'The country of phone numbers that do not name theirs, as ISO 3166-1 alpha-2, such as FR. Null: no country.';
 comment on column private.settings.idempotency_hours is 'Hours that an Idempotency-Key and its answer are kept.';
 comment on column private.settings.user_event_days is 'Days that events of users are kept.';
 comment on column private.settings.token_seconds is
@@ -988,22 +993,1359 @@ create table public.people (
     phone_digits text generated always as (private.phone_digits(phone)) stored,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
+    merged_into_id uuid,
     constraint people_id_unique unique (workspace_id, id),
+    constraint people_merged_into_id_fkey foreign key (workspace_id, merged_into_id)
+    references public.people (workspace_id, id) on delete set null (merged_into_id),
     constraint people_full_name_length check (char_length(full_name) between 1 and 500),
     constraint people_phone_length check (char_length(phone) <= 100)
 );
 comment on table public.people is
-'A person in the address book of a workspace. Ingest matches conversations to people by phone number.';
+'A person in the address book of a workspace. Ingest matches conversations to people by their identifiers.';
 comment on column public.people.workspace_id is 'Without a value, the personal workspace of user_id.';
 comment on column public.people.user_id is
 'The member who added the person, or the owner to whom that member''s people passed.';
-comment on column public.people.phone is 'The phone number as the user wrote it.';
+comment on column public.people.phone is
+'The phone number as the user wrote it, or several of them. More stand in person_identifiers.';
+comment on column public.people.merged_into_id is
+'The person that this entry is the same person as (merge_people); conversations match that one.';
 comment on column public.people.phone_digits is 'The digits of phone; null if phone is not a phone number.';
--- For both rules of private.match_person, and for the policies.
-create index people_workspace_id_phone_tail_idx
-on public.people (workspace_id, right(phone_digits, 10), phone_digits);
 create index people_user_id_idx on public.people (user_id);
+create index people_merged_into_id_idx on public.people (workspace_id, merged_into_id)
+where merged_into_id is not null;
 alter table public.people enable row level security;
+
+-- Generated by `make phones`; change tests/support/phones.py instead.
+-- The numbering plans of all countries, from the package phonenumbers 9.0.43 (Apache License 2.0, a port of Google's
+-- libphonenumber, Apache License 2.0): only what reading a number needs.
+
+create table private.phone_regions (
+    region text not null,
+    country_code text not null,
+    is_main boolean not null,
+    international_prefix text,
+    trunk_prefix text,
+    trunk_pattern text,
+    trunk_replacement text,
+    national_pattern text not null,
+    national_lengths integer[] not null,
+    primary key (country_code, region)
+);
+comment on table private.phone_regions is
+'How each country writes its phone numbers. Regular expressions match from the start of the digits.';
+comment on column private.phone_regions.region is 'ISO 3166-1 alpha-2; 001 for codes that are not of a country.';
+comment on column private.phone_regions.is_main is 'True for one region of each country code.';
+comment on column private.phone_regions.international_prefix is 'Dialled before a country code, as an expression.';
+comment on column private.phone_regions.trunk_prefix is 'Dialled before a national number.';
+comment on column private.phone_regions.trunk_pattern is 'What is dialled before a national number, as an expression.';
+comment on column private.phone_regions.trunk_replacement is 'What replaces it if its last group matched.';
+comment on column private.phone_regions.national_pattern is 'All national numbers match it whole, and some others.';
+create unique index phone_regions_main_idx on private.phone_regions (country_code) where is_main;
+create index phone_regions_region_idx on private.phone_regions (region);
+alter table private.phone_regions enable row level security;
+
+-- The line breaks are no part of the JSON.
+insert into private.phone_regions (
+    region, country_code, is_main, international_prefix, trunk_prefix, trunk_pattern, trunk_replacement,
+    national_pattern, national_lengths
+)
+select
+    given.region,
+    given.country_code,
+    given.is_main,
+    given.international_prefix,
+    given.trunk_prefix,
+    given.trunk_pattern,
+    given.trunk_replacement,
+    given.national_pattern,
+    given.national_lengths
+from jsonb_to_recordset(replace($json$
+[{"region":"AG","country_code":"1","is_main":false,"international_prefix":"011","trunk_prefix":"1","trunk_pattern":"([
+457]\\d{6})$|1","trunk_replacement":"268\\1","national_pattern":"(?:268|[58]\\d\\d|900)\\d{7}","national_lengths":[10]
+},{"region":"AI","country_code":"1","is_main":false,"international_prefix":"011","trunk_prefix":"1","trunk_pattern":"(
+[2457]\\d{6})$|1","trunk_replacement":"264\\1","national_pattern":"(?:264|[58]\\d\\d|900)\\d{7}","national_lengths":[1
+0]},{"region":"AS","country_code":"1","is_main":false,"international_prefix":"011","trunk_prefix":"1","trunk_pattern":
+"([267]\\d{6})$|1","trunk_replacement":"684\\1","national_pattern":"(?:[58]\\d\\d|684|900)\\d{7}","national_lengths":[
+10]},{"region":"BB","country_code":"1","is_main":false,"international_prefix":"011","trunk_prefix":"1","trunk_pattern"
+:"([2-9]\\d{6})$|1","trunk_replacement":"246\\1","national_pattern":"(?:246|[58]\\d\\d|900)\\d{7}","national_lengths":
+[10]},{"region":"BM","country_code":"1","is_main":false,"international_prefix":"011","trunk_prefix":"1","trunk_pattern
+":"([2-9]\\d{6})$|1","trunk_replacement":"441\\1","national_pattern":"(?:441|[58]\\d\\d|900)\\d{7}","national_lengths"
+:[10]},{"region":"BS","country_code":"1","is_main":false,"international_prefix":"011","trunk_prefix":"1","trunk_patter
+n":"([3-8]\\d{6})$|1","trunk_replacement":"242\\1","national_pattern":"(?:242|[58]\\d\\d|900)\\d{7}","national_lengths
+":[10]},{"region":"CA","country_code":"1","is_main":false,"international_prefix":"011","trunk_prefix":"1","trunk_patte
+rn":"1","national_pattern":"[2-9]\\d{9}|3\\d{6}","national_lengths":[7,10]},{"region":"DM","country_code":"1","is_main
+":false,"international_prefix":"011","trunk_prefix":"1","trunk_pattern":"([2-7]\\d{6})$|1","trunk_replacement":"767\\1
+","national_pattern":"(?:[58]\\d\\d|767|900)\\d{7}","national_lengths":[10]},{"region":"DO","country_code":"1","is_mai
+n":false,"international_prefix":"011","trunk_prefix":"1","trunk_pattern":"1","national_pattern":"(?:[58]\\d\\d|900)\\d
+{7}","national_lengths":[10]},{"region":"GD","country_code":"1","is_main":false,"international_prefix":"011","trunk_pr
+efix":"1","trunk_pattern":"([2-9]\\d{6})$|1","trunk_replacement":"473\\1","national_pattern":"(?:473|[58]\\d\\d|900)\\
+d{7}","national_lengths":[10]},{"region":"GU","country_code":"1","is_main":false,"international_prefix":"011","trunk_p
+refix":"1","trunk_pattern":"([2-9]\\d{6})$|1","trunk_replacement":"671\\1","national_pattern":"(?:[58]\\d\\d|671|900)\
+\d{7}","national_lengths":[10]},{"region":"JM","country_code":"1","is_main":false,"international_prefix":"011","trunk_
+prefix":"1","trunk_pattern":"1","national_pattern":"(?:[58]\\d\\d|658|900)\\d{7}","national_lengths":[10]},{"region":"
+KN","country_code":"1","is_main":false,"international_prefix":"011","trunk_prefix":"1","trunk_pattern":"([2-7]\\d{6})$
+|1","trunk_replacement":"869\\1","national_pattern":"(?:[58]\\d\\d|900)\\d{7}","national_lengths":[10]},{"region":"KY"
+,"country_code":"1","is_main":false,"international_prefix":"011","trunk_prefix":"1","trunk_pattern":"([2-9]\\d{6})$|1"
+,"trunk_replacement":"345\\1","national_pattern":"(?:345|[58]\\d\\d|900)\\d{7}","national_lengths":[10]},{"region":"LC
+","country_code":"1","is_main":false,"international_prefix":"011","trunk_prefix":"1","trunk_pattern":"([2-8]\\d{6})$|1
+","trunk_replacement":"758\\1","national_pattern":"(?:[58]\\d\\d|758|900)\\d{7}","national_lengths":[10]},{"region":"M
+P","country_code":"1","is_main":false,"international_prefix":"011","trunk_prefix":"1","trunk_pattern":"([2-9]\\d{6})$|
+1","trunk_replacement":"670\\1","national_pattern":"[58]\\d{9}|(?:67|90)0\\d{7}","national_lengths":[10]},{"region":"M
+S","country_code":"1","is_main":false,"international_prefix":"011","trunk_prefix":"1","trunk_pattern":"([34]\\d{6})$|1
+","trunk_replacement":"664\\1","national_pattern":"(?:[58]\\d\\d|664|900)\\d{7}","national_lengths":[10]},{"region":"P
+R","country_code":"1","is_main":false,"international_prefix":"011","trunk_prefix":"1","trunk_pattern":"1","national_pa
+ttern":"(?:[589]\\d\\d|787)\\d{7}","national_lengths":[10]},{"region":"SX","country_code":"1","is_main":false,"interna
+tional_prefix":"011","trunk_prefix":"1","trunk_pattern":"(5\\d{6})$|1","trunk_replacement":"721\\1","national_pattern"
+:"7215\\d{6}|(?:[58]\\d\\d|900)\\d{7}","national_lengths":[10]},{"region":"TC","country_code":"1","is_main":false,"int
+ernational_prefix":"011","trunk_prefix":"1","trunk_pattern":"([2-479]\\d{6})$|1","trunk_replacement":"649\\1","nationa
+l_pattern":"(?:[58]\\d\\d|649|900)\\d{7}","national_lengths":[10]},{"region":"TT","country_code":"1","is_main":false,"
+international_prefix":"011","trunk_prefix":"1","trunk_pattern":"([2-46-8]\\d{6})$|1","trunk_replacement":"868\\1","nat
+ional_pattern":"(?:[58]\\d\\d|900)\\d{7}","national_lengths":[10]},{"region":"US","country_code":"1","is_main":true,"i
+nternational_prefix":"011","trunk_prefix":"1","trunk_pattern":"1","national_pattern":"[2-9]\\d{9}|3\\d{6}","national_l
+engths":[10]},{"region":"VC","country_code":"1","is_main":false,"international_prefix":"011","trunk_prefix":"1","trunk
+_pattern":"([2-7]\\d{6})$|1","trunk_replacement":"784\\1","national_pattern":"(?:[58]\\d\\d|784|900)\\d{7}","national_
+lengths":[10]},{"region":"VG","country_code":"1","is_main":false,"international_prefix":"011","trunk_prefix":"1","trun
+k_pattern":"([2-578]\\d{6})$|1","trunk_replacement":"284\\1","national_pattern":"(?:284|[58]\\d\\d|900)\\d{7}","nation
+al_lengths":[10]},{"region":"VI","country_code":"1","is_main":false,"international_prefix":"011","trunk_prefix":"1","t
+runk_pattern":"([2-9]\\d{6})$|1","trunk_replacement":"340\\1","national_pattern":"[58]\\d{9}|(?:34|90)0\\d{7}","nation
+al_lengths":[10]},{"region":"EG","country_code":"20","is_main":true,"international_prefix":"00","trunk_prefix":"0","tr
+unk_pattern":"0","national_pattern":"[189]\\d{8,9}|[24-6]\\d{8}|[135]\\d{7}","national_lengths":[8,9,10]},{"region":"S
+S","country_code":"211","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pa
+ttern":"[19]\\d{8}","national_lengths":[9]},{"region":"EH","country_code":"212","is_main":false,"international_prefix"
+:"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"[5-8]\\d{8}","national_lengths":[9]},{"region":"MA","
+country_code":"212","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_patter
+n":"[5-8]\\d{8}","national_lengths":[9]},{"region":"DZ","country_code":"213","is_main":true,"international_prefix":"00
+","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"(?:[1-4]|[5-79]\\d|80)\\d{7}","national_lengths":[8,9]},{
+"region":"TN","country_code":"216","is_main":true,"international_prefix":"00","national_pattern":"[2-57-9]\\d{7}","nat
+ional_lengths":[8]},{"region":"LY","country_code":"218","is_main":true,"international_prefix":"00","trunk_prefix":"0",
+"trunk_pattern":"0","national_pattern":"[2-9]\\d{8}","national_lengths":[9]},{"region":"GM","country_code":"220","is_m
+ain":true,"international_prefix":"00","national_pattern":"[48]\\d{8}|[2-9]\\d{6}","national_lengths":[7,9]},{"region":
+"SN","country_code":"221","is_main":true,"international_prefix":"00","national_pattern":"(?:[378]\\d|93)\\d{7}","natio
+nal_lengths":[9]},{"region":"MR","country_code":"222","is_main":true,"international_prefix":"00","national_pattern":"(
+?:[2-4]\\d\\d|800)\\d{5}","national_lengths":[8]},{"region":"ML","country_code":"223","is_main":true,"international_pr
+efix":"00","national_pattern":"[24-9]\\d{7}","national_lengths":[8]},{"region":"GN","country_code":"224","is_main":tru
+e,"international_prefix":"00","national_pattern":"722\\d{6}|(?:3|6\\d)\\d{7}","national_lengths":[8,9]},{"region":"CI"
+,"country_code":"225","is_main":true,"international_prefix":"00","national_pattern":"[02]\\d{9}","national_lengths":[1
+0]},{"region":"BF","country_code":"226","is_main":true,"international_prefix":"00","national_pattern":"[024-7]\\d{7}",
+"national_lengths":[8]},{"region":"NE","country_code":"227","is_main":true,"international_prefix":"00","national_patte
+rn":"[027-9]\\d{7}","national_lengths":[8]},{"region":"TG","country_code":"228","is_main":true,"international_prefix":
+"00","national_pattern":"[279]\\d{7}","national_lengths":[8]},{"region":"BJ","country_code":"229","is_main":true,"inte
+rnational_prefix":"00","national_pattern":"01\\d{8}","national_lengths":[10]},{"region":"MU","country_code":"230","is_
+main":true,"international_prefix":"0(?:0|[24-7]0|3[03])","national_pattern":"(?:[57]|8\\d\\d)\\d{7}|[2-468]\\d{6}","na
+tional_lengths":[7,8,10]},{"region":"LR","country_code":"231","is_main":true,"international_prefix":"00","trunk_prefix
+":"0","trunk_pattern":"0","national_pattern":"(?:[2457]\\d|33|88)\\d{7}|(?:2\\d|[4-6])\\d{6}","national_lengths":[7,8,
+9]},{"region":"SL","country_code":"232","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":
+"0","national_pattern":"(?:[237-9]\\d|66)\\d{6}","national_lengths":[8]},{"region":"GH","country_code":"233","is_main"
+:true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"[235]\\d{8}|800\\d{5,6}",
+"national_lengths":[8,9]},{"region":"NG","country_code":"234","is_main":true,"international_prefix":"009","trunk_prefi
+x":"0","trunk_pattern":"0","national_pattern":"(?:20|9\\d)\\d{8}|[78]\\d{9,13}","national_lengths":[10,11,12,13,14]},{
+"region":"TD","country_code":"235","is_main":true,"international_prefix":"00|16","national_pattern":"(?:22|[3689]\\d|7
+7)\\d{6}","national_lengths":[8]},{"region":"CF","country_code":"236","is_main":true,"international_prefix":"00","nati
+onal_pattern":"8776\\d{4}|(?:[27]\\d|61)\\d{6}","national_lengths":[8]},{"region":"CM","country_code":"237","is_main":
+true,"international_prefix":"00","national_pattern":"[26]\\d{8}|88\\d{6,7}","national_lengths":[8,9]},{"region":"CV","
+country_code":"238","is_main":true,"international_prefix":"0","national_pattern":"(?:[2-59]\\d\\d|800)\\d{4}","nationa
+l_lengths":[7]},{"region":"ST","country_code":"239","is_main":true,"international_prefix":"00","national_pattern":"(?:
+22|9\\d)\\d{5}","national_lengths":[7]},{"region":"GQ","country_code":"240","is_main":true,"international_prefix":"00"
+,"national_pattern":"222\\d{6}|(?:3\\d|55|[89]0)\\d{7}","national_lengths":[9]},{"region":"GA","country_code":"241","i
+s_main":true,"international_prefix":"00","trunk_pattern":"0(11\\d{6}|60\\d{6}|61\\d{6}|6[256]\\d{6}|7[467]\\d{6})","tr
+unk_replacement":"\\1","national_pattern":"(?:[067]\\d|11)\\d{6}|[2-7]\\d{6}","national_lengths":[7,8]},{"region":"CG"
+,"country_code":"242","is_main":true,"international_prefix":"00","national_pattern":"222\\d{6}|(?:0\\d|80)\\d{7}","nat
+ional_lengths":[9]},{"region":"CD","country_code":"243","is_main":true,"international_prefix":"00","trunk_prefix":"0",
+"trunk_pattern":"0","national_pattern":"(?:(?:[189]|5\\d)\\d|2)\\d{7}|[1-68]\\d{6}","national_lengths":[7,8,9,10]},{"r
+egion":"AO","country_code":"244","is_main":true,"international_prefix":"00","national_pattern":"[29]\\d{8}","national_
+lengths":[9]},{"region":"GW","country_code":"245","is_main":true,"international_prefix":"00","national_pattern":"[49]\
+\d{8}|4\\d{6}","national_lengths":[7,9]},{"region":"IO","country_code":"246","is_main":true,"international_prefix":"00
+","national_pattern":"3\\d{6}","national_lengths":[7]},{"region":"AC","country_code":"247","is_main":true,"internation
+al_prefix":"00","national_pattern":"(?:[01589]\\d|[2-467])\\d{4}","national_lengths":[5,6]},{"region":"SC","country_co
+de":"248","is_main":true,"international_prefix":"010|0[0-2]","national_pattern":"(?:[2489]\\d|64)\\d{5}","national_len
+gths":[7]},{"region":"SD","country_code":"249","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pa
+ttern":"0","national_pattern":"[19]\\d{8}","national_lengths":[9]},{"region":"RW","country_code":"250","is_main":true,
+"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"(?:06|[27]\\d\\d|[89]00)\\d{6}"
+,"national_lengths":[8,9]},{"region":"ET","country_code":"251","is_main":true,"international_prefix":"00","trunk_prefi
+x":"0","trunk_pattern":"0","national_pattern":"(?:11|[2-57-9]\\d)\\d{7}","national_lengths":[9]},{"region":"SO","count
+ry_code":"252","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"[
+346-9]\\d{8}|[12679]\\d{7}|[1-5]\\d{6}|[1348]\\d{5}","national_lengths":[6,7,8,9]},{"region":"DJ","country_code":"253"
+,"is_main":true,"international_prefix":"00","national_pattern":"(?:2\\d|77)\\d{6}","national_lengths":[8]},{"region":"
+KE","country_code":"254","is_main":true,"international_prefix":"000","trunk_prefix":"0","trunk_pattern":"0","national_
+pattern":"(?:[17]\\d\\d|900)\\d{6}|(?:2|80)0\\d{6,7}|[4-6]\\d{6,8}","national_lengths":[7,8,9,10]},{"region":"TZ","cou
+ntry_code":"255","is_main":true,"international_prefix":"00[056]","trunk_prefix":"0","trunk_pattern":"0","national_patt
+ern":"(?:[25-8]\\d|41|90)\\d{7}","national_lengths":[9]},{"region":"UG","country_code":"256","is_main":true,"internati
+onal_prefix":"00[057]","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"800\\d{6}|(?:[29]0|[347]\\d)\\d{7}",
+"national_lengths":[9]},{"region":"BI","country_code":"257","is_main":true,"international_prefix":"00","national_patte
+rn":"(?:[267]\\d|31)\\d{6}","national_lengths":[8]},{"region":"MZ","country_code":"258","is_main":true,"international_
+prefix":"00","national_pattern":"(?:2|8\\d)\\d{7}","national_lengths":[8,9]},{"region":"ZM","country_code":"260","is_m
+ain":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"800\\d{6}|(?:21|[579]
+\\d|63)\\d{7}","national_lengths":[9]},{"region":"MG","country_code":"261","is_main":true,"international_prefix":"00",
+"trunk_prefix":"0","trunk_pattern":"([24-9]\\d{6})$|0","trunk_replacement":"20\\1","national_pattern":"[23]\\d{8}","na
+tional_lengths":[9]},{"region":"RE","country_code":"262","is_main":true,"international_prefix":"00","trunk_prefix":"0"
+,"trunk_pattern":"0","national_pattern":"709\\d{6}|(?:26|[689]\\d)\\d{7}","national_lengths":[9]},{"region":"YT","coun
+try_code":"262","is_main":false,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":
+"(?:639\\d|7093)\\d{5}|(?:26|80|9\\d)\\d{7}","national_lengths":[9]},{"region":"ZW","country_code":"263","is_main":tru
+e,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"8\\d{6}(?:\\d{3})?|[235-8]\\d
+{8}","national_lengths":[7,9,10]},{"region":"NA","country_code":"264","is_main":true,"international_prefix":"00","trun
+k_prefix":"0","trunk_pattern":"0","national_pattern":"[68]\\d{7,8}","national_lengths":[8,9]},{"region":"MW","country_
+code":"265","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"(?:[
+1289]\\d|31|77)\\d{7}|1\\d{6}","national_lengths":[7,9]},{"region":"LS","country_code":"266","is_main":true,"internati
+onal_prefix":"00","national_pattern":"(?:[256]\\d\\d|800)\\d{5}","national_lengths":[8]},{"region":"BW","country_code"
+:"267","is_main":true,"international_prefix":"00","national_pattern":"90\\d{5}|(?:0800|[2-6]|(?:7|800)\\d)\\d{6}","nat
+ional_lengths":[7,8,10]},{"region":"SZ","country_code":"268","is_main":true,"international_prefix":"00","national_patt
+ern":"0800\\d{4}|(?:[237]\\d|900)\\d{6}","national_lengths":[8,9]},{"region":"KM","country_code":"269","is_main":true,
+"international_prefix":"00","national_pattern":"[3478]\\d{6}","national_lengths":[7]},{"region":"ZA","country_code":"2
+7","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"[1-79]\\d{8}|
+8\\d{4,9}","national_lengths":[5,6,7,8,9,10]},{"region":"SH","country_code":"290","is_main":true,"international_prefix
+":"00","national_pattern":"(?:[2569]\\d|8)\\d{3}","national_lengths":[4,5]},{"region":"TA","country_code":"290","is_ma
+in":false,"international_prefix":"00","national_pattern":"8\\d{3}","national_lengths":[4]},{"region":"ER","country_cod
+e":"291","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"[178]\\
+d{6}","national_lengths":[7]},{"region":"AW","country_code":"297","is_main":true,"international_prefix":"00","national
+_pattern":"(?:[25-79]\\d\\d|800)\\d{4}","national_lengths":[7]},{"region":"FO","country_code":"298","is_main":true,"in
+ternational_prefix":"00","trunk_pattern":"(10(?:01|[12]0|88))","national_pattern":"[2-9]\\d{5}","national_lengths":[6]
+},{"region":"GL","country_code":"299","is_main":true,"international_prefix":"00","national_pattern":"(?:19|[2-689]\\d|
+70)\\d{4}","national_lengths":[6]},{"region":"GR","country_code":"30","is_main":true,"international_prefix":"00","nati
+onal_pattern":"5005000\\d{3}|8\\d{9,11}|(?:[269]\\d|70)\\d{8}","national_lengths":[10,11,12]},{"region":"NL","country_
+code":"31","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"(?:[1
+24-7]\\d\\d|3(?:[02-9]\\d|1[0-8]))\\d{6}|8\\d{6,9}|9\\d{6,10}|1\\d{4,5}","national_lengths":[5,6,7,8,9,10,11]},{"regio
+n":"BE","country_code":"32","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","nationa
+l_pattern":"4\\d{8}|[1-9]\\d{7}","national_lengths":[8,9]},{"region":"FR","country_code":"33","is_main":true,"internat
+ional_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"[1-9]\\d{8}","national_lengths":[9]},{"r
+egion":"ES","country_code":"34","is_main":true,"international_prefix":"00","national_pattern":"400\\d{6}|(?:51|[6-9]\\
+d)\\d{7}","national_lengths":[9]},{"region":"GI","country_code":"350","is_main":true,"international_prefix":"00","nati
+onal_pattern":"(?:[25]\\d|60)\\d{6}","national_lengths":[8]},{"region":"PT","country_code":"351","is_main":true,"inter
+national_prefix":"00","national_pattern":"1693\\d{5}|(?:[26-9]\\d|30)\\d{7}","national_lengths":[9]},{"region":"LU","c
+ountry_code":"352","is_main":true,"international_prefix":"00","trunk_pattern":"(15(?:0[06]|1[12]|[35]5|4[04]|6[26]|77|
+88|99)\\d)","national_pattern":"35[013-9]\\d{4,8}|6\\d{8}|35\\d{2,4}|(?:[2457-9]\\d|3[0-46-9])\\d{2,9}","national_leng
+ths":[4,5,6,7,8,9,10,11]},{"region":"IE","country_code":"353","is_main":true,"international_prefix":"00","trunk_prefix
+":"0","trunk_pattern":"0","national_pattern":"(?:1\\d|[2569])\\d{6,8}|4\\d{6,9}|7\\d{8}|8\\d{8,9}","national_lengths":
+[7,8,9,10]},{"region":"IS","country_code":"354","is_main":true,"international_prefix":"00|1(?:0(?:01|[12]0)|100)","nat
+ional_pattern":"(?:38\\d|[4-9])\\d{6}","national_lengths":[7,9]},{"region":"AL","country_code":"355","is_main":true,"i
+nternational_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"(?:700\\d\\d|900)\\d{3}|8\\d{5,7}
+|(?:[2-5]|6\\d)\\d{7}","national_lengths":[6,7,8,9]},{"region":"MT","country_code":"356","is_main":true,"international
+_prefix":"00","national_pattern":"3550\\d{4}|(?:[2579]\\d\\d|800)\\d{5}","national_lengths":[8]},{"region":"CY","count
+ry_code":"357","is_main":true,"international_prefix":"00","national_pattern":"(?:[279]\\d|[58]0)\\d{6}","national_leng
+ths":[8]},{"region":"AX","country_code":"358","is_main":false,"international_prefix":"00|99(?:[01469]|5(?:[14]1|3[23]|
+5[59]|77|88|9[09]))","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"2\\d{4,9}|35\\d{4,5}|(?:60\\d\\d|800)\
+\d{4,6}|7\\d{5,11}|(?:[14]\\d|3[0-46-9]|50)\\d{4,8}","national_lengths":[5,6,7,8,9,10,11,12]},{"region":"FI","country_
+code":"358","is_main":true,"international_prefix":"00|99(?:[01469]|5(?:[14]1|3[23]|5[59]|77|88|9[09]))","trunk_prefix"
+:"0","trunk_pattern":"0","national_pattern":"[1-35689]\\d{4}|7\\d{10,11}|(?:[124-7]\\d|3[0-46-9])\\d{8}|[1-9]\\d{5,8}"
+,"national_lengths":[5,6,7,8,9,10,11,12]},{"region":"BG","country_code":"359","is_main":true,"international_prefix":"0
+0","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"00800\\d{7}|[2-7]\\d{6,7}|[89]\\d{6,8}|2\\d{5}","nationa
+l_lengths":[6,7,8,9,12]},{"region":"HU","country_code":"36","is_main":true,"international_prefix":"00","trunk_prefix":
+"06","trunk_pattern":"06","national_pattern":"[235-7]\\d{8}|[1-9]\\d{7}","national_lengths":[8,9]},{"region":"LT","cou
+ntry_code":"370","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"[08]","national_patter
+n":"(?:[3469]\\d|52|[78]0)\\d{6}","national_lengths":[8]},{"region":"LV","country_code":"371","is_main":true,"internat
+ional_prefix":"00","national_pattern":"(?:[268]\\d|78|90)\\d{6}","national_lengths":[8]},{"region":"EE","country_code"
+:"372","is_main":true,"international_prefix":"00","national_pattern":"8\\d{9}|[4578]\\d{7}|(?:[3-8]\\d|90)\\d{5}","nat
+ional_lengths":[7,8,10]},{"region":"MD","country_code":"373","is_main":true,"international_prefix":"00","trunk_prefix"
+:"0","trunk_pattern":"0","national_pattern":"(?:[235-7]\\d|[89]0)\\d{6}","national_lengths":[8]},{"region":"AM","count
+ry_code":"374","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"(
+?:[1-489]\\d|55|60|77)\\d{6}","national_lengths":[8]},{"region":"BY","country_code":"375","is_main":true,"internationa
+l_prefix":"810","trunk_prefix":"8","trunk_pattern":"0|80?","national_pattern":"(?:[12]\\d|33|44|902)\\d{7}|8(?:0[0-79]
+\\d{5,7}|[1-7]\\d{9})|8(?:1[0-489]|[5-79]\\d)\\d{7}|8[1-79]\\d{6,7}|8[0-79]\\d{5}|8\\d{5}","national_lengths":[6,7,8,9
+,10,11]},{"region":"AD","country_code":"376","is_main":true,"international_prefix":"00","national_pattern":"(?:1|6\\d)
+\\d{7}|[135-9]\\d{5}","national_lengths":[6,8,9]},{"region":"MC","country_code":"377","is_main":true,"international_pr
+efix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"(?:[3489]|[67]\\d)\\d{7}","national_lengths":[8,
+9]},{"region":"SM","country_code":"378","is_main":true,"international_prefix":"00","trunk_pattern":"([89]\\d{5})$","tr
+unk_replacement":"0549\\1","national_pattern":"(?:0549|[5-7]\\d)\\d{6}","national_lengths":[8,10]},{"region":"UA","cou
+ntry_code":"380","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":
+"[89]\\d{9}|[3-9]\\d{8}","national_lengths":[9,10]},{"region":"RS","country_code":"381","is_main":true,"international_
+prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"38[02-9]\\d{6,9}|6\\d{7,9}|90\\d{4,8}|38\\d{5,
+6}|(?:7\\d\\d|800)\\d{3,9}|(?:[12]\\d|3[0-79])\\d{5,10}","national_lengths":[6,7,8,9,10,11,12]},{"region":"ME","countr
+y_code":"382","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"(?
+:20|[3-79]\\d)\\d{6}|80\\d{6,7}","national_lengths":[8,9]},{"region":"XK","country_code":"383","is_main":true,"interna
+tional_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"2\\d{7,8}|3\\d{7,11}|(?:4\\d\\d|[89]00)
+\\d{5}","national_lengths":[8,9,10,11,12]},{"region":"HR","country_code":"385","is_main":true,"international_prefix":"
+00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"[2-69]\\d{8}|80\\d{5,7}|[1-79]\\d{7}|6\\d{6}","national
+_lengths":[7,8,9]},{"region":"SI","country_code":"386","is_main":true,"international_prefix":"00|10(?:22|66|88|99)","t
+runk_prefix":"0","trunk_pattern":"0","national_pattern":"[1-7]\\d{7}|8\\d{4,7}|90\\d{4,6}","national_lengths":[5,6,7,8
+]},{"region":"BA","country_code":"387","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"
+0","national_pattern":"6\\d{8}|(?:[35689]\\d|49|70)\\d{6}","national_lengths":[8,9]},{"region":"MK","country_code":"38
+9","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"[2-578]\\d{7}
+","national_lengths":[8]},{"region":"IT","country_code":"39","is_main":true,"international_prefix":"00","national_patt
+ern":"0\\d{5,11}|1\\d{8,10}|3(?:[0-8]\\d{7,10}|9\\d{7,8})|(?:43|55|70)\\d{8}|8\\d{5}(?:\\d{2,4})?","national_lengths":
+[6,7,8,9,10,11,12]},{"region":"VA","country_code":"39","is_main":false,"international_prefix":"00","national_pattern":
+"0\\d{5,10}|3[0-8]\\d{7,10}|55\\d{8}|8\\d{5}(?:\\d{2,4})?|(?:1\\d|39)\\d{7,8}","national_lengths":[6,7,8,9,10,11,12]},
+{"region":"RO","country_code":"40","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","
+national_pattern":"(?:[2378]\\d|90)\\d{7}|[23]\\d{5}","national_lengths":[6,9]},{"region":"CH","country_code":"41","is
+_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"8\\d{11}|[2-9]\\d{8
+}","national_lengths":[9,12]},{"region":"CZ","country_code":"420","is_main":true,"international_prefix":"00","national
+_pattern":"(?:[2-578]\\d|60)\\d{7}|9\\d{8,11}","national_lengths":[9,10,11,12]},{"region":"SK","country_code":"421","i
+s_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"[2-689]\\d{8}|[2-5
+9]\\d{6}|[2-5]\\d{5}","national_lengths":[6,7,9]},{"region":"LI","country_code":"423","is_main":true,"international_pr
+efix":"00","trunk_prefix":"0","trunk_pattern":"(1001)|0","national_pattern":"[68]\\d{8}|(?:[2378]\\d|90)\\d{5}","natio
+nal_lengths":[7,9]},{"region":"AT","country_code":"43","is_main":true,"international_prefix":"00","trunk_prefix":"0","
+trunk_pattern":"0","national_pattern":"1\\d{3,12}|2\\d{6,12}|43(?:(?:0\\d|5[02-9])\\d{3,9}|2\\d{4,5}|[3467]\\d{4}|8\\d
+{4,6}|9\\d{4,7})|5\\d{4,12}|8\\d{7,12}|9\\d{8,12}|(?:[367]\\d|4[0-24-9])\\d{4,11}","national_lengths":[4,5,6,7,8,9,10,
+11,12,13]},{"region":"GB","country_code":"44","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pat
+tern":"0|180020","national_pattern":"[1-357-9]\\d{9}|[18]\\d{8}|8\\d{6}","national_lengths":[7,9,10]},{"region":"GG","
+country_code":"44","is_main":false,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"([25-9]\\d{5})$|0|1
+80020","trunk_replacement":"1481\\1","national_pattern":"(?:1481|[357-9]\\d{3})\\d{6}|8\\d{6}(?:\\d{2})?","national_le
+ngths":[7,9,10]},{"region":"IM","country_code":"44","is_main":false,"international_prefix":"00","trunk_prefix":"0","tr
+unk_pattern":"([25-8]\\d{5})$|0|180020","trunk_replacement":"1624\\1","national_pattern":"1624\\d{6}|(?:[3578]\\d|90)\
+\d{8}","national_lengths":[10]},{"region":"JE","country_code":"44","is_main":false,"international_prefix":"00","trunk_
+prefix":"0","trunk_pattern":"([0-24-8]\\d{5})$|0|180020","trunk_replacement":"1534\\1","national_pattern":"1534\\d{6}|
+(?:[3578]\\d|90)\\d{8}","national_lengths":[10]},{"region":"DK","country_code":"45","is_main":true,"international_pref
+ix":"00","national_pattern":"[2-9]\\d{7}","national_lengths":[8]},{"region":"SE","country_code":"46","is_main":true,"i
+nternational_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"(?:[26]\\d\\d|9)\\d{9}|[1-9]\\d{8
+}|[1-689]\\d{7}|[1-4689]\\d{6}|2\\d{5}","national_lengths":[6,7,8,9,10,12]},{"region":"NO","country_code":"47","is_mai
+n":true,"international_prefix":"00","national_pattern":"(?:0|[2-9]\\d{3})\\d{4}","national_lengths":[5,8]},{"region":"
+SJ","country_code":"47","is_main":false,"international_prefix":"00","national_pattern":"0\\d{4}|(?:[489]\\d|79)\\d{6}"
+,"national_lengths":[5,8]},{"region":"PL","country_code":"48","is_main":true,"international_prefix":"00","national_pat
+tern":"(?:6|8\\d\\d)\\d{7}|[1-9]\\d{6}(?:\\d{2})?|[26]\\d{5}","national_lengths":[6,7,8,9,10]},{"region":"DE","country
+_code":"49","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"[257
+9]\\d{5,14}|49(?:[34]0|69|8\\d)\\d\\d?|49(?:37|49|60|7[089]|9\\d)\\d{1,3}|49(?:2[024-9]|3[2-689]|7[1-7])\\d{1,8}|(?:1|
+[368]\\d|4[0-8])\\d{3,13}|49(?:[015]\\d|2[13]|31|[46][1-8])\\d{1,9}","national_lengths":[4,5,6,7,8,9,10,11,12,13,14,15
+]},{"region":"FK","country_code":"500","is_main":true,"international_prefix":"00","national_pattern":"[2-7]\\d{4}","na
+tional_lengths":[5]},{"region":"BZ","country_code":"501","is_main":true,"international_prefix":"00","national_pattern"
+:"(?:0800\\d|[2-8])\\d{6}","national_lengths":[7,11]},{"region":"GT","country_code":"502","is_main":true,"internationa
+l_prefix":"00","national_pattern":"80\\d{6}|(?:1\\d{3}|[2-7])\\d{7}","national_lengths":[8,11]},{"region":"SV","countr
+y_code":"503","is_main":true,"international_prefix":"00","national_pattern":"[25-7]\\d{7}|(?:80\\d|900)\\d{4}(?:\\d{4}
+)?","national_lengths":[7,8,11]},{"region":"HN","country_code":"504","is_main":true,"international_prefix":"00","natio
+nal_pattern":"8\\d{10}|[237-9]\\d{7}","national_lengths":[8,11]},{"region":"NI","country_code":"505","is_main":true,"i
+nternational_prefix":"00","national_pattern":"(?:1800|[25-8]\\d{3})\\d{4}","national_lengths":[8]},{"region":"CR","cou
+ntry_code":"506","is_main":true,"international_prefix":"00","trunk_pattern":"(19(?:0[0-2468]|1[09]|20|66|77|99))","nat
+ional_pattern":"(?:8\\d|90)\\d{8}|(?:[24-8]\\d{3}|3005)\\d{4}","national_lengths":[8,10]},{"region":"PA","country_code
+":"507","is_main":true,"international_prefix":"00","national_pattern":"(?:00800|8\\d{3})\\d{6}|[68]\\d{7}|[1-57-9]\\d{
+6}","national_lengths":[7,8,10,11]},{"region":"PM","country_code":"508","is_main":true,"international_prefix":"00","tr
+unk_prefix":"0","trunk_pattern":"0","national_pattern":"[78]\\d{8}|[2-9]\\d{5}","national_lengths":[6,9]},{"region":"H
+T","country_code":"509","is_main":true,"international_prefix":"00","national_pattern":"[2-589]\\d{7}","national_length
+s":[8]},{"region":"PE","country_code":"51","is_main":true,"international_prefix":"00|19(?:1[124]|77|90)00","trunk_pref
+ix":"0","trunk_pattern":"0","national_pattern":"(?:[14-8]|9\\d)\\d{7}","national_lengths":[8,9]},{"region":"MX","count
+ry_code":"52","is_main":true,"international_prefix":"0[09]","national_pattern":"[2-9]\\d{9}","national_lengths":[10]},
+{"region":"CU","country_code":"53","is_main":true,"international_prefix":"119","trunk_prefix":"0","trunk_pattern":"0",
+"national_pattern":"(?:[2-7]|8\\d\\d)\\d{7}|[2-47]\\d{6}|[34]\\d{5}","national_lengths":[6,7,8,10]},{"region":"AR","co
+untry_code":"54","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0?(?:(11|2(?:2(?:02?|[
+13]|2[13-79]|4[1-6]|5[2457]|6[124-8]|7[1-4]|8[13-6]|9[1267])|3(?:02?|1[467]|2[03-6]|3[13-8]|[49][2-6]|5[2-8]|[67])|4(?
+:7[3-578]|9)|6(?:[0136]|2[24-6]|4[6-8]?|5[15-8])|80|9(?:0[1-3]|[19]|2\\d|3[1-6]|4[02568]?|5[2-4]|6[2-46]|72?|8[23]?))|
+3(?:3(?:2[79]|6|8[2578])|4(?:0[0-24-9]|[12]|3[5-8]?|4[24-7]|5[4-68]?|6[02-9]|7[126]|8[2379]?|9[1-36-8])|5(?:1|2[1245]|
+3[237]?|4[1-46-9]|6[2-4]|7[1-6]|8[2-5]?)|6[24]|7(?:[069]|1[1568]|2[15]|3[145]|4[13]|5[14-8]|7[2-57]|8[126])|8(?:[01]|2
+[15-7]|3[2578]?|4[13-6]|5[4-8]?|6[1-357-9]|7[36-8]?|8[5-8]?|9[124])))15)?","trunk_replacement":"9\\1","national_patter
+n":"(?:11|[89]\\d\\d)\\d{8}|[2368]\\d{9}","national_lengths":[10,11]},{"region":"BR","country_code":"55","is_main":tru
+e,"international_prefix":"00(?:1[245]|2[1-35]|31|4[13]|[56]5|99)","trunk_prefix":"0","trunk_pattern":"(?:0|90)(?:(1[24
+5]|2[1-35]|31|4[13]|[56]5|99)(\\d{10,11}))?","trunk_replacement":"\\2","national_pattern":"[1-467]\\d{9,10}|55[0-46-9]
+\\d{8}|[34]\\d{7}|55\\d{7,8}|(?:5[0-46-9]|[89]\\d)\\d{7,9}","national_lengths":[8,9,10,11]},{"region":"CL","country_co
+de":"56","is_main":true,"international_prefix":"(?:0|1(?:1[0-69]|2[02-5]|5[13-58]|69|7[0167]|8[018]))0","national_patt
+ern":"12300\\d{6}|6\\d{9,10}|[2-9]\\d{8}","national_lengths":[9,10,11]},{"region":"CO","country_code":"57","is_main":t
+rue,"international_prefix":"00(?:4(?:[14]4|56)|[579])","trunk_prefix":"0","trunk_pattern":"0([3579]|4(?:[14]4|56))?","
+national_pattern":"(?:46|60\\d\\d)\\d{6}|(?:1\\d|[39])\\d{9}","national_lengths":[8,10,11]},{"region":"VE","country_co
+de":"58","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"[68]00\
+\d{7}|(?:[24]\\d|[59]0)\\d{8}","national_lengths":[10]},{"region":"BL","country_code":"590","is_main":false,"internati
+onal_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"7090\\d{5}|(?:[56]9|[89]\\d)\\d{7}","nati
+onal_lengths":[9]},{"region":"GP","country_code":"590","is_main":true,"international_prefix":"00","trunk_prefix":"0","
+trunk_pattern":"0","national_pattern":"7090\\d{5}|(?:[56]9|[89]\\d)\\d{7}","national_lengths":[9]},{"region":"MF","cou
+ntry_code":"590","is_main":false,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern"
+:"7090\\d{5}|(?:[56]9|[89]\\d)\\d{7}","national_lengths":[9]},{"region":"BO","country_code":"591","is_main":true,"inte
+rnational_prefix":"00(?:1\\d)?","trunk_prefix":"0","trunk_pattern":"0(1\\d)?","national_pattern":"(?:[2-7]\\d\\d|8001)
+\\d{5}","national_lengths":[8,9]},{"region":"GY","country_code":"592","is_main":true,"international_prefix":"001","nat
+ional_pattern":"(?:[2-8]\\d{3}|9008)\\d{3}","national_lengths":[7]},{"region":"EC","country_code":"593","is_main":true
+,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"1\\d{9,10}|(?:[2-7]|9\\d)\\d{7
+}","national_lengths":[8,9,10,11]},{"region":"GF","country_code":"594","is_main":true,"international_prefix":"00","tru
+nk_prefix":"0","trunk_pattern":"0","national_pattern":"(?:694\\d|7093)\\d{5}|(?:59|[89]\\d)\\d{7}","national_lengths":
+[9]},{"region":"PY","country_code":"595","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern"
+:"0","national_pattern":"[36-8]\\d{5,8}|4\\d{6,8}|59\\d{6}|9\\d{5,10}|(?:2\\d|5[0-8])\\d{6,7}","national_lengths":[6,7
+,8,9,10,11]},{"region":"MQ","country_code":"596","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_
+pattern":"0","national_pattern":"7091\\d{5}|(?:[56]9|[89]\\d)\\d{7}","national_lengths":[9]},{"region":"SR","country_c
+ode":"597","is_main":true,"international_prefix":"00","national_pattern":"(?:[2-5]|[6-9]\\d)\\d{5}","national_lengths"
+:[6,7]},{"region":"UY","country_code":"598","is_main":true,"international_prefix":"0(?:0|1[3-9]\\d)","trunk_prefix":"0
+","trunk_pattern":"0","national_pattern":"0004\\d{2,9}|[1249]\\d{7}|2\\d{3,4}|(?:[49]\\d|80)\\d{5}","national_lengths"
+:[4,5,6,7,8,9,10,11,12,13]},{"region":"BQ","country_code":"599","is_main":false,"international_prefix":"00","national_
+pattern":"(?:[34]1|7\\d)\\d{5}","national_lengths":[7]},{"region":"CW","country_code":"599","is_main":true,"internatio
+nal_prefix":"00","national_pattern":"(?:[34]1|60|(?:7|9\\d)\\d)\\d{5}","national_lengths":[7,8]},{"region":"MY","count
+ry_code":"60","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"1\
+\d{8,9}|(?:3\\d|[4-9])\\d{7}","national_lengths":[8,9,10]},{"region":"AU","country_code":"61","is_main":true,"internat
+ional_prefix":"001[14-689]|14(?:1[14]|34|4[17]|[56]6|7[47]|88)0011","trunk_prefix":"0","trunk_pattern":"(183[12])|0","
+national_pattern":"1(?:[0-79]\\d{7}(?:\\d(?:\\d{2})?)?|8[0-24-9]\\d{7})|[2-478]\\d{8}|1\\d{4,7}","national_lengths":[5
+,6,7,8,9,10,12]},{"region":"CC","country_code":"61","is_main":false,"international_prefix":"001[14-689]|14(?:1[14]|34|
+4[17]|[56]6|7[47]|88)0011","trunk_prefix":"0","trunk_pattern":"([59]\\d{7})$|0","trunk_replacement":"8\\1","national_p
+attern":"1(?:[0-79]\\d{8}(?:\\d{2})?|8[0-24-9]\\d{7})|[148]\\d{8}|1\\d{5,7}","national_lengths":[6,7,8,9,10,12]},{"reg
+ion":"CX","country_code":"61","is_main":false,"international_prefix":"001[14-689]|14(?:1[14]|34|4[17]|[56]6|7[47]|88)0
+011","trunk_prefix":"0","trunk_pattern":"([59]\\d{7})$|0","trunk_replacement":"8\\1","national_pattern":"1(?:[0-79]\\d
+{8}(?:\\d{2})?|8[0-24-9]\\d{7})|[148]\\d{8}|1\\d{5,7}","national_lengths":[6,7,8,9,10,12]},{"region":"ID","country_cod
+e":"62","is_main":true,"international_prefix":"00[89]","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"00[1
+-9]\\d{9,14}|(?:[1-36]|8\\d{5})\\d{6}|00\\d{9}|[1-9]\\d{8,10}|[2-9]\\d{7}","national_lengths":[7,8,9,10,11,12,13,14,15
+,16,17]},{"region":"PH","country_code":"63","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_patte
+rn":"0","national_pattern":"(?:[2-7]|9\\d)\\d{8}|2\\d{5}|(?:1800|8)\\d{7,9}","national_lengths":[6,8,9,10,11,12,13]},{
+"region":"NZ","country_code":"64","is_main":true,"international_prefix":"0(?:0|161)","trunk_prefix":"0","trunk_pattern
+":"0","national_pattern":"[1289]\\d{9}|50\\d{5}(?:\\d{2,3})?|[27-9]\\d{7,8}|(?:[34]\\d|6[0-35-9])\\d{6}|8\\d{4,6}","na
+tional_lengths":[5,6,7,8,9,10]},{"region":"SG","country_code":"65","is_main":true,"international_prefix":"0[0-3]\\d","
+national_pattern":"(?:(?:1\\d|8)\\d\\d|7000)\\d{7}|[3689]\\d{7}","national_lengths":[8,10,11]},{"region":"TH","country
+_code":"66","is_main":true,"international_prefix":"00[1-9]","trunk_prefix":"0","trunk_pattern":"0","national_pattern":
+"(?:001800|[2-57]|[689]\\d)\\d{7}|1\\d{7,9}","national_lengths":[8,9,10,13]},{"region":"TL","country_code":"670","is_m
+ain":true,"international_prefix":"00","national_pattern":"7\\d{7}|(?:[2-47]\\d|[89]0)\\d{5}","national_lengths":[7,8]}
+,{"region":"NF","country_code":"672","is_main":true,"international_prefix":"00","trunk_pattern":"([0-258]\\d{4})$","tr
+unk_replacement":"3\\1","national_pattern":"[13]\\d{5}","national_lengths":[6]},{"region":"BN","country_code":"673","i
+s_main":true,"international_prefix":"00","national_pattern":"[2-578]\\d{6}","national_lengths":[7]},{"region":"NR","co
+untry_code":"674","is_main":true,"international_prefix":"00","national_pattern":"(?:222|444|(?:55|8\\d)\\d|666|777|999
+)\\d{4}","national_lengths":[7]},{"region":"PG","country_code":"675","is_main":true,"international_prefix":"00|140[1-3
+]","national_pattern":"(?:180|[78]\\d{3})\\d{4}|(?:[2-589]\\d|64)\\d{5}","national_lengths":[7,8]},{"region":"TO","cou
+ntry_code":"676","is_main":true,"international_prefix":"00","national_pattern":"(?:0800|(?:[5-8]\\d\\d|999)\\d)\\d{3}|
+[2-8]\\d{4}","national_lengths":[5,7]},{"region":"SB","country_code":"677","is_main":true,"international_prefix":"0[01
+]","national_pattern":"[6-9]\\d{6}|[1-6]\\d{4}","national_lengths":[5,7]},{"region":"VU","country_code":"678","is_main
+":true,"international_prefix":"00","national_pattern":"[57-9]\\d{6}|(?:[238]\\d|48)\\d{3}","national_lengths":[5,7]},{
+"region":"FJ","country_code":"679","is_main":true,"international_prefix":"0(?:0|52)","national_pattern":"45\\d{5}|(?:0
+800\\d|[235-9])\\d{6}","national_lengths":[7,11]},{"region":"PW","country_code":"680","is_main":true,"international_pr
+efix":"01[12]","national_pattern":"(?:[24-8]\\d\\d|345|900)\\d{4}","national_lengths":[7]},{"region":"WF","country_cod
+e":"681","is_main":true,"international_prefix":"00","national_pattern":"(?:40|72|8\\d{4})\\d{4}|[89]\\d{5}","national_
+lengths":[6,9]},{"region":"CK","country_code":"682","is_main":true,"international_prefix":"00","national_pattern":"[2-
+578]\\d{4}","national_lengths":[5]},{"region":"NU","country_code":"683","is_main":true,"international_prefix":"00","na
+tional_pattern":"(?:[4-7]|888\\d)\\d{3}","national_lengths":[4,7]},{"region":"WS","country_code":"685","is_main":true,
+"international_prefix":"0","national_pattern":"(?:[2-6]|8\\d{5})\\d{4}|[78]\\d{6}|[68]\\d{5}","national_lengths":[5,6,
+7,10]},{"region":"KI","country_code":"686","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_patter
+n":"0","national_pattern":"(?:[37]\\d|6[0-79])\\d{6}|(?:[2-48]\\d|50)\\d{3}","national_lengths":[5,8]},{"region":"NC",
+"country_code":"687","is_main":true,"international_prefix":"00","national_pattern":"(?:050|[2-57-9]\\d\\d)\\d{3}","nat
+ional_lengths":[6]},{"region":"TV","country_code":"688","is_main":true,"international_prefix":"00","national_pattern":
+"(?:2|7\\d\\d|90)\\d{4}","national_lengths":[5,6,7]},{"region":"PF","country_code":"689","is_main":true,"international
+_prefix":"00","national_pattern":"4\\d{5}(?:\\d{2})?|8\\d{7,8}","national_lengths":[6,8,9]},{"region":"TK","country_co
+de":"690","is_main":true,"international_prefix":"00","national_pattern":"[2-47]\\d{3,6}","national_lengths":[4,5,6,7]}
+,{"region":"FM","country_code":"691","is_main":true,"international_prefix":"00","national_pattern":"(?:[39]\\d\\d|820)
+\\d{4}","national_lengths":[7]},{"region":"MH","country_code":"692","is_main":true,"international_prefix":"011","trunk
+_prefix":"1","trunk_pattern":"1","national_pattern":"329\\d{4}|(?:[256]\\d|45)\\d{5}","national_lengths":[7]},{"region
+":"KZ","country_code":"7","is_main":false,"international_prefix":"810","trunk_prefix":"8","trunk_pattern":"8","nationa
+l_pattern":"8\\d{13}|[78]\\d{9}","national_lengths":[10,14]},{"region":"RU","country_code":"7","is_main":true,"interna
+tional_prefix":"810","trunk_prefix":"8","trunk_pattern":"8","national_pattern":"8\\d{13}|[347-9]\\d{9}","national_leng
+ths":[10,14]},{"region":"001","country_code":"800","is_main":true,"national_pattern":"(?:00|[1-9]\\d)\\d{6}","national
+_lengths":[8]},{"region":"001","country_code":"808","is_main":true,"national_pattern":"[1-9]\\d{7}","national_lengths"
+:[8]},{"region":"JP","country_code":"81","is_main":true,"international_prefix":"010","trunk_prefix":"0","trunk_pattern
+":"(000[2569]\\d{4,6})$|(?:(?:003768)0?)|0","trunk_replacement":"\\1","national_pattern":"00[1-9]\\d{6,14}|[25-9]\\d{9
+}|(?:00|[1-9]\\d\\d)\\d{6}","national_lengths":[8,9,10,11,12,13,14,15,16,17]},{"region":"KR","country_code":"82","is_m
+ain":true,"international_prefix":"00(?:[125689]|3(?:[46]5|91)|7(?:00|27|3|55|6[126]))","trunk_prefix":"0","trunk_patte
+rn":"0(8(?:[1-46-8]|5\\d\\d))?","national_pattern":"00[1-9]\\d{8,11}|(?:[12]|5\\d{3})\\d{7}|[13-6]\\d{9}|(?:[1-6]\\d|8
+0)\\d{7}|[3-6]\\d{4,5}|(?:00|7)0\\d{8}","national_lengths":[5,6,8,9,10,11,12,13,14]},{"region":"VN","country_code":"84
+","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"[12]\\d{9}|[13
+5-9]\\d{8}|[16]\\d{6,7}|7\\d{6}","national_lengths":[7,8,9,10]},{"region":"KP","country_code":"850","is_main":true,"in
+ternational_prefix":"00|99","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"85\\d{6}|(?:19\\d|[2-7])\\d{7}"
+,"national_lengths":[8,10]},{"region":"HK","country_code":"852","is_main":true,"international_prefix":"00(?:30|5[09]|[
+126-9]?)","national_pattern":"8[0-46-9]\\d{6,7}|9\\d{4,7}|(?:[2-7]|9\\d{3})\\d{7}","national_lengths":[5,6,7,8,9,11]},
+{"region":"MO","country_code":"853","is_main":true,"international_prefix":"00","national_pattern":"0800\\d{3}|(?:28|[6
+8]\\d)\\d{6}","national_lengths":[7,8]},{"region":"KH","country_code":"855","is_main":true,"international_prefix":"00[
+14-9]","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"1\\d{9}|[1-9]\\d{7,8}","national_lengths":[8,9,10]},
+{"region":"LA","country_code":"856","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0",
+"national_pattern":"(?:2\\d|3)\\d{8}|(?:[235-8]\\d|41)\\d{6}","national_lengths":[8,9,10]},{"region":"CN","country_cod
+e":"86","is_main":true,"international_prefix":"00|1(?:[12]\\d|79)\\d\\d00","trunk_prefix":"0","trunk_pattern":"(1(?:[1
+2]\\d|79)\\d\\d)|0","national_pattern":"(?:(?:1[03-689]|2\\d)\\d\\d|6)\\d{8}|1\\d{10}|[126]\\d{6}(?:\\d(?:\\d{2})?)?|8
+6\\d{5,6}|(?:[3-579]\\d|8[0-57-9])\\d{5,9}","national_lengths":[7,8,9,10,11,12]},{"region":"001","country_code":"870",
+"is_main":true,"national_pattern":"7\\d{11}|[235-7]\\d{8}","national_lengths":[9,12]},{"region":"001","country_code":"
+878","is_main":true,"national_pattern":"10\\d{10}","national_lengths":[12]},{"region":"BD","country_code":"880","is_ma
+in":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"[1-469]\\d{9}|8[0-79]\
+\d{7,8}|[2-79]\\d{8}|[2-9]\\d{7}|[3-9]\\d{6}|[57-9]\\d{5}","national_lengths":[6,7,8,9,10]},{"region":"001","country_c
+ode":"881","is_main":true,"national_pattern":"6\\d{9}|[0-36-9]\\d{8}","national_lengths":[9,10]},{"region":"001","coun
+try_code":"882","is_main":true,"national_pattern":"[13]\\d{6}(?:\\d{2,5})?|[19]\\d{7}|(?:[25]\\d\\d|4)\\d{7}(?:\\d{2})
+?","national_lengths":[7,8,9,10,11,12]},{"region":"001","country_code":"883","is_main":true,"national_pattern":"(?:[1-
+4]\\d|51)\\d{6,10}","national_lengths":[8,9,10,11,12]},{"region":"TW","country_code":"886","is_main":true,"internation
+al_prefix":"0(?:0[25-79]|19)","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"[2-689]\\d{8}|7\\d{9,10}|[2-8
+]\\d{7}|2\\d{6}","national_lengths":[7,8,9,10,11]},{"region":"001","country_code":"888","is_main":true,"national_patte
+rn":"\\d{11}","national_lengths":[11]},{"region":"TR","country_code":"90","is_main":true,"international_prefix":"00","
+trunk_prefix":"0","trunk_pattern":"0","national_pattern":"4\\d{6}|8\\d{11,12}|(?:[2-58]\\d\\d|900)\\d{7}","national_le
+ngths":[7,10,12,13]},{"region":"IN","country_code":"91","is_main":true,"international_prefix":"00","trunk_prefix":"0",
+"trunk_pattern":"0","national_pattern":"(?:000800|[2-9]\\d\\d)\\d{7}|1\\d{7,12}","national_lengths":[8,9,10,11,12,13]}
+,{"region":"PK","country_code":"92","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0",
+"national_pattern":"122\\d{6}|[24-8]\\d{10,11}|9(?:[013-9]\\d{8,10}|2(?:[01]\\d\\d|2(?:[06-8]\\d|1[01]))\\d{7})|(?:[2-
+8]\\d{3}|92(?:[0-7]\\d|8[1-9]))\\d{6}|[24-9]\\d{8}|[89]\\d{7}","national_lengths":[8,9,10,11,12]},{"region":"AF","coun
+try_code":"93","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"[
+2-7]\\d{8}","national_lengths":[9]},{"region":"LK","country_code":"94","is_main":true,"international_prefix":"00","tru
+nk_prefix":"0","trunk_pattern":"0","national_pattern":"[1-9]\\d{8}","national_lengths":[9]},{"region":"MM","country_co
+de":"95","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"1\\d{5,
+7}|95\\d{6}|(?:[4-7]|9[0-46-9])\\d{6,8}|(?:2|8\\d)\\d{5,8}","national_lengths":[6,7,8,9,10]},{"region":"MV","country_c
+ode":"960","is_main":true,"international_prefix":"0(?:0|19)","national_pattern":"(?:800|9[0-57-9]\\d)\\d{7}|[34679]\\d
+{6}","national_lengths":[7,10]},{"region":"LB","country_code":"961","is_main":true,"international_prefix":"00","trunk_
+prefix":"0","trunk_pattern":"0","national_pattern":"[27-9]\\d{7}|[13-9]\\d{6}","national_lengths":[7,8]},{"region":"JO
+","country_code":"962","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pat
+tern":"(?:(?:[2689]|7\\d)\\d|32|427|53)\\d{6}","national_lengths":[8,9]},{"region":"SY","country_code":"963","is_main"
+:true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"[1-359]\\d{8}|[1-5]\\d{7}
+","national_lengths":[8,9]},{"region":"IQ","country_code":"964","is_main":true,"international_prefix":"00","trunk_pref
+ix":"0","trunk_pattern":"0","national_pattern":"(?:1|7\\d\\d)\\d{7}|[2-6]\\d{7,8}","national_lengths":[8,9,10]},{"regi
+on":"KW","country_code":"965","is_main":true,"international_prefix":"00","national_pattern":"18\\d{5}|(?:[2569]\\d|41)
+\\d{6}","national_lengths":[7,8]},{"region":"SA","country_code":"966","is_main":true,"international_prefix":"00","trun
+k_prefix":"0","trunk_pattern":"0","national_pattern":"(?:[15]\\d|800|92)\\d{7}","national_lengths":[9,10]},{"region":"
+YE","country_code":"967","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_p
+attern":"(?:1|7\\d)\\d{7}|[1-7]\\d{6}","national_lengths":[7,8,9]},{"region":"OM","country_code":"968","is_main":true,
+"international_prefix":"00","national_pattern":"(?:1505|[279]\\d{3}|500)\\d{4}|800\\d{5,6}","national_lengths":[7,8,9]
+},{"region":"PS","country_code":"970","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0
+","national_pattern":"[2489]2\\d{6}|(?:1\\d|5)\\d{8}","national_lengths":[8,9,10]},{"region":"AE","country_code":"971"
+,"is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"(?:[4-7]\\d|9[0
+-689])\\d{7}|800\\d{2,9}|[2-4679]\\d{7}","national_lengths":[5,6,7,8,9,10,11,12]},{"region":"IL","country_code":"972",
+"is_main":true,"international_prefix":"0(?:0|1(?:05|[2-9]))","trunk_prefix":"0","trunk_pattern":"0","national_pattern"
+:"1\\d{6}(?:\\d{3,5})?|[57]\\d{8}|[1-489]\\d{7}","national_lengths":[7,8,9,10,11,12]},{"region":"BH","country_code":"9
+73","is_main":true,"international_prefix":"00","national_pattern":"[136-9]\\d{7}","national_lengths":[8]},{"region":"Q
+A","country_code":"974","is_main":true,"international_prefix":"00","national_pattern":"800\\d{4}|(?:2|800)\\d{6}|(?:00
+80|[3-7])\\d{7}","national_lengths":[7,8,9,11]},{"region":"BT","country_code":"975","is_main":true,"international_pref
+ix":"00","national_pattern":"[178]\\d{7}|[2-8]\\d{6}","national_lengths":[7,8]},{"region":"MN","country_code":"976","i
+s_main":true,"international_prefix":"001","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"[12]\\d{7,9}|[5-9
+]\\d{7}","national_lengths":[8,9,10]},{"region":"NP","country_code":"977","is_main":true,"international_prefix":"00","
+trunk_prefix":"0","trunk_pattern":"0","national_pattern":"(?:1\\d|9)\\d{9}|[1-9]\\d{7}","national_lengths":[8,10,11]},
+{"region":"001","country_code":"979","is_main":true,"national_pattern":"[1359]\\d{8}","national_lengths":[9]},{"region
+":"IR","country_code":"98","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national
+_pattern":"[1-9]\\d{9}|(?:[1-8]\\d\\d|9)\\d{3,4}","national_lengths":[4,5,6,7,10]},{"region":"TJ","country_code":"992"
+,"is_main":true,"international_prefix":"810","national_pattern":"(?:[0-57-9]\\d|66)\\d{7}","national_lengths":[9]},{"r
+egion":"TM","country_code":"993","is_main":true,"international_prefix":"810","trunk_prefix":"8","trunk_pattern":"8","n
+ational_pattern":"[1-7]\\d{7}","national_lengths":[8]},{"region":"AZ","country_code":"994","is_main":true,"internation
+al_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"365\\d{6}|(?:[124579]\\d|60|88)\\d{7}","nat
+ional_lengths":[9]},{"region":"GE","country_code":"995","is_main":true,"international_prefix":"00","trunk_prefix":"0",
+"trunk_pattern":"0","national_pattern":"(?:[3-57]\\d\\d|800)\\d{6}","national_lengths":[9]},{"region":"KG","country_co
+de":"996","is_main":true,"international_prefix":"00","trunk_prefix":"0","trunk_pattern":"0","national_pattern":"8\\d{9
+}|[235-9]\\d{8}","national_lengths":[9,10]},{"region":"UZ","country_code":"998","is_main":true,"international_prefix":
+"00","national_pattern":"(?:20|33|[5-9]\\d)\\d{7}","national_lengths":[9]}]
+$json$, chr(10), '')::jsonb) as given (
+    region text, country_code text, is_main boolean, international_prefix text, trunk_prefix text, trunk_pattern text,
+    trunk_replacement text, national_pattern text, national_lengths integer[]
+);
+
+create function private.fold_digits(p_text text) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return translate(
+        p_text,
+        E'\u0660\u0661\u0662\u0663\u0664\u0665\u0666\u0667\u0668\u0669'
+        || E'\u06f0\u06f1\u06f2\u06f3\u06f4\u06f5\u06f6\u06f7\u06f8\u06f9'
+        || E'\u07c0\u07c1\u07c2\u07c3\u07c4\u07c5\u07c6\u07c7\u07c8\u07c9'
+        || E'\u0966\u0967\u0968\u0969\u096a\u096b\u096c\u096d\u096e\u096f'
+        || E'\u09e6\u09e7\u09e8\u09e9\u09ea\u09eb\u09ec\u09ed\u09ee\u09ef'
+        || E'\u0a66\u0a67\u0a68\u0a69\u0a6a\u0a6b\u0a6c\u0a6d\u0a6e\u0a6f'
+        || E'\u0ae6\u0ae7\u0ae8\u0ae9\u0aea\u0aeb\u0aec\u0aed\u0aee\u0aef'
+        || E'\u0b66\u0b67\u0b68\u0b69\u0b6a\u0b6b\u0b6c\u0b6d\u0b6e\u0b6f'
+        || E'\u0be6\u0be7\u0be8\u0be9\u0bea\u0beb\u0bec\u0bed\u0bee\u0bef'
+        || E'\u0c66\u0c67\u0c68\u0c69\u0c6a\u0c6b\u0c6c\u0c6d\u0c6e\u0c6f'
+        || E'\u0ce6\u0ce7\u0ce8\u0ce9\u0cea\u0ceb\u0cec\u0ced\u0cee\u0cef'
+        || E'\u0d66\u0d67\u0d68\u0d69\u0d6a\u0d6b\u0d6c\u0d6d\u0d6e\u0d6f'
+        || E'\u0de6\u0de7\u0de8\u0de9\u0dea\u0deb\u0dec\u0ded\u0dee\u0def'
+        || E'\u0e50\u0e51\u0e52\u0e53\u0e54\u0e55\u0e56\u0e57\u0e58\u0e59'
+        || E'\u0ed0\u0ed1\u0ed2\u0ed3\u0ed4\u0ed5\u0ed6\u0ed7\u0ed8\u0ed9'
+        || E'\u0f20\u0f21\u0f22\u0f23\u0f24\u0f25\u0f26\u0f27\u0f28\u0f29'
+        || E'\u1040\u1041\u1042\u1043\u1044\u1045\u1046\u1047\u1048\u1049'
+        || E'\u1090\u1091\u1092\u1093\u1094\u1095\u1096\u1097\u1098\u1099'
+        || E'\u17e0\u17e1\u17e2\u17e3\u17e4\u17e5\u17e6\u17e7\u17e8\u17e9'
+        || E'\u1810\u1811\u1812\u1813\u1814\u1815\u1816\u1817\u1818\u1819'
+        || E'\u1946\u1947\u1948\u1949\u194a\u194b\u194c\u194d\u194e\u194f'
+        || E'\u19d0\u19d1\u19d2\u19d3\u19d4\u19d5\u19d6\u19d7\u19d8\u19d9'
+        || E'\u1a80\u1a81\u1a82\u1a83\u1a84\u1a85\u1a86\u1a87\u1a88\u1a89'
+        || E'\u1a90\u1a91\u1a92\u1a93\u1a94\u1a95\u1a96\u1a97\u1a98\u1a99'
+        || E'\u1b50\u1b51\u1b52\u1b53\u1b54\u1b55\u1b56\u1b57\u1b58\u1b59'
+        || E'\u1bb0\u1bb1\u1bb2\u1bb3\u1bb4\u1bb5\u1bb6\u1bb7\u1bb8\u1bb9'
+        || E'\u1c40\u1c41\u1c42\u1c43\u1c44\u1c45\u1c46\u1c47\u1c48\u1c49'
+        || E'\u1c50\u1c51\u1c52\u1c53\u1c54\u1c55\u1c56\u1c57\u1c58\u1c59'
+        || E'\ua620\ua621\ua622\ua623\ua624\ua625\ua626\ua627\ua628\ua629'
+        || E'\ua8d0\ua8d1\ua8d2\ua8d3\ua8d4\ua8d5\ua8d6\ua8d7\ua8d8\ua8d9'
+        || E'\ua900\ua901\ua902\ua903\ua904\ua905\ua906\ua907\ua908\ua909'
+        || E'\ua9d0\ua9d1\ua9d2\ua9d3\ua9d4\ua9d5\ua9d6\ua9d7\ua9d8\ua9d9'
+        || E'\ua9f0\ua9f1\ua9f2\ua9f3\ua9f4\ua9f5\ua9f6\ua9f7\ua9f8\ua9f9'
+        || E'\uaa50\uaa51\uaa52\uaa53\uaa54\uaa55\uaa56\uaa57\uaa58\uaa59'
+        || E'\uabf0\uabf1\uabf2\uabf3\uabf4\uabf5\uabf6\uabf7\uabf8\uabf9'
+        || E'\uff10\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18\uff19',
+        repeat('0123456789', 36)
+    );
+end
+$$;
+comment on function private.fold_digits(text) is 'Turns the digits of all scripts into ASCII digits.';
+
+-- Reads phone numbers as people write them. 101_phone_metadata.sql says how each country writes its own.
+-- Promise: parse_phone agrees with the package phonenumbers about country and national number.
+
+create type private.written_phone as (digits text, is_international boolean, extension text);
+comment on type private.written_phone is
+'A number as written: its digits in ASCII, whether a plus sign stands before them, and the extension.';
+
+create type private.phone_number as (
+    country_code text,
+    national_number text,
+    extension text,
+    is_complete boolean,
+    has_country boolean,
+    digits text
+);
+comment on type private.phone_number is
+'A number that was read. country_code is null if neither the text nor the default names a country. has_country: the text
+names it. is_complete: it does, and the number has a length of that country. digits are those of the text, without what
+is dialled before a country code.';
+
+create function private.split_phones(p_text text) returns text[]
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_text text := p_text;
+    v_parts text[];
+begin
+    if v_text ~ '[^ -~]' then
+        -- Spaces and marks of Unicode, then its dashes, middle dots and the wide plus sign.
+        v_text := regexp_replace(v_text, '[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]', '', 'g');
+        v_text := regexp_replace(v_text, '[\s\u00a0\u2000-\u200a\u202f\u3000]', ' ', 'g');
+        v_text := regexp_replace(v_text, '[\u2010-\u2015\u2212\u00b7\u2022\uff0d]', '-', 'g');
+        v_text := private.fold_digits(replace(v_text, U&'\ff0b', '+'));
+    end if;
+    -- RFC 3966 and vCard: the country may stand in a parameter of its own.
+    v_text := regexp_replace(
+        btrim(v_text), '^(?:tel|phone|mobile|whatsapp|sms):\s*(.*?);phone-context=(\+[0-9]+)', '\2\1', 'i'
+    );
+    v_text := regexp_replace(v_text, '^(?:tel|phone|mobile|whatsapp|sms):\s*', '', 'i');
+    v_parts := regexp_split_to_array(v_text, '\s*(?:[/|&;]|\mor\M|,(?=\s*[+(0]?[-0-9 ().]{7,}))\s*(?=[+(0-9])', 'i');
+    -- A separator within one number leaves a part that is too short.
+    return case
+        when cardinality(v_parts) > 1 and not exists (
+            select from unnest(v_parts) as part where length(regexp_replace(part, '[^0-9]', '', 'g')) < 7
+        ) then v_parts
+        else array[v_text]
+    end;
+end
+$$;
+comment on function private.split_phones(text) is
+'The numbers of one field of a phone book, cleaned of what is invisible, in ASCII as far as possible.';
+
+create function private.parse_written_phone(p_text text) returns private.written_phone
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_text text := p_text;
+    v_found text[];
+    v_extension text;
+begin
+    -- The user part of a WhatsApp address is a whole number, with the device behind a colon.
+    v_found := regexp_match(v_text, '^\+?([0-9]{5,15})(?:[.:][0-9]+)*@(?:s\.whatsapp\.net|c\.us)$');
+    if v_found is not null then
+        return row(v_found[1], true, null)::private.written_phone;
+    end if;
+    v_text := regexp_replace(v_text, ';(?:isub|phone-context)=.*$', '');
+    v_found := regexp_match(
+        v_text,
+        '^(.*[0-9][ .()-]*)(?:;ext=|;|,+|-?e?xt(?:ension|ensi\u00f3n|n)?|anexo|int|\u0434\u043e\u0431|x|#|~)'
+        || '[ .:]*([0-9]{1,9})#?$', 'i'
+    );
+    if length(regexp_replace(v_found[1], '[^0-9]', '', 'g')) >= 7 then
+        v_text := v_found[1];
+        v_extension := v_found[2];
+    end if;
+    -- Not after a minus sign: so begin the ids of Telegram groups.
+    if v_text !~ '^(?!-)[-+ ().,/~]*[0-9][-+0-9 ().,/~]*$' then
+        return null;
+    end if;
+    if v_text ~ '^\s*(?:\+|00)' then
+        v_text := regexp_replace(v_text, '\(0\)', '');
+    end if;
+    v_text := regexp_replace(v_text, '[^+0-9]', '', 'g');
+    return row(replace(v_text, '+', ''), v_text like '+%', v_extension)::private.written_phone;
+end
+$$;
+comment on function private.parse_written_phone(text) is
+'One number as split_phones returns it; null for a username, or anything else that is no number.';
+
+create function private.strip_trunk_prefix(p_digits text, p_region private.phone_regions) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_found text[];
+    v_rest text;
+begin
+    v_found := regexp_match(p_digits, '^(' || p_region.trunk_pattern || ')');
+    if coalesce(v_found[1], '') = '' then
+        return p_digits;
+    end if;
+    v_rest := case
+        when p_region.trunk_replacement is not null and v_found[cardinality(v_found)] is not null
+            then regexp_replace(
+                p_digits, '^(?:' || p_region.trunk_pattern || ')', replace(p_region.trunk_replacement, '$', '\')
+            )
+        else substr(p_digits, length(v_found[1]) + 1)
+    end;
+    if length(v_rest) <> all(p_region.national_lengths)
+        and length(v_rest) <= (select max(known.length) from unnest(p_region.national_lengths) as known (length))
+    then
+        return p_digits;
+    end if;
+    return case
+        when p_digits ~ ('^(?:' || p_region.national_pattern || ')$')
+            and v_rest !~ ('^(?:' || p_region.national_pattern || ')$') then p_digits
+        else v_rest
+    end;
+end
+$$;
+comment on function private.strip_trunk_prefix(text, private.phone_regions) is
+'A national number without what is dialled before it, unless the digits are a number of the country as they are.';
+
+create function private.find_region(p_digits text) returns private.phone_regions
+language plpgsql
+stable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_region private.phone_regions;
+begin
+    select * into v_region
+    from private.phone_regions as known
+    where known.is_main and known.country_code in (left(p_digits, 1), left(p_digits, 2), left(p_digits, 3));
+    return v_region;
+end
+$$;
+comment on function private.find_region(text) is
+'The main region of the country code that begins these digits; codes are never prefixes of each other.';
+
+create function private.unify_number(p_country_code text, p_national text) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case p_country_code
+        -- Brazil put a 9 before mobile numbers of eight digits; WhatsApp leaves it out for old accounts.
+        when '55' then regexp_replace(p_national, '^([1-9][0-9])([6-9][0-9]{7})$', '\19\2')
+        -- Mexico dropped the 1 of mobile numbers in 2019. Argentina writes a 9 before them only from abroad.
+        when '52' then regexp_replace(p_national, '^1([0-9]{10})$', '\1')
+        when '54' then regexp_replace(p_national, '^9([0-9]{10})$', '\1')
+        -- Benin put 01 before all numbers in 2024.
+        when '229' then regexp_replace(p_national, '^([2-9][0-9]{7})$', '01\1')
+        -- Ivory Coast put two digits of the operator before its numbers in 2021: the second digit tells the operator
+        -- of mobile numbers, the third that of landlines.
+        when '225' then case
+            when length(p_national) <> 8 then p_national
+            when p_national ~ '^[23].8' then '21' || p_national
+            when p_national ~ '^[23].0' then '25' || p_national
+            when p_national ~ '^[23].' then '27' || p_national
+            when p_national ~ '^.[0-3]' then '01' || p_national
+            when p_national ~ '^.[4-6]' then '05' || p_national
+            else '07' || p_national
+        end
+        else p_national
+    end;
+end
+$$;
+comment on function private.unify_number(text, text) is
+'The one form of a national number that several forms may reach: mobile digits and renumberings of whole countries.';
+
+create function private.parse_number(p_written private.written_phone, p_home private.phone_regions)
+returns private.phone_number
+language plpgsql
+stable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_digits text := p_written.digits;
+    v_is_international boolean := p_written.is_international;
+    v_prefix text;
+    v_region private.phone_regions;
+    v_national text;
+begin
+    if not v_is_international then
+        v_prefix := substring(v_digits, '^(' || coalesce(p_home.international_prefix || '|', '') || '00)(?=[1-9])');
+        if v_prefix is not null then
+            v_is_international := true;
+            v_digits := substr(v_digits, length(v_prefix) + 1);
+        end if;
+    end if;
+    if v_is_international then
+        v_region := private.find_region(v_digits);
+        v_national := substr(v_digits, length(v_region.country_code) + 1);
+    elsif p_home.region is not null then
+        v_region := p_home;
+        v_national := v_digits;
+        -- People at home also write the country code without a plus sign.
+        if starts_with(v_digits, v_region.country_code) then
+            v_national := private.strip_country_code(v_digits, v_region);
+        end if;
+    end if;
+    if v_region.region is null then
+        return row(null, v_digits, p_written.extension, false, v_is_international, v_digits)::private.phone_number;
+    end if;
+    v_national := private.strip_trunk_prefix(v_national, v_region);
+    return row(
+        v_region.country_code,
+        v_national,
+        p_written.extension,
+        v_is_international and (
+            length(v_national) = any(v_region.national_lengths)
+            or length(private.unify_number(v_region.country_code, v_national)) = any(v_region.national_lengths)
+        ),
+        v_is_international,
+        v_digits
+    )::private.phone_number;
+end
+$$;
+comment on function private.parse_number(private.written_phone, private.phone_regions) is
+'A written number, read in its own country or else in the given one, which may be null.';
+
+create function private.strip_country_code(p_digits text, p_region private.phone_regions) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    c_pattern constant text := '^(?:' || p_region.national_pattern || ')$';
+    v_rest text := substr(p_digits, length(p_region.country_code) + 1);
+begin
+    return case
+        when length(p_digits) > (select max(known.length) from unnest(p_region.national_lengths) as known (length))
+            or p_digits !~ c_pattern and private.strip_trunk_prefix(v_rest, p_region) ~ c_pattern then v_rest
+        else p_digits
+    end;
+end
+$$;
+comment on function private.strip_country_code(text, private.phone_regions) is
+'Digits that begin with the code of their own country, without it if the rest is a number there and the whole is not.';
+
+create function private.parse_phone(p_text text, p_default_country text) returns private.phone_number[]
+language plpgsql
+stable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_home private.phone_regions;
+    v_number private.phone_number;
+begin
+    if p_default_country is not null then
+        select * into v_home from private.phone_regions as known where known.region = p_default_country;
+    end if;
+    -- The usual form of webhooks costs a third of the rest.
+    if p_text ~ '^\+?[0-9]{5,15}$' then
+        v_number := private.parse_number(
+            row(ltrim(p_text, '+'), p_text like '+%', null)::private.written_phone, v_home
+        );
+        return array[v_number];
+    end if;
+    return array(
+        select parsed::private.phone_number
+        from (
+            select private.parse_written_phone(part.value) as written, part.position
+            from unnest(private.split_phones(p_text)) with ordinality as part (value, position)
+        ) as line
+        cross join lateral private.parse_number(line.written, v_home) as parsed
+        -- E.164 ends at 15 digits: more are the id of a group, say.
+        where (line.written).digits is not null and length(parsed.digits) <= 15
+        order by line.position
+    );
+end
+$$;
+comment on function private.parse_phone(text, text) is
+'The phone numbers of a text, in its order. A number without a country is read in the default one, which may be null.';
+
+-- Identifiers of people on platforms: which kind a text is, its one form, and the keys that find people by it.
+-- Promise: the id of a group or a channel is no identifier of a person.
+
+create type private.identifier as (kind text, value text, app text);
+comment on type private.identifier is
+'An identifier of a person in its one form. app is the WeChat app within which an openid is valid, else empty.';
+
+create type private.match_key as (key text, rank integer, reason text, extension text);
+comment on type private.match_key is
+'A key to look up in person_keys. A match of a lower rank wins. reason becomes matched_by.';
+
+create type private.phone_reading as (
+    line text,
+    digits text,
+    home_line text,
+    is_complete boolean,
+    is_national boolean,
+    extension text
+);
+comment on type private.phone_reading is
+'A number ready to be compared. line: its one international form, null if the country is unknown or the length wrong.
+home_line: the same if it is read at home. is_national: it may be a number of any country, as written.';
+
+create function private.phone_text(p_text text) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_written private.written_phone;
+begin
+    -- The usual forms of webhooks cost a twentieth of the rest.
+    if p_text ~ '^\+?[0-9]{5,15}$' then
+        return p_text;
+    elsif p_text ~ '^[0-9]{5,15}@(?:s\.whatsapp\.net|c\.us)$' then
+        return '+' || split_part(p_text, '@', 1);
+    end if;
+    v_written := private.parse_written_phone((private.split_phones(p_text))[1]);
+    -- E.164 ends at 15 digits, behind what is dialled before a country code.
+    return case when v_written.digits ~ '^(?:00|011)?[0-9]{1,15}$' then
+        case when v_written.is_international then '+' else '' end || v_written.digits
+    end;
+end
+$$;
+comment on function private.phone_text(text) is
+'The first phone number of a text as digits, after a plus sign if its country is certain; null if there is no number.';
+
+create function private.identifier_value(p_kind text, p_value text) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case p_kind
+        when 'phone' then case when private.phone_text(p_value) is not null then p_value end
+        when 'whatsapp_lid' then substring(p_value, '^([0-9]{5,20})(?:[.:][0-9]+)*(?:@lid)?$')
+        when 'whatsapp_bsuid' then substring(p_value, '^[A-Z]{2}\.[A-Za-z0-9.]{1,128}$')
+        when 'signal_uuid' then substring(
+            lower(p_value), '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+        )
+        when 'telegram_id' then substring(p_value, '^[1-9][0-9]{0,15}$')
+        when 'telegram_username'
+            then substring(lower(p_value), '^(?:@|(?:https?://)?t\.me/)?([a-z][a-z0-9_]{3,31})$')
+        when 'wechat_openid' then substring(p_value, '^[A-Za-z0-9_-]{6,64}$')
+        when 'wechat_unionid' then substring(p_value, '^[A-Za-z0-9_-]{6,64}$')
+        when 'email' then substring(lower(p_value), '^[^@\s]+@[^@\s]+\.[^@\s.]{2,}$')
+    end;
+end
+$$;
+comment on function private.identifier_value(text, text) is
+'An identifier of this kind in its one form; null if the text does not have it, or if there is
+no such kind.';
+
+create function private.identify(p_platform text, p_text text) returns private.identifier
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_text text := btrim(p_text);
+    v_kind text := 'phone';
+begin
+    if p_platform = 'telegram' and v_text ~ '^[1-9][0-9]{0,9}$' then
+        -- Today's ids have up to ten digits. A number there needs a plus sign, or more digits.
+        v_kind := 'telegram_id';
+    elsif v_text !~ '^\+?[0-9]{5,15}$' then
+        v_kind := case
+            when v_text ~ '@(?:s\.whatsapp\.net|c\.us)$' then 'phone'
+            when v_text ~ '@lid$' then 'whatsapp_lid'
+            -- Groups, lists and channels.
+            when v_text ~ '@(?:g\.us|broadcast|newsletter)$' then null
+            when v_text ~ '^[^@\s]+@[^@\s]+\.[^@\s.]{2,}$' then 'email'
+            when p_platform = 'whatsapp' and v_text ~ '^[A-Z]{2}\.[A-Za-z0-9.]+$' then 'whatsapp_bsuid'
+            when p_platform = 'signal' and v_text ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'signal_uuid'
+            when p_platform = 'telegram' and v_text ~* '^(?:@|(https?://)?t\.me/)?[a-z]' then 'telegram_username'
+            when p_platform = 'wechat' and v_text ~ '^o[A-Za-z0-9_-]{27}$' then 'wechat_openid'
+            else 'phone'
+        end;
+    elsif p_platform = 'whatsapp' and v_text ~ '^[0-9]{14,15}$' then
+        -- No country has numbers as long as the LIDs of WhatsApp.
+        v_kind := 'whatsapp_lid';
+    end if;
+    return row(v_kind, private.identifier_value(v_kind, v_text), '')::private.identifier;
+end
+$$;
+comment on function private.identify(text, text) is
+'The kind and value of a participant_identifier, by platform and form. The value is null if it identifies no person.';
+
+create function private.identifier_kinds() returns text[]
+language sql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select array[
+        'phone', 'whatsapp_lid', 'whatsapp_bsuid', 'signal_uuid', 'telegram_id', 'telegram_username', 'wechat_openid',
+        'wechat_unionid', 'email'
+    ]
+$$;
+comment on function private.identifier_kinds() is 'The kinds of identifiers.';
+
+create function private.identifier_key(p_kind text, p_value text, p_app text) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case
+        when p_value is null then null
+        when p_kind = 'phone' then 'phone:' || right(private.phone_text(p_value), 6)
+        else p_kind || ':' || p_app || ':' || p_value
+    end;
+end
+$$;
+comment on function private.identifier_key(text, text, text) is
+'What two equal identifiers have in common. Of phone numbers these are the last six digits, which all forms of a number
+share.';
+
+create function private.participant_key(p_platform text, p_text text) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_identifier private.identifier;
+begin
+    -- Most numbers of webhooks; the rest of this function costs ten times as much.
+    if p_text ~ '^\+[0-9]{7,15}$' or p_platform in ('whatsapp', 'signal') and p_text ~ '^[0-9]{7,13}$' then
+        return 'phone:' || right(p_text, 6);
+    elsif p_text ~ '^[0-9]{7,15}@(?:s\.whatsapp\.net|c\.us)$' then
+        return 'phone:' || right(split_part(p_text, '@', 1), 6);
+    elsif p_text like '@%' and p_platform <> 'telegram' then
+        return null;
+    end if;
+    v_identifier := private.identify(p_platform, p_text);
+    return private.identifier_key(v_identifier.kind, v_identifier.value, v_identifier.app);
+end
+$$;
+comment on function private.participant_key(text, text) is
+'The identifier_key of a participant_identifier; null if it identifies no person.';
+
+create function private.is_phone(p_platform text, p_text text) returns boolean
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return coalesce(starts_with(private.participant_key(p_platform, p_text), 'phone:'), false);
+end
+$$;
+comment on function private.is_phone(text, text) is 'Whether a participant_identifier is a phone number.';
+
+create function private.list_spellings(p_country_code text, p_national text, p_trunk text) returns text[]
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_forms text[] := array[p_national];
+begin
+    if p_country_code = '55' and p_national ~ '^[0-9]{2}9[0-9]{8}$' then
+        v_forms := v_forms || (left(p_national, 2) || right(p_national, 8));
+    elsif p_country_code = '52' and length(p_national) = 10 then
+        v_forms := array(select prefix || p_national from unnest(array['', '1', '01', '044', '045']) as prefix);
+    elsif p_country_code = '54' and length(p_national) = 10 then
+        -- A mobile number is dialled with 15 behind the area code, which has two to four digits.
+        v_forms := v_forms || ('9' || p_national) || array(
+            select left(p_national, area) || '15' || substr(p_national, area + 1) from generate_series(2, 4) as area
+        );
+    elsif p_country_code in ('225', '229') and length(p_national) = 10 then
+        v_forms := v_forms || right(p_national, 8);
+    end if;
+    return array(
+        select form from unnest(v_forms) as form
+        union
+        select prefix || form
+        from unnest(v_forms) as form
+        -- Belarus dials 8, waits for a tone and goes on with 0.
+        cross join unnest(case p_country_code when '375' then array['8', '80'] else array[p_trunk] end) as prefix
+        where prefix is not null
+    );
+end
+$$;
+comment on function private.list_spellings(text, text, text) is
+'How a number is written in its own country: with and without the trunk prefix, in all forms that reach it.';
+
+create function private.list_line_spellings(p_line text) returns text[]
+language plpgsql
+stable
+strict
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_region private.phone_regions := private.find_region(p_line);
+begin
+    return private.list_spellings(
+        v_region.country_code, substr(p_line, length(v_region.country_code) + 1), v_region.trunk_prefix
+    );
+end
+$$;
+comment on function private.list_line_spellings(text) is
+'As list_spellings, for a number in its one international form.';
+
+create function private.read_number(p_number private.phone_number, p_is_from_platform boolean)
+returns private.phone_reading
+language plpgsql
+stable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_number private.phone_number := p_number;
+    v_is_complete boolean := v_number.is_complete;
+    v_region private.phone_regions;
+    v_home_line text;
+    v_line text;
+begin
+    if not v_number.has_country then
+        v_region := private.find_region(v_number.digits);
+        v_home_line := private.phone_line(v_number);
+        -- Digits alone: WhatsApp always begins with the country code, phone books do with long numbers, perhaps.
+        if v_region.region is not null and (p_is_from_platform or length(v_number.digits) >= 11) then
+            v_number := private.parse_number(
+                row(v_number.digits, true, v_number.extension)::private.written_phone, null
+            );
+            v_line := private.phone_line(v_number);
+            v_is_complete := v_number.is_complete and substr(v_line, length(v_region.country_code) + 1)
+                ~ ('^(?:' || v_region.national_pattern || ')$');
+        end if;
+    end if;
+    return row(
+        case when v_is_complete then private.phone_line(v_number) end,
+        v_number.digits,
+        v_home_line,
+        v_is_complete,
+        not p_number.has_country and not (v_is_complete and p_is_from_platform),
+        p_number.extension
+    )::private.phone_reading;
+end
+$$;
+comment on function private.read_number(private.phone_number, boolean) is
+'Prepares a number for comparison. From a platform whose numbers begin with their country code, the second is true.';
+
+create function private.phone_line(p_number private.phone_number) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return p_number.country_code || private.unify_number(p_number.country_code, p_number.national_number);
+end
+$$;
+comment on function private.phone_line(private.phone_number) is
+'The one international form of a number, without a plus sign; null if the country is not known.';
+
+-- Keys: c a whole line, d the digits, s how a whole line is spelled at home, w digits without a country, h a line read
+-- at home, t and u the last ten digits, of numbers that are not complete and of those that are. A number without its
+-- country (w) meets the spellings of the other side (s), so that it is read in the country of the other side. Two
+-- complete numbers have only c and d in common.
+create function private.list_phone_keys(p_text text, p_home_country text)
+returns table (key text, extension text)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select found.key, reading.extension
+    from unnest(private.parse_phone(p_text, p_home_country)) as number
+    cross join lateral private.read_number(number, false) as reading
+    cross join lateral (
+        select 'd:' || reading.digits
+        union
+        select 'phone:' || right(reading.digits, 6)
+        union
+        select 'c:' || reading.line
+        union
+        select 'h:' || reading.home_line
+        union
+        select 's:' || spelling
+        from unnest(private.list_line_spellings(reading.line)) as spelling
+        where length(spelling) >= 6
+        union
+        select 'w:' || reading.digits where reading.is_national and length(reading.digits) >= 6
+        union
+        select case when reading.is_complete then 'u:' else 't:' end || right(reading.digits, 10)
+        where length(reading.digits) >= 10
+    ) as found (key)
+    where found.key is not null;
+end
+$$;
+comment on function private.list_phone_keys(text, text) is 'The keys under which a person with these numbers is found.';
+
+create function private.list_match_keys(
+    p_platform text, p_identifier private.identifier, p_home_country text, p_is_exact boolean
+) returns private.match_key[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_reading private.phone_reading;
+begin
+    if p_identifier.value is null or p_is_exact and p_identifier.kind = 'telegram_username' then
+        return '{}';
+    elsif p_identifier.kind <> 'phone' then
+        return array[row(
+            private.identifier_key(p_identifier.kind, p_identifier.value, p_identifier.app),
+            -- Names change hands.
+            case p_identifier.kind when 'telegram_username' then 2 else 1 end,
+            p_identifier.kind, null
+        )::private.match_key];
+    end if;
+    v_reading := private.read_number(
+        (private.parse_phone(p_identifier.value, p_home_country))[1], p_platform = 'whatsapp'
+    );
+    if p_is_exact then
+        return array(
+            select row(key, 1, 'phone', v_reading.extension)::private.match_key
+            from unnest(array['d:' || v_reading.digits, 'c:' || v_reading.line]) as key
+            where key is not null
+        );
+    end if;
+    return array(
+        select row(found.key, found.rank, found.reason, v_reading.extension)::private.match_key
+        from (
+            values
+            ('d:' || v_reading.digits, 1, 'phone'),
+            ('c:' || v_reading.line, 1, 'phone'),
+            ('h:' || coalesce(v_reading.line, v_reading.home_line), 2, 'phone_national'),
+            ('c:' || v_reading.home_line, 2, 'phone_national'),
+            (case when v_reading.is_national then 's:' || v_reading.digits end, 2, 'phone_national')
+        ) as found (key, rank, reason)
+        where found.key is not null
+        union all
+        select row('w:' || spelling, 2, 'phone_national', v_reading.extension)::private.match_key
+        from unnest(private.list_line_spellings(v_reading.line)) as spelling
+        union all
+        select row(
+            tail.kind || right(v_reading.digits, 10), 3, 'phone_last_ten', v_reading.extension
+        )::private.match_key
+        from unnest(case when v_reading.is_complete then array['t:'] else array['t:', 'u:'] end) as tail (kind)
+        where length(v_reading.digits) >= 10
+    );
+end
+$$;
+comment on function private.list_match_keys(text, private.identifier, text, boolean) is
+'The keys by which people are looked up for an identifier; with p_is_exact only those of the first rank.';
+
+-- More identifiers of people than their one phone field, and the keys by which conversations find people.
+-- Promise: an identifier has the one form of its kind.
+
+create type private.person_key as (workspace_id uuid, key text);
+comment on type private.person_key is 'A key of a person, with the workspace of the person.';
+
+create table public.person_identifiers (
+    id uuid primary key default gen_random_uuid(),
+    workspace_id uuid not null default auth.uid(),
+    person_id uuid not null,
+    kind text not null,
+    value text not null,
+    app text not null default '',
+    created_at timestamptz not null default now(),
+    constraint person_identifiers_unique unique (person_id, kind, app, value),
+    constraint person_identifiers_person_fkey foreign key (workspace_id, person_id)
+    references public.people (workspace_id, id) on update cascade on delete cascade,
+    constraint person_identifiers_value_length check (char_length(value) between 1 and 500),
+    constraint person_identifiers_app_length check (char_length(app) <= 100),
+    constraint person_identifiers_value_form check (private.identifier_value(kind, value) is not null)
+);
+comment on table public.person_identifiers is
+'Phone numbers and identifiers on platforms of a person, as many as there are. Conversations match any of them.';
+comment on column public.person_identifiers.workspace_id is 'The workspace of the person; a trigger sets it.';
+comment on column public.person_identifiers.kind is
+'phone, whatsapp_lid, whatsapp_bsuid, signal_uuid, telegram_id, telegram_username, wechat_openid, wechat_unionid or
+email.';
+comment on column public.person_identifiers.value is
+'The identifier in the one form of its kind (private.identifier_value). A phone number stays as it was written.';
+comment on column public.person_identifiers.app is 'The WeChat app of an openid; empty for all other kinds.';
+create index person_identifiers_workspace_id_person_id_idx on public.person_identifiers (workspace_id, person_id);
+alter table public.person_identifiers enable row level security;
+
+-- Without foreign keys: triggers of people write it.
+create table private.person_keys (
+    workspace_id uuid not null,
+    key text collate "C" not null,
+    person_id uuid not null,
+    extension text,
+    primary key (workspace_id, key, person_id)
+);
+comment on table private.person_keys is
+'The keys of all people. person_id is the person that others are merged into. extension: only numbers with this
+extension, or with none, have the key.';
+create index person_keys_person_id_idx on private.person_keys (person_id);
+alter table private.person_keys enable row level security;
+
+create function private.home_country(p_workspace_id uuid) returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select coalesce(workspace.home_country, settings.default_country)
+        from private.settings
+        left join public.workspaces as workspace on workspace.id = p_workspace_id
+    );
+end
+$$;
+comment on function private.home_country(uuid) is
+'The country of the phone numbers of a workspace that do not name theirs: its home_country, or else the setting
+default_country; null if neither is set.';
+
+create function private.find_merged_person(p_person_id uuid) returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := p_person_id;
+    v_next uuid;
+begin
+    loop
+        select person.merged_into_id into v_next from public.people as person where person.id = v_id;
+        exit when v_next is null;
+        v_id := v_next;
+    end loop;
+    return v_id;
+end
+$$;
+comment on function private.find_merged_person(uuid) is
+'The person that this one was merged into, over all merges; the same one if it was not merged.';
+
+create function private.normalize_identifier_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Null if the caller may not see the person: the policy refuses that.
+    new.workspace_id := (select person.workspace_id from public.people as person where person.id = new.person_id);
+    new.value := coalesce(private.identifier_value(new.kind, btrim(new.value)), new.value);
+    return new;
+end
+$$;
+comment on function private.normalize_identifier_trigger() is
+'Trigger: gives an identifier the workspace of its person and the one form of its kind. A check constraint refuses what
+has no such form.';
+
+create function private.list_person_keys(p_people uuid[])
+returns table (workspace_id uuid, key text, person_id uuid, extension text)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    with recursive member as (
+        select person.id as root, person.* from public.people as person
+        where person.id = any(p_people) and person.merged_into_id is null
+        union all
+        select member.root, person.*
+        from member
+        inner join public.people as person on person.merged_into_id = member.id
+    ), found as (
+        select member.root, member.workspace_id, number.key, number.extension
+        from member
+        cross join lateral private.list_phone_keys(member.phone, private.home_country(member.workspace_id)) as number
+        union all
+        select member.root, member.workspace_id, number.key, number.extension
+        from member
+        inner join public.person_identifiers as own on member.id = own.person_id and own.kind = 'phone'
+        cross join lateral private.list_phone_keys(own.value, private.home_country(member.workspace_id)) as number
+        union all
+        select member.root, member.workspace_id, private.identifier_key(own.kind, own.value, own.app), null
+        from member
+        inner join public.person_identifiers as own on member.id = own.person_id and own.kind <> 'phone'
+    )
+
+    select found.workspace_id, found.key, found.root,
+        case when count(*) = count(found.extension) and count(distinct found.extension) = 1
+            then min(found.extension)
+        end
+    from found
+    group by found.workspace_id, found.key, found.root;
+end
+$$;
+comment on function private.list_person_keys(uuid[]) is
+'The keys of these people and of all that are merged into them; none for people that are merged into others.';
 
 -- Connections: a user's links to accounts on outside platforms, and the API keys with which a client ingests for them.
 -- Promise: the database stores only hashes of keys, and a rotation leaves the old keys valid until the overlap ends.
@@ -1334,9 +2676,11 @@ create table public.conversations (
     participant_digits text generated always as (
         case kind when 'direct' then private.phone_digits(participant_identifier) end
     ) stored,
+    participant_key text collate "C",
     participant_identified_at timestamptz,
     participant_named_at timestamptz,
     person_id uuid,
+    matched_by text,
     message_count integer not null default 0,
     last_message_at timestamptz,
     last_message_preview text,
@@ -1363,7 +2707,8 @@ comment on column public.conversations.scope_id is
 'The workspace; or the connection, if that keeps its conversations apart. A part of the key.';
 comment on column public.conversations.external_conversation_id is 'The id of the conversation on its platform.';
 comment on column public.conversations.participant_identifier is
-'Phone number or username, as the newest batch had it.';
+'As the newest batch had it. A phone number stays when a batch has another kind; all others stand in
+conversation_identifiers.';
 comment on column public.conversations.participant_name is
 'As the newest batch that had a name; never emptied again.';
 comment on column public.conversations.kind is
@@ -1374,6 +2719,12 @@ comment on column public.conversations.participant_identified_at is
 'Newest message of the batch that set participant_identifier: an older batch that arrives later does not undo it.';
 comment on column public.conversations.participant_named_at is
 'Newest message of the batch that set participant_name, for the same reason.';
+comment on column public.conversations.participant_key is
+'What participant_identifier has in common with equal ones (private.identifier_key); triggers set it. Null if it is
+not of a person.';
+comment on column public.conversations.matched_by is
+'Why person_id is this person: phone (the same number), phone_national (the same number once a country is added),
+phone_last_ten (the same last ten digits), or the kind of another identifier. Null without a person.';
 comment on column public.conversations.person_id is
 'The matched person, which triggers keep up to date; null if no person matches.';
 comment on column public.conversations.last_message_at is
@@ -1382,8 +2733,8 @@ comment on column public.conversations.last_message_preview is
 'At most 100 characters of that message, or what it is when it has no text.';
 create index conversations_workspace_id_last_message_at_idx
 on public.conversations (workspace_id, last_message_at desc);
-create index conversations_workspace_id_participant_tail_idx
-on public.conversations (workspace_id, right(participant_digits, 10));
+create index conversations_workspace_id_participant_key_idx
+on public.conversations (workspace_id, participant_key);
 create index conversations_person_id_idx on public.conversations (workspace_id, person_id)
 where person_id is not null;
 create index conversations_user_id_idx on public.conversations (user_id);
@@ -1586,6 +2937,30 @@ $$;
 comment on function private.delete_conversation_messages_trigger() is
 'Trigger: deletes the messages of deleted conversations. It waits for concurrent inserts, which lock the conversation.';
 
+-- All identifiers that were ever seen of the participant of a conversation.
+-- Promise: nothing is removed from here while the conversation lives.
+
+create table public.conversation_identifiers (
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    workspace_id uuid not null,
+    kind text not null,
+    value text not null,
+    app text not null default '',
+    key text collate "C",
+    created_at timestamptz not null default now(),
+    primary key (conversation_id, kind, app, value)
+);
+comment on table public.conversation_identifiers is
+'Identifiers of the participant of a conversation besides participant_identifier: earlier ones, and those that ingest
+requests name in identifiers.';
+comment on column public.conversation_identifiers.workspace_id is
+'The conversation''s workspace, repeated so that row-level security needs no second table.';
+comment on column public.conversation_identifiers.kind is
+'As in person_identifiers; other for a text that identifies no person, such as a username on WhatsApp.';
+comment on column public.conversation_identifiers.key is 'What equal identifiers have in common; null for other.';
+create index conversation_identifiers_workspace_id_key_idx on public.conversation_identifiers (workspace_id, key);
+alter table public.conversation_identifiers enable row level security;
+
 -- What happened to messages of conversations after they were sent: edits, deletions, reactions, receipts.
 -- Promise: the order in which updates arrive, and how often, makes no difference to the messages.
 
@@ -1731,43 +3106,145 @@ $$;
 comment on function private.render_present_message(jsonb, public.conversation_updates[]) is
 'A message as it is after its updates. The result does not depend on their order.';
 
--- Matches conversations to people by phone number: the exact number first, then the last ten digits.
--- Promise: an ambiguous number matches no person.
+-- Matches conversations to people by any identifier: equal ones first, then a number that gets its country from the
+-- other side, then the last ten digits of two numbers that are not both complete.
+-- Promise: what fits two people equally well matches neither, and two complete numbers that differ never match.
 -- Lock order: the workspace's matching lock first, then conversations by id, then people. Ingest holds the matching
 -- lock shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each
 -- other.
 
-create function private.match_person(p_workspace_id uuid, p_digits text) returns uuid
+create type private.person_match as (person_id uuid, reason text);
+comment on type private.person_match is
+'The person that identifiers match, and why; both null if they match no person.';
+
+create function private.find_match(p_workspace_id uuid, p_keys private.match_key[]) returns private.person_match
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_ids uuid[];
+    v_match private.person_match;
+    v_last uuid;
 begin
-    -- Each query stops at two hits: a workspace may have thousands of people with one number.
-    v_ids := array(
-        select person.id
-        from public.people as person
-        where person.workspace_id = p_workspace_id
-            and right(person.phone_digits, 10) = right(p_digits, 10) and person.phone_digits = p_digits
-        limit 2
-    );
-    -- The last ten digits match numbers with and without a country code. A wrong match would show the data of the
-    -- wrong person, so two equal candidates match no person. A number of fewer digits matches only if it is equal.
-    if v_ids = '{}' then
-        v_ids := array(
-            select person.id
-            from public.people as person
-            where person.workspace_id = p_workspace_id and right(person.phone_digits, 10) = right(p_digits, 10)
+    -- A wrong match would show the data of the wrong person, so two people of the best rank match no person. Two rows a
+    -- key suffice to see that, however many people have it.
+    for v_rank in 1..3 loop
+        select min(found.person_id::text), max(found.person_id::text), max(wanted.reason)
+        into v_match.person_id, v_last, v_match.reason
+        from unnest(p_keys) as wanted
+        cross join lateral (
+            select known.person_id
+            from private.person_keys as known
+            where known.workspace_id = p_workspace_id
+                and known.key = wanted.key
+                and coalesce(known.extension = wanted.extension, true)
             limit 2
-        );
+        ) as found
+        where wanted.rank = v_rank;
+        exit when v_last is not null;
+    end loop;
+    if v_match.person_id <> v_last then
+        v_match.person_id := null;
     end if;
-    return case when cardinality(v_ids) = 1 then v_ids[1] end;
+    return v_match;
 end
 $$;
-comment on function private.match_person(uuid, text) is
-'The person of a workspace with this number, or with the same last ten digits; null if no person or several match.';
+comment on function private.find_match(uuid, private.match_key[]) is
+'The only person of a workspace with the keys of the best rank that any person has. The reason is null if no person has
+a key, and only person_id is null if several have it.';
+
+create function private.list_all_keys(
+    p_workspace_id uuid, p_platform text, p_identifiers private.identifier[], p_is_exact boolean
+) returns private.match_key[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_identifier private.identifier;
+    v_keys private.match_key[] := '{}';
+begin
+    foreach v_identifier in array p_identifiers loop
+        v_keys := v_keys || private.list_match_keys(
+            p_platform, v_identifier,
+            -- Not for a number that names its country.
+            case when v_identifier.value not like '+%' then private.home_country(p_workspace_id) end,
+            p_is_exact
+        );
+    end loop;
+    return v_keys;
+end
+$$;
+comment on function private.list_all_keys(uuid, text, private.identifier[], boolean) is
+'The keys of several identifiers of one participant (list_match_keys).';
+
+create function private.match_identifiers(p_workspace_id uuid, p_platform text, p_identifiers private.identifier[])
+returns private.person_match
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_identifier private.identifier;
+    v_shared private.identifier[] := '{}';
+    v_match private.person_match;
+begin
+    foreach v_identifier in array p_identifiers loop
+        if exists (
+            select from private.person_keys as known
+            where known.workspace_id = p_workspace_id
+                and known.key = private.identifier_key(v_identifier.kind, v_identifier.value, v_identifier.app)
+        ) then
+            v_shared := v_shared || v_identifier;
+        end if;
+    end loop;
+    if v_shared = '{}' then
+        return null;
+    end if;
+    -- Most people have the same number, and the other keys cost twice as much.
+    v_match := private.find_match(p_workspace_id, private.list_all_keys(p_workspace_id, p_platform, v_shared, true));
+    if v_match.reason is null then
+        v_match := private.find_match(
+            p_workspace_id, private.list_all_keys(p_workspace_id, p_platform, v_shared, false)
+        );
+    end if;
+    return case when v_match.person_id is not null then v_match end;
+end
+$$;
+comment on function private.match_identifiers(uuid, text, private.identifier[]) is
+'The person of a workspace whom these identifiers of a participant match best.';
+
+create function private.list_identifiers(p_conversation_id uuid) returns private.identifier[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select row(known.kind, known.value, known.app)::private.identifier
+        from public.conversation_identifiers as known
+        where known.conversation_id = p_conversation_id
+    );
+end
+$$;
+comment on function private.list_identifiers(uuid) is
+'What was seen of the participant of a conversation besides participant_identifier.';
+
+create function private.match_conversation(p_conversation public.conversations) returns private.person_match
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case p_conversation.kind when 'direct' then private.match_identifiers(
+        p_conversation.workspace_id,
+        p_conversation.platform,
+        private.identify(p_conversation.platform, p_conversation.participant_identifier collate "default")
+        || private.list_identifiers(p_conversation.id)
+    ) end;
+end
+$$;
+comment on function private.match_conversation(public.conversations) is 'The person of a conversation, and why.';
 
 create function private.matching_lock(p_workspace_id uuid) returns bigint
 language plpgsql
@@ -1782,21 +3259,45 @@ comment on function private.matching_lock(uuid) is
 'The key of the advisory lock of a workspace''s matching. Ingest holds it shared, changes of people hold it exclusively,
 and both take it before they lock a row.';
 
+-- Definer, because ingest may not read the keys of people.
 create function private.match_participant_trigger() returns trigger
 language plpgsql
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_match private.person_match;
 begin
     perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
-    new.person_id := private.match_person(
-        new.workspace_id,
-        case new.kind when 'direct' then private.phone_digits(new.participant_identifier collate "default") end
-    );
+    new.participant_key := case new.kind
+        when 'direct' then private.participant_key(new.platform, new.participant_identifier collate "default")
+    end;
+    if tg_op = 'UPDATE' and new.kind = 'direct' then
+        -- The earlier identifier stays one of the participant (record_earlier_identifier_trigger).
+        v_match := private.match_identifiers(
+            new.workspace_id, new.platform,
+            private.list_identifiers(new.id)
+            || private.identify(new.platform, new.participant_identifier collate "default")
+            || private.identify(old.platform, old.participant_identifier collate "default")
+        );
+    elsif exists (
+        -- Most participants have nothing in common with a person, and to see that costs a tenth of matching.
+        select from private.person_keys as known
+        where known.workspace_id = new.workspace_id and known.key = new.participant_key
+    ) then
+        v_match := private.match_identifiers(
+            new.workspace_id, new.platform,
+            array[private.identify(new.platform, new.participant_identifier collate "default")]
+        );
+    end if;
+    new.person_id := v_match.person_id;
+    new.matched_by := v_match.reason;
     if new.person_id is not null then
         -- Waits for a concurrent delete of the person, which then counts as deleted.
         perform from public.people as person where person.id = new.person_id for key share;
         if not found then
             new.person_id := null;
+            new.matched_by := null;
         end if;
     end if;
     return new;
@@ -1820,8 +3321,415 @@ $$;
 comment on function private.lock_matching_trigger() is
 'Trigger: takes the matching locks of the signed-in user''s workspaces before people change.';
 
--- Definer, because users may change people but not conversations.
-create function private.rematch_conversations_trigger() returns trigger
+create function private.record_earlier_identifier_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.record_identifiers(
+        array[new.id], array[private.identify_any(old.platform, old.participant_identifier collate "default")]
+    );
+    return null;
+end
+$$;
+comment on function private.record_earlier_identifier_trigger() is
+'Trigger: keeps the identifier that a conversation had before.';
+
+create function private.identify_any(p_platform text, p_text text) returns private.identifier
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_identifier private.identifier := private.identify(p_platform, p_text);
+begin
+    return case
+        when v_identifier.value is null then row('other', p_text, '')::private.identifier
+        when v_identifier.kind = 'phone'
+            then row('phone', private.phone_text(v_identifier.value), '')::private.identifier
+        else v_identifier
+    end;
+end
+$$;
+comment on function private.identify_any(text, text) is
+'As identify, with the kind other for a text that identifies no person.';
+
+create function private.record_identifiers(p_ids uuid[], p_identifiers private.identifier[]) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_changed uuid[];
+begin
+    with added as (
+        insert into public.conversation_identifiers (conversation_id, workspace_id, kind, value, app, key)
+        select
+            conversation.id, conversation.workspace_id, given.kind, given.value, given.app,
+            private.identifier_key(nullif(given.kind, 'other'), given.value, given.app)
+        from unnest(p_ids, p_identifiers) as given (conversation_id, kind, value, app)
+        inner join public.conversations as conversation on given.conversation_id = conversation.id
+        where (given.kind, given.value, given.app)::private.identifier
+            <> private.identify_any(conversation.platform, conversation.participant_identifier collate "default")
+        order by conversation.id, given.kind, given.app, given.value
+        on conflict do nothing
+        returning conversation_id
+    )
+
+    select array_agg(distinct added.conversation_id) into v_changed from added;
+    return coalesce(v_changed, '{}');
+end
+$$;
+comment on function private.record_identifiers(uuid[], private.identifier[]) is
+'Keeps identifiers of participants, each with its conversation. Returns the conversations for which one was new.';
+
+-- Definer, because ingest may not read the keys of people.
+create function private.rematch_identified_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.update_matches(array(
+        select distinct changed.conversation_id from changed where changed.key is not null
+    ));
+    return null;
+end
+$$;
+comment on function private.rematch_identified_trigger() is
+'Trigger: matches conversations again whose participant got an identifier.';
+
+create function private.update_matches(p_ids uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from public.conversations as conversation
+    where conversation.id = any(p_ids)
+    order by conversation.id
+    for no key update;
+
+    update public.conversations as conversation
+    set person_id = matched.person_id, matched_by = matched.reason
+    from (
+        select known.id, (private.match_conversation(known)).*
+        from public.conversations as known
+        where known.id = any(p_ids)
+        -- OFFSET 0 calls the function once for each row.
+        offset 0
+    ) as matched
+    where conversation.id = matched.id
+        and (conversation.person_id, conversation.matched_by) is distinct from (matched.person_id, matched.reason);
+end
+$$;
+comment on function private.update_matches(uuid[]) is 'Locks conversations in the order of ids and matches them again.';
+
+create function private.rematch_conversations(p_keys private.person_key[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.update_matches(array(
+        select found.id
+        from (select distinct given.workspace_id, given.key from unnest(p_keys) as given) as changed
+        cross join lateral (
+            -- OFFSET 0 makes one look-up in the index for each key, even if the statistics are old.
+            select conversation.id from public.conversations as conversation
+            where conversation.workspace_id = changed.workspace_id and conversation.participant_key = changed.key
+            offset 0
+        ) as found
+        union
+        select found.conversation_id
+        from (select distinct given.workspace_id, given.key from unnest(p_keys) as given) as changed
+        cross join lateral (
+            select known.conversation_id from public.conversation_identifiers as known
+            where known.workspace_id = changed.workspace_id and known.key = changed.key
+            offset 0
+        ) as found
+    ));
+end
+$$;
+comment on function private.rematch_conversations(private.person_key[]) is
+'Matches conversations again whose participants have one of these keys.';
+
+-- Calls about people that a member can undo: two entries are one person, or a person got another number.
+-- Promise: an undo restores the people and the matches as they would be without the call.
+
+create table private.number_changes (
+    id uuid primary key default gen_random_uuid(),
+    person_id uuid not null references public.people (id) on delete cascade,
+    old_phone text,
+    new_phone text not null,
+    identifier_id uuid,
+    created_at timestamptz not null default clock_timestamp()
+);
+comment on table private.number_changes is 'Changes of numbers that can be undone.';
+comment on column private.number_changes.identifier_id is
+'The row of person_identifiers that the change added to keep the old number; null if it was there.';
+create index number_changes_person_id_idx on private.number_changes (person_id, created_at);
+alter table private.number_changes enable row level security;
+
+-- Definer, because users may not merge people by themselves. The function checks that the caller is a member of the
+-- workspace. It takes the
+-- matching lock first.
+create function private.lock_person(p_person_id uuid, p_field text) returns public.people
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_person public.people;
+begin
+    select * into v_person
+    from public.people as person
+    where person.id = p_person_id
+        and (
+            (select private.is_service())
+            or exists (select from private.my_workspaces as mine where mine.id = person.workspace_id)
+        );
+    if v_person.id is not null then
+        perform pg_advisory_xact_lock(private.matching_lock(v_person.workspace_id));
+        select * into v_person from public.people as person where person.id = p_person_id for no key update;
+    end if;
+    if v_person.id is null then
+        perform private.fail(
+            404, 'person_not_found',
+            format('This person does not exist or is not yours. Check %s.', p_field), p_field
+        );
+    end if;
+    return v_person;
+end
+$$;
+comment on function private.lock_person(uuid, text) is
+'Locks a person of the caller and the matching of its workspace. PT404 if the person is not the caller''s.';
+
+-- Definer, for the same reason.
+create function private.merge_people(p_person_id uuid, p_merged_person_id uuid) returns jsonb
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_person public.people := private.lock_person(p_person_id, 'person_id');
+    v_merged public.people := private.lock_person(p_merged_person_id, 'merged_person_id');
+begin
+    if v_merged.workspace_id <> v_person.workspace_id then
+        perform private.fail(
+            404, 'person_not_found',
+            'The two people belong to different workspaces. Check merged_person_id.', 'merged_person_id'
+        );
+    elsif private.find_merged_person(p_person_id) = private.find_merged_person(p_merged_person_id)
+        or v_merged.merged_into_id is not null
+    then
+        perform private.fail(
+            409, 'person_merged',
+            'This person is merged already, or both are the same. Unmerge it first.', 'merged_person_id'
+        );
+    end if;
+    update public.people as person
+    set merged_into_id = p_person_id
+    where person.id = p_merged_person_id;
+    return jsonb_build_object('person_id', p_person_id, 'merged_person_id', p_merged_person_id);
+end
+$$;
+comment on function private.merge_people(uuid, uuid) is
+'Makes two people of the caller one for matching. PT404 if one is not the caller''s, PT409 if the second is merged
+already.';
+
+-- Definer, for the same reason.
+create function private.unmerge_people(p_person_id uuid) returns jsonb
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_person public.people := private.lock_person(p_person_id, 'person_id');
+begin
+    if v_person.merged_into_id is null then
+        perform private.fail(409, 'person_not_merged', 'This person is not merged. Check person_id.', 'person_id');
+    end if;
+    update public.people as person set merged_into_id = null where person.id = p_person_id;
+    return jsonb_build_object('person_id', v_person.merged_into_id, 'merged_person_id', p_person_id);
+end
+$$;
+comment on function private.unmerge_people(uuid) is
+'Undoes merge_people for the person that was merged into another. PT409 if it was not.';
+
+-- Definer, for the same reason.
+create function private.change_number(p_person_id uuid, p_phone text) returns jsonb
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_person public.people := private.lock_person(p_person_id, 'person_id');
+    v_identifier_id uuid;
+begin
+    if private.phone_text(p_phone) is null then
+        perform private.fail(400, 'invalid_field', 'phone must be a phone number.', 'phone');
+    end if;
+    if private.phone_text(v_person.phone) is not null then
+        insert into public.person_identifiers (workspace_id, person_id, kind, value)
+        values (v_person.workspace_id, p_person_id, 'phone', v_person.phone)
+        on conflict do nothing
+        returning id into v_identifier_id;
+    end if;
+    update public.people as person set phone = p_phone where person.id = p_person_id;
+    insert into private.number_changes (person_id, old_phone, new_phone, identifier_id)
+    values (p_person_id, v_person.phone, p_phone, v_identifier_id);
+    return jsonb_build_object('person_id', p_person_id, 'phone', p_phone, 'former_phone', v_person.phone);
+end
+$$;
+comment on function private.change_number(uuid, text) is
+'Gives a person of the caller another number. The old one stays as an identifier, so that both match.';
+
+-- Definer, for the same reason.
+create function private.undo_number_change(p_person_id uuid) returns jsonb
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_person public.people := private.lock_person(p_person_id, 'person_id');
+    v_change private.number_changes;
+begin
+    select * into v_change
+    from private.number_changes as known
+    where known.person_id = p_person_id
+    order by known.created_at desc, known.id desc
+    limit 1;
+    if v_change.id is null or v_change.new_phone is distinct from v_person.phone then
+        perform private.fail(
+            409, 'number_not_changed',
+            'There is no change of this number to undo, or the number was edited since. Check person_id.', 'person_id'
+        );
+    end if;
+    delete from private.number_changes as known where known.id = v_change.id;
+    delete from public.person_identifiers as own where own.id = v_change.identifier_id;
+    update public.people as person set phone = v_change.old_phone where person.id = p_person_id;
+    return jsonb_build_object('person_id', p_person_id, 'phone', v_change.old_phone);
+end
+$$;
+comment on function private.undo_number_change(uuid) is
+'Undoes the last change_number of a person. PT409 without such a change, or if the number was edited
+since.';
+
+create function public.merge_people(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.succeed(private.merge_people(
+        private.parse_uuid($1, 'person_id'), private.parse_uuid($1, 'merged_person_id')
+    ));
+end
+$$;
+comment on function public.merge_people(jsonb) is
+'Makes merged_person_id the same person as person_id: conversations of both match person_id. unmerge_people undoes it.';
+
+create function public.unmerge_people(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.succeed(private.unmerge_people(private.parse_uuid($1, 'person_id')));
+end
+$$;
+comment on function public.unmerge_people(jsonb) is
+'Makes person_id, which was merged into another person, a person of its own again.';
+
+create function public.change_number(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.succeed(private.change_number(
+        private.parse_uuid($1, 'person_id'), private.parse_text($1, 'phone', 100)
+    ));
+end
+$$;
+comment on function public.change_number(jsonb) is
+'Gives person_id the number phone and keeps the former one, so that conversations of both match. undo_number_change
+undoes it.';
+
+create function public.undo_number_change(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.succeed(private.undo_number_change(private.parse_uuid($1, 'person_id')));
+end
+$$;
+comment on function public.undo_number_change(jsonb) is
+'Undoes the last change_number of person_id.';
+
+-- Keeps the keys of people up to date, and matches conversations again.
+-- Promise: person_keys always agrees with people and person_identifiers.
+
+create function private.refresh_person_keys(p_people uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_roots uuid[] := array(select distinct private.find_merged_person(given.id) from unnest(p_people) as given (id));
+    v_keys private.person_key[];
+begin
+    v_roots := v_roots || p_people;
+    with removed as (
+        delete from private.person_keys as old where old.person_id = any(v_roots)
+        returning old.workspace_id, old.key
+    )
+
+    select array_agg(row(removed.workspace_id, removed.key)::private.person_key) into v_keys from removed;
+    with added as (
+        insert into private.person_keys (workspace_id, key, person_id, extension)
+        select wanted.workspace_id, wanted.key, wanted.person_id, wanted.extension
+        from private.list_person_keys(v_roots) as wanted
+        returning person_keys.workspace_id, person_keys.key
+    )
+
+    select v_keys || array_agg(row(added.workspace_id, added.key)::private.person_key) into v_keys from added;
+    perform private.rematch_conversations(v_keys);
+end
+$$;
+comment on function private.refresh_person_keys(uuid[]) is
+'Writes the keys of people anew, and matches the conversations again that have one of the old or new keys.';
+
+-- Definer, because clients may change people but not their keys. Ingest holds the matching lock shared.
+create function private.refresh_people_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[];
+begin
+    if tg_op = 'UPDATE' then
+        v_ids := array(
+            select unnest(array[later.id, later.merged_into_id, earlier.merged_into_id])
+            from changed as later
+            inner join removed as earlier on later.id = earlier.id
+            where (later.workspace_id, later.phone, later.merged_into_id)
+                is distinct from (earlier.workspace_id, earlier.phone, earlier.merged_into_id)
+        );
+    else
+        v_ids := array(select unnest(array[changed.id, changed.merged_into_id]) from changed);
+    end if;
+    if tg_op <> 'DELETE' then
+        perform pg_advisory_xact_lock(private.matching_lock(workspace.workspace_id))
+        from (select distinct changed.workspace_id from changed order by changed.workspace_id) as workspace;
+    end if;
+    if v_ids <> '{}' then
+        perform private.refresh_person_keys(array_remove(v_ids, null));
+    end if;
+    return null;
+end
+$$;
+comment on function private.refresh_people_trigger() is
+'Trigger: finds conversations of people that were added, changed or deleted.';
+
+-- Definer, for the same reason.
+create function private.refresh_identifiers_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -1831,26 +3739,38 @@ begin
         perform pg_advisory_xact_lock(private.matching_lock(workspace.workspace_id))
         from (select distinct changed.workspace_id from changed order by changed.workspace_id) as workspace;
     end if;
-
-    perform from public.conversations as conversation
-    where (conversation.workspace_id, right(conversation.participant_digits, 10)) in (
-        select changed.workspace_id, right(changed.phone_digits, 10) from changed
-    )
-    order by conversation.id
-    for no key update;
-
-    update public.conversations as conversation
-    set person_id = private.match_person(conversation.workspace_id, conversation.participant_digits)
-    where (conversation.workspace_id, right(conversation.participant_digits, 10)) in (
-        select changed.workspace_id, right(changed.phone_digits, 10) from changed
-    )
-    and conversation.person_id
-    is distinct from private.match_person(conversation.workspace_id, conversation.participant_digits);
+    perform private.refresh_person_keys(array(select distinct changed.person_id from changed));
     return null;
 end
 $$;
-comment on function private.rematch_conversations_trigger() is
-'Trigger: matches conversations again after a person with their number was added, changed or deleted.';
+comment on function private.refresh_identifiers_trigger() is
+'Trigger: finds conversations of people who got or lost an identifier.';
+
+-- Definer, because who changes a setting or a workspace may not change keys.
+create function private.reread_numbers_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- The one row of settings has no id.
+    v_workspace_id uuid := to_jsonb(new) ->> 'id';
+begin
+    if v_workspace_id is not null then
+        perform pg_advisory_xact_lock(private.matching_lock(v_workspace_id));
+    end if;
+    perform private.refresh_person_keys(array(
+        select person.id
+        from public.people as person
+        where v_workspace_id is null or person.workspace_id = v_workspace_id
+        order by person.id
+    ));
+    return null;
+end
+$$;
+comment on function private.reread_numbers_trigger() is
+'Trigger: reads the numbers of people again after the default country or the home country of their workspace has
+changed.';
 
 -- Broadcasts to the owner's inbox, and to the team, when conversations change.
 -- Promise: each change of a conversation is sent, and one ingest request sends each conversation once.
@@ -2055,6 +3975,7 @@ create type private.ingest_conversation as (
     external_id text,
     identifier text collate "C",
     name text collate "C",
+    identifiers private.identifier [],
     newest_at timestamptz,
     is_group boolean,
     has_future boolean,
@@ -2062,9 +3983,9 @@ create type private.ingest_conversation as (
     error text
 );
 comment on type private.ingest_conversation is
-'A conversation of a request: its position from 1, its participant''s identifier and name, the newest sent_at of its
-messages that is not far beyond their arrival, whether a message has such a time, whether it
-has updates, and its first error.';
+'A conversation of a request: its position from 1, its participant''s identifier, name and further identifiers, the
+newest sent_at of its messages that is not far beyond their arrival, whether a message has such a time, whether it has
+updates, and its first error.';
 
 create type private.ingest_message as (
     parent integer,
@@ -2155,6 +4076,74 @@ $$;
 comment on function private.count_messages(jsonb) is
 'Counts the messages and updates of a request. A conversation without any counts as one, because it costs as much.';
 
+create function private.diagnose_identifiers(p_identifiers jsonb) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    c_app constant text := '^[A-Za-z0-9_-]{1,100}$';
+begin
+    if coalesce(jsonb_typeof(p_identifiers), 'null') = 'null' then
+        return null;
+    elsif jsonb_typeof(p_identifiers) <> 'array' or jsonb_array_length(p_identifiers) > 20 then
+        return 'identifiers must be an array of at most 20 objects';
+    end if;
+    return (
+        select (array_agg(format('identifiers[%s]', given.position - 1) || given.error order by given.position)
+            filter (where given.error is not null))[1]
+        from (
+            select
+                one.position,
+                case
+                    when jsonb_typeof(one.value) <> 'object' then ' must be an object'
+                    when coalesce(one.value ->> 'kind', '') <> all(private.identifier_kinds())
+                        then '.kind must be ' || array_to_string(private.identifier_kinds(), ', ')
+                    when jsonb_typeof(one.value -> 'value') is distinct from 'string'
+                        or char_length(one.value ->> 'value') > 500
+                        or private.identifier_value(one.value ->> 'kind', btrim(one.value ->> 'value')) is null
+                        then format('.value must be a valid %s', one.value ->> 'kind')
+                    when (one.value ->> 'kind' = 'wechat_openid') <> (one.value ? 'app')
+                        or coalesce(one.value ->> 'app', 'x') !~ c_app
+                        then '.app must be the WeChat app of an openid, and is for openids only'
+                end as error
+            from jsonb_array_elements(p_identifiers) with ordinality as one (value, position)
+        ) as given
+    );
+end
+$$;
+comment on function private.diagnose_identifiers(jsonb) is
+'The first error of the field identifiers of a conversation; null without an error.';
+
+create function private.list_given_identifiers(p_identifiers jsonb) returns private.identifier[]
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_identifiers is null or private.diagnose_identifiers(p_identifiers) is not null
+        or jsonb_typeof(p_identifiers) = 'null'
+    then
+        return '{}';
+    end if;
+    return array(
+        select row(
+            one.value ->> 'kind',
+            private.identifier_value(
+                one.value ->> 'kind',
+                case one.value ->> 'kind'
+                    when 'phone' then private.phone_text(one.value ->> 'value') else btrim(one.value ->> 'value')
+                end
+            ),
+            coalesce(one.value ->> 'app', '')
+        )::private.identifier
+        from jsonb_array_elements(p_identifiers) as one
+    );
+end
+$$;
+comment on function private.list_given_identifiers(jsonb) is
+'The identifiers in the field identifiers of a conversation, each in its one form; empty if the field has an error.';
+
 create function private.parse_conversations(p_conversations jsonb) returns private.ingest_conversation[]
 language plpgsql
 immutable
@@ -2169,6 +4158,10 @@ begin
                 field.external_id,
                 field.identifier,
                 nullif(btrim(field.name), '') as name,
+                case
+                    when given.value ? 'identifiers' then private.list_given_identifiers(given.value -> 'identifiers')
+                    else '{}'
+                end as identifiers,
                 '-infinity'::timestamptz as newest_at,
                 coalesce(given.value ->> 'kind' = 'group', false) as is_group,
                 false as has_future,
@@ -2191,6 +4184,7 @@ begin
                         then 'messages must be an array'
                     when coalesce(jsonb_typeof(given.value -> 'updates'), 'null') not in ('array', 'null')
                         then 'updates must be an array'
+                    when given.value ? 'identifiers' then private.diagnose_identifiers(given.value -> 'identifiers')
                 end as error
             from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
             cross join lateral (
@@ -2316,6 +4310,7 @@ begin
                 given.external_id,
                 given.identifier,
                 given.name,
+                given.identifiers,
                 coalesce(summary.newest_at, '-infinity') as newest_at,
                 given.is_group,
                 coalesce(summary.has_future, false) as has_future,
@@ -2340,35 +4335,47 @@ $$;
 comment on function private.validate_conversations(private.ingest_conversation[], private.ingest_message[]) is
 'The same conversations with what their messages add: the newest sent_at, has_future and the first error.';
 
-create function private.list_participants(p_conversations private.ingest_conversation[], p_ids uuid[])
-returns private.ingest_participant[]
+create function private.list_participants(
+    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[]
+) returns private.ingest_participant[]
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- The batch with the newest message wins, and the greater text wins a tie: so the result does not depend on the
-    -- order of arrival.
+    -- A phone number wins over any other identifier, then the batch with the newest message, then the greater text: so
+    -- the result does not depend on the order of arrival.
     return array(
         select participant::private.ingest_participant
         from (
             select
                 given.external_id,
                 (array_agg(p_ids[given.position]))[1] as conversation_id,
-                (array_agg(given.identifier order by given.newest_at desc, given.identifier desc))[1] as identifier,
-                max(given.newest_at) as identified_at,
+                (array_agg(
+                    given.identifier order by given.is_phone desc, given.newest_at desc, given.identifier desc
+                ))[1] as identifier,
+                (array_agg(
+                    given.newest_at order by given.is_phone desc, given.newest_at desc, given.identifier desc
+                ))[1] as identified_at,
                 (array_agg(given.name order by given.newest_at desc, given.name desc)
                     filter (where given.name is not null))[1] as name,
                 coalesce(max(given.newest_at) filter (where given.name is not null), '-infinity') as named_at,
                 bool_or(given.is_group) as is_group
-            from unnest(p_conversations) as given
-            where given.error is null
+            from (
+                -- Only conversations that a request names twice need it.
+                select line.*, case
+                    when count(*) over (partition by line.external_id) > 1
+                        then private.is_phone(p_platform, line.identifier collate "default")
+                end as is_phone
+                from unnest(p_conversations) as line
+                where line.error is null
+            ) as given
             group by given.external_id
         ) as participant
     );
 end
 $$;
-comment on function private.list_participants(private.ingest_conversation[], uuid[]) is
+comment on function private.list_participants(text, private.ingest_conversation[], uuid[]) is
 'One row for each different conversation of a request that has no error; the ids are given by position.';
 
 -- Ingest, second part: finds, creates, locks and updates the conversations of a request.
@@ -2469,8 +4476,26 @@ begin
         ) as batch
         where not batch.is_stored
             or given.is_group
-            or (batch.newest_at, given.identifier)
-            > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
+            or (given.identifiers <> '{}' or given.identifier <> existing.participant_identifier)
+            and not (
+                given.identifiers || private.identify_any(existing.platform, given.identifier collate "default")
+            ) <@ (
+                private.list_identifiers(existing.id)
+                || private.identify_any(existing.platform, existing.participant_identifier collate "default")
+            )
+            or case
+                when given.identifier = existing.participant_identifier
+                    then batch.newest_at > coalesce(existing.participant_identified_at, '-infinity')
+                else (
+                    private.is_phone(existing.platform, given.identifier collate "default"),
+                    batch.newest_at,
+                    given.identifier
+                ) > (
+                    private.is_phone(existing.platform, existing.participant_identifier collate "default"),
+                    coalesce(existing.participant_identified_at, '-infinity'),
+                    existing.participant_identifier
+                )
+            end
             or given.name is not null and (batch.newest_at, given.name)
             > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
     );
@@ -2583,9 +4608,10 @@ begin
             participant_identifier = case
                 when merged.is_identified then merged.identifier else target.participant_identifier
             end,
-            participant_identified_at = nullif(
-                greatest(target.participant_identified_at, merged.identified_at), '-infinity'
-            ),
+            participant_identified_at = case
+                when merged.is_identified then nullif(merged.identified_at, '-infinity')
+                else target.participant_identified_at
+            end,
             participant_name = case when merged.is_named then merged.name else target.participant_name end,
             participant_named_at = nullif(greatest(target.participant_named_at, merged.named_at), '-infinity'),
             kind = case when merged.is_group then 'group' else target.kind end
@@ -2596,8 +4622,15 @@ begin
                 existing.participant_name as old_name,
                 existing.kind as old_kind,
                 given.*,
-                (given.identified_at, given.identifier)
-                > (coalesce(existing.participant_identified_at, '-infinity'), existing.participant_identifier)
+                (
+                    private.is_phone(existing.platform, given.identifier collate "default"),
+                    given.identified_at,
+                    given.identifier
+                ) > (
+                    private.is_phone(existing.platform, existing.participant_identifier collate "default"),
+                    coalesce(existing.participant_identified_at, '-infinity'),
+                    existing.participant_identifier
+                )
                     as is_identified,
                 given.name is not null and (given.named_at, given.name)
                 > (coalesce(existing.participant_named_at, '-infinity'), coalesce(existing.participant_name, ''))
@@ -2764,7 +4797,7 @@ begin
         select conversation::private.ingest_conversation
         from (
             select
-                given.position, given.external_id, given.identifier, given.name, given.newest_at,
+                given.position, given.external_id, given.identifier, given.name, given.identifiers, given.newest_at,
                 given.is_group, given.has_future, given.has_updates,
                 coalesce(given.error, (
                     select 'updates[' || change.index || ']' || change.error
@@ -3334,6 +5367,43 @@ comment on function private.complete_ids(private.ingest_source, private.ingest_c
 'The ids of the conversations of a request, by position, with those that are new. A conversation with a bad message or
 update loses its id.';
 
+create function private.record_given_identifiers(
+    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[], p_is_all_new boolean
+) returns uuid[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[];
+    v_identifiers private.identifier[];
+begin
+    -- New conversations say all that the request says, unless it has the field identifiers.
+    if p_is_all_new and not exists (select from unnest(p_conversations) as line where line.identifiers <> '{}') then
+        return '{}';
+    end if;
+    select array_agg(given.id), array_agg(given.identifier)
+    into v_ids, v_identifiers
+    from (
+        select existing.id, private.identify_any(p_platform, line.identifier collate "default") as identifier
+        from unnest(p_conversations) as line
+        inner join public.conversations as existing on p_ids[line.position] = existing.id
+        where line.identifier <> existing.participant_identifier
+        union all
+        select p_ids[line.position], extra::private.identifier
+        from unnest(p_conversations) as line
+        cross join unnest(line.identifiers) as extra
+        where p_ids[line.position] is not null
+    ) as given;
+    if v_ids is null then
+        return '{}';
+    end if;
+    return private.record_identifiers(v_ids, v_identifiers);
+end
+$$;
+comment on function private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean) is
+'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
+p_is_all_new: the request names only new conversations, and each once. The caller has locked the rows.';
+
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
@@ -3361,8 +5431,7 @@ begin
         v_updates := private.parse_updates(p_conversations);
         v_conversations := private.validate_updates(v_conversations, v_updates);
     end if;
-    v_participants := private.list_participants(v_conversations, v_ids);
-
+    v_participants := private.list_participants(p_source.platform, v_conversations, v_ids);
     -- The triggers of conversations leave the broadcasts to this function.
     perform set_config('threadline.is_ingesting', 'on', true);
     -- The lock order stands in the head of 131_ingest_conversations.sql.
@@ -3378,6 +5447,10 @@ begin
         perform private.lock_conversations(v_existing);
         v_changed := private.update_participants(v_existing, v_participants);
     end if;
+    v_changed := v_changed || private.record_given_identifiers(
+        p_source.platform, v_conversations, v_ids,
+        v_existing = '{}' and cardinality(v_participants) = cardinality(v_conversations)
+    );
     if v_has_updates then
         v_counts := private.record_updates(v_updates, v_ids);
     end if;
@@ -9837,6 +11910,28 @@ end
 $$;
 comment on function private.create_receipt(text, uuid, jsonb) is 'Stores a receipt and returns it as answers show it.';
 
+create function private.delete_person(p_person_id uuid) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_deleted bigint;
+begin
+    with recursive entry as (
+        select p_person_id as id
+        union
+        select person.id from entry inner join public.people as person on person.merged_into_id = entry.id
+    ), removed as (
+        delete from public.people as person where person.id in (select entry.id from entry) returning person.id
+    )
+
+    select count(*) into v_deleted from removed;
+    return v_deleted;
+end
+$$;
+comment on function private.delete_person(uuid) is
+'Deletes a person and the entries that were merged into it. Returns how many there were.';
+
 -- Definer, because users may not delete what ingest writes. The function checks who manages the workspace.
 create function private.erase_person(p_person_id uuid, p_conversation_ids uuid[]) returns jsonb
 language plpgsql
@@ -9847,6 +11942,7 @@ declare
     v_person public.people;
     v_conversations uuid[];
     v_messages bigint;
+    v_people bigint;
     v_similar uuid[];
 begin
     select * into v_person
@@ -9886,17 +11982,18 @@ begin
     from public.conversation_messages as stored
     where stored.conversation_id = any(v_conversations);
     delete from public.conversations as conversation where conversation.id = any(v_conversations);
-    delete from public.people as person where person.id = p_person_id;
+    v_people := private.delete_person(p_person_id);
     v_similar := array(
         select conversation.id
         from public.conversations as conversation
         where conversation.workspace_id = v_person.workspace_id
+            and conversation.participant_key = 'phone:' || right(v_person.phone_digits, 6)
             and right(conversation.participant_digits, 10) = right(v_person.phone_digits, 10)
         order by conversation.id
     );
     perform private.record_audit(v_person.workspace_id, 'person.erased', p_person_id, '{}');
     return private.create_receipt('person', p_person_id, jsonb_build_object(
-        'people', 1, 'conversations', cardinality(v_conversations), 'conversation_messages', v_messages
+        'people', v_people, 'conversations', cardinality(v_conversations), 'conversation_messages', v_messages
     )) || jsonb_build_object('similar_conversation_ids', v_similar);
 end
 $$;
@@ -10966,6 +13063,10 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('finish_delivery', 'public', true, false, false),
 ('export_conversation', 'public', true, true, false),
 ('export_channel', 'public', true, true, false),
+('merge_people', 'public', true, false, false),
+('unmerge_people', 'public', true, false, false),
+('change_number', 'public', true, false, false),
+('undo_number_change', 'public', true, false, false),
 ('erase_person', 'public', true, false, false),
 ('erase_user', 'public', true, false, false),
 ('clean_up', 'public', true, false, false),
@@ -11198,6 +13299,7 @@ begin
         'public.channel_members',
         'public.channel_twins',
         'public.channels',
+        'public.conversation_identifiers',
         'public.conversation_messages',
         'public.conversation_updates',
         'public.conversations',
@@ -11212,6 +13314,7 @@ begin
         'public.messages',
         'public.messaging_connections',
         'public.people',
+        'public.person_identifiers',
         'public.twin_deliveries',
         'public.twin_webhooks',
         'public.user_events',
@@ -11277,6 +13380,12 @@ for each row when (
 )
 execute function private.audit_retention_trigger();
 
+-- Numbers without a country are read in the home country.
+create trigger workspaces_40_reread_numbers
+after update of home_country on public.workspaces
+for each row when (old.home_country is distinct from new.home_country)
+execute function private.reread_numbers_trigger();
+
 -- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
 create trigger workspace_members_10_protect_owners
 before update or delete on public.workspace_members
@@ -11327,24 +13436,40 @@ for each statement execute function private.lock_matching_trigger();
 create trigger people_30_stamp
 before update on public.people
 for each row execute function private.set_updated_at_trigger();
-create trigger people_40_rematch
+create trigger people_40_refresh
 after insert on public.people
 referencing new table as changed
-for each statement execute function private.rematch_conversations_trigger();
--- A changed number matches the conversations of the new number.
-create trigger people_50_rematch_new
+for each statement execute function private.refresh_people_trigger();
+create trigger people_50_refresh
 after update on public.people
-referencing new table as changed
-for each statement execute function private.rematch_conversations_trigger();
--- It frees the conversations of the old number.
-create trigger people_60_rematch_old
-after update on public.people
-referencing old table as changed
-for each statement execute function private.rematch_conversations_trigger();
-create trigger people_70_rematch
+referencing old table as removed new table as changed
+for each statement execute function private.refresh_people_trigger();
+create trigger people_60_refresh
 after delete on public.people
 referencing old table as changed
-for each statement execute function private.rematch_conversations_trigger();
+for each statement execute function private.refresh_people_trigger();
+
+-- person_identifiers: a user adds or removes an identifier of a person.
+create trigger person_identifiers_10_lock_matching
+before insert or delete on public.person_identifiers
+for each statement execute function private.lock_matching_trigger();
+create trigger person_identifiers_20_normalize
+before insert or update on public.person_identifiers
+for each row execute function private.normalize_identifier_trigger();
+create trigger person_identifiers_30_refresh
+after insert on public.person_identifiers
+referencing new table as changed
+for each statement execute function private.refresh_identifiers_trigger();
+create trigger person_identifiers_40_refresh
+after delete on public.person_identifiers
+referencing old table as changed
+for each statement execute function private.refresh_identifiers_trigger();
+
+-- settings: numbers without a country are read in another one.
+create trigger settings_10_reread_numbers
+after update of default_country on private.settings
+for each row when (old.default_country is distinct from new.default_country)
+execute function private.reread_numbers_trigger();
 
 -- messaging_connections: a connection changes or goes.
 create trigger messaging_connections_10_assign_workspace
@@ -11377,6 +13502,10 @@ for each row when (
     (old.participant_identifier, old.kind) is distinct from (new.participant_identifier, new.kind)
 )
 execute function private.match_participant_trigger();
+create trigger conversations_25_keep_identifier
+after update of participant_identifier on public.conversations
+for each row when (old.participant_identifier is distinct from new.participant_identifier)
+execute function private.record_earlier_identifier_trigger();
 create trigger conversations_30_stamp
 before update on public.conversations
 for each row execute function private.set_updated_at_trigger();
@@ -11404,6 +13533,12 @@ for each row when (
     and current_setting('threadline.is_ingesting', true) is distinct from 'on'
 )
 execute function private.broadcast_conversation_trigger();
+
+-- conversation_identifiers: ingest learns more about a participant.
+create trigger conversation_identifiers_10_match
+after insert on public.conversation_identifiers
+referencing new table as changed
+for each statement execute function private.rematch_identified_trigger();
 
 -- conversation_messages: ingest adds messages: counters and preview of the conversation first, then the broadcast
 -- that shows them.
@@ -11681,6 +13816,7 @@ revoke all on
     public.channel_members,
     public.channel_twins,
     public.channels,
+    public.conversation_identifiers,
     public.conversation_messages,
     public.conversation_updates,
     public.conversations,
@@ -11695,6 +13831,7 @@ revoke all on
     public.messages,
     public.messaging_connections,
     public.people,
+    public.person_identifiers,
     public.twin_deliveries,
     public.twin_webhooks,
     public.user_events,
@@ -11711,6 +13848,7 @@ revoke all on function
     public.accept_invitation(text, uuid),
     public.add_reaction(jsonb),
     public.begin_upload(jsonb),
+    public.change_number(jsonb),
     public.claim_deliveries(jsonb),
     public.clean_up(jsonb),
     public.conversation_messages(public.conversations),
@@ -11738,6 +13876,7 @@ revoke all on function
     public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
     public.mark_read(uuid, bigint),
+    public.merge_people(jsonb),
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
     public.open_direct(uuid[], uuid),
@@ -11755,6 +13894,8 @@ revoke all on function
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
     public.toggle_reaction(jsonb),
+    public.undo_number_change(jsonb),
+    public.unmerge_people(jsonb),
     public.unpin_message(jsonb)
 from public, anon, authenticated, service_role;
 
@@ -11769,6 +13910,7 @@ grant select, delete, insert (channel_id, user_id, role), update (role) on publi
 grant select, delete, insert (channel_id, ai_twin_id) on public.channel_twins to authenticated;
 grant select, delete, insert (workspace_id, kind, name), update (name) on public.channels to authenticated;
 grant select on public.audit_log to authenticated;
+grant select on public.conversation_identifiers to authenticated;
 grant select on public.conversation_messages to authenticated;
 grant select on public.conversation_updates to authenticated;
 grant select on public.conversations to authenticated;
@@ -11792,6 +13934,7 @@ grant select, delete, insert (platform, connection_id, workspace_id, is_apart), 
 on public.messaging_connections to authenticated;
 grant select, delete, insert (id, workspace_id, full_name, phone), update (full_name, phone)
 on public.people to authenticated;
+grant select, delete, insert (person_id, kind, value, app) on public.person_identifiers to authenticated;
 grant select on public.twin_deliveries to authenticated;
 grant select, delete on public.twin_webhooks to authenticated;
 grant select on public.user_events to authenticated;
@@ -11819,6 +13962,7 @@ grant execute on function
     public.accept_invitation(text, uuid),
     public.add_reaction(jsonb),
     public.begin_upload(jsonb),
+    public.change_number(jsonb),
     public.conversation_messages(public.conversations),
     public.create_invitation(uuid, uuid, text, text, interval),
     public.create_message(jsonb),
@@ -11842,6 +13986,7 @@ grant execute on function
     public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
     public.mark_read(uuid, bigint),
+    public.merge_people(jsonb),
     public.messages(public.conversations),
     public.open_direct(uuid[], uuid),
     public.pin_message(jsonb),
@@ -11856,6 +14001,8 @@ grant execute on function
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.toggle_reaction(jsonb),
+    public.undo_number_change(jsonb),
+    public.unmerge_people(jsonb),
     public.unpin_message(jsonb)
 to authenticated;
 
@@ -11918,6 +14065,15 @@ grant execute on function
     private.parse_json(bytea),
     private.parse_timestamp(text),
     private.phone_digits(text),
+    private.change_number(uuid, text),
+    private.fold_digits(text),
+    private.identifier_value(text, text),
+    private.merge_people(uuid, uuid),
+    private.parse_written_phone(text),
+    private.phone_text(text),
+    private.split_phones(text),
+    private.undo_number_change(uuid),
+    private.unmerge_people(uuid),
     private.find_cursor(jsonb, text, uuid),
     private.list_channel_events(uuid, bigint, integer, integer),
     private.list_my_channels(integer, integer),
@@ -11965,6 +14121,7 @@ grant select on public.audit_log to service_role;
 grant select, insert, update, delete on public.channel_members to service_role;
 grant select, insert, update, delete on public.channel_twins to service_role;
 grant select, insert, update, delete on public.channels to service_role;
+grant select, insert on public.conversation_identifiers to service_role;
 grant select, insert, delete on public.conversation_messages to service_role;
 grant select on public.conversation_updates to service_role;
 grant
@@ -11989,6 +14146,7 @@ grant
 on public.messages to service_role;
 grant select, insert, update, delete on public.messaging_connections to service_role;
 grant select, insert, update, delete on public.people to service_role;
+grant select, insert, delete on public.person_identifiers to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
 grant select on public.user_events to service_role;
@@ -12007,6 +14165,7 @@ grant select, update on private.summary_counts, private.summary_totals to servic
 grant execute on function
     public.add_reaction(jsonb),
     public.begin_upload(jsonb),
+    public.change_number(jsonb),
     public.claim_deliveries(jsonb),
     public.clean_up(jsonb),
     public.conversation_messages(public.conversations),
@@ -12025,6 +14184,7 @@ grant execute on function
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_twin_deliveries(jsonb),
+    public.merge_people(jsonb),
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
     public.pin_message(jsonb),
@@ -12038,6 +14198,8 @@ grant execute on function
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
     public.toggle_reaction(jsonb),
+    public.undo_number_change(jsonb),
+    public.unmerge_people(jsonb),
     public.unpin_message(jsonb)
 to service_role;
 
@@ -12100,7 +14262,6 @@ grant execute on function
     private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
     private.record_refusal(private.ingest_source, integer),
     private.search_messages(private.message_search),
-    private.match_person(uuid, text),
     private.matching_lock(uuid),
     private.measure_database(),
     private.measure_deliveries(),
@@ -12108,10 +14269,30 @@ grant execute on function
     private.message_preview(jsonb),
     private.is_service(),
     private.list_author_names(uuid[]),
-    private.list_participants(private.ingest_conversation[], uuid[]),
+    private.list_participants(text, private.ingest_conversation[], uuid[]),
     private.parse_json(bytea),
     private.parse_timestamp(text),
     private.phone_digits(text),
+    private.change_number(uuid, text),
+    private.fold_digits(text),
+    private.identifier_value(text, text),
+    private.merge_people(uuid, uuid),
+    private.parse_written_phone(text),
+    private.phone_text(text),
+    private.split_phones(text),
+    private.undo_number_change(uuid),
+    private.unmerge_people(uuid),
+    private.diagnose_identifiers(jsonb),
+    private.identifier_key(text, text, text),
+    private.identifier_kinds(),
+    private.identify(text, text),
+    private.identify_any(text, text),
+    private.is_phone(text, text),
+    private.list_given_identifiers(jsonb),
+    private.list_identifiers(uuid),
+    private.participant_key(text, text),
+    private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean),
+    private.record_identifiers(uuid[], private.identifier[]),
     private.poll_summary(jsonb),
     private.parse_conversations(jsonb),
     private.find_cursor(jsonb, text, uuid),

@@ -51,6 +51,16 @@ create policy people_delete_member on public.people
 for delete to authenticated
 using (workspace_id = any(array(select mine.id from private.my_workspaces as mine)));
 
+create policy person_identifiers_select_member on public.person_identifiers
+for select to authenticated
+using (workspace_id = any(array(select mine.id from private.my_workspaces as mine)));
+create policy person_identifiers_insert_member on public.person_identifiers
+for insert to authenticated
+with check (workspace_id = any(array(select mine.id from private.my_workspaces as mine)));
+create policy person_identifiers_delete_member on public.person_identifiers
+for delete to authenticated
+using (workspace_id = any(array(select mine.id from private.my_workspaces as mine)));
+
 create policy messaging_connections_select_member on public.messaging_connections
 for select to authenticated
 using (workspace_id = any(array(select mine.id from private.my_workspaces as mine)));
@@ -79,6 +89,10 @@ for select to authenticated
 using (exists (
     select from private.my_workspaces as mine where mine.id = conversation_messages.workspace_id
 ));
+
+create policy conversation_identifiers_select_member on public.conversation_identifiers
+for select to authenticated
+using (workspace_id = any(array(select mine.id from private.my_workspaces as mine)));
 
 -- The policy of conversations decides.
 create policy conversation_updates_select_reader on public.conversation_updates
@@ -399,6 +413,8 @@ create policy channel_twins_select_executed on public.channel_twins
 as restrictive for select to authenticated using (private.is_executed());
 create policy channels_select_executed on public.channels
 as restrictive for select to authenticated using (private.is_executed());
+create policy conversation_identifiers_select_executed on public.conversation_identifiers
+as restrictive for select to authenticated using (private.is_executed());
 create policy conversation_messages_select_executed on public.conversation_messages
 as restrictive for select to authenticated using (private.is_executed());
 create policy conversation_updates_select_executed on public.conversation_updates
@@ -426,6 +442,8 @@ as restrictive for select to authenticated using (private.is_executed());
 create policy messaging_connections_select_executed on public.messaging_connections
 as restrictive for select to authenticated using (private.is_executed());
 create policy people_select_executed on public.people
+as restrictive for select to authenticated using (private.is_executed());
+create policy person_identifiers_select_executed on public.person_identifiers
 as restrictive for select to authenticated using (private.is_executed());
 create policy twin_deliveries_select_executed on public.twin_deliveries
 as restrictive for select to authenticated using (private.is_executed());

@@ -168,6 +168,33 @@ class PublicChannelsUpdate(TypedDict):
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
+class PublicConversationIdentifiers(BaseModel):
+    app: str = Field(alias="app")
+    conversation_id: uuid.UUID = Field(alias="conversation_id")
+    created_at: datetime.datetime = Field(alias="created_at")
+    key: Optional[str] = Field(alias="key")
+    kind: str = Field(alias="kind")
+    value: str = Field(alias="value")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
+
+class PublicConversationIdentifiersInsert(TypedDict):
+    app: NotRequired[Annotated[str, Field(alias="app")]]
+    conversation_id: Annotated[uuid.UUID, Field(alias="conversation_id")]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    key: NotRequired[Annotated[Optional[str], Field(alias="key")]]
+    kind: Annotated[str, Field(alias="kind")]
+    value: Annotated[str, Field(alias="value")]
+    workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
+
+class PublicConversationIdentifiersUpdate(TypedDict):
+    app: NotRequired[Annotated[str, Field(alias="app")]]
+    conversation_id: NotRequired[Annotated[uuid.UUID, Field(alias="conversation_id")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    key: NotRequired[Annotated[Optional[str], Field(alias="key")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
+    value: NotRequired[Annotated[str, Field(alias="value")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
+
 class PublicConversationMessages(BaseModel):
     connection_id: Optional[uuid.UUID] = Field(alias="connection_id")
     conversation_id: uuid.UUID = Field(alias="conversation_id")
@@ -253,10 +280,12 @@ class PublicConversations(BaseModel):
     kind: str = Field(alias="kind")
     last_message_at: Optional[datetime.datetime] = Field(alias="last_message_at")
     last_message_preview: Optional[str] = Field(alias="last_message_preview")
+    matched_by: Optional[str] = Field(alias="matched_by")
     message_count: int = Field(alias="message_count")
     participant_digits: Optional[str] = Field(alias="participant_digits")
     participant_identified_at: Optional[datetime.datetime] = Field(alias="participant_identified_at")
     participant_identifier: str = Field(alias="participant_identifier")
+    participant_key: Optional[str] = Field(alias="participant_key")
     participant_name: Optional[str] = Field(alias="participant_name")
     participant_named_at: Optional[datetime.datetime] = Field(alias="participant_named_at")
     person_id: Optional[uuid.UUID] = Field(alias="person_id")
@@ -273,10 +302,12 @@ class PublicConversationsInsert(TypedDict):
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
     last_message_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="last_message_at")]]
     last_message_preview: NotRequired[Annotated[Optional[str], Field(alias="last_message_preview")]]
+    matched_by: NotRequired[Annotated[Optional[str], Field(alias="matched_by")]]
     message_count: NotRequired[Annotated[int, Field(alias="message_count")]]
     participant_digits: NotRequired[Annotated[Optional[str], Field(alias="participant_digits")]]
     participant_identified_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="participant_identified_at")]]
     participant_identifier: Annotated[str, Field(alias="participant_identifier")]
+    participant_key: NotRequired[Annotated[Optional[str], Field(alias="participant_key")]]
     participant_name: NotRequired[Annotated[Optional[str], Field(alias="participant_name")]]
     participant_named_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="participant_named_at")]]
     person_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="person_id")]]
@@ -293,10 +324,12 @@ class PublicConversationsUpdate(TypedDict):
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
     last_message_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="last_message_at")]]
     last_message_preview: NotRequired[Annotated[Optional[str], Field(alias="last_message_preview")]]
+    matched_by: NotRequired[Annotated[Optional[str], Field(alias="matched_by")]]
     message_count: NotRequired[Annotated[int, Field(alias="message_count")]]
     participant_digits: NotRequired[Annotated[Optional[str], Field(alias="participant_digits")]]
     participant_identified_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="participant_identified_at")]]
     participant_identifier: NotRequired[Annotated[str, Field(alias="participant_identifier")]]
+    participant_key: NotRequired[Annotated[Optional[str], Field(alias="participant_key")]]
     participant_name: NotRequired[Annotated[Optional[str], Field(alias="participant_name")]]
     participant_named_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="participant_named_at")]]
     person_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="person_id")]]
@@ -622,6 +655,7 @@ class PublicPeople(BaseModel):
     created_at: datetime.datetime = Field(alias="created_at")
     full_name: str = Field(alias="full_name")
     id: uuid.UUID = Field(alias="id")
+    merged_into_id: Optional[uuid.UUID] = Field(alias="merged_into_id")
     phone: Optional[str] = Field(alias="phone")
     phone_digits: Optional[str] = Field(alias="phone_digits")
     updated_at: datetime.datetime = Field(alias="updated_at")
@@ -632,6 +666,7 @@ class PublicPeopleInsert(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     full_name: Annotated[str, Field(alias="full_name")]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    merged_into_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="merged_into_id")]]
     phone: NotRequired[Annotated[Optional[str], Field(alias="phone")]]
     phone_digits: NotRequired[Annotated[Optional[str], Field(alias="phone_digits")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
@@ -642,10 +677,38 @@ class PublicPeopleUpdate(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     full_name: NotRequired[Annotated[str, Field(alias="full_name")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    merged_into_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="merged_into_id")]]
     phone: NotRequired[Annotated[Optional[str], Field(alias="phone")]]
     phone_digits: NotRequired[Annotated[Optional[str], Field(alias="phone_digits")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
+
+class PublicPersonIdentifiers(BaseModel):
+    app: str = Field(alias="app")
+    created_at: datetime.datetime = Field(alias="created_at")
+    id: uuid.UUID = Field(alias="id")
+    kind: str = Field(alias="kind")
+    person_id: uuid.UUID = Field(alias="person_id")
+    value: str = Field(alias="value")
+    workspace_id: uuid.UUID = Field(alias="workspace_id")
+
+class PublicPersonIdentifiersInsert(TypedDict):
+    app: NotRequired[Annotated[str, Field(alias="app")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    kind: Annotated[str, Field(alias="kind")]
+    person_id: Annotated[uuid.UUID, Field(alias="person_id")]
+    value: Annotated[str, Field(alias="value")]
+    workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
+
+class PublicPersonIdentifiersUpdate(TypedDict):
+    app: NotRequired[Annotated[str, Field(alias="app")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
+    person_id: NotRequired[Annotated[uuid.UUID, Field(alias="person_id")]]
+    value: NotRequired[Annotated[str, Field(alias="value")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
 
 class PublicTwinDeliveries(BaseModel):

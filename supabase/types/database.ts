@@ -223,6 +223,45 @@ export type Database = {
           },
         ];
       };
+      "conversation_identifiers": {
+        Row: {
+          "app": string;
+          "conversation_id": string;
+          "created_at": string;
+          "key": string | null;
+          "kind": string;
+          "value": string;
+          "workspace_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "app"?: string;
+          "conversation_id": string;
+          "created_at"?: string;
+          "key"?: string | null;
+          "kind": string;
+          "value": string;
+          "workspace_id": string;
+        };
+        Update: {
+          "app"?: string;
+          "conversation_id"?: string;
+          "created_at"?: string;
+          "key"?: string | null;
+          "kind"?: string;
+          "value"?: string;
+          "workspace_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "conversation_identifiers_conversation_id_fkey";
+            columns: ["conversation_id"];
+            isOneToOne: false;
+            referencedRelation: "conversations";
+            referencedColumns: ["id"];
+          },
+        ];
+      };
       "conversation_messages": {
         Row: {
           "connection_id": string | null;
@@ -325,10 +364,12 @@ export type Database = {
           "kind": string;
           "last_message_at": string | null;
           "last_message_preview": string | null;
+          "matched_by": string | null;
           "message_count": number;
           "participant_digits": string | null;
           "participant_identified_at": string | null;
           "participant_identifier": string;
+          "participant_key": string | null;
           "participant_name": string | null;
           "participant_named_at": string | null;
           "person_id": string | null;
@@ -361,10 +402,12 @@ export type Database = {
           "kind"?: string;
           "last_message_at"?: string | null;
           "last_message_preview"?: string | null;
+          "matched_by"?: string | null;
           "message_count"?: number;
           "participant_digits"?: never;
           "participant_identified_at"?: string | null;
           "participant_identifier": string;
+          "participant_key"?: string | null;
           "participant_name"?: string | null;
           "participant_named_at"?: string | null;
           "person_id"?: string | null;
@@ -381,10 +424,12 @@ export type Database = {
           "kind"?: string;
           "last_message_at"?: string | null;
           "last_message_preview"?: string | null;
+          "matched_by"?: string | null;
           "message_count"?: number;
           "participant_digits"?: never;
           "participant_identified_at"?: string | null;
           "participant_identifier"?: string;
+          "participant_key"?: string | null;
           "participant_name"?: string | null;
           "participant_named_at"?: string | null;
           "person_id"?: string | null;
@@ -868,6 +913,7 @@ export type Database = {
           "created_at": string;
           "full_name": string;
           "id": string;
+          "merged_into_id": string | null;
           "phone": string | null;
           "phone_digits": string | null;
           "updated_at": string;
@@ -879,6 +925,7 @@ export type Database = {
           "created_at"?: string;
           "full_name": string;
           "id"?: string;
+          "merged_into_id"?: string | null;
           "phone"?: string | null;
           "phone_digits"?: never;
           "updated_at"?: string;
@@ -889,6 +936,7 @@ export type Database = {
           "created_at"?: string;
           "full_name"?: string;
           "id"?: string;
+          "merged_into_id"?: string | null;
           "phone"?: string | null;
           "phone_digits"?: never;
           "updated_at"?: string;
@@ -897,11 +945,57 @@ export type Database = {
         };
         Relationships: [
           {
+            foreignKeyName: "people_merged_into_id_fkey";
+            columns: ["workspace_id", "merged_into_id"];
+            isOneToOne: false;
+            referencedRelation: "people";
+            referencedColumns: ["workspace_id", "id"];
+          },
+          {
             foreignKeyName: "people_workspace_id_fkey";
             columns: ["workspace_id"];
             isOneToOne: false;
             referencedRelation: "workspaces";
             referencedColumns: ["id"];
+          },
+        ];
+      };
+      "person_identifiers": {
+        Row: {
+          "app": string;
+          "created_at": string;
+          "id": string;
+          "kind": string;
+          "person_id": string;
+          "value": string;
+          "workspace_id": string;
+        };
+        ComputedFields: never;
+        Insert: {
+          "app"?: string;
+          "created_at"?: string;
+          "id"?: string;
+          "kind": string;
+          "person_id": string;
+          "value": string;
+          "workspace_id"?: string;
+        };
+        Update: {
+          "app"?: string;
+          "created_at"?: string;
+          "id"?: string;
+          "kind"?: string;
+          "person_id"?: string;
+          "value"?: string;
+          "workspace_id"?: string;
+        };
+        Relationships: [
+          {
+            foreignKeyName: "person_identifiers_person_fkey";
+            columns: ["workspace_id", "person_id"];
+            isOneToOne: false;
+            referencedRelation: "people";
+            referencedColumns: ["workspace_id", "id"];
           },
         ];
       };
@@ -1190,6 +1284,7 @@ export type Database = {
       "accept_invitation": { Args: { "invitation_id"?: string; "token"?: string }; Returns: Json };
       "add_reaction": { Args: { "": Json }; Returns: Json };
       "begin_upload": { Args: { "": Json }; Returns: Json };
+      "change_number": { Args: { "": Json }; Returns: Json };
       "claim_deliveries": { Args: { "": Json }; Returns: Json };
       "clean_up": { Args: { "": Json }; Returns: Json };
       "conversation_messages": {
@@ -1267,6 +1362,7 @@ export type Database = {
         }[];
       };
       "mark_read": { Args: { "channel_id": string; "seq": number }; Returns: Json };
+      "merge_people": { Args: { "": Json }; Returns: Json };
       "messages": {
         Args: { "": Database["public"]["Tables"]["conversations"]["Row"] };
         Returns:
@@ -1288,6 +1384,8 @@ export type Database = {
       "set_twin_webhook": { Args: { "": Json }; Returns: Json };
       "sweep_attachments": { Args: { "": Json }; Returns: Json };
       "toggle_reaction": { Args: { "": Json }; Returns: Json };
+      "undo_number_change": { Args: { "": Json }; Returns: Json };
+      "unmerge_people": { Args: { "": Json }; Returns: Json };
       "unpin_message": { Args: { "": Json }; Returns: Json };
     };
     Enums: {

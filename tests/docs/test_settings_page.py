@@ -23,7 +23,7 @@ def list_rows(section: str) -> dict[str, str]:
 def test_page_lists_every_column_of_settings(db: psycopg.Connection) -> None:
     columns = db.execute(
         """
-        select column_name, column_default
+        select column_name, coalesce(column_default, 'null')
         from information_schema.columns
         where table_schema = 'private' and table_name = 'settings' and column_name <> 'is_only_row'
         """

@@ -23,7 +23,7 @@ from tests.support.schema import ROOT, SQL
 from tests.support.soak import bounded
 from tests.support.team import Running, running_service
 from tests.support.tokens import bearer, token
-from tests.support.world import CHANNEL, MATTY, MESSAGE, TWIN
+from tests.support.world import CHANNEL, JOHN_DOE, MATTY, MESSAGE, TWIN
 
 # test_uploads.py sends files, because it has a Storage.
 FORMS = {("POST", "/api/v2/messages/upload")}
@@ -31,6 +31,8 @@ FORMS = {("POST", "/api/v2/messages/upload")}
 WITHOUT_EXAMPLE = {
     ("POST", "/api/v2/erasures/person"),
     ("POST", "/api/v2/erasures/user"),
+    ("POST", "/api/v2/people/{person_id}/number/undo"),
+    ("POST", "/api/v2/people/{person_id}/unmerge"),
     ("GET", "/api/v2/exports/conversations/{conversation_id}"),
 }
 # Codes of functions and tables without a route.
@@ -149,7 +151,13 @@ def examples() -> list[Any]:
         if (method, path) in FORMS | WITHOUT_EXAMPLE:
             continue
         given = {each["name"]: each for each in parameters(method, path)}
-        ids = {"id": MESSAGE, "channel_id": CHANNEL, "ai_twin_id": TWIN, "attachment_id": MESSAGE}
+        ids = {
+            "id": MESSAGE,
+            "channel_id": CHANNEL,
+            "ai_twin_id": TWIN,
+            "attachment_id": MESSAGE,
+            "person_id": JOHN_DOE,
+        }
         url = path.format(**ids, emoji="thumbsup")
         query = {name: each["example"] for name, each in given.items() if each["in"] == "query" and "example" in each}
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})

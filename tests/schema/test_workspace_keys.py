@@ -15,6 +15,7 @@ GLOBAL = {
     "private.created_objects": "a list of what the migrations created",
     "private.idempotency_keys": "belongs to a caller, for a day",
     "private.message_words": "finds its channel by channel_id, without a foreign key (decision 0006)",
+    "private.phone_regions": "the numbering plans of the world",
     "private.request_counts": "belongs to a user",
     "private.retired_ids": "ids without content",
     "private.settings": "limits of the whole database",
@@ -32,6 +33,7 @@ GLOBAL = {
 # Foreign keys between two tables with a workspace_id that do not contain it, with the reason.
 COPIED = {
     "private.channel_counters.channel_counters_channel_id_fkey": "a trigger copies the workspace of the channel",
+    "public.conversation_identifiers.conversation_identifiers_conversation_id_fkey": "record_identifiers copies it",
     "public.message_events.message_events_channel_id_fkey": "record_event copies it from the counter",
     "public.messages.messages_channel_id_fkey": "messages_10_admit copies it from the counter",
     "public.messages.messages_parent_message_id_fkey": "messages_10_admit requires a parent of the same channel",

@@ -34,6 +34,11 @@ from generate_series(1, 8000) as n;
 insert into public.people (user_id, workspace_id, full_name, phone)
 select '{MATTY}', '{MATTY}', case when n <= 200 then '{SECRET}' else 'N' || n end, '49 151 ' || 1000000 + n % 4000
 from generate_series(1, 8000) as n;
+insert into public.person_identifiers (workspace_id, person_id, kind, value)
+select workspace_id, id, 'email', replace(full_name, ' ', '') || '@example.com' from public.people;
+insert into public.conversation_identifiers (workspace_id, conversation_id, kind, value, key)
+select workspace_id, id, 'other', participant_name, participant_name from public.conversations
+where participant_name is not null;
 insert into public.messages (channel_id, workspace_id, user_id, content, seq, created_at)
 select '{CHANNEL}', (select workspace_id from public.channels where id = '{CHANNEL}'), '{MATTY}',
     case when n <= 200 then '{SECRET}' else 'N' || n end, 1000 + n, now() - n * '1 s'::interval

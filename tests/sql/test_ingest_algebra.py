@@ -20,11 +20,21 @@ PROPERTY = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example is rolled back
 )
 THREADS = ["a", "b", "c"]
-IDENTIFIERS = {"+1 (234) 567-890": JOHN_DOE, "@ann": None, "@bea": None}
+NUMBER = "+1 (234) 567-890"
+IDENTIFIERS = {NUMBER: JOHN_DOE, "@ann": None, "@bea": None}
+PUNCTUATION = str.maketrans("", "", " ()-")
 NAMES = [None, "", "Ann", "Bea"]
 STATE = """
 select jsonb_object_agg(c.external_conversation_id, jsonb_build_object(
     'identifier', c.participant_identifier, 'person', c.person_id, 'name', c.participant_name,
+    'seen', (
+        select jsonb_agg(seen.value order by seen.value collate "C")
+        from (
+            select value from public.conversation_identifiers as other where other.conversation_id = c.id
+            union
+            select (private.identify_any(c.platform, c.participant_identifier)).value
+        ) as seen
+    ),
     'messages', c.messages, 'count', c.message_count, 'last', c.last_message_at, 'preview', c.last_message_preview
 ))
 from public.conversations as c
@@ -85,13 +95,18 @@ def model(given_conversations: list[Conversation]) -> dict[str, Any]:
         lines = {line["id"]: line for one in own for line in one["messages"]}
         ordered = sorted(lines.values(), key=lambda line: (line["sent_at"], line["sequence"]))
         newest = [max((line["sent_at"] for line in one["messages"]), default="") for one in own]
-        identifiers = [(at, one["participant_identifier"]) for at, one in zip(newest, own, strict=True)]
+        # A phone number wins over a username, then the newest batch.
+        identifiers = [
+            (one["participant_identifier"] == NUMBER, at, one["participant_identifier"])
+            for at, one in zip(newest, own, strict=True)
+        ]
         names = [(at, one["participant_name"]) for at, one in zip(newest, own, strict=True) if one["participant_name"]]
-        identifier = max(identifiers)[1]
+        identifier = max(identifiers)[2]
         state[thread] = {
             "identifier": identifier,
             "person": IDENTIFIERS[identifier],
             "name": max(names)[1] if names else None,
+            "seen": sorted({one["participant_identifier"].translate(PUNCTUATION) for one in own}),
             "messages": ordered,
             "count": len(ordered),
             "last": ordered[-1]["sent_at"] if ordered else None,

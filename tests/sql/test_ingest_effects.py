@@ -147,13 +147,15 @@ def test_newest_batch_sets_the_participant(
     assert (stored["participant_name"], stored["participant_identifier"]) == (name, identifier)
 
 
-def test_changed_identifier_matches_the_person_again(db: Db) -> None:
+def test_number_stays_when_a_username_follows(db: Db) -> None:
     ingest(db, conversation(message("a", sent_at=MORNING)))
     assert read_conversation(db)["person_id"] is None
     ingest(db, conversation(message("b", sent_at=NOON), participant_identifier="+1 (234) 567-890"))
     assert read_conversation(db)["person_id"] == JOHN_DOE
     ingest(db, conversation(message("c", sent_at=EVENING)))
-    assert read_conversation(db)["person_id"] is None
+    stored = read_conversation(db)
+    assert (stored["person_id"], stored["matched_by"]) == (JOHN_DOE, "phone")
+    assert stored["participant_identifier"] == "+1 (234) 567-890"
 
 
 def test_bad_conversation_changes_nothing_stored(db: Db) -> None:

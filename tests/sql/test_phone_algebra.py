@@ -5,9 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from phonenumbers import MatchType, PhoneNumber, PhoneNumberFormat
 
-from tests.support.database import Db, value
-from tests.support.people import add_person
-from tests.support.world import BOB
+from tests.support.database import Db
+from tests.support.people import add_conversation, add_person, person_of
 
 PROPERTY = settings(
     max_examples=100,
@@ -43,7 +42,7 @@ def finds(db: Db, contact: str, identifier: str) -> bool:
     """Check whether a conversation with this identifier matches a person with this number."""
     with db.transaction(force_rollback=True):
         person = add_person(db, contact)
-        return value(db, "select private.match_person(%s, private.phone_digits(%s))", BOB, identifier) == person
+        return person_of(db, add_conversation(db, identifier)) == person
 
 
 @PROPERTY

@@ -121,6 +121,19 @@ people
   remove one                                        yes    yes    yes    -      -      -       no     yes
     delete from people where id = {person}
 
+person_identifiers
+  read them                                         yes    yes    yes    -      -      -       no     yes
+    select from person_identifiers where person_id = {person}
+  add one to a person                               yes    yes    yes    no     no     no      no     yes
+    insert into person_identifiers (person_id, kind, value) values ({person}, 'email', 'ann@new.example')
+  add one of another workspace                      no     no     no     no     no     no      no     yes
+    insert into person_identifiers (workspace_id, person_id, kind, value) \
+    values ({team}, {person}, 'email', 'ann@new.example')
+  change one                                        no     no     no     no     no     no      no     no
+    update person_identifiers set value = 'ann@new.example' where person_id = {person}
+  remove one                                        yes    yes    yes    -      -      -       no     yes
+    delete from person_identifiers where person_id = {person}
+
 conversations
   read them                                         yes    yes    yes    -      -      -       no     yes
     select from conversations where id = {conversation}
@@ -132,6 +145,17 @@ conversations
   remove one                                        no     no     no     no     no     no      no     yes
     delete from conversations where id = {conversation}
 
+conversation_identifiers
+  read them                                         yes    yes    yes    -      -      -       no     yes
+    select from conversation_identifiers where conversation_id = {conversation}
+  make one up                                       no     no     no     no     no     no      no     yes
+    insert into conversation_identifiers (conversation_id, workspace_id, kind, value) \
+    values ({conversation}, {team}, 'other', 'new')
+  change one                                        no     no     no     no     no     no      no     no
+    update conversation_identifiers set value = 'new' where conversation_id = {conversation}
+  remove one                                        no     no     no     no     no     no      no     no
+    delete from conversation_identifiers where conversation_id = {conversation}
+
 conversation_messages
   read them                                         yes    yes    yes    -      -      -       no     yes
     select from conversation_messages where conversation_id = {conversation}
@@ -142,6 +166,16 @@ conversation_messages
     update conversation_messages set message = '{{}}' where conversation_id = {conversation}
   remove one                                        no     no     no     no     no     no      no     yes
     delete from conversation_messages where conversation_id = {conversation}
+
+conversation_updates
+  read them                                         yes    yes    yes    -      -      -       no     yes
+    select from conversation_updates where conversation_id = {conversation}
+  make one up                                       no     no     no     no     no     no      no     no
+    insert into conversation_updates (conversation_id, external_id) values ({conversation}, 'new')
+  change one                                        no     no     no     no     no     no      no     no
+    update conversation_updates set value = '{{}}' where conversation_id = {conversation}
+  remove one                                        no     no     no     no     no     no      no     no
+    delete from conversation_updates where conversation_id = {conversation}
 
 ingest_log
   read it                                           yes    yes    -      -      -      -       no     yes
@@ -169,8 +203,13 @@ values (%(connection)s, %(team)s, %(owner_id)s, 'signal', 'matrix');
 insert into people (id, workspace_id, user_id, full_name) values (%(person)s, %(team)s, %(owner_id)s, 'Ann');
 insert into conversations (id, workspace_id, user_id, platform, external_conversation_id, participant_identifier)
 values (%(conversation)s, %(team)s, %(owner_id)s, 'signal', 'old', '@ann');
+insert into person_identifiers (person_id, kind, value) values (%(person)s, 'email', 'ann@old.example');
+insert into conversation_identifiers (conversation_id, workspace_id, kind, value)
+values (%(conversation)s, %(team)s, 'other', 'old');
 insert into conversation_messages (conversation_id, workspace_id, external_id, sent_at, message)
 values (%(conversation)s, %(team)s, 'old', now(), '{}');
+insert into conversation_updates (conversation_id, external_id, sender, type, actor, version, at, sequence, value)
+values (%(conversation)s, 'old', '', 'read', '', '', now(), 0, '{}');
 insert into ingest_log (workspace_id, user_id, connection_id, status)
 values (%(team)s, %(owner_id)s, 'matrix', 200);
 insert into workspace_invitations (id, workspace_id, role, token_hash, expires_at)

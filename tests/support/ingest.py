@@ -56,7 +56,7 @@ with summary as (
         ) as kept,
         (
             counted.messages::integer, newest.sent_at, private.message_preview(newest.message),
-            private.match_person(conversation.workspace_id, conversation.participant_digits)
+            (private.match_conversation(conversation)).person_id
         ) as recomputed
     from public.conversations as conversation
     cross join lateral (

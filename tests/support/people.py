@@ -18,15 +18,16 @@ def add_person(db: Db, phone: str | None, user_id: str = BOB) -> Any:
     return value(db, statement, user_id, phone)
 
 
-def add_conversation(db: Db, identifier: str, user_id: str = BOB) -> Any:
+def add_conversation(db: Db, identifier: str, user_id: str = BOB, platform: str = "signal") -> Any:
     """Add a conversation without messages, for tests of its participant."""
     return value(
         db,
         """
         insert into public.conversations (user_id, platform, external_conversation_id, participant_identifier)
-        values (%s, 'signal', gen_random_uuid(), %s) returning id
+        values (%s, %s, gen_random_uuid(), %s) returning id
         """,
         user_id,
+        platform,
         identifier,
     )
 

@@ -11,6 +11,7 @@ lock table
     public.channel_members,
     public.channel_twins,
     public.channels,
+    public.conversation_identifiers,
     public.conversation_messages,
     public.conversation_updates,
     public.conversations,
@@ -25,6 +26,7 @@ lock table
     public.messages,
     public.messaging_connections,
     public.people,
+    public.person_identifiers,
     public.twin_deliveries,
     public.twin_webhooks,
     public.user_events,
@@ -51,6 +53,8 @@ begin
         select 'public.channel_twins' as name where exists (select from public.channel_twins)
         union all
         select 'public.channels' as name where exists (select from public.channels)
+        union all
+        select 'public.conversation_identifiers' as name where exists (select from public.conversation_identifiers)
         union all
         select 'public.conversation_messages' as name where exists (select from public.conversation_messages)
         union all
@@ -79,6 +83,8 @@ begin
         select 'public.messaging_connections' as name where exists (select from public.messaging_connections)
         union all
         select 'public.people' as name where exists (select from public.people)
+        union all
+        select 'public.person_identifiers' as name where exists (select from public.person_identifiers)
         union all
         select 'public.twin_deliveries' as name where exists (select from public.twin_deliveries)
         union all

@@ -30,12 +30,16 @@ drop policy people_select_member on public.people;
 drop policy people_insert_member on public.people;
 drop policy people_update_member on public.people;
 drop policy people_delete_member on public.people;
+drop policy person_identifiers_select_member on public.person_identifiers;
+drop policy person_identifiers_insert_member on public.person_identifiers;
+drop policy person_identifiers_delete_member on public.person_identifiers;
 drop policy messaging_connections_select_member on public.messaging_connections;
 drop policy messaging_connections_insert_manager on public.messaging_connections;
 drop policy messaging_connections_update_manager on public.messaging_connections;
 drop policy messaging_connections_delete_manager on public.messaging_connections;
 drop policy conversations_select_member on public.conversations;
 drop policy conversation_messages_select_member on public.conversation_messages;
+drop policy conversation_identifiers_select_member on public.conversation_identifiers;
 drop policy conversation_updates_select_reader on public.conversation_updates;
 drop policy ingest_log_select_manager on public.ingest_log;
 drop policy user_profiles_select_peer on public.user_profiles;
@@ -101,6 +105,7 @@ drop policy audit_log_select_executed on public.audit_log;
 drop policy channel_members_select_executed on public.channel_members;
 drop policy channel_twins_select_executed on public.channel_twins;
 drop policy channels_select_executed on public.channels;
+drop policy conversation_identifiers_select_executed on public.conversation_identifiers;
 drop policy conversation_messages_select_executed on public.conversation_messages;
 drop policy conversation_updates_select_executed on public.conversation_updates;
 drop policy conversations_select_executed on public.conversations;
@@ -115,6 +120,7 @@ drop policy message_reactions_select_executed on public.message_reactions;
 drop policy messages_select_executed on public.messages;
 drop policy messaging_connections_select_executed on public.messaging_connections;
 drop policy people_select_executed on public.people;
+drop policy person_identifiers_select_executed on public.person_identifiers;
 drop policy twin_deliveries_select_executed on public.twin_deliveries;
 drop policy twin_webhooks_select_executed on public.twin_webhooks;
 drop policy user_events_select_executed on public.user_events;
@@ -128,6 +134,7 @@ drop trigger threadline_30_hand_over on auth.users;
 drop trigger workspaces_10_stamp on public.workspaces;
 drop trigger workspaces_20_protect_retention on public.workspaces;
 drop trigger workspaces_30_audit on public.workspaces;
+drop trigger workspaces_40_reread_numbers on public.workspaces;
 drop trigger workspace_members_10_protect_owners on public.workspace_members;
 drop trigger workspace_members_20_audit on public.workspace_members;
 drop trigger workspace_members_30_hand_over on public.workspace_members;
@@ -140,10 +147,14 @@ drop trigger people_10_assign_workspace on public.people;
 drop trigger people_10_lock_matching on public.people;
 drop trigger people_20_lock_matching on public.people;
 drop trigger people_30_stamp on public.people;
-drop trigger people_40_rematch on public.people;
-drop trigger people_50_rematch_new on public.people;
-drop trigger people_60_rematch_old on public.people;
-drop trigger people_70_rematch on public.people;
+drop trigger people_40_refresh on public.people;
+drop trigger people_50_refresh on public.people;
+drop trigger people_60_refresh on public.people;
+drop trigger person_identifiers_10_lock_matching on public.person_identifiers;
+drop trigger person_identifiers_20_normalize on public.person_identifiers;
+drop trigger person_identifiers_30_refresh on public.person_identifiers;
+drop trigger person_identifiers_40_refresh on public.person_identifiers;
+drop trigger settings_10_reread_numbers on private.settings;
 drop trigger messaging_connections_10_assign_workspace on public.messaging_connections;
 drop trigger messaging_connections_10_stamp on public.messaging_connections;
 drop trigger messaging_connections_11_audit on public.messaging_connections;
@@ -151,11 +162,13 @@ drop trigger messaging_connections_20_delete_log on public.messaging_connections
 drop trigger conversations_10_assign_workspace on public.conversations;
 drop trigger conversations_10_match on public.conversations;
 drop trigger conversations_20_match on public.conversations;
+drop trigger conversations_25_keep_identifier on public.conversations;
 drop trigger conversations_30_stamp on public.conversations;
 drop trigger conversations_40_delete_messages on public.conversations;
 drop trigger conversations_41_redact on public.conversations;
 drop trigger conversations_50_broadcast on public.conversations;
 drop trigger conversations_60_broadcast on public.conversations;
+drop trigger conversation_identifiers_10_match on public.conversation_identifiers;
 drop trigger conversation_messages_10_summarize on public.conversation_messages;
 drop trigger conversation_messages_20_broadcast on public.conversation_messages;
 drop trigger conversation_messages_30_summarize on public.conversation_messages;
@@ -251,6 +264,7 @@ drop function
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
     private.cancel_deliveries_trigger(),
+    private.change_number(uuid, text),
     private.choose_display_name(jsonb, text),
     private.claim_deliveries(integer, interval),
     private.clean_up(integer),
@@ -279,8 +293,10 @@ drop function
     private.delete_old_conversations(uuid, timestamptz, integer),
     private.delete_old_messages(uuid, timestamptz, integer),
     private.delete_past_retention(integer),
+    private.delete_person(uuid),
     private.delete_stored_answers(uuid),
     private.diagnose(text, timestamptz),
+    private.diagnose_identifiers(jsonb),
     private.diagnose_login(),
     private.diagnose_platform(),
     private.diagnose_tables(),
@@ -296,13 +312,17 @@ drop function
     private.find_cursor(jsonb, text, uuid),
     private.find_edit_time(jsonb),
     private.find_heir(uuid, uuid),
+    private.find_match(uuid, private.match_key[]),
     private.find_mentions(text),
+    private.find_merged_person(uuid),
+    private.find_region(text),
     private.find_shared_workspace(uuid[], bytea, uuid),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.find_update_error(jsonb, timestamptz),
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
+    private.fold_digits(text),
     private.fold_text(text),
     private.forget_deleted_messages(uuid[], uuid[], bigint[]),
     private.forget_message_trigger(),
@@ -318,6 +338,11 @@ drop function
     private.hash_secret(text),
     private.hide_direct_channel(uuid, uuid),
     private.hmac_block(bytea, integer),
+    private.home_country(uuid),
+    private.identifier_key(text, text, text),
+    private.identifier_kinds(),
+    private.identify(text, text),
+    private.identify_any(text, text),
     private.index_message_trigger(),
     private.index_words(text, jsonb),
     private.is_app_admin(),
@@ -329,6 +354,7 @@ drop function
     private.is_my_topic(text),
     private.is_my_turn(text, text),
     private.is_non_member(uuid),
+    private.is_phone(text, text),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
     private.is_service(),
     private.is_uuid(text),
@@ -338,19 +364,27 @@ drop function
     private.leave_channels(uuid, uuid, uuid),
     private.limit_twins_trigger(),
     private.link_attachments_trigger(),
+    private.list_all_keys(uuid, text, private.identifier[], boolean),
     private.list_author_names(uuid[]),
     private.list_channel_events(uuid, bigint, integer, integer),
     private.list_due_queues(integer),
+    private.list_given_identifiers(jsonb),
+    private.list_identifiers(uuid),
+    private.list_line_spellings(text),
     private.list_listening_members(uuid),
+    private.list_match_keys(text, private.identifier, text, boolean),
     private.list_messaging_keys(uuid),
     private.list_my_channels(integer, integer),
     private.list_my_channels(jsonb),
     private.list_my_invitations(),
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
-    private.list_participants(private.ingest_conversation[], uuid[]),
+    private.list_participants(text, private.ingest_conversation[], uuid[]),
+    private.list_person_keys(uuid[]),
+    private.list_phone_keys(text, text),
     private.list_repeated_messages(private.ingest_message[], uuid[], private.ingest_count[]),
     private.list_replay_results(private.ingest_conversation[], uuid[]),
     private.list_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_count[]),
+    private.list_spellings(text, text, text),
     private.list_updates(uuid, text, text),
     private.list_user_messages(uuid),
     private.lock_channel(uuid),
@@ -358,18 +392,22 @@ drop function
     private.lock_matching_trigger(),
     private.lock_member_channel_trigger(),
     private.lock_my_channel(uuid),
+    private.lock_person(uuid, text),
     private.lock_source(private.ingest_source),
     private.mark_read(uuid, bigint),
+    private.match_conversation(public.conversations),
+    private.match_identifiers(uuid, text, private.identifier[]),
     private.match_participant_trigger(),
-    private.match_person(uuid, text),
     private.matching_lock(uuid),
     private.measure_database(),
     private.measure_deliveries(),
     private.measure_messages(uuid, bigint, integer),
     private.merge_counts(private.ingest_count[], private.ingest_update[], private.ingest_update[], uuid[]),
+    private.merge_people(uuid, uuid),
     private.message_count(uuid),
     private.message_preview(jsonb),
     private.move_channels(uuid),
+    private.normalize_identifier_trigger(),
     private.open_direct(uuid[], uuid),
     private.parse_conversations(jsonb),
     private.parse_files(jsonb),
@@ -377,7 +415,9 @@ drop function
     private.parse_json(bytea),
     private.parse_mentions(text),
     private.parse_messages(jsonb),
+    private.parse_number(private.written_phone, private.phone_regions),
     private.parse_object(bytea),
+    private.parse_phone(text, text),
     private.parse_search(text),
     private.parse_search_operator(private.message_search, text, text, boolean),
     private.parse_search_phrase(text),
@@ -389,7 +429,11 @@ drop function
     private.parse_updates(jsonb),
     private.parse_uuid(jsonb, text, boolean),
     private.parse_uuids(jsonb, text, integer),
+    private.parse_written_phone(text),
+    private.participant_key(text, text),
     private.pass_belongings(uuid, uuid, uuid),
+    private.phone_line(private.phone_number),
+    private.phone_text(text),
     private.place_messages(private.ingest_message[], uuid[]),
     private.poll_summary(jsonb),
     private.protect_owners_trigger(),
@@ -397,10 +441,14 @@ drop function
     private.protect_workspace_owners_trigger(),
     private.queue_deliveries_trigger(),
     private.ranking_steps(tsvector, tsquery, text[]),
+    private.read_number(private.phone_number, boolean),
     private.read_repeated_message(jsonb, public.conversation_messages),
     private.record_audit(uuid, text, uuid, jsonb),
+    private.record_earlier_identifier_trigger(),
     private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz),
     private.record_export(uuid, uuid),
+    private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean),
+    private.record_identifiers(uuid[], private.identifier[]),
     private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
     private.record_invitation_trigger(),
     private.record_member_trigger(),
@@ -418,12 +466,16 @@ drop function
     private.redact_conversations(text[]),
     private.redact_deleted_messages_trigger(),
     private.redact_inbox_trigger(),
+    private.refresh_identifiers_trigger(),
     private.refresh_messages(private.ingest_update[], uuid[]),
+    private.refresh_people_trigger(),
+    private.refresh_person_keys(uuid[]),
     private.refuse_ingest(integer, text),
     private.reject_direct_channel_trigger(),
     private.reject_direct_member_trigger(),
     private.reject_retired_id_trigger(),
-    private.rematch_conversations_trigger(),
+    private.rematch_conversations(private.person_key[]),
+    private.rematch_identified_trigger(),
     private.remember_twin_owner_trigger(),
     private.remove_member_twins_trigger(),
     private.render_attachment(public.attachments),
@@ -457,6 +509,7 @@ drop function
     private.require_twin(uuid, uuid),
     private.require_upload_channel(jsonb),
     private.require_workspace_member_trigger(),
+    private.reread_numbers_trigger(),
     private.resolve_search_filters(private.message_search),
     private.retire_ids_trigger(),
     private.retry_after(integer, text, jsonb),
@@ -486,13 +539,20 @@ drop function
     private.spend_project_summary(),
     private.spend_request(),
     private.spend_summary(),
+    private.split_phones(text),
     private.split_words(text),
     private.store_conversations(private.ingest_source, jsonb),
     private.store_mentions(public.messages),
     private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),
+    private.strip_country_code(text, private.phone_regions),
+    private.strip_trunk_prefix(text, private.phone_regions),
     private.succeed(jsonb, jsonb, integer),
     private.summarize_conversations_trigger(),
     private.sweep_attachments(integer, interval),
+    private.undo_number_change(uuid),
+    private.unify_number(text, text),
+    private.unmerge_people(uuid),
+    private.update_matches(uuid[]),
     private.update_participants(uuid[], private.ingest_participant[]),
     private.use_asynchronous_commit(),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
@@ -502,6 +562,7 @@ drop function
     public.accept_invitation(text, uuid),
     public.add_reaction(jsonb),
     public.begin_upload(jsonb),
+    public.change_number(jsonb),
     public.claim_deliveries(jsonb),
     public.clean_up(jsonb),
     public.conversation_messages(public.conversations),
@@ -529,6 +590,7 @@ drop function
     public.list_user_events(bigint, integer),
     public.list_workspace_members(uuid, text),
     public.mark_read(uuid, bigint),
+    public.merge_people(jsonb),
     public.messages(public.conversations),
     public.messaging_ingest(bytea),
     public.open_direct(uuid[], uuid),
@@ -546,6 +608,8 @@ drop function
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
     public.toggle_reaction(jsonb),
+    public.undo_number_change(jsonb),
+    public.unmerge_people(jsonb),
     public.unpin_message(jsonb);
 drop table
     private.calls,
@@ -557,6 +621,9 @@ drop table
     private.message_files,
     private.message_words,
     private.messaging_keys,
+    private.number_changes,
+    private.person_keys,
+    private.phone_regions,
     private.request_counts,
     private.retention_rounds,
     private.retired_ids,
@@ -573,6 +640,7 @@ drop table
     public.channel_members,
     public.channel_twins,
     public.channels,
+    public.conversation_identifiers,
     public.conversation_messages,
     public.conversation_updates,
     public.conversations,
@@ -587,6 +655,7 @@ drop table
     public.messages,
     public.messaging_connections,
     public.people,
+    public.person_identifiers,
     public.twin_deliveries,
     public.twin_webhooks,
     public.user_events,
@@ -597,10 +666,12 @@ drop table
 drop function
     private.attachments_max_bytes(),
     private.generate_id(),
+    private.identifier_value(text, text),
     private.message_max_characters(),
     private.metadata_max_bytes(),
     private.phone_digits(text);
 drop type
+    private.identifier,
     private.ingest_conversation,
     private.ingest_count,
     private.ingest_message,
@@ -608,8 +679,14 @@ drop type
     private.ingest_result,
     private.ingest_source,
     private.ingest_update,
+    private.match_key,
     private.message_search,
-    private.metric;
+    private.metric,
+    private.person_key,
+    private.person_match,
+    private.phone_number,
+    private.phone_reading,
+    private.written_phone;
 
 do $$
 begin

@@ -1,0 +1,322 @@
+"""sql/103, 121, 125, 126: participants are recognised by any identifier that was ever seen of them."""
+
+from typing import Any
+
+import pytest
+from psycopg.errors import CheckViolation
+
+from tests.support.calls import call, ingest
+from tests.support.database import Db, become, become_postgres, refused, rows, value
+from tests.support.ingest import conversation, message
+from tests.support.people import add_conversation, add_person, person_of, read_conversation
+from tests.support.world import BOB, JOHN_DOE, MATTY
+
+PHONE = "+1 555 123 4567"
+LID = "137180000000000@lid"
+UUID = "0a1b2c3d-1111-4222-8333-444455556666"
+OPENID = "oABCDEFGHIJKLMNOPQRSTUVWXYZ0"
+TELEGRAM = ("telegram", "tg_bot_456")
+
+
+def add_identifier(db: Db, person: object, kind: str, text: str, app: str = "") -> Any:
+    statement = """
+    insert into public.person_identifiers (person_id, kind, value, app) values (%s, %s, %s, %s) returning id
+    """
+    return value(db, statement, person, kind, text, app)
+
+
+def match_of(db: Db, conversation_id: object) -> tuple[Any, Any]:
+    ((person, reason),) = rows(
+        db, "select person_id, matched_by from public.conversations where id = %s", conversation_id
+    )
+    return person, reason
+
+
+def latest(number: int) -> str:
+    return f"2026-02-01T10:30:{number:02}Z"
+
+
+@pytest.mark.parametrize(
+    ("platform", "text", "kind", "found"),
+    [
+        ("whatsapp", "15551234567", "phone", "15551234567"),
+        ("whatsapp", "15551234567@s.whatsapp.net", "phone", "+15551234567"),
+        ("whatsapp", "15551234567@c.us", "phone", "+15551234567"),
+        ("whatsapp", "whatsapp:+15551234567", "phone", "+15551234567"),
+        ("whatsapp", "137180000000000@lid", "whatsapp_lid", "137180000000000"),
+        ("whatsapp", "137180000000000:3@lid", "whatsapp_lid", "137180000000000"),
+        ("whatsapp", "US.13491208655302741918", "whatsapp_bsuid", "US.13491208655302741918"),
+        ("whatsapp", "120363046314515100@g.us", "other", "120363046314515100@g.us"),
+        ("whatsapp", "120363046314515100", "other", "120363046314515100"),
+        ("whatsapp", "status@broadcast", "other", "status@broadcast"),
+        ("whatsapp", "120363@newsletter", "other", "120363@newsletter"),
+        ("whatsapp", "@ann", "other", "@ann"),
+        ("signal", "+15551234567", "phone", "+15551234567"),
+        ("signal", UUID.upper(), "signal_uuid", UUID),
+        ("signal", "group.QUJD", "other", "group.QUJD"),
+        ("telegram", "6171234567", "telegram_id", "6171234567"),
+        ("telegram", "@Ann_Lee", "telegram_username", "ann_lee"),
+        ("telegram", "Ann_Lee", "telegram_username", "ann_lee"),
+        ("telegram", "https://t.me/ann_lee", "telegram_username", "ann_lee"),
+        ("telegram", "-1001551234567", "other", "-1001551234567"),
+        ("telegram", "+15551234567", "phone", "+15551234567"),
+        ("wechat", OPENID, "wechat_openid", OPENID),
+        ("wechat", "wxid_ann", "other", "wxid_ann"),
+        ("signal", "Ann@Example.com", "email", "ann@example.com"),
+    ],
+)
+def test_participant_identifier_is_recognised(db: Db, platform: str, text: str, kind: str, found: str) -> None:
+    assert rows(db, "select kind, value from private.identify_any(%s, %s)", platform, text) == [(kind, found)]
+
+
+@pytest.mark.parametrize(
+    ("platform", "identifier", "kind", "text", "rank"),
+    [
+        ("whatsapp", LID, "whatsapp_lid", "137180000000000", "whatsapp_lid"),
+        ("whatsapp", "US.134", "whatsapp_bsuid", "US.134", "whatsapp_bsuid"),
+        ("signal", UUID, "signal_uuid", UUID.upper(), "signal_uuid"),
+        ("telegram", "6171234567", "telegram_id", "6171234567", "telegram_id"),
+        ("telegram", "@ann_lee", "telegram_username", "t.me/Ann_Lee", "telegram_username"),
+        ("wechat", OPENID, "wechat_openid", OPENID, "wechat_openid"),
+        ("signal", "ann@example.com", "email", "Ann@Example.com", "email"),
+        ("signal", "+15559876543", "phone", "+1 555 987 6543", "phone"),
+        ("signal", "+33612345678", "phone", "06 12 34 56 78", "phone_national"),
+        ("signal", "00155598765439", "phone", "98 5559 8765439", "phone_last_ten"),
+    ],
+)
+def test_person_matches_by_an_added_identifier(
+    db: Db, platform: str, identifier: str, kind: str, text: str, rank: str
+) -> None:
+    person = add_person(db, PHONE)
+    early = add_conversation(db, identifier, platform=platform)
+    added = add_identifier(db, person, kind, text)
+    late = add_conversation(db, identifier, platform=platform)
+    assert [match_of(db, found) for found in (early, late)] == [(person, rank)] * 2
+    become(db, BOB)
+    db.execute("delete from public.person_identifiers where id = %s", (added,))
+    assert [match_of(db, found) for found in (early, late)] == [(None, None)] * 2
+
+
+def test_number_is_read_in_the_home_country_first(db: Db) -> None:
+    db.execute("update private.settings set default_country = 'DE'")
+    db.execute("update public.workspaces set home_country = 'FR' where id = %s", (BOB,))
+    assert rows(db, "select private.home_country(id) from unnest(%s::uuid[]) as id", [BOB, MATTY]) == ["FR", "DE"]
+
+
+def test_new_home_country_matches_conversations_again(db: Db) -> None:
+    person = add_person(db, "612345678")
+    found = add_conversation(db, "0612345678")
+    assert person_of(db, found) is None
+    db.execute("update public.workspaces set home_country = 'FR' where id = %s", (BOB,))
+    assert match_of(db, found) == (person, "phone_national")
+    db.execute("update public.workspaces set home_country = null where id = %s", (BOB,))
+    assert person_of(db, found) is None
+
+
+def test_identifier_gets_the_workspace_of_its_person(db: Db) -> None:
+    become(db, BOB)
+    (team,) = db.execute("select public.create_workspace('Team') ->> 'id'").fetchone()
+    (person,) = db.execute(
+        "insert into public.people (workspace_id, full_name) values (%s, 'Ann') returning id", (team,)
+    ).fetchone()
+    add_identifier(db, person, "email", "ann@example.com")
+    assert rows(db, "select workspace_id::text from public.person_identifiers") == [team]
+
+
+def test_identifier_of_two_people_matches_no_person(db: Db) -> None:
+    for person in (add_person(db, None), add_person(db, None)):
+        add_identifier(db, person, "telegram_id", "6171234567")
+    assert person_of(db, add_conversation(db, "6171234567", platform="telegram")) is None
+
+
+def test_openid_is_valid_within_its_app(db: Db) -> None:
+    add_identifier(db, add_person(db, None), "wechat_openid", OPENID, "wx1")
+    assert person_of(db, add_conversation(db, OPENID, platform="wechat")) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("phone", "@ann"), ("telegram_id", "-5"), ("signal_uuid", "1"), ("email", "ann"), ("pager", "1"), ("phone", "")],
+)
+def test_identifier_without_its_form_is_refused(db: Db, kind: str, text: str) -> None:
+    person = add_person(db, None)
+    become(db, BOB)
+    statement = "insert into public.person_identifiers (person_id, kind, value) values (%s, %s, %s)"
+    refused(db, statement, person, kind, text, by=CheckViolation)
+
+
+def test_user_reads_and_adds_only_own_identifiers(db: Db) -> None:
+    own, other = add_person(db, None), add_person(db, None, user_id=MATTY)
+    add_identifier(db, other, "telegram_id", "1")
+    statement = "insert into public.person_identifiers (person_id, kind, value) values (%s, 'telegram_id', '2')"
+    become(db, BOB)
+    db.execute(statement, (own,))
+    assert rows(db, "select value from public.person_identifiers") == ["2"]
+    refused(db, statement, other)
+
+
+@pytest.mark.parametrize("is_number_first", [True, False])
+def test_number_of_a_thread_survives_a_later_lid(db: Db, is_number_first: bool) -> None:
+    person = add_person(db, PHONE, user_id=MATTY)
+    pair = ["15551234567", LID] if is_number_first else [LID, "15551234567"]
+    for number, identifier in enumerate(pair):
+        ingest(db, conversation(message(str(number), sent_at=latest(number)), participant_identifier=identifier))
+    stored = read_conversation(db)
+    assert (stored["person_id"], stored["participant_identifier"]) == (str(person), "15551234567")
+    seen = "select kind, value from public.conversation_identifiers"
+    assert rows(db, seen) == [("whatsapp_lid", "137180000000000")]
+
+
+def test_identifiers_of_a_request_match_and_stay(db: Db) -> None:
+    person = add_person(db, PHONE, user_id=MATTY)
+    given = [{"kind": "phone", "value": PHONE}, {"kind": "whatsapp_bsuid", "value": "US.134"}]
+    one = conversation(message(), participant_identifier=LID, identifiers=given)
+    assert ingest(db, one).statuses == ["created"]
+    stored = read_conversation(db)
+    assert (stored["person_id"], stored["matched_by"]) == (str(person), "phone")
+    seen = "select kind, value from public.conversation_identifiers order by kind"
+    assert rows(db, seen) == [("phone", "+15551234567"), ("whatsapp_bsuid", "US.134")]
+    assert ingest(db, one).statuses == ["no_new_messages"]
+    place = "select ctid::text || xmin from public.conversations where external_conversation_id = 'chat'"
+    before = value(db, place)
+    ingest(db, conversation(message(), participant_identifier=LID))
+    assert value(db, place) == before
+    ingest(db, conversation(message(), participant_identifier=LID, identifiers=[{"kind": "email", "value": "a@b.de"}]))
+    assert rows(db, seen)[0] == ("email", "a@b.de")
+
+
+def test_group_with_identifiers_matches_no_person(db: Db) -> None:
+    add_person(db, PHONE, user_id=MATTY)
+    given = {"kind": "group", "identifiers": [{"kind": "phone", "value": PHONE}]}
+    ingest(db, conversation(message(sender="1"), participant_identifier="15551234567", **given))
+    assert read_conversation(db)["person_id"] is None
+
+
+def test_conversation_that_becomes_a_group_loses_its_person(db: Db) -> None:
+    person = add_person(db, PHONE, user_id=MATTY)
+    one = conversation(message("a"), participant_identifier="15551234567")
+    ingest(db, one)
+    assert read_conversation(db)["person_id"] == str(person)
+    ingest(db, {**one, "kind": "group"})
+    stored = read_conversation(db)
+    assert (stored["person_id"], stored["matched_by"], stored["participant_key"]) == (None, None, None)
+
+
+def test_identifiers_stay_beside_updates(db: Db) -> None:
+    update = {"message_id": "m1", "type": "read", "at": "2026-02-01T10:37:00Z"}
+    given = {"updates": [update], "identifiers": [{"kind": "email", "value": "a@b.de"}]}
+    ingest(db, conversation(message(), participant_identifier="15551234567", **given))
+    assert rows(db, "select value from public.conversation_identifiers") == ["a@b.de"]
+
+
+@pytest.mark.parametrize(
+    ("identifiers", "error"),
+    [
+        ("x", "identifiers must be an array of at most 20 objects"),
+        ([{"kind": "email", "value": "a@b.de"}] * 21, "identifiers must be an array of at most 20 objects"),
+        (["x"], "identifiers[0] must be an object"),
+        (
+            [{"kind": "email", "value": "a@b.de"}, {"kind": "pager"}],
+            "identifiers[1].kind must be phone, whatsapp_lid, ",
+        ),
+        ([{"kind": "email", "value": "a"}], "identifiers[0].value must be a valid email"),
+        ([{"kind": "email"}], "identifiers[0].value must be a valid email"),
+        ([{"kind": "wechat_openid", "value": OPENID}], "identifiers[0].app must be the WeChat app of an openid"),
+        ([{"kind": "email", "value": "a@b.de", "app": "x"}], "identifiers[0].app must be the WeChat app of an openid"),
+    ],
+)
+def test_bad_identifiers_are_named(db: Db, identifiers: Any, error: str) -> None:
+    (status,) = ingest(db, conversation(message(), identifiers=identifiers)).statuses
+    assert status.startswith(f"error: {error}")
+
+
+def test_openid_of_a_request_has_its_app(db: Db) -> None:
+    person = add_person(db, None, user_id=MATTY)
+    add_identifier(db, person, "wechat_openid", OPENID, "wx1")
+    given = [{"kind": "wechat_openid", "value": OPENID, "app": "wx1"}]
+    ingest(db, conversation(message(), identifiers=given))
+    assert read_conversation(db)["person_id"] == str(person)
+
+
+def test_second_conversation_of_a_request_adds_its_identifier(db: Db) -> None:
+    person = add_person(db, PHONE, user_id=MATTY)
+    ingest(db, conversation(participant_identifier=LID), conversation(participant_identifier="15551234567@c.us"))
+    assert read_conversation(db)["person_id"] == str(person)
+    assert rows(db, "select kind from public.conversation_identifiers") == ["whatsapp_lid"]
+
+
+def test_merged_people_match_as_one_until_unmerged(db: Db) -> None:
+    one, other = add_person(db, PHONE), add_person(db, "+33 6 12 34 56 78")
+    first, second = add_conversation(db, "15551234567"), add_conversation(db, "+33612345678")
+    assert call(db, "merge_people", BOB, person_id=str(one), merged_person_id=str(other)).status == 200
+    become_postgres(db)
+    assert (person_of(db, first), person_of(db, second)) == (one, one)
+    assert call(db, "unmerge_people", BOB, person_id=str(other)).status == 200
+    become_postgres(db)
+    assert (person_of(db, first), person_of(db, second)) == (one, other)
+
+
+def test_merging_two_entries_of_a_number_ends_the_tie(db: Db) -> None:
+    people = [add_person(db, PHONE) for _ in range(3)]
+    found = add_conversation(db, "15551234567")
+    for other in people[1:]:
+        assert person_of(db, found) is None
+        call(db, "merge_people", BOB, person_id=str(people[0]), merged_person_id=str(other))
+        become_postgres(db)
+    assert person_of(db, found) == people[0]
+    db.execute("delete from public.people where id = %s", (people[0],))
+    assert person_of(db, found) is None
+
+
+def test_merges_are_refused_without_two_own_people(db: Db) -> None:
+    one, other = add_person(db, PHONE), add_person(db, PHONE)
+
+    def merge(person: object, merged: object) -> tuple[int, str, str | None]:
+        return call(db, "merge_people", BOB, person_id=str(person), merged_person_id=str(merged)).error
+
+    assert merge(one, JOHN_DOE) == (404, "person_not_found", "merged_person_id")
+    assert merge(JOHN_DOE, one) == (404, "person_not_found", "person_id")
+    assert merge(one, one) == (409, "person_merged", "merged_person_id")
+    assert call(db, "unmerge_people", BOB, person_id=str(one)).error == (409, "person_not_merged", "person_id")
+    call(db, "merge_people", BOB, person_id=str(one), merged_person_id=str(other))
+    assert merge(other, one) == (409, "person_merged", "merged_person_id")
+
+
+def test_erasure_of_a_person_takes_what_was_merged(db: Db) -> None:
+    one, other = add_person(db, PHONE), add_person(db, "+33 6 12 34 56 78")
+    call(db, "merge_people", BOB, person_id=str(one), merged_person_id=str(other))
+    become_postgres(db)
+    add_conversation(db, "+33612345678")
+    erased = call(db, "erase_person", BOB, person_id=str(one)).data["erased"]
+    assert (erased["people"], erased["conversations"]) == (2, 1)
+
+
+def test_changed_number_keeps_the_old_until_undone(db: Db) -> None:
+    person = add_person(db, PHONE)
+    old, new = add_conversation(db, "15551234567"), add_conversation(db, "15559876543")
+    assert call(db, "change_number", BOB, person_id=str(person), phone="+1 555 987 6543").status == 200
+    become_postgres(db)
+    assert (person_of(db, old), person_of(db, new)) == (person, person)
+    assert call(db, "undo_number_change", BOB, person_id=str(person)).data["phone"] == PHONE
+    become_postgres(db)
+    assert (person_of(db, old), person_of(db, new)) == (person, None)
+    assert call(db, "undo_number_change", BOB, person_id=str(person)).error[1] == "number_not_changed"
+    assert call(db, "change_number", BOB, person_id=str(person), phone="@ann").error == (400, "invalid_field", "phone")
+
+
+def test_match_reads_two_rows_a_key_of_many_people(db: Db) -> None:
+    db.execute(
+        "insert into public.people (user_id, full_name, phone) select %s, 'P', %s from generate_series(1, 2000)",
+        (BOB, PHONE),
+    )
+    keys = "private.list_match_keys('signal', private.identify('signal', %s), null, false)"
+    plan = value(db, f"select count(*) from private.person_keys where key in (select key from unnest({keys}))", PHONE)
+    assert plan >= 2000
+    db.execute("set local statement_timeout = '2s'")
+    db.execute(
+        """
+        insert into public.conversations (user_id, platform, external_conversation_id, participant_identifier)
+        select %s, 'signal', number, %s from generate_series(1, 500) as number
+        """,
+        (BOB, PHONE),
+    )

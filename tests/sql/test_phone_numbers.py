@@ -1,0 +1,130 @@
+"""sql/102_phone_numbers.sql reads numbers as the package phonenumbers does, and what phone books hold besides."""
+
+from collections.abc import Iterator
+from functools import cache
+
+import phonenumbers
+import pytest
+from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType, ValidationResult
+
+from tests.support import phones
+from tests.support.database import Db, rows, value
+
+REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
+KINDS = sorted(PhoneNumberType.values())
+ABROAD = ["US", "DE", "JP", "BR"]  # each dials another prefix before a country code
+READ = """
+select country_code, national_number, is_complete and has_country
+from unnest(private.parse_phone(%s, %s))
+"""
+
+
+@cache
+def examples(region: str) -> list[PhoneNumber]:
+    """Return an example of each kind of number of a region, and one that is not valid."""
+    found = [phonenumbers.example_number_for_type(region, kind) for kind in KINDS]
+    return [number for number in [*found, phonenumbers.invalid_example_number(region)] if number]
+
+
+def spellings(region: str) -> Iterator[tuple[str, str | None]]:
+    """Yield the ways to write the examples of a region, each with the country where it is read."""
+    for number in examples(region):
+        for form in (PhoneNumberFormat.E164, PhoneNumberFormat.INTERNATIONAL, PhoneNumberFormat.RFC3966):
+            yield phonenumbers.format_number(number, form), None
+        yield phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL), region
+        yield phonenumbers.format_number(number, PhoneNumberFormat.E164)[1:], region
+        for country in ABROAD:
+            yield phonenumbers.format_out_of_country_calling_number(number, country), country
+
+
+def read_by_the_library(text: str, region: str | None) -> tuple[str, str, bool]:
+    """Return country code, national number, and whether the text names a country and has one of its lengths."""
+    number = phonenumbers.parse(text, region)
+    names_country = region is None or phonenumbers.parse(text, region, keep_raw_input=True).country_code_source in {
+        phonenumbers.CountryCodeSource.FROM_NUMBER_WITH_PLUS_SIGN,
+        phonenumbers.CountryCodeSource.FROM_NUMBER_WITH_IDD,
+    }
+    is_possible = phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE
+    return str(number.country_code), phonenumbers.national_significant_number(number), names_country and is_possible
+
+
+def test_phone_metadata_is_current() -> None:
+    assert phones.PATH.read_text(encoding="utf-8") == phones.render(), "Run `make phones`."
+
+
+@pytest.mark.parametrize("first", sorted({region[0] for region in REGIONS}))
+def test_numbers_are_read_as_by_the_library(db: Db, first: str) -> None:
+    texts = [text for region in REGIONS if region[0] == first for text in spellings(region)]
+    assert [(text, rows(db, READ, *text)) for text in texts] == [(text, [read_by_the_library(*text)]) for text in texts]
+
+
+@pytest.mark.parametrize("code", sorted(phonenumbers.COUNTRY_CODES_FOR_NON_GEO_REGIONS))
+def test_number_of_no_country_is_read(db: Db, code: int) -> None:
+    text = phonenumbers.format_number(phonenumbers.example_number_for_non_geo_entity(code), PhoneNumberFormat.E164)
+    assert rows(db, READ, text, None) == [read_by_the_library(text, None)]
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("+33 (0)6 12 34 56 78", ["33 612345678"]),
+        ("0033 6 12 34 56 78", ["33 612345678"]),
+        ("tel:+33-6-12-34-56-78", ["33 612345678"]),
+        ("tel:612345678;phone-context=+33", ["33 612345678"]),
+        ("whatsapp:+33612345678", ["33 612345678"]),
+        ("33612345678@s.whatsapp.net", ["33 612345678"]),
+        ("33612345678:12@s.whatsapp.net", ["33 612345678"]),
+        ("33612345678@c.us", ["33 612345678"]),
+        ("+49 4333 633333 ext. 543", ["49 4333633333 x543"]),
+        ("+49 4333 633333 x543", ["49 4333633333 x543"]),
+        ("tel:+49-4333-633333;ext=543", ["49 4333633333 x543"]),
+        ("+1 555 123 4567,123", ["1 5551234567 x123"]),
+        ("+1 555 123 4567,,123#", ["1 5551234567 x123"]),
+        ("+49 30 1234\u00b7567", ["49 301234567"]),
+        ("+1 555 123 4567\t", ["1 5551234567"]),
+        ("\u202a+49\u00a0151\u20112345678\u202c\u2060", ["49 1512345678"]),
+        ("\uff0b\uff11 555 123 4567", ["1 5551234567"]),
+        ("+\u0662\u0660\u0661\u0660\u0660\u0661\u0662\u0663\u0664\u0665\u0666", ["20 100123456"]),
+        ("+\u0967 555 123 4567", ["1 5551234567"]),
+        ("+1 555 123 4567 / +1 555 987 6543", ["1 5551234567", "1 5559876543"]),
+        ("+33 6 12 34 56 78, +33 6 98 76 54 32", ["33 612345678", "33 698765432"]),
+        ("+33 6 12 34 56 78 or +33 6 98 76 54 32", ["33 612345678", "33 698765432"]),
+        ("(030) 12.34-56/7", ["? 0301234567"]),
+        ("06 12 34 56 78", ["? 0612345678"]),
+        ("+49,151", ["49 151"]),
+        ("-1001551234567", []),
+        ("120363046314515100", []),
+        ("120363046314515100@g.us", []),
+        ("15551234567-1600000000@g.us", []),
+        ("137180000000000@lid", []),
+        ("@1234567890", []),
+        ("bob1234567890", []),
+        ("1234567890x", []),
+        ("+", []),
+        ("", []),
+    ],
+)
+def test_phone_book_entries_are_read(db: Db, text: str, numbers: list[str]) -> None:
+    found = """
+    select coalesce(country_code, '?') || ' ' || national_number || coalesce(' x' || extension, '')
+    from unnest(private.parse_phone(%s, null))
+    """
+    assert rows(db, found, text) == numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "country", "number"),
+    [
+        ("06 12 34 56 78", "FR", "33 612345678"),
+        ("\u0660\u0661\u0660\u0660\u0661\u0662\u0663\u0664\u0665\u0666\u0667", "EG", "20 1001234567"),
+        ("02 1234567", "IT", "39 021234567"),
+        ("011 15 2345-6789", "AR", "54 91123456789"),
+        ("011 44 20 7946 0958", "US", "44 2079460958"),
+        ("0044 20 7946 0958", "US", "44 2079460958"),
+        ("+44 20 7946 0958", "FR", "44 2079460958"),
+        ("555 1234", "BB", "1 2465551234"),
+    ],
+)
+def test_number_without_country_is_read_at_home(db: Db, text: str, country: str, number: str) -> None:
+    found = "select country_code || ' ' || national_number from unnest(private.parse_phone(%s, %s))"
+    assert value(db, found, text, country) == number
