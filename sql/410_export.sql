@@ -37,9 +37,9 @@ declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 500);
     v_after text := $1 ->> 'after';
     v_external_id text := '';
-    v_at timestamptz := '-infinity';
+    v_at timestamptz := '-infinity'::timestamptz;
     v_sequence bigint := -9223372036854775808;
-    v_received_at timestamptz := '-infinity';
+    v_received_at timestamptz := '-infinity'::timestamptz;
     v_lines jsonb;
     v_last text;
 begin

@@ -219,7 +219,7 @@ for each statement execute function private.summarize_conversations_trigger();
 create trigger conversation_messages_60_redact
 after update on public.conversation_messages
 referencing old table as gone new table as changed
-for each statement execute function private.redact_inbox_trigger();
+for each statement execute function private.redact_deleted_messages_trigger();
 -- After 50: it sends the row that 50 has updated.
 create trigger conversation_messages_70_broadcast
 after update on public.conversation_messages

@@ -11793,31 +11793,14 @@ $$;
 comment on function private.redact_channel_trigger() is
 'Redacts the broadcasts of a channel that is deleted, or those to a twin that leaves it.';
 
--- Definer, for the same reason.
-create function private.redact_inbox_trigger() returns trigger
+create function private.redact_conversations(p_ids text[]) returns void
 language plpgsql
-security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
-declare
-    v_ids text[];
 begin
-    if tg_op = 'UPDATE' then
-        v_ids := array(
-            select distinct gone.conversation_id::text
-            from gone
-            inner join changed using (conversation_id, external_id, sender)
-            where gone.deleted_at is null and changed.deleted_at is not null
-        );
-    else
-        -- The old rows are conversations or messages of conversations.
-        v_ids := array(
-            select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone
-        );
-    end if;
-    if v_ids = '{}' then
-        return null;
+    if p_ids = '{}' then
+        return;
     end if;
     update realtime.messages as sent
     set payload = jsonb_build_object(
@@ -11825,16 +11808,50 @@ begin
     )
     -- All inboxes, because the conversation may have had another owner.
     where sent.extension = 'broadcast' and sent.private and sent.topic ~ '^(inbox|workspace):'
-        and sent.payload #>> '{conversation,id}' = any(v_ids);
-    return null;
+        and sent.payload #>> '{conversation,id}' = any(p_ids);
 exception
     when others then
         perform private.report_lost_broadcast('inboxes', sqlstate, sqlerrm);
-        return null;
+end
+$$;
+comment on function private.redact_conversations(text[]) is
+'Turns the broadcasts of conversations into pointers. A failure is reported and harms no writer.';
+
+-- Definer, for the same reason.
+create function private.redact_inbox_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The old rows are conversations or messages of conversations.
+    perform private.redact_conversations(array(
+        select distinct coalesce(to_jsonb(gone) ->> 'conversation_id', to_jsonb(gone) ->> 'id') from gone
+    ));
+    return null;
 end
 $$;
 comment on function private.redact_inbox_trigger() is
-'Redacts the broadcasts of conversations that lost messages or were deleted, also if a sender deleted a message.';
+'Redacts the broadcasts of conversations that were deleted or lost messages.';
+
+-- Definer, for the same reason.
+create function private.redact_deleted_messages_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.redact_conversations(array(
+        select distinct gone.conversation_id::text
+        from gone
+        inner join changed using (conversation_id, external_id, sender)
+        where gone.deleted_at is null and changed.deleted_at is not null
+    ));
+    return null;
+end
+$$;
+comment on function private.redact_deleted_messages_trigger() is
+'Redacts the broadcasts of conversations in which a sender deleted a message.';
 
 -- Erasure of a person or a user, with a receipt: the right to be forgotten.
 -- A receipt contains numbers and ids, never erased content.
@@ -12247,9 +12264,9 @@ declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 500);
     v_after text := $1 ->> 'after';
     v_external_id text := '';
-    v_at timestamptz := '-infinity';
+    v_at timestamptz := '-infinity'::timestamptz;
     v_sequence bigint := -9223372036854775808;
-    v_received_at timestamptz := '-infinity';
+    v_received_at timestamptz := '-infinity'::timestamptz;
     v_lines jsonb;
     v_last text;
 begin
@@ -13548,7 +13565,7 @@ for each statement execute function private.summarize_conversations_trigger();
 create trigger conversation_messages_60_redact
 after update on public.conversation_messages
 referencing old table as gone new table as changed
-for each statement execute function private.redact_inbox_trigger();
+for each statement execute function private.redact_deleted_messages_trigger();
 -- After 50: it sends the row that 50 has updated.
 create trigger conversation_messages_70_broadcast
 after update on public.conversation_messages

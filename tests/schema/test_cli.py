@@ -69,4 +69,7 @@ def test_linter_reports_nothing(cluster: TestCluster, fresh_database: str, tmp_p
         db.execute("create extension plpgsql_check with schema extensions")
     url = cluster.url(fresh_database, "postgres")
     for schema in ("public", "private"):
-        assert check(tmp_path, url, "lint", "--level=warning", f"--schema={schema}") == []
+        found = check(tmp_path, url, "lint", "--level=warning", f"--schema={schema}")
+        # The gateway passes one argument to every call, also to those that need none.
+        issues = [(each["function"], issue["message"]) for each in found for issue in each["issues"]]
+        assert [issue for issue in issues if issue[1] != 'unused parameter "$1"'] == []

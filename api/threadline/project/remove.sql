@@ -463,6 +463,8 @@ drop function
     private.record_workspace_membership_trigger(),
     private.redact_broadcasts(uuid[]),
     private.redact_channel_trigger(),
+    private.redact_conversations(text[]),
+    private.redact_deleted_messages_trigger(),
     private.redact_inbox_trigger(),
     private.refresh_identifiers_trigger(),
     private.refresh_messages(private.ingest_update[], uuid[]),
