@@ -19,6 +19,7 @@ from tests.support.twin import until
 TUTORIAL = (ROOT / "docs" / "tutorial" / "first-app.md").read_text(encoding="utf-8")
 (HTML,) = re.findall(r"```html\n(.+?)```", TUTORIAL, re.DOTALL)
 (CURL,) = re.findall(r"```bash\n(curl .+?)```", TUTORIAL, re.DOTALL)
+expect.set_options(timeout=20_000)  # milliseconds; a busy machine needs more than the default of five seconds
 (CDN,) = re.findall(r'<script src="(.+?)">', HTML)
 SUPABASE_JS = ROOT / "tests" / "node_modules" / "@supabase" / "supabase-js" / "dist" / "umd" / "supabase.js"
 SERVER = next(line for line in TUTORIAL.splitlines() if line.startswith("python3 -m http.server"))
