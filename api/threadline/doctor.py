@@ -17,19 +17,19 @@ import asyncpg
 import httpx
 import jwt
 
-from threadline.project.shipped import newest_version
+from threadline.project.shipped import CLI, FUNCTION, newest_version
 from threadline.settings import PUBLIC_KEYS, SECRET_KEYS, Settings
 from threadline.tls import find_mode, is_local
 from threadline.tokens import LEEWAY
 
-PUSH = 'run "threadline add" and "supabase db push"'
+PUSH = f'run "threadline add" and "{CLI} db push --remote"'
 INSUFFICIENT_PRIVILEGE = "42501"
 _WEAK_MODES = {
     "disable": "in clear text (sslmode=disable): the network reads the password and all messages",
     "require": "encrypted but not verified (sslmode=require): another server can pose as the database",
     "verify-ca": "verified without its host name (sslmode=verify-ca)",
 }
-DEPLOY = 'run "supabase functions deploy messaging-ingest"'
+DEPLOY = f'run "{CLI} functions deploy {FUNCTION}"'
 
 
 async def examine(settings: Settings, environment: Mapping[str, str] = os.environ) -> list[str]:

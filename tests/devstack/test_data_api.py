@@ -1,5 +1,6 @@
 """/rest/v1: callers, forwarding, and the PostgREST behind it."""
 
+import html
 import os
 import shutil
 import socket
@@ -264,3 +265,5 @@ def test_missing_postgrest_answers_503(tmp_path: Path) -> None:
         assert answer.status_code == 503
         assert answer.headers["access-control-allow-origin"] == "*"
         assert answer.json() == {"message": postgrest.advice()}
+        root = html.unescape(httpx.get(stack.api_url).text)
+        assert f"<td><code>/rest/v1</code></td><td>Not here. {postgrest.advice()}</td>" in root

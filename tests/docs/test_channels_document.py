@@ -61,9 +61,16 @@ def test_javascript_creates_all_of_it(stack: RunningStack, tmp_path: Path) -> No
 
 def test_sql_creates_all_of_it(stack: RunningStack) -> None:
     with psycopg.connect(stack.database_url()) as db:
-        db.execute("delete from public.channels where name = 'general'")
-        db.execute("delete from public.ai_twins where display_name = 'Helper'")
-        db.commit()
-        before = count(stack)
-        db.execute(SQL)
-    assert grown(stack, before) == [1, 2, 1, 1]
+        for connection in ("my_wechat", "my_second_wechat"):
+            before = count(stack)
+            db.execute(SQL.replace("my_wechat", connection))
+            db.commit()
+            assert grown(stack, before) == [1, 2, 1, 1]
+
+
+def test_page_repeats_no_connection_of_the_readme() -> None:
+    made = re.compile(r"create_messaging_connection\W.*?(my_\w+|team_\w+)")
+    readme, page = (set(made.findall(text)) for text in ((ROOT / "README.md").read_text(encoding="utf-8"), TEXT))
+    assert readme
+    assert page
+    assert not readme & page

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from threadline import __version__
 
 from tests.support import schema, tools
 from tests.support.cluster import TestCluster
@@ -74,7 +75,7 @@ def dump(cluster: TestCluster, stack: RunningStack) -> str:
 @pytest.mark.skipif(tools.supabase_cli() is None, reason=tools.why_not("supabase"))
 def test_pages_lead_from_add_to_an_equal_dump(cluster: TestCluster, own_stack: RunningStack, project: Path) -> None:
     before, config = dump(cluster, own_stack), read_files(project)["supabase/config.toml"]
-    add, connect, ingest, _ = BLOCKS["add"]
+    _, add, connect, ingest, _ = BLOCKS["add"]
     said = run(project, own_stack, add)
     assert re.sub(r"\d{14}", "", said).startswith(
         re.sub(r"\d{14}", "", PLAN.replace("/home/you/shop", str(project))).rstrip("\n")
@@ -95,7 +96,7 @@ def test_pages_lead_from_add_to_an_equal_dump(cluster: TestCluster, own_stack: R
     assert read_files(project)["supabase/config.toml"] == config
 
 
-@pytest.mark.parametrize("block", [BLOCKS["add"][3], BLOCKS["upgrade"][2]], ids=["add", "upgrade"])
+@pytest.mark.parametrize("block", [BLOCKS["add"][4], BLOCKS["upgrade"][2]], ids=["add", "upgrade"])
 def test_page_prints_the_migrations(own_stack: RunningStack, project: Path, block: str) -> None:
     printed = run(project, own_stack, block) + "".join(path.read_text() for path in project.glob("*.sql"))
     assert f"select '{schema_version()}'" in printed
@@ -108,4 +109,9 @@ def schema_version() -> str:
 
 def test_readme_repeats_the_commands_of_the_page() -> None:
     readme = (schema.ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"```bash\n{BLOCKS['add'][0]}```" in readme
+    for block in BLOCKS["add"][:2]:
+        assert f"```bash\n{block}```" in readme
+
+
+def test_pages_name_the_wheel_of_this_version() -> None:
+    assert f"export WHEEL=$PWD/dist/threadline-{__version__}-py3-none-any.whl\n" in BLOCKS["add"][0]

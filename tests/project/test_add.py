@@ -1,11 +1,13 @@
 """`threadline add`, `remove` and `sql` on the files of a project."""
 
 import tomllib
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from threadline.__main__ import main
+from threadline.project import folder as folder_module
 from threadline.project import shipped
 
 from tests.support.own_project import (
@@ -38,7 +40,7 @@ def test_add_writes_its_files_and_no_others(tmp_path: Path) -> None:
     assert (changed - migrations, before.keys() - after.keys()) == (OURS, set())
     assert list_migrations(folder) == ["own.sql", "threadline_initial.sql", "threadline_policies.sql"]
     assert all(path in said for path in changed)
-    assert "supabase db push --remote\n  supabase functions deploy messaging-ingest\n" in said
+    assert "  npx supabase@3 db push --remote\n  npx supabase@3 functions deploy messaging-ingest\n" in said
     assert tomllib.loads(after["supabase/config.toml"].decode())["functions"]["messaging-ingest"] == {
         "verify_jwt": False
     }
@@ -53,11 +55,17 @@ def test_second_add_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "answer", "status"), [(["--dry-run"], "", 0), ([], "", 1), ([], "n\n", 1)], ids=["dry", "eof", "no"]
+    ("options", "answer", "status", "sentence"),
+    [
+        (["--dry-run"], "", 0, "Nothing was written (--dry-run)."),
+        ([], "", 1, "Error: Nothing was written. With --yes, this command does not ask."),
+        ([], "n\n", 0, "Nothing was written."),
+    ],
+    ids=["dry", "eof", "no"],
 )
 @pytest.mark.parametrize("command", ["add", "remove"])
 def test_plan_without_consent_writes_nothing(
-    tmp_path: Path, command: str, options: list[str], answer: str, status: int
+    tmp_path: Path, command: str, options: list[str], answer: str, status: int, sentence: str
 ) -> None:
     folder = make_project(tmp_path)
     if command == "remove":
@@ -65,7 +73,7 @@ def test_plan_without_consent_writes_nothing(
     before = read_files(folder)
     result = threadline(folder, command, *options, answer=answer)
     assert (result.exit_code, "  change  supabase/config.toml: " in result.output) == (status, True)
-    assert "Nothing was written" in result.output
+    assert sentence in result.output.splitlines()
     assert read_files(folder) == before
 
 
@@ -82,15 +90,33 @@ def test_project_is_found_from_a_folder_below(tmp_path: Path) -> None:
     assert list_migrations(folder)
 
 
-def test_new_files_are_newer_than_every_other(tmp_path: Path) -> None:
-    folder = make_project(tmp_path, {"20991231235959_late.sql": "", "notes.txt": ""})
+@pytest.mark.parametrize(
+    ("newest", "initial", "policies"),
+    [
+        ("20991231235957", "20991231235958", "20991231235959"),
+        ("20991231235958", "20991231235959", "21000101000000"),
+        ("20991231235960", "20991231235961", "20991231235962"),
+    ],
+    ids=["one minute", "two minutes", "no time"],
+)
+def test_new_files_are_newer_than_every_other(tmp_path: Path, newest: str, initial: str, policies: str) -> None:
+    folder = make_project(tmp_path, {f"{newest}_late.sql": "", "notes.txt": ""})
     succeed(folder, "add")
     names = [path.name for path in sorted((folder / "supabase" / "migrations").glob("*.sql"))]
-    assert names == [
-        "20991231235959_late.sql",
-        "20991231235960_threadline_initial.sql",
-        "20991231235961_threadline_policies.sql",
-    ]
+    assert names == [f"{newest}_late.sql", f"{initial}_threadline_initial.sql", f"{policies}_threadline_policies.sql"]
+
+
+def test_new_files_are_named_by_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class LastSecond(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime(2099, 12, 31, 23, 59, 59, tzinfo=tz)
+
+    monkeypatch.setattr(folder_module, "datetime", LastSecond)
+    folder = make_project(tmp_path)
+    succeed(folder, "add")
+    versions = [path.name.partition("_")[0] for path in sorted((folder / "supabase" / "migrations").iterdir())]
+    assert versions == ["20991231235959", "21000101000000"]
 
 
 TAKEN = {
@@ -209,7 +235,7 @@ def test_remove_takes_the_files_out_and_keeps_the_history(tmp_path: Path) -> Non
         "own.sql", "threadline_initial.sql", "threadline_policies.sql", "threadline_remove.sql"
     ]  # fmt: skip
     assert not [path for path in after if "functions" in path]
-    assert "supabase functions delete messaging-ingest" in said
+    assert "  npx supabase@3 functions delete messaging-ingest\n" in said
     assert succeed(folder, "remove") == "Threadline is not in the migrations of this project.\n"
     succeed(folder, "add")
     assert list_migrations(folder)[-2:] == ["threadline_initial.sql", "threadline_policies.sql"]

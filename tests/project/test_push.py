@@ -160,7 +160,7 @@ def test_add_refuses_a_database_it_cannot_read_or_place(
         "give the URL of the database of your Supabase project.\n"
     )
     said = threadline(folder, "add", "--yes", "--database-url", cluster.url(template, "postgres")).output
-    assert 'supabase/migrations does not; run "supabase migration fetch"' in said
+    assert 'supabase/migrations does not; run "npx supabase@3 migration fetch --remote" first' in said
     assert list_migrations(folder) == []
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from threadline.project.shipped import CLI, FUNCTION
+
 if TYPE_CHECKING:
     from threadline.project.folder import Change, Project
 
@@ -41,11 +43,11 @@ def add(workdir: Path, dry_run: bool, yes: bool, database_url: str | None) -> No
     if "Threadline" in taken and not project.state().version:
         raise click.ClickException(
             "The database has Threadline already, but supabase/migrations does not; "
-            'run "supabase migration fetch" first, or push its removal; nothing was written.'
+            f'run "{CLI} migration fetch --remote" first, or push its removal; nothing was written.'
         )
     changes = plan_addition(project, taken)
     if _carry_out(project, changes, "Threadline is in this project already, at this version.", dry_run, yes):
-        _print_next("supabase db push --remote", "supabase functions deploy messaging-ingest")
+        _print_next("db push --remote", f"functions deploy {FUNCTION}")
 
 
 @click.command()
@@ -63,7 +65,7 @@ def remove(workdir: Path, dry_run: bool, yes: bool, drop_data: str | None) -> No
     project = Project.find(workdir)
     changes = plan_removal(project, drop_data)
     if _carry_out(project, changes, "Threadline is not in the migrations of this project.", dry_run, yes):
-        _print_next("supabase db push --remote", "supabase functions delete messaging-ingest")
+        _print_next("db push --remote", f"functions delete {FUNCTION}")
 
 
 @click.command()
@@ -96,10 +98,11 @@ def _carry_out(project: Project, changes: list[Change], nothing: str, dry_run: b
         return False
     try:
         agreed = yes or click.confirm("Write this?")
-    except click.Abort:
-        agreed = False
+    except click.Abort as error:
+        raise click.ClickException("Nothing was written. With --yes, this command does not ask.") from error
     if not agreed:
-        raise click.ClickException("Nothing was written. With --yes, this command does not ask.")
+        click.echo("Nothing was written.")
+        return False
     project.write(changes)
     return True
 
@@ -107,4 +110,4 @@ def _carry_out(project: Project, changes: list[Change], nothing: str, dry_run: b
 def _print_next(*commands: str) -> None:
     click.echo("Done. Now run:")
     for command in commands:
-        click.echo(f"  {command}")
+        click.echo(f"  {CLI} {command}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from click import ClickException
@@ -14,6 +14,7 @@ from threadline.project import shipped
 from threadline.project.names import State, read_state
 
 _FILE_NAME = re.compile(r"([0-9]+)_.*\.sql")
+_VERSION = "%Y%m%d%H%M%S"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Project:
                 return cls(folder)
         raise ClickException(
             f"There is no supabase/config.toml in {here} or above; change to your project, "
-            'or make one with "supabase init".'
+            f'or make one with "{shipped.CLI} init".'
         )
 
     def path(self, *parts: str) -> Path:
@@ -79,16 +80,17 @@ class Project:
     def new_migrations(self, texts: dict[str, str]) -> list[Change]:
         """Return migrations with these names and texts, newer than all others."""
         versions = [path.name.partition("_")[0] for path in self.migrations()]
-        first = max([int(f"{datetime.now(UTC):%Y%m%d%H%M%S}"), *(int(version) + 1 for version in versions)])
-        if late := [version for version in versions if version >= str(first)]:
+        first = max([datetime.now(UTC).strftime(_VERSION), *map(_next_version, versions)], key=int)
+        if late := [version for version in versions if version >= first]:
             raise ClickException(
                 f"The Supabase CLI sorts supabase/migrations/{late[0]}_… after every time of today; "
                 "give it a name with 14 digits; nothing was written."
             )
-        return [
-            Change(self.path("migrations", f"{first + number}_{name}.sql"), text, "create")
-            for number, (name, text) in enumerate(texts.items())
-        ]
+        changes = []
+        for name, text in texts.items():
+            changes.append(Change(self.path("migrations", f"{first}_{name}.sql"), text, "create"))
+            first = _next_version(first)
+        return changes
 
     def write(self, changes: list[Change]) -> None:
         """Write the changes, each file whole or not at all."""
@@ -111,6 +113,15 @@ class Project:
     def label(self, path: Path) -> str:
         """Return a path as seen from the project."""
         return path.relative_to(self.folder).as_posix()
+
+
+def _next_version(version: str) -> str:
+    """Return the version one second later; the next number, if the version is no time."""
+    try:
+        time = datetime.strptime(version, _VERSION).replace(tzinfo=UTC)
+        return (time + timedelta(seconds=1)).strftime(_VERSION)
+    except (ValueError, OverflowError):
+        return str(int(version) + 1)
 
 
 def _delete(path: Path) -> None:

@@ -7,7 +7,7 @@ from click import ClickException
 from threadline.project import config, shipped
 from threadline.project.folder import Change, Project
 from threadline.project.names import BUCKET, read_state
-from threadline.project.shipped import FUNCTION
+from threadline.project.shipped import CLI, FUNCTION
 
 
 def plan_addition(project: Project, taken: set[str] = frozenset()) -> list[Change]:
@@ -39,7 +39,7 @@ def plan_removal(project: Project, drop_data: str | None) -> list[Change]:
     if version != newest:
         raise ClickException(
             f"This project has schema version {version} and this threadline removes {newest}; "
-            'bring the project to it first ("threadline add", "supabase db push"); nothing was written.'
+            f'bring the project to it first ("threadline add", "{CLI} db push --remote"); nothing was written.'
         )
     text = project.config()
     name = config.read_project_id(text)

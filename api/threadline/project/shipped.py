@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 FUNCTION = "messaging-ingest"
+CLI = "npx supabase@3"  # how messages and docs call the Supabase CLI
 _HERE = Path(__file__).parent
 # The wheel has a copy beside this file; a clone has the original.
 FOLDER = next(folder for folder in (_HERE / "supabase", _HERE.parents[2] / "supabase") if folder.is_dir())
