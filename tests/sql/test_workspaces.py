@@ -388,3 +388,74 @@ def test_retention_deletes_old_messages_only(db: Db) -> None:
     assert rows(db, "select id::text from public.messages") == [said]
     assert actions(db)[-1] == "workspace.retention_changed"
     assert json.dumps(value(db, "select private.clean_up()")).count('"messages": 0') == 1
+
+
+@pytest.mark.parametrize("days", [0, 36501, 2147483647])
+@pytest.mark.parametrize("column", ["conversation_days", "channel_days"])
+def test_retention_out_of_range_is_rejected(db: Db, column: str, days: int) -> None:
+    become(db, MATTY)
+    keep = f"update public.workspaces set {column} = %s where id = %s"
+    assert refused(db, keep, days, WORKSPACE, by=psycopg.Error).sqlstate == "23514"
+    db.execute(keep, (36500, WORKSPACE))
+    become_postgres(db)
+    assert value(db, "select private.clean_up()")["messages"] == 0
+
+
+def age_messages(db: Db, who: str, count: int) -> None:
+    """Give the personal workspace of a user a retention, and a channel with messages that it no longer keeps."""
+    become(db, who)
+    own = value(db, "insert into public.channels (name) values ('own') returning id::text")
+    for number in range(count):
+        db.execute("insert into public.messages (channel_id, content) values (%s, %s)", (own, str(number)))
+    db.execute("update public.workspaces set channel_days = 30 where id = %s", (who,))
+    become_postgres(db)
+    db.execute("alter table public.messages disable trigger user")
+    db.execute("update public.messages set created_at = now() - interval '31 days' where channel_id = %s", (own,))
+    db.execute("alter table public.messages enable trigger user")
+
+
+def kept_messages(db: Db) -> list[int]:
+    count = "select count(*) from public.messages where workspace_id = %s"
+    return [value(db, count, who) for who in (MATTY, BOB)]
+
+
+def test_retention_that_fails_does_not_stop_others(db: Db) -> None:
+    for who in (MATTY, BOB):
+        age_messages(db, who, 2)
+    db.execute(
+        "create function public.fail() returns trigger language plpgsql as $$ begin raise 'no'; end $$;"
+        "create trigger a before delete on public.messages for each row"
+        f" when (old.workspace_id = '{MATTY}') execute function public.fail()"
+    )
+    assert value(db, "select private.clean_up()")["messages"] == 2
+    assert kept_messages(db) == [2, 0]
+    db.execute("drop trigger a on public.messages")
+    assert value(db, "select private.clean_up()")["messages"] == 2
+
+
+def test_each_workspace_gets_its_share_of_a_round(db: Db) -> None:
+    for who in (MATTY, BOB):
+        age_messages(db, who, 6)
+    value(db, "select private.clean_up(40)")
+    assert kept_messages(db) == [4, 4]
+    value(db, "select private.clean_up(10)")
+    assert kept_messages(db) == [3, 4]
+    visited = "update private.retention_rounds set visited_at = now() + interval '1 second' where workspace_id = %s"
+    db.execute(visited, (MATTY,))
+    value(db, "select private.clean_up(10)")
+    assert kept_messages(db) == [3, 3]
+
+
+def test_held_channel_does_not_stop_clean_up(db: Db, admin_url: str) -> None:
+    age_messages(db, BOB, 1)
+    become(db, MATTY)
+    db.execute("update public.workspaces set channel_days = 30 where id = %s", (WORKSPACE,))
+    become_postgres(db)
+    db.execute("alter table public.messages disable trigger user")
+    db.execute("update public.messages set created_at = now() - interval '31 days'")
+    db.execute("alter table public.messages enable trigger user")
+    db.execute("set local lock_timeout = '5s'")
+    with psycopg.connect(admin_url) as other:
+        other.execute("select from private.channel_counters where channel_id = %s for update", (CHANNEL,))
+        assert value(db, "select private.clean_up()")["messages"] == 1
+        other.rollback()

@@ -278,6 +278,7 @@ drop function
     private.delete_message_words_trigger(),
     private.delete_old_conversations(uuid, timestamptz, integer),
     private.delete_old_messages(uuid, timestamptz, integer),
+    private.delete_outdated(public.workspaces, integer),
     private.delete_past_retention(integer),
     private.delete_stored_answers(uuid),
     private.diagnose(text, timestamptz),
