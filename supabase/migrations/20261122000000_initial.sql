@@ -1160,6 +1160,8 @@ declare
 begin
     if rotate_messaging_key.overlap is null
         or rotate_messaging_key.overlap not between interval '0' and interval '30 days'
+        -- Times too, because comparing intervals counts each month as 30 days: long ones can compare as short.
+        or now() + rotate_messaging_key.overlap not between now() and now() + interval '30 days'
     then
         perform private.fail(
             400, 'overlap_out_of_range', 'overlap is not in range. Send an interval from 0 to 30 days.'
@@ -4738,7 +4740,10 @@ declare
     v_workspace_id uuid := p_workspace_id;
     v_invitation public.workspace_invitations;
 begin
-    if p_valid_for is null or p_valid_for not between interval '1 minute' and interval '30 days' then
+    -- Times too, because comparing intervals counts each month as 30 days: long ones can compare as short.
+    if p_valid_for is null or p_valid_for not between interval '1 minute' and interval '30 days'
+        or now() + p_valid_for not between now() + interval '1 minute' and now() + interval '30 days'
+    then
         perform private.fail(400, 'invalid_field', 'valid_for must be from 1 minute to 30 days.', 'valid_for');
     elsif p_channel_id is not null then
         select channel.workspace_id into v_workspace_id
@@ -4803,6 +4808,30 @@ comment on function public.create_invitation(uuid, uuid, text, text, interval) i
 only the user with this confirmed address may accept. The answer contains the token, which is shown only once: send it
 as a part of a link. valid_for is 1 minute to 30 days.';
 
+create function private.is_inviter_entitled(p_invitation public.workspace_invitations) returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from public.workspace_members as inviter
+        where inviter.workspace_id = p_invitation.workspace_id
+            and inviter.user_id = p_invitation.invited_by
+            and case
+                when p_invitation.channel_id is not null then exists (
+                    select from public.channel_members as manager
+                    where manager.channel_id = p_invitation.channel_id
+                        and manager.user_id = p_invitation.invited_by
+                        and manager.role in ('owner', 'admin')
+                )
+                when p_invitation.role = 'owner' then inviter.role = 'owner'
+                else inviter.role in ('owner', 'admin')
+            end
+    )
+$$;
+comment on function private.is_inviter_entitled(public.workspace_invitations) is
+'Whether the user who made an invitation could still make it. An invitation ends with the right to make it.';
+
 -- Definer, because the invited user may not read the invitation, and no client inserts members.
 create function private.accept_invitation(p_token text, p_invitation_id uuid) returns json
 language plpgsql
@@ -4828,7 +4857,10 @@ begin
     )
     and (
         invitation.accepted_by = (select auth.uid())
-        or (invitation.accepted_at is null and invitation.revoked_at is null and invitation.expires_at > now())
+        or (
+            invitation.accepted_at is null and invitation.revoked_at is null and invitation.expires_at > now()
+            and private.is_inviter_entitled(invitation)
+        )
     )
     for update;
     if not found then
@@ -4954,6 +4986,7 @@ as $$
         and invitation.accepted_at is null
         and invitation.revoked_at is null
         and invitation.expires_at > now()
+        and private.is_inviter_entitled(invitation)
     order by invitation.created_at
 $$;
 comment on function private.list_my_invitations() is 'Open invitations to the confirmed address of the caller.';
@@ -5072,7 +5105,7 @@ begin
         select lost.id
         from unnest(v_channels) as lost (id)
         inner join public.channels as channel on lost.id = channel.id
-        -- A direct channel has no owner, and no heir may read it.
+        -- A direct channel has no owner.
         where channel.direct_key is null and not exists (
             select from public.channel_members as owner
             where owner.channel_id = lost.id and owner.user_id <> p_user_id and owner.role = 'owner'
@@ -5082,12 +5115,20 @@ begin
     where (member.channel_id, member.user_id) in (
         select distinct on (other.channel_id) other.channel_id, other.user_id
         from public.channel_members as other
+        inner join public.workspace_members as colleague
+            on other.user_id = colleague.user_id and colleague.workspace_id = p_workspace_id
         where other.channel_id = any(v_orphans) and other.user_id <> p_user_id
         order by other.channel_id, other.role <> 'admin', other.created_at, other.user_id
     );
     insert into public.channel_members (channel_id, user_id, role)
     select lost.id, p_heir, 'owner'
     from unnest(v_orphans) as lost (id)
+    inner join public.channels as channel on lost.id = channel.id
+    -- No heir may read a dm.
+    where channel.kind = 'channel' and not exists (
+        select from public.channel_members as owner
+        where owner.channel_id = lost.id and owner.user_id <> p_user_id and owner.role = 'owner'
+    )
     on conflict do nothing;
     delete from public.channel_members as member
     where member.user_id = p_user_id and member.channel_id = any(v_channels);
@@ -5095,7 +5136,8 @@ end
 $$;
 comment on function private.leave_channels(uuid, uuid, uuid) is
 'Removes a leaving user from the channels of a workspace. A channel without another owner gets its admin, or else its
-member, of the longest standing as owner, and an empty one gets the heir.';
+member, of the longest standing as owner. Guests do not inherit: a channel without another member of the workspace gets
+the heir.';
 
 -- Definer, because a member who leaves may change nothing of others. Without claims, because the rules of clients do
 -- not apply to what the system does.
@@ -5513,6 +5555,8 @@ begin
             new.channel_id, 'message.deleted', new.id, private.acting_user_id(), null, -1
         ) as event;
         new.content := '';
+        new.content_type := 'text';
+        new.conversation_id := null;
         new.metadata := '{}';
         new.attachments := null;
     elsif new.content <> old.content then
@@ -8347,6 +8391,7 @@ begin
             end
             from public.message_events as change
             where change.message_id = p_event.message_id
+                and change.channel_id = p_event.channel_id
                 and change.seq < p_event.seq
                 and change.kind in ('message.pinned', 'message.unpinned')
             order by change.seq desc
@@ -9968,8 +10013,35 @@ begin
                 select from public.channel_members as owner
                 where owner.channel_id = mine.channel_id and owner.user_id <> p_user_id and owner.role = 'owner'
             )
+            -- A guest inherits only a dm, or a channel of a workspace that goes with this user.
+            and exists (
+                select from public.channels as channel
+                left join public.workspace_members as colleague
+                    on channel.workspace_id = colleague.workspace_id and colleague.user_id = other.user_id
+                where channel.id = other.channel_id and (
+                    colleague.user_id is not null
+                    or channel.kind = 'dm'
+                    or private.find_heir(channel.workspace_id, p_user_id) is null
+                )
+            )
         order by other.channel_id, other.role <> 'admin', other.created_at, other.user_id
     );
+    -- Only guests are left in these channels.
+    insert into public.channel_members (channel_id, user_id, role)
+    select channel.id, private.find_heir(channel.workspace_id, p_user_id), 'owner'
+    from public.channel_members as mine
+    inner join public.channels as channel on mine.channel_id = channel.id
+    where mine.user_id = p_user_id and mine.role = 'owner' and channel.kind = 'channel'
+        and private.find_heir(channel.workspace_id, p_user_id) is not null
+        and exists (
+            select from public.channel_members as other
+            where other.channel_id = channel.id and other.user_id <> p_user_id
+        )
+        and not exists (
+            select from public.channel_members as owner
+            where owner.channel_id = channel.id and owner.user_id <> p_user_id and owner.role = 'owner'
+        )
+    on conflict (channel_id, user_id) do nothing;
     delete from public.channels as lonely
     where lonely.id in (select mine.channel_id from public.channel_members as mine where mine.user_id = p_user_id)
         and not exists (
@@ -9981,9 +10053,25 @@ begin
 end
 $$;
 comment on function private.hand_over_channels(uuid) is
-'Gives each channel with this user as its only owner to the admin, or else the member, of the longest standing.
-Deletes channels
-without other members and returns their number.';
+'Gives each channel with this user as its only owner to the admin, or else the member, of the longest standing. In a
+team, guests do not inherit: the heir of the workspace does. Deletes channels without other members and returns their
+number.';
+
+create function private.delete_addresses(p_user_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_email text := (select lower(known.email) from auth.users as known where known.id = p_user_id);
+begin
+    delete from public.workspace_invitations as invitation
+    where invitation.email = v_email and invitation.accepted_at is null;
+    update public.workspace_invitations as invitation set email = null
+    where invitation.email is not null and (invitation.email = v_email or invitation.accepted_by = p_user_id);
+end
+$$;
+comment on function private.delete_addresses(uuid) is
+'Deletes the invitations to the address of a user that were not accepted, and clears the address in all others.';
 
 create function private.list_user_messages(p_user_id uuid) returns setof uuid
 language sql
@@ -10074,6 +10162,7 @@ begin
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('summaries', v_count);
     perform private.delete_stored_answers(p_user_id);
+    perform private.delete_addresses(p_user_id);
     delete from public.messages as said
     where said.id in (select own.id from private.list_user_messages(p_user_id) as own (id));
     get diagnostics v_count = row_count;
@@ -10287,7 +10376,11 @@ begin
     -- Check the channel before the cursor, which would tell non-members which channel a message is in.
     perform private.require_channel(v_id);
     v_after := coalesce(private.find_cursor($1, 'after', v_id), 0);
-    if v_after = 0 then
+    -- A cursor before the first message reads the whole channel too.
+    if not exists (
+        select from public.messages as said
+        where said.channel_id = v_id and said.deleted_at is null and said.seq <= v_after
+    ) then
         perform private.record_export(null, v_id);
     end if;
     select
