@@ -19,8 +19,9 @@ create table public.workspaces (
     constraint workspaces_name_length check (char_length(name) between 1 and 200),
     constraint workspaces_home_country_form check (home_country ~ '^[A-Z]{2}$'),
     constraint workspaces_language_form check (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'),
-    constraint workspaces_conversation_days_positive check (conversation_days > 0),
-    constraint workspaces_channel_days_positive check (channel_days > 0)
+    -- At most a hundred years: the clean-up subtracts the days from now, and a time has a first year.
+    constraint workspaces_conversation_days_range check (conversation_days between 1 and 36500),
+    constraint workspaces_channel_days_range check (channel_days between 1 and 36500)
 );
 comment on table public.workspaces is
 'What one team owns: connections, conversations, people and channels. A trigger makes a personal one for each user.';
@@ -30,9 +31,9 @@ comment on column public.workspaces.language is 'A tag of BCP 47, such as de or 
 comment on column public.workspaces.personal_user_id is
 'The user of a personal workspace, which has the same id as the user; null for a team.';
 comment on column public.workspaces.conversation_days is
-'Days after which the clean-up deletes ingested messages; null keeps them.';
+'Days after which the clean-up deletes ingested messages, 1 to 36500; null keeps them.';
 comment on column public.workspaces.channel_days is
-'Days after which the clean-up deletes messages of channels; null keeps them.';
+'Days after which the clean-up deletes messages of channels, 1 to 36500; null keeps them.';
 create index workspaces_created_by_idx on public.workspaces (created_by);
 alter table public.workspaces enable row level security;
 

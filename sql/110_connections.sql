@@ -171,6 +171,8 @@ declare
 begin
     if rotate_messaging_key.overlap is null
         or rotate_messaging_key.overlap not between interval '0' and interval '30 days'
+        -- Times too, because comparing intervals counts each month as 30 days: long ones can compare as short.
+        or now() + rotate_messaging_key.overlap not between now() and now() + interval '30 days'
     then
         perform private.fail(
             400, 'overlap_out_of_range', 'overlap is not in range. Send an interval from 0 to 30 days.'

@@ -58,7 +58,10 @@ declare
     v_workspace_id uuid := p_workspace_id;
     v_invitation public.workspace_invitations;
 begin
-    if p_valid_for is null or p_valid_for not between interval '1 minute' and interval '30 days' then
+    -- Times too, because comparing intervals counts each month as 30 days: long ones can compare as short.
+    if p_valid_for is null or p_valid_for not between interval '1 minute' and interval '30 days'
+        or now() + p_valid_for not between now() + interval '1 minute' and now() + interval '30 days'
+    then
         perform private.fail(400, 'invalid_field', 'valid_for must be from 1 minute to 30 days.', 'valid_for');
     elsif p_channel_id is not null then
         select channel.workspace_id into v_workspace_id
@@ -123,6 +126,30 @@ comment on function public.create_invitation(uuid, uuid, text, text, interval) i
 only the user with this confirmed address may accept. The answer contains the token, which is shown only once: send it
 as a part of a link. valid_for is 1 minute to 30 days.';
 
+create function private.is_inviter_entitled(p_invitation public.workspace_invitations) returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from public.workspace_members as inviter
+        where inviter.workspace_id = p_invitation.workspace_id
+            and inviter.user_id = p_invitation.invited_by
+            and case
+                when p_invitation.channel_id is not null then exists (
+                    select from public.channel_members as manager
+                    where manager.channel_id = p_invitation.channel_id
+                        and manager.user_id = p_invitation.invited_by
+                        and manager.role in ('owner', 'admin')
+                )
+                when p_invitation.role = 'owner' then inviter.role = 'owner'
+                else inviter.role in ('owner', 'admin')
+            end
+    )
+$$;
+comment on function private.is_inviter_entitled(public.workspace_invitations) is
+'Whether the user who made an invitation could still make it. An invitation ends with the right to make it.';
+
 -- Definer, because the invited user may not read the invitation, and no client inserts members.
 create function private.accept_invitation(p_token text, p_invitation_id uuid) returns json
 language plpgsql
@@ -148,7 +175,10 @@ begin
     )
     and (
         invitation.accepted_by = (select auth.uid())
-        or (invitation.accepted_at is null and invitation.revoked_at is null and invitation.expires_at > now())
+        or (
+            invitation.accepted_at is null and invitation.revoked_at is null and invitation.expires_at > now()
+            and private.is_inviter_entitled(invitation)
+        )
     )
     for update;
     if not found then
@@ -274,6 +304,7 @@ as $$
         and invitation.accepted_at is null
         and invitation.revoked_at is null
         and invitation.expires_at > now()
+        and private.is_inviter_entitled(invitation)
     order by invitation.created_at
 $$;
 comment on function private.list_my_invitations() is 'Open invitations to the confirmed address of the caller.';

@@ -76,7 +76,7 @@ begin
         select lost.id
         from unnest(v_channels) as lost (id)
         inner join public.channels as channel on lost.id = channel.id
-        -- A direct channel has no owner, and no heir may read it.
+        -- A direct channel has no owner.
         where channel.direct_key is null and not exists (
             select from public.channel_members as owner
             where owner.channel_id = lost.id and owner.user_id <> p_user_id and owner.role = 'owner'
@@ -86,12 +86,20 @@ begin
     where (member.channel_id, member.user_id) in (
         select distinct on (other.channel_id) other.channel_id, other.user_id
         from public.channel_members as other
+        inner join public.workspace_members as colleague
+            on other.user_id = colleague.user_id and colleague.workspace_id = p_workspace_id
         where other.channel_id = any(v_orphans) and other.user_id <> p_user_id
         order by other.channel_id, other.role <> 'admin', other.created_at, other.user_id
     );
     insert into public.channel_members (channel_id, user_id, role)
     select lost.id, p_heir, 'owner'
     from unnest(v_orphans) as lost (id)
+    inner join public.channels as channel on lost.id = channel.id
+    -- No heir may read a dm.
+    where channel.kind = 'channel' and not exists (
+        select from public.channel_members as owner
+        where owner.channel_id = lost.id and owner.user_id <> p_user_id and owner.role = 'owner'
+    )
     on conflict do nothing;
     delete from public.channel_members as member
     where member.user_id = p_user_id and member.channel_id = any(v_channels);
@@ -99,7 +107,8 @@ end
 $$;
 comment on function private.leave_channels(uuid, uuid, uuid) is
 'Removes a leaving user from the channels of a workspace. A channel without another owner gets its admin, or else its
-member, of the longest standing as owner, and an empty one gets the heir.';
+member, of the longest standing as owner. Guests do not inherit: a channel without another member of the workspace gets
+the heir.';
 
 -- Definer, because a member who leaves may change nothing of others. Without claims, because the rules of clients do
 -- not apply to what the system does.

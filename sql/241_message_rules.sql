@@ -118,6 +118,8 @@ begin
             new.channel_id, 'message.deleted', new.id, private.acting_user_id(), null, -1
         ) as event;
         new.content := '';
+        new.content_type := 'text';
+        new.conversation_id := null;
         new.metadata := '{}';
         new.attachments := null;
     elsif new.content <> old.content then

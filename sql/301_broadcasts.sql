@@ -43,6 +43,7 @@ begin
             end
             from public.message_events as change
             where change.message_id = p_event.message_id
+                and change.channel_id = p_event.channel_id
                 and change.seq < p_event.seq
                 and change.kind in ('message.pinned', 'message.unpinned')
             order by change.seq desc

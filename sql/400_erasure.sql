@@ -226,8 +226,35 @@ begin
                 select from public.channel_members as owner
                 where owner.channel_id = mine.channel_id and owner.user_id <> p_user_id and owner.role = 'owner'
             )
+            -- A guest inherits only a dm, or a channel of a workspace that goes with this user.
+            and exists (
+                select from public.channels as channel
+                left join public.workspace_members as colleague
+                    on channel.workspace_id = colleague.workspace_id and colleague.user_id = other.user_id
+                where channel.id = other.channel_id and (
+                    colleague.user_id is not null
+                    or channel.kind = 'dm'
+                    or private.find_heir(channel.workspace_id, p_user_id) is null
+                )
+            )
         order by other.channel_id, other.role <> 'admin', other.created_at, other.user_id
     );
+    -- Only guests are left in these channels.
+    insert into public.channel_members (channel_id, user_id, role)
+    select channel.id, private.find_heir(channel.workspace_id, p_user_id), 'owner'
+    from public.channel_members as mine
+    inner join public.channels as channel on mine.channel_id = channel.id
+    where mine.user_id = p_user_id and mine.role = 'owner' and channel.kind = 'channel'
+        and private.find_heir(channel.workspace_id, p_user_id) is not null
+        and exists (
+            select from public.channel_members as other
+            where other.channel_id = channel.id and other.user_id <> p_user_id
+        )
+        and not exists (
+            select from public.channel_members as owner
+            where owner.channel_id = channel.id and owner.user_id <> p_user_id and owner.role = 'owner'
+        )
+    on conflict (channel_id, user_id) do nothing;
     delete from public.channels as lonely
     where lonely.id in (select mine.channel_id from public.channel_members as mine where mine.user_id = p_user_id)
         and not exists (
@@ -239,9 +266,25 @@ begin
 end
 $$;
 comment on function private.hand_over_channels(uuid) is
-'Gives each channel with this user as its only owner to the admin, or else the member, of the longest standing.
-Deletes channels
-without other members and returns their number.';
+'Gives each channel with this user as its only owner to the admin, or else the member, of the longest standing. In a
+team, guests do not inherit: the heir of the workspace does. Deletes channels without other members and returns their
+number.';
+
+create function private.delete_addresses(p_user_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_email text := (select lower(known.email) from auth.users as known where known.id = p_user_id);
+begin
+    delete from public.workspace_invitations as invitation
+    where invitation.email = v_email and invitation.accepted_at is null;
+    update public.workspace_invitations as invitation set email = null
+    where invitation.email is not null and (invitation.email = v_email or invitation.accepted_by = p_user_id);
+end
+$$;
+comment on function private.delete_addresses(uuid) is
+'Deletes the invitations to the address of a user that were not accepted, and clears the address in all others.';
 
 create function private.list_user_messages(p_user_id uuid) returns setof uuid
 language sql
@@ -332,6 +375,7 @@ begin
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('summaries', v_count);
     perform private.delete_stored_answers(p_user_id);
+    perform private.delete_addresses(p_user_id);
     delete from public.messages as said
     where said.id in (select own.id from private.list_user_messages(p_user_id) as own (id));
     get diagnostics v_count = row_count;

@@ -170,7 +170,11 @@ begin
     -- Check the channel before the cursor, which would tell non-members which channel a message is in.
     perform private.require_channel(v_id);
     v_after := coalesce(private.find_cursor($1, 'after', v_id), 0);
-    if v_after = 0 then
+    -- A cursor before the first message reads the whole channel too.
+    if not exists (
+        select from public.messages as said
+        where said.channel_id = v_id and said.deleted_at is null and said.seq <= v_after
+    ) then
         perform private.record_export(null, v_id);
     end if;
     select

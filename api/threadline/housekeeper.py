@@ -22,7 +22,7 @@ SWEEP_PAUSE = 3600.0
 async def clean(database: Database) -> float:
     """Delete expired rows (`sql/420_clean_up.sql`) and return after how many seconds to continue."""
     removed = await database.ask("clean_up", limit=LIMIT)
-    return 1.0 if LIMIT in removed.values() else CLEAN_PAUSE
+    return 1.0 if max(removed.values(), default=0) >= LIMIT else CLEAN_PAUSE
 
 
 async def sweep(database: Database, storage: Storage) -> float:

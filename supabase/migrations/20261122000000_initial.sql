@@ -654,8 +654,9 @@ create table public.workspaces (
     constraint workspaces_name_length check (char_length(name) between 1 and 200),
     constraint workspaces_home_country_form check (home_country ~ '^[A-Z]{2}$'),
     constraint workspaces_language_form check (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'),
-    constraint workspaces_conversation_days_positive check (conversation_days > 0),
-    constraint workspaces_channel_days_positive check (channel_days > 0)
+    -- At most a hundred years: the clean-up subtracts the days from now, and a time has a first year.
+    constraint workspaces_conversation_days_range check (conversation_days between 1 and 36500),
+    constraint workspaces_channel_days_range check (channel_days between 1 and 36500)
 );
 comment on table public.workspaces is
 'What one team owns: connections, conversations, people and channels. A trigger makes a personal one for each user.';
@@ -665,9 +666,9 @@ comment on column public.workspaces.language is 'A tag of BCP 47, such as de or 
 comment on column public.workspaces.personal_user_id is
 'The user of a personal workspace, which has the same id as the user; null for a team.';
 comment on column public.workspaces.conversation_days is
-'Days after which the clean-up deletes ingested messages; null keeps them.';
+'Days after which the clean-up deletes ingested messages, 1 to 36500; null keeps them.';
 comment on column public.workspaces.channel_days is
-'Days after which the clean-up deletes messages of channels; null keeps them.';
+'Days after which the clean-up deletes messages of channels, 1 to 36500; null keeps them.';
 create index workspaces_created_by_idx on public.workspaces (created_by);
 alter table public.workspaces enable row level security;
 
@@ -2502,6 +2503,8 @@ declare
 begin
     if rotate_messaging_key.overlap is null
         or rotate_messaging_key.overlap not between interval '0' and interval '30 days'
+        -- Times too, because comparing intervals counts each month as 30 days: long ones can compare as short.
+        or now() + rotate_messaging_key.overlap not between now() and now() + interval '30 days'
     then
         perform private.fail(
             400, 'overlap_out_of_range', 'overlap is not in range. Send an interval from 0 to 30 days.'
@@ -6807,7 +6810,10 @@ declare
     v_workspace_id uuid := p_workspace_id;
     v_invitation public.workspace_invitations;
 begin
-    if p_valid_for is null or p_valid_for not between interval '1 minute' and interval '30 days' then
+    -- Times too, because comparing intervals counts each month as 30 days: long ones can compare as short.
+    if p_valid_for is null or p_valid_for not between interval '1 minute' and interval '30 days'
+        or now() + p_valid_for not between now() + interval '1 minute' and now() + interval '30 days'
+    then
         perform private.fail(400, 'invalid_field', 'valid_for must be from 1 minute to 30 days.', 'valid_for');
     elsif p_channel_id is not null then
         select channel.workspace_id into v_workspace_id
@@ -6872,6 +6878,30 @@ comment on function public.create_invitation(uuid, uuid, text, text, interval) i
 only the user with this confirmed address may accept. The answer contains the token, which is shown only once: send it
 as a part of a link. valid_for is 1 minute to 30 days.';
 
+create function private.is_inviter_entitled(p_invitation public.workspace_invitations) returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from public.workspace_members as inviter
+        where inviter.workspace_id = p_invitation.workspace_id
+            and inviter.user_id = p_invitation.invited_by
+            and case
+                when p_invitation.channel_id is not null then exists (
+                    select from public.channel_members as manager
+                    where manager.channel_id = p_invitation.channel_id
+                        and manager.user_id = p_invitation.invited_by
+                        and manager.role in ('owner', 'admin')
+                )
+                when p_invitation.role = 'owner' then inviter.role = 'owner'
+                else inviter.role in ('owner', 'admin')
+            end
+    )
+$$;
+comment on function private.is_inviter_entitled(public.workspace_invitations) is
+'Whether the user who made an invitation could still make it. An invitation ends with the right to make it.';
+
 -- Definer, because the invited user may not read the invitation, and no client inserts members.
 create function private.accept_invitation(p_token text, p_invitation_id uuid) returns json
 language plpgsql
@@ -6897,7 +6927,10 @@ begin
     )
     and (
         invitation.accepted_by = (select auth.uid())
-        or (invitation.accepted_at is null and invitation.revoked_at is null and invitation.expires_at > now())
+        or (
+            invitation.accepted_at is null and invitation.revoked_at is null and invitation.expires_at > now()
+            and private.is_inviter_entitled(invitation)
+        )
     )
     for update;
     if not found then
@@ -7023,6 +7056,7 @@ as $$
         and invitation.accepted_at is null
         and invitation.revoked_at is null
         and invitation.expires_at > now()
+        and private.is_inviter_entitled(invitation)
     order by invitation.created_at
 $$;
 comment on function private.list_my_invitations() is 'Open invitations to the confirmed address of the caller.';
@@ -7141,7 +7175,7 @@ begin
         select lost.id
         from unnest(v_channels) as lost (id)
         inner join public.channels as channel on lost.id = channel.id
-        -- A direct channel has no owner, and no heir may read it.
+        -- A direct channel has no owner.
         where channel.direct_key is null and not exists (
             select from public.channel_members as owner
             where owner.channel_id = lost.id and owner.user_id <> p_user_id and owner.role = 'owner'
@@ -7151,12 +7185,20 @@ begin
     where (member.channel_id, member.user_id) in (
         select distinct on (other.channel_id) other.channel_id, other.user_id
         from public.channel_members as other
+        inner join public.workspace_members as colleague
+            on other.user_id = colleague.user_id and colleague.workspace_id = p_workspace_id
         where other.channel_id = any(v_orphans) and other.user_id <> p_user_id
         order by other.channel_id, other.role <> 'admin', other.created_at, other.user_id
     );
     insert into public.channel_members (channel_id, user_id, role)
     select lost.id, p_heir, 'owner'
     from unnest(v_orphans) as lost (id)
+    inner join public.channels as channel on lost.id = channel.id
+    -- No heir may read a dm.
+    where channel.kind = 'channel' and not exists (
+        select from public.channel_members as owner
+        where owner.channel_id = lost.id and owner.user_id <> p_user_id and owner.role = 'owner'
+    )
     on conflict do nothing;
     delete from public.channel_members as member
     where member.user_id = p_user_id and member.channel_id = any(v_channels);
@@ -7164,7 +7206,8 @@ end
 $$;
 comment on function private.leave_channels(uuid, uuid, uuid) is
 'Removes a leaving user from the channels of a workspace. A channel without another owner gets its admin, or else its
-member, of the longest standing as owner, and an empty one gets the heir.';
+member, of the longest standing as owner. Guests do not inherit: a channel without another member of the workspace gets
+the heir.';
 
 -- Definer, because a member who leaves may change nothing of others. Without claims, because the rules of clients do
 -- not apply to what the system does.
@@ -7582,6 +7625,8 @@ begin
             new.channel_id, 'message.deleted', new.id, private.acting_user_id(), null, -1
         ) as event;
         new.content := '';
+        new.content_type := 'text';
+        new.conversation_id := null;
         new.metadata := '{}';
         new.attachments := null;
     elsif new.content <> old.content then
@@ -10416,6 +10461,7 @@ begin
             end
             from public.message_events as change
             where change.message_id = p_event.message_id
+                and change.channel_id = p_event.channel_id
                 and change.seq < p_event.seq
                 and change.kind in ('message.pinned', 'message.unpinned')
             order by change.seq desc
@@ -12078,8 +12124,35 @@ begin
                 select from public.channel_members as owner
                 where owner.channel_id = mine.channel_id and owner.user_id <> p_user_id and owner.role = 'owner'
             )
+            -- A guest inherits only a dm, or a channel of a workspace that goes with this user.
+            and exists (
+                select from public.channels as channel
+                left join public.workspace_members as colleague
+                    on channel.workspace_id = colleague.workspace_id and colleague.user_id = other.user_id
+                where channel.id = other.channel_id and (
+                    colleague.user_id is not null
+                    or channel.kind = 'dm'
+                    or private.find_heir(channel.workspace_id, p_user_id) is null
+                )
+            )
         order by other.channel_id, other.role <> 'admin', other.created_at, other.user_id
     );
+    -- Only guests are left in these channels.
+    insert into public.channel_members (channel_id, user_id, role)
+    select channel.id, private.find_heir(channel.workspace_id, p_user_id), 'owner'
+    from public.channel_members as mine
+    inner join public.channels as channel on mine.channel_id = channel.id
+    where mine.user_id = p_user_id and mine.role = 'owner' and channel.kind = 'channel'
+        and private.find_heir(channel.workspace_id, p_user_id) is not null
+        and exists (
+            select from public.channel_members as other
+            where other.channel_id = channel.id and other.user_id <> p_user_id
+        )
+        and not exists (
+            select from public.channel_members as owner
+            where owner.channel_id = channel.id and owner.user_id <> p_user_id and owner.role = 'owner'
+        )
+    on conflict (channel_id, user_id) do nothing;
     delete from public.channels as lonely
     where lonely.id in (select mine.channel_id from public.channel_members as mine where mine.user_id = p_user_id)
         and not exists (
@@ -12091,9 +12164,25 @@ begin
 end
 $$;
 comment on function private.hand_over_channels(uuid) is
-'Gives each channel with this user as its only owner to the admin, or else the member, of the longest standing.
-Deletes channels
-without other members and returns their number.';
+'Gives each channel with this user as its only owner to the admin, or else the member, of the longest standing. In a
+team, guests do not inherit: the heir of the workspace does. Deletes channels without other members and returns their
+number.';
+
+create function private.delete_addresses(p_user_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_email text := (select lower(known.email) from auth.users as known where known.id = p_user_id);
+begin
+    delete from public.workspace_invitations as invitation
+    where invitation.email = v_email and invitation.accepted_at is null;
+    update public.workspace_invitations as invitation set email = null
+    where invitation.email is not null and (invitation.email = v_email or invitation.accepted_by = p_user_id);
+end
+$$;
+comment on function private.delete_addresses(uuid) is
+'Deletes the invitations to the address of a user that were not accepted, and clears the address in all others.';
 
 create function private.list_user_messages(p_user_id uuid) returns setof uuid
 language sql
@@ -12184,6 +12273,7 @@ begin
     get diagnostics v_count = row_count;
     v_erased := v_erased || jsonb_build_object('summaries', v_count);
     perform private.delete_stored_answers(p_user_id);
+    perform private.delete_addresses(p_user_id);
     delete from public.messages as said
     where said.id in (select own.id from private.list_user_messages(p_user_id) as own (id));
     get diagnostics v_count = row_count;
@@ -12397,7 +12487,11 @@ begin
     -- Check the channel before the cursor, which would tell non-members which channel a message is in.
     perform private.require_channel(v_id);
     v_after := coalesce(private.find_cursor($1, 'after', v_id), 0);
-    if v_after = 0 then
+    -- A cursor before the first message reads the whole channel too.
+    if not exists (
+        select from public.messages as said
+        where said.channel_id = v_id and said.deleted_at is null and said.seq <= v_after
+    ) then
         perform private.record_export(null, v_id);
     end if;
     select
@@ -12438,10 +12532,14 @@ alter table private.clean_ups enable row level security;
 
 create table private.retention_rounds (
     workspace_id uuid primary key references public.workspaces (id) on delete cascade,
-    finished_at timestamptz not null
+    visited_at timestamptz not null,
+    finished_at timestamptz
 );
 comment on table private.retention_rounds is
-'When the clean-up last finished with a workspace that has a retention. It looks at each of them once a day.';
+'When the clean-up last visited a workspace that has a retention, and when it last finished with it. It finishes with
+each of them once a day.';
+comment on column private.retention_rounds.finished_at is
+'When the workspace last had nothing left to delete; null before that.';
 alter table private.retention_rounds enable row level security;
 
 insert into private.clean_ups default values;
@@ -12611,15 +12709,25 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_channels uuid[] := array(
-        select channel.id from public.channels as channel where channel.workspace_id = p_workspace_id
-    );
+    v_channels uuid[];
     v_count bigint;
 begin
-    perform from private.channel_counters as counter
-    where counter.channel_id = any(v_channels)
-    order by counter.channel_id
-    for no key update;
+    -- Skips a channel that another transaction holds: its owner must not stop the clean-up of all others.
+    v_channels := array(
+        select counter.channel_id
+        from public.channels as channel
+        inner join private.channel_counters as counter on channel.id = counter.channel_id
+        where channel.workspace_id = p_workspace_id and (
+            select oldest.created_at
+            from public.messages as oldest
+            where oldest.channel_id = counter.channel_id
+            order by oldest.seq
+            limit 1
+        ) < p_before
+        order by counter.channel_id
+        limit p_limit
+        for no key update of counter skip locked
+    );
     -- Numbers rise with time, so the oldest messages of a channel need no index on time.
     delete from public.messages as message
     where message.id in (
@@ -12643,49 +12751,81 @@ comment on function private.delete_old_messages(uuid, timestamptz, integer) is
 'Deletes messages of the channels of a workspace that were written before a time. Each one is an event of its channel.
 Returns their number.';
 
+create function private.delete_outdated(
+    p_workspace public.workspaces, p_limit integer, out ingested bigint, out written bigint
+)
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- A tenth of the messages of channels, because each of them is an event.
+    v_limit integer := greatest(p_limit / 10, 1);
+begin
+    ingested := 0;
+    written := 0;
+    insert into private.retention_rounds as round (workspace_id, visited_at) values (p_workspace.id, now())
+    on conflict (workspace_id) do update set visited_at = excluded.visited_at;
+    -- A block of its own, because an error of one workspace must not end the round of all.
+    begin
+        if p_workspace.conversation_days is not null then
+            ingested := private.delete_old_conversations(
+                p_workspace.id, now() - make_interval(days => p_workspace.conversation_days), p_limit
+            );
+        end if;
+        if p_workspace.channel_days is not null then
+            written := private.delete_old_messages(
+                p_workspace.id, now() - make_interval(days => p_workspace.channel_days), v_limit
+            );
+        end if;
+        if ingested < p_limit and written < v_limit then
+            update private.retention_rounds as round set finished_at = now()
+            where round.workspace_id = p_workspace.id;
+        end if;
+    exception
+        when others then
+            ingested := 0;
+            written := 0;
+            raise warning 'Retention of workspace % failed with SQLSTATE %. A later round tries again.',
+                p_workspace.id, sqlstate;
+    end;
+end
+$$;
+comment on function private.delete_outdated(public.workspaces, integer) is
+'Deletes what one workspace no longer keeps: at most p_limit ingested messages and a tenth of that in messages of
+channels. Returns both numbers. An error becomes a warning, and nothing of this workspace is deleted.';
+
 create function private.delete_past_retention(p_limit integer) returns jsonb
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_workspace public.workspaces;
-    v_ingested bigint := 0;
-    v_written bigint := 0;
-begin
-    for v_workspace in
-        select workspace.*
+    v_workspaces public.workspaces [] := array(
+        select workspace
         from public.workspaces as workspace
         left join private.retention_rounds as round on workspace.id = round.workspace_id
         where (workspace.conversation_days is not null or workspace.channel_days is not null)
             and coalesce(round.finished_at, '-infinity') < now() - interval '1 day'
-        order by workspace.id
-        limit 100
-    loop
-        if v_ingested + v_written >= p_limit then
-            exit;
-        end if;
-        if v_workspace.conversation_days is not null then
-            v_ingested := v_ingested + private.delete_old_conversations(
-                v_workspace.id, now() - make_interval(days => v_workspace.conversation_days), p_limit
-            );
-        end if;
-        if v_workspace.channel_days is not null then
-            v_written := v_written + private.delete_old_messages(
-                v_workspace.id, now() - make_interval(days => v_workspace.channel_days), p_limit / 10
-            );
-        end if;
-        if v_ingested < p_limit and v_written < p_limit / 10 then
-            insert into private.retention_rounds as round (workspace_id, finished_at) values (v_workspace.id, now())
-            on conflict (workspace_id) do update set finished_at = excluded.finished_at;
-        end if;
+        order by round.visited_at nulls first, workspace.id
+        limit least(100, greatest(p_limit / 10, 1))
+    );
+    v_workspace public.workspaces;
+    v_deleted record;
+    v_ingested bigint := 0;
+    v_written bigint := 0;
+begin
+    foreach v_workspace in array v_workspaces loop
+        v_deleted := private.delete_outdated(v_workspace, p_limit / cardinality(v_workspaces));
+        v_ingested := v_ingested + v_deleted.ingested;
+        v_written := v_written + v_deleted.written;
     end loop;
     return jsonb_build_object('conversation_messages', v_ingested, 'messages', v_written);
 end
 $$;
 comment on function private.delete_past_retention(integer) is
-'Deletes what workspaces no longer keep, each once a day. Takes at most about p_limit ingested messages and a tenth of
-that in messages of channels, because each of those is an event. Returns the number of rows by kind.';
+'Deletes what workspaces no longer keep, each once a day. Takes at most p_limit ingested messages and a tenth of that in
+messages of channels, in equal shares; the one that waited longest comes first. Returns the number of rows by kind.';
 
 -- Definer, because no role may delete these rows.
 create function private.clean_up(p_limit integer default 10000) returns jsonb

@@ -162,6 +162,7 @@ def test_full_round_of_clean_up_is_followed_at_once() -> None:
         return asyncio.run(housekeeper.clean(SimpleNamespace(ask=ask)))
 
     assert pause_after(housekeeper.LIMIT) == 1
+    assert pause_after(housekeeper.LIMIT + 1) == 1
     assert pause_after(housekeeper.LIMIT - 1) == housekeeper.CLEAN_PAUSE
 
 

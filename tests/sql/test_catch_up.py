@@ -89,6 +89,26 @@ def test_id_reused_in_another_channel_shows_nothing(db: Db) -> None:
     assert created == {"id": sent, "deleted": True, "seq": start + 1, "prev_seq": start}
 
 
+def test_id_reused_in_another_channel_shows_no_pin(db: Db) -> None:
+    sent = send(db)
+    call(db, "pin_message", id=sent)
+    count = last_seq(db)  # so that the edit has a later number than the pin
+    db.execute("delete from public.messages where id = %s", (sent,))
+    become(db, MALLORY)
+    other = value(db, "insert into public.channels (name) values ('other') returning id")
+    for number in range(count):
+        db.execute("insert into public.messages (channel_id, content) values (%s, %s)", (other, str(number)))
+    db.execute("insert into public.messages (id, channel_id, content) values (%s, %s, 'mine')", (sent, other))
+    db.execute("update public.messages set content = 'edited' where id = %s", (sent,))
+    become_postgres(db)
+    shown = """
+    select private.render_event(event, message)::text
+    from public.message_events as event inner join public.messages as message on event.message_id = message.id
+    where event.channel_id = %s and event.kind = 'message.updated'
+    """
+    assert MATTY not in value(db, shown, other)
+
+
 def test_oversized_event_is_returned_whole(db: Db) -> None:
     start = last_seq(db)
     data = call(db, "create_message", channel_id=CHANNEL, content="\u0001" * 40_000).data

@@ -8,9 +8,9 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.support.calls import call, ingest
-from tests.support.database import Db, become, become_service, refused, rows, value
+from tests.support.database import Db, become, become_postgres, become_service, refused, rows, value
 from tests.support.ingest import conversation, message
-from tests.support.world import BOB, CAROL, CHANNEL, JOHN_DOE, MATTY, MESSAGE, TWIN
+from tests.support.world import BOB, CAROL, CHANNEL, JOHN_DOE, MALLORY, MATTY, MESSAGE, TWIN, WORKSPACE
 
 # A statement that creates one row of an age; its table and key; the age at which clean-up removes it.
 KINDS = {
@@ -270,6 +270,23 @@ def traces(db: Db, *texts: str) -> set[tuple[str, str]]:
         for text in texts
         if rows(db, f"select from {table} as line where line::text ~ %s limit 1", text)
     }
+
+
+def test_erased_user_leaves_no_address_in_invitations(db: Db) -> None:
+    invite = "select public.create_invitation(%s, email => %s)"
+    accept = "select public.accept_invitation(invitation_id => %s)"
+    become(db, MATTY)
+    used = value(db, invite, WORKSPACE, "Mallory@example.com")["id"]
+    become(db, MALLORY)
+    db.execute(accept, (used,))
+    become(db, MATTY)
+    db.execute(invite, (WORKSPACE, "mallory@example.com"))
+    kept = value(db, invite, WORKSPACE, "other@example.com")["id"]
+    become_postgres(db)
+    assert call(db, "erase_user", None, user_id=MALLORY).status == 200
+    assert traces(db, "mallory@example.com") == set()
+    left = rows(db, "select id::text, email from public.workspace_invitations order by created_at, email")
+    assert sorted(left) == sorted([(used, None), (kept, "other@example.com")])
 
 
 def test_channel_of_erased_owner_passes_on_or_is_deleted(db: Db) -> None:

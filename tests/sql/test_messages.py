@@ -269,6 +269,16 @@ def test_service_cannot_undo_a_deletion(db: Db) -> None:
         assert diagnostics.message_detail == "message_not_found"
 
 
+def test_deleted_message_keeps_no_type_and_no_context(db: Db) -> None:
+    become(db, MATTY)
+    fields = "(channel_id, content, content_type, conversation_id)"
+    add = f"insert into public.messages {fields} values (%s, 'x', 'secret', %s) returning id::text"
+    sent = value(db, add, CHANNEL, UNKNOWN_ID)
+    call(db, "delete_message", id=sent)
+    kept = rows(db, "select content_type, conversation_id from public.messages where id = %s", sent)
+    assert kept == [("text", None)]
+
+
 def test_replies_outlive_their_parent(db: Db) -> None:
     reply = call(db, "reply_to_message", BOB, id=MESSAGE, content="reply").data["id"]
     call(db, "delete_message", id=MESSAGE)

@@ -388,3 +388,173 @@ def test_retention_deletes_old_messages_only(db: Db) -> None:
     assert rows(db, "select id::text from public.messages") == [said]
     assert actions(db)[-1] == "workspace.retention_changed"
     assert json.dumps(value(db, "select private.clean_up()")).count('"messages": 0') == 1
+
+
+@pytest.mark.parametrize("days", [0, 36501, 2147483647])
+@pytest.mark.parametrize("column", ["conversation_days", "channel_days"])
+def test_retention_out_of_range_is_rejected(db: Db, column: str, days: int) -> None:
+    become(db, MATTY)
+    keep = f"update public.workspaces set {column} = %s where id = %s"
+    assert refused(db, keep, days, WORKSPACE, by=psycopg.Error).sqlstate == "23514"
+    db.execute(keep, (36500, WORKSPACE))
+    become_postgres(db)
+    assert value(db, "select private.clean_up()")["messages"] == 0
+
+
+def age_messages(db: Db, who: str, count: int) -> None:
+    """Give the personal workspace of a user a retention, and a channel with messages that it no longer keeps."""
+    become(db, who)
+    own = value(db, "insert into public.channels (name) values ('own') returning id::text")
+    for number in range(count):
+        db.execute("insert into public.messages (channel_id, content) values (%s, %s)", (own, str(number)))
+    db.execute("update public.workspaces set channel_days = 30 where id = %s", (who,))
+    become_postgres(db)
+    db.execute("alter table public.messages disable trigger user")
+    db.execute("update public.messages set created_at = now() - interval '31 days' where channel_id = %s", (own,))
+    db.execute("alter table public.messages enable trigger user")
+
+
+def kept_messages(db: Db) -> list[int]:
+    count = "select count(*) from public.messages where workspace_id = %s"
+    return [value(db, count, who) for who in (MATTY, BOB)]
+
+
+def test_retention_that_fails_does_not_stop_others(db: Db) -> None:
+    for who in (MATTY, BOB):
+        age_messages(db, who, 2)
+    db.execute(
+        "create function public.fail() returns trigger language plpgsql as $$ begin raise 'no'; end $$;"
+        "create trigger a before delete on public.messages for each row"
+        f" when (old.workspace_id = '{MATTY}') execute function public.fail()"
+    )
+    assert value(db, "select private.clean_up()")["messages"] == 2
+    assert kept_messages(db) == [2, 0]
+    db.execute("drop trigger a on public.messages")
+    assert value(db, "select private.clean_up()")["messages"] == 2
+
+
+def test_each_workspace_gets_its_share_of_a_round(db: Db) -> None:
+    for who in (MATTY, BOB):
+        age_messages(db, who, 6)
+    value(db, "select private.clean_up(40)")
+    assert kept_messages(db) == [4, 4]
+    value(db, "select private.clean_up(10)")
+    assert kept_messages(db) == [3, 4]
+    visited = "update private.retention_rounds set visited_at = now() + interval '1 second' where workspace_id = %s"
+    db.execute(visited, (MATTY,))
+    value(db, "select private.clean_up(10)")
+    assert kept_messages(db) == [3, 3]
+
+
+def test_held_channel_does_not_stop_clean_up(db: Db, admin_url: str) -> None:
+    age_messages(db, BOB, 1)
+    become(db, MATTY)
+    db.execute("update public.workspaces set channel_days = 30 where id = %s", (WORKSPACE,))
+    become_postgres(db)
+    db.execute("alter table public.messages disable trigger user")
+    db.execute("update public.messages set created_at = now() - interval '31 days'")
+    db.execute("alter table public.messages enable trigger user")
+    db.execute("set local lock_timeout = '5s'")
+    with psycopg.connect(admin_url) as other:
+        other.execute("select from private.channel_counters where channel_id = %s for update", (CHANNEL,))
+        assert value(db, "select private.clean_up()")["messages"] == 1
+        other.rollback()
+
+
+@pytest.mark.parametrize("right", ["manage the workspace", "make owners", "manage the channel"])
+def test_invitation_ends_with_the_right_to_make_it(db: Db, right: str) -> None:
+    set_role = "update public.workspace_members set role = %s where (workspace_id, user_id) = (%s, %s)"
+    set_channel_role = "update public.channel_members set role = %s where (channel_id, user_id) = (%s, %s)"
+    address = {"email": "mallory@example.com"}
+    if right == "manage the channel":
+        db.execute(set_channel_role, ("admin", CHANNEL, BOB))
+        made = invite(db, BOB, workspace_id=None, channel_id=CHANNEL, **address)
+        db.execute(set_channel_role, ("member", CHANNEL, BOB))
+    else:
+        role, left = ("owner", "admin") if right == "make owners" else ("admin", "member")
+        db.execute(set_role, (role, WORKSPACE, BOB))
+        made = invite(db, BOB, role=role, **address)
+        db.execute(set_role, (left, WORKSPACE, BOB))
+    become(db, MALLORY)
+    assert rows(db, "select from public.list_my_invitations()") == []
+    assert refused(db, "select public.accept_invitation(%s)", made["token"], by=psycopg.Error).sqlstate == "PT404"
+
+
+@pytest.mark.parametrize("valid_for", ["59 seconds", "30 days 1 second", "1200000 mons -35999999 days", None])
+def test_validity_out_of_range_is_rejected(db: Db, valid_for: str | None) -> None:
+    with pytest.raises(psycopg.Error) as caught:
+        invite(db, valid_for=valid_for)
+    assert (caught.value.sqlstate, caught.value.diag.message_detail) == ("PT400", "invalid_field")
+
+
+def depart(db: Db, way: str, who: str) -> None:
+    """Let a user leave the team in one of four ways."""
+    if way == "erasure":
+        assert call(db, "erase_user", None, user_id=who).status == 200
+    elif way == "deletion":
+        db.execute("delete from auth.users where id = %s", (who,))
+    else:
+        become(db, who if way == "leave" else MATTY)
+        db.execute("delete from public.workspace_members where (workspace_id, user_id) = (%s, %s)", (WORKSPACE, who))
+    become_postgres(db)
+
+
+def new_channel(db: Db, *others: str, kind: str = "channel") -> str:
+    """Create a channel of Bob in the workspace and add others to it."""
+    make = "insert into public.channels (workspace_id, name, kind, created_by) values (%s, 'bobs', %s, %s) returning id"
+    made = value(db, make, WORKSPACE, kind, BOB)
+    for who in others:
+        db.execute("insert into public.channel_members (channel_id, user_id) values (%s, %s)", (made, who))
+    return made
+
+
+def channel_roles(db: Db, channel_id: str) -> dict[str, str]:
+    return dict(rows(db, "select user_id::text, role from public.channel_members where channel_id = %s", channel_id))
+
+
+WAYS = ["leave", "expulsion", "deletion", "erasure"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_guest_does_not_inherit_the_channel_of_a_team(db: Db, way: str) -> None:
+    made = new_channel(db, MALLORY)
+    depart(db, way, BOB)
+    assert channel_roles(db, made) == {MALLORY: "member", MATTY: "owner"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_member_inherits_before_a_guest_and_the_heir(db: Db, way: str) -> None:
+    made = new_channel(db, MALLORY, CAROL)
+    db.execute(
+        "update public.channel_members set role = 'admin' where (channel_id, user_id) = (%s, %s)", (made, MALLORY)
+    )
+    depart(db, way, BOB)
+    assert channel_roles(db, made) == {MALLORY: "admin", CAROL: "owner"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("others", [[], [CAROL], [MALLORY]], ids=["alone", "member", "guest"])
+def test_heir_does_not_inherit_a_direct_channel(db: Db, way: str, others: list[str]) -> None:
+    made = new_channel(db, *others, kind="dm")
+    depart(db, way, BOB)
+    assert set(channel_roles(db, made)) == set(others)
+
+
+@pytest.mark.parametrize("way", ["deletion", "erasure"])
+def test_last_member_of_a_team_with_a_guest_can_be_deleted(db: Db, way: str) -> None:
+    become(db, MALLORY)
+    team = value(db, "select public.create_workspace('Acme')")["id"]
+    own = value(db, "insert into public.channels (workspace_id, name) values (%s, 'own') returning id::text", team)
+    accept(db, BOB, invite(db, MALLORY, workspace_id=None, channel_id=own)["token"])
+    depart(db, way, MALLORY)
+    assert rows(db, "select from public.channels where id = %s", own) == []
+
+
+def test_export_from_before_the_first_message_is_audited(db: Db) -> None:
+    first = value(db, "select min(seq) from public.messages where channel_id = %s", CHANNEL)
+    for seq in (0, 1, first - 1):
+        before = actions(db).count("channel.exported")
+        assert call(db, "export_channel", CAROL, channel_id=CHANNEL, after=f"seq_{seq}").status == 200
+        assert actions(db).count("channel.exported") == before + 1
+    call(db, "export_channel", CAROL, channel_id=CHANNEL, after=f"seq_{first}")
+    assert actions(db).count("channel.exported") == 3
