@@ -293,7 +293,10 @@ as $$
 begin
     -- Postgres writes 1e99999, seven bytes, as a hundred thousand digits on every read.
     return exists (
-        select from jsonb_path_query(p_value, '$.** ? (@.type() == "number")') as found (number)
+        -- As one array: Postgres copies the rest of a set of results for each of its rows.
+        select from jsonb_array_elements(
+            jsonb_path_query_array(p_value, '$.** ? (@.type() == "number")')
+        ) as found (number)
         where abs(found.number::numeric) >= 1e1000 or scale(found.number::numeric) > 1000
     );
 exception
@@ -304,6 +307,23 @@ end
 $$;
 comment on function private.has_huge_number(jsonb) is
 'Whether the value contains a number with more than 1000 digits before or after the point, or is too deep to check.';
+
+create function private.scalar_text(p_body jsonb, p_field text) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The text of 1,500 numbers such as 1e131071 has 200 MB.
+    return case jsonb_typeof(p_body -> p_field)
+        when 'array' then '[]'
+        when 'object' then '{}'
+        else p_body ->> p_field
+    end;
+end
+$$;
+comment on function private.scalar_text(jsonb, text) is
+'The text of a field; of an array [] and of an object {}, because their whole text can be much longer than the request.';
 
 create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
 language plpgsql
@@ -411,7 +431,7 @@ begin
             perform private.fail(400, 'missing_field', format('%s is required.', p_field), p_field);
         end if;
         return null;
-    elsif not private.is_uuid(p_body ->> p_field) then
+    elsif jsonb_typeof(p_body -> p_field) <> 'string' or not private.is_uuid(p_body ->> p_field) then
         perform private.fail(400, 'invalid_field', format('%s must be a UUID.', p_field), p_field);
     end if;
     return (p_body ->> p_field)::uuid;
@@ -455,7 +475,9 @@ begin
     -- Query strings contain numbers as text.
     if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
         return p_default;
-    elsif p_body ->> p_field !~ '^[0-9]{1,9}$' or (p_body ->> p_field)::integer not between p_min and p_max then
+    elsif private.scalar_text(p_body, p_field) !~ '^[0-9]{1,9}$'
+        or (p_body ->> p_field)::integer not between p_min and p_max
+    then
         perform private.fail(
             400, 'invalid_field', format('%s must be a whole number from %s to %s.', p_field, p_min, p_max), p_field
         );
@@ -1626,7 +1648,7 @@ begin
     -- edit_date is what Telegram sends, in seconds since 1970.
     return case
         when jsonb_typeof(p_message -> 'edited_at') = 'string' then private.parse_timestamp(p_message ->> 'edited_at')
-        when p_message ->> 'edit_date' ~ '^[0-9]{1,11}$'
+        when private.scalar_text(p_message, 'edit_date') ~ '^[0-9]{1,11}$'
             then to_timestamp((p_message ->> 'edit_date')::double precision)
     end;
 end
@@ -2170,7 +2192,7 @@ begin
                 field.identifier,
                 nullif(btrim(field.name), '') as name,
                 '-infinity'::timestamptz as newest_at,
-                coalesce(given.value ->> 'kind' = 'group', false) as is_group,
+                coalesce(given.value -> 'kind' = '"group"', false) as is_group,
                 false as has_future,
                 jsonb_typeof(given.value -> 'updates') = 'array' as has_updates,
                 case
@@ -2179,7 +2201,7 @@ begin
                         then 'external_conversation_id must be a string of 1 to 500 characters'
                     when field.identifier is null or char_length(field.identifier) not between 1 and 500
                         then 'participant_identifier must be a string of 1 to 500 characters'
-                    when coalesce(given.value ->> 'kind', 'direct') not in ('direct', 'group')
+                    when coalesce(given.value -> 'kind', 'null') not in ('"direct"', '"group"', 'null')
                         then 'kind must be direct or group'
                     when coalesce(jsonb_typeof(given.value -> 'title'), 'null') not in ('string', 'null')
                         or char_length(given.value ->> 'title') > 500
@@ -2202,7 +2224,10 @@ begin
                         when 'string' then given.value ->> 'participant_identifier'
                     end as identifier,
                     coalesce(
-                        case when given.value ->> 'kind' = 'group' then nullif(btrim(given.value ->> 'title'), '') end,
+                        case
+                            when given.value -> 'kind' = '"group"' and jsonb_typeof(given.value -> 'title') = 'string'
+                                then nullif(btrim(given.value ->> 'title'), '')
+                        end,
                         case jsonb_typeof(given.value -> 'participant_name')
                             when 'string' then given.value ->> 'participant_name'
                         end
@@ -2250,17 +2275,21 @@ begin
             select
                 parsed.parent, parsed.index, parsed.external_id, parsed.sender, parsed.sent_at,
                 case when parsed.sent_at > v_horizon then parsed.sent_at end as stated_at,
-                coalesce(substring(parsed.message ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint, 0) as sequence,
+                coalesce(case
+                    when parsed.message -> 'sequence' between '-1e18' and '1e18'
+                        or jsonb_typeof(parsed.message -> 'sequence') = 'string'
+                        then substring(parsed.message ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint
+                end, 0) as sequence,
                 parsed.message, null::jsonb as present, null::timestamptz as deleted_at,
                 case
                     when jsonb_typeof(parsed.message) <> 'object' then ' must be an object'
                     when parsed.external_id is null or char_length(parsed.external_id) not between 1 and 500
                         then '.id must be a string of 1 to 500 characters'
-                    when coalesce(parsed.message ->> 'direction', '') not in ('inbound', 'outbound')
+                    when coalesce(parsed.message -> 'direction', 'null') not in ('"inbound"', '"outbound"')
                         then '.direction must be inbound or outbound'
-                    when coalesce(parsed.message ->> 'type', '') not in (
-                        'text', 'image', 'audio', 'video', 'file', 'location',
-                        'sticker', 'contact', 'poll', 'call', 'system'
+                    when coalesce(parsed.message -> 'type', 'null') not in (
+                        '"text"', '"image"', '"audio"', '"video"', '"file"', '"location"',
+                        '"sticker"', '"contact"', '"poll"', '"call"', '"system"'
                     ) then '.type must be text, image, audio, video, file, location, sticker, contact, poll, call '
                         || 'or system'
                     when parsed.sender is null or char_length(parsed.sender) > 500
@@ -2277,7 +2306,7 @@ begin
                 select
                     parent.position::integer as parent, given.position::integer - 1 as index,
                     case jsonb_typeof(given.value -> 'id') when 'string' then given.value ->> 'id' end as external_id,
-                    case parent.value ->> 'kind' when 'group' then private.parse_sender(given.value) else '' end
+                    case parent.value -> 'kind' when '"group"' then private.parse_sender(given.value) else '' end
                         as sender,
                     case
                         when jsonb_typeof(given.value -> 'sent_at') <> 'string' then null
@@ -2462,7 +2491,10 @@ begin
                         as is_known,
                     case when known.stated_at is null then known.sent_at end as sent_at
                 from public.conversation_messages as known
-                where known.conversation_id = existing.id and known.external_id = message.value ->> 'id'
+                where known.conversation_id = existing.id
+                    and known.external_id = case jsonb_typeof(message.value -> 'id')
+                        when 'string' then message.value ->> 'id'
+                    end
                     and known.sender = ''
                 limit 1
             ) as stored on true
@@ -2659,7 +2691,7 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_type text := p_update ->> 'type';
+    v_type text := case jsonb_typeof(p_update -> 'type') when 'string' then p_update ->> 'type' end;
     v_emoji text := jsonb_typeof(p_update -> 'emoji');
 begin
     return case
@@ -2678,9 +2710,9 @@ begin
             then '.content must be a string'
         when v_type = 'edited' and coalesce(jsonb_typeof(p_update -> 'media_url'), 'null') not in ('string', 'null')
             then '.media_url must be a string or null'
-        when v_type = 'media' and coalesce(p_update ->> 'media_url', '') = ''
-            or v_type = 'media' and jsonb_typeof(p_update -> 'media_url') <> 'string'
-            then '.media_url must be a string'
+        when v_type = 'media' and (
+            coalesce(jsonb_typeof(p_update -> 'media_url'), '') <> 'string' or p_update ->> 'media_url' = ''
+        ) then '.media_url must be a string'
         when v_type = 'reaction' and not coalesce(case v_emoji
             when 'string' then char_length(p_update ->> 'emoji') <= 100
             when 'null' then true
@@ -2710,12 +2742,22 @@ begin
         from (
             select
                 parsed.parent, parsed.index,
-                parsed.value ->> 'message_id' as external_id,
+                case jsonb_typeof(parsed.value -> 'message_id')
+                    when 'string' then parsed.value ->> 'message_id'
+                end as external_id,
                 parsed.sender,
-                case parsed.value ->> 'type' when 'unpinned' then 'pinned' else parsed.value ->> 'type' end as type,
-                coalesce(parsed.value ->> 'by', '') as actor,
+                case
+                    when parsed.value -> 'type' = '"unpinned"' then 'pinned'
+                    when jsonb_typeof(parsed.value -> 'type') = 'string' then parsed.value ->> 'type'
+                end as type,
+                coalesce(case jsonb_typeof(parsed.value -> 'by') when 'string' then parsed.value ->> 'by' end, '')
+                    as actor,
                 parsed.at,
-                coalesce(substring(parsed.value ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint, 0) as sequence,
+                coalesce(case
+                    when parsed.value -> 'sequence' between '-1e18' and '1e18'
+                        or jsonb_typeof(parsed.value -> 'sequence') = 'string'
+                        then substring(parsed.value ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint
+                end, 0) as sequence,
                 case
                     when private.find_update_error(parsed.value, parsed.at) is null
                         then private.parse_update_value(parsed.value ->> 'type', parsed.value)
@@ -2733,7 +2775,7 @@ begin
                     given.position::integer - 1 as index,
                     given.value,
                     case
-                        when parent.value ->> 'kind' = 'group' then private.parse_sender(given.value) else ''
+                        when parent.value -> 'kind' = '"group"' then private.parse_sender(given.value) else ''
                     end as sender,
                     case jsonb_typeof(given.value -> 'at')
                         when 'string' then private.parse_timestamp(given.value ->> 'at')
@@ -3572,6 +3614,8 @@ as $$
 declare
     v_secret text := nullif(current_setting('request.headers', true), '')::json ->> 'x-api-key';
     v_request jsonb;
+    v_platform text;
+    v_connection_id text;
     v_source private.ingest_source;
     v_limit integer := (select settings.ingest_max_messages from private.settings);
     v_size bigint;
@@ -3590,8 +3634,10 @@ begin
         when data_exception or statement_too_complex or program_limit_exceeded then
             return private.refuse_ingest(400, 'Request body is not valid JSON');
     end;
-    if coalesce(v_request ->> 'platform', '') = ''
-        or coalesce(v_request ->> 'connection_id', '') = ''
+    v_platform := private.scalar_text(v_request, 'platform');
+    v_connection_id := private.scalar_text(v_request, 'connection_id');
+    if coalesce(v_platform, '') = ''
+        or coalesce(v_connection_id, '') = ''
         or coalesce(jsonb_typeof(v_request -> 'conversations'), 'null') = 'null'
     then
         return private.refuse_ingest(400, 'Missing required fields: platform, connection_id, conversations');
@@ -3601,9 +3647,7 @@ begin
     end if;
 
     select * into v_source
-    from private.authenticate_connection(
-        v_request ->> 'platform', v_request ->> 'connection_id', v_secret
-    );
+    from private.authenticate_connection(v_platform, v_connection_id, v_secret);
     if v_source.id is null then
         return private.refuse_ingest(401, 'Invalid connection_id or platform');
     elsif v_source.key_id is null then
@@ -5328,9 +5372,21 @@ create table public.messages (
     ),
     constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
     constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
-    constraint messages_metadata_size check (octet_length(metadata::text) <= private.metadata_max_bytes()),
+    constraint messages_metadata_size check (
+        -- Most messages have no metadata, and need no search for numbers.
+        metadata = '{}'
+        or case
+            when private.has_huge_number(metadata) then false
+            else octet_length(metadata::text) <= private.metadata_max_bytes()
+        end
+    ),
     constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
-    constraint messages_attachments_size check (octet_length(attachments::text) <= private.attachments_max_bytes())
+    constraint messages_attachments_size check (
+        case
+            when private.has_huge_number(attachments) then false
+            else octet_length(attachments::text) <= private.attachments_max_bytes()
+        end
+    )
 );
 comment on table public.messages is
 'Messages of channels. A deleted message stays as a row without content, which no client sees.';
@@ -5812,7 +5868,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_text text := p_body ->> p_field;
+    v_text text := private.scalar_text(p_body, p_field);
     v_seq bigint;
 begin
     if v_text is null then
@@ -6028,6 +6084,28 @@ $$;
 comment on function private.require_twin(uuid, uuid) is
 'Raises PT403 unless the caller may write as the twin in the channel.';
 
+create function private.require_size(p_body jsonb, p_field text, p_max integer) returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.has_huge_number(p_body -> p_field) then
+        perform private.fail(
+            400, 'invalid_field',
+            format('A number in %s has more than 1000 digits, or it is too deep. Send it as a string.', p_field), p_field
+        );
+    elsif octet_length((p_body -> p_field)::text) > p_max then
+        perform private.fail(
+            413, p_field || '_too_large', format('%s must have at most %s.', p_field, pg_size_pretty(p_max::bigint)),
+            p_field
+        );
+    end if;
+end
+$$;
+comment on function private.require_size(jsonb, text, integer) is
+'Raises PT413 if the JSON of a field has more than p_max bytes, and PT400 if it contains a huge number.';
+
 create function public.create_message(jsonb) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -6045,24 +6123,16 @@ begin
     end if;
     if coalesce(jsonb_typeof($1 -> 'metadata'), 'null') not in ('object', 'null') then
         perform private.fail(400, 'invalid_field', 'metadata must be an object.', 'metadata');
-    elsif octet_length(($1 -> 'metadata')::text) > private.metadata_max_bytes() then
-        perform private.fail(
-            413,
-            'metadata_too_large',
-            format('metadata must have at most %s.', pg_size_pretty(private.metadata_max_bytes()::bigint)),
-            'metadata'
-        );
     elsif coalesce(jsonb_typeof($1 -> 'attachments'), 'null') not in ('array', 'null')
         or jsonb_path_exists($1, 'strict $.attachments[*] ? (@.type() <> "object")', '{}', true)
     then
         perform private.fail(400, 'invalid_field', 'attachments must be an array of objects.', 'attachments');
-    elsif octet_length(($1 -> 'attachments')::text) > private.attachments_max_bytes() then
-        perform private.fail(
-            413,
-            'attachments_too_large',
-            format('attachments must have at most %s.', pg_size_pretty(private.attachments_max_bytes()::bigint)),
-            'attachments'
-        );
+    end if;
+    if $1 ? 'metadata' then
+        perform private.require_size($1, 'metadata', private.metadata_max_bytes());
+    end if;
+    if $1 ? 'attachments' then
+        perform private.require_size($1, 'attachments', private.attachments_max_bytes());
     end if;
     -- A message of a twin has no user_id, but a user_id in the request must still be the caller's.
     if v_twin_id is null or not private.is_service() then
@@ -6215,7 +6285,7 @@ begin
     return private.succeed(jsonb_build_object(
         'id', v_id,
         'deleted_at', private.format_time(
-            private.delete_message(v_id, v_user_id, coalesce($1 ->> 'admin', 'false') in ('true', '1'))
+            private.delete_message(v_id, v_user_id, coalesce(private.scalar_text($1, 'admin'), 'false') in ('true', '1'))
         )
     ));
 end
@@ -7763,7 +7833,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_query text := private.parse_text(case when $1 ->> 'query' = '' then $1 - 'query' else $1 end, 'query', 1000);
+    v_query text := private.parse_text(case when $1 -> 'query' = '""' then $1 - 'query' else $1 end, 'query', 1000);
     v_channel_id uuid := private.parse_uuid($1, 'channel_id', false);
     v_limit integer := private.parse_integer($1, 'limit', 1, 100, 20);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
@@ -8582,7 +8652,7 @@ declare
     c_max_bytes constant integer := 1000000;
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 200);
-    v_since text := coalesce($1 ->> 'since', '0');
+    v_since text := coalesce(private.scalar_text($1, 'since'), '0');
     v_page record;
 begin
     if v_since !~ '^[0-9]{1,18}$' then
@@ -9289,7 +9359,7 @@ begin
             v_id,
             private.parse_uuid($1, 'lease'),
             private.parse_integer($1, 'status', 100, 999, null),
-            $1 ->> 'error'
+            private.scalar_text($1, 'error')
         )
     ));
 end
@@ -10151,7 +10221,7 @@ as $$
 declare
     v_id uuid := private.parse_uuid($1, 'conversation_id');
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 500);
-    v_after text := $1 ->> 'after';
+    v_after text := private.scalar_text($1, 'after');
     v_external_id text := '';
     v_at timestamptz := '-infinity';
     v_sequence bigint := -9223372036854775808;
@@ -11545,8 +11615,10 @@ for each row execute function private.admit_message_trigger();
 create trigger messages_20_require_attachments
 before insert on public.messages
 for each row when (
-    jsonb_typeof(new.attachments) = 'array'
-    and octet_length(new.attachments::text) <= private.attachments_max_bytes()
+    case
+        when jsonb_typeof(new.attachments) <> 'array' or private.has_huge_number(new.attachments) then false
+        else octet_length(new.attachments::text) <= private.attachments_max_bytes()
+    end
 )
 execute function private.require_attachments_trigger();
 -- After 10: under its lock the newest message stays the newest.
@@ -11882,6 +11954,8 @@ grant execute on function
     private.fold_text(text),
     private.format_time(timestamptz),
     private.has_huge_number(jsonb),
+    private.scalar_text(jsonb, text),
+    private.require_size(jsonb, text, integer),
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
     private.is_executed(),
@@ -12065,6 +12139,8 @@ grant execute on function
     private.format_time(timestamptz),
     private.generate_id(),
     private.has_huge_number(jsonb),
+    private.scalar_text(jsonb, text),
+    private.require_size(jsonb, text, integer),
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
     private.is_valid_key(text),

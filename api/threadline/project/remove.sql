@@ -313,7 +313,6 @@ drop function
     private.hand_over_channels(uuid),
     private.hand_over_member_trigger(),
     private.hand_over_user_trigger(),
-    private.has_huge_number(jsonb),
     private.has_updates(uuid[]),
     private.hash_secret(text),
     private.hide_direct_channel(uuid, uuid),
@@ -452,6 +451,7 @@ drop function
     private.require_channel(uuid),
     private.require_message(uuid),
     private.require_owner_trigger(),
+    private.require_size(jsonb, text, integer),
     private.require_twin(uuid, uuid),
     private.require_upload_channel(jsonb),
     private.require_workspace_member_trigger(),
@@ -463,6 +463,7 @@ drop function
     private.revoke_messaging_key(uuid),
     private.rotate_messaging_key(uuid, interval),
     private.rotate_twin_secret(uuid, interval),
+    private.scalar_text(jsonb, text),
     private.schema_version(),
     private.seal_channel(uuid, bigint),
     private.search_messages(private.message_search),
@@ -595,6 +596,7 @@ drop table
 drop function
     private.attachments_max_bytes(),
     private.generate_id(),
+    private.has_huge_number(jsonb),
     private.message_max_characters(),
     private.metadata_max_bytes(),
     private.phone_digits(text);
