@@ -80,7 +80,8 @@ create table public.message_reactions (
     emoji text not null,
     created_at timestamptz not null default now(),
     constraint message_reactions_once unique (message_id, user_id, emoji),
-    constraint message_reactions_emoji_length check (char_length(emoji) between 1 and 64)
+    constraint message_reactions_emoji_length check (char_length(emoji) between 1 and 64),
+    constraint message_reactions_emoji_printable check (emoji !~ private.hidden_characters())
 );
 comment on table public.message_reactions is 'Reactions to messages: one emoji of one user.';
 comment on column public.message_reactions.channel_id is 'Channel of the message, copied for row-level security.';
