@@ -199,6 +199,19 @@ end
 $$;
 comment on function private.attachments_max_bytes() is 'Bytes of the attachments of a message, as JSON.';
 
+create function private.hidden_characters() returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Not U+200C and U+200D, which Persian, Indian scripts and emoji need.
+    return '[\u0001-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]';
+end
+$$;
+comment on function private.hidden_characters() is
+'A regular expression for control characters and invisible ones, which could make a name look like another.';
+
 create function private.set_updated_at_trigger() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -669,6 +682,7 @@ create table public.workspaces (
     constraint workspaces_personal_user_id_unique unique (personal_user_id),
     constraint workspaces_personal_id check (id = personal_user_id),
     constraint workspaces_name_length check (char_length(name) between 1 and 200),
+    constraint workspaces_name_printable check (name !~ private.hidden_characters()),
     constraint workspaces_home_country_form check (home_country ~ '^[A-Z]{2}$'),
     constraint workspaces_language_form check (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'),
     constraint workspaces_conversation_days_positive check (conversation_days > 0),
@@ -3681,9 +3695,7 @@ create table public.user_profiles (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint user_profiles_display_name_length check (char_length(display_name) between 1 and 200),
-    constraint user_profiles_display_name_printable check (
-        display_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'
-    ),
+    constraint user_profiles_display_name_printable check (display_name !~ private.hidden_characters()),
     constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000),
     -- Clients put it into a page. Plain http only for a stack on the same machine.
     constraint user_profiles_avatar_url_https check (avatar_url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])')
@@ -3703,6 +3715,7 @@ create table public.channels (
     constraint channels_id_unique unique (workspace_id, id),
     constraint channels_kind_known check (kind in ('channel', 'dm')),
     constraint channels_name_length check (char_length(name) between 1 and 200),
+    constraint channels_name_printable check (name !~ private.hidden_characters()),
     constraint channels_name_unless_dm check (kind = 'dm' or name is not null),
     constraint channels_direct_key_unique unique (workspace_id, direct_key),
     constraint channels_direct_key_is_dm check (direct_key is null or kind = 'dm')
@@ -3794,10 +3807,10 @@ as $$
         nullif(btrim(p_metadata ->> 'name'), ''),
         nullif(split_part(p_email, '@', 1), ''),
         'User'
-    ), '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]', '_', 'g'), 200)
+    ), private.hidden_characters(), '_', 'g'), 200)
 $$;
 comment on function private.choose_display_name(jsonb, text) is
-'The name of a new user: from Supabase Auth, or the first part of the email address, without control characters.';
+'The name of a new user: from Supabase Auth, or the first part of the email address, without hidden characters.';
 
 create function private.set_channel_workspace_trigger() returns trigger
 language plpgsql
@@ -4765,7 +4778,32 @@ create index workspace_invitations_invited_by_idx on public.workspace_invitation
 create index workspace_invitations_accepted_by_idx on public.workspace_invitations (accepted_by);
 create index workspace_invitations_email_idx on public.workspace_invitations (email)
 where accepted_at is null and revoked_at is null;
+-- One open invitation for each address, else a manager could fill the list of a user who is no member.
+create unique index workspace_invitations_open_idx on public.workspace_invitations (workspace_id, channel_id, email)
+nulls not distinct where email is not null and accepted_at is null and revoked_at is null;
 alter table public.workspace_invitations enable row level security;
+
+create function private.revoke_open_invitation(p_workspace_id uuid, p_channel_id uuid, p_email text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid;
+begin
+    update public.workspace_invitations as invitation set revoked_at = now()
+    where invitation.email = lower(p_email)
+        and invitation.workspace_id = p_workspace_id
+        and invitation.channel_id is not distinct from p_channel_id
+        and invitation.accepted_at is null
+        and invitation.revoked_at is null
+    returning invitation.id into v_id;
+    if found then
+        perform private.record_audit(p_workspace_id, 'invitation.revoked', v_id, '{}');
+    end if;
+end
+$$;
+comment on function private.revoke_open_invitation(uuid, uuid, text) is
+'Revokes the open invitation of an address to a workspace or channel, which a new one replaces.';
 
 -- Definer, because no client writes invitations. It checks what the caller manages.
 create function private.create_invitation(
@@ -4809,6 +4847,7 @@ begin
             message = 'Only an owner can make, change or remove an owner. Ask an owner of this workspace.',
             detail = 'owner_required';
     end if;
+    perform private.revoke_open_invitation(v_workspace_id, p_channel_id, p_email);
     insert into public.workspace_invitations (
         workspace_id, channel_id, email, role, token_hash, invited_by, expires_at
     )
@@ -4843,7 +4882,7 @@ end
 $$;
 comment on function public.create_invitation(uuid, uuid, text, text, interval) is
 'Invites a user to a workspace that the caller manages, or a guest to a channel that the caller manages. With email,
-only the user with this confirmed address may accept. The answer contains the token, which is shown only once: send it
+only the user with this confirmed address may accept, and an earlier open invitation of the address is revoked. The answer contains the token, which is shown only once: send it
 as a part of a link. valid_for is 1 minute to 30 days.';
 
 -- Definer, because the invited user may not read the invitation, and no client inserts members.
@@ -4997,9 +5036,10 @@ as $$
         and invitation.accepted_at is null
         and invitation.revoked_at is null
         and invitation.expires_at > now()
-    order by invitation.created_at
+    order by invitation.created_at desc, invitation.id
 $$;
-comment on function private.list_my_invitations() is 'Open invitations to the confirmed address of the caller.';
+comment on function private.list_my_invitations() is
+'Open invitations to the confirmed address of the caller, the newest first.';
 
 create function public.list_my_invitations()
 returns table (
@@ -5013,7 +5053,7 @@ as $$
     select * from private.list_my_invitations()
 $$;
 comment on function public.list_my_invitations() is
-'Open invitations to the confirmed address of the caller. Accept one with accept_invitation(invitation_id => id).';
+'Open invitations to the confirmed address of the caller, newest first. Accept one with accept_invitation(invitation_id => id).';
 
 create function public.list_workspace_members(workspace_id uuid, search text default null)
 returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)
@@ -5237,9 +5277,7 @@ create table public.ai_twins (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint ai_twins_display_name_length check (char_length(display_name) between 1 and 200),
-    constraint ai_twins_display_name_printable check (
-        display_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'
-    ),
+    constraint ai_twins_display_name_printable check (display_name !~ private.hidden_characters()),
     constraint ai_twins_avatar_url_length check (char_length(avatar_url) <= 2000),
     -- Clients put it into a page. Plain http only for a stack on the same machine.
     constraint ai_twins_avatar_url_https check (avatar_url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])')
@@ -5428,7 +5466,8 @@ create table public.message_reactions (
     emoji text not null,
     created_at timestamptz not null default now(),
     constraint message_reactions_once unique (message_id, user_id, emoji),
-    constraint message_reactions_emoji_length check (char_length(emoji) between 1 and 64)
+    constraint message_reactions_emoji_length check (char_length(emoji) between 1 and 64),
+    constraint message_reactions_emoji_printable check (emoji !~ private.hidden_characters())
 );
 comment on table public.message_reactions is 'Reactions to messages: one emoji of one user.';
 comment on column public.message_reactions.channel_id is 'Channel of the message, copied for row-level security.';
@@ -6767,7 +6806,7 @@ create table public.attachments (
     uploaded_by uuid references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
     constraint attachments_file_name_length check (char_length(file_name) between 1 and 255),
-    constraint attachments_file_name_printable check (file_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'),
+    constraint attachments_file_name_printable check (file_name !~ private.hidden_characters()),
     constraint attachments_size_not_negative check (size >= 0)
 );
 comment on table public.attachments is
@@ -7047,15 +7086,12 @@ declare
     v_channel_id uuid := private.parse_uuid($1, 'conversation_id');
     v_files jsonb := private.parse_files($1);
 begin
-    -- Control characters, also those that turn the direction of writing, could hide parts of a name. 255 characters
-    -- are enough for a reader.
+    -- Hidden characters could hide parts of a name. 255 characters are enough for a reader.
     insert into public.attachments (id, channel_id, file_name)
     select
         private.parse_uuid(file.value, 'id') as id,
         v_channel_id,
-        left(
-            regexp_replace(file.value ->> 'name', '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]', '_', 'g'), 255
-        ) as name
+        left(regexp_replace(file.value ->> 'name', private.hidden_characters(), '_', 'g'), 255) as name
     from jsonb_array_elements(v_files) as file (value)
     on conflict on constraint attachments_pkey do nothing;
     return private.succeed(jsonb_build_object(
@@ -9540,6 +9576,7 @@ insert into private.constraint_codes (constraint_name, code) values
 ('message_reactions_pkey', 'message_reactions_pkey'),
 ('message_reactions_once', 'message_reactions_once'),
 ('message_reactions_emoji_length', 'message_reactions_emoji_length'),
+('message_reactions_emoji_printable', 'message_reactions_emoji_printable'),
 ('message_reactions_message_id_fkey', 'message_reactions_message_id_fkey'),
 ('message_reactions_channel_id_fkey', 'message_reactions_channel_id_fkey'),
 ('message_reactions_user_id_fkey', 'message_reactions_user_id_fkey'),
@@ -11992,6 +12029,7 @@ grant execute on function
     private.is_uuid(text),
     private.message_max_characters(),
     private.metadata_max_bytes(),
+    private.hidden_characters(),
     private.attachments_max_bytes(),
     private.parse_uuids(jsonb, text, integer),
     private.delete_message(uuid, uuid, boolean),
@@ -12191,6 +12229,7 @@ grant execute on function
     private.is_uuid(text),
     private.message_max_characters(),
     private.metadata_max_bytes(),
+    private.hidden_characters(),
     private.attachments_max_bytes(),
     private.parse_uuids(jsonb, text, integer),
     private.refuse_ingest(integer, text),

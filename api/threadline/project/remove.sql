@@ -461,6 +461,7 @@ drop function
     private.retry_delay(integer),
     private.revoke_invitation(uuid),
     private.revoke_messaging_key(uuid),
+    private.revoke_open_invitation(uuid, uuid, text),
     private.rotate_messaging_key(uuid, interval),
     private.rotate_twin_secret(uuid, interval),
     private.scalar_text(jsonb, text),
@@ -597,6 +598,7 @@ drop function
     private.attachments_max_bytes(),
     private.generate_id(),
     private.has_huge_number(jsonb),
+    private.hidden_characters(),
     private.message_max_characters(),
     private.metadata_max_bytes(),
     private.phone_digits(text);
