@@ -138,6 +138,19 @@ end
 $$;
 comment on function private.attachments_max_bytes() is 'Bytes of the attachments of a message, as JSON.';
 
+create function private.hidden_characters() returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Not U+200C and U+200D, which Persian, Indian scripts and emoji need.
+    return '[\u0001-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]';
+end
+$$;
+comment on function private.hidden_characters() is
+'A regular expression for control characters and invisible ones, which could make a name look like another.';
+
 create function private.set_updated_at_trigger() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp

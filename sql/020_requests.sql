@@ -80,7 +80,10 @@ as $$
 begin
     -- Postgres writes 1e99999, seven bytes, as a hundred thousand digits on every read.
     return exists (
-        select from jsonb_path_query(p_value, '$.** ? (@.type() == "number")') as found (number)
+        -- As one array: Postgres copies the rest of a set of results for each of its rows.
+        select from jsonb_array_elements(
+            jsonb_path_query_array(p_value, '$.** ? (@.type() == "number")')
+        ) as found (number)
         where abs(found.number::numeric) >= 1e1000 or scale(found.number::numeric) > 1000
     );
 exception
@@ -91,6 +94,23 @@ end
 $$;
 comment on function private.has_huge_number(jsonb) is
 'Whether the value contains a number with more than 1000 digits before or after the point, or is too deep to check.';
+
+create function private.scalar_text(p_body jsonb, p_field text) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The text of 1,500 numbers such as 1e131071 has 200 MB.
+    return case jsonb_typeof(p_body -> p_field)
+        when 'array' then '[]'
+        when 'object' then '{}'
+        else p_body ->> p_field
+    end;
+end
+$$;
+comment on function private.scalar_text(jsonb, text) is
+'The text of a field; of an array [] and of an object {}, because their whole text can be much longer than the request.';
 
 create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
 language plpgsql
@@ -198,7 +218,7 @@ begin
             perform private.fail(400, 'missing_field', format('%s is required.', p_field), p_field);
         end if;
         return null;
-    elsif not private.is_uuid(p_body ->> p_field) then
+    elsif jsonb_typeof(p_body -> p_field) <> 'string' or not private.is_uuid(p_body ->> p_field) then
         perform private.fail(400, 'invalid_field', format('%s must be a UUID.', p_field), p_field);
     end if;
     return (p_body ->> p_field)::uuid;
@@ -242,7 +262,9 @@ begin
     -- Query strings contain numbers as text.
     if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
         return p_default;
-    elsif p_body ->> p_field !~ '^[0-9]{1,9}$' or (p_body ->> p_field)::integer not between p_min and p_max then
+    elsif private.scalar_text(p_body, p_field) !~ '^[0-9]{1,9}$'
+        or (p_body ->> p_field)::integer not between p_min and p_max
+    then
         perform private.fail(
             400, 'invalid_field', format('%s must be a whole number from %s to %s.', p_field, p_min, p_max), p_field
         );

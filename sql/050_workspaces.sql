@@ -17,6 +17,7 @@ create table public.workspaces (
     constraint workspaces_personal_user_id_unique unique (personal_user_id),
     constraint workspaces_personal_id check (id = personal_user_id),
     constraint workspaces_name_length check (char_length(name) between 1 and 200),
+    constraint workspaces_name_printable check (name !~ private.hidden_characters()),
     constraint workspaces_home_country_form check (home_country ~ '^[A-Z]{2}$'),
     constraint workspaces_language_form check (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'),
     -- At most a hundred years: the clean-up subtracts the days from now, and a time has a first year.

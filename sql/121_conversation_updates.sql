@@ -46,7 +46,7 @@ begin
     -- edit_date is what Telegram sends, in seconds since 1970.
     return case
         when jsonb_typeof(p_message -> 'edited_at') = 'string' then private.parse_timestamp(p_message ->> 'edited_at')
-        when p_message ->> 'edit_date' ~ '^[0-9]{1,11}$'
+        when private.scalar_text(p_message, 'edit_date') ~ '^[0-9]{1,11}$'
             then to_timestamp((p_message ->> 'edit_date')::double precision)
     end;
 end

@@ -194,7 +194,7 @@ begin
                     else '{}'
                 end as identifiers,
                 '-infinity'::timestamptz as newest_at,
-                coalesce(given.value ->> 'kind' = 'group', false) as is_group,
+                coalesce(given.value -> 'kind' = '"group"', false) as is_group,
                 false as has_future,
                 jsonb_typeof(given.value -> 'updates') = 'array' as has_updates,
                 case
@@ -203,7 +203,7 @@ begin
                         then 'external_conversation_id must be a string of 1 to 500 characters'
                     when field.identifier is null or char_length(field.identifier) not between 1 and 500
                         then 'participant_identifier must be a string of 1 to 500 characters'
-                    when coalesce(given.value ->> 'kind', 'direct') not in ('direct', 'group')
+                    when coalesce(given.value -> 'kind', 'null') not in ('"direct"', '"group"', 'null')
                         then 'kind must be direct or group'
                     when coalesce(jsonb_typeof(given.value -> 'title'), 'null') not in ('string', 'null')
                         or char_length(given.value ->> 'title') > 500
@@ -227,7 +227,10 @@ begin
                         when 'string' then given.value ->> 'participant_identifier'
                     end as identifier,
                     coalesce(
-                        case when given.value ->> 'kind' = 'group' then nullif(btrim(given.value ->> 'title'), '') end,
+                        case
+                            when given.value -> 'kind' = '"group"' and jsonb_typeof(given.value -> 'title') = 'string'
+                                then nullif(btrim(given.value ->> 'title'), '')
+                        end,
                         case jsonb_typeof(given.value -> 'participant_name')
                             when 'string' then given.value ->> 'participant_name'
                         end
@@ -275,17 +278,21 @@ begin
             select
                 parsed.parent, parsed.index, parsed.external_id, parsed.sender, parsed.sent_at,
                 case when parsed.sent_at > v_horizon then parsed.sent_at end as stated_at,
-                coalesce(substring(parsed.message ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint, 0) as sequence,
+                coalesce(case
+                    when parsed.message -> 'sequence' between '-1e18' and '1e18'
+                        or jsonb_typeof(parsed.message -> 'sequence') = 'string'
+                        then substring(parsed.message ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint
+                end, 0) as sequence,
                 parsed.message, null::jsonb as present, null::timestamptz as deleted_at,
                 case
                     when jsonb_typeof(parsed.message) <> 'object' then ' must be an object'
                     when parsed.external_id is null or char_length(parsed.external_id) not between 1 and 500
                         then '.id must be a string of 1 to 500 characters'
-                    when coalesce(parsed.message ->> 'direction', '') not in ('inbound', 'outbound')
+                    when coalesce(parsed.message -> 'direction', 'null') not in ('"inbound"', '"outbound"')
                         then '.direction must be inbound or outbound'
-                    when coalesce(parsed.message ->> 'type', '') not in (
-                        'text', 'image', 'audio', 'video', 'file', 'location',
-                        'sticker', 'contact', 'poll', 'call', 'system'
+                    when coalesce(parsed.message -> 'type', 'null') not in (
+                        '"text"', '"image"', '"audio"', '"video"', '"file"', '"location"',
+                        '"sticker"', '"contact"', '"poll"', '"call"', '"system"'
                     ) then '.type must be text, image, audio, video, file, location, sticker, contact, poll, call '
                         || 'or system'
                     when parsed.sender is null or char_length(parsed.sender) > 500
@@ -302,7 +309,7 @@ begin
                 select
                     parent.position::integer as parent, given.position::integer - 1 as index,
                     case jsonb_typeof(given.value -> 'id') when 'string' then given.value ->> 'id' end as external_id,
-                    case parent.value ->> 'kind' when 'group' then private.parse_sender(given.value) else '' end
+                    case parent.value -> 'kind' when '"group"' then private.parse_sender(given.value) else '' end
                         as sender,
                     case
                         when jsonb_typeof(given.value -> 'sent_at') <> 'string' then null

@@ -89,7 +89,10 @@ begin
                         as is_known,
                     case when known.stated_at is null then known.sent_at end as sent_at
                 from public.conversation_messages as known
-                where known.conversation_id = existing.id and known.external_id = message.value ->> 'id'
+                where known.conversation_id = existing.id
+                    and known.external_id = case jsonb_typeof(message.value -> 'id')
+                        when 'string' then message.value ->> 'id'
+                    end
                     and known.sender = ''
                 limit 1
             ) as stored on true

@@ -37,7 +37,7 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_type text := p_update ->> 'type';
+    v_type text := case jsonb_typeof(p_update -> 'type') when 'string' then p_update ->> 'type' end;
     v_emoji text := jsonb_typeof(p_update -> 'emoji');
 begin
     return case
@@ -56,9 +56,9 @@ begin
             then '.content must be a string'
         when v_type = 'edited' and coalesce(jsonb_typeof(p_update -> 'media_url'), 'null') not in ('string', 'null')
             then '.media_url must be a string or null'
-        when v_type = 'media' and coalesce(p_update ->> 'media_url', '') = ''
-            or v_type = 'media' and jsonb_typeof(p_update -> 'media_url') <> 'string'
-            then '.media_url must be a string'
+        when v_type = 'media' and (
+            coalesce(jsonb_typeof(p_update -> 'media_url'), '') <> 'string' or p_update ->> 'media_url' = ''
+        ) then '.media_url must be a string'
         when v_type = 'reaction' and not coalesce(case v_emoji
             when 'string' then char_length(p_update ->> 'emoji') <= 100
             when 'null' then true
@@ -88,12 +88,22 @@ begin
         from (
             select
                 parsed.parent, parsed.index,
-                parsed.value ->> 'message_id' as external_id,
+                case jsonb_typeof(parsed.value -> 'message_id')
+                    when 'string' then parsed.value ->> 'message_id'
+                end as external_id,
                 parsed.sender,
-                case parsed.value ->> 'type' when 'unpinned' then 'pinned' else parsed.value ->> 'type' end as type,
-                coalesce(parsed.value ->> 'by', '') as actor,
+                case
+                    when parsed.value -> 'type' = '"unpinned"' then 'pinned'
+                    when jsonb_typeof(parsed.value -> 'type') = 'string' then parsed.value ->> 'type'
+                end as type,
+                coalesce(case jsonb_typeof(parsed.value -> 'by') when 'string' then parsed.value ->> 'by' end, '')
+                    as actor,
                 parsed.at,
-                coalesce(substring(parsed.value ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint, 0) as sequence,
+                coalesce(case
+                    when parsed.value -> 'sequence' between '-1e18' and '1e18'
+                        or jsonb_typeof(parsed.value -> 'sequence') = 'string'
+                        then substring(parsed.value ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint
+                end, 0) as sequence,
                 case
                     when private.find_update_error(parsed.value, parsed.at) is null
                         then private.parse_update_value(parsed.value ->> 'type', parsed.value)
@@ -111,7 +121,7 @@ begin
                     given.position::integer - 1 as index,
                     given.value,
                     case
-                        when parent.value ->> 'kind' = 'group' then private.parse_sender(given.value) else ''
+                        when parent.value -> 'kind' = '"group"' then private.parse_sender(given.value) else ''
                     end as sender,
                     case jsonb_typeof(given.value -> 'at')
                         when 'string' then private.parse_timestamp(given.value ->> 'at')

@@ -21,6 +21,8 @@ as $$
 declare
     v_secret text := nullif(current_setting('request.headers', true), '')::json ->> 'x-api-key';
     v_request jsonb;
+    v_platform text;
+    v_connection_id text;
     v_source private.ingest_source;
     v_limit integer := (select settings.ingest_max_messages from private.settings);
     v_size bigint;
@@ -39,8 +41,10 @@ begin
         when data_exception or statement_too_complex or program_limit_exceeded then
             return private.refuse_ingest(400, 'Request body is not valid JSON');
     end;
-    if coalesce(v_request ->> 'platform', '') = ''
-        or coalesce(v_request ->> 'connection_id', '') = ''
+    v_platform := private.scalar_text(v_request, 'platform');
+    v_connection_id := private.scalar_text(v_request, 'connection_id');
+    if coalesce(v_platform, '') = ''
+        or coalesce(v_connection_id, '') = ''
         or coalesce(jsonb_typeof(v_request -> 'conversations'), 'null') = 'null'
     then
         return private.refuse_ingest(400, 'Missing required fields: platform, connection_id, conversations');
@@ -50,9 +54,7 @@ begin
     end if;
 
     select * into v_source
-    from private.authenticate_connection(
-        v_request ->> 'platform', v_request ->> 'connection_id', v_secret
-    );
+    from private.authenticate_connection(v_platform, v_connection_id, v_secret);
     if v_source.id is null then
         return private.refuse_ingest(401, 'Invalid connection_id or platform');
     elsif v_source.key_id is null then

@@ -7,9 +7,7 @@ create table public.user_profiles (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint user_profiles_display_name_length check (char_length(display_name) between 1 and 200),
-    constraint user_profiles_display_name_printable check (
-        display_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'
-    ),
+    constraint user_profiles_display_name_printable check (display_name !~ private.hidden_characters()),
     constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000),
     -- Clients put it into a page. Plain http only for a stack on the same machine.
     constraint user_profiles_avatar_url_https check (avatar_url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])')
@@ -29,6 +27,7 @@ create table public.channels (
     constraint channels_id_unique unique (workspace_id, id),
     constraint channels_kind_known check (kind in ('channel', 'dm')),
     constraint channels_name_length check (char_length(name) between 1 and 200),
+    constraint channels_name_printable check (name !~ private.hidden_characters()),
     constraint channels_name_unless_dm check (kind = 'dm' or name is not null),
     constraint channels_direct_key_unique unique (workspace_id, direct_key),
     constraint channels_direct_key_is_dm check (direct_key is null or kind = 'dm')
@@ -163,10 +162,10 @@ as $$
         nullif(btrim(p_metadata ->> 'name'), ''),
         nullif(split_part(p_email, '@', 1), ''),
         'User'
-    ), '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]', '_', 'g'), 200)
+    ), private.hidden_characters(), '_', 'g'), 200)
 $$;
 comment on function private.choose_display_name(jsonb, text) is
-'The name of a new user: from Supabase Auth, or the first part of the email address, without control characters.';
+'The name of a new user: from Supabase Auth, or the first part of the email address, without hidden characters.';
 
 create function private.set_channel_workspace_trigger() returns trigger
 language plpgsql

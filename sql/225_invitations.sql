@@ -35,6 +35,9 @@ create index workspace_invitations_invited_by_idx on public.workspace_invitation
 create index workspace_invitations_accepted_by_idx on public.workspace_invitations (accepted_by);
 create index workspace_invitations_email_idx on public.workspace_invitations (email)
 where accepted_at is null and revoked_at is null;
+-- One open invitation for each address, else a manager could fill the list of a user who is no member.
+create unique index workspace_invitations_open_idx on public.workspace_invitations (workspace_id, channel_id, email)
+nulls not distinct where email is not null and accepted_at is null and revoked_at is null;
 alter table public.workspace_invitations enable row level security;
 
 create policy workspace_invitations_select_manager on public.workspace_invitations
@@ -43,6 +46,28 @@ using (
     exists (select from private.my_managed_workspaces as mine where mine.id = workspace_invitations.workspace_id)
     or exists (select from private.my_managed_channels as mine where mine.id = workspace_invitations.channel_id)
 );
+
+create function private.revoke_open_invitation(p_workspace_id uuid, p_channel_id uuid, p_email text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid;
+begin
+    update public.workspace_invitations as invitation set revoked_at = now()
+    where invitation.email = lower(p_email)
+        and invitation.workspace_id = p_workspace_id
+        and invitation.channel_id is not distinct from p_channel_id
+        and invitation.accepted_at is null
+        and invitation.revoked_at is null
+    returning invitation.id into v_id;
+    if found then
+        perform private.record_audit(p_workspace_id, 'invitation.revoked', v_id, '{}');
+    end if;
+end
+$$;
+comment on function private.revoke_open_invitation(uuid, uuid, text) is
+'Revokes the open invitation of an address to a workspace or channel, which a new one replaces.';
 
 -- Definer, because no client writes invitations. It checks what the caller manages.
 create function private.create_invitation(
@@ -89,6 +114,7 @@ begin
             message = 'Only an owner can make, change or remove an owner. Ask an owner of this workspace.',
             detail = 'owner_required';
     end if;
+    perform private.revoke_open_invitation(v_workspace_id, p_channel_id, p_email);
     insert into public.workspace_invitations (
         workspace_id, channel_id, email, role, token_hash, invited_by, expires_at
     )
@@ -123,8 +149,8 @@ end
 $$;
 comment on function public.create_invitation(uuid, uuid, text, text, interval) is
 'Invites a user to a workspace that the caller manages, or a guest to a channel that the caller manages. With email,
-only the user with this confirmed address may accept. The answer contains the token, which is shown only once: send it
-as a part of a link. valid_for is 1 minute to 30 days.';
+only the user with this confirmed address may accept, and an earlier open invitation of the address is revoked. The
+answer contains the token, which is shown only once: send it as a part of a link. valid_for is 1 minute to 30 days.';
 
 create function private.is_inviter_entitled(p_invitation public.workspace_invitations) returns boolean
 language sql
@@ -305,9 +331,10 @@ as $$
         and invitation.revoked_at is null
         and invitation.expires_at > now()
         and private.is_inviter_entitled(invitation)
-    order by invitation.created_at
+    order by invitation.created_at desc, invitation.id
 $$;
-comment on function private.list_my_invitations() is 'Open invitations to the confirmed address of the caller.';
+comment on function private.list_my_invitations() is
+'Open invitations to the confirmed address of the caller, the newest first.';
 
 create function public.list_my_invitations()
 returns table (
@@ -321,7 +348,7 @@ as $$
     select * from private.list_my_invitations()
 $$;
 comment on function public.list_my_invitations() is
-'Open invitations to the confirmed address of the caller. Accept one with accept_invitation(invitation_id => id).';
+'Open invitations to the confirmed address of the caller, newest first. Accept one with accept_invitation(invitation_id => id).';
 
 create function public.list_workspace_members(workspace_id uuid, search text default null)
 returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)

@@ -9,9 +9,7 @@ create table public.ai_twins (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint ai_twins_display_name_length check (char_length(display_name) between 1 and 200),
-    constraint ai_twins_display_name_printable check (
-        display_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'
-    ),
+    constraint ai_twins_display_name_printable check (display_name !~ private.hidden_characters()),
     constraint ai_twins_avatar_url_length check (char_length(avatar_url) <= 2000),
     -- Clients put it into a page. Plain http only for a stack on the same machine.
     constraint ai_twins_avatar_url_https check (avatar_url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])')

@@ -24,9 +24,21 @@ create table public.messages (
     ),
     constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
     constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
-    constraint messages_metadata_size check (octet_length(metadata::text) <= private.metadata_max_bytes()),
+    constraint messages_metadata_size check (
+        -- Most messages have no metadata, and need no search for numbers.
+        metadata = '{}'
+        or case
+            when private.has_huge_number(metadata) then false
+            else octet_length(metadata::text) <= private.metadata_max_bytes()
+        end
+    ),
     constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
-    constraint messages_attachments_size check (octet_length(attachments::text) <= private.attachments_max_bytes())
+    constraint messages_attachments_size check (
+        case
+            when private.has_huge_number(attachments) then false
+            else octet_length(attachments::text) <= private.attachments_max_bytes()
+        end
+    )
 );
 comment on table public.messages is
 'Messages of channels. A deleted message stays as a row without content, which no client sees.';
@@ -68,7 +80,8 @@ create table public.message_reactions (
     emoji text not null,
     created_at timestamptz not null default now(),
     constraint message_reactions_once unique (message_id, user_id, emoji),
-    constraint message_reactions_emoji_length check (char_length(emoji) between 1 and 64)
+    constraint message_reactions_emoji_length check (char_length(emoji) between 1 and 64),
+    constraint message_reactions_emoji_printable check (emoji !~ private.hidden_characters())
 );
 comment on table public.message_reactions is 'Reactions to messages: one emoji of one user.';
 comment on column public.message_reactions.channel_id is 'Channel of the message, copied for row-level security.';

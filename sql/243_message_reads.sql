@@ -67,7 +67,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_text text := p_body ->> p_field;
+    v_text text := private.scalar_text(p_body, p_field);
     v_seq bigint;
 begin
     if v_text is null then

@@ -23,6 +23,28 @@ $$;
 comment on function private.require_twin(uuid, uuid) is
 'Raises PT403 unless the caller may write as the twin in the channel.';
 
+create function private.require_size(p_body jsonb, p_field text, p_max integer) returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.has_huge_number(p_body -> p_field) then
+        perform private.fail(
+            400, 'invalid_field',
+            format('A number in %s has more than 1000 digits, or it is too deep. Send it as a string.', p_field), p_field
+        );
+    elsif octet_length((p_body -> p_field)::text) > p_max then
+        perform private.fail(
+            413, p_field || '_too_large', format('%s must have at most %s.', p_field, pg_size_pretty(p_max::bigint)),
+            p_field
+        );
+    end if;
+end
+$$;
+comment on function private.require_size(jsonb, text, integer) is
+'Raises PT413 if the JSON of a field has more than p_max bytes, and PT400 if it contains a huge number.';
+
 create function public.create_message(jsonb) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -40,24 +62,16 @@ begin
     end if;
     if coalesce(jsonb_typeof($1 -> 'metadata'), 'null') not in ('object', 'null') then
         perform private.fail(400, 'invalid_field', 'metadata must be an object.', 'metadata');
-    elsif octet_length(($1 -> 'metadata')::text) > private.metadata_max_bytes() then
-        perform private.fail(
-            413,
-            'metadata_too_large',
-            format('metadata must have at most %s.', pg_size_pretty(private.metadata_max_bytes()::bigint)),
-            'metadata'
-        );
     elsif coalesce(jsonb_typeof($1 -> 'attachments'), 'null') not in ('array', 'null')
         or jsonb_path_exists($1, 'strict $.attachments[*] ? (@.type() <> "object")', '{}', true)
     then
         perform private.fail(400, 'invalid_field', 'attachments must be an array of objects.', 'attachments');
-    elsif octet_length(($1 -> 'attachments')::text) > private.attachments_max_bytes() then
-        perform private.fail(
-            413,
-            'attachments_too_large',
-            format('attachments must have at most %s.', pg_size_pretty(private.attachments_max_bytes()::bigint)),
-            'attachments'
-        );
+    end if;
+    if $1 ? 'metadata' then
+        perform private.require_size($1, 'metadata', private.metadata_max_bytes());
+    end if;
+    if $1 ? 'attachments' then
+        perform private.require_size($1, 'attachments', private.attachments_max_bytes());
     end if;
     -- A message of a twin has no user_id, but a user_id in the request must still be the caller's.
     if v_twin_id is null or not private.is_service() then
@@ -210,7 +224,7 @@ begin
     return private.succeed(jsonb_build_object(
         'id', v_id,
         'deleted_at', private.format_time(
-            private.delete_message(v_id, v_user_id, coalesce($1 ->> 'admin', 'false') in ('true', '1'))
+            private.delete_message(v_id, v_user_id, coalesce(private.scalar_text($1, 'admin'), 'false') in ('true', '1'))
         )
     ));
 end

@@ -23,7 +23,7 @@ create table public.attachments (
     uploaded_by uuid references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
     constraint attachments_file_name_length check (char_length(file_name) between 1 and 255),
-    constraint attachments_file_name_printable check (file_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'),
+    constraint attachments_file_name_printable check (file_name !~ private.hidden_characters()),
     constraint attachments_size_not_negative check (size >= 0)
 );
 comment on table public.attachments is
@@ -119,10 +119,9 @@ with check (
     or (
         private.is_my_folder(name)
         and owner_id = (select auth.uid())::text
-        -- Browsers run scripts in these. Storage keeps the type that the client names.
-        and lower(split_part(coalesce(metadata ->> 'mimetype', ''), ';', 1)) not in (
-            'text/html', 'image/svg+xml', 'application/xhtml+xml', 'application/xml', 'text/xml'
-        )
+        -- Browsers run scripts in HTML, SVG and any XML. Storage keeps the type that the client names, also spaces and
+        -- several types. Office documents have openxml in their type and are no XML for a browser.
+        and coalesce(metadata ->> 'mimetype', '') !~* 'html|svg|[/+](xml|xsl)'
         -- Rejects a new file at the path of one that was removed from Storage only.
         and case
             when name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'

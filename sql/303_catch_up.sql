@@ -56,7 +56,7 @@ declare
     c_max_bytes constant integer := 1000000;
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 200);
-    v_since text := coalesce($1 ->> 'since', '0');
+    v_since text := coalesce(private.scalar_text($1, 'since'), '0');
     v_page record;
 begin
     if v_since !~ '^[0-9]{1,18}$' then

@@ -257,7 +257,7 @@ begin
             v_id,
             private.parse_uuid($1, 'lease'),
             private.parse_integer($1, 'status', 100, 999, null),
-            $1 ->> 'error'
+            private.scalar_text($1, 'error')
         )
     ));
 end

@@ -26,6 +26,7 @@ insert into private.constraint_codes (constraint_name, code) values
 ('message_reactions_pkey', 'message_reactions_pkey'),
 ('message_reactions_once', 'message_reactions_once'),
 ('message_reactions_emoji_length', 'message_reactions_emoji_length'),
+('message_reactions_emoji_printable', 'message_reactions_emoji_printable'),
 ('message_reactions_message_id_fkey', 'message_reactions_message_id_fkey'),
 ('message_reactions_channel_id_fkey', 'message_reactions_channel_id_fkey'),
 ('message_reactions_user_id_fkey', 'message_reactions_user_id_fkey'),

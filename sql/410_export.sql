@@ -35,7 +35,7 @@ as $$
 declare
     v_id uuid := private.parse_uuid($1, 'conversation_id');
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 500);
-    v_after text := $1 ->> 'after';
+    v_after text := private.scalar_text($1, 'after');
     v_external_id text := '';
     v_at timestamptz := '-infinity'::timestamptz;
     v_sequence bigint := -9223372036854775808;

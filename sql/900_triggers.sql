@@ -348,8 +348,10 @@ for each row execute function private.admit_message_trigger();
 create trigger messages_20_require_attachments
 before insert on public.messages
 for each row when (
-    jsonb_typeof(new.attachments) = 'array'
-    and octet_length(new.attachments::text) <= private.attachments_max_bytes()
+    case
+        when jsonb_typeof(new.attachments) <> 'array' or private.has_huge_number(new.attachments) then false
+        else octet_length(new.attachments::text) <= private.attachments_max_bytes()
+    end
 )
 execute function private.require_attachments_trigger();
 -- After 10: under its lock the newest message stays the newest.

@@ -204,6 +204,19 @@ end
 $$;
 comment on function private.attachments_max_bytes() is 'Bytes of the attachments of a message, as JSON.';
 
+create function private.hidden_characters() returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Not U+200C and U+200D, which Persian, Indian scripts and emoji need.
+    return '[\u0001-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]';
+end
+$$;
+comment on function private.hidden_characters() is
+'A regular expression for control characters and invisible ones, which could make a name look like another.';
+
 create function private.set_updated_at_trigger() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -298,7 +311,10 @@ as $$
 begin
     -- Postgres writes 1e99999, seven bytes, as a hundred thousand digits on every read.
     return exists (
-        select from jsonb_path_query(p_value, '$.** ? (@.type() == "number")') as found (number)
+        -- As one array: Postgres copies the rest of a set of results for each of its rows.
+        select from jsonb_array_elements(
+            jsonb_path_query_array(p_value, '$.** ? (@.type() == "number")')
+        ) as found (number)
         where abs(found.number::numeric) >= 1e1000 or scale(found.number::numeric) > 1000
     );
 exception
@@ -309,6 +325,23 @@ end
 $$;
 comment on function private.has_huge_number(jsonb) is
 'Whether the value contains a number with more than 1000 digits before or after the point, or is too deep to check.';
+
+create function private.scalar_text(p_body jsonb, p_field text) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The text of 1,500 numbers such as 1e131071 has 200 MB.
+    return case jsonb_typeof(p_body -> p_field)
+        when 'array' then '[]'
+        when 'object' then '{}'
+        else p_body ->> p_field
+    end;
+end
+$$;
+comment on function private.scalar_text(jsonb, text) is
+'The text of a field; of an array [] and of an object {}, because their whole text can be much longer than the request.';
 
 create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
 language plpgsql
@@ -416,7 +449,7 @@ begin
             perform private.fail(400, 'missing_field', format('%s is required.', p_field), p_field);
         end if;
         return null;
-    elsif not private.is_uuid(p_body ->> p_field) then
+    elsif jsonb_typeof(p_body -> p_field) <> 'string' or not private.is_uuid(p_body ->> p_field) then
         perform private.fail(400, 'invalid_field', format('%s must be a UUID.', p_field), p_field);
     end if;
     return (p_body ->> p_field)::uuid;
@@ -460,7 +493,9 @@ begin
     -- Query strings contain numbers as text.
     if coalesce(jsonb_typeof(p_body -> p_field), 'null') = 'null' then
         return p_default;
-    elsif p_body ->> p_field !~ '^[0-9]{1,9}$' or (p_body ->> p_field)::integer not between p_min and p_max then
+    elsif private.scalar_text(p_body, p_field) !~ '^[0-9]{1,9}$'
+        or (p_body ->> p_field)::integer not between p_min and p_max
+    then
         perform private.fail(
             400, 'invalid_field', format('%s must be a whole number from %s to %s.', p_field, p_min, p_max), p_field
         );
@@ -652,6 +687,7 @@ create table public.workspaces (
     constraint workspaces_personal_user_id_unique unique (personal_user_id),
     constraint workspaces_personal_id check (id = personal_user_id),
     constraint workspaces_name_length check (char_length(name) between 1 and 200),
+    constraint workspaces_name_printable check (name !~ private.hidden_characters()),
     constraint workspaces_home_country_form check (home_country ~ '^[A-Z]{2}$'),
     constraint workspaces_language_form check (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'),
     -- At most a hundred years: the clean-up subtracts the days from now, and a time has a first year.
@@ -2981,7 +3017,7 @@ begin
     -- edit_date is what Telegram sends, in seconds since 1970.
     return case
         when jsonb_typeof(p_message -> 'edited_at') = 'string' then private.parse_timestamp(p_message ->> 'edited_at')
-        when p_message ->> 'edit_date' ~ '^[0-9]{1,11}$'
+        when private.scalar_text(p_message, 'edit_date') ~ '^[0-9]{1,11}$'
             then to_timestamp((p_message ->> 'edit_date')::double precision)
     end;
 end
@@ -4168,7 +4204,7 @@ begin
                     else '{}'
                 end as identifiers,
                 '-infinity'::timestamptz as newest_at,
-                coalesce(given.value ->> 'kind' = 'group', false) as is_group,
+                coalesce(given.value -> 'kind' = '"group"', false) as is_group,
                 false as has_future,
                 jsonb_typeof(given.value -> 'updates') = 'array' as has_updates,
                 case
@@ -4177,7 +4213,7 @@ begin
                         then 'external_conversation_id must be a string of 1 to 500 characters'
                     when field.identifier is null or char_length(field.identifier) not between 1 and 500
                         then 'participant_identifier must be a string of 1 to 500 characters'
-                    when coalesce(given.value ->> 'kind', 'direct') not in ('direct', 'group')
+                    when coalesce(given.value -> 'kind', 'null') not in ('"direct"', '"group"', 'null')
                         then 'kind must be direct or group'
                     when coalesce(jsonb_typeof(given.value -> 'title'), 'null') not in ('string', 'null')
                         or char_length(given.value ->> 'title') > 500
@@ -4201,7 +4237,10 @@ begin
                         when 'string' then given.value ->> 'participant_identifier'
                     end as identifier,
                     coalesce(
-                        case when given.value ->> 'kind' = 'group' then nullif(btrim(given.value ->> 'title'), '') end,
+                        case
+                            when given.value -> 'kind' = '"group"' and jsonb_typeof(given.value -> 'title') = 'string'
+                                then nullif(btrim(given.value ->> 'title'), '')
+                        end,
                         case jsonb_typeof(given.value -> 'participant_name')
                             when 'string' then given.value ->> 'participant_name'
                         end
@@ -4249,17 +4288,21 @@ begin
             select
                 parsed.parent, parsed.index, parsed.external_id, parsed.sender, parsed.sent_at,
                 case when parsed.sent_at > v_horizon then parsed.sent_at end as stated_at,
-                coalesce(substring(parsed.message ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint, 0) as sequence,
+                coalesce(case
+                    when parsed.message -> 'sequence' between '-1e18' and '1e18'
+                        or jsonb_typeof(parsed.message -> 'sequence') = 'string'
+                        then substring(parsed.message ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint
+                end, 0) as sequence,
                 parsed.message, null::jsonb as present, null::timestamptz as deleted_at,
                 case
                     when jsonb_typeof(parsed.message) <> 'object' then ' must be an object'
                     when parsed.external_id is null or char_length(parsed.external_id) not between 1 and 500
                         then '.id must be a string of 1 to 500 characters'
-                    when coalesce(parsed.message ->> 'direction', '') not in ('inbound', 'outbound')
+                    when coalesce(parsed.message -> 'direction', 'null') not in ('"inbound"', '"outbound"')
                         then '.direction must be inbound or outbound'
-                    when coalesce(parsed.message ->> 'type', '') not in (
-                        'text', 'image', 'audio', 'video', 'file', 'location',
-                        'sticker', 'contact', 'poll', 'call', 'system'
+                    when coalesce(parsed.message -> 'type', 'null') not in (
+                        '"text"', '"image"', '"audio"', '"video"', '"file"', '"location"',
+                        '"sticker"', '"contact"', '"poll"', '"call"', '"system"'
                     ) then '.type must be text, image, audio, video, file, location, sticker, contact, poll, call '
                         || 'or system'
                     when parsed.sender is null or char_length(parsed.sender) > 500
@@ -4276,7 +4319,7 @@ begin
                 select
                     parent.position::integer as parent, given.position::integer - 1 as index,
                     case jsonb_typeof(given.value -> 'id') when 'string' then given.value ->> 'id' end as external_id,
-                    case parent.value ->> 'kind' when 'group' then private.parse_sender(given.value) else '' end
+                    case parent.value -> 'kind' when '"group"' then private.parse_sender(given.value) else '' end
                         as sender,
                     case
                         when jsonb_typeof(given.value -> 'sent_at') <> 'string' then null
@@ -4474,7 +4517,10 @@ begin
                         as is_known,
                     case when known.stated_at is null then known.sent_at end as sent_at
                 from public.conversation_messages as known
-                where known.conversation_id = existing.id and known.external_id = message.value ->> 'id'
+                where known.conversation_id = existing.id
+                    and known.external_id = case jsonb_typeof(message.value -> 'id')
+                        when 'string' then message.value ->> 'id'
+                    end
                     and known.sender = ''
                 limit 1
             ) as stored on true
@@ -4687,7 +4733,7 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_type text := p_update ->> 'type';
+    v_type text := case jsonb_typeof(p_update -> 'type') when 'string' then p_update ->> 'type' end;
     v_emoji text := jsonb_typeof(p_update -> 'emoji');
 begin
     return case
@@ -4706,9 +4752,9 @@ begin
             then '.content must be a string'
         when v_type = 'edited' and coalesce(jsonb_typeof(p_update -> 'media_url'), 'null') not in ('string', 'null')
             then '.media_url must be a string or null'
-        when v_type = 'media' and coalesce(p_update ->> 'media_url', '') = ''
-            or v_type = 'media' and jsonb_typeof(p_update -> 'media_url') <> 'string'
-            then '.media_url must be a string'
+        when v_type = 'media' and (
+            coalesce(jsonb_typeof(p_update -> 'media_url'), '') <> 'string' or p_update ->> 'media_url' = ''
+        ) then '.media_url must be a string'
         when v_type = 'reaction' and not coalesce(case v_emoji
             when 'string' then char_length(p_update ->> 'emoji') <= 100
             when 'null' then true
@@ -4738,12 +4784,22 @@ begin
         from (
             select
                 parsed.parent, parsed.index,
-                parsed.value ->> 'message_id' as external_id,
+                case jsonb_typeof(parsed.value -> 'message_id')
+                    when 'string' then parsed.value ->> 'message_id'
+                end as external_id,
                 parsed.sender,
-                case parsed.value ->> 'type' when 'unpinned' then 'pinned' else parsed.value ->> 'type' end as type,
-                coalesce(parsed.value ->> 'by', '') as actor,
+                case
+                    when parsed.value -> 'type' = '"unpinned"' then 'pinned'
+                    when jsonb_typeof(parsed.value -> 'type') = 'string' then parsed.value ->> 'type'
+                end as type,
+                coalesce(case jsonb_typeof(parsed.value -> 'by') when 'string' then parsed.value ->> 'by' end, '')
+                    as actor,
                 parsed.at,
-                coalesce(substring(parsed.value ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint, 0) as sequence,
+                coalesce(case
+                    when parsed.value -> 'sequence' between '-1e18' and '1e18'
+                        or jsonb_typeof(parsed.value -> 'sequence') = 'string'
+                        then substring(parsed.value ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint
+                end, 0) as sequence,
                 case
                     when private.find_update_error(parsed.value, parsed.at) is null
                         then private.parse_update_value(parsed.value ->> 'type', parsed.value)
@@ -4761,7 +4817,7 @@ begin
                     given.position::integer - 1 as index,
                     given.value,
                     case
-                        when parent.value ->> 'kind' = 'group' then private.parse_sender(given.value) else ''
+                        when parent.value -> 'kind' = '"group"' then private.parse_sender(given.value) else ''
                     end as sender,
                     case jsonb_typeof(given.value -> 'at')
                         when 'string' then private.parse_timestamp(given.value ->> 'at')
@@ -5645,6 +5701,8 @@ as $$
 declare
     v_secret text := nullif(current_setting('request.headers', true), '')::json ->> 'x-api-key';
     v_request jsonb;
+    v_platform text;
+    v_connection_id text;
     v_source private.ingest_source;
     v_limit integer := (select settings.ingest_max_messages from private.settings);
     v_size bigint;
@@ -5663,8 +5721,10 @@ begin
         when data_exception or statement_too_complex or program_limit_exceeded then
             return private.refuse_ingest(400, 'Request body is not valid JSON');
     end;
-    if coalesce(v_request ->> 'platform', '') = ''
-        or coalesce(v_request ->> 'connection_id', '') = ''
+    v_platform := private.scalar_text(v_request, 'platform');
+    v_connection_id := private.scalar_text(v_request, 'connection_id');
+    if coalesce(v_platform, '') = ''
+        or coalesce(v_connection_id, '') = ''
         or coalesce(jsonb_typeof(v_request -> 'conversations'), 'null') = 'null'
     then
         return private.refuse_ingest(400, 'Missing required fields: platform, connection_id, conversations');
@@ -5674,9 +5734,7 @@ begin
     end if;
 
     select * into v_source
-    from private.authenticate_connection(
-        v_request ->> 'platform', v_request ->> 'connection_id', v_secret
-    );
+    from private.authenticate_connection(v_platform, v_connection_id, v_secret);
     if v_source.id is null then
         return private.refuse_ingest(401, 'Invalid connection_id or platform');
     elsif v_source.key_id is null then
@@ -5710,9 +5768,7 @@ create table public.user_profiles (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint user_profiles_display_name_length check (char_length(display_name) between 1 and 200),
-    constraint user_profiles_display_name_printable check (
-        display_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'
-    ),
+    constraint user_profiles_display_name_printable check (display_name !~ private.hidden_characters()),
     constraint user_profiles_avatar_url_length check (char_length(avatar_url) <= 2000),
     -- Clients put it into a page. Plain http only for a stack on the same machine.
     constraint user_profiles_avatar_url_https check (avatar_url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])')
@@ -5732,6 +5788,7 @@ create table public.channels (
     constraint channels_id_unique unique (workspace_id, id),
     constraint channels_kind_known check (kind in ('channel', 'dm')),
     constraint channels_name_length check (char_length(name) between 1 and 200),
+    constraint channels_name_printable check (name !~ private.hidden_characters()),
     constraint channels_name_unless_dm check (kind = 'dm' or name is not null),
     constraint channels_direct_key_unique unique (workspace_id, direct_key),
     constraint channels_direct_key_is_dm check (direct_key is null or kind = 'dm')
@@ -5823,10 +5880,10 @@ as $$
         nullif(btrim(p_metadata ->> 'name'), ''),
         nullif(split_part(p_email, '@', 1), ''),
         'User'
-    ), '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]', '_', 'g'), 200)
+    ), private.hidden_characters(), '_', 'g'), 200)
 $$;
 comment on function private.choose_display_name(jsonb, text) is
-'The name of a new user: from Supabase Auth, or the first part of the email address, without control characters.';
+'The name of a new user: from Supabase Auth, or the first part of the email address, without hidden characters.';
 
 create function private.set_channel_workspace_trigger() returns trigger
 language plpgsql
@@ -6794,7 +6851,32 @@ create index workspace_invitations_invited_by_idx on public.workspace_invitation
 create index workspace_invitations_accepted_by_idx on public.workspace_invitations (accepted_by);
 create index workspace_invitations_email_idx on public.workspace_invitations (email)
 where accepted_at is null and revoked_at is null;
+-- One open invitation for each address, else a manager could fill the list of a user who is no member.
+create unique index workspace_invitations_open_idx on public.workspace_invitations (workspace_id, channel_id, email)
+nulls not distinct where email is not null and accepted_at is null and revoked_at is null;
 alter table public.workspace_invitations enable row level security;
+
+create function private.revoke_open_invitation(p_workspace_id uuid, p_channel_id uuid, p_email text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid;
+begin
+    update public.workspace_invitations as invitation set revoked_at = now()
+    where invitation.email = lower(p_email)
+        and invitation.workspace_id = p_workspace_id
+        and invitation.channel_id is not distinct from p_channel_id
+        and invitation.accepted_at is null
+        and invitation.revoked_at is null
+    returning invitation.id into v_id;
+    if found then
+        perform private.record_audit(p_workspace_id, 'invitation.revoked', v_id, '{}');
+    end if;
+end
+$$;
+comment on function private.revoke_open_invitation(uuid, uuid, text) is
+'Revokes the open invitation of an address to a workspace or channel, which a new one replaces.';
 
 -- Definer, because no client writes invitations. It checks what the caller manages.
 create function private.create_invitation(
@@ -6841,6 +6923,7 @@ begin
             message = 'Only an owner can make, change or remove an owner. Ask an owner of this workspace.',
             detail = 'owner_required';
     end if;
+    perform private.revoke_open_invitation(v_workspace_id, p_channel_id, p_email);
     insert into public.workspace_invitations (
         workspace_id, channel_id, email, role, token_hash, invited_by, expires_at
     )
@@ -6875,8 +6958,8 @@ end
 $$;
 comment on function public.create_invitation(uuid, uuid, text, text, interval) is
 'Invites a user to a workspace that the caller manages, or a guest to a channel that the caller manages. With email,
-only the user with this confirmed address may accept. The answer contains the token, which is shown only once: send it
-as a part of a link. valid_for is 1 minute to 30 days.';
+only the user with this confirmed address may accept, and an earlier open invitation of the address is revoked. The
+answer contains the token, which is shown only once: send it as a part of a link. valid_for is 1 minute to 30 days.';
 
 create function private.is_inviter_entitled(p_invitation public.workspace_invitations) returns boolean
 language sql
@@ -7057,9 +7140,10 @@ as $$
         and invitation.revoked_at is null
         and invitation.expires_at > now()
         and private.is_inviter_entitled(invitation)
-    order by invitation.created_at
+    order by invitation.created_at desc, invitation.id
 $$;
-comment on function private.list_my_invitations() is 'Open invitations to the confirmed address of the caller.';
+comment on function private.list_my_invitations() is
+'Open invitations to the confirmed address of the caller, the newest first.';
 
 create function public.list_my_invitations()
 returns table (
@@ -7073,7 +7157,7 @@ as $$
     select * from private.list_my_invitations()
 $$;
 comment on function public.list_my_invitations() is
-'Open invitations to the confirmed address of the caller. Accept one with accept_invitation(invitation_id => id).';
+'Open invitations to the confirmed address of the caller, newest first. Accept one with accept_invitation(invitation_id => id).';
 
 create function public.list_workspace_members(workspace_id uuid, search text default null)
 returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)
@@ -7306,9 +7390,7 @@ create table public.ai_twins (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     constraint ai_twins_display_name_length check (char_length(display_name) between 1 and 200),
-    constraint ai_twins_display_name_printable check (
-        display_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'
-    ),
+    constraint ai_twins_display_name_printable check (display_name !~ private.hidden_characters()),
     constraint ai_twins_avatar_url_length check (char_length(avatar_url) <= 2000),
     -- Clients put it into a page. Plain http only for a stack on the same machine.
     constraint ai_twins_avatar_url_https check (avatar_url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])')
@@ -7441,9 +7523,21 @@ create table public.messages (
     ),
     constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
     constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
-    constraint messages_metadata_size check (octet_length(metadata::text) <= private.metadata_max_bytes()),
+    constraint messages_metadata_size check (
+        -- Most messages have no metadata, and need no search for numbers.
+        metadata = '{}'
+        or case
+            when private.has_huge_number(metadata) then false
+            else octet_length(metadata::text) <= private.metadata_max_bytes()
+        end
+    ),
     constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
-    constraint messages_attachments_size check (octet_length(attachments::text) <= private.attachments_max_bytes())
+    constraint messages_attachments_size check (
+        case
+            when private.has_huge_number(attachments) then false
+            else octet_length(attachments::text) <= private.attachments_max_bytes()
+        end
+    )
 );
 comment on table public.messages is
 'Messages of channels. A deleted message stays as a row without content, which no client sees.';
@@ -7485,7 +7579,8 @@ create table public.message_reactions (
     emoji text not null,
     created_at timestamptz not null default now(),
     constraint message_reactions_once unique (message_id, user_id, emoji),
-    constraint message_reactions_emoji_length check (char_length(emoji) between 1 and 64)
+    constraint message_reactions_emoji_length check (char_length(emoji) between 1 and 64),
+    constraint message_reactions_emoji_printable check (emoji !~ private.hidden_characters())
 );
 comment on table public.message_reactions is 'Reactions to messages: one emoji of one user.';
 comment on column public.message_reactions.channel_id is 'Channel of the message, copied for row-level security.';
@@ -7927,7 +8022,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_text text := p_body ->> p_field;
+    v_text text := private.scalar_text(p_body, p_field);
     v_seq bigint;
 begin
     if v_text is null then
@@ -8143,6 +8238,28 @@ $$;
 comment on function private.require_twin(uuid, uuid) is
 'Raises PT403 unless the caller may write as the twin in the channel.';
 
+create function private.require_size(p_body jsonb, p_field text, p_max integer) returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.has_huge_number(p_body -> p_field) then
+        perform private.fail(
+            400, 'invalid_field',
+            format('A number in %s has more than 1000 digits, or it is too deep. Send it as a string.', p_field), p_field
+        );
+    elsif octet_length((p_body -> p_field)::text) > p_max then
+        perform private.fail(
+            413, p_field || '_too_large', format('%s must have at most %s.', p_field, pg_size_pretty(p_max::bigint)),
+            p_field
+        );
+    end if;
+end
+$$;
+comment on function private.require_size(jsonb, text, integer) is
+'Raises PT413 if the JSON of a field has more than p_max bytes, and PT400 if it contains a huge number.';
+
 create function public.create_message(jsonb) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -8160,24 +8277,16 @@ begin
     end if;
     if coalesce(jsonb_typeof($1 -> 'metadata'), 'null') not in ('object', 'null') then
         perform private.fail(400, 'invalid_field', 'metadata must be an object.', 'metadata');
-    elsif octet_length(($1 -> 'metadata')::text) > private.metadata_max_bytes() then
-        perform private.fail(
-            413,
-            'metadata_too_large',
-            format('metadata must have at most %s.', pg_size_pretty(private.metadata_max_bytes()::bigint)),
-            'metadata'
-        );
     elsif coalesce(jsonb_typeof($1 -> 'attachments'), 'null') not in ('array', 'null')
         or jsonb_path_exists($1, 'strict $.attachments[*] ? (@.type() <> "object")', '{}', true)
     then
         perform private.fail(400, 'invalid_field', 'attachments must be an array of objects.', 'attachments');
-    elsif octet_length(($1 -> 'attachments')::text) > private.attachments_max_bytes() then
-        perform private.fail(
-            413,
-            'attachments_too_large',
-            format('attachments must have at most %s.', pg_size_pretty(private.attachments_max_bytes()::bigint)),
-            'attachments'
-        );
+    end if;
+    if $1 ? 'metadata' then
+        perform private.require_size($1, 'metadata', private.metadata_max_bytes());
+    end if;
+    if $1 ? 'attachments' then
+        perform private.require_size($1, 'attachments', private.attachments_max_bytes());
     end if;
     -- A message of a twin has no user_id, but a user_id in the request must still be the caller's.
     if v_twin_id is null or not private.is_service() then
@@ -8330,7 +8439,7 @@ begin
     return private.succeed(jsonb_build_object(
         'id', v_id,
         'deleted_at', private.format_time(
-            private.delete_message(v_id, v_user_id, coalesce($1 ->> 'admin', 'false') in ('true', '1'))
+            private.delete_message(v_id, v_user_id, coalesce(private.scalar_text($1, 'admin'), 'false') in ('true', '1'))
         )
     ));
 end
@@ -8812,7 +8921,7 @@ create table public.attachments (
     uploaded_by uuid references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
     constraint attachments_file_name_length check (char_length(file_name) between 1 and 255),
-    constraint attachments_file_name_printable check (file_name !~ '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]'),
+    constraint attachments_file_name_printable check (file_name !~ private.hidden_characters()),
     constraint attachments_size_not_negative check (size >= 0)
 );
 comment on table public.attachments is
@@ -9092,15 +9201,12 @@ declare
     v_channel_id uuid := private.parse_uuid($1, 'conversation_id');
     v_files jsonb := private.parse_files($1);
 begin
-    -- Control characters, also those that turn the direction of writing, could hide parts of a name. 255 characters
-    -- are enough for a reader.
+    -- Hidden characters could hide parts of a name. 255 characters are enough for a reader.
     insert into public.attachments (id, channel_id, file_name)
     select
         private.parse_uuid(file.value, 'id') as id,
         v_channel_id,
-        left(
-            regexp_replace(file.value ->> 'name', '[\u0001-\u001f\u007f\u202a-\u202e\u2066-\u2069]', '_', 'g'), 255
-        ) as name
+        left(regexp_replace(file.value ->> 'name', private.hidden_characters(), '_', 'g'), 255) as name
     from jsonb_array_elements(v_files) as file (value)
     on conflict on constraint attachments_pkey do nothing;
     return private.succeed(jsonb_build_object(
@@ -9878,7 +9984,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_query text := private.parse_text(case when $1 ->> 'query' = '' then $1 - 'query' else $1 end, 'query', 1000);
+    v_query text := private.parse_text(case when $1 -> 'query' = '""' then $1 - 'query' else $1 end, 'query', 1000);
     v_channel_id uuid := private.parse_uuid($1, 'channel_id', false);
     v_limit integer := private.parse_integer($1, 'limit', 1, 100, 20);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
@@ -10698,7 +10804,7 @@ declare
     c_max_bytes constant integer := 1000000;
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 200);
-    v_since text := coalesce($1 ->> 'since', '0');
+    v_since text := coalesce(private.scalar_text($1, 'since'), '0');
     v_page record;
 begin
     if v_since !~ '^[0-9]{1,18}$' then
@@ -11405,7 +11511,7 @@ begin
             v_id,
             private.parse_uuid($1, 'lease'),
             private.parse_integer($1, 'status', 100, 999, null),
-            $1 ->> 'error'
+            private.scalar_text($1, 'error')
         )
     ));
 end
@@ -11586,6 +11692,7 @@ insert into private.constraint_codes (constraint_name, code) values
 ('message_reactions_pkey', 'message_reactions_pkey'),
 ('message_reactions_once', 'message_reactions_once'),
 ('message_reactions_emoji_length', 'message_reactions_emoji_length'),
+('message_reactions_emoji_printable', 'message_reactions_emoji_printable'),
 ('message_reactions_message_id_fkey', 'message_reactions_message_id_fkey'),
 ('message_reactions_channel_id_fkey', 'message_reactions_channel_id_fkey'),
 ('message_reactions_user_id_fkey', 'message_reactions_user_id_fkey'),
@@ -12352,7 +12459,7 @@ as $$
 declare
     v_id uuid := private.parse_uuid($1, 'conversation_id');
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 500);
-    v_after text := $1 ->> 'after';
+    v_after text := private.scalar_text($1, 'after');
     v_external_id text := '';
     v_at timestamptz := '-infinity'::timestamptz;
     v_sequence bigint := -9223372036854775808;
@@ -13834,8 +13941,10 @@ for each row execute function private.admit_message_trigger();
 create trigger messages_20_require_attachments
 before insert on public.messages
 for each row when (
-    jsonb_typeof(new.attachments) = 'array'
-    and octet_length(new.attachments::text) <= private.attachments_max_bytes()
+    case
+        when jsonb_typeof(new.attachments) <> 'array' or private.has_huge_number(new.attachments) then false
+        else octet_length(new.attachments::text) <= private.attachments_max_bytes()
+    end
 )
 execute function private.require_attachments_trigger();
 -- After 10: under its lock the newest message stays the newest.
@@ -14184,6 +14293,8 @@ grant execute on function
     private.fold_text(text),
     private.format_time(timestamptz),
     private.has_huge_number(jsonb),
+    private.scalar_text(jsonb, text),
+    private.require_size(jsonb, text, integer),
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
     private.is_executed(),
@@ -14229,6 +14340,7 @@ grant execute on function
     private.is_uuid(text),
     private.message_max_characters(),
     private.metadata_max_bytes(),
+    private.hidden_characters(),
     private.attachments_max_bytes(),
     private.parse_uuids(jsonb, text, integer),
     private.delete_message(uuid, uuid, boolean),
@@ -14382,6 +14494,8 @@ grant execute on function
     private.format_time(timestamptz),
     private.generate_id(),
     private.has_huge_number(jsonb),
+    private.scalar_text(jsonb, text),
+    private.require_size(jsonb, text, integer),
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
     private.is_valid_key(text),
@@ -14451,6 +14565,7 @@ grant execute on function
     private.is_uuid(text),
     private.message_max_characters(),
     private.metadata_max_bytes(),
+    private.hidden_characters(),
     private.attachments_max_bytes(),
     private.parse_uuids(jsonb, text, integer),
     private.refuse_ingest(integer, text),

@@ -315,10 +315,9 @@ with check (
     or (
         private.is_my_folder(name)
         and owner_id = (select auth.uid())::text
-        -- Browsers run scripts in these. Storage keeps the type that the client names.
-        and lower(split_part(coalesce(metadata ->> 'mimetype', ''), ';', 1)) not in (
-            'text/html', 'image/svg+xml', 'application/xhtml+xml', 'application/xml', 'text/xml'
-        )
+        -- Browsers run scripts in HTML, SVG and any XML. Storage keeps the type that the client names, also spaces and
+        -- several types. Office documents have openxml in their type and are no XML for a browser.
+        and coalesce(metadata ->> 'mimetype', '') !~* 'html|svg|[/+](xml|xsl)'
         -- Rejects a new file at the path of one that was removed from Storage only.
         and case
             when name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'

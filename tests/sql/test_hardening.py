@@ -10,7 +10,10 @@ from tests.support.calls import send
 from tests.support.database import Db, become, become_postgres, refused, rows, value
 from tests.support.world import BOB, CHANNEL, MALLORY, MATTY, MESSAGE
 
-DIRECTIONS = [chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 1, 31, 127)]
+HIDDEN = [
+    chr(code)
+    for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 1, 27, 127, 0x85, 0x9B, 0x61C, 0x200B, 0x200E)
+]
 
 
 def test_names_of_authors_need_a_message_that_the_caller_reads(db: Db) -> None:
@@ -43,16 +46,27 @@ def test_non_member_gets_no_cursor_and_no_lease(db: Db) -> None:
     assert refused(db, lease, CHANNEL, by=psycopg.Error).message_detail == "channel_not_found"
 
 
-@pytest.mark.parametrize("mark", DIRECTIONS, ids=ascii)
-def test_names_hold_no_control_characters(db: Db, mark: str) -> None:
+@pytest.mark.parametrize("mark", HIDDEN, ids=ascii)
+def test_names_hold_no_hidden_characters(db: Db, mark: str) -> None:
     become(db, BOB)
     name = f"invoice{mark}fdp.exe"
     refused(db, "update public.user_profiles set display_name = %s", name, by=CheckViolation)
     refused(db, "insert into public.ai_twins (display_name) values (%s)", name, by=CheckViolation)
+    refused(db, "insert into public.channels (name) values (%s)", name, by=CheckViolation)
+    refused(db, "select public.create_workspace(%s)", name, by=CheckViolation)
+    react = "insert into public.message_reactions (message_id, emoji) values (%s, %s)"
+    refused(db, react, MESSAGE, mark, by=CheckViolation)
     become_postgres(db)
     query = "insert into auth.users (id, email, raw_user_meta_data) values (gen_random_uuid(), %s, %s) returning id"
     added = value(db, query, "new@example.com", json.dumps({"full_name": name}))
     assert rows(db, "select display_name from public.user_profiles where user_id = %s", added) == ["invoice_fdp.exe"]
+
+
+def test_emoji_may_have_joiners_and_variations(db: Db) -> None:
+    become(db, BOB)
+    react = "insert into public.message_reactions (message_id, emoji) values (%s, %s)"
+    for emoji in ("\U0001f469\u200d\U0001f467", "\u2764\ufe0f", "1\ufe0f\u20e3", "\U0001f44d\U0001f3fd"):
+        db.execute(react, (MESSAGE, emoji))
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "data:text/html,x", "http://x.example/a.png", " https://x", ""])
@@ -63,7 +77,22 @@ def test_picture_must_have_an_https_address(db: Db, url: str) -> None:
     db.execute("update public.user_profiles set avatar_url = 'https://x.example/a.png'")
 
 
-@pytest.mark.parametrize("kind", ["text/html", "TEXT/HTML; charset=utf-8", "image/svg+xml", "application/xhtml+xml"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "text/html",
+        "TEXT/HTML; charset=utf-8",
+        "text/html ; charset=utf-8",
+        "\ttext/html",
+        "text/plain, text/html",
+        "image/svg+xml",
+        "application/xhtml+xml",
+        "application/mathml+xml",
+        "application/rss+xml ;x=y",
+        "text/xml",
+        "text/xsl",
+    ],
+)
 def test_direct_upload_of_active_content_is_refused(db: Db, kind: str) -> None:
     become(db, BOB)
     begun = value(
@@ -72,7 +101,8 @@ def test_direct_upload_of_active_content_is_refused(db: Db, kind: str) -> None:
     path = begun["data"]["files"][0]["path"]
     store = "insert into storage.objects (bucket_id, name, owner_id, metadata) values ('attachments', %s, %s, %s)"
     refused(db, store, path, BOB, json.dumps({"size": 5, "mimetype": kind}))
-    db.execute(store, (path, BOB, json.dumps({"size": 5, "mimetype": "text/plain"})))
+    document = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+    db.execute(store, (path, BOB, json.dumps({"size": 5, "mimetype": document})))
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated"])

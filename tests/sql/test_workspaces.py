@@ -179,6 +179,20 @@ def test_link_lets_a_user_join_once(db: Db) -> None:
     assert refused(db, "select public.accept_invitation(%s)", made["token"], by=psycopg.Error).sqlstate == "PT404"
 
 
+def test_new_invitation_revokes_the_open_one_of_the_address(db: Db) -> None:
+    first = invite(db, email="mallory@example.com", role="admin")
+    second = invite(db, email="Mallory@example.com")
+    assert actions(db)[-3:] == ["invitation.created", "invitation.revoked", "invitation.created"]
+    guest = {"workspace_id": None, "channel_id": CHANNEL, "email": "mallory@example.com"}
+    invite(db, **guest)
+    third = invite(db, **guest)
+    become(db, MALLORY)
+    listed = rows(db, "select id::text from public.list_my_invitations()")
+    assert sorted(listed) == sorted([second["id"], third["id"]])
+    assert refused(db, "select public.accept_invitation(%s)", first["token"], by=psycopg.Error).sqlstate == "PT404"
+    assert accept(db, MALLORY, second["token"])["role"] == "member"
+
+
 def test_invitation_by_address_is_for_that_user(db: Db) -> None:
     made = invite(db, email="Mallory@Example.com")
     become(db, MALLORY)

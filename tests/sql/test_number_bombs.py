@@ -1,0 +1,136 @@
+"""Numbers such as 1e131071, which jsonb stores in seven bytes and writes as 131 kB, cost a caller's request nothing."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.errors import CheckViolation, ProgramLimitExceeded
+
+from tests.support.calls import call, post
+from tests.support.database import Db, become, become_postgres, become_service, refused, value
+from tests.support.ingest import conversation, message, request
+from tests.support.schema import ROOT
+from tests.support.world import API_KEY, CHANNEL, JOHN_DOE, MATTY, MESSAGE, TWIN, WHATSAPP
+
+NUMBERS = ",".join(["1e131071"] * 1500)
+# Their text would exceed the gigabyte that a text of Postgres may have, so the test fails on any machine.
+TOO_MANY = ",".join(["1e131071"] * 9000)
+SOURCES = "".join(path.read_text() for path in sorted((ROOT / "sql").glob("*.sql")))
+FIELDS = sorted(set(re.findall(r"(?:\$1|p_body|v_request|v_file)(?:\s*->>?|,|\s*\?)\s*'(\w+)'", SOURCES)) | {"name"})
+PUBLIC = sorted(set(re.findall(r"create function public\.(\w+)\(jsonb\)", SOURCES)))
+CALLS = re.findall(r"^\('(\w+)', '(?:public|private)', (?:true|false), ", SOURCES, re.MULTILINE)
+BASE = {
+    "id": MESSAGE, "channel_id": CHANNEL, "content": "x", "emoji": "y", "query": "x", "user_id": MATTY,
+    "person_id": JOHN_DOE, "conversation_id": CHANNEL, "files": [{"name": "x"}], "url": "https://example.com/",
+}  # fmt: skip
+NESTED = ("wrapped", ["bomb"], [{"id": "bomb", "name": "x"}], [{"id": MESSAGE, "name": "bomb"}])
+OF_TWINS = ("set_twin_webhook", "rotate_twin_secret", "remove_twin_webhook", "list_twin_deliveries")
+
+
+def render(fields: Any, numbers: str = TOO_MANY) -> str:
+    """JSON in which the text "bomb" is an array of huge numbers and "wrapped" an object with one."""
+    text = json.dumps(fields).replace('"wrapped"', '{"n": "bomb"}')
+    return text.replace('"bomb"', f"[{numbers}]")
+
+
+@contextmanager
+def quick() -> Iterator[None]:
+    """Fail if the block takes a second, or writes more text than Postgres can hold."""
+    started = time.monotonic()
+    try:
+        yield
+    except ProgramLimitExceeded as error:
+        pytest.fail(f"wrote the numbers as text: {error}")
+    finally:
+        assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("function", PUBLIC)
+def test_huge_numbers_in_a_field_of_the_data_api_are_cheap(db: Db, function: str) -> None:
+    base = BASE | ({"id": TWIN} if function in OF_TWINS else {})
+    for field in FIELDS:
+        for bomb in ("bomb", *(NESTED if field in ("attachments", "conversation_ids", "files", "metadata") else ())):
+            for act in (lambda: become(db, MATTY), lambda: become_service(db)):
+                act()
+                with suppress(psycopg.Error), quick(), db.transaction(force_rollback=True):
+                    db.execute(f"select public.{function}(%s)", (render(base | {field: bomb}),))
+                become_postgres(db)
+
+
+@pytest.mark.parametrize("function", CALLS)
+def test_huge_numbers_in_a_call_are_invalid_json(db: Db, function: str) -> None:
+    for field in ("id", "limit", "anything"):
+        with quick():
+            reply = call(db, function, body=render({field: "bomb"}, NUMBERS).encode())
+        assert reply.error == (400, "invalid_json", None)
+
+
+@pytest.mark.parametrize("key", [API_KEY, "wrong"])
+@pytest.mark.parametrize("field", ["platform", "connection_id"])
+@pytest.mark.parametrize("bomb", ["bomb", "wrapped"])
+def test_huge_numbers_as_a_connection_match_none(db: Db, field: str, key: str, bomb: str) -> None:
+    body = request(conversation(message()), platform=WHATSAPP[0], connection_id=WHATSAPP[1]) | {field: bomb}
+    with quick():
+        reply = post(db, render(body).encode(), key)
+    assert reply.answer == (401, {"error": "Invalid connection_id or platform"})
+
+
+UPDATE = {"message_id": "m1", "type": "read", "at": "2026-03-19T15:00:00Z"}
+PLACES = {
+    **{f"conversation {field}": ({field: "bomb"}, {}, {}) for field in (
+        "external_conversation_id", "participant_identifier", "participant_name", "title", "kind"
+    )},
+    "message": ({"messages": ["bomb"]}, {}, {}),
+    "update": ({"updates": ["bomb"]}, {}, {}),
+    **{f"message {field}": ({}, {field: "bomb"}, {}) for field in (
+        "id", "direction", "type", "content", "media_url", "sent_at", "sequence", "sender", "edited_at", "edit_date"
+    )},
+    **{f"update {field}": ({}, {}, {field: "bomb"}) for field in (
+        "message_id", "type", "at", "by", "sequence", "sender"
+    )},
+    "edited content": ({}, {}, {"type": "edited", "content": "bomb"}),
+    "edited media_url": ({}, {}, {"type": "edited", "content": "x", "media_url": "bomb"}),
+    "media media_url": ({}, {}, {"type": "media", "media_url": "bomb"}),
+    "reaction emoji": ({}, {}, {"type": "reaction", "emoji": ["bomb"]}),
+    "failed reason": ({}, {}, {"type": "failed", "reason": "bomb"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", ["direct", "group"])
+@pytest.mark.parametrize("is_known", [False, True], ids=["new", "known"])
+def test_huge_numbers_in_an_ingested_field_are_cheap(db: Db, place: str, kind: str, is_known: bool) -> None:
+    in_chat, in_message, in_update = PLACES[place]
+    chat = conversation(message(), kind=kind)
+    if is_known:
+        assert post(db, json.dumps(request(chat)).encode()).statuses == ["created"]
+    chat["messages"] = [message(), {**message("m2"), **in_message}]
+    if in_update:
+        chat["updates"] = [UPDATE | in_update]
+    with quick():
+        reply = post(db, render(request(chat | in_chat)).encode())
+    [status] = reply.statuses
+    ignored = {"update sequence"} | ({"update sender"} if kind == "direct" else set())
+    assert status.startswith("error") == (place not in ignored), status
+
+
+@pytest.mark.parametrize("column", ["metadata", "attachments"])
+def test_huge_numbers_in_a_message_are_refused(db: Db, column: str) -> None:
+    given = render([{"id": "bomb"}] if column == "attachments" else {"id": "bomb"})
+    statement = f"insert into public.messages (channel_id, content, {column}) values (%s, 'x', %s)"
+    become(db, MATTY)
+    with quick():
+        found = refused(db, statement, CHANNEL, given, by=CheckViolation)
+    assert found.constraint_name == f"messages_{column}_size"
+
+
+def test_hundred_thousand_numbers_are_searched_in_two_seconds(db: Db) -> None:
+    numbers = json.dumps(list(range(100_000)))
+    started = time.monotonic()
+    assert value(db, "select private.has_huge_number(%s)", numbers) is False
+    assert time.monotonic() - started < 2
