@@ -146,8 +146,8 @@ end
 $$;
 comment on function public.create_invitation(uuid, uuid, text, text, interval) is
 'Invites a user to a workspace that the caller manages, or a guest to a channel that the caller manages. With email,
-only the user with this confirmed address may accept, and an earlier open invitation of the address is revoked. The answer contains the token, which is shown only once: send it
-as a part of a link. valid_for is 1 minute to 30 days.';
+only the user with this confirmed address may accept, and an open invitation of the address is revoked. The answer contains the
+token, which is shown only once: send it as a part of a link. valid_for is 1 minute to 30 days.';
 
 -- Definer, because the invited user may not read the invitation, and no client inserts members.
 create function private.accept_invitation(p_token text, p_invitation_id uuid) returns json
@@ -317,7 +317,8 @@ as $$
     select * from private.list_my_invitations()
 $$;
 comment on function public.list_my_invitations() is
-'Open invitations to the confirmed address of the caller, newest first. Accept one with accept_invitation(invitation_id => id).';
+'Open invitations to the confirmed address of the caller, newest first. Accept one with
+accept_invitation(invitation_id => id).';
 
 create function public.list_workspace_members(workspace_id uuid, search text default null)
 returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)

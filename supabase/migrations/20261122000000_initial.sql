@@ -306,7 +306,7 @@ as $$
 begin
     -- Postgres writes 1e99999, seven bytes, as a hundred thousand digits on every read.
     return exists (
-        -- As one array: Postgres copies the rest of a set of results for each of its rows.
+        -- As one array, because Postgres copies the rest of a set of results for each row.
         select from jsonb_array_elements(
             jsonb_path_query_array(p_value, '$.** ? (@.type() == "number")')
         ) as found (number)
@@ -336,7 +336,7 @@ begin
 end
 $$;
 comment on function private.scalar_text(jsonb, text) is
-'The text of a field; of an array [] and of an object {}, because their whole text can be much longer than the request.';
+'The text of a field; of an array [] and of an object {}, because their whole text can be far longer than the request.';
 
 create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
 language plpgsql
@@ -4882,8 +4882,8 @@ end
 $$;
 comment on function public.create_invitation(uuid, uuid, text, text, interval) is
 'Invites a user to a workspace that the caller manages, or a guest to a channel that the caller manages. With email,
-only the user with this confirmed address may accept, and an earlier open invitation of the address is revoked. The answer contains the token, which is shown only once: send it
-as a part of a link. valid_for is 1 minute to 30 days.';
+only the user with this confirmed address may accept, and an open invitation of the address is revoked. The answer contains the
+token, which is shown only once: send it as a part of a link. valid_for is 1 minute to 30 days.';
 
 -- Definer, because the invited user may not read the invitation, and no client inserts members.
 create function private.accept_invitation(p_token text, p_invitation_id uuid) returns json
@@ -5053,7 +5053,8 @@ as $$
     select * from private.list_my_invitations()
 $$;
 comment on function public.list_my_invitations() is
-'Open invitations to the confirmed address of the caller, newest first. Accept one with accept_invitation(invitation_id => id).';
+'Open invitations to the confirmed address of the caller, newest first. Accept one with
+accept_invitation(invitation_id => id).';
 
 create function public.list_workspace_members(workspace_id uuid, search text default null)
 returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)
@@ -5420,7 +5421,8 @@ create table public.messages (
     ),
     constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
     constraint messages_attachments_size check (
-        case
+        attachments is null
+        or case
             when private.has_huge_number(attachments) then false
             else octet_length(attachments::text) <= private.attachments_max_bytes()
         end
@@ -6132,7 +6134,8 @@ begin
     if private.has_huge_number(p_body -> p_field) then
         perform private.fail(
             400, 'invalid_field',
-            format('A number in %s has more than 1000 digits, or it is too deep. Send it as a string.', p_field), p_field
+            format('A number in %s has more than 1000 digits, or %s is too deep. Send it as a string.', p_field, p_field),
+            p_field
         );
     elsif octet_length((p_body -> p_field)::text) > p_max then
         perform private.fail(
@@ -6323,9 +6326,9 @@ declare
 begin
     return private.succeed(jsonb_build_object(
         'id', v_id,
-        'deleted_at', private.format_time(
-            private.delete_message(v_id, v_user_id, coalesce(private.scalar_text($1, 'admin'), 'false') in ('true', '1'))
-        )
+        'deleted_at', private.format_time(private.delete_message(
+            v_id, v_user_id, coalesce(private.scalar_text($1, 'admin'), 'false') in ('true', '1')
+        ))
     ));
 end
 $$;
@@ -11652,7 +11655,8 @@ for each row execute function private.admit_message_trigger();
 create trigger messages_20_require_attachments
 before insert on public.messages
 for each row when (
-    case
+    new.attachments is not null
+    and case
         when jsonb_typeof(new.attachments) <> 'array' or private.has_huge_number(new.attachments) then false
         else octet_length(new.attachments::text) <= private.attachments_max_bytes()
     end
