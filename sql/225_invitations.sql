@@ -146,8 +146,8 @@ end
 $$;
 comment on function public.create_invitation(uuid, uuid, text, text, interval) is
 'Invites a user to a workspace that the caller manages, or a guest to a channel that the caller manages. With email,
-only the user with this confirmed address may accept, and an open invitation of the address is revoked. The answer contains the
-token, which is shown only once: send it as a part of a link. valid_for is 1 minute to 30 days.';
+only the user with this confirmed address may accept, and an open invitation of the address is revoked. The
+answer contains the token, which is shown only once: send it as a part of a link. valid_for is 1 minute to 30 days.';
 
 -- Definer, because the invited user may not read the invitation, and no client inserts members.
 create function private.accept_invitation(p_token text, p_invitation_id uuid) returns json

@@ -32,7 +32,7 @@ begin
     if private.has_huge_number(p_body -> p_field) then
         perform private.fail(
             400, 'invalid_field',
-            format('A number in %s has more than 1000 digits, or %s is too deep. Send it as a string.', p_field, p_field),
+            format('%s is too deep or has a number of more than 1000 digits. Send it as a string.', p_field),
             p_field
         );
     elsif octet_length((p_body -> p_field)::text) > p_max then

@@ -4882,8 +4882,8 @@ end
 $$;
 comment on function public.create_invitation(uuid, uuid, text, text, interval) is
 'Invites a user to a workspace that the caller manages, or a guest to a channel that the caller manages. With email,
-only the user with this confirmed address may accept, and an open invitation of the address is revoked. The answer contains the
-token, which is shown only once: send it as a part of a link. valid_for is 1 minute to 30 days.';
+only the user with this confirmed address may accept, and an open invitation of the address is revoked. The
+answer contains the token, which is shown only once: send it as a part of a link. valid_for is 1 minute to 30 days.';
 
 -- Definer, because the invited user may not read the invitation, and no client inserts members.
 create function private.accept_invitation(p_token text, p_invitation_id uuid) returns json
@@ -6134,7 +6134,7 @@ begin
     if private.has_huge_number(p_body -> p_field) then
         perform private.fail(
             400, 'invalid_field',
-            format('A number in %s has more than 1000 digits, or %s is too deep. Send it as a string.', p_field, p_field),
+            format('%s is too deep or has a number of more than 1000 digits. Send it as a string.', p_field),
             p_field
         );
     elsif octet_length((p_body -> p_field)::text) > p_max then
