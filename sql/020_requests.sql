@@ -80,7 +80,7 @@ as $$
 begin
     -- Postgres writes 1e99999, seven bytes, as a hundred thousand digits on every read.
     return exists (
-        -- As one array: Postgres copies the rest of a set of results for each of its rows.
+        -- As one array, because Postgres copies the rest of a set of results for each row.
         select from jsonb_array_elements(
             jsonb_path_query_array(p_value, '$.** ? (@.type() == "number")')
         ) as found (number)
@@ -110,7 +110,7 @@ begin
 end
 $$;
 comment on function private.scalar_text(jsonb, text) is
-'The text of a field; of an array [] and of an object {}, because their whole text can be much longer than the request.';
+'The text of a field; of an array [] and of an object {}, because their whole text can be far longer than the request.';
 
 create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
 language plpgsql

@@ -348,7 +348,8 @@ as $$
     select * from private.list_my_invitations()
 $$;
 comment on function public.list_my_invitations() is
-'Open invitations to the confirmed address of the caller, newest first. Accept one with accept_invitation(invitation_id => id).';
+'Open invitations to the confirmed address of the caller, newest first. Accept one with
+accept_invitation(invitation_id => id).';
 
 create function public.list_workspace_members(workspace_id uuid, search text default null)
 returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)

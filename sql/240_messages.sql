@@ -34,7 +34,8 @@ create table public.messages (
     ),
     constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
     constraint messages_attachments_size check (
-        case
+        attachments is null
+        or case
             when private.has_huge_number(attachments) then false
             else octet_length(attachments::text) <= private.attachments_max_bytes()
         end

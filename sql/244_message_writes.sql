@@ -32,7 +32,8 @@ begin
     if private.has_huge_number(p_body -> p_field) then
         perform private.fail(
             400, 'invalid_field',
-            format('A number in %s has more than 1000 digits, or it is too deep. Send it as a string.', p_field), p_field
+            format('%s is too deep or has a number of more than 1000 digits. Send it as a string.', p_field),
+            p_field
         );
     elsif octet_length((p_body -> p_field)::text) > p_max then
         perform private.fail(
@@ -223,9 +224,9 @@ declare
 begin
     return private.succeed(jsonb_build_object(
         'id', v_id,
-        'deleted_at', private.format_time(
-            private.delete_message(v_id, v_user_id, coalesce(private.scalar_text($1, 'admin'), 'false') in ('true', '1'))
-        )
+        'deleted_at', private.format_time(private.delete_message(
+            v_id, v_user_id, coalesce(private.scalar_text($1, 'admin'), 'false') in ('true', '1')
+        ))
     ));
 end
 $$;

@@ -119,7 +119,8 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
     select format(
-        'The database has schema version %s and the service needs %s; run "threadline add" and "supabase db push".',
+        'The database has schema version %s and the service needs %s; '
+        'run "threadline add" and "npx supabase@3 db push --remote".',
         private.schema_version(), p_needed
     )
     where private.schema_version() < p_needed

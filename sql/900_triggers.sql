@@ -348,7 +348,8 @@ for each row execute function private.admit_message_trigger();
 create trigger messages_20_require_attachments
 before insert on public.messages
 for each row when (
-    case
+    new.attachments is not null
+    and case
         when jsonb_typeof(new.attachments) <> 'array' or private.has_huge_number(new.attachments) then false
         else octet_length(new.attachments::text) <= private.attachments_max_bytes()
     end

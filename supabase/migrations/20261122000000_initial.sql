@@ -311,7 +311,7 @@ as $$
 begin
     -- Postgres writes 1e99999, seven bytes, as a hundred thousand digits on every read.
     return exists (
-        -- As one array: Postgres copies the rest of a set of results for each of its rows.
+        -- As one array, because Postgres copies the rest of a set of results for each row.
         select from jsonb_array_elements(
             jsonb_path_query_array(p_value, '$.** ? (@.type() == "number")')
         ) as found (number)
@@ -341,7 +341,7 @@ begin
 end
 $$;
 comment on function private.scalar_text(jsonb, text) is
-'The text of a field; of an array [] and of an object {}, because their whole text can be much longer than the request.';
+'The text of a field; of an array [] and of an object {}, because their whole text can be far longer than the request.';
 
 create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
 language plpgsql
@@ -4276,24 +4276,20 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     c_fields constant text[] := array['id', 'direction', 'type', 'content', 'media_url', 'sent_at'];
-    -- Times that a cast can take: days up to 28 and years far from the ends of the range. A cast costs a tenth of
-    -- parse_timestamp, which takes the rest.
+    -- Times that a cast takes for certain. It costs a tenth of parse_timestamp, which takes the rest.
     c_castable constant text := '^[12][0-9]{3}-(0[1-9]|1[0-2])-([01][1-9]|10|2[0-8])[Tt ]([01][0-9]|2[0-3])'
         || ':[0-5][0-9]:[0-5][0-9]([.][0-9]{1,12})?([Zz]|[+-]0[0-9]:[0-5][0-9])$';
-    v_horizon timestamptz := now() + interval '1 hour';
 begin
     return array(
-        select line::private.ingest_message
-        from (
+        select line::private.ingest_message from (
             select
                 parsed.parent, parsed.index, parsed.external_id, parsed.sender, parsed.sent_at,
-                case when parsed.sent_at > v_horizon then parsed.sent_at end as stated_at,
+                case when parsed.sent_at > now() + interval '1 hour' then parsed.sent_at end as stated_at,
                 coalesce(case
                     when parsed.message -> 'sequence' between '-1e18' and '1e18'
                         or jsonb_typeof(parsed.message -> 'sequence') = 'string'
                         then substring(parsed.message ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint
-                end, 0) as sequence,
-                parsed.message, null::jsonb as present, null::timestamptz as deleted_at,
+                end, 0) as sequence, parsed.message, null::jsonb as present, null::timestamptz as deleted_at,
                 case
                     when jsonb_typeof(parsed.message) <> 'object' then ' must be an object'
                     when parsed.external_id is null or char_length(parsed.external_id) not between 1 and 500
@@ -7157,7 +7153,8 @@ as $$
     select * from private.list_my_invitations()
 $$;
 comment on function public.list_my_invitations() is
-'Open invitations to the confirmed address of the caller, newest first. Accept one with accept_invitation(invitation_id => id).';
+'Open invitations to the confirmed address of the caller, newest first. Accept one with
+accept_invitation(invitation_id => id).';
 
 create function public.list_workspace_members(workspace_id uuid, search text default null)
 returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)
@@ -7533,7 +7530,8 @@ create table public.messages (
     ),
     constraint messages_attachments_array check (jsonb_typeof(attachments) = 'array'),
     constraint messages_attachments_size check (
-        case
+        attachments is null
+        or case
             when private.has_huge_number(attachments) then false
             else octet_length(attachments::text) <= private.attachments_max_bytes()
         end
@@ -8247,7 +8245,8 @@ begin
     if private.has_huge_number(p_body -> p_field) then
         perform private.fail(
             400, 'invalid_field',
-            format('A number in %s has more than 1000 digits, or it is too deep. Send it as a string.', p_field), p_field
+            format('%s is too deep or has a number of more than 1000 digits. Send it as a string.', p_field),
+            p_field
         );
     elsif octet_length((p_body -> p_field)::text) > p_max then
         perform private.fail(
@@ -8438,9 +8437,9 @@ declare
 begin
     return private.succeed(jsonb_build_object(
         'id', v_id,
-        'deleted_at', private.format_time(
-            private.delete_message(v_id, v_user_id, coalesce(private.scalar_text($1, 'admin'), 'false') in ('true', '1'))
-        )
+        'deleted_at', private.format_time(private.delete_message(
+            v_id, v_user_id, coalesce(private.scalar_text($1, 'admin'), 'false') in ('true', '1')
+        ))
     ));
 end
 $$;
@@ -13211,7 +13210,8 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
     select format(
-        'The database has schema version %s and the service needs %s; run "threadline add" and "supabase db push".',
+        'The database has schema version %s and the service needs %s; '
+        'run "threadline add" and "npx supabase@3 db push --remote".',
         private.schema_version(), p_needed
     )
     where private.schema_version() < p_needed
@@ -13941,7 +13941,8 @@ for each row execute function private.admit_message_trigger();
 create trigger messages_20_require_attachments
 before insert on public.messages
 for each row when (
-    case
+    new.attachments is not null
+    and case
         when jsonb_typeof(new.attachments) <> 'array' or private.has_huge_number(new.attachments) then false
         else octet_length(new.attachments::text) <= private.attachments_max_bytes()
     end
