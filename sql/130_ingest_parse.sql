@@ -185,6 +185,22 @@ $$;
 comment on function private.parse_sender(jsonb) is
 'The sender that a message or an update of a group names; empty if it names none, null if that is no string.';
 
+create function private.parse_sequence(p_message jsonb) returns bigint
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Compares before it reads the text, because the text of 1e131071 has 131 kB.
+    return coalesce(case
+        when p_message -> 'sequence' between '-1e18' and '1e18' or jsonb_typeof(p_message -> 'sequence') = 'string'
+            then substring(p_message ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint
+    end, 0);
+end
+$$;
+comment on function private.parse_sequence(jsonb) is
+'The sequence of a message or an update; 0 if it is missing or not a whole number of at most 18 digits.';
+
 create function private.parse_messages(p_conversations jsonb) returns private.ingest_message[]
 language plpgsql
 stable
@@ -204,11 +220,7 @@ begin
             select
                 parsed.parent, parsed.index, parsed.external_id, parsed.sender, parsed.sent_at,
                 case when parsed.sent_at > v_horizon then parsed.sent_at end as stated_at,
-                coalesce(case
-                    when parsed.message -> 'sequence' between '-1e18' and '1e18'
-                        or jsonb_typeof(parsed.message -> 'sequence') = 'string'
-                        then substring(parsed.message ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint
-                end, 0) as sequence,
+                case when parsed.message ? 'sequence' then private.parse_sequence(parsed.message) else 0 end as sequence,
                 parsed.message, null::jsonb as present, null::timestamptz as deleted_at,
                 case
                     when jsonb_typeof(parsed.message) <> 'object' then ' must be an object'

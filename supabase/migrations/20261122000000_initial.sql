@@ -2270,6 +2270,22 @@ $$;
 comment on function private.parse_sender(jsonb) is
 'The sender that a message or an update of a group names; empty if it names none, null if that is no string.';
 
+create function private.parse_sequence(p_message jsonb) returns bigint
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Compares before it reads the text, because the text of 1e131071 has 131 kB.
+    return coalesce(case
+        when p_message -> 'sequence' between '-1e18' and '1e18' or jsonb_typeof(p_message -> 'sequence') = 'string'
+            then substring(p_message ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint
+    end, 0);
+end
+$$;
+comment on function private.parse_sequence(jsonb) is
+'The sequence of a message or an update; 0 if it is missing or not a whole number of at most 18 digits.';
+
 create function private.parse_messages(p_conversations jsonb) returns private.ingest_message[]
 language plpgsql
 stable
@@ -2289,11 +2305,7 @@ begin
             select
                 parsed.parent, parsed.index, parsed.external_id, parsed.sender, parsed.sent_at,
                 case when parsed.sent_at > v_horizon then parsed.sent_at end as stated_at,
-                coalesce(case
-                    when parsed.message -> 'sequence' between '-1e18' and '1e18'
-                        or jsonb_typeof(parsed.message -> 'sequence') = 'string'
-                        then substring(parsed.message ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint
-                end, 0) as sequence,
+                case when parsed.message ? 'sequence' then private.parse_sequence(parsed.message) else 0 end as sequence,
                 parsed.message, null::jsonb as present, null::timestamptz as deleted_at,
                 case
                     when jsonb_typeof(parsed.message) <> 'object' then ' must be an object'
@@ -2767,11 +2779,7 @@ begin
                 coalesce(case jsonb_typeof(parsed.value -> 'by') when 'string' then parsed.value ->> 'by' end, '')
                     as actor,
                 parsed.at,
-                coalesce(case
-                    when parsed.value -> 'sequence' between '-1e18' and '1e18'
-                        or jsonb_typeof(parsed.value -> 'sequence') = 'string'
-                        then substring(parsed.value ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint
-                end, 0) as sequence,
+                case when parsed.value ? 'sequence' then private.parse_sequence(parsed.value) else 0 end as sequence,
                 case
                     when private.find_update_error(parsed.value, parsed.at) is null
                         then private.parse_update_value(parsed.value ->> 'type', parsed.value)
@@ -6139,7 +6147,9 @@ begin
         );
     elsif octet_length((p_body -> p_field)::text) > p_max then
         perform private.fail(
-            413, p_field || '_too_large', format('%s must have at most %s.', p_field, pg_size_pretty(p_max::bigint)),
+            413,
+            case p_field when 'metadata' then 'metadata_too_large' else 'attachments_too_large' end,
+            format('%s must have at most %s.', p_field, pg_size_pretty(p_max::bigint)),
             p_field
         );
     end if;
@@ -12271,6 +12281,7 @@ grant execute on function
     private.find_update_error(jsonb, timestamptz),
     private.parse_updates(jsonb),
     private.parse_sender(jsonb),
+    private.parse_sequence(jsonb),
     private.record_updates(private.ingest_update[], uuid[]),
     private.list_updates(uuid, text, text),
     private.apply_known_updates(private.ingest_message[], uuid[]),

@@ -382,6 +382,7 @@ drop function
     private.parse_search_phrase(text),
     private.parse_search_time(text),
     private.parse_sender(jsonb),
+    private.parse_sequence(jsonb),
     private.parse_text(jsonb, text, integer, text),
     private.parse_timestamp(text),
     private.parse_update_value(text, jsonb),
