@@ -99,11 +99,7 @@ begin
                 coalesce(case jsonb_typeof(parsed.value -> 'by') when 'string' then parsed.value ->> 'by' end, '')
                     as actor,
                 parsed.at,
-                coalesce(case
-                    when parsed.value -> 'sequence' between '-1e18' and '1e18'
-                        or jsonb_typeof(parsed.value -> 'sequence') = 'string'
-                        then substring(parsed.value ->> 'sequence' from '^-?[0-9]{1,18}$')::bigint
-                end, 0) as sequence,
+                case when parsed.value ? 'sequence' then private.parse_sequence(parsed.value) else 0 end as sequence,
                 case
                     when private.find_update_error(parsed.value, parsed.at) is null
                         then private.parse_update_value(parsed.value ->> 'type', parsed.value)

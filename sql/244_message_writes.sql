@@ -37,7 +37,9 @@ begin
         );
     elsif octet_length((p_body -> p_field)::text) > p_max then
         perform private.fail(
-            413, p_field || '_too_large', format('%s must have at most %s.', p_field, pg_size_pretty(p_max::bigint)),
+            413,
+            case p_field when 'metadata' then 'metadata_too_large' else 'attachments_too_large' end,
+            format('%s must have at most %s.', p_field, pg_size_pretty(p_max::bigint)),
             p_field
         );
     end if;

@@ -559,6 +559,7 @@ grant execute on function
     private.find_update_error(jsonb, timestamptz),
     private.parse_updates(jsonb),
     private.parse_sender(jsonb),
+    private.parse_sequence(jsonb),
     private.record_updates(private.ingest_update[], uuid[]),
     private.list_updates(uuid, text, text),
     private.apply_known_updates(private.ingest_message[], uuid[]),
