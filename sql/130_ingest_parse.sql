@@ -6,6 +6,7 @@ create type private.ingest_conversation as (
     external_id text,
     identifier text collate "C",
     name text collate "C",
+    identifiers private.identifier [],
     newest_at timestamptz,
     is_group boolean,
     has_future boolean,
@@ -13,9 +14,9 @@ create type private.ingest_conversation as (
     error text
 );
 comment on type private.ingest_conversation is
-'A conversation of a request: its position from 1, its participant''s identifier and name, the newest sent_at of its
-messages that is not far beyond their arrival, whether a message has such a time, whether it
-has updates, and its first error.';
+'A conversation of a request: its position from 1, its participant''s identifier, name and further identifiers, the
+newest sent_at of its messages that is not far beyond their arrival, whether a message has such a time, whether it has
+updates, and its first error.';
 
 create type private.ingest_message as (
     parent integer,
@@ -106,6 +107,74 @@ $$;
 comment on function private.count_messages(jsonb) is
 'Counts the messages and updates of a request. A conversation without any counts as one, because it costs as much.';
 
+create function private.diagnose_identifiers(p_identifiers jsonb) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    c_app constant text := '^[A-Za-z0-9_-]{1,100}$';
+begin
+    if coalesce(jsonb_typeof(p_identifiers), 'null') = 'null' then
+        return null;
+    elsif jsonb_typeof(p_identifiers) <> 'array' or jsonb_array_length(p_identifiers) > 20 then
+        return 'identifiers must be an array of at most 20 objects';
+    end if;
+    return (
+        select (array_agg(format('identifiers[%s]', given.position - 1) || given.error order by given.position)
+            filter (where given.error is not null))[1]
+        from (
+            select
+                one.position,
+                case
+                    when jsonb_typeof(one.value) <> 'object' then ' must be an object'
+                    when coalesce(one.value ->> 'kind', '') <> all(private.identifier_kinds())
+                        then '.kind must be ' || array_to_string(private.identifier_kinds(), ', ')
+                    when jsonb_typeof(one.value -> 'value') is distinct from 'string'
+                        or char_length(one.value ->> 'value') > 500
+                        or private.identifier_value(one.value ->> 'kind', btrim(one.value ->> 'value')) is null
+                        then format('.value must be a valid %s', one.value ->> 'kind')
+                    when (one.value ->> 'kind' = 'wechat_openid') <> (one.value ? 'app')
+                        or coalesce(one.value ->> 'app', 'x') !~ c_app
+                        then '.app must be the WeChat app of an openid, and is for openids only'
+                end as error
+            from jsonb_array_elements(p_identifiers) with ordinality as one (value, position)
+        ) as given
+    );
+end
+$$;
+comment on function private.diagnose_identifiers(jsonb) is
+'The first error of the field identifiers of a conversation; null without an error.';
+
+create function private.list_given_identifiers(p_identifiers jsonb) returns private.identifier[]
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_identifiers is null or private.diagnose_identifiers(p_identifiers) is not null
+        or jsonb_typeof(p_identifiers) = 'null'
+    then
+        return '{}';
+    end if;
+    return array(
+        select row(
+            one.value ->> 'kind',
+            private.identifier_value(
+                one.value ->> 'kind',
+                case one.value ->> 'kind'
+                    when 'phone' then private.phone_text(one.value ->> 'value') else btrim(one.value ->> 'value')
+                end
+            ),
+            coalesce(one.value ->> 'app', '')
+        )::private.identifier
+        from jsonb_array_elements(p_identifiers) as one
+    );
+end
+$$;
+comment on function private.list_given_identifiers(jsonb) is
+'The identifiers in the field identifiers of a conversation, each in its one form; empty if the field has an error.';
+
 create function private.parse_conversations(p_conversations jsonb) returns private.ingest_conversation[]
 language plpgsql
 immutable
@@ -120,6 +189,10 @@ begin
                 field.external_id,
                 field.identifier,
                 nullif(btrim(field.name), '') as name,
+                case
+                    when given.value ? 'identifiers' then private.list_given_identifiers(given.value -> 'identifiers')
+                    else '{}'
+                end as identifiers,
                 '-infinity'::timestamptz as newest_at,
                 coalesce(given.value -> 'kind' = '"group"', false) as is_group,
                 false as has_future,
@@ -142,6 +215,7 @@ begin
                         then 'messages must be an array'
                     when coalesce(jsonb_typeof(given.value -> 'updates'), 'null') not in ('array', 'null')
                         then 'updates must be an array'
+                    when given.value ? 'identifiers' then private.diagnose_identifiers(given.value -> 'identifiers')
                 end as error
             from jsonb_array_elements(p_conversations) with ordinality as given (value, position)
             cross join lateral (
@@ -208,19 +282,17 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     c_fields constant text[] := array['id', 'direction', 'type', 'content', 'media_url', 'sent_at'];
-    -- Times that a cast can take: days up to 28 and years far from the ends of the range. A cast costs a tenth of
-    -- parse_timestamp, which takes the rest.
+    -- Times that a cast takes for certain. It costs a tenth of parse_timestamp, which takes the rest.
     c_castable constant text := '^[12][0-9]{3}-(0[1-9]|1[0-2])-([01][1-9]|10|2[0-8])[Tt ]([01][0-9]|2[0-3])'
         || ':[0-5][0-9]:[0-5][0-9]([.][0-9]{1,12})?([Zz]|[+-]0[0-9]:[0-5][0-9])$';
-    v_horizon timestamptz := now() + interval '1 hour';
 begin
     return array(
-        select line::private.ingest_message
-        from (
+        select line::private.ingest_message from (
             select
                 parsed.parent, parsed.index, parsed.external_id, parsed.sender, parsed.sent_at,
-                case when parsed.sent_at > v_horizon then parsed.sent_at end as stated_at,
-                case when parsed.message ? 'sequence' then private.parse_sequence(parsed.message) else 0 end as sequence,
+                case when parsed.sent_at > now() + interval '1 hour' then parsed.sent_at end as stated_at,
+                case when parsed.message ? 'sequence' then private.parse_sequence(parsed.message) else 0 end
+                    as sequence,
                 parsed.message, null::jsonb as present, null::timestamptz as deleted_at,
                 case
                     when jsonb_typeof(parsed.message) <> 'object' then ' must be an object'
@@ -286,6 +358,7 @@ begin
                 given.external_id,
                 given.identifier,
                 given.name,
+                given.identifiers,
                 coalesce(summary.newest_at, '-infinity') as newest_at,
                 given.is_group,
                 coalesce(summary.has_future, false) as has_future,
@@ -310,33 +383,45 @@ $$;
 comment on function private.validate_conversations(private.ingest_conversation[], private.ingest_message[]) is
 'The same conversations with what their messages add: the newest sent_at, has_future and the first error.';
 
-create function private.list_participants(p_conversations private.ingest_conversation[], p_ids uuid[])
-returns private.ingest_participant[]
+create function private.list_participants(
+    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[]
+) returns private.ingest_participant[]
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- The batch with the newest message wins, and the greater text wins a tie: so the result does not depend on the
-    -- order of arrival.
+    -- A phone number wins over any other identifier, then the batch with the newest message, then the greater text: so
+    -- the result does not depend on the order of arrival.
     return array(
         select participant::private.ingest_participant
         from (
             select
                 given.external_id,
                 (array_agg(p_ids[given.position]))[1] as conversation_id,
-                (array_agg(given.identifier order by given.newest_at desc, given.identifier desc))[1] as identifier,
-                max(given.newest_at) as identified_at,
+                (array_agg(
+                    given.identifier order by given.is_phone desc, given.newest_at desc, given.identifier desc
+                ))[1] as identifier,
+                (array_agg(
+                    given.newest_at order by given.is_phone desc, given.newest_at desc, given.identifier desc
+                ))[1] as identified_at,
                 (array_agg(given.name order by given.newest_at desc, given.name desc)
                     filter (where given.name is not null))[1] as name,
                 coalesce(max(given.newest_at) filter (where given.name is not null), '-infinity') as named_at,
                 bool_or(given.is_group) as is_group
-            from unnest(p_conversations) as given
-            where given.error is null
+            from (
+                -- Only conversations that a request names twice need it.
+                select line.*, case
+                    when count(*) over (partition by line.external_id) > 1
+                        then private.is_phone(p_platform, line.identifier)
+                end as is_phone
+                from unnest(p_conversations) as line
+                where line.error is null
+            ) as given
             group by given.external_id
         ) as participant
     );
 end
 $$;
-comment on function private.list_participants(private.ingest_conversation[], uuid[]) is
+comment on function private.list_participants(text, private.ingest_conversation[], uuid[]) is
 'One row for each different conversation of a request that has no error; the ids are given by position.';
