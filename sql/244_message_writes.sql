@@ -35,11 +35,15 @@ begin
             format('%s is too deep or has a number of more than 1000 digits. Send it as a string.', p_field),
             p_field
         );
-    elsif octet_length((p_body -> p_field)::text) > p_max then
+    elsif octet_length((p_body -> p_field)::text) <= p_max then
+        return;
+    elsif p_field = 'metadata' then
         perform private.fail(
-            413,
-            case p_field when 'metadata' then 'metadata_too_large' else 'attachments_too_large' end,
-            format('%s must have at most %s.', p_field, pg_size_pretty(p_max::bigint)),
+            413, 'metadata_too_large', format('metadata must have at most %s.', pg_size_pretty(p_max::bigint)), p_field
+        );
+    else
+        perform private.fail(
+            413, 'attachments_too_large', format('%s must have at most %s.', p_field, pg_size_pretty(p_max::bigint)),
             p_field
         );
     end if;

@@ -330,9 +330,10 @@ def pages(db: Db, function: str, user: str | None, **fields: Any) -> list[Any]:
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 6, 1000])
 def test_conversation_export_matches_what_was_ingested(db: Db, limit: int) -> None:
     sent = [message(f"m{n}", sent_at=f"2026-02-01T10:0{n // 2}:00Z", extra=[n]) for n in range(6)]
-    ingest(db, conversation(*reversed(sent)))
+    sent.reverse()
+    ingest(db, conversation(*sent))
     # Messages of one moment keep the order in which they came.
-    ordered = sorted(reversed(sent), key=lambda each: each["sent_at"])
+    ordered = sorted(sent, key=lambda each: each["sent_at"])
     [thread] = rows(db, "select id::text from public.conversations")
     assert pages(db, "export_conversation", MATTY, conversation_id=thread, limit=limit) == ordered
     assert call(db, "export_conversation", BOB, conversation_id=thread).error[0] == 404
