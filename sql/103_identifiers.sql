@@ -332,7 +332,7 @@ declare
     v_reading private.phone_reading;
 begin
     if p_identifier.value is null or p_is_exact and p_identifier.kind = 'telegram_username' then
-        return '{}';
+        return '{}'::private.match_key[];
     elsif p_identifier.kind <> 'phone' then
         return array[row(
             private.identifier_key(p_identifier.kind, p_identifier.value, p_identifier.app),

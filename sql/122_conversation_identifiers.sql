@@ -74,7 +74,7 @@ begin
     if p_identifiers is null or private.diagnose_identifiers(p_identifiers) is not null
         or jsonb_typeof(p_identifiers) = 'null'
     then
-        return '{}';
+        return '{}'::private.identifier[];
     end if;
     return array(
         select row(

@@ -21,7 +21,7 @@ begin
     -- A wrong match would show the data of the wrong person, so two people of the best rank match no person. Two rows a
     -- key suffice to see that, however many people have it.
     for v_rank in 1..3 loop
-        select min(found.person_id::text), max(found.person_id::text), max(wanted.reason)
+        select min(found.person_id::text)::uuid, max(found.person_id::text)::uuid, max(wanted.reason)
         into v_match.person_id, v_last, v_match.reason
         from unnest(p_keys) as wanted
         cross join lateral (
@@ -54,7 +54,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_identifier private.identifier;
-    v_keys private.match_key[] := '{}';
+    v_keys private.match_key[] := '{}'::private.match_key[];
 begin
     foreach v_identifier in array p_identifiers loop
         v_keys := v_keys || private.list_match_keys(
@@ -78,7 +78,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_identifier private.identifier;
-    v_shared private.identifier[] := '{}';
+    v_shared private.identifier[] := '{}'::private.identifier[];
     v_match private.person_match;
 begin
     foreach v_identifier in array p_identifiers loop

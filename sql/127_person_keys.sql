@@ -36,32 +36,50 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_ids uuid[];
 begin
-    if tg_op = 'UPDATE' then
-        v_ids := array(
-            select unnest(array[later.id, later.merged_into_id, earlier.merged_into_id])
-            from changed as later
-            inner join removed as earlier on later.id = earlier.id
-            where (later.workspace_id, later.phone, later.merged_into_id)
-                is distinct from (earlier.workspace_id, earlier.phone, earlier.merged_into_id)
-        );
-    else
-        v_ids := array(select unnest(array[changed.id, changed.merged_into_id]) from changed);
-    end if;
-    if tg_op <> 'DELETE' then
+    if tg_op = 'INSERT' then
         perform pg_advisory_xact_lock(private.matching_lock(workspace.workspace_id))
         from (select distinct changed.workspace_id from changed order by changed.workspace_id) as workspace;
     end if;
-    if v_ids <> '{}' then
-        perform private.refresh_person_keys(array_remove(v_ids, null));
-    end if;
+    perform private.refresh_person_keys(array(
+        select person.id
+        from changed
+        cross join unnest(array[changed.id, changed.merged_into_id]) as person (id)
+        where person.id is not null
+    ));
     return null;
 end
 $$;
 comment on function private.refresh_people_trigger() is
 'Trigger: finds conversations of people that were added, changed or deleted.';
+
+-- Definer, because clients may change people but not their keys. Ingest holds the matching lock shared.
+create function private.refresh_changed_people_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[] := array(
+        select person.id
+        from changed as later
+        inner join removed as earlier on later.id = earlier.id
+        cross join unnest(array[later.id, later.merged_into_id, earlier.merged_into_id]) as person (id)
+        where (later.workspace_id, later.phone, later.merged_into_id)
+            is distinct from (earlier.workspace_id, earlier.phone, earlier.merged_into_id)
+            and person.id is not null
+    );
+begin
+    perform pg_advisory_xact_lock(private.matching_lock(workspace.workspace_id))
+    from (select distinct changed.workspace_id from changed order by changed.workspace_id) as workspace;
+    if v_ids <> '{}' then
+        perform private.refresh_person_keys(v_ids);
+    end if;
+    return null;
+end
+$$;
+comment on function private.refresh_changed_people_trigger() is
+'Trigger: the same for people with another number, another workspace, or another person into which they were merged.';
 
 -- Definer, for the same reason.
 create function private.refresh_identifiers_trigger() returns trigger
@@ -89,7 +107,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- The one row of settings has no id.
-    v_workspace_id uuid := to_jsonb(new) ->> 'id';
+    v_workspace_id uuid := (to_jsonb(new) ->> 'id')::uuid;
 begin
     if v_workspace_id is not null then
         perform pg_advisory_xact_lock(private.matching_lock(v_workspace_id));

@@ -224,7 +224,7 @@ begin
         select count(distinct given.external_id collate "C") = count(*) and bool_and(given.identifiers = '{}')
         from unnest(p_conversations) as given
     ) then
-        return '{}';
+        return '{}'::uuid[];
     end if;
     -- Most requests say nothing that the conversation does not say itself.
     select array_agg(given.id), array_agg(given.identifier)
@@ -241,7 +241,7 @@ begin
         where p_ids[line.position] is not null
     ) as given;
     if v_ids is null then
-        return '{}';
+        return '{}'::uuid[];
     end if;
     return private.record_identifiers(v_ids, v_identifiers);
 end

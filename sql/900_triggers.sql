@@ -94,7 +94,7 @@ for each statement execute function private.refresh_people_trigger();
 create trigger people_50_refresh
 after update on public.people
 referencing old table as removed new table as changed
-for each statement execute function private.refresh_people_trigger();
+for each statement execute function private.refresh_changed_people_trigger();
 create trigger people_60_refresh
 after delete on public.people
 referencing old table as changed

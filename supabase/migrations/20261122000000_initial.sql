@@ -2200,7 +2200,7 @@ declare
     v_reading private.phone_reading;
 begin
     if p_identifier.value is null or p_is_exact and p_identifier.kind = 'telegram_username' then
-        return '{}';
+        return '{}'::private.match_key[];
     elsif p_identifier.kind <> 'phone' then
         return array[row(
             private.identifier_key(p_identifier.kind, p_identifier.value, p_identifier.app),
@@ -3194,7 +3194,7 @@ begin
     if p_identifiers is null or private.diagnose_identifiers(p_identifiers) is not null
         or jsonb_typeof(p_identifiers) = 'null'
     then
-        return '{}';
+        return '{}'::private.identifier[];
     end if;
     return array(
         select row(
@@ -3237,7 +3237,7 @@ begin
     -- A wrong match would show the data of the wrong person, so two people of the best rank match no person. Two rows a
     -- key suffice to see that, however many people have it.
     for v_rank in 1..3 loop
-        select min(found.person_id::text), max(found.person_id::text), max(wanted.reason)
+        select min(found.person_id::text)::uuid, max(found.person_id::text)::uuid, max(wanted.reason)
         into v_match.person_id, v_last, v_match.reason
         from unnest(p_keys) as wanted
         cross join lateral (
@@ -3270,7 +3270,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_identifier private.identifier;
-    v_keys private.match_key[] := '{}';
+    v_keys private.match_key[] := '{}'::private.match_key[];
 begin
     foreach v_identifier in array p_identifiers loop
         v_keys := v_keys || private.list_match_keys(
@@ -3294,7 +3294,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_identifier private.identifier;
-    v_shared private.identifier[] := '{}';
+    v_shared private.identifier[] := '{}'::private.identifier[];
     v_match private.person_match;
 begin
     foreach v_identifier in array p_identifiers loop
@@ -3810,32 +3810,50 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_ids uuid[];
 begin
-    if tg_op = 'UPDATE' then
-        v_ids := array(
-            select unnest(array[later.id, later.merged_into_id, earlier.merged_into_id])
-            from changed as later
-            inner join removed as earlier on later.id = earlier.id
-            where (later.workspace_id, later.phone, later.merged_into_id)
-                is distinct from (earlier.workspace_id, earlier.phone, earlier.merged_into_id)
-        );
-    else
-        v_ids := array(select unnest(array[changed.id, changed.merged_into_id]) from changed);
-    end if;
-    if tg_op <> 'DELETE' then
+    if tg_op = 'INSERT' then
         perform pg_advisory_xact_lock(private.matching_lock(workspace.workspace_id))
         from (select distinct changed.workspace_id from changed order by changed.workspace_id) as workspace;
     end if;
-    if v_ids <> '{}' then
-        perform private.refresh_person_keys(array_remove(v_ids, null));
-    end if;
+    perform private.refresh_person_keys(array(
+        select person.id
+        from changed
+        cross join unnest(array[changed.id, changed.merged_into_id]) as person (id)
+        where person.id is not null
+    ));
     return null;
 end
 $$;
 comment on function private.refresh_people_trigger() is
 'Trigger: finds conversations of people that were added, changed or deleted.';
+
+-- Definer, because clients may change people but not their keys. Ingest holds the matching lock shared.
+create function private.refresh_changed_people_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ids uuid[] := array(
+        select person.id
+        from changed as later
+        inner join removed as earlier on later.id = earlier.id
+        cross join unnest(array[later.id, later.merged_into_id, earlier.merged_into_id]) as person (id)
+        where (later.workspace_id, later.phone, later.merged_into_id)
+            is distinct from (earlier.workspace_id, earlier.phone, earlier.merged_into_id)
+            and person.id is not null
+    );
+begin
+    perform pg_advisory_xact_lock(private.matching_lock(workspace.workspace_id))
+    from (select distinct changed.workspace_id from changed order by changed.workspace_id) as workspace;
+    if v_ids <> '{}' then
+        perform private.refresh_person_keys(v_ids);
+    end if;
+    return null;
+end
+$$;
+comment on function private.refresh_changed_people_trigger() is
+'Trigger: the same for people with another number, another workspace, or another person into which they were merged.';
 
 -- Definer, for the same reason.
 create function private.refresh_identifiers_trigger() returns trigger
@@ -3863,7 +3881,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- The one row of settings has no id.
-    v_workspace_id uuid := to_jsonb(new) ->> 'id';
+    v_workspace_id uuid := (to_jsonb(new) ->> 'id')::uuid;
 begin
     if v_workspace_id is not null then
         perform pg_advisory_xact_lock(private.matching_lock(v_workspace_id));
@@ -5440,7 +5458,7 @@ begin
         select count(distinct given.external_id collate "C") = count(*) and bool_and(given.identifiers = '{}')
         from unnest(p_conversations) as given
     ) then
-        return '{}';
+        return '{}'::uuid[];
     end if;
     -- Most requests say nothing that the conversation does not say itself.
     select array_agg(given.id), array_agg(given.identifier)
@@ -5457,7 +5475,7 @@ begin
         where p_ids[line.position] is not null
     ) as given;
     if v_ids is null then
-        return '{}';
+        return '{}'::uuid[];
     end if;
     return private.record_identifiers(v_ids, v_identifiers);
 end
@@ -13703,7 +13721,7 @@ for each statement execute function private.refresh_people_trigger();
 create trigger people_50_refresh
 after update on public.people
 referencing old table as removed new table as changed
-for each statement execute function private.refresh_people_trigger();
+for each statement execute function private.refresh_changed_people_trigger();
 create trigger people_60_refresh
 after delete on public.people
 referencing old table as changed

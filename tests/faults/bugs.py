@@ -33,8 +33,10 @@ BUGS = {
         "listeners",
         {
             "private.record_event": (
-                r"update private.channel_counters as counter(.|\s)+?into seq, at;",
-                "seq := nextval('faults.numbers'); at := clock_timestamp(); perform pg_sleep(random() / 4);",
+                r"update private.channel_counters as counter[^;]+;",
+                "seq := nextval('faults.numbers'); at := clock_timestamp(); perform pg_sleep(random() / 4);"
+                " select counter.workspace_id into v_workspace_id from private.channel_counters as counter"
+                " where counter.channel_id = p_channel_id;",
             ),
             "private.lock_channel": (r"for no key update", ""),
         },
@@ -45,7 +47,7 @@ BUGS = {
     "two who look at once both find that a message is new": Bug(
         "ingests",
         {
-            "private.is_replay": (r"known.external_id = message.value ->> 'id'", r"\g<0> and random() < 0.5"),
+            "private.is_replay": (r"known.sender = ''", r"\g<0> and random() < 0.5"),
             "private.store_messages": (r"known.external_id = given.external_id", r"\g<0> and random() < 0.5"),
         },
         do="alter table public.conversation_messages drop constraint conversation_messages_pkey",

@@ -17,7 +17,17 @@ from tests.support.tokens import bearer, token
 from tests.support.world import BOB, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, UNKNOWN_ID
 
 # Ids in the examples of the schema, which are Matty's, and others that Mallory could guess.
-THEIRS = {CHANNEL: "channel", MESSAGE: "message", TWIN: "twin", MATTY: "user", BOB: "user"}
+PERSON = "0b9d3c52-6f0e-4a6c-9d5e-000000000001"  # of Matty
+MERGED = "0b9d3c52-6f0e-4a6c-9d5e-000000000002"  # of Matty, too
+THEIRS = {
+    CHANNEL: "channel",
+    MESSAGE: "message",
+    TWIN: "twin",
+    MATTY: "user",
+    BOB: "user",
+    PERSON: "person",
+    MERGED: "merged",
+}
 FORMS = {("POST", "/api/v2/messages/upload")}
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 TIME = r"20\d\d-\d\d-\d\dT[\d:.]+Z"
@@ -42,7 +52,7 @@ def requests() -> list[Any]:
     for (method, path), operation in operations().items():
         if (method, path) in FORMS or not path.startswith("/api"):
             continue
-        ids = {"id": MESSAGE, "channel_id": CHANNEL, "ai_twin_id": TWIN, "attachment_id": MESSAGE}
+        ids = {"id": MESSAGE, "channel_id": CHANNEL, "ai_twin_id": TWIN, "attachment_id": MESSAGE, "person_id": PERSON}
         named = {each["name"]: each for each in parameters(method, path)}
         in_path = {name: ids[name] for name in re.findall(r"\{(\w+)\}", path) if name in ids}
         query = {name: each.get("example") for name, each in named.items() if each["in"] == "query"}
@@ -88,6 +98,11 @@ def running(
                 MALLORY,
             ),
         }
+        person = (
+            "insert into public.people (user_id, workspace_id, full_name)"
+            " values (%(id)s, %(id)s, 'Own') returning id::text"
+        )
+        own |= {kind: db.execute(person, {"id": MALLORY}).fetchone()[0] for kind in ("person", "merged")}
         statement = "insert into public.channel_twins (channel_id, ai_twin_id) values (%s, %s)"
         db.execute(statement, (own["channel"], own["twin"]))
         client.put(f"/api/v2/twins/{own['twin']}/webhook", json={"url": "https://twin.example/"})
@@ -150,6 +165,8 @@ def test_all_foreign_ids_answer_like_unknown_ids(
         message = client.post("/api/v2/messages", json={"channel_id": own["channel"], "content": "own"})
         mine = {each: {**own, "message": message.json()["data"]["id"]}[kind] for each, kind in THEIRS.items()}
         status, text = answer_to(client, method, path, asked, mine)
-        assert status < 300 or "not_configured" in text, (method, path, text)
+        # An undo needs something to undo, and summaries need a model.
+        expected = ("not_configured", "person_not_merged", "number_not_changed")
+        assert status < 300 or any(code in text for code in expected), (method, path, text)
     assert value(db, WORLD) == before
     assert len(calls) >= 18

@@ -288,6 +288,36 @@ private.channel_counters
     update private.channel_counters set last_seq = 0 where channel_id = {channel}
   remove it                                         no     no     no     no     no      no     no     no
     delete from private.channel_counters where channel_id = {channel}
+
+private.user_counters
+  read it                                           no     no     no     no     no      no     no     no
+    select from private.user_counters where user_id = {member_id}
+  make one                                          no     no     no     no     no      no     no     no
+    insert into private.user_counters (user_id) values ({newcomer})
+  change it                                         no     no     no     no     no      no     no     no
+    update private.user_counters set last_seq = 0 where user_id = {member_id}
+  remove it                                         no     no     no     no     no      no     no     no
+    delete from private.user_counters where user_id = {member_id}
+
+user_events
+  read the member's                                 -      -      yes    -      -       -      no     yes
+    select from user_events where user_id = {member_id}
+  make one up                                       no     no     no     no     no      no     no     no
+    insert into user_events (user_id, seq, kind) values ({member_id}, 999, 'channel.left')
+  change one                                        no     no     no     no     no      no     no     no
+    update user_events set kind = 'channel.left' where user_id = {member_id}
+  remove one                                        no     no     no     no     no      no     no     no
+    delete from user_events where user_id = {member_id}
+
+member_states
+  read the member's                                 -      -      yes    -      -       -      no     yes
+    select from member_states where user_id = {member_id}
+  make one                                          no     no     no     no     no      no     no     no
+    insert into member_states (channel_id, user_id) values ({channel}, {newcomer})
+  mute for the member                               -      -      yes    -      -       -      no     no
+    update member_states set is_muted = true where user_id = {member_id}
+  remove the member's                               no     no     no     no     no      no     no     no
+    delete from member_states where user_id = {member_id}
 """
 
 WORLD = """

@@ -150,6 +150,8 @@ def reading_at_most(limit: int, db: Db) -> Iterator[None]:
     yield
     become_postgres(db)
     read = {relation: count - before.get(relation, 0) for relation, count in rows(db, READ)}
+    # The numbering plans are a small table that no data makes longer.
+    read.pop("private.phone_regions", None)
     assert {relation: count for relation, count in read.items() if count > limit} == {}
 
 

@@ -469,6 +469,7 @@ drop function
     private.redact_conversations(text[]),
     private.redact_deleted_messages_trigger(),
     private.redact_inbox_trigger(),
+    private.refresh_changed_people_trigger(),
     private.refresh_identifiers_trigger(),
     private.refresh_messages(private.ingest_update[], uuid[]),
     private.refresh_people_trigger(),
