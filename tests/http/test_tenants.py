@@ -68,7 +68,7 @@ def requests() -> list[Any]:
             for name, example in fields.items():
                 if re.search(UUID, json.dumps(example)):
                     label = f"{method} {path.removeprefix('/api/v2')}"
-                    label += "" if part == "path" else f" {part} {name}"
+                    label += "" if part == "path" else f" {name}"
                     found.append(pytest.param(method, path, asked, (part, name), id=label))
     return found
 

@@ -101,7 +101,7 @@ PLACES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: str(place)[-30:])
 @pytest.mark.parametrize("kind", ["direct", "group"])
 @pytest.mark.parametrize("is_known", [False, True], ids=["new", "known"])
 def test_huge_numbers_in_an_ingested_field_are_cheap(db: Db, place: str, kind: str, is_known: bool) -> None:
