@@ -3,46 +3,6 @@
 -- Short functions are PL/pgSQL: it keeps its plan and is cheaper to call than a SQL function with a SET clause
 -- (decision 0007).
 
-create function private.decode_text(p_body bytea) returns text
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-    select convert_from(
-        case when substring(p_body from 1 for 3) = '\xefbbbf' then substring(p_body from 4) else p_body end, 'UTF8'
-    )
-$$;
-comment on function private.decode_text(bytea) is
-'Decodes UTF-8 and drops a byte order mark. Raises a data exception (class 22) on invalid input.';
-
-create function private.parse_json(p_body bytea) returns jsonb
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_text text := private.decode_text(p_body);
-begin
-    return v_text::jsonb;
-exception
-    when untranslatable_character or invalid_text_representation then
-        -- jsonb cannot store NUL or half a surrogate pair: each becomes U+FFFD, so the rest of the message survives.
-        -- U+0001 and U+0002 protect escaped backslashes and whole pairs; JSON forbids these characters.
-        if v_text !~ '\\u(0000|[dD][89a-fA-F])' or v_text ~ '[\u0001\u0002]' then
-            raise;
-        end if;
-        v_text := replace(v_text, '\\', U&'\0001');
-        v_text := regexp_replace(
-            v_text, '\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})', U&'\0002\\1\0002\\2', 'g'
-        );
-        v_text := regexp_replace(v_text, '\\u(0000|[dD][89a-fA-F][0-9a-fA-F]{2})', '\\ufffd', 'g');
-        return replace(replace(v_text, U&'\0002', '\u'), U&'\0001', '\\')::jsonb;
-end
-$$;
-comment on function private.parse_json(bytea) is
-'Parses a request body. Replaces characters that jsonb cannot store, which can take seconds for megabytes: check the
-caller first. Raises a data exception (class 22) or 54001 if the body is not UTF-8, not JSON or too deep.';
-
 create function private.parse_timestamp(p_text text) returns timestamptz
 language plpgsql
 stable
@@ -71,46 +31,6 @@ end
 $$;
 comment on function private.parse_timestamp(text) is
 'Parses an ISO 8601 date and time; without an offset it is UTC. Returns null for other text and never raises.';
-
-create function private.has_huge_number(p_value jsonb) returns boolean
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    -- Postgres writes 1e99999, seven bytes, as a hundred thousand digits on every read.
-    return exists (
-        -- As one array, because Postgres copies the rest of a set of results for each row.
-        select from jsonb_array_elements(
-            jsonb_path_query_array(p_value, '$.** ? (@.type() == "number")')
-        ) as found (number)
-        where abs(found.number::numeric) >= 1e1000 or scale(found.number::numeric) > 1000
-    );
-exception
-    when statement_too_complex then
-        -- The value is too deep to check.
-        return true;
-end
-$$;
-comment on function private.has_huge_number(jsonb) is
-'Whether the value contains a number with more than 1000 digits before or after the point, or is too deep to check.';
-
-create function private.scalar_text(p_body jsonb, p_field text) returns text
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    -- The text of 1,500 numbers such as 1e131071 has 200 MB.
-    return case jsonb_typeof(p_body -> p_field)
-        when 'array' then '[]'
-        when 'object' then '{}'
-        else p_body ->> p_field
-    end;
-end
-$$;
-comment on function private.scalar_text(jsonb, text) is
-'The text of a field; of an array [] and of an object {}, because their whole text can be far longer than the request.';
 
 create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
 language plpgsql

@@ -152,6 +152,18 @@ comment on function private.matching_lock(uuid) is
 'The key of the advisory lock of a workspace''s matching. Ingest holds it shared, changes of people hold it exclusively,
 and both take it before they lock a row.';
 
+create function private.lock_matching(p_workspace_ids uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pg_advisory_xact_lock(private.matching_lock(workspace.id))
+    from (select distinct given.id from unnest(p_workspace_ids) as given (id) order by given.id) as workspace;
+end
+$$;
+comment on function private.lock_matching(uuid[]) is
+'Takes the matching locks of workspaces for a change of people, in the order of ids.';
+
 -- Definer, because ingest may not read the keys of people.
 create function private.match_participant_trigger() returns trigger
 language plpgsql
@@ -206,8 +218,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Runs before any row is locked, so the workspace is not known yet. A user changes people of their workspaces only.
-    perform pg_advisory_xact_lock(private.matching_lock(mine.id))
-    from (select my_workspaces.id from private.my_workspaces order by my_workspaces.id) as mine;
+    perform private.lock_matching(array(select mine.id from private.my_workspaces as mine));
     return null;
 end
 $$;

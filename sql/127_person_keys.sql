@@ -9,6 +9,10 @@ declare
     v_roots uuid[] := array(select distinct private.find_merged_person(given.id) from unnest(p_people) as given (id));
     v_keys private.person_key[];
 begin
+    -- Most changes of people change no key.
+    if p_people = '{}' then
+        return;
+    end if;
     v_roots := v_roots || p_people;
     with removed as (
         delete from private.person_keys as old where old.person_id = any(v_roots)
@@ -38,8 +42,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op = 'INSERT' then
-        perform pg_advisory_xact_lock(private.matching_lock(workspace.workspace_id))
-        from (select distinct changed.workspace_id from changed order by changed.workspace_id) as workspace;
+        perform private.lock_matching(array(select changed.workspace_id from changed));
     end if;
     perform private.refresh_person_keys(array(
         select person.id
@@ -70,11 +73,8 @@ declare
             and person.id is not null
     );
 begin
-    perform pg_advisory_xact_lock(private.matching_lock(workspace.workspace_id))
-    from (select distinct changed.workspace_id from changed order by changed.workspace_id) as workspace;
-    if v_ids <> '{}' then
-        perform private.refresh_person_keys(v_ids);
-    end if;
+    perform private.lock_matching(array(select changed.workspace_id from changed));
+    perform private.refresh_person_keys(v_ids);
     return null;
 end
 $$;
@@ -89,8 +89,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op <> 'DELETE' then
-        perform pg_advisory_xact_lock(private.matching_lock(workspace.workspace_id))
-        from (select distinct changed.workspace_id from changed order by changed.workspace_id) as workspace;
+        perform private.lock_matching(array(select changed.workspace_id from changed));
     end if;
     perform private.refresh_person_keys(array(select distinct changed.person_id from changed));
     return null;

@@ -122,32 +122,48 @@ comment on function private.is_replay(jsonb, private.ingest_conversation[], uuid
 'Whether a request changes nothing: its conversations have no error, all its messages are stored with this content, and
 nothing is new about a participant. A request with a group always counts as one that may change something.';
 
-create function private.list_replay_results(p_parsed private.ingest_conversation[], p_ids uuid[])
-returns private.ingest_result[]
+create function private.list_participants(
+    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[]
+) returns private.ingest_participant[]
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    -- A phone number wins over any other identifier, then the batch with the newest message, then the greater text: so
+    -- the result does not depend on the order of arrival.
     return array(
-        select result::private.ingest_result
+        select participant::private.ingest_participant
         from (
             select
-                p_ids[given.position] as conversation_id,
                 given.external_id,
-                'no_new_messages' as status,
-                0 as messages_added,
-                null::json as conflicts,
-                null::integer as updates_added,
-                null::integer as updates_waiting
-            from unnest(p_parsed) as given
-            order by given.position
-        ) as result
+                (array_agg(p_ids[given.position]))[1] as conversation_id,
+                (array_agg(
+                    given.identifier order by given.is_phone desc, given.newest_at desc, given.identifier desc
+                ))[1] as identifier,
+                (array_agg(
+                    given.newest_at order by given.is_phone desc, given.newest_at desc, given.identifier desc
+                ))[1] as identified_at,
+                (array_agg(given.name order by given.newest_at desc, given.name desc)
+                    filter (where given.name is not null))[1] as name,
+                coalesce(max(given.newest_at) filter (where given.name is not null), '-infinity') as named_at,
+                bool_or(given.is_group) as is_group
+            from (
+                -- Only conversations that a request names twice need it.
+                select line.*, case
+                    when count(*) over (partition by line.external_id) > 1
+                        then private.is_phone(p_platform, line.identifier)
+                end as is_phone
+                from unnest(p_conversations) as line
+                where line.error is null
+            ) as given
+            group by given.external_id
+        ) as participant
     );
 end
 $$;
-comment on function private.list_replay_results(private.ingest_conversation[], uuid[]) is
-'The results of a replay: each conversation of the request has no new messages.';
+comment on function private.list_participants(text, private.ingest_conversation[], uuid[]) is
+'One row for each different conversation of a request that has no error; the ids are given by position.';
 
 create function private.create_conversations(
     p_source private.ingest_source, p_participants private.ingest_participant[]

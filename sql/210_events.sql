@@ -122,6 +122,20 @@ $$;
 comment on function private.event_clock() is
 'The time now, for events. A function of its own, so that a test can set the clock by replacing it.';
 
+create function private.lock_channels(p_channel_ids uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from private.channel_counters as counter
+    where counter.channel_id = any(p_channel_ids)
+    order by counter.channel_id
+    for no key update;
+end
+$$;
+comment on function private.lock_channels(uuid[]) is
+'Locks several channels as lock_channel does, in the order of ids, so that two callers cannot deadlock.';
+
 -- Definer, because no client writes events or counters.
 create function private.record_event(
     p_channel_id uuid, p_kind text, p_message_id uuid, p_actor_id uuid, p_emoji text, p_messages integer,

@@ -68,10 +68,7 @@ declare
     );
     v_orphans uuid[];
 begin
-    perform from private.channel_counters as counter
-    where counter.channel_id = any(v_channels)
-    order by counter.channel_id
-    for no key update;
+    perform private.lock_channels(v_channels);
     v_orphans := array(
         select lost.id
         from unnest(v_channels) as lost (id)

@@ -48,34 +48,28 @@ comment on table private.message_files is
 create index message_files_message_id_idx on private.message_files (message_id);
 alter table private.message_files enable row level security;
 
-create function private.is_my_folder(p_path text) returns boolean
+create function private.is_my_folder(p_path text, p_is_managed boolean default false) returns boolean
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_folder text := split_part(p_path, '/', 1);
+    v_channel_id uuid;
 begin
-    return private.is_uuid(split_part(p_path, '/', 1)) and exists (
-        select from private.my_channels as mine
-        where mine.id = split_part(p_path, '/', 1)::uuid and mine.id::text = split_part(p_path, '/', 1)
-    );
+    -- One spelling for each channel, in lower case: paths are compared as texts.
+    if v_folder <> lower(v_folder) or not private.is_uuid(v_folder) then
+        return false;
+    end if;
+    v_channel_id := v_folder::uuid;
+    if p_is_managed then
+        return exists (select from private.my_managed_channels as mine where mine.id = v_channel_id);
+    end if;
+    return exists (select from private.my_channels as mine where mine.id = v_channel_id);
 end
 $$;
-comment on function private.is_my_folder(text) is 'Whether a path begins with the id of a channel of the caller.';
-
-create function private.is_my_managed_folder(p_path text) returns boolean
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return private.is_uuid(split_part(p_path, '/', 1)) and exists (
-        select from private.my_managed_channels as mine
-        where mine.id = split_part(p_path, '/', 1)::uuid and mine.id::text = split_part(p_path, '/', 1)
-    );
-end
-$$;
-comment on function private.is_my_managed_folder(text) is
-'Whether a path begins with the id of a channel that the caller manages.';
+comment on function private.is_my_folder(text, boolean) is
+'Whether a path begins with the id of a channel of the caller, or of one that the caller manages.';
 
 create policy attachments_select_member on public.attachments
 for select to authenticated
@@ -140,7 +134,7 @@ create policy objects_delete_attachment_owner_or_manager on storage.objects
 as restrictive for delete to authenticated
 using (
     bucket_id is distinct from 'attachments'
-    or private.is_my_managed_folder(name)
+    or private.is_my_folder(name, true)
     or (
         owner_id = (select auth.uid())::text
         and private.is_my_folder(name)

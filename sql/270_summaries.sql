@@ -1,8 +1,7 @@
 -- Summaries: what Claude wrote about the newest messages of a channel, stored for a day.
 -- Promise: at most one caller at a time asks the model about one state of a channel. It has the lease; the others poll
 -- for its answer. A lease that expires goes to the next caller, so a process that dies blocks no caller.
--- A user gets summaries_per_user_per_day new summaries a day, the project summaries_per_project_per_day. A summary
--- counts once Claude has returned anything, also if it failed. Transcripts are not stored.
+-- Transcripts are not stored.
 
 create table private.summaries (
     id uuid primary key default gen_random_uuid(),
@@ -31,78 +30,6 @@ comment on column private.summaries.failure is
 'Status, code and message of the error, for the callers that poll. The next caller asks the model again.';
 create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, lease_expires_at));
 alter table private.summaries enable row level security;
-
-create table private.summary_counts (
-    user_id uuid primary key references auth.users (id) on delete cascade,
-    day date not null,
-    used integer not null,
-    constraint summary_counts_used_not_negative check (used >= 0)
-);
-comment on table private.summary_counts is
-'The number of new summaries that each user started on the last day (UTC) on which they started one.';
-alter table private.summary_counts enable row level security;
-
-create table private.summary_totals (
-    day date primary key,
-    used integer not null,
-    constraint summary_totals_used_not_negative check (used >= 0)
-);
-comment on table private.summary_totals is
-'The number of new summaries that all users, and service_role, started today (UTC). It is apart from summary_counts,
-because users who are erased and come again must not get more.';
-alter table private.summary_totals enable row level security;
-
--- Definer, because clients may not write their own count. It counts for the caller only.
-create function private.spend_summary() returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_used integer;
-begin
-    insert into private.summary_counts as counted (user_id, day, used)
-    values ((select auth.uid()), (now() at time zone 'UTC')::date, 1)
-    on conflict on constraint summary_counts_pkey do update
-    set
-        used = case when counted.day = excluded.day then counted.used + 1 else 1 end,
-        day = excluded.day
-    returning counted.used into v_used;
-    if v_used > (select settings.summaries_per_user_per_day from private.settings) then
-        perform private.fail(
-            429, 'summary_budget_exhausted', 'You have reached the daily limit of summaries. Try again after 00:00 UTC.'
-        );
-    end if;
-end
-$$;
-comment on function private.spend_summary() is
-'Counts one summary for the caller. PT429 above the daily limit; the error also rolls back the count.';
-
--- Definer, because clients may not write the count.
-create function private.spend_project_summary() returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_today date := (now() at time zone 'UTC')::date;
-    v_used integer;
-begin
-    delete from private.summary_totals as old where old.day < v_today;
-    insert into private.summary_totals as counted (day, used)
-    values (v_today, 1)
-    on conflict on constraint summary_totals_pkey do update set used = counted.used + 1
-    returning counted.used into v_used;
-    if v_used > (select settings.summaries_per_project_per_day from private.settings) then
-        perform private.fail(
-            429, 'project_summary_budget_exhausted',
-            'This project has reached its daily limit of summaries. Try again after 00:00 UTC.'
-        );
-    end if;
-end
-$$;
-comment on function private.spend_project_summary() is
-'Counts one summary for the project. PT429 above the daily limit; the error also rolls back the count.';
 
 -- Definer, because no client role may write summaries.
 create function private.lease_summary(

@@ -128,7 +128,7 @@ class Database:
             parameters: from the path and the query.
             body: the argument, as bytes or as an object to encode.
             repeatable: whether a second call is harmless if the first may have been committed.
-            owners: whose shares of the pool it takes, beside the user's; see `shares.py`.
+            owners: their shares of the pool are taken too, beside the user's; see `shares.py`.
 
         Raises:
             DatabaseUnavailableError: Postgres was unreachable or busy.

@@ -59,7 +59,7 @@ class Source:
             buffered = io.BufferedReader(file) if not isinstance(file, io.BufferedReader) else file
             mark = buffered.peek(2)[:2]
             encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-            # newline="\n" keeps a line separator inside a message what it is.
+            # newline="\n" keeps line separators inside a message.
             yield io.TextIOWrapper(buffered, encoding=encoding, newline="\n")
 
     def head(self) -> str:

@@ -156,7 +156,7 @@ def _refuse(chat: Chat, owner: str | None, options: Options) -> str | None:
 
 
 def survey(source: Source) -> Account:
-    """Read an export once: which chats, who writes, whose export it is."""
+    """Read an export once: its chats, its writers and its owner."""
     account = Account()
     chat = Chat(0)
     with _document(source) as stream:
@@ -247,7 +247,7 @@ def _document(source: Source) -> Iterator[JSONStream]:
 
 
 def _guess_owner(account: Account) -> str | None:
-    """Find whose export it is: in a chat of two, the other sender is the owner."""
+    """Find the owner of an export: in a chat of two, the other sender is the owner."""
     for chat in account.chats:
         if not chat.is_group and str(chat.fields.get("type")) in PEERS:
             own = [sender for sender in chat.senders if sender not in (chat.peer, "unknown")]

@@ -129,7 +129,7 @@ class WeFlow:
         members, rows = array_rows(source, "messages")
         session = members.get("session")
         if not isinstance(session, dict) or not session.get("wxid"):
-            raise ImportRefusedError(f"{source} does not say whose chat it is: session.wxid is missing.")
+            raise ImportRefusedError(f"{source} does not name the owner of the chat: session.wxid is missing.")
         wxid = session["wxid"]
         is_group = str(wxid).endswith("@chatroom")
         name = session.get("remark") or session.get("displayName") or session.get("nickname") or wxid

@@ -229,10 +229,8 @@ $$;
 comment on function private.set_updated_at_trigger() is
 'Trigger: sets updated_at to the start of the transaction on every change of a row.';
 
--- Requests and answers: parsers of JSON fields, the acting user, errors for the caller, the envelope of an answer.
--- Every error for the caller has an HTTP status, a code and a text.
--- Short functions are PL/pgSQL: it keeps its plan and is cheaper to call than a SQL function with a SET clause
--- (decision 0007).
+-- JSON of callers, read safely: a body that Postgres cannot store, or that costs much more than its size.
+-- Promise: a small body cannot turn into a gigabyte of text.
 
 create function private.decode_text(p_body bytea) returns text
 language sql
@@ -274,35 +272,6 @@ comment on function private.parse_json(bytea) is
 'Parses a request body. Replaces characters that jsonb cannot store, which can take seconds for megabytes: check the
 caller first. Raises a data exception (class 22) or 54001 if the body is not UTF-8, not JSON or too deep.';
 
-create function private.parse_timestamp(p_text text) returns timestamptz
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_at timestamptz;
-begin
-    if p_text !~ ('^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,12})?)?'
-        '([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?$')
-    then
-        return null;
-    end if;
-    begin
-        -- A time without an offset is UTC; the time zone of the session must not change it.
-        v_at := (
-            p_text || case when p_text ~ '([Zz]|[0-9][+-][0-9]{2}(:?[0-9]{2})?)$' then '' else 'Z' end
-        )::timestamptz;
-    exception
-        when data_exception then
-            return null;
-    end;
-    -- An offset can move a time beyond the four-digit years of ISO 8601.
-    return case when v_at >= '0001-01-01T00:00:00Z' and v_at < '9999-12-31T23:59:59.9999995Z' then v_at end;
-end
-$$;
-comment on function private.parse_timestamp(text) is
-'Parses an ISO 8601 date and time; without an offset it is UTC. Returns null for other text and never raises.';
-
 create function private.has_huge_number(p_value jsonb) returns boolean
 language plpgsql
 immutable
@@ -342,6 +311,40 @@ end
 $$;
 comment on function private.scalar_text(jsonb, text) is
 'The text of a field; of an array [] and of an object {}, because their whole text can be far longer than the request.';
+
+-- Requests and answers: parsers of JSON fields, the acting user, errors for the caller, the envelope of an answer.
+-- Every error for the caller has an HTTP status, a code and a text.
+-- Short functions are PL/pgSQL: it keeps its plan and is cheaper to call than a SQL function with a SET clause
+-- (decision 0007).
+
+create function private.parse_timestamp(p_text text) returns timestamptz
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_at timestamptz;
+begin
+    if p_text !~ ('^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,12})?)?'
+        '([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?$')
+    then
+        return null;
+    end if;
+    begin
+        -- A time without an offset is UTC; the time zone of the session must not change it.
+        v_at := (
+            p_text || case when p_text ~ '([Zz]|[0-9][+-][0-9]{2}(:?[0-9]{2})?)$' then '' else 'Z' end
+        )::timestamptz;
+    exception
+        when data_exception then
+            return null;
+    end;
+    -- An offset can move a time beyond the four-digit years of ISO 8601.
+    return case when v_at >= '0001-01-01T00:00:00Z' and v_at < '9999-12-31T23:59:59.9999995Z' then v_at end;
+end
+$$;
+comment on function private.parse_timestamp(text) is
+'Parses an ISO 8601 date and time; without an offset it is UTC. Returns null for other text and never raises.';
 
 create function private.fail(p_status integer, p_code text, p_message text, p_field text default '') returns void
 language plpgsql
@@ -1866,28 +1869,12 @@ $$;
 comment on function private.parse_phone(text, text) is
 'The phone numbers of a text, in its order. A number without a country is read in the default one, which may be null.';
 
--- Identifiers of people on platforms: which kind a text is, its one form, and the keys that find people by it.
+-- Identifiers of people on platforms: which kind a text is, and its one form.
 -- Promise: the id of a group or a channel is no identifier of a person.
 
 create type private.identifier as (kind text, value text, app text);
 comment on type private.identifier is
 'An identifier of a person in its one form. app is the WeChat app within which an openid is valid, else empty.';
-
-create type private.match_key as (key text, rank integer, reason text, extension text);
-comment on type private.match_key is
-'A key to look up in person_keys. A match of a lower rank wins. reason becomes matched_by.';
-
-create type private.phone_reading as (
-    line text,
-    digits text,
-    home_line text,
-    is_complete boolean,
-    is_national boolean,
-    extension text
-);
-comment on type private.phone_reading is
-'A number ready to be compared. line: its one international form, null if the country is unknown or the length wrong.
-home_line: the same if it is read at home. is_national: it may be a number of any country, as written.';
 
 create function private.phone_text(p_text text) returns text
 language plpgsql
@@ -1925,9 +1912,7 @@ begin
         when 'phone' then case when private.phone_text(p_value) is not null then p_value end
         when 'whatsapp_lid' then substring(p_value, '^([0-9]{5,20})(?:[.:][0-9]+)*(?:@lid)?$')
         when 'whatsapp_bsuid' then substring(p_value, '^[A-Z]{2}\.[A-Za-z0-9.]{1,128}$')
-        when 'signal_uuid' then substring(
-            lower(p_value), '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
-        )
+        when 'signal_uuid' then case when private.is_uuid(p_value) then lower(p_value) end
         when 'telegram_id' then substring(p_value, '^[1-9][0-9]{0,15}$')
         when 'telegram_username'
             then substring(lower(p_value), '^(?:@|(?:https?://)?t\.me/)?([a-z][a-z0-9_]{3,31})$')
@@ -1963,7 +1948,7 @@ begin
             when v_text ~ '@(?:g\.us|broadcast|newsletter)$' then null
             when v_text ~ '^[^@\s]+@[^@\s]+\.[^@\s.]{2,}$' then 'email'
             when p_platform = 'whatsapp' and v_text ~ '^[A-Z]{2}\.[A-Za-z0-9.]+$' then 'whatsapp_bsuid'
-            when p_platform = 'signal' and v_text ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then 'signal_uuid'
+            when p_platform = 'signal' and private.is_uuid(v_text) then 'signal_uuid'
             when p_platform = 'telegram' and v_text ~* '^(?:@|(https?://)?t\.me/)?[a-z]' then 'telegram_username'
             when p_platform = 'wechat' and v_text ~ '^o[A-Za-z0-9_-]{27}$' then 'wechat_openid'
             else 'phone'
@@ -2044,6 +2029,25 @@ begin
 end
 $$;
 comment on function private.is_phone(text, text) is 'Whether a participant_identifier is a phone number.';
+
+-- Keys under which identifiers find people: how a phone number is read, spelled and compared.
+-- Promise: two complete numbers match only if they are one line.
+
+create type private.match_key as (key text, rank integer, reason text, extension text);
+comment on type private.match_key is
+'A key to look up in person_keys. A match of a lower rank wins. reason becomes matched_by.';
+
+create type private.phone_reading as (
+    line text,
+    digits text,
+    home_line text,
+    is_complete boolean,
+    is_national boolean,
+    extension text
+);
+comment on type private.phone_reading is
+'A number ready to be compared. line: its one international form, null if the country is unknown or the length wrong.
+home_line: the same if it is read at home. is_national: it may be a number of any country, as written.';
 
 create function private.list_spellings(p_country_code text, p_national text, p_trunk text) returns text[]
 language plpgsql
@@ -3368,6 +3372,18 @@ comment on function private.matching_lock(uuid) is
 'The key of the advisory lock of a workspace''s matching. Ingest holds it shared, changes of people hold it exclusively,
 and both take it before they lock a row.';
 
+create function private.lock_matching(p_workspace_ids uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pg_advisory_xact_lock(private.matching_lock(workspace.id))
+    from (select distinct given.id from unnest(p_workspace_ids) as given (id) order by given.id) as workspace;
+end
+$$;
+comment on function private.lock_matching(uuid[]) is
+'Takes the matching locks of workspaces for a change of people, in the order of ids.';
+
 -- Definer, because ingest may not read the keys of people.
 create function private.match_participant_trigger() returns trigger
 language plpgsql
@@ -3422,8 +3438,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Runs before any row is locked, so the workspace is not known yet. A user changes people of their workspaces only.
-    perform pg_advisory_xact_lock(private.matching_lock(mine.id))
-    from (select my_workspaces.id from private.my_workspaces order by my_workspaces.id) as mine;
+    perform private.lock_matching(array(select mine.id from private.my_workspaces as mine));
     return null;
 end
 $$;
@@ -3783,6 +3798,10 @@ declare
     v_roots uuid[] := array(select distinct private.find_merged_person(given.id) from unnest(p_people) as given (id));
     v_keys private.person_key[];
 begin
+    -- Most changes of people change no key.
+    if p_people = '{}' then
+        return;
+    end if;
     v_roots := v_roots || p_people;
     with removed as (
         delete from private.person_keys as old where old.person_id = any(v_roots)
@@ -3812,8 +3831,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op = 'INSERT' then
-        perform pg_advisory_xact_lock(private.matching_lock(workspace.workspace_id))
-        from (select distinct changed.workspace_id from changed order by changed.workspace_id) as workspace;
+        perform private.lock_matching(array(select changed.workspace_id from changed));
     end if;
     perform private.refresh_person_keys(array(
         select person.id
@@ -3844,11 +3862,8 @@ declare
             and person.id is not null
     );
 begin
-    perform pg_advisory_xact_lock(private.matching_lock(workspace.workspace_id))
-    from (select distinct changed.workspace_id from changed order by changed.workspace_id) as workspace;
-    if v_ids <> '{}' then
-        perform private.refresh_person_keys(v_ids);
-    end if;
+    perform private.lock_matching(array(select changed.workspace_id from changed));
+    perform private.refresh_person_keys(v_ids);
     return null;
 end
 $$;
@@ -3863,8 +3878,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if tg_op <> 'DELETE' then
-        perform pg_advisory_xact_lock(private.matching_lock(workspace.workspace_id))
-        from (select distinct changed.workspace_id from changed order by changed.workspace_id) as workspace;
+        perform private.lock_matching(array(select changed.workspace_id from changed));
     end if;
     perform private.refresh_person_keys(array(select distinct changed.person_id from changed));
     return null;
@@ -4411,49 +4425,6 @@ $$;
 comment on function private.validate_conversations(private.ingest_conversation[], private.ingest_message[]) is
 'The same conversations with what their messages add: the newest sent_at, has_future and the first error.';
 
-create function private.list_participants(
-    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[]
-) returns private.ingest_participant[]
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    -- A phone number wins over any other identifier, then the batch with the newest message, then the greater text: so
-    -- the result does not depend on the order of arrival.
-    return array(
-        select participant::private.ingest_participant
-        from (
-            select
-                given.external_id,
-                (array_agg(p_ids[given.position]))[1] as conversation_id,
-                (array_agg(
-                    given.identifier order by given.is_phone desc, given.newest_at desc, given.identifier desc
-                ))[1] as identifier,
-                (array_agg(
-                    given.newest_at order by given.is_phone desc, given.newest_at desc, given.identifier desc
-                ))[1] as identified_at,
-                (array_agg(given.name order by given.newest_at desc, given.name desc)
-                    filter (where given.name is not null))[1] as name,
-                coalesce(max(given.newest_at) filter (where given.name is not null), '-infinity') as named_at,
-                bool_or(given.is_group) as is_group
-            from (
-                -- Only conversations that a request names twice need it.
-                select line.*, case
-                    when count(*) over (partition by line.external_id) > 1
-                        then private.is_phone(p_platform, line.identifier)
-                end as is_phone
-                from unnest(p_conversations) as line
-                where line.error is null
-            ) as given
-            group by given.external_id
-        ) as participant
-    );
-end
-$$;
-comment on function private.list_participants(text, private.ingest_conversation[], uuid[]) is
-'One row for each different conversation of a request that has no error; the ids are given by position.';
-
 -- Ingest, second part: finds, creates, locks and updates the conversations of a request.
 -- Lock order, the same in every request, so that two requests cannot deadlock: the workspace's matching lock (shared),
 -- new conversations by external id, existing conversations by id, then messages. A replay takes no lock.
@@ -4578,32 +4549,48 @@ comment on function private.is_replay(jsonb, private.ingest_conversation[], uuid
 'Whether a request changes nothing: its conversations have no error, all its messages are stored with this content, and
 nothing is new about a participant. A request with a group always counts as one that may change something.';
 
-create function private.list_replay_results(p_parsed private.ingest_conversation[], p_ids uuid[])
-returns private.ingest_result[]
+create function private.list_participants(
+    p_platform text, p_conversations private.ingest_conversation[], p_ids uuid[]
+) returns private.ingest_participant[]
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    -- A phone number wins over any other identifier, then the batch with the newest message, then the greater text: so
+    -- the result does not depend on the order of arrival.
     return array(
-        select result::private.ingest_result
+        select participant::private.ingest_participant
         from (
             select
-                p_ids[given.position] as conversation_id,
                 given.external_id,
-                'no_new_messages' as status,
-                0 as messages_added,
-                null::json as conflicts,
-                null::integer as updates_added,
-                null::integer as updates_waiting
-            from unnest(p_parsed) as given
-            order by given.position
-        ) as result
+                (array_agg(p_ids[given.position]))[1] as conversation_id,
+                (array_agg(
+                    given.identifier order by given.is_phone desc, given.newest_at desc, given.identifier desc
+                ))[1] as identifier,
+                (array_agg(
+                    given.newest_at order by given.is_phone desc, given.newest_at desc, given.identifier desc
+                ))[1] as identified_at,
+                (array_agg(given.name order by given.newest_at desc, given.name desc)
+                    filter (where given.name is not null))[1] as name,
+                coalesce(max(given.newest_at) filter (where given.name is not null), '-infinity') as named_at,
+                bool_or(given.is_group) as is_group
+            from (
+                -- Only conversations that a request names twice need it.
+                select line.*, case
+                    when count(*) over (partition by line.external_id) > 1
+                        then private.is_phone(p_platform, line.identifier)
+                end as is_phone
+                from unnest(p_conversations) as line
+                where line.error is null
+            ) as given
+            group by given.external_id
+        ) as participant
     );
 end
 $$;
-comment on function private.list_replay_results(private.ingest_conversation[], uuid[]) is
-'The results of a replay: each conversation of the request has no new messages.';
+comment on function private.list_participants(text, private.ingest_conversation[], uuid[]) is
+'One row for each different conversation of a request that has no error; the ids are given by position.';
 
 create function private.create_conversations(
     p_source private.ingest_source, p_participants private.ingest_participant[]
@@ -5232,7 +5219,83 @@ comment on function private.settle_updates(
 'Writes the messages of the updates of a request as they are now, also of messages that it repeats with other content.
 The caller has locked the conversations.';
 
--- Ingest, fifth part: stores the messages and says what became of each conversation.
+-- Ingest, fifth part: what became of each conversation of a request, and the answer that says it.
+-- Promise: one result for each conversation, in the order of the request.
+
+create function private.list_results(
+    p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb, p_counts private.ingest_count[]
+) returns private.ingest_result[]
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select result::private.ingest_result
+        from (
+            select
+                p_ids[given.position] as conversation_id,
+                given.external_id,
+                case
+                    when given.error is not null then 'error: ' || given.error
+                    when p_created ? given.external_id and row_number() over (
+                        partition by given.external_id, given.error is null order by given.position
+                    ) = 1 then 'created'
+                    when counted.added > 0 or counted.updates_added > 0 then 'updated'
+                    else 'no_new_messages'
+                end as status,
+                coalesce(counted.added, 0) as messages_added,
+                counted.conflicts,
+                counted.updates_added,
+                counted.updates_waiting
+            from unnest(p_conversations) as given
+            left join unnest(p_counts) as counted on given.position = counted.parent
+            order by given.position
+        ) as result
+    );
+end
+$$;
+comment on function private.list_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_count[]) is
+'What became of each conversation of a request, in its order.';
+
+create function private.render_results(p_results private.ingest_result[]) returns json
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select json_build_object(
+            'success', true,
+            'processed', count(*) filter (where result.conversation_id is not null),
+            'results', coalesce(json_agg(case
+                when result.conversation_id is null then json_build_object(
+                    'conversation_id', null, 'external_conversation_id', result.external_id,
+                    'messages_added', 0, 'status', result.status
+                )
+                when result.updates_added is not null then json_strip_nulls(json_build_object(
+                    'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
+                    'status', result.status, 'conflicting_message_ids', result.conflicts,
+                    'updates_added', result.updates_added, 'updates_waiting', result.updates_waiting
+                ))
+                when result.conflicts is not null then json_build_object(
+                    'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
+                    'status', result.status, 'conflicting_message_ids', result.conflicts
+                )
+                else json_build_object(
+                    'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
+                    'status', result.status
+                )
+            end), '[]')
+        )
+        from unnest(p_results) as result
+    );
+end
+$$;
+comment on function private.render_results(private.ingest_result[]) is
+'The answer to a request: one result for each conversation, in the order of the request.';
+
+-- Ingest, last part: stores a request.
 -- Promise: a message is stored once, no matter who sends it, how often, or how many at the same time.
 
 create function private.place_messages(p_messages private.ingest_message[], p_ids uuid[])
@@ -5357,42 +5420,6 @@ comment on function private.store_messages(private.ingest_source, private.ingest
 'Inserts the messages that are new. The first of several messages with the same id counts. The caller has locked the
 conversations.';
 
-create function private.list_results(
-    p_conversations private.ingest_conversation[], p_ids uuid[], p_created jsonb, p_counts private.ingest_count[]
-) returns private.ingest_result[]
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return array(
-        select result::private.ingest_result
-        from (
-            select
-                p_ids[given.position] as conversation_id,
-                given.external_id,
-                case
-                    when given.error is not null then 'error: ' || given.error
-                    when p_created ? given.external_id and row_number() over (
-                        partition by given.external_id, given.error is null order by given.position
-                    ) = 1 then 'created'
-                    when counted.added > 0 or counted.updates_added > 0 then 'updated'
-                    else 'no_new_messages'
-                end as status,
-                coalesce(counted.added, 0) as messages_added,
-                counted.conflicts,
-                counted.updates_added,
-                counted.updates_waiting
-            from unnest(p_conversations) as given
-            left join unnest(p_counts) as counted on given.position = counted.parent
-            order by given.position
-        ) as result
-    );
-end
-$$;
-comment on function private.list_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_count[]) is
-'What became of each conversation of a request, in its order.';
-
 create function private.send_changes(p_created jsonb, p_changed uuid[], p_results private.ingest_result[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -5503,7 +5530,7 @@ declare
     v_results private.ingest_result[];
 begin
     if not v_has_updates and private.is_replay(p_conversations, v_conversations, v_ids) then
-        return private.list_replay_results(v_conversations, v_ids);
+        return private.list_results(v_conversations, v_ids, '{}', '{}');
     end if;
     v_messages := private.parse_messages(p_conversations);
     v_conversations := private.validate_conversations(v_conversations, v_messages);
@@ -5553,43 +5580,6 @@ $$;
 comment on function private.store_conversations(private.ingest_source, jsonb) is
 'Stores the conversations of a request from a connection, and returns what became of each. Conversations with an error
 are left out whole; all others are stored.';
-
-create function private.render_results(p_results private.ingest_result[]) returns json
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return (
-        select json_build_object(
-            'success', true,
-            'processed', count(*) filter (where result.conversation_id is not null),
-            'results', coalesce(json_agg(case
-                when result.conversation_id is null then json_build_object(
-                    'conversation_id', null, 'external_conversation_id', result.external_id,
-                    'messages_added', 0, 'status', result.status
-                )
-                when result.updates_added is not null then json_strip_nulls(json_build_object(
-                    'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
-                    'status', result.status, 'conflicting_message_ids', result.conflicts,
-                    'updates_added', result.updates_added, 'updates_waiting', result.updates_waiting
-                ))
-                when result.conflicts is not null then json_build_object(
-                    'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
-                    'status', result.status, 'conflicting_message_ids', result.conflicts
-                )
-                else json_build_object(
-                    'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
-                    'status', result.status
-                )
-            end), '[]')
-        )
-        from unnest(p_results) as result
-    );
-end
-$$;
-comment on function private.render_results(private.ingest_result[]) is
-'The answer to a request: one result for each conversation, in the order of the request.';
 
 -- The ingest log: the requests of each connection, for those who manage it. Kept for 30 days.
 -- Promise: it holds no names, no content and no secrets.
@@ -6088,6 +6078,20 @@ end
 $$;
 comment on function private.event_clock() is
 'The time now, for events. A function of its own, so that a test can set the clock by replacing it.';
+
+create function private.lock_channels(p_channel_ids uuid[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from private.channel_counters as counter
+    where counter.channel_id = any(p_channel_ids)
+    order by counter.channel_id
+    for no key update;
+end
+$$;
+comment on function private.lock_channels(uuid[]) is
+'Locks several channels as lock_channel does, in the order of ids, so that two callers cannot deadlock.';
 
 -- Definer, because no client writes events or counters.
 create function private.record_event(
@@ -7184,6 +7188,9 @@ comment on function public.list_my_invitations() is
 'Open invitations to the confirmed address of the caller, newest first. Accept one with
 accept_invitation(invitation_id => id).';
 
+-- The directory of a workspace: its members find each other by name.
+-- Promise: only members of the workspace read it.
+
 create function public.list_workspace_members(workspace_id uuid, search text default null)
 returns table (user_id uuid, role text, display_name text, avatar_url text, joined_at timestamptz)
 language plpgsql
@@ -7276,10 +7283,7 @@ declare
     );
     v_orphans uuid[];
 begin
-    perform from private.channel_counters as counter
-    where counter.channel_id = any(v_channels)
-    order by counter.channel_id
-    for no key update;
+    perform private.lock_channels(v_channels);
     v_orphans := array(
         select lost.id
         from unnest(v_channels) as lost (id)
@@ -8979,34 +8983,28 @@ comment on table private.message_files is
 create index message_files_message_id_idx on private.message_files (message_id);
 alter table private.message_files enable row level security;
 
-create function private.is_my_folder(p_path text) returns boolean
+create function private.is_my_folder(p_path text, p_is_managed boolean default false) returns boolean
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_folder text := split_part(p_path, '/', 1);
+    v_channel_id uuid;
 begin
-    return private.is_uuid(split_part(p_path, '/', 1)) and exists (
-        select from private.my_channels as mine
-        where mine.id = split_part(p_path, '/', 1)::uuid and mine.id::text = split_part(p_path, '/', 1)
-    );
+    -- One spelling for each channel, in lower case: paths are compared as texts.
+    if v_folder <> lower(v_folder) or not private.is_uuid(v_folder) then
+        return false;
+    end if;
+    v_channel_id := v_folder::uuid;
+    if p_is_managed then
+        return exists (select from private.my_managed_channels as mine where mine.id = v_channel_id);
+    end if;
+    return exists (select from private.my_channels as mine where mine.id = v_channel_id);
 end
 $$;
-comment on function private.is_my_folder(text) is 'Whether a path begins with the id of a channel of the caller.';
-
-create function private.is_my_managed_folder(p_path text) returns boolean
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return private.is_uuid(split_part(p_path, '/', 1)) and exists (
-        select from private.my_managed_channels as mine
-        where mine.id = split_part(p_path, '/', 1)::uuid and mine.id::text = split_part(p_path, '/', 1)
-    );
-end
-$$;
-comment on function private.is_my_managed_folder(text) is
-'Whether a path begins with the id of a channel that the caller manages.';
+comment on function private.is_my_folder(text, boolean) is
+'Whether a path begins with the id of a channel of the caller, or of one that the caller manages.';
 
 -- Definer, because it also runs when Supabase Auth deletes a user.
 create function private.retire_ids_trigger() returns trigger
@@ -10066,39 +10064,8 @@ comment on function public.search_messages(jsonb) is
 'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset. Best rank first, then newest.
 Considers and counts the newest 1,000 messages that fit.';
 
--- Summaries: what Claude wrote about the newest messages of a channel, stored for a day.
--- Promise: at most one caller at a time asks the model about one state of a channel. It has the lease; the others poll
--- for its answer. A lease that expires goes to the next caller, so a process that dies blocks no caller.
--- A user gets summaries_per_user_per_day new summaries a day, the project summaries_per_project_per_day. A summary
--- counts once Claude has returned anything, also if it failed. Transcripts are not stored.
-
-create table private.summaries (
-    id uuid primary key default gen_random_uuid(),
-    channel_id uuid not null references public.channels (id) on delete cascade,
-    last_seq bigint not null,
-    requested_count integer not null,
-    model text not null,
-    prompt_version integer not null,
-    lease uuid not null default gen_random_uuid(),
-    lease_expires_at timestamptz not null,
-    answer jsonb,
-    failure jsonb,
-    finished_at timestamptz,
-    constraint summaries_request_unique unique (channel_id, last_seq, requested_count, model, prompt_version),
-    constraint summaries_is_answer_or_failure check (answer is null or failure is null),
-    constraint summaries_finished_with_something check ((finished_at is null) = (coalesce(answer, failure) is null))
-);
-comment on table private.summaries is
-'The answer of the model for one state of a channel and one set of parameters, or the lease of the caller that asks the
-model now.';
-comment on column private.summaries.last_seq is 'The last event that changed the text of the channel.';
-comment on column private.summaries.lease is
-'The token with which its caller stores the answer. Each new lease has a new token.';
-comment on column private.summaries.lease_expires_at is 'From this time on, another caller may take the lease.';
-comment on column private.summaries.failure is
-'Status, code and message of the error, for the callers that poll. The next caller asks the model again.';
-create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, lease_expires_at));
-alter table private.summaries enable row level security;
+-- How many new summaries a user and the project may start in a UTC day.
+-- Promise: a summary counts once Claude has returned anything, also if it failed.
 
 create table private.summary_counts (
     user_id uuid primary key references auth.users (id) on delete cascade,
@@ -10171,6 +10138,39 @@ end
 $$;
 comment on function private.spend_project_summary() is
 'Counts one summary for the project. PT429 above the daily limit; the error also rolls back the count.';
+
+-- Summaries: what Claude wrote about the newest messages of a channel, stored for a day.
+-- Promise: at most one caller at a time asks the model about one state of a channel. It has the lease; the others poll
+-- for its answer. A lease that expires goes to the next caller, so a process that dies blocks no caller.
+-- Transcripts are not stored.
+
+create table private.summaries (
+    id uuid primary key default gen_random_uuid(),
+    channel_id uuid not null references public.channels (id) on delete cascade,
+    last_seq bigint not null,
+    requested_count integer not null,
+    model text not null,
+    prompt_version integer not null,
+    lease uuid not null default gen_random_uuid(),
+    lease_expires_at timestamptz not null,
+    answer jsonb,
+    failure jsonb,
+    finished_at timestamptz,
+    constraint summaries_request_unique unique (channel_id, last_seq, requested_count, model, prompt_version),
+    constraint summaries_is_answer_or_failure check (answer is null or failure is null),
+    constraint summaries_finished_with_something check ((finished_at is null) = (coalesce(answer, failure) is null))
+);
+comment on table private.summaries is
+'The answer of the model for one state of a channel and one set of parameters, or the lease of the caller that asks the
+model now.';
+comment on column private.summaries.last_seq is 'The last event that changed the text of the channel.';
+comment on column private.summaries.lease is
+'The token with which its caller stores the answer. Each new lease has a new token.';
+comment on column private.summaries.lease_expires_at is 'From this time on, another caller may take the lease.';
+comment on column private.summaries.failure is
+'Status, code and message of the error, for the callers that poll. The next caller asks the model again.';
+create index summaries_settled_at_idx on private.summaries (coalesce(finished_at, lease_expires_at));
+alter table private.summaries enable row level security;
 
 -- Definer, because no client role may write summaries.
 create function private.lease_summary(
@@ -12039,7 +12039,7 @@ $$;
 comment on function private.redact_deleted_messages_trigger() is
 'Redacts the broadcasts of conversations in which a sender deleted a message.';
 
--- Erasure of a person or a user, with a receipt: the right to be forgotten.
+-- Erasure, with a receipt: the right to be forgotten. This file erases people; 401_user_erasure erases users.
 -- A receipt contains numbers and ids, never erased content.
 
 create table public.erasures (
@@ -12060,15 +12060,6 @@ comment on column public.erasures.requested_by is 'The user who requested the er
 comment on column public.erasures.erased is 'The number of erased rows by kind.';
 create index erasures_requested_by_idx on public.erasures (requested_by);
 alter table public.erasures enable row level security;
-
-create table private.former_twin_messages (
-    message_id uuid primary key references public.messages (id) on delete cascade,
-    user_id uuid not null references auth.users (id) on delete cascade
-);
-comment on table private.former_twin_messages is
-'Messages of deleted twins with the owner of the twin, so that erasing the owner also deletes these messages.';
-create index former_twin_messages_user_id_idx on private.former_twin_messages (user_id);
-alter table private.former_twin_messages enable row level security;
 
 create function private.create_receipt(p_kind text, p_subject_id uuid, p_erased jsonb) returns jsonb
 language plpgsql
@@ -12199,6 +12190,18 @@ comment on function public.erase_person(jsonb) is
 'Erases a person of the caller, the matched conversations and their messages, and returns the receipt. Takes person_id
 and conversation_ids, for conversations under usernames, which match no person. Data that the platform sends again is
 stored again.';
+
+-- Erasure of a user: what the user wrote, owns and is a member of.
+-- Promise: channels and teams keep an owner, and no text or address of the user stays.
+
+create table private.former_twin_messages (
+    message_id uuid primary key references public.messages (id) on delete cascade,
+    user_id uuid not null references auth.users (id) on delete cascade
+);
+comment on table private.former_twin_messages is
+'Messages of deleted twins with the owner of the twin, so that erasing the owner also deletes these messages.';
+create index former_twin_messages_user_id_idx on private.former_twin_messages (user_id);
+alter table private.former_twin_messages enable row level security;
 
 -- Definer, because no client writes here, and Supabase Auth fires this trigger when it deletes a user.
 create function private.remember_twin_owner_trigger() returns trigger
@@ -12402,11 +12405,7 @@ begin
     if not exists (select from auth.users as known where known.id = p_user_id) then
         perform private.fail(404, 'user_not_found', 'This user does not exist. Check user_id.', 'user_id');
     end if;
-    -- Lock the channels first and in order of id, as every change of a channel does, to avoid deadlocks.
-    perform from private.channel_counters as head
-    where head.channel_id = any(v_channels)
-    order by head.channel_id
-    for no key update;
+    perform private.lock_channels(v_channels);
     v_erased := v_erased || jsonb_build_object('channels', private.hand_over_channels(p_user_id));
     -- A summary may contain what the user wrote.
     delete from private.summaries as known where known.channel_id = any(v_channels);
@@ -12655,20 +12654,8 @@ comment on function public.export_channel(jsonb) is
 'Returns messages of a channel of the caller, oldest first, with seq, reactions and edits. Takes channel_id, limit (500,
 at most 1000; fewer when messages are large) and after (next_cursor of the page before; null on the last page).';
 
--- Clean-up: deletes expired rows in small rounds. Retention stands in private.settings.
--- Events, dead deliveries and receipts are kept: clients can catch up from any event. Messages are kept unless the
--- workspace has a retention.
-
-create table private.clean_ups (
-    is_only_row boolean primary key default true,
-    finished_at timestamptz,
-    removed jsonb not null default '{}',
-    constraint clean_ups_has_one_row check (is_only_row)
-);
-comment on table private.clean_ups is 'The last round of private.clean_up. Always one row.';
-comment on column private.clean_ups.finished_at is 'When the last round ended; null before the first round.';
-comment on column private.clean_ups.removed is 'The number of removed rows by kind.';
-alter table private.clean_ups enable row level security;
+-- Retention: how long a workspace keeps its conversations and the messages of its channels.
+-- Promise: no workspace holds up the retention of another.
 
 create table private.retention_rounds (
     workspace_id uuid primary key references public.workspaces (id) on delete cascade,
@@ -12681,125 +12668,6 @@ each of them once a day.';
 comment on column private.retention_rounds.finished_at is
 'When the workspace last had nothing left to delete; null before that.';
 alter table private.retention_rounds enable row level security;
-
-insert into private.clean_ups default values;
-
-create function private.delete_expired(p_limit integer) returns jsonb
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_removed jsonb := jsonb_build_object();
-    v_settings private.settings := (select settings from private.settings);
-    v_count bigint;
-begin
-    delete from private.idempotency_keys as expired
-    where (expired.principal, expired.route, expired.key) in (
-        select old.principal, old.route, old.key
-        from private.idempotency_keys as old
-        where old.created_at < now() - make_interval(hours => v_settings.idempotency_hours)
-        order by old.created_at
-        limit p_limit
-        for update skip locked
-    );
-    get diagnostics v_count = row_count;
-    v_removed := v_removed || jsonb_build_object('idempotency_keys', v_count);
-    -- The table has at most one row per user, so a sequential scan is cheap.
-    delete from private.request_counts as expired
-    where expired.user_id in (
-        select old.user_id
-        from private.request_counts as old
-        where old.minute < now() - interval '1 hour'
-        limit p_limit
-        for update skip locked
-    );
-    get diagnostics v_count = row_count;
-    v_removed := v_removed || jsonb_build_object('request_counts', v_count);
-    delete from private.messaging_keys as expired
-    where expired.id in (
-        select old.id
-        from private.messaging_keys as old
-        where old.expires_at < now() - make_interval(days => v_settings.ingest_log_days)
-        limit p_limit
-        for update skip locked
-    );
-    get diagnostics v_count = row_count;
-    v_removed := v_removed || jsonb_build_object('messaging_keys', v_count);
-    delete from private.twin_secrets as expired
-    where expired.id in (
-        select old.id
-        from private.twin_secrets as old
-        where old.expires_at < now() - make_interval(days => v_settings.twin_secret_days)
-        limit p_limit
-        for update skip locked
-    );
-    get diagnostics v_count = row_count;
-    return v_removed || jsonb_build_object('twin_secrets', v_count);
-end
-$$;
-comment on function private.delete_expired(integer) is
-'Deletes expired idempotency keys, keys of connections and secrets of twins, and rate limit counts after an hour: at
-most p_limit rows of each kind. Returns the number of rows by kind.';
-
-create function private.delete_history(p_limit integer) returns jsonb
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_removed jsonb := jsonb_build_object();
-    v_settings private.settings := (select settings from private.settings);
-    v_count bigint;
-begin
-    delete from public.twin_deliveries as expired
-    where expired.id in (
-        select old.id
-        from public.twin_deliveries as old
-        where old.state = 'delivered'
-            and old.finished_at < now() - make_interval(days => v_settings.delivery_days)
-        order by old.finished_at
-        limit p_limit
-        for update skip locked
-    );
-    get diagnostics v_count = row_count;
-    v_removed := v_removed || jsonb_build_object('twin_deliveries', v_count);
-    delete from private.summaries as expired
-    where expired.id in (
-        select old.id
-        from private.summaries as old
-        where coalesce(old.finished_at, old.lease_expires_at)
-            < now() - make_interval(days => v_settings.summary_days)
-        order by coalesce(old.finished_at, old.lease_expires_at)
-        limit p_limit
-        for update skip locked
-    );
-    get diagnostics v_count = row_count;
-    v_removed := v_removed || jsonb_build_object('summaries', v_count);
-    delete from public.user_events as expired
-    where (expired.user_id, expired.seq) in (
-        select old.user_id, old.seq
-        from public.user_events as old
-        where old.created_at < now() - make_interval(days => v_settings.user_event_days)
-        limit p_limit
-        for update skip locked
-    );
-    get diagnostics v_count = row_count;
-    v_removed := v_removed || jsonb_build_object('user_events', v_count);
-    -- Ids rise with time, so the log needs no index on time.
-    delete from public.ingest_log as expired
-    where expired.id in (
-        select oldest.id
-        from (select line.id, line.at from public.ingest_log as line order by line.id limit p_limit) as oldest
-        where oldest.at < now() - make_interval(days => v_settings.ingest_log_days)
-    );
-    get diagnostics v_count = row_count;
-    return v_removed || jsonb_build_object('ingest_log', v_count);
-end
-$$;
-comment on function private.delete_history(integer) is
-'Deletes old finished deliveries, summaries and lines of the ingest log: at most p_limit rows of each kind. Returns the
-number of rows by kind.';
 
 create function private.delete_old_conversations(p_workspace_id uuid, p_before timestamptz, p_limit integer)
 returns bigint
@@ -12966,6 +12834,140 @@ $$;
 comment on function private.delete_past_retention(integer) is
 'Deletes what workspaces no longer keep, each once a day. Takes at most p_limit ingested messages and a tenth of that in
 messages of channels, in equal shares; the one that waited longest comes first. Returns the number of rows by kind.';
+
+-- Clean-up: deletes expired rows in small rounds. Retention stands in private.settings.
+-- Events, dead deliveries and receipts are kept: clients can catch up from any event. Messages are kept unless the
+-- workspace has a retention.
+
+create table private.clean_ups (
+    is_only_row boolean primary key default true,
+    finished_at timestamptz,
+    removed jsonb not null default '{}',
+    constraint clean_ups_has_one_row check (is_only_row)
+);
+comment on table private.clean_ups is 'The last round of private.clean_up. Always one row.';
+comment on column private.clean_ups.finished_at is 'When the last round ended; null before the first round.';
+comment on column private.clean_ups.removed is 'The number of removed rows by kind.';
+alter table private.clean_ups enable row level security;
+
+insert into private.clean_ups default values;
+
+create function private.delete_expired(p_limit integer) returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_removed jsonb := jsonb_build_object();
+    v_settings private.settings := (select settings from private.settings);
+    v_count bigint;
+begin
+    delete from private.idempotency_keys as expired
+    where (expired.principal, expired.route, expired.key) in (
+        select old.principal, old.route, old.key
+        from private.idempotency_keys as old
+        where old.created_at < now() - make_interval(hours => v_settings.idempotency_hours)
+        order by old.created_at
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('idempotency_keys', v_count);
+    -- The table has at most one row per user, so a sequential scan is cheap.
+    delete from private.request_counts as expired
+    where expired.user_id in (
+        select old.user_id
+        from private.request_counts as old
+        where old.minute < now() - interval '1 hour'
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('request_counts', v_count);
+    delete from private.messaging_keys as expired
+    where expired.id in (
+        select old.id
+        from private.messaging_keys as old
+        where old.expires_at < now() - make_interval(days => v_settings.ingest_log_days)
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('messaging_keys', v_count);
+    delete from private.twin_secrets as expired
+    where expired.id in (
+        select old.id
+        from private.twin_secrets as old
+        where old.expires_at < now() - make_interval(days => v_settings.twin_secret_days)
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    return v_removed || jsonb_build_object('twin_secrets', v_count);
+end
+$$;
+comment on function private.delete_expired(integer) is
+'Deletes expired idempotency keys, keys of connections and secrets of twins, and rate limit counts after an hour: at
+most p_limit rows of each kind. Returns the number of rows by kind.';
+
+create function private.delete_history(p_limit integer) returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_removed jsonb := jsonb_build_object();
+    v_settings private.settings := (select settings from private.settings);
+    v_count bigint;
+begin
+    delete from public.twin_deliveries as expired
+    where expired.id in (
+        select old.id
+        from public.twin_deliveries as old
+        where old.state = 'delivered'
+            and old.finished_at < now() - make_interval(days => v_settings.delivery_days)
+        order by old.finished_at
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('twin_deliveries', v_count);
+    delete from private.summaries as expired
+    where expired.id in (
+        select old.id
+        from private.summaries as old
+        where coalesce(old.finished_at, old.lease_expires_at)
+            < now() - make_interval(days => v_settings.summary_days)
+        order by coalesce(old.finished_at, old.lease_expires_at)
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('summaries', v_count);
+    delete from public.user_events as expired
+    where (expired.user_id, expired.seq) in (
+        select old.user_id, old.seq
+        from public.user_events as old
+        where old.created_at < now() - make_interval(days => v_settings.user_event_days)
+        limit p_limit
+        for update skip locked
+    );
+    get diagnostics v_count = row_count;
+    v_removed := v_removed || jsonb_build_object('user_events', v_count);
+    -- Ids rise with time, so the log needs no index on time.
+    delete from public.ingest_log as expired
+    where expired.id in (
+        select oldest.id
+        from (select line.id, line.at from public.ingest_log as line order by line.id limit p_limit) as oldest
+        where oldest.at < now() - make_interval(days => v_settings.ingest_log_days)
+    );
+    get diagnostics v_count = row_count;
+    return v_removed || jsonb_build_object('ingest_log', v_count);
+end
+$$;
+comment on function private.delete_history(integer) is
+'Deletes old finished deliveries, summaries and lines of the ingest log: at most p_limit rows of each kind. Returns the
+number of rows by kind.';
 
 -- Definer, because no role may delete these rows.
 create function private.clean_up(p_limit integer default 10000) returns jsonb
@@ -14338,8 +14340,7 @@ grant execute on function
     private.lock_my_channel(uuid),
     private.search_messages(private.message_search),
     private.measure_messages(uuid, bigint, integer),
-    private.is_my_folder(text),
-    private.is_my_managed_folder(text),
+    private.is_my_folder(text, boolean),
     private.is_my_live_topic(text),
     private.is_my_topic(text),
     private.is_my_turn(text, text),
@@ -14542,7 +14543,6 @@ grant execute on function
     private.lock_source(private.ingest_source),
     private.record_export(uuid, uuid),
     private.place_messages(private.ingest_message[], uuid[]),
-    private.list_replay_results(private.ingest_conversation[], uuid[]),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
     private.broadcast_conversations(uuid[]),
     private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),

@@ -336,7 +336,7 @@ create policy objects_delete_attachment_owner_or_manager on storage.objects
 as restrictive for delete to authenticated
 using (
     bucket_id is distinct from 'attachments'
-    or private.is_my_managed_folder(name)
+    or private.is_my_folder(name, true)
     or (
         owner_id = (select auth.uid())::text
         and private.is_my_folder(name)

@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -82,7 +83,11 @@ def names(answer: httpx.Response) -> list[str]:
 
 
 def postgrest_of(stack: RunningStack) -> psutil.Process:
-    [process] = [child for child in stack.children() if child.name() == "postgrest"]
+    found = []
+    for child in stack.children():
+        with suppress(psutil.NoSuchProcess):  # Postgres starts and ends processes all the time
+            found += [child] if child.name() == "postgrest" else []
+    [process] = found
     return process
 
 

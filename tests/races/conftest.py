@@ -4,7 +4,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.cluster import TestCluster
 from tests.support.service import Service
+from tests.support.team import Running, running_service
+
+
+@pytest.fixture(scope="module")
+def running(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Run a service on a database without request limits."""
+    log = tmp_path_factory.mktemp("races") / "log"
+    with running_service(cluster, template, log, THREADLINE_POOL_SIZE="24") as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -1,27 +1,16 @@
 """Many writers in one channel: broadcasts and catching up both equal the event log."""
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
 
-from tests.support.cluster import TestCluster
 from tests.support.ingest import in_parallel
 from tests.support.service import Service
-from tests.support.team import Running, Team, running_service
+from tests.support.team import Running, Team
 from tests.support.tokens import bearer, token
 
 SENT = """
 select event, payload from realtime.messages where topic = 'channel:' || %s order by (payload ->> 'seq')::bigint
 """
-
-
-@pytest.fixture(scope="module")
-def running(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Run a service on a database without request limits."""
-    log = tmp_path_factory.mktemp("broadcasts") / "log"
-    with running_service(cluster, template, log, THREADLINE_POOL_SIZE="24") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -16,23 +16,14 @@ import pytest
 from psycopg import IsolationLevel
 from psycopg.errors import SerializationFailure
 
-from tests.support.cluster import TestCluster
 from tests.support.database import become
 from tests.support.ingest import in_parallel
 from tests.support.service import Service
-from tests.support.team import Running, Team, running_service
+from tests.support.team import Running, Team
 
 WAITING = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 SAY = "insert into public.messages (channel_id, user_id, content) values (%(channel)s, %(user)s, 'a')"
 LOCK = "select private.lock_channel(%(channel)s)"
-
-
-@pytest.fixture(scope="module")
-def running(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Run a service on a database without request limits."""
-    log = tmp_path_factory.mktemp("races") / "log"
-    with running_service(cluster, template, log, THREADLINE_POOL_SIZE="24") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from tests.support.cluster import TestCluster
 from tests.support.database import become, value
 from tests.support.ingest import in_parallel
 from tests.support.service import Service
-from tests.support.team import Running, Team, running_service
+from tests.support.team import Running, Team
 
 GAPS = """
 select user_id from public.user_events group by user_id having max(seq) <> count(*) or min(seq) <> 1
@@ -19,14 +18,6 @@ JOIN = """
 insert into public.workspace_members (workspace_id, user_id, role)
 select %s, id, 'owner' from unnest(%s::uuid[]) as id returning 1
 """
-
-
-@pytest.fixture(scope="module")
-def running(cluster: TestCluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Run a service on a database without request limits."""
-    log = tmp_path_factory.mktemp("own_side") / "log"
-    with running_service(cluster, template, log, THREADLINE_POOL_SIZE="24") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ GLOBAL = {
     "private.twin_secrets": "belongs to a twin",
     "private.user_counters": "belongs to a user",
     "public.ai_twins": "belongs to its user, as a profile does, and takes part in channels of several workspaces",
-    "public.erasures": "a receipt outlives what it is about",
+    "public.erasures": "a receipt stays after its subject is gone",
     "public.twin_webhooks": "belongs to a twin",
     "public.user_events": "belongs to a user, and tells of several workspaces",
     "public.user_profiles": "belongs to a user",

@@ -1,4 +1,4 @@
-"""sql/130 to sql/135: groups, whose messages have senders."""
+"""sql/130 to sql/136: groups, whose messages have senders."""
 
 from typing import Any
 

@@ -122,10 +122,10 @@ def test_team_hears_of_conversations_in_its_topic(db: Db) -> None:
     assert value(db, "select count(*) from realtime.messages where topic = %s", f"workspace:{MATTY}") == 0
 
 
-@pytest.mark.parametrize(("who", "hears"), [(BOB, True), (MALLORY, False)])
-def test_only_members_listen_to_the_team_topic(db: Db, who: str, hears: bool) -> None:
+@pytest.mark.parametrize(("who", "listens"), [(BOB, True), (MALLORY, False)])
+def test_only_members_listen_to_the_team_topic(db: Db, who: str, listens: bool) -> None:
     become(db, who)
-    assert value(db, "select private.is_my_topic(%s)", f"workspace:{WORKSPACE}") is hears
+    assert value(db, "select private.is_my_topic(%s)", f"workspace:{WORKSPACE}") is listens
     assert value(db, "select private.is_my_topic(%s)", f"WORKSPACE:{WORKSPACE}") is False
     assert value(db, "select private.is_my_topic(%s)", f"workspace:{WORKSPACE.upper()}") is False
 
