@@ -95,6 +95,14 @@ where person_id is not null;
 create index conversations_user_id_idx on public.conversations (user_id);
 alter table public.conversations enable row level security;
 
+create type private.conversation_summary as (
+    conversation_id uuid,
+    message_count integer,
+    last_message_at timestamptz,
+    last_message_preview text
+);
+comment on type private.conversation_summary is 'What a conversation says about its messages.';
+
 -- Without a foreign key: triggers check for a whole statement what it would check row by row, which took a sixth of an
 -- ingest (docs/explanation/decisions/0006).
 create table public.conversation_messages (
@@ -235,26 +243,47 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := array(select distinct changed.conversation_id from changed);
+    v_step constant integer := case tg_op when 'INSERT' then 1 when 'UPDATE' then 0 else -1 end;
+    -- Ingest creates a conversation with the summary of its messages (create_conversations).
+    v_is_ingest constant boolean := coalesce(current_setting('threadline.is_ingesting', true), '') = 'on';
     v_is_complete boolean;
+    v_stale private.conversation_summary[];
 begin
-    -- Locks by id, so that writers cannot deadlock. The next statement sees all that earlier holders wrote.
+    -- Locks by id, so that writers cannot deadlock. The next statement sees all that earlier holders wrote. Rows that
+    -- this transaction wrote are locked already.
     perform from public.conversations as conversation
-    where conversation.id = any(v_ids)
+    where conversation.id = any(v_ids) and conversation.xmin <> pg_current_xact_id()::xid
     order by conversation.id
     for no key update;
 
-    with counted as materialized (
-        select changed.conversation_id, changed.workspace_id, count(*) as messages
-        from changed
-        group by changed.conversation_id, changed.workspace_id
-    ), summarized as (
-        update public.conversations as conversation
-        set
-            message_count = conversation.message_count
-            + counted.messages * case tg_op when 'INSERT' then 1 when 'UPDATE' then 0 else -1 end,
-            last_message_at = newest.sent_at,
-            last_message_preview = private.message_preview(newest.message)
-        from counted
+    select
+        bool_and(wanted.is_known),
+        array_agg((wanted.id, wanted.messages, wanted.sent_at, wanted.preview)::private.conversation_summary) filter (
+            where wanted.is_known and (wanted.messages, wanted.sent_at, wanted.preview)
+            is distinct from (wanted.message_count, wanted.last_message_at, wanted.last_message_preview)
+        )
+    into v_is_complete, v_stale
+    from (
+        select
+            conversation.id, conversation.message_count, conversation.last_message_at,
+            conversation.last_message_preview, newest.sent_at, private.message_preview(newest.message) as preview,
+            coalesce(conversation.workspace_id = counted.workspace_id, false) as is_known,
+            case
+                when v_is_ingest and conversation.created_at = now() then (
+                    select count(*) from public.conversation_messages as stored
+                    where stored.conversation_id = counted.conversation_id
+                )
+                else conversation.message_count + counted.messages * v_step
+            end as messages
+        from (
+            select changed.conversation_id, changed.workspace_id, count(*) as messages
+            from changed
+            group by changed.conversation_id, changed.workspace_id
+        ) as counted
+        left join lateral (
+            -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
+            select known.* from public.conversations as known where known.id = counted.conversation_id limit 1
+        ) as conversation on true
         left join lateral (
             select
                 -- A time far beyond arrival must not keep the conversation on top of the inbox.
@@ -265,18 +294,21 @@ begin
             order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
             limit 1
         ) as newest on true
-        where conversation.id = counted.conversation_id
-            and conversation.workspace_id = counted.workspace_id
-            and conversation.id = any(v_ids)
-        returning conversation.id
-    )
-
-    select (select count(*) from summarized) = (select count(*) from counted) into v_is_complete;
+    ) as wanted;
     -- The row-level security of messages rests on their workspace_id, hence it counts as a part of the key.
     if tg_op = 'INSERT' and not v_is_complete then
         raise foreign_key_violation using
             message = 'A message belongs to a conversation that exists, and to its workspace.',
             constraint = 'conversation_messages_conversation_fkey';
+    end if;
+    if v_stale is not null then
+        update public.conversations as conversation
+        set
+            message_count = stale.message_count,
+            last_message_at = stale.last_message_at,
+            last_message_preview = stale.last_message_preview
+        from unnest(v_stale) as stale
+        where conversation.id = stale.conversation_id and conversation.id = any(v_ids);
     end if;
     return null;
 end

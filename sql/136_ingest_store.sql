@@ -61,6 +61,7 @@ create function private.store_messages(
 ) returns private.ingest_count[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
     v_now timestamptz := clock_timestamp();

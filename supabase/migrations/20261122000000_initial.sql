@@ -2784,6 +2784,14 @@ where person_id is not null;
 create index conversations_user_id_idx on public.conversations (user_id);
 alter table public.conversations enable row level security;
 
+create type private.conversation_summary as (
+    conversation_id uuid,
+    message_count integer,
+    last_message_at timestamptz,
+    last_message_preview text
+);
+comment on type private.conversation_summary is 'What a conversation says about its messages.';
+
 -- Without a foreign key: triggers check for a whole statement what it would check row by row, which took a sixth of an
 -- ingest (docs/explanation/decisions/0006).
 create table public.conversation_messages (
@@ -2914,26 +2922,47 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := array(select distinct changed.conversation_id from changed);
+    v_step constant integer := case tg_op when 'INSERT' then 1 when 'UPDATE' then 0 else -1 end;
+    -- Ingest creates a conversation with the summary of its messages (create_conversations).
+    v_is_ingest constant boolean := coalesce(current_setting('threadline.is_ingesting', true), '') = 'on';
     v_is_complete boolean;
+    v_stale private.conversation_summary[];
 begin
-    -- Locks by id, so that writers cannot deadlock. The next statement sees all that earlier holders wrote.
+    -- Locks by id, so that writers cannot deadlock. The next statement sees all that earlier holders wrote. Rows that
+    -- this transaction wrote are locked already.
     perform from public.conversations as conversation
-    where conversation.id = any(v_ids)
+    where conversation.id = any(v_ids) and conversation.xmin <> pg_current_xact_id()::xid
     order by conversation.id
     for no key update;
 
-    with counted as materialized (
-        select changed.conversation_id, changed.workspace_id, count(*) as messages
-        from changed
-        group by changed.conversation_id, changed.workspace_id
-    ), summarized as (
-        update public.conversations as conversation
-        set
-            message_count = conversation.message_count
-            + counted.messages * case tg_op when 'INSERT' then 1 when 'UPDATE' then 0 else -1 end,
-            last_message_at = newest.sent_at,
-            last_message_preview = private.message_preview(newest.message)
-        from counted
+    select
+        bool_and(wanted.is_known),
+        array_agg((wanted.id, wanted.messages, wanted.sent_at, wanted.preview)::private.conversation_summary) filter (
+            where wanted.is_known and (wanted.messages, wanted.sent_at, wanted.preview)
+            is distinct from (wanted.message_count, wanted.last_message_at, wanted.last_message_preview)
+        )
+    into v_is_complete, v_stale
+    from (
+        select
+            conversation.id, conversation.message_count, conversation.last_message_at,
+            conversation.last_message_preview, newest.sent_at, private.message_preview(newest.message) as preview,
+            coalesce(conversation.workspace_id = counted.workspace_id, false) as is_known,
+            case
+                when v_is_ingest and conversation.created_at = now() then (
+                    select count(*) from public.conversation_messages as stored
+                    where stored.conversation_id = counted.conversation_id
+                )
+                else conversation.message_count + counted.messages * v_step
+            end as messages
+        from (
+            select changed.conversation_id, changed.workspace_id, count(*) as messages
+            from changed
+            group by changed.conversation_id, changed.workspace_id
+        ) as counted
+        left join lateral (
+            -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
+            select known.* from public.conversations as known where known.id = counted.conversation_id limit 1
+        ) as conversation on true
         left join lateral (
             select
                 -- A time far beyond arrival must not keep the conversation on top of the inbox.
@@ -2944,18 +2973,21 @@ begin
             order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
             limit 1
         ) as newest on true
-        where conversation.id = counted.conversation_id
-            and conversation.workspace_id = counted.workspace_id
-            and conversation.id = any(v_ids)
-        returning conversation.id
-    )
-
-    select (select count(*) from summarized) = (select count(*) from counted) into v_is_complete;
+    ) as wanted;
     -- The row-level security of messages rests on their workspace_id, hence it counts as a part of the key.
     if tg_op = 'INSERT' and not v_is_complete then
         raise foreign_key_violation using
             message = 'A message belongs to a conversation that exists, and to its workspace.',
             constraint = 'conversation_messages_conversation_fkey';
+    end if;
+    if v_stale is not null then
+        update public.conversations as conversation
+        set
+            message_count = stale.message_count,
+            last_message_at = stale.last_message_at,
+            last_message_preview = stale.last_message_preview
+        from unnest(v_stale) as stale
+        where conversation.id = stale.conversation_id and conversation.id = any(v_ids);
     end if;
     return null;
 end
@@ -4121,12 +4153,14 @@ create type private.ingest_conversation as (
     is_group boolean,
     has_future boolean,
     has_updates boolean,
+    message_count integer,
+    last_message jsonb,
     error text
 );
 comment on type private.ingest_conversation is
 'A conversation of a request: its position from 1, its participant''s identifier, name and further identifiers, the
 newest sent_at of its messages that is not far beyond their arrival, whether a message has such a time, whether it has
-updates, and its first error.';
+updates, how many messages it has and the last of them, and its first error.';
 
 create type private.ingest_message as (
     parent integer,
@@ -4153,11 +4187,15 @@ create type private.ingest_participant as (
     identified_at timestamptz,
     name text collate "C",
     named_at timestamptz,
-    is_group boolean
+    is_group boolean,
+    message_count integer,
+    last_at timestamptz,
+    last_message jsonb
 );
 comment on type private.ingest_participant is
 'What a request says about the participant of one conversation, and the newest message of the batch that said it;
-conversation_id is null if the conversation was not found.';
+conversation_id is null if the conversation was not found. The last three are the summary of its messages, by guess: the
+request may have duplicates and updates.';
 
 create type private.ingest_result as (
     conversation_id uuid,
@@ -4239,6 +4277,8 @@ begin
                 coalesce(given.value -> 'kind' = '"group"', false) as is_group,
                 false as has_future,
                 jsonb_typeof(given.value -> 'updates') = 'array' as has_updates,
+                0 as message_count,
+                null::jsonb as last_message,
                 case
                     when jsonb_typeof(given.value) <> 'object' then 'conversation must be an object'
                     when field.external_id is null or char_length(field.external_id) not between 1 and 500
@@ -4317,16 +4357,21 @@ $$;
 comment on function private.parse_sequence(jsonb) is
 'The sequence of a message or an update; 0 if it is missing or not a whole number of at most 18 digits.';
 
+-- force_generic_plan, because a custom plan costs more than it gains: no table is read.
 create function private.parse_messages(p_conversations jsonb) returns private.ingest_message[]
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
     c_fields constant text[] := array['id', 'direction', 'type', 'content', 'media_url', 'sent_at'];
     -- Times that a cast takes for certain. It costs a tenth of parse_timestamp, which takes the rest.
-    c_castable constant text := '^[12][0-9]{3}-(0[1-9]|1[0-2])-([01][1-9]|10|2[0-8])[Tt ]([01][0-9]|2[0-3])'
-        || ':[0-5][0-9]:[0-5][0-9]([.][0-9]{1,12})?([Zz]|[+-]0[0-9]:[0-5][0-9])$';
+    c_castable constant text := '[12][0-9]{3}-(?:0[1-9]|1[0-2])-(?:[01][1-9]|10|2[0-8])[Tt ](?:[01][0-9]|2[0-3])'
+        || ':[0-5][0-9]:[0-5][0-9](?:[.][0-9]{1,12})?(?:[Zz]|[+-]0[0-9]:[0-5][0-9])';
+    -- To match all times as one text costs a tenth of matching each.
+    v_are_castable boolean := jsonb_path_query_array(p_conversations, '$[*].messages[*].sent_at')::text
+        ~ ('^\[(?:"' || c_castable || '"(?:, )?)*\]$');
 begin
     return array(
         select line::private.ingest_message from (
@@ -4365,7 +4410,8 @@ begin
                         as sender,
                     case
                         when jsonb_typeof(given.value -> 'sent_at') <> 'string' then null
-                        when given.value ->> 'sent_at' ~ c_castable then (given.value ->> 'sent_at')::timestamptz
+                        when v_are_castable or given.value ->> 'sent_at' ~ ('^' || c_castable || '$')
+                            then (given.value ->> 'sent_at')::timestamptz
                         else private.parse_timestamp(given.value ->> 'sent_at')
                     end as sent_at,
                     given.value as message
@@ -4405,6 +4451,8 @@ begin
                 given.is_group,
                 coalesce(summary.has_future, false) as has_future,
                 given.has_updates,
+                coalesce(summary.messages, 0)::integer as message_count,
+                summary.last_message,
                 coalesce(given.error, summary.error) as error
             from unnest(p_conversations) as given
             left join (
@@ -4412,6 +4460,10 @@ begin
                     message.parent,
                     max(message.sent_at) filter (where message.stated_at is null) as newest_at,
                     bool_or(message.stated_at is not null) as has_future,
+                    count(*) as messages,
+                    (array_agg(
+                        message.message order by message.sent_at desc, message.sequence desc, message.index desc
+                    ))[1] as last_message,
                     (array_agg('messages[' || message.index || ']' || message.error order by message.index)
                         filter (where message.error is not null))[1] as error
                 from unnest(p_messages) as message
@@ -4490,6 +4542,7 @@ create function private.is_replay(
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
 as $$
 begin
     if array_position(p_ids, null) is not null then
@@ -4574,7 +4627,10 @@ begin
                 (array_agg(given.name order by given.newest_at desc, given.name desc)
                     filter (where given.name is not null))[1] as name,
                 coalesce(max(given.newest_at) filter (where given.name is not null), '-infinity') as named_at,
-                bool_or(given.is_group) as is_group
+                bool_or(given.is_group) as is_group,
+                sum(given.message_count)::integer as message_count,
+                max(given.newest_at) as last_at,
+                (array_agg(given.last_message order by given.newest_at desc, given.position desc))[1] as last_message
             from (
                 -- Only conversations that a request names twice need it.
                 select line.*, case
@@ -4601,10 +4657,14 @@ as $$
 declare
     v_created jsonb;
 begin
+    if not exists (select from unnest(p_participants) as given where given.conversation_id is null) then
+        return '{}';
+    end if;
     with created as (
         insert into public.conversations (
             workspace_id, user_id, scope_id, platform, external_conversation_id,
-            participant_identifier, participant_identified_at, participant_name, participant_named_at, kind
+            participant_identifier, participant_identified_at, participant_name, participant_named_at, kind,
+            message_count, last_message_at, last_message_preview
         )
         select
             p_source.workspace_id,
@@ -4616,7 +4676,12 @@ begin
             nullif(given.identified_at, '-infinity'),
             given.name,
             nullif(given.named_at, '-infinity'),
-            case when given.is_group then 'group' else 'direct' end
+            case when given.is_group then 'group' else 'direct' end,
+            -- The trigger of the messages corrects this where a request has duplicates or updates. To guess right
+            -- spares an update of each new conversation, with all its indexes.
+            given.message_count,
+            nullif(given.last_at, '-infinity'),
+            private.message_preview(given.last_message)
         from unnest(p_participants) as given
         where given.conversation_id is null
         order by given.external_id collate "C"
@@ -4629,8 +4694,8 @@ begin
 end
 $$;
 comment on function private.create_conversations(private.ingest_source, private.ingest_participant[]) is
-'Creates the missing conversations, ordered by external id. Returns an object of external id and id, without those that
-another request created first.';
+'Creates the missing conversations, ordered by external id, with the summary of their messages. Returns an object of
+external id and id, without those that another request created first.';
 
 create function private.lock_conversations(p_ids uuid[]) returns void
 language plpgsql
@@ -5358,6 +5423,7 @@ create function private.store_messages(
 ) returns private.ingest_count[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
     v_now timestamptz := clock_timestamp();

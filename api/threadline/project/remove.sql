@@ -680,6 +680,7 @@ drop function
     private.metadata_max_bytes(),
     private.phone_digits(text);
 drop type
+    private.conversation_summary,
     private.identifier,
     private.ingest_conversation,
     private.ingest_count,
