@@ -235,6 +235,24 @@ $$;
 comment on function private.message_preview(jsonb) is
 'At most 100 characters on one line that show what an ingested message says, or what it is.';
 
+create function private.update_summaries(p_summaries private.conversation_summary[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = 'off'
+as $$
+begin
+    update public.conversations as conversation
+    set
+        message_count = summary.message_count,
+        last_message_at = summary.last_message_at,
+        last_message_preview = summary.last_message_preview
+    from unnest(p_summaries) as summary
+    where conversation.id = summary.conversation_id;
+end
+$$;
+comment on function private.update_summaries(private.conversation_summary[]) is
+'Writes summaries into their conversations. The caller has locked the rows.';
+
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
 create function private.summarize_conversations_trigger() returns trigger
 language plpgsql
@@ -243,9 +261,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := array(select distinct changed.conversation_id from changed);
-    v_step constant integer := case tg_op when 'INSERT' then 1 when 'UPDATE' then 0 else -1 end;
     -- Ingest creates a conversation with the summary of its messages (create_conversations).
-    v_is_ingest constant boolean := coalesce(current_setting('threadline.is_ingesting', true), '') = 'on';
+    v_is_new constant boolean := coalesce(current_setting('threadline.is_creating', true) = 'on', false);
     v_is_complete boolean;
     v_stale private.conversation_summary[];
 begin
@@ -253,8 +270,7 @@ begin
     -- this transaction wrote are locked already.
     perform from public.conversations as conversation
     where conversation.id = any(v_ids) and conversation.xmin <> pg_current_xact_id()::xid
-    order by conversation.id
-    for no key update;
+    order by conversation.id for no key update;
 
     select
         bool_and(wanted.is_known),
@@ -265,20 +281,19 @@ begin
     into v_is_complete, v_stale
     from (
         select
-            conversation.id, conversation.message_count, conversation.last_message_at,
-            conversation.last_message_preview, newest.sent_at, private.message_preview(newest.message) as preview,
+            conversation.*, newest.sent_at, private.message_preview(newest.message) as preview,
             coalesce(conversation.workspace_id = counted.workspace_id, false) as is_known,
             case
-                when v_is_ingest and conversation.created_at = now() then (
+                when v_is_new and conversation.created_at = now() then (
                     select count(*) from public.conversation_messages as stored
                     where stored.conversation_id = counted.conversation_id
                 )
-                else conversation.message_count + counted.messages * v_step
+                else conversation.message_count
+                    + counted.messages * case tg_op when 'INSERT' then 1 when 'UPDATE' then 0 else -1 end
             end as messages
         from (
             select changed.conversation_id, changed.workspace_id, count(*) as messages
-            from changed
-            group by changed.conversation_id, changed.workspace_id
+            from changed group by changed.conversation_id, changed.workspace_id
         ) as counted
         left join lateral (
             -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
@@ -301,15 +316,7 @@ begin
             message = 'A message belongs to a conversation that exists, and to its workspace.',
             constraint = 'conversation_messages_conversation_fkey';
     end if;
-    if v_stale is not null then
-        update public.conversations as conversation
-        set
-            message_count = stale.message_count,
-            last_message_at = stale.last_message_at,
-            last_message_preview = stale.last_message_preview
-        from unnest(v_stale) as stale
-        where conversation.id = stale.conversation_id and conversation.id = any(v_ids);
-    end if;
+    perform private.update_summaries(v_stale) where v_stale is not null;
     return null;
 end
 $$;

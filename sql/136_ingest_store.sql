@@ -110,7 +110,12 @@ begin
         where message.is_new
     ), counted as (
         select message.parent, count(*) filter (where message.is_new)::integer as added,
-            json_agg(distinct message.external_id) filter (where message.is_conflicting) as conflicts,
+            -- A plain json_agg(distinct …) would sort all messages.
+            case when bool_or(message.is_conflicting) then (
+                select json_agg(distinct line.external_id)
+                from message as line
+                where line.parent = message.parent and line.is_conflicting
+            ) end as conflicts,
             null::integer as updates_added, null::integer as updates_waiting
         from message
         group by message.parent
@@ -129,7 +134,13 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_ids uuid[] := array(
+    v_ids uuid[];
+begin
+    -- Most requests bring messages for each conversation.
+    if not exists (select from unnest(p_results) as result where result.messages_added = 0) then
+        return;
+    end if;
+    v_ids := array(
         select created.id::uuid from jsonb_each_text(p_created) as created (external_id, id)
         union
         select changed.id from unnest(p_changed) as changed (id)
@@ -137,7 +148,6 @@ declare
         select result.conversation_id from unnest(p_results) as result
         where result.messages_added > 0 or result.updates_added > result.updates_waiting
     );
-begin
     if v_ids <> '{}' then
         perform private.broadcast_conversations(v_ids);
     end if;
@@ -215,10 +225,13 @@ comment on function private.record_given_identifiers(text, private.ingest_conver
 'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
 The caller has locked the rows.';
 
+-- enable_seqscan, because an ingest looks everything up by keys. While a table is nearly empty, the planner would read it
+-- whole, and the session would keep that plan (decision 0003).
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = 'off'
 as $$
 declare
     v_conversations private.ingest_conversation[] := private.parse_conversations(p_conversations);
@@ -249,6 +262,8 @@ begin
     -- The lock order stands in the head of 131_ingest_conversations.sql.
     perform private.lock_source(p_source);
     v_created := private.create_conversations(p_source, v_participants);
+    -- Tells summarize_conversations_trigger that new conversations have their summaries already.
+    perform set_config('threadline.is_creating', case when v_created <> '{}' then 'on' else '' end, true);
     v_ids := private.complete_ids(p_source, v_conversations, v_ids, v_created);
     v_existing := array(
         select v_ids[given.position]
@@ -277,7 +292,7 @@ begin
     end if;
     v_results := private.list_results(v_conversations, v_ids, v_created, v_counts);
     perform private.send_changes(v_created, v_changed, v_results);
-    perform set_config('threadline.is_ingesting', '', true);
+    perform set_config('threadline.is_ingesting', '', true), set_config('threadline.is_creating', '', true);
     return v_results;
 end
 $$;

@@ -1719,14 +1719,18 @@ as $$
 declare
     v_region private.phone_regions;
 begin
+    -- Codes are never prefixes of each other, so the greatest one up to these digits is the only one that can begin
+    -- them. The order and LIMIT 1 make this one look-up in the index.
     select * into v_region
     from private.phone_regions as known
-    where known.is_main and known.country_code in (left(p_digits, 1), left(p_digits, 2), left(p_digits, 3));
-    return v_region;
+    where known.is_main and known.country_code <= p_digits
+    order by known.country_code desc
+    limit 1;
+    return case when starts_with(p_digits, v_region.country_code) then v_region end;
 end
 $$;
 comment on function private.find_region(text) is
-'The main region of the country code that begins these digits; codes are never prefixes of each other.';
+'The main region of the country code that begins these digits; null if none does.';
 
 create function private.unify_number(p_country_code text, p_national text) returns text
 language plpgsql
@@ -2192,6 +2196,24 @@ begin
 end
 $$;
 comment on function private.list_phone_keys(text, text) is 'The keys under which a person with these numbers is found.';
+
+create function private.plain_digits(p_platform text, p_text text) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case
+        when p_text ~ '^\+[1-9][0-9]{6,14}$' then substr(p_text, 2)
+        when p_text ~ '^[1-9][0-9]{6,14}@(?:s\.whatsapp\.net|c\.us)$' then split_part(p_text, '@', 1)
+        -- Not what somewhere is dialled before a country code: 119 in Cuba, 810 in Russia, some 1xx0 in Chile.
+        when p_platform = 'whatsapp' and p_text ~ '^(?!0|119|810|1[0-9][0-9]0)[0-9]{7,13}$' then p_text
+    end;
+end
+$$;
+comment on function private.plain_digits(text, text) is
+'The digits of a number that begins with its country code, whatever the home country; null for all other texts.';
 
 create function private.list_match_keys(
     p_platform text, p_identifier private.identifier, p_home_country text, p_is_exact boolean
@@ -2914,6 +2936,24 @@ $$;
 comment on function private.message_preview(jsonb) is
 'At most 100 characters on one line that show what an ingested message says, or what it is.';
 
+create function private.update_summaries(p_summaries private.conversation_summary[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = 'off'
+as $$
+begin
+    update public.conversations as conversation
+    set
+        message_count = summary.message_count,
+        last_message_at = summary.last_message_at,
+        last_message_preview = summary.last_message_preview
+    from unnest(p_summaries) as summary
+    where conversation.id = summary.conversation_id;
+end
+$$;
+comment on function private.update_summaries(private.conversation_summary[]) is
+'Writes summaries into their conversations. The caller has locked the rows.';
+
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
 create function private.summarize_conversations_trigger() returns trigger
 language plpgsql
@@ -2922,9 +2962,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := array(select distinct changed.conversation_id from changed);
-    v_step constant integer := case tg_op when 'INSERT' then 1 when 'UPDATE' then 0 else -1 end;
     -- Ingest creates a conversation with the summary of its messages (create_conversations).
-    v_is_ingest constant boolean := coalesce(current_setting('threadline.is_ingesting', true), '') = 'on';
+    v_is_new constant boolean := coalesce(current_setting('threadline.is_creating', true) = 'on', false);
     v_is_complete boolean;
     v_stale private.conversation_summary[];
 begin
@@ -2932,8 +2971,7 @@ begin
     -- this transaction wrote are locked already.
     perform from public.conversations as conversation
     where conversation.id = any(v_ids) and conversation.xmin <> pg_current_xact_id()::xid
-    order by conversation.id
-    for no key update;
+    order by conversation.id for no key update;
 
     select
         bool_and(wanted.is_known),
@@ -2944,20 +2982,19 @@ begin
     into v_is_complete, v_stale
     from (
         select
-            conversation.id, conversation.message_count, conversation.last_message_at,
-            conversation.last_message_preview, newest.sent_at, private.message_preview(newest.message) as preview,
+            conversation.*, newest.sent_at, private.message_preview(newest.message) as preview,
             coalesce(conversation.workspace_id = counted.workspace_id, false) as is_known,
             case
-                when v_is_ingest and conversation.created_at = now() then (
+                when v_is_new and conversation.created_at = now() then (
                     select count(*) from public.conversation_messages as stored
                     where stored.conversation_id = counted.conversation_id
                 )
-                else conversation.message_count + counted.messages * v_step
+                else conversation.message_count
+                    + counted.messages * case tg_op when 'INSERT' then 1 when 'UPDATE' then 0 else -1 end
             end as messages
         from (
             select changed.conversation_id, changed.workspace_id, count(*) as messages
-            from changed
-            group by changed.conversation_id, changed.workspace_id
+            from changed group by changed.conversation_id, changed.workspace_id
         ) as counted
         left join lateral (
             -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
@@ -2980,15 +3017,7 @@ begin
             message = 'A message belongs to a conversation that exists, and to its workspace.',
             constraint = 'conversation_messages_conversation_fkey';
     end if;
-    if v_stale is not null then
-        update public.conversations as conversation
-        set
-            message_count = stale.message_count,
-            last_message_at = stale.last_message_at,
-            last_message_preview = stale.last_message_preview
-        from unnest(v_stale) as stale
-        where conversation.id = stale.conversation_id and conversation.id = any(v_ids);
-    end if;
+    perform private.update_summaries(v_stale) where v_stale is not null;
     return null;
 end
 $$;
@@ -3423,9 +3452,13 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_people uuid[];
     v_match private.person_match;
 begin
-    perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
+    -- Ingest has taken the lock for all of its conversations (lock_source).
+    if current_setting('threadline.is_ingesting', true) is distinct from 'on' then
+        perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
+    end if;
     new.participant_key := case
         when new.kind = 'direct' then private.participant_key(new.platform, new.participant_identifier)
     end;
@@ -3437,14 +3470,26 @@ begin
             || private.identify(new.platform, new.participant_identifier)
             || private.identify(old.platform, old.participant_identifier)
         );
-    elsif exists (
-        -- Most participants have nothing in common with a person, and to see that costs a tenth of matching.
-        select from private.person_keys as known
-        where known.workspace_id = new.workspace_id and known.key = new.participant_key
-    ) then
-        v_match := private.match_identifiers(
-            new.workspace_id, new.platform, array[private.identify(new.platform, new.participant_identifier)]
+    else
+        -- Most participants have nothing in common with a person, or with one whose number is the same. To see that
+        -- costs a tenth of matching.
+        v_people := array(
+            select known.person_id from private.person_keys as known
+            where known.workspace_id = new.workspace_id and known.key = new.participant_key
+            limit 2
         );
+        if cardinality(v_people) = 1 and exists (
+            select from private.person_keys as known
+            where known.workspace_id = new.workspace_id
+                and known.key = 'd:' || private.plain_digits(new.platform, new.participant_identifier)
+                and known.person_id = v_people[1]
+        ) then
+            v_match := (v_people[1], 'phone');
+        elsif v_people <> '{}' then
+            v_match := private.match_identifiers(
+                new.workspace_id, new.platform, array[private.identify(new.platform, new.participant_identifier)]
+            );
+        end if;
     end if;
     new.person_id := v_match.person_id;
     new.matched_by := v_match.reason;
@@ -3950,15 +3995,19 @@ changed.';
 -- New and changed messages are sent by their statements. Ingest sends the conversations that it changed and that got no
 -- messages. Other changes, such as a person who matches later, are sent when their transaction commits.
 
-create function private.conversation_topics(p_conversation public.conversations) returns setof text
-language sql
+create function private.conversation_topics(p_conversation public.conversations) returns text[]
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select 'inbox:' || p_conversation.user_id
-    union all
+begin
     -- A personal workspace has the id of its user, whom the inbox reaches already.
-    select 'workspace:' || p_conversation.workspace_id where p_conversation.workspace_id <> p_conversation.user_id
+    return 'inbox:' || p_conversation.user_id || case
+        when p_conversation.workspace_id <> p_conversation.user_id
+            then array['workspace:' || p_conversation.workspace_id]
+        else '{}'::text[]
+    end;
+end
 $$;
 comment on function private.conversation_topics(public.conversations) is
 'The topics that get the changes of a conversation: the inbox of its owner, and the workspace if that is a team.';
@@ -3989,52 +4038,38 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 begin
-    with counted as (
-        select changed.conversation_id, count(*) as added from changed group by changed.conversation_id
-    ), grown as materialized (
-        select
-            found.conversation,
-            counted.added,
-            settings.broadcast_max_bytes as max_bytes,
-            counted.added <= settings.broadcast_max_messages as is_short
-        from counted
-        cross join private.settings as settings
-        -- The limit keeps the planner from reading the whole table, however small it was when the plan was made.
-        cross join lateral (
-            select conversation
-            from public.conversations as conversation
-            where conversation.id = counted.conversation_id
-            limit 1
-        ) as found
-    ), listed as (
-        select
-            changed.conversation_id,
-            jsonb_agg(
-                changed.message
-                order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
-            ) as messages
-        from changed
-        inner join grown on changed.conversation_id = (grown.conversation).id and grown.is_short
-        group by changed.conversation_id
-    )
-
     insert into realtime.messages (topic, extension, event, payload, private)
     select
-        listener.topic,
+        unnest(private.conversation_topics(found.conversation)),
         'broadcast',
         -- Both are the time of this transaction for a conversation that it has made.
         case
-            when (grown.conversation).created_at = now() then 'conversation.created'
+            when (found.conversation).created_at = now() then 'conversation.created'
             else 'conversation.updated'
         end,
-        private.render_conversation(
-            grown.conversation, grown.added,
-            case when octet_length(listed.messages::text) <= grown.max_bytes then listed.messages end
-        ),
+        private.render_conversation(found.conversation, counted.added, case
+            when counted.added <= (select settings.broadcast_max_messages from private.settings)
+                and octet_length(counted.lines::text) <= (select settings.broadcast_max_bytes from private.settings)
+                then counted.lines
+        end),
         true
-    from grown
-    left join listed on (grown.conversation).id = listed.conversation_id
-    cross join private.conversation_topics(grown.conversation) as listener (topic);
+    from (
+        select
+            changed.conversation_id,
+            count(*) as added,
+            jsonb_agg(
+                changed.message
+                order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
+            ) as lines
+        from changed
+        group by changed.conversation_id
+    ) as counted
+    cross join lateral (
+        -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
+        select conversation from public.conversations as conversation
+        where conversation.id = counted.conversation_id
+        limit 1
+    ) as found;
     return null;
 exception
     when others then
@@ -4078,7 +4113,7 @@ begin
     ) as counted
     cross join private.settings as settings
     inner join public.conversations as conversation on counted.conversation_id = conversation.id
-    cross join lateral private.conversation_topics(conversation) as topic (name)
+    cross join lateral unnest(private.conversation_topics(conversation)) as topic (name)
     order by conversation.id;
     return null;
 exception
@@ -4106,7 +4141,7 @@ begin
         private.render_conversation(conversation, 0, '[]'),
         true
     from public.conversations as conversation
-    cross join private.conversation_topics(conversation) as listener (topic)
+    cross join unnest(private.conversation_topics(conversation)) as listener (topic)
     where conversation.id = any(p_ids)
     order by conversation.id;
 exception
@@ -4925,7 +4960,7 @@ begin
         from (
             select
                 given.position, given.external_id, given.identifier, given.name, given.identifiers, given.newest_at,
-                given.is_group, given.has_future, given.has_updates,
+                given.is_group, given.has_future, given.has_updates, given.message_count, given.last_message,
                 coalesce(given.error, (
                     select 'updates[' || change.index || ']' || change.error
                     from unnest(p_updates) as change
@@ -5472,7 +5507,12 @@ begin
         where message.is_new
     ), counted as (
         select message.parent, count(*) filter (where message.is_new)::integer as added,
-            json_agg(distinct message.external_id) filter (where message.is_conflicting) as conflicts,
+            -- A plain json_agg(distinct …) would sort all messages.
+            case when bool_or(message.is_conflicting) then (
+                select json_agg(distinct line.external_id)
+                from message as line
+                where line.parent = message.parent and line.is_conflicting
+            ) end as conflicts,
             null::integer as updates_added, null::integer as updates_waiting
         from message
         group by message.parent
@@ -5491,7 +5531,13 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_ids uuid[] := array(
+    v_ids uuid[];
+begin
+    -- Most requests bring messages for each conversation.
+    if not exists (select from unnest(p_results) as result where result.messages_added = 0) then
+        return;
+    end if;
+    v_ids := array(
         select created.id::uuid from jsonb_each_text(p_created) as created (external_id, id)
         union
         select changed.id from unnest(p_changed) as changed (id)
@@ -5499,7 +5545,6 @@ declare
         select result.conversation_id from unnest(p_results) as result
         where result.messages_added > 0 or result.updates_added > result.updates_waiting
     );
-begin
     if v_ids <> '{}' then
         perform private.broadcast_conversations(v_ids);
     end if;
@@ -5577,10 +5622,13 @@ comment on function private.record_given_identifiers(text, private.ingest_conver
 'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
 The caller has locked the rows.';
 
+-- enable_seqscan, because an ingest looks everything up by keys. While a table is nearly empty, the planner would read it
+-- whole, and the session would keep that plan (decision 0003).
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = 'off'
 as $$
 declare
     v_conversations private.ingest_conversation[] := private.parse_conversations(p_conversations);
@@ -5611,6 +5659,8 @@ begin
     -- The lock order stands in the head of 131_ingest_conversations.sql.
     perform private.lock_source(p_source);
     v_created := private.create_conversations(p_source, v_participants);
+    -- Tells summarize_conversations_trigger that new conversations have their summaries already.
+    perform set_config('threadline.is_creating', case when v_created <> '{}' then 'on' else '' end, true);
     v_ids := private.complete_ids(p_source, v_conversations, v_ids, v_created);
     v_existing := array(
         select v_ids[given.position]
@@ -5639,7 +5689,7 @@ begin
     end if;
     v_results := private.list_results(v_conversations, v_ids, v_created, v_counts);
     perform private.send_changes(v_created, v_changed, v_results);
-    perform set_config('threadline.is_ingesting', '', true);
+    perform set_config('threadline.is_ingesting', '', true), set_config('threadline.is_creating', '', true);
     return v_results;
 end
 $$;
