@@ -267,7 +267,12 @@ declare
     v_number private.phone_number;
 begin
     if p_default_country is not null then
-        select * into v_home from private.phone_regions as known where known.region = p_default_country;
+        -- The order and LIMIT 1 make this one look-up in the index. With plain equality the planner reads the table.
+        select * into v_home from private.phone_regions as known
+        where known.region >= p_default_country
+        order by known.region
+        limit 1;
+        v_home := case when v_home.region = p_default_country then v_home end;
     end if;
     -- The usual form of webhooks costs a third of the rest.
     if p_text ~ '^\+?[0-9]{5,15}$' then
