@@ -236,6 +236,7 @@ $$;
 comment on function private.message_preview(jsonb) is
 'At most 100 characters on one line that show what an ingested message says, or what it is.';
 
+-- enable_seqscan, because a plan that was cached while the table was small reads all conversations (decision 0003).
 create function private.update_summaries(p_summaries private.conversation_summary[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -57,6 +57,7 @@ $$;
 comment on function private.find_conversations(private.ingest_source, private.ingest_conversation[]) is
 'The ids of the conversations of a request, by position; null for those that do not exist or have an error.';
 
+-- force_generic_plan, because each LIMIT 1 decides the plan of its look-up, and a custom plan takes time to make.
 create function private.is_replay(
     p_conversations jsonb, p_parsed private.ingest_conversation[], p_ids uuid[]
 ) returns boolean

@@ -56,6 +56,8 @@ comment on function private.place_messages(private.ingest_message[], uuid[]) is
 'The same messages, with a place behind all that is there for those with a time far beyond their arrival. Such a message
 that comes first gets the epoch, so that all later ones follow it.';
 
+-- force_generic_plan, because custom plans, which Postgres prefers for a request of new conversations, take longer to make
+-- than they save: LIMIT 1 decides the look-ups.
 create function private.store_messages(
     p_source private.ingest_source, p_messages private.ingest_message[], p_ids uuid[], p_is_all_new boolean
 ) returns private.ingest_count[]
@@ -225,8 +227,8 @@ comment on function private.record_given_identifiers(text, private.ingest_conver
 'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
 The caller has locked the rows.';
 
--- enable_seqscan, because an ingest looks everything up by keys. While a table is nearly empty, the planner would read it
--- whole, and the session would keep that plan (decision 0003).
+-- enable_seqscan, because an ingest looks everything up by keys. The planner would read a nearly empty table whole, and
+-- the session would keep that plan (decision 0003).
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql

@@ -168,7 +168,8 @@ def test_plans_of_an_empty_database_read_only_their_rows(db: Db) -> None:
         ingest(db, *batch(name))
     db.execute(
         """
-        insert into public.conversations (user_id, workspace_id, platform, external_conversation_id, participant_identifier)
+        insert into public.conversations
+        (user_id, workspace_id, platform, external_conversation_id, participant_identifier)
         select user_id, workspace_id, platform, 'other' || n, 'other' || n
         from public.conversations cross join generate_series(1, 500) as n
         where external_conversation_id = 'thread0'
