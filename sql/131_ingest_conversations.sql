@@ -212,6 +212,8 @@ begin
     )
 
     select jsonb_object_agg(created.external_conversation_id, created.id) into v_created from created;
+    -- Tells summarize_conversations_trigger that new conversations have their summaries already.
+    perform set_config('threadline.is_creating', 'on', true);
     return coalesce(v_created, '{}');
 end
 $$;

@@ -4733,6 +4733,8 @@ begin
     )
 
     select jsonb_object_agg(created.external_conversation_id, created.id) into v_created from created;
+    -- Tells summarize_conversations_trigger that new conversations have their summaries already.
+    perform set_config('threadline.is_creating', 'on', true);
     return coalesce(v_created, '{}');
 end
 $$;
@@ -5669,8 +5671,6 @@ begin
     -- The lock order stands in the head of 131_ingest_conversations.sql.
     perform private.lock_source(p_source);
     v_created := private.create_conversations(p_source, v_participants);
-    -- Tells summarize_conversations_trigger that new conversations have their summaries already.
-    perform set_config('threadline.is_creating', case when v_created <> '{}' then 'on' else '' end, true);
     v_ids := private.complete_ids(p_source, v_conversations, v_ids, v_created);
     v_existing := array(
         select v_ids[given.position]
