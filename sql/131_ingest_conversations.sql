@@ -180,7 +180,7 @@ declare
     v_created jsonb;
 begin
     if not exists (select from unnest(p_participants) as given where given.conversation_id is null) then
-        return '{}';
+        return '{}'::jsonb;
     end if;
     with created as (
         insert into public.conversations (
