@@ -7453,6 +7453,22 @@ from public.channel_twins as assigned
 where exists (select from private.my_channels as mine where mine.id = assigned.channel_id);
 comment on view private.my_peer_twins is 'Twins in channels of the caller, one row for each channel.';
 
+create function private.is_my_twin_in(p_twin_id uuid, p_channel_id uuid) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (
+        select from public.channel_twins as assigned
+        inner join private.my_twins as mine on assigned.ai_twin_id = mine.id
+        where assigned.channel_id = p_channel_id and assigned.ai_twin_id = p_twin_id
+    );
+end
+$$;
+comment on function private.is_my_twin_in(uuid, uuid) is
+'Whether a twin is the caller''s and assigned to a channel that the caller may see.';
+
 -- Definer, because no client may lock a channel, and it must count all twins.
 create function private.admit_twin_trigger() returns trigger
 language plpgsql
@@ -7642,14 +7658,21 @@ as $$
 declare
     v_event record;
 begin
-    if private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using message = 'Only members can write to this channel.';
-    end if;
-    -- What private.lock_channel does, without the call: each message pays for this line.
+    -- What private.lock_channel does, for members only and without the call: each message pays for this statement.
     select counter.workspace_id into new.workspace_id
     from private.channel_counters as counter
     where counter.channel_id = new.channel_id
+        and (
+            exists (
+                select from public.channel_members as member
+                where member.channel_id = counter.channel_id and member.user_id = auth.uid()
+            )
+            or not private.is_non_member(counter.channel_id)
+        )
     for no key update;
+    if not found and private.is_non_member(new.channel_id) then
+        raise insufficient_privilege using message = 'Only members can write to this channel.';
+    end if;
     -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gets
     -- no number and no event. KEY SHARE waits for a transaction that deletes the first one.
     perform from public.messages as message where message.id = new.id for key share;
@@ -8297,6 +8320,20 @@ $$;
 comment on function private.require_size(jsonb, text, integer) is
 'Raises PT413 if the JSON of a field has more than p_max bytes, and PT400 if it contains a huge number.';
 
+create function private.render_created(p_message public.messages) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.succeed(
+        private.render_message(p_message, null),  -- a new message is not pinned
+        jsonb_build_object('timestamp', private.format_time(p_message.created_at)),
+        201
+    );
+end
+$$;
+comment on function private.render_created(public.messages) is 'Renders the answer to the creation of a message.';
+
 create function public.create_message(jsonb) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -8345,11 +8382,7 @@ begin
         nullif($1 -> 'attachments', 'null')
     )
     returning * into v_message;
-    return private.succeed(
-        private.render_message(v_message, null),  -- a new message is not pinned
-        jsonb_build_object('timestamp', private.format_time(v_message.created_at)),
-        201
-    );
+    return private.render_created(v_message);
 end
 $$;
 comment on function public.create_message(jsonb) is
@@ -11544,6 +11577,26 @@ create unlogged table private.request_counts (
 comment on table private.request_counts is 'How many requests each user has made in their current minute.';
 alter table private.request_counts enable row level security;
 
+-- Definer, because clients do not read the counts.
+create function private.is_used_up() returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (
+        select from private.request_counts as counted
+        where counted.user_id = auth.uid()
+            and counted.minute between date_trunc('minute', now()) and date_trunc('minute', now()) + interval '1 minute'
+            and counted.used >= (select settings.requests_per_minute from private.settings)
+    );
+end
+$$;
+comment on function private.is_used_up() is
+'Whether the caller has no requests left in this minute. An estimate without a lock, so that an exhausted user costs no
+work; private.spend_request decides.';
+
 -- Definer, because clients may not write their own count. It counts for the caller.
 create function private.spend_request(out is_granted boolean, out headers jsonb)
 language plpgsql
@@ -13331,12 +13384,10 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('read_metrics', 'public', true, false, false),
 ('spend_failed_request', 'private', true, false, false);
 
--- Definer, because clients read neither the table of calls nor the counts. One query for both, because every request
--- runs it.
+-- Definer, because clients do not read the table of calls.
 create function private.find_call(
     p_function text,
-    out schema_name text, out is_counted boolean, out is_paged boolean, out takes_idempotency_key boolean,
-    out is_rate_limited boolean
+    out schema_name text, out is_counted boolean, out is_paged boolean, out takes_idempotency_key boolean
 )
 language plpgsql
 stable
@@ -13344,25 +13395,14 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    select
-        known.schema_name,
-        known.is_counted and not private.is_service(),
-        known.is_paged,
-        known.takes_idempotency_key,
-        coalesce(
-            counted.minute between date_trunc('minute', now()) and date_trunc('minute', now()) + interval '1 minute'
-            and counted.used >= (select settings.requests_per_minute from private.settings),
-            false
-        )
-    into schema_name, is_counted, is_paged, takes_idempotency_key, is_rate_limited
+    select known.schema_name, known.is_counted and not private.is_service(), known.is_paged, known.takes_idempotency_key
+    into schema_name, is_counted, is_paged, takes_idempotency_key
     from private.calls as known
-    left join private.request_counts as counted on counted.user_id = (select auth.uid())
     where known.function_name = p_function;
 end
 $$;
 comment on function private.find_call(text) is
-'How the gateway treats a call of the caller; nulls for an unknown function. is_rate_limited is an estimate without a
-lock, so that an exhausted user costs no work; private.spend_request decides.';
+'How the gateway treats a call of the caller; nulls for an unknown function.';
 
 create function private.call_idempotent(
     p_function text, p_schema text, p_key text, p_request jsonb,
@@ -13428,7 +13468,7 @@ begin
         v_call.is_counted := false;
     end if;
     begin
-        if v_call.is_counted and v_call.is_rate_limited then
+        if v_call.is_counted and private.is_used_up() then
             perform private.fail(429, 'rate_limited', c_limited);
         end if;
         v_answer := private.call_idempotent(
@@ -13472,6 +13512,50 @@ comment on function private.call_api(text, jsonb, jsonb, bytea) is
 'Runs a call of /api/v2 and then counts it. A call above the limit is undone and answered 429. Errors of the caller
 become answers; other errors are raised.';
 
+create function private.create_plain_message(p_body bytea, out status integer, out headers jsonb, out body text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_request jsonb;
+    v_message public.messages;
+    v_count record;
+begin
+    v_request := convert_from(p_body, 'UTF8');
+    if v_request - '{channel_id,user_id,content,metadata}'::text[] <> '{}'
+        or jsonb_typeof(v_request -> 'content') <> 'string'
+        or v_request ->> 'user_id' <> auth.uid()::text
+        -- Postgres also reads other forms of a UUID.
+        or lower(v_request ->> 'channel_id') <> (v_request ->> 'channel_id')::uuid::text
+        or private.is_used_up()
+    then
+        return;
+    end if;
+    insert into public.messages (channel_id, user_id, content, metadata)
+    values (
+        (v_request ->> 'channel_id')::uuid, auth.uid(), v_request ->> 'content', coalesce(v_request -> 'metadata', '{}')
+    )
+    returning * into v_message;
+    v_count := private.spend_request();
+    if v_count.is_granted then
+        headers := v_count.headers;
+        body := private.render_created(v_message);
+        status := 201;
+    else
+        -- Undoes the message.
+        perform private.fail(429, 'rate_limited', '');
+    end if;
+exception
+    when others then
+        if sqlstate !~ '^(PT|22|23|42501|54)' then
+            raise;
+        end if;
+end
+$$;
+comment on function private.create_plain_message(bytea) is
+'Creates a message of a user that has only plain fields, without the parsers and tables of private.call_api. For any other
+request and any error of the caller, returns nulls and changes nothing: private.call_api answers those.';
+
 -- Invoker, because Postgres allows no change of role inside a definer function. It makes the settings that PostgREST
 -- makes, so a function cannot tell which of the two called it.
 create function private.call(
@@ -13482,19 +13566,35 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_claims json := p_claims;
+    v_settings text[];
     v_answer record;
 begin
     if coalesce(p_role, '') not in ('anon', 'authenticated', 'service_role') then
         raise insufficient_privilege using message = 'The gateway does not act for this role.';
     end if;
-    perform
+    -- An assignment, because PERFORM would start an executor.
+    v_settings := array[
         set_config('request.jwt.claims', p_claims, true),
+        -- auth.uid() and auth.role() read these first, and so do not parse the claims each time.
+        set_config('request.jwt.claim.sub', coalesce(v_claims ->> 'sub', ''), true),
+        set_config('request.jwt.claim.role', coalesce(v_claims ->> 'role', ''), true),
         set_config('request.headers', p_headers, true),
         -- Shows in pg_stat_activity and, by %a in log_line_prefix, in every line that Postgres logs of this request.
         set_config('application_name', concat_ws('/', 'threadline', p_headers::json ->> 'x-request-id'), true),
         set_config('response.status', '', true),
-        set_config('role', p_role, true);
-    if p_function = 'messaging_ingest' then
+        set_config('role', p_role, true)
+    ];
+    if p_function = 'create_message' and p_role = 'authenticated' and p_parameters = '{}'
+        and strpos(p_headers, 'idempotency-key') = 0
+    then
+        v_answer := private.create_plain_message(p_body);
+        status := v_answer.status;
+    end if;
+    if status is not null then
+        headers := v_answer.headers;
+        body := v_answer.body;
+    elsif p_function = 'messaging_ingest' then
         -- Ingest has its own envelope, takes the raw body and counts no requests.
         execute 'select public.messaging_ingest($1)' into body using p_body;
         status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
@@ -14274,6 +14374,10 @@ grant execute on function
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
+    private.create_plain_message(bytea),
+    private.is_my_twin_in(uuid, uuid),
+    private.is_used_up(),
+    private.render_created(public.messages),
     private.accept_invitation(text, uuid),
     private.create_invitation(uuid, uuid, text, text, interval),
     private.create_workspace(text, text, text),
@@ -14474,6 +14578,8 @@ grant execute on function
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
+    private.is_used_up(),
+    private.render_created(public.messages),
     private.set_reaction(jsonb, text),
     private.claim_deliveries(integer, interval),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
