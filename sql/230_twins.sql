@@ -75,6 +75,22 @@ using (
     or exists (select from private.my_managed_channels as mine where mine.id = channel_twins.channel_id)
 );
 
+create function private.is_my_twin_in(p_twin_id uuid, p_channel_id uuid) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (
+        select from public.channel_twins as assigned
+        inner join private.my_twins as mine on assigned.ai_twin_id = mine.id
+        where assigned.channel_id = p_channel_id and assigned.ai_twin_id = p_twin_id
+    );
+end
+$$;
+comment on function private.is_my_twin_in(uuid, uuid) is
+'Whether a twin is the caller''s and assigned to a channel that the caller may see.';
+
 -- Definer, because no client may lock a channel, and it must count all twins.
 create function private.admit_twin_trigger() returns trigger
 language plpgsql

@@ -111,14 +111,8 @@ with check (
     exists (select from private.my_channels as mine where mine.id = messages.channel_id)
     and (
         user_id = (select auth.uid())
-        or (
-            user_id is null
-            and exists (select from private.my_twins as mine where mine.id = messages.ai_twin_id)
-            and exists (
-                select from public.channel_twins as assigned
-                where assigned.channel_id = messages.channel_id and assigned.ai_twin_id = messages.ai_twin_id
-            )
-        )
+        -- A function, so that a message of a user does not start the look-up of a twin (decision 0007).
+        or user_id is null and private.is_my_twin_in(ai_twin_id, channel_id)
     )
 );
 create policy messages_update_author on public.messages

@@ -52,6 +52,20 @@ $$;
 comment on function private.require_size(jsonb, text, integer) is
 'Raises PT413 if the JSON of a field has more than p_max bytes, and PT400 if it contains a huge number.';
 
+create function private.render_created(p_message public.messages) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.succeed(
+        private.render_message(p_message, null),  -- a new message is not pinned
+        jsonb_build_object('timestamp', private.format_time(p_message.created_at)),
+        201
+    );
+end
+$$;
+comment on function private.render_created(public.messages) is 'Renders the answer to the creation of a message.';
+
 create function public.create_message(jsonb) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -100,11 +114,7 @@ begin
         nullif($1 -> 'attachments', 'null')
     )
     returning * into v_message;
-    return private.succeed(
-        private.render_message(v_message, null),  -- a new message is not pinned
-        jsonb_build_object('timestamp', private.format_time(v_message.created_at)),
-        201
-    );
+    return private.render_created(v_message);
 end
 $$;
 comment on function public.create_message(jsonb) is

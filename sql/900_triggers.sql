@@ -429,7 +429,7 @@ for each row execute function private.record_reaction_or_pin_trigger();
 create constraint trigger message_events_10_broadcast
 after insert on public.message_events
 deferrable initially deferred
-for each row execute function private.broadcast_events_trigger();
+for each row execute function private.broadcast_event_trigger();
 
 -- attachments: a member registers or deletes an uploaded file.
 -- Size, type and uploader come from Storage.

@@ -7579,6 +7579,22 @@ from public.channel_twins as assigned
 where exists (select from private.my_channels as mine where mine.id = assigned.channel_id);
 comment on view private.my_peer_twins is 'Twins in channels of the caller, one row for each channel.';
 
+create function private.is_my_twin_in(p_twin_id uuid, p_channel_id uuid) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (
+        select from public.channel_twins as assigned
+        inner join private.my_twins as mine on assigned.ai_twin_id = mine.id
+        where assigned.channel_id = p_channel_id and assigned.ai_twin_id = p_twin_id
+    );
+end
+$$;
+comment on function private.is_my_twin_in(uuid, uuid) is
+'Whether a twin is the caller''s and assigned to a channel that the caller may see.';
+
 -- Definer, because no client may lock a channel, and it must count all twins.
 create function private.admit_twin_trigger() returns trigger
 language plpgsql
@@ -7768,14 +7784,21 @@ as $$
 declare
     v_event record;
 begin
-    if private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using message = 'Only members can write to this channel.';
-    end if;
-    -- What private.lock_channel does, without the call: each message pays for this line.
+    -- What private.lock_channel does, for members only and without the call: each message pays for this statement.
     select counter.workspace_id into new.workspace_id
     from private.channel_counters as counter
     where counter.channel_id = new.channel_id
+        and (
+            exists (
+                select from public.channel_members as member
+                where member.channel_id = counter.channel_id and member.user_id = auth.uid()
+            )
+            or not private.is_non_member(counter.channel_id)
+        )
     for no key update;
+    if not found and private.is_non_member(new.channel_id) then
+        raise insufficient_privilege using message = 'Only members can write to this channel.';
+    end if;
     -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gets
     -- no number and no event. KEY SHARE waits for a transaction that deletes the first one.
     perform from public.messages as message where message.id = new.id for key share;
@@ -8423,6 +8446,20 @@ $$;
 comment on function private.require_size(jsonb, text, integer) is
 'Raises PT413 if the JSON of a field has more than p_max bytes, and PT400 if it contains a huge number.';
 
+create function private.render_created(p_message public.messages) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.succeed(
+        private.render_message(p_message, null),  -- a new message is not pinned
+        jsonb_build_object('timestamp', private.format_time(p_message.created_at)),
+        201
+    );
+end
+$$;
+comment on function private.render_created(public.messages) is 'Renders the answer to the creation of a message.';
+
 create function public.create_message(jsonb) returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -8471,11 +8508,7 @@ begin
         nullif($1 -> 'attachments', 'null')
     )
     returning * into v_message;
-    return private.succeed(
-        private.render_message(v_message, null),  -- a new message is not pinned
-        jsonb_build_object('timestamp', private.format_time(v_message.created_at)),
-        201
-    );
+    return private.render_created(v_message);
 end
 $$;
 comment on function public.create_message(jsonb) is
@@ -10757,153 +10790,131 @@ comment on function private.render_pointer(jsonb, text) is
 has it.';
 
 -- Inserts directly, because realtime.send hides errors, adds fields to payloads, and opens a subtransaction per call.
-create function private.send_events(
-    p_channel_id uuid, p_since bigint, out last_seq bigint, out is_complete boolean
-)
-language plpgsql
-set search_path = pg_catalog, pg_temp
--- A generic plan, because a custom plan takes longer than the query. The two LIMITs must stay: without them the generic
--- plan expects a third of the channel, scans whole tables, and may trigger JIT for half a second (decision 0007).
-set plan_cache_mode = 'force_generic_plan'
-as $$
-begin
-    with counter as materialized (
-        select
-            known.sealed_after,
-            -- Null unless a former member may still listen to channel:<id> (decision 0014).
-            case when known.sealed_until > clock_timestamp()
-                then format('channel:%s:%s', p_channel_id, known.topic_turn) end as sealed_topic
-        from private.channel_counters as known where known.channel_id = p_channel_id limit 1
-    ), rendered as materialized (
-        select event.seq, event.kind, found.message, private.render_event(event, found.message) as payload
-        from public.message_events as event
-        left join lateral (
-            select message from public.messages as message
-            where message.id = event.message_id and message.deleted_at is null
-            limit 1
-        ) as found on true
-        where event.channel_id = p_channel_id and event.seq >= p_since
-        order by event.seq
-        limit 100
-    ), written as (
-        insert into realtime.messages (id, topic, extension, event, payload, private)
-        select
-            private.broadcast_id(p_channel_id, rendered.seq, listener.listener_id),
-            listener.topic,
-            'broadcast',
-            rendered.kind,
-            case
-                when listener.listener_id is null
-                    and counter.sealed_topic is not null and rendered.seq > counter.sealed_after
-                    then private.render_pointer(rendered.payload, counter.sealed_topic)
-                when octet_length(rendered.payload::text) > (select settings.broadcast_max_bytes from private.settings)
-                    then private.render_pointer(rendered.payload)
-                else rendered.payload
-            end,
-            true
-        from rendered
-        cross join counter
-        cross join lateral (
-            select 'channel:' || p_channel_id as topic, null::uuid as listener_id
-            union all
-            select counter.sealed_topic, p_channel_id
-            where counter.sealed_topic is not null and rendered.seq > counter.sealed_after
-            union all
-            -- The twins that the outbox would serve if they had webhooks.
-            select 'twin:' || assigned.ai_twin_id, assigned.ai_twin_id
-            from public.channel_twins as assigned
-            where rendered.kind = 'message.created'
-                and assigned.channel_id = p_channel_id
-                and assigned.ai_twin_id is distinct from (rendered.message).ai_twin_id
-                and (rendered.message).hops <= (select settings.twin_max_hops from private.settings)
-        ) as listener
-        order by rendered.seq
-    )
-
-    select
-        max(rendered.seq),
-        bool_and(rendered.kind <> 'message.created' or coalesce((rendered.message).channel_id = p_channel_id, false))
-    into last_seq, is_complete
-    from rendered;
-end
-$$;
-comment on function private.send_events(uuid, bigint) is
-'Sends up to 100 events of a channel, starting at a number, to the channel, and new messages also to its twins. Sends a
-stub instead of an oversized payload. A sealed channel gets stubs, and its current turn the payloads. Returns the last
-number, and whether each new message exists.';
-
-create function private.verify_creations(p_channel_id uuid, p_since bigint) returns void
+create function private.send_event(p_event public.message_events, p_message public.messages) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_missing uuid := (
-        select event.message_id
-        from public.message_events as event
-        where event.channel_id = p_channel_id and event.seq >= p_since and event.kind = 'message.created'
-            and not exists (
-                select from public.messages as message
-                where message.id = event.message_id and message.channel_id = p_channel_id
-            )
-            and not exists (
-                select from public.message_events as later
-                where later.channel_id = p_channel_id and later.seq > event.seq
-                    and later.message_id = event.message_id and later.kind = 'message.deleted'
-            )
-        limit 1
-    );
+    v_payload jsonb := private.render_event(p_event, p_message);
+    v_channel record;
 begin
-    if exists (select from public.messages as message where message.id = v_missing) then
-        raise serialization_failure using message = 'The same message was written to two channels at once.';
-    elsif v_missing is not null then
-        perform private.fail(
-            409, 'message_dropped',
-            'A trigger of the application dropped this message after it was numbered. '
-            'Give that trigger a name that sorts before messages_10_admit.'
-        );
+    select
+        -- Null unless a former member may still listen to channel:<id> (decision 0014).
+        case when counter.sealed_until > clock_timestamp() and p_event.seq > counter.sealed_after
+            then format('channel:%s:%s', p_event.channel_id, counter.topic_turn) end as sealed_topic,
+        octet_length(v_payload::text) > settings.broadcast_max_bytes as is_oversized,
+        p_event.kind = 'message.created' and p_message.hops <= settings.twin_max_hops and exists (
+            select from public.channel_twins as assigned where assigned.channel_id = p_event.channel_id
+        ) as has_twins
+    into v_channel
+    from private.channel_counters as counter
+    cross join private.settings
+    where counter.channel_id = p_event.channel_id;
+    if not found then
+        return;  -- the channel is being deleted
+    elsif v_channel.is_oversized then
+        v_payload := private.render_pointer(v_payload);
+    end if;
+    insert into realtime.messages (id, topic, extension, event, payload, private)
+    values (
+        private.broadcast_id(p_event.channel_id, p_event.seq),
+        'channel:' || p_event.channel_id,
+        'broadcast',
+        p_event.kind,
+        case
+            when v_channel.sealed_topic is null then v_payload
+            else private.render_pointer(v_payload, v_channel.sealed_topic)
+        end,
+        true
+    );
+    if v_channel.sealed_topic is not null or v_channel.has_twins then
+        insert into realtime.messages (id, topic, extension, event, payload, private)
+        select
+            private.broadcast_id(p_event.channel_id, p_event.seq, listener.id),
+            listener.topic, 'broadcast', p_event.kind, v_payload, true
+        from (
+            select p_event.channel_id as id, v_channel.sealed_topic as topic
+            where v_channel.sealed_topic is not null
+            union all
+            -- The twins that the outbox would serve if they had webhooks.
+            select assigned.ai_twin_id, 'twin:' || assigned.ai_twin_id
+            from public.channel_twins as assigned
+            where v_channel.has_twins
+                and assigned.channel_id = p_event.channel_id
+                and assigned.ai_twin_id is distinct from p_message.ai_twin_id
+        ) as listener;
     end if;
 end
 $$;
-comment on function private.verify_creations(uuid, bigint) is
-'Raises an error if the log of a channel has the creation of a message that was not written. PT409 if a trigger dropped
-the message, 40001 if another channel took its id at the same time (decision 0009).';
+comment on function private.send_event(public.message_events, public.messages) is
+'Sends an event to its channel, and a new message also to the twins of the channel. Sends a stub instead of an oversized
+payload. A sealed channel gets stubs, and its current turn the payloads.';
+
+create function private.require_creation(p_event public.message_events, p_message public.messages) returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_message.channel_id = p_event.channel_id or exists (
+        select from public.message_events as later
+        where later.channel_id = p_event.channel_id and later.seq > p_event.seq
+            and later.message_id = p_event.message_id and later.kind = 'message.deleted'
+    ) then
+        return;
+    elsif p_message.id is not null then
+        raise serialization_failure using message = 'The same message was written to two channels at once.';
+    end if;
+    perform private.fail(
+        409, 'message_dropped',
+        'A trigger of the application dropped this message after it was numbered. '
+        'Give that trigger a name that sorts before messages_10_admit.'
+    );
+end
+$$;
+comment on function private.require_creation(public.message_events, public.messages) is
+'Raises an error if a message whose creation is in the log was not written. PT409 if a trigger dropped it, 40001 if
+another channel took its id at the same time (decision 0009).';
 
 -- Definer, because only the database sends to these topics.
-create function private.broadcast_events_trigger() returns trigger
+create function private.broadcast_event_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_sent jsonb := coalesce(nullif(current_setting('threadline.sent_events', true), ''), '{}')::jsonb;
-    v_sent_events record;
-    v_is_complete boolean := false;
+    v_event public.message_events := new;
+    v_message public.messages;
 begin
-    -- The first event sends all events of this transaction in this channel. Their numbers are consecutive, because the
-    -- transaction holds the lock of the channel.
-    if new.seq <= (v_sent ->> new.channel_id::text)::bigint then
-        return null;
+    -- Reads the event again, because an erasure in the same transaction may have changed it. A creation quotes nothing.
+    if new.kind <> 'message.created' then
+        select * into v_event
+        from public.message_events as event
+        where event.channel_id = new.channel_id and event.seq = new.seq;
+    end if;
+    select * into v_message from public.messages as message where message.id = new.message_id;
+    -- With immediate constraints this runs inside the trigger that numbers the message: the message does not exist yet.
+    -- Depth 1 means the end of the transaction or statement.
+    if new.kind = 'message.created' and v_message.channel_id is distinct from new.channel_id
+        and pg_trigger_depth() = 1
+    then
+        perform private.require_creation(v_event, v_message);
+    end if;
+    if v_message.deleted_at is not null then
+        v_message := null;
     end if;
     begin
-        v_sent_events := private.send_events(new.channel_id, new.seq);
-        v_is_complete := v_sent_events.is_complete;
-        v_sent := v_sent || jsonb_build_object(new.channel_id, v_sent_events.last_seq);
-        perform set_config('threadline.sent_events', v_sent::text, true);
+        perform private.send_event(v_event, v_message);
     exception
         when others then
             perform private.report_lost_broadcast('channel:' || new.channel_id, sqlstate, sqlerrm);
     end;
-    -- With immediate constraints this runs inside the trigger that numbers the message: the message does not exist yet.
-    -- Depth 1 means the end of the transaction or statement.
-    if not v_is_complete and pg_trigger_depth() = 1 then
-        perform private.verify_creations(new.channel_id, new.seq);
-    end if;
     return null;
 end
 $$;
-comment on function private.broadcast_events_trigger() is
-'Sends the events of a transaction at its end. A failed broadcast is only a warning; an event of a message that was
-not written undoes the transaction.';
+comment on function private.broadcast_event_trigger() is
+'Sends an event at the end of its transaction. A failed broadcast is only a warning; an event of a message that was not
+written undoes the transaction.';
 
 -- Catch-up: a client fetches the events of a channel that it missed.
 -- Promise: pages that follow meta.last_seq return every event of the channel once and in order.
@@ -11691,6 +11702,26 @@ create unlogged table private.request_counts (
 );
 comment on table private.request_counts is 'How many requests each user has made in their current minute.';
 alter table private.request_counts enable row level security;
+
+-- Definer, because clients do not read the counts.
+create function private.is_used_up() returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (
+        select from private.request_counts as counted
+        where counted.user_id = auth.uid()
+            and counted.minute between date_trunc('minute', now()) and date_trunc('minute', now()) + interval '1 minute'
+            and counted.used >= (select settings.requests_per_minute from private.settings)
+    );
+end
+$$;
+comment on function private.is_used_up() is
+'Whether the caller has no requests left in this minute. An estimate without a lock, so that an exhausted user costs no
+work; private.spend_request decides.';
 
 -- Definer, because clients may not write their own count. It counts for the caller.
 create function private.spend_request(out is_granted boolean, out headers jsonb)
@@ -13479,12 +13510,10 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('read_metrics', 'public', true, false, false),
 ('spend_failed_request', 'private', true, false, false);
 
--- Definer, because clients read neither the table of calls nor the counts. One query for both, because every request
--- runs it.
+-- Definer, because clients do not read the table of calls.
 create function private.find_call(
     p_function text,
-    out schema_name text, out is_counted boolean, out is_paged boolean, out takes_idempotency_key boolean,
-    out is_rate_limited boolean
+    out schema_name text, out is_counted boolean, out is_paged boolean, out takes_idempotency_key boolean
 )
 language plpgsql
 stable
@@ -13492,25 +13521,14 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    select
-        known.schema_name,
-        known.is_counted and not private.is_service(),
-        known.is_paged,
-        known.takes_idempotency_key,
-        coalesce(
-            counted.minute between date_trunc('minute', now()) and date_trunc('minute', now()) + interval '1 minute'
-            and counted.used >= (select settings.requests_per_minute from private.settings),
-            false
-        )
-    into schema_name, is_counted, is_paged, takes_idempotency_key, is_rate_limited
+    select known.schema_name, known.is_counted and not private.is_service(), known.is_paged, known.takes_idempotency_key
+    into schema_name, is_counted, is_paged, takes_idempotency_key
     from private.calls as known
-    left join private.request_counts as counted on counted.user_id = (select auth.uid())
     where known.function_name = p_function;
 end
 $$;
 comment on function private.find_call(text) is
-'How the gateway treats a call of the caller; nulls for an unknown function. is_rate_limited is an estimate without a
-lock, so that an exhausted user costs no work; private.spend_request decides.';
+'How the gateway treats a call of the caller; nulls for an unknown function.';
 
 create function private.call_idempotent(
     p_function text, p_schema text, p_key text, p_request jsonb,
@@ -13576,7 +13594,7 @@ begin
         v_call.is_counted := false;
     end if;
     begin
-        if v_call.is_counted and v_call.is_rate_limited then
+        if v_call.is_counted and private.is_used_up() then
             perform private.fail(429, 'rate_limited', c_limited);
         end if;
         v_answer := private.call_idempotent(
@@ -13620,6 +13638,50 @@ comment on function private.call_api(text, jsonb, jsonb, bytea) is
 'Runs a call of /api/v2 and then counts it. A call above the limit is undone and answered 429. Errors of the caller
 become answers; other errors are raised.';
 
+create function private.create_plain_message(p_body bytea, out status integer, out headers jsonb, out body text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_request jsonb;
+    v_message public.messages;
+    v_count record;
+begin
+    v_request := convert_from(p_body, 'UTF8');
+    if v_request - '{channel_id,user_id,content,metadata}'::text[] <> '{}'
+        or jsonb_typeof(v_request -> 'content') <> 'string'
+        or v_request ->> 'user_id' <> auth.uid()::text
+        -- Postgres also reads other forms of a UUID.
+        or lower(v_request ->> 'channel_id') <> (v_request ->> 'channel_id')::uuid::text
+        or private.is_used_up()
+    then
+        return;
+    end if;
+    insert into public.messages (channel_id, user_id, content, metadata)
+    values (
+        (v_request ->> 'channel_id')::uuid, auth.uid(), v_request ->> 'content', coalesce(v_request -> 'metadata', '{}')
+    )
+    returning * into v_message;
+    v_count := private.spend_request();
+    if v_count.is_granted then
+        headers := v_count.headers;
+        body := private.render_created(v_message);
+        status := 201;
+    else
+        -- Undoes the message.
+        perform private.fail(429, 'rate_limited', '');
+    end if;
+exception
+    when others then
+        if sqlstate !~ '^(PT|22|23|42501|54)' then
+            raise;
+        end if;
+end
+$$;
+comment on function private.create_plain_message(bytea) is
+'Creates a message of a user that has only plain fields, without the parsers and tables of private.call_api. For any other
+request and any error of the caller, returns nulls and changes nothing: private.call_api answers those.';
+
 -- Invoker, because Postgres allows no change of role inside a definer function. It makes the settings that PostgREST
 -- makes, so a function cannot tell which of the two called it.
 create function private.call(
@@ -13630,19 +13692,35 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_claims json := p_claims;
+    v_settings text[];
     v_answer record;
 begin
     if coalesce(p_role, '') not in ('anon', 'authenticated', 'service_role') then
         raise insufficient_privilege using message = 'The gateway does not act for this role.';
     end if;
-    perform
+    -- An assignment, because PERFORM would start an executor.
+    v_settings := array[
         set_config('request.jwt.claims', p_claims, true),
+        -- auth.uid() and auth.role() read these first, and so do not parse the claims each time.
+        set_config('request.jwt.claim.sub', coalesce(v_claims ->> 'sub', ''), true),
+        set_config('request.jwt.claim.role', coalesce(v_claims ->> 'role', ''), true),
         set_config('request.headers', p_headers, true),
         -- Shows in pg_stat_activity and, by %a in log_line_prefix, in every line that Postgres logs of this request.
         set_config('application_name', concat_ws('/', 'threadline', p_headers::json ->> 'x-request-id'), true),
         set_config('response.status', '', true),
-        set_config('role', p_role, true);
-    if p_function = 'messaging_ingest' then
+        set_config('role', p_role, true)
+    ];
+    if p_function = 'create_message' and p_role = 'authenticated' and p_parameters = '{}'
+        and strpos(p_headers, 'idempotency-key') = 0
+    then
+        v_answer := private.create_plain_message(p_body);
+        status := v_answer.status;
+    end if;
+    if status is not null then
+        headers := v_answer.headers;
+        body := v_answer.body;
+    elsif p_function = 'messaging_ingest' then
         -- Ingest has its own envelope, takes the raw body and counts no requests.
         execute 'select public.messaging_ingest($1)' into body using p_body;
         status := coalesce(nullif(current_setting('response.status', true), '')::integer, 200);
@@ -14184,7 +14262,7 @@ for each row execute function private.record_reaction_or_pin_trigger();
 create constraint trigger message_events_10_broadcast
 after insert on public.message_events
 deferrable initially deferred
-for each row execute function private.broadcast_events_trigger();
+for each row execute function private.broadcast_event_trigger();
 
 -- attachments: a member registers or deletes an uploaded file.
 -- Size, type and uploader come from Storage.
@@ -14422,6 +14500,10 @@ grant execute on function
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
+    private.create_plain_message(bytea),
+    private.is_my_twin_in(uuid, uuid),
+    private.is_used_up(),
+    private.render_created(public.messages),
     private.accept_invitation(text, uuid),
     private.create_invitation(uuid, uuid, text, text, interval),
     private.create_workspace(text, text, text),
@@ -14622,6 +14704,8 @@ grant execute on function
     private.begin_summary(jsonb),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
+    private.is_used_up(),
+    private.render_created(public.messages),
     private.set_reaction(jsonb, text),
     private.claim_deliveries(integer, interval),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
