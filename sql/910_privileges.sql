@@ -42,10 +42,6 @@ revoke all on
     public.workspace_members,
     public.workspaces
 from public, anon, authenticated, service_role;
-revoke all on sequence
-    public.audit_log_id_seq,
-    public.ingest_log_id_seq
-from public, anon, authenticated, service_role;
 revoke all on function
     public.accept_invitation(text, uuid),
     public.add_reaction(jsonb),
@@ -223,7 +219,7 @@ grant execute on function
     private.open_direct(uuid[], uuid),
     private.hide_direct_channel(uuid, uuid),
     private.render_user_event(public.user_events),
-    private.record_export(uuid, uuid),
+    private.record_export(uuid, uuid, boolean),
     private.revoke_invitation(uuid),
     private.revoke_messaging_key(uuid),
     private.set_reaction(jsonb, text),
@@ -260,6 +256,7 @@ grant execute on function
     private.search_messages(private.message_search),
     private.measure_messages(uuid, bigint, integer),
     private.is_my_folder(text, boolean),
+    private.is_retired_file(text),
     private.is_my_live_topic(text),
     private.is_my_topic(text),
     private.is_my_turn(text, text),
@@ -460,7 +457,7 @@ grant execute on function
     private.lock_my_channel(uuid),
     private.lock_conversations(uuid[]),
     private.lock_source(private.ingest_source),
-    private.record_export(uuid, uuid),
+    private.record_export(uuid, uuid, boolean),
     private.place_messages(private.ingest_message[], uuid[]),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
     private.broadcast_conversations(uuid[]),

@@ -595,6 +595,26 @@ $$;
 comment on function private.succeed(jsonb, jsonb, integer) is
 'Renders the envelope of an answer from data and meta, and sets the HTTP status.';
 
+-- Ids of rows that many tenants write.
+-- Promise: an id that a client reads tells its time and nothing of other tenants. Gaps between the numbers of a sequence
+-- would tell how much the others write; a house rule in tests/schema looks for one.
+
+create function private.generate_id() returns uuid
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_milliseconds bytea := int8send((extract(epoch from clock_timestamp()) * 1000)::bigint);
+    v_id bytea := overlay(uuid_send(gen_random_uuid()) placing substring(v_milliseconds from 3) from 1 for 6);
+begin
+    -- Version 7 of RFC 9562, which Postgres has from 18 on: 48 bits of time, then random ones. What is made together
+    -- lies together in indexes. Bits 52 and 53 turn the version from 4 to 7.
+    return encode(set_bit(set_bit(v_id, 52, 1), 53, 1), 'hex')::uuid;
+end
+$$;
+comment on function private.generate_id() is 'A new id that is greater than those of earlier milliseconds.';
+
 -- Secrets: functions that generate, hash and sign. Keys of connections are stored only as hashes.
 -- Nothing here needs pgcrypto, because some builds of Postgres lack it.
 
@@ -899,9 +919,10 @@ on conflict do nothing;
 -- Promise: owners read it, no role edits it, and it holds ids and numbers but no names, content or secrets.
 
 create table public.audit_log (
-    id bigint generated always as identity primary key,
+    id uuid primary key default private.generate_id(),
     workspace_id uuid not null references public.workspaces (id) on delete cascade,
-    at timestamptz not null default now(),
+    -- Not now(): the lines of one transaction keep their order.
+    at timestamptz not null default clock_timestamp(),
     actor_id uuid,
     action text not null,
     subject_id uuid,
@@ -923,7 +944,7 @@ comment on column public.audit_log.actor_id is
 'The user who acted, who may be deleted since; null for service_role and for Supabase Auth.';
 comment on column public.audit_log.subject_id is
 'The id of what the action changed: a connection, key, user, invitation, person, conversation or channel.';
-create index audit_log_workspace_id_idx on public.audit_log (workspace_id, id desc);
+create index audit_log_workspace_id_at_idx on public.audit_log (workspace_id, at desc);
 alter table public.audit_log enable row level security;
 
 -- Definer, because no client writes the audit log.
@@ -2689,22 +2710,6 @@ comment on function private.is_valid_key(text) is 'Checks whether a secret is a 
 
 -- Ingested conversations and their messages, one row each.
 -- Promise: message_count, last_message_at and last_message_preview always agree with the messages.
-
-create function private.generate_id() returns uuid
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_milliseconds bytea := int8send((extract(epoch from clock_timestamp()) * 1000)::bigint);
-    v_id bytea := overlay(uuid_send(gen_random_uuid()) placing substring(v_milliseconds from 3) from 1 for 6);
-begin
-    -- Version 7 of RFC 9562, which Postgres has from 18 on: 48 bits of time, then random ones. What is made together
-    -- lies together in indexes. Bits 52 and 53 turn the version from 4 to 7.
-    return encode(set_bit(set_bit(v_id, 52, 1), 53, 1), 'hex')::uuid;
-end
-$$;
-comment on function private.generate_id() is 'A new id that is greater than those of earlier milliseconds.';
 
 create table public.conversations (
     id uuid primary key default private.generate_id(),
@@ -5586,12 +5591,12 @@ are left out whole; all others are stored.';
 
 -- Without foreign keys: to check one would lock the connection's row, for which all of its requests would queue.
 create table public.ingest_log (
-    id bigint generated always as identity primary key,
+    id uuid primary key default private.generate_id(),
     workspace_id uuid not null,
     user_id uuid not null,
     connection_id text not null,
     key_id uuid,
-    at timestamptz not null default now(),
+    at timestamptz not null default clock_timestamp(),
     status integer not null,
     requests integer not null default 1,
     conversations integer,
@@ -5614,7 +5619,7 @@ comment on column public.ingest_log.messages is 'As the limit counts them: a con
 comment on column public.ingest_log.errors is 'At most five of the different errors that conversations had.';
 comment on column public.ingest_log.request_id is
 'The X-Request-Id of the request, which is in the service''s logs, too; of refused ones, the first of the minute''s.';
-create index ingest_log_workspace_id_idx on public.ingest_log (workspace_id, id desc);
+create index ingest_log_workspace_id_at_idx on public.ingest_log (workspace_id, at desc);
 -- Limits refused requests to one row per connection, status and minute.
 create unique index ingest_log_refused_idx on public.ingest_log (connection_id, status, at) where status <> 200;
 alter table public.ingest_log enable row level security;
@@ -7308,7 +7313,7 @@ begin
     from unnest(v_orphans) as lost (id)
     inner join public.channels as channel on lost.id = channel.id
     -- No heir may read a dm.
-    where channel.kind = 'channel' and not exists (
+    where channel.kind = 'channel' and p_heir is not null and not exists (
         select from public.channel_members as owner
         where owner.channel_id = lost.id and owner.user_id <> p_user_id and owner.role = 'owner'
     )
@@ -7353,7 +7358,7 @@ $$;
 comment on function private.hand_over_member_trigger() is
 'Trigger: passes the belongings of a member who left to an owner of the workspace.';
 
-create function private.move_channels(p_user_id uuid) returns void
+create function private.move_channels(p_workspace_id uuid, p_user_id uuid) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -7364,7 +7369,7 @@ begin
         select distinct on (channel.id) channel.id, other.user_id as heir
         from public.channels as channel
         inner join public.channel_members as other on channel.id = other.channel_id and other.user_id <> p_user_id
-        where channel.workspace_id = p_user_id
+        where channel.workspace_id = p_workspace_id
         order by channel.id, other.role <> 'owner', other.role <> 'admin', other.created_at, other.user_id
     loop
         update private.channel_counters as counter set workspace_id = v_moved.heir
@@ -7377,8 +7382,32 @@ begin
     end loop;
 end
 $$;
-comment on function private.move_channels(uuid) is
-'Moves the channels of a personal workspace that have guests into the personal workspace of one of them.';
+comment on function private.move_channels(uuid, uuid) is
+'Moves the channels with guests of a workspace that goes with its user into the personal workspace of one of them.';
+
+create function private.leave_guest_channels(p_user_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_workspace_id uuid;
+begin
+    for v_workspace_id in
+        select distinct channel.workspace_id
+        from public.channel_members as guest
+        inner join public.channels as channel on guest.channel_id = channel.id
+        where guest.user_id = p_user_id and not exists (
+            select from public.workspace_members as member
+            where member.workspace_id = channel.workspace_id and member.user_id = p_user_id
+        )
+        order by channel.workspace_id
+    loop
+        perform private.leave_channels(v_workspace_id, p_user_id, private.find_heir(v_workspace_id, p_user_id));
+    end loop;
+end
+$$;
+comment on function private.leave_guest_channels(uuid) is
+'Removes a user from channels of workspaces to which the user does not belong. A guest may be the only owner of one.';
 
 -- Definer, because Supabase Auth deletes users under a role that may not write here. Without claims, because the rules
 -- of clients do not apply.
@@ -7389,17 +7418,20 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_claims text := current_setting('request.jwt.claims', true);
+    v_lonely uuid[];
 begin
     perform set_config('request.jwt.claims', '', true);
-    delete from public.workspaces as workspace
-    where workspace.id in (
-        select member.workspace_id from public.workspace_members as member where member.user_id = old.id
-    )
-    and not workspace.is_personal
-    and private.find_heir(workspace.id, old.id) is null;
+    v_lonely := array(
+        select member.workspace_id
+        from public.workspace_members as member
+        where member.user_id = old.id and private.find_heir(member.workspace_id, old.id) is null
+    );
+    perform private.move_channels(lonely.id, old.id) from unnest(v_lonely) as lonely (id);
+    -- The personal one goes by its foreign key.
+    delete from public.workspaces as workspace where workspace.id = any(v_lonely) and not workspace.is_personal;
     delete from public.workspace_members as member
     where member.user_id = old.id and member.workspace_id <> old.id;
-    perform private.move_channels(old.id);
+    perform private.leave_guest_channels(old.id);
     perform set_config('request.jwt.claims', v_claims, true);
     return old;
 end
@@ -9006,6 +9038,24 @@ $$;
 comment on function private.is_my_folder(text, boolean) is
 'Whether a path begins with the id of a channel of the caller, or of one that the caller manages.';
 
+-- Definer, because no client reads the retired ids.
+create function private.is_retired_file(p_path text) returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id text := split_part(p_path, '/', 2);
+begin
+    return private.is_uuid(v_id) and exists (
+        select from private.retired_ids as retired where retired.id = v_id::uuid
+    );
+end
+$$;
+comment on function private.is_retired_file(text) is
+'Whether a path is that of a deleted file, which Storage keeps until the sweep.';
+
 -- Definer, because it also runs when Supabase Auth deletes a user.
 create function private.retire_ids_trigger() returns trigger
 language plpgsql
@@ -9108,6 +9158,28 @@ end
 $$;
 comment on function private.link_attachments_trigger() is
 'Links a message to the uploaded files that it names, so that the sweep keeps them.';
+
+-- Definer, because no client deletes files of others.
+create function private.drop_unused_file_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The lock first: a message that names the file at this moment is then seen below.
+    perform from public.attachments as attachment where attachment.id = old.attachment_id for update;
+    delete from public.attachments as attachment
+    where attachment.id = old.attachment_id
+        and not exists (
+            select from private.message_files as used
+            inner join public.messages as message on used.message_id = message.id
+            where used.attachment_id = attachment.id and message.deleted_at is null
+        );
+    return null;
+end
+$$;
+comment on function private.drop_unused_file_trigger() is
+'Trigger: deletes a file when the row of the last message that named it is deleted.';
 
 -- The calls that upload files, show one, and sweep those that no message names. Storage keeps the contents.
 
@@ -12458,7 +12530,8 @@ user_id; returns the receipt.';
 -- Callers export what they may read; the cursor of a page leads to the next one.
 
 -- Definer, because no client writes the audit log. It checks that the caller may read what is exported.
-create function private.record_export(p_conversation_id uuid, p_channel_id uuid) returns void
+create function private.record_export(p_conversation_id uuid, p_channel_id uuid, p_is_later_page boolean)
+returns void
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -12467,6 +12540,7 @@ begin
     perform private.record_audit(conversation.workspace_id, 'conversation.exported', conversation.id, '{}')
     from public.conversations as conversation
     where conversation.id = p_conversation_id
+        and not (p_is_later_page and private.has_exported(conversation.workspace_id, conversation.id))
         and (
             private.is_service()
             or exists (select from private.my_workspaces as mine where mine.id = conversation.workspace_id)
@@ -12474,14 +12548,33 @@ begin
     perform private.record_audit(channel.workspace_id, 'channel.exported', channel.id, '{}')
     from public.channels as channel
     where channel.id = p_channel_id
+        and not (p_is_later_page and private.has_exported(channel.workspace_id, channel.id))
         and (
             private.is_service()
             or exists (select from private.my_channels as mine where mine.id = channel.id)
         );
 end
 $$;
-comment on function private.record_export(uuid, uuid) is
-'Writes the audit line of an export of a conversation or a channel, whose first page the caller reads.';
+comment on function private.record_export(uuid, uuid, boolean) is
+'Writes the audit line of an export of a conversation or a channel. A later page has a line only if the caller has none
+of the last hour: a cursor that the caller made up leaves a line too.';
+
+create function private.has_exported(p_workspace_id uuid, p_subject_id uuid) returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from public.audit_log as line
+        where line.workspace_id = p_workspace_id
+            and line.at > now() - interval '1 hour'
+            and line.subject_id = p_subject_id
+            and line.action in ('channel.exported', 'conversation.exported')
+            and line.actor_id is not distinct from private.acting_user_id()
+    )
+$$;
+comment on function private.has_exported(uuid, uuid) is
+'Whether the acting user has an audit line for an export of this conversation or channel in the last hour.';
 
 create function public.export_conversation(jsonb) returns json
 language plpgsql
@@ -12505,9 +12598,7 @@ begin
             'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id'
         );
     end if;
-    if v_after is null then
-        perform private.record_export(v_id, null);
-    else
+    if v_after is not null then
         select stored.sent_at, stored.sequence, stored.received_at, stored.external_id
         into v_at, v_sequence, v_received_at, v_external_id
         from public.conversation_messages as stored
@@ -12521,6 +12612,7 @@ begin
             );
         end if;
     end if;
+    perform private.record_export(v_id, null, v_after is not null);
     select
         coalesce(jsonb_agg(
             page.message order by page.sent_at, page.sequence, page.received_at, page.external_id
@@ -12626,13 +12718,7 @@ begin
     -- Check the channel before the cursor, which would tell non-members which channel a message is in.
     perform private.require_channel(v_id);
     v_after := coalesce(private.find_cursor($1, 'after', v_id), 0);
-    -- A cursor before the first message reads the whole channel too.
-    if not exists (
-        select from public.messages as said
-        where said.channel_id = v_id and said.deleted_at is null and said.seq <= v_after
-    ) then
-        perform private.record_export(null, v_id);
-    end if;
+    perform private.record_export(null, v_id, v_after > 0);
     select
         private.render_export(array_agg(page.id) filter (where page.is_in)),
         max(page.seq) filter (where page.is_in),
@@ -14074,6 +14160,11 @@ after delete on public.attachments
 referencing old table as removed
 for each statement execute function private.retire_ids_trigger();
 
+-- message_files: the row of a message goes, and with it its files. A deleted message keeps its row (350_redaction).
+create trigger message_files_10_drop_unused
+after delete on private.message_files
+for each row execute function private.drop_unused_file_trigger();
+
 -- twin_webhooks: a webhook changes.
 create trigger twin_webhooks_10_stamp
 before update on public.twin_webhooks
@@ -14122,10 +14213,6 @@ revoke all on
     public.workspace_invitations,
     public.workspace_members,
     public.workspaces
-from public, anon, authenticated, service_role;
-revoke all on sequence
-    public.audit_log_id_seq,
-    public.ingest_log_id_seq
 from public, anon, authenticated, service_role;
 revoke all on function
     public.accept_invitation(text, uuid),
@@ -14304,7 +14391,7 @@ grant execute on function
     private.open_direct(uuid[], uuid),
     private.hide_direct_channel(uuid, uuid),
     private.render_user_event(public.user_events),
-    private.record_export(uuid, uuid),
+    private.record_export(uuid, uuid, boolean),
     private.revoke_invitation(uuid),
     private.revoke_messaging_key(uuid),
     private.set_reaction(jsonb, text),
@@ -14341,6 +14428,7 @@ grant execute on function
     private.search_messages(private.message_search),
     private.measure_messages(uuid, bigint, integer),
     private.is_my_folder(text, boolean),
+    private.is_retired_file(text),
     private.is_my_live_topic(text),
     private.is_my_topic(text),
     private.is_my_turn(text, text),
@@ -14541,7 +14629,7 @@ grant execute on function
     private.lock_my_channel(uuid),
     private.lock_conversations(uuid[]),
     private.lock_source(private.ingest_source),
-    private.record_export(uuid, uuid),
+    private.record_export(uuid, uuid, boolean),
     private.place_messages(private.ingest_message[], uuid[]),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
     private.broadcast_conversations(uuid[]),

@@ -81,7 +81,7 @@ export type Database = {
           "actor_id": string | null;
           "at": string;
           "details": NonNullable<Json>;
-          "id": number;
+          "id": string;
           "request_id": string | null;
           "subject_id": string | null;
           "workspace_id": string;
@@ -92,7 +92,7 @@ export type Database = {
           "actor_id"?: string | null;
           "at"?: string;
           "details"?: NonNullable<Json>;
-          "id"?: never;
+          "id"?: string;
           "request_id"?: string | null;
           "subject_id"?: string | null;
           "workspace_id": string;
@@ -102,7 +102,7 @@ export type Database = {
           "actor_id"?: string | null;
           "at"?: string;
           "details"?: NonNullable<Json>;
-          "id"?: never;
+          "id"?: string;
           "request_id"?: string | null;
           "subject_id"?: string | null;
           "workspace_id"?: string;
@@ -494,7 +494,7 @@ export type Database = {
           "conversations": number | null;
           "conversations_created": number | null;
           "errors": (string)[] | null;
-          "id": number;
+          "id": string;
           "key_id": string | null;
           "messages": number | null;
           "messages_added": number | null;
@@ -511,7 +511,7 @@ export type Database = {
           "conversations"?: number | null;
           "conversations_created"?: number | null;
           "errors"?: (string)[] | null;
-          "id"?: never;
+          "id"?: string;
           "key_id"?: string | null;
           "messages"?: number | null;
           "messages_added"?: number | null;
@@ -527,7 +527,7 @@ export type Database = {
           "conversations"?: number | null;
           "conversations_created"?: number | null;
           "errors"?: (string)[] | null;
-          "id"?: never;
+          "id"?: string;
           "key_id"?: string | null;
           "messages"?: number | null;
           "messages_added"?: number | null;

@@ -225,6 +225,7 @@ drop trigger message_events_10_broadcast on public.message_events;
 drop trigger attachments_10_set_details on public.attachments;
 drop trigger attachments_20_reject_retired_id on public.attachments;
 drop trigger attachments_30_retire_id on public.attachments;
+drop trigger message_files_10_drop_unused on private.message_files;
 drop trigger twin_webhooks_10_stamp on public.twin_webhooks;
 drop view private.my_topic_turns;
 drop view private.my_peer_twins;
@@ -303,6 +304,7 @@ drop function
     private.diagnose_platform(),
     private.diagnose_tables(),
     private.diagnose_version(text),
+    private.drop_unused_file_trigger(),
     private.erase_person(uuid, uuid[]),
     private.erase_user(uuid),
     private.event_clock(),
@@ -335,6 +337,7 @@ drop function
     private.hand_over_channels(uuid),
     private.hand_over_member_trigger(),
     private.hand_over_user_trigger(),
+    private.has_exported(uuid, uuid),
     private.has_updates(uuid[]),
     private.hash_secret(text),
     private.hide_direct_channel(uuid, uuid),
@@ -357,12 +360,14 @@ drop function
     private.is_non_member(uuid),
     private.is_phone(text, text),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
+    private.is_retired_file(text),
     private.is_service(),
     private.is_uuid(text),
     private.is_valid_key(text),
     private.keep_direct_member_trigger(),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.leave_channels(uuid, uuid, uuid),
+    private.leave_guest_channels(uuid),
     private.limit_twins_trigger(),
     private.link_attachments_trigger(),
     private.list_all_keys(uuid, text, private.identifier[], boolean),
@@ -408,7 +413,7 @@ drop function
     private.merge_people(uuid, uuid),
     private.message_count(uuid),
     private.message_preview(jsonb),
-    private.move_channels(uuid),
+    private.move_channels(uuid, uuid),
     private.normalize_identifier_trigger(),
     private.open_direct(uuid[], uuid),
     private.parse_conversations(jsonb),
@@ -449,7 +454,7 @@ drop function
     private.record_audit(uuid, text, uuid, jsonb),
     private.record_earlier_identifier_trigger(),
     private.record_event(uuid, text, uuid, uuid, text, integer, uuid, timestamptz),
-    private.record_export(uuid, uuid),
+    private.record_export(uuid, uuid, boolean),
     private.record_given_identifiers(text, private.ingest_conversation[], uuid[], boolean),
     private.record_identifiers(uuid[], private.identifier[]),
     private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
