@@ -81,9 +81,7 @@ class Protocol(HttpToolsProtocol):
 
     def _is_unread(self) -> bool:
         # Bytes of a head that is not complete, or of a body whose answer is sent.
-        if self._is_in_head:
-            return self._unanswered > 0
-        return self.cycle is not None and self.cycle.response_complete
+        return self._unanswered > 0 if self._is_in_head else self.cycle is not None and self.cycle.response_complete
 
     def _end_slow_head(self) -> None:
         if not self.transport.is_closing():
