@@ -1,5 +1,5 @@
 -- Ids of rows that many tenants write.
--- Promise: an id that a client reads tells its time and nothing of other tenants. Gaps between the numbers of a sequence
+-- Promise: an id that a client reads tells its time and nothing of other tenants. Gaps in the numbers of a sequence
 -- would tell how much the others write; a house rule in tests/schema looks for one.
 
 create function private.generate_id() returns uuid

@@ -596,7 +596,7 @@ comment on function private.succeed(jsonb, jsonb, integer) is
 'Renders the envelope of an answer from data and meta, and sets the HTTP status.';
 
 -- Ids of rows that many tenants write.
--- Promise: an id that a client reads tells its time and nothing of other tenants. Gaps between the numbers of a sequence
+-- Promise: an id that a client reads tells its time and nothing of other tenants. Gaps in the numbers of a sequence
 -- would tell how much the others write; a house rule in tests/schema looks for one.
 
 create function private.generate_id() returns uuid
@@ -7440,6 +7440,528 @@ comment on function private.hand_over_user_trigger() is
 'Trigger: before a user is deleted, passes on what belongs to teams and to guests, and deletes teams without another
 member.';
 
+-- The calls of /api/v2 for workspaces, members, invitations, and a user's own side of channels.
+-- Promise: each call acts for the user of the token and does what the table or function of the same name does in the
+-- Data API.
+
+create function private.require_user() returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (select auth.uid()) is null then
+        perform private.fail(
+            403, 'user_token_required', 'This call acts for the user of the token. Send the access token of a user.'
+        );
+    end if;
+end
+$$;
+comment on function private.require_user() is
+'Raises PT403 for service_role, which has all rights on the tables and is a member of no workspace.';
+
+create function private.render_workspace(p_workspace public.workspaces, p_role text) returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_build_object(
+        'id', p_workspace.id,
+        'name', p_workspace.name,
+        'is_personal', p_workspace.is_personal,
+        'home_country', p_workspace.home_country,
+        'language', p_workspace.language,
+        'conversation_days', p_workspace.conversation_days,
+        'channel_days', p_workspace.channel_days,
+        'role', p_role,
+        'created_at', private.format_time(p_workspace.created_at)
+    )
+$$;
+comment on function private.render_workspace(public.workspaces, text) is
+'A workspace as JSON, with the role of the caller.';
+
+create function private.require_workspace(p_workspace_id uuid) returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_role text := (
+        select member.role
+        from public.workspace_members as member
+        where member.workspace_id = p_workspace_id and member.user_id = (select auth.uid())
+    );
+begin
+    if v_role is null then
+        perform private.fail(
+            404, 'workspace_not_found', 'This workspace does not exist, or you are not in it.', 'workspace_id'
+        );
+    end if;
+    return v_role;
+end
+$$;
+comment on function private.require_workspace(uuid) is
+'Returns the role of the caller in a workspace. PT404 unless the caller is a member.';
+
+create function private.require_management(p_workspace_id uuid) returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.require_workspace(p_workspace_id) not in ('owner', 'admin') then
+        perform private.fail(403, 'forbidden', 'Only owners and admins may do this. Ask one of this workspace.');
+    end if;
+end
+$$;
+comment on function private.require_management(uuid) is
+'Raises PT404 unless the caller is a member of the workspace, and PT403 unless the caller manages it.';
+
+create function private.list_workspaces(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
+    v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
+    v_page record;
+begin
+    perform private.require_user();
+    select
+        coalesce(jsonb_agg(
+            private.render_workspace(mine.workspace, mine.role) order by mine.place
+        ) filter (where mine.place <= v_limit), '[]') as workspaces,
+        count(*) > v_limit as has_more
+    into v_page
+    from (
+        select found.*, row_number() over (order by found.is_personal desc, found.name, found.id) as place
+        from (
+            select workspace, workspace.is_personal, workspace.name, workspace.id, member.role
+            from public.workspace_members as member
+            inner join public.workspaces as workspace on member.workspace_id = workspace.id
+            where member.user_id = (select auth.uid())
+            order by workspace.is_personal desc, workspace.name, workspace.id
+            limit v_limit + 1
+            offset v_offset
+        ) as found
+    ) as mine;
+    return private.succeed(v_page.workspaces, jsonb_build_object('has_more', v_page.has_more));
+end
+$$;
+comment on function private.list_workspaces(jsonb) is
+'GET /api/v2/workspaces: the workspaces of the caller, the personal one first, then by name. Takes limit and offset.';
+
+create function private.create_workspace(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_name text := private.parse_text($1, 'name', 200);
+begin
+    perform private.require_user();
+    return private.succeed(private.render_workspace(private.create_workspace(
+        v_name,
+        nullif(private.parse_text($1, 'home_country', 100, ''), ''),
+        nullif(private.parse_text($1, 'language', 100, ''), '')
+    ), 'owner'), null, 201);
+end
+$$;
+comment on function private.create_workspace(jsonb) is
+'POST /api/v2/workspaces: makes a workspace for a team. Takes name, home_country and language.';
+
+create function private.get_workspace(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'workspace_id');
+    v_role text;
+begin
+    perform private.require_user();
+    v_role := private.require_workspace(v_id);
+    return private.succeed((
+        select private.render_workspace(workspace, v_role) from public.workspaces as workspace where workspace.id = v_id
+    ));
+end
+$$;
+comment on function private.get_workspace(jsonb) is
+'GET /api/v2/workspaces/:id: a workspace of the caller, with the role of the caller. PT404 for others.';
+
+create function private.update_workspace(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'workspace_id');
+begin
+    perform private.require_user();
+    perform private.require_management(v_id);
+    update public.workspaces as workspace
+    set
+        name = case when $1 ? 'name' then private.parse_text($1, 'name', 200) else workspace.name end,
+        home_country = case
+            when $1 ? 'home_country' then nullif(private.parse_text($1, 'home_country', 100, ''), '')
+            else workspace.home_country
+        end,
+        language = case
+            when $1 ? 'language' then nullif(private.parse_text($1, 'language', 100, ''), '')
+            else workspace.language
+        end,
+        conversation_days = case
+            when $1 ? 'conversation_days' then private.parse_integer($1, 'conversation_days', 1, 36500, null)
+            else workspace.conversation_days
+        end,
+        channel_days = case
+            when $1 ? 'channel_days' then private.parse_integer($1, 'channel_days', 1, 36500, null)
+            else workspace.channel_days
+        end
+    where workspace.id = v_id;
+    return private.get_workspace($1);
+end
+$$;
+comment on function private.update_workspace(jsonb) is
+'PATCH /api/v2/workspaces/:id: changes the fields that are given: name, home_country, language, conversation_days,
+channel_days. For owners and admins; only owners change the days.';
+
+create function private.delete_workspace(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'workspace_id');
+begin
+    perform private.require_user();
+    if private.require_workspace(v_id) <> 'owner' then
+        perform private.fail(403, 'owner_required', 'Only an owner can delete a workspace. Ask an owner of it.');
+    elsif v_id = (select auth.uid()) then
+        perform private.fail(409, 'personal_workspace', 'A personal workspace goes only with its user.');
+    end if;
+    delete from public.workspaces as workspace where workspace.id = v_id;
+    return private.succeed(jsonb_build_object('id', v_id));
+end
+$$;
+comment on function private.delete_workspace(jsonb) is
+'DELETE /api/v2/workspaces/:id: deletes a team workspace with all that it owns. For owners.';
+
+create function private.list_workspace_members(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'workspace_id');
+    v_search text := nullif(private.parse_text($1, 'search', 200, ''), '');
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
+    v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
+    v_page record;
+begin
+    perform private.require_user();
+    perform private.require_workspace(v_id);
+    select
+        coalesce(jsonb_agg(jsonb_build_object(
+            'user_id', found.user_id,
+            'role', found.role,
+            'display_name', found.display_name,
+            'avatar_url', found.avatar_url,
+            'joined_at', private.format_time(found.joined_at)
+        ) order by found.place) filter (where found.place <= v_limit), '[]') as members,
+        count(*) > v_limit as has_more
+    into v_page
+    from (
+        select member.*, row_number() over () - v_offset as place
+        from public.list_workspace_members(v_id, v_search) as member
+        limit v_limit + 1
+        offset v_offset
+    ) as found;
+    return private.succeed(v_page.members, jsonb_build_object('has_more', v_page.has_more));
+end
+$$;
+comment on function private.list_workspace_members(jsonb) is
+'GET /api/v2/workspaces/:id/members: the directory, by name. Takes search, limit (1 to 1000, default 100) and offset.';
+
+create function private.require_workspace_member(p_workspace_id uuid, p_user_id uuid) returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (
+        select from public.workspace_members as member
+        where member.workspace_id = p_workspace_id and member.user_id = p_user_id
+    ) then
+        perform private.fail(404, 'member_not_found', 'This user is not in the workspace.', 'member_id');
+    end if;
+end
+$$;
+comment on function private.require_workspace_member(uuid, uuid) is
+'Raises PT404 unless the user is a member of the workspace. The caller of this function has checked that the caller of
+the call is one.';
+
+create function private.set_member_role(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'workspace_id');
+    v_member_id uuid := private.parse_uuid($1, 'member_id');
+    v_role text := private.parse_text($1, 'role', 100);
+begin
+    perform private.require_user();
+    perform private.require_management(v_id), private.require_workspace_member(v_id, v_member_id);
+    if v_role not in ('owner', 'admin', 'member') then
+        perform private.fail(400, 'invalid_field', 'role must be owner, admin or member.', 'role');
+    end if;
+    update public.workspace_members as member set role = v_role
+    where member.workspace_id = v_id and member.user_id = v_member_id and member.role <> v_role;
+    return private.succeed(jsonb_build_object('workspace_id', v_id, 'user_id', v_member_id, 'role', v_role));
+end
+$$;
+comment on function private.set_member_role(jsonb) is
+'PUT /api/v2/workspaces/:id/members/:member_id: role. For owners and admins; only owners make, change or remove
+owners.';
+
+create function private.remove_workspace_member(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'workspace_id');
+    v_member_id uuid := private.parse_uuid($1, 'member_id');
+begin
+    perform private.require_user();
+    if v_member_id = (select auth.uid()) then
+        perform private.require_workspace(v_id);
+    else
+        perform private.require_management(v_id), private.require_workspace_member(v_id, v_member_id);
+    end if;
+    delete from public.workspace_members as member
+    where member.workspace_id = v_id and member.user_id = v_member_id;
+    return private.succeed(jsonb_build_object('workspace_id', v_id, 'user_id', v_member_id));
+end
+$$;
+comment on function private.remove_workspace_member(jsonb) is
+'DELETE /api/v2/workspaces/:id/members/:member_id: leaves, or for owners and admins expels.';
+
+-- The calls of /api/v2 for invitations and for a user's own side of channels. As 228_workspace_calls, they act for the
+-- user of the token.
+
+create function private.create_invitation(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_channel_id uuid := private.parse_uuid($1, 'channel_id', false);
+    v_workspace_id uuid := private.parse_uuid($1, 'workspace_id', v_channel_id is null);
+    v_role text := private.parse_text($1, 'role', 100, 'member');
+    v_made jsonb;
+begin
+    perform private.require_user();
+    if v_channel_id is null then
+        perform private.require_management(v_workspace_id);
+    end if;
+    if v_role not in ('owner', 'admin', 'member') then
+        perform private.fail(400, 'invalid_field', 'role must be owner, admin or member.', 'role');
+    end if;
+    v_made := private.create_invitation(
+        v_workspace_id, v_channel_id, nullif(private.parse_text($1, 'email', 320, ''), ''), v_role,
+        private.parse_text($1, 'valid_for', 100, '7 days')::interval
+    );
+    return private.succeed(
+        v_made - '{revoked_at,accepted_at,accepted_by}'::text[] || jsonb_build_object(
+            'created_at', private.format_time((v_made ->> 'created_at')::timestamptz),
+            'expires_at', private.format_time((v_made ->> 'expires_at')::timestamptz)
+        ),
+        null, 201
+    );
+end
+$$;
+comment on function private.create_invitation(jsonb) is
+'POST /api/v2/workspaces/:id/invitations and /api/v2/channels/:id/invitations: email, role, valid_for. The answer has
+the token, which is shown only once.';
+
+create function private.list_invitations(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_channel_id uuid := private.parse_uuid($1, 'channel_id', false);
+    v_workspace_id uuid := private.parse_uuid($1, 'workspace_id', v_channel_id is null);
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
+    v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
+    v_page record;
+begin
+    perform private.require_user();
+    if v_channel_id is null then
+        perform private.require_management(v_workspace_id);
+    elsif not exists (select from private.my_managed_channels as mine where mine.id = v_channel_id) then
+        perform private.fail(
+            404, 'channel_not_found', 'You manage no such channel. Check channel_id.', 'channel_id'
+        );
+    end if;
+    select
+        coalesce(jsonb_agg(found.invitation order by found.place) filter (where found.place <= v_limit), '[]')
+            as invitations,
+        count(*) > v_limit as has_more
+    into v_page
+    from (
+        select
+            jsonb_build_object(
+                'id', open.id, 'workspace_id', open.workspace_id, 'channel_id', open.channel_id,
+                'email', open.email, 'role', open.role, 'invited_by', open.invited_by,
+                'created_at', private.format_time(open.created_at),
+                'expires_at', private.format_time(open.expires_at)
+            ) as invitation,
+            row_number() over (order by open.created_at desc, open.id) - v_offset as place
+        from public.workspace_invitations as open
+        where (open.channel_id = v_channel_id or v_channel_id is null and open.workspace_id = v_workspace_id)
+            and open.accepted_at is null and open.revoked_at is null and open.expires_at > now()
+        order by open.created_at desc, open.id
+        limit v_limit + 1
+        offset v_offset
+    ) as found;
+    return private.succeed(v_page.invitations, jsonb_build_object('has_more', v_page.has_more));
+end
+$$;
+comment on function private.list_invitations(jsonb) is
+'GET /api/v2/workspaces/:id/invitations and /api/v2/channels/:id/invitations: the open ones, newest first, for those who
+manage the workspace or the channel. Takes limit and offset.';
+
+create function private.revoke_invitation(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'invitation_id');
+begin
+    perform private.require_user();
+    perform private.revoke_invitation(v_id);
+    return private.succeed(jsonb_build_object('id', v_id));
+end
+$$;
+comment on function private.revoke_invitation(jsonb) is 'DELETE /api/v2/invitations/:id: revokes an open invitation.';
+
+create function private.list_my_invitations(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
+    v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
+    v_page record;
+begin
+    perform private.require_user();
+    select
+        coalesce(jsonb_agg(
+            to_jsonb(own) - 'place' || jsonb_build_object('expires_at', private.format_time(own.expires_at))
+            order by own.place
+        ) filter (where own.place <= v_limit), '[]') as invitations,
+        count(*) > v_limit as has_more
+    into v_page
+    from (
+        select mine.*, row_number() over () - v_offset as place
+        from private.list_my_invitations() as mine
+        limit v_limit + 1
+        offset v_offset
+    ) as own;
+    return private.succeed(v_page.invitations, jsonb_build_object('has_more', v_page.has_more));
+end
+$$;
+comment on function private.list_my_invitations(jsonb) is
+'GET /api/v2/invitations: open invitations to the confirmed address of the caller, newest first. Takes limit and
+offset.';
+
+create function private.accept_invitation(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_invitation_id uuid := private.parse_uuid($1, 'invitation_id', false);
+    v_token text;
+begin
+    perform private.require_user();
+    if v_invitation_id is null then
+        v_token := private.parse_text($1, 'token', 1000);
+    end if;
+    return private.succeed(private.accept_invitation(v_token, v_invitation_id)::jsonb);
+end
+$$;
+comment on function private.accept_invitation(jsonb) is
+'POST /api/v2/invitations/accept: token, or invitation_id of an invitation to the address of the caller.';
+
+create function private.parse_number(p_body jsonb, p_field text, p_default text) returns bigint
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_text text := coalesce(private.scalar_text(p_body, p_field), p_default);
+begin
+    if v_text is null then
+        perform private.fail(400, 'missing_field', format('%s is required.', p_field), p_field);
+    elsif v_text !~ '^[0-9]{1,18}$' then
+        perform private.fail(400, 'invalid_field', format('%s must be the number of an event.', p_field), p_field);
+    end if;
+    return v_text::bigint;
+end
+$$;
+comment on function private.parse_number(jsonb, text, text) is
+'Parses the number of an event; without a default it is required. PT400 with the field.';
+
+create function private.mark_read(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.require_user();
+    return private.succeed(public.mark_read(
+        private.parse_uuid($1, 'channel_id'), private.parse_number($1, 'seq', null)
+    )::jsonb);
+end
+$$;
+comment on function private.mark_read(jsonb) is
+'PUT /api/v2/channels/:id/read: seq, the last event that the caller has read.';
+
+create function private.open_direct(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_opened jsonb;
+begin
+    perform private.require_user();
+    v_opened := public.open_direct(
+        private.parse_uuids($1, 'user_ids', 9), private.parse_uuid($1, 'workspace_id', false)
+    );
+    return private.succeed(jsonb_build_object(
+        'id', v_opened -> 'id',
+        'workspace_id', v_opened -> 'workspace_id',
+        'kind', v_opened -> 'kind',
+        'created_at', private.format_time((v_opened ->> 'created_at')::timestamptz)
+    ));
+end
+$$;
+comment on function private.open_direct(jsonb) is
+'POST /api/v2/channels/direct: opens or finds the direct channel with user_ids (at most 9). Takes workspace_id.';
+
+create function private.list_user_events(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.require_user();
+    return public.list_user_events(
+        private.parse_number($1, 'since', '0'), private.parse_integer($1, 'limit', 1, 1000, 200)
+    );
+end
+$$;
+comment on function private.list_user_events(jsonb) is
+'GET /api/v2/events: events of the caller after since. Takes limit (1 to 1000, default 200).';
+
 -- Digital twins: agents that write under their own name for a user, and the channels they take part in.
 -- A twin is in a channel only while its owner is a member.
 
@@ -11814,7 +12336,11 @@ insert into private.constraint_codes (constraint_name, code) values
 ('twin_webhooks_pkey', 'twin_webhooks_pkey'),
 ('twin_webhooks_url_form', 'twin_webhooks_url_form'),
 ('twin_webhooks_url_length', 'twin_webhooks_url_length'),
-('twin_webhooks_ai_twin_id_fkey', 'twin_webhooks_ai_twin_id_fkey');
+('twin_webhooks_ai_twin_id_fkey', 'twin_webhooks_ai_twin_id_fkey'),
+('workspaces_name_printable', 'workspaces_name_printable'),
+('workspaces_home_country_form', 'workspaces_home_country_form'),
+('workspaces_language_form', 'workspaces_language_form'),
+('workspace_invitations_email_form', 'workspace_invitations_email_form');
 
 -- Definer, because no client reads the tables of `private`.
 create function private.render_failure(
@@ -11836,6 +12362,11 @@ begin
     if p_sqlstate ~ '^PT[1-5][0-9]{2}$' then
         status := substr(p_sqlstate, 3)::integer;
         v_code := coalesce(nullif(p_detail, ''), 'refused');
+        v_message := p_message;
+    elsif p_sqlstate = '42501' and p_detail in ('owner_required', 'workspace_member_required') then
+        -- Our own texts, under the SQLSTATE of a failed policy.
+        status := 403;
+        v_code := p_detail;
         v_message := p_message;
     elsif p_sqlstate = '42501' then
         status := 403;
@@ -13412,6 +13943,22 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('remove_reaction', 'public', true, false, false),
 ('list_channel_events', 'public', true, false, false),
 ('list_my_channels', 'private', true, false, false),
+('list_workspaces', 'private', true, false, false),
+('create_workspace', 'private', true, false, false),
+('get_workspace', 'private', true, false, false),
+('update_workspace', 'private', true, false, false),
+('delete_workspace', 'private', true, false, false),
+('list_workspace_members', 'private', true, false, false),
+('set_member_role', 'private', true, false, false),
+('remove_workspace_member', 'private', true, false, false),
+('create_invitation', 'private', true, false, false),
+('list_invitations', 'private', true, false, false),
+('revoke_invitation', 'private', true, false, false),
+('list_my_invitations', 'private', true, false, false),
+('accept_invitation', 'private', true, false, false),
+('mark_read', 'private', true, false, false),
+('open_direct', 'private', true, false, false),
+('list_user_events', 'private', true, false, false),
 ('set_twin_webhook', 'public', true, false, false),
 ('remove_twin_webhook', 'public', true, false, false),
 ('rotate_twin_secret', 'public', true, false, false),
@@ -14386,6 +14933,28 @@ to authenticated;
 
 -- Functions: helpers behind them.
 grant execute on function
+    private.render_workspace(public.workspaces, text),
+    private.require_user(),
+    private.require_workspace(uuid),
+    private.require_management(uuid),
+    private.require_workspace_member(uuid, uuid),
+    private.parse_number(jsonb, text, text),
+    private.list_workspaces(jsonb),
+    private.create_workspace(jsonb),
+    private.get_workspace(jsonb),
+    private.update_workspace(jsonb),
+    private.delete_workspace(jsonb),
+    private.list_workspace_members(jsonb),
+    private.set_member_role(jsonb),
+    private.remove_workspace_member(jsonb),
+    private.create_invitation(jsonb),
+    private.list_invitations(jsonb),
+    private.revoke_invitation(jsonb),
+    private.list_my_invitations(jsonb),
+    private.accept_invitation(jsonb),
+    private.mark_read(jsonb),
+    private.open_direct(jsonb),
+    private.list_user_events(jsonb),
     private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
@@ -14586,6 +15155,23 @@ to service_role;
 
 -- Functions: helpers behind them.
 grant execute on function
+    private.require_user(),
+    private.list_workspaces(jsonb),
+    private.create_workspace(jsonb),
+    private.get_workspace(jsonb),
+    private.update_workspace(jsonb),
+    private.delete_workspace(jsonb),
+    private.list_workspace_members(jsonb),
+    private.set_member_role(jsonb),
+    private.remove_workspace_member(jsonb),
+    private.create_invitation(jsonb),
+    private.list_invitations(jsonb),
+    private.revoke_invitation(jsonb),
+    private.list_my_invitations(jsonb),
+    private.accept_invitation(jsonb),
+    private.mark_read(jsonb),
+    private.open_direct(jsonb),
+    private.list_user_events(jsonb),
     private.authenticate_connection(text, text, text),
     private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
