@@ -37,6 +37,7 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('remove_reaction', 'public', true, false, false),
 ('list_channel_events', 'public', true, false, false),
 ('list_my_channels', 'private', true, false, false),
+('list_conversations', 'private', true, false, false),
 ('list_workspaces', 'private', true, false, false),
 ('create_workspace', 'private', true, false, false),
 ('get_workspace', 'private', true, false, false),

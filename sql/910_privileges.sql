@@ -66,6 +66,7 @@ revoke all on function
     public.get_message(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
+    public.list_conversations(integer, text),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_my_channels(integer, integer),
@@ -176,6 +177,7 @@ grant execute on function
     public.get_message(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
+    public.list_conversations(integer, text),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_my_channels(integer, integer),
@@ -207,6 +209,9 @@ to authenticated;
 -- Functions: helpers behind them.
 grant execute on function
     private.render_workspace(public.workspaces, text),
+    private.render_inbox_entry(public.conversations),
+    private.find_newest_conversations(timestamptz, uuid, integer),
+    private.list_conversations(jsonb),
     private.require_user(),
     private.require_workspace(uuid),
     private.require_management(uuid),
@@ -429,6 +434,7 @@ to service_role;
 -- Functions: helpers behind them.
 grant execute on function
     private.require_user(),
+    private.list_conversations(jsonb),
     private.list_workspaces(jsonb),
     private.create_workspace(jsonb),
     private.get_workspace(jsonb),
@@ -496,6 +502,8 @@ grant execute on function
     private.lock_my_channel(uuid),
     private.lock_conversations(uuid[]),
     private.lock_source(private.ingest_source),
+    private.can_match(uuid),
+    private.wait_to_match(uuid),
     private.record_export(uuid, uuid, boolean),
     private.place_messages(private.ingest_message[], uuid[]),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),

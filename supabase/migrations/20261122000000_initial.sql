@@ -3228,11 +3228,21 @@ comment on function private.list_given_identifiers(jsonb) is
 -- Promise: what fits two people equally well matches neither, and two complete numbers that differ never match.
 -- Lock order: the workspace's matching lock first, then conversations by id, then people. Ingest holds the matching
 -- lock shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each
--- other.
+-- other. Ingest waits for it at most a second: then it leaves matching to the clean-up (late_matches), because a member
+-- whose change of people takes long must not stop what comes in.
 
 create type private.person_match as (person_id uuid, reason text);
 comment on type private.person_match is
 'The person that identifiers match, and why; both null if they match no person.';
+
+-- Without foreign keys, which would lock the conversation's row.
+create table private.late_matches (
+    conversation_id uuid primary key,
+    workspace_id uuid not null
+);
+comment on table private.late_matches is
+'Conversations that ingest stored while a change of people held the matching lock. The clean-up matches them.';
+alter table private.late_matches enable row level security;
 
 create function private.find_match(p_workspace_id uuid, p_keys private.match_key[]) returns private.person_match
 language plpgsql
@@ -3389,6 +3399,37 @@ $$;
 comment on function private.lock_matching(uuid[]) is
 'Takes the matching locks of workspaces for a change of people, in the order of ids.';
 
+create function private.wait_to_match(p_workspace_id uuid) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
+as $$
+begin
+    perform pg_advisory_xact_lock_shared(private.matching_lock(p_workspace_id));
+    return true;
+exception
+    when lock_not_available then
+        return false;
+end
+$$;
+comment on function private.wait_to_match(uuid) is
+'Takes the matching lock of a workspace, shared, if that is possible within a second.';
+
+create function private.can_match(p_workspace_id uuid) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return current_setting('threadline.matches_later', true) is distinct from 'on' and (
+        pg_try_advisory_xact_lock_shared(private.matching_lock(p_workspace_id))
+        or private.wait_to_match(p_workspace_id)
+    );
+end
+$$;
+comment on function private.can_match(uuid) is
+'Takes the matching lock of a workspace, shared. False if a change of people holds it for more than a second, or if that
+was so earlier in this ingest request.';
+
 -- Definer, because ingest may not read the keys of people.
 create function private.match_participant_trigger() returns trigger
 language plpgsql
@@ -3398,10 +3439,14 @@ as $$
 declare
     v_match private.person_match;
 begin
-    perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
     new.participant_key := case
         when new.kind = 'direct' then private.participant_key(new.platform, new.participant_identifier)
     end;
+    if not private.can_match(new.workspace_id) then
+        insert into private.late_matches (conversation_id, workspace_id) values (new.id, new.workspace_id)
+        on conflict do nothing;
+        return new;
+    end if;
     if tg_op = 'UPDATE' and new.kind = 'direct' then
         -- The earlier identifier stays one of the participant (record_earlier_identifier_trigger).
         v_match := private.match_identifiers(
@@ -3519,9 +3564,15 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform private.update_matches(array(
-        select distinct changed.conversation_id from changed where changed.key is not null
-    ));
+    if current_setting('threadline.matches_later', true) = 'on' then
+        insert into private.late_matches (conversation_id, workspace_id)
+        select distinct changed.conversation_id, changed.workspace_id from changed where changed.key is not null
+        on conflict do nothing;
+    else
+        perform private.update_matches(array(
+            select distinct changed.conversation_id from changed where changed.key is not null
+        ));
+    end if;
     return null;
 end
 $$;
@@ -3580,6 +3631,46 @@ end
 $$;
 comment on function private.rematch_conversations(private.person_key[]) is
 'Matches conversations again whose participants have one of these keys.';
+
+create function private.match_late_conversations(p_limit integer) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_workspace_id uuid;
+    v_ids uuid[];
+    v_count bigint := 0;
+begin
+    for v_workspace_id in
+        select distinct late.workspace_id from private.late_matches as late order by late.workspace_id limit p_limit
+    loop
+        -- Without waiting: a later round comes to a workspace whose people are changing.
+        continue when not pg_try_advisory_xact_lock_shared(private.matching_lock(v_workspace_id));
+        v_ids := array(
+            select conversation.id
+            from private.late_matches as late
+            inner join public.conversations as conversation on late.conversation_id = conversation.id
+            where late.workspace_id = v_workspace_id
+            order by conversation.id
+            limit p_limit - v_count
+            for no key update of conversation skip locked
+        );
+        perform private.update_matches(v_ids);
+        delete from private.late_matches as late
+        where late.workspace_id = v_workspace_id and (
+            late.conversation_id = any(v_ids)
+            or not exists (
+                select from public.conversations as conversation where conversation.id = late.conversation_id
+            )
+        );
+        v_count := v_count + cardinality(v_ids);
+        exit when v_count >= p_limit;
+    end loop;
+    return v_count;
+end
+$$;
+comment on function private.match_late_conversations(integer) is
+'Matches conversations that ingest stored without matching, at most p_limit, and returns their number.';
 
 -- Calls about people that a member can undo: two entries are one person, or a person got another number.
 -- Promise: an undo restores the people and the matches as they would be without the call.
@@ -4113,6 +4204,135 @@ $$;
 comment on function private.broadcast_conversation_trigger() is
 'Trigger: broadcasts a conversation that is new without messages, or that has another participant or person.';
 
+-- The newest conversations of all workspaces of a user, in pages. A query that names no workspace would sort all
+-- conversations of the user; this reads one index entry for each workspace, and then only rows of the page.
+
+-- Definer, because a policy would compare each row with each workspace of the caller. It reads only those workspaces.
+create function private.find_newest_conversations(p_before timestamptz, p_before_id uuid, p_limit integer)
+returns table (id uuid, at timestamptz)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with busiest as materialized (
+        select mine.id
+        from private.my_workspaces as mine
+        cross join lateral (
+            select conversation.last_message_at, conversation.id
+            from public.conversations as conversation
+            where conversation.workspace_id = mine.id
+                and (conversation.last_message_at, conversation.id) < (p_before, p_before_id)
+            order by conversation.last_message_at desc, conversation.id desc
+            limit 1
+        ) as newest
+        order by newest.last_message_at desc, newest.id desc
+        limit p_limit
+    )
+
+    select found.id, found.last_message_at
+    from busiest
+    cross join lateral (
+        select conversation.last_message_at, conversation.id
+        from public.conversations as conversation
+        where conversation.workspace_id = busiest.id
+            and (conversation.last_message_at, conversation.id) < (p_before, p_before_id)
+        order by conversation.last_message_at desc, conversation.id desc
+        limit p_limit
+    ) as found
+    order by found.last_message_at desc, found.id desc
+    limit p_limit
+$$;
+comment on function private.find_newest_conversations(timestamptz, uuid, integer) is
+'Conversations of the caller''s workspaces that come after a place in the inbox, newest first. They are in the p_limit
+workspaces with the newest ones.';
+
+create function private.list_conversations(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_limit integer := private.parse_integer($1, 'limit', 1, 200, 50);
+    v_before text := private.scalar_text($1, 'before');
+    v_place record;
+    v_page record;
+begin
+    perform private.require_user();
+    if v_before !~* '^[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+        perform private.fail(
+            400, 'invalid_cursor', 'before is no place in the inbox. Send meta.next_cursor of the page before.', 'before'
+        );
+    end if;
+    -- A cursor is the time in microseconds, and the id.
+    select
+        coalesce(
+            'epoch'::timestamptz + split_part(v_before, '_', 1)::bigint * interval '1 microsecond', 'infinity'
+        ) as at,
+        coalesce(split_part(v_before, '_', 2), 'ffffffff-ffff-ffff-ffff-ffffffffffff')::uuid as id
+    into v_place;
+    with page as materialized (
+        select newest.id, newest.at, row_number() over (order by newest.at desc, newest.id desc) as place
+        from private.find_newest_conversations(v_place.at, v_place.id, v_limit + 1) as newest
+    )
+
+    select
+        coalesce(jsonb_agg(
+            private.render_inbox_entry(conversation) order by page.place
+        ) filter (where page.place <= v_limit), '[]') as conversations,
+        case when count(*) > v_limit then (
+            select (extract(epoch from last.at) * 1000000)::bigint || '_' || last.id
+            from page as last
+            where last.place = v_limit
+        ) end as next_cursor
+    into v_page
+    from page
+    inner join public.conversations as conversation on page.id = conversation.id;
+    return private.succeed(v_page.conversations, jsonb_build_object('next_cursor', v_page.next_cursor));
+end
+$$;
+comment on function private.list_conversations(jsonb) is
+'GET /api/v2/conversations: the conversations of all workspaces of the caller, newest message first, without those that
+have no message. Takes limit (1 to 200, default 50) and before (next_cursor of the page before).';
+
+create function private.render_inbox_entry(p_conversation public.conversations) returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_build_object(
+        'id', p_conversation.id,
+        'workspace_id', p_conversation.workspace_id,
+        'user_id', p_conversation.user_id,
+        'platform', p_conversation.platform,
+        'external_conversation_id', p_conversation.external_conversation_id,
+        'participant_identifier', p_conversation.participant_identifier,
+        'participant_name', p_conversation.participant_name,
+        'kind', p_conversation.kind,
+        'person_id', p_conversation.person_id,
+        'message_count', p_conversation.message_count,
+        'last_message_at', private.format_time(p_conversation.last_message_at),
+        'last_message_preview', p_conversation.last_message_preview
+    )
+$$;
+comment on function private.render_inbox_entry(public.conversations) is 'A conversation as a list of the inbox shows it.';
+
+create function public.list_conversations(max_conversations integer default 50, before text default null)
+returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.list_conversations(jsonb_build_object(
+        'limit', list_conversations.max_conversations, 'before', list_conversations.before
+    ));
+end
+$$;
+comment on function public.list_conversations(integer, text) is
+'Lists the conversations of all workspaces of the caller, newest message first. Takes max_conversations (1 to 200) and
+before (meta.next_cursor of the page before; null on the last page).';
+
 -- Ingest, first part: turns the JSON of a request into rows and finds their errors. Reads and writes no table.
 -- Promise: every error of a conversation is known before anything is written.
 
@@ -4431,15 +4651,18 @@ comment on function private.validate_conversations(private.ingest_conversation[]
 'The same conversations with what their messages add: the newest sent_at, has_future and the first error.';
 
 -- Ingest, second part: finds, creates, locks and updates the conversations of a request.
--- Lock order, the same in every request, so that two requests cannot deadlock: the workspace's matching lock (shared),
--- new conversations by external id, existing conversations by id, then messages. A replay takes no lock.
+-- Lock order, the same in every request, so that two requests cannot deadlock: the workspace's matching lock (shared,
+-- or none after a second of waiting), new conversations by external id, existing conversations by id, then messages. A replay takes no lock.
 
 create function private.lock_source(p_source private.ingest_source) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform pg_advisory_xact_lock_shared(private.matching_lock(p_source.workspace_id));
+    perform set_config('threadline.matches_later', '', true);
+    if not private.can_match(p_source.workspace_id) then
+        perform set_config('threadline.matches_later', 'on', true);
+    end if;
     -- The connection may have passed to another owner since its key was checked.
     if not exists (
         select from public.messaging_connections as connection
@@ -4450,7 +4673,7 @@ begin
 end
 $$;
 comment on function private.lock_source(private.ingest_source) is
-'Takes the matching lock of the workspace, shared. Raises 40001 if the connection has another owner by now.';
+'Takes the matching lock of the workspace, shared, or decides that this request matches later. Raises 40001 if the connection has another owner by now.';
 
 create function private.find_conversations(
     p_source private.ingest_source, p_conversations private.ingest_conversation[]
@@ -13603,6 +13826,8 @@ begin
     end if;
     v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit)
         || private.delete_past_retention(p_limit);
+    -- Last, because it holds matching locks until the round ends.
+    v_removed := v_removed || jsonb_build_object('late_matches', private.match_late_conversations(p_limit));
     update private.clean_ups as last
     set finished_at = clock_timestamp(), removed = v_removed
     where last.is_only_row;
@@ -13943,6 +14168,7 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('remove_reaction', 'public', true, false, false),
 ('list_channel_events', 'public', true, false, false),
 ('list_my_channels', 'private', true, false, false),
+('list_conversations', 'private', true, false, false),
 ('list_workspaces', 'private', true, false, false),
 ('create_workspace', 'private', true, false, false),
 ('get_workspace', 'private', true, false, false),
@@ -14793,6 +15019,7 @@ revoke all on function
     public.get_message(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
+    public.list_conversations(integer, text),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_my_channels(integer, integer),
@@ -14903,6 +15130,7 @@ grant execute on function
     public.get_message(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
+    public.list_conversations(integer, text),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_my_channels(integer, integer),
@@ -14934,6 +15162,9 @@ to authenticated;
 -- Functions: helpers behind them.
 grant execute on function
     private.render_workspace(public.workspaces, text),
+    private.render_inbox_entry(public.conversations),
+    private.find_newest_conversations(timestamptz, uuid, integer),
+    private.list_conversations(jsonb),
     private.require_user(),
     private.require_workspace(uuid),
     private.require_management(uuid),
@@ -15156,6 +15387,7 @@ to service_role;
 -- Functions: helpers behind them.
 grant execute on function
     private.require_user(),
+    private.list_conversations(jsonb),
     private.list_workspaces(jsonb),
     private.create_workspace(jsonb),
     private.get_workspace(jsonb),
@@ -15223,6 +15455,8 @@ grant execute on function
     private.lock_my_channel(uuid),
     private.lock_conversations(uuid[]),
     private.lock_source(private.ingest_source),
+    private.can_match(uuid),
+    private.wait_to_match(uuid),
     private.record_export(uuid, uuid, boolean),
     private.place_messages(private.ingest_message[], uuid[]),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),

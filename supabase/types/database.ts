@@ -1332,6 +1332,7 @@ export type Database = {
           & "the function public.keys with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
       "list_channel_events": { Args: { "": Json }; Returns: Json };
+      "list_conversations": { Args: { "before"?: string; "max_conversations"?: number }; Returns: Json };
       "list_message_edits": { Args: { "": Json }; Returns: Json };
       "list_messages": { Args: { "": Json }; Returns: Json };
       "list_my_channels": { Args: { "max_channels"?: number; "skip"?: number }; Returns: Json };

@@ -50,6 +50,7 @@ POST /invitations/accept invitation_id={addressed} 404 404  404    404   404    
 POST /invitations/accept token=wrong            404   404   404    404   404    404   401  403
 PUT /channels/{channel}/read seq=1              200   404   404    200   404    404   401  403
 POST /channels/direct user_ids={member}         200   200   200    403   403    403   401  403
+GET /conversations                              200   200   200    200   200    200   401  403
 GET /events                                     200   200   200    200   200    200   401  403
 """
 WORLD = """

@@ -34,6 +34,7 @@ CALLS: tuple[tuple[Method, str, str], ...] = (
     ("PUT", "/channels/{channel_id:str}/read", "mark_read"),
     ("GET", "/channels/{channel_id:str}/invitations", "list_invitations"),
     ("POST", "/channels/{channel_id:str}/invitations", "create_invitation"),
+    ("GET", "/conversations", "list_conversations"),
     ("GET", "/events", "list_user_events"),
     ("GET", "/workspaces", "list_workspaces"),
     ("POST", "/workspaces", "create_workspace"),
