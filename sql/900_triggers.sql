@@ -445,6 +445,11 @@ after delete on public.attachments
 referencing old table as removed
 for each statement execute function private.retire_ids_trigger();
 
+-- message_files: the row of a message goes, and with it its files. A deleted message keeps its row (350_redaction).
+create trigger message_files_10_drop_unused
+after delete on private.message_files
+for each row execute function private.drop_unused_file_trigger();
+
 -- twin_webhooks: a webhook changes.
 create trigger twin_webhooks_10_stamp
 before update on public.twin_webhooks

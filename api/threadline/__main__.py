@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from importlib.metadata import entry_points
 from tempfile import TemporaryDirectory
 
@@ -57,7 +58,7 @@ def serve(host: str, port: int, workers: int) -> None:
             port=port,
             workers=workers,
             loop="uvloop",
-            http=Protocol,
+            http=partial(Protocol, patience=settings.body_timeout),
             log_config=CONFIG,
             proxy_headers=False,  # the client's address and scheme are not used
             access_log=False,  # request lines can hold an API key in the query

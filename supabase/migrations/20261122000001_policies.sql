@@ -300,7 +300,7 @@ create policy objects_select_attachment_member on storage.objects
 as restrictive for select to authenticated
 using (
     bucket_id is distinct from 'attachments'
-    or private.is_my_folder(name)
+    or (private.is_my_folder(name) and not private.is_retired_file(name))
 );
 create policy objects_insert_attachment_member on storage.objects
 as restrictive for insert to authenticated
@@ -312,6 +312,7 @@ with check (
         -- Browsers run scripts in HTML, SVG and any XML. Storage keeps the type that the client names, also spaces and
         -- several types. Office documents have openxml in their type and are no XML for a browser.
         and coalesce(metadata ->> 'mimetype', '') !~* 'html|svg|[/+](xml|xsl)'
+        and not private.is_retired_file(name)
         -- Rejects a new file at the path of one that was removed from Storage only.
         and case
             when name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'

@@ -80,7 +80,7 @@ class PublicAuditLog(BaseModel):
     actor_id: Optional[uuid.UUID] = Field(alias="actor_id")
     at: datetime.datetime = Field(alias="at")
     details: JsonValue = Field(alias="details")
-    id: int = Field(alias="id")
+    id: uuid.UUID = Field(alias="id")
     request_id: Optional[str] = Field(alias="request_id")
     subject_id: Optional[uuid.UUID] = Field(alias="subject_id")
     workspace_id: uuid.UUID = Field(alias="workspace_id")
@@ -90,7 +90,7 @@ class PublicAuditLogInsert(TypedDict):
     actor_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="actor_id")]]
     at: NotRequired[Annotated[datetime.datetime, Field(alias="at")]]
     details: NotRequired[Annotated[JsonValue, Field(alias="details")]]
-    id: NotRequired[Annotated[int, Field(alias="id")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     request_id: NotRequired[Annotated[Optional[str], Field(alias="request_id")]]
     subject_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="subject_id")]]
     workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
@@ -100,7 +100,7 @@ class PublicAuditLogUpdate(TypedDict):
     actor_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="actor_id")]]
     at: NotRequired[Annotated[datetime.datetime, Field(alias="at")]]
     details: NotRequired[Annotated[JsonValue, Field(alias="details")]]
-    id: NotRequired[Annotated[int, Field(alias="id")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     request_id: NotRequired[Annotated[Optional[str], Field(alias="request_id")]]
     subject_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="subject_id")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
@@ -372,7 +372,7 @@ class PublicIngestLog(BaseModel):
     conversations: Optional[int] = Field(alias="conversations")
     conversations_created: Optional[int] = Field(alias="conversations_created")
     errors: Optional[List[str]] = Field(alias="errors")
-    id: int = Field(alias="id")
+    id: uuid.UUID = Field(alias="id")
     key_id: Optional[uuid.UUID] = Field(alias="key_id")
     messages: Optional[int] = Field(alias="messages")
     messages_added: Optional[int] = Field(alias="messages_added")
@@ -388,7 +388,7 @@ class PublicIngestLogInsert(TypedDict):
     conversations: NotRequired[Annotated[Optional[int], Field(alias="conversations")]]
     conversations_created: NotRequired[Annotated[Optional[int], Field(alias="conversations_created")]]
     errors: NotRequired[Annotated[Optional[List[str]], Field(alias="errors")]]
-    id: NotRequired[Annotated[int, Field(alias="id")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     key_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="key_id")]]
     messages: NotRequired[Annotated[Optional[int], Field(alias="messages")]]
     messages_added: NotRequired[Annotated[Optional[int], Field(alias="messages_added")]]
@@ -404,7 +404,7 @@ class PublicIngestLogUpdate(TypedDict):
     conversations: NotRequired[Annotated[Optional[int], Field(alias="conversations")]]
     conversations_created: NotRequired[Annotated[Optional[int], Field(alias="conversations_created")]]
     errors: NotRequired[Annotated[Optional[List[str]], Field(alias="errors")]]
-    id: NotRequired[Annotated[int, Field(alias="id")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     key_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="key_id")]]
     messages: NotRequired[Annotated[Optional[int], Field(alias="messages")]]
     messages_added: NotRequired[Annotated[Optional[int], Field(alias="messages_added")]]

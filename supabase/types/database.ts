@@ -81,7 +81,7 @@ export type Database = {
           "actor_id": string | null;
           "at": string;
           "details": NonNullable<Json>;
-          "id": number;
+          "id": string;
           "request_id": string | null;
           "subject_id": string | null;
           "workspace_id": string;
@@ -92,7 +92,7 @@ export type Database = {
           "actor_id"?: string | null;
           "at"?: string;
           "details"?: NonNullable<Json>;
-          "id"?: never;
+          "id"?: string;
           "request_id"?: string | null;
           "subject_id"?: string | null;
           "workspace_id": string;
@@ -102,7 +102,7 @@ export type Database = {
           "actor_id"?: string | null;
           "at"?: string;
           "details"?: NonNullable<Json>;
-          "id"?: never;
+          "id"?: string;
           "request_id"?: string | null;
           "subject_id"?: string | null;
           "workspace_id"?: string;
@@ -494,7 +494,7 @@ export type Database = {
           "conversations": number | null;
           "conversations_created": number | null;
           "errors": (string)[] | null;
-          "id": number;
+          "id": string;
           "key_id": string | null;
           "messages": number | null;
           "messages_added": number | null;
@@ -511,7 +511,7 @@ export type Database = {
           "conversations"?: number | null;
           "conversations_created"?: number | null;
           "errors"?: (string)[] | null;
-          "id"?: never;
+          "id"?: string;
           "key_id"?: string | null;
           "messages"?: number | null;
           "messages_added"?: number | null;
@@ -527,7 +527,7 @@ export type Database = {
           "conversations"?: number | null;
           "conversations_created"?: number | null;
           "errors"?: (string)[] | null;
-          "id"?: never;
+          "id"?: string;
           "key_id"?: string | null;
           "messages"?: number | null;
           "messages_added"?: number | null;
@@ -1332,6 +1332,7 @@ export type Database = {
           & "the function public.keys with parameter or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache";
       };
       "list_channel_events": { Args: { "": Json }; Returns: Json };
+      "list_conversations": { Args: { "before"?: string; "max_conversations"?: number }; Returns: Json };
       "list_message_edits": { Args: { "": Json }; Returns: Json };
       "list_messages": { Args: { "": Json }; Returns: Json };
       "list_my_channels": { Args: { "max_channels"?: number; "skip"?: number }; Returns: Json };
