@@ -5,7 +5,8 @@ create table public.messages (
     channel_id uuid not null references public.channels (id) on delete cascade,
     workspace_id uuid not null,
     seq bigint not null default 0,
-    user_id uuid default auth.uid() references auth.users (id) on delete set null,
+    -- References the profile and not auth.users, so that clients can embed it. It goes with its user.
+    user_id uuid default auth.uid() references public.user_profiles (user_id) on delete set null,
     ai_twin_id uuid references public.ai_twins (id) on delete set null,
     parent_message_id uuid references public.messages (id) on delete set null,
     conversation_id uuid,
@@ -77,7 +78,7 @@ create table public.message_reactions (
     id uuid primary key default gen_random_uuid(),
     message_id uuid not null references public.messages (id) on delete cascade,
     channel_id uuid not null references public.channels (id) on delete cascade,
-    user_id uuid not null default auth.uid() references auth.users (id) on delete cascade,
+    user_id uuid not null default auth.uid() references public.user_profiles (user_id) on delete cascade,
     emoji text not null,
     created_at timestamptz not null default now(),
     constraint message_reactions_once unique (message_id, user_id, emoji),
@@ -93,7 +94,7 @@ alter table public.message_reactions enable row level security;
 create table public.message_pins (
     message_id uuid primary key references public.messages (id) on delete cascade,
     channel_id uuid not null references public.channels (id) on delete cascade,
-    pinned_by uuid default auth.uid() references auth.users (id) on delete set null,
+    pinned_by uuid default auth.uid() references public.user_profiles (user_id) on delete set null,
     pinned_at timestamptz not null default now()
 );
 comment on table public.message_pins is 'Pinned messages.';

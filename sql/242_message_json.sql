@@ -98,6 +98,31 @@ comment on function private.list_author_names(uuid[]) is
 'Names and pictures of the authors of messages that the caller may read. A twin may have the same id as a user: is_twin
 separates them.';
 
+create function private.render_author(p_user_id uuid, p_twin_id uuid) returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_author jsonb;
+begin
+    if p_twin_id is not null then
+        select jsonb_build_object('display_name', twin.display_name, 'avatar_url', twin.avatar_url) into v_author
+        from public.ai_twins as twin
+        where twin.id = p_twin_id;
+    else
+        select jsonb_build_object('display_name', profile.display_name, 'avatar_url', profile.avatar_url)
+        into v_author
+        from public.user_profiles as profile
+        where profile.user_id = p_user_id;
+    end if;
+    return coalesce(v_author, '{"display_name": null, "avatar_url": null}');
+end
+$$;
+comment on function private.render_author(uuid, uuid) is
+'Name and picture of a user or a twin, for events and deliveries; nulls for a deleted one. Its caller checks who reads
+them.';
+
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql
 stable

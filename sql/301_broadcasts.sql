@@ -12,13 +12,13 @@ begin
     if p_event.kind in ('reaction.added', 'reaction.removed') then
         return v_numbers || private.render_reaction(
             p_event.reaction_id, p_event.message_id, p_event.actor_id, p_event.emoji, p_event.added_at
-        );
+        ) || private.render_author(p_event.actor_id, null);
     elsif p_event.kind in ('member.joined', 'member.left') then
         return v_numbers || jsonb_build_object(
             'channel_id', p_event.channel_id,
             'user_id', p_event.actor_id,
             'created_at', private.format_time(p_event.created_at)
-        );
+        ) || private.render_author(p_event.actor_id, null);
     elsif p_event.kind = 'message.deleted' then
         return v_numbers || jsonb_build_object(
             'id', p_event.message_id, 'deleted_at', private.format_time(p_event.created_at)
@@ -50,13 +50,15 @@ begin
             limit 1
         );
     end if;
-    return private.render_message(p_message, v_pin) || v_numbers;
+    return private.render_message(p_message, v_pin)
+        || private.render_author(p_message.user_id, p_message.ai_twin_id)
+        || v_numbers;
 end
 $$;
 comment on function private.render_event(public.message_events, public.messages) is
-'The payload of an event, the same for broadcasts and for catching up: the data of the call that caused it, with seq and
-prev_seq. It shows the message at the time of the event. For a message that is gone, p_message is null and the payload
-has id and deleted.';
+'The payload of an event, the same for broadcasts and for catching up: the data of the call that caused it, with seq,
+prev_seq, and name and picture of the author or the user. It shows the message at the time of the event. For a message
+that is gone, p_message is null and the payload has id and deleted.';
 
 create function private.render_pointer(p_payload jsonb, p_topic text default null) returns jsonb
 language sql

@@ -354,7 +354,8 @@ grant select, insert, delete on public.person_identifiers to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
 grant select on public.user_events to service_role;
-grant select, insert, update, delete on public.user_profiles to service_role;
+-- A profile goes with its user: without it, messages would lose their author.
+grant select, insert, update on public.user_profiles to service_role;
 grant select, insert, update, delete on public.workspace_members to service_role;
 grant
     select, delete, insert (name, home_country, language, conversation_days, channel_days, created_by),

@@ -5818,7 +5818,8 @@ alter table public.channels enable row level security;
 
 create table public.channel_members (
     channel_id uuid not null references public.channels (id) on delete cascade,
-    user_id uuid not null references auth.users (id) on delete cascade,
+    -- References the profile and not auth.users, so that clients can embed it. It goes with its user.
+    user_id uuid not null references public.user_profiles (user_id) on delete cascade,
     role text not null default 'member',
     created_at timestamptz not null default now(),
     primary key (channel_id, user_id),
@@ -5911,6 +5912,21 @@ $$;
 comment on function private.set_channel_workspace_trigger() is
 'Trigger: puts a channel that names no workspace into the personal workspace of its creator.';
 
+create function private.choose_avatar_url(p_metadata jsonb) returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- What the profile cannot hold does not stop the sign-up.
+    select named.url
+    from (values (1, p_metadata ->> 'avatar_url'), (2, p_metadata ->> 'picture')) as named (place, url)
+    where named.url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])' and char_length(named.url) <= 2000
+    order by named.place
+    limit 1
+$$;
+comment on function private.choose_avatar_url(jsonb) is
+'The picture of a new user, from Supabase Auth: avatar_url, or the picture of Google. Null if the profile cannot hold it.';
+
 -- Definer, because Supabase Auth creates users under a role that may not write here.
 create function private.create_user_profile_trigger() returns trigger
 language plpgsql
@@ -5922,11 +5938,7 @@ begin
     values (
         new.id,
         private.choose_display_name(new.raw_user_meta_data, new.email),
-        -- What the profile cannot hold does not stop the sign-up.
-        case
-            when new.raw_user_meta_data ->> 'avatar_url' ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])'
-                then left(new.raw_user_meta_data ->> 'avatar_url', 2000)
-        end
+        private.choose_avatar_url(new.raw_user_meta_data)
     )
     on conflict on constraint user_profiles_pkey do nothing;
     return null;
@@ -5952,10 +5964,11 @@ $$;
 comment on function private.add_channel_owner_trigger() is 'Makes the creator of a channel its first owner.';
 
 -- Users who signed up before this migration.
-insert into public.user_profiles (user_id, display_name)
+insert into public.user_profiles (user_id, display_name, avatar_url)
 select
     existing.id,
-    private.choose_display_name(existing.raw_user_meta_data, existing.email) as display_name
+    private.choose_display_name(existing.raw_user_meta_data, existing.email) as display_name,
+    private.choose_avatar_url(existing.raw_user_meta_data) as avatar_url
 from auth.users as existing
 on conflict do nothing;
 
@@ -7533,7 +7546,8 @@ create table public.messages (
     channel_id uuid not null references public.channels (id) on delete cascade,
     workspace_id uuid not null,
     seq bigint not null default 0,
-    user_id uuid default auth.uid() references auth.users (id) on delete set null,
+    -- References the profile and not auth.users, so that clients can embed it. It goes with its user.
+    user_id uuid default auth.uid() references public.user_profiles (user_id) on delete set null,
     ai_twin_id uuid references public.ai_twins (id) on delete set null,
     parent_message_id uuid references public.messages (id) on delete set null,
     conversation_id uuid,
@@ -7605,7 +7619,7 @@ create table public.message_reactions (
     id uuid primary key default gen_random_uuid(),
     message_id uuid not null references public.messages (id) on delete cascade,
     channel_id uuid not null references public.channels (id) on delete cascade,
-    user_id uuid not null default auth.uid() references auth.users (id) on delete cascade,
+    user_id uuid not null default auth.uid() references public.user_profiles (user_id) on delete cascade,
     emoji text not null,
     created_at timestamptz not null default now(),
     constraint message_reactions_once unique (message_id, user_id, emoji),
@@ -7621,7 +7635,7 @@ alter table public.message_reactions enable row level security;
 create table public.message_pins (
     message_id uuid primary key references public.messages (id) on delete cascade,
     channel_id uuid not null references public.channels (id) on delete cascade,
-    pinned_by uuid default auth.uid() references auth.users (id) on delete set null,
+    pinned_by uuid default auth.uid() references public.user_profiles (user_id) on delete set null,
     pinned_at timestamptz not null default now()
 );
 comment on table public.message_pins is 'Pinned messages.';
@@ -7950,6 +7964,31 @@ $$;
 comment on function private.list_author_names(uuid[]) is
 'Names and pictures of the authors of messages that the caller may read. A twin may have the same id as a user: is_twin
 separates them.';
+
+create function private.render_author(p_user_id uuid, p_twin_id uuid) returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_author jsonb;
+begin
+    if p_twin_id is not null then
+        select jsonb_build_object('display_name', twin.display_name, 'avatar_url', twin.avatar_url) into v_author
+        from public.ai_twins as twin
+        where twin.id = p_twin_id;
+    else
+        select jsonb_build_object('display_name', profile.display_name, 'avatar_url', profile.avatar_url)
+        into v_author
+        from public.user_profiles as profile
+        where profile.user_id = p_user_id;
+    end if;
+    return coalesce(v_author, '{"display_name": null, "avatar_url": null}');
+end
+$$;
+comment on function private.render_author(uuid, uuid) is
+'Name and picture of a user or a twin, for events and deliveries; nulls for a deleted one. Its caller checks who reads
+them.';
 
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql
@@ -8796,6 +8835,7 @@ begin
             'seq', newest.seq,
             'user_id', newest.user_id,
             'ai_twin_id', newest.ai_twin_id,
+            'display_name', private.render_author(newest.user_id, newest.ai_twin_id) -> 'display_name',
             'preview', left(newest.content, 200),
             'created_at', private.format_time(newest.created_at)
         )
@@ -10041,6 +10081,11 @@ begin
         cross join lateral unnest(matched.ids, matched.ranks) as hit (id, rank)
         inner join public.messages as message on hit.id = message.id
         where message.deleted_at is null
+    ), author as (
+        select named.*
+        from private.list_author_names(array(
+            select found.id from found where found.place > v_offset and found.place <= v_offset + v_limit
+        )) as named
     )
 
     select
@@ -10051,12 +10096,18 @@ begin
                 'channel_id', found.channel_id,
                 'content', found.content,
                 'user_id', found.user_id,
+                'ai_twin_id', found.ai_twin_id,
+                'display_name', author.display_name,
+                'avatar_url', author.avatar_url,
                 'created_at', private.format_time(found.created_at)
             )
             order by found.place
         ) filter (where found.place > v_offset and found.place <= v_offset + v_limit), '[]') as data
     into v_answer
-    from found;
+    from found
+    left join author
+        on author.author_id = coalesce(found.user_id, found.ai_twin_id)
+        and author.is_twin = (found.user_id is null);
     return private.succeed(v_answer.data, jsonb_build_object('total', v_answer.total));
 end
 $$;
@@ -10569,13 +10620,13 @@ begin
     if p_event.kind in ('reaction.added', 'reaction.removed') then
         return v_numbers || private.render_reaction(
             p_event.reaction_id, p_event.message_id, p_event.actor_id, p_event.emoji, p_event.added_at
-        );
+        ) || private.render_author(p_event.actor_id, null);
     elsif p_event.kind in ('member.joined', 'member.left') then
         return v_numbers || jsonb_build_object(
             'channel_id', p_event.channel_id,
             'user_id', p_event.actor_id,
             'created_at', private.format_time(p_event.created_at)
-        );
+        ) || private.render_author(p_event.actor_id, null);
     elsif p_event.kind = 'message.deleted' then
         return v_numbers || jsonb_build_object(
             'id', p_event.message_id, 'deleted_at', private.format_time(p_event.created_at)
@@ -10607,13 +10658,15 @@ begin
             limit 1
         );
     end if;
-    return private.render_message(p_message, v_pin) || v_numbers;
+    return private.render_message(p_message, v_pin)
+        || private.render_author(p_message.user_id, p_message.ai_twin_id)
+        || v_numbers;
 end
 $$;
 comment on function private.render_event(public.message_events, public.messages) is
-'The payload of an event, the same for broadcasts and for catching up: the data of the call that caused it, with seq and
-prev_seq. It shows the message at the time of the event. For a message that is gone, p_message is null and the payload
-has id and deleted.';
+'The payload of an event, the same for broadcasts and for catching up: the data of the call that caused it, with seq,
+prev_seq, and name and picture of the author or the user. It shows the message at the time of the event. For a message
+that is gone, p_message is null and the payload has id and deleted.';
 
 create function private.render_pointer(p_payload jsonb, p_topic text default null) returns jsonb
 language sql
@@ -11298,7 +11351,11 @@ as $$
 declare
     v_time text := floor(extract(epoch from now()))::text;
     v_body text := (
-        select (private.render_message(message) || jsonb_build_object('seq', message.seq))::text
+        select (
+            private.render_message(message)
+            || private.render_author(message.user_id, message.ai_twin_id)
+            || jsonb_build_object('seq', message.seq)
+        )::text
         from public.messages as message
         where message.id = p_delivery.message_id
     );
@@ -14435,7 +14492,8 @@ grant select, insert, delete on public.person_identifiers to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
 grant select on public.user_events to service_role;
-grant select, insert, update, delete on public.user_profiles to service_role;
+-- A profile goes with its user: without it, messages would lose their author.
+grant select, insert, update on public.user_profiles to service_role;
 grant select, insert, update, delete on public.workspace_members to service_role;
 grant
     select, delete, insert (name, home_country, language, conversation_days, channel_days, created_by),

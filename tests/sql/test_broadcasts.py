@@ -14,7 +14,7 @@ from tests.support.event_log import last_seq
 from tests.support.ingest import conversation, message
 from tests.support.people import add_person
 from tests.support.realtime import broadcasts, fire_deferred_triggers, may_join, may_send
-from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, UNKNOWN_ID
+from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, NAME_OF_MATTY, TWIN, UNKNOWN_ID
 
 TOPIC = f"channel:{CHANNEL}"
 INBOX = f"inbox:{MATTY}"
@@ -51,12 +51,13 @@ def test_call_broadcasts_what_it_answers(db: Db) -> None:
     for function, fields, event in CALLS:
         db.execute("delete from realtime.messages where true")
         data = call(db, function, **fields).data
-        assert broadcasts(db, TOPIC) == [(event, data | numbered(last_seq(db)))], (function, fields)
+        author = {} if event == "message.deleted" else NAME_OF_MATTY
+        assert broadcasts(db, TOPIC) == [(event, data | author | numbered(last_seq(db)))], (function, fields)
 
 
 def test_pin_by_service_role_broadcasts_the_named_user(db: Db) -> None:
     data = call(db, "pin_message", None, id=MESSAGE, user_id=BOB).data
-    assert broadcasts(db, TOPIC) == [("message.pinned", data | numbered(last_seq(db)))]
+    assert broadcasts(db, TOPIC) == [("message.pinned", data | NAME_OF_MATTY | numbered(last_seq(db)))]
 
 
 def test_membership_changes_are_broadcast(db: Db) -> None:
@@ -69,7 +70,8 @@ def test_membership_changes_are_broadcast(db: Db) -> None:
         ("member.joined", MALLORY, CHANNEL),
         ("member.left", MALLORY, CHANNEL),
     ]
-    assert [payload.keys() for _, payload in sent] == [{"channel_id", "user_id", "created_at", "seq", "prev_seq"}] * 2
+    shown = {"channel_id", "user_id", "display_name", "avatar_url", "created_at", "seq", "prev_seq"}
+    assert [payload.keys() for _, payload in sent] == [shown] * 2
     assert [payload["seq"] for _, payload in sent] == [seq - 1, seq]
 
 
@@ -167,7 +169,8 @@ def test_event_for_a_message_elsewhere_rolls_back(cluster: TestCluster, fresh_da
 
 def test_twin_topic_receives_messages_of_others(db: Db) -> None:
     data = call(db, "create_message", BOB, channel_id=CHANNEL, content="hello twin").data
-    assert broadcasts(db, f"twin:{TWIN}") == [("message.created", data | numbered(last_seq(db)))]
+    author = {"display_name": "Bob Okafor", "avatar_url": None}
+    assert broadcasts(db, f"twin:{TWIN}") == [("message.created", data | author | numbered(last_seq(db)))]
     call(db, "edit_message", BOB, id=data["id"], content="edited")
     call(db, "create_message", channel_id=CHANNEL, content="I am the twin", ai_twin_id=TWIN)
     assert len(broadcasts(db, f"twin:{TWIN}")) == 1

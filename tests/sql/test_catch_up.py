@@ -12,7 +12,7 @@ from tests.support.calls import call, send
 from tests.support.database import Db, become, become_postgres, become_service, lift_request_limit, rows, value
 from tests.support.event_log import last_seq
 from tests.support.realtime import broadcasts, fire_deferred_triggers
-from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, UNKNOWN_ID
+from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, NAME_OF_MATTY, TWIN, UNKNOWN_ID
 
 Event = tuple[str, dict[str, Any]]
 
@@ -113,7 +113,7 @@ def test_oversized_event_is_returned_whole(db: Db) -> None:
     start = last_seq(db)
     data = call(db, "create_message", channel_id=CHANNEL, content="\u0001" * 40_000).data
     assert broadcasts(db, TOPIC)[0][1]["truncated"]
-    assert caught_up(db, start) == [("message.created", data | {"seq": start + 1, "prev_seq": start})]
+    assert caught_up(db, start) == [("message.created", data | NAME_OF_MATTY | {"seq": start + 1, "prev_seq": start})]
 
 
 def test_pages_are_complete_and_in_order(db: Db) -> None:
@@ -200,7 +200,7 @@ def test_data_api_returns_the_same_events(db: Db) -> None:
     answer = value(
         db, "select public.list_channel_events(%s)", json.dumps({"channel_id": CHANNEL, "since": start, "limit": 5})
     )
-    assert answer["data"][0]["payload"] == data | {"seq": start + 1, "prev_seq": start}
+    assert answer["data"][0]["payload"] == data | NAME_OF_MATTY | {"seq": start + 1, "prev_seq": start}
     become(db, MALLORY)
     assert rows(db, "select seq from private.list_channel_events(%s, 0, 10, 1000000)", CHANNEL) == []
 

@@ -59,7 +59,7 @@ user_profiles
     update user_profiles set display_name = 'x' where user_id = {admin_id}
   become another user                               no     no     no     no     no      no     no     dup
     update user_profiles set user_id = {newcomer} where user_id = {me}
-  remove one's own                                  no     no     no     no     no      no     no     yes
+  remove one's own                                  no     no     no     no     no      no     no     no
     delete from user_profiles where user_id = {me}
 
 channels
