@@ -195,6 +195,24 @@ $$;
 comment on function private.parse_integer(jsonb, text, integer, integer, integer) is
 'Parses a whole number from p_min to p_max; a missing field is p_default. PT400 with the field.';
 
+create function private.parse_boolean(p_body jsonb, p_field text) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Query strings contain booleans as text.
+    case coalesce(private.scalar_text(p_body, p_field), 'false')
+        when 'true', '1' then return true;
+        when 'false', '0' then return false;
+        else perform private.fail(400, 'invalid_field', format('%s must be true or false.', p_field), p_field);
+    end case;
+    return null;
+end
+$$;
+comment on function private.parse_boolean(jsonb, text) is
+'Parses true or false; a missing field is false. PT400 with the field.';
+
 create function private.require_actor(p_body jsonb) returns uuid
 language plpgsql
 stable

@@ -9,6 +9,7 @@ create table public.messages (
     user_id uuid default auth.uid() references public.user_profiles (user_id) on delete set null,
     ai_twin_id uuid references public.ai_twins (id) on delete set null,
     parent_message_id uuid references public.messages (id) on delete set null,
+    thread_id uuid references public.messages (id) on delete set null,
     conversation_id uuid,
     content text not null,
     content_type text not null default 'text',
@@ -49,13 +50,16 @@ comment on column public.messages.seq is
 'Number of its event. A trigger sets it; it orders the messages of a channel, and cursors use it.';
 comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';
 comment on column public.messages.parent_message_id is 'The parent: the message that this one answers.';
+comment on column public.messages.thread_id is
+'The first message of the thread; null for a message that answers none. A trigger sets it, also for replies to replies.';
 comment on column public.messages.conversation_id is
 'A context of the application. Threadline stores it and does not use it.';
 comment on column public.messages.hops is 'Turns of twins since a user wrote; 0 for messages of users.';
 create index messages_user_id_idx on public.messages (user_id);
 -- Partial, because most messages have neither a twin nor a parent.
 create index messages_ai_twin_id_idx on public.messages (ai_twin_id) where ai_twin_id is not null;
-create index messages_thread_idx on public.messages (parent_message_id, seq) where parent_message_id is not null;
+create index messages_parent_idx on public.messages (parent_message_id, seq) where parent_message_id is not null;
+create index messages_thread_idx on public.messages (thread_id, seq) where thread_id is not null;
 -- For the search operator has:thread.
 create index messages_replies_idx on public.messages (channel_id, parent_message_id)
 where parent_message_id is not null;

@@ -25,7 +25,8 @@ begin
         return new;
     end if;
     if new.parent_message_id is not null then
-        perform from public.messages as parent
+        select coalesce(parent.thread_id, parent.id) into new.thread_id
+        from public.messages as parent
         where parent.id = new.parent_message_id
             and parent.channel_id = new.channel_id and parent.deleted_at is null;
         if not found then
@@ -48,8 +49,8 @@ begin
 end
 $$;
 comment on function private.admit_message_trigger() is
-'Gives a new message its number, time and event, moves the read marker of its author, and requires a parent of the same
-channel. A repeated id gets no number.';
+'Gives a new message its number, time, thread and event, moves the read marker of its author, and requires a parent of the
+same channel. A repeated id gets no number.';
 
 -- Definer, because it must read messages even if the author may not see them.
 create function private.set_hops_trigger() returns trigger

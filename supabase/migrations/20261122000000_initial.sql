@@ -509,6 +509,24 @@ $$;
 comment on function private.parse_integer(jsonb, text, integer, integer, integer) is
 'Parses a whole number from p_min to p_max; a missing field is p_default. PT400 with the field.';
 
+create function private.parse_boolean(p_body jsonb, p_field text) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Query strings contain booleans as text.
+    case coalesce(private.scalar_text(p_body, p_field), 'false')
+        when 'true', '1' then return true;
+        when 'false', '0' then return false;
+        else perform private.fail(400, 'invalid_field', format('%s must be true or false.', p_field), p_field);
+    end case;
+    return null;
+end
+$$;
+comment on function private.parse_boolean(jsonb, text) is
+'Parses true or false; a missing field is false. PT400 with the field.';
+
 create function private.require_actor(p_body jsonb) returns uuid
 language plpgsql
 stable
@@ -7550,6 +7568,7 @@ create table public.messages (
     user_id uuid default auth.uid() references public.user_profiles (user_id) on delete set null,
     ai_twin_id uuid references public.ai_twins (id) on delete set null,
     parent_message_id uuid references public.messages (id) on delete set null,
+    thread_id uuid references public.messages (id) on delete set null,
     conversation_id uuid,
     content text not null,
     content_type text not null default 'text',
@@ -7590,13 +7609,16 @@ comment on column public.messages.seq is
 'Number of its event. A trigger sets it; it orders the messages of a channel, and cursors use it.';
 comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';
 comment on column public.messages.parent_message_id is 'The parent: the message that this one answers.';
+comment on column public.messages.thread_id is
+'The first message of the thread; null for a message that answers none. A trigger sets it, also for replies to replies.';
 comment on column public.messages.conversation_id is
 'A context of the application. Threadline stores it and does not use it.';
 comment on column public.messages.hops is 'Turns of twins since a user wrote; 0 for messages of users.';
 create index messages_user_id_idx on public.messages (user_id);
 -- Partial, because most messages have neither a twin nor a parent.
 create index messages_ai_twin_id_idx on public.messages (ai_twin_id) where ai_twin_id is not null;
-create index messages_thread_idx on public.messages (parent_message_id, seq) where parent_message_id is not null;
+create index messages_parent_idx on public.messages (parent_message_id, seq) where parent_message_id is not null;
+create index messages_thread_idx on public.messages (thread_id, seq) where thread_id is not null;
 -- For the search operator has:thread.
 create index messages_replies_idx on public.messages (channel_id, parent_message_id)
 where parent_message_id is not null;
@@ -7671,7 +7693,8 @@ begin
         return new;
     end if;
     if new.parent_message_id is not null then
-        perform from public.messages as parent
+        select coalesce(parent.thread_id, parent.id) into new.thread_id
+        from public.messages as parent
         where parent.id = new.parent_message_id
             and parent.channel_id = new.channel_id and parent.deleted_at is null;
         if not found then
@@ -7694,8 +7717,8 @@ begin
 end
 $$;
 comment on function private.admit_message_trigger() is
-'Gives a new message its number, time and event, moves the read marker of its author, and requires a parent of the same
-channel. A repeated id gets no number.';
+'Gives a new message its number, time, thread and event, moves the read marker of its author, and requires a parent of the
+same channel. A repeated id gets no number.';
 
 -- Definer, because it must read messages even if the author may not see them.
 create function private.set_hops_trigger() returns trigger
@@ -7892,12 +7915,17 @@ begin
         'user_id', p_message.user_id,
         'ai_twin_id', p_message.ai_twin_id,
         'parent_message_id', p_message.parent_message_id,
+        'thread_id', p_message.thread_id,
         'conversation_id', p_message.conversation_id,
         -- These fields come from the pin only: an author cannot fake them.
         'metadata', (p_message.metadata - '{pinned,pinned_by,pinned_at}'::text[]) || coalesce(p_pin, '{}'),
         'attachments', p_message.attachments,
         'created_at', private.format_time(p_message.created_at),
-        'updated_at', private.format_time(p_message.updated_at)
+        'updated_at', private.format_time(p_message.updated_at),
+        -- Only an edit changes updated_at.
+        'edited_at', case
+            when p_message.updated_at > p_message.created_at then private.format_time(p_message.updated_at)
+        end
     );
 end
 $$;
@@ -8022,6 +8050,61 @@ $$;
 comment on function private.render_reactions(uuid[]) is
 'The reactions of messages, one entry per emoji: count, users, and whether the caller is one of them.';
 
+create function private.list_threads(p_message_ids uuid[])
+returns table (message_id uuid, reply_count bigint, last_reply_at timestamptz, participants jsonb)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with reply as materialized (
+        select given.id as message_id, newest.*
+        from unnest(p_message_ids) as given (id)
+        cross join lateral (
+            select reply.id, reply.user_id, reply.ai_twin_id, reply.created_at, reply.seq
+            from public.messages as reply
+            where reply.thread_id = given.id and reply.deleted_at is null
+            order by reply.seq desc
+            limit 1000
+        ) as newest
+    ), participant as (
+        select
+            reply.message_id, reply.user_id, reply.ai_twin_id, max(reply.seq) as seq,
+            (array_agg(reply.id order by reply.seq desc))[1] as reply_id,
+            row_number() over (partition by reply.message_id order by max(reply.seq) desc) as place
+        from reply
+        where coalesce(reply.user_id, reply.ai_twin_id) is not null
+        group by reply.message_id, reply.user_id, reply.ai_twin_id
+    ), shown as (
+        select
+            participant.message_id,
+            jsonb_agg(jsonb_build_object(
+                'user_id', participant.user_id,
+                'ai_twin_id', participant.ai_twin_id,
+                'display_name', author.display_name,
+                'avatar_url', author.avatar_url
+            ) order by participant.place) as participants
+        from participant
+        left join private.list_author_names(array(
+            select few.reply_id from participant as few where few.place <= 5
+        )) as author
+            on author.author_id = coalesce(participant.user_id, participant.ai_twin_id)
+            and author.is_twin = (participant.user_id is null)
+        where participant.place <= 5
+        group by participant.message_id
+    )
+
+    select counted.message_id, counted.reply_count, counted.last_reply_at, shown.participants
+    from (
+        select reply.message_id, count(*) as reply_count, max(reply.created_at) as last_reply_at
+        from reply
+        group by reply.message_id
+    ) as counted
+    left join shown using (message_id)
+$$;
+comment on function private.list_threads(uuid[]) is
+'The threads that these messages began: the number of replies (up to 1,000), the time of the newest, and the five authors
+who replied last. Messages without replies have no row.';
+
 -- The calls of /api/v2/messages that read: history, get, edits. Policies decide what each caller sees.
 
 create function private.require_message(p_id uuid) returns public.messages
@@ -8063,25 +8146,29 @@ end
 $$;
 comment on function private.require_channel(uuid) is 'PT404 unless the caller may see the channel.';
 
--- Definer, because no client reads the counters. Returns 0 to non-members.
-create function private.message_count(p_channel_id uuid) returns bigint
+-- Definer, because no client reads the counters. Returns nulls to non-members.
+create function private.find_channel_state(
+    p_channel_id uuid, out message_count bigint, out last_seq bigint, out topic text
+)
 language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce((
-        select counter.message_count
-        from private.channel_counters as counter
-        where counter.channel_id = p_channel_id
-            and (
-                (select private.is_service())
-                or exists (select from private.my_channels as mine where mine.id = counter.channel_id)
-            )
-    ), 0)
+    select
+        counter.message_count,
+        counter.last_seq,
+        'channel:' || p_channel_id
+        || case when counter.sealed_until > clock_timestamp() then ':' || counter.topic_turn else '' end
+    from private.channel_counters as counter
+    where counter.channel_id = p_channel_id
+        and (
+            (select private.is_service())
+            or exists (select from private.my_channels as mine where mine.id = counter.channel_id)
+        )
 $$;
-comment on function private.message_count(uuid) is
-'The number of messages in a channel, from its counter.';
+comment on function private.find_channel_state(uuid) is
+'The number of messages of a channel, its last event, and the topic that carries full payloads now.';
 
 -- Definer, because a cursor stays valid when its message is deleted.
 create function private.find_cursor(p_body jsonb, p_field text, p_channel_id uuid) returns bigint
@@ -8116,7 +8203,8 @@ comment on function private.find_cursor(jsonb, text, uuid) is
 'The number in a channel that a message id or a cursor stands for; null if the field is missing.';
 
 create function private.list_page(
-    p_channel_id uuid, p_thread_id uuid, p_before bigint, p_after bigint, p_limit integer, p_offset integer,
+    p_channel_id uuid, p_thread_id uuid, p_is_roots_only boolean, p_before bigint, p_after bigint,
+    p_limit integer, p_offset integer,
     out ids uuid[], out next_cursor text
 )
 language plpgsql
@@ -8137,7 +8225,8 @@ begin
             where message.channel_id = p_channel_id
                 and message.deleted_at is null
                 and message.seq < coalesce(p_before, 9223372036854775807)
-                and (p_thread_id is null or message.parent_message_id = p_thread_id)
+                and (p_thread_id is null or message.thread_id = p_thread_id)
+                and (not p_is_roots_only or message.thread_id is null)
             order by message.seq desc
             limit p_limit + 1 offset p_offset
         ) as found;
@@ -8149,7 +8238,8 @@ begin
             where message.channel_id = p_channel_id
                 and message.deleted_at is null
                 and message.seq > p_after
-                and (p_thread_id is null or message.parent_message_id = p_thread_id)
+                and (p_thread_id is null or message.thread_id = p_thread_id)
+                and (not p_is_roots_only or message.thread_id is null)
             order by message.seq
             limit p_limit + 1 offset p_offset
         ) as found;
@@ -8160,8 +8250,9 @@ begin
     ids := ids[1:p_limit];
 end
 $$;
-comment on function private.list_page(uuid, uuid, bigint, bigint, integer, integer) is
-'A page of a channel or thread: message ids, and the cursor of the next page in that direction, or null.';
+comment on function private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer) is
+'A page of a channel, of its messages that answer none, or of a thread: message ids, and the cursor of the next page in
+that direction, or null.';
 
 create function private.render_page(p_ids uuid[]) returns jsonb
 language sql
@@ -8181,9 +8272,13 @@ as $$
             from public.message_pins as pin
             where pin.message_id = (page.message).id
         )) || jsonb_build_object(
+            'seq', (page.message).seq,
             'display_name', author.display_name,
             'avatar_url', author.avatar_url,
-            'reactions', coalesce(reacted.reactions, '[]')
+            'reactions', coalesce(reacted.reactions, '[]'),
+            'reply_count', coalesce(thread.reply_count, 0),
+            'last_reply_at', private.format_time(thread.last_reply_at),
+            'participants', coalesce(thread.participants, '[]')
         )
         order by (page.message).seq desc
     ), '[]')
@@ -8192,8 +8287,10 @@ as $$
         on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
         and author.is_twin = ((page.message).user_id is null)
     left join private.render_reactions(p_ids) as reacted on (page.message).id = reacted.message_id
+    left join private.list_threads(p_ids) as thread on (page.message).id = thread.message_id
 $$;
-comment on function private.render_page(uuid[]) is 'Messages with their authors and reactions, newest first.';
+comment on function private.render_page(uuid[]) is
+'Messages with their numbers, authors, reactions and threads, newest first.';
 
 create function public.list_messages(jsonb) returns json
 language plpgsql
@@ -8203,42 +8300,59 @@ as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
     v_thread_id uuid := private.parse_uuid($1, 'thread_id', false);
+    v_is_roots_only boolean := private.parse_boolean($1, 'roots_only');
     v_limit integer := private.parse_integer($1, 'limit', 1, 200, 50);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
     v_before bigint;
     v_after bigint;
     v_page record;
+    v_state record;
+    v_total bigint;
 begin
     perform private.require_channel(v_channel_id);
+    if v_is_roots_only and v_thread_id is not null then
+        perform private.fail(
+            400, 'invalid_field', 'roots_only and thread_id cannot be combined. Leave one of them out.', 'roots_only'
+        );
+    end if;
     v_before := private.find_cursor($1, 'before', v_channel_id);
     v_after := private.find_cursor($1, 'after', v_channel_id);
     if v_before is not null and v_after is not null then
         perform private.fail(400, 'invalid_cursor', 'before and after cannot be combined.', 'after');
     end if;
+    if v_thread_id is not null then
+        -- Any message of a thread names it.
+        v_thread_id := coalesce(
+            (select message.thread_id from public.messages as message where message.id = v_thread_id), v_thread_id
+        );
+        select count(*) into v_total
+        from public.messages as reply
+        where reply.thread_id = v_thread_id and reply.channel_id = v_channel_id and reply.deleted_at is null;
+    end if;
     select * into v_page
-    from private.list_page(v_channel_id, v_thread_id, v_before, v_after, v_limit, v_offset);
+    from private.list_page(v_channel_id, v_thread_id, v_is_roots_only, v_before, v_after, v_limit, v_offset);
+    select * into v_state from private.find_channel_state(v_channel_id);
     return private.succeed(
         private.render_page(v_page.ids),
         jsonb_build_object(
-            'total', case
-                when v_thread_id is null then private.message_count(v_channel_id)
-                else (
-                    select count(*) from public.messages as reply
-                    where reply.parent_message_id = v_thread_id
-                        and reply.channel_id = v_channel_id and reply.deleted_at is null
-                )
-            end,
+            'total', coalesce(v_total, v_state.message_count, 0),
             'page', v_offset / v_limit + 1,
             'limit', v_limit,
             'offset', v_offset,
             'next_cursor', v_page.next_cursor
         )
+        -- The first page shows the channel at this event: a client follows it from there.
+        || case
+            when v_before is null and v_after is null and v_offset = 0
+                then jsonb_build_object('last_seq', v_state.last_seq, 'topic', v_state.topic)
+            else '{}'
+        end
     );
 end
 $$;
 comment on function public.list_messages(jsonb) is
-'GET /api/v2/messages/history: channel_id, and optionally thread_id, limit (1 to 200), offset, before, after. Newest
-first, with authors and reactions.';
+'GET /api/v2/messages/history: channel_id, and optionally thread_id or roots_only, limit (1 to 200), offset, before,
+after. Newest first, with authors, reactions and threads. The first page has last_seq and topic in meta.';
 
 create function public.get_message(jsonb) returns json
 language plpgsql
@@ -8249,7 +8363,7 @@ declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
     return private.succeed(
-        private.render_message(v_message) || jsonb_build_object(
+        private.render_page(array[v_message.id]) -> 0 || jsonb_build_object(
             'reaction_count',
             (select count(*) from public.message_reactions as reaction where reaction.message_id = v_message.id)
         ),
@@ -8257,7 +8371,7 @@ begin
     );
 end
 $$;
-comment on function public.get_message(jsonb) is 'GET /api/v2/messages/:id.';
+comment on function public.get_message(jsonb) is 'GET /api/v2/messages/:id: id. The message as list_messages shows it, with reaction_count.';
 
 create function public.list_message_edits(jsonb) returns json
 language plpgsql
@@ -11778,6 +11892,7 @@ insert into private.constraint_codes (constraint_name, code) values
 ('messages_user_id_fkey', 'messages_user_id_fkey'),
 ('messages_ai_twin_id_fkey', 'messages_ai_twin_id_fkey'),
 ('messages_parent_message_id_fkey', 'messages_parent_message_id_fkey'),
+('messages_thread_id_fkey', 'messages_thread_id_fkey'),
 ('message_edits_message_id_fkey', 'message_edits_message_id_fkey'),
 ('message_reactions_pkey', 'message_reactions_pkey'),
 ('message_reactions_once', 'message_reactions_once'),
@@ -14366,7 +14481,9 @@ grant execute on function
     private.revoke_messaging_key(uuid),
     private.set_reaction(jsonb, text),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
-    private.message_count(uuid),
+    private.find_channel_state(uuid),
+    private.list_threads(uuid[]),
+    private.parse_boolean(jsonb, text),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
     private.spend_request(),
@@ -14381,7 +14498,7 @@ grant execute on function
     private.find_mentions(text),
     private.require_upload_channel(jsonb),
     private.require_message(uuid),
-    private.list_page(uuid, uuid, bigint, bigint, integer, integer),
+    private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.finish_idempotent(text, text, integer, text),
     private.fold_text(text),
@@ -14559,7 +14676,9 @@ grant execute on function
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.clean_up(integer),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
-    private.message_count(uuid),
+    private.find_channel_state(uuid),
+    private.list_threads(uuid[]),
+    private.parse_boolean(jsonb, text),
     private.count_messages(jsonb),
     private.create_conversations(private.ingest_source, private.ingest_participant[]),
     private.decode_text(bytea),
@@ -14577,7 +14696,7 @@ grant execute on function
     private.require_upload_channel(jsonb),
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.require_message(uuid),
-    private.list_page(uuid, uuid, bigint, bigint, integer, integer),
+    private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),

@@ -11,7 +11,7 @@ from psycopg.errors import CheckViolation
 from tests.support.calls import call, send
 from tests.support.cases import named
 from tests.support.database import Db, become, become_postgres, lift_request_limit, refused, rows, value
-from tests.support.event_log import events, inconsistencies
+from tests.support.event_log import events, inconsistencies, last_seq
 from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TIME, TWIN, UNKNOWN_ID, WORKSPACE
 
 SHOWN = {
@@ -22,12 +22,15 @@ SHOWN = {
     "user_id",
     "ai_twin_id",
     "parent_message_id",
+    "thread_id",
     "conversation_id",
     "metadata",
     "attachments",
     "created_at",
     "updated_at",
+    "edited_at",
 }
+LISTED = {"seq", "display_name", "avatar_url", "reactions", "reply_count", "last_reply_at", "participants"}
 ALL = [
     "create_message",
     "reply_to_message",
@@ -236,8 +239,9 @@ def test_service_writes_as_any_twin_in_the_channel(db: Db) -> None:
 
 def test_history_page_has_authors_and_reactions(db: Db) -> None:
     page = call(db, "list_messages", BOB, channel_id=CHANNEL)
-    assert page.meta == {"total": 4, "page": 1, "limit": 50, "offset": 0, "next_cursor": None}
-    assert all(message.keys() == SHOWN | {"display_name", "avatar_url", "reactions"} for message in page.data)
+    follow = {"last_seq": last_seq(db), "topic": f"channel:{CHANNEL}"}
+    assert page.meta == {"total": 4, "page": 1, "limit": 50, "offset": 0, "next_cursor": None, **follow}
+    assert all(message.keys() == SHOWN | LISTED for message in page.data)
     assert [message["display_name"] for message in page.data] == [
         "Bob Okafor",
         "Matty Squarzoni",
@@ -290,7 +294,8 @@ def page(db: Db, **parameters: Any) -> tuple[list[str], dict[str, Any]]:
 def test_offset_returns_the_right_page(db: Db, ten: list[str], limit: int, offset: int, number: int) -> None:
     contents, meta = page(db, limit=limit, offset=offset)
     assert contents == ten[offset : offset + limit]
-    assert {**meta, "next_cursor": ""} == {
+    follow = {"last_seq", "topic"}  # of the first page
+    assert {name: given for name, given in {**meta, "next_cursor": ""}.items() if name not in follow} == {
         "total": 8,
         "page": number,
         "limit": limit,
@@ -440,7 +445,7 @@ def test_get_returns_reaction_counts(db: Db) -> None:
     for user_id, emoji in ((BOB, "fire"), (CAROL, "fire"), (BOB, "tada")):
         call(db, "add_reaction", user_id, id=MESSAGE, emoji=emoji)
     reply = call(db, "get_message", id=MESSAGE)
-    assert reply.data.keys() == SHOWN | {"reaction_count"}
+    assert reply.data.keys() == SHOWN | LISTED | {"reaction_count"}
     assert (reply.data["reaction_count"], reply.meta) == (3, {})
 
 
@@ -636,10 +641,12 @@ def large(db: Db) -> Db:
     db.execute("alter table public.messages disable trigger user")
     db.execute(
         """
-        insert into public.messages (workspace_id, channel_id, user_id, seq, content, parent_message_id)
-        select %s, %s, %s, n + 1000, 'x', case when n %% 1000 = 7 then %s::uuid end from generate_series(1, %s) as n
+        insert into public.messages (workspace_id, channel_id, user_id, seq, content, parent_message_id, thread_id)
+        select %s, %s, %s, n + 1000, 'x', answered.id, answered.id
+        from generate_series(1, %s) as n
+        cross join lateral (select case when n %% 1000 = 7 then %s::uuid end as id) as answered
         """,
-        (WORKSPACE, CHANNEL, MATTY, MESSAGE, LARGE),
+        (WORKSPACE, CHANNEL, MATTY, LARGE, MESSAGE),
     )
     db.execute("alter table public.messages enable trigger user")
     db.execute("analyze public.messages")
