@@ -54,14 +54,19 @@ declare
     v_request jsonb;
     v_has_numbers boolean;
 begin
+    -- Unlike ingest, it mends nothing: the Data API refuses the same texts.
     if octet_length(p_body) = 0 or p_body = '{}' then
         return '{}'::jsonb;
     end if;
     begin
-        v_request := private.parse_json(p_body);
+        v_request := private.decode_text(p_body)::jsonb;
         -- This check is cheap; has_huge_number is not.
         v_has_numbers := jsonb_path_exists(v_request, '$.** ? (@.type() == "number")');
     exception
+        when untranslatable_character then
+            perform private.fail(
+                400, 'invalid_json', 'The request contains the character U+0000, which cannot be stored. Leave it out.'
+            );
         when data_exception or statement_too_complex or program_limit_exceeded then
             perform private.fail(400, 'invalid_json', 'The request body is not valid JSON. Send valid JSON in UTF-8.');
     end;
@@ -114,6 +119,23 @@ end
 $$;
 comment on function private.parse_text(jsonb, text, integer, text) is
 'Parses a string field of 1 to p_max characters. Without a default it is required. PT400 with the field.';
+
+create function private.parse_content(p_body jsonb) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_content text := private.parse_text(p_body, 'content', private.message_max_characters());
+begin
+    if v_content !~ private.visible_character() then
+        perform private.fail(400, 'invalid_field', 'content must have a visible character.', 'content');
+    end if;
+    return v_content;
+end
+$$;
+comment on function private.parse_content(jsonb) is
+'Parses the content of a message: not blank, and not above the limit. PT400 with the field.';
 
 create function private.is_uuid(p_text text) returns boolean
 language plpgsql

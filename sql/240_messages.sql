@@ -24,6 +24,7 @@ create table public.messages (
     constraint messages_content_length check (
         char_length(content) between 1 and private.message_max_characters() or deleted_at is not null and content = ''
     ),
+    constraint messages_content_visible check (content ~ private.visible_character() or deleted_at is not null),
     constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
     constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
     constraint messages_metadata_size check (

@@ -11,7 +11,9 @@ declare
     v_event record;
 begin
     if private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using message = 'Only members can write to this channel.';
+        raise insufficient_privilege using
+            message = 'Only members can write to this channel.',
+            hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
     end if;
     -- What private.lock_channel does, without the call: each message pays for this line.
     select counter.workspace_id into new.workspace_id

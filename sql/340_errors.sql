@@ -12,6 +12,7 @@ alter table private.constraint_codes enable row level security;
 insert into private.constraint_codes (constraint_name, code) values
 ('messages_pkey', 'messages_pkey'),
 ('messages_content_length', 'messages_content_length'),
+('messages_content_visible', 'messages_content_visible'),
 ('messages_content_type_length', 'messages_content_type_length'),
 ('messages_metadata_object', 'messages_metadata_object'),
 ('messages_metadata_size', 'messages_metadata_size'),
@@ -22,7 +23,6 @@ insert into private.constraint_codes (constraint_name, code) values
 ('messages_user_id_fkey', 'messages_user_id_fkey'),
 ('messages_ai_twin_id_fkey', 'messages_ai_twin_id_fkey'),
 ('messages_parent_message_id_fkey', 'messages_parent_message_id_fkey'),
-('messages_thread_id_fkey', 'messages_thread_id_fkey'),
 ('message_edits_message_id_fkey', 'message_edits_message_id_fkey'),
 ('message_reactions_pkey', 'message_reactions_pkey'),
 ('message_reactions_once', 'message_reactions_once'),

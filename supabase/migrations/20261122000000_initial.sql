@@ -217,6 +217,20 @@ $$;
 comment on function private.hidden_characters() is
 'A regular expression for control characters and invisible ones, which could make a name look like another.';
 
+create function private.visible_character() returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Also without blanks that Unicode counts as letters or marks, such as the Hangul fillers.
+    return '[^\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f'
+        '\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]';
+end
+$$;
+comment on function private.visible_character() is
+'A regular expression for a character that a reader sees. A text without any looks empty.';
+
 create function private.set_updated_at_trigger() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -368,14 +382,19 @@ declare
     v_request jsonb;
     v_has_numbers boolean;
 begin
+    -- Unlike ingest, it mends nothing: the Data API refuses the same texts.
     if octet_length(p_body) = 0 or p_body = '{}' then
         return '{}'::jsonb;
     end if;
     begin
-        v_request := private.parse_json(p_body);
+        v_request := private.decode_text(p_body)::jsonb;
         -- This check is cheap; has_huge_number is not.
         v_has_numbers := jsonb_path_exists(v_request, '$.** ? (@.type() == "number")');
     exception
+        when untranslatable_character then
+            perform private.fail(
+                400, 'invalid_json', 'The request contains the character U+0000, which cannot be stored. Leave it out.'
+            );
         when data_exception or statement_too_complex or program_limit_exceeded then
             perform private.fail(400, 'invalid_json', 'The request body is not valid JSON. Send valid JSON in UTF-8.');
     end;
@@ -428,6 +447,23 @@ end
 $$;
 comment on function private.parse_text(jsonb, text, integer, text) is
 'Parses a string field of 1 to p_max characters. Without a default it is required. PT400 with the field.';
+
+create function private.parse_content(p_body jsonb) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_content text := private.parse_text(p_body, 'content', private.message_max_characters());
+begin
+    if v_content !~ private.visible_character() then
+        perform private.fail(400, 'invalid_field', 'content must have a visible character.', 'content');
+    end if;
+    return v_content;
+end
+$$;
+comment on function private.parse_content(jsonb) is
+'Parses the content of a message: not blank, and not above the limit. PT400 with the field.';
 
 create function private.is_uuid(p_text text) returns boolean
 language plpgsql
@@ -6449,7 +6485,8 @@ begin
     then
         raise insufficient_privilege using
             message = 'Only members of the workspace can be added to its channels. Invite this user as a guest.',
-            detail = 'workspace_member_required';
+            detail = 'workspace_member_required',
+            hint = 'Call the function create_invitation.';
     end if;
     return new;
 end
@@ -6864,7 +6901,8 @@ begin
     if v_channel_id is null then
         raise insufficient_privilege using
             message = 'A direct channel needs people who share a workspace with you. Invite them first.',
-            detail = 'workspace_member_required';
+            detail = 'workspace_member_required',
+            hint = 'Call the function create_invitation.';
     end if;
     return (select to_json(channel) from public.channels as channel where channel.id = v_channel_id);
 end
@@ -7497,7 +7535,9 @@ begin
     -- Checks again under the lock: the policy uses the members at the start of the statement. A member removed since
     -- then would leave a twin behind.
     if private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using message = 'Only members can add their twins to a channel.';
+        raise insufficient_privilege using
+            message = 'Only members can add their twins to a channel.',
+            hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
     elsif (
         select count(*)
         from public.channel_twins as assigned
@@ -7557,6 +7597,43 @@ $$;
 comment on function private.remove_member_twins_trigger() is
 'Removes the twins of a member who leaves, and with them their pending deliveries.';
 
+-- What clients may not write to a table, with the function to call instead.
+-- Clients have the privilege and no policy. Without the privilege, Postgres would say only "permission denied".
+
+-- Invoker, because row_security_active then tells a client from a function of ours and from service_role.
+create function private.refuse_statement_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if row_security_active(tg_relid) then
+        raise insufficient_privilege using
+            message = format('Clients do not %s rows of %s.', lower(tg_op), tg_table_name),
+            hint = format('Call the function %s.', tg_argv[0]);
+    end if;
+    return null;
+end
+$$;
+comment on function private.refuse_statement_trigger() is
+'Trigger: refuses a statement of a client, and names the function to call in the hint. Argument: that function.';
+
+-- Invoker, as above.
+create function private.protect_message_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if row_security_active(tg_relid) then
+        raise insufficient_privilege using
+            message = 'Only the content of a message can change.',
+            hint = 'Call the function edit_message.';
+    end if;
+    return new;
+end
+$$;
+comment on function private.protect_message_trigger() is
+'Trigger: refuses a client that changes more of a message than its content. An upsert with equal values passes.';
+
 -- Messages of channels, their edits, reactions and pins. Only members read them, and only authors change a message.
 
 create table public.messages (
@@ -7583,6 +7660,7 @@ create table public.messages (
     constraint messages_content_length check (
         char_length(content) between 1 and private.message_max_characters() or deleted_at is not null and content = ''
     ),
+    constraint messages_content_visible check (content ~ private.visible_character() or deleted_at is not null),
     constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
     constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
     constraint messages_metadata_size check (
@@ -7679,7 +7757,9 @@ declare
     v_event record;
 begin
     if private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using message = 'Only members can write to this channel.';
+        raise insufficient_privilege using
+            message = 'Only members can write to this channel.',
+            hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
     end if;
     -- What private.lock_channel does, without the call: each message pays for this line.
     select counter.workspace_id into new.workspace_id
@@ -8456,7 +8536,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
-    v_content text := private.parse_text($1, 'content', private.message_max_characters());
+    v_content text := private.parse_content($1);
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id', false);
     v_user_id uuid;
     v_message public.messages;
@@ -8481,6 +8561,15 @@ begin
     -- A message of a twin has no user_id, but a user_id in the request must still be the caller's.
     if v_twin_id is null or not private.is_service() then
         v_user_id := private.require_actor($1);
+    end if;
+    -- The policy checks users; it does not apply to service_role.
+    if v_twin_id is null and private.is_service() and not exists (
+        select from public.channel_members as member
+        where member.channel_id = v_channel_id and member.user_id = v_user_id
+    ) then
+        perform private.fail(
+            403, 'not_a_member', 'This user is not a member of the channel. Add the user first.', 'user_id'
+        );
     end if;
     insert into public.messages (
         channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
@@ -8541,7 +8630,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_content text := private.parse_text($1, 'content', private.message_max_characters());
+    v_content text := private.parse_content($1);
     v_user_id uuid := private.require_actor($1);
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
@@ -8682,7 +8771,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_emoji text := private.parse_text(p_body, 'emoji', 64);
+    v_emoji text := private.parse_emoji(p_body);
     v_user_id uuid := private.require_actor(p_body);
     v_message public.messages := private.require_message(private.parse_uuid(p_body, 'id'));
     v_reaction public.message_reactions;
@@ -9086,6 +9175,87 @@ $$;
 comment on function public.list_my_channels(integer, integer) is
 'Lists the channels of the caller with unread and mention counts (up to 100), last message, members, muted and pinned:
 pinned ones first, then by the last event. Takes max_channels (1 to 1000) and skip.';
+
+-- Reactions that look the same are the same: each emoji has one spelling.
+
+create function private.normalize_emoji(p_emoji text) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Letters of any script, digits, _, + and -.
+    c_name constant text := '[0-9A-Za-z_+\u00c0-\u1fff\u3040-\ud7ff-]+';
+    -- A symbol with an optional skin tone and the tags of a flag.
+    c_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u24ff\u25a0-\u27bf'
+        '\u2900-\u297f\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001f1e5\U0001f200-\U0001faff]'
+        '[\U0001f3fb-\U0001f3ff]?([\U000e0020-\U000e007e]+\U000e007f)?';
+    -- The emoji that are text without U+FE0F.
+    c_text_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u2328\u23cf'
+        '\u23ed-\u23ef\u23f1\u23f2\u23f8-\u23fa\u24c2\u25aa\u25ab\u25b6\u25c0\u25fb\u25fc\u2600-\u2604\u260e\u2611'
+        '\u2618\u261d\u2620\u2622\u2623\u2626\u262a\u262e\u262f\u2638-\u263a\u2640\u2642\u265f\u2660\u2663\u2665'
+        '\u2666\u2668\u267b\u267e\u2692\u2694-\u2697\u2699\u269b\u269c\u26a0\u26a7\u26b0\u26b1\u26c8\u26cf\u26d1'
+        '\u26d3\u26e9\u26f0\u26f1\u26f4\u26f7-\u26f9\u2702\u2708\u2709\u270c\u270d\u270f\u2712\u2714\u2716\u271d'
+        '\u2721\u2733\u2734\u2744\u2747\u2763\u2764\u27a1\u2934\u2935\u2b05-\u2b07\u3030\u303d\u3297\u3299'
+        '\U0001f170\U0001f171\U0001f17e\U0001f17f\U0001f202\U0001f237\U0001f321\U0001f324-\U0001f32c\U0001f336'
+        '\U0001f37d\U0001f396\U0001f397\U0001f399-\U0001f39b\U0001f39e\U0001f39f\U0001f3cb-\U0001f3ce'
+        '\U0001f3d4-\U0001f3df\U0001f3f3\U0001f3f5\U0001f3f7\U0001f43f\U0001f441\U0001f4fd\U0001f549\U0001f54a'
+        '\U0001f56f\U0001f570\U0001f573-\U0001f579\U0001f587\U0001f58a-\U0001f58d\U0001f590\U0001f5a5\U0001f5a8'
+        '\U0001f5b1\U0001f5b2\U0001f5bc\U0001f5c2-\U0001f5c4\U0001f5d1-\U0001f5d3\U0001f5dc-\U0001f5de\U0001f5e1'
+        '\U0001f5e3\U0001f5e8\U0001f5ef\U0001f5f3\U0001f5fa\U0001f6cb\U0001f6cd-\U0001f6cf\U0001f6e0-\U0001f6e5'
+        '\U0001f6e9\U0001f6f0\U0001f6f3]';
+    v_emoji text := regexp_replace(normalize(p_emoji, nfc), '[\ufe0e\ufe0f]', '', 'g');
+begin
+    if v_emoji ~ ('^:?' || c_name || ':?$') then
+        return btrim(v_emoji, ':');
+    elsif v_emoji ~ '^[#*0-9]\u20e3$' then
+        return replace(v_emoji, e'\u20e3', e'\ufe0f\u20e3');
+    elsif v_emoji ~ '^[\U0001f1e6-\U0001f1ff]{2}$'
+        or v_emoji ~ ('^' || c_symbol || '(\u200d' || c_symbol || ')*$')
+    then
+        return regexp_replace(
+            v_emoji, '(' || c_text_symbol || ')(?![\U0001f3fb-\U0001f3ff])', e'\\1\ufe0f', 'g'
+        );
+    end if;
+    return null;
+end
+$$;
+comment on function private.normalize_emoji(text) is
+'The one spelling of an emoji or of a name such as thumbsup or :thumbsup:, so that equal ones compare as equal: in NFC,
+and with U+FE0F exactly where an emoji needs it. Null for any other text.';
+
+create function private.parse_emoji(p_body jsonb) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_emoji text := private.normalize_emoji(private.parse_text(p_body, 'emoji', 64));
+begin
+    if v_emoji is null then
+        perform private.fail(
+            400, 'invalid_field', 'emoji must be one emoji, or a name such as thumbsup or :thumbsup:.', 'emoji'
+        );
+    end if;
+    return v_emoji;
+end
+$$;
+comment on function private.parse_emoji(jsonb) is
+'Parses the field emoji: one emoji or a name, in its one spelling. PT400 for any other text.';
+
+-- Definer, because clients may not call the parsers.
+create function private.normalize_emoji_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.emoji := private.parse_emoji(jsonb_build_object('emoji', new.emoji));
+    return new;
+end
+$$;
+comment on function private.normalize_emoji_trigger() is
+'Trigger: gives the emoji of a reaction its one spelling, so that the unique constraint finds the same reaction.';
 
 -- Files of a channel in the Storage bucket `attachments`. Only members see them, and a file never changes.
 
@@ -11882,6 +12052,7 @@ alter table private.constraint_codes enable row level security;
 insert into private.constraint_codes (constraint_name, code) values
 ('messages_pkey', 'messages_pkey'),
 ('messages_content_length', 'messages_content_length'),
+('messages_content_visible', 'messages_content_visible'),
 ('messages_content_type_length', 'messages_content_type_length'),
 ('messages_metadata_object', 'messages_metadata_object'),
 ('messages_metadata_size', 'messages_metadata_size'),
@@ -11892,7 +12063,6 @@ insert into private.constraint_codes (constraint_name, code) values
 ('messages_user_id_fkey', 'messages_user_id_fkey'),
 ('messages_ai_twin_id_fkey', 'messages_ai_twin_id_fkey'),
 ('messages_parent_message_id_fkey', 'messages_parent_message_id_fkey'),
-('messages_thread_id_fkey', 'messages_thread_id_fkey'),
 ('message_edits_message_id_fkey', 'message_edits_message_id_fkey'),
 ('message_reactions_pkey', 'message_reactions_pkey'),
 ('message_reactions_once', 'message_reactions_once'),
@@ -13695,7 +13865,7 @@ begin
         headers := '{}';
     else
         v_answer := private.call_api(
-            p_function, p_headers::jsonb, private.parse_object(convert_to(p_parameters, 'UTF8')), p_body
+            p_function, p_headers::jsonb, private.parse_json(convert_to(p_parameters, 'UTF8')), p_body
         );
         status := v_answer.status;
         headers := v_answer.headers;
@@ -13815,7 +13985,11 @@ create trigger threadline_30_hand_over
 before delete on auth.users
 for each row execute function private.hand_over_user_trigger();
 
+-- Statements that clients may not run name the function to call: triggers with the number 05.
 -- workspaces: a workspace changes. Only an owner changes how long messages are kept.
+create trigger workspaces_05_refuse
+before insert on public.workspaces
+for each statement execute function private.refuse_statement_trigger('create_workspace');
 create trigger workspaces_10_stamp
 before update on public.workspaces
 for each row execute function private.set_updated_at_trigger();
@@ -13839,6 +14013,9 @@ for each row when (old.home_country is distinct from new.home_country)
 execute function private.reread_numbers_trigger();
 
 -- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
+create trigger workspace_members_05_refuse
+before insert on public.workspace_members
+for each statement execute function private.refuse_statement_trigger('create_invitation');
 create trigger workspace_members_10_protect_owners
 before update or delete on public.workspace_members
 for each row execute function private.protect_workspace_owners_trigger();
@@ -13858,6 +14035,12 @@ after update on public.workspace_members
 for each row when (old.role <> new.role) execute function private.record_workspace_membership_trigger();
 
 -- workspace_invitations: a user is invited, and told.
+create trigger workspace_invitations_05_refuse
+before insert on public.workspace_invitations
+for each statement execute function private.refuse_statement_trigger('create_invitation');
+create trigger workspace_invitations_06_refuse
+before update or delete on public.workspace_invitations
+for each statement execute function private.refuse_statement_trigger('revoke_invitation');
 create trigger workspace_invitations_10_tell
 after insert on public.workspace_invitations
 for each row when (new.email is not null) execute function private.record_invitation_trigger();
@@ -14137,11 +14320,14 @@ for each row execute function private.redact_channel_trigger();
 -- 20 and 30 run under that lock. Then the policies and constraints check the row.
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
 -- the end of the transaction message_events_10_broadcast sends the event.
--- Update: 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
+-- Update: 35 keeps all but the content as it is. 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
 -- 81 forgets what an edit or a deletion took away. If the message was deleted, 82 cancels its deliveries. 83 corrects
 -- its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
+create trigger messages_05_refuse
+before delete on public.messages
+for each statement execute function private.refuse_statement_trigger('delete_message');
 create trigger messages_10_admit
 before insert on public.messages
 for each row execute function private.admit_message_trigger();
@@ -14160,6 +14346,19 @@ execute function private.require_attachments_trigger();
 create trigger messages_30_set_hops
 before insert on public.messages
 for each row when (new.ai_twin_id is not null) execute function private.set_hops_trigger();
+create trigger messages_35_protect
+before update on public.messages
+for each row when (
+    (
+        old.id, old.channel_id, old.user_id, old.ai_twin_id, old.parent_message_id, old.conversation_id,
+        old.content_type, old.metadata, old.attachments
+    )
+    is distinct from (
+        new.id, new.channel_id, new.user_id, new.ai_twin_id, new.parent_message_id, new.conversation_id,
+        new.content_type, new.metadata, new.attachments
+    )
+)
+execute function private.protect_message_trigger();
 create trigger messages_40_record_change
 before update on public.messages
 for each row execute function private.record_message_change_trigger();
@@ -14209,7 +14408,14 @@ referencing old table as removed
 for each statement execute function private.forget_messages_trigger();
 
 -- message_reactions: a member adds or removes a reaction.
--- 10 copies the channel from the message and locks the channel; 20 records the event.
+-- 06 gives the emoji its one spelling. 10 copies the channel from the message and locks the channel; 20 records the
+-- event.
+create trigger message_reactions_05_refuse
+before update on public.message_reactions
+for each statement execute function private.refuse_statement_trigger('toggle_reaction');
+create trigger message_reactions_06_normalize
+before insert on public.message_reactions
+for each row execute function private.normalize_emoji_trigger();
 create trigger message_reactions_10_set_channel
 before insert on public.message_reactions
 for each row execute function private.set_message_channel_trigger();
@@ -14218,6 +14424,9 @@ after insert or delete on public.message_reactions
 for each row execute function private.record_reaction_or_pin_trigger();
 
 -- message_pins: a member pins or unpins a message. The same steps as for a reaction.
+create trigger message_pins_05_refuse
+before update on public.message_pins
+for each statement execute function private.refuse_statement_trigger('pin_message');
 create trigger message_pins_10_set_channel
 before insert on public.message_pins
 for each row execute function private.set_message_channel_trigger();
@@ -14247,6 +14456,9 @@ referencing old table as removed
 for each statement execute function private.retire_ids_trigger();
 
 -- twin_webhooks: a webhook changes.
+create trigger twin_webhooks_05_refuse
+before insert or update on public.twin_webhooks
+for each statement execute function private.refuse_statement_trigger('set_twin_webhook');
 create trigger twin_webhooks_10_stamp
 before update on public.twin_webhooks
 for each row execute function private.set_updated_at_trigger();
@@ -14375,11 +14587,19 @@ grant select, update (is_muted, is_pinned) on public.member_states to authentica
 grant select on public.message_edits to authenticated;
 grant select on public.message_events to authenticated;
 grant select on public.message_mentions to authenticated;
-grant select, delete, insert (message_id, pinned_by) on public.message_pins to authenticated;
-grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to authenticated;
+-- What a trigger with the number 05 refuses is granted, so that clients get its hint.
+grant select, delete, insert (message_id, pinned_by), update (message_id, pinned_by)
+on public.message_pins to authenticated;
+grant select, delete, insert (id, message_id, user_id, emoji), update (id, message_id, user_id, emoji)
+on public.message_reactions to authenticated;
 grant
     select,
-    update (content),
+    -- For upserts. A trigger keeps all but content as it is, and another one refuses to delete.
+    delete,
+    update (
+        id, channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
+        content, content_type, metadata, attachments
+   ),
     insert (
         id, channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
         content, content_type, metadata, attachments
@@ -14391,15 +14611,21 @@ grant select, delete, insert (id, workspace_id, full_name, phone), update (full_
 on public.people to authenticated;
 grant select, delete, insert (person_id, kind, value, app) on public.person_identifiers to authenticated;
 grant select on public.twin_deliveries to authenticated;
-grant select, delete on public.twin_webhooks to authenticated;
+grant select, delete, insert (ai_twin_id, url), update (ai_twin_id, url) on public.twin_webhooks to authenticated;
 grant select on public.user_events to authenticated;
 grant select, update (display_name, avatar_url) on public.user_profiles to authenticated;
 grant select (
     id, workspace_id, channel_id, email, role, invited_by, created_at, expires_at, revoked_at, accepted_at, accepted_by
 )
 on public.workspace_invitations to authenticated;
-grant select, delete, update (role) on public.workspace_members to authenticated;
-grant select, delete, update (name, home_country, language, conversation_days, channel_days)
+grant
+    delete, insert (workspace_id, channel_id, email, role, expires_at),
+    update (workspace_id, channel_id, email, role, expires_at, revoked_at)
+on public.workspace_invitations to authenticated;
+grant select, delete, insert (workspace_id, user_id, role), update (role) on public.workspace_members to authenticated;
+grant
+    select, delete, insert (name, home_country, language),
+    update (name, home_country, language, conversation_days, channel_days)
 on public.workspaces to authenticated;
 grant select on private.my_channels to authenticated;
 grant select on private.my_peer_twins to authenticated;
@@ -14484,6 +14710,10 @@ grant execute on function
     private.find_channel_state(uuid),
     private.list_threads(uuid[]),
     private.parse_boolean(jsonb, text),
+    private.parse_content(jsonb),
+    private.parse_emoji(jsonb),
+    private.normalize_emoji(text),
+    private.visible_character(),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
     private.spend_request(),
@@ -14679,6 +14909,10 @@ grant execute on function
     private.find_channel_state(uuid),
     private.list_threads(uuid[]),
     private.parse_boolean(jsonb, text),
+    private.parse_content(jsonb),
+    private.parse_emoji(jsonb),
+    private.normalize_emoji(text),
+    private.visible_character(),
     private.count_messages(jsonb),
     private.create_conversations(private.ingest_source, private.ingest_participant[]),
     private.decode_text(bytea),
