@@ -151,6 +151,20 @@ $$;
 comment on function private.hidden_characters() is
 'A regular expression for control characters and invisible ones, which could make a name look like another.';
 
+create function private.visible_character() returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Also without blanks that Unicode counts as letters or marks, such as the Hangul fillers.
+    return '[^\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f'
+        '\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]';
+end
+$$;
+comment on function private.visible_character() is
+'A regular expression for a character that a reader sees. A text without any looks empty.';
+
 create function private.set_updated_at_trigger() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -104,7 +104,9 @@ begin
     -- Checks again under the lock: the policy uses the members at the start of the statement. A member removed since
     -- then would leave a twin behind.
     if private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using message = 'Only members can add their twins to a channel.';
+        raise insufficient_privilege using
+            message = 'Only members can add their twins to a channel.',
+            hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
     elsif (
         select count(*)
         from public.channel_twins as assigned

@@ -220,6 +220,11 @@ begin
         cross join lateral unnest(matched.ids, matched.ranks) as hit (id, rank)
         inner join public.messages as message on hit.id = message.id
         where message.deleted_at is null
+    ), author as (
+        select named.*
+        from private.list_author_names(array(
+            select found.id from found where found.place > v_offset and found.place <= v_offset + v_limit
+        )) as named
     )
 
     select
@@ -230,12 +235,18 @@ begin
                 'channel_id', found.channel_id,
                 'content', found.content,
                 'user_id', found.user_id,
+                'ai_twin_id', found.ai_twin_id,
+                'display_name', author.display_name,
+                'avatar_url', author.avatar_url,
                 'created_at', private.format_time(found.created_at)
             )
             order by found.place
         ) filter (where found.place > v_offset and found.place <= v_offset + v_limit), '[]') as data
     into v_answer
-    from found;
+    from found
+    left join author
+        on author.author_id = coalesce(found.user_id, found.ai_twin_id)
+        and author.is_twin = (found.user_id is null);
     return private.succeed(v_answer.data, jsonb_build_object('total', v_answer.total));
 end
 $$;

@@ -12,13 +12,13 @@ begin
     if p_event.kind in ('reaction.added', 'reaction.removed') then
         return v_numbers || private.render_reaction(
             p_event.reaction_id, p_event.message_id, p_event.actor_id, p_event.emoji, p_event.added_at
-        );
+        ) || private.render_author(p_event.actor_id, null);
     elsif p_event.kind in ('member.joined', 'member.left') then
         return v_numbers || jsonb_build_object(
             'channel_id', p_event.channel_id,
             'user_id', p_event.actor_id,
             'created_at', private.format_time(p_event.created_at)
-        );
+        ) || private.render_author(p_event.actor_id, null);
     elsif p_event.kind = 'message.deleted' then
         return v_numbers || jsonb_build_object(
             'id', p_event.message_id, 'deleted_at', private.format_time(p_event.created_at)
@@ -50,13 +50,15 @@ begin
             limit 1
         );
     end if;
-    return private.render_message(p_message, v_pin) || v_numbers;
+    return private.render_message(p_message, v_pin)
+        || private.render_author(p_message.user_id, p_message.ai_twin_id)
+        || v_numbers;
 end
 $$;
 comment on function private.render_event(public.message_events, public.messages) is
-'The payload of an event, the same for broadcasts and for catching up: the data of the call that caused it, with seq and
-prev_seq. It shows the message at the time of the event. For a message that is gone, p_message is null and the payload
-has id and deleted.';
+'The payload of an event, the same for broadcasts and for catching up: the data of the call that caused it, with seq,
+prev_seq, and name and picture of the author or the user. It shows the message at the time of the event. For a message
+that is gone, p_message is null and the payload has id and deleted.';
 
 create function private.render_pointer(p_payload jsonb, p_topic text default null) returns jsonb
 language sql
@@ -199,3 +201,38 @@ $$;
 comment on function private.broadcast_event_trigger() is
 'Sends an event at the end of its transaction. A failed broadcast is only a warning; an event of a message that was not
 written undoes the transaction.';
+
+-- Definer, because only the database sends to these topics.
+create function private.broadcast_channel_deletion_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Else a message could take the number of the deletion.
+    perform private.lock_channel(old.id);
+    begin
+        insert into realtime.messages (topic, extension, event, payload, private)
+        select
+            'channel:' || old.id,
+            'broadcast',
+            'channel.deleted',
+            jsonb_build_object(
+                'channel_id', old.id,
+                'seq', counter.last_seq + 1,
+                'prev_seq', counter.last_seq,
+                'created_at', private.format_time(clock_timestamp())
+            ),
+            true
+        from private.channel_counters as counter
+        where counter.channel_id = old.id;
+    exception
+        when others then
+            perform private.report_lost_broadcast('channel:' || old.id, sqlstate, sqlerrm);
+    end;
+    return old;
+end
+$$;
+comment on function private.broadcast_channel_deletion_trigger() is
+'Trigger: tells the listeners of a channel that it is deleted, as its last event. Its log is deleted with it; the logs of
+its members keep the deletion.';

@@ -11,7 +11,11 @@ as $$
 declare
     v_time text := floor(extract(epoch from now()))::text;
     v_body text := (
-        select (private.render_message(message) || jsonb_build_object('seq', message.seq))::text
+        select (
+            private.render_message(message)
+            || private.render_author(message.user_id, message.ai_twin_id)
+            || jsonb_build_object('seq', message.seq)
+        )::text
         from public.messages as message
         where message.id = p_delivery.message_id
     );

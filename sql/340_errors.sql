@@ -12,6 +12,7 @@ alter table private.constraint_codes enable row level security;
 insert into private.constraint_codes (constraint_name, code) values
 ('messages_pkey', 'messages_pkey'),
 ('messages_content_length', 'messages_content_length'),
+('messages_content_visible', 'messages_content_visible'),
 ('messages_content_type_length', 'messages_content_type_length'),
 ('messages_metadata_object', 'messages_metadata_object'),
 ('messages_metadata_size', 'messages_metadata_size'),

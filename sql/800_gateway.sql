@@ -298,7 +298,7 @@ begin
         headers := '{}';
     else
         v_answer := private.call_api(
-            p_function, p_headers::jsonb, private.parse_object(convert_to(p_parameters, 'UTF8')), p_body
+            p_function, p_headers::jsonb, private.parse_json(convert_to(p_parameters, 'UTF8')), p_body
         );
         status := v_answer.status;
         headers := v_answer.headers;

@@ -14,7 +14,11 @@ create trigger threadline_30_hand_over
 before delete on auth.users
 for each row execute function private.hand_over_user_trigger();
 
+-- Statements that clients may not run name the function to call: triggers with the number 05.
 -- workspaces: a workspace changes. Only an owner changes how long messages are kept.
+create trigger workspaces_05_refuse
+before insert on public.workspaces
+for each statement execute function private.refuse_statement_trigger('create_workspace');
 create trigger workspaces_10_stamp
 before update on public.workspaces
 for each row execute function private.set_updated_at_trigger();
@@ -38,6 +42,9 @@ for each row when (old.home_country is distinct from new.home_country)
 execute function private.reread_numbers_trigger();
 
 -- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
+create trigger workspace_members_05_refuse
+before insert on public.workspace_members
+for each statement execute function private.refuse_statement_trigger('create_invitation');
 create trigger workspace_members_10_protect_owners
 before update or delete on public.workspace_members
 for each row execute function private.protect_workspace_owners_trigger();
@@ -57,6 +64,12 @@ after update on public.workspace_members
 for each row when (old.role <> new.role) execute function private.record_workspace_membership_trigger();
 
 -- workspace_invitations: a user is invited, and told.
+create trigger workspace_invitations_05_refuse
+before insert on public.workspace_invitations
+for each statement execute function private.refuse_statement_trigger('create_invitation');
+create trigger workspace_invitations_06_refuse
+before update or delete on public.workspace_invitations
+for each statement execute function private.refuse_statement_trigger('revoke_invitation');
 create trigger workspace_invitations_10_tell
 after insert on public.workspace_invitations
 for each row when (new.email is not null) execute function private.record_invitation_trigger();
@@ -247,7 +260,10 @@ create trigger channels_35_tell
 after update of name on public.channels
 for each row when (old.name is distinct from new.name) execute function private.record_renaming_trigger();
 
--- Before the delete, while the log still numbers the broadcasts.
+-- Before the delete, while the log still numbers the broadcasts. 38 locks the channel for both.
+create trigger channels_38_tell_deletion
+before delete on public.channels
+for each row execute function private.broadcast_channel_deletion_trigger();
 create trigger channels_40_redact
 before delete on public.channels
 for each row execute function private.redact_channel_trigger();
@@ -336,11 +352,14 @@ for each row execute function private.redact_channel_trigger();
 -- 20 and 30 run under that lock. Then the policies and constraints check the row.
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
 -- the end of the transaction message_events_10_broadcast sends the event.
--- Update: 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
+-- Update: 35 keeps all but the content as it is. 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
 -- 81 forgets what an edit or a deletion took away. If the message was deleted, 82 cancels its deliveries. 83 corrects
 -- its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
+create trigger messages_05_refuse
+before delete on public.messages
+for each statement execute function private.refuse_statement_trigger('delete_message');
 create trigger messages_10_admit
 before insert on public.messages
 for each row execute function private.admit_message_trigger();
@@ -359,6 +378,19 @@ execute function private.require_attachments_trigger();
 create trigger messages_30_set_hops
 before insert on public.messages
 for each row when (new.ai_twin_id is not null) execute function private.set_hops_trigger();
+create trigger messages_35_protect
+before update on public.messages
+for each row when (
+    (
+        old.id, old.channel_id, old.user_id, old.ai_twin_id, old.parent_message_id, old.conversation_id,
+        old.content_type, old.metadata, old.attachments
+    )
+    is distinct from (
+        new.id, new.channel_id, new.user_id, new.ai_twin_id, new.parent_message_id, new.conversation_id,
+        new.content_type, new.metadata, new.attachments
+    )
+)
+execute function private.protect_message_trigger();
 create trigger messages_40_record_change
 before update on public.messages
 for each row execute function private.record_message_change_trigger();
@@ -408,7 +440,14 @@ referencing old table as removed
 for each statement execute function private.forget_messages_trigger();
 
 -- message_reactions: a member adds or removes a reaction.
--- 10 copies the channel from the message and locks the channel; 20 records the event.
+-- 06 gives the emoji its one spelling. 10 copies the channel from the message and locks the channel; 20 records the
+-- event.
+create trigger message_reactions_05_refuse
+before update on public.message_reactions
+for each statement execute function private.refuse_statement_trigger('toggle_reaction');
+create trigger message_reactions_06_normalize
+before insert on public.message_reactions
+for each row execute function private.normalize_emoji_trigger();
 create trigger message_reactions_10_set_channel
 before insert on public.message_reactions
 for each row execute function private.set_message_channel_trigger();
@@ -417,6 +456,9 @@ after insert or delete on public.message_reactions
 for each row execute function private.record_reaction_or_pin_trigger();
 
 -- message_pins: a member pins or unpins a message. The same steps as for a reaction.
+create trigger message_pins_05_refuse
+before update on public.message_pins
+for each statement execute function private.refuse_statement_trigger('pin_message');
 create trigger message_pins_10_set_channel
 before insert on public.message_pins
 for each row execute function private.set_message_channel_trigger();
@@ -451,6 +493,9 @@ after delete on private.message_files
 for each row execute function private.drop_unused_file_trigger();
 
 -- twin_webhooks: a webhook changes.
+create trigger twin_webhooks_05_refuse
+before insert or update on public.twin_webhooks
+for each statement execute function private.refuse_statement_trigger('set_twin_webhook');
 create trigger twin_webhooks_10_stamp
 before update on public.twin_webhooks
 for each row execute function private.set_updated_at_trigger();

@@ -119,11 +119,19 @@ grant select, update (is_muted, is_pinned) on public.member_states to authentica
 grant select on public.message_edits to authenticated;
 grant select on public.message_events to authenticated;
 grant select on public.message_mentions to authenticated;
-grant select, delete, insert (message_id, pinned_by) on public.message_pins to authenticated;
-grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to authenticated;
+-- What a trigger with the number 05 refuses is granted, so that clients get its hint.
+grant select, delete, insert (message_id, pinned_by), update (message_id, pinned_by)
+on public.message_pins to authenticated;
+grant select, delete, insert (id, message_id, user_id, emoji), update (id, message_id, user_id, emoji)
+on public.message_reactions to authenticated;
 grant
     select,
-    update (content),
+    -- For upserts. A trigger keeps all but content as it is, and another one refuses to delete.
+    delete,
+    update (
+        id, channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
+        content, content_type, metadata, attachments
+   ),
     insert (
         id, channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
         content, content_type, metadata, attachments
@@ -135,15 +143,21 @@ grant select, delete, insert (id, workspace_id, full_name, phone), update (full_
 on public.people to authenticated;
 grant select, delete, insert (person_id, kind, value, app) on public.person_identifiers to authenticated;
 grant select on public.twin_deliveries to authenticated;
-grant select, delete on public.twin_webhooks to authenticated;
+grant select, delete, insert (ai_twin_id, url), update (ai_twin_id, url) on public.twin_webhooks to authenticated;
 grant select on public.user_events to authenticated;
 grant select, update (display_name, avatar_url) on public.user_profiles to authenticated;
 grant select (
     id, workspace_id, channel_id, email, role, invited_by, created_at, expires_at, revoked_at, accepted_at, accepted_by
 )
 on public.workspace_invitations to authenticated;
-grant select, delete, update (role) on public.workspace_members to authenticated;
-grant select, delete, update (name, home_country, language, conversation_days, channel_days)
+grant
+    delete, insert (workspace_id, channel_id, email, role, expires_at),
+    update (workspace_id, channel_id, email, role, expires_at, revoked_at)
+on public.workspace_invitations to authenticated;
+grant select, delete, insert (workspace_id, user_id, role), update (role) on public.workspace_members to authenticated;
+grant
+    select, delete, insert (name, home_country, language),
+    update (name, home_country, language, conversation_days, channel_days)
 on public.workspaces to authenticated;
 grant select on private.my_channels to authenticated;
 grant select on private.my_peer_twins to authenticated;
@@ -255,7 +269,13 @@ grant execute on function
     private.revoke_messaging_key(uuid),
     private.set_reaction(jsonb, text),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
-    private.message_count(uuid),
+    private.find_channel_state(uuid),
+    private.list_threads(uuid[]),
+    private.parse_boolean(jsonb, text),
+    private.parse_content(jsonb),
+    private.parse_emoji(jsonb),
+    private.normalize_emoji(text),
+    private.visible_character(),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
     private.spend_request(),
@@ -270,7 +290,7 @@ grant execute on function
     private.find_mentions(text),
     private.require_upload_channel(jsonb),
     private.require_message(uuid),
-    private.list_page(uuid, uuid, bigint, bigint, integer, integer),
+    private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.finish_idempotent(text, text, integer, text),
     private.fold_text(text),
@@ -382,7 +402,8 @@ grant select, insert, delete on public.person_identifiers to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
 grant select on public.user_events to service_role;
-grant select, insert, update, delete on public.user_profiles to service_role;
+-- A profile goes with its user: without it, messages would lose their author.
+grant select, insert, update on public.user_profiles to service_role;
 grant select, insert, update, delete on public.workspace_members to service_role;
 grant
     select, delete, insert (name, home_country, language, conversation_days, channel_days, created_by),
@@ -468,7 +489,13 @@ grant execute on function
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.clean_up(integer),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
-    private.message_count(uuid),
+    private.find_channel_state(uuid),
+    private.list_threads(uuid[]),
+    private.parse_boolean(jsonb, text),
+    private.parse_content(jsonb),
+    private.parse_emoji(jsonb),
+    private.normalize_emoji(text),
+    private.visible_character(),
     private.count_messages(jsonb),
     private.create_conversations(private.ingest_source, private.ingest_participant[]),
     private.decode_text(bytea),
@@ -486,7 +513,7 @@ grant execute on function
     private.require_upload_channel(jsonb),
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.require_message(uuid),
-    private.list_page(uuid, uuid, bigint, bigint, integer, integer),
+    private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),

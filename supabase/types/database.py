@@ -575,6 +575,7 @@ class PublicMessages(BaseModel):
     metadata: JsonValue = Field(alias="metadata")
     parent_message_id: Optional[uuid.UUID] = Field(alias="parent_message_id")
     seq: int = Field(alias="seq")
+    thread_id: Optional[uuid.UUID] = Field(alias="thread_id")
     updated_at: datetime.datetime = Field(alias="updated_at")
     user_id: Optional[uuid.UUID] = Field(alias="user_id")
     workspace_id: uuid.UUID = Field(alias="workspace_id")
@@ -593,6 +594,7 @@ class PublicMessagesInsert(TypedDict):
     metadata: NotRequired[Annotated[JsonValue, Field(alias="metadata")]]
     parent_message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="parent_message_id")]]
     seq: NotRequired[Annotated[int, Field(alias="seq")]]
+    thread_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="thread_id")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="user_id")]]
     workspace_id: Annotated[uuid.UUID, Field(alias="workspace_id")]
@@ -611,6 +613,7 @@ class PublicMessagesUpdate(TypedDict):
     metadata: NotRequired[Annotated[JsonValue, Field(alias="metadata")]]
     parent_message_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="parent_message_id")]]
     seq: NotRequired[Annotated[int, Field(alias="seq")]]
+    thread_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="thread_id")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="user_id")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]

@@ -145,6 +145,13 @@ export type Database = {
             referencedRelation: "channels";
             referencedColumns: ["id"];
           },
+          {
+            foreignKeyName: "channel_members_user_id_fkey";
+            columns: ["user_id"];
+            isOneToOne: false;
+            referencedRelation: "user_profiles";
+            referencedColumns: ["user_id"];
+          },
         ];
       };
       "channel_twins": {
@@ -734,6 +741,13 @@ export type Database = {
             referencedRelation: "messages";
             referencedColumns: ["id"];
           },
+          {
+            foreignKeyName: "message_pins_pinned_by_fkey";
+            columns: ["pinned_by"];
+            isOneToOne: false;
+            referencedRelation: "user_profiles";
+            referencedColumns: ["user_id"];
+          },
         ];
       };
       "message_reactions": {
@@ -777,6 +791,13 @@ export type Database = {
             referencedRelation: "messages";
             referencedColumns: ["id"];
           },
+          {
+            foreignKeyName: "message_reactions_user_id_fkey";
+            columns: ["user_id"];
+            isOneToOne: false;
+            referencedRelation: "user_profiles";
+            referencedColumns: ["user_id"];
+          },
         ];
       };
       "messages": {
@@ -794,6 +815,7 @@ export type Database = {
           "metadata": NonNullable<Json>;
           "parent_message_id": string | null;
           "seq": number;
+          "thread_id": string | null;
           "updated_at": string;
           "user_id": string | null;
           "workspace_id": string;
@@ -813,6 +835,7 @@ export type Database = {
           "metadata"?: NonNullable<Json>;
           "parent_message_id"?: string | null;
           "seq"?: number;
+          "thread_id"?: string | null;
           "updated_at"?: string;
           "user_id"?: string | null;
           "workspace_id": string;
@@ -831,6 +854,7 @@ export type Database = {
           "metadata"?: NonNullable<Json>;
           "parent_message_id"?: string | null;
           "seq"?: number;
+          "thread_id"?: string | null;
           "updated_at"?: string;
           "user_id"?: string | null;
           "workspace_id"?: string;
@@ -856,6 +880,20 @@ export type Database = {
             isOneToOne: false;
             referencedRelation: "messages";
             referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "messages_thread_id_fkey";
+            columns: ["thread_id"];
+            isOneToOne: false;
+            referencedRelation: "messages";
+            referencedColumns: ["id"];
+          },
+          {
+            foreignKeyName: "messages_user_id_fkey";
+            columns: ["user_id"];
+            isOneToOne: false;
+            referencedRelation: "user_profiles";
+            referencedColumns: ["user_id"];
           },
         ];
       };

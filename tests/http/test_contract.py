@@ -240,6 +240,8 @@ def test_undescribed_answer_raises_contract_error() -> None:
         "id": MESSAGE, "channel_id": CHANNEL, "content": "x", "content_type": "text", "user_id": None,
         "ai_twin_id": None, "parent_message_id": None, "conversation_id": None, "metadata": {}, "attachments": None,
         "created_at": "2026-03-19T15:10:22.000Z", "updated_at": "2026-03-19T15:10:22.000Z", "reaction_count": 0,
+        "thread_id": None, "edited_at": None, "seq": 1, "display_name": None, "avatar_url": None, "reactions": [],
+        "reply_count": 0, "last_reply_at": None, "participants": [],
     }  # fmt: skip
     right: dict[str, Any] = {"success": True, "data": message, "meta": {}}
     contract.check(httpx.Response(200, json=right, request=request))

@@ -37,6 +37,7 @@ COPIED = {
     "public.message_events.message_events_channel_id_fkey": "record_event copies it from the counter",
     "public.messages.messages_channel_id_fkey": "messages_10_admit copies it from the counter",
     "public.messages.messages_parent_message_id_fkey": "messages_10_admit requires a parent of the same channel",
+    "public.messages.messages_thread_id_fkey": "messages_10_admit takes it from a parent of the same channel",
 }
 
 # A table knows its workspace by a column, or by a key to a table that knows it.

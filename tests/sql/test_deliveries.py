@@ -21,7 +21,7 @@ from tests.support.database import (
     rows,
     value,
 )
-from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, TWIN, UNKNOWN_ID
+from tests.support.world import BOB, CAROL, CHANNEL, MALLORY, MATTY, MESSAGE, NAME_OF_MATTY, TWIN, UNKNOWN_ID
 
 URL = "https://twin.example.com/hook?key=1"
 
@@ -230,7 +230,7 @@ def test_body_is_the_message_with_its_number(db: Db, secret: str) -> None:
     ).data
     (delivery,) = claim(db)
     seq = value(db, "select seq from public.messages where id = %s", said["id"])
-    assert json.loads(delivery["body"]) == {**said, "seq": seq}
+    assert json.loads(delivery["body"]) == {**said, **NAME_OF_MATTY, "seq": seq}
     assert delivery["url"] == URL
     assert delivery["headers"]["threadline-delivery"] == delivery["id"]
     assert delivery["headers"]["threadline-twin"] == TWIN

@@ -131,15 +131,19 @@ drop policy workspaces_select_executed on public.workspaces;
 drop trigger threadline_10_create_profile on auth.users;
 drop trigger threadline_20_create_workspace on auth.users;
 drop trigger threadline_30_hand_over on auth.users;
+drop trigger workspaces_05_refuse on public.workspaces;
 drop trigger workspaces_10_stamp on public.workspaces;
 drop trigger workspaces_20_protect_retention on public.workspaces;
 drop trigger workspaces_30_audit on public.workspaces;
 drop trigger workspaces_40_reread_numbers on public.workspaces;
+drop trigger workspace_members_05_refuse on public.workspace_members;
 drop trigger workspace_members_10_protect_owners on public.workspace_members;
 drop trigger workspace_members_20_audit on public.workspace_members;
 drop trigger workspace_members_30_hand_over on public.workspace_members;
 drop trigger workspace_members_40_tell on public.workspace_members;
 drop trigger workspace_members_41_tell on public.workspace_members;
+drop trigger workspace_invitations_05_refuse on public.workspace_invitations;
+drop trigger workspace_invitations_06_refuse on public.workspace_invitations;
 drop trigger workspace_invitations_10_tell on public.workspace_invitations;
 drop trigger user_events_10_broadcast on public.user_events;
 drop trigger user_profiles_10_stamp on public.user_profiles;
@@ -182,6 +186,7 @@ drop trigger channels_12_reject_direct on public.channels;
 drop trigger channels_20_create_counter on public.channels;
 drop trigger channels_30_add_owner on public.channels;
 drop trigger channels_35_tell on public.channels;
+drop trigger channels_38_tell_deletion on public.channels;
 drop trigger channels_40_redact on public.channels;
 drop trigger channel_members_10_protect_owners on public.channel_members;
 drop trigger channel_members_11_keep_direct on public.channel_members;
@@ -202,9 +207,11 @@ drop trigger ai_twins_20_remember_owner on public.ai_twins;
 drop trigger ai_twins_30_limit on public.ai_twins;
 drop trigger channel_twins_10_admit on public.channel_twins;
 drop trigger channel_twins_20_redact on public.channel_twins;
+drop trigger messages_05_refuse on public.messages;
 drop trigger messages_10_admit on public.messages;
 drop trigger messages_20_require_attachments on public.messages;
 drop trigger messages_30_set_hops on public.messages;
+drop trigger messages_35_protect on public.messages;
 drop trigger messages_40_record_change on public.messages;
 drop trigger messages_50_queue_deliveries on public.messages;
 drop trigger messages_60_index on public.messages;
@@ -217,14 +224,18 @@ drop trigger messages_83_record_mentions on public.messages;
 drop trigger messages_90_record_change on public.messages;
 drop trigger messages_91_delete_words on public.messages;
 drop trigger messages_92_forget on public.messages;
+drop trigger message_reactions_05_refuse on public.message_reactions;
+drop trigger message_reactions_06_normalize on public.message_reactions;
 drop trigger message_reactions_10_set_channel on public.message_reactions;
 drop trigger message_reactions_20_record on public.message_reactions;
+drop trigger message_pins_05_refuse on public.message_pins;
 drop trigger message_pins_10_set_channel on public.message_pins;
 drop trigger message_pins_20_record on public.message_pins;
 drop trigger message_events_10_broadcast on public.message_events;
 drop trigger attachments_10_set_details on public.attachments;
 drop trigger attachments_20_reject_retired_id on public.attachments;
 drop trigger attachments_30_retire_id on public.attachments;
+drop trigger twin_webhooks_05_refuse on public.twin_webhooks;
 drop trigger twin_webhooks_10_stamp on public.twin_webhooks;
 drop view private.my_topic_turns;
 drop view private.my_peer_twins;
@@ -253,6 +264,7 @@ drop function
     private.authenticate_connection(text, text, text),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
+    private.broadcast_channel_deletion_trigger(),
     private.broadcast_conversation_trigger(),
     private.broadcast_conversations(uuid[]),
     private.broadcast_event_trigger(),
@@ -265,6 +277,7 @@ drop function
     private.call_idempotent(text, text, text, jsonb),
     private.cancel_deliveries_trigger(),
     private.change_number(uuid, text),
+    private.choose_avatar_url(jsonb),
     private.choose_display_name(jsonb, text),
     private.claim_deliveries(integer, interval),
     private.clean_up(integer),
@@ -310,6 +323,7 @@ drop function
     private.fail(integer, text, text, text),
     private.find_authors(text),
     private.find_call(text),
+    private.find_channel_state(uuid),
     private.find_channels(text),
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.find_cursor(jsonb, text, uuid),
@@ -381,13 +395,14 @@ drop function
     private.list_my_channels(integer, integer),
     private.list_my_channels(jsonb),
     private.list_my_invitations(),
-    private.list_page(uuid, uuid, bigint, bigint, integer, integer),
+    private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer),
     private.list_participants(text, private.ingest_conversation[], uuid[]),
     private.list_person_keys(uuid[]),
     private.list_phone_keys(text, text),
     private.list_repeated_messages(private.ingest_message[], uuid[], private.ingest_count[]),
     private.list_results(private.ingest_conversation[], uuid[], jsonb, private.ingest_count[]),
     private.list_spellings(text, text, text),
+    private.list_threads(uuid[]),
     private.list_updates(uuid, text, text),
     private.list_user_messages(uuid),
     private.lock_channel(uuid),
@@ -409,12 +424,16 @@ drop function
     private.measure_messages(uuid, bigint, integer),
     private.merge_counts(private.ingest_count[], private.ingest_update[], private.ingest_update[], uuid[]),
     private.merge_people(uuid, uuid),
-    private.message_count(uuid),
     private.message_preview(jsonb),
     private.move_channels(uuid),
+    private.normalize_emoji(text),
+    private.normalize_emoji_trigger(),
     private.normalize_identifier_trigger(),
     private.open_direct(uuid[], uuid),
+    private.parse_boolean(jsonb, text),
+    private.parse_content(jsonb),
     private.parse_conversations(jsonb),
+    private.parse_emoji(jsonb),
     private.parse_files(jsonb),
     private.parse_integer(jsonb, text, integer, integer, integer),
     private.parse_json(bytea),
@@ -443,6 +462,7 @@ drop function
     private.place_messages(private.ingest_message[], uuid[]),
     private.plain_digits(text, text),
     private.poll_summary(jsonb),
+    private.protect_message_trigger(),
     private.protect_owners_trigger(),
     private.protect_retention_trigger(),
     private.protect_workspace_owners_trigger(),
@@ -479,6 +499,7 @@ drop function
     private.refresh_people_trigger(),
     private.refresh_person_keys(uuid[]),
     private.refuse_ingest(integer, text),
+    private.refuse_statement_trigger(),
     private.reject_direct_channel_trigger(),
     private.reject_direct_member_trigger(),
     private.reject_retired_id_trigger(),
@@ -487,6 +508,7 @@ drop function
     private.remember_twin_owner_trigger(),
     private.remove_member_twins_trigger(),
     private.render_attachment(public.attachments),
+    private.render_author(uuid, uuid),
     private.render_conversation(public.conversations, bigint, jsonb),
     private.render_created(public.messages),
     private.render_delivery(public.twin_deliveries, uuid),
@@ -684,7 +706,8 @@ drop function
     private.identifier_value(text, text),
     private.message_max_characters(),
     private.metadata_max_bytes(),
-    private.phone_digits(text);
+    private.phone_digits(text),
+    private.visible_character();
 drop type
     private.conversation_summary,
     private.identifier,
