@@ -74,6 +74,7 @@ create table private.settings (
     twin_max_hops integer not null default 3,
     twin_max_attempts integer not null default 8,
     twin_retry_seconds integer not null default 5,
+    twin_skip_seconds integer not null default 600,
     summaries_per_user_per_day integer not null default 50,
     summaries_per_project_per_day integer not null default 1000,
     summary_max_bytes integer not null default 1000000,
@@ -100,6 +101,7 @@ create table private.settings (
     constraint settings_twin_max_hops_not_negative check (twin_max_hops >= 0),
     constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
+    constraint settings_twin_skip_seconds_positive check (twin_skip_seconds > 0),
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
     constraint settings_summaries_per_project_per_day_not_negative check (summaries_per_project_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
@@ -130,6 +132,9 @@ comment on column private.settings.twin_max_hops is
 comment on column private.settings.twin_max_attempts is 'Failed attempts after which a delivery is dead.';
 comment on column private.settings.twin_retry_seconds is
 'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
+comment on column private.settings.twin_skip_seconds is
+'Seconds after its first attempt in which a delivery that the webhook answers with an error holds up its queue: then it is
+dead. Six times as long if the webhook does not answer, or answers 408, 429, 502, 503 or 504.';
 comment on column private.settings.summaries_per_user_per_day is
 'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
 comment on column private.settings.summaries_per_project_per_day is
@@ -11222,19 +11227,50 @@ next page; meta.has_more says whether that page has events.';
 -- Promise: a secret is shown once and never leaves the database again (decision 0004). During a rotation, the new
 -- secret and up to four old ones sign each delivery. 312_delivery_worker shows what a twin is sent.
 
+create function private.is_webhook_url(p_url text) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- No credentials, no fragment, and no character that needs encoding.
+    v_parts text[] := regexp_match(
+        p_url, '^https?://(\[([0-9a-fA-F:.]+)\]|[a-zA-Z0-9._-]+)(:([0-9]{1,5}))?([/?][!"$-~]*)?$'
+    );
+    v_host text := v_parts[1];
+begin
+    if v_parts is null or coalesce(v_parts[4], '1')::integer not between 1 and 65535 then
+        return false;
+    elsif v_parts[2] is not null then
+        return family(v_parts[2]::inet) = 6;
+    elsif v_host ~ '(^|[.])[0-9]+$' then
+        -- A host that ends in a number is an IPv4 address.
+        return v_host ~ '^[0-9]{1,3}([.][0-9]{1,3}){3}$' and family(v_host::inet) = 4;
+    end if;
+    return char_length(v_host) <= 253
+        and v_host ~ '^[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?([.][a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?)*$';
+exception
+    when data_exception then
+        return false;
+end
+$$;
+comment on function private.is_webhook_url(text) is
+'Whether a text is an http or https URL with a host and a port that can exist. The worker checks the address when it
+connects.';
+
 create table public.twin_webhooks (
     ai_twin_id uuid primary key references public.ai_twins (id) on delete cascade,
     url text not null,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    -- Rejects credentials, fragments and characters that need encoding. The worker checks the address when it connects.
-    constraint twin_webhooks_url_form check (
-        url ~ '^https?://([a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?([/?][!"$-~]*)?$'
-    ),
+    unsubscribed_at timestamptz,
+    constraint twin_webhooks_url_form check (private.is_webhook_url(url)),
     constraint twin_webhooks_url_length check (char_length(url) <= 2000)
 );
 comment on table public.twin_webhooks is
 'The URL to which the worker posts the messages of a twin''s channels. A twin without one listens to Realtime.';
+comment on column public.twin_webhooks.unsubscribed_at is
+'When the webhook answered 410 Gone. It gets no more until the owner sets it again.';
 alter table public.twin_webhooks enable row level security;
 
 create table private.twin_secrets (
@@ -11336,13 +11372,14 @@ begin
     insert into public.twin_webhooks (ai_twin_id, url) values (p_twin_id, p_url)
     on conflict on constraint twin_webhooks_pkey do nothing;
     v_is_new := found;
-    update public.twin_webhooks as webhook set url = p_url
-    where webhook.ai_twin_id = p_twin_id and webhook.url <> p_url;
+    update public.twin_webhooks as webhook set url = p_url, unsubscribed_at = null
+    where webhook.ai_twin_id = p_twin_id and (webhook.url <> p_url or webhook.unsubscribed_at is not null);
     return v_is_new;
 end
 $$;
 comment on function private.set_twin_webhook(uuid, text) is
-'Sets the webhook of the caller''s twin. Returns true if the twin had none before. PT404 for other callers.';
+'Sets the webhook of the caller''s twin, which then gets messages again. Returns true if the twin had none before. PT404
+for other callers.';
 
 create function public.set_twin_webhook(jsonb) returns json
 language plpgsql
@@ -11403,7 +11440,8 @@ $$;
 comment on function public.remove_twin_webhook(jsonb) is
 'Removes the webhook of a twin of the caller, its secrets and its deliveries: ai_twin_id.';
 
--- The outbox: the messages that go to the webhooks of twins. Each twin has one queue in each of its channels.
+-- The outbox: the messages, edits and deletions that go to the webhooks of twins. Each twin has one queue in each of its
+-- channels.
 -- Promise: each message is delivered at least once and in order within its queue, unless the message is deleted, the
 -- delivery is dead, or the twin or its webhook goes. A failing delivery delays only its own queue.
 -- Writers, replays and workers lock rows in the order that 210_events lists.
@@ -11441,8 +11479,10 @@ create table public.twin_deliveries (
     channel_id uuid not null,
     message_id uuid not null references public.messages (id) on delete cascade,
     seq bigint not null,
+    kind text not null default 'message.created',
     state text not null default 'pending',
     attempts integer not null default 0,
+    first_attempt_at timestamptz,
     next_attempt_at timestamptz,
     last_status integer,
     last_error text,
@@ -11451,15 +11491,16 @@ create table public.twin_deliveries (
     constraint twin_deliveries_once unique (ai_twin_id, channel_id, seq),
     constraint twin_deliveries_queue_fkey foreign key (ai_twin_id, channel_id)
     references private.twin_queues (ai_twin_id, channel_id) on delete cascade,
+    constraint twin_deliveries_kind_known check (kind in ('message.created', 'message.updated', 'message.deleted')),
     constraint twin_deliveries_state_known check (state in ('pending', 'delivered', 'dead')),
     constraint twin_deliveries_finished_unless_pending check ((state = 'pending') = (finished_at is null)),
     constraint twin_deliveries_last_error_length check (char_length(last_error) <= 200)
 );
 comment on table public.twin_deliveries is
-'One message for one twin. Pending until the webhook answers 2xx; dead after the last failed attempt. Delivered rows are
-kept for delivery_days, dead rows until they are replayed or the twin leaves.';
+'One message, edit or deletion for one twin. Pending until the webhook answers 2xx; dead after the last failed attempt.
+Delivered rows are kept for delivery_days, dead rows until they are replayed or the twin leaves.';
 comment on column public.twin_deliveries.seq is
-'The number of the message in its channel. A queue is sent in this order.';
+'The number of its event in the channel. A queue is sent in this order.';
 comment on column public.twin_deliveries.next_attempt_at is 'After a failure, the earliest time of the next attempt.';
 comment on column public.twin_deliveries.last_status is
 'The last HTTP status of the webhook; null if it did not answer.';
@@ -11486,6 +11527,20 @@ begin
     then
         return null;
     end if;
+    perform private.queue_deliveries(new, 'message.created', new.seq);
+    return null;
+end
+$$;
+comment on function private.queue_deliveries_trigger() is
+'Queues a new message for the twins of its channel. Queues nothing if the message has more than twin_max_hops.';
+
+create function private.queue_deliveries(
+    p_message public.messages, p_kind text, p_seq bigint, p_except uuid[] default null
+) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
     -- KEY SHARE waits for a transaction that removes a twin or its webhook. Without it, the foreign keys of the new
     -- rows would wait and then fail.
     with recipient as (
@@ -11493,39 +11548,84 @@ begin
         from public.channel_twins as assigned
         inner join public.twin_webhooks as webhook on assigned.ai_twin_id = webhook.ai_twin_id
         inner join public.ai_twins as twin on assigned.ai_twin_id = twin.id
-        where assigned.channel_id = new.channel_id and assigned.ai_twin_id is distinct from new.ai_twin_id
+        where assigned.channel_id = p_message.channel_id
+            and assigned.ai_twin_id is distinct from p_message.ai_twin_id
+            and webhook.unsubscribed_at is null
+            and (p_except is null or assigned.ai_twin_id <> all(p_except))
         order by assigned.ai_twin_id
         for key share of assigned, webhook
     ), woken as (
         insert into private.twin_queues as queue (ai_twin_id, channel_id, user_id, due_at)
-        select recipient.ai_twin_id, new.channel_id, recipient.user_id, now() from recipient
+        select recipient.ai_twin_id, p_message.channel_id, recipient.user_id, now() from recipient
         on conflict on constraint twin_queues_pkey do update set due_at = excluded.due_at
         where queue.due_at is null
     )
 
-    insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq)
-    select recipient.ai_twin_id, new.channel_id, new.id, new.seq
+    insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq, kind)
+    select recipient.ai_twin_id, p_message.channel_id, p_message.id, p_seq, p_kind
     from recipient;
-    return null;
 end
 $$;
-comment on function private.queue_deliveries_trigger() is
-'Queues a new message for each twin of its channel that has a webhook, except its author. Queues nothing if the message
-has more than twin_max_hops.';
+comment on function private.queue_deliveries(public.messages, text, bigint, uuid[]) is
+'Queues an event of a message for each twin of its channel that has a webhook, except its author and p_except.';
+
+create function private.is_forwarded(p_message public.messages) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return p_message.hops <= (select settings.twin_max_hops from private.settings)
+        and exists (select from public.channel_twins as assigned where assigned.channel_id = p_message.channel_id)
+        -- Twins could answer edits with edits for ever, because an edit has no hops: edits of twins stay here.
+        and (p_message.ai_twin_id is null or p_message.deleted_at is not null);
+end
+$$;
+comment on function private.is_forwarded(public.messages) is
+'Whether an edit or a deletion of a message goes to the twins of its channel.';
 
 -- Definer, because no client writes to the outbox.
-create function private.cancel_deliveries_trigger() returns trigger
+create function private.queue_change_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_unknowing uuid[];
 begin
-    delete from public.twin_deliveries as delivery where delivery.message_id = new.id and delivery.state <> 'delivered';
+    if new.deleted_at is not null then
+        with cancelled as (
+            delete from public.twin_deliveries as delivery
+            where delivery.message_id = new.id and delivery.state <> 'delivered'
+            returning delivery.ai_twin_id, delivery.kind, delivery.attempts
+        )
+
+        select array_agg(cancelled.ai_twin_id) into v_unknowing
+        from cancelled
+        where cancelled.kind = 'message.created' and cancelled.attempts = 0;
+    elsif private.is_forwarded(new) then
+        -- Their delivery will have the new text.
+        v_unknowing := array(
+            select delivery.ai_twin_id
+            from public.twin_deliveries as delivery
+            where delivery.message_id = new.id and delivery.kind = 'message.created'
+                and delivery.state = 'pending' and delivery.attempts = 0
+        );
+    end if;
+    if private.is_forwarded(new) then
+        perform private.queue_deliveries(new, event.kind, event.seq, v_unknowing)
+        from public.message_events as event
+        where event.message_id = new.id
+            and event.channel_id = new.channel_id and event.kind in ('message.updated', 'message.deleted')
+        order by event.seq desc
+        limit 1;
+    end if;
     return null;
 end
 $$;
-comment on function private.cancel_deliveries_trigger() is
-'Removes the pending and dead deliveries of a deleted message.';
+comment on function private.queue_change_trigger() is
+'Queues an edit or a deletion of a message for the twins of its channel that may have received it. Removes the pending and
+dead deliveries of a deleted message.';
 
 create function public.list_twin_deliveries(jsonb) returns json
 language plpgsql
@@ -11534,11 +11634,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
-    v_state text := private.parse_text($1, 'state', 20, 'dead');
+    v_state text := private.parse_text($1, 'state', 20, 'all');
     v_limit integer := private.parse_integer($1, 'limit', 1, 200, 50);
 begin
-    if v_state not in ('pending', 'delivered', 'dead') then
-        perform private.fail(400, 'invalid_field', 'state must be pending, delivered or dead.', 'state');
+    if v_state not in ('all', 'pending', 'delivered', 'dead') then
+        perform private.fail(400, 'invalid_field', 'state must be all, pending, delivered or dead.', 'state');
     end if;
     return private.succeed((
         select coalesce(jsonb_agg(jsonb_build_object(
@@ -11546,6 +11646,7 @@ begin
             'channel_id', found.channel_id,
             'message_id', found.message_id,
             'seq', found.seq,
+            'kind', found.kind,
             'state', found.state,
             'attempts', found.attempts,
             'next_attempt_at', private.format_time(found.next_attempt_at),
@@ -11555,18 +11656,27 @@ begin
             'finished_at', private.format_time(found.finished_at)
         ) order by found.created_at desc, found.channel_id, found.seq desc), '[]')
         from (
-            select delivery.*
-            from public.twin_deliveries as delivery
-            where delivery.ai_twin_id = v_twin_id and delivery.state = v_state
-            order by delivery.created_at desc, delivery.channel_id, delivery.seq desc
+            select newest.*
+            from unnest(
+                case v_state when 'all' then '{pending,delivered,dead}'::text[] else array[v_state] end
+            ) as wanted (state)
+            -- Each state from the newest on, by twin_deliveries_newest_idx.
+            cross join lateral (
+                select delivery.*
+                from public.twin_deliveries as delivery
+                where delivery.ai_twin_id = v_twin_id and delivery.state = wanted.state
+                order by delivery.created_at desc, delivery.channel_id, delivery.seq desc
+                limit v_limit
+            ) as newest
+            order by newest.created_at desc, newest.channel_id, newest.seq desc
             limit v_limit
         ) as found
     ));
 end
 $$;
 comment on function public.list_twin_deliveries(jsonb) is
-'Lists the deliveries to a twin of the caller, newest first: ai_twin_id, state (default dead), limit (1 to 200, default
-50).';
+'Lists the deliveries to a twin of the caller, newest first: ai_twin_id, state (pending, delivered, dead; default all),
+limit (1 to 200, default 50).';
 
 -- Definer, because no client writes to the outbox. It checks that the twin is the caller's.
 create function private.replay_twin_deliveries(p_twin_id uuid, p_id uuid) returns bigint
@@ -11591,7 +11701,7 @@ begin
     order by queue.channel_id
     for update;
     update public.twin_deliveries as delivery
-    set state = 'pending', attempts = 0, finished_at = null
+    set state = 'pending', attempts = 0, first_attempt_at = null, finished_at = null
     where delivery.ai_twin_id = p_twin_id and delivery.state = 'dead' and delivery.id = coalesce(p_id, delivery.id);
     get diagnostics v_replayed = row_count;
     update private.twin_queues as queue set due_at = now()
@@ -11636,9 +11746,16 @@ declare
     v_time text := floor(extract(epoch from now()))::text;
     v_body text := (
         select (
-            private.render_message(message)
-            || private.render_author(message.user_id, message.ai_twin_id)
-            || jsonb_build_object('seq', message.seq)
+            case p_delivery.kind
+                when 'message.deleted' then jsonb_build_object(
+                    'id', message.id,
+                    'channel_id', message.channel_id,
+                    'deleted_at', private.format_time(message.deleted_at)
+                )
+                else private.render_message(message)
+                    || private.render_author(message.user_id, message.ai_twin_id)
+            end
+            || jsonb_build_object('seq', p_delivery.seq, 'event', p_delivery.kind)
         )::text
         from public.messages as message
         where message.id = p_delivery.message_id
@@ -11652,6 +11769,7 @@ begin
             'content-type', 'application/json',
             'threadline-delivery', p_delivery.id,
             'threadline-twin', p_delivery.ai_twin_id,
+            'threadline-event', p_delivery.kind,
             'threadline-signature',
             't=' || v_time || ',' || private.sign_delivery(p_delivery.ai_twin_id, v_time || '.' || v_body)
         ),
@@ -11660,7 +11778,7 @@ begin
 end
 $$;
 comment on function private.render_delivery(public.twin_deliveries, uuid) is
-'Renders a delivery as a signed HTTP request with the current text of the message.';
+'Renders a delivery as a signed HTTP request with the current text of the message, or with the deletion.';
 
 create function private.list_due_queues(p_limit integer) returns table (ai_twin_id uuid, channel_id uuid)
 language sql
@@ -11769,7 +11887,10 @@ begin
             and (candidate.id is null or candidate.id in (select held.id from held))
     ), attempted as (
         update public.twin_deliveries as delivery
-        set attempts = delivery.attempts + 1, next_attempt_at = null
+        set
+            attempts = delivery.attempts + 1,
+            first_attempt_at = coalesce(delivery.first_attempt_at, now()),
+            next_attempt_at = null
         from candidate
         where delivery.id = candidate.id and candidate.id in (select held.id from held)
         returning delivery, candidate.lease
@@ -11814,6 +11935,52 @@ $$;
 comment on function private.retry_delay(integer) is
 'The wait after p_attempts failures: four times as long after each, at most an hour.';
 
+create function private.hold_time(p_status integer) returns interval
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- An outage fails the next delivery too, so it may hold up the queue for longer than a message that the webhook
+    -- cannot take.
+    select make_interval(secs => settings.twin_skip_seconds)
+        * case when p_status is null or p_status in (408, 429, 502, 503, 504) then 6 else 1 end
+    from private.settings as settings
+$$;
+comment on function private.hold_time(integer) is
+'How long after its first attempt a failing delivery may hold up its queue, by the last status of the webhook.';
+
+create function private.unsubscribe_twin(p_id uuid, p_lease uuid) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_twin_id uuid := (select queue.ai_twin_id from private.twin_queues as queue where queue.lease = p_lease);
+begin
+    if v_twin_id is null then
+        return null;
+    end if;
+    -- In the lock order of 210_events: the webhook, its queues, their deliveries.
+    update public.twin_webhooks as webhook set unsubscribed_at = now() where webhook.ai_twin_id = v_twin_id;
+    perform from private.twin_queues as queue
+    where queue.ai_twin_id = v_twin_id
+    order by queue.channel_id
+    for update;
+    update public.twin_deliveries as delivery
+    set
+        state = 'dead',
+        last_status = case when delivery.id = p_id then 410 else delivery.last_status end,
+        last_error = 'The webhook answered 410: it is unsubscribed.',
+        next_attempt_at = null,
+        finished_at = now()
+    where delivery.ai_twin_id = v_twin_id and delivery.state = 'pending';
+    update private.twin_queues as queue set lease = null, due_at = null where queue.ai_twin_id = v_twin_id;
+    return 'dead';
+end
+$$;
+comment on function private.unsubscribe_twin(uuid, uuid) is
+'Stops the deliveries to a twin whose webhook answered 410 Gone; its pending ones are dead. Returns the new state of the
+delivery, or null if the lease has passed to another worker.';
+
 -- Definer, because no client writes to the outbox.
 create function private.finish_delivery(p_id uuid, p_lease uuid, p_status integer, p_error text) returns text
 language plpgsql
@@ -11824,6 +11991,9 @@ declare
     v_queue private.twin_queues;
     v_delivery public.twin_deliveries;
 begin
+    if p_status = 410 then
+        return private.unsubscribe_twin(p_id, p_lease);
+    end if;
     select * into v_queue from private.twin_queues as queue where queue.lease = p_lease for update;
     if v_queue.lease is null then
         return null;
@@ -11833,14 +12003,18 @@ begin
         state = outcome.state,
         last_status = p_status,
         last_error = left(p_error, 200),
-        next_attempt_at = case when outcome.state = 'pending' then now() + private.retry_delay(delivery.attempts) end,
+        next_attempt_at = case when outcome.state = 'pending' then least(
+            now() + private.retry_delay(delivery.attempts), delivery.first_attempt_at + private.hold_time(p_status)
+        ) end,
         finished_at = case when outcome.state <> 'pending' then now() end
     from public.twin_deliveries as attempt
     cross join private.settings as settings
     cross join lateral (
         select case
             when p_error is null then 'delivered'
-            when attempt.attempts >= settings.twin_max_attempts then 'dead'
+            when attempt.attempts >= settings.twin_max_attempts
+                or now() - attempt.first_attempt_at >= private.hold_time(p_status)
+                then 'dead'
             else 'pending'
         end as state
     ) as outcome
@@ -11869,8 +12043,8 @@ begin
 end
 $$;
 comment on function private.finish_delivery(uuid, uuid, integer, text) is
-'Ends an attempt and returns the new state: delivered if p_error is null, dead after the last attempt, else pending.
-Returns null if the lease has passed to another worker or the message was deleted.';
+'Ends an attempt and returns the new state: delivered if p_error is null, dead after the last attempt or the longest hold,
+else pending. Returns null if the lease has passed to another worker or the message was deleted.';
 
 create function public.finish_delivery(jsonb) returns json
 language plpgsql
@@ -14321,8 +14495,7 @@ for each row execute function private.redact_channel_trigger();
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
 -- the end of the transaction message_events_10_broadcast sends the event.
 -- Update: 35 keeps all but the content as it is. 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
--- 81 forgets what an edit or a deletion took away. If the message was deleted, 82 cancels its deliveries. 83 corrects
--- its mentions.
+-- 81 forgets what an edit or a deletion took away. 82 queues the change for twins. 83 corrects its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
 create trigger messages_05_refuse
@@ -14384,9 +14557,10 @@ after update of content, deleted_at on public.messages
 for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
 execute function private.forget_message_trigger();
 -- After 81: a twin that leaves the channel locks its broadcasts before its deliveries, too.
-create trigger messages_82_cancel_deliveries
-after update of deleted_at on public.messages
-for each row when (new.deleted_at is not null) execute function private.cancel_deliveries_trigger();
+create trigger messages_82_queue_change
+after update of content, deleted_at on public.messages
+for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
+execute function private.queue_change_trigger();
 create trigger messages_83_record_mentions
 after update of content, deleted_at on public.messages
 for each row when (
