@@ -95,9 +95,7 @@ $$;
 comment on function private.queue_deliveries_trigger() is
 'Queues a new message for the twins of its channel. Queues nothing if the message has more than twin_max_hops.';
 
-create function private.queue_deliveries(
-    p_message public.messages, p_kind text, p_seq bigint, p_except uuid[] default null
-) returns void
+create function private.queue_deliveries(p_message public.messages, p_kind text, p_seq bigint) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -112,7 +110,6 @@ begin
         where assigned.channel_id = p_message.channel_id
             and assigned.ai_twin_id is distinct from p_message.ai_twin_id
             and webhook.unsubscribed_at is null
-            and (p_except is null or assigned.ai_twin_id <> all(p_except))
         order by assigned.ai_twin_id
         for key share of assigned, webhook
     ), woken as (
@@ -127,8 +124,8 @@ begin
     from recipient;
 end
 $$;
-comment on function private.queue_deliveries(public.messages, text, bigint, uuid[]) is
-'Queues an event of a message for each twin of its channel that has a webhook, except its author and p_except.';
+comment on function private.queue_deliveries(public.messages, text, bigint) is
+'Queues an event of a message for each twin of its channel that has a webhook, except its author.';
 
 create function private.is_forwarded(p_message public.messages) returns boolean
 language plpgsql
@@ -152,20 +149,30 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_event record;
     v_unknowing uuid[];
 begin
+    select event.kind, event.seq into v_event
+    from public.message_events as event
+    where event.message_id = new.id
+        and event.channel_id = new.channel_id and event.kind in ('message.updated', 'message.deleted')
+    order by event.seq desc
+    limit 1;
+    -- First, because it locks the queues, and deliveries come after them: see the lock order in 210_events.
+    if private.is_forwarded(new) then
+        perform private.queue_deliveries(new, v_event.kind, v_event.seq);
+    end if;
     if new.deleted_at is not null then
         with cancelled as (
             delete from public.twin_deliveries as delivery
-            where delivery.message_id = new.id and delivery.state <> 'delivered'
+            where delivery.message_id = new.id and delivery.state <> 'delivered' and delivery.seq < v_event.seq
             returning delivery.ai_twin_id, delivery.kind, delivery.attempts
         )
 
         select array_agg(cancelled.ai_twin_id) into v_unknowing
         from cancelled
         where cancelled.kind = 'message.created' and cancelled.attempts = 0;
-    elsif private.is_forwarded(new) then
-        -- Their delivery will have the new text.
+    else
         v_unknowing := array(
             select delivery.ai_twin_id
             from public.twin_deliveries as delivery
@@ -173,14 +180,9 @@ begin
                 and delivery.state = 'pending' and delivery.attempts = 0
         );
     end if;
-    if private.is_forwarded(new) then
-        perform private.queue_deliveries(new, event.kind, event.seq, v_unknowing)
-        from public.message_events as event
-        where event.message_id = new.id
-            and event.channel_id = new.channel_id and event.kind in ('message.updated', 'message.deleted')
-        order by event.seq desc
-        limit 1;
-    end if;
+    -- They do not know the message yet: its delivery will have the new text, or is gone.
+    delete from public.twin_deliveries as delivery
+    where delivery.message_id = new.id and delivery.seq = v_event.seq and delivery.ai_twin_id = any(v_unknowing);
     return null;
 end
 $$;

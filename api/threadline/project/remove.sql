@@ -462,7 +462,7 @@ drop function
     private.protect_retention_trigger(),
     private.protect_workspace_owners_trigger(),
     private.queue_change_trigger(),
-    private.queue_deliveries(public.messages, text, bigint, uuid[]),
+    private.queue_deliveries(public.messages, text, bigint),
     private.queue_deliveries_trigger(),
     private.ranking_steps(tsvector, tsquery, text[]),
     private.read_number(private.phone_number, boolean),
