@@ -8,6 +8,7 @@ create table private.settings (
     twin_max_hops integer not null default 3,
     twin_max_attempts integer not null default 8,
     twin_retry_seconds integer not null default 5,
+    twin_skip_seconds integer not null default 600,
     summaries_per_user_per_day integer not null default 50,
     summaries_per_project_per_day integer not null default 1000,
     summary_max_bytes integer not null default 1000000,
@@ -34,6 +35,7 @@ create table private.settings (
     constraint settings_twin_max_hops_not_negative check (twin_max_hops >= 0),
     constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
+    constraint settings_twin_skip_seconds_positive check (twin_skip_seconds > 0),
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
     constraint settings_summaries_per_project_per_day_not_negative check (summaries_per_project_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
@@ -64,6 +66,9 @@ comment on column private.settings.twin_max_hops is
 comment on column private.settings.twin_max_attempts is 'Failed attempts after which a delivery is dead.';
 comment on column private.settings.twin_retry_seconds is
 'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
+comment on column private.settings.twin_skip_seconds is
+'Seconds after its first attempt in which a delivery that the webhook answers with an error holds up its queue: then it is
+dead. Six times as long if the webhook does not answer, or answers 408, 429, 502, 503 or 504.';
 comment on column private.settings.summaries_per_user_per_day is
 'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
 comment on column private.settings.summaries_per_project_per_day is

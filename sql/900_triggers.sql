@@ -353,8 +353,7 @@ for each row execute function private.redact_channel_trigger();
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
 -- the end of the transaction message_events_10_broadcast sends the event.
 -- Update: 35 keeps all but the content as it is. 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
--- 81 forgets what an edit or a deletion took away. If the message was deleted, 82 cancels its deliveries. 83 corrects
--- its mentions.
+-- 81 forgets what an edit or a deletion took away. 82 queues the change for twins. 83 corrects its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
 create trigger messages_05_refuse
@@ -416,9 +415,10 @@ after update of content, deleted_at on public.messages
 for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
 execute function private.forget_message_trigger();
 -- After 81: a twin that leaves the channel locks its broadcasts before its deliveries, too.
-create trigger messages_82_cancel_deliveries
-after update of deleted_at on public.messages
-for each row when (new.deleted_at is not null) execute function private.cancel_deliveries_trigger();
+create trigger messages_82_queue_change
+after update of content, deleted_at on public.messages
+for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
+execute function private.queue_change_trigger();
 create trigger messages_83_record_mentions
 after update of content, deleted_at on public.messages
 for each row when (

@@ -720,7 +720,9 @@ class PublicTwinDeliveries(BaseModel):
     channel_id: uuid.UUID = Field(alias="channel_id")
     created_at: datetime.datetime = Field(alias="created_at")
     finished_at: Optional[datetime.datetime] = Field(alias="finished_at")
+    first_attempt_at: Optional[datetime.datetime] = Field(alias="first_attempt_at")
     id: uuid.UUID = Field(alias="id")
+    kind: str = Field(alias="kind")
     last_error: Optional[str] = Field(alias="last_error")
     last_status: Optional[int] = Field(alias="last_status")
     message_id: uuid.UUID = Field(alias="message_id")
@@ -734,7 +736,9 @@ class PublicTwinDeliveriesInsert(TypedDict):
     channel_id: Annotated[uuid.UUID, Field(alias="channel_id")]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     finished_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="finished_at")]]
+    first_attempt_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="first_attempt_at")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
     last_error: NotRequired[Annotated[Optional[str], Field(alias="last_error")]]
     last_status: NotRequired[Annotated[Optional[int], Field(alias="last_status")]]
     message_id: Annotated[uuid.UUID, Field(alias="message_id")]
@@ -748,7 +752,9 @@ class PublicTwinDeliveriesUpdate(TypedDict):
     channel_id: NotRequired[Annotated[uuid.UUID, Field(alias="channel_id")]]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     finished_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="finished_at")]]
+    first_attempt_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="first_attempt_at")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
     last_error: NotRequired[Annotated[Optional[str], Field(alias="last_error")]]
     last_status: NotRequired[Annotated[Optional[int], Field(alias="last_status")]]
     message_id: NotRequired[Annotated[uuid.UUID, Field(alias="message_id")]]
@@ -759,18 +765,21 @@ class PublicTwinDeliveriesUpdate(TypedDict):
 class PublicTwinWebhooks(BaseModel):
     ai_twin_id: uuid.UUID = Field(alias="ai_twin_id")
     created_at: datetime.datetime = Field(alias="created_at")
+    unsubscribed_at: Optional[datetime.datetime] = Field(alias="unsubscribed_at")
     updated_at: datetime.datetime = Field(alias="updated_at")
     url: str = Field(alias="url")
 
 class PublicTwinWebhooksInsert(TypedDict):
     ai_twin_id: Annotated[uuid.UUID, Field(alias="ai_twin_id")]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    unsubscribed_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="unsubscribed_at")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     url: Annotated[str, Field(alias="url")]
 
 class PublicTwinWebhooksUpdate(TypedDict):
     ai_twin_id: NotRequired[Annotated[uuid.UUID, Field(alias="ai_twin_id")]]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    unsubscribed_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="unsubscribed_at")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     url: NotRequired[Annotated[str, Field(alias="url")]]
 

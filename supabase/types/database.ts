@@ -1044,7 +1044,9 @@ export type Database = {
           "channel_id": string;
           "created_at": string;
           "finished_at": string | null;
+          "first_attempt_at": string | null;
           "id": string;
+          "kind": string;
           "last_error": string | null;
           "last_status": number | null;
           "message_id": string;
@@ -1059,7 +1061,9 @@ export type Database = {
           "channel_id": string;
           "created_at"?: string;
           "finished_at"?: string | null;
+          "first_attempt_at"?: string | null;
           "id"?: string;
+          "kind"?: string;
           "last_error"?: string | null;
           "last_status"?: number | null;
           "message_id": string;
@@ -1073,7 +1077,9 @@ export type Database = {
           "channel_id"?: string;
           "created_at"?: string;
           "finished_at"?: string | null;
+          "first_attempt_at"?: string | null;
           "id"?: string;
+          "kind"?: string;
           "last_error"?: string | null;
           "last_status"?: number | null;
           "message_id"?: string;
@@ -1095,6 +1101,7 @@ export type Database = {
         Row: {
           "ai_twin_id": string;
           "created_at": string;
+          "unsubscribed_at": string | null;
           "updated_at": string;
           "url": string;
         };
@@ -1102,12 +1109,14 @@ export type Database = {
         Insert: {
           "ai_twin_id": string;
           "created_at"?: string;
+          "unsubscribed_at"?: string | null;
           "updated_at"?: string;
           "url": string;
         };
         Update: {
           "ai_twin_id"?: string;
           "created_at"?: string;
+          "unsubscribed_at"?: string | null;
           "updated_at"?: string;
           "url"?: string;
         };

@@ -39,7 +39,7 @@ CALLS: list[tuple[str, dict[str, object]]] = [
     ("toggle_reaction", {"id": MESSAGE, "emoji": "tada"}),
     ("pin_message", {"id": MESSAGE}),
     ("delete_message", {"id": MESSAGE}),
-    ("list_twin_deliveries", {"ai_twin_id": TWIN}),
+    ("list_twin_deliveries", {"ai_twin_id": TWIN, "limit": 20}),  # of each state
     ("list_twin_deliveries", {"ai_twin_id": TWIN, "state": "pending"}),
     ("list_twin_deliveries", {"ai_twin_id": TWIN, "state": "delivered"}),
 ]

@@ -219,7 +219,7 @@ drop trigger messages_65_record_mentions on public.messages;
 drop trigger messages_70_link_attachments on public.messages;
 drop trigger messages_80_index on public.messages;
 drop trigger messages_81_forget on public.messages;
-drop trigger messages_82_cancel_deliveries on public.messages;
+drop trigger messages_82_queue_change on public.messages;
 drop trigger messages_83_record_mentions on public.messages;
 drop trigger messages_90_record_change on public.messages;
 drop trigger messages_91_delete_words on public.messages;
@@ -275,7 +275,6 @@ drop function
     private.call(text, text, text, text, text, bytea),
     private.call_api(text, jsonb, jsonb, bytea),
     private.call_idempotent(text, text, text, jsonb),
-    private.cancel_deliveries_trigger(),
     private.change_number(uuid, text),
     private.choose_avatar_url(jsonb),
     private.choose_display_name(jsonb, text),
@@ -354,6 +353,7 @@ drop function
     private.hash_secret(text),
     private.hide_direct_channel(uuid, uuid),
     private.hmac_block(bytea, integer),
+    private.hold_time(integer),
     private.home_country(uuid),
     private.identifier_key(text, text, text),
     private.identifier_kinds(),
@@ -364,6 +364,7 @@ drop function
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
     private.is_executed(),
+    private.is_forwarded(public.messages),
     private.is_inviter_entitled(public.workspace_invitations),
     private.is_my_folder(text, boolean),
     private.is_my_live_topic(text),
@@ -466,6 +467,8 @@ drop function
     private.protect_owners_trigger(),
     private.protect_retention_trigger(),
     private.protect_workspace_owners_trigger(),
+    private.queue_change_trigger(),
+    private.queue_deliveries(public.messages, text, bigint),
     private.queue_deliveries_trigger(),
     private.ranking_steps(tsvector, tsquery, text[]),
     private.read_number(private.phone_number, boolean),
@@ -587,6 +590,7 @@ drop function
     private.undo_number_change(uuid),
     private.unify_number(text, text),
     private.unmerge_people(uuid),
+    private.unsubscribe_twin(uuid, uuid),
     private.update_matches(uuid[]),
     private.update_participants(uuid[], private.ingest_participant[]),
     private.update_summaries(private.conversation_summary[]),
@@ -704,6 +708,7 @@ drop function
     private.has_huge_number(jsonb),
     private.hidden_characters(),
     private.identifier_value(text, text),
+    private.is_webhook_url(text),
     private.message_max_characters(),
     private.metadata_max_bytes(),
     private.phone_digits(text),
