@@ -92,6 +92,7 @@ create table private.settings (
     twin_secret_days integer not null default 1,
     idempotency_hours integer not null default 24,
     default_country text,
+    default_language text not null default 'en',
     user_event_days integer not null default 30,
     token_seconds integer not null default 3600,
     constraint settings_has_one_row check (is_only_row),
@@ -118,6 +119,7 @@ create table private.settings (
     constraint settings_twin_secret_days_positive check (twin_secret_days > 0),
     constraint settings_idempotency_hours_positive check (idempotency_hours > 0),
     constraint settings_default_country_form check (default_country ~ '^[A-Z]{2}$'),
+    constraint settings_default_language_form check (default_language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'),
     constraint settings_user_event_days_positive check (user_event_days > 0),
     constraint settings_token_seconds_positive check (token_seconds > 0)
 );
@@ -161,6 +163,9 @@ comment on column private.settings.summary_days is 'Days that finished summaries
 comment on column private.settings.twin_secret_days is 'Days that secrets of twins are kept after they expire.';
 comment on column private.settings.default_country is
 'The country of phone numbers that do not name theirs, as ISO 3166-1 alpha-2, such as FR. Null: no country.';
+comment on column private.settings.default_language is
+'The language in which search finds the forms of a word, as a tag of BCP 47, where neither the channel nor its workspace
+has one.';
 comment on column private.settings.idempotency_hours is 'Hours that an Idempotency-Key and its answer are kept.';
 comment on column private.settings.user_event_days is 'Days that events of users are kept.';
 comment on column private.settings.token_seconds is
@@ -701,7 +706,8 @@ comment on table public.workspaces is
 'What one team owns: connections, conversations, people and channels. A trigger makes a personal one for each user.';
 comment on column public.workspaces.home_country is
 'Two letters of ISO 3166, for phone numbers without a country code.';
-comment on column public.workspaces.language is 'A tag of BCP 47, such as de or pt-BR.';
+comment on column public.workspaces.language is
+'A tag of BCP 47, such as de or pt-BR: search finds the forms of its words. Null: settings.default_language.';
 comment on column public.workspaces.personal_user_id is
 'The user of a personal workspace, which has the same id as the user; null for a team.';
 comment on column public.workspaces.conversation_days is
@@ -5795,6 +5801,7 @@ create table public.channels (
     workspace_id uuid not null default auth.uid() references public.workspaces (id) on delete cascade,
     kind text not null default 'channel',
     name text,
+    language text,
     direct_key bytea,
     created_by uuid default auth.uid() references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
@@ -5803,6 +5810,7 @@ create table public.channels (
     constraint channels_kind_known check (kind in ('channel', 'dm')),
     constraint channels_name_length check (char_length(name) between 1 and 200),
     constraint channels_name_printable check (name !~ private.hidden_characters()),
+    constraint channels_language_form check (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'),
     constraint channels_name_unless_dm check (kind = 'dm' or name is not null),
     constraint channels_direct_key_unique unique (workspace_id, direct_key),
     constraint channels_direct_key_is_dm check (direct_key is null or kind = 'dm')
@@ -5811,6 +5819,8 @@ comment on table public.channels is
 'A named channel or a direct message channel (dm). Only its members read and write there.';
 comment on column public.channels.workspace_id is
 'Without a value, the personal workspace of the creator. Its members may be added; others come as guests.';
+comment on column public.channels.language is
+'A tag of BCP 47, such as de or pt-BR: search finds the forms of its words. Null: the language of the workspace.';
 comment on column public.channels.direct_key is
 'Hash of the sorted ids of the people in a direct channel, so that each set of people has one.';
 create index channels_created_by_idx on public.channels (created_by);
@@ -9344,37 +9354,85 @@ comment on function public.sweep_attachments(jsonb) is
 row, such as those of failed uploads; limit. The caller removes these through Storage; the next call returns the rest
 again.';
 
--- The search index: the words of each message, in every script.
--- It holds exactly the messages that are not deleted, with their present text.
+-- The language of a channel: search finds the forms of a word in it. A channel has its own, or that of its workspace,
+-- or settings.default_language.
 
--- For one index on channel and word: an index on words alone would read the matches of all channels.
-create extension if not exists btree_gin with schema extensions;
+create function private.stemmer(p_language text) returns regdictionary
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Those of Postgres 15.
+    return ('pg_catalog.' || (jsonb_build_object(
+        'ar', 'arabic', 'hy', 'armenian', 'eu', 'basque', 'ca', 'catalan', 'da', 'danish', 'nl', 'dutch',
+        'en', 'english', 'fi', 'finnish', 'fr', 'french',
+        'de', 'german', 'el', 'greek', 'hi', 'hindi', 'hu', 'hungarian',
+        'id', 'indonesian', 'ga', 'irish', 'it', 'italian', 'lt', 'lithuanian', 'ne', 'nepali', 'no', 'norwegian',
+        'nb', 'norwegian', 'nn', 'norwegian', 'pt', 'portuguese', 'ro', 'romanian', 'ru', 'russian', 'sr', 'serbian',
+        'es', 'spanish', 'sv', 'swedish', 'ta', 'tamil', 'tr', 'turkish', 'yi', 'yiddish'
+    ) ->> split_part(p_language, '-', 1)) || '_stem')::regdictionary;
+end
+$$;
+comment on function private.stemmer(text) is
+'The dictionary of Postgres that stems words of a language (a tag of BCP 47); null if it has none.';
 
--- A table of its own for two reasons. Clients would read the words as a column of public.messages. Row-level security
--- would also keep Postgres from using the GIN index, because the operator @@ is not leakproof.
--- Only private.search_messages reads it, and only triggers of messages write it. So it has no foreign key, which would
--- cost one query for each message (decision 0006).
-create table private.message_words (
-    message_id uuid primary key,
-    number bigint generated always as identity,
-    channel_id uuid not null,
-    created_at timestamptz not null,
-    words tsvector not null
-);
-comment on table private.message_words is 'The words of every message that is not deleted. Only search reads it.';
-comment on column private.message_words.number is 'Rises with each new message.';
-comment on column private.message_words.channel_id is 'Channel of the message, copied for the index.';
-comment on column private.message_words.created_at is 'Time of the message, copied for the index.';
-create index message_words_number_idx on private.message_words (number);
--- BRIN, because times rise nearly with the pages: the index is tiny and costs nothing on insert.
-create index message_words_created_at_idx on private.message_words using brin (created_at) with (autosummarize = on);
--- The pending list collects some hundred messages before GIN sorts them in: cheaper than one by one (decision 0007).
--- Each search reads the list and one writer must empty it, so its limit is small (in kB).
-create index message_words_search_idx on private.message_words using gin (channel_id extensions.uuid_ops, words)
-with (fastupdate = on, gin_pending_list_limit = 512);
-alter table private.message_words enable row level security;
+create function private.find_stemmer(p_channel_id uuid) returns regdictionary
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.stemmer((
+        select coalesce(channel.language, workspace.language, settings.default_language)
+        from public.channels as channel
+        inner join public.workspaces as workspace on channel.workspace_id = workspace.id
+        cross join private.settings
+        where channel.id = p_channel_id
+    ));
+end
+$$;
+comment on function private.find_stemmer(uuid) is 'The dictionary that stems the messages of a channel; null for none.';
 
-create function private.fold_text(p_text text) returns text
+-- Definer, because a guest does not see the workspace of a channel.
+create function private.list_stemmers(p_channel_id uuid) returns regdictionary[]
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+    select coalesce(array_agg(distinct spoken.stemmer) filter (where spoken.stemmer is not null), '{}')
+    from (
+        select private.stemmer(named.language) as stemmer
+        from (
+            -- Always, because older messages of a channel keep the stems of its former language.
+            select settings.default_language as language, 9223372036854775807 as channels
+            from private.settings
+            union all
+            select coalesce(channel.language, workspace.language) as language, count(*) as channels
+            from public.channels as channel
+            inner join public.workspaces as workspace on channel.workspace_id = workspace.id
+            where (channel.language is not null or workspace.language is not null)
+                and (p_channel_id is null or channel.id = p_channel_id)
+                and (
+                    (select private.is_service())
+                    or channel.id = any(array(select mine.id from private.my_channels as mine))
+                )
+            group by 1
+        ) as named
+        order by named.channels desc, named.language
+        limit 4
+    ) as spoken
+$$;
+comment on function private.list_stemmers(uuid) is
+'The dictionaries that stem the words of a search in one channel or all channels of the caller: at most four, for the
+languages of most channels.';
+
+-- The words of a text: folded, split in every script, stemmed, and joined with the signs that carry meaning.
+-- The index and the query use the same functions, so that they agree.
+
+create function private.fold_text(p_text text, p_keeps_accents boolean default false) returns text
 language plpgsql
 immutable
 parallel safe
@@ -9390,7 +9448,8 @@ begin
     -- and Indic scripts, because a word without them is another word.
     v_text := lower(regexp_replace(
         normalize(replace(replace(p_text, e'\u2120', ' '), e'\u2122', ' '), nfkd),
-        '[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u061c\u0640\u064b-\u065f'
+        '[' || case when p_keeps_accents then '' else '\u0300-\u036f' end
+        || '\u00ad\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u061c\u0640\u064b-\u065f'
         '\u0670\u180b-\u180f\u1ab0-\u1aff\u1dc0-\u1dff\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20d0-\u20ff'
         '\ufe00-\ufe0f\ufeff\U0001f3fb-\U0001f3ff\U000e0000-\U000e0fff]+',
         '', 'g'
@@ -9400,7 +9459,7 @@ begin
         return v_text;
     end if;
     -- Unicode does not decompose these letters.
-    if v_text ~ '[\u00df\u00e6\u00f8\u0111\u0127\u0131\u0142\u0153\u0167\u03c2]' then
+    if not p_keeps_accents and v_text ~ '[\u00df\u00e6\u00f8\u0111\u0127\u0131\u0142\u0153\u0167\u03c2]' then
         v_text := replace(replace(replace(
             translate(v_text, e'\u00f8\u0142\u0111\u0127\u0167\u0131\u03c2', e'oldhti\u03c3'),
             e'\u00df', 'ss'), e'\u00e6', 'ae'), e'\u0153', 'oe');
@@ -9409,12 +9468,12 @@ begin
     return case when v_text is nfkc normalized then v_text else normalize(v_text, nfkc) end;
 end
 $$;
-comment on function private.fold_text(text) is
-'A text without capitals, accents and width variants, so that a search finds every spelling.';
+comment on function private.fold_text(text, boolean) is
+'A text without capitals, accents and width variants, so that a search finds every spelling. Stemmers need accents.';
 
 -- Does not use the parser of Postgres, which keeps report.pdf, /path and -19 whole, drops emoji, and depends on the
 -- locale.
-create function private.split_words(p_text text) returns text[]
+create function private.split_words(p_text text, p_keeps_accents boolean default false) returns text[]
 language plpgsql
 immutable
 parallel safe
@@ -9422,7 +9481,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Cut, because folding can turn one character into eighteen, and a tsvector has at most one megabyte.
-    v_folded text := left(private.fold_text(p_text), 100000);
+    v_folded text := left(private.fold_text(p_text, p_keeps_accents), 100000);
     v_text text;
 begin
     if octet_length(v_folded) = char_length(v_folded) then
@@ -9459,9 +9518,300 @@ begin
     ), ''), '{}');
 end
 $$;
-comment on function private.split_words(text) is
+comment on function private.split_words(text, boolean) is
 'The folded words of a text in order; null if it has none. In scripts without spaces each pair of neighbours is a
 word, and so are the first and last character: ABC becomes A, AB, BC, C.';
+
+create function private.list_compounds(p_text text, out signed text[], out joined text[])
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Not \w, which depends on the locale.
+    c_word constant text := '[a-z0-9\u00df-\u02af\u0370-\u0587\u05d0-\u05ea\u0620-\u064a]+';
+    v_folded text;
+    v_text text;
+begin
+    -- Most messages have none, and pay for this line only.
+    if p_text !~ '[#@+_]|[0-9][.,][0-9]|(^|[^A-Za-z0-9])[-.][A-Za-z0-9\u00c0-\u064a]|[^\s][-''\u2010\u2019][^\s]' then
+        return;
+    end if;
+    v_folded := left(private.fold_text(p_text), 100000);
+    -- 1,234.56 is 1234.56.
+    v_text := regexp_replace(v_folded, '([0-9]),(?=[0-9]{3}(?![0-9]))', '\1', 'g');
+    signed := array(
+        select distinct left(found.words[1], 100)
+        from (
+            -- #123, @name, .net, --flag
+            select regexp_matches(
+                v_text,
+                '(?<![a-z0-9\u00df-\u064a_#@.+<-])(--?' || c_word || '(?:[-_]' || c_word || ')*|[#@.]' || c_word
+                || '(?:_' || c_word || ')*)', 'g'
+            ) as words
+            -- c++, c#
+            union all
+            select regexp_matches(v_text, c_word || '(?:[+][+]|#(?![a-z0-9\u00df-\u064a]))', 'g')
+            -- Each two neighbours: a_b_c has a_b and b_c, 1.2.3 has 1.2 and 2.3.
+            union all
+            select regexp_matches(
+                regexp_replace(v_text, '_(' || c_word || ')(?=_[a-z0-9\u00df-\u064a])', '_\1 \1', 'g'),
+                c_word || '_' || c_word, 'g'
+            )
+            union all
+            select regexp_matches(
+                regexp_replace(v_text, '[.]([0-9]+)(?=[.][0-9])', '.\1 \1', 'g'), '[0-9]+[.][0-9]+', 'g'
+            )
+        ) as found
+        limit 1000
+    );
+    joined := array(
+        select distinct left(translate(found.words[1], e'-'',\u2010\u2019', ''), 100)
+        from regexp_matches(
+            v_folded, c_word || '(?:[-''\u2010\u2019]' || c_word || ')+|[0-9]{1,3}(?:,[0-9]{3})+', 'g'
+        ) as found (words)
+        -- Not it's and we'll.
+        where found.words[1] !~ '[''\u2019](s|re|ve|ll|d|m)$'
+        limit 1000
+    );
+end
+$$;
+comment on function private.list_compounds(text) is
+'The words of a text with the signs that carry meaning (C++, #123, @name, --flag, a_b, 2.0), and its words that a hyphen
+or an apostrophe divides, joined (wi-fi is wifi, 1,234 is 1234).';
+
+create function private.list_stems(
+    p_words text[], p_accented text[], p_stemmer regdictionary, p_strips_prefixes boolean
+)
+returns table (place bigint, stem text)
+language sql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select given.place, private.fold_text(stemmed.word)
+    from unnest(p_words, p_accented) with ordinality as given (word, accented, place)
+    cross join lateral unnest(array[
+        -- The stemmers know no script beyond those of India, and a message in Chinese has many words.
+        case
+            when ascii(given.word) < 3584 then (ts_lexize(p_stemmer, coalesce(given.accented, given.word)))[1]
+        end,
+        -- The Arabic article, after and, so, with and like.
+        case
+            when ascii(given.word) between 1568 and 1610
+                then regexp_replace(
+                    given.word,
+                    '^(?:[\u0641\u0648]?[\u0628\u0643]?\u0627\u0644|[\u0641\u0648]?\u0644\u0644)(?=.{2})', ''
+                )
+            -- The Hebrew and, that, from, in, like, to and the. A word keeps three letters.
+            when p_strips_prefixes and ascii(given.word) between 1488 and 1514
+                then regexp_replace(
+                    given.word,
+                    '^(?:\u05d5?(?:\u05db\u05e9|\u05e9)?[\u05d1\u05db\u05dc\u05de]?\u05d4?(?=.{3})|\u05d4(?=.{2}$))',
+                    ''
+                )
+        end
+    ]) as stemmed (word)
+    where char_length(given.word) > 2 and stemmed.word <> given.word
+$$;
+comment on function private.list_stems(text[], text[], regdictionary, boolean) is
+'The stems of words that differ from them, with their places. p_accented has the same words with their accents, which
+stemmers need. Only a message loses Hebrew prefixes: a query without one finds them all.';
+
+-- How a hit looks: the message, its author, and a snippet that shows why it was found.
+
+create function private.list_marks(p_words tsquery, out words text[], out beginnings text, out neighbours text)
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Without what the query excludes.
+    v_terms text[] := array(
+        select array[term.part[1], coalesce(term.part[2], '')]
+        from regexp_matches(querytree(p_words), '''([^'':]+)''(:[*A-D]+)?', 'g') as term (part)
+    );
+begin
+    select
+        array_agg(marked.word) filter (where not marked.is_beginning),
+        '^(' || string_agg(marked.word, '|') filter (where marked.is_beginning) || ')'
+    into words, beginnings
+    from (
+        select split.word, v_terms[term][2] like ':*%' as is_beginning
+        from generate_subscripts(v_terms, 1) as term
+        -- The words of a sign, such as c of c++.
+        cross join lateral unnest(private.split_words(v_terms[term][1])) as split (word)
+        where cardinality(private.split_words(left(split.word, 1))) = 1
+    ) as marked;
+    -- In scripts without spaces a word is two neighbours: marks each beside the other.
+    neighbours := (
+        select string_agg(
+            case
+                when char_length(pair.word) = 1 then pair.word
+                else format('%1$s(?=%2$s)|(?<=%1$s)%2$s', left(pair.word, 1), right(pair.word, 1))
+            end,
+            '|'
+        )
+        from unnest(array(select v_terms[term][1] from generate_subscripts(v_terms, 1) as term)) as pair (word)
+        where char_length(pair.word) <= 2 and cardinality(private.split_words(left(pair.word, 1))) = 2
+    );
+end
+$$;
+comment on function private.list_marks(tsquery) is
+'What a snippet marks: the words of a query, a regular expression of its beginnings, and one of the characters of
+scripts without spaces.';
+
+create function private.escape_html(p_text text) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return replace(replace(replace(replace(p_text, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;');
+end
+$$;
+comment on function private.escape_html(text) is 'A text that a page shows as it is.';
+
+create function private.render_snippet(
+    p_content text, p_words text[], p_beginnings text, p_neighbours text, p_stemmers regdictionary[]
+) returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    with piece as materialized (
+        select
+            cut.part[1] as text,
+            cut.place,
+            sum(char_length(cut.part[1])) over (order by cut.place) as until,
+            case
+                when octet_length(cut.part[1]) = char_length(cut.part[1]) then lower(cut.part[1])
+                else private.fold_text(cut.part[1])
+            end as word
+        -- Bounds the cost: a hit further on shows the beginning of the message.
+        from regexp_matches(
+            left(p_content, 4000),
+            '[^\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]{1,40}'
+            '|[\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]{1,40}', 'g'
+        ) with ordinality as cut (part, place)
+    ),
+
+    judged as (
+        select
+            piece.*,
+            piece.word = any(p_words)
+            or coalesce(piece.word ~ p_beginnings, false)
+            or (ts_lexize(p_stemmers[1], piece.word))[1] = any(p_words)
+            or (
+                cardinality(p_stemmers) > 1 and exists (
+                    select from unnest(p_stemmers) as stemmer (id)
+                    where (ts_lexize(stemmer.id, lower(piece.text)))[1] = any(p_words)
+                )
+            ) as is_word,
+            coalesce(piece.text ~ p_neighbours, false) as has_neighbours
+        from piece
+    ),
+
+    shown as (
+        select
+            judged.*,
+            first.until - char_length(first.text) as hit_at
+        from judged
+        left join (
+            select hit.until, hit.text from judged as hit
+            where hit.is_word or hit.has_neighbours
+            order by hit.place
+            limit 1
+        ) as first on true
+    )
+
+    select concat(
+        case when min(shown.place) > 1 then e'\u2026' end,
+        replace(string_agg(
+            case
+                when shown.is_word then '<mark>' || private.escape_html(shown.text) || '</mark>'
+                when shown.has_neighbours
+                    then regexp_replace(private.escape_html(shown.text), p_neighbours, '<mark>\&</mark>', 'g')
+                else private.escape_html(shown.text)
+            end, '' order by shown.place
+        ), '</mark><mark>', ''),
+        case when max(shown.until) < char_length(p_content) then e'\u2026' end
+    )
+    from shown
+    where shown.until > coalesce(shown.hit_at, 0) - 60
+        and shown.until <= greatest(coalesce(shown.hit_at, 0) - 60, 0) + 240
+$$;
+comment on function private.render_snippet(text, text[], text, text, regdictionary[]) is
+'Up to 240 characters of a message around the first word of the query, as HTML: the text is escaped, and the words stand
+in <mark>.';
+
+create function private.render_hits(p_ids uuid[], p_words tsquery, p_stemmers regdictionary[]) returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_marks record := private.list_marks(p_words);
+begin
+    return (
+        select coalesce(jsonb_agg(
+            jsonb_build_object(
+                'id', message.id,
+                'channel_id', message.channel_id,
+                'content', message.content,
+                'snippet', private.render_snippet(
+                    message.content, v_marks.words, v_marks.beginnings, v_marks.neighbours, p_stemmers
+                ),
+                'user_id', message.user_id,
+                'ai_twin_id', message.ai_twin_id,
+                'display_name', author.display_name,
+                'avatar_url', author.avatar_url,
+                'created_at', private.format_time(message.created_at)
+            )
+            order by given.place
+        ), '[]')
+        from unnest(p_ids) with ordinality as given (id, place)
+        inner join public.messages as message on given.id = message.id
+        left join private.list_author_names(p_ids) as author
+            on author.author_id = coalesce(message.user_id, message.ai_twin_id)
+            and author.is_twin = (message.user_id is null)
+    );
+end
+$$;
+comment on function private.render_hits(uuid[], tsquery, regdictionary[]) is
+'Messages that a search found, in this order, each with its author and a snippet.';
+
+-- The search index: the words of each message, in every script.
+-- It holds exactly the messages that are not deleted, with their present text.
+
+-- For one index on channel and word: an index on words alone would read the matches of all channels.
+create extension if not exists btree_gin with schema extensions;
+
+-- A table of its own for two reasons. Clients would read the words as a column of public.messages. Row-level security
+-- would also keep Postgres from using the GIN index, because the operator @@ is not leakproof.
+-- Only private.search_messages reads it, and only triggers of messages write it. So it has no foreign key, which would
+-- cost one query for each message (decision 0006).
+create table private.message_words (
+    message_id uuid primary key,
+    number bigint generated always as identity,
+    channel_id uuid not null,
+    created_at timestamptz not null,
+    words tsvector not null
+);
+comment on table private.message_words is 'The words of every message that is not deleted. Only search reads it.';
+comment on column private.message_words.number is 'Rises with each new message.';
+comment on column private.message_words.channel_id is 'Channel of the message, copied for the index.';
+comment on column private.message_words.created_at is 'Time of the message, copied for the index.';
+create index message_words_number_idx on private.message_words (number);
+-- BRIN, because times rise nearly with the pages: the index is tiny and costs nothing on insert.
+create index message_words_created_at_idx on private.message_words using brin (created_at) with (autosummarize = on);
+-- The pending list collects some hundred messages before GIN sorts them in: cheaper than one by one (decision 0007).
+-- Each search reads the list and one writer must empty it, so its limit is small (in kB).
+create index message_words_search_idx on private.message_words using gin (channel_id extensions.uuid_ops, words)
+with (fastupdate = on, gin_pending_list_limit = 512);
+alter table private.message_words enable row level security;
 
 create function private.word_index_template() returns text
 language plpgsql
@@ -9471,17 +9821,53 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
-        select string_agg('''%s'':' || lpad(given.place::text, 3, '0'), ' ' order by given.place)
+        select string_agg('''%s'':' || lpad(given.place::text, 3, '0') || 'A', ' ' order by given.place)
         from generate_series(1, 254) as given (place)
     );
 end
 $$;
 comment on function private.word_index_template() is
-'The template from which format() builds a tsvector of up to 254 words, nine characters for each word. It is immutable,
+'The template from which format() builds a tsvector of up to 254 words, ten characters for each word. It is immutable,
 so Postgres computes it once per plan. It stays, because numbering words with a query made index_words a quarter slower
 (decision 0007).';
 
-create function private.index_words(p_content text, p_attachments jsonb) returns tsvector
+create function private.index_stems(p_content text, p_words text[], p_stemmer regdictionary) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_accented text[];
+begin
+    if octet_length(p_content) = char_length(p_content) then
+        -- list_stems gives the same. It is not called, because most messages come here.
+        return (
+            select string_agg(' ''' || stemmed.word || ''':' || given.place, '')
+            from unnest(p_words) with ordinality as given (word, place)
+            cross join lateral (select (ts_lexize(p_stemmer, given.word))[1] as word) as stemmed
+            where char_length(given.word) > 2 and stemmed.word <> given.word
+        );
+    elsif p_content !~ '[A-Za-z\u00c0-\u0dff]' then
+        return null;
+    end if;
+    if p_stemmer <> 'pg_catalog.english_stem'::regdictionary then
+        v_accented := private.split_words(p_content, true);
+    end if;
+    return (
+        select string_agg(' ''' || found.stem || ''':' || found.place, '')
+        from private.list_stems(
+            p_words, case when cardinality(v_accented) = cardinality(p_words) then v_accented end, p_stemmer, true
+        ) as found
+    );
+end
+$$;
+comment on function private.index_stems(text, text[], regdictionary) is
+'The stems of the words of a text, as a part of a tsvector.';
+
+create function private.index_words(
+    p_content text, p_attachments jsonb, p_stemmer regdictionary default 'pg_catalog.english_stem'
+) returns tsvector
 language plpgsql
 immutable
 parallel safe
@@ -9489,33 +9875,58 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words text[] := private.split_words(p_content);
+    v_count integer := coalesce(cardinality(v_words), 0);
+    v_compounds record := private.list_compounds(p_content);
     v_index text;
     v_is_long boolean;
 begin
-    if cardinality(v_words) < 255 then
+    if v_count < 255 then
         -- The template avoids a query, which would cost half as much as all other work on a short message.
-        v_index := format(left(private.word_index_template(), 9 * cardinality(v_words)), variadic v_words);
+        v_index := format(left(private.word_index_template(), 10 * v_count), variadic v_words);
     else
         v_index := (
-            select string_agg('''' || given.word || ''':' || given.place, ' ')
+            select string_agg('''' || given.word || ''':' || given.place || 'A', ' ')
             from unnest(v_words) with ordinality as given (word, place)
         );
         -- A tsvector keeps places up to 16,383, and 255 for each word. Phrases beyond them would not match, so
         -- parse_search_phrase asks a message with this tag for the words alone.
-        v_is_long := cardinality(v_words) >= 16383
+        v_is_long := v_count >= 16383
             or exists (select from unnest(v_words) as given (word) group by given.word having count(*) >= 255);
     end if;
+    if v_compounds.signed <> '{}' or v_compounds.joined <> '{}' then
+        v_index := concat(v_index, (
+            -- Two places apart, so that no phrase finds them side by side.
+            select string_agg(' ''' || given.word || ''':' || v_count + 2 * given.place || given.label, '')
+            from (
+                select signed.word, signed.place, 'A' as label
+                from unnest(v_compounds.signed) with ordinality as signed (word, place)
+                union all
+                select joined.word, joined.place, 'C' as label
+                from unnest(v_compounds.joined) with ordinality as joined (word, place)
+            ) as given
+        ));
+    end if;
+    if jsonb_array_length(p_attachments) > 0 then
+        v_index := concat(v_index, ' '':file''', (
+            select string_agg(' ''' || given.word || ''':' || v_count + 2 + given.place || 'B', '')
+            from unnest(private.split_words((
+                select left(string_agg(item.value ->> 'name', ' | '), 10000)
+                from jsonb_array_elements(p_attachments) as item (value)
+            ))) with ordinality as given (word, place)
+        ));
+    end if;
     -- A colon makes a tag: words never have one.
-    return (
-        coalesce(v_index, '')
-        || case when v_is_long then ' '':long''' else '' end
-        || case when strpos(p_content, '://') > 0 and p_content ~* 'https?://' then ' '':link''' else '' end
-        || case when jsonb_array_length(p_attachments) > 0 then ' '':file''' else '' end
+    return concat(
+        v_index,
+        private.index_stems(p_content, v_words, p_stemmer),
+        case when v_is_long then ' '':long''' end,
+        case when strpos(p_content, '://') > 0 and p_content ~* 'https?://' then ' '':link''' end
     )::tsvector;
 end
 $$;
-comment on function private.index_words(text, jsonb) is
-'The index entry of a message: its words with places, and the tags :long, :link and :file.';
+comment on function private.index_words(text, jsonb, regdictionary) is
+'The index entry of a message: its words with places (label A), the names of its files (B), joined words (C), stems (no
+label), and the tags :long, :link and :file. A query for exact words asks for labels A and B.';
 
 -- Definer, because no client writes the index.
 create function private.index_message_trigger() returns trigger
@@ -9528,9 +9939,13 @@ begin
         delete from private.message_words as entry where entry.message_id = new.id;
     elsif tg_op = 'INSERT' then
         insert into private.message_words (message_id, channel_id, created_at, words)
-        values (new.id, new.channel_id, new.created_at, private.index_words(new.content, new.attachments));
+        values (
+            new.id, new.channel_id, new.created_at,
+            private.index_words(new.content, new.attachments, private.find_stemmer(new.channel_id))
+        );
     else
-        update private.message_words as entry set words = private.index_words(new.content, new.attachments)
+        update private.message_words as entry
+        set words = private.index_words(new.content, new.attachments, private.find_stemmer(new.channel_id))
         where entry.message_id = new.id;
     end if;
     return null;
@@ -9555,6 +9970,26 @@ end
 $$;
 comment on function private.delete_message_words_trigger() is 'Removes deleted rows of messages from the search index.';
 
+create function private.index_channel(p_channel_id uuid) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_stemmer regdictionary := private.find_stemmer(p_channel_id);
+    v_count bigint;
+begin
+    update private.message_words as entry
+    set words = private.index_words(message.content, message.attachments, v_stemmer)
+    from public.messages as message
+    where message.id = entry.message_id and message.channel_id = p_channel_id and message.deleted_at is null;
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+comment on function private.index_channel(uuid) is
+'Indexes the messages of a channel again, for an operator who has changed its language. Returns their number.';
+
 -- What a search query means: words, "phrases", -exclusions, OR, and operators such as from: and has:.
 -- Every query is valid: an operator that does not apply is searched as words.
 
@@ -9575,7 +10010,32 @@ create type private.message_search as (
 comment on type private.message_search is
 'The conditions of a query; null means no condition. The fields other_ hold what the query excludes.';
 
-create function private.parse_search_phrase(p_text text) returns tsquery
+create function private.list_word_forms(p_word text, p_text text, p_stemmers regdictionary[]) returns text[]
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select array(
+        select p_word
+        union
+        select found.stem
+        from unnest(p_stemmers) as stemmer (id)
+        -- Also without accents, because the author may have left them out.
+        cross join lateral (
+            select * from private.list_stems(array[p_word], private.split_words(p_text, true), stemmer.id, false)
+            union all
+            select * from private.list_stems(array[p_word], null, stemmer.id, false)
+        ) as found
+        where found.place = 1
+        order by 1
+    )
+$$;
+comment on function private.list_word_forms(text, text, regdictionary[]) is
+'A word of a query and its stems: a message with one of them has the word in some form.';
+
+create function private.parse_search_phrase(
+    p_text text, p_stemmers regdictionary[] default null, p_labels text default '', p_is_beginning boolean default false
+) returns tsquery
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
@@ -9584,29 +10044,63 @@ declare
     v_words text[] := private.split_words(p_text);
     v_first text := v_words[1];
     v_last text := v_words[cardinality(v_words)];
+    v_compounds record := private.list_compounds(p_text);
+    v_end text := nullif(':' || case when p_is_beginning then '*' else '' end || p_labels, ':');
+    v_labels text := nullif(':' || p_labels, ':');
     v_all text;
 begin
+    if v_words is null then
+        return null;
+    end if;
     -- In scripts without spaces, split_words adds the first and last character as words. In a message that character
     -- may have neighbours, so the phrase must not ask for it alone.
     if char_length(v_first) = 1 and cardinality(private.split_words(v_first)) = 2 then
         v_words := v_words[2:];
     end if;
     if char_length(v_last) = 1 and cardinality(private.split_words(v_last)) = 2 then
-        if cardinality(v_words) = 1 then
-            return ('''' || v_last || ''':*')::tsquery;
+        v_end := ':*' || p_labels;
+        if cardinality(v_words) > 1 then
+            v_words := trim_array(v_words, 1);
+            v_end := v_labels;
         end if;
-        v_words := trim_array(v_words, 1);
     end if;
-    v_all := (select string_agg('''' || given.word || '''', ' <-> ') from unnest(v_words) as given (word));
-    if v_words is null or cardinality(v_words) = 1 then
-        return v_all::tsquery;
+    v_all := (
+        select string_agg(
+            concat('''', given.word, '''', case when given.place = cardinality(v_words) then v_end else v_labels end),
+            ' <-> ' order by given.place
+        )
+        from unnest(v_words) with ordinality as given (word, place)
+    );
+    if cardinality(v_words) > 1 then
+        -- A message with the tag :long has lost places, so its words are enough.
+        v_all := format('(%s | '':long'' & %s)', v_all, replace(v_all, '<->', '&'));
+    elsif p_stemmers is not null then
+        v_all := format('(%s)', concat_ws(' | ', v_all, (
+            select string_agg('''' || form.word || '''', ' | ')
+            from unnest(private.list_word_forms(v_words[1], p_text, p_stemmers)) as form (word)
+            where form.word <> v_words[1]
+        )));
     end if;
-    -- A message with the tag :long has lost places, so its words are enough.
-    return format('%s | '':long'' & %s', v_all, replace(v_all, '<->', '&'))::tsquery;
+    if p_stemmers is not null and v_compounds.joined = array[array_to_string(v_words, '')] then
+        v_all := format('(%s | ''%s''%s)', v_all, v_compounds.joined[1], v_end);
+    end if;
+    if v_compounds.signed <> '{}' and p_labels <> 'B' then
+        -- A number such as v2.0 is its sign; and so is one word, such as #123.
+        return concat_ws(
+            ' & ',
+            case when cardinality(v_words) > 1 and p_text !~* '^v?[0-9.,]+$' then v_all end,
+            (
+                select string_agg('''' || given.word || '''' || case when p_is_beginning then ':*' else '' end, ' & ')
+                from unnest(v_compounds.signed) as given (word)
+            )
+        )::tsquery;
+    end if;
+    return v_all::tsquery;
 end
 $$;
-comment on function private.parse_search_phrase(text) is
-'The tsquery that finds these words one after the other; null if the text has no words.';
+comment on function private.parse_search_phrase(text, regdictionary[], text, boolean) is
+'The tsquery that finds words one after the other; null if the text has none. With p_stemmers, one word is found in its
+other forms too. p_labels are those of the index (260_search_index), and p_is_beginning leaves the last word open.';
 
 create function private.find_authors(p_name text) returns uuid[]
 language plpgsql
@@ -9706,6 +10200,9 @@ declare
     end;
     v_at timestamptz := case when p_operator in ('before', 'after') then private.parse_search_time(p_value) end;
     v_kind text := case when p_operator = 'has' then replace(rtrim(lower(p_value), 's'), 'attachment', 'file') end;
+    v_name tsquery := case
+        when p_operator = 'file' then private.parse_search_phrase(p_value, p_labels => 'B', p_is_beginning => true)
+    end;
     v_hits uuid[] := case
         when v_kind = 'pin' then array(select pin.message_id from public.message_pins as pin)
         when p_operator = 'mentions' then private.find_mentions(p_value)
@@ -9724,8 +10221,8 @@ begin
         p_search.until := least(p_search.until, v_at);
     elsif v_at is not null then
         p_search.since := greatest(p_search.since, v_at);
-    elsif v_kind in ('link', 'file') then
-        v_tags := (''':' || v_kind || '''')::tsquery;
+    elsif v_kind in ('link', 'file') or v_name is not null then
+        v_tags := coalesce(v_name, (''':' || v_kind || '''')::tsquery);
         v_tags := case when p_is_wanted then v_tags else !!v_tags end;
         p_search.tags := coalesce(p_search.tags && v_tags, v_tags);
     elsif v_kind = 'reaction' then
@@ -9743,13 +10240,42 @@ begin
     else
         return null;
     end if;
-    return case when num_nulls(v_ids, v_at, v_kind, v_hits) < 4 then p_search end;
+    return case when num_nulls(v_ids, v_at, v_kind, v_hits, v_name) < 5 then p_search end;
 end
 $$;
 comment on function private.parse_search_operator(private.message_search, text, text, boolean) is
 'Adds an operator to a search, as wanted or excluded. Null if the value names nothing that the caller can see.';
 
-create function private.parse_search(p_query text) returns private.message_search
+create function private.list_search_terms(p_query text, p_is_typing boolean)
+returns table (is_wanted boolean, operator text, value text, is_quoted boolean, is_or boolean, is_beginning boolean)
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        part[1] is null,
+        lower(part[2]),
+        coalesce(part[3], part[4]),
+        part[3] is not null,
+        part[1] is null and part[2] is null and lower(part[4]) = 'or',
+        -- stag*; with p_is_typing also the last word, unless a space follows it.
+        coalesce(
+            part[4] ~ '[^\s*][*]+$' or p_is_typing and p_query !~ '\s$' and part.place = count(*) over (), false
+        )
+    from regexp_matches(
+        p_query,
+        -- A dash excludes a word only after white space: --flag and wi-fi are words.
+        '((?:^|\s)-(?=[^\s-]))?(?:(from|in|before|after|has|mentions|file):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
+    ) with ordinality as part (part, place)
+    order by part.place
+    limit 64
+$$;
+comment on function private.list_search_terms(text, boolean) is
+'The terms of a query, at most 64: words, "phrases" and operators, which a dash excludes.';
+
+create function private.parse_search(
+    p_query text, p_stemmers regdictionary[] default '{pg_catalog.english_stem}', p_is_typing boolean default false
+) returns private.message_search
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -9768,23 +10294,15 @@ declare
     v_lookups integer := 0;
     v_prefixes integer := 0;
 begin
-    -- 64 terms, 10 look-ups of names and 8 prefixes bound the cost of a search; it ignores the rest.
+    -- 10 look-ups of names and 8 prefixes bound the cost of a search; it ignores the rest.
     for v_term in
-        select
-            part[1] = '' as is_wanted,
-            lower(part[2]) as operator,
-            coalesce(part[3], part[4]) as text,
-            part[1] = '' and part[2] is null and lower(part[4]) = 'or' as is_or
-        from regexp_matches(
-            v_query, '(-*)(?:(from|in|before|after|has|mentions):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
-        ) as part
-        limit 64
+        select * from private.list_search_terms(v_query, p_is_typing)
     loop
         if v_term.operator is not null then
             v_lookups := v_lookups + 1;
             continue when v_lookups > 10;
         end if;
-        v_next := private.parse_search_operator(v_search, v_term.operator, v_term.text, v_term.is_wanted);
+        v_next := private.parse_search_operator(v_search, v_term.operator, v_term.value, v_term.is_wanted);
         if not (v_next is null) then
             v_search := v_next;
             continue;
@@ -9792,7 +10310,12 @@ begin
             v_is_or := true;
             continue;
         end if;
-        v_words := private.parse_search_phrase(concat_ws(':', v_term.operator, v_term.text));
+        v_words := private.parse_search_phrase(
+            concat_ws(':', v_term.operator, v_term.value),
+            case when not v_term.is_quoted then p_stemmers end,
+            case when v_term.is_quoted then 'AB' else '' end,
+            v_term.is_beginning
+        );
         if strpos(v_words::text, ':*') > 0 then
             v_prefixes := v_prefixes + 1;
             continue when v_prefixes > 8;
@@ -9815,8 +10338,9 @@ begin
     return v_search;
 end
 $$;
-comment on function private.parse_search(text) is
-'Parses a query: words, "phrases", -exclusions, OR, and the operators from:, in:, before:, after:, has: and mentions:.
+comment on function private.parse_search(text, regdictionary[], boolean) is
+'Parses a query: words, beginnings*, "phrases", -exclusions, OR, and the operators from:, in:, before:, after:, has:,
+file: and mentions:.
 Never fails: text that is not an operator is words.';
 
 -- GET /api/v2/messages/search: finds the newest 1,000 messages that fit and answers the best of them.
@@ -10019,9 +10543,12 @@ declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id', false);
     v_limit integer := private.parse_integer($1, 'limit', 1, 100, 20);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
-    v_search private.message_search := private.parse_search(v_query);
+    v_stemmers regdictionary[] := private.list_stemmers(v_channel_id);
+    v_search private.message_search := private.parse_search(
+        v_query, v_stemmers, coalesce(private.scalar_text($1, 'prefix'), 'false') in ('true', '1')
+    );
     v_is_empty boolean := v_search is null;
-    v_answer record;
+    v_found record;
 begin
     if v_channel_id is not null then
         perform private.require_channel(v_channel_id);
@@ -10045,24 +10572,18 @@ begin
 
     select
         count(*) as total,
-        coalesce(jsonb_agg(
-            jsonb_build_object(
-                'id', found.id,
-                'channel_id', found.channel_id,
-                'content', found.content,
-                'user_id', found.user_id,
-                'created_at', private.format_time(found.created_at)
-            )
-            order by found.place
-        ) filter (where found.place > v_offset and found.place <= v_offset + v_limit), '[]') as data
-    into v_answer
+        array_agg(found.id order by found.place)
+        filter (where found.place > v_offset and found.place <= v_offset + v_limit) as ids
+    into v_found
     from found;
-    return private.succeed(v_answer.data, jsonb_build_object('total', v_answer.total));
+    return private.succeed(
+        private.render_hits(v_found.ids, v_search.words, v_stemmers), jsonb_build_object('total', v_found.total)
+    );
 end
 $$;
 comment on function public.search_messages(jsonb) is
-'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset. Best rank first, then newest.
-Considers and counts the newest 1,000 messages that fit.';
+'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset, prefix (true leaves the last
+word open). Best rank first, then newest. Considers and counts the newest 1,000 messages that fit.';
 
 -- How many new summaries a user and the project may start in a UTC day.
 -- Promise: a summary counts once Claude has returned anything, also if it failed.
@@ -14191,7 +14712,8 @@ on public.ai_twins to authenticated;
 grant select, insert (id, channel_id, file_name), delete on public.attachments to authenticated;
 grant select, delete, insert (channel_id, user_id, role), update (role) on public.channel_members to authenticated;
 grant select, delete, insert (channel_id, ai_twin_id) on public.channel_twins to authenticated;
-grant select, delete, insert (workspace_id, kind, name), update (name) on public.channels to authenticated;
+grant select, delete, insert (workspace_id, kind, name, language), update (name, language)
+on public.channels to authenticated;
 grant select on public.audit_log to authenticated;
 grant select on public.conversation_identifiers to authenticated;
 grant select on public.conversation_messages to authenticated;
@@ -14327,7 +14849,7 @@ grant execute on function
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.finish_idempotent(text, text, integer, text),
-    private.fold_text(text),
+    private.fold_text(text, boolean),
     private.format_time(timestamptz),
     private.has_huge_number(jsonb),
     private.scalar_text(jsonb, text),
@@ -14367,8 +14889,17 @@ grant execute on function
     private.parse_search_time(text),
     private.parse_object(bytea),
     private.parse_search_operator(private.message_search, text, text, boolean),
-    private.parse_search_phrase(text),
-    private.parse_search(text),
+    private.parse_search_phrase(text, regdictionary[], text, boolean),
+    private.list_word_forms(text, text, regdictionary[]),
+    private.list_compounds(text),
+    private.list_stems(text[], text[], regdictionary, boolean),
+    private.list_stemmers(uuid),
+    private.list_search_terms(text, boolean),
+    private.list_marks(tsquery),
+    private.escape_html(text),
+    private.render_snippet(text, text[], text, text, regdictionary[]),
+    private.render_hits(uuid[], tsquery, regdictionary[]),
+    private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
     private.render_transcript(uuid, bigint, integer, integer),
     private.require_actor(jsonb),
@@ -14392,7 +14923,7 @@ grant execute on function
     private.require_twin(uuid, uuid),
     private.retry_after(integer, text, jsonb),
     private.replay_twin_deliveries(uuid, uuid),
-    private.split_words(text),
+    private.split_words(text, boolean),
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer)
 to authenticated;
@@ -14526,7 +15057,7 @@ grant execute on function
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
-    private.fold_text(text),
+    private.fold_text(text, boolean),
     private.format_time(timestamptz),
     private.generate_id(),
     private.has_huge_number(jsonb),
@@ -14591,8 +15122,17 @@ grant execute on function
     private.parse_search_time(text),
     private.parse_object(bytea),
     private.parse_search_operator(private.message_search, text, text, boolean),
-    private.parse_search_phrase(text),
-    private.parse_search(text),
+    private.parse_search_phrase(text, regdictionary[], text, boolean),
+    private.list_word_forms(text, text, regdictionary[]),
+    private.list_compounds(text),
+    private.list_stems(text[], text[], regdictionary, boolean),
+    private.list_stemmers(uuid),
+    private.list_search_terms(text, boolean),
+    private.list_marks(tsquery),
+    private.escape_html(text),
+    private.render_snippet(text, text[], text, text, regdictionary[]),
+    private.render_hits(uuid[], tsquery, regdictionary[]),
+    private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
     private.render_transcript(uuid, bigint, integer, integer),
     private.require_actor(jsonb),
@@ -14619,7 +15159,7 @@ grant execute on function
     private.require_twin(uuid, uuid),
     private.retry_after(integer, text, jsonb),
     private.replay_twin_deliveries(uuid, uuid),
-    private.split_words(text),
+    private.split_words(text, boolean),
     private.store_conversations(private.ingest_source, jsonb),
     private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
     private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),

@@ -188,6 +188,7 @@ export type Database = {
           "direct_key": string | null;
           "id": string;
           "kind": string;
+          "language": string | null;
           "name": string | null;
           "updated_at": string;
           "workspace_id": string;
@@ -199,6 +200,7 @@ export type Database = {
           "direct_key"?: string | null;
           "id"?: string;
           "kind"?: string;
+          "language"?: string | null;
           "name"?: string | null;
           "updated_at"?: string;
           "workspace_id"?: string;
@@ -209,6 +211,7 @@ export type Database = {
           "direct_key"?: string | null;
           "id"?: string;
           "kind"?: string;
+          "language"?: string | null;
           "name"?: string | null;
           "updated_at"?: string;
           "workspace_id"?: string;
