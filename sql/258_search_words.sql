@@ -91,6 +91,20 @@ comment on function private.split_words(text, boolean) is
 'The folded words of a text in order; null if it has none. In scripts without spaces each pair of neighbours is a
 word, and so are the first and last character: ABC becomes A, AB, BC, C.';
 
+create function private.compound_signs() returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return '[#@+_]|[0-9][.,][0-9]|(^|[^A-Za-z0-9])[-.][A-Za-z0-9\u00c0-\u064a]'
+        '|[^\s][-\u2010][^\s]|[^\s][''\u2019](?!([stdm]|re|ve|ll)(?![A-Za-z]))[^\s]';
+end
+$$;
+comment on function private.compound_signs() is
+'A regular expression for the signs that list_compounds reads. Immutable, so Postgres computes it once per plan.';
+
 create function private.list_compounds(p_text text, out signed text[], out joined text[])
 language plpgsql
 immutable
@@ -103,10 +117,6 @@ declare
     v_folded text;
     v_text text;
 begin
-    -- Most messages have none, and pay for this line only.
-    if p_text !~ '[#@+_]|[0-9][.,][0-9]|(^|[^A-Za-z0-9])[-.][A-Za-z0-9\u00c0-\u064a]|[^\s][-''\u2010\u2019][^\s]' then
-        return;
-    end if;
     v_folded := left(private.fold_text(p_text), 100000);
     -- 1,234.56 is 1234.56.
     v_text := regexp_replace(v_folded, '([0-9]),(?=[0-9]{3}(?![0-9]))', '\1', 'g');
@@ -122,16 +132,19 @@ begin
             -- c++, c#
             union all
             select regexp_matches(v_text, c_word || '(?:[+][+]|#(?![a-z0-9\u00df-\u064a]))', 'g')
+            where v_text ~ '[+#]'
             -- Each two neighbours: a_b_c has a_b and b_c, 1.2.3 has 1.2 and 2.3.
             union all
             select regexp_matches(
                 regexp_replace(v_text, '_(' || c_word || ')(?=_[a-z0-9\u00df-\u064a])', '_\1 \1', 'g'),
                 c_word || '_' || c_word, 'g'
             )
+            where strpos(v_text, '_') > 0
             union all
             select regexp_matches(
                 regexp_replace(v_text, '[.]([0-9]+)(?=[.][0-9])', '.\1 \1', 'g'), '[0-9]+[.][0-9]+', 'g'
             )
+            where v_text ~ '[.][0-9]'
         ) as found
         limit 1000
     );
@@ -140,8 +153,8 @@ begin
         from regexp_matches(
             v_folded, c_word || '(?:[-''\u2010\u2019]' || c_word || ')+|[0-9]{1,3}(?:,[0-9]{3})+', 'g'
         ) as found (words)
-        -- Not it's and we'll.
-        where found.words[1] !~ '[''\u2019](s|re|ve|ll|d|m)$'
+        -- Not it's, don't and we'll.
+        where found.words[1] !~ '[''\u2019]([stdm]|re|ve|ll)$'
         limit 1000
     );
 end

@@ -81,28 +81,19 @@ as $$
             piece.*,
             piece.word = any(p_words)
             or coalesce(piece.word ~ p_beginnings, false)
-            or (ts_lexize(p_stemmers[1], piece.word))[1] = any(p_words)
-            or (
-                cardinality(p_stemmers) > 1 and exists (
-                    select from unnest(p_stemmers) as stemmer (id)
-                    where (ts_lexize(stemmer.id, lower(piece.text)))[1] = any(p_words)
-                )
-            ) as is_word,
+            or array[
+                (ts_lexize(p_stemmers[1], piece.word))[1], (ts_lexize(p_stemmers[2], piece.word))[1],
+                (ts_lexize(p_stemmers[3], piece.word))[1], (ts_lexize(p_stemmers[4], piece.word))[1],
+                (ts_lexize(p_stemmers[5], piece.word))[1]
+            ] && p_words as is_word,
             coalesce(piece.text ~ p_neighbours, false) as has_neighbours
         from piece
     ),
 
-    shown as (
-        select
-            judged.*,
-            first.until - char_length(first.text) as hit_at
-        from judged
-        left join (
-            select hit.until, hit.text from judged as hit
-            where hit.is_word or hit.has_neighbours
-            order by hit.place
-            limit 1
-        ) as first on true
+    beginning as (
+        select coalesce(greatest(min(hit.until - char_length(hit.text)) - 60, 0), 0) as at
+        from judged as hit
+        where hit.is_word or hit.has_neighbours
     )
 
     select concat(
@@ -117,9 +108,9 @@ as $$
         ), '</mark><mark>', ''),
         case when max(shown.until) < char_length(p_content) then e'\u2026' end
     )
-    from shown
-    where shown.until > coalesce(shown.hit_at, 0) - 60
-        and shown.until <= greatest(coalesce(shown.hit_at, 0) - 60, 0) + 240
+    from judged as shown
+    cross join beginning
+    where shown.until > beginning.at and shown.until <= beginning.at + 240
 $$;
 comment on function private.render_snippet(text, text[], text, text, regdictionary[]) is
 'Up to 240 characters of a message around the first word of the query, as HTML: the text is escaped, and the words stand

@@ -46,7 +46,7 @@ comment on function private.word_index_template() is
 so Postgres computes it once per plan. It stays, because numbering words with a query made index_words a quarter slower
 (decision 0007).';
 
-create function private.index_stems(p_content text, p_words text[], p_stemmer regdictionary) returns text
+create function private.index_stems(p_content text, p_words text[], p_text text, p_language text) returns text
 language plpgsql
 immutable
 parallel safe
@@ -54,34 +54,34 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_accented text[];
+    v_stems text;
 begin
-    if octet_length(p_content) = char_length(p_content) then
-        -- list_stems gives the same. It is not called, because most messages come here.
-        return (
-            select string_agg(' ''' || stemmed.word || ''':' || given.place, '')
-            from unnest(p_words) with ordinality as given (word, place)
-            cross join lateral (select (ts_lexize(p_stemmer, given.word))[1] as word) as stemmed
-            where char_length(given.word) > 2 and stemmed.word <> given.word
-        );
-    elsif p_content !~ '[A-Za-z\u00c0-\u0dff]' then
-        return null;
-    end if;
-    if p_stemmer <> 'pg_catalog.english_stem'::regdictionary then
+    if p_language = 'english' then
+        -- The stop word a keeps the place of a word of another script.
+        v_stems := ' ' || to_tsvector(
+            'pg_catalog.english'::regconfig,
+            case when p_text ~ '[a-z]' then regexp_replace(p_text, '[^ ]*[^\u0001-\u007f][^ ]*', 'a', 'g') else '' end
+        )::text;
+        if p_text !~ '[\u05d0-\u064a]' then
+            return v_stems;
+        end if;
+    else
         v_accented := private.split_words(p_content, true);
     end if;
-    return (
+    return concat(v_stems, (
         select string_agg(' ''' || found.stem || ''':' || found.place, '')
         from private.list_stems(
-            p_words, case when cardinality(v_accented) = cardinality(p_words) then v_accented end, p_stemmer, true
+            p_words, case when cardinality(v_accented) = cardinality(p_words) then v_accented end,
+            case when p_language <> 'english' then (p_language || '_stem')::regdictionary end, true
         ) as found
-    );
+    ));
 end
 $$;
-comment on function private.index_stems(text, text[], regdictionary) is
-'The stems of the words of a text, as a part of a tsvector.';
+comment on function private.index_stems(text, text[], text, text) is
+'The stems of the words of a text that is not ASCII, as a part of a tsvector.';
 
 create function private.index_words(
-    p_content text, p_attachments jsonb, p_stemmer regdictionary default 'pg_catalog.english_stem'
+    p_content text, p_attachments jsonb, p_language text default 'english'
 ) returns tsvector
 language plpgsql
 immutable
@@ -90,8 +90,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words text[] := private.split_words(p_content);
+    v_text text := array_to_string(v_words, ' ');
     v_count integer := coalesce(cardinality(v_words), 0);
-    v_compounds record := private.list_compounds(p_content);
+    v_compounds record;
     v_index text;
     v_is_long boolean;
 begin
@@ -108,7 +109,9 @@ begin
         v_is_long := v_count >= 16383
             or exists (select from unnest(v_words) as given (word) group by given.word having count(*) >= 255);
     end if;
-    if v_compounds.signed <> '{}' or v_compounds.joined <> '{}' then
+    -- Most messages have no sign, and pay for this line only.
+    if p_content ~ private.compound_signs() then
+        v_compounds := private.list_compounds(p_content);
         v_index := concat(v_index, (
             -- Two places apart, so that no phrase finds them side by side.
             select string_agg(' ''' || given.word || ''':' || v_count + 2 * given.place || given.label, '')
@@ -133,13 +136,19 @@ begin
     -- A colon makes a tag: words never have one.
     return concat(
         v_index,
-        private.index_stems(p_content, v_words, p_stemmer),
+        case
+            -- Of words in ASCII, the parser of Postgres makes the same words with the same places, and quickly.
+            when octet_length(v_text) = char_length(v_text)
+                and (p_language = 'english' or octet_length(p_content) = char_length(p_content))
+                then ' ' || to_tsvector(p_language::regconfig, v_text)::text
+            else private.index_stems(p_content, v_words, v_text, p_language)
+        end,
         case when v_is_long then ' '':long''' end,
         case when strpos(p_content, '://') > 0 and p_content ~* 'https?://' then ' '':link''' end
     )::tsvector;
 end
 $$;
-comment on function private.index_words(text, jsonb, regdictionary) is
+comment on function private.index_words(text, jsonb, text) is
 'The index entry of a message: its words with places (label A), the names of its files (B), joined words (C), stems (no
 label), and the tags :long, :link and :file. A query for exact words asks for labels A and B.';
 
@@ -153,15 +162,20 @@ begin
     if new.deleted_at is not null then
         delete from private.message_words as entry where entry.message_id = new.id;
     elsif tg_op = 'INSERT' then
+        -- Reads the language in the same statement, because each statement costs.
         insert into private.message_words (message_id, channel_id, created_at, words)
-        values (
-            new.id, new.channel_id, new.created_at,
-            private.index_words(new.content, new.attachments, private.find_stemmer(new.channel_id))
-        );
+        select
+            new.id,
+            new.channel_id,
+            new.created_at,
+            private.index_words(new.content, new.attachments, counter.language)
+        from private.channel_counters as counter
+        where counter.channel_id = new.channel_id;
     else
         update private.message_words as entry
-        set words = private.index_words(new.content, new.attachments, private.find_stemmer(new.channel_id))
-        where entry.message_id = new.id;
+        set words = private.index_words(new.content, new.attachments, counter.language)
+        from private.channel_counters as counter
+        where entry.message_id = new.id and counter.channel_id = new.channel_id;
     end if;
     return null;
 end
@@ -191,11 +205,13 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
-    v_stemmer regdictionary := private.find_stemmer(p_channel_id);
+    v_language text := (
+        select counter.language from private.channel_counters as counter where counter.channel_id = p_channel_id
+    );
     v_count bigint;
 begin
     update private.message_words as entry
-    set words = private.index_words(message.content, message.attachments, v_stemmer)
+    set words = private.index_words(message.content, message.attachments, v_language)
     from public.messages as message
     where message.id = entry.message_id and message.channel_id = p_channel_id and message.deleted_at is null;
     get diagnostics v_count = row_count;

@@ -5988,6 +5988,7 @@ create table private.channel_counters (
     last_at timestamptz not null default '-infinity',
     message_count bigint not null default 0,
     member_count bigint not null default 0,
+    language text,
     topic_turn integer not null default 0,
     sealed_until timestamptz not null default '-infinity',
     sealed_after bigint not null default 0
@@ -6001,6 +6002,8 @@ comment on column private.channel_counters.last_at is
 comment on column private.channel_counters.message_count is
 'Number of messages that are not deleted. Stored, because counting a million is too slow.';
 comment on column private.channel_counters.member_count is 'Number of members. Stored for the list of channels.';
+comment on column private.channel_counters.language is
+'The text search configuration for its messages; null if its language has none. Triggers keep it (257_search_languages).';
 comment on column private.channel_counters.topic_turn is
 'How often a member has left. The topic of the sealed channel ends with it (decision 0014).';
 comment on column private.channel_counters.sealed_until is
@@ -9357,44 +9360,101 @@ again.';
 -- The language of a channel: search finds the forms of a word in it. A channel has its own, or that of its workspace,
 -- or settings.default_language.
 
-create function private.stemmer(p_language text) returns regdictionary
+create view private.channel_languages
+with (security_barrier = true) as
+select channel.id as channel_id, coalesce(channel.language, workspace.language, settings.default_language) as tag
+from public.channels as channel
+inner join public.workspaces as workspace on channel.workspace_id = workspace.id
+cross join private.settings;
+comment on view private.channel_languages is 'The language of each channel, as a tag of BCP 47.';
+
+create function private.search_language(p_tag text) returns text
 language plpgsql
-stable
+immutable
+parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Those of Postgres 15.
-    return ('pg_catalog.' || (jsonb_build_object(
-        'ar', 'arabic', 'hy', 'armenian', 'eu', 'basque', 'ca', 'catalan', 'da', 'danish', 'nl', 'dutch',
-        'en', 'english', 'fi', 'finnish', 'fr', 'french',
-        'de', 'german', 'el', 'greek', 'hi', 'hindi', 'hu', 'hungarian',
-        'id', 'indonesian', 'ga', 'irish', 'it', 'italian', 'lt', 'lithuanian', 'ne', 'nepali', 'no', 'norwegian',
-        'nb', 'norwegian', 'nn', 'norwegian', 'pt', 'portuguese', 'ro', 'romanian', 'ru', 'russian', 'sr', 'serbian',
-        'es', 'spanish', 'sv', 'swedish', 'ta', 'tamil', 'tr', 'turkish', 'yi', 'yiddish'
-    ) ->> split_part(p_language, '-', 1)) || '_stem')::regdictionary;
+    return '{
+        "ar": "arabic", "hy": "armenian", "eu": "basque", "ca": "catalan", "da": "danish", "nl": "dutch",
+        "en": "english", "fi": "finnish", "fr": "french", "de": "german", "el": "greek", "hi": "hindi",
+        "hu": "hungarian", "id": "indonesian", "ga": "irish", "it": "italian", "lt": "lithuanian", "ne": "nepali",
+        "no": "norwegian", "nb": "norwegian", "nn": "norwegian", "pt": "portuguese", "ro": "romanian",
+        "ru": "russian", "sr": "serbian", "es": "spanish", "sv": "swedish", "ta": "tamil", "tr": "turkish",
+        "yi": "yiddish"
+    }'::jsonb ->> split_part(p_tag, '-', 1);
 end
 $$;
-comment on function private.stemmer(text) is
-'The dictionary of Postgres that stems words of a language (a tag of BCP 47); null if it has none.';
+comment on function private.search_language(text) is
+'The text search configuration of Postgres for a tag of BCP 47; null if it has none, so that search finds words as they
+are.';
 
-create function private.find_stemmer(p_channel_id uuid) returns regdictionary
+create function private.set_search_languages(p_workspace_id uuid, p_channel_id uuid) returns void
 language plpgsql
-stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_channel_ids uuid[] := array(
+        select channel.id
+        from public.channels as channel
+        where (p_workspace_id is null or channel.workspace_id = p_workspace_id)
+            and (p_channel_id is null or channel.id = p_channel_id)
+    );
+begin
+    perform private.lock_channels(v_channel_ids);
+    update private.channel_counters as counter set language = private.search_language(spoken.tag)
+    from private.channel_languages as spoken
+    where spoken.channel_id = counter.channel_id
+        and counter.channel_id = any(v_channel_ids)
+        and counter.language is distinct from private.search_language(spoken.tag);
+end
+$$;
+comment on function private.set_search_languages(uuid, uuid) is
+'Copies the language of channels into their counters: of one channel, of a workspace, or, with nulls, of all.';
+
+-- Definer, because no client writes counters. This and the next two.
+create function private.set_channel_language_trigger() returns trigger
+language plpgsql
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return private.stemmer((
-        select coalesce(channel.language, workspace.language, settings.default_language)
-        from public.channels as channel
-        inner join public.workspaces as workspace on channel.workspace_id = workspace.id
-        cross join private.settings
-        where channel.id = p_channel_id
-    ));
+    perform private.set_search_languages(null, new.id);
+    return null;
 end
 $$;
-comment on function private.find_stemmer(uuid) is 'The dictionary that stems the messages of a channel; null for none.';
+comment on function private.set_channel_language_trigger() is
+'Trigger: indexes new messages of a channel in its language.';
 
--- Definer, because a guest does not see the workspace of a channel.
+create function private.set_workspace_language_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.set_search_languages(new.id, null);
+    return null;
+end
+$$;
+comment on function private.set_workspace_language_trigger() is
+'Trigger: indexes new messages of a workspace in its language.';
+
+create function private.set_default_language_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.set_search_languages(null, null);
+    return null;
+end
+$$;
+comment on function private.set_default_language_trigger() is
+'Trigger: indexes new messages in the language of the project, where no other is set.';
+
+-- Definer, because no client reads the counters.
 create function private.list_stemmers(p_channel_id uuid) returns regdictionary[]
 language sql
 stable
@@ -9402,31 +9462,30 @@ security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
-    select coalesce(array_agg(distinct spoken.stemmer) filter (where spoken.stemmer is not null), '{}')
+    select coalesce(array_agg(distinct (spoken.language || '_stem')::regdictionary), '{}')
     from (
-        select private.stemmer(named.language) as stemmer
+        select named.language
         from (
             -- Always, because older messages of a channel keep the stems of its former language.
-            select settings.default_language as language, 9223372036854775807 as channels
+            select private.search_language(settings.default_language) as language, 9223372036854775807 as channels
             from private.settings
             union all
-            select coalesce(channel.language, workspace.language) as language, count(*) as channels
-            from public.channels as channel
-            inner join public.workspaces as workspace on channel.workspace_id = workspace.id
-            where (channel.language is not null or workspace.language is not null)
-                and (p_channel_id is null or channel.id = p_channel_id)
+            select counter.language, count(*)
+            from private.channel_counters as counter
+            where (p_channel_id is null or counter.channel_id = p_channel_id)
                 and (
                     (select private.is_service())
-                    or channel.id = any(array(select mine.id from private.my_channels as mine))
+                    or counter.channel_id = any(array(select mine.id from private.my_channels as mine))
                 )
-            group by 1
+            group by counter.language
         ) as named
+        where named.language is not null
         order by named.channels desc, named.language
-        limit 4
+        limit 5
     ) as spoken
 $$;
 comment on function private.list_stemmers(uuid) is
-'The dictionaries that stem the words of a search in one channel or all channels of the caller: at most four, for the
+'The dictionaries that stem the words of a search in one channel or all channels of the caller: at most five, for the
 languages of most channels.';
 
 -- The words of a text: folded, split in every script, stemmed, and joined with the signs that carry meaning.
@@ -9522,6 +9581,20 @@ comment on function private.split_words(text, boolean) is
 'The folded words of a text in order; null if it has none. In scripts without spaces each pair of neighbours is a
 word, and so are the first and last character: ABC becomes A, AB, BC, C.';
 
+create function private.compound_signs() returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return '[#@+_]|[0-9][.,][0-9]|(^|[^A-Za-z0-9])[-.][A-Za-z0-9\u00c0-\u064a]'
+        '|[^\s][-\u2010][^\s]|[^\s][''\u2019](?!([stdm]|re|ve|ll)(?![A-Za-z]))[^\s]';
+end
+$$;
+comment on function private.compound_signs() is
+'A regular expression for the signs that list_compounds reads. Immutable, so Postgres computes it once per plan.';
+
 create function private.list_compounds(p_text text, out signed text[], out joined text[])
 language plpgsql
 immutable
@@ -9534,10 +9607,6 @@ declare
     v_folded text;
     v_text text;
 begin
-    -- Most messages have none, and pay for this line only.
-    if p_text !~ '[#@+_]|[0-9][.,][0-9]|(^|[^A-Za-z0-9])[-.][A-Za-z0-9\u00c0-\u064a]|[^\s][-''\u2010\u2019][^\s]' then
-        return;
-    end if;
     v_folded := left(private.fold_text(p_text), 100000);
     -- 1,234.56 is 1234.56.
     v_text := regexp_replace(v_folded, '([0-9]),(?=[0-9]{3}(?![0-9]))', '\1', 'g');
@@ -9553,16 +9622,19 @@ begin
             -- c++, c#
             union all
             select regexp_matches(v_text, c_word || '(?:[+][+]|#(?![a-z0-9\u00df-\u064a]))', 'g')
+            where v_text ~ '[+#]'
             -- Each two neighbours: a_b_c has a_b and b_c, 1.2.3 has 1.2 and 2.3.
             union all
             select regexp_matches(
                 regexp_replace(v_text, '_(' || c_word || ')(?=_[a-z0-9\u00df-\u064a])', '_\1 \1', 'g'),
                 c_word || '_' || c_word, 'g'
             )
+            where strpos(v_text, '_') > 0
             union all
             select regexp_matches(
                 regexp_replace(v_text, '[.]([0-9]+)(?=[.][0-9])', '.\1 \1', 'g'), '[0-9]+[.][0-9]+', 'g'
             )
+            where v_text ~ '[.][0-9]'
         ) as found
         limit 1000
     );
@@ -9571,8 +9643,8 @@ begin
         from regexp_matches(
             v_folded, c_word || '(?:[-''\u2010\u2019]' || c_word || ')+|[0-9]{1,3}(?:,[0-9]{3})+', 'g'
         ) as found (words)
-        -- Not it's and we'll.
-        where found.words[1] !~ '[''\u2019](s|re|ve|ll|d|m)$'
+        -- Not it's, don't and we'll.
+        where found.words[1] !~ '[''\u2019]([stdm]|re|ve|ll)$'
         limit 1000
     );
 end
@@ -9702,28 +9774,19 @@ as $$
             piece.*,
             piece.word = any(p_words)
             or coalesce(piece.word ~ p_beginnings, false)
-            or (ts_lexize(p_stemmers[1], piece.word))[1] = any(p_words)
-            or (
-                cardinality(p_stemmers) > 1 and exists (
-                    select from unnest(p_stemmers) as stemmer (id)
-                    where (ts_lexize(stemmer.id, lower(piece.text)))[1] = any(p_words)
-                )
-            ) as is_word,
+            or array[
+                (ts_lexize(p_stemmers[1], piece.word))[1], (ts_lexize(p_stemmers[2], piece.word))[1],
+                (ts_lexize(p_stemmers[3], piece.word))[1], (ts_lexize(p_stemmers[4], piece.word))[1],
+                (ts_lexize(p_stemmers[5], piece.word))[1]
+            ] && p_words as is_word,
             coalesce(piece.text ~ p_neighbours, false) as has_neighbours
         from piece
     ),
 
-    shown as (
-        select
-            judged.*,
-            first.until - char_length(first.text) as hit_at
-        from judged
-        left join (
-            select hit.until, hit.text from judged as hit
-            where hit.is_word or hit.has_neighbours
-            order by hit.place
-            limit 1
-        ) as first on true
+    beginning as (
+        select coalesce(greatest(min(hit.until - char_length(hit.text)) - 60, 0), 0) as at
+        from judged as hit
+        where hit.is_word or hit.has_neighbours
     )
 
     select concat(
@@ -9738,9 +9801,9 @@ as $$
         ), '</mark><mark>', ''),
         case when max(shown.until) < char_length(p_content) then e'\u2026' end
     )
-    from shown
-    where shown.until > coalesce(shown.hit_at, 0) - 60
-        and shown.until <= greatest(coalesce(shown.hit_at, 0) - 60, 0) + 240
+    from judged as shown
+    cross join beginning
+    where shown.until > beginning.at and shown.until <= beginning.at + 240
 $$;
 comment on function private.render_snippet(text, text[], text, text, regdictionary[]) is
 'Up to 240 characters of a message around the first word of the query, as HTML: the text is escaped, and the words stand
@@ -9831,7 +9894,7 @@ comment on function private.word_index_template() is
 so Postgres computes it once per plan. It stays, because numbering words with a query made index_words a quarter slower
 (decision 0007).';
 
-create function private.index_stems(p_content text, p_words text[], p_stemmer regdictionary) returns text
+create function private.index_stems(p_content text, p_words text[], p_text text, p_language text) returns text
 language plpgsql
 immutable
 parallel safe
@@ -9839,34 +9902,34 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_accented text[];
+    v_stems text;
 begin
-    if octet_length(p_content) = char_length(p_content) then
-        -- list_stems gives the same. It is not called, because most messages come here.
-        return (
-            select string_agg(' ''' || stemmed.word || ''':' || given.place, '')
-            from unnest(p_words) with ordinality as given (word, place)
-            cross join lateral (select (ts_lexize(p_stemmer, given.word))[1] as word) as stemmed
-            where char_length(given.word) > 2 and stemmed.word <> given.word
-        );
-    elsif p_content !~ '[A-Za-z\u00c0-\u0dff]' then
-        return null;
-    end if;
-    if p_stemmer <> 'pg_catalog.english_stem'::regdictionary then
+    if p_language = 'english' then
+        -- The stop word a keeps the place of a word of another script.
+        v_stems := ' ' || to_tsvector(
+            'pg_catalog.english'::regconfig,
+            case when p_text ~ '[a-z]' then regexp_replace(p_text, '[^ ]*[^\u0001-\u007f][^ ]*', 'a', 'g') else '' end
+        )::text;
+        if p_text !~ '[\u05d0-\u064a]' then
+            return v_stems;
+        end if;
+    else
         v_accented := private.split_words(p_content, true);
     end if;
-    return (
+    return concat(v_stems, (
         select string_agg(' ''' || found.stem || ''':' || found.place, '')
         from private.list_stems(
-            p_words, case when cardinality(v_accented) = cardinality(p_words) then v_accented end, p_stemmer, true
+            p_words, case when cardinality(v_accented) = cardinality(p_words) then v_accented end,
+            case when p_language <> 'english' then (p_language || '_stem')::regdictionary end, true
         ) as found
-    );
+    ));
 end
 $$;
-comment on function private.index_stems(text, text[], regdictionary) is
-'The stems of the words of a text, as a part of a tsvector.';
+comment on function private.index_stems(text, text[], text, text) is
+'The stems of the words of a text that is not ASCII, as a part of a tsvector.';
 
 create function private.index_words(
-    p_content text, p_attachments jsonb, p_stemmer regdictionary default 'pg_catalog.english_stem'
+    p_content text, p_attachments jsonb, p_language text default 'english'
 ) returns tsvector
 language plpgsql
 immutable
@@ -9875,8 +9938,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words text[] := private.split_words(p_content);
+    v_text text := array_to_string(v_words, ' ');
     v_count integer := coalesce(cardinality(v_words), 0);
-    v_compounds record := private.list_compounds(p_content);
+    v_compounds record;
     v_index text;
     v_is_long boolean;
 begin
@@ -9893,7 +9957,9 @@ begin
         v_is_long := v_count >= 16383
             or exists (select from unnest(v_words) as given (word) group by given.word having count(*) >= 255);
     end if;
-    if v_compounds.signed <> '{}' or v_compounds.joined <> '{}' then
+    -- Most messages have no sign, and pay for this line only.
+    if p_content ~ private.compound_signs() then
+        v_compounds := private.list_compounds(p_content);
         v_index := concat(v_index, (
             -- Two places apart, so that no phrase finds them side by side.
             select string_agg(' ''' || given.word || ''':' || v_count + 2 * given.place || given.label, '')
@@ -9918,13 +9984,19 @@ begin
     -- A colon makes a tag: words never have one.
     return concat(
         v_index,
-        private.index_stems(p_content, v_words, p_stemmer),
+        case
+            -- Of words in ASCII, the parser of Postgres makes the same words with the same places, and quickly.
+            when octet_length(v_text) = char_length(v_text)
+                and (p_language = 'english' or octet_length(p_content) = char_length(p_content))
+                then ' ' || to_tsvector(p_language::regconfig, v_text)::text
+            else private.index_stems(p_content, v_words, v_text, p_language)
+        end,
         case when v_is_long then ' '':long''' end,
         case when strpos(p_content, '://') > 0 and p_content ~* 'https?://' then ' '':link''' end
     )::tsvector;
 end
 $$;
-comment on function private.index_words(text, jsonb, regdictionary) is
+comment on function private.index_words(text, jsonb, text) is
 'The index entry of a message: its words with places (label A), the names of its files (B), joined words (C), stems (no
 label), and the tags :long, :link and :file. A query for exact words asks for labels A and B.';
 
@@ -9938,15 +10010,20 @@ begin
     if new.deleted_at is not null then
         delete from private.message_words as entry where entry.message_id = new.id;
     elsif tg_op = 'INSERT' then
+        -- Reads the language in the same statement, because each statement costs.
         insert into private.message_words (message_id, channel_id, created_at, words)
-        values (
-            new.id, new.channel_id, new.created_at,
-            private.index_words(new.content, new.attachments, private.find_stemmer(new.channel_id))
-        );
+        select
+            new.id,
+            new.channel_id,
+            new.created_at,
+            private.index_words(new.content, new.attachments, counter.language)
+        from private.channel_counters as counter
+        where counter.channel_id = new.channel_id;
     else
         update private.message_words as entry
-        set words = private.index_words(new.content, new.attachments, private.find_stemmer(new.channel_id))
-        where entry.message_id = new.id;
+        set words = private.index_words(new.content, new.attachments, counter.language)
+        from private.channel_counters as counter
+        where entry.message_id = new.id and counter.channel_id = new.channel_id;
     end if;
     return null;
 end
@@ -9976,11 +10053,13 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = 'force_custom_plan'
 as $$
 declare
-    v_stemmer regdictionary := private.find_stemmer(p_channel_id);
+    v_language text := (
+        select counter.language from private.channel_counters as counter where counter.channel_id = p_channel_id
+    );
     v_count bigint;
 begin
     update private.message_words as entry
-    set words = private.index_words(message.content, message.attachments, v_stemmer)
+    set words = private.index_words(message.content, message.attachments, v_language)
     from public.messages as message
     where message.id = entry.message_id and message.channel_id = p_channel_id and message.deleted_at is null;
     get diagnostics v_count = row_count;
@@ -14187,6 +14266,11 @@ after update of home_country on public.workspaces
 for each row when (old.home_country is distinct from new.home_country)
 execute function private.reread_numbers_trigger();
 
+create trigger workspaces_50_set_language
+after update of language on public.workspaces
+for each row when (old.language is distinct from new.language)
+execute function private.set_workspace_language_trigger();
+
 -- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
 create trigger workspace_members_10_protect_owners
 before update or delete on public.workspace_members
@@ -14271,6 +14355,11 @@ create trigger settings_10_reread_numbers
 after update of default_country on private.settings
 for each row when (old.default_country is distinct from new.default_country)
 execute function private.reread_numbers_trigger();
+
+create trigger settings_20_set_language
+after update of default_language on private.settings
+for each row when (old.default_language <> new.default_language)
+execute function private.set_default_language_trigger();
 
 -- messaging_connections: a connection changes or goes.
 create trigger messaging_connections_10_assign_workspace
@@ -14396,6 +14485,10 @@ for each row when (new.direct_key is null) execute function private.add_channel_
 create trigger channels_35_tell
 after update of name on public.channels
 for each row when (old.name is distinct from new.name) execute function private.record_renaming_trigger();
+
+create trigger channels_36_set_language
+after insert or update of language, workspace_id on public.channels
+for each row execute function private.set_channel_language_trigger();
 
 -- Before the delete, while the log still numbers the broadcasts.
 create trigger channels_40_redact

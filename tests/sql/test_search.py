@@ -134,8 +134,12 @@ def test_deleted_messages_leave_the_index(db: Db, statement: str) -> None:
 
 @pytest.mark.parametrize("count", [1, 254, 255, 16_383])
 def test_words_are_indexed_with_positions(db: Db, count: int) -> None:
-    words = ["x" * 300 if place == count else f"{place:x}" for place in range(1, count + 1)]
-    indexed = dict(rows(db, "select lexeme, positions from unnest(private.index_words(%s, '[]', null))", " ".join(words)))
+    # Words without vowels are their own stems.
+    names = (str(place).translate(str.maketrans("0123456789", "bcdfghjklm")) for place in range(1, count))
+    words = [*names, "x" * 300]
+    indexed = dict(
+        rows(db, "select lexeme, positions from unnest(private.index_words(%s, '[]'))", " ".join(words))
+    )
     is_long = indexed.pop(":long", "no")
     assert indexed == {word[:255]: [place] for place, word in enumerate(words, 1)}
     assert is_long == (None if count == 16_383 else "no")

@@ -135,6 +135,7 @@ drop trigger workspaces_10_stamp on public.workspaces;
 drop trigger workspaces_20_protect_retention on public.workspaces;
 drop trigger workspaces_30_audit on public.workspaces;
 drop trigger workspaces_40_reread_numbers on public.workspaces;
+drop trigger workspaces_50_set_language on public.workspaces;
 drop trigger workspace_members_10_protect_owners on public.workspace_members;
 drop trigger workspace_members_20_audit on public.workspace_members;
 drop trigger workspace_members_30_hand_over on public.workspace_members;
@@ -155,6 +156,7 @@ drop trigger person_identifiers_20_normalize on public.person_identifiers;
 drop trigger person_identifiers_30_refresh on public.person_identifiers;
 drop trigger person_identifiers_40_refresh on public.person_identifiers;
 drop trigger settings_10_reread_numbers on private.settings;
+drop trigger settings_20_set_language on private.settings;
 drop trigger messaging_connections_10_assign_workspace on public.messaging_connections;
 drop trigger messaging_connections_10_stamp on public.messaging_connections;
 drop trigger messaging_connections_11_audit on public.messaging_connections;
@@ -182,6 +184,7 @@ drop trigger channels_12_reject_direct on public.channels;
 drop trigger channels_20_create_counter on public.channels;
 drop trigger channels_30_add_owner on public.channels;
 drop trigger channels_35_tell on public.channels;
+drop trigger channels_36_set_language on public.channels;
 drop trigger channels_40_redact on public.channels;
 drop trigger channel_members_10_protect_owners on public.channel_members;
 drop trigger channel_members_11_keep_direct on public.channel_members;
@@ -227,6 +230,7 @@ drop trigger attachments_20_reject_retired_id on public.attachments;
 drop trigger attachments_30_retire_id on public.attachments;
 drop trigger twin_webhooks_10_stamp on public.twin_webhooks;
 drop view private.my_topic_turns;
+drop view private.channel_languages;
 drop view private.my_peer_twins;
 drop view private.my_twins;
 drop view private.my_peers;
@@ -269,6 +273,7 @@ drop function
     private.claim_deliveries(integer, interval),
     private.clean_up(integer),
     private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
+    private.compound_signs(),
     private.conversation_topics(public.conversations),
     private.count_belongings(uuid),
     private.count_mentions(uuid, uuid, bigint),
@@ -320,7 +325,6 @@ drop function
     private.find_merged_person(uuid),
     private.find_region(text),
     private.find_shared_workspace(uuid[], bytea, uuid),
-    private.find_stemmer(uuid),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.find_update_error(jsonb, timestamptz),
     private.finish_delivery(uuid, uuid, integer, text),
@@ -348,8 +352,8 @@ drop function
     private.identify_any(text, text),
     private.index_channel(uuid),
     private.index_message_trigger(),
-    private.index_stems(text, text[], regdictionary),
-    private.index_words(text, jsonb, regdictionary),
+    private.index_stems(text, text[], text, text),
+    private.index_words(text, jsonb, text),
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
     private.is_executed(),
@@ -539,18 +543,23 @@ drop function
     private.scalar_text(jsonb, text),
     private.schema_version(),
     private.seal_channel(uuid, bigint),
+    private.search_language(text),
     private.search_messages(private.message_search),
     private.search_span(private.message_search, bigint, bigint, integer, boolean),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
     private.send_events(uuid, bigint),
     private.set_attachment_details_trigger(),
+    private.set_channel_language_trigger(),
     private.set_channel_workspace_trigger(),
     private.set_conversation_workspace_trigger(),
+    private.set_default_language_trigger(),
     private.set_hops_trigger(),
     private.set_message_channel_trigger(),
     private.set_reaction(jsonb, text),
+    private.set_search_languages(uuid, uuid),
     private.set_twin_webhook(uuid, text),
     private.set_updated_at_trigger(),
+    private.set_workspace_language_trigger(),
     private.set_workspace_trigger(),
     private.settle_updates(private.ingest_message[], private.ingest_update[], uuid[], private.ingest_count[]),
     private.sign_delivery(uuid, text),
@@ -560,7 +569,6 @@ drop function
     private.spend_summary(),
     private.split_phones(text),
     private.split_words(text, boolean),
-    private.stemmer(text),
     private.store_conversations(private.ingest_source, jsonb),
     private.store_mentions(public.messages),
     private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),
