@@ -3,7 +3,9 @@
 
 create view private.channel_languages
 with (security_barrier = true) as
-select channel.id as channel_id, coalesce(channel.language, workspace.language, settings.default_language) as tag
+select
+    channel.id as channel_id,
+    coalesce(channel.language, workspace.language, settings.default_language) as tag
 from public.channels as channel
 inner join public.workspaces as workspace on channel.workspace_id = workspace.id
 cross join private.settings;
