@@ -9608,39 +9608,41 @@ declare
     c_word constant text := '[a-z0-9\u00df-\u02af\u0370-\u0587\u05d0-\u05ea\u0620-\u064a]+';
     v_text text := left(private.fold_text(p_text), 100000);
 begin
-    -- Few regular expressions: Postgres keeps the last 32 that it has compiled, and compiling one costs a message much.
-    joined := array(
-        select distinct left(translate(found.words[1], e'-'',\u2010\u2019', ''), 100)
-        from regexp_matches(
-            v_text, c_word || '(?:[-''\u2010\u2019]' || c_word || ')+|[0-9]{1,3}(?:,[0-9]{3})+', 'g'
-        ) as found (words)
-        -- Not it's, don't and we'll.
-        where rtrim(translate(right(found.words[1], 3), e'\u2019', ''''), 'stdmrevl') not like '%'''
-        limit 1000
-    );
+    -- Runs few regular expressions, because they are the cost of a message with signs. Duplicates cost less than
+    -- removing them.
+    if translate(v_text, e'-'',\u2010\u2019', '') <> v_text then
+        joined := array(
+            select left(translate(found.words[1], e'-'',\u2010\u2019', ''), 100)
+            from regexp_matches(
+                v_text, c_word || '(?:[-''\u2010\u2019]' || c_word || ')+|[0-9]{1,3}(?:,[0-9]{3})+', 'g'
+            ) as found (words)
+            -- Not it's, don't and we'll.
+            where rtrim(translate(right(found.words[1], 3), e'\u2019', ''''), 'stdmrevl') not like '%'''
+        );
+    end if;
     if strpos(v_text, ',') > 0 then
         -- 1,234.56 is 1234.56.
         v_text := regexp_replace(v_text, '([0-9]),(?=[0-9]{3}(?![0-9]))', '\1', 'g');
     end if;
+    -- #123, @name, .net, --flag, c++, c#
     signed := array(
-        select distinct left(found.words[1], 100)
-        from (
-            -- #123, @name, .net, --flag, c++, c#
-            select regexp_matches(
-                v_text,
-                '(?<![a-z0-9\u00df-\u064a_#@.+<-])(?:--?' || c_word || '(?:[-_]' || c_word || ')*|[#@.]' || c_word
-                || '(?:_' || c_word || ')*)|' || c_word || '(?:[+][+]|#(?![a-z0-9\u00df-\u064a]))', 'g'
-            ) as words
-            -- Each two neighbours: a_b_c has a_b and b_c, 1.2.3 has 1.2 and 2.3.
-            union all
-            select regexp_matches(
+        select left(found.words[1], 100)
+        from regexp_matches(
+            v_text,
+            '(?<![a-z0-9\u00df-\u064a_#@.+<-])(?:--?' || c_word || '(?:[-_]' || c_word || ')*|[#@.]' || c_word
+            || '(?:_' || c_word || ')*)|' || c_word || '(?:[+][+]|#(?![a-z0-9\u00df-\u064a]))', 'g'
+        ) as found (words)
+    );
+    if translate(v_text, '_.', '') <> v_text then
+        -- Each two neighbours: a_b_c has a_b and b_c, 1.2.3 has 1.2 and 2.3.
+        signed := signed || array(
+            select left(found.words[1], 100)
+            from regexp_matches(
                 regexp_replace(v_text, '([_.])(' || c_word || ')(?=[_.][a-z0-9\u00df-\u064a])', '\1\2 \2', 'g'),
                 c_word || '_' || c_word || '|[0-9]+[.][0-9]+', 'g'
-            )
-            where strpos(v_text, '_') > 0 or strpos(v_text, '.') > 0
-        ) as found
-        limit 1000
-    );
+            ) as found (words)
+        );
+    end if;
 end
 $$;
 comment on function private.list_compounds(text) is
