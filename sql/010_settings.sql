@@ -27,6 +27,7 @@ create table private.settings (
     twin_secret_days integer not null default 1,
     idempotency_hours integer not null default 24,
     default_country text,
+    default_language text not null default 'en',
     user_event_days integer not null default 30,
     token_seconds integer not null default 3600,
     constraint settings_has_one_row check (is_only_row),
@@ -54,6 +55,7 @@ create table private.settings (
     constraint settings_twin_secret_days_positive check (twin_secret_days > 0),
     constraint settings_idempotency_hours_positive check (idempotency_hours > 0),
     constraint settings_default_country_form check (default_country ~ '^[A-Z]{2}$'),
+    constraint settings_default_language_form check (default_language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'),
     constraint settings_user_event_days_positive check (user_event_days > 0),
     constraint settings_token_seconds_positive check (token_seconds > 0)
 );
@@ -100,6 +102,9 @@ comment on column private.settings.summary_days is 'Days that finished summaries
 comment on column private.settings.twin_secret_days is 'Days that secrets of twins are kept after they expire.';
 comment on column private.settings.default_country is
 'The country of phone numbers that do not name theirs, as ISO 3166-1 alpha-2, such as FR. Null: no country.';
+comment on column private.settings.default_language is
+'The language in which search finds the forms of a word, as a tag of BCP 47, where neither the channel nor its workspace
+has one.';
 comment on column private.settings.idempotency_hours is 'Hours that an Idempotency-Key and its answer are kept.';
 comment on column private.settings.user_event_days is 'Days that events of users are kept.';
 comment on column private.settings.token_seconds is

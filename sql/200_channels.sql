@@ -20,6 +20,7 @@ create table public.channels (
     workspace_id uuid not null default auth.uid() references public.workspaces (id) on delete cascade,
     kind text not null default 'channel',
     name text,
+    language text,
     direct_key bytea,
     created_by uuid default auth.uid() references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
@@ -28,6 +29,7 @@ create table public.channels (
     constraint channels_kind_known check (kind in ('channel', 'dm')),
     constraint channels_name_length check (char_length(name) between 1 and 200),
     constraint channels_name_printable check (name !~ private.hidden_characters()),
+    constraint channels_language_form check (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'),
     constraint channels_name_unless_dm check (kind = 'dm' or name is not null),
     constraint channels_direct_key_unique unique (workspace_id, direct_key),
     constraint channels_direct_key_is_dm check (direct_key is null or kind = 'dm')
@@ -36,6 +38,8 @@ comment on table public.channels is
 'A named channel or a direct message channel (dm). Only its members read and write there.';
 comment on column public.channels.workspace_id is
 'Without a value, the personal workspace of the creator. Its members may be added; others come as guests.';
+comment on column public.channels.language is
+'A tag of BCP 47, such as de or pt-BR: search finds the forms of its words. Null: the language of the workspace.';
 comment on column public.channels.direct_key is
 'Hash of the sorted ids of the people in a direct channel, so that each set of people has one.';
 create index channels_created_by_idx on public.channels (created_by);

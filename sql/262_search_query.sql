@@ -198,9 +198,12 @@ declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id', false);
     v_limit integer := private.parse_integer($1, 'limit', 1, 100, 20);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
-    v_search private.message_search := private.parse_search(v_query);
+    v_stemmers regdictionary[] := private.list_stemmers(v_channel_id);
+    v_search private.message_search := private.parse_search(
+        v_query, v_stemmers, coalesce(private.scalar_text($1, 'prefix'), 'false') in ('true', '1')
+    );
     v_is_empty boolean := v_search is null;
-    v_answer record;
+    v_found record;
 begin
     if v_channel_id is not null then
         perform private.require_channel(v_channel_id);
@@ -220,36 +223,19 @@ begin
         cross join lateral unnest(matched.ids, matched.ranks) as hit (id, rank)
         inner join public.messages as message on hit.id = message.id
         where message.deleted_at is null
-    ), author as (
-        select named.*
-        from private.list_author_names(array(
-            select found.id from found where found.place > v_offset and found.place <= v_offset + v_limit
-        )) as named
     )
 
     select
         count(*) as total,
-        coalesce(jsonb_agg(
-            jsonb_build_object(
-                'id', found.id,
-                'channel_id', found.channel_id,
-                'content', found.content,
-                'user_id', found.user_id,
-                'ai_twin_id', found.ai_twin_id,
-                'display_name', author.display_name,
-                'avatar_url', author.avatar_url,
-                'created_at', private.format_time(found.created_at)
-            )
-            order by found.place
-        ) filter (where found.place > v_offset and found.place <= v_offset + v_limit), '[]') as data
-    into v_answer
-    from found
-    left join author
-        on author.author_id = coalesce(found.user_id, found.ai_twin_id)
-        and author.is_twin = (found.user_id is null);
-    return private.succeed(v_answer.data, jsonb_build_object('total', v_answer.total));
+        array_agg(found.id order by found.place)
+        filter (where found.place > v_offset and found.place <= v_offset + v_limit) as ids
+    into v_found
+    from found;
+    return private.succeed(
+        private.render_hits(v_found.ids, v_search.words, v_stemmers), jsonb_build_object('total', v_found.total)
+    );
 end
 $$;
 comment on function public.search_messages(jsonb) is
-'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset. Best rank first, then newest.
-Considers and counts the newest 1,000 messages that fit.';
+'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset, prefix (true leaves the last
+word open). Best rank first, then newest. Considers and counts the newest 1,000 messages that fit.';

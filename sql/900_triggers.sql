@@ -41,6 +41,11 @@ after update of home_country on public.workspaces
 for each row when (old.home_country is distinct from new.home_country)
 execute function private.reread_numbers_trigger();
 
+create trigger workspaces_50_set_language
+after update of language on public.workspaces
+for each row when (old.language is distinct from new.language)
+execute function private.set_workspace_language_trigger();
+
 -- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
 create trigger workspace_members_05_refuse
 before insert on public.workspace_members
@@ -134,6 +139,11 @@ create trigger settings_10_reread_numbers
 after update of default_country on private.settings
 for each row when (old.default_country is distinct from new.default_country)
 execute function private.reread_numbers_trigger();
+
+create trigger settings_20_set_language
+after update of default_language on private.settings
+for each row when (old.default_language <> new.default_language)
+execute function private.set_default_language_trigger();
 
 -- messaging_connections: a connection changes or goes.
 create trigger messaging_connections_10_assign_workspace
@@ -259,6 +269,10 @@ for each row when (new.direct_key is null) execute function private.add_channel_
 create trigger channels_35_tell
 after update of name on public.channels
 for each row when (old.name is distinct from new.name) execute function private.record_renaming_trigger();
+
+create trigger channels_36_set_language
+after insert or update of language, workspace_id on public.channels
+for each row execute function private.set_channel_language_trigger();
 
 -- Before the delete, while the log still numbers the broadcasts. 38 locks the channel for both.
 create trigger channels_38_tell_deletion

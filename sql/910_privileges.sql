@@ -107,7 +107,8 @@ on public.ai_twins to authenticated;
 grant select, insert (id, channel_id, file_name), delete on public.attachments to authenticated;
 grant select, delete, insert (channel_id, user_id, role), update (role) on public.channel_members to authenticated;
 grant select, delete, insert (channel_id, ai_twin_id) on public.channel_twins to authenticated;
-grant select, delete, insert (workspace_id, kind, name), update (name) on public.channels to authenticated;
+grant select, delete, insert (workspace_id, kind, name, language), update (name, language)
+on public.channels to authenticated;
 grant select on public.audit_log to authenticated;
 grant select on public.conversation_identifiers to authenticated;
 grant select on public.conversation_messages to authenticated;
@@ -293,7 +294,7 @@ grant execute on function
     private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.finish_idempotent(text, text, integer, text),
-    private.fold_text(text),
+    private.fold_text(text, boolean),
     private.format_time(timestamptz),
     private.has_huge_number(jsonb),
     private.scalar_text(jsonb, text),
@@ -334,8 +335,17 @@ grant execute on function
     private.parse_search_time(text),
     private.parse_object(bytea),
     private.parse_search_operator(private.message_search, text, text, boolean),
-    private.parse_search_phrase(text),
-    private.parse_search(text),
+    private.parse_search_phrase(text, regdictionary[], text, boolean),
+    private.list_word_forms(text, text, regdictionary[]),
+    private.list_compounds(text),
+    private.list_stems(text[], text[], regdictionary, boolean),
+    private.list_stemmers(uuid),
+    private.list_search_terms(text, boolean),
+    private.list_marks(tsquery),
+    private.escape_html(text),
+    private.render_snippet(text, text[], text, text, regdictionary[]),
+    private.render_hits(uuid[], tsquery, regdictionary[]),
+    private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
     private.render_transcript(uuid, bigint, integer, integer),
     private.require_actor(jsonb),
@@ -359,7 +369,7 @@ grant execute on function
     private.require_twin(uuid, uuid),
     private.retry_after(integer, text, jsonb),
     private.replay_twin_deliveries(uuid, uuid),
-    private.split_words(text),
+    private.split_words(text, boolean),
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer)
 to authenticated;
@@ -520,7 +530,7 @@ grant execute on function
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
-    private.fold_text(text),
+    private.fold_text(text, boolean),
     private.format_time(timestamptz),
     private.generate_id(),
     private.has_huge_number(jsonb),
@@ -587,8 +597,17 @@ grant execute on function
     private.parse_search_time(text),
     private.parse_object(bytea),
     private.parse_search_operator(private.message_search, text, text, boolean),
-    private.parse_search_phrase(text),
-    private.parse_search(text),
+    private.parse_search_phrase(text, regdictionary[], text, boolean),
+    private.list_word_forms(text, text, regdictionary[]),
+    private.list_compounds(text),
+    private.list_stems(text[], text[], regdictionary, boolean),
+    private.list_stemmers(uuid),
+    private.list_search_terms(text, boolean),
+    private.list_marks(tsquery),
+    private.escape_html(text),
+    private.render_snippet(text, text[], text, text, regdictionary[]),
+    private.render_hits(uuid[], tsquery, regdictionary[]),
+    private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
     private.render_transcript(uuid, bigint, integer, integer),
     private.require_actor(jsonb),
@@ -615,7 +634,7 @@ grant execute on function
     private.require_twin(uuid, uuid),
     private.retry_after(integer, text, jsonb),
     private.replay_twin_deliveries(uuid, uuid),
-    private.split_words(text),
+    private.split_words(text, boolean),
     private.store_conversations(private.ingest_source, jsonb),
     private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
     private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),

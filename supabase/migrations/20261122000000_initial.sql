@@ -92,6 +92,7 @@ create table private.settings (
     twin_secret_days integer not null default 1,
     idempotency_hours integer not null default 24,
     default_country text,
+    default_language text not null default 'en',
     user_event_days integer not null default 30,
     token_seconds integer not null default 3600,
     constraint settings_has_one_row check (is_only_row),
@@ -118,6 +119,7 @@ create table private.settings (
     constraint settings_twin_secret_days_positive check (twin_secret_days > 0),
     constraint settings_idempotency_hours_positive check (idempotency_hours > 0),
     constraint settings_default_country_form check (default_country ~ '^[A-Z]{2}$'),
+    constraint settings_default_language_form check (default_language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'),
     constraint settings_user_event_days_positive check (user_event_days > 0),
     constraint settings_token_seconds_positive check (token_seconds > 0)
 );
@@ -161,6 +163,9 @@ comment on column private.settings.summary_days is 'Days that finished summaries
 comment on column private.settings.twin_secret_days is 'Days that secrets of twins are kept after they expire.';
 comment on column private.settings.default_country is
 'The country of phone numbers that do not name theirs, as ISO 3166-1 alpha-2, such as FR. Null: no country.';
+comment on column private.settings.default_language is
+'The language in which search finds the forms of a word, as a tag of BCP 47, where neither the channel nor its workspace
+has one.';
 comment on column private.settings.idempotency_hours is 'Hours that an Idempotency-Key and its answer are kept.';
 comment on column private.settings.user_event_days is 'Days that events of users are kept.';
 comment on column private.settings.token_seconds is
@@ -701,7 +706,8 @@ comment on table public.workspaces is
 'What one team owns: connections, conversations, people and channels. A trigger makes a personal one for each user.';
 comment on column public.workspaces.home_country is
 'Two letters of ISO 3166, for phone numbers without a country code.';
-comment on column public.workspaces.language is 'A tag of BCP 47, such as de or pt-BR.';
+comment on column public.workspaces.language is
+'A tag of BCP 47, such as de or pt-BR: search finds the forms of its words. Null: settings.default_language.';
 comment on column public.workspaces.personal_user_id is
 'The user of a personal workspace, which has the same id as the user; null for a team.';
 comment on column public.workspaces.conversation_days is
@@ -5921,6 +5927,7 @@ create table public.channels (
     workspace_id uuid not null default auth.uid() references public.workspaces (id) on delete cascade,
     kind text not null default 'channel',
     name text,
+    language text,
     direct_key bytea,
     created_by uuid default auth.uid() references auth.users (id) on delete set null,
     created_at timestamptz not null default now(),
@@ -5929,6 +5936,7 @@ create table public.channels (
     constraint channels_kind_known check (kind in ('channel', 'dm')),
     constraint channels_name_length check (char_length(name) between 1 and 200),
     constraint channels_name_printable check (name !~ private.hidden_characters()),
+    constraint channels_language_form check (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'),
     constraint channels_name_unless_dm check (kind = 'dm' or name is not null),
     constraint channels_direct_key_unique unique (workspace_id, direct_key),
     constraint channels_direct_key_is_dm check (direct_key is null or kind = 'dm')
@@ -5937,6 +5945,8 @@ comment on table public.channels is
 'A named channel or a direct message channel (dm). Only its members read and write there.';
 comment on column public.channels.workspace_id is
 'Without a value, the personal workspace of the creator. Its members may be added; others come as guests.';
+comment on column public.channels.language is
+'A tag of BCP 47, such as de or pt-BR: search finds the forms of its words. Null: the language of the workspace.';
 comment on column public.channels.direct_key is
 'Hash of the sorted ids of the people in a direct channel, so that each set of people has one.';
 create index channels_created_by_idx on public.channels (created_by);
@@ -6104,6 +6114,7 @@ create table private.channel_counters (
     last_at timestamptz not null default '-infinity',
     message_count bigint not null default 0,
     member_count bigint not null default 0,
+    language text,
     topic_turn integer not null default 0,
     sealed_until timestamptz not null default '-infinity',
     sealed_after bigint not null default 0
@@ -6117,6 +6128,8 @@ comment on column private.channel_counters.last_at is
 comment on column private.channel_counters.message_count is
 'Number of messages that are not deleted. Stored, because counting a million is too slow.';
 comment on column private.channel_counters.member_count is 'Number of members. Stored for the list of channels.';
+comment on column private.channel_counters.language is
+'The text search configuration for its messages; null if its language has none. Triggers keep it (257_search_languages).';
 comment on column private.channel_counters.topic_turn is
 'How often a member has left. The topic of the sealed channel ends with it (decision 0014).';
 comment on column private.channel_counters.sealed_until is
@@ -9503,37 +9516,143 @@ comment on function public.sweep_attachments(jsonb) is
 row, such as those of failed uploads; limit. The caller removes these through Storage; the next call returns the rest
 again.';
 
--- The search index: the words of each message, in every script.
--- It holds exactly the messages that are not deleted, with their present text.
+-- The language of a channel: search finds the forms of a word in it. A channel has its own, or that of its workspace,
+-- or settings.default_language.
 
--- For one index on channel and word: an index on words alone would read the matches of all channels.
-create extension if not exists btree_gin with schema extensions;
+create view private.channel_languages
+with (security_barrier = true) as
+select
+    channel.id as channel_id,
+    coalesce(channel.language, workspace.language, settings.default_language) as tag
+from public.channels as channel
+inner join public.workspaces as workspace on channel.workspace_id = workspace.id
+cross join private.settings;
+comment on view private.channel_languages is 'The language of each channel, as a tag of BCP 47.';
 
--- A table of its own for two reasons. Clients would read the words as a column of public.messages. Row-level security
--- would also keep Postgres from using the GIN index, because the operator @@ is not leakproof.
--- Only private.search_messages reads it, and only triggers of messages write it. So it has no foreign key, which would
--- cost one query for each message (decision 0006).
-create table private.message_words (
-    message_id uuid primary key,
-    number bigint generated always as identity,
-    channel_id uuid not null,
-    created_at timestamptz not null,
-    words tsvector not null
-);
-comment on table private.message_words is 'The words of every message that is not deleted. Only search reads it.';
-comment on column private.message_words.number is 'Rises with each new message.';
-comment on column private.message_words.channel_id is 'Channel of the message, copied for the index.';
-comment on column private.message_words.created_at is 'Time of the message, copied for the index.';
-create index message_words_number_idx on private.message_words (number);
--- BRIN, because times rise nearly with the pages: the index is tiny and costs nothing on insert.
-create index message_words_created_at_idx on private.message_words using brin (created_at) with (autosummarize = on);
--- The pending list collects some hundred messages before GIN sorts them in: cheaper than one by one (decision 0007).
--- Each search reads the list and one writer must empty it, so its limit is small (in kB).
-create index message_words_search_idx on private.message_words using gin (channel_id extensions.uuid_ops, words)
-with (fastupdate = on, gin_pending_list_limit = 512);
-alter table private.message_words enable row level security;
+create function private.search_language(p_tag text) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Those of Postgres 15.
+    return '{
+        "ar": "arabic", "hy": "armenian", "eu": "basque", "ca": "catalan", "da": "danish", "nl": "dutch",
+        "en": "english", "fi": "finnish", "fr": "french", "de": "german", "el": "greek", "hi": "hindi",
+        "hu": "hungarian", "id": "indonesian", "ga": "irish", "it": "italian", "lt": "lithuanian", "ne": "nepali",
+        "no": "norwegian", "nb": "norwegian", "nn": "norwegian", "pt": "portuguese", "ro": "romanian",
+        "ru": "russian", "sr": "serbian", "es": "spanish", "sv": "swedish", "ta": "tamil", "tr": "turkish",
+        "yi": "yiddish"
+    }'::jsonb ->> split_part(p_tag, '-', 1);
+end
+$$;
+comment on function private.search_language(text) is
+'The text search configuration of Postgres for a tag of BCP 47; null if it has none, so that search finds words as they
+are.';
 
-create function private.fold_text(p_text text) returns text
+create function private.set_search_languages(p_workspace_id uuid, p_channel_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_channel_ids uuid[] := array(
+        select channel.id
+        from public.channels as channel
+        where (p_workspace_id is null or channel.workspace_id = p_workspace_id)
+            and (p_channel_id is null or channel.id = p_channel_id)
+    );
+begin
+    perform private.lock_channels(v_channel_ids);
+    update private.channel_counters as counter set language = private.search_language(spoken.tag)
+    from private.channel_languages as spoken
+    where spoken.channel_id = counter.channel_id
+        and counter.channel_id = any(v_channel_ids)
+        and counter.language is distinct from private.search_language(spoken.tag);
+end
+$$;
+comment on function private.set_search_languages(uuid, uuid) is
+'Copies the language of channels into their counters: of one channel, of a workspace, or, with nulls, of all.';
+
+-- Definer, because no client writes counters. This and the next two.
+create function private.set_channel_language_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.set_search_languages(null, new.id);
+    return null;
+end
+$$;
+comment on function private.set_channel_language_trigger() is
+'Trigger: indexes new messages of a channel in its language.';
+
+create function private.set_workspace_language_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.set_search_languages(new.id, null);
+    return null;
+end
+$$;
+comment on function private.set_workspace_language_trigger() is
+'Trigger: indexes new messages of a workspace in its language.';
+
+create function private.set_default_language_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.set_search_languages(null, null);
+    return null;
+end
+$$;
+comment on function private.set_default_language_trigger() is
+'Trigger: indexes new messages in the language of the project, where no other is set.';
+
+-- Definer, because no client reads the counters.
+create function private.list_stemmers(p_channel_id uuid) returns regdictionary[]
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+    select coalesce(array_agg(distinct (spoken.language || '_stem')::regdictionary), '{}')
+    from (
+        select named.language
+        from (
+            -- Always, because older messages of a channel keep the stems of its former language.
+            select private.search_language(settings.default_language) as language, 9223372036854775807 as channels
+            from private.settings
+            union all
+            select counter.language, count(*)
+            from private.channel_counters as counter
+            where (p_channel_id is null or counter.channel_id = p_channel_id)
+                and (
+                    (select private.is_service())
+                    or counter.channel_id = any(array(select mine.id from private.my_channels as mine))
+                )
+            group by counter.language
+        ) as named
+        where named.language is not null
+        order by named.channels desc, named.language
+        limit 5
+    ) as spoken
+$$;
+comment on function private.list_stemmers(uuid) is
+'The dictionaries that stem the words of a search in one channel or all channels of the caller: at most five, for the
+languages of most channels.';
+
+-- The words of a text: folded, split in every script, stemmed, and joined with the signs that carry meaning.
+-- The index and the query use the same functions, so that they agree.
+
+create function private.fold_text(p_text text, p_keeps_accents boolean default false) returns text
 language plpgsql
 immutable
 parallel safe
@@ -9549,7 +9668,8 @@ begin
     -- and Indic scripts, because a word without them is another word.
     v_text := lower(regexp_replace(
         normalize(replace(replace(p_text, e'\u2120', ' '), e'\u2122', ' '), nfkd),
-        '[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u061c\u0640\u064b-\u065f'
+        '[' || case when p_keeps_accents then '' else '\u0300-\u036f' end
+        || '\u00ad\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u061c\u0640\u064b-\u065f'
         '\u0670\u180b-\u180f\u1ab0-\u1aff\u1dc0-\u1dff\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20d0-\u20ff'
         '\ufe00-\ufe0f\ufeff\U0001f3fb-\U0001f3ff\U000e0000-\U000e0fff]+',
         '', 'g'
@@ -9559,7 +9679,7 @@ begin
         return v_text;
     end if;
     -- Unicode does not decompose these letters.
-    if v_text ~ '[\u00df\u00e6\u00f8\u0111\u0127\u0131\u0142\u0153\u0167\u03c2]' then
+    if not p_keeps_accents and v_text ~ '[\u00df\u00e6\u00f8\u0111\u0127\u0131\u0142\u0153\u0167\u03c2]' then
         v_text := replace(replace(replace(
             translate(v_text, e'\u00f8\u0142\u0111\u0127\u0167\u0131\u03c2', e'oldhti\u03c3'),
             e'\u00df', 'ss'), e'\u00e6', 'ae'), e'\u0153', 'oe');
@@ -9568,12 +9688,12 @@ begin
     return case when v_text is nfkc normalized then v_text else normalize(v_text, nfkc) end;
 end
 $$;
-comment on function private.fold_text(text) is
-'A text without capitals, accents and width variants, so that a search finds every spelling.';
+comment on function private.fold_text(text, boolean) is
+'A text without capitals, accents and width variants, so that a search finds every spelling. Stemmers need accents.';
 
 -- Does not use the parser of Postgres, which keeps report.pdf, /path and -19 whole, drops emoji, and depends on the
 -- locale.
-create function private.split_words(p_text text) returns text[]
+create function private.split_words(p_text text, p_keeps_accents boolean default false) returns text[]
 language plpgsql
 immutable
 parallel safe
@@ -9581,7 +9701,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Cut, because folding can turn one character into eighteen, and a tsvector has at most one megabyte.
-    v_folded text := left(private.fold_text(p_text), 100000);
+    v_folded text := left(private.fold_text(p_text, p_keeps_accents), 100000);
     v_text text;
 begin
     if octet_length(v_folded) = char_length(v_folded) then
@@ -9618,9 +9738,298 @@ begin
     ), ''), '{}');
 end
 $$;
-comment on function private.split_words(text) is
+comment on function private.split_words(text, boolean) is
 'The folded words of a text in order; null if it has none. In scripts without spaces each pair of neighbours is a
 word, and so are the first and last character: ABC becomes A, AB, BC, C.';
+
+create function private.compound_signs() returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return '[#@+_]|[0-9][.,][0-9]|(^|[^A-Za-z0-9])[-.][A-Za-z0-9\u00c0-\u064a]'
+        '|[^\s][-\u2010][^\s]|[^\s][''\u2019](?!([stdm]|re|ve|ll)(?![A-Za-z]))[^\s]';
+end
+$$;
+comment on function private.compound_signs() is
+'A regular expression for the signs that list_compounds reads. Immutable, so Postgres computes it once per plan.';
+
+create function private.list_compounds(p_text text, out signed text[], out joined text[])
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Not \w, which depends on the locale.
+    c_word constant text := '[a-z0-9\u00df-\u02af\u0370-\u0587\u05d0-\u05ea\u0620-\u064a]+';
+    v_text text := left(private.fold_text(p_text), 100000);
+begin
+    -- Runs few regular expressions, because they are the cost of a message with signs. Duplicates cost less than
+    -- removing them.
+    if translate(v_text, e'-'',\u2010\u2019', '') <> v_text then
+        joined := array(
+            select left(translate(found.words[1], e'-'',\u2010\u2019', ''), 100)
+            from regexp_matches(
+                v_text, c_word || '(?:[-''\u2010\u2019]' || c_word || ')+|[0-9]{1,3}(?:,[0-9]{3})+', 'g'
+            ) as found (words)
+            -- Not it's, don't and we'll.
+            where rtrim(translate(right(found.words[1], 3), e'\u2019', ''''), 'stdmrevl') not like '%'''
+        );
+    end if;
+    if strpos(v_text, ',') > 0 then
+        -- 1,234.56 is 1234.56.
+        v_text := regexp_replace(v_text, '([0-9]),(?=[0-9]{3}(?![0-9]))', '\1', 'g');
+    end if;
+    -- #123, @name, .net, --flag, c++, c#
+    signed := array(
+        select left(found.words[1], 100)
+        from regexp_matches(
+            v_text,
+            '(?<![a-z0-9\u00df-\u064a_#@.+<-])(?:--?' || c_word || '(?:[-_]' || c_word || ')*|[#@.]' || c_word
+            || '(?:_' || c_word || ')*)|' || c_word || '(?:[+][+]|#(?![a-z0-9\u00df-\u064a]))', 'g'
+        ) as found (words)
+    );
+    if translate(v_text, '_.', '') <> v_text then
+        -- Each two neighbours: a_b_c has a_b and b_c, 1.2.3 has 1.2 and 2.3.
+        signed := signed || array(
+            select left(found.words[1], 100)
+            from regexp_matches(
+                regexp_replace(v_text, '([_.])(' || c_word || ')(?=[_.][a-z0-9\u00df-\u064a])', '\1\2 \2', 'g'),
+                c_word || '_' || c_word || '|[0-9]+[.][0-9]+', 'g'
+            ) as found (words)
+        );
+    end if;
+end
+$$;
+comment on function private.list_compounds(text) is
+'The words of a text with the signs that carry meaning (C++, #123, @name, --flag, a_b, 2.0), and its words that a hyphen
+or an apostrophe divides, joined (wi-fi is wifi, 1,234 is 1234).';
+
+create function private.list_stems(
+    p_words text[], p_accented text[], p_stemmer regdictionary, p_strips_prefixes boolean
+)
+returns table (place bigint, stem text)
+language sql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select given.place, private.fold_text(stemmed.word)
+    from unnest(p_words, p_accented) with ordinality as given (word, accented, place)
+    cross join lateral unnest(array[
+        -- The stemmers know no script beyond those of India, and a message in Chinese has many words.
+        case
+            when ascii(given.word) < 3584 then (ts_lexize(p_stemmer, coalesce(given.accented, given.word)))[1]
+        end,
+        -- The Arabic article, after and, so, with and like.
+        case
+            when ascii(given.word) between 1568 and 1610
+                then regexp_replace(
+                    given.word,
+                    '^(?:[\u0641\u0648]?[\u0628\u0643]?\u0627\u0644|[\u0641\u0648]?\u0644\u0644)(?=.{2})', ''
+                )
+            -- The Hebrew and, that, from, in, like, to and the. A word keeps three letters.
+            when p_strips_prefixes and ascii(given.word) between 1488 and 1514
+                then regexp_replace(
+                    given.word,
+                    '^(?:\u05d5?(?:\u05db\u05e9|\u05e9)?[\u05d1\u05db\u05dc\u05de]?\u05d4?(?=.{3})|\u05d4(?=.{2}$))',
+                    ''
+                )
+        end
+    ]) as stemmed (word)
+    where char_length(given.word) > 2 and stemmed.word <> given.word
+$$;
+comment on function private.list_stems(text[], text[], regdictionary, boolean) is
+'The stems of words that differ from them, with their places. p_accented has the same words with their accents, which
+stemmers need. Only a message loses Hebrew prefixes: a query without one finds them all.';
+
+-- How a hit looks: the message, its author, and a snippet that shows why it was found.
+
+create function private.list_marks(p_words tsquery, out words text[], out beginnings text, out neighbours text)
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Without what the query excludes.
+    v_terms text[] := array(
+        select array[term.part[1], coalesce(term.part[2], '')]
+        from regexp_matches(querytree(p_words), '''([^'':]+)''(:[*A-D]+)?', 'g') as term (part)
+    );
+begin
+    select
+        array_agg(marked.word) filter (where not marked.is_beginning),
+        '^(' || string_agg(marked.word, '|') filter (where marked.is_beginning) || ')'
+    into words, beginnings
+    from (
+        select split.word, v_terms[term][2] like ':*%' as is_beginning
+        from generate_subscripts(v_terms, 1) as term
+        -- The words of a sign, such as c of c++.
+        cross join lateral unnest(private.split_words(v_terms[term][1])) as split (word)
+        where cardinality(private.split_words(left(split.word, 1))) = 1
+    ) as marked;
+    -- In scripts without spaces a word is two neighbours: marks each beside the other.
+    neighbours := (
+        select string_agg(
+            case
+                when char_length(pair.word) = 1 then pair.word
+                else format('%1$s(?=%2$s)|(?<=%1$s)%2$s', left(pair.word, 1), right(pair.word, 1))
+            end,
+            '|'
+        )
+        from unnest(array(select v_terms[term][1] from generate_subscripts(v_terms, 1) as term)) as pair (word)
+        where char_length(pair.word) <= 2 and cardinality(private.split_words(left(pair.word, 1))) = 2
+    );
+end
+$$;
+comment on function private.list_marks(tsquery) is
+'What a snippet marks: the words of a query, a regular expression of its beginnings, and one of the characters of
+scripts without spaces.';
+
+create function private.escape_html(p_text text) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return replace(replace(replace(replace(p_text, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;');
+end
+$$;
+comment on function private.escape_html(text) is 'A text that a page shows as it is.';
+
+create function private.render_snippet(
+    p_content text, p_words text[], p_beginnings text, p_neighbours text, p_stemmers regdictionary[]
+) returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    with piece as materialized (
+        select
+            cut.part[1] as text,
+            cut.place,
+            sum(char_length(cut.part[1])) over (order by cut.place) as until,
+            case
+                when octet_length(cut.part[1]) = char_length(cut.part[1]) then lower(cut.part[1])
+                else private.fold_text(cut.part[1])
+            end as word
+        -- Bounds the cost: a hit further on shows the beginning of the message.
+        from regexp_matches(
+            left(p_content, 4000),
+            '[^\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]{1,40}'
+            '|[\s!-/:-@\[-`{-\u00bf\u2000-\u206f\u3000-\u303f\uff00-\uff0f]{1,40}', 'g'
+        ) with ordinality as cut (part, place)
+    ),
+
+    judged as (
+        select
+            piece.*,
+            piece.word = any(p_words)
+            or coalesce(piece.word ~ p_beginnings, false)
+            or array[
+                (ts_lexize(p_stemmers[1], piece.word))[1], (ts_lexize(p_stemmers[2], piece.word))[1],
+                (ts_lexize(p_stemmers[3], piece.word))[1], (ts_lexize(p_stemmers[4], piece.word))[1],
+                (ts_lexize(p_stemmers[5], piece.word))[1]
+            ] && p_words as is_word,
+            coalesce(piece.text ~ p_neighbours, false) as has_neighbours
+        from piece
+    ),
+
+    beginning as (
+        select coalesce(greatest(min(hit.until - char_length(hit.text)) - 60, 0), 0) as at
+        from judged as hit
+        where hit.is_word or hit.has_neighbours
+    )
+
+    select concat(
+        case when min(shown.place) > 1 then e'\u2026' end,
+        replace(string_agg(
+            case
+                when shown.is_word then '<mark>' || private.escape_html(shown.text) || '</mark>'
+                when shown.has_neighbours
+                    then regexp_replace(private.escape_html(shown.text), p_neighbours, '<mark>\&</mark>', 'g')
+                else private.escape_html(shown.text)
+            end, '' order by shown.place
+        ), '</mark><mark>', ''),
+        case when max(shown.until) < char_length(p_content) then e'\u2026' end
+    )
+    from judged as shown
+    cross join beginning
+    where shown.until > beginning.at and shown.until <= beginning.at + 240
+$$;
+comment on function private.render_snippet(text, text[], text, text, regdictionary[]) is
+'Up to 240 characters of a message around the first word of the query, as HTML: the text is escaped, and the words stand
+in <mark>.';
+
+create function private.render_hits(p_ids uuid[], p_words tsquery, p_stemmers regdictionary[]) returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_marks record := private.list_marks(p_words);
+begin
+    return (
+        select coalesce(jsonb_agg(
+            jsonb_build_object(
+                'id', message.id,
+                'channel_id', message.channel_id,
+                'content', message.content,
+                'snippet', private.render_snippet(
+                    message.content, v_marks.words, v_marks.beginnings, v_marks.neighbours, p_stemmers
+                ),
+                'user_id', message.user_id,
+                'ai_twin_id', message.ai_twin_id,
+                'display_name', author.display_name,
+                'avatar_url', author.avatar_url,
+                'created_at', private.format_time(message.created_at)
+            )
+            order by given.place
+        ), '[]')
+        from unnest(p_ids) with ordinality as given (id, place)
+        inner join public.messages as message on given.id = message.id
+        left join private.list_author_names(p_ids) as author
+            on author.author_id = coalesce(message.user_id, message.ai_twin_id)
+            and author.is_twin = (message.user_id is null)
+    );
+end
+$$;
+comment on function private.render_hits(uuid[], tsquery, regdictionary[]) is
+'Messages that a search found, in this order, each with its author and a snippet.';
+
+-- The search index: the words of each message, in every script.
+-- It holds exactly the messages that are not deleted, with their present text.
+
+-- For one index on channel and word: an index on words alone would read the matches of all channels.
+create extension if not exists btree_gin with schema extensions;
+
+-- A table of its own for two reasons. Clients would read the words as a column of public.messages. Row-level security
+-- would also keep Postgres from using the GIN index, because the operator @@ is not leakproof.
+-- Only private.search_messages reads it, and only triggers of messages write it. So it has no foreign key, which would
+-- cost one query for each message (decision 0006).
+create table private.message_words (
+    message_id uuid primary key,
+    number bigint generated always as identity,
+    channel_id uuid not null,
+    created_at timestamptz not null,
+    words tsvector not null
+);
+comment on table private.message_words is 'The words of every message that is not deleted. Only search reads it.';
+comment on column private.message_words.number is 'Rises with each new message.';
+comment on column private.message_words.channel_id is 'Channel of the message, copied for the index.';
+comment on column private.message_words.created_at is 'Time of the message, copied for the index.';
+create index message_words_number_idx on private.message_words (number);
+-- BRIN, because times rise nearly with the pages: the index is tiny and costs nothing on insert.
+create index message_words_created_at_idx on private.message_words using brin (created_at) with (autosummarize = on);
+-- The pending list collects some hundred messages before GIN sorts them in: cheaper than one by one (decision 0007).
+-- Each search reads the list and one writer must empty it, so its limit is small (in kB).
+create index message_words_search_idx on private.message_words using gin (channel_id extensions.uuid_ops, words)
+with (fastupdate = on, gin_pending_list_limit = 512);
+alter table private.message_words enable row level security;
 
 create function private.word_index_template() returns text
 language plpgsql
@@ -9630,17 +10039,53 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return (
-        select string_agg('''%s'':' || lpad(given.place::text, 3, '0'), ' ' order by given.place)
+        select string_agg('''%s'':' || lpad(given.place::text, 3, '0') || 'A', ' ' order by given.place)
         from generate_series(1, 254) as given (place)
     );
 end
 $$;
 comment on function private.word_index_template() is
-'The template from which format() builds a tsvector of up to 254 words, nine characters for each word. It is immutable,
+'The template from which format() builds a tsvector of up to 254 words, ten characters for each word. It is immutable,
 so Postgres computes it once per plan. It stays, because numbering words with a query made index_words a quarter slower
 (decision 0007).';
 
-create function private.index_words(p_content text, p_attachments jsonb) returns tsvector
+create function private.index_stems(p_content text, p_words text[], p_text text, p_language text) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_accented text[];
+    v_stems text;
+begin
+    if p_language = 'english' then
+        -- The stop word a keeps the place of a word of another script.
+        v_stems := ' ' || to_tsvector(
+            'pg_catalog.english'::regconfig,
+            case when p_text ~ '[a-z]' then regexp_replace(p_text, '[^ ]*[^\u0001-\u007f][^ ]*', 'a', 'g') else '' end
+        )::text;
+        if p_text !~ '[\u05d0-\u064a]' then
+            return v_stems;
+        end if;
+    else
+        v_accented := private.split_words(p_content, true);
+    end if;
+    return concat(v_stems, (
+        select string_agg(' ''' || found.stem || ''':' || found.place, '')
+        from private.list_stems(
+            p_words, case when cardinality(v_accented) = cardinality(p_words) then v_accented end,
+            case when p_language <> 'english' then (p_language || '_stem')::regdictionary end, true
+        ) as found
+    ));
+end
+$$;
+comment on function private.index_stems(text, text[], text, text) is
+'The stems of the words of a text that is not ASCII, as a part of a tsvector.';
+
+create function private.index_words(
+    p_content text, p_attachments jsonb, p_language text default 'english'
+) returns tsvector
 language plpgsql
 immutable
 parallel safe
@@ -9648,33 +10093,67 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_words text[] := private.split_words(p_content);
+    v_text text := array_to_string(v_words, ' ');
+    v_count integer := coalesce(cardinality(v_words), 0);
+    v_compounds record;
     v_index text;
     v_is_long boolean;
 begin
-    if cardinality(v_words) < 255 then
+    if v_count < 255 then
         -- The template avoids a query, which would cost half as much as all other work on a short message.
-        v_index := format(left(private.word_index_template(), 9 * cardinality(v_words)), variadic v_words);
+        v_index := format(left(private.word_index_template(), 10 * v_count), variadic v_words);
     else
         v_index := (
-            select string_agg('''' || given.word || ''':' || given.place, ' ')
+            select string_agg('''' || given.word || ''':' || given.place || 'A', ' ')
             from unnest(v_words) with ordinality as given (word, place)
         );
         -- A tsvector keeps places up to 16,383, and 255 for each word. Phrases beyond them would not match, so
         -- parse_search_phrase asks a message with this tag for the words alone.
-        v_is_long := cardinality(v_words) >= 16383
+        v_is_long := v_count >= 16383
             or exists (select from unnest(v_words) as given (word) group by given.word having count(*) >= 255);
     end if;
+    -- Most messages have no sign, and pay for this line only.
+    if p_content ~ private.compound_signs() then
+        v_compounds := private.list_compounds(p_content);
+        v_index := concat(v_index, (
+            -- Two places apart, so that no phrase finds them side by side.
+            select string_agg(' ''' || given.word || ''':' || v_count + 2 * given.place || given.label, '')
+            from (
+                select signed.word, signed.place, 'A' as label
+                from unnest(v_compounds.signed) with ordinality as signed (word, place)
+                union all
+                select joined.word, joined.place, 'C' as label
+                from unnest(v_compounds.joined) with ordinality as joined (word, place)
+            ) as given
+        ));
+    end if;
+    if jsonb_array_length(p_attachments) > 0 then
+        v_index := concat(v_index, ' '':file''', (
+            select string_agg(' ''' || given.word || ''':' || v_count + 2 + given.place || 'B', '')
+            from unnest(private.split_words((
+                select left(string_agg(item.value ->> 'name', ' | '), 10000)
+                from jsonb_array_elements(p_attachments) as item (value)
+            ))) with ordinality as given (word, place)
+        ));
+    end if;
     -- A colon makes a tag: words never have one.
-    return (
-        coalesce(v_index, '')
-        || case when v_is_long then ' '':long''' else '' end
-        || case when strpos(p_content, '://') > 0 and p_content ~* 'https?://' then ' '':link''' else '' end
-        || case when jsonb_array_length(p_attachments) > 0 then ' '':file''' else '' end
+    return concat(
+        v_index,
+        case
+            -- Of words in ASCII, the parser of Postgres makes the same words with the same places, and quickly.
+            when octet_length(v_text) = char_length(v_text)
+                and (p_language = 'english' or octet_length(p_content) = char_length(p_content))
+                then ' ' || to_tsvector(p_language::regconfig, v_text)::text
+            else private.index_stems(p_content, v_words, v_text, p_language)
+        end,
+        case when v_is_long then ' '':long''' end,
+        case when strpos(p_content, '://') > 0 and p_content ~* 'https?://' then ' '':link''' end
     )::tsvector;
 end
 $$;
-comment on function private.index_words(text, jsonb) is
-'The index entry of a message: its words with places, and the tags :long, :link and :file.';
+comment on function private.index_words(text, jsonb, text) is
+'The index entry of a message: its words with places (label A), the names of its files (B), joined words (C), stems (no
+label), and the tags :long, :link and :file. A query for exact words asks for labels A and B.';
 
 -- Definer, because no client writes the index.
 create function private.index_message_trigger() returns trigger
@@ -9686,11 +10165,20 @@ begin
     if new.deleted_at is not null then
         delete from private.message_words as entry where entry.message_id = new.id;
     elsif tg_op = 'INSERT' then
+        -- Reads the language in the same statement, because each statement costs.
         insert into private.message_words (message_id, channel_id, created_at, words)
-        values (new.id, new.channel_id, new.created_at, private.index_words(new.content, new.attachments));
+        select
+            new.id,
+            new.channel_id,
+            new.created_at,
+            private.index_words(new.content, new.attachments, counter.language)
+        from private.channel_counters as counter
+        where counter.channel_id = new.channel_id;
     else
-        update private.message_words as entry set words = private.index_words(new.content, new.attachments)
-        where entry.message_id = new.id;
+        update private.message_words as entry
+        set words = private.index_words(new.content, new.attachments, counter.language)
+        from private.channel_counters as counter
+        where entry.message_id = new.id and counter.channel_id = new.channel_id;
     end if;
     return null;
 end
@@ -9714,6 +10202,28 @@ end
 $$;
 comment on function private.delete_message_words_trigger() is 'Removes deleted rows of messages from the search index.';
 
+create function private.index_channel(p_channel_id uuid) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_language text := (
+        select counter.language from private.channel_counters as counter where counter.channel_id = p_channel_id
+    );
+    v_count bigint;
+begin
+    update private.message_words as entry
+    set words = private.index_words(message.content, message.attachments, v_language)
+    from public.messages as message
+    where message.id = entry.message_id and message.channel_id = p_channel_id and message.deleted_at is null;
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+comment on function private.index_channel(uuid) is
+'Indexes the messages of a channel again, for an operator who has changed its language. Returns their number.';
+
 -- What a search query means: words, "phrases", -exclusions, OR, and operators such as from: and has:.
 -- Every query is valid: an operator that does not apply is searched as words.
 
@@ -9734,7 +10244,32 @@ create type private.message_search as (
 comment on type private.message_search is
 'The conditions of a query; null means no condition. The fields other_ hold what the query excludes.';
 
-create function private.parse_search_phrase(p_text text) returns tsquery
+create function private.list_word_forms(p_word text, p_text text, p_stemmers regdictionary[]) returns text[]
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select array(
+        select p_word
+        union
+        select found.stem
+        from unnest(p_stemmers) as stemmer (id)
+        -- Also without accents, because the author may have left them out.
+        cross join lateral (
+            select * from private.list_stems(array[p_word], private.split_words(p_text, true), stemmer.id, false)
+            union all
+            select * from private.list_stems(array[p_word], null, stemmer.id, false)
+        ) as found
+        where found.place = 1
+        order by 1
+    )
+$$;
+comment on function private.list_word_forms(text, text, regdictionary[]) is
+'A word of a query and its stems: a message with one of them has the word in some form.';
+
+create function private.parse_search_phrase(
+    p_text text, p_stemmers regdictionary[] default null, p_labels text default '', p_is_beginning boolean default false
+) returns tsquery
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
@@ -9743,29 +10278,63 @@ declare
     v_words text[] := private.split_words(p_text);
     v_first text := v_words[1];
     v_last text := v_words[cardinality(v_words)];
+    v_compounds record := private.list_compounds(p_text);
+    v_end text := nullif(':' || case when p_is_beginning then '*' else '' end || p_labels, ':');
+    v_labels text := nullif(':' || p_labels, ':');
     v_all text;
 begin
+    if v_words is null then
+        return null;
+    end if;
     -- In scripts without spaces, split_words adds the first and last character as words. In a message that character
     -- may have neighbours, so the phrase must not ask for it alone.
     if char_length(v_first) = 1 and cardinality(private.split_words(v_first)) = 2 then
         v_words := v_words[2:];
     end if;
     if char_length(v_last) = 1 and cardinality(private.split_words(v_last)) = 2 then
-        if cardinality(v_words) = 1 then
-            return ('''' || v_last || ''':*')::tsquery;
+        v_end := ':*' || p_labels;
+        if cardinality(v_words) > 1 then
+            v_words := trim_array(v_words, 1);
+            v_end := v_labels;
         end if;
-        v_words := trim_array(v_words, 1);
     end if;
-    v_all := (select string_agg('''' || given.word || '''', ' <-> ') from unnest(v_words) as given (word));
-    if v_words is null or cardinality(v_words) = 1 then
-        return v_all::tsquery;
+    v_all := (
+        select string_agg(
+            concat('''', given.word, '''', case when given.place = cardinality(v_words) then v_end else v_labels end),
+            ' <-> ' order by given.place
+        )
+        from unnest(v_words) with ordinality as given (word, place)
+    );
+    if cardinality(v_words) > 1 then
+        -- A message with the tag :long has lost places, so its words are enough.
+        v_all := format('(%s | '':long'' & %s)', v_all, replace(v_all, '<->', '&'));
+    elsif p_stemmers is not null then
+        v_all := format('(%s)', concat_ws(' | ', v_all, (
+            select string_agg('''' || form.word || '''', ' | ')
+            from unnest(private.list_word_forms(v_words[1], p_text, p_stemmers)) as form (word)
+            where form.word <> v_words[1]
+        )));
     end if;
-    -- A message with the tag :long has lost places, so its words are enough.
-    return format('%s | '':long'' & %s', v_all, replace(v_all, '<->', '&'))::tsquery;
+    if p_stemmers is not null and v_compounds.joined = array[array_to_string(v_words, '')] then
+        v_all := format('(%s | ''%s''%s)', v_all, v_compounds.joined[1], v_end);
+    end if;
+    if v_compounds.signed <> '{}' and p_labels <> 'B' then
+        -- A number such as v2.0 is its sign; and so is one word, such as #123.
+        return concat_ws(
+            ' & ',
+            case when cardinality(v_words) > 1 and p_text !~* '^v?[0-9.,]+$' then v_all end,
+            (
+                select string_agg('''' || given.word || '''' || case when p_is_beginning then ':*' else '' end, ' & ')
+                from unnest(v_compounds.signed) as given (word)
+            )
+        )::tsquery;
+    end if;
+    return v_all::tsquery;
 end
 $$;
-comment on function private.parse_search_phrase(text) is
-'The tsquery that finds these words one after the other; null if the text has no words.';
+comment on function private.parse_search_phrase(text, regdictionary[], text, boolean) is
+'The tsquery that finds words one after the other; null if the text has none. With p_stemmers, one word is found in its
+other forms too. p_labels are those of the index (260_search_index), and p_is_beginning leaves the last word open.';
 
 create function private.find_authors(p_name text) returns uuid[]
 language plpgsql
@@ -9865,6 +10434,9 @@ declare
     end;
     v_at timestamptz := case when p_operator in ('before', 'after') then private.parse_search_time(p_value) end;
     v_kind text := case when p_operator = 'has' then replace(rtrim(lower(p_value), 's'), 'attachment', 'file') end;
+    v_name tsquery := case
+        when p_operator = 'file' then private.parse_search_phrase(p_value, p_labels => 'B', p_is_beginning => true)
+    end;
     v_hits uuid[] := case
         when v_kind = 'pin' then array(select pin.message_id from public.message_pins as pin)
         when p_operator = 'mentions' then private.find_mentions(p_value)
@@ -9883,8 +10455,8 @@ begin
         p_search.until := least(p_search.until, v_at);
     elsif v_at is not null then
         p_search.since := greatest(p_search.since, v_at);
-    elsif v_kind in ('link', 'file') then
-        v_tags := (''':' || v_kind || '''')::tsquery;
+    elsif v_kind in ('link', 'file') or v_name is not null then
+        v_tags := coalesce(v_name, (''':' || v_kind || '''')::tsquery);
         v_tags := case when p_is_wanted then v_tags else !!v_tags end;
         p_search.tags := coalesce(p_search.tags && v_tags, v_tags);
     elsif v_kind = 'reaction' then
@@ -9902,13 +10474,42 @@ begin
     else
         return null;
     end if;
-    return case when num_nulls(v_ids, v_at, v_kind, v_hits) < 4 then p_search end;
+    return case when num_nulls(v_ids, v_at, v_kind, v_hits, v_name) < 5 then p_search end;
 end
 $$;
 comment on function private.parse_search_operator(private.message_search, text, text, boolean) is
 'Adds an operator to a search, as wanted or excluded. Null if the value names nothing that the caller can see.';
 
-create function private.parse_search(p_query text) returns private.message_search
+create function private.list_search_terms(p_query text, p_is_typing boolean)
+returns table (is_wanted boolean, operator text, value text, is_quoted boolean, is_or boolean, is_beginning boolean)
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        part[1] is null,
+        lower(part[2]),
+        coalesce(part[3], part[4]),
+        part[3] is not null,
+        part[1] is null and part[2] is null and lower(part[4]) = 'or',
+        -- stag*; with p_is_typing also the last word, unless a space follows it.
+        coalesce(
+            part[4] ~ '[^\s*][*]+$' or p_is_typing and p_query !~ '\s$' and part.place = count(*) over (), false
+        )
+    from regexp_matches(
+        p_query,
+        -- A dash excludes a word only after white space: --flag and wi-fi are words.
+        '((?:^|\s)-(?=[^\s-]))?(?:(from|in|before|after|has|mentions|file):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
+    ) with ordinality as part (part, place)
+    order by part.place
+    limit 64
+$$;
+comment on function private.list_search_terms(text, boolean) is
+'The terms of a query, at most 64: words, "phrases" and operators, which a dash excludes.';
+
+create function private.parse_search(
+    p_query text, p_stemmers regdictionary[] default '{pg_catalog.english_stem}', p_is_typing boolean default false
+) returns private.message_search
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -9927,23 +10528,15 @@ declare
     v_lookups integer := 0;
     v_prefixes integer := 0;
 begin
-    -- 64 terms, 10 look-ups of names and 8 prefixes bound the cost of a search; it ignores the rest.
+    -- 10 look-ups of names and 8 prefixes bound the cost of a search; it ignores the rest.
     for v_term in
-        select
-            part[1] = '' as is_wanted,
-            lower(part[2]) as operator,
-            coalesce(part[3], part[4]) as text,
-            part[1] = '' and part[2] is null and lower(part[4]) = 'or' as is_or
-        from regexp_matches(
-            v_query, '(-*)(?:(from|in|before|after|has|mentions):)?(?:"([^"]*)"?|([^\s"]+))', 'gi'
-        ) as part
-        limit 64
+        select * from private.list_search_terms(v_query, p_is_typing)
     loop
         if v_term.operator is not null then
             v_lookups := v_lookups + 1;
             continue when v_lookups > 10;
         end if;
-        v_next := private.parse_search_operator(v_search, v_term.operator, v_term.text, v_term.is_wanted);
+        v_next := private.parse_search_operator(v_search, v_term.operator, v_term.value, v_term.is_wanted);
         if not (v_next is null) then
             v_search := v_next;
             continue;
@@ -9951,7 +10544,12 @@ begin
             v_is_or := true;
             continue;
         end if;
-        v_words := private.parse_search_phrase(concat_ws(':', v_term.operator, v_term.text));
+        v_words := private.parse_search_phrase(
+            concat_ws(':', v_term.operator, v_term.value),
+            case when not v_term.is_quoted then p_stemmers end,
+            case when v_term.is_quoted then 'AB' else '' end,
+            v_term.is_beginning
+        );
         if strpos(v_words::text, ':*') > 0 then
             v_prefixes := v_prefixes + 1;
             continue when v_prefixes > 8;
@@ -9974,8 +10572,9 @@ begin
     return v_search;
 end
 $$;
-comment on function private.parse_search(text) is
-'Parses a query: words, "phrases", -exclusions, OR, and the operators from:, in:, before:, after:, has: and mentions:.
+comment on function private.parse_search(text, regdictionary[], boolean) is
+'Parses a query: words, beginnings*, "phrases", -exclusions, OR, and the operators from:, in:, before:, after:, has:,
+file: and mentions:.
 Never fails: text that is not an operator is words.';
 
 -- GET /api/v2/messages/search: finds the newest 1,000 messages that fit and answers the best of them.
@@ -10178,9 +10777,12 @@ declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id', false);
     v_limit integer := private.parse_integer($1, 'limit', 1, 100, 20);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
-    v_search private.message_search := private.parse_search(v_query);
+    v_stemmers regdictionary[] := private.list_stemmers(v_channel_id);
+    v_search private.message_search := private.parse_search(
+        v_query, v_stemmers, coalesce(private.scalar_text($1, 'prefix'), 'false') in ('true', '1')
+    );
     v_is_empty boolean := v_search is null;
-    v_answer record;
+    v_found record;
 begin
     if v_channel_id is not null then
         perform private.require_channel(v_channel_id);
@@ -10204,24 +10806,18 @@ begin
 
     select
         count(*) as total,
-        coalesce(jsonb_agg(
-            jsonb_build_object(
-                'id', found.id,
-                'channel_id', found.channel_id,
-                'content', found.content,
-                'user_id', found.user_id,
-                'created_at', private.format_time(found.created_at)
-            )
-            order by found.place
-        ) filter (where found.place > v_offset and found.place <= v_offset + v_limit), '[]') as data
-    into v_answer
+        array_agg(found.id order by found.place)
+        filter (where found.place > v_offset and found.place <= v_offset + v_limit) as ids
+    into v_found
     from found;
-    return private.succeed(v_answer.data, jsonb_build_object('total', v_answer.total));
+    return private.succeed(
+        private.render_hits(v_found.ids, v_search.words, v_stemmers), jsonb_build_object('total', v_found.total)
+    );
 end
 $$;
 comment on function public.search_messages(jsonb) is
-'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset. Best rank first, then newest.
-Considers and counts the newest 1,000 messages that fit.';
+'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset, prefix (true leaves the last
+word open). Best rank first, then newest. Considers and counts the newest 1,000 messages that fit.';
 
 -- How many new summaries a user and the project may start in a UTC day.
 -- Promise: a summary counts once Claude has returned anything, also if it failed.
@@ -13870,6 +14466,11 @@ after update of home_country on public.workspaces
 for each row when (old.home_country is distinct from new.home_country)
 execute function private.reread_numbers_trigger();
 
+create trigger workspaces_50_set_language
+after update of language on public.workspaces
+for each row when (old.language is distinct from new.language)
+execute function private.set_workspace_language_trigger();
+
 -- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
 create trigger workspace_members_10_protect_owners
 before update or delete on public.workspace_members
@@ -13954,6 +14555,11 @@ create trigger settings_10_reread_numbers
 after update of default_country on private.settings
 for each row when (old.default_country is distinct from new.default_country)
 execute function private.reread_numbers_trigger();
+
+create trigger settings_20_set_language
+after update of default_language on private.settings
+for each row when (old.default_language <> new.default_language)
+execute function private.set_default_language_trigger();
 
 -- messaging_connections: a connection changes or goes.
 create trigger messaging_connections_10_assign_workspace
@@ -14079,6 +14685,10 @@ for each row when (new.direct_key is null) execute function private.add_channel_
 create trigger channels_35_tell
 after update of name on public.channels
 for each row when (old.name is distinct from new.name) execute function private.record_renaming_trigger();
+
+create trigger channels_36_set_language
+after insert or update of language, workspace_id on public.channels
+for each row execute function private.set_channel_language_trigger();
 
 -- Before the delete, while the log still numbers the broadcasts.
 create trigger channels_40_redact
@@ -14395,7 +15005,8 @@ on public.ai_twins to authenticated;
 grant select, insert (id, channel_id, file_name), delete on public.attachments to authenticated;
 grant select, delete, insert (channel_id, user_id, role), update (role) on public.channel_members to authenticated;
 grant select, delete, insert (channel_id, ai_twin_id) on public.channel_twins to authenticated;
-grant select, delete, insert (workspace_id, kind, name), update (name) on public.channels to authenticated;
+grant select, delete, insert (workspace_id, kind, name, language), update (name, language)
+on public.channels to authenticated;
 grant select on public.audit_log to authenticated;
 grant select on public.conversation_identifiers to authenticated;
 grant select on public.conversation_messages to authenticated;
@@ -14535,7 +15146,7 @@ grant execute on function
     private.list_page(uuid, uuid, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.finish_idempotent(text, text, integer, text),
-    private.fold_text(text),
+    private.fold_text(text, boolean),
     private.format_time(timestamptz),
     private.has_huge_number(jsonb),
     private.scalar_text(jsonb, text),
@@ -14575,8 +15186,17 @@ grant execute on function
     private.parse_search_time(text),
     private.parse_object(bytea),
     private.parse_search_operator(private.message_search, text, text, boolean),
-    private.parse_search_phrase(text),
-    private.parse_search(text),
+    private.parse_search_phrase(text, regdictionary[], text, boolean),
+    private.list_word_forms(text, text, regdictionary[]),
+    private.list_compounds(text),
+    private.list_stems(text[], text[], regdictionary, boolean),
+    private.list_stemmers(uuid),
+    private.list_search_terms(text, boolean),
+    private.list_marks(tsquery),
+    private.escape_html(text),
+    private.render_snippet(text, text[], text, text, regdictionary[]),
+    private.render_hits(uuid[], tsquery, regdictionary[]),
+    private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
     private.render_transcript(uuid, bigint, integer, integer),
     private.require_actor(jsonb),
@@ -14600,7 +15220,7 @@ grant execute on function
     private.require_twin(uuid, uuid),
     private.retry_after(integer, text, jsonb),
     private.replay_twin_deliveries(uuid, uuid),
-    private.split_words(text),
+    private.split_words(text, boolean),
     private.set_twin_webhook(uuid, text),
     private.succeed(jsonb, jsonb, integer)
 to authenticated;
@@ -14736,7 +15356,7 @@ grant execute on function
     private.finish_delivery(uuid, uuid, integer, text),
     private.finish_idempotent(text, text, integer, text),
     private.finish_summary(jsonb),
-    private.fold_text(text),
+    private.fold_text(text, boolean),
     private.format_time(timestamptz),
     private.generate_id(),
     private.has_huge_number(jsonb),
@@ -14801,8 +15421,17 @@ grant execute on function
     private.parse_search_time(text),
     private.parse_object(bytea),
     private.parse_search_operator(private.message_search, text, text, boolean),
-    private.parse_search_phrase(text),
-    private.parse_search(text),
+    private.parse_search_phrase(text, regdictionary[], text, boolean),
+    private.list_word_forms(text, text, regdictionary[]),
+    private.list_compounds(text),
+    private.list_stems(text[], text[], regdictionary, boolean),
+    private.list_stemmers(uuid),
+    private.list_search_terms(text, boolean),
+    private.list_marks(tsquery),
+    private.escape_html(text),
+    private.render_snippet(text, text[], text, text, regdictionary[]),
+    private.render_hits(uuid[], tsquery, regdictionary[]),
+    private.parse_search(text, regdictionary[], boolean),
     private.parse_text(jsonb, text, integer, text),
     private.render_transcript(uuid, bigint, integer, integer),
     private.require_actor(jsonb),
@@ -14829,7 +15458,7 @@ grant execute on function
     private.require_twin(uuid, uuid),
     private.retry_after(integer, text, jsonb),
     private.replay_twin_deliveries(uuid, uuid),
-    private.split_words(text),
+    private.split_words(text, boolean),
     private.store_conversations(private.ingest_source, jsonb),
     private.complete_ids(private.ingest_source, private.ingest_conversation[], uuid[], jsonb),
     private.store_messages(private.ingest_source, private.ingest_message[], uuid[], boolean),

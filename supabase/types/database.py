@@ -144,6 +144,7 @@ class PublicChannels(BaseModel):
     direct_key: Optional[bytes] = Field(alias="direct_key")
     id: uuid.UUID = Field(alias="id")
     kind: str = Field(alias="kind")
+    language: Optional[str] = Field(alias="language")
     name: Optional[str] = Field(alias="name")
     updated_at: datetime.datetime = Field(alias="updated_at")
     workspace_id: uuid.UUID = Field(alias="workspace_id")
@@ -154,6 +155,7 @@ class PublicChannelsInsert(TypedDict):
     direct_key: NotRequired[Annotated[Optional[bytes], Field(alias="direct_key")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
+    language: NotRequired[Annotated[Optional[str], Field(alias="language")]]
     name: NotRequired[Annotated[Optional[str], Field(alias="name")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
@@ -164,6 +166,7 @@ class PublicChannelsUpdate(TypedDict):
     direct_key: NotRequired[Annotated[Optional[bytes], Field(alias="direct_key")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
+    language: NotRequired[Annotated[Optional[str], Field(alias="language")]]
     name: NotRequired[Annotated[Optional[str], Field(alias="name")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]

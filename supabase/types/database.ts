@@ -195,6 +195,7 @@ export type Database = {
           "direct_key": string | null;
           "id": string;
           "kind": string;
+          "language": string | null;
           "name": string | null;
           "updated_at": string;
           "workspace_id": string;
@@ -206,6 +207,7 @@ export type Database = {
           "direct_key"?: string | null;
           "id"?: string;
           "kind"?: string;
+          "language"?: string | null;
           "name"?: string | null;
           "updated_at"?: string;
           "workspace_id"?: string;
@@ -216,6 +218,7 @@ export type Database = {
           "direct_key"?: string | null;
           "id"?: string;
           "kind"?: string;
+          "language"?: string | null;
           "name"?: string | null;
           "updated_at"?: string;
           "workspace_id"?: string;
