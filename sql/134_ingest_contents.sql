@@ -77,9 +77,13 @@ set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
     with touched as (
-        select distinct p_ids[given.parent] as conversation_id, given.external_id, given.sender
+        select distinct stored.conversation_id, stored.external_id, stored.sender
         from unnest(p_updates) as given
-        where p_ids[given.parent] is not null
+        inner join public.conversation_messages as stored
+            on stored.conversation_id = p_ids[given.parent]
+            and given.external_id = stored.external_id
+            -- A deletion may remove an edit that named no sender, and so change the message of another one.
+            and (given.sender in ('', stored.sender) or given.type = 'deleted')
     ), known as materialized (
         select
             stored.conversation_id, stored.external_id, stored.sender,
@@ -96,7 +100,6 @@ begin
             private.render_present_message(known.original, known.updates) as message,
             (select max(line.at) from unnest(known.updates) as line where line.type = 'deleted') as deleted_at
         from known
-        where known.updates <> '{}'
     )
 
     update public.conversation_messages as stored
@@ -141,8 +144,9 @@ begin
                     from unnest(p_updates) as given
                     where given.parent = counted.parent and not exists (
                         select from public.conversation_messages as stored
-                        where (stored.conversation_id, stored.external_id, stored.sender)
-                            = (p_ids[given.parent], given.external_id, given.sender)
+                        where (stored.conversation_id, stored.external_id)
+                            = (p_ids[given.parent], given.external_id)
+                            and given.sender in ('', stored.sender)
                     )
                 ) end as updates_waiting
             from unnest(p_counts) as counted

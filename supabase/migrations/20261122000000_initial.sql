@@ -4878,6 +4878,17 @@ comment on function private.validate_updates(private.ingest_conversation[], priv
 'The same conversations with the first error of their updates. Apart from validate_conversations, which keeps its plan
 because it never sees the arrays of updates, mostly empty.';
 
+create function private.is_same_sender(p_one text, p_other text) returns boolean
+language sql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select p_one = p_other or '' in (p_one, p_other)
+$$;
+comment on function private.is_same_sender(text, text) is
+'Whether two senders may be one: some platforms do not name the sender of the message that an update changes.';
+
 -- Definer, because the backend may not change what was said.
 create function private.record_updates(p_updates private.ingest_update[], p_ids uuid[]) returns private.ingest_count[]
 language plpgsql
@@ -4913,8 +4924,9 @@ begin
         -- A deleted message keeps no texts and no files.
         where given.type not in ('edited', 'media') or not exists (
             select from public.conversation_updates as deletion
-            where (deletion.conversation_id, deletion.external_id, deletion.sender, deletion.type)
-                = (given.conversation_id, given.external_id, given.sender, 'deleted')
+            where (deletion.conversation_id, deletion.external_id, deletion.type)
+                = (given.conversation_id, given.external_id, 'deleted')
+                and private.is_same_sender(deletion.sender, given.sender)
         )
         order by given.conversation_id, given.external_id, given.sender, given.type, given.actor, given.version
         on conflict (conversation_id, external_id, sender, type, actor, version) do update
@@ -4952,7 +4964,7 @@ begin
     where given.type = 'deleted'
         and known.conversation_id = p_ids[given.parent]
         and known.external_id = given.external_id
-        and known.sender = given.sender
+        and private.is_same_sender(known.sender, given.sender)
         and known.type in ('edited', 'media');
 end
 $$;
@@ -4967,18 +4979,25 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
-        select known
-        from public.conversation_updates as known
-        where known.conversation_id = p_conversation_id
-            and known.external_id = p_external_id collate "C"
-            and known.sender = p_sender collate "C"
-        order by known.conversation_id, known.external_id, known.sender, known.type, known.actor, known.version
-        -- A limit leaves the planner only the key, even if the statistics are old. No message has that many updates.
-        limit 1000000
+        select distinct on ((line.known).type, (line.known).actor, (line.known).version) line.known
+        from (
+            select known
+            from public.conversation_updates as known
+            where known.conversation_id = p_conversation_id
+                and known.external_id = p_external_id collate "C"
+                and known.sender = any(array['', p_sender] collate "C")
+            order by known.conversation_id, known.external_id, known.sender, known.type, known.actor, known.version
+            -- A limit leaves the planner only the key, even if the statistics are old. No message has so many updates.
+            limit 1000000
+        ) as line
+        order by
+            (line.known).type, (line.known).actor, (line.known).version,
+            (line.known).at desc, (line.known).sequence desc, (line.known).value::text collate "C" desc
     );
 end
 $$;
-comment on function private.list_updates(uuid, text, text) is 'All updates of a message.';
+comment on function private.list_updates(uuid, text, text) is
+'All updates of a message: those that name its sender, and those that name none.';
 
 create function private.has_updates(p_ids uuid[]) returns boolean
 language plpgsql
@@ -5111,9 +5130,13 @@ set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
     with touched as (
-        select distinct p_ids[given.parent] as conversation_id, given.external_id, given.sender
+        select distinct stored.conversation_id, stored.external_id, stored.sender
         from unnest(p_updates) as given
-        where p_ids[given.parent] is not null
+        inner join public.conversation_messages as stored
+            on stored.conversation_id = p_ids[given.parent]
+            and given.external_id = stored.external_id
+            -- A deletion may remove an edit that named no sender, and so change the message of another one.
+            and (given.sender in ('', stored.sender) or given.type = 'deleted')
     ), known as materialized (
         select
             stored.conversation_id, stored.external_id, stored.sender,
@@ -5130,7 +5153,6 @@ begin
             private.render_present_message(known.original, known.updates) as message,
             (select max(line.at) from unnest(known.updates) as line where line.type = 'deleted') as deleted_at
         from known
-        where known.updates <> '{}'
     )
 
     update public.conversation_messages as stored
@@ -5175,8 +5197,9 @@ begin
                     from unnest(p_updates) as given
                     where given.parent = counted.parent and not exists (
                         select from public.conversation_messages as stored
-                        where (stored.conversation_id, stored.external_id, stored.sender)
-                            = (p_ids[given.parent], given.external_id, given.sender)
+                        where (stored.conversation_id, stored.external_id)
+                            = (p_ids[given.parent], given.external_id)
+                            and given.sender in ('', stored.sender)
                     )
                 ) end as updates_waiting
             from unnest(p_counts) as counted
