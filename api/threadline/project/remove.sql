@@ -357,6 +357,7 @@ drop function
     private.is_non_member(uuid),
     private.is_phone(text, text),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
+    private.is_same_sender(text, text),
     private.is_service(),
     private.is_uuid(text),
     private.is_valid_key(text),
