@@ -255,6 +255,13 @@ begin
         and known.external_id = given.external_id
         and private.is_same_sender(known.sender, given.sender)
         and known.type in ('edited', 'media');
+    -- No user reads the file from now on, and the sweep removes it from Storage.
+    delete from private.conversation_media as known
+    using unnest(p_updates) as given
+    where given.type = 'deleted'
+        and known.conversation_id = p_ids[given.parent]
+        and known.external_id = given.external_id
+        and given.sender in ('', known.sender);
 end
 $$;
 comment on function private.delete_erased_texts(private.ingest_update[], uuid[]) is

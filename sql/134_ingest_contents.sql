@@ -17,7 +17,11 @@ begin
         v_update.type := 'media';
         v_update.at := clock_timestamp();
         v_update.value := case
+            -- A file that is stored here lasts longer than any URL of the platform.
             when coalesce(p_message ->> 'media_url', '') not in ('', coalesce(p_stored.message ->> 'media_url', ''))
+                and p_stored.message ->> 'media_url' is distinct from private.media_link(
+                    private.media_path(p_stored.conversation_id, p_stored.external_id, p_stored.sender)
+                )
                 then jsonb_build_object('media_url', p_message -> 'media_url')
         end;
     elsif v_edited_at is distinct from private.find_edit_time(v_stored) then

@@ -211,7 +211,7 @@ declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 1000);
     v_age interval := (select make_interval(hours => settings.unsent_file_hours) from private.settings);
 begin
-    perform private.sweep_attachments(v_limit, v_age);
+    perform private.sweep_attachments(v_limit, v_age), private.delete_media(v_limit, v_age);
     return private.succeed(jsonb_build_object('paths', (
         select coalesce(jsonb_agg(orphan.name), '[]')
         from (
@@ -222,6 +222,7 @@ begin
                 and not exists (
                     select from public.attachments as attachment where attachment.path = stored.name
                 )
+                and not exists (select from private.conversation_media as known where known.path = stored.name)
             order by stored.created_at
             limit v_limit
         ) as orphan
@@ -229,6 +230,6 @@ begin
 end
 $$;
 comment on function public.sweep_attachments(jsonb) is
-'For sweepers: deletes rows of old files that no message names, and returns paths in the bucket attachments without a
+'For sweepers: deletes rows of old files that no message names or shows, and returns paths in the bucket attachments without a
 row, such as those of failed uploads; limit. The caller removes these through Storage; the next call returns the rest
 again.';

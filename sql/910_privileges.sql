@@ -132,7 +132,7 @@ grant
         content, content_type, metadata, attachments
    )
 on public.messages to authenticated;
-grant select, delete, insert (platform, connection_id, workspace_id, is_apart), update (is_active)
+grant select, delete, insert (platform, connection_id, workspace_id, is_apart), update (is_active, stores_media)
 on public.messaging_connections to authenticated;
 grant select, delete, insert (id, workspace_id, full_name, phone), update (full_name, phone)
 on public.people to authenticated;
@@ -260,6 +260,7 @@ grant execute on function
     private.search_messages(private.message_search),
     private.measure_messages(uuid, bigint, integer),
     private.is_my_folder(text, boolean),
+    private.is_my_media(text),
     private.is_my_live_topic(text),
     private.is_my_topic(text),
     private.is_my_turn(text, text),
@@ -361,6 +362,7 @@ grant
     update (name, home_country, language, conversation_days, channel_days)
 on public.workspaces to service_role;
 grant select on private.clean_ups to service_role;
+grant select on private.conversation_media to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
 grant select, update on private.summary_counts, private.summary_totals to service_role;
@@ -428,6 +430,12 @@ grant execute on function
     private.render_results(private.ingest_result[]),
     private.diagnose(text, timestamptz),
     private.sweep_attachments(integer, interval),
+    private.delete_media(integer, interval),
+    private.media_link(text),
+    private.media_path(uuid, text, text),
+    private.measure_media(),
+    private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]),
+    private.render_uploads(jsonb),
     private.erase_user(uuid),
     private.erase_person(uuid, uuid[]),
     private.fail(integer, text, text, text),

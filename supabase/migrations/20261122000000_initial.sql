@@ -84,6 +84,7 @@ create table private.settings (
     message_max_edits integer not null default 500,
     reactions_per_user_per_message integer not null default 50,
     unsent_file_hours integer not null default 24,
+    workspace_media_bytes bigint not null default 10000000000,
     broadcast_max_bytes integer not null default 200000,
     broadcast_max_messages integer not null default 10,
     ingest_log_days integer not null default 30,
@@ -110,6 +111,7 @@ create table private.settings (
     constraint settings_message_max_edits_not_negative check (message_max_edits >= 0),
     constraint settings_reactions_per_user_per_message_not_negative check (reactions_per_user_per_message >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
+    constraint settings_workspace_media_bytes_not_negative check (workspace_media_bytes >= 0),
     constraint settings_broadcast_max_bytes_positive check (broadcast_max_bytes > 0),
     constraint settings_broadcast_max_messages_not_negative check (broadcast_max_messages >= 0),
     constraint settings_ingest_log_days_positive check (ingest_log_days > 0),
@@ -150,6 +152,8 @@ comment on column private.settings.reactions_per_user_per_message is
 'Different reactions of one user to one message. Each page with the message contains all of them. Above it: 409.';
 comment on column private.settings.unsent_file_hours is
 'Hours after which an uploaded file that no message names is removed.';
+comment on column private.settings.workspace_media_bytes is
+'Bytes of the files of a workspace''s conversations. Above it, ingest invites to no more uploads.';
 comment on column private.settings.broadcast_max_bytes is
 'Bytes of a broadcast as JSON. A larger one is sent as a pointer. The smallest Supabase plan accepts 256 kB.';
 comment on column private.settings.broadcast_max_messages is
@@ -2400,7 +2404,8 @@ create type private.ingest_source as (
     platform text,
     connection_id text,
     is_active boolean,
-    key_id uuid
+    key_id uuid,
+    stores_media boolean
 );
 comment on type private.ingest_source is
 'The connection of an ingest request, with what its conversations and messages need. key_id is the valid key that the
@@ -2414,6 +2419,7 @@ create table public.messaging_connections (
     connection_id text not null,
     is_active boolean not null default true,
     is_apart boolean not null default false,
+    stores_media boolean not null default false,
     scope_id uuid not null generated always as (case when is_apart then id else workspace_id end) stored,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
@@ -2433,6 +2439,8 @@ comment on column public.messaging_connections.connection_id is 'The public name
 comment on column public.messaging_connections.is_active is 'While this is false, ingest answers 403.';
 comment on column public.messaging_connections.is_apart is
 'Whether it shares no conversations with other connections of its owner, so that each number has its own.';
+comment on column public.messaging_connections.stores_media is
+'Whether each answer invites the caller to upload the files of its messages; else a request asks with media_uploads.';
 comment on column public.messaging_connections.scope_id is
 'Within it, owner, platform and external id name one conversation: the workspace, or a connection that is apart.';
 create index messaging_connections_user_id_idx on public.messaging_connections (user_id);
@@ -2664,7 +2672,7 @@ begin
     end if;
     return (
         v_found.id, v_found.user_id, v_found.workspace_id, v_found.scope_id, v_found.platform, v_found.connection_id,
-        v_found.is_active, v_found.key_id
+        v_found.is_active, v_found.key_id, v_found.stores_media
     );
 end
 $$;
@@ -4166,11 +4174,12 @@ create type private.ingest_result as (
     messages_added integer,
     conflicts json,
     updates_added integer,
-    updates_waiting integer
+    updates_waiting integer,
+    uploads jsonb
 );
 comment on type private.ingest_result is
 'What became of one conversation of a request; conflicts are the ids of messages that are stored with other content. The
-numbers of updates are null if it has none.';
+numbers of updates are null if it has none, and uploads is null unless the request asks for them.';
 
 create type private.ingest_update as (
     parent integer,
@@ -4966,6 +4975,13 @@ begin
         and known.external_id = given.external_id
         and private.is_same_sender(known.sender, given.sender)
         and known.type in ('edited', 'media');
+    -- No user reads the file from now on, and the sweep removes it from Storage.
+    delete from private.conversation_media as known
+    using unnest(p_updates) as given
+    where given.type = 'deleted'
+        and known.conversation_id = p_ids[given.parent]
+        and known.external_id = given.external_id
+        and given.sender in ('', known.sender);
 end
 $$;
 comment on function private.delete_erased_texts(private.ingest_update[], uuid[]) is
@@ -5070,7 +5086,11 @@ begin
         v_update.type := 'media';
         v_update.at := clock_timestamp();
         v_update.value := case
+            -- A file that is stored here lasts longer than any URL of the platform.
             when coalesce(p_message ->> 'media_url', '') not in ('', coalesce(p_stored.message ->> 'media_url', ''))
+                and p_stored.message ->> 'media_url' is distinct from private.media_link(
+                    private.media_path(p_stored.conversation_id, p_stored.external_id, p_stored.sender)
+                )
                 then jsonb_build_object('media_url', p_message -> 'media_url')
         end;
     elsif v_edited_at is distinct from private.find_edit_time(v_stored) then
@@ -5270,7 +5290,8 @@ begin
                 coalesce(counted.added, 0) as messages_added,
                 counted.conflicts,
                 counted.updates_added,
-                counted.updates_waiting
+                counted.updates_waiting,
+                null::jsonb as uploads
             from unnest(p_conversations) as given
             left join unnest(p_counts) as counted on given.position = counted.parent
             order by given.position
@@ -5296,10 +5317,11 @@ begin
                     'conversation_id', null, 'external_conversation_id', result.external_id,
                     'messages_added', 0, 'status', result.status
                 )
-                when result.updates_added is not null then json_strip_nulls(json_build_object(
+                when result.updates_added is not null or result.uploads is not null then json_strip_nulls(json_build_object(
                     'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
                     'status', result.status, 'conflicting_message_ids', result.conflicts,
-                    'updates_added', result.updates_added, 'updates_waiting', result.updates_waiting
+                    'updates_added', result.updates_added, 'updates_waiting', result.updates_waiting,
+                    'uploads', case when result.uploads is not null then private.render_uploads(result.uploads) end
                 ))
                 when result.conflicts is not null then json_build_object(
                     'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
@@ -5604,6 +5626,242 @@ comment on function private.store_conversations(private.ingest_source, jsonb) is
 'Stores the conversations of a request from a connection, and returns what became of each. Conversations with an error
 are left out whole; all others are stored.';
 
+-- Files of ingested messages in the bucket `attachments`: where a caller may upload them, and which are stored.
+-- Promise: a message has one file, however often it is uploaded, and no URL of a caller is fetched.
+-- Storage has no trigger of ours: the next request, or the clean-up, finds what was uploaded.
+
+create table private.conversation_media (
+    path text primary key,
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    workspace_id uuid not null,
+    external_id text collate "C" not null,
+    sender text collate "C" not null,
+    size bigint,
+    stored_at timestamptz,
+    created_at timestamptz not null default now()
+);
+comment on table private.conversation_media is
+'Files of ingested messages that a caller was invited to upload, and those that are stored.';
+comment on column private.conversation_media.path is 'Path in the bucket attachments.';
+comment on column private.conversation_media.size is 'In bytes, as Storage counted them; null until then.';
+comment on column private.conversation_media.stored_at is
+'When Storage took the file; null while it has none, or one of a forbidden type.';
+create index conversation_media_conversation_id_idx on private.conversation_media (conversation_id, external_id);
+create index conversation_media_workspace_id_idx on private.conversation_media (workspace_id) include (size);
+create index conversation_media_created_at_idx on private.conversation_media (created_at) where stored_at is null;
+alter table private.conversation_media enable row level security;
+
+create function private.media_path(p_conversation_id uuid, p_external_id text, p_sender text) returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select 'conversations/' || p_conversation_id || '/'
+        || encode(sha256(convert_to(p_external_id || e'\x1f' || p_sender, 'UTF8')), 'hex')
+$$;
+comment on function private.media_path(uuid, text, text) is
+'The path of the file of a message in the bucket attachments: always the same, so that a repetition replaces the file.';
+
+create function private.media_link(p_path text) returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select '/storage/v1/object/authenticated/attachments/' || p_path
+$$;
+comment on function private.media_link(text) is
+'What media_url says of a stored file: its address below the URL of the project, for members with their access token.';
+
+-- Definer, because no client reads the table.
+create function private.is_my_media(p_path text) returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return starts_with(p_path, 'conversations/') and exists (
+        select from private.conversation_media as known
+        inner join private.my_workspaces as mine on known.workspace_id = mine.id
+        where known.path = p_path and known.stored_at is not null
+    );
+end
+$$;
+comment on function private.is_my_media(text) is
+'Whether a path is a stored file of a conversation of the caller.';
+
+-- Definer, because the backend may neither read Storage nor change what was said.
+create function private.settle_media(p_ids uuid[], p_limit integer) returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_found private.conversation_media[];
+    v_updates private.ingest_update[];
+    v_ids uuid[];
+begin
+    v_found := array(
+        select (
+            known.path, known.conversation_id, known.workspace_id, known.external_id, known.sender,
+            (object.metadata ->> 'size')::bigint, object.updated_at, known.created_at
+        )::private.conversation_media
+        from private.conversation_media as known
+        inner join storage.objects as object on object.bucket_id = 'attachments' and known.path = object.name
+        where known.stored_at is null
+            and (p_ids is null or known.conversation_id = any(p_ids))
+            -- Browsers run scripts in these (250_files.sql). They stay out of reach, and the sweep removes them.
+            and coalesce(object.metadata ->> 'mimetype', '') !~* 'html|svg|[/+](xml|xsl)'
+        order by known.created_at
+        limit p_limit
+    );
+    if v_found = '{}' then
+        return 0;
+    end if;
+    perform from public.conversations as conversation
+    where conversation.id in (select found.conversation_id from unnest(v_found) as found)
+    order by conversation.id
+    for no key update;
+    update private.conversation_media as known
+    set size = found.size, stored_at = found.stored_at
+    from unnest(v_found) as found
+    where known.path = found.path;
+    select
+        array_agg((
+            found.position, 0, found.external_id, found.sender, 'media', 'storage', found.stored_at, 0,
+            jsonb_build_object('media_url', private.media_link(found.path)), null
+        )::private.ingest_update order by found.position),
+        array_agg(found.conversation_id order by found.position)
+    into v_updates, v_ids
+    from unnest(v_found) with ordinality as found (
+        path, conversation_id, workspace_id, external_id, sender, size, stored_at, created_at, position
+    );
+    perform private.record_updates(v_updates, v_ids), private.refresh_messages(v_updates, v_ids);
+    return cardinality(v_found);
+end
+$$;
+comment on function private.settle_media(uuid[], integer) is
+'Lets messages show their uploaded files: of these conversations, or of all if p_ids is null. Returns how many.';
+
+-- Definer, because no client and no backend writes the table.
+create function private.offer_uploads(
+    p_source private.ingest_source, p_conversations jsonb, p_results private.ingest_result[]
+) returns private.ingest_result[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_ids uuid[] := array(select result.conversation_id from unnest(p_results) as result);
+    v_uploads jsonb;
+begin
+    perform private.settle_media(v_ids, 1000);
+    with wanted as (
+        select
+            parent.position, stored.conversation_id, stored.external_id, stored.sender,
+            private.media_path(stored.conversation_id, stored.external_id, stored.sender) as path
+        from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
+        cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'messages')
+            when 'array' then parent.value -> 'messages' else '[]'
+        end) with ordinality as given (value, number)
+        inner join public.conversation_messages as stored
+            on stored.conversation_id = v_ids[parent.position]
+            and stored.external_id = given.value ->> 'id'
+            and stored.sender = case parent.value -> 'kind'
+                when '"group"' then private.parse_sender(given.value) else ''
+            end
+        where stored.message ->> 'type' in ('image', 'audio', 'video', 'file', 'sticker')
+            and stored.deleted_at is null
+            and stored.message ->> 'media_url' is distinct from private.media_link(
+                private.media_path(stored.conversation_id, stored.external_id, stored.sender)
+            )
+            and private.has_media_room(p_source.workspace_id)
+        order by parent.position, given.number
+        limit 100
+    ), reserved as (
+        insert into private.conversation_media as known (path, conversation_id, workspace_id, external_id, sender)
+        select distinct wanted.path, wanted.conversation_id, p_source.workspace_id, wanted.external_id, wanted.sender
+        from wanted
+        on conflict (path) do update set stored_at = null where known.stored_at is not null
+    )
+
+    select jsonb_object_agg(listed.position, listed.uploads) into v_uploads
+    from (
+        select wanted.position, jsonb_agg(jsonb_build_object(
+            'message_id', wanted.external_id, 'sender', nullif(wanted.sender, ''), 'path', wanted.path
+        )) as uploads
+        from wanted
+        group by wanted.position
+    ) as listed;
+    return array(
+        select (
+            result.conversation_id, result.external_id, result.status, result.messages_added, result.conflicts,
+            result.updates_added, result.updates_waiting,
+            case when result.conversation_id is not null then coalesce(v_uploads -> result.position::text, '[]') end
+        )::private.ingest_result
+        from unnest(p_results) with ordinality as result (
+            conversation_id, external_id, status, messages_added, conflicts, updates_added, updates_waiting, uploads,
+            position
+        )
+        order by result.position
+    );
+end
+$$;
+comment on function private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]) is
+'The same results, each with the paths at which the files of its messages are to be uploaded: at most 100 in a request,
+and not for files that are stored. The two doors add signed URLs.';
+
+create function private.has_media_room(p_workspace_id uuid) returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(sum(known.size), 0) < (select settings.workspace_media_bytes from private.settings)
+    from private.conversation_media as known
+    where known.workspace_id = p_workspace_id
+$$;
+comment on function private.has_media_room(uuid) is
+'Whether the stored files of the conversations of a workspace are within the limit.';
+
+create function private.render_uploads(p_uploads jsonb) returns json
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(json_agg(json_strip_nulls(json_build_object(
+        'message_id', upload.value -> 'message_id', 'sender', upload.value -> 'sender',
+        'path', upload.value -> 'path',
+        -- The doors put the URL here. Within a text, a quote has a backslash, so no text of a caller looks like this.
+        'url', 'sign:' || (upload.value ->> 'path')
+    )) order by upload.position), '[]')
+    from jsonb_array_elements(p_uploads) with ordinality as upload (value, position)
+$$;
+comment on function private.render_uploads(jsonb) is
+'Uploads as the answer shows them, with a mark where the doors put the signed URL.';
+
+-- Definer, because no backend deletes from the table.
+create function private.delete_media(p_limit integer, p_age interval) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from private.conversation_media as known
+    where known.path in (
+        select unused.path
+        from private.conversation_media as unused
+        where unused.stored_at is null and unused.created_at < now() - p_age
+        order by unused.created_at
+        limit p_limit
+        for update skip locked
+    );
+end
+$$;
+comment on function private.delete_media(integer, interval) is
+'Deletes rows of files that were not uploaded within p_age, or have a forbidden type.';
+
 -- The ingest log: the requests of each connection, for those who manage it. Kept for 30 days.
 -- Promise: it holds no names, no content and no secrets.
 
@@ -5788,6 +6046,9 @@ begin
         return private.refuse_ingest(413, format('Too many messages: at most %s in one request', v_limit));
     end if;
     v_results := private.store_conversations(v_source, v_request -> 'conversations');
+    if v_source.stores_media or v_request -> 'media_uploads' = 'true' then
+        v_results := private.offer_uploads(v_source, v_request -> 'conversations', v_results);
+    end if;
     perform private.record_ingest(v_source, v_size, v_results);
     return private.render_results(v_results);
 end
@@ -9345,7 +9606,7 @@ declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 1000);
     v_age interval := (select make_interval(hours => settings.unsent_file_hours) from private.settings);
 begin
-    perform private.sweep_attachments(v_limit, v_age);
+    perform private.sweep_attachments(v_limit, v_age), private.delete_media(v_limit, v_age);
     return private.succeed(jsonb_build_object('paths', (
         select coalesce(jsonb_agg(orphan.name), '[]')
         from (
@@ -9356,6 +9617,7 @@ begin
                 and not exists (
                     select from public.attachments as attachment where attachment.path = stored.name
                 )
+                and not exists (select from private.conversation_media as known where known.path = stored.name)
             order by stored.created_at
             limit v_limit
         ) as orphan
@@ -9363,7 +9625,7 @@ begin
 end
 $$;
 comment on function public.sweep_attachments(jsonb) is
-'For sweepers: deletes rows of old files that no message names, and returns paths in the bucket attachments without a
+'For sweepers: deletes rows of old files that no message names or shows, and returns paths in the bucket attachments without a
 row, such as those of failed uploads; limit. The caller removes these through Storage; the next call returns the rest
 again.';
 
@@ -12723,6 +12985,12 @@ begin
         limit p_limit
     );
     get diagnostics v_count = row_count;
+    delete from private.conversation_media as known
+    where known.conversation_id = any(v_conversations) and not exists (
+        select from public.conversation_messages as stored
+        where (stored.conversation_id, stored.external_id, stored.sender)
+            = (known.conversation_id, known.external_id, known.sender)
+    );
     delete from public.conversations as conversation
     where conversation.id = any(v_conversations)
         and conversation.message_count = 0 and conversation.created_at < p_before;
@@ -13007,6 +13275,7 @@ begin
     if not found then
         return v_removed;
     end if;
+    perform private.settle_media(null, p_limit);
     v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit)
         || private.delete_past_retention(p_limit);
     update private.clean_ups as last
@@ -13131,6 +13400,32 @@ $$;
 comment on function private.measure_database() is
 'Measures the database: size in bytes, age of transaction ids, WAL held by slots, and seconds since clean-up.';
 
+-- Definer, because no role reads the table.
+create function private.measure_media() returns setof private.metric
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select measured.name, measured.help, jsonb_build_object(), measured.value::double precision
+    from (
+        select
+            count(known.size), coalesce(sum(known.size), 0), count(*) filter (where known.size is null)
+        from private.conversation_media as known
+    ) as counted (files, bytes, waiting)
+    cross join lateral (
+        values
+        ('threadline_media_files', 'Files of ingested messages that are stored.', counted.files),
+        ('threadline_media_bytes', 'Bytes of the files of ingested messages.', counted.bytes),
+        ('threadline_media_waiting', 'Files of ingested messages that callers have not uploaded.', counted.waiting)
+    ) as measured (name, help, value);
+end
+$$;
+comment on function private.measure_media() is
+'Measures the files of ingested messages: number, bytes, and those that are not uploaded.';
+
 create function public.read_metrics(jsonb) returns json
 language sql
 volatile
@@ -13142,6 +13437,8 @@ as $$
             select * from private.measure_deliveries()
             union all
             select * from private.measure_database()
+            union all
+            select * from private.measure_media()
         ) as measured
     ))
 $$;
@@ -14236,7 +14533,7 @@ grant
         content, content_type, metadata, attachments
    )
 on public.messages to authenticated;
-grant select, delete, insert (platform, connection_id, workspace_id, is_apart), update (is_active)
+grant select, delete, insert (platform, connection_id, workspace_id, is_apart), update (is_active, stores_media)
 on public.messaging_connections to authenticated;
 grant select, delete, insert (id, workspace_id, full_name, phone), update (full_name, phone)
 on public.people to authenticated;
@@ -14364,6 +14661,7 @@ grant execute on function
     private.search_messages(private.message_search),
     private.measure_messages(uuid, bigint, integer),
     private.is_my_folder(text, boolean),
+    private.is_my_media(text),
     private.is_my_live_topic(text),
     private.is_my_topic(text),
     private.is_my_turn(text, text),
@@ -14465,6 +14763,7 @@ grant
     update (name, home_country, language, conversation_days, channel_days)
 on public.workspaces to service_role;
 grant select on private.clean_ups to service_role;
+grant select on private.conversation_media to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
 grant select, update on private.summary_counts, private.summary_totals to service_role;
@@ -14532,6 +14831,12 @@ grant execute on function
     private.render_results(private.ingest_result[]),
     private.diagnose(text, timestamptz),
     private.sweep_attachments(integer, interval),
+    private.delete_media(integer, interval),
+    private.media_link(text),
+    private.media_path(uuid, text, text),
+    private.measure_media(),
+    private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]),
+    private.render_uploads(jsonb),
     private.erase_user(uuid),
     private.erase_person(uuid, uuid[]),
     private.fail(integer, text, text, text),

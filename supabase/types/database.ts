@@ -868,6 +868,7 @@ export type Database = {
           "is_apart": boolean;
           "platform": string;
           "scope_id": string;
+          "stores_media": boolean;
           "updated_at": string;
           "user_id": string;
           "workspace_id": string;
@@ -882,6 +883,7 @@ export type Database = {
           "is_apart"?: boolean;
           "platform": string;
           "scope_id"?: never;
+          "stores_media"?: boolean;
           "updated_at"?: string;
           "user_id"?: string;
           "workspace_id"?: string;
@@ -894,6 +896,7 @@ export type Database = {
           "is_apart"?: boolean;
           "platform"?: string;
           "scope_id"?: never;
+          "stores_media"?: boolean;
           "updated_at"?: string;
           "user_id"?: string;
           "workspace_id"?: string;
