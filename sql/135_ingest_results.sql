@@ -53,11 +53,11 @@ begin
                     'conversation_id', null, 'external_conversation_id', result.external_id,
                     'messages_added', 0, 'status', result.status
                 )
-                when result.updates_added is not null or result.uploads is not null then json_strip_nulls(json_build_object(
+                when num_nonnulls(result.updates_added, result.uploads) > 0 then json_strip_nulls(json_build_object(
                     'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
                     'status', result.status, 'conflicting_message_ids', result.conflicts,
                     'updates_added', result.updates_added, 'updates_waiting', result.updates_waiting,
-                    'uploads', case when result.uploads is not null then private.render_uploads(result.uploads) end
+                    'uploads', private.render_uploads(result.uploads)
                 ))
                 when result.conflicts is not null then json_build_object(
                     'conversation_id', result.conversation_id, 'messages_added', result.messages_added,

@@ -190,6 +190,7 @@ begin
         limit p_limit
         for update of attachment skip locked
     ) as unused;
+    perform private.delete_media(p_limit, p_age);
     -- Checks again under the lock, because a message may have named a file before it.
     delete from public.attachments as attachment
     where attachment.id = any(v_ids)
@@ -211,7 +212,7 @@ declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 1000);
     v_age interval := (select make_interval(hours => settings.unsent_file_hours) from private.settings);
 begin
-    perform private.sweep_attachments(v_limit, v_age), private.delete_media(v_limit, v_age);
+    perform private.sweep_attachments(v_limit, v_age);
     return private.succeed(jsonb_build_object('paths', (
         select coalesce(jsonb_agg(orphan.name), '[]')
         from (
@@ -230,6 +231,6 @@ begin
 end
 $$;
 comment on function public.sweep_attachments(jsonb) is
-'For sweepers: deletes rows of old files that no message names or shows, and returns paths in the bucket attachments without a
-row, such as those of failed uploads; limit. The caller removes these through Storage; the next call returns the rest
-again.';
+'For sweepers: deletes rows of old files that no message names or shows, and returns paths in the bucket attachments
+without a row, such as those of failed uploads; limit. The caller removes these through Storage; the next call returns
+the rest again.';

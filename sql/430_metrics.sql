@@ -85,11 +85,9 @@ $$;
 comment on function private.measure_database() is
 'Measures the database: size in bytes, age of transaction ids, WAL held by slots, and seconds since clean-up.';
 
--- Definer, because no role reads the table.
 create function private.measure_media() returns setof private.metric
 language plpgsql
 stable
-security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin

@@ -430,7 +430,6 @@ grant execute on function
     private.render_results(private.ingest_result[]),
     private.diagnose(text, timestamptz),
     private.sweep_attachments(integer, interval),
-    private.delete_media(integer, interval),
     private.media_link(text),
     private.media_path(uuid, text, text),
     private.measure_media(),

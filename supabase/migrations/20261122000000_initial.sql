@@ -84,7 +84,7 @@ create table private.settings (
     message_max_edits integer not null default 500,
     reactions_per_user_per_message integer not null default 50,
     unsent_file_hours integer not null default 24,
-    workspace_media_bytes bigint not null default 10000000000,
+    workspace_media_megabytes integer not null default 10000,
     broadcast_max_bytes integer not null default 200000,
     broadcast_max_messages integer not null default 10,
     ingest_log_days integer not null default 30,
@@ -111,7 +111,7 @@ create table private.settings (
     constraint settings_message_max_edits_not_negative check (message_max_edits >= 0),
     constraint settings_reactions_per_user_per_message_not_negative check (reactions_per_user_per_message >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
-    constraint settings_workspace_media_bytes_not_negative check (workspace_media_bytes >= 0),
+    constraint settings_workspace_media_megabytes_not_negative check (workspace_media_megabytes >= 0),
     constraint settings_broadcast_max_bytes_positive check (broadcast_max_bytes > 0),
     constraint settings_broadcast_max_messages_not_negative check (broadcast_max_messages >= 0),
     constraint settings_ingest_log_days_positive check (ingest_log_days > 0),
@@ -152,8 +152,8 @@ comment on column private.settings.reactions_per_user_per_message is
 'Different reactions of one user to one message. Each page with the message contains all of them. Above it: 409.';
 comment on column private.settings.unsent_file_hours is
 'Hours after which an uploaded file that no message names is removed.';
-comment on column private.settings.workspace_media_bytes is
-'Bytes of the files of a workspace''s conversations. Above it, ingest invites to no more uploads.';
+comment on column private.settings.workspace_media_megabytes is
+'Megabytes of the files of a workspace''s conversations. Above it, ingest invites to no more uploads.';
 comment on column private.settings.broadcast_max_bytes is
 'Bytes of a broadcast as JSON. A larger one is sent as a pointer. The smallest Supabase plan accepts 256 kB.';
 comment on column private.settings.broadcast_max_messages is
@@ -3226,6 +3226,118 @@ $$;
 comment on function private.list_given_identifiers(jsonb) is
 'The identifiers in the field identifiers of a conversation, each in its one form; empty if the field has an error.';
 
+-- Files of ingested messages in the bucket `attachments`: their paths, and which of them are stored.
+-- Promise: a message has one file, however often it is uploaded.
+
+create table private.conversation_media (
+    path text primary key,
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    workspace_id uuid not null,
+    external_id text collate "C" not null,
+    sender text collate "C" not null,
+    size bigint,
+    stored_at timestamptz,
+    created_at timestamptz not null default now()
+);
+comment on table private.conversation_media is
+'Files of ingested messages that a caller was invited to upload, and those that are stored.';
+comment on column private.conversation_media.path is 'Path in the bucket attachments.';
+comment on column private.conversation_media.size is 'In bytes, as Storage counted them; null until then.';
+comment on column private.conversation_media.stored_at is
+'When Storage took the file; null while it has none, or one of a forbidden type.';
+create index conversation_media_conversation_id_idx on private.conversation_media (conversation_id, external_id);
+create index conversation_media_workspace_id_idx on private.conversation_media (workspace_id) include (size);
+create index conversation_media_created_at_idx on private.conversation_media (created_at) where stored_at is null;
+alter table private.conversation_media enable row level security;
+
+create function private.media_path(p_conversation_id uuid, p_external_id text, p_sender text) returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select 'conversations/' || p_conversation_id || '/'
+        || encode(sha256(convert_to(p_external_id || e'\x1f' || p_sender, 'UTF8')), 'hex')
+$$;
+comment on function private.media_path(uuid, text, text) is
+'The path of the file of a message in the bucket attachments: always the same, so that a repetition replaces the file.';
+
+create function private.media_link(p_path text) returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select '/storage/v1/object/authenticated/attachments/' || p_path
+$$;
+comment on function private.media_link(text) is
+'What media_url says of a stored file: its address below the URL of the project, for members with their access token.';
+
+-- Definer, because no client reads the table.
+create function private.is_my_media(p_path text) returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return starts_with(p_path, 'conversations/') and exists (
+        select from private.conversation_media as known
+        inner join private.my_workspaces as mine on known.workspace_id = mine.id
+        where known.path = p_path and known.stored_at is not null
+    );
+end
+$$;
+comment on function private.is_my_media(text) is
+'Whether a path is a stored file of a conversation of the caller.';
+
+create function private.has_media_room(p_workspace_id uuid) returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(sum(known.size), 0) < 1000000.0 * (select settings.workspace_media_megabytes from private.settings)
+    from private.conversation_media as known
+    where known.workspace_id = p_workspace_id
+$$;
+comment on function private.has_media_room(uuid) is
+'Whether the stored files of the conversations of a workspace are within the limit.';
+
+create function private.render_uploads(p_uploads jsonb) returns json
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when p_uploads is not null then coalesce(json_agg(json_strip_nulls(json_build_object(
+        'message_id', upload.value -> 'message_id', 'sender', upload.value -> 'sender',
+        'path', upload.value -> 'path',
+        -- The doors put the URL here. Within a text, a quote has a backslash, so no text of a caller looks like this.
+        'url', 'sign:' || (upload.value ->> 'path')
+    )) order by upload.position), '[]') end
+    from jsonb_array_elements(p_uploads) with ordinality as upload (value, position)
+$$;
+comment on function private.render_uploads(jsonb) is
+'Uploads as the answer shows them, with a mark where the doors put the signed URL.';
+
+-- Definer, because no backend deletes from the table.
+create function private.delete_media(p_limit integer, p_age interval) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from private.conversation_media as known
+    where known.path in (
+        select unused.path
+        from private.conversation_media as unused
+        where unused.stored_at is null and unused.created_at < now() - p_age
+        order by unused.created_at
+        limit p_limit
+        for update skip locked
+    );
+end
+$$;
+comment on function private.delete_media(integer, interval) is
+'Deletes rows of files that were not uploaded within p_age, or have a forbidden type.';
+
 -- Matches conversations to people by any identifier: equal ones first, then a number that gets its country from the
 -- other side, then the last ten digits of two numbers that are not both complete.
 -- Promise: what fits two people equally well matches neither, and two complete numbers that differ never match.
@@ -5317,11 +5429,11 @@ begin
                     'conversation_id', null, 'external_conversation_id', result.external_id,
                     'messages_added', 0, 'status', result.status
                 )
-                when result.updates_added is not null or result.uploads is not null then json_strip_nulls(json_build_object(
+                when num_nonnulls(result.updates_added, result.uploads) > 0 then json_strip_nulls(json_build_object(
                     'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
                     'status', result.status, 'conflicting_message_ids', result.conflicts,
                     'updates_added', result.updates_added, 'updates_waiting', result.updates_waiting,
-                    'uploads', case when result.uploads is not null then private.render_uploads(result.uploads) end
+                    'uploads', private.render_uploads(result.uploads)
                 ))
                 when result.conflicts is not null then json_build_object(
                     'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
@@ -5626,69 +5738,9 @@ comment on function private.store_conversations(private.ingest_source, jsonb) is
 'Stores the conversations of a request from a connection, and returns what became of each. Conversations with an error
 are left out whole; all others are stored.';
 
--- Files of ingested messages in the bucket `attachments`: where a caller may upload them, and which are stored.
--- Promise: a message has one file, however often it is uploaded, and no URL of a caller is fetched.
+-- Ingest, sixth part: invites callers to upload the files of messages, and lets messages show what was uploaded.
+-- Promise: no URL of a caller is fetched.
 -- Storage has no trigger of ours: the next request, or the clean-up, finds what was uploaded.
-
-create table private.conversation_media (
-    path text primary key,
-    conversation_id uuid not null references public.conversations (id) on delete cascade,
-    workspace_id uuid not null,
-    external_id text collate "C" not null,
-    sender text collate "C" not null,
-    size bigint,
-    stored_at timestamptz,
-    created_at timestamptz not null default now()
-);
-comment on table private.conversation_media is
-'Files of ingested messages that a caller was invited to upload, and those that are stored.';
-comment on column private.conversation_media.path is 'Path in the bucket attachments.';
-comment on column private.conversation_media.size is 'In bytes, as Storage counted them; null until then.';
-comment on column private.conversation_media.stored_at is
-'When Storage took the file; null while it has none, or one of a forbidden type.';
-create index conversation_media_conversation_id_idx on private.conversation_media (conversation_id, external_id);
-create index conversation_media_workspace_id_idx on private.conversation_media (workspace_id) include (size);
-create index conversation_media_created_at_idx on private.conversation_media (created_at) where stored_at is null;
-alter table private.conversation_media enable row level security;
-
-create function private.media_path(p_conversation_id uuid, p_external_id text, p_sender text) returns text
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-    select 'conversations/' || p_conversation_id || '/'
-        || encode(sha256(convert_to(p_external_id || e'\x1f' || p_sender, 'UTF8')), 'hex')
-$$;
-comment on function private.media_path(uuid, text, text) is
-'The path of the file of a message in the bucket attachments: always the same, so that a repetition replaces the file.';
-
-create function private.media_link(p_path text) returns text
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-    select '/storage/v1/object/authenticated/attachments/' || p_path
-$$;
-comment on function private.media_link(text) is
-'What media_url says of a stored file: its address below the URL of the project, for members with their access token.';
-
--- Definer, because no client reads the table.
-create function private.is_my_media(p_path text) returns boolean
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return starts_with(p_path, 'conversations/') and exists (
-        select from private.conversation_media as known
-        inner join private.my_workspaces as mine on known.workspace_id = mine.id
-        where known.path = p_path and known.stored_at is not null
-    );
-end
-$$;
-comment on function private.is_my_media(text) is
-'Whether a path is a stored file of a conversation of the caller.';
 
 -- Definer, because the backend may neither read Storage nor change what was said.
 create function private.settle_media(p_ids uuid[], p_limit integer) returns bigint
@@ -5812,55 +5864,6 @@ $$;
 comment on function private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]) is
 'The same results, each with the paths at which the files of its messages are to be uploaded: at most 100 in a request,
 and not for files that are stored. The two doors add signed URLs.';
-
-create function private.has_media_room(p_workspace_id uuid) returns boolean
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select coalesce(sum(known.size), 0) < (select settings.workspace_media_bytes from private.settings)
-    from private.conversation_media as known
-    where known.workspace_id = p_workspace_id
-$$;
-comment on function private.has_media_room(uuid) is
-'Whether the stored files of the conversations of a workspace are within the limit.';
-
-create function private.render_uploads(p_uploads jsonb) returns json
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-    select coalesce(json_agg(json_strip_nulls(json_build_object(
-        'message_id', upload.value -> 'message_id', 'sender', upload.value -> 'sender',
-        'path', upload.value -> 'path',
-        -- The doors put the URL here. Within a text, a quote has a backslash, so no text of a caller looks like this.
-        'url', 'sign:' || (upload.value ->> 'path')
-    )) order by upload.position), '[]')
-    from jsonb_array_elements(p_uploads) with ordinality as upload (value, position)
-$$;
-comment on function private.render_uploads(jsonb) is
-'Uploads as the answer shows them, with a mark where the doors put the signed URL.';
-
--- Definer, because no backend deletes from the table.
-create function private.delete_media(p_limit integer, p_age interval) returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    delete from private.conversation_media as known
-    where known.path in (
-        select unused.path
-        from private.conversation_media as unused
-        where unused.stored_at is null and unused.created_at < now() - p_age
-        order by unused.created_at
-        limit p_limit
-        for update skip locked
-    );
-end
-$$;
-comment on function private.delete_media(integer, interval) is
-'Deletes rows of files that were not uploaded within p_age, or have a forbidden type.';
 
 -- The ingest log: the requests of each connection, for those who manage it. Kept for 30 days.
 -- Promise: it holds no names, no content and no secrets.
@@ -9585,6 +9588,7 @@ begin
         limit p_limit
         for update of attachment skip locked
     ) as unused;
+    perform private.delete_media(p_limit, p_age);
     -- Checks again under the lock, because a message may have named a file before it.
     delete from public.attachments as attachment
     where attachment.id = any(v_ids)
@@ -9606,7 +9610,7 @@ declare
     v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 1000);
     v_age interval := (select make_interval(hours => settings.unsent_file_hours) from private.settings);
 begin
-    perform private.sweep_attachments(v_limit, v_age), private.delete_media(v_limit, v_age);
+    perform private.sweep_attachments(v_limit, v_age);
     return private.succeed(jsonb_build_object('paths', (
         select coalesce(jsonb_agg(orphan.name), '[]')
         from (
@@ -9625,9 +9629,9 @@ begin
 end
 $$;
 comment on function public.sweep_attachments(jsonb) is
-'For sweepers: deletes rows of old files that no message names or shows, and returns paths in the bucket attachments without a
-row, such as those of failed uploads; limit. The caller removes these through Storage; the next call returns the rest
-again.';
+'For sweepers: deletes rows of old files that no message names or shows, and returns paths in the bucket attachments
+without a row, such as those of failed uploads; limit. The caller removes these through Storage; the next call returns
+the rest again.';
 
 -- The search index: the words of each message, in every script.
 -- It holds exactly the messages that are not deleted, with their present text.
@@ -13400,11 +13404,9 @@ $$;
 comment on function private.measure_database() is
 'Measures the database: size in bytes, age of transaction ids, WAL held by slots, and seconds since clean-up.';
 
--- Definer, because no role reads the table.
 create function private.measure_media() returns setof private.metric
 language plpgsql
 stable
-security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -14831,7 +14833,6 @@ grant execute on function
     private.render_results(private.ingest_result[]),
     private.diagnose(text, timestamptz),
     private.sweep_attachments(integer, interval),
-    private.delete_media(integer, interval),
     private.media_link(text),
     private.media_path(uuid, text, text),
     private.measure_media(),

@@ -27,6 +27,7 @@ HELPERS = {
     "list_messaging_keys": "public.keys is a computed field, named as clients read it",
     "lock_my_channel": "a step of calls that write to a channel",
     "message_count": "a field of list_messages",
+    "offer_uploads": "a step of messaging_ingest",
     "record_export": "a step of export_conversation and export_channel",
 }
 

@@ -33,6 +33,7 @@ GLOBAL = {
 # Foreign keys between two tables with a workspace_id that do not contain it, with the reason.
 COPIED = {
     "private.channel_counters.channel_counters_channel_id_fkey": "a trigger copies the workspace of the channel",
+    "private.conversation_media.conversation_media_conversation_id_fkey": "offer_uploads copies it",
     "public.conversation_identifiers.conversation_identifiers_conversation_id_fkey": "record_identifiers copies it",
     "public.message_events.message_events_channel_id_fkey": "record_event copies it from the counter",
     "public.messages.messages_channel_id_fkey": "messages_10_admit copies it from the counter",

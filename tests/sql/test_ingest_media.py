@@ -165,7 +165,7 @@ def test_full_workspace_gets_no_invitation(db: Db) -> None:
     (file,) = offered(db, conversation(image()))
     upload(db, file["path"], size=100)
     offered(db, conversation(image()))
-    db.execute("update private.settings set workspace_media_bytes = 100")
+    db.execute("update private.settings set workspace_media_megabytes = 0")
     assert offered(db, conversation(image("m2"))) == []
     measured = {one["name"]: one["value"] for one in ask(db, None, "read_metrics")}
     assert (measured["threadline_media_files"], measured["threadline_media_bytes"]) == (1, 100)
