@@ -109,6 +109,23 @@ $$;
 comment on function private.measure_media() is
 'Measures the files of ingested messages: number, bytes, and those that are not uploaded.';
 
+create function private.measure_search() returns setof private.metric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select
+        'threadline_search_backlog_seconds',
+        'Age of the oldest message of a conversation that search does not know; 0 if it knows all.',
+        jsonb_build_object(), coalesce(extract(epoch from now() - min(noted.created_at)), 0)::double precision
+    from private.word_backlog as noted;
+end
+$$;
+comment on function private.measure_search() is
+'Measures how far the search index is behind ingest, in seconds.';
+
 create function public.read_metrics(jsonb) returns json
 language sql
 volatile
@@ -122,6 +139,8 @@ as $$
             select * from private.measure_database()
             union all
             select * from private.measure_media()
+            union all
+            select * from private.measure_search()
         ) as measured
     ))
 $$;

@@ -68,6 +68,7 @@ revoke all on function
     public.finish_upload(jsonb),
     public.get_attachment(jsonb),
     public.get_message(jsonb),
+    public.index_conversations(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
@@ -92,6 +93,7 @@ revoke all on function
     public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
+    public.search_conversations(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
@@ -200,6 +202,7 @@ grant execute on function
     public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
+    public.search_conversations(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.toggle_reaction(jsonb),
@@ -257,6 +260,7 @@ grant execute on function
     private.rotate_messaging_key(uuid, interval),
     private.rotate_twin_secret(uuid, interval),
     private.lock_my_channel(uuid),
+    private.search_conversations(private.message_search, uuid),
     private.search_messages(private.message_search),
     private.measure_messages(uuid, bigint, integer),
     private.is_my_folder(text, boolean),
@@ -363,6 +367,7 @@ grant
 on public.workspaces to service_role;
 grant select on private.clean_ups to service_role;
 grant select on private.conversation_media to service_role;
+grant select on private.word_backlog to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
 grant select, update on private.summary_counts, private.summary_totals to service_role;
@@ -392,6 +397,7 @@ grant execute on function
     public.list_twin_deliveries(jsonb),
     public.merge_people(jsonb),
     public.messages(public.conversations),
+    public.index_conversations(jsonb),
     public.messaging_ingest(bytea),
     public.pin_message(jsonb),
     public.read_metrics(jsonb),
@@ -400,6 +406,7 @@ grant execute on function
     public.replay_twin_deliveries(jsonb),
     public.reply_to_message(jsonb),
     public.rotate_twin_secret(jsonb),
+    public.search_conversations(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
@@ -460,7 +467,9 @@ grant execute on function
     private.require_size(jsonb, text, integer),
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
+    private.index_conversations(integer),
     private.is_valid_key(text),
+    private.measure_search(),
     private.rotate_twin_secret(uuid, interval),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
     private.validate_updates(private.ingest_conversation[], private.ingest_update[]),
@@ -473,6 +482,7 @@ grant execute on function
     private.broadcast_conversations(uuid[]),
     private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
     private.record_refusal(private.ingest_source, integer),
+    private.search_conversations(private.message_search, uuid),
     private.search_messages(private.message_search),
     private.matching_lock(uuid),
     private.measure_database(),

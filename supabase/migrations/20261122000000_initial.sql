@@ -10175,6 +10175,8 @@ begin
                 and (not p_by_words or (entry.number + 0 > p_from and entry.number + 0 <= p_to))
                 and (v_words is null or entry.words @@ v_words)
                 and (p_search.channel_ids is null or entry.channel_id = any(p_search.channel_ids))
+                -- Without channels, the service searches all of them, and no conversations.
+                and (p_search.channel_ids is not null or message.id is not null)
                 and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
                 and (
                     p_search.author_ids is null
@@ -10249,12 +10251,9 @@ $$;
 comment on function private.resolve_search_filters(private.message_search) is
 'Replaces has:reaction or has:thread by the ids of the messages that have one, if they are at most 20,000.';
 
--- Definer, because no client reads the index. It restricts the search to the caller's channels and returns ids only;
--- the caller reads the messages under row-level security.
-create function private.search_messages(p_search private.message_search, out ids uuid[], out ranks real[])
+create function private.search_index(p_search private.message_search, out ids uuid[], out ranks real[])
 language plpgsql
 stable
-security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -10271,13 +10270,6 @@ declare
 begin
     ids := '{}';
     ranks := '{}';
-    if not private.is_service() then
-        p_search.channel_ids := array(
-            select mine.id from private.my_channels as mine
-            where p_search.channel_ids is null or mine.id = any(p_search.channel_ids)
-        );
-    end if;
-    p_search := private.resolve_search_filters(p_search);
     -- Reads from the newest message back, in steps that grow eightfold. A common word fills the page in
     -- the first step. The planner cannot know that a word is rare, but the hits so far show it: with h hits in r read
     -- messages, the page of 1,000 needs 1000 * r / h reads, and the index of words has h * newest / r entries. If the
@@ -10293,6 +10285,33 @@ begin
         v_to := v_to - v_step;
         v_step := v_step * 8;
     end loop;
+end
+$$;
+comment on function private.search_index(private.message_search) is
+'The newest 1,000 entries of the index that fit a search, with their ranks. The caller limits it to channels.';
+
+-- Definer, because no client reads the index. It restricts the search to the caller's channels and returns ids only;
+-- the caller reads the messages under row-level security.
+create function private.search_messages(p_search private.message_search, out ids uuid[], out ranks real[])
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_search private.message_search := p_search;
+    v_found record;
+begin
+    if not private.is_service() then
+        v_search.channel_ids := array(
+            select mine.id from private.my_channels as mine
+            where p_search.channel_ids is null or mine.id = any(p_search.channel_ids)
+        );
+    end if;
+    v_search := private.resolve_search_filters(v_search);
+    select * into v_found from private.search_index(v_search);
+    ids := v_found.ids;
+    ranks := v_found.ranks;
 end
 $$;
 comment on function private.search_messages(private.message_search) is
@@ -10352,6 +10371,298 @@ $$;
 comment on function public.search_messages(jsonb) is
 'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset. Best rank first, then newest.
 Considers and counts the newest 1,000 messages that fit.';
+
+-- Search in conversations: their messages are entries of the same index as those of channels.
+-- Promise: a deleted message is found no more from the moment of its deletion; a new text is found some seconds later.
+-- Ingest only notes which messages are new, because words cost more than storing a message. The service, or the
+-- clean-up, indexes them.
+
+create table private.word_backlog (
+    id bigint generated always as identity primary key,
+    created_at timestamptz not null default clock_timestamp(),
+    conversation_ids uuid [] not null,
+    external_ids text [] not null,
+    senders text [] not null
+);
+comment on table private.word_backlog is 'Ingested messages that search does not know yet, or not with their present text.';
+comment on column private.word_backlog.conversation_ids is
+'The key of each message: the conversation, and at the same place of the other arrays its id and its sender.';
+alter table private.word_backlog enable row level security;
+
+-- Without a foreign key, which would cost one query for each deleted message (decision 0006).
+create table private.conversation_words (
+    conversation_id uuid not null,
+    external_id text collate "C" not null,
+    sender text collate "C" not null,
+    word_id uuid not null default private.generate_id(),
+    primary key (conversation_id, external_id, sender),
+    constraint conversation_words_word_id_unique unique (word_id)
+);
+comment on table private.conversation_words is
+'Which entry of message_words belongs to a message of a conversation. There, channel_id is the id of the workspace.';
+alter table private.conversation_words enable row level security;
+
+-- Definer, because ingest writes no index.
+create function private.note_words_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into private.word_backlog (conversation_ids, external_ids, senders)
+    select array_agg(changed.conversation_id), array_agg(changed.external_id), array_agg(changed.sender)
+    from changed
+    having count(*) > 0;
+    return null;
+end
+$$;
+comment on function private.note_words_trigger() is
+'Trigger: notes messages whose words are to be indexed, in one row for a statement.';
+
+-- Definer, because no client and no backend writes the index.
+create function private.delete_conversation_words_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    delete from private.message_words as entry
+    where entry.message_id = any(array(select removed.word_id from removed));
+    return null;
+end
+$$;
+comment on function private.delete_conversation_words_trigger() is
+'Trigger: removes messages of conversations from the search index.';
+
+-- Definer, because the words of a deleted message must go with its text, in every role.
+create function private.forget_words_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    delete from private.conversation_words as known
+    using gone
+    where (known.conversation_id, known.external_id, known.sender)
+        = (gone.conversation_id, gone.external_id, gone.sender);
+    return null;
+end
+$$;
+comment on function private.forget_words_trigger() is 'Trigger: removes deleted rows of messages from the search index.';
+
+-- Definer, as the one above.
+create function private.change_words_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    delete from private.conversation_words as known
+    using changed
+    where changed.deleted_at is not null
+        and (known.conversation_id, known.external_id, known.sender)
+        = (changed.conversation_id, changed.external_id, changed.sender);
+    insert into private.word_backlog (conversation_ids, external_ids, senders)
+    select array_agg(changed.conversation_id), array_agg(changed.external_id), array_agg(changed.sender)
+    from changed
+    inner join gone using (conversation_id, external_id, sender)
+    where changed.deleted_at is null and changed.message ->> 'content' is distinct from gone.message ->> 'content'
+    having count(*) > 0;
+    return null;
+end
+$$;
+comment on function private.change_words_trigger() is
+'Trigger: notes messages with a new text for the search index, and removes deleted ones from it at once.';
+
+-- Definer, because no client and no backend writes the index.
+create function private.index_conversations(p_limit integer) returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+-- A deletion must never wait for a lock in a circle: this gives up first, and the next round goes on.
+set lock_timeout = '100ms'
+as $$
+declare
+    v_ids bigint[];
+begin
+    -- One at a time: of two, the slower one could write an older text last.
+    if not pg_try_advisory_xact_lock(hashtextextended('threadline.words', 0)) then
+        return 0;
+    end if;
+    v_ids := array(select noted.id from private.word_backlog as noted order by noted.id limit p_limit);
+    with wanted as (
+        select distinct message.conversation_id, message.external_id collate "C" as external_id, message.sender
+        from private.word_backlog as noted
+        cross join lateral unnest(noted.conversation_ids, noted.external_ids, noted.senders)
+            as message (conversation_id, external_id, sender)
+        where noted.id = any(v_ids)
+    ), present as (
+        select stored.*
+        from wanted
+        inner join public.conversation_messages as stored
+            on wanted.conversation_id = stored.conversation_id
+            and stored.external_id = wanted.external_id
+            and stored.sender = wanted.sender collate "C"
+        where stored.deleted_at is null
+        for key share of stored
+    ), named as (
+        insert into private.conversation_words (conversation_id, external_id, sender)
+        select present.conversation_id, present.external_id, present.sender from present
+        -- An update, because only that returns the rows that were there.
+        on conflict (conversation_id, external_id, sender) do update set sender = excluded.sender
+        returning conversation_id, external_id, sender, word_id
+    )
+
+    insert into private.message_words as entry (message_id, channel_id, created_at, words)
+    select
+        named.word_id, present.workspace_id, present.sent_at, private.index_words(
+            present.message ->> 'content',
+            case when present.message ->> 'type' in ('image', 'audio', 'video', 'file') then '[{}]'::jsonb end
+        )
+    from named
+    inner join present using (conversation_id, external_id, sender)
+    order by present.sent_at
+    on conflict (message_id) do update set words = excluded.words, created_at = excluded.created_at;
+    delete from private.word_backlog as noted where noted.id = any(v_ids);
+    return cardinality(v_ids);
+end
+$$;
+comment on function private.index_conversations(integer) is
+'Puts the messages of the oldest p_limit rows of the backlog into the search index. Returns the number of rows; 0 also
+while another process indexes.';
+
+create function public.index_conversations(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.succeed(jsonb_build_object(
+        'indexed', private.index_conversations(private.parse_integer($1, 'limit', 1, 1000, 100))
+    ));
+end
+$$;
+comment on function public.index_conversations(jsonb) is
+'For the service: indexes messages of conversations for search. Takes limit (rows of the backlog, one for each ingest
+request). Returns how many it took.';
+
+-- Definer, because no client reads the index. It returns messages of the caller's workspaces only.
+create function private.search_conversations(
+    p_search private.message_search, p_conversation_id uuid,
+    out keys private.conversation_words[], out ranks real[]
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_search private.message_search := p_search;
+    v_found record;
+begin
+    v_search.channel_ids := array(
+        select workspace.id from public.workspaces as workspace where private.is_service()
+        union
+        select mine.id from private.my_workspaces as mine
+    );
+    if p_conversation_id is not null then
+        -- A conversation beyond this size is searched with its workspace.
+        v_search.message_ids := (
+            select case when count(*) <= 20000 then array_agg(known.word_id) end
+            from (
+                select entry.word_id from private.conversation_words as entry
+                where entry.conversation_id = p_conversation_id
+                limit 20001
+            ) as known
+        );
+    end if;
+    select * into v_found from private.search_index(v_search);
+    select array_agg(known order by hit.place), array_agg(hit.rank order by hit.place) into keys, ranks
+    from unnest(v_found.ids, v_found.ranks) with ordinality as hit (id, rank, place)
+    inner join private.conversation_words as known on hit.id = known.word_id
+    where p_conversation_id is null or known.conversation_id = p_conversation_id;
+end
+$$;
+comment on function private.search_conversations(private.message_search, uuid) is
+'The newest 1,000 messages of the caller''s conversations that fit a search, with their ranks.';
+
+create function public.search_conversations(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_query text := private.parse_text(case when $1 -> 'query' = '""' then $1 - 'query' else $1 end, 'query', 1000);
+    v_conversation_id uuid := private.parse_uuid($1, 'conversation_id', false);
+    v_limit integer := private.parse_integer($1, 'limit', 1, 100, 20);
+    v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
+    v_search private.message_search := private.parse_search(v_query);
+    v_answer record;
+begin
+    if v_conversation_id is not null
+        and not exists (select from public.conversations as conversation where conversation.id = v_conversation_id)
+    then
+        perform private.fail(
+            404, 'conversation_not_found',
+            'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id'
+        );
+    elsif v_search is null then
+        return private.succeed('[]', '{"total": 0}');
+    end if;
+    with found as (
+        select
+            stored.conversation_id, stored.message, conversation.platform, conversation.participant_name,
+            conversation.person_id,
+            row_number() over (
+                order by hit.rank desc, stored.sent_at desc, stored.conversation_id, stored.external_id
+            ) as place
+        from private.search_conversations(v_search, v_conversation_id) as matched
+        cross join lateral unnest(matched.keys, matched.ranks) as hit (
+            conversation_id, external_id, sender, word_id, rank
+        )
+        inner join public.conversation_messages as stored
+            on hit.conversation_id = stored.conversation_id
+            and hit.external_id = stored.external_id
+            and hit.sender = stored.sender
+        inner join public.conversations as conversation on stored.conversation_id = conversation.id
+        where stored.deleted_at is null
+    )
+
+    select
+        count(*) as total,
+        coalesce(jsonb_agg(
+            jsonb_build_object(
+                'conversation_id', found.conversation_id, 'platform', found.platform,
+                'participant_name', found.participant_name, 'person_id', found.person_id, 'message', found.message
+            )
+            order by found.place
+        ) filter (where found.place > v_offset and found.place <= v_offset + v_limit), '[]') as data
+    into v_answer
+    from found;
+    return private.succeed(v_answer.data, jsonb_build_object('total', v_answer.total));
+end
+$$;
+comment on function public.search_conversations(jsonb) is
+'GET /api/v2/conversations/search: query, and optionally conversation_id, limit (1 to 100), offset. The query is written
+as that of search_messages; from:, in: and mentions: find nothing, because they name users and channels. Best rank first,
+then newest. Considers and counts the newest 1,000 messages that fit.';
+
+-- With pg_cron, as on Supabase, the database indexes by itself every minute. The service does it within seconds.
+do $$
+begin
+    if exists (select from pg_available_extensions where name = 'pg_cron') then
+        create extension if not exists pg_cron;
+        perform cron.schedule('threadline_index', '* * * * *', 'select private.index_conversations(1000)');
+    end if;
+exception
+    when others then
+        raise notice 'pg_cron is not used: %', sqlerrm;
+end
+$$;
 
 -- How many new summaries a user and the project may start in a UTC day.
 -- Promise: a summary counts once Claude has returned anything, also if it failed.
@@ -13428,6 +13739,23 @@ $$;
 comment on function private.measure_media() is
 'Measures the files of ingested messages: number, bytes, and those that are not uploaded.';
 
+create function private.measure_search() returns setof private.metric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select
+        'threadline_search_backlog_seconds',
+        'Age of the oldest message of a conversation that search does not know; 0 if it knows all.',
+        jsonb_build_object(), coalesce(extract(epoch from now() - min(noted.created_at)), 0)::double precision
+    from private.word_backlog as noted;
+end
+$$;
+comment on function private.measure_search() is
+'Measures how far the search index is behind ingest, in seconds.';
+
 create function public.read_metrics(jsonb) returns json
 language sql
 volatile
@@ -13441,6 +13769,8 @@ as $$
             select * from private.measure_database()
             union all
             select * from private.measure_media()
+            union all
+            select * from private.measure_search()
         ) as measured
     ))
 $$;
@@ -13533,6 +13863,13 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+    select format(
+        'Search does not find messages of conversations since %s, because no process indexes them; run threadline serve '
+        'or threadline work, or enable pg_cron.', private.format_time(behind.since)
+    )
+    from (select min(noted.created_at) as since from private.word_backlog as noted) as behind
+    where behind.since < now() - interval '15 minutes'
+    union all
     select 'The Storage bucket "attachments" is missing, so uploads fail; create it as in the first migration.'
     where not exists (select from storage.buckets where id = 'attachments')
     union all
@@ -13637,6 +13974,8 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('reply_to_message', 'public', true, false, true),
 ('list_messages', 'public', true, false, false),
 ('search_messages', 'public', true, false, false),
+('search_conversations', 'public', true, false, false),
+('index_conversations', 'public', true, false, false),
 ('get_message', 'public', true, false, false),
 ('edit_message', 'public', true, false, false),
 ('list_message_edits', 'public', true, false, false),
@@ -14153,6 +14492,10 @@ create trigger conversation_messages_20_broadcast
 after insert on public.conversation_messages
 referencing new table as changed
 for each statement execute function private.broadcast_ingested_messages_trigger();
+create trigger conversation_messages_25_note_words
+after insert on public.conversation_messages
+referencing new table as changed
+for each statement execute function private.note_words_trigger();
 create trigger conversation_messages_30_summarize
 after delete on public.conversation_messages
 referencing old table as changed
@@ -14161,6 +14504,10 @@ create trigger conversation_messages_40_redact
 after delete on public.conversation_messages
 referencing old table as gone
 for each statement execute function private.redact_inbox_trigger();
+create trigger conversation_messages_45_forget_words
+after delete on public.conversation_messages
+referencing old table as gone
+for each statement execute function private.forget_words_trigger();
 -- Updates change messages.
 create trigger conversation_messages_50_summarize
 after update on public.conversation_messages
@@ -14171,11 +14518,21 @@ create trigger conversation_messages_60_redact
 after update on public.conversation_messages
 referencing old table as gone new table as changed
 for each statement execute function private.redact_deleted_messages_trigger();
+create trigger conversation_messages_65_change_words
+after update on public.conversation_messages
+referencing old table as gone new table as changed
+for each statement execute function private.change_words_trigger();
 -- After 50: it sends the row that 50 has updated.
 create trigger conversation_messages_70_broadcast
 after update on public.conversation_messages
 referencing new table as changed
 for each statement execute function private.broadcast_updated_messages_trigger();
+
+-- conversation_words: a message leaves the search index.
+create trigger conversation_words_10_delete_words
+after delete on private.conversation_words
+referencing old table as removed
+for each statement execute function private.delete_conversation_words_trigger();
 
 -- channels: a user makes a channel and becomes its first owner. A direct channel has none.
 create trigger channels_10_assign_workspace
@@ -14471,6 +14828,7 @@ revoke all on function
     public.finish_upload(jsonb),
     public.get_attachment(jsonb),
     public.get_message(jsonb),
+    public.index_conversations(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
@@ -14495,6 +14853,7 @@ revoke all on function
     public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
+    public.search_conversations(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
@@ -14603,6 +14962,7 @@ grant execute on function
     public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
+    public.search_conversations(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.toggle_reaction(jsonb),
@@ -14660,6 +15020,7 @@ grant execute on function
     private.rotate_messaging_key(uuid, interval),
     private.rotate_twin_secret(uuid, interval),
     private.lock_my_channel(uuid),
+    private.search_conversations(private.message_search, uuid),
     private.search_messages(private.message_search),
     private.measure_messages(uuid, bigint, integer),
     private.is_my_folder(text, boolean),
@@ -14766,6 +15127,7 @@ grant
 on public.workspaces to service_role;
 grant select on private.clean_ups to service_role;
 grant select on private.conversation_media to service_role;
+grant select on private.word_backlog to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
 grant select, update on private.summary_counts, private.summary_totals to service_role;
@@ -14795,6 +15157,7 @@ grant execute on function
     public.list_twin_deliveries(jsonb),
     public.merge_people(jsonb),
     public.messages(public.conversations),
+    public.index_conversations(jsonb),
     public.messaging_ingest(bytea),
     public.pin_message(jsonb),
     public.read_metrics(jsonb),
@@ -14803,6 +15166,7 @@ grant execute on function
     public.replay_twin_deliveries(jsonb),
     public.reply_to_message(jsonb),
     public.rotate_twin_secret(jsonb),
+    public.search_conversations(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
@@ -14863,7 +15227,9 @@ grant execute on function
     private.require_size(jsonb, text, integer),
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
+    private.index_conversations(integer),
     private.is_valid_key(text),
+    private.measure_search(),
     private.rotate_twin_secret(uuid, interval),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
     private.validate_updates(private.ingest_conversation[], private.ingest_update[]),
@@ -14876,6 +15242,7 @@ grant execute on function
     private.broadcast_conversations(uuid[]),
     private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
     private.record_refusal(private.ingest_source, integer),
+    private.search_conversations(private.message_search, uuid),
     private.search_messages(private.message_search),
     private.matching_lock(uuid),
     private.measure_database(),

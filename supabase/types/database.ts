@@ -1328,6 +1328,7 @@ export type Database = {
       "finish_upload": { Args: { "": Json }; Returns: Json };
       "get_attachment": { Args: { "": Json }; Returns: Json };
       "get_message": { Args: { "": Json }; Returns: Json };
+      "index_conversations": { Args: { "": Json }; Returns: Json };
       "keys": {
         Args: { "": Database["public"]["Tables"]["messaging_connections"]["Row"] };
         Returns:
@@ -1383,6 +1384,7 @@ export type Database = {
       "revoke_messaging_key": { Args: { "key_id": string }; Returns: undefined };
       "rotate_messaging_key": { Args: { "connection_id": string; "overlap"?: string }; Returns: Json };
       "rotate_twin_secret": { Args: { "": Json }; Returns: Json };
+      "search_conversations": { Args: { "": Json }; Returns: Json };
       "search_messages": { Args: { "": Json }; Returns: Json };
       "set_twin_webhook": { Args: { "": Json }; Returns: Json };
       "sweep_attachments": { Args: { "": Json }; Returns: Json };

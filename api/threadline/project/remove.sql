@@ -14,7 +14,7 @@ begin
         delete from storage.buckets where id = 'attachments';
     end if;
     if to_regclass('cron.job') is not null then
-        perform cron.unschedule(jobid) from cron.job where jobname = 'threadline_clean_up';
+        perform cron.unschedule(jobid) from cron.job where jobname in ('threadline_clean_up', 'threadline_index');
     end if;
 end
 $$;
@@ -171,11 +171,15 @@ drop trigger conversations_60_broadcast on public.conversations;
 drop trigger conversation_identifiers_10_match on public.conversation_identifiers;
 drop trigger conversation_messages_10_summarize on public.conversation_messages;
 drop trigger conversation_messages_20_broadcast on public.conversation_messages;
+drop trigger conversation_messages_25_note_words on public.conversation_messages;
 drop trigger conversation_messages_30_summarize on public.conversation_messages;
 drop trigger conversation_messages_40_redact on public.conversation_messages;
+drop trigger conversation_messages_45_forget_words on public.conversation_messages;
 drop trigger conversation_messages_50_summarize on public.conversation_messages;
 drop trigger conversation_messages_60_redact on public.conversation_messages;
+drop trigger conversation_messages_65_change_words on public.conversation_messages;
 drop trigger conversation_messages_70_broadcast on public.conversation_messages;
+drop trigger conversation_words_10_delete_words on private.conversation_words;
 drop trigger channels_10_assign_workspace on public.channels;
 drop trigger channels_10_stamp on public.channels;
 drop trigger channels_12_reject_direct on public.channels;
@@ -265,6 +269,7 @@ drop function
     private.call_idempotent(text, text, text, jsonb),
     private.cancel_deliveries_trigger(),
     private.change_number(uuid, text),
+    private.change_words_trigger(),
     private.choose_display_name(jsonb, text),
     private.claim_deliveries(integer, interval),
     private.clean_up(integer),
@@ -285,6 +290,7 @@ drop function
     private.decode_text(bytea),
     private.delete_addresses(uuid),
     private.delete_conversation_messages_trigger(),
+    private.delete_conversation_words_trigger(),
     private.delete_erased_texts(private.ingest_update[], uuid[]),
     private.delete_expired(integer),
     private.delete_history(integer),
@@ -331,6 +337,7 @@ drop function
     private.forget_message_trigger(),
     private.forget_messages(uuid[], uuid[], bigint[]),
     private.forget_messages_trigger(),
+    private.forget_words_trigger(),
     private.format_time(timestamptz),
     private.generate_secret(),
     private.hand_over_channels(uuid),
@@ -346,6 +353,7 @@ drop function
     private.identifier_kinds(),
     private.identify(text, text),
     private.identify_any(text, text),
+    private.index_conversations(integer),
     private.index_message_trigger(),
     private.index_words(text, jsonb),
     private.is_app_admin(),
@@ -409,6 +417,7 @@ drop function
     private.measure_deliveries(),
     private.measure_media(),
     private.measure_messages(uuid, bigint, integer),
+    private.measure_search(),
     private.media_link(text),
     private.media_path(uuid, text, text),
     private.merge_counts(private.ingest_count[], private.ingest_update[], private.ingest_update[], uuid[]),
@@ -417,6 +426,7 @@ drop function
     private.message_preview(jsonb),
     private.move_channels(uuid),
     private.normalize_identifier_trigger(),
+    private.note_words_trigger(),
     private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]),
     private.open_direct(uuid[], uuid),
     private.parse_conversations(jsonb),
@@ -536,6 +546,8 @@ drop function
     private.scalar_text(jsonb, text),
     private.schema_version(),
     private.seal_channel(uuid, bigint),
+    private.search_conversations(private.message_search, uuid),
+    private.search_index(private.message_search),
     private.search_messages(private.message_search),
     private.search_span(private.message_search, bigint, bigint, integer, boolean),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
@@ -597,6 +609,7 @@ drop function
     public.finish_upload(jsonb),
     public.get_attachment(jsonb),
     public.get_message(jsonb),
+    public.index_conversations(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
@@ -621,6 +634,7 @@ drop function
     public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
+    public.search_conversations(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
@@ -634,6 +648,7 @@ drop table
     private.clean_ups,
     private.constraint_codes,
     private.conversation_media,
+    private.conversation_words,
     private.former_twin_messages,
     private.idempotency_keys,
     private.message_files,
@@ -652,6 +667,7 @@ drop table
     private.twin_queues,
     private.twin_secrets,
     private.user_counters,
+    private.word_backlog,
     public.ai_twins,
     public.attachments,
     public.audit_log,
