@@ -65,13 +65,10 @@ begin
                 and (not p_by_words or (entry.number + 0 > p_from and entry.number + 0 <= p_to))
                 and (v_words is null or entry.words @@ v_words)
                 and (p_search.channel_ids is null or entry.channel_id = any(p_search.channel_ids))
+                and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
                 -- Without channels, the service searches all of them, and no conversations.
                 and (p_search.channel_ids is not null or message.id is not null)
-                and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
-                and (
-                    p_search.author_ids is null
-                    or message.user_id = any(p_search.author_ids) or message.ai_twin_id = any(p_search.author_ids)
-                )
+                and (p_search.author_ids is null or p_search.author_ids && array[message.user_id, message.ai_twin_id])
                 and (
                     p_search.other_author_ids is null
                     or coalesce(message.user_id, message.ai_twin_id, message.id) <> all(p_search.other_author_ids)

@@ -6,11 +6,12 @@
 create table private.word_backlog (
     id bigint generated always as identity primary key,
     created_at timestamptz not null default clock_timestamp(),
-    conversation_ids uuid [] not null,
-    external_ids text [] not null,
-    senders text [] not null
+    conversation_ids uuid[] not null,
+    external_ids text[] not null,
+    senders text[] not null
 );
-comment on table private.word_backlog is 'Ingested messages that search does not know yet, or not with their present text.';
+comment on table private.word_backlog is
+'Ingested messages that search does not know yet, or not with their present text.';
 comment on column private.word_backlog.conversation_ids is
 'The key of each message: the conversation, and at the same place of the other arrays its id and its sender.';
 alter table private.word_backlog enable row level security;
@@ -76,7 +77,8 @@ begin
     return null;
 end
 $$;
-comment on function private.forget_words_trigger() is 'Trigger: removes deleted rows of messages from the search index.';
+comment on function private.forget_words_trigger() is
+'Trigger: removes deleted rows of messages from the search index.';
 
 -- Definer, as the one above.
 create function private.change_words_trigger() returns trigger
@@ -274,8 +276,8 @@ end
 $$;
 comment on function public.search_conversations(jsonb) is
 'GET /api/v2/conversations/search: query, and optionally conversation_id, limit (1 to 100), offset. The query is written
-as that of search_messages; from:, in: and mentions: find nothing, because they name users and channels. Best rank first,
-then newest. Considers and counts the newest 1,000 messages that fit.';
+as that of search_messages; from:, in: and mentions: find nothing, because they name users and channels. Best rank
+first, then newest. Considers and counts the newest 1,000 messages that fit.';
 
 -- With pg_cron, as on Supabase, the database indexes by itself every minute. The service does it within seconds.
 do $$

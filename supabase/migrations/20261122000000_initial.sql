@@ -10175,13 +10175,10 @@ begin
                 and (not p_by_words or (entry.number + 0 > p_from and entry.number + 0 <= p_to))
                 and (v_words is null or entry.words @@ v_words)
                 and (p_search.channel_ids is null or entry.channel_id = any(p_search.channel_ids))
+                and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
                 -- Without channels, the service searches all of them, and no conversations.
                 and (p_search.channel_ids is not null or message.id is not null)
-                and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
-                and (
-                    p_search.author_ids is null
-                    or message.user_id = any(p_search.author_ids) or message.ai_twin_id = any(p_search.author_ids)
-                )
+                and (p_search.author_ids is null or p_search.author_ids && array[message.user_id, message.ai_twin_id])
                 and (
                     p_search.other_author_ids is null
                     or coalesce(message.user_id, message.ai_twin_id, message.id) <> all(p_search.other_author_ids)
@@ -10380,11 +10377,12 @@ Considers and counts the newest 1,000 messages that fit.';
 create table private.word_backlog (
     id bigint generated always as identity primary key,
     created_at timestamptz not null default clock_timestamp(),
-    conversation_ids uuid [] not null,
-    external_ids text [] not null,
-    senders text [] not null
+    conversation_ids uuid[] not null,
+    external_ids text[] not null,
+    senders text[] not null
 );
-comment on table private.word_backlog is 'Ingested messages that search does not know yet, or not with their present text.';
+comment on table private.word_backlog is
+'Ingested messages that search does not know yet, or not with their present text.';
 comment on column private.word_backlog.conversation_ids is
 'The key of each message: the conversation, and at the same place of the other arrays its id and its sender.';
 alter table private.word_backlog enable row level security;
@@ -10450,7 +10448,8 @@ begin
     return null;
 end
 $$;
-comment on function private.forget_words_trigger() is 'Trigger: removes deleted rows of messages from the search index.';
+comment on function private.forget_words_trigger() is
+'Trigger: removes deleted rows of messages from the search index.';
 
 -- Definer, as the one above.
 create function private.change_words_trigger() returns trigger
@@ -10648,8 +10647,8 @@ end
 $$;
 comment on function public.search_conversations(jsonb) is
 'GET /api/v2/conversations/search: query, and optionally conversation_id, limit (1 to 100), offset. The query is written
-as that of search_messages; from:, in: and mentions: find nothing, because they name users and channels. Best rank first,
-then newest. Considers and counts the newest 1,000 messages that fit.';
+as that of search_messages; from:, in: and mentions: find nothing, because they name users and channels. Best rank
+first, then newest. Considers and counts the newest 1,000 messages that fit.';
 
 -- With pg_cron, as on Supabase, the database indexes by itself every minute. The service does it within seconds.
 do $$
@@ -13864,8 +13863,8 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
     select format(
-        'Search does not find messages of conversations since %s, because no process indexes them; run threadline serve '
-        'or threadline work, or enable pg_cron.', private.format_time(behind.since)
+        'Search does not find messages of conversations since %s, because no process indexes them; run '
+        'threadline serve or threadline work, or enable pg_cron.', private.format_time(behind.since)
     )
     from (select min(noted.created_at) as since from private.word_backlog as noted) as behind
     where behind.since < now() - interval '15 minutes'

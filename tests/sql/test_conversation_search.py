@@ -117,7 +117,7 @@ def test_deleted_message_is_found_no_more(db: Db, statement: str) -> None:
     assert value(db, "select count(*) from private.conversation_words") == 0
 
 
-def test_message_that_is_deleted_before_it_is_indexed_is_left_out(db: Db) -> None:
+def test_message_deleted_before_indexing_is_left_out(db: Db) -> None:
     ingest(db, conversation(message(content="zebra")))
     ingest(db, update("deleted"))
     index(db)
