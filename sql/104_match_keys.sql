@@ -161,6 +161,24 @@ end
 $$;
 comment on function private.list_phone_keys(text, text) is 'The keys under which a person with these numbers is found.';
 
+create function private.plain_digits(p_platform text, p_text text) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case
+        when p_text ~ '^\+[1-9][0-9]{6,14}$' then substr(p_text, 2)
+        when p_text ~ '^[1-9][0-9]{6,14}@(?:s\.whatsapp\.net|c\.us)$' then split_part(p_text, '@', 1)
+        -- Not what somewhere is dialled before a country code: 119 in Cuba, 810 in Russia, some 1xx0 in Chile.
+        when p_platform = 'whatsapp' and p_text ~ '^(?!0|119|810|1[0-9][0-9]0)[0-9]{7,13}$' then p_text
+    end;
+end
+$$;
+comment on function private.plain_digits(text, text) is
+'The digits of a number that begins with its country code, whatever the home country; null for all other texts.';
+
 create function private.list_match_keys(
     p_platform text, p_identifier private.identifier, p_home_country text, p_is_exact boolean
 ) returns private.match_key[]

@@ -95,6 +95,14 @@ where person_id is not null;
 create index conversations_user_id_idx on public.conversations (user_id);
 alter table public.conversations enable row level security;
 
+create type private.conversation_summary as (
+    conversation_id uuid,
+    message_count integer,
+    last_message_at timestamptz,
+    last_message_preview text
+);
+comment on type private.conversation_summary is 'What a conversation says about its messages.';
+
 -- Without a foreign key: triggers check for a whole statement what it would check row by row, which took a sixth of an
 -- ingest (docs/explanation/decisions/0006).
 create table public.conversation_messages (
@@ -175,12 +183,13 @@ $$;
 comment on function public.conversation_messages(public.conversations) is
 'Computed relationship: the rows of a conversation, for select=*,conversation_messages(*) in the Data API.';
 
-create function public.messages(public.conversations) returns jsonb
+create function public.messages(public.conversations) returns json
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(jsonb_agg(line.message), '[]')
+    -- json_agg copies each message as text; jsonb_agg takes it apart first, which takes twice as long.
+    select coalesce(json_agg(line.message), '[]')
     from (
         select stored.message
         from public.conversation_messages as stored
@@ -189,7 +198,7 @@ as $$
     ) as line
 $$;
 comment on function public.messages(public.conversations) is
-'Computed field: the messages of a conversation as one JSONB array in their order.';
+'Computed field: the messages of a conversation as one JSON array in their order.';
 
 create function private.message_preview(p_message jsonb) returns text
 language plpgsql
@@ -227,6 +236,25 @@ $$;
 comment on function private.message_preview(jsonb) is
 'At most 100 characters on one line that show what an ingested message says, or what it is.';
 
+-- enable_seqscan, because a plan that was cached while the table was small reads all conversations (decision 0003).
+create function private.update_summaries(p_summaries private.conversation_summary[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = 'off'
+as $$
+begin
+    update public.conversations as conversation
+    set
+        message_count = summary.message_count,
+        last_message_at = summary.last_message_at,
+        last_message_preview = summary.last_message_preview
+    from unnest(p_summaries) as summary
+    where conversation.id = summary.conversation_id;
+end
+$$;
+comment on function private.update_summaries(private.conversation_summary[]) is
+'Writes summaries into their conversations. The caller has locked the rows.';
+
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
 create function private.summarize_conversations_trigger() returns trigger
 language plpgsql
@@ -235,26 +263,44 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := array(select distinct changed.conversation_id from changed);
+    -- Ingest creates a conversation with the summary of its messages (create_conversations).
+    v_is_new constant boolean := coalesce(current_setting('threadline.is_creating', true) = 'on', false);
     v_is_complete boolean;
+    v_stale private.conversation_summary[];
 begin
-    -- Locks by id, so that writers cannot deadlock. The next statement sees all that earlier holders wrote.
+    -- Locks by id, so that writers cannot deadlock. The next statement sees all that earlier holders wrote. Rows that
+    -- this transaction wrote are locked already.
     perform from public.conversations as conversation
-    where conversation.id = any(v_ids)
-    order by conversation.id
-    for no key update;
+    where conversation.id = any(v_ids) and conversation.xmin <> pg_current_xact_id()::xid
+    order by conversation.id for no key update;
 
-    with counted as materialized (
-        select changed.conversation_id, changed.workspace_id, count(*) as messages
-        from changed
-        group by changed.conversation_id, changed.workspace_id
-    ), summarized as (
-        update public.conversations as conversation
-        set
-            message_count = conversation.message_count
-            + counted.messages * case tg_op when 'INSERT' then 1 when 'UPDATE' then 0 else -1 end,
-            last_message_at = newest.sent_at,
-            last_message_preview = private.message_preview(newest.message)
-        from counted
+    select
+        bool_and(wanted.is_known),
+        array_agg((wanted.id, wanted.messages, wanted.sent_at, wanted.preview)::private.conversation_summary) filter (
+            where wanted.is_known and (wanted.messages, wanted.sent_at, wanted.preview)
+            is distinct from (wanted.message_count, wanted.last_message_at, wanted.last_message_preview)
+        )
+    into v_is_complete, v_stale
+    from (
+        select
+            conversation.*, newest.sent_at, private.message_preview(newest.message) as preview,
+            coalesce(conversation.workspace_id = counted.workspace_id, false) as is_known,
+            case
+                when v_is_new and conversation.created_at = now() then (
+                    select count(*) from public.conversation_messages as stored
+                    where stored.conversation_id = counted.conversation_id
+                )
+                else conversation.message_count
+                    + counted.messages * case tg_op when 'INSERT' then 1 when 'UPDATE' then 0 else -1 end
+            end as messages
+        from (
+            select changed.conversation_id, changed.workspace_id, count(*) as messages
+            from changed group by changed.conversation_id, changed.workspace_id
+        ) as counted
+        left join lateral (
+            -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
+            select known.* from public.conversations as known where known.id = counted.conversation_id limit 1
+        ) as conversation on true
         left join lateral (
             select
                 -- A time far beyond arrival must not keep the conversation on top of the inbox.
@@ -265,19 +311,14 @@ begin
             order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
             limit 1
         ) as newest on true
-        where conversation.id = counted.conversation_id
-            and conversation.workspace_id = counted.workspace_id
-            and conversation.id = any(v_ids)
-        returning conversation.id
-    )
-
-    select (select count(*) from summarized) = (select count(*) from counted) into v_is_complete;
+    ) as wanted;
     -- The row-level security of messages rests on their workspace_id, hence it counts as a part of the key.
     if tg_op = 'INSERT' and not v_is_complete then
         raise foreign_key_violation using
             message = 'A message belongs to a conversation that exists, and to its workspace.',
             constraint = 'conversation_messages_conversation_fkey';
     end if;
+    perform private.update_summaries(v_stale) where v_stale is not null;
     return null;
 end
 $$;

@@ -171,9 +171,13 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_people uuid[];
     v_match private.person_match;
 begin
-    perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
+    -- Ingest has taken the lock for all of its conversations (lock_source).
+    if current_setting('threadline.is_ingesting', true) is distinct from 'on' then
+        perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
+    end if;
     new.participant_key := case
         when new.kind = 'direct' then private.participant_key(new.platform, new.participant_identifier)
     end;
@@ -185,14 +189,26 @@ begin
             || private.identify(new.platform, new.participant_identifier)
             || private.identify(old.platform, old.participant_identifier)
         );
-    elsif exists (
-        -- Most participants have nothing in common with a person, and to see that costs a tenth of matching.
-        select from private.person_keys as known
-        where known.workspace_id = new.workspace_id and known.key = new.participant_key
-    ) then
-        v_match := private.match_identifiers(
-            new.workspace_id, new.platform, array[private.identify(new.platform, new.participant_identifier)]
+    else
+        -- Most participants have nothing in common with a person, or with one whose number is the same. To see that
+        -- costs a tenth of matching.
+        v_people := array(
+            select known.person_id from private.person_keys as known
+            where known.workspace_id = new.workspace_id and known.key = new.participant_key
+            limit 2
         );
+        if cardinality(v_people) = 1 and exists (
+            select from private.person_keys as known
+            where known.workspace_id = new.workspace_id
+                and known.key = 'd:' || private.plain_digits(new.platform, new.participant_identifier)
+                and known.person_id = v_people[1]
+        ) then
+            v_match := (v_people[1], 'phone');
+        elsif v_people <> '{}' then
+            v_match := private.match_identifiers(
+                new.workspace_id, new.platform, array[private.identify(new.platform, new.participant_identifier)]
+            );
+        end if;
     end if;
     new.person_id := v_match.person_id;
     new.matched_by := v_match.reason;

@@ -3,15 +3,19 @@
 -- New and changed messages are sent by their statements. Ingest sends the conversations that it changed and that got no
 -- messages. Other changes, such as a person who matches later, are sent when their transaction commits.
 
-create function private.conversation_topics(p_conversation public.conversations) returns setof text
-language sql
+create function private.conversation_topics(p_conversation public.conversations) returns text[]
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select 'inbox:' || p_conversation.user_id
-    union all
+begin
     -- A personal workspace has the id of its user, whom the inbox reaches already.
-    select 'workspace:' || p_conversation.workspace_id where p_conversation.workspace_id <> p_conversation.user_id
+    return 'inbox:' || p_conversation.user_id || case
+        when p_conversation.workspace_id <> p_conversation.user_id
+            then array['workspace:' || p_conversation.workspace_id]
+        else '{}'::text[]
+    end;
+end
 $$;
 comment on function private.conversation_topics(public.conversations) is
 'The topics that get the changes of a conversation: the inbox of its owner, and the workspace if that is a team.';
@@ -42,52 +46,38 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 begin
-    with counted as (
-        select changed.conversation_id, count(*) as added from changed group by changed.conversation_id
-    ), grown as materialized (
-        select
-            found.conversation,
-            counted.added,
-            settings.broadcast_max_bytes as max_bytes,
-            counted.added <= settings.broadcast_max_messages as is_short
-        from counted
-        cross join private.settings as settings
-        -- The limit keeps the planner from reading the whole table, however small it was when the plan was made.
-        cross join lateral (
-            select conversation
-            from public.conversations as conversation
-            where conversation.id = counted.conversation_id
-            limit 1
-        ) as found
-    ), listed as (
-        select
-            changed.conversation_id,
-            jsonb_agg(
-                changed.message
-                order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
-            ) as messages
-        from changed
-        inner join grown on changed.conversation_id = (grown.conversation).id and grown.is_short
-        group by changed.conversation_id
-    )
-
     insert into realtime.messages (topic, extension, event, payload, private)
     select
-        listener.topic,
+        unnest(private.conversation_topics(found.conversation)),
         'broadcast',
         -- Both are the time of this transaction for a conversation that it has made.
         case
-            when (grown.conversation).created_at = now() then 'conversation.created'
+            when (found.conversation).created_at = now() then 'conversation.created'
             else 'conversation.updated'
         end,
-        private.render_conversation(
-            grown.conversation, grown.added,
-            case when octet_length(listed.messages::text) <= grown.max_bytes then listed.messages end
-        ),
+        private.render_conversation(found.conversation, counted.added, case
+            when counted.added <= (select settings.broadcast_max_messages from private.settings)
+                and octet_length(counted.lines::text) <= (select settings.broadcast_max_bytes from private.settings)
+                then counted.lines
+        end),
         true
-    from grown
-    left join listed on (grown.conversation).id = listed.conversation_id
-    cross join private.conversation_topics(grown.conversation) as listener (topic);
+    from (
+        select
+            changed.conversation_id,
+            count(*) as added,
+            jsonb_agg(
+                changed.message
+                order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
+            ) as lines
+        from changed
+        group by changed.conversation_id
+    ) as counted
+    cross join lateral (
+        -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
+        select conversation from public.conversations as conversation
+        where conversation.id = counted.conversation_id
+        limit 1
+    ) as found;
     return null;
 exception
     when others then
@@ -131,7 +121,7 @@ begin
     ) as counted
     cross join private.settings as settings
     inner join public.conversations as conversation on counted.conversation_id = conversation.id
-    cross join lateral private.conversation_topics(conversation) as topic (name)
+    cross join lateral unnest(private.conversation_topics(conversation)) as topic (name)
     order by conversation.id;
     return null;
 exception
@@ -159,7 +149,7 @@ begin
         private.render_conversation(conversation, 0, '[]'),
         true
     from public.conversations as conversation
-    cross join private.conversation_topics(conversation) as listener (topic)
+    cross join unnest(private.conversation_topics(conversation)) as listener (topic)
     where conversation.id = any(p_ids)
     order by conversation.id;
 exception

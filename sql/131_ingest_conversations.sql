@@ -57,12 +57,14 @@ $$;
 comment on function private.find_conversations(private.ingest_source, private.ingest_conversation[]) is
 'The ids of the conversations of a request, by position; null for those that do not exist or have an error.';
 
+-- force_generic_plan, because each LIMIT 1 decides the plan of its look-up, and a custom plan takes time to make.
 create function private.is_replay(
     p_conversations jsonb, p_parsed private.ingest_conversation[], p_ids uuid[]
 ) returns boolean
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
 as $$
 begin
     if array_position(p_ids, null) is not null then
@@ -147,7 +149,10 @@ begin
                 (array_agg(given.name order by given.newest_at desc, given.name desc)
                     filter (where given.name is not null))[1] as name,
                 coalesce(max(given.newest_at) filter (where given.name is not null), '-infinity') as named_at,
-                bool_or(given.is_group) as is_group
+                bool_or(given.is_group) as is_group,
+                sum(given.message_count)::integer as message_count,
+                max(given.newest_at) as last_at,
+                (array_agg(given.last_message order by given.newest_at desc, given.position desc))[1] as last_message
             from (
                 -- Only conversations that a request names twice need it.
                 select line.*, case
@@ -174,10 +179,14 @@ as $$
 declare
     v_created jsonb;
 begin
+    if not exists (select from unnest(p_participants) as given where given.conversation_id is null) then
+        return '{}';
+    end if;
     with created as (
         insert into public.conversations (
             workspace_id, user_id, scope_id, platform, external_conversation_id,
-            participant_identifier, participant_identified_at, participant_name, participant_named_at, kind
+            participant_identifier, participant_identified_at, participant_name, participant_named_at, kind,
+            message_count, last_message_at, last_message_preview
         )
         select
             p_source.workspace_id,
@@ -189,7 +198,12 @@ begin
             nullif(given.identified_at, '-infinity'),
             given.name,
             nullif(given.named_at, '-infinity'),
-            case when given.is_group then 'group' else 'direct' end
+            case when given.is_group then 'group' else 'direct' end,
+            -- The trigger of the messages corrects this where a request has duplicates or updates. To guess right
+            -- spares an update of each new conversation, with all its indexes.
+            given.message_count,
+            nullif(given.last_at, '-infinity'),
+            private.message_preview(given.last_message)
         from unnest(p_participants) as given
         where given.conversation_id is null
         order by given.external_id collate "C"
@@ -198,12 +212,14 @@ begin
     )
 
     select jsonb_object_agg(created.external_conversation_id, created.id) into v_created from created;
+    -- Tells summarize_conversations_trigger that new conversations have their summaries already.
+    perform set_config('threadline.is_creating', 'on', true);
     return coalesce(v_created, '{}');
 end
 $$;
 comment on function private.create_conversations(private.ingest_source, private.ingest_participant[]) is
-'Creates the missing conversations, ordered by external id. Returns an object of external id and id, without those that
-another request created first.';
+'Creates the missing conversations, ordered by external id, with the summary of their messages. Returns an object of
+external id and id, without those that another request created first.';
 
 create function private.lock_conversations(p_ids uuid[]) returns void
 language plpgsql

@@ -149,7 +149,7 @@ begin
         from (
             select
                 given.position, given.external_id, given.identifier, given.name, given.identifiers, given.newest_at,
-                given.is_group, given.has_future, given.has_updates,
+                given.is_group, given.has_future, given.has_updates, given.message_count, given.last_message,
                 coalesce(given.error, (
                     select 'updates[' || change.index || ']' || change.error
                     from unnest(p_updates) as change

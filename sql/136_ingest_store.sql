@@ -56,11 +56,14 @@ comment on function private.place_messages(private.ingest_message[], uuid[]) is
 'The same messages, with a place behind all that is there for those with a time far beyond their arrival. Such a message
 that comes first gets the epoch, so that all later ones follow it.';
 
+-- force_generic_plan, because custom plans, which Postgres prefers for a request of new conversations, take longer to make
+-- than they save: LIMIT 1 decides the look-ups.
 create function private.store_messages(
     p_source private.ingest_source, p_messages private.ingest_message[], p_ids uuid[], p_is_all_new boolean
 ) returns private.ingest_count[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
     v_now timestamptz := clock_timestamp();
@@ -109,7 +112,12 @@ begin
         where message.is_new
     ), counted as (
         select message.parent, count(*) filter (where message.is_new)::integer as added,
-            json_agg(distinct message.external_id) filter (where message.is_conflicting) as conflicts,
+            -- A plain json_agg(distinct …) would sort all messages.
+            case when bool_or(message.is_conflicting) then (
+                select json_agg(distinct line.external_id)
+                from message as line
+                where line.parent = message.parent and line.is_conflicting
+            ) end as conflicts,
             null::integer as updates_added, null::integer as updates_waiting
         from message
         group by message.parent
@@ -128,7 +136,13 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_ids uuid[] := array(
+    v_ids uuid[];
+begin
+    -- Most requests bring messages for each conversation.
+    if not exists (select from unnest(p_results) as result where result.messages_added = 0) then
+        return;
+    end if;
+    v_ids := array(
         select created.id::uuid from jsonb_each_text(p_created) as created (external_id, id)
         union
         select changed.id from unnest(p_changed) as changed (id)
@@ -136,7 +150,6 @@ declare
         select result.conversation_id from unnest(p_results) as result
         where result.messages_added > 0 or result.updates_added > result.updates_waiting
     );
-begin
     if v_ids <> '{}' then
         perform private.broadcast_conversations(v_ids);
     end if;
@@ -214,10 +227,13 @@ comment on function private.record_given_identifiers(text, private.ingest_conver
 'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
 The caller has locked the rows.';
 
+-- enable_seqscan, because an ingest looks everything up by keys. The planner would read a nearly empty table whole, and
+-- the session would keep that plan (decision 0003).
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = 'off'
 as $$
 declare
     v_conversations private.ingest_conversation[] := private.parse_conversations(p_conversations);
@@ -276,7 +292,7 @@ begin
     end if;
     v_results := private.list_results(v_conversations, v_ids, v_created, v_counts);
     perform private.send_changes(v_created, v_changed, v_results);
-    perform set_config('threadline.is_ingesting', '', true);
+    perform set_config('threadline.is_ingesting', '', true), set_config('threadline.is_creating', '', true);
     return v_results;
 end
 $$;

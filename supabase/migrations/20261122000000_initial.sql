@@ -1723,14 +1723,18 @@ as $$
 declare
     v_region private.phone_regions;
 begin
+    -- Codes are never prefixes of each other, so the greatest one up to these digits is the only one that can begin
+    -- them. The order and LIMIT 1 make this one look-up in the index.
     select * into v_region
     from private.phone_regions as known
-    where known.is_main and known.country_code in (left(p_digits, 1), left(p_digits, 2), left(p_digits, 3));
-    return v_region;
+    where known.is_main and known.country_code <= p_digits
+    order by known.country_code desc
+    limit 1;
+    return case when starts_with(p_digits, v_region.country_code) then v_region end;
 end
 $$;
 comment on function private.find_region(text) is
-'The main region of the country code that begins these digits; codes are never prefixes of each other.';
+'The main region of the country code that begins these digits; null if none does.';
 
 create function private.unify_number(p_country_code text, p_national text) returns text
 language plpgsql
@@ -1848,7 +1852,12 @@ declare
     v_number private.phone_number;
 begin
     if p_default_country is not null then
-        select * into v_home from private.phone_regions as known where known.region = p_default_country;
+        -- The order and LIMIT 1 make this one look-up in the index. With plain equality the planner reads the table.
+        select * into v_home from private.phone_regions as known
+        where known.region >= p_default_country
+        order by known.region
+        limit 1;
+        v_home := case when v_home.region = p_default_country then v_home end;
     end if;
     -- The usual form of webhooks costs a third of the rest.
     if p_text ~ '^\+?[0-9]{5,15}$' then
@@ -2196,6 +2205,24 @@ begin
 end
 $$;
 comment on function private.list_phone_keys(text, text) is 'The keys under which a person with these numbers is found.';
+
+create function private.plain_digits(p_platform text, p_text text) returns text
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case
+        when p_text ~ '^\+[1-9][0-9]{6,14}$' then substr(p_text, 2)
+        when p_text ~ '^[1-9][0-9]{6,14}@(?:s\.whatsapp\.net|c\.us)$' then split_part(p_text, '@', 1)
+        -- Not what somewhere is dialled before a country code: 119 in Cuba, 810 in Russia, some 1xx0 in Chile.
+        when p_platform = 'whatsapp' and p_text ~ '^(?!0|119|810|1[0-9][0-9]0)[0-9]{7,13}$' then p_text
+    end;
+end
+$$;
+comment on function private.plain_digits(text, text) is
+'The digits of a number that begins with its country code, whatever the home country; null for all other texts.';
 
 create function private.list_match_keys(
     p_platform text, p_identifier private.identifier, p_home_country text, p_is_exact boolean
@@ -2792,6 +2819,14 @@ where person_id is not null;
 create index conversations_user_id_idx on public.conversations (user_id);
 alter table public.conversations enable row level security;
 
+create type private.conversation_summary as (
+    conversation_id uuid,
+    message_count integer,
+    last_message_at timestamptz,
+    last_message_preview text
+);
+comment on type private.conversation_summary is 'What a conversation says about its messages.';
+
 -- Without a foreign key: triggers check for a whole statement what it would check row by row, which took a sixth of an
 -- ingest (docs/explanation/decisions/0006).
 create table public.conversation_messages (
@@ -2862,12 +2897,13 @@ $$;
 comment on function public.conversation_messages(public.conversations) is
 'Computed relationship: the rows of a conversation, for select=*,conversation_messages(*) in the Data API.';
 
-create function public.messages(public.conversations) returns jsonb
+create function public.messages(public.conversations) returns json
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(jsonb_agg(line.message), '[]')
+    -- json_agg copies each message as text; jsonb_agg takes it apart first, which takes twice as long.
+    select coalesce(json_agg(line.message), '[]')
     from (
         select stored.message
         from public.conversation_messages as stored
@@ -2876,7 +2912,7 @@ as $$
     ) as line
 $$;
 comment on function public.messages(public.conversations) is
-'Computed field: the messages of a conversation as one JSONB array in their order.';
+'Computed field: the messages of a conversation as one JSON array in their order.';
 
 create function private.message_preview(p_message jsonb) returns text
 language plpgsql
@@ -2914,6 +2950,25 @@ $$;
 comment on function private.message_preview(jsonb) is
 'At most 100 characters on one line that show what an ingested message says, or what it is.';
 
+-- enable_seqscan, because a plan that was cached while the table was small reads all conversations (decision 0003).
+create function private.update_summaries(p_summaries private.conversation_summary[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = 'off'
+as $$
+begin
+    update public.conversations as conversation
+    set
+        message_count = summary.message_count,
+        last_message_at = summary.last_message_at,
+        last_message_preview = summary.last_message_preview
+    from unnest(p_summaries) as summary
+    where conversation.id = summary.conversation_id;
+end
+$$;
+comment on function private.update_summaries(private.conversation_summary[]) is
+'Writes summaries into their conversations. The caller has locked the rows.';
+
 -- Definer, because it also runs when Supabase Auth deletes a user, whose role may not read these tables.
 create function private.summarize_conversations_trigger() returns trigger
 language plpgsql
@@ -2922,26 +2977,44 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_ids uuid[] := array(select distinct changed.conversation_id from changed);
+    -- Ingest creates a conversation with the summary of its messages (create_conversations).
+    v_is_new constant boolean := coalesce(current_setting('threadline.is_creating', true) = 'on', false);
     v_is_complete boolean;
+    v_stale private.conversation_summary[];
 begin
-    -- Locks by id, so that writers cannot deadlock. The next statement sees all that earlier holders wrote.
+    -- Locks by id, so that writers cannot deadlock. The next statement sees all that earlier holders wrote. Rows that
+    -- this transaction wrote are locked already.
     perform from public.conversations as conversation
-    where conversation.id = any(v_ids)
-    order by conversation.id
-    for no key update;
+    where conversation.id = any(v_ids) and conversation.xmin <> pg_current_xact_id()::xid
+    order by conversation.id for no key update;
 
-    with counted as materialized (
-        select changed.conversation_id, changed.workspace_id, count(*) as messages
-        from changed
-        group by changed.conversation_id, changed.workspace_id
-    ), summarized as (
-        update public.conversations as conversation
-        set
-            message_count = conversation.message_count
-            + counted.messages * case tg_op when 'INSERT' then 1 when 'UPDATE' then 0 else -1 end,
-            last_message_at = newest.sent_at,
-            last_message_preview = private.message_preview(newest.message)
-        from counted
+    select
+        bool_and(wanted.is_known),
+        array_agg((wanted.id, wanted.messages, wanted.sent_at, wanted.preview)::private.conversation_summary) filter (
+            where wanted.is_known and (wanted.messages, wanted.sent_at, wanted.preview)
+            is distinct from (wanted.message_count, wanted.last_message_at, wanted.last_message_preview)
+        )
+    into v_is_complete, v_stale
+    from (
+        select
+            conversation.*, newest.sent_at, private.message_preview(newest.message) as preview,
+            coalesce(conversation.workspace_id = counted.workspace_id, false) as is_known,
+            case
+                when v_is_new and conversation.created_at = now() then (
+                    select count(*) from public.conversation_messages as stored
+                    where stored.conversation_id = counted.conversation_id
+                )
+                else conversation.message_count
+                    + counted.messages * case tg_op when 'INSERT' then 1 when 'UPDATE' then 0 else -1 end
+            end as messages
+        from (
+            select changed.conversation_id, changed.workspace_id, count(*) as messages
+            from changed group by changed.conversation_id, changed.workspace_id
+        ) as counted
+        left join lateral (
+            -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
+            select known.* from public.conversations as known where known.id = counted.conversation_id limit 1
+        ) as conversation on true
         left join lateral (
             select
                 -- A time far beyond arrival must not keep the conversation on top of the inbox.
@@ -2952,19 +3025,14 @@ begin
             order by stored.sent_at desc, stored.sequence desc, stored.received_at desc, stored.external_id desc
             limit 1
         ) as newest on true
-        where conversation.id = counted.conversation_id
-            and conversation.workspace_id = counted.workspace_id
-            and conversation.id = any(v_ids)
-        returning conversation.id
-    )
-
-    select (select count(*) from summarized) = (select count(*) from counted) into v_is_complete;
+    ) as wanted;
     -- The row-level security of messages rests on their workspace_id, hence it counts as a part of the key.
     if tg_op = 'INSERT' and not v_is_complete then
         raise foreign_key_violation using
             message = 'A message belongs to a conversation that exists, and to its workspace.',
             constraint = 'conversation_messages_conversation_fkey';
     end if;
+    perform private.update_summaries(v_stale) where v_stale is not null;
     return null;
 end
 $$;
@@ -3511,9 +3579,13 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_people uuid[];
     v_match private.person_match;
 begin
-    perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
+    -- Ingest has taken the lock for all of its conversations (lock_source).
+    if current_setting('threadline.is_ingesting', true) is distinct from 'on' then
+        perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
+    end if;
     new.participant_key := case
         when new.kind = 'direct' then private.participant_key(new.platform, new.participant_identifier)
     end;
@@ -3525,14 +3597,26 @@ begin
             || private.identify(new.platform, new.participant_identifier)
             || private.identify(old.platform, old.participant_identifier)
         );
-    elsif exists (
-        -- Most participants have nothing in common with a person, and to see that costs a tenth of matching.
-        select from private.person_keys as known
-        where known.workspace_id = new.workspace_id and known.key = new.participant_key
-    ) then
-        v_match := private.match_identifiers(
-            new.workspace_id, new.platform, array[private.identify(new.platform, new.participant_identifier)]
+    else
+        -- Most participants have nothing in common with a person, or with one whose number is the same. To see that
+        -- costs a tenth of matching.
+        v_people := array(
+            select known.person_id from private.person_keys as known
+            where known.workspace_id = new.workspace_id and known.key = new.participant_key
+            limit 2
         );
+        if cardinality(v_people) = 1 and exists (
+            select from private.person_keys as known
+            where known.workspace_id = new.workspace_id
+                and known.key = 'd:' || private.plain_digits(new.platform, new.participant_identifier)
+                and known.person_id = v_people[1]
+        ) then
+            v_match := (v_people[1], 'phone');
+        elsif v_people <> '{}' then
+            v_match := private.match_identifiers(
+                new.workspace_id, new.platform, array[private.identify(new.platform, new.participant_identifier)]
+            );
+        end if;
     end if;
     new.person_id := v_match.person_id;
     new.matched_by := v_match.reason;
@@ -4038,15 +4122,19 @@ changed.';
 -- New and changed messages are sent by their statements. Ingest sends the conversations that it changed and that got no
 -- messages. Other changes, such as a person who matches later, are sent when their transaction commits.
 
-create function private.conversation_topics(p_conversation public.conversations) returns setof text
-language sql
+create function private.conversation_topics(p_conversation public.conversations) returns text[]
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-    select 'inbox:' || p_conversation.user_id
-    union all
+begin
     -- A personal workspace has the id of its user, whom the inbox reaches already.
-    select 'workspace:' || p_conversation.workspace_id where p_conversation.workspace_id <> p_conversation.user_id
+    return 'inbox:' || p_conversation.user_id || case
+        when p_conversation.workspace_id <> p_conversation.user_id
+            then array['workspace:' || p_conversation.workspace_id]
+        else '{}'::text[]
+    end;
+end
 $$;
 comment on function private.conversation_topics(public.conversations) is
 'The topics that get the changes of a conversation: the inbox of its owner, and the workspace if that is a team.';
@@ -4077,52 +4165,38 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 begin
-    with counted as (
-        select changed.conversation_id, count(*) as added from changed group by changed.conversation_id
-    ), grown as materialized (
-        select
-            found.conversation,
-            counted.added,
-            settings.broadcast_max_bytes as max_bytes,
-            counted.added <= settings.broadcast_max_messages as is_short
-        from counted
-        cross join private.settings as settings
-        -- The limit keeps the planner from reading the whole table, however small it was when the plan was made.
-        cross join lateral (
-            select conversation
-            from public.conversations as conversation
-            where conversation.id = counted.conversation_id
-            limit 1
-        ) as found
-    ), listed as (
-        select
-            changed.conversation_id,
-            jsonb_agg(
-                changed.message
-                order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
-            ) as messages
-        from changed
-        inner join grown on changed.conversation_id = (grown.conversation).id and grown.is_short
-        group by changed.conversation_id
-    )
-
     insert into realtime.messages (topic, extension, event, payload, private)
     select
-        listener.topic,
+        unnest(private.conversation_topics(found.conversation)),
         'broadcast',
         -- Both are the time of this transaction for a conversation that it has made.
         case
-            when (grown.conversation).created_at = now() then 'conversation.created'
+            when (found.conversation).created_at = now() then 'conversation.created'
             else 'conversation.updated'
         end,
-        private.render_conversation(
-            grown.conversation, grown.added,
-            case when octet_length(listed.messages::text) <= grown.max_bytes then listed.messages end
-        ),
+        private.render_conversation(found.conversation, counted.added, case
+            when counted.added <= (select settings.broadcast_max_messages from private.settings)
+                and octet_length(counted.lines::text) <= (select settings.broadcast_max_bytes from private.settings)
+                then counted.lines
+        end),
         true
-    from grown
-    left join listed on (grown.conversation).id = listed.conversation_id
-    cross join private.conversation_topics(grown.conversation) as listener (topic);
+    from (
+        select
+            changed.conversation_id,
+            count(*) as added,
+            jsonb_agg(
+                changed.message
+                order by changed.sent_at, changed.sequence, changed.received_at, changed.external_id
+            ) as lines
+        from changed
+        group by changed.conversation_id
+    ) as counted
+    cross join lateral (
+        -- LIMIT 1 makes this one look-up by the key, even if the statistics are old.
+        select conversation from public.conversations as conversation
+        where conversation.id = counted.conversation_id
+        limit 1
+    ) as found;
     return null;
 exception
     when others then
@@ -4166,7 +4240,7 @@ begin
     ) as counted
     cross join private.settings as settings
     inner join public.conversations as conversation on counted.conversation_id = conversation.id
-    cross join lateral private.conversation_topics(conversation) as topic (name)
+    cross join lateral unnest(private.conversation_topics(conversation)) as topic (name)
     order by conversation.id;
     return null;
 exception
@@ -4194,7 +4268,7 @@ begin
         private.render_conversation(conversation, 0, '[]'),
         true
     from public.conversations as conversation
-    cross join private.conversation_topics(conversation) as listener (topic)
+    cross join unnest(private.conversation_topics(conversation)) as listener (topic)
     where conversation.id = any(p_ids)
     order by conversation.id;
 exception
@@ -4241,12 +4315,14 @@ create type private.ingest_conversation as (
     is_group boolean,
     has_future boolean,
     has_updates boolean,
+    message_count integer,
+    last_message jsonb,
     error text
 );
 comment on type private.ingest_conversation is
 'A conversation of a request: its position from 1, its participant''s identifier, name and further identifiers, the
 newest sent_at of its messages that is not far beyond their arrival, whether a message has such a time, whether it has
-updates, and its first error.';
+updates, how many messages it has and the last of them, and its first error.';
 
 create type private.ingest_message as (
     parent integer,
@@ -4273,11 +4349,15 @@ create type private.ingest_participant as (
     identified_at timestamptz,
     name text collate "C",
     named_at timestamptz,
-    is_group boolean
+    is_group boolean,
+    message_count integer,
+    last_at timestamptz,
+    last_message jsonb
 );
 comment on type private.ingest_participant is
 'What a request says about the participant of one conversation, and the newest message of the batch that said it;
-conversation_id is null if the conversation was not found.';
+conversation_id is null if the conversation was not found. The last three are the summary of its messages, by guess: the
+request may have duplicates and updates.';
 
 create type private.ingest_result as (
     conversation_id uuid,
@@ -4360,6 +4440,8 @@ begin
                 coalesce(given.value -> 'kind' = '"group"', false) as is_group,
                 false as has_future,
                 jsonb_typeof(given.value -> 'updates') = 'array' as has_updates,
+                0 as message_count,
+                null::jsonb as last_message,
                 case
                     when jsonb_typeof(given.value) <> 'object' then 'conversation must be an object'
                     when field.external_id is null or char_length(field.external_id) not between 1 and 500
@@ -4438,16 +4520,21 @@ $$;
 comment on function private.parse_sequence(jsonb) is
 'The sequence of a message or an update; 0 if it is missing or not a whole number of at most 18 digits.';
 
+-- force_generic_plan, because a custom plan costs more than it gains: no table is read.
 create function private.parse_messages(p_conversations jsonb) returns private.ingest_message[]
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
     c_fields constant text[] := array['id', 'direction', 'type', 'content', 'media_url', 'sent_at'];
     -- Times that a cast takes for certain. It costs a tenth of parse_timestamp, which takes the rest.
-    c_castable constant text := '^[12][0-9]{3}-(0[1-9]|1[0-2])-([01][1-9]|10|2[0-8])[Tt ]([01][0-9]|2[0-3])'
-        || ':[0-5][0-9]:[0-5][0-9]([.][0-9]{1,12})?([Zz]|[+-]0[0-9]:[0-5][0-9])$';
+    c_castable constant text := '[12][0-9]{3}-(?:0[1-9]|1[0-2])-(?:[01][1-9]|10|2[0-8])[Tt ](?:[01][0-9]|2[0-3])'
+        || ':[0-5][0-9]:[0-5][0-9](?:[.][0-9]{1,12})?(?:[Zz]|[+-]0[0-9]:[0-5][0-9])';
+    -- To match all times as one text costs a tenth of matching each.
+    v_are_castable boolean := jsonb_path_query_array(p_conversations, '$[*].messages[*].sent_at')::text
+        ~ ('^\[(?:"' || c_castable || '"(?:, )?)*\]$');
 begin
     return array(
         select line::private.ingest_message from (
@@ -4486,7 +4573,8 @@ begin
                         as sender,
                     case
                         when jsonb_typeof(given.value -> 'sent_at') <> 'string' then null
-                        when given.value ->> 'sent_at' ~ c_castable then (given.value ->> 'sent_at')::timestamptz
+                        when v_are_castable or given.value ->> 'sent_at' ~ ('^' || c_castable || '$')
+                            then (given.value ->> 'sent_at')::timestamptz
                         else private.parse_timestamp(given.value ->> 'sent_at')
                     end as sent_at,
                     given.value as message
@@ -4526,6 +4614,8 @@ begin
                 given.is_group,
                 coalesce(summary.has_future, false) as has_future,
                 given.has_updates,
+                coalesce(summary.messages, 0)::integer as message_count,
+                summary.last_message,
                 coalesce(given.error, summary.error) as error
             from unnest(p_conversations) as given
             left join (
@@ -4533,6 +4623,10 @@ begin
                     message.parent,
                     max(message.sent_at) filter (where message.stated_at is null) as newest_at,
                     bool_or(message.stated_at is not null) as has_future,
+                    count(*) as messages,
+                    (array_agg(
+                        message.message order by message.sent_at desc, message.sequence desc, message.index desc
+                    ))[1] as last_message,
                     (array_agg('messages[' || message.index || ']' || message.error order by message.index)
                         filter (where message.error is not null))[1] as error
                 from unnest(p_messages) as message
@@ -4605,12 +4699,14 @@ $$;
 comment on function private.find_conversations(private.ingest_source, private.ingest_conversation[]) is
 'The ids of the conversations of a request, by position; null for those that do not exist or have an error.';
 
+-- force_generic_plan, because each LIMIT 1 decides the plan of its look-up, and a custom plan takes time to make.
 create function private.is_replay(
     p_conversations jsonb, p_parsed private.ingest_conversation[], p_ids uuid[]
 ) returns boolean
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
 as $$
 begin
     if array_position(p_ids, null) is not null then
@@ -4695,7 +4791,10 @@ begin
                 (array_agg(given.name order by given.newest_at desc, given.name desc)
                     filter (where given.name is not null))[1] as name,
                 coalesce(max(given.newest_at) filter (where given.name is not null), '-infinity') as named_at,
-                bool_or(given.is_group) as is_group
+                bool_or(given.is_group) as is_group,
+                sum(given.message_count)::integer as message_count,
+                max(given.newest_at) as last_at,
+                (array_agg(given.last_message order by given.newest_at desc, given.position desc))[1] as last_message
             from (
                 -- Only conversations that a request names twice need it.
                 select line.*, case
@@ -4722,10 +4821,14 @@ as $$
 declare
     v_created jsonb;
 begin
+    if not exists (select from unnest(p_participants) as given where given.conversation_id is null) then
+        return '{}';
+    end if;
     with created as (
         insert into public.conversations (
             workspace_id, user_id, scope_id, platform, external_conversation_id,
-            participant_identifier, participant_identified_at, participant_name, participant_named_at, kind
+            participant_identifier, participant_identified_at, participant_name, participant_named_at, kind,
+            message_count, last_message_at, last_message_preview
         )
         select
             p_source.workspace_id,
@@ -4737,7 +4840,12 @@ begin
             nullif(given.identified_at, '-infinity'),
             given.name,
             nullif(given.named_at, '-infinity'),
-            case when given.is_group then 'group' else 'direct' end
+            case when given.is_group then 'group' else 'direct' end,
+            -- The trigger of the messages corrects this where a request has duplicates or updates. To guess right
+            -- spares an update of each new conversation, with all its indexes.
+            given.message_count,
+            nullif(given.last_at, '-infinity'),
+            private.message_preview(given.last_message)
         from unnest(p_participants) as given
         where given.conversation_id is null
         order by given.external_id collate "C"
@@ -4746,12 +4854,14 @@ begin
     )
 
     select jsonb_object_agg(created.external_conversation_id, created.id) into v_created from created;
+    -- Tells summarize_conversations_trigger that new conversations have their summaries already.
+    perform set_config('threadline.is_creating', 'on', true);
     return coalesce(v_created, '{}');
 end
 $$;
 comment on function private.create_conversations(private.ingest_source, private.ingest_participant[]) is
-'Creates the missing conversations, ordered by external id. Returns an object of external id and id, without those that
-another request created first.';
+'Creates the missing conversations, ordered by external id, with the summary of their messages. Returns an object of
+external id and id, without those that another request created first.';
 
 create function private.lock_conversations(p_ids uuid[]) returns void
 language plpgsql
@@ -4981,7 +5091,7 @@ begin
         from (
             select
                 given.position, given.external_id, given.identifier, given.name, given.identifiers, given.newest_at,
-                given.is_group, given.has_future, given.has_updates,
+                given.is_group, given.has_future, given.has_updates, given.message_count, given.last_message,
                 coalesce(given.error, (
                     select 'updates[' || change.index || ']' || change.error
                     from unnest(p_updates) as change
@@ -5510,11 +5620,14 @@ comment on function private.place_messages(private.ingest_message[], uuid[]) is
 'The same messages, with a place behind all that is there for those with a time far beyond their arrival. Such a message
 that comes first gets the epoch, so that all later ones follow it.';
 
+-- force_generic_plan, because custom plans, which Postgres prefers for a request of new conversations, take longer to make
+-- than they save: LIMIT 1 decides the look-ups.
 create function private.store_messages(
     p_source private.ingest_source, p_messages private.ingest_message[], p_ids uuid[], p_is_all_new boolean
 ) returns private.ingest_count[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
     v_now timestamptz := clock_timestamp();
@@ -5563,7 +5676,12 @@ begin
         where message.is_new
     ), counted as (
         select message.parent, count(*) filter (where message.is_new)::integer as added,
-            json_agg(distinct message.external_id) filter (where message.is_conflicting) as conflicts,
+            -- A plain json_agg(distinct …) would sort all messages.
+            case when bool_or(message.is_conflicting) then (
+                select json_agg(distinct line.external_id)
+                from message as line
+                where line.parent = message.parent and line.is_conflicting
+            ) end as conflicts,
             null::integer as updates_added, null::integer as updates_waiting
         from message
         group by message.parent
@@ -5582,7 +5700,13 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_ids uuid[] := array(
+    v_ids uuid[];
+begin
+    -- Most requests bring messages for each conversation.
+    if not exists (select from unnest(p_results) as result where result.messages_added = 0) then
+        return;
+    end if;
+    v_ids := array(
         select created.id::uuid from jsonb_each_text(p_created) as created (external_id, id)
         union
         select changed.id from unnest(p_changed) as changed (id)
@@ -5590,7 +5714,6 @@ declare
         select result.conversation_id from unnest(p_results) as result
         where result.messages_added > 0 or result.updates_added > result.updates_waiting
     );
-begin
     if v_ids <> '{}' then
         perform private.broadcast_conversations(v_ids);
     end if;
@@ -5668,10 +5791,13 @@ comment on function private.record_given_identifiers(text, private.ingest_conver
 'Keeps what a request says about participants and their conversations do not show. Returns the changed conversations.
 The caller has locked the rows.';
 
+-- enable_seqscan, because an ingest looks everything up by keys. The planner would read a nearly empty table whole, and
+-- the session would keep that plan (decision 0003).
 create function private.store_conversations(p_source private.ingest_source, p_conversations jsonb)
 returns private.ingest_result[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = 'off'
 as $$
 declare
     v_conversations private.ingest_conversation[] := private.parse_conversations(p_conversations);
@@ -5730,7 +5856,7 @@ begin
     end if;
     v_results := private.list_results(v_conversations, v_ids, v_created, v_counts);
     perform private.send_changes(v_created, v_changed, v_results);
-    perform set_config('threadline.is_ingesting', '', true);
+    perform set_config('threadline.is_ingesting', '', true), set_config('threadline.is_creating', '', true);
     return v_results;
 end
 $$;

@@ -135,3 +135,25 @@ def test_phone_book_entries_are_read(db: Db, text: str, numbers: list[str]) -> N
 def test_number_without_country_is_read_at_home(db: Db, text: str, country: str, number: str) -> None:
     found = "select country_code || ' ' || national_number from unnest(private.parse_phone(%s, %s))"
     assert value(db, found, text, country) == number
+
+
+def test_plain_digits_are_those_of_every_home_country(db: Db) -> None:
+    e164 = [
+        phonenumbers.format_number(number, PhoneNumberFormat.E164)
+        for region in REGIONS[::10]
+        for number in examples(region)
+    ]
+    texts = sorted({form for text in e164 for form in (text, text[1:], f"{text[1:]}@s.whatsapp.net")})
+    differing = """
+    select given.text, home.region
+    from unnest(%s::text[]) as given (text)
+    cross join lateral private.plain_digits('whatsapp', given.text) as plain
+    cross join unnest(array['US', 'DE', 'BY', 'CL', 'CU', 'RU']) as home (region)
+    where plain is distinct from
+        (private.read_number((private.parse_phone(given.text, home.region))[1], true)).digits and plain is not null
+    """
+    assert rows(db, differing, texts) == []
+    plain = value(
+        db, "select count(*) from unnest(%s::text[]) as t where private.plain_digits('whatsapp', t) is not null", texts
+    )
+    assert plain > len(texts) * 0.9

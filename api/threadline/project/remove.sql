@@ -456,6 +456,7 @@ drop function
     private.phone_line(private.phone_number),
     private.phone_text(text),
     private.place_messages(private.ingest_message[], uuid[]),
+    private.plain_digits(text, text),
     private.poll_summary(jsonb),
     private.protect_owners_trigger(),
     private.protect_retention_trigger(),
@@ -583,6 +584,7 @@ drop function
     private.unmerge_people(uuid),
     private.update_matches(uuid[]),
     private.update_participants(uuid[], private.ingest_participant[]),
+    private.update_summaries(private.conversation_summary[]),
     private.use_asynchronous_commit(),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
     private.validate_updates(private.ingest_conversation[], private.ingest_update[]),
@@ -707,6 +709,7 @@ drop function
     private.metadata_max_bytes(),
     private.phone_digits(text);
 drop type
+    private.conversation_summary,
     private.identifier,
     private.ingest_conversation,
     private.ingest_count,
