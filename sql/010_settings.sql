@@ -19,6 +19,7 @@ create table private.settings (
     message_max_edits integer not null default 500,
     reactions_per_user_per_message integer not null default 50,
     unsent_file_hours integer not null default 24,
+    workspace_media_megabytes integer not null default 10000,
     broadcast_max_bytes integer not null default 200000,
     broadcast_max_messages integer not null default 10,
     ingest_log_days integer not null default 30,
@@ -47,6 +48,7 @@ create table private.settings (
     constraint settings_message_max_edits_not_negative check (message_max_edits >= 0),
     constraint settings_reactions_per_user_per_message_not_negative check (reactions_per_user_per_message >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
+    constraint settings_workspace_media_megabytes_not_negative check (workspace_media_megabytes >= 0),
     constraint settings_broadcast_max_bytes_positive check (broadcast_max_bytes > 0),
     constraint settings_broadcast_max_messages_not_negative check (broadcast_max_messages >= 0),
     constraint settings_ingest_log_days_positive check (ingest_log_days > 0),
@@ -91,6 +93,8 @@ comment on column private.settings.reactions_per_user_per_message is
 'Different reactions of one user to one message. Each page with the message contains all of them. Above it: 409.';
 comment on column private.settings.unsent_file_hours is
 'Hours after which an uploaded file that no message names is removed.';
+comment on column private.settings.workspace_media_megabytes is
+'Megabytes of the files of a workspace''s conversations. Above it, ingest invites to no more uploads.';
 comment on column private.settings.broadcast_max_bytes is
 'Bytes of a broadcast as JSON. A larger one is sent as a pointer. The smallest Supabase plan accepts 256 kB.';
 comment on column private.settings.broadcast_max_messages is

@@ -147,6 +147,7 @@ begin
     if not found then
         return v_removed;
     end if;
+    perform private.settle_media(null, p_limit);
     v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit)
         || private.delete_past_retention(p_limit);
     -- Last, because it holds matching locks until the round ends.

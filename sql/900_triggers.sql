@@ -225,6 +225,10 @@ create trigger conversation_messages_20_broadcast
 after insert on public.conversation_messages
 referencing new table as changed
 for each statement execute function private.broadcast_ingested_messages_trigger();
+create trigger conversation_messages_25_note_words
+after insert on public.conversation_messages
+referencing new table as changed
+for each statement execute function private.note_words_trigger();
 create trigger conversation_messages_30_summarize
 after delete on public.conversation_messages
 referencing old table as changed
@@ -233,6 +237,10 @@ create trigger conversation_messages_40_redact
 after delete on public.conversation_messages
 referencing old table as gone
 for each statement execute function private.redact_inbox_trigger();
+create trigger conversation_messages_45_forget_words
+after delete on public.conversation_messages
+referencing old table as gone
+for each statement execute function private.forget_words_trigger();
 -- Updates change messages.
 create trigger conversation_messages_50_summarize
 after update on public.conversation_messages
@@ -243,11 +251,21 @@ create trigger conversation_messages_60_redact
 after update on public.conversation_messages
 referencing old table as gone new table as changed
 for each statement execute function private.redact_deleted_messages_trigger();
+create trigger conversation_messages_65_change_words
+after update on public.conversation_messages
+referencing old table as gone new table as changed
+for each statement execute function private.change_words_trigger();
 -- After 50: it sends the row that 50 has updated.
 create trigger conversation_messages_70_broadcast
 after update on public.conversation_messages
 referencing new table as changed
 for each statement execute function private.broadcast_updated_messages_trigger();
+
+-- conversation_words: a message leaves the search index.
+create trigger conversation_words_10_delete_words
+after delete on private.conversation_words
+referencing old table as removed
+for each statement execute function private.delete_conversation_words_trigger();
 
 -- channels: a user makes a channel and becomes its first owner. A direct channel has none.
 create trigger channels_10_assign_workspace

@@ -64,6 +64,7 @@ revoke all on function
     public.finish_upload(jsonb),
     public.get_attachment(jsonb),
     public.get_message(jsonb),
+    public.index_conversations(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
     public.list_conversations(integer, text),
@@ -89,6 +90,7 @@ revoke all on function
     public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
+    public.search_conversations(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
@@ -138,7 +140,7 @@ grant
         content, content_type, metadata, attachments
    )
 on public.messages to authenticated;
-grant select, delete, insert (platform, connection_id, workspace_id, is_apart), update (is_active)
+grant select, delete, insert (platform, connection_id, workspace_id, is_apart), update (is_active, stores_media)
 on public.messaging_connections to authenticated;
 grant select, delete, insert (id, workspace_id, full_name, phone), update (full_name, phone)
 on public.people to authenticated;
@@ -213,6 +215,7 @@ grant execute on function
     public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
+    public.search_conversations(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.toggle_reaction(jsonb),
@@ -305,10 +308,12 @@ grant execute on function
     private.rotate_messaging_key(uuid, interval),
     private.rotate_twin_secret(uuid, interval),
     private.lock_my_channel(uuid),
+    private.search_conversations(private.message_search, uuid),
     private.search_messages(private.message_search),
     private.measure_messages(uuid, bigint, integer),
     private.is_my_folder(text, boolean),
     private.is_retired_file(text),
+    private.is_my_media(text),
     private.is_my_live_topic(text),
     private.is_my_topic(text),
     private.is_my_turn(text, text),
@@ -420,6 +425,8 @@ grant
     update (name, home_country, language, conversation_days, channel_days)
 on public.workspaces to service_role;
 grant select on private.clean_ups to service_role;
+grant select on private.conversation_media to service_role;
+grant select on private.word_backlog to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
 grant select, update on private.summary_counts, private.summary_totals to service_role;
@@ -449,6 +456,7 @@ grant execute on function
     public.list_twin_deliveries(jsonb),
     public.merge_people(jsonb),
     public.messages(public.conversations),
+    public.index_conversations(jsonb),
     public.messaging_ingest(bytea),
     public.pin_message(jsonb),
     public.read_metrics(jsonb),
@@ -457,6 +465,7 @@ grant execute on function
     public.replay_twin_deliveries(jsonb),
     public.reply_to_message(jsonb),
     public.rotate_twin_secret(jsonb),
+    public.search_conversations(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
@@ -513,6 +522,11 @@ grant execute on function
     private.render_results(private.ingest_result[]),
     private.diagnose(text, timestamptz),
     private.sweep_attachments(integer, interval),
+    private.media_link(text),
+    private.media_path(uuid, text, text),
+    private.measure_media(),
+    private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]),
+    private.render_uploads(jsonb),
     private.erase_user(uuid),
     private.erase_person(uuid, uuid[]),
     private.fail(integer, text, text, text),
@@ -538,7 +552,9 @@ grant execute on function
     private.require_size(jsonb, text, integer),
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
+    private.index_conversations(integer),
     private.is_valid_key(text),
+    private.measure_search(),
     private.rotate_twin_secret(uuid, interval),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
     private.validate_updates(private.ingest_conversation[], private.ingest_update[]),
@@ -553,6 +569,7 @@ grant execute on function
     private.broadcast_conversations(uuid[]),
     private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
     private.record_refusal(private.ingest_source, integer),
+    private.search_conversations(private.message_search, uuid),
     private.search_messages(private.message_search),
     private.matching_lock(uuid),
     private.measure_database(),

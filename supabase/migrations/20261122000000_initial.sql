@@ -84,6 +84,7 @@ create table private.settings (
     message_max_edits integer not null default 500,
     reactions_per_user_per_message integer not null default 50,
     unsent_file_hours integer not null default 24,
+    workspace_media_megabytes integer not null default 10000,
     broadcast_max_bytes integer not null default 200000,
     broadcast_max_messages integer not null default 10,
     ingest_log_days integer not null default 30,
@@ -111,6 +112,7 @@ create table private.settings (
     constraint settings_message_max_edits_not_negative check (message_max_edits >= 0),
     constraint settings_reactions_per_user_per_message_not_negative check (reactions_per_user_per_message >= 0),
     constraint settings_unsent_file_hours_positive check (unsent_file_hours > 0),
+    constraint settings_workspace_media_megabytes_not_negative check (workspace_media_megabytes >= 0),
     constraint settings_broadcast_max_bytes_positive check (broadcast_max_bytes > 0),
     constraint settings_broadcast_max_messages_not_negative check (broadcast_max_messages >= 0),
     constraint settings_ingest_log_days_positive check (ingest_log_days > 0),
@@ -152,6 +154,8 @@ comment on column private.settings.reactions_per_user_per_message is
 'Different reactions of one user to one message. Each page with the message contains all of them. Above it: 409.';
 comment on column private.settings.unsent_file_hours is
 'Hours after which an uploaded file that no message names is removed.';
+comment on column private.settings.workspace_media_megabytes is
+'Megabytes of the files of a workspace''s conversations. Above it, ingest invites to no more uploads.';
 comment on column private.settings.broadcast_max_bytes is
 'Bytes of a broadcast as JSON. A larger one is sent as a pointer. The smallest Supabase plan accepts 256 kB.';
 comment on column private.settings.broadcast_max_messages is
@@ -2433,7 +2437,8 @@ create type private.ingest_source as (
     platform text,
     connection_id text,
     is_active boolean,
-    key_id uuid
+    key_id uuid,
+    stores_media boolean
 );
 comment on type private.ingest_source is
 'The connection of an ingest request, with what its conversations and messages need. key_id is the valid key that the
@@ -2447,6 +2452,7 @@ create table public.messaging_connections (
     connection_id text not null,
     is_active boolean not null default true,
     is_apart boolean not null default false,
+    stores_media boolean not null default false,
     scope_id uuid not null generated always as (case when is_apart then id else workspace_id end) stored,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
@@ -2466,6 +2472,8 @@ comment on column public.messaging_connections.connection_id is 'The public name
 comment on column public.messaging_connections.is_active is 'While this is false, ingest answers 403.';
 comment on column public.messaging_connections.is_apart is
 'Whether it shares no conversations with other connections of its owner, so that each number has its own.';
+comment on column public.messaging_connections.stores_media is
+'Whether each answer invites the caller to upload the files of its messages; else a request asks with media_uploads.';
 comment on column public.messaging_connections.scope_id is
 'Within it, owner, platform and external id name one conversation: the workspace, or a connection that is apart.';
 create index messaging_connections_user_id_idx on public.messaging_connections (user_id);
@@ -2697,7 +2705,7 @@ begin
     end if;
     return (
         v_found.id, v_found.user_id, v_found.workspace_id, v_found.scope_id, v_found.platform, v_found.connection_id,
-        v_found.is_active, v_found.key_id
+        v_found.is_active, v_found.key_id, v_found.stores_media
     );
 end
 $$;
@@ -3291,6 +3299,118 @@ end
 $$;
 comment on function private.list_given_identifiers(jsonb) is
 'The identifiers in the field identifiers of a conversation, each in its one form; empty if the field has an error.';
+
+-- Files of ingested messages in the bucket `attachments`: their paths, and which of them are stored.
+-- Promise: a message has one file, however often it is uploaded.
+
+create table private.conversation_media (
+    path text primary key,
+    conversation_id uuid not null references public.conversations (id) on delete cascade,
+    workspace_id uuid not null,
+    external_id text collate "C" not null,
+    sender text collate "C" not null,
+    size bigint,
+    stored_at timestamptz,
+    created_at timestamptz not null default now()
+);
+comment on table private.conversation_media is
+'Files of ingested messages that a caller was invited to upload, and those that are stored.';
+comment on column private.conversation_media.path is 'Path in the bucket attachments.';
+comment on column private.conversation_media.size is 'In bytes, as Storage counted them; null until then.';
+comment on column private.conversation_media.stored_at is
+'When Storage took the file; null while it has none, or one of a forbidden type.';
+create index conversation_media_conversation_id_idx on private.conversation_media (conversation_id, external_id);
+create index conversation_media_workspace_id_idx on private.conversation_media (workspace_id) include (size);
+create index conversation_media_created_at_idx on private.conversation_media (created_at) where stored_at is null;
+alter table private.conversation_media enable row level security;
+
+create function private.media_path(p_conversation_id uuid, p_external_id text, p_sender text) returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select 'conversations/' || p_conversation_id || '/'
+        || encode(sha256(convert_to(p_external_id || e'\x1f' || p_sender, 'UTF8')), 'hex')
+$$;
+comment on function private.media_path(uuid, text, text) is
+'The path of the file of a message in the bucket attachments: always the same, so that a repetition replaces the file.';
+
+create function private.media_link(p_path text) returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select '/storage/v1/object/authenticated/attachments/' || p_path
+$$;
+comment on function private.media_link(text) is
+'What media_url says of a stored file: its address below the URL of the project, for members with their access token.';
+
+-- Definer, because no client reads the table.
+create function private.is_my_media(p_path text) returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return starts_with(p_path, 'conversations/') and exists (
+        select from private.conversation_media as known
+        inner join private.my_workspaces as mine on known.workspace_id = mine.id
+        where known.path = p_path and known.stored_at is not null
+    );
+end
+$$;
+comment on function private.is_my_media(text) is
+'Whether a path is a stored file of a conversation of the caller.';
+
+create function private.has_media_room(p_workspace_id uuid) returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(sum(known.size), 0) < 1000000.0 * (select settings.workspace_media_megabytes from private.settings)
+    from private.conversation_media as known
+    where known.workspace_id = p_workspace_id
+$$;
+comment on function private.has_media_room(uuid) is
+'Whether the stored files of the conversations of a workspace are within the limit.';
+
+create function private.render_uploads(p_uploads jsonb) returns json
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when p_uploads is not null then coalesce(json_agg(json_strip_nulls(json_build_object(
+        'message_id', upload.value -> 'message_id', 'sender', upload.value -> 'sender',
+        'path', upload.value -> 'path',
+        -- The doors put the URL here. Within a text, a quote has a backslash, so no text of a caller looks like this.
+        'url', 'sign:' || (upload.value ->> 'path')
+    )) order by upload.position), '[]') end
+    from jsonb_array_elements(p_uploads) with ordinality as upload (value, position)
+$$;
+comment on function private.render_uploads(jsonb) is
+'Uploads as the answer shows them, with a mark where the doors put the signed URL.';
+
+-- Definer, because no backend deletes from the table.
+create function private.delete_media(p_limit integer, p_age interval) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from private.conversation_media as known
+    where known.path in (
+        select unused.path
+        from private.conversation_media as unused
+        where unused.stored_at is null and unused.created_at < now() - p_age
+        order by unused.created_at
+        limit p_limit
+        for update skip locked
+    );
+end
+$$;
+comment on function private.delete_media(integer, interval) is
+'Deletes rows of files that were not uploaded within p_age, or have a forbidden type.';
 
 -- Matches conversations to people by any identifier: equal ones first, then a number that gets its country from the
 -- other side, then the last ten digits of two numbers that are not both complete.
@@ -4252,11 +4372,12 @@ create type private.ingest_result as (
     messages_added integer,
     conflicts json,
     updates_added integer,
-    updates_waiting integer
+    updates_waiting integer,
+    uploads jsonb
 );
 comment on type private.ingest_result is
 'What became of one conversation of a request; conflicts are the ids of messages that are stored with other content. The
-numbers of updates are null if it has none.';
+numbers of updates are null if it has none, and uploads is null unless the request asks for them.';
 
 create type private.ingest_update as (
     parent integer,
@@ -4994,6 +5115,17 @@ comment on function private.validate_updates(private.ingest_conversation[], priv
 'The same conversations with the first error of their updates. Apart from validate_conversations, which keeps its plan
 because it never sees the arrays of updates, mostly empty.';
 
+create function private.is_same_sender(p_one text, p_other text) returns boolean
+language sql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+    select p_one = p_other or '' in (p_one, p_other)
+$$;
+comment on function private.is_same_sender(text, text) is
+'Whether two senders may be one: some platforms do not name the sender of the message that an update changes.';
+
 -- Definer, because the backend may not change what was said.
 create function private.record_updates(p_updates private.ingest_update[], p_ids uuid[]) returns private.ingest_count[]
 language plpgsql
@@ -5029,8 +5161,9 @@ begin
         -- A deleted message keeps no texts and no files.
         where given.type not in ('edited', 'media') or not exists (
             select from public.conversation_updates as deletion
-            where (deletion.conversation_id, deletion.external_id, deletion.sender, deletion.type)
-                = (given.conversation_id, given.external_id, given.sender, 'deleted')
+            where (deletion.conversation_id, deletion.external_id, deletion.type)
+                = (given.conversation_id, given.external_id, 'deleted')
+                and private.is_same_sender(deletion.sender, given.sender)
         )
         order by given.conversation_id, given.external_id, given.sender, given.type, given.actor, given.version
         on conflict (conversation_id, external_id, sender, type, actor, version) do update
@@ -5068,8 +5201,15 @@ begin
     where given.type = 'deleted'
         and known.conversation_id = p_ids[given.parent]
         and known.external_id = given.external_id
-        and known.sender = given.sender
+        and private.is_same_sender(known.sender, given.sender)
         and known.type in ('edited', 'media');
+    -- No user reads the file from now on, and the sweep removes it from Storage.
+    delete from private.conversation_media as known
+    using unnest(p_updates) as given
+    where given.type = 'deleted'
+        and known.conversation_id = p_ids[given.parent]
+        and known.external_id = given.external_id
+        and given.sender in ('', known.sender);
 end
 $$;
 comment on function private.delete_erased_texts(private.ingest_update[], uuid[]) is
@@ -5083,18 +5223,25 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
-        select known
-        from public.conversation_updates as known
-        where known.conversation_id = p_conversation_id
-            and known.external_id = p_external_id collate "C"
-            and known.sender = p_sender collate "C"
-        order by known.conversation_id, known.external_id, known.sender, known.type, known.actor, known.version
-        -- A limit leaves the planner only the key, even if the statistics are old. No message has that many updates.
-        limit 1000000
+        select distinct on ((line.known).type, (line.known).actor, (line.known).version) line.known
+        from (
+            select known
+            from public.conversation_updates as known
+            where known.conversation_id = p_conversation_id
+                and known.external_id = p_external_id collate "C"
+                and known.sender = any(array['', p_sender] collate "C")
+            order by known.conversation_id, known.external_id, known.sender, known.type, known.actor, known.version
+            -- A limit leaves the planner only the key, even if the statistics are old. No message has so many updates.
+            limit 1000000
+        ) as line
+        order by
+            (line.known).type, (line.known).actor, (line.known).version,
+            (line.known).at desc, (line.known).sequence desc, (line.known).value::text collate "C" desc
     );
 end
 $$;
-comment on function private.list_updates(uuid, text, text) is 'All updates of a message.';
+comment on function private.list_updates(uuid, text, text) is
+'All updates of a message: those that name its sender, and those that name none.';
 
 create function private.has_updates(p_ids uuid[]) returns boolean
 language plpgsql
@@ -5167,7 +5314,11 @@ begin
         v_update.type := 'media';
         v_update.at := clock_timestamp();
         v_update.value := case
+            -- A file that is stored here lasts longer than any URL of the platform.
             when coalesce(p_message ->> 'media_url', '') not in ('', coalesce(p_stored.message ->> 'media_url', ''))
+                and p_stored.message ->> 'media_url' is distinct from private.media_link(
+                    private.media_path(p_stored.conversation_id, p_stored.external_id, p_stored.sender)
+                )
                 then jsonb_build_object('media_url', p_message -> 'media_url')
         end;
     elsif v_edited_at is distinct from private.find_edit_time(v_stored) then
@@ -5227,9 +5378,13 @@ set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
     with touched as (
-        select distinct p_ids[given.parent] as conversation_id, given.external_id, given.sender
+        select distinct stored.conversation_id, stored.external_id, stored.sender
         from unnest(p_updates) as given
-        where p_ids[given.parent] is not null
+        inner join public.conversation_messages as stored
+            on stored.conversation_id = p_ids[given.parent]
+            and given.external_id = stored.external_id
+            -- A deletion may remove an edit that named no sender, and so change the message of another one.
+            and (given.sender in ('', stored.sender) or given.type = 'deleted')
     ), known as materialized (
         select
             stored.conversation_id, stored.external_id, stored.sender,
@@ -5246,7 +5401,6 @@ begin
             private.render_present_message(known.original, known.updates) as message,
             (select max(line.at) from unnest(known.updates) as line where line.type = 'deleted') as deleted_at
         from known
-        where known.updates <> '{}'
     )
 
     update public.conversation_messages as stored
@@ -5291,8 +5445,9 @@ begin
                     from unnest(p_updates) as given
                     where given.parent = counted.parent and not exists (
                         select from public.conversation_messages as stored
-                        where (stored.conversation_id, stored.external_id, stored.sender)
-                            = (p_ids[given.parent], given.external_id, given.sender)
+                        where (stored.conversation_id, stored.external_id)
+                            = (p_ids[given.parent], given.external_id)
+                            and given.sender in ('', stored.sender)
                     )
                 ) end as updates_waiting
             from unnest(p_counts) as counted
@@ -5363,7 +5518,8 @@ begin
                 coalesce(counted.added, 0) as messages_added,
                 counted.conflicts,
                 counted.updates_added,
-                counted.updates_waiting
+                counted.updates_waiting,
+                null::jsonb as uploads
             from unnest(p_conversations) as given
             left join unnest(p_counts) as counted on given.position = counted.parent
             order by given.position
@@ -5389,10 +5545,11 @@ begin
                     'conversation_id', null, 'external_conversation_id', result.external_id,
                     'messages_added', 0, 'status', result.status
                 )
-                when result.updates_added is not null then json_strip_nulls(json_build_object(
+                when num_nonnulls(result.updates_added, result.uploads) > 0 then json_strip_nulls(json_build_object(
                     'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
                     'status', result.status, 'conflicting_message_ids', result.conflicts,
-                    'updates_added', result.updates_added, 'updates_waiting', result.updates_waiting
+                    'updates_added', result.updates_added, 'updates_waiting', result.updates_waiting,
+                    'uploads', private.render_uploads(result.uploads)
                 ))
                 when result.conflicts is not null then json_build_object(
                     'conversation_id', result.conversation_id, 'messages_added', result.messages_added,
@@ -5713,6 +5870,133 @@ comment on function private.store_conversations(private.ingest_source, jsonb) is
 'Stores the conversations of a request from a connection, and returns what became of each. Conversations with an error
 are left out whole; all others are stored.';
 
+-- Ingest, sixth part: invites callers to upload the files of messages, and lets messages show what was uploaded.
+-- Promise: no URL of a caller is fetched.
+-- Storage has no trigger of ours: the next request, or the clean-up, finds what was uploaded.
+
+-- Definer, because the backend may neither read Storage nor change what was said.
+create function private.settle_media(p_ids uuid[], p_limit integer) returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_found private.conversation_media[];
+    v_updates private.ingest_update[];
+    v_ids uuid[];
+begin
+    v_found := array(
+        select (
+            known.path, known.conversation_id, known.workspace_id, known.external_id, known.sender,
+            (object.metadata ->> 'size')::bigint, object.updated_at, known.created_at
+        )::private.conversation_media
+        from private.conversation_media as known
+        inner join storage.objects as object on object.bucket_id = 'attachments' and known.path = object.name
+        where known.stored_at is null
+            and (p_ids is null or known.conversation_id = any(p_ids))
+            -- Browsers run scripts in these (250_files.sql). They stay out of reach, and the sweep removes them.
+            and coalesce(object.metadata ->> 'mimetype', '') !~* 'html|svg|[/+](xml|xsl)'
+        order by known.created_at
+        limit p_limit
+    );
+    if v_found = '{}' then
+        return 0;
+    end if;
+    perform from public.conversations as conversation
+    where conversation.id in (select found.conversation_id from unnest(v_found) as found)
+    order by conversation.id
+    for no key update;
+    update private.conversation_media as known
+    set size = found.size, stored_at = found.stored_at
+    from unnest(v_found) as found
+    where known.path = found.path;
+    select
+        array_agg((
+            found.position, 0, found.external_id, found.sender, 'media', 'storage', found.stored_at, 0,
+            jsonb_build_object('media_url', private.media_link(found.path)), null
+        )::private.ingest_update order by found.position),
+        array_agg(found.conversation_id order by found.position)
+    into v_updates, v_ids
+    from unnest(v_found) with ordinality as found (
+        path, conversation_id, workspace_id, external_id, sender, size, stored_at, created_at, position
+    );
+    perform private.record_updates(v_updates, v_ids), private.refresh_messages(v_updates, v_ids);
+    return cardinality(v_found);
+end
+$$;
+comment on function private.settle_media(uuid[], integer) is
+'Lets messages show their uploaded files: of these conversations, or of all if p_ids is null. Returns how many.';
+
+-- Definer, because no client and no backend writes the table.
+create function private.offer_uploads(
+    p_source private.ingest_source, p_conversations jsonb, p_results private.ingest_result[]
+) returns private.ingest_result[]
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_ids uuid[] := array(select result.conversation_id from unnest(p_results) as result);
+    v_uploads jsonb;
+begin
+    perform private.settle_media(v_ids, 1000);
+    with wanted as (
+        select
+            parent.position, stored.conversation_id, stored.external_id, stored.sender,
+            private.media_path(stored.conversation_id, stored.external_id, stored.sender) as path
+        from jsonb_array_elements(p_conversations) with ordinality as parent (value, position)
+        cross join lateral jsonb_array_elements(case jsonb_typeof(parent.value -> 'messages')
+            when 'array' then parent.value -> 'messages' else '[]'
+        end) with ordinality as given (value, number)
+        inner join public.conversation_messages as stored
+            on stored.conversation_id = v_ids[parent.position]
+            and stored.external_id = given.value ->> 'id'
+            and stored.sender = case parent.value -> 'kind'
+                when '"group"' then private.parse_sender(given.value) else ''
+            end
+        where stored.message ->> 'type' in ('image', 'audio', 'video', 'file', 'sticker')
+            and stored.deleted_at is null
+            and stored.message ->> 'media_url' is distinct from private.media_link(
+                private.media_path(stored.conversation_id, stored.external_id, stored.sender)
+            )
+            and private.has_media_room(p_source.workspace_id)
+        order by parent.position, given.number
+        limit 100
+    ), reserved as (
+        insert into private.conversation_media as known (path, conversation_id, workspace_id, external_id, sender)
+        select distinct wanted.path, wanted.conversation_id, p_source.workspace_id, wanted.external_id, wanted.sender
+        from wanted
+        on conflict (path) do update set stored_at = null where known.stored_at is not null
+    )
+
+    select jsonb_object_agg(listed.position, listed.uploads) into v_uploads
+    from (
+        select wanted.position, jsonb_agg(jsonb_build_object(
+            'message_id', wanted.external_id, 'sender', nullif(wanted.sender, ''), 'path', wanted.path
+        )) as uploads
+        from wanted
+        group by wanted.position
+    ) as listed;
+    return array(
+        select (
+            result.conversation_id, result.external_id, result.status, result.messages_added, result.conflicts,
+            result.updates_added, result.updates_waiting,
+            case when result.conversation_id is not null then coalesce(v_uploads -> result.position::text, '[]') end
+        )::private.ingest_result
+        from unnest(p_results) with ordinality as result (
+            conversation_id, external_id, status, messages_added, conflicts, updates_added, updates_waiting, uploads,
+            position
+        )
+        order by result.position
+    );
+end
+$$;
+comment on function private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]) is
+'The same results, each with the paths at which the files of its messages are to be uploaded: at most 100 in a request,
+and not for files that are stored. The two doors add signed URLs.';
+
 -- The ingest log: the requests of each connection, for those who manage it. Kept for 30 days.
 -- Promise: it holds no names, no content and no secrets.
 
@@ -5897,6 +6181,9 @@ begin
         return private.refuse_ingest(413, format('Too many messages: at most %s in one request', v_limit));
     end if;
     v_results := private.store_conversations(v_source, v_request -> 'conversations');
+    if v_source.stores_media or v_request -> 'media_uploads' = 'true' then
+        v_results := private.offer_uploads(v_source, v_request -> 'conversations', v_results);
+    end if;
     perform private.record_ingest(v_source, v_size, v_results);
     return private.render_results(v_results);
 end
@@ -9473,6 +9760,7 @@ begin
         limit p_limit
         for update of attachment skip locked
     ) as unused;
+    perform private.delete_media(p_limit, p_age);
     -- Checks again under the lock, because a message may have named a file before it.
     delete from public.attachments as attachment
     where attachment.id = any(v_ids)
@@ -9505,6 +9793,7 @@ begin
                 and not exists (
                     select from public.attachments as attachment where attachment.path = stored.name
                 )
+                and not exists (select from private.conversation_media as known where known.path = stored.name)
             order by stored.created_at
             limit v_limit
         ) as orphan
@@ -9512,9 +9801,9 @@ begin
 end
 $$;
 comment on function public.sweep_attachments(jsonb) is
-'For sweepers: deletes rows of old files that no message names, and returns paths in the bucket attachments without a
-row, such as those of failed uploads; limit. The caller removes these through Storage; the next call returns the rest
-again.';
+'For sweepers: deletes rows of old files that no message names or shows, and returns paths in the bucket attachments
+without a row, such as those of failed uploads; limit. The caller removes these through Storage; the next call returns
+the rest again.';
 
 -- The language of a channel: search finds the forms of a word in it. A channel has its own, or that of its workspace,
 -- or settings.default_language.
@@ -10645,10 +10934,9 @@ begin
                 and (v_words is null or entry.words @@ v_words)
                 and (p_search.channel_ids is null or entry.channel_id = any(p_search.channel_ids))
                 and (p_search.other_channel_ids is null or entry.channel_id <> all(p_search.other_channel_ids))
-                and (
-                    p_search.author_ids is null
-                    or message.user_id = any(p_search.author_ids) or message.ai_twin_id = any(p_search.author_ids)
-                )
+                -- Without channels, the service searches all of them, and no conversations.
+                and (p_search.channel_ids is not null or message.id is not null)
+                and (p_search.author_ids is null or p_search.author_ids && array[message.user_id, message.ai_twin_id])
                 and (
                     p_search.other_author_ids is null
                     or coalesce(message.user_id, message.ai_twin_id, message.id) <> all(p_search.other_author_ids)
@@ -10718,12 +11006,9 @@ $$;
 comment on function private.resolve_search_filters(private.message_search) is
 'Replaces has:reaction or has:thread by the ids of the messages that have one, if they are at most 20,000.';
 
--- Definer, because no client reads the index. It restricts the search to the caller's channels and returns ids only;
--- the caller reads the messages under row-level security.
-create function private.search_messages(p_search private.message_search, out ids uuid[], out ranks real[])
+create function private.search_index(p_search private.message_search, out ids uuid[], out ranks real[])
 language plpgsql
 stable
-security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -10740,13 +11025,6 @@ declare
 begin
     ids := '{}';
     ranks := '{}';
-    if not private.is_service() then
-        p_search.channel_ids := array(
-            select mine.id from private.my_channels as mine
-            where p_search.channel_ids is null or mine.id = any(p_search.channel_ids)
-        );
-    end if;
-    p_search := private.resolve_search_filters(p_search);
     -- Reads from the newest message back, in steps that grow eightfold. A common word fills the page in
     -- the first step. The planner cannot know that a word is rare, but the hits so far show it: with h hits in r read
     -- messages, the page of 1,000 needs 1000 * r / h reads, and the index of words has h * newest / r entries. If the
@@ -10762,6 +11040,33 @@ begin
         v_to := v_to - v_step;
         v_step := v_step * 8;
     end loop;
+end
+$$;
+comment on function private.search_index(private.message_search) is
+'The newest 1,000 entries of the index that fit a search, with their ranks. The caller limits it to channels.';
+
+-- Definer, because no client reads the index. It restricts the search to the caller's channels and returns ids only;
+-- the caller reads the messages under row-level security.
+create function private.search_messages(p_search private.message_search, out ids uuid[], out ranks real[])
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_search private.message_search := p_search;
+    v_found record;
+begin
+    if not private.is_service() then
+        v_search.channel_ids := array(
+            select mine.id from private.my_channels as mine
+            where p_search.channel_ids is null or mine.id = any(p_search.channel_ids)
+        );
+    end if;
+    v_search := private.resolve_search_filters(v_search);
+    select * into v_found from private.search_index(v_search);
+    ids := v_found.ids;
+    ranks := v_found.ranks;
 end
 $$;
 comment on function private.search_messages(private.message_search) is
@@ -10818,6 +11123,300 @@ $$;
 comment on function public.search_messages(jsonb) is
 'GET /api/v2/messages/search: query, and optionally channel_id, limit (1 to 100), offset, prefix (true leaves the last
 word open). Best rank first, then newest. Considers and counts the newest 1,000 messages that fit.';
+
+-- Search in conversations: their messages are entries of the same index as those of channels.
+-- Promise: a deleted message is found no more from the moment of its deletion; a new text is found some seconds later.
+-- Ingest only notes which messages are new, because words cost more than storing a message. The service, or the
+-- clean-up, indexes them.
+
+create table private.word_backlog (
+    id bigint generated always as identity primary key,
+    created_at timestamptz not null default clock_timestamp(),
+    conversation_ids uuid[] not null,
+    external_ids text[] not null,
+    senders text[] not null
+);
+comment on table private.word_backlog is
+'Ingested messages that search does not know yet, or not with their present text.';
+comment on column private.word_backlog.conversation_ids is
+'The key of each message: the conversation, and at the same place of the other arrays its id and its sender.';
+alter table private.word_backlog enable row level security;
+
+-- Without a foreign key, which would cost one query for each deleted message (decision 0006).
+create table private.conversation_words (
+    conversation_id uuid not null,
+    external_id text collate "C" not null,
+    sender text collate "C" not null,
+    word_id uuid not null default private.generate_id(),
+    primary key (conversation_id, external_id, sender),
+    constraint conversation_words_word_id_unique unique (word_id)
+);
+comment on table private.conversation_words is
+'Which entry of message_words belongs to a message of a conversation. There, channel_id is the id of the workspace.';
+alter table private.conversation_words enable row level security;
+
+-- Definer, because ingest writes no index.
+create function private.note_words_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into private.word_backlog (conversation_ids, external_ids, senders)
+    select array_agg(changed.conversation_id), array_agg(changed.external_id), array_agg(changed.sender)
+    from changed
+    having count(*) > 0;
+    return null;
+end
+$$;
+comment on function private.note_words_trigger() is
+'Trigger: notes messages whose words are to be indexed, in one row for a statement.';
+
+-- Definer, because no client and no backend writes the index.
+create function private.delete_conversation_words_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    delete from private.message_words as entry
+    where entry.message_id = any(array(select removed.word_id from removed));
+    return null;
+end
+$$;
+comment on function private.delete_conversation_words_trigger() is
+'Trigger: removes messages of conversations from the search index.';
+
+-- Definer, because the words of a deleted message must go with its text, in every role.
+create function private.forget_words_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    delete from private.conversation_words as known
+    using gone
+    where (known.conversation_id, known.external_id, known.sender)
+        = (gone.conversation_id, gone.external_id, gone.sender);
+    return null;
+end
+$$;
+comment on function private.forget_words_trigger() is
+'Trigger: removes deleted rows of messages from the search index.';
+
+-- Definer, as the one above.
+create function private.change_words_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+begin
+    delete from private.conversation_words as known
+    using changed
+    where changed.deleted_at is not null
+        and (known.conversation_id, known.external_id, known.sender)
+        = (changed.conversation_id, changed.external_id, changed.sender);
+    insert into private.word_backlog (conversation_ids, external_ids, senders)
+    select array_agg(changed.conversation_id), array_agg(changed.external_id), array_agg(changed.sender)
+    from changed
+    inner join gone using (conversation_id, external_id, sender)
+    where changed.deleted_at is null and changed.message ->> 'content' is distinct from gone.message ->> 'content'
+    having count(*) > 0;
+    return null;
+end
+$$;
+comment on function private.change_words_trigger() is
+'Trigger: notes messages with a new text for the search index, and removes deleted ones from it at once.';
+
+-- Definer, because no client and no backend writes the index.
+create function private.index_conversations(p_limit integer) returns bigint
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+-- A deletion must never wait for a lock in a circle: this gives up first, and the next round goes on.
+set lock_timeout = '100ms'
+as $$
+declare
+    v_ids bigint[];
+begin
+    -- One at a time: of two, the slower one could write an older text last.
+    if not pg_try_advisory_xact_lock(hashtextextended('threadline.words', 0)) then
+        return 0;
+    end if;
+    v_ids := array(select noted.id from private.word_backlog as noted order by noted.id limit p_limit);
+    with wanted as (
+        select distinct message.conversation_id, message.external_id collate "C" as external_id, message.sender
+        from private.word_backlog as noted
+        cross join lateral unnest(noted.conversation_ids, noted.external_ids, noted.senders)
+            as message (conversation_id, external_id, sender)
+        where noted.id = any(v_ids)
+    ), present as (
+        select stored.*
+        from wanted
+        inner join public.conversation_messages as stored
+            on wanted.conversation_id = stored.conversation_id
+            and stored.external_id = wanted.external_id
+            and stored.sender = wanted.sender collate "C"
+        where stored.deleted_at is null
+        for key share of stored
+    ), named as (
+        insert into private.conversation_words (conversation_id, external_id, sender)
+        select present.conversation_id, present.external_id, present.sender from present
+        -- An update, because only that returns the rows that were there.
+        on conflict (conversation_id, external_id, sender) do update set sender = excluded.sender
+        returning conversation_id, external_id, sender, word_id
+    )
+
+    insert into private.message_words as entry (message_id, channel_id, created_at, words)
+    select
+        named.word_id, present.workspace_id, present.sent_at, private.index_words(
+            present.message ->> 'content',
+            case when present.message ->> 'type' in ('image', 'audio', 'video', 'file') then '[{}]'::jsonb end
+        )
+    from named
+    inner join present using (conversation_id, external_id, sender)
+    order by present.sent_at
+    on conflict (message_id) do update set words = excluded.words, created_at = excluded.created_at;
+    delete from private.word_backlog as noted where noted.id = any(v_ids);
+    return cardinality(v_ids);
+end
+$$;
+comment on function private.index_conversations(integer) is
+'Puts the messages of the oldest p_limit rows of the backlog into the search index. Returns the number of rows; 0 also
+while another process indexes.';
+
+create function public.index_conversations(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.succeed(jsonb_build_object(
+        'indexed', private.index_conversations(private.parse_integer($1, 'limit', 1, 1000, 100))
+    ));
+end
+$$;
+comment on function public.index_conversations(jsonb) is
+'For the service: indexes messages of conversations for search. Takes limit (rows of the backlog, one for each ingest
+request). Returns how many it took.';
+
+-- Definer, because no client reads the index. It returns messages of the caller's workspaces only.
+create function private.search_conversations(
+    p_search private.message_search, p_conversation_id uuid,
+    out keys private.conversation_words[], out ranks real[]
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_search private.message_search := p_search;
+    v_found record;
+begin
+    v_search.channel_ids := array(
+        select workspace.id from public.workspaces as workspace where private.is_service()
+        union
+        select mine.id from private.my_workspaces as mine
+    );
+    if p_conversation_id is not null then
+        -- A conversation beyond this size is searched with its workspace.
+        v_search.message_ids := (
+            select case when count(*) <= 20000 then array_agg(known.word_id) end
+            from (
+                select entry.word_id from private.conversation_words as entry
+                where entry.conversation_id = p_conversation_id
+                limit 20001
+            ) as known
+        );
+    end if;
+    select * into v_found from private.search_index(v_search);
+    select array_agg(known order by hit.place), array_agg(hit.rank order by hit.place) into keys, ranks
+    from unnest(v_found.ids, v_found.ranks) with ordinality as hit (id, rank, place)
+    inner join private.conversation_words as known on hit.id = known.word_id
+    where p_conversation_id is null or known.conversation_id = p_conversation_id;
+end
+$$;
+comment on function private.search_conversations(private.message_search, uuid) is
+'The newest 1,000 messages of the caller''s conversations that fit a search, with their ranks.';
+
+create function public.search_conversations(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = 'force_custom_plan'
+as $$
+declare
+    v_query text := private.parse_text(case when $1 -> 'query' = '""' then $1 - 'query' else $1 end, 'query', 1000);
+    v_conversation_id uuid := private.parse_uuid($1, 'conversation_id', false);
+    v_limit integer := private.parse_integer($1, 'limit', 1, 100, 20);
+    v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
+    v_search private.message_search := private.parse_search(v_query);
+    v_answer record;
+begin
+    if v_conversation_id is not null
+        and not exists (select from public.conversations as conversation where conversation.id = v_conversation_id)
+    then
+        perform private.fail(
+            404, 'conversation_not_found',
+            'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id'
+        );
+    elsif v_search is null then
+        return private.succeed('[]', '{"total": 0}');
+    end if;
+    with found as (
+        select
+            stored.conversation_id, stored.message, conversation.platform, conversation.participant_name,
+            conversation.person_id,
+            row_number() over (
+                order by hit.rank desc, stored.sent_at desc, stored.conversation_id, stored.external_id
+            ) as place
+        from private.search_conversations(v_search, v_conversation_id) as matched
+        cross join lateral unnest(matched.keys, matched.ranks) as hit (
+            conversation_id, external_id, sender, word_id, rank
+        )
+        inner join public.conversation_messages as stored
+            on hit.conversation_id = stored.conversation_id
+            and hit.external_id = stored.external_id
+            and hit.sender = stored.sender
+        inner join public.conversations as conversation on stored.conversation_id = conversation.id
+        where stored.deleted_at is null
+    )
+
+    select
+        count(*) as total,
+        coalesce(jsonb_agg(
+            jsonb_build_object(
+                'conversation_id', found.conversation_id, 'platform', found.platform,
+                'participant_name', found.participant_name, 'person_id', found.person_id, 'message', found.message
+            )
+            order by found.place
+        ) filter (where found.place > v_offset and found.place <= v_offset + v_limit), '[]') as data
+    into v_answer
+    from found;
+    return private.succeed(v_answer.data, jsonb_build_object('total', v_answer.total));
+end
+$$;
+comment on function public.search_conversations(jsonb) is
+'GET /api/v2/conversations/search: query, and optionally conversation_id, limit (1 to 100), offset. The query is written
+as that of search_messages; from:, in: and mentions: find nothing, because they name users and channels. Best rank
+first, then newest. Considers and counts the newest 1,000 messages that fit.';
+
+-- With pg_cron, as on Supabase, the database indexes by itself every minute. The service does it within seconds.
+do $$
+begin
+    if exists (select from pg_available_extensions where name = 'pg_cron') then
+        create extension if not exists pg_cron;
+        perform cron.schedule('threadline_index', '* * * * *', 'select private.index_conversations(1000)');
+    end if;
+exception
+    when others then
+        raise notice 'pg_cron is not used: %', sqlerrm;
+end
+$$;
 
 -- How many new summaries a user and the project may start in a UTC day.
 -- Promise: a summary counts once Claude has returned anything, also if it failed.
@@ -13453,6 +14052,12 @@ begin
         limit p_limit
     );
     get diagnostics v_count = row_count;
+    delete from private.conversation_media as known
+    where known.conversation_id = any(v_conversations) and not exists (
+        select from public.conversation_messages as stored
+        where (stored.conversation_id, stored.external_id, stored.sender)
+            = (known.conversation_id, known.external_id, known.sender)
+    );
     delete from public.conversations as conversation
     where conversation.id = any(v_conversations)
         and conversation.message_count = 0 and conversation.created_at < p_before;
@@ -13737,6 +14342,7 @@ begin
     if not found then
         return v_removed;
     end if;
+    perform private.settle_media(null, p_limit);
     v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit)
         || private.delete_past_retention(p_limit);
     update private.clean_ups as last
@@ -13861,6 +14467,47 @@ $$;
 comment on function private.measure_database() is
 'Measures the database: size in bytes, age of transaction ids, WAL held by slots, and seconds since clean-up.';
 
+create function private.measure_media() returns setof private.metric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select measured.name, measured.help, jsonb_build_object(), measured.value::double precision
+    from (
+        select
+            count(known.size), coalesce(sum(known.size), 0), count(*) filter (where known.size is null)
+        from private.conversation_media as known
+    ) as counted (files, bytes, waiting)
+    cross join lateral (
+        values
+        ('threadline_media_files', 'Files of ingested messages that are stored.', counted.files),
+        ('threadline_media_bytes', 'Bytes of the files of ingested messages.', counted.bytes),
+        ('threadline_media_waiting', 'Files of ingested messages that callers have not uploaded.', counted.waiting)
+    ) as measured (name, help, value);
+end
+$$;
+comment on function private.measure_media() is
+'Measures the files of ingested messages: number, bytes, and those that are not uploaded.';
+
+create function private.measure_search() returns setof private.metric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select
+        'threadline_search_backlog_seconds',
+        'Age of the oldest message of a conversation that search does not know; 0 if it knows all.',
+        jsonb_build_object(), coalesce(extract(epoch from now() - min(noted.created_at)), 0)::double precision
+    from private.word_backlog as noted;
+end
+$$;
+comment on function private.measure_search() is
+'Measures how far the search index is behind ingest, in seconds.';
+
 create function public.read_metrics(jsonb) returns json
 language sql
 volatile
@@ -13872,6 +14519,10 @@ as $$
             select * from private.measure_deliveries()
             union all
             select * from private.measure_database()
+            union all
+            select * from private.measure_media()
+            union all
+            select * from private.measure_search()
         ) as measured
     ))
 $$;
@@ -13964,6 +14615,13 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+    select format(
+        'Search does not find messages of conversations since %s, because no process indexes them; run '
+        'threadline serve or threadline work, or enable pg_cron.', private.format_time(behind.since)
+    )
+    from (select min(noted.created_at) as since from private.word_backlog as noted) as behind
+    where behind.since < now() - interval '15 minutes'
+    union all
     select 'The Storage bucket "attachments" is missing, so uploads fail; create it as in the first migration.'
     where not exists (select from storage.buckets where id = 'attachments')
     union all
@@ -14068,6 +14726,8 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('reply_to_message', 'public', true, false, true),
 ('list_messages', 'public', true, false, false),
 ('search_messages', 'public', true, false, false),
+('search_conversations', 'public', true, false, false),
+('index_conversations', 'public', true, false, false),
 ('get_message', 'public', true, false, false),
 ('edit_message', 'public', true, false, false),
 ('list_message_edits', 'public', true, false, false),
@@ -14641,6 +15301,10 @@ create trigger conversation_messages_20_broadcast
 after insert on public.conversation_messages
 referencing new table as changed
 for each statement execute function private.broadcast_ingested_messages_trigger();
+create trigger conversation_messages_25_note_words
+after insert on public.conversation_messages
+referencing new table as changed
+for each statement execute function private.note_words_trigger();
 create trigger conversation_messages_30_summarize
 after delete on public.conversation_messages
 referencing old table as changed
@@ -14649,6 +15313,10 @@ create trigger conversation_messages_40_redact
 after delete on public.conversation_messages
 referencing old table as gone
 for each statement execute function private.redact_inbox_trigger();
+create trigger conversation_messages_45_forget_words
+after delete on public.conversation_messages
+referencing old table as gone
+for each statement execute function private.forget_words_trigger();
 -- Updates change messages.
 create trigger conversation_messages_50_summarize
 after update on public.conversation_messages
@@ -14659,11 +15327,21 @@ create trigger conversation_messages_60_redact
 after update on public.conversation_messages
 referencing old table as gone new table as changed
 for each statement execute function private.redact_deleted_messages_trigger();
+create trigger conversation_messages_65_change_words
+after update on public.conversation_messages
+referencing old table as gone new table as changed
+for each statement execute function private.change_words_trigger();
 -- After 50: it sends the row that 50 has updated.
 create trigger conversation_messages_70_broadcast
 after update on public.conversation_messages
 referencing new table as changed
 for each statement execute function private.broadcast_updated_messages_trigger();
+
+-- conversation_words: a message leaves the search index.
+create trigger conversation_words_10_delete_words
+after delete on private.conversation_words
+referencing old table as removed
+for each statement execute function private.delete_conversation_words_trigger();
 
 -- channels: a user makes a channel and becomes its first owner. A direct channel has none.
 create trigger channels_10_assign_workspace
@@ -14963,6 +15641,7 @@ revoke all on function
     public.finish_upload(jsonb),
     public.get_attachment(jsonb),
     public.get_message(jsonb),
+    public.index_conversations(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
     public.list_message_edits(jsonb),
@@ -14987,6 +15666,7 @@ revoke all on function
     public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
+    public.search_conversations(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
@@ -15028,7 +15708,7 @@ grant
         content, content_type, metadata, attachments
    )
 on public.messages to authenticated;
-grant select, delete, insert (platform, connection_id, workspace_id, is_apart), update (is_active)
+grant select, delete, insert (platform, connection_id, workspace_id, is_apart), update (is_active, stores_media)
 on public.messaging_connections to authenticated;
 grant select, delete, insert (id, workspace_id, full_name, phone), update (full_name, phone)
 on public.people to authenticated;
@@ -15096,6 +15776,7 @@ grant execute on function
     public.revoke_messaging_key(uuid),
     public.rotate_messaging_key(text, interval),
     public.rotate_twin_secret(jsonb),
+    public.search_conversations(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.toggle_reaction(jsonb),
@@ -15157,9 +15838,11 @@ grant execute on function
     private.rotate_messaging_key(uuid, interval),
     private.rotate_twin_secret(uuid, interval),
     private.lock_my_channel(uuid),
+    private.search_conversations(private.message_search, uuid),
     private.search_messages(private.message_search),
     private.measure_messages(uuid, bigint, integer),
     private.is_my_folder(text, boolean),
+    private.is_my_media(text),
     private.is_my_live_topic(text),
     private.is_my_topic(text),
     private.is_my_turn(text, text),
@@ -15270,6 +15953,8 @@ grant
     update (name, home_country, language, conversation_days, channel_days)
 on public.workspaces to service_role;
 grant select on private.clean_ups to service_role;
+grant select on private.conversation_media to service_role;
+grant select on private.word_backlog to service_role;
 grant select on private.settings to service_role;
 grant select, update on private.summaries to service_role;
 grant select, update on private.summary_counts, private.summary_totals to service_role;
@@ -15299,6 +15984,7 @@ grant execute on function
     public.list_twin_deliveries(jsonb),
     public.merge_people(jsonb),
     public.messages(public.conversations),
+    public.index_conversations(jsonb),
     public.messaging_ingest(bytea),
     public.pin_message(jsonb),
     public.read_metrics(jsonb),
@@ -15307,6 +15993,7 @@ grant execute on function
     public.replay_twin_deliveries(jsonb),
     public.reply_to_message(jsonb),
     public.rotate_twin_secret(jsonb),
+    public.search_conversations(jsonb),
     public.search_messages(jsonb),
     public.set_twin_webhook(jsonb),
     public.sweep_attachments(jsonb),
@@ -15339,6 +16026,11 @@ grant execute on function
     private.render_results(private.ingest_result[]),
     private.diagnose(text, timestamptz),
     private.sweep_attachments(integer, interval),
+    private.media_link(text),
+    private.media_path(uuid, text, text),
+    private.measure_media(),
+    private.offer_uploads(private.ingest_source, jsonb, private.ingest_result[]),
+    private.render_uploads(jsonb),
     private.erase_user(uuid),
     private.erase_person(uuid, uuid[]),
     private.fail(integer, text, text, text),
@@ -15364,7 +16056,9 @@ grant execute on function
     private.require_size(jsonb, text, integer),
     private.is_app_admin(),
     private.is_author(public.messages, uuid),
+    private.index_conversations(integer),
     private.is_valid_key(text),
+    private.measure_search(),
     private.rotate_twin_secret(uuid, interval),
     private.validate_conversations(private.ingest_conversation[], private.ingest_message[]),
     private.validate_updates(private.ingest_conversation[], private.ingest_update[]),
@@ -15377,6 +16071,7 @@ grant execute on function
     private.broadcast_conversations(uuid[]),
     private.record_ingest(private.ingest_source, bigint, private.ingest_result[]),
     private.record_refusal(private.ingest_source, integer),
+    private.search_conversations(private.message_search, uuid),
     private.search_messages(private.message_search),
     private.matching_lock(uuid),
     private.measure_database(),

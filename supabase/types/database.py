@@ -629,6 +629,7 @@ class PublicMessagingConnections(BaseModel):
     is_apart: bool = Field(alias="is_apart")
     platform: str = Field(alias="platform")
     scope_id: uuid.UUID = Field(alias="scope_id")
+    stores_media: bool = Field(alias="stores_media")
     updated_at: datetime.datetime = Field(alias="updated_at")
     user_id: uuid.UUID = Field(alias="user_id")
     workspace_id: uuid.UUID = Field(alias="workspace_id")
@@ -641,6 +642,7 @@ class PublicMessagingConnectionsInsert(TypedDict):
     is_apart: NotRequired[Annotated[bool, Field(alias="is_apart")]]
     platform: Annotated[str, Field(alias="platform")]
     scope_id: NotRequired[Annotated[uuid.UUID, Field(alias="scope_id")]]
+    stores_media: NotRequired[Annotated[bool, Field(alias="stores_media")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]
@@ -653,6 +655,7 @@ class PublicMessagingConnectionsUpdate(TypedDict):
     is_apart: NotRequired[Annotated[bool, Field(alias="is_apart")]]
     platform: NotRequired[Annotated[str, Field(alias="platform")]]
     scope_id: NotRequired[Annotated[uuid.UUID, Field(alias="scope_id")]]
+    stores_media: NotRequired[Annotated[bool, Field(alias="stores_media")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     user_id: NotRequired[Annotated[uuid.UUID, Field(alias="user_id")]]
     workspace_id: NotRequired[Annotated[uuid.UUID, Field(alias="workspace_id")]]

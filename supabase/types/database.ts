@@ -909,6 +909,7 @@ export type Database = {
           "is_apart": boolean;
           "platform": string;
           "scope_id": string;
+          "stores_media": boolean;
           "updated_at": string;
           "user_id": string;
           "workspace_id": string;
@@ -923,6 +924,7 @@ export type Database = {
           "is_apart"?: boolean;
           "platform": string;
           "scope_id"?: never;
+          "stores_media"?: boolean;
           "updated_at"?: string;
           "user_id"?: string;
           "workspace_id"?: string;
@@ -935,6 +937,7 @@ export type Database = {
           "is_apart"?: boolean;
           "platform"?: string;
           "scope_id"?: never;
+          "stores_media"?: boolean;
           "updated_at"?: string;
           "user_id"?: string;
           "workspace_id"?: string;
@@ -1375,6 +1378,7 @@ export type Database = {
       "finish_upload": { Args: { "": Json }; Returns: Json };
       "get_attachment": { Args: { "": Json }; Returns: Json };
       "get_message": { Args: { "": Json }; Returns: Json };
+      "index_conversations": { Args: { "": Json }; Returns: Json };
       "keys": {
         Args: { "": Database["public"]["Tables"]["messaging_connections"]["Row"] };
         Returns:
@@ -1431,6 +1435,7 @@ export type Database = {
       "revoke_messaging_key": { Args: { "key_id": string }; Returns: undefined };
       "rotate_messaging_key": { Args: { "connection_id": string; "overlap"?: string }; Returns: Json };
       "rotate_twin_secret": { Args: { "": Json }; Returns: Json };
+      "search_conversations": { Args: { "": Json }; Returns: Json };
       "search_messages": { Args: { "": Json }; Returns: Json };
       "set_twin_webhook": { Args: { "": Json }; Returns: Json };
       "sweep_attachments": { Args: { "": Json }; Returns: Json };

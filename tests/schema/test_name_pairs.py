@@ -28,6 +28,7 @@ HELPERS = {
     "list_stemmers": "a step of search_messages, before it reads the query",
     "lock_my_channel": "a step of calls that write to a channel",
     "message_count": "a field of list_messages",
+    "offer_uploads": "a step of messaging_ingest",
     "record_export": "a step of export_conversation and export_channel",
 }
 
