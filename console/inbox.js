@@ -97,10 +97,10 @@ export function Inbox({ space, id, user }) {
       <${Head} title="Inbox" />
       <div class="filters">
         <input type="search" aria-label="Find by name or number" placeholder="Name or number" onInput=${change("text")} />
-        <select aria-label="Platform" onChange=${change("platform")}><option value="">All platforms</option>
+        <select aria-label="Platform" onChange=${change("platform")}><option value="">Any platform</option>
           ${PLATFORMS.map(([key, text]) => html`<option value=${key}>${text}</option>`)}</select>
         ${sources.length > 1 && html`<select aria-label="Connection" onChange=${change("source")}>
-          <option value="">All connections</option>
+          <option value="">Any connection</option>
           ${sources.map(([key, text]) => html`<option value=${key}>${text}</option>`)}</select>`}
       </div>
       <${Loading} data=${inbox.list} error=${inbox.error} />

@@ -46,18 +46,19 @@ export function usePages({ load, compare, keyOf, size, inputs }) {
 
   /** Loads from the newest or the oldest end, or around an item. */
   async function reset(end = "newest") {
+    const { at, key = end } = Object(end) === end ? end : {};
     const mine = ++turn.current;
     busy.current = null;
     try {
-      const rows = end.at
-        ? [...await load(end.at, true), ...await load(end.at, false)]
+      const rows = at
+        ? [...await load(at, true), ...await load(at, false)]
         : await load(undefined, end === "newest");
       if (mine !== turn.current) return;
       put({ items: [] });
       const isFull = rows.length >= size;
-      const ends = end.at ? [true, true] : end === "newest" ? [isFull, false] : [false, isFull];
+      const ends = at ? [true, true] : end === "newest" ? [isFull, false] : [false, isFull];
       put({ items: join(rows), hasOlder: ends[0], hasNewer: ends[1], missed: 0, isLoaded: true, error: undefined,
-        place: { key: end.key ?? end } });
+        place: { key } });
     } catch (error) {
       if (mine === turn.current) put({ error, isLoaded: true });
     }
@@ -112,6 +113,7 @@ export function Scroller({ pages, label, render, keyOf, empty, onEnd }) {
   }
 
   function restore() {
+    if (!box.current) return; // an observer may call after the end
     const { isAtEnd, key, offset } = view.current;
     if (isAtEnd && !pages.hasNewer) box.current.scrollTop = box.current.scrollHeight;
     else if (key) {

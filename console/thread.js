@@ -9,7 +9,9 @@ const PAGE = 100;
 const ORDER = ["sent_at", "sequence", "received_at", "external_id"];
 export const PLATFORMS = [["whatsapp", "WhatsApp"], ["signal", "Signal"], ["telegram", "Telegram"], ["wechat", "WeChat"]];
 export const platformName = (key) => PLATFORMS.find(([each]) => each === key)?.[1] ?? key;
-export const titleOf = (each) => each.participant_name || each.participant_identifier;
+// Without the characters that turn the direction of text: a name should not look like another one.
+export const titleOf = (each) => (each.participant_name || each.participant_identifier)
+  .replace(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "").trim() || "No name";
 
 const keyOf = (row) => `${row.external_id}\n${row.sender}`;
 
@@ -81,7 +83,13 @@ function Reactions({ list }) {
     title=${who.join(", ")}><bdi>${emoji}</bdi> ${who.length > 1 && who.length}</span>`)}</p>`;
 }
 
-function Message({ row, before, conversation, via }) {
+function Quote({ id, rows }) {
+  const row = rows.find((each) => each.external_id === String(id));
+  if (!row) return html`<p class="note">Reply to an earlier message</p>`;
+  return html`<p class="note quote">Reply to: <bdi>${row.message.content?.slice(0, 100) || row.message.type}</bdi></p>`;
+}
+
+function Message({ row, before, conversation, via, rows }) {
   const [isOpen, setOpen] = useState(false);
   const { message } = row;
   const isOut = message.direction === "outbound";
@@ -92,7 +100,7 @@ function Message({ row, before, conversation, via }) {
     aria-label=${`${isOut ? "Sent" : "Received"} ${message.type}`}>
     ${sender && html`<p class="sender"><bdi>${sender}</bdi></p>`}
     ${message.forwarded === true && html`<p class="note">Forwarded</p>`}
-    ${message.reply_to && html`<p class="note">Reply to <bdi>${String(message.reply_to)}</bdi></p>`}
+    ${message.reply_to && html`<${Quote} id=${message.reply_to} rows=${rows} />`}
     ${message.deleted ? html`<p class="quiet">This message was deleted.</p>` : html`
       ${message.media_url && html`<${Media} key=${message.media_url} type=${message.type} url=${message.media_url} />`}
       ${message.content ? html`<${Text} text=${message.content} />`
@@ -160,6 +168,6 @@ export function Thread({ id, connections, updates }) {
       ? html`Matched to <bdi>${it.person.full_name}</bdi>` : it.kind === "group" ? "Group" : "Matched to no person"}
       </summary><${Facts} conversation=${it} /></details>
     <${Scroller} pages=${pages} keyOf=${keyOf} label=${`Messages with ${titleOf(it)}`} empty="No messages"
-      render=${(row, before) => html`<${Message} row=${row} before=${before} conversation=${it}
+      render=${(row, before) => html`<${Message} row=${row} before=${before} conversation=${it} rows=${pages.items}
         via=${isMixed && (nameOf.get(row.connection_id) ?? "another connection")} />`} />`;
 }

@@ -7,7 +7,8 @@ import { h } from "./vendor/preact.js";
 
 export const html = htm.bind(h);
 
-const SHORT = 1500; // characters of a message that are shown at once
+const SHORT = /^(?:[^\n]*\n){0,24}[^\n]*/; // lines of a message that are shown at once,
+const FEW = 1500; // and characters
 const PARTS = /(https?:\/\/[^\s<>"']*[^\s<>"'.,;:!?)\]]|<@[0-9a-f-]{36}>|<!channel>)/;
 
 const format = (options) => new Intl.DateTimeFormat(undefined, options);
@@ -39,7 +40,8 @@ export function Day({ value, before }) {
 /** What a person wrote: links and mentions become elements, all else stays text. */
 export function Text({ text = "", names }) {
   const [isWhole, setWhole] = useState(false);
-  const shown = isWhole || text.length <= SHORT ? text : text.slice(0, SHORT).replace(/[\ud800-\udbff]$/, "");
+  const few = text.slice(0, FEW).match(SHORT)[0].replace(/[\ud800-\udbff]$/, "");
+  const shown = isWhole ? text : few;
   const parts = shown.split(PARTS).map((part, place) => {
     if (place % 2 === 0) return part;
     if (part === "<!channel>") return html`<b class="mention">@channel</b>`;
@@ -47,7 +49,7 @@ export function Text({ text = "", names }) {
     return html`<a href=${part} target="_blank" rel="noopener noreferrer">${part}</a>`;
   });
   return html`<p class="text" dir="auto">${parts}${shown !== text && "…"}</p>
-    ${text.length > SHORT && html`<button class="link" onClick=${() => setWhole(!isWhole)}>
+    ${few !== text && html`<button class="link" onClick=${() => setWhole(!isWhole)}>
       ${isWhole ? "Show less" : `Show all ${text.length.toLocaleString()} characters`}</button>`}`;
 }
 

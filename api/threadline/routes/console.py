@@ -40,14 +40,16 @@ class File:
 
 
 @cache
-def files() -> dict[str, File]:
-    """Return all files by their path below /console/."""
+def paths() -> dict[str, Path]:
+    """Return where each file lies, by its path below /console/."""
     found = {path.relative_to(FOLDER).as_posix(): path for path in FOLDER.rglob("*")}
     found |= {f"follow/{path.name}": path for path in FOLLOW.glob("*.js")}
-    return {name: _read(path) for name, path in sorted(found.items()) if path.suffix in TYPES}
+    return {name: path for name, path in sorted(found.items()) if path.suffix in TYPES}
 
 
-def _read(path: Path) -> File:
+@cache
+def read(path: Path, _changed: int) -> File:
+    """Return a file. In a clone it may have changed: then `_changed` is another."""
     content = path.read_bytes()
     tag = hashlib.sha256(content).hexdigest()[:32]
     return File(content, gzip.compress(content, 9, mtime=0), TYPES[path.suffix], f'"{tag}"')
@@ -112,8 +114,9 @@ def console(config: Mapping[str, Any]) -> list[HTTPRouteHandler]:
 
 def send(request: HttpRequest, name: str, headers: Mapping[str, str]) -> Response[bytes]:
     """Answer with a file, compressed if the browser can read that, or with 304 if the browser has it."""
-    if (file := files().get(name)) is None:
+    if (path := paths().get(name)) is None:
         raise HTTPException("Not Found", status_code=404)
+    file = read(path, path.stat().st_mtime_ns)
     given = {**headers, "etag": file.tag}
     if request.headers.get("if-none-match") == file.tag:
         return Response(b"", status_code=304, headers=given)
@@ -124,8 +127,8 @@ def send(request: HttpRequest, name: str, headers: Mapping[str, str]) -> Respons
 
 def write(folder: Path, config: Mapping[str, Any], log: Callable[[str], None]) -> None:
     """Write the files and config.json into a folder, for any host of static files."""
-    for name, file in files().items():
+    for name, path in paths().items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(file.content)
+        (folder / name).write_bytes(path.read_bytes())
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    log(f"Wrote {len(files()) + 1} files into {folder}. Serve them from any host.")
+    log(f"Wrote {len(paths()) + 1} files into {folder}. Serve them from any host.")
