@@ -79,7 +79,7 @@ function Connection({ each, space, onDone, onSecret }) {
 
 function Log({ lines }) {
   if (!lines.length) return html`<${Empty} title="Nothing came in yet" />`;
-  return html`<div class="wide" tabindex="0" role="region" aria-label="Ingest log"><table>
+  return html`<div class="wide" tabindex="0" role="region" aria-label="Lines of the ingest log"><table>
     <thead><tr><th>Time</th><th>Connection</th><th>Answer</th><th>Conversations</th><th>New messages</th><th>Errors</th></tr>
     </thead><tbody>${lines.map((line) => html`<tr key=${line.id}><td><${Time} value=${line.at} both /></td>
       <td><bdi>${line.connection_id}</bdi></td>

@@ -31,7 +31,7 @@ function find(space, { source, platform, text }, from) {
     query = query.eq("platform", of).eq("user_id", owner).eq("scope_id", scope);
   }
   if (text) {
-    const like = `"*${text.replace(/[\\"]/g, "\\$&").replace(/[%_*]/g, "")}*"`;
+    const like = `"*${text.replace(/[\\"%*]/g, "_")}*"`; // _ stands for any character
     query = query.or(`participant_name.ilike.${like},participant_identifier.ilike.${like}`);
   }
   return ask(query.order("last_message_at", { ascending: false }).order("id").range(from, from + PAGE - 1));

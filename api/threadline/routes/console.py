@@ -1,4 +1,4 @@
-"""`/console`: the files of the console, a Supabase client in the browser, and the config.json that names the project."""
+"""`/console`: the files of the console, a Supabase client in the browser, and config.json, which names the project."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ _CLONE = _HERE.parents[1]
 # The wheel has a copy in this package; a clone has the originals.
 FOLDER = next(each for each in (_HERE / "console", _CLONE / "console") if each.is_dir())
 FOLLOW = next(each for each in (FOLDER / "follow", _CLONE / "packages" / "follow-js") if each.is_dir())
-TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
+TYPES = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain",  # licences
+}
 NOT_CONFIGURED = "The console needs SUPABASE_URL and SUPABASE_PUBLISHABLE_KEY in the environment of `threadline serve`."
 
 
