@@ -75,6 +75,14 @@ function useMessages(channel, parentId, around) {
   return pages;
 }
 
+// Files that are no pictures, sounds or films are saved instead of opened: an SVG could run scripts.
+const INLINE = /^(image\/(png|jpeg|gif|webp|avif)|(audio|video)\/[\w.+-]+)$/;
+
+function withLink(file, link) {
+  const type = INLINE.test(file.content_type) ? file.content_type.split("/")[0] : "file";
+  return { ...file, type, url: type === "file" ? `${link}&download=${encodeURIComponent(file.file_name)}` : link };
+}
+
 function useFiles(items) {
   const [files, setFiles] = useState(new Map());
   const ids = [...new Set(items.flatMap((row) => row.attachments ?? []).map((each) => each?.id ?? each?.attachment_id))]
@@ -87,7 +95,7 @@ function useFiles(items) {
       if (!rows.length) return;
       const links = await ask(db.storage.from("attachments").createSignedUrls(rows.map((row) => row.path), 3600));
       const urlOf = new Map(links.map((each) => [each.path, each.signedUrl]));
-      setFiles((old) => new Map([...old, ...rows.map((row) => [row.id, { ...row, url: urlOf.get(row.path) }])]));
+      setFiles((old) => new Map([...old, ...rows.map((row) => [row.id, withLink(row, urlOf.get(row.path))])]));
     })().catch(() => {});
   }, [ids.join()]);
   return files;

@@ -8,8 +8,6 @@ const QUICK = ["👍", "❤️", "😂", "🎉", "👀", "🙏"];
 const CLOSE = 5 * 60 * 1000; // messages of one author within this time have one head
 const GLYPHS = { thumbsup: "👍", fire: "🔥", heart: "❤️" };
 
-const typeOf = (file) => ["image", "audio", "video"].find((type) => file.content_type.startsWith(`${type}/`)) ?? "file";
-
 function Edits({ row, onClose }) {
   const edits = useLoad(() => call("list_message_edits", { id: row.id }), []);
   return html`<${Dialog} title="Earlier versions" onClose=${onClose}><${Loading} ...${edits} />
@@ -66,7 +64,7 @@ export function Message({ row, before, user, channel, names, files, replies, may
     }}><textarea name="content" aria-label="Text" dir="auto" rows="3" maxlength="40000" defaultValue=${row.content}></textarea>
       <button type="button" onClick=${() => setMode()}>Cancel</button></${Form}>`
       : html`<${Text} text=${row.content} names=${names} />`}
-    ${shown.map((file) => file && html`<${Media} key=${file.id} type=${typeOf(file)} url=${file.url} name=${file.file_name} />`)}
+    ${shown.map((file) => file && html`<${Media} key=${file.id} type=${file.type} url=${file.url} name=${file.file_name} />`)}
     ${row.attachments?.length > 0 && shown.some((file) => file === undefined)
       && html`<p class="quiet">A file that is not here any more.</p>`}
     <${Reactions} row=${row} user=${user} names=${names} />

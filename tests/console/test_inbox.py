@@ -144,7 +144,7 @@ def test_times_are_those_of_the_users_zone(visitors: Visitors, send: Callable[..
 
 
 def test_filters_narrow_the_inbox(visitors: Visitors, send: Callable[..., str]) -> None:
-    send("filtered", [message(1, "Hi")], participant_name="Zoë (100%, \"quoted\")")
+    send("filtered", [message(1, "Hi")], participant_name='Zoë (100%, "quoted")')
     page = visitors.sign_in(MATTY)
     rows = page.get_by_role("region", name="Conversations").locator(".row")
     page.get_by_label("Find by name or number").fill('zoë (100%, "quoted")')
