@@ -172,7 +172,9 @@ export function Channel({ channel, around, user }) {
   const others = here.filter((id) => id !== user.id);
   const writers = typing.map((id) => names.get(id) ?? "A member");
   const last = pages.items.at(-1);
-  const isNews = last && last.user_id !== user.id && pages.isLoaded;
+  const first = useRef();
+  if (pages.isLoaded) first.current ??= last?.seq ?? 0;
+  const isNews = last?.seq > first.current && last.user_id !== user.id;
   return html`<div class="split"><div class="column">
     <${Head} level=${2} back="#/channels" title=${channelName(channel, user.id)}>
       <span class="quiet here" title=${others.map((id) => names.get(id)).join(", ")}>${others.length} here</span>

@@ -2,7 +2,7 @@
 
 import { config, useAct } from "./client.js";
 import htm from "./vendor/htm.js";
-import { useEffect, useRef, useState } from "./vendor/hooks.js";
+import { useEffect, useId, useRef, useState } from "./vendor/hooks.js";
 import { h } from "./vendor/preact.js";
 
 export const html = htm.bind(h);
@@ -66,13 +66,16 @@ export function Loading({ data, error }) {
 }
 
 /** A labelled input; `options` makes it a select. */
-export function Field({ label, hint, options, ...rest }) {
+export function Field({ label, hint, options, ...given }) {
+  const id = useId();
+  const rest = hint ? { ...given, "aria-describedby": id } : given;
   const control = options
     ? html`<select ...${rest}>${options.map(([value, text]) => html`<option value=${value}
         selected=${value === rest.value}>${text}</option>`)}</select>`
     : html`<input autocomplete="off" ...${rest} />`;
   if (rest.type === "checkbox") return html`<label class="check">${control}<span>${label}</span></label>`;
-  return html`<label class="field"><span>${label}</span>${control}${hint && html`<small>${hint}</small>`}</label>`;
+  return html`<div class="field"><label><span>${label}</span>${control}</label>
+    ${hint && html`<small id=${id}>${hint}</small>`}</div>`;
 }
 
 /** A form that runs `onSend(values)`, shows its error, and empties itself when it worked. */

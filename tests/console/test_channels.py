@@ -73,7 +73,7 @@ def test_what_happened_offline_is_read_when_back(visitors: Visitors) -> None:
     bob.context.set_offline(True)
     expect(bob.get_by_text("Offline.")).to_be_visible()
     write(bob, "Sent when back")
-    expect(bob.get_by_role("alert")).to_contain_text("out of reach")
+    expect(bob.get_by_role("form", name="Message").get_by_role("alert")).to_contain_text("out of reach")
     for number in range(3):
         write(matty, f"While Bob was away {number}")
         expect(article(matty, f"away {number}")).to_be_visible()
