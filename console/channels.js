@@ -25,7 +25,7 @@ function Row({ each, user, isOpen }) {
   const name = channelName(each, user.id);
   return html`<li><a class=${`row ${isUnread ? "unread" : ""}`} href=${`#/channels/${each.id}`}
     aria-current=${isOpen ? "true" : null}><${Avatar} name=${each.kind === "dm" ? name : "#"} />
-    <span class="row-text"><span class="row-top"><strong dir="auto">${name}</strong>
+    <span class="row-text"><span class="row-top"><strong><bdi>${name}</bdi></strong>
       <${Time} value=${each.last_message?.created_at} /></span>
       <span class="row-top"><span class="row-sub"><bdi>${each.last_message?.preview ?? "No messages"}</bdi></span>
       ${each.is_muted && html`<span class="tag">Muted</span>`}

@@ -59,7 +59,7 @@ function useConversations(space, filter) {
 function Row({ each, isOpen }) {
   return html`<li><a class="row" href=${`#/inbox/${each.id}`} aria-current=${isOpen ? "true" : null}>
     <${Avatar} name=${titleOf(each)} />
-    <span class="row-text"><span class="row-top"><strong dir="auto">${titleOf(each)}</strong>
+    <span class="row-text"><span class="row-top"><strong><bdi>${titleOf(each)}</bdi></strong>
       <${Time} value=${each.last_message_at} /></span>
       <span class="row-sub"><bdi>${each.last_message_preview ?? "No messages"}</bdi></span>
       <span class="tags"><span class="tag">${platformName(each.platform)}</span>

@@ -27,7 +27,7 @@ async function read(id) {
 
 function Conversations({ rows, children }) {
   return html`<ul class="rows">${rows.map((each) => html`<li><a class="row" href=${`#/inbox/${each.id}`}>
-    <span class="row-text"><span class="row-top"><strong dir="auto">${titleOf(each)}</strong>
+    <span class="row-text"><span class="row-top"><strong><bdi>${titleOf(each)}</bdi></strong>
       <${Time} value=${each.last_message_at} /></span>
       <span class="row-sub">${platformName(each.platform)}${each.matched_by && `, ${REASONS[each.matched_by] ?? each.matched_by}`}
       </span></span></a>${children?.(each)}</li>`)}</ul>`;
@@ -138,7 +138,7 @@ export function People({ space, id, sub }) {
           <span class="row-text"><em>Conversations without a person</em></span></a></li>
         ${rows.map((each) => html`<li key=${each.id}><a class="row" href=${`#/people/${each.id}`}
           aria-current=${each.id === id ? "true" : null}><${Avatar} name=${each.full_name} />
-          <span class="row-text"><strong dir="auto">${each.full_name}</strong>
+          <span class="row-text"><strong><bdi>${each.full_name}</bdi></strong>
           <span class="row-sub"><bdi>${each.phone ?? "No number"}</bdi>${each.merged_into_id && ", joined with another"}</span>
           </span></a></li>`)}</ul>
       ${people.data?.length === 0 && html`<${Empty} title="No person fits" />`}

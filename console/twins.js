@@ -96,7 +96,7 @@ export function Twins({ id, user }) {
       ${twins.data?.length === 0 && html`<${Empty} title="No twins"><p>A twin is an agent that acts for you in channels.</p></${Empty}>`}
       <ul class="rows">${twins.data?.map((each) => html`<li key=${each.id}><a class="row" href=${`#/twins/${each.id}`}
         aria-current=${each.id === id ? "true" : null}><${Avatar} name=${each.display_name} /><span class="row-text">
-        <strong dir="auto">${each.display_name}</strong><span class="row-sub">${each.webhook?.url ?? "No webhook"}</span>
+        <strong><bdi>${each.display_name}</bdi></strong><span class="row-sub">${each.webhook?.url ?? "No webhook"}</span>
         </span></a></li>`)}</ul>
       <details class="add"><summary>Add a twin</summary><${Form} action="Add" onSend=${async (values) => {
         const made = await ask(db.from("ai_twins").insert(values).select("id").single());

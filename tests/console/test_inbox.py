@@ -1,5 +1,6 @@
 """The inbox: a first message by clicking, what updates change, hostile texts, long conversations."""
 
+import os
 import subprocess
 from collections.abc import Callable
 
@@ -195,3 +196,28 @@ def test_narrow_screen_works_by_keyboard(visitors: Visitors, send: Callable[...,
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Inbox")).to_be_visible()
     assert conversation not in page.url
+
+
+def test_picture_of_the_readme(visitors: Visitors, send: Callable[..., str]) -> None:
+    """`make picture` keeps it; else only its size is checked."""
+    talk = [
+        message(0, "Hello! Is the blue one still there?"),
+        message(2, "Yes, one is left. Shall I keep it for you?", direction="outbound"),
+        message(5, "Please do. Can I come by at 5?"),
+        message(6, "", type="image", media_url="https://cdn.example.com/receipt.jpg"),
+        message(9, "Of course. See you then!", direction="outbound", reply_to="m5"),
+    ]
+    happened = "2026-02-01T11:00:00Z"
+    updates = [
+        {"message_id": "m5", "type": "edited", "at": happened, "content": "Please do. Can I come by at 6?"},
+        {"message_id": "m9", "type": "read", "at": happened},
+    ]
+    send("picture 1", [message(40, "And bring the key")], kind="group", title="Garden club")
+    send("picture 2", [message(30, "شكرا جزيلا")], participant_name="ليلى")
+    conversation = send(
+        "picture 3", talk, participant_identifier="+1 (234) 567-890", participant_name="John Doe", updates=updates
+    )
+    page = visitors.sign_in(MATTY, f"#/inbox/{conversation}", size=(900, 560))
+    expect(bubble(page, "See you then!")).to_contain_text("read")
+    picture = page.screenshot(path=os.environ.get("THREADLINE_PICTURE") or None)
+    assert len(picture) < 100_000
