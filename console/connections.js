@@ -120,7 +120,7 @@ export function Connections({ space, user }) {
     <section aria-label="A history"><h2>A history</h2>
       <p>To import the export of a chat, run <code>threadline import</code> with the file. It first shows what it would
       send.</p></section>
-    ${space.isManager && html`<section aria-label="Ingest log"><h2>Ingest log
+    ${space.isManager && html`<section aria-label="Ingest log"><h2>Ingest log${" "}
       <button class="link" onClick=${log.reload}>Reload</button></h2>
       <${Loading} ...${log} />${log.data && html`<${Log} lines=${log.data} />`}</section>`}
     ${secret && html`<${Secret} connection=${secret} space=${space} user=${user} onClose=${() => setSecret()} />`}

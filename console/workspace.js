@@ -59,9 +59,9 @@ function Invitations({ space }) {
       <${Field} label="Email" name="email" type="email" hint="Without one, any user with the link joins." />
       <${Field} label="Role" name="role" options=${[...ROLES].reverse().map((role) => [role, role])} /></${Form}>
     <${Invited} token=${token} /><${Loading} ...${open} />
-    <ul class="plain-list">${open.data?.map((each) => html`<li key=${each.id}><bdi>${each.email ?? "By link"}</bdi>,
-      ${" "}${each.role}${each.channel && html` of <bdi>${each.channel.name}</bdi>`}, until <${Time} value=${each.expires_at} both />
-      ${" "}<${Act} class="link" onPress=${async () => { await call("revoke_invitation", { invitation_id: each.id });
+    <ul class="plain-list">${open.data?.map((each) => html`<li key=${each.id}><span><bdi>${each.email ?? "By link"}</bdi>,
+      ${" "}${each.role}${each.channel && html` of <bdi>${each.channel.name}</bdi>`}, until ${" "}
+      <${Time} value=${each.expires_at} both /></span> <${Act} class="link" onPress=${async () => { await call("revoke_invitation", { invitation_id: each.id });
         await open.reload(); }}>Revoke</${Act}></li>`)}</ul></section>`;
 }
 
