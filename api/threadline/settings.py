@@ -69,6 +69,7 @@ class Settings:
     summary_input_price: float = 0.0  # dollars per million tokens read; 0 counts no cost
     summary_output_price: float = 0.0  # dollars per million tokens written
     metrics_token: str | None = field(default=None, repr=False)  # for GET /metrics; without it, 404
+    console: bool = True  # whether /console is served
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
