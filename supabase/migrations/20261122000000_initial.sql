@@ -74,6 +74,7 @@ create table private.settings (
     twin_max_hops integer not null default 3,
     twin_max_attempts integer not null default 8,
     twin_retry_seconds integer not null default 5,
+    twin_skip_seconds integer not null default 600,
     summaries_per_user_per_day integer not null default 50,
     summaries_per_project_per_day integer not null default 1000,
     summary_max_bytes integer not null default 1000000,
@@ -102,6 +103,7 @@ create table private.settings (
     constraint settings_twin_max_hops_not_negative check (twin_max_hops >= 0),
     constraint settings_twin_max_attempts_positive check (twin_max_attempts > 0),
     constraint settings_twin_retry_seconds_not_negative check (twin_retry_seconds >= 0),
+    constraint settings_twin_skip_seconds_positive check (twin_skip_seconds > 0),
     constraint settings_summaries_per_user_per_day_not_negative check (summaries_per_user_per_day >= 0),
     constraint settings_summaries_per_project_per_day_not_negative check (summaries_per_project_per_day >= 0),
     constraint settings_summary_max_bytes_positive check (summary_max_bytes > 0),
@@ -134,6 +136,9 @@ comment on column private.settings.twin_max_hops is
 comment on column private.settings.twin_max_attempts is 'Failed attempts after which a delivery is dead.';
 comment on column private.settings.twin_retry_seconds is
 'Seconds before the first retry of a delivery. Each further wait is four times as long, at most one hour.';
+comment on column private.settings.twin_skip_seconds is
+'Seconds after its first attempt in which a delivery that the webhook answers with an error holds up its queue: then it is
+dead. Six times as long if the webhook does not answer, or answers 408, 429, 502, 503 or 504.';
 comment on column private.settings.summaries_per_user_per_day is
 'Summaries of one user in a UTC day; summaries from the cache do not count. Above it: 429.';
 comment on column private.settings.summaries_per_project_per_day is
@@ -225,6 +230,20 @@ end
 $$;
 comment on function private.hidden_characters() is
 'A regular expression for control characters and invisible ones, which could make a name look like another.';
+
+create function private.visible_character() returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Also without blanks that Unicode counts as letters or marks, such as the Hangul fillers.
+    return '[^\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f'
+        '\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]';
+end
+$$;
+comment on function private.visible_character() is
+'A regular expression for a character that a reader sees. A text without any looks empty.';
 
 create function private.set_updated_at_trigger() returns trigger
 language plpgsql
@@ -377,14 +396,19 @@ declare
     v_request jsonb;
     v_has_numbers boolean;
 begin
+    -- Unlike ingest, it mends nothing: the Data API refuses the same texts.
     if octet_length(p_body) = 0 or p_body = '{}' then
         return '{}'::jsonb;
     end if;
     begin
-        v_request := private.parse_json(p_body);
+        v_request := private.decode_text(p_body)::jsonb;
         -- This check is cheap; has_huge_number is not.
         v_has_numbers := jsonb_path_exists(v_request, '$.** ? (@.type() == "number")');
     exception
+        when untranslatable_character then
+            perform private.fail(
+                400, 'invalid_json', 'The request contains the character U+0000, which cannot be stored. Leave it out.'
+            );
         when data_exception or statement_too_complex or program_limit_exceeded then
             perform private.fail(400, 'invalid_json', 'The request body is not valid JSON. Send valid JSON in UTF-8.');
     end;
@@ -437,6 +461,23 @@ end
 $$;
 comment on function private.parse_text(jsonb, text, integer, text) is
 'Parses a string field of 1 to p_max characters. Without a default it is required. PT400 with the field.';
+
+create function private.parse_content(p_body jsonb) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_content text := private.parse_text(p_body, 'content', private.message_max_characters());
+begin
+    if v_content !~ private.visible_character() then
+        perform private.fail(400, 'invalid_field', 'content must have a visible character.', 'content');
+    end if;
+    return v_content;
+end
+$$;
+comment on function private.parse_content(jsonb) is
+'Parses the content of a message: not blank, and not above the limit. PT400 with the field.';
 
 create function private.is_uuid(p_text text) returns boolean
 language plpgsql
@@ -517,6 +558,24 @@ end
 $$;
 comment on function private.parse_integer(jsonb, text, integer, integer, integer) is
 'Parses a whole number from p_min to p_max; a missing field is p_default. PT400 with the field.';
+
+create function private.parse_boolean(p_body jsonb, p_field text) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Query strings contain booleans as text.
+    case coalesce(private.scalar_text(p_body, p_field), 'false')
+        when 'true', '1' then return true;
+        when 'false', '0' then return false;
+        else perform private.fail(400, 'invalid_field', format('%s must be true or false.', p_field), p_field);
+    end case;
+    return null;
+end
+$$;
+comment on function private.parse_boolean(jsonb, text) is
+'Parses true or false; a missing field is false. PT400 with the field.';
 
 create function private.require_actor(p_body jsonb) returns uuid
 language plpgsql
@@ -603,6 +662,26 @@ end
 $$;
 comment on function private.succeed(jsonb, jsonb, integer) is
 'Renders the envelope of an answer from data and meta, and sets the HTTP status.';
+
+-- Ids of rows that many tenants write.
+-- Promise: an id that a client reads tells its time and nothing of other tenants. Gaps in the numbers of a sequence
+-- would tell how much the others write; a house rule in tests/schema looks for one.
+
+create function private.generate_id() returns uuid
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_milliseconds bytea := int8send((extract(epoch from clock_timestamp()) * 1000)::bigint);
+    v_id bytea := overlay(uuid_send(gen_random_uuid()) placing substring(v_milliseconds from 3) from 1 for 6);
+begin
+    -- Version 7 of RFC 9562, which Postgres has from 18 on: 48 bits of time, then random ones. What is made together
+    -- lies together in indexes. Bits 52 and 53 turn the version from 4 to 7.
+    return encode(set_bit(set_bit(v_id, 52, 1), 53, 1), 'hex')::uuid;
+end
+$$;
+comment on function private.generate_id() is 'A new id that is greater than those of earlier milliseconds.';
 
 -- Secrets: functions that generate, hash and sign. Keys of connections are stored only as hashes.
 -- Nothing here needs pgcrypto, because some builds of Postgres lack it.
@@ -909,9 +988,10 @@ on conflict do nothing;
 -- Promise: owners read it, no role edits it, and it holds ids and numbers but no names, content or secrets.
 
 create table public.audit_log (
-    id bigint generated always as identity primary key,
+    id uuid primary key default private.generate_id(),
     workspace_id uuid not null references public.workspaces (id) on delete cascade,
-    at timestamptz not null default now(),
+    -- Not now(): the lines of one transaction keep their order.
+    at timestamptz not null default clock_timestamp(),
     actor_id uuid,
     action text not null,
     subject_id uuid,
@@ -933,7 +1013,7 @@ comment on column public.audit_log.actor_id is
 'The user who acted, who may be deleted since; null for service_role and for Supabase Auth.';
 comment on column public.audit_log.subject_id is
 'The id of what the action changed: a connection, key, user, invitation, person, conversation or channel.';
-create index audit_log_workspace_id_idx on public.audit_log (workspace_id, id desc);
+create index audit_log_workspace_id_at_idx on public.audit_log (workspace_id, at desc);
 alter table public.audit_log enable row level security;
 
 -- Definer, because no client writes the audit log.
@@ -2731,22 +2811,6 @@ comment on function private.is_valid_key(text) is 'Checks whether a secret is a 
 -- Ingested conversations and their messages, one row each.
 -- Promise: message_count, last_message_at and last_message_preview always agree with the messages.
 
-create function private.generate_id() returns uuid
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    v_milliseconds bytea := int8send((extract(epoch from clock_timestamp()) * 1000)::bigint);
-    v_id bytea := overlay(uuid_send(gen_random_uuid()) placing substring(v_milliseconds from 3) from 1 for 6);
-begin
-    -- Version 7 of RFC 9562, which Postgres has from 18 on: 48 bits of time, then random ones. What is made together
-    -- lies together in indexes. Bits 52 and 53 turn the version from 4 to 7.
-    return encode(set_bit(set_bit(v_id, 52, 1), 53, 1), 'hex')::uuid;
-end
-$$;
-comment on function private.generate_id() is 'A new id that is greater than those of earlier milliseconds.';
-
 create table public.conversations (
     id uuid primary key default private.generate_id(),
     -- The user before the workspace: Postgres checks the keys in this order, and a deleted user is locked first.
@@ -3417,11 +3481,21 @@ comment on function private.delete_media(integer, interval) is
 -- Promise: what fits two people equally well matches neither, and two complete numbers that differ never match.
 -- Lock order: the workspace's matching lock first, then conversations by id, then people. Ingest holds the matching
 -- lock shared and changes of people hold it exclusively, so that a new conversation and a new person cannot miss each
--- other.
+-- other. Ingest waits for it at most a second: then it leaves matching to the clean-up (late_matches), because a member
+-- whose change of people takes long must not stop what comes in.
 
 create type private.person_match as (person_id uuid, reason text);
 comment on type private.person_match is
 'The person that identifiers match, and why; both null if they match no person.';
+
+-- Without foreign keys, which would lock the conversation's row.
+create table private.late_matches (
+    conversation_id uuid primary key,
+    workspace_id uuid not null
+);
+comment on table private.late_matches is
+'Conversations that ingest stored while a change of people held the matching lock. The clean-up matches them.';
+alter table private.late_matches enable row level security;
 
 create function private.find_match(p_workspace_id uuid, p_keys private.match_key[]) returns private.person_match
 language plpgsql
@@ -3578,6 +3652,34 @@ $$;
 comment on function private.lock_matching(uuid[]) is
 'Takes the matching locks of workspaces for a change of people, in the order of ids.';
 
+create function private.wait_to_match(p_workspace_id uuid) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
+as $$
+begin
+    perform pg_advisory_xact_lock_shared(private.matching_lock(p_workspace_id));
+    return true;
+exception
+    when lock_not_available then
+        return false;
+end
+$$;
+comment on function private.wait_to_match(uuid) is
+'Takes the matching lock of a workspace, shared, if that is possible within a second.';
+
+create function private.can_match(p_workspace_id uuid) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return pg_try_advisory_xact_lock_shared(private.matching_lock(p_workspace_id))
+        or private.wait_to_match(p_workspace_id);
+end
+$$;
+comment on function private.can_match(uuid) is
+'Takes the matching lock of a workspace, shared. False if a change of people holds it for more than a second.';
+
 -- Definer, because ingest may not read the keys of people.
 create function private.match_participant_trigger() returns trigger
 language plpgsql
@@ -3588,13 +3690,18 @@ declare
     v_people uuid[];
     v_match private.person_match;
 begin
-    -- Ingest has taken the lock for all of its conversations (lock_source).
-    if current_setting('threadline.is_ingesting', true) is distinct from 'on' then
-        perform pg_advisory_xact_lock_shared(private.matching_lock(new.workspace_id));
-    end if;
     new.participant_key := case
         when new.kind = 'direct' then private.participant_key(new.platform, new.participant_identifier)
     end;
+    -- Ingest has decided for all of its conversations (lock_source).
+    if current_setting('threadline.matches_later', true) = 'on' or (
+        current_setting('threadline.is_ingesting', true) is distinct from 'on'
+        and not private.can_match(new.workspace_id)
+    ) then
+        insert into private.late_matches (conversation_id, workspace_id) values (new.id, new.workspace_id)
+        on conflict do nothing;
+        return new;
+    end if;
     if tg_op = 'UPDATE' and new.kind = 'direct' then
         -- The earlier identifier stays one of the participant (record_earlier_identifier_trigger).
         v_match := private.match_identifiers(
@@ -3724,9 +3831,15 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform private.update_matches(array(
-        select distinct changed.conversation_id from changed where changed.key is not null
-    ));
+    if current_setting('threadline.matches_later', true) = 'on' then
+        insert into private.late_matches (conversation_id, workspace_id)
+        select distinct changed.conversation_id, changed.workspace_id from changed where changed.key is not null
+        on conflict do nothing;
+    else
+        perform private.update_matches(array(
+            select distinct changed.conversation_id from changed where changed.key is not null
+        ));
+    end if;
     return null;
 end
 $$;
@@ -3785,6 +3898,46 @@ end
 $$;
 comment on function private.rematch_conversations(private.person_key[]) is
 'Matches conversations again whose participants have one of these keys.';
+
+create function private.match_late_conversations(p_limit integer) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_workspace_id uuid;
+    v_ids uuid[];
+    v_count bigint := 0;
+begin
+    for v_workspace_id in
+        select distinct late.workspace_id from private.late_matches as late order by late.workspace_id limit p_limit
+    loop
+        -- Without waiting: a later round comes to a workspace whose people are changing.
+        continue when not pg_try_advisory_xact_lock_shared(private.matching_lock(v_workspace_id));
+        v_ids := array(
+            select conversation.id
+            from private.late_matches as late
+            inner join public.conversations as conversation on late.conversation_id = conversation.id
+            where late.workspace_id = v_workspace_id
+            order by conversation.id
+            limit p_limit - v_count
+            for no key update of conversation skip locked
+        );
+        perform private.update_matches(v_ids);
+        delete from private.late_matches as late
+        where late.workspace_id = v_workspace_id and (
+            late.conversation_id = any(v_ids)
+            or not exists (
+                select from public.conversations as conversation where conversation.id = late.conversation_id
+            )
+        );
+        v_count := v_count + cardinality(v_ids);
+        exit when v_count >= p_limit;
+    end loop;
+    return v_count;
+end
+$$;
+comment on function private.match_late_conversations(integer) is
+'Matches conversations that ingest stored without matching, at most p_limit, and returns their number.';
 
 -- Calls about people that a member can undo: two entries are one person, or a person got another number.
 -- Promise: an undo restores the people and the matches as they would be without the call.
@@ -4308,6 +4461,135 @@ $$;
 comment on function private.broadcast_conversation_trigger() is
 'Trigger: broadcasts a conversation that is new without messages, or that has another participant or person.';
 
+-- The newest conversations of all workspaces of a user, in pages. A query that names no workspace would sort all
+-- conversations of the user; this reads one index entry for each workspace, and then only rows of the page.
+
+-- Definer, because a policy would compare each row with each workspace of the caller. It reads only those workspaces.
+create function private.find_newest_conversations(p_before timestamptz, p_before_id uuid, p_limit integer)
+returns table (id uuid, at timestamptz)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with busiest as materialized (
+        select mine.id
+        from private.my_workspaces as mine
+        cross join lateral (
+            select conversation.last_message_at, conversation.id
+            from public.conversations as conversation
+            where conversation.workspace_id = mine.id
+                and (conversation.last_message_at, conversation.id) < (p_before, p_before_id)
+            order by conversation.last_message_at desc, conversation.id desc
+            limit 1
+        ) as newest
+        order by newest.last_message_at desc, newest.id desc
+        limit p_limit
+    )
+
+    select found.id, found.last_message_at
+    from busiest
+    cross join lateral (
+        select conversation.last_message_at, conversation.id
+        from public.conversations as conversation
+        where conversation.workspace_id = busiest.id
+            and (conversation.last_message_at, conversation.id) < (p_before, p_before_id)
+        order by conversation.last_message_at desc, conversation.id desc
+        limit p_limit
+    ) as found
+    order by found.last_message_at desc, found.id desc
+    limit p_limit
+$$;
+comment on function private.find_newest_conversations(timestamptz, uuid, integer) is
+'Conversations of the caller''s workspaces that come after a place in the inbox, newest first. They are in the p_limit
+workspaces with the newest ones.';
+
+create function private.list_conversations(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_limit integer := private.parse_integer($1, 'limit', 1, 200, 50);
+    v_before text := private.scalar_text($1, 'before');
+    v_place record;
+    v_page record;
+begin
+    perform private.require_user();
+    if v_before !~* '^[0-9]{1,18}_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+        perform private.fail(
+            400, 'invalid_cursor', 'before is no place in the inbox. Send meta.next_cursor of the page before.', 'before'
+        );
+    end if;
+    -- A cursor is the time in microseconds, and the id.
+    select
+        coalesce(
+            'epoch'::timestamptz + split_part(v_before, '_', 1)::bigint * interval '1 microsecond', 'infinity'
+        ) as at,
+        coalesce(split_part(v_before, '_', 2), 'ffffffff-ffff-ffff-ffff-ffffffffffff')::uuid as id
+    into v_place;
+    with page as materialized (
+        select newest.id, newest.at, row_number() over (order by newest.at desc, newest.id desc) as place
+        from private.find_newest_conversations(v_place.at, v_place.id, v_limit + 1) as newest
+    )
+
+    select
+        coalesce(jsonb_agg(
+            private.render_inbox_entry(conversation) order by page.place
+        ) filter (where page.place <= v_limit), '[]') as conversations,
+        case when count(*) > v_limit then (
+            select (extract(epoch from last.at) * 1000000)::bigint || '_' || last.id
+            from page as last
+            where last.place = v_limit
+        ) end as next_cursor
+    into v_page
+    from page
+    inner join public.conversations as conversation on page.id = conversation.id;
+    return private.succeed(v_page.conversations, jsonb_build_object('next_cursor', v_page.next_cursor));
+end
+$$;
+comment on function private.list_conversations(jsonb) is
+'GET /api/v2/conversations: the conversations of all workspaces of the caller, newest message first, without those that
+have no message. Takes limit (1 to 200, default 50) and before (next_cursor of the page before).';
+
+create function private.render_inbox_entry(p_conversation public.conversations) returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_build_object(
+        'id', p_conversation.id,
+        'workspace_id', p_conversation.workspace_id,
+        'user_id', p_conversation.user_id,
+        'platform', p_conversation.platform,
+        'external_conversation_id', p_conversation.external_conversation_id,
+        'participant_identifier', p_conversation.participant_identifier,
+        'participant_name', p_conversation.participant_name,
+        'kind', p_conversation.kind,
+        'person_id', p_conversation.person_id,
+        'message_count', p_conversation.message_count,
+        'last_message_at', private.format_time(p_conversation.last_message_at),
+        'last_message_preview', p_conversation.last_message_preview
+    )
+$$;
+comment on function private.render_inbox_entry(public.conversations) is 'A conversation as a list of the inbox shows it.';
+
+create function public.list_conversations(max_conversations integer default 50, before text default null)
+returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return private.list_conversations(jsonb_build_object(
+        'limit', list_conversations.max_conversations, 'before', list_conversations.before
+    ));
+end
+$$;
+comment on function public.list_conversations(integer, text) is
+'Lists the conversations of all workspaces of the caller, newest message first. Takes max_conversations (1 to 200) and
+before (meta.next_cursor of the page before; null on the last page).';
+
 -- Ingest, first part: turns the JSON of a request into rows and finds their errors. Reads and writes no table.
 -- Promise: every error of a conversation is known before anything is written.
 
@@ -4647,15 +4929,18 @@ comment on function private.validate_conversations(private.ingest_conversation[]
 'The same conversations with what their messages add: the newest sent_at, has_future and the first error.';
 
 -- Ingest, second part: finds, creates, locks and updates the conversations of a request.
--- Lock order, the same in every request, so that two requests cannot deadlock: the workspace's matching lock (shared),
--- new conversations by external id, existing conversations by id, then messages. A replay takes no lock.
+-- Lock order, the same in every request, so that two requests cannot deadlock: the workspace's matching lock (shared,
+-- or none after a second of waiting), new conversations by external id, existing conversations by id, then messages. A replay takes no lock.
 
 create function private.lock_source(p_source private.ingest_source) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform pg_advisory_xact_lock_shared(private.matching_lock(p_source.workspace_id));
+    perform set_config('threadline.matches_later', '', true);
+    if not private.can_match(p_source.workspace_id) then
+        perform set_config('threadline.matches_later', 'on', true);
+    end if;
     -- The connection may have passed to another owner since its key was checked.
     if not exists (
         select from public.messaging_connections as connection
@@ -4666,7 +4951,7 @@ begin
 end
 $$;
 comment on function private.lock_source(private.ingest_source) is
-'Takes the matching lock of the workspace, shared. Raises 40001 if the connection has another owner by now.';
+'Takes the matching lock of the workspace, shared, or decides that this request matches later. Raises 40001 if the connection has another owner by now.';
 
 create function private.find_conversations(
     p_source private.ingest_source, p_conversations private.ingest_conversation[]
@@ -6002,12 +6287,12 @@ and not for files that are stored. The two doors add signed URLs.';
 
 -- Without foreign keys: to check one would lock the connection's row, for which all of its requests would queue.
 create table public.ingest_log (
-    id bigint generated always as identity primary key,
+    id uuid primary key default private.generate_id(),
     workspace_id uuid not null,
     user_id uuid not null,
     connection_id text not null,
     key_id uuid,
-    at timestamptz not null default now(),
+    at timestamptz not null default clock_timestamp(),
     status integer not null,
     requests integer not null default 1,
     conversations integer,
@@ -6030,7 +6315,7 @@ comment on column public.ingest_log.messages is 'As the limit counts them: a con
 comment on column public.ingest_log.errors is 'At most five of the different errors that conversations had.';
 comment on column public.ingest_log.request_id is
 'The X-Request-Id of the request, which is in the service''s logs, too; of refused ones, the first of the minute''s.';
-create index ingest_log_workspace_id_idx on public.ingest_log (workspace_id, id desc);
+create index ingest_log_workspace_id_at_idx on public.ingest_log (workspace_id, at desc);
 -- Limits refused requests to one row per connection, status and minute.
 create unique index ingest_log_refused_idx on public.ingest_log (connection_id, status, at) where status <> 200;
 alter table public.ingest_log enable row level security;
@@ -6241,7 +6526,8 @@ alter table public.channels enable row level security;
 
 create table public.channel_members (
     channel_id uuid not null references public.channels (id) on delete cascade,
-    user_id uuid not null references auth.users (id) on delete cascade,
+    -- References the profile and not auth.users, so that clients can embed it. It goes with its user.
+    user_id uuid not null references public.user_profiles (user_id) on delete cascade,
     role text not null default 'member',
     created_at timestamptz not null default now(),
     primary key (channel_id, user_id),
@@ -6334,6 +6620,21 @@ $$;
 comment on function private.set_channel_workspace_trigger() is
 'Trigger: puts a channel that names no workspace into the personal workspace of its creator.';
 
+create function private.choose_avatar_url(p_metadata jsonb) returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- What the profile cannot hold does not stop the sign-up.
+    select named.url
+    from (values (1, p_metadata ->> 'avatar_url'), (2, p_metadata ->> 'picture')) as named (place, url)
+    where named.url ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])' and char_length(named.url) <= 2000
+    order by named.place
+    limit 1
+$$;
+comment on function private.choose_avatar_url(jsonb) is
+'The picture of a new user, from Supabase Auth: avatar_url, or the picture of Google. Null if the profile cannot hold it.';
+
 -- Definer, because Supabase Auth creates users under a role that may not write here.
 create function private.create_user_profile_trigger() returns trigger
 language plpgsql
@@ -6345,11 +6646,7 @@ begin
     values (
         new.id,
         private.choose_display_name(new.raw_user_meta_data, new.email),
-        -- What the profile cannot hold does not stop the sign-up.
-        case
-            when new.raw_user_meta_data ->> 'avatar_url' ~* '^(https://|http://(localhost|127[.]0[.]0[.]1)[:/])'
-                then left(new.raw_user_meta_data ->> 'avatar_url', 2000)
-        end
+        private.choose_avatar_url(new.raw_user_meta_data)
     )
     on conflict on constraint user_profiles_pkey do nothing;
     return null;
@@ -6375,10 +6672,11 @@ $$;
 comment on function private.add_channel_owner_trigger() is 'Makes the creator of a channel its first owner.';
 
 -- Users who signed up before this migration.
-insert into public.user_profiles (user_id, display_name)
+insert into public.user_profiles (user_id, display_name, avatar_url)
 select
     existing.id,
-    private.choose_display_name(existing.raw_user_meta_data, existing.email) as display_name
+    private.choose_display_name(existing.raw_user_meta_data, existing.email) as display_name,
+    private.choose_avatar_url(existing.raw_user_meta_data) as avatar_url
 from auth.users as existing
 on conflict do nothing;
 
@@ -6844,7 +7142,8 @@ begin
     then
         raise insufficient_privilege using
             message = 'Only members of the workspace can be added to its channels. Invite this user as a guest.',
-            detail = 'workspace_member_required';
+            detail = 'workspace_member_required',
+            hint = 'Call the function create_invitation.';
     end if;
     return new;
 end
@@ -7259,7 +7558,8 @@ begin
     if v_channel_id is null then
         raise insufficient_privilege using
             message = 'A direct channel needs people who share a workspace with you. Invite them first.',
-            detail = 'workspace_member_required';
+            detail = 'workspace_member_required',
+            hint = 'Call the function create_invitation.';
     end if;
     return (select to_json(channel) from public.channels as channel where channel.id = v_channel_id);
 end
@@ -7734,7 +8034,7 @@ begin
     from unnest(v_orphans) as lost (id)
     inner join public.channels as channel on lost.id = channel.id
     -- No heir may read a dm.
-    where channel.kind = 'channel' and not exists (
+    where channel.kind = 'channel' and p_heir is not null and not exists (
         select from public.channel_members as owner
         where owner.channel_id = lost.id and owner.user_id <> p_user_id and owner.role = 'owner'
     )
@@ -7779,7 +8079,7 @@ $$;
 comment on function private.hand_over_member_trigger() is
 'Trigger: passes the belongings of a member who left to an owner of the workspace.';
 
-create function private.move_channels(p_user_id uuid) returns void
+create function private.move_channels(p_workspace_id uuid, p_user_id uuid) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -7790,7 +8090,7 @@ begin
         select distinct on (channel.id) channel.id, other.user_id as heir
         from public.channels as channel
         inner join public.channel_members as other on channel.id = other.channel_id and other.user_id <> p_user_id
-        where channel.workspace_id = p_user_id
+        where channel.workspace_id = p_workspace_id
         order by channel.id, other.role <> 'owner', other.role <> 'admin', other.created_at, other.user_id
     loop
         update private.channel_counters as counter set workspace_id = v_moved.heir
@@ -7803,8 +8103,32 @@ begin
     end loop;
 end
 $$;
-comment on function private.move_channels(uuid) is
-'Moves the channels of a personal workspace that have guests into the personal workspace of one of them.';
+comment on function private.move_channels(uuid, uuid) is
+'Moves the channels with guests of a workspace that goes with its user into the personal workspace of one of them.';
+
+create function private.leave_guest_channels(p_user_id uuid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_workspace_id uuid;
+begin
+    for v_workspace_id in
+        select distinct channel.workspace_id
+        from public.channel_members as guest
+        inner join public.channels as channel on guest.channel_id = channel.id
+        where guest.user_id = p_user_id and not exists (
+            select from public.workspace_members as member
+            where member.workspace_id = channel.workspace_id and member.user_id = p_user_id
+        )
+        order by channel.workspace_id
+    loop
+        perform private.leave_channels(v_workspace_id, p_user_id, private.find_heir(v_workspace_id, p_user_id));
+    end loop;
+end
+$$;
+comment on function private.leave_guest_channels(uuid) is
+'Removes a user from channels of workspaces to which the user does not belong. A guest may be the only owner of one.';
 
 -- Definer, because Supabase Auth deletes users under a role that may not write here. Without claims, because the rules
 -- of clients do not apply.
@@ -7815,17 +8139,20 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_claims text := current_setting('request.jwt.claims', true);
+    v_lonely uuid[];
 begin
     perform set_config('request.jwt.claims', '', true);
-    delete from public.workspaces as workspace
-    where workspace.id in (
-        select member.workspace_id from public.workspace_members as member where member.user_id = old.id
-    )
-    and not workspace.is_personal
-    and private.find_heir(workspace.id, old.id) is null;
+    v_lonely := array(
+        select member.workspace_id
+        from public.workspace_members as member
+        where member.user_id = old.id and private.find_heir(member.workspace_id, old.id) is null
+    );
+    perform private.move_channels(lonely.id, old.id) from unnest(v_lonely) as lonely (id);
+    -- The personal one goes by its foreign key.
+    delete from public.workspaces as workspace where workspace.id = any(v_lonely) and not workspace.is_personal;
     delete from public.workspace_members as member
     where member.user_id = old.id and member.workspace_id <> old.id;
-    perform private.move_channels(old.id);
+    perform private.leave_guest_channels(old.id);
     perform set_config('request.jwt.claims', v_claims, true);
     return old;
 end
@@ -7833,6 +8160,528 @@ $$;
 comment on function private.hand_over_user_trigger() is
 'Trigger: before a user is deleted, passes on what belongs to teams and to guests, and deletes teams without another
 member.';
+
+-- The calls of /api/v2 for workspaces, members, invitations, and a user's own side of channels.
+-- Promise: each call acts for the user of the token and does what the table or function of the same name does in the
+-- Data API.
+
+create function private.require_user() returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (select auth.uid()) is null then
+        perform private.fail(
+            403, 'user_token_required', 'This call acts for the user of the token. Send the access token of a user.'
+        );
+    end if;
+end
+$$;
+comment on function private.require_user() is
+'Raises PT403 for service_role, which has all rights on the tables and is a member of no workspace.';
+
+create function private.render_workspace(p_workspace public.workspaces, p_role text) returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_build_object(
+        'id', p_workspace.id,
+        'name', p_workspace.name,
+        'is_personal', p_workspace.is_personal,
+        'home_country', p_workspace.home_country,
+        'language', p_workspace.language,
+        'conversation_days', p_workspace.conversation_days,
+        'channel_days', p_workspace.channel_days,
+        'role', p_role,
+        'created_at', private.format_time(p_workspace.created_at)
+    )
+$$;
+comment on function private.render_workspace(public.workspaces, text) is
+'A workspace as JSON, with the role of the caller.';
+
+create function private.require_workspace(p_workspace_id uuid) returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_role text := (
+        select member.role
+        from public.workspace_members as member
+        where member.workspace_id = p_workspace_id and member.user_id = (select auth.uid())
+    );
+begin
+    if v_role is null then
+        perform private.fail(
+            404, 'workspace_not_found', 'This workspace does not exist, or you are not in it.', 'workspace_id'
+        );
+    end if;
+    return v_role;
+end
+$$;
+comment on function private.require_workspace(uuid) is
+'Returns the role of the caller in a workspace. PT404 unless the caller is a member.';
+
+create function private.require_management(p_workspace_id uuid) returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if private.require_workspace(p_workspace_id) not in ('owner', 'admin') then
+        perform private.fail(403, 'forbidden', 'Only owners and admins may do this. Ask one of this workspace.');
+    end if;
+end
+$$;
+comment on function private.require_management(uuid) is
+'Raises PT404 unless the caller is a member of the workspace, and PT403 unless the caller manages it.';
+
+create function private.list_workspaces(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
+    v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
+    v_page record;
+begin
+    perform private.require_user();
+    select
+        coalesce(jsonb_agg(
+            private.render_workspace(mine.workspace, mine.role) order by mine.place
+        ) filter (where mine.place <= v_limit), '[]') as workspaces,
+        count(*) > v_limit as has_more
+    into v_page
+    from (
+        select found.*, row_number() over (order by found.is_personal desc, found.name, found.id) as place
+        from (
+            select workspace, workspace.is_personal, workspace.name, workspace.id, member.role
+            from public.workspace_members as member
+            inner join public.workspaces as workspace on member.workspace_id = workspace.id
+            where member.user_id = (select auth.uid())
+            order by workspace.is_personal desc, workspace.name, workspace.id
+            limit v_limit + 1
+            offset v_offset
+        ) as found
+    ) as mine;
+    return private.succeed(v_page.workspaces, jsonb_build_object('has_more', v_page.has_more));
+end
+$$;
+comment on function private.list_workspaces(jsonb) is
+'GET /api/v2/workspaces: the workspaces of the caller, the personal one first, then by name. Takes limit and offset.';
+
+create function private.create_workspace(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_name text := private.parse_text($1, 'name', 200);
+begin
+    perform private.require_user();
+    return private.succeed(private.render_workspace(private.create_workspace(
+        v_name,
+        nullif(private.parse_text($1, 'home_country', 100, ''), ''),
+        nullif(private.parse_text($1, 'language', 100, ''), '')
+    ), 'owner'), null, 201);
+end
+$$;
+comment on function private.create_workspace(jsonb) is
+'POST /api/v2/workspaces: makes a workspace for a team. Takes name, home_country and language.';
+
+create function private.get_workspace(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'workspace_id');
+    v_role text;
+begin
+    perform private.require_user();
+    v_role := private.require_workspace(v_id);
+    return private.succeed((
+        select private.render_workspace(workspace, v_role) from public.workspaces as workspace where workspace.id = v_id
+    ));
+end
+$$;
+comment on function private.get_workspace(jsonb) is
+'GET /api/v2/workspaces/:id: a workspace of the caller, with the role of the caller. PT404 for others.';
+
+create function private.update_workspace(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'workspace_id');
+begin
+    perform private.require_user();
+    perform private.require_management(v_id);
+    update public.workspaces as workspace
+    set
+        name = case when $1 ? 'name' then private.parse_text($1, 'name', 200) else workspace.name end,
+        home_country = case
+            when $1 ? 'home_country' then nullif(private.parse_text($1, 'home_country', 100, ''), '')
+            else workspace.home_country
+        end,
+        language = case
+            when $1 ? 'language' then nullif(private.parse_text($1, 'language', 100, ''), '')
+            else workspace.language
+        end,
+        conversation_days = case
+            when $1 ? 'conversation_days' then private.parse_integer($1, 'conversation_days', 1, 36500, null)
+            else workspace.conversation_days
+        end,
+        channel_days = case
+            when $1 ? 'channel_days' then private.parse_integer($1, 'channel_days', 1, 36500, null)
+            else workspace.channel_days
+        end
+    where workspace.id = v_id;
+    return private.get_workspace($1);
+end
+$$;
+comment on function private.update_workspace(jsonb) is
+'PATCH /api/v2/workspaces/:id: changes the fields that are given: name, home_country, language, conversation_days,
+channel_days. For owners and admins; only owners change the days.';
+
+create function private.delete_workspace(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'workspace_id');
+begin
+    perform private.require_user();
+    if private.require_workspace(v_id) <> 'owner' then
+        perform private.fail(403, 'owner_required', 'Only an owner can delete a workspace. Ask an owner of it.');
+    elsif v_id = (select auth.uid()) then
+        perform private.fail(409, 'personal_workspace', 'A personal workspace goes only with its user.');
+    end if;
+    delete from public.workspaces as workspace where workspace.id = v_id;
+    return private.succeed(jsonb_build_object('id', v_id));
+end
+$$;
+comment on function private.delete_workspace(jsonb) is
+'DELETE /api/v2/workspaces/:id: deletes a team workspace with all that it owns. For owners.';
+
+create function private.list_workspace_members(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'workspace_id');
+    v_search text := nullif(private.parse_text($1, 'search', 200, ''), '');
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
+    v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
+    v_page record;
+begin
+    perform private.require_user();
+    perform private.require_workspace(v_id);
+    select
+        coalesce(jsonb_agg(jsonb_build_object(
+            'user_id', found.user_id,
+            'role', found.role,
+            'display_name', found.display_name,
+            'avatar_url', found.avatar_url,
+            'joined_at', private.format_time(found.joined_at)
+        ) order by found.place) filter (where found.place <= v_limit), '[]') as members,
+        count(*) > v_limit as has_more
+    into v_page
+    from (
+        select member.*, row_number() over () - v_offset as place
+        from public.list_workspace_members(v_id, v_search) as member
+        limit v_limit + 1
+        offset v_offset
+    ) as found;
+    return private.succeed(v_page.members, jsonb_build_object('has_more', v_page.has_more));
+end
+$$;
+comment on function private.list_workspace_members(jsonb) is
+'GET /api/v2/workspaces/:id/members: the directory, by name. Takes search, limit (1 to 1000, default 100) and offset.';
+
+create function private.require_workspace_member(p_workspace_id uuid, p_user_id uuid) returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (
+        select from public.workspace_members as member
+        where member.workspace_id = p_workspace_id and member.user_id = p_user_id
+    ) then
+        perform private.fail(404, 'member_not_found', 'This user is not in the workspace.', 'member_id');
+    end if;
+end
+$$;
+comment on function private.require_workspace_member(uuid, uuid) is
+'Raises PT404 unless the user is a member of the workspace. The caller of this function has checked that the caller of
+the call is one.';
+
+create function private.set_member_role(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'workspace_id');
+    v_member_id uuid := private.parse_uuid($1, 'member_id');
+    v_role text := private.parse_text($1, 'role', 100);
+begin
+    perform private.require_user();
+    perform private.require_management(v_id), private.require_workspace_member(v_id, v_member_id);
+    if v_role not in ('owner', 'admin', 'member') then
+        perform private.fail(400, 'invalid_field', 'role must be owner, admin or member.', 'role');
+    end if;
+    update public.workspace_members as member set role = v_role
+    where member.workspace_id = v_id and member.user_id = v_member_id and member.role <> v_role;
+    return private.succeed(jsonb_build_object('workspace_id', v_id, 'user_id', v_member_id, 'role', v_role));
+end
+$$;
+comment on function private.set_member_role(jsonb) is
+'PUT /api/v2/workspaces/:id/members/:member_id: role. For owners and admins; only owners make, change or remove
+owners.';
+
+create function private.remove_workspace_member(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'workspace_id');
+    v_member_id uuid := private.parse_uuid($1, 'member_id');
+begin
+    perform private.require_user();
+    if v_member_id = (select auth.uid()) then
+        perform private.require_workspace(v_id);
+    else
+        perform private.require_management(v_id), private.require_workspace_member(v_id, v_member_id);
+    end if;
+    delete from public.workspace_members as member
+    where member.workspace_id = v_id and member.user_id = v_member_id;
+    return private.succeed(jsonb_build_object('workspace_id', v_id, 'user_id', v_member_id));
+end
+$$;
+comment on function private.remove_workspace_member(jsonb) is
+'DELETE /api/v2/workspaces/:id/members/:member_id: leaves, or for owners and admins expels.';
+
+-- The calls of /api/v2 for invitations and for a user's own side of channels. As 228_workspace_calls, they act for the
+-- user of the token.
+
+create function private.create_invitation(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_channel_id uuid := private.parse_uuid($1, 'channel_id', false);
+    v_workspace_id uuid := private.parse_uuid($1, 'workspace_id', v_channel_id is null);
+    v_role text := private.parse_text($1, 'role', 100, 'member');
+    v_made jsonb;
+begin
+    perform private.require_user();
+    if v_channel_id is null then
+        perform private.require_management(v_workspace_id);
+    end if;
+    if v_role not in ('owner', 'admin', 'member') then
+        perform private.fail(400, 'invalid_field', 'role must be owner, admin or member.', 'role');
+    end if;
+    v_made := private.create_invitation(
+        v_workspace_id, v_channel_id, nullif(private.parse_text($1, 'email', 320, ''), ''), v_role,
+        private.parse_text($1, 'valid_for', 100, '7 days')::interval
+    );
+    return private.succeed(
+        v_made - '{revoked_at,accepted_at,accepted_by}'::text[] || jsonb_build_object(
+            'created_at', private.format_time((v_made ->> 'created_at')::timestamptz),
+            'expires_at', private.format_time((v_made ->> 'expires_at')::timestamptz)
+        ),
+        null, 201
+    );
+end
+$$;
+comment on function private.create_invitation(jsonb) is
+'POST /api/v2/workspaces/:id/invitations and /api/v2/channels/:id/invitations: email, role, valid_for. The answer has
+the token, which is shown only once.';
+
+create function private.list_invitations(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_channel_id uuid := private.parse_uuid($1, 'channel_id', false);
+    v_workspace_id uuid := private.parse_uuid($1, 'workspace_id', v_channel_id is null);
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
+    v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
+    v_page record;
+begin
+    perform private.require_user();
+    if v_channel_id is null then
+        perform private.require_management(v_workspace_id);
+    elsif not exists (select from private.my_managed_channels as mine where mine.id = v_channel_id) then
+        perform private.fail(
+            404, 'channel_not_found', 'You manage no such channel. Check channel_id.', 'channel_id'
+        );
+    end if;
+    select
+        coalesce(jsonb_agg(found.invitation order by found.place) filter (where found.place <= v_limit), '[]')
+            as invitations,
+        count(*) > v_limit as has_more
+    into v_page
+    from (
+        select
+            jsonb_build_object(
+                'id', open.id, 'workspace_id', open.workspace_id, 'channel_id', open.channel_id,
+                'email', open.email, 'role', open.role, 'invited_by', open.invited_by,
+                'created_at', private.format_time(open.created_at),
+                'expires_at', private.format_time(open.expires_at)
+            ) as invitation,
+            row_number() over (order by open.created_at desc, open.id) - v_offset as place
+        from public.workspace_invitations as open
+        where (open.channel_id = v_channel_id or v_channel_id is null and open.workspace_id = v_workspace_id)
+            and open.accepted_at is null and open.revoked_at is null and open.expires_at > now()
+        order by open.created_at desc, open.id
+        limit v_limit + 1
+        offset v_offset
+    ) as found;
+    return private.succeed(v_page.invitations, jsonb_build_object('has_more', v_page.has_more));
+end
+$$;
+comment on function private.list_invitations(jsonb) is
+'GET /api/v2/workspaces/:id/invitations and /api/v2/channels/:id/invitations: the open ones, newest first, for those who
+manage the workspace or the channel. Takes limit and offset.';
+
+create function private.revoke_invitation(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := private.parse_uuid($1, 'invitation_id');
+begin
+    perform private.require_user();
+    perform private.revoke_invitation(v_id);
+    return private.succeed(jsonb_build_object('id', v_id));
+end
+$$;
+comment on function private.revoke_invitation(jsonb) is 'DELETE /api/v2/invitations/:id: revokes an open invitation.';
+
+create function private.list_my_invitations(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_limit integer := private.parse_integer($1, 'limit', 1, 1000, 100);
+    v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
+    v_page record;
+begin
+    perform private.require_user();
+    select
+        coalesce(jsonb_agg(
+            to_jsonb(own) - 'place' || jsonb_build_object('expires_at', private.format_time(own.expires_at))
+            order by own.place
+        ) filter (where own.place <= v_limit), '[]') as invitations,
+        count(*) > v_limit as has_more
+    into v_page
+    from (
+        select mine.*, row_number() over () - v_offset as place
+        from private.list_my_invitations() as mine
+        limit v_limit + 1
+        offset v_offset
+    ) as own;
+    return private.succeed(v_page.invitations, jsonb_build_object('has_more', v_page.has_more));
+end
+$$;
+comment on function private.list_my_invitations(jsonb) is
+'GET /api/v2/invitations: open invitations to the confirmed address of the caller, newest first. Takes limit and
+offset.';
+
+create function private.accept_invitation(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_invitation_id uuid := private.parse_uuid($1, 'invitation_id', false);
+    v_token text;
+begin
+    perform private.require_user();
+    if v_invitation_id is null then
+        v_token := private.parse_text($1, 'token', 1000);
+    end if;
+    return private.succeed(private.accept_invitation(v_token, v_invitation_id)::jsonb);
+end
+$$;
+comment on function private.accept_invitation(jsonb) is
+'POST /api/v2/invitations/accept: token, or invitation_id of an invitation to the address of the caller.';
+
+create function private.parse_number(p_body jsonb, p_field text, p_default text) returns bigint
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_text text := coalesce(private.scalar_text(p_body, p_field), p_default);
+begin
+    if v_text is null then
+        perform private.fail(400, 'missing_field', format('%s is required.', p_field), p_field);
+    elsif v_text !~ '^[0-9]{1,18}$' then
+        perform private.fail(400, 'invalid_field', format('%s must be the number of an event.', p_field), p_field);
+    end if;
+    return v_text::bigint;
+end
+$$;
+comment on function private.parse_number(jsonb, text, text) is
+'Parses the number of an event; without a default it is required. PT400 with the field.';
+
+create function private.mark_read(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.require_user();
+    return private.succeed(public.mark_read(
+        private.parse_uuid($1, 'channel_id'), private.parse_number($1, 'seq', null)
+    )::jsonb);
+end
+$$;
+comment on function private.mark_read(jsonb) is
+'PUT /api/v2/channels/:id/read: seq, the last event that the caller has read.';
+
+create function private.open_direct(jsonb) returns json
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_opened jsonb;
+begin
+    perform private.require_user();
+    v_opened := public.open_direct(
+        private.parse_uuids($1, 'user_ids', 9), private.parse_uuid($1, 'workspace_id', false)
+    );
+    return private.succeed(jsonb_build_object(
+        'id', v_opened -> 'id',
+        'workspace_id', v_opened -> 'workspace_id',
+        'kind', v_opened -> 'kind',
+        'created_at', private.format_time((v_opened ->> 'created_at')::timestamptz)
+    ));
+end
+$$;
+comment on function private.open_direct(jsonb) is
+'POST /api/v2/channels/direct: opens or finds the direct channel with user_ids (at most 9). Takes workspace_id.';
+
+create function private.list_user_events(jsonb) returns json
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform private.require_user();
+    return public.list_user_events(
+        private.parse_number($1, 'since', '0'), private.parse_integer($1, 'limit', 1, 1000, 200)
+    );
+end
+$$;
+comment on function private.list_user_events(jsonb) is
+'GET /api/v2/events: events of the caller after since. Takes limit (1 to 1000, default 200).';
 
 -- Digital twins: agents that write under their own name for a user, and the channels they take part in.
 -- A twin is in a channel only while its owner is a member.
@@ -7908,7 +8757,9 @@ begin
     -- Checks again under the lock: the policy uses the members at the start of the statement. A member removed since
     -- then would leave a twin behind.
     if private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using message = 'Only members can add their twins to a channel.';
+        raise insufficient_privilege using
+            message = 'Only members can add their twins to a channel.',
+            hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
     elsif (
         select count(*)
         from public.channel_twins as assigned
@@ -7968,6 +8819,43 @@ $$;
 comment on function private.remove_member_twins_trigger() is
 'Removes the twins of a member who leaves, and with them their pending deliveries.';
 
+-- What clients may not write to a table, with the function to call instead.
+-- Clients have the privilege and no policy. Without the privilege, Postgres would say only "permission denied".
+
+-- Invoker, because row_security_active then tells a client from a function of ours and from service_role.
+create function private.refuse_statement_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if row_security_active(tg_relid) then
+        raise insufficient_privilege using
+            message = format('Clients do not %s rows of %s.', lower(tg_op), tg_table_name),
+            hint = format('Call the function %s.', tg_argv[0]);
+    end if;
+    return null;
+end
+$$;
+comment on function private.refuse_statement_trigger() is
+'Trigger: refuses a statement of a client, and names the function to call in the hint. Argument: that function.';
+
+-- Invoker, as above.
+create function private.protect_message_trigger() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if row_security_active(tg_relid) then
+        raise insufficient_privilege using
+            message = 'Only the content of a message can change.',
+            hint = 'Call the function edit_message.';
+    end if;
+    return new;
+end
+$$;
+comment on function private.protect_message_trigger() is
+'Trigger: refuses a client that changes more of a message than its content. An upsert with equal values passes.';
+
 -- Messages of channels, their edits, reactions and pins. Only members read them, and only authors change a message.
 
 create table public.messages (
@@ -7975,9 +8863,11 @@ create table public.messages (
     channel_id uuid not null references public.channels (id) on delete cascade,
     workspace_id uuid not null,
     seq bigint not null default 0,
-    user_id uuid default auth.uid() references auth.users (id) on delete set null,
+    -- References the profile and not auth.users, so that clients can embed it. It goes with its user.
+    user_id uuid default auth.uid() references public.user_profiles (user_id) on delete set null,
     ai_twin_id uuid references public.ai_twins (id) on delete set null,
     parent_message_id uuid references public.messages (id) on delete set null,
+    thread_id uuid references public.messages (id) on delete set null,
     conversation_id uuid,
     content text not null,
     content_type text not null default 'text',
@@ -7992,6 +8882,7 @@ create table public.messages (
     constraint messages_content_length check (
         char_length(content) between 1 and private.message_max_characters() or deleted_at is not null and content = ''
     ),
+    constraint messages_content_visible check (content ~ private.visible_character() or deleted_at is not null),
     constraint messages_content_type_length check (char_length(content_type) between 1 and 100),
     constraint messages_metadata_object check (jsonb_typeof(metadata) = 'object'),
     constraint messages_metadata_size check (
@@ -8018,13 +8909,16 @@ comment on column public.messages.seq is
 'Number of its event. A trigger sets it; it orders the messages of a channel, and cursors use it.';
 comment on column public.messages.user_id is 'The author; null for messages of twins and of deleted users.';
 comment on column public.messages.parent_message_id is 'The parent: the message that this one answers.';
+comment on column public.messages.thread_id is
+'The first message of the thread; null for a message that answers none. A trigger sets it, also for replies to replies.';
 comment on column public.messages.conversation_id is
 'A context of the application. Threadline stores it and does not use it.';
 comment on column public.messages.hops is 'Turns of twins since a user wrote; 0 for messages of users.';
 create index messages_user_id_idx on public.messages (user_id);
 -- Partial, because most messages have neither a twin nor a parent.
 create index messages_ai_twin_id_idx on public.messages (ai_twin_id) where ai_twin_id is not null;
-create index messages_thread_idx on public.messages (parent_message_id, seq) where parent_message_id is not null;
+create index messages_parent_idx on public.messages (parent_message_id, seq) where parent_message_id is not null;
+create index messages_thread_idx on public.messages (thread_id, seq) where thread_id is not null;
 -- For the search operator has:thread.
 create index messages_replies_idx on public.messages (channel_id, parent_message_id)
 where parent_message_id is not null;
@@ -8047,7 +8941,7 @@ create table public.message_reactions (
     id uuid primary key default gen_random_uuid(),
     message_id uuid not null references public.messages (id) on delete cascade,
     channel_id uuid not null references public.channels (id) on delete cascade,
-    user_id uuid not null default auth.uid() references auth.users (id) on delete cascade,
+    user_id uuid not null default auth.uid() references public.user_profiles (user_id) on delete cascade,
     emoji text not null,
     created_at timestamptz not null default now(),
     constraint message_reactions_once unique (message_id, user_id, emoji),
@@ -8063,7 +8957,7 @@ alter table public.message_reactions enable row level security;
 create table public.message_pins (
     message_id uuid primary key references public.messages (id) on delete cascade,
     channel_id uuid not null references public.channels (id) on delete cascade,
-    pinned_by uuid default auth.uid() references auth.users (id) on delete set null,
+    pinned_by uuid default auth.uid() references public.user_profiles (user_id) on delete set null,
     pinned_at timestamptz not null default now()
 );
 comment on table public.message_pins is 'Pinned messages.';
@@ -8097,7 +8991,9 @@ begin
         )
     for no key update;
     if not found and private.is_non_member(new.channel_id) then
-        raise insufficient_privilege using message = 'Only members can write to this channel.';
+        raise insufficient_privilege using
+            message = 'Only members can write to this channel.',
+            hint = 'Ask a member who manages it to add you, or call the function accept_invitation.';
     end if;
     -- A client may send a message twice with the same id. The primary key rejects or skips the second one, so it gets
     -- no number and no event. KEY SHARE waits for a transaction that deletes the first one.
@@ -8106,7 +9002,8 @@ begin
         return new;
     end if;
     if new.parent_message_id is not null then
-        perform from public.messages as parent
+        select coalesce(parent.thread_id, parent.id) into new.thread_id
+        from public.messages as parent
         where parent.id = new.parent_message_id
             and parent.channel_id = new.channel_id and parent.deleted_at is null;
         if not found then
@@ -8129,8 +9026,8 @@ begin
 end
 $$;
 comment on function private.admit_message_trigger() is
-'Gives a new message its number, time and event, moves the read marker of its author, and requires a parent of the same
-channel. A repeated id gets no number.';
+'Gives a new message its number, time, thread and event, moves the read marker of its author, and requires a parent of the
+same channel. A repeated id gets no number.';
 
 -- Definer, because it must read messages even if the author may not see them.
 create function private.set_hops_trigger() returns trigger
@@ -8327,12 +9224,17 @@ begin
         'user_id', p_message.user_id,
         'ai_twin_id', p_message.ai_twin_id,
         'parent_message_id', p_message.parent_message_id,
+        'thread_id', p_message.thread_id,
         'conversation_id', p_message.conversation_id,
         -- These fields come from the pin only: an author cannot fake them.
         'metadata', (p_message.metadata - '{pinned,pinned_by,pinned_at}'::text[]) || coalesce(p_pin, '{}'),
         'attachments', p_message.attachments,
         'created_at', private.format_time(p_message.created_at),
-        'updated_at', private.format_time(p_message.updated_at)
+        'updated_at', private.format_time(p_message.updated_at),
+        -- Only an edit changes updated_at.
+        'edited_at', case
+            when p_message.updated_at > p_message.created_at then private.format_time(p_message.updated_at)
+        end
     );
 end
 $$;
@@ -8400,6 +9302,31 @@ comment on function private.list_author_names(uuid[]) is
 'Names and pictures of the authors of messages that the caller may read. A twin may have the same id as a user: is_twin
 separates them.';
 
+create function private.render_author(p_user_id uuid, p_twin_id uuid) returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_author jsonb;
+begin
+    if p_twin_id is not null then
+        select jsonb_build_object('display_name', twin.display_name, 'avatar_url', twin.avatar_url) into v_author
+        from public.ai_twins as twin
+        where twin.id = p_twin_id;
+    else
+        select jsonb_build_object('display_name', profile.display_name, 'avatar_url', profile.avatar_url)
+        into v_author
+        from public.user_profiles as profile
+        where profile.user_id = p_user_id;
+    end if;
+    return coalesce(v_author, '{"display_name": null, "avatar_url": null}');
+end
+$$;
+comment on function private.render_author(uuid, uuid) is
+'Name and picture of a user or a twin, for events and deliveries; nulls for a deleted one. Its caller checks who reads
+them.';
+
 create function private.render_reactions(p_message_ids uuid[]) returns table (message_id uuid, reactions jsonb)
 language sql
 stable
@@ -8431,6 +9358,61 @@ as $$
 $$;
 comment on function private.render_reactions(uuid[]) is
 'The reactions of messages, one entry per emoji: count, users, and whether the caller is one of them.';
+
+create function private.list_threads(p_message_ids uuid[])
+returns table (message_id uuid, reply_count bigint, last_reply_at timestamptz, participants jsonb)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with reply as materialized (
+        select given.id as message_id, newest.*
+        from unnest(p_message_ids) as given (id)
+        cross join lateral (
+            select reply.id, reply.user_id, reply.ai_twin_id, reply.created_at, reply.seq
+            from public.messages as reply
+            where reply.thread_id = given.id and reply.deleted_at is null
+            order by reply.seq desc
+            limit 1000
+        ) as newest
+    ), participant as (
+        select
+            reply.message_id, reply.user_id, reply.ai_twin_id, max(reply.seq) as seq,
+            (array_agg(reply.id order by reply.seq desc))[1] as reply_id,
+            row_number() over (partition by reply.message_id order by max(reply.seq) desc) as place
+        from reply
+        where coalesce(reply.user_id, reply.ai_twin_id) is not null
+        group by reply.message_id, reply.user_id, reply.ai_twin_id
+    ), shown as (
+        select
+            participant.message_id,
+            jsonb_agg(jsonb_build_object(
+                'user_id', participant.user_id,
+                'ai_twin_id', participant.ai_twin_id,
+                'display_name', author.display_name,
+                'avatar_url', author.avatar_url
+            ) order by participant.place) as participants
+        from participant
+        left join private.list_author_names(array(
+            select few.reply_id from participant as few where few.place <= 5
+        )) as author
+            on author.author_id = coalesce(participant.user_id, participant.ai_twin_id)
+            and author.is_twin = (participant.user_id is null)
+        where participant.place <= 5
+        group by participant.message_id
+    )
+
+    select counted.message_id, counted.reply_count, counted.last_reply_at, shown.participants
+    from (
+        select reply.message_id, count(*) as reply_count, max(reply.created_at) as last_reply_at
+        from reply
+        group by reply.message_id
+    ) as counted
+    left join shown using (message_id)
+$$;
+comment on function private.list_threads(uuid[]) is
+'The threads that these messages began: the number of replies (up to 1,000), the time of the newest, and the five authors
+who replied last. Messages without replies have no row.';
 
 -- The calls of /api/v2/messages that read: history, get, edits. Policies decide what each caller sees.
 
@@ -8473,25 +9455,29 @@ end
 $$;
 comment on function private.require_channel(uuid) is 'PT404 unless the caller may see the channel.';
 
--- Definer, because no client reads the counters. Returns 0 to non-members.
-create function private.message_count(p_channel_id uuid) returns bigint
+-- Definer, because no client reads the counters. Returns nulls to non-members.
+create function private.find_channel_state(
+    p_channel_id uuid, out message_count bigint, out last_seq bigint, out topic text
+)
 language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce((
-        select counter.message_count
-        from private.channel_counters as counter
-        where counter.channel_id = p_channel_id
-            and (
-                (select private.is_service())
-                or exists (select from private.my_channels as mine where mine.id = counter.channel_id)
-            )
-    ), 0)
+    select
+        counter.message_count,
+        counter.last_seq,
+        'channel:' || p_channel_id
+        || case when counter.sealed_until > clock_timestamp() then ':' || counter.topic_turn else '' end
+    from private.channel_counters as counter
+    where counter.channel_id = p_channel_id
+        and (
+            (select private.is_service())
+            or exists (select from private.my_channels as mine where mine.id = counter.channel_id)
+        )
 $$;
-comment on function private.message_count(uuid) is
-'The number of messages in a channel, from its counter.';
+comment on function private.find_channel_state(uuid) is
+'The number of messages of a channel, its last event, and the topic that carries full payloads now.';
 
 -- Definer, because a cursor stays valid when its message is deleted.
 create function private.find_cursor(p_body jsonb, p_field text, p_channel_id uuid) returns bigint
@@ -8526,7 +9512,8 @@ comment on function private.find_cursor(jsonb, text, uuid) is
 'The number in a channel that a message id or a cursor stands for; null if the field is missing.';
 
 create function private.list_page(
-    p_channel_id uuid, p_thread_id uuid, p_before bigint, p_after bigint, p_limit integer, p_offset integer,
+    p_channel_id uuid, p_thread_id uuid, p_is_roots_only boolean, p_before bigint, p_after bigint,
+    p_limit integer, p_offset integer,
     out ids uuid[], out next_cursor text
 )
 language plpgsql
@@ -8547,7 +9534,8 @@ begin
             where message.channel_id = p_channel_id
                 and message.deleted_at is null
                 and message.seq < coalesce(p_before, 9223372036854775807)
-                and (p_thread_id is null or message.parent_message_id = p_thread_id)
+                and (p_thread_id is null or message.thread_id = p_thread_id)
+                and (not p_is_roots_only or message.thread_id is null)
             order by message.seq desc
             limit p_limit + 1 offset p_offset
         ) as found;
@@ -8559,7 +9547,8 @@ begin
             where message.channel_id = p_channel_id
                 and message.deleted_at is null
                 and message.seq > p_after
-                and (p_thread_id is null or message.parent_message_id = p_thread_id)
+                and (p_thread_id is null or message.thread_id = p_thread_id)
+                and (not p_is_roots_only or message.thread_id is null)
             order by message.seq
             limit p_limit + 1 offset p_offset
         ) as found;
@@ -8570,8 +9559,9 @@ begin
     ids := ids[1:p_limit];
 end
 $$;
-comment on function private.list_page(uuid, uuid, bigint, bigint, integer, integer) is
-'A page of a channel or thread: message ids, and the cursor of the next page in that direction, or null.';
+comment on function private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer) is
+'A page of a channel, of its messages that answer none, or of a thread: message ids, and the cursor of the next page in
+that direction, or null.';
 
 create function private.render_page(p_ids uuid[]) returns jsonb
 language sql
@@ -8591,9 +9581,13 @@ as $$
             from public.message_pins as pin
             where pin.message_id = (page.message).id
         )) || jsonb_build_object(
+            'seq', (page.message).seq,
             'display_name', author.display_name,
             'avatar_url', author.avatar_url,
-            'reactions', coalesce(reacted.reactions, '[]')
+            'reactions', coalesce(reacted.reactions, '[]'),
+            'reply_count', coalesce(thread.reply_count, 0),
+            'last_reply_at', private.format_time(thread.last_reply_at),
+            'participants', coalesce(thread.participants, '[]')
         )
         order by (page.message).seq desc
     ), '[]')
@@ -8602,8 +9596,10 @@ as $$
         on author.author_id = coalesce((page.message).user_id, (page.message).ai_twin_id)
         and author.is_twin = ((page.message).user_id is null)
     left join private.render_reactions(p_ids) as reacted on (page.message).id = reacted.message_id
+    left join private.list_threads(p_ids) as thread on (page.message).id = thread.message_id
 $$;
-comment on function private.render_page(uuid[]) is 'Messages with their authors and reactions, newest first.';
+comment on function private.render_page(uuid[]) is
+'Messages with their numbers, authors, reactions and threads, newest first.';
 
 create function public.list_messages(jsonb) returns json
 language plpgsql
@@ -8613,42 +9609,59 @@ as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
     v_thread_id uuid := private.parse_uuid($1, 'thread_id', false);
+    v_is_roots_only boolean := private.parse_boolean($1, 'roots_only');
     v_limit integer := private.parse_integer($1, 'limit', 1, 200, 50);
     v_offset integer := private.parse_integer($1, 'offset', 0, 999999999, 0);
     v_before bigint;
     v_after bigint;
     v_page record;
+    v_state record;
+    v_total bigint;
 begin
     perform private.require_channel(v_channel_id);
+    if v_is_roots_only and v_thread_id is not null then
+        perform private.fail(
+            400, 'invalid_field', 'roots_only and thread_id cannot be combined. Leave one of them out.', 'roots_only'
+        );
+    end if;
     v_before := private.find_cursor($1, 'before', v_channel_id);
     v_after := private.find_cursor($1, 'after', v_channel_id);
     if v_before is not null and v_after is not null then
         perform private.fail(400, 'invalid_cursor', 'before and after cannot be combined.', 'after');
     end if;
+    if v_thread_id is not null then
+        -- Any message of a thread names it.
+        v_thread_id := coalesce(
+            (select message.thread_id from public.messages as message where message.id = v_thread_id), v_thread_id
+        );
+        select count(*) into v_total
+        from public.messages as reply
+        where reply.thread_id = v_thread_id and reply.channel_id = v_channel_id and reply.deleted_at is null;
+    end if;
     select * into v_page
-    from private.list_page(v_channel_id, v_thread_id, v_before, v_after, v_limit, v_offset);
+    from private.list_page(v_channel_id, v_thread_id, v_is_roots_only, v_before, v_after, v_limit, v_offset);
+    select * into v_state from private.find_channel_state(v_channel_id);
     return private.succeed(
         private.render_page(v_page.ids),
         jsonb_build_object(
-            'total', case
-                when v_thread_id is null then private.message_count(v_channel_id)
-                else (
-                    select count(*) from public.messages as reply
-                    where reply.parent_message_id = v_thread_id
-                        and reply.channel_id = v_channel_id and reply.deleted_at is null
-                )
-            end,
+            'total', coalesce(v_total, v_state.message_count, 0),
             'page', v_offset / v_limit + 1,
             'limit', v_limit,
             'offset', v_offset,
             'next_cursor', v_page.next_cursor
         )
+        -- The first page shows the channel at this event: a client follows it from there.
+        || case
+            when v_before is null and v_after is null and v_offset = 0
+                then jsonb_build_object('last_seq', v_state.last_seq, 'topic', v_state.topic)
+            else '{}'
+        end
     );
 end
 $$;
 comment on function public.list_messages(jsonb) is
-'GET /api/v2/messages/history: channel_id, and optionally thread_id, limit (1 to 200), offset, before, after. Newest
-first, with authors and reactions.';
+'GET /api/v2/messages/history: channel_id, and optionally thread_id or roots_only, limit (1 to 200), offset, before,
+after. Newest first, with authors, reactions and threads. The first page has last_seq and topic in meta.';
 
 create function public.get_message(jsonb) returns json
 language plpgsql
@@ -8659,7 +9672,7 @@ declare
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
     return private.succeed(
-        private.render_message(v_message) || jsonb_build_object(
+        private.render_page(array[v_message.id]) -> 0 || jsonb_build_object(
             'reaction_count',
             (select count(*) from public.message_reactions as reaction where reaction.message_id = v_message.id)
         ),
@@ -8667,7 +9680,7 @@ begin
     );
 end
 $$;
-comment on function public.get_message(jsonb) is 'GET /api/v2/messages/:id.';
+comment on function public.get_message(jsonb) is 'GET /api/v2/messages/:id: id. The message as list_messages shows it, with reaction_count.';
 
 create function public.list_message_edits(jsonb) returns json
 language plpgsql
@@ -8766,7 +9779,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_channel_id uuid := private.parse_uuid($1, 'channel_id');
-    v_content text := private.parse_text($1, 'content', private.message_max_characters());
+    v_content text := private.parse_content($1);
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id', false);
     v_user_id uuid;
     v_message public.messages;
@@ -8791,6 +9804,15 @@ begin
     -- A message of a twin has no user_id, but a user_id in the request must still be the caller's.
     if v_twin_id is null or not private.is_service() then
         v_user_id := private.require_actor($1);
+    end if;
+    -- The policy checks users; it does not apply to service_role.
+    if v_twin_id is null and private.is_service() and not exists (
+        select from public.channel_members as member
+        where member.channel_id = v_channel_id and member.user_id = v_user_id
+    ) then
+        perform private.fail(
+            403, 'not_a_member', 'This user is not a member of the channel. Add the user first.', 'user_id'
+        );
     end if;
     insert into public.messages (
         channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
@@ -8847,7 +9869,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_content text := private.parse_text($1, 'content', private.message_max_characters());
+    v_content text := private.parse_content($1);
     v_user_id uuid := private.require_actor($1);
     v_message public.messages := private.require_message(private.parse_uuid($1, 'id'));
 begin
@@ -8988,7 +10010,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_emoji text := private.parse_text(p_body, 'emoji', 64);
+    v_emoji text := private.parse_emoji(p_body);
     v_user_id uuid := private.require_actor(p_body);
     v_message public.messages := private.require_message(private.parse_uuid(p_body, 'id'));
     v_reaction public.message_reactions;
@@ -9255,6 +10277,7 @@ begin
             'seq', newest.seq,
             'user_id', newest.user_id,
             'ai_twin_id', newest.ai_twin_id,
+            'display_name', private.render_author(newest.user_id, newest.ai_twin_id) -> 'display_name',
             'preview', left(newest.content, 200),
             'created_at', private.format_time(newest.created_at)
         )
@@ -9392,6 +10415,87 @@ comment on function public.list_my_channels(integer, integer) is
 'Lists the channels of the caller with unread and mention counts (up to 100), last message, members, muted and pinned:
 pinned ones first, then by the last event. Takes max_channels (1 to 1000) and skip.';
 
+-- Reactions that look the same are the same: each emoji has one spelling.
+
+create function private.normalize_emoji(p_emoji text) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Letters of any script, digits, _, + and -.
+    c_name constant text := '[0-9A-Za-z_+\u00c0-\u1fff\u3040-\ud7ff-]+';
+    -- A symbol with an optional skin tone and the tags of a flag.
+    c_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u24ff\u25a0-\u27bf'
+        '\u2900-\u297f\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001f1e5\U0001f200-\U0001faff]'
+        '[\U0001f3fb-\U0001f3ff]?([\U000e0020-\U000e007e]+\U000e007f)?';
+    -- The emoji that are text without U+FE0F.
+    c_text_symbol constant text := '[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u2328\u23cf'
+        '\u23ed-\u23ef\u23f1\u23f2\u23f8-\u23fa\u24c2\u25aa\u25ab\u25b6\u25c0\u25fb\u25fc\u2600-\u2604\u260e\u2611'
+        '\u2618\u261d\u2620\u2622\u2623\u2626\u262a\u262e\u262f\u2638-\u263a\u2640\u2642\u265f\u2660\u2663\u2665'
+        '\u2666\u2668\u267b\u267e\u2692\u2694-\u2697\u2699\u269b\u269c\u26a0\u26a7\u26b0\u26b1\u26c8\u26cf\u26d1'
+        '\u26d3\u26e9\u26f0\u26f1\u26f4\u26f7-\u26f9\u2702\u2708\u2709\u270c\u270d\u270f\u2712\u2714\u2716\u271d'
+        '\u2721\u2733\u2734\u2744\u2747\u2763\u2764\u27a1\u2934\u2935\u2b05-\u2b07\u3030\u303d\u3297\u3299'
+        '\U0001f170\U0001f171\U0001f17e\U0001f17f\U0001f202\U0001f237\U0001f321\U0001f324-\U0001f32c\U0001f336'
+        '\U0001f37d\U0001f396\U0001f397\U0001f399-\U0001f39b\U0001f39e\U0001f39f\U0001f3cb-\U0001f3ce'
+        '\U0001f3d4-\U0001f3df\U0001f3f3\U0001f3f5\U0001f3f7\U0001f43f\U0001f441\U0001f4fd\U0001f549\U0001f54a'
+        '\U0001f56f\U0001f570\U0001f573-\U0001f579\U0001f587\U0001f58a-\U0001f58d\U0001f590\U0001f5a5\U0001f5a8'
+        '\U0001f5b1\U0001f5b2\U0001f5bc\U0001f5c2-\U0001f5c4\U0001f5d1-\U0001f5d3\U0001f5dc-\U0001f5de\U0001f5e1'
+        '\U0001f5e3\U0001f5e8\U0001f5ef\U0001f5f3\U0001f5fa\U0001f6cb\U0001f6cd-\U0001f6cf\U0001f6e0-\U0001f6e5'
+        '\U0001f6e9\U0001f6f0\U0001f6f3]';
+    v_emoji text := regexp_replace(normalize(p_emoji, nfc), '[\ufe0e\ufe0f]', '', 'g');
+begin
+    if v_emoji ~ ('^:?' || c_name || ':?$') then
+        return btrim(v_emoji, ':');
+    elsif v_emoji ~ '^[#*0-9]\u20e3$' then
+        return replace(v_emoji, e'\u20e3', e'\ufe0f\u20e3');
+    elsif v_emoji ~ '^[\U0001f1e6-\U0001f1ff]{2}$'
+        or v_emoji ~ ('^' || c_symbol || '(\u200d' || c_symbol || ')*$')
+    then
+        return regexp_replace(
+            v_emoji, '(' || c_text_symbol || ')(?![\U0001f3fb-\U0001f3ff])', e'\\1\ufe0f', 'g'
+        );
+    end if;
+    return null;
+end
+$$;
+comment on function private.normalize_emoji(text) is
+'The one spelling of an emoji or of a name such as thumbsup or :thumbsup:, so that equal ones compare as equal: in NFC,
+and with U+FE0F exactly where an emoji needs it. Null for any other text.';
+
+create function private.parse_emoji(p_body jsonb) returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_emoji text := private.normalize_emoji(private.parse_text(p_body, 'emoji', 64));
+begin
+    if v_emoji is null then
+        perform private.fail(
+            400, 'invalid_field', 'emoji must be one emoji, or a name such as thumbsup or :thumbsup:.', 'emoji'
+        );
+    end if;
+    return v_emoji;
+end
+$$;
+comment on function private.parse_emoji(jsonb) is
+'Parses the field emoji: one emoji or a name, in its one spelling. PT400 for any other text.';
+
+-- Definer, because clients may not call the parsers.
+create function private.normalize_emoji_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.emoji := private.parse_emoji(jsonb_build_object('emoji', new.emoji));
+    return new;
+end
+$$;
+comment on function private.normalize_emoji_trigger() is
+'Trigger: gives the emoji of a reaction its one spelling, so that the unique constraint finds the same reaction.';
+
 -- Files of a channel in the Storage bucket `attachments`. Only members see them, and a file never changes.
 
 -- Makes an existing bucket private too, so that files open only with a signed link.
@@ -9464,6 +10568,24 @@ end
 $$;
 comment on function private.is_my_folder(text, boolean) is
 'Whether a path begins with the id of a channel of the caller, or of one that the caller manages.';
+
+-- Definer, because no client reads the retired ids.
+create function private.is_retired_file(p_path text) returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id text := split_part(p_path, '/', 2);
+begin
+    return private.is_uuid(v_id) and exists (
+        select from private.retired_ids as retired where retired.id = v_id::uuid
+    );
+end
+$$;
+comment on function private.is_retired_file(text) is
+'Whether a path is that of a deleted file, which Storage keeps until the sweep.';
 
 -- Definer, because it also runs when Supabase Auth deletes a user.
 create function private.retire_ids_trigger() returns trigger
@@ -9567,6 +10689,28 @@ end
 $$;
 comment on function private.link_attachments_trigger() is
 'Links a message to the uploaded files that it names, so that the sweep keeps them.';
+
+-- Definer, because no client deletes files of others.
+create function private.drop_unused_file_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The lock first: a message that names the file at this moment is then seen below.
+    perform from public.attachments as attachment where attachment.id = old.attachment_id for update;
+    delete from public.attachments as attachment
+    where attachment.id = old.attachment_id
+        and not exists (
+            select from private.message_files as used
+            inner join public.messages as message on used.message_id = message.id
+            where used.attachment_id = attachment.id and message.deleted_at is null
+        );
+    return null;
+end
+$$;
+comment on function private.drop_unused_file_trigger() is
+'Trigger: deletes a file when the row of the last message that named it is deleted.';
 
 -- The calls that upload files, show one, and sweep those that no message names. Storage keeps the contents.
 
@@ -11923,13 +13067,13 @@ begin
     if p_event.kind in ('reaction.added', 'reaction.removed') then
         return v_numbers || private.render_reaction(
             p_event.reaction_id, p_event.message_id, p_event.actor_id, p_event.emoji, p_event.added_at
-        );
+        ) || private.render_author(p_event.actor_id, null);
     elsif p_event.kind in ('member.joined', 'member.left') then
         return v_numbers || jsonb_build_object(
             'channel_id', p_event.channel_id,
             'user_id', p_event.actor_id,
             'created_at', private.format_time(p_event.created_at)
-        );
+        ) || private.render_author(p_event.actor_id, null);
     elsif p_event.kind = 'message.deleted' then
         return v_numbers || jsonb_build_object(
             'id', p_event.message_id, 'deleted_at', private.format_time(p_event.created_at)
@@ -11961,13 +13105,15 @@ begin
             limit 1
         );
     end if;
-    return private.render_message(p_message, v_pin) || v_numbers;
+    return private.render_message(p_message, v_pin)
+        || private.render_author(p_message.user_id, p_message.ai_twin_id)
+        || v_numbers;
 end
 $$;
 comment on function private.render_event(public.message_events, public.messages) is
-'The payload of an event, the same for broadcasts and for catching up: the data of the call that caused it, with seq and
-prev_seq. It shows the message at the time of the event. For a message that is gone, p_message is null and the payload
-has id and deleted.';
+'The payload of an event, the same for broadcasts and for catching up: the data of the call that caused it, with seq,
+prev_seq, and name and picture of the author or the user. It shows the message at the time of the event. For a message
+that is gone, p_message is null and the payload has id and deleted.';
 
 create function private.render_pointer(p_payload jsonb, p_topic text default null) returns jsonb
 language sql
@@ -12111,6 +13257,41 @@ comment on function private.broadcast_event_trigger() is
 'Sends an event at the end of its transaction. A failed broadcast is only a warning; an event of a message that was not
 written undoes the transaction.';
 
+-- Definer, because only the database sends to these topics.
+create function private.broadcast_channel_deletion_trigger() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Else a message could take the number of the deletion.
+    perform private.lock_channel(old.id);
+    begin
+        insert into realtime.messages (topic, extension, event, payload, private)
+        select
+            'channel:' || old.id,
+            'broadcast',
+            'channel.deleted',
+            jsonb_build_object(
+                'channel_id', old.id,
+                'seq', counter.last_seq + 1,
+                'prev_seq', counter.last_seq,
+                'created_at', private.format_time(clock_timestamp())
+            ),
+            true
+        from private.channel_counters as counter
+        where counter.channel_id = old.id;
+    exception
+        when others then
+            perform private.report_lost_broadcast('channel:' || old.id, sqlstate, sqlerrm);
+    end;
+    return old;
+end
+$$;
+comment on function private.broadcast_channel_deletion_trigger() is
+'Trigger: tells the listeners of a channel that it is deleted, as its last event. Its log is deleted with it; the logs of
+its members keep the deletion.';
+
 -- Catch-up: a client fetches the events of a channel that it missed.
 -- Promise: pages that follow meta.last_seq return every event of the channel once and in order.
 
@@ -12217,19 +13398,50 @@ next page; meta.has_more says whether that page has events.';
 -- Promise: a secret is shown once and never leaves the database again (decision 0004). During a rotation, the new
 -- secret and up to four old ones sign each delivery. 312_delivery_worker shows what a twin is sent.
 
+create function private.is_webhook_url(p_url text) returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- No credentials, no fragment, and no character that needs encoding.
+    v_parts text[] := regexp_match(
+        p_url, '^https?://(\[([0-9a-fA-F:.]+)\]|[a-zA-Z0-9._-]+)(:([0-9]{1,5}))?([/?][!"$-~]*)?$'
+    );
+    v_host text := v_parts[1];
+begin
+    if v_parts is null or coalesce(v_parts[4], '1')::integer not between 1 and 65535 then
+        return false;
+    elsif v_parts[2] is not null then
+        return family(v_parts[2]::inet) = 6;
+    elsif v_host ~ '(^|[.])[0-9]+$' then
+        -- A host that ends in a number is an IPv4 address.
+        return v_host ~ '^[0-9]{1,3}([.][0-9]{1,3}){3}$' and family(v_host::inet) = 4;
+    end if;
+    return char_length(v_host) <= 253
+        and v_host ~ '^[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?([.][a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?)*$';
+exception
+    when data_exception then
+        return false;
+end
+$$;
+comment on function private.is_webhook_url(text) is
+'Whether a text is an http or https URL with a host and a port that can exist. The worker checks the address when it
+connects.';
+
 create table public.twin_webhooks (
     ai_twin_id uuid primary key references public.ai_twins (id) on delete cascade,
     url text not null,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    -- Rejects credentials, fragments and characters that need encoding. The worker checks the address when it connects.
-    constraint twin_webhooks_url_form check (
-        url ~ '^https?://([a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?([/?][!"$-~]*)?$'
-    ),
+    unsubscribed_at timestamptz,
+    constraint twin_webhooks_url_form check (private.is_webhook_url(url)),
     constraint twin_webhooks_url_length check (char_length(url) <= 2000)
 );
 comment on table public.twin_webhooks is
 'The URL to which the worker posts the messages of a twin''s channels. A twin without one listens to Realtime.';
+comment on column public.twin_webhooks.unsubscribed_at is
+'When the webhook answered 410 Gone. It gets no more until the owner sets it again.';
 alter table public.twin_webhooks enable row level security;
 
 create table private.twin_secrets (
@@ -12331,13 +13543,14 @@ begin
     insert into public.twin_webhooks (ai_twin_id, url) values (p_twin_id, p_url)
     on conflict on constraint twin_webhooks_pkey do nothing;
     v_is_new := found;
-    update public.twin_webhooks as webhook set url = p_url
-    where webhook.ai_twin_id = p_twin_id and webhook.url <> p_url;
+    update public.twin_webhooks as webhook set url = p_url, unsubscribed_at = null
+    where webhook.ai_twin_id = p_twin_id and (webhook.url <> p_url or webhook.unsubscribed_at is not null);
     return v_is_new;
 end
 $$;
 comment on function private.set_twin_webhook(uuid, text) is
-'Sets the webhook of the caller''s twin. Returns true if the twin had none before. PT404 for other callers.';
+'Sets the webhook of the caller''s twin, which then gets messages again. Returns true if the twin had none before. PT404
+for other callers.';
 
 create function public.set_twin_webhook(jsonb) returns json
 language plpgsql
@@ -12398,7 +13611,8 @@ $$;
 comment on function public.remove_twin_webhook(jsonb) is
 'Removes the webhook of a twin of the caller, its secrets and its deliveries: ai_twin_id.';
 
--- The outbox: the messages that go to the webhooks of twins. Each twin has one queue in each of its channels.
+-- The outbox: the messages, edits and deletions that go to the webhooks of twins. Each twin has one queue in each of its
+-- channels.
 -- Promise: each message is delivered at least once and in order within its queue, unless the message is deleted, the
 -- delivery is dead, or the twin or its webhook goes. A failing delivery delays only its own queue.
 -- Writers, replays and workers lock rows in the order that 210_events lists.
@@ -12436,8 +13650,10 @@ create table public.twin_deliveries (
     channel_id uuid not null,
     message_id uuid not null references public.messages (id) on delete cascade,
     seq bigint not null,
+    kind text not null default 'message.created',
     state text not null default 'pending',
     attempts integer not null default 0,
+    first_attempt_at timestamptz,
     next_attempt_at timestamptz,
     last_status integer,
     last_error text,
@@ -12446,15 +13662,16 @@ create table public.twin_deliveries (
     constraint twin_deliveries_once unique (ai_twin_id, channel_id, seq),
     constraint twin_deliveries_queue_fkey foreign key (ai_twin_id, channel_id)
     references private.twin_queues (ai_twin_id, channel_id) on delete cascade,
+    constraint twin_deliveries_kind_known check (kind in ('message.created', 'message.updated', 'message.deleted')),
     constraint twin_deliveries_state_known check (state in ('pending', 'delivered', 'dead')),
     constraint twin_deliveries_finished_unless_pending check ((state = 'pending') = (finished_at is null)),
     constraint twin_deliveries_last_error_length check (char_length(last_error) <= 200)
 );
 comment on table public.twin_deliveries is
-'One message for one twin. Pending until the webhook answers 2xx; dead after the last failed attempt. Delivered rows are
-kept for delivery_days, dead rows until they are replayed or the twin leaves.';
+'One message, edit or deletion for one twin. Pending until the webhook answers 2xx; dead after the last failed attempt.
+Delivered rows are kept for delivery_days, dead rows until they are replayed or the twin leaves.';
 comment on column public.twin_deliveries.seq is
-'The number of the message in its channel. A queue is sent in this order.';
+'The number of its event in the channel. A queue is sent in this order.';
 comment on column public.twin_deliveries.next_attempt_at is 'After a failure, the earliest time of the next attempt.';
 comment on column public.twin_deliveries.last_status is
 'The last HTTP status of the webhook; null if it did not answer.';
@@ -12481,6 +13698,18 @@ begin
     then
         return null;
     end if;
+    perform private.queue_deliveries(new, 'message.created', new.seq);
+    return null;
+end
+$$;
+comment on function private.queue_deliveries_trigger() is
+'Queues a new message for the twins of its channel. Queues nothing if the message has more than twin_max_hops.';
+
+create function private.queue_deliveries(p_message public.messages, p_kind text, p_seq bigint) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
     -- KEY SHARE waits for a transaction that removes a twin or its webhook. Without it, the foreign keys of the new
     -- rows would wait and then fail.
     with recipient as (
@@ -12488,39 +13717,88 @@ begin
         from public.channel_twins as assigned
         inner join public.twin_webhooks as webhook on assigned.ai_twin_id = webhook.ai_twin_id
         inner join public.ai_twins as twin on assigned.ai_twin_id = twin.id
-        where assigned.channel_id = new.channel_id and assigned.ai_twin_id is distinct from new.ai_twin_id
+        where assigned.channel_id = p_message.channel_id
+            and assigned.ai_twin_id is distinct from p_message.ai_twin_id
+            and webhook.unsubscribed_at is null
         order by assigned.ai_twin_id
         for key share of assigned, webhook
     ), woken as (
         insert into private.twin_queues as queue (ai_twin_id, channel_id, user_id, due_at)
-        select recipient.ai_twin_id, new.channel_id, recipient.user_id, now() from recipient
+        select recipient.ai_twin_id, p_message.channel_id, recipient.user_id, now() from recipient
         on conflict on constraint twin_queues_pkey do update set due_at = excluded.due_at
         where queue.due_at is null
     )
 
-    insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq)
-    select recipient.ai_twin_id, new.channel_id, new.id, new.seq
+    insert into public.twin_deliveries (ai_twin_id, channel_id, message_id, seq, kind)
+    select recipient.ai_twin_id, p_message.channel_id, p_message.id, p_seq, p_kind
     from recipient;
-    return null;
 end
 $$;
-comment on function private.queue_deliveries_trigger() is
-'Queues a new message for each twin of its channel that has a webhook, except its author. Queues nothing if the message
-has more than twin_max_hops.';
+comment on function private.queue_deliveries(public.messages, text, bigint) is
+'Queues an event of a message for each twin of its channel that has a webhook, except its author.';
+
+create function private.is_forwarded(p_message public.messages) returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return p_message.hops <= (select settings.twin_max_hops from private.settings)
+        and exists (select from public.channel_twins as assigned where assigned.channel_id = p_message.channel_id)
+        -- Twins could answer edits with edits for ever, because an edit has no hops: edits of twins stay here.
+        and (p_message.ai_twin_id is null or p_message.deleted_at is not null);
+end
+$$;
+comment on function private.is_forwarded(public.messages) is
+'Whether an edit or a deletion of a message goes to the twins of its channel.';
 
 -- Definer, because no client writes to the outbox.
-create function private.cancel_deliveries_trigger() returns trigger
+create function private.queue_change_trigger() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_event record;
+    v_unknowing uuid[];
 begin
-    delete from public.twin_deliveries as delivery where delivery.message_id = new.id and delivery.state <> 'delivered';
+    select event.kind, event.seq into v_event
+    from public.message_events as event
+    where event.message_id = new.id
+        and event.channel_id = new.channel_id and event.kind in ('message.updated', 'message.deleted')
+    order by event.seq desc
+    limit 1;
+    -- First, because it locks the queues, and deliveries come after them: see the lock order in 210_events.
+    if private.is_forwarded(new) then
+        perform private.queue_deliveries(new, v_event.kind, v_event.seq);
+    end if;
+    if new.deleted_at is not null then
+        with cancelled as (
+            delete from public.twin_deliveries as delivery
+            where delivery.message_id = new.id and delivery.state <> 'delivered' and delivery.seq < v_event.seq
+            returning delivery.ai_twin_id, delivery.kind, delivery.attempts
+        )
+
+        select array_agg(cancelled.ai_twin_id) into v_unknowing
+        from cancelled
+        where cancelled.kind = 'message.created' and cancelled.attempts = 0;
+    else
+        v_unknowing := array(
+            select delivery.ai_twin_id
+            from public.twin_deliveries as delivery
+            where delivery.message_id = new.id and delivery.kind = 'message.created'
+                and delivery.state = 'pending' and delivery.attempts = 0
+        );
+    end if;
+    -- They do not know the message yet: its delivery will have the new text, or is gone.
+    delete from public.twin_deliveries as delivery
+    where delivery.message_id = new.id and delivery.seq = v_event.seq and delivery.ai_twin_id = any(v_unknowing);
     return null;
 end
 $$;
-comment on function private.cancel_deliveries_trigger() is
-'Removes the pending and dead deliveries of a deleted message.';
+comment on function private.queue_change_trigger() is
+'Queues an edit or a deletion of a message for the twins of its channel that may have received it. Removes the pending and
+dead deliveries of a deleted message.';
 
 create function public.list_twin_deliveries(jsonb) returns json
 language plpgsql
@@ -12529,11 +13807,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_twin_id uuid := private.parse_uuid($1, 'ai_twin_id');
-    v_state text := private.parse_text($1, 'state', 20, 'dead');
+    v_state text := private.parse_text($1, 'state', 20, 'all');
     v_limit integer := private.parse_integer($1, 'limit', 1, 200, 50);
 begin
-    if v_state not in ('pending', 'delivered', 'dead') then
-        perform private.fail(400, 'invalid_field', 'state must be pending, delivered or dead.', 'state');
+    if v_state not in ('all', 'pending', 'delivered', 'dead') then
+        perform private.fail(400, 'invalid_field', 'state must be all, pending, delivered or dead.', 'state');
     end if;
     return private.succeed((
         select coalesce(jsonb_agg(jsonb_build_object(
@@ -12541,6 +13819,7 @@ begin
             'channel_id', found.channel_id,
             'message_id', found.message_id,
             'seq', found.seq,
+            'kind', found.kind,
             'state', found.state,
             'attempts', found.attempts,
             'next_attempt_at', private.format_time(found.next_attempt_at),
@@ -12550,18 +13829,27 @@ begin
             'finished_at', private.format_time(found.finished_at)
         ) order by found.created_at desc, found.channel_id, found.seq desc), '[]')
         from (
-            select delivery.*
-            from public.twin_deliveries as delivery
-            where delivery.ai_twin_id = v_twin_id and delivery.state = v_state
-            order by delivery.created_at desc, delivery.channel_id, delivery.seq desc
+            select newest.*
+            from unnest(
+                case v_state when 'all' then '{pending,delivered,dead}'::text[] else array[v_state] end
+            ) as wanted (state)
+            -- Each state from the newest on, by twin_deliveries_newest_idx.
+            cross join lateral (
+                select delivery.*
+                from public.twin_deliveries as delivery
+                where delivery.ai_twin_id = v_twin_id and delivery.state = wanted.state
+                order by delivery.created_at desc, delivery.channel_id, delivery.seq desc
+                limit v_limit
+            ) as newest
+            order by newest.created_at desc, newest.channel_id, newest.seq desc
             limit v_limit
         ) as found
     ));
 end
 $$;
 comment on function public.list_twin_deliveries(jsonb) is
-'Lists the deliveries to a twin of the caller, newest first: ai_twin_id, state (default dead), limit (1 to 200, default
-50).';
+'Lists the deliveries to a twin of the caller, newest first: ai_twin_id, state (pending, delivered, dead; default all),
+limit (1 to 200, default 50).';
 
 -- Definer, because no client writes to the outbox. It checks that the twin is the caller's.
 create function private.replay_twin_deliveries(p_twin_id uuid, p_id uuid) returns bigint
@@ -12586,7 +13874,7 @@ begin
     order by queue.channel_id
     for update;
     update public.twin_deliveries as delivery
-    set state = 'pending', attempts = 0, finished_at = null
+    set state = 'pending', attempts = 0, first_attempt_at = null, finished_at = null
     where delivery.ai_twin_id = p_twin_id and delivery.state = 'dead' and delivery.id = coalesce(p_id, delivery.id);
     get diagnostics v_replayed = row_count;
     update private.twin_queues as queue set due_at = now()
@@ -12630,7 +13918,18 @@ as $$
 declare
     v_time text := floor(extract(epoch from now()))::text;
     v_body text := (
-        select (private.render_message(message) || jsonb_build_object('seq', message.seq))::text
+        select (
+            case p_delivery.kind
+                when 'message.deleted' then jsonb_build_object(
+                    'id', message.id,
+                    'channel_id', message.channel_id,
+                    'deleted_at', private.format_time(message.deleted_at)
+                )
+                else private.render_message(message)
+                    || private.render_author(message.user_id, message.ai_twin_id)
+            end
+            || jsonb_build_object('seq', p_delivery.seq, 'event', p_delivery.kind)
+        )::text
         from public.messages as message
         where message.id = p_delivery.message_id
     );
@@ -12643,6 +13942,7 @@ begin
             'content-type', 'application/json',
             'threadline-delivery', p_delivery.id,
             'threadline-twin', p_delivery.ai_twin_id,
+            'threadline-event', p_delivery.kind,
             'threadline-signature',
             't=' || v_time || ',' || private.sign_delivery(p_delivery.ai_twin_id, v_time || '.' || v_body)
         ),
@@ -12651,7 +13951,7 @@ begin
 end
 $$;
 comment on function private.render_delivery(public.twin_deliveries, uuid) is
-'Renders a delivery as a signed HTTP request with the current text of the message.';
+'Renders a delivery as a signed HTTP request with the current text of the message, or with the deletion.';
 
 create function private.list_due_queues(p_limit integer) returns table (ai_twin_id uuid, channel_id uuid)
 language sql
@@ -12760,7 +14060,10 @@ begin
             and (candidate.id is null or candidate.id in (select held.id from held))
     ), attempted as (
         update public.twin_deliveries as delivery
-        set attempts = delivery.attempts + 1, next_attempt_at = null
+        set
+            attempts = delivery.attempts + 1,
+            first_attempt_at = coalesce(delivery.first_attempt_at, now()),
+            next_attempt_at = null
         from candidate
         where delivery.id = candidate.id and candidate.id in (select held.id from held)
         returning delivery, candidate.lease
@@ -12805,6 +14108,52 @@ $$;
 comment on function private.retry_delay(integer) is
 'The wait after p_attempts failures: four times as long after each, at most an hour.';
 
+create function private.hold_time(p_status integer) returns interval
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- An outage fails the next delivery too, so it may hold up the queue for longer than a message that the webhook
+    -- cannot take.
+    select make_interval(secs => settings.twin_skip_seconds)
+        * case when p_status is null or p_status in (408, 429, 502, 503, 504) then 6 else 1 end
+    from private.settings as settings
+$$;
+comment on function private.hold_time(integer) is
+'How long after its first attempt a failing delivery may hold up its queue, by the last status of the webhook.';
+
+create function private.unsubscribe_twin(p_id uuid, p_lease uuid) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_twin_id uuid := (select queue.ai_twin_id from private.twin_queues as queue where queue.lease = p_lease);
+begin
+    if v_twin_id is null then
+        return null;
+    end if;
+    -- In the lock order of 210_events: the webhook, its queues, their deliveries.
+    update public.twin_webhooks as webhook set unsubscribed_at = now() where webhook.ai_twin_id = v_twin_id;
+    perform from private.twin_queues as queue
+    where queue.ai_twin_id = v_twin_id
+    order by queue.channel_id
+    for update;
+    update public.twin_deliveries as delivery
+    set
+        state = 'dead',
+        last_status = case when delivery.id = p_id then 410 else delivery.last_status end,
+        last_error = 'The webhook answered 410: it is unsubscribed.',
+        next_attempt_at = null,
+        finished_at = now()
+    where delivery.ai_twin_id = v_twin_id and delivery.state = 'pending';
+    update private.twin_queues as queue set lease = null, due_at = null where queue.ai_twin_id = v_twin_id;
+    return 'dead';
+end
+$$;
+comment on function private.unsubscribe_twin(uuid, uuid) is
+'Stops the deliveries to a twin whose webhook answered 410 Gone; its pending ones are dead. Returns the new state of the
+delivery, or null if the lease has passed to another worker.';
+
 -- Definer, because no client writes to the outbox.
 create function private.finish_delivery(p_id uuid, p_lease uuid, p_status integer, p_error text) returns text
 language plpgsql
@@ -12815,6 +14164,9 @@ declare
     v_queue private.twin_queues;
     v_delivery public.twin_deliveries;
 begin
+    if p_status = 410 then
+        return private.unsubscribe_twin(p_id, p_lease);
+    end if;
     select * into v_queue from private.twin_queues as queue where queue.lease = p_lease for update;
     if v_queue.lease is null then
         return null;
@@ -12824,14 +14176,18 @@ begin
         state = outcome.state,
         last_status = p_status,
         last_error = left(p_error, 200),
-        next_attempt_at = case when outcome.state = 'pending' then now() + private.retry_delay(delivery.attempts) end,
+        next_attempt_at = case when outcome.state = 'pending' then least(
+            now() + private.retry_delay(delivery.attempts), delivery.first_attempt_at + private.hold_time(p_status)
+        ) end,
         finished_at = case when outcome.state <> 'pending' then now() end
     from public.twin_deliveries as attempt
     cross join private.settings as settings
     cross join lateral (
         select case
             when p_error is null then 'delivered'
-            when attempt.attempts >= settings.twin_max_attempts then 'dead'
+            when attempt.attempts >= settings.twin_max_attempts
+                or now() - attempt.first_attempt_at >= private.hold_time(p_status)
+                then 'dead'
             else 'pending'
         end as state
     ) as outcome
@@ -12860,8 +14216,8 @@ begin
 end
 $$;
 comment on function private.finish_delivery(uuid, uuid, integer, text) is
-'Ends an attempt and returns the new state: delivered if p_error is null, dead after the last attempt, else pending.
-Returns null if the lease has passed to another worker or the message was deleted.';
+'Ends an attempt and returns the new state: delivered if p_error is null, dead after the last attempt or the longest hold,
+else pending. Returns null if the lease has passed to another worker or the message was deleted.';
 
 create function public.finish_delivery(jsonb) returns json
 language plpgsql
@@ -13063,6 +14419,7 @@ alter table private.constraint_codes enable row level security;
 insert into private.constraint_codes (constraint_name, code) values
 ('messages_pkey', 'messages_pkey'),
 ('messages_content_length', 'messages_content_length'),
+('messages_content_visible', 'messages_content_visible'),
 ('messages_content_type_length', 'messages_content_type_length'),
 ('messages_metadata_object', 'messages_metadata_object'),
 ('messages_metadata_size', 'messages_metadata_size'),
@@ -13094,7 +14451,11 @@ insert into private.constraint_codes (constraint_name, code) values
 ('twin_webhooks_pkey', 'twin_webhooks_pkey'),
 ('twin_webhooks_url_form', 'twin_webhooks_url_form'),
 ('twin_webhooks_url_length', 'twin_webhooks_url_length'),
-('twin_webhooks_ai_twin_id_fkey', 'twin_webhooks_ai_twin_id_fkey');
+('twin_webhooks_ai_twin_id_fkey', 'twin_webhooks_ai_twin_id_fkey'),
+('workspaces_name_printable', 'workspaces_name_printable'),
+('workspaces_home_country_form', 'workspaces_home_country_form'),
+('workspaces_language_form', 'workspaces_language_form'),
+('workspace_invitations_email_form', 'workspace_invitations_email_form');
 
 -- Definer, because no client reads the tables of `private`.
 create function private.render_failure(
@@ -13116,6 +14477,11 @@ begin
     if p_sqlstate ~ '^PT[1-5][0-9]{2}$' then
         status := substr(p_sqlstate, 3)::integer;
         v_code := coalesce(nullif(p_detail, ''), 'refused');
+        v_message := p_message;
+    elsif p_sqlstate = '42501' and p_detail in ('owner_required', 'workspace_member_required') then
+        -- Our own texts, under the SQLSTATE of a failed policy.
+        status := 403;
+        v_code := p_detail;
         v_message := p_message;
     elsif p_sqlstate = '42501' then
         status := 403;
@@ -13810,7 +15176,8 @@ user_id; returns the receipt.';
 -- Callers export what they may read; the cursor of a page leads to the next one.
 
 -- Definer, because no client writes the audit log. It checks that the caller may read what is exported.
-create function private.record_export(p_conversation_id uuid, p_channel_id uuid) returns void
+create function private.record_export(p_conversation_id uuid, p_channel_id uuid, p_is_later_page boolean)
+returns void
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -13819,6 +15186,7 @@ begin
     perform private.record_audit(conversation.workspace_id, 'conversation.exported', conversation.id, '{}')
     from public.conversations as conversation
     where conversation.id = p_conversation_id
+        and not (p_is_later_page and private.has_exported(conversation.workspace_id, conversation.id))
         and (
             private.is_service()
             or exists (select from private.my_workspaces as mine where mine.id = conversation.workspace_id)
@@ -13826,14 +15194,33 @@ begin
     perform private.record_audit(channel.workspace_id, 'channel.exported', channel.id, '{}')
     from public.channels as channel
     where channel.id = p_channel_id
+        and not (p_is_later_page and private.has_exported(channel.workspace_id, channel.id))
         and (
             private.is_service()
             or exists (select from private.my_channels as mine where mine.id = channel.id)
         );
 end
 $$;
-comment on function private.record_export(uuid, uuid) is
-'Writes the audit line of an export of a conversation or a channel, whose first page the caller reads.';
+comment on function private.record_export(uuid, uuid, boolean) is
+'Writes the audit line of an export of a conversation or a channel. A later page has a line only if the caller has none
+of the last hour: a cursor that the caller made up leaves a line too.';
+
+create function private.has_exported(p_workspace_id uuid, p_subject_id uuid) returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from public.audit_log as line
+        where line.workspace_id = p_workspace_id
+            and line.at > now() - interval '1 hour'
+            and line.subject_id = p_subject_id
+            and line.action in ('channel.exported', 'conversation.exported')
+            and line.actor_id is not distinct from private.acting_user_id()
+    )
+$$;
+comment on function private.has_exported(uuid, uuid) is
+'Whether the acting user has an audit line for an export of this conversation or channel in the last hour.';
 
 create function public.export_conversation(jsonb) returns json
 language plpgsql
@@ -13857,9 +15244,7 @@ begin
             'This conversation does not exist or is not yours. Check conversation_id.', 'conversation_id'
         );
     end if;
-    if v_after is null then
-        perform private.record_export(v_id, null);
-    else
+    if v_after is not null then
         select stored.sent_at, stored.sequence, stored.received_at, stored.external_id
         into v_at, v_sequence, v_received_at, v_external_id
         from public.conversation_messages as stored
@@ -13873,6 +15258,7 @@ begin
             );
         end if;
     end if;
+    perform private.record_export(v_id, null, v_after is not null);
     select
         coalesce(jsonb_agg(
             page.message order by page.sent_at, page.sequence, page.received_at, page.external_id
@@ -13978,13 +15364,7 @@ begin
     -- Check the channel before the cursor, which would tell non-members which channel a message is in.
     perform private.require_channel(v_id);
     v_after := coalesce(private.find_cursor($1, 'after', v_id), 0);
-    -- A cursor before the first message reads the whole channel too.
-    if not exists (
-        select from public.messages as said
-        where said.channel_id = v_id and said.deleted_at is null and said.seq <= v_after
-    ) then
-        perform private.record_export(null, v_id);
-    end if;
+    perform private.record_export(null, v_id, v_after > 0);
     select
         private.render_export(array_agg(page.id) filter (where page.is_in)),
         max(page.seq) filter (where page.is_in),
@@ -14345,6 +15725,8 @@ begin
     perform private.settle_media(null, p_limit);
     v_removed := private.delete_expired(p_limit) || private.delete_history(p_limit)
         || private.delete_past_retention(p_limit);
+    -- Last, because it holds matching locks until the round ends.
+    v_removed := v_removed || jsonb_build_object('late_matches', private.match_late_conversations(p_limit));
     update private.clean_ups as last
     set finished_at = clock_timestamp(), removed = v_removed
     where last.is_only_row;
@@ -14739,6 +16121,23 @@ insert into private.calls (function_name, schema_name, is_counted, is_paged, tak
 ('remove_reaction', 'public', true, false, false),
 ('list_channel_events', 'public', true, false, false),
 ('list_my_channels', 'private', true, false, false),
+('list_conversations', 'private', true, false, false),
+('list_workspaces', 'private', true, false, false),
+('create_workspace', 'private', true, false, false),
+('get_workspace', 'private', true, false, false),
+('update_workspace', 'private', true, false, false),
+('delete_workspace', 'private', true, false, false),
+('list_workspace_members', 'private', true, false, false),
+('set_member_role', 'private', true, false, false),
+('remove_workspace_member', 'private', true, false, false),
+('create_invitation', 'private', true, false, false),
+('list_invitations', 'private', true, false, false),
+('revoke_invitation', 'private', true, false, false),
+('list_my_invitations', 'private', true, false, false),
+('accept_invitation', 'private', true, false, false),
+('mark_read', 'private', true, false, false),
+('open_direct', 'private', true, false, false),
+('list_user_events', 'private', true, false, false),
 ('set_twin_webhook', 'public', true, false, false),
 ('remove_twin_webhook', 'public', true, false, false),
 ('rotate_twin_secret', 'public', true, false, false),
@@ -14983,7 +16382,7 @@ begin
         headers := '{}';
     else
         v_answer := private.call_api(
-            p_function, p_headers::jsonb, private.parse_object(convert_to(p_parameters, 'UTF8')), p_body
+            p_function, p_headers::jsonb, private.parse_json(convert_to(p_parameters, 'UTF8')), p_body
         );
         status := v_answer.status;
         headers := v_answer.headers;
@@ -15007,11 +16406,19 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_headers text := coalesce(current_setting('request.headers', true), '');
     v_callers text;
 begin
-    if coalesce(current_setting('request.headers', true), '') = '' or current_query() !~* '^\s*explain\M' then
+    if v_headers = '' then
+        return true;
+    elsif strpos(v_headers, 'count=') > 0 and v_headers::json ->> 'prefer' ~ 'count=(planned|estimated)' then
+        perform private.fail(
+            403, 'plan_refused', 'Estimates could show data of other users. Send Prefer: count=exact instead.'
+        );
+    elsif current_query() !~* '^\s*explain\M' then
         return true;
     end if;
+    -- Of several Prefer headers only one stands in the setting, so the text of the query decides too.
     -- A function that Postgres calls while it plans keeps its plans, so they must return rows.
     get diagnostics v_callers = pg_context;
     if strpos(v_callers, e'\n') > 0 then
@@ -15024,8 +16431,8 @@ begin
 end
 $$;
 comment on function private.is_executed() is
-'Whether the query that is being planned will also run. False for a count=planned of the Data API, PT403 for any other
-EXPLAIN of the Data API.';
+'Whether the query that is being planned will also run. PT403 for a request of the Data API that asks for an estimate or
+a plan; false for an estimate that hides among several headers.';
 
 do $$
 declare
@@ -15103,7 +16510,11 @@ create trigger threadline_30_hand_over
 before delete on auth.users
 for each row execute function private.hand_over_user_trigger();
 
+-- Statements that clients may not run name the function to call: triggers with the number 05.
 -- workspaces: a workspace changes. Only an owner changes how long messages are kept.
+create trigger workspaces_05_refuse
+before insert on public.workspaces
+for each statement execute function private.refuse_statement_trigger('create_workspace');
 create trigger workspaces_10_stamp
 before update on public.workspaces
 for each row execute function private.set_updated_at_trigger();
@@ -15132,6 +16543,9 @@ for each row when (old.language is distinct from new.language)
 execute function private.set_workspace_language_trigger();
 
 -- workspace_members: a member changes role or leaves. Only owners make, change or remove owners, and one stays.
+create trigger workspace_members_05_refuse
+before insert on public.workspace_members
+for each statement execute function private.refuse_statement_trigger('create_invitation');
 create trigger workspace_members_10_protect_owners
 before update or delete on public.workspace_members
 for each row execute function private.protect_workspace_owners_trigger();
@@ -15151,6 +16565,12 @@ after update on public.workspace_members
 for each row when (old.role <> new.role) execute function private.record_workspace_membership_trigger();
 
 -- workspace_invitations: a user is invited, and told.
+create trigger workspace_invitations_05_refuse
+before insert on public.workspace_invitations
+for each statement execute function private.refuse_statement_trigger('create_invitation');
+create trigger workspace_invitations_06_refuse
+before update or delete on public.workspace_invitations
+for each statement execute function private.refuse_statement_trigger('revoke_invitation');
 create trigger workspace_invitations_10_tell
 after insert on public.workspace_invitations
 for each row when (new.email is not null) execute function private.record_invitation_trigger();
@@ -15368,7 +16788,10 @@ create trigger channels_36_set_language
 after insert or update of language, workspace_id on public.channels
 for each row execute function private.set_channel_language_trigger();
 
--- Before the delete, while the log still numbers the broadcasts.
+-- Before the delete, while the log still numbers the broadcasts. 38 locks the channel for both.
+create trigger channels_38_tell_deletion
+before delete on public.channels
+for each row execute function private.broadcast_channel_deletion_trigger();
 create trigger channels_40_redact
 before delete on public.channels
 for each row execute function private.redact_channel_trigger();
@@ -15457,11 +16880,13 @@ for each row execute function private.redact_channel_trigger();
 -- 20 and 30 run under that lock. Then the policies and constraints check the row.
 -- Insert, after: 50 queues it for twins, 60 indexes it for search, 65 stores its mentions, 70 keeps its files. At
 -- the end of the transaction message_events_10_broadcast sends the event.
--- Update: 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
--- 81 forgets what an edit or a deletion took away. If the message was deleted, 82 cancels its deliveries. 83 corrects
--- its mentions.
+-- Update: 35 keeps all but the content as it is. 40 keeps the old text of an edit, and records an edit or a deletion. After: 80 updates the search index.
+-- 81 forgets what an edit or a deletion took away. 82 queues the change for twins. 83 corrects its mentions.
 -- Delete of the row (erasure or a cascade): 90 records the deletion unless it was deleted before; 91 leaves search; 92
 -- forgets it.
+create trigger messages_05_refuse
+before delete on public.messages
+for each statement execute function private.refuse_statement_trigger('delete_message');
 create trigger messages_10_admit
 before insert on public.messages
 for each row execute function private.admit_message_trigger();
@@ -15480,6 +16905,19 @@ execute function private.require_attachments_trigger();
 create trigger messages_30_set_hops
 before insert on public.messages
 for each row when (new.ai_twin_id is not null) execute function private.set_hops_trigger();
+create trigger messages_35_protect
+before update on public.messages
+for each row when (
+    (
+        old.id, old.channel_id, old.user_id, old.ai_twin_id, old.parent_message_id, old.conversation_id,
+        old.content_type, old.metadata, old.attachments
+    )
+    is distinct from (
+        new.id, new.channel_id, new.user_id, new.ai_twin_id, new.parent_message_id, new.conversation_id,
+        new.content_type, new.metadata, new.attachments
+    )
+)
+execute function private.protect_message_trigger();
 create trigger messages_40_record_change
 before update on public.messages
 for each row execute function private.record_message_change_trigger();
@@ -15505,9 +16943,10 @@ after update of content, deleted_at on public.messages
 for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
 execute function private.forget_message_trigger();
 -- After 81: a twin that leaves the channel locks its broadcasts before its deliveries, too.
-create trigger messages_82_cancel_deliveries
-after update of deleted_at on public.messages
-for each row when (new.deleted_at is not null) execute function private.cancel_deliveries_trigger();
+create trigger messages_82_queue_change
+after update of content, deleted_at on public.messages
+for each row when ((old.content, old.deleted_at) is distinct from (new.content, new.deleted_at))
+execute function private.queue_change_trigger();
 create trigger messages_83_record_mentions
 after update of content, deleted_at on public.messages
 for each row when (
@@ -15529,7 +16968,14 @@ referencing old table as removed
 for each statement execute function private.forget_messages_trigger();
 
 -- message_reactions: a member adds or removes a reaction.
--- 10 copies the channel from the message and locks the channel; 20 records the event.
+-- 06 gives the emoji its one spelling. 10 copies the channel from the message and locks the channel; 20 records the
+-- event.
+create trigger message_reactions_05_refuse
+before update on public.message_reactions
+for each statement execute function private.refuse_statement_trigger('toggle_reaction');
+create trigger message_reactions_06_normalize
+before insert on public.message_reactions
+for each row execute function private.normalize_emoji_trigger();
 create trigger message_reactions_10_set_channel
 before insert on public.message_reactions
 for each row execute function private.set_message_channel_trigger();
@@ -15538,6 +16984,9 @@ after insert or delete on public.message_reactions
 for each row execute function private.record_reaction_or_pin_trigger();
 
 -- message_pins: a member pins or unpins a message. The same steps as for a reaction.
+create trigger message_pins_05_refuse
+before update on public.message_pins
+for each statement execute function private.refuse_statement_trigger('pin_message');
 create trigger message_pins_10_set_channel
 before insert on public.message_pins
 for each row execute function private.set_message_channel_trigger();
@@ -15566,7 +17015,15 @@ after delete on public.attachments
 referencing old table as removed
 for each statement execute function private.retire_ids_trigger();
 
+-- message_files: the row of a message goes, and with it its files. A deleted message keeps its row (350_redaction).
+create trigger message_files_10_drop_unused
+after delete on private.message_files
+for each row execute function private.drop_unused_file_trigger();
+
 -- twin_webhooks: a webhook changes.
+create trigger twin_webhooks_05_refuse
+before insert or update on public.twin_webhooks
+for each statement execute function private.refuse_statement_trigger('set_twin_webhook');
 create trigger twin_webhooks_10_stamp
 before update on public.twin_webhooks
 for each row execute function private.set_updated_at_trigger();
@@ -15615,10 +17072,6 @@ revoke all on
     public.workspace_members,
     public.workspaces
 from public, anon, authenticated, service_role;
-revoke all on sequence
-    public.audit_log_id_seq,
-    public.ingest_log_id_seq
-from public, anon, authenticated, service_role;
 revoke all on function
     public.accept_invitation(text, uuid),
     public.add_reaction(jsonb),
@@ -15644,6 +17097,7 @@ revoke all on function
     public.index_conversations(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
+    public.list_conversations(integer, text),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_my_channels(integer, integer),
@@ -15698,11 +17152,19 @@ grant select, update (is_muted, is_pinned) on public.member_states to authentica
 grant select on public.message_edits to authenticated;
 grant select on public.message_events to authenticated;
 grant select on public.message_mentions to authenticated;
-grant select, delete, insert (message_id, pinned_by) on public.message_pins to authenticated;
-grant select, delete, insert (id, message_id, user_id, emoji) on public.message_reactions to authenticated;
+-- What a trigger with the number 05 refuses is granted, so that clients get its hint.
+grant select, delete, insert (message_id, pinned_by), update (message_id, pinned_by)
+on public.message_pins to authenticated;
+grant select, delete, insert (id, message_id, user_id, emoji), update (id, message_id, user_id, emoji)
+on public.message_reactions to authenticated;
 grant
     select,
-    update (content),
+    -- For upserts. A trigger keeps all but content as it is, and another one refuses to delete.
+    delete,
+    update (
+        id, channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
+        content, content_type, metadata, attachments
+   ),
     insert (
         id, channel_id, user_id, ai_twin_id, parent_message_id, conversation_id,
         content, content_type, metadata, attachments
@@ -15714,15 +17176,21 @@ grant select, delete, insert (id, workspace_id, full_name, phone), update (full_
 on public.people to authenticated;
 grant select, delete, insert (person_id, kind, value, app) on public.person_identifiers to authenticated;
 grant select on public.twin_deliveries to authenticated;
-grant select, delete on public.twin_webhooks to authenticated;
+grant select, delete, insert (ai_twin_id, url), update (ai_twin_id, url) on public.twin_webhooks to authenticated;
 grant select on public.user_events to authenticated;
 grant select, update (display_name, avatar_url) on public.user_profiles to authenticated;
 grant select (
     id, workspace_id, channel_id, email, role, invited_by, created_at, expires_at, revoked_at, accepted_at, accepted_by
 )
 on public.workspace_invitations to authenticated;
-grant select, delete, update (role) on public.workspace_members to authenticated;
-grant select, delete, update (name, home_country, language, conversation_days, channel_days)
+grant
+    delete, insert (workspace_id, channel_id, email, role, expires_at),
+    update (workspace_id, channel_id, email, role, expires_at, revoked_at)
+on public.workspace_invitations to authenticated;
+grant select, delete, insert (workspace_id, user_id, role), update (role) on public.workspace_members to authenticated;
+grant
+    select, delete, insert (name, home_country, language),
+    update (name, home_country, language, conversation_days, channel_days)
 on public.workspaces to authenticated;
 grant select on private.my_channels to authenticated;
 grant select on private.my_peer_twins to authenticated;
@@ -15756,6 +17224,7 @@ grant execute on function
     public.get_message(jsonb),
     public.keys(public.messaging_connections),
     public.list_channel_events(jsonb),
+    public.list_conversations(integer, text),
     public.list_message_edits(jsonb),
     public.list_messages(jsonb),
     public.list_my_channels(integer, integer),
@@ -15787,6 +17256,31 @@ to authenticated;
 
 -- Functions: helpers behind them.
 grant execute on function
+    private.render_workspace(public.workspaces, text),
+    private.render_inbox_entry(public.conversations),
+    private.find_newest_conversations(timestamptz, uuid, integer),
+    private.list_conversations(jsonb),
+    private.require_user(),
+    private.require_workspace(uuid),
+    private.require_management(uuid),
+    private.require_workspace_member(uuid, uuid),
+    private.parse_number(jsonb, text, text),
+    private.list_workspaces(jsonb),
+    private.create_workspace(jsonb),
+    private.get_workspace(jsonb),
+    private.update_workspace(jsonb),
+    private.delete_workspace(jsonb),
+    private.list_workspace_members(jsonb),
+    private.set_member_role(jsonb),
+    private.remove_workspace_member(jsonb),
+    private.create_invitation(jsonb),
+    private.list_invitations(jsonb),
+    private.revoke_invitation(jsonb),
+    private.list_my_invitations(jsonb),
+    private.accept_invitation(jsonb),
+    private.mark_read(jsonb),
+    private.open_direct(jsonb),
+    private.list_user_events(jsonb),
     private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
     private.begin_summary(jsonb),
@@ -15804,12 +17298,18 @@ grant execute on function
     private.open_direct(uuid[], uuid),
     private.hide_direct_channel(uuid, uuid),
     private.render_user_event(public.user_events),
-    private.record_export(uuid, uuid),
+    private.record_export(uuid, uuid, boolean),
     private.revoke_invitation(uuid),
     private.revoke_messaging_key(uuid),
     private.set_reaction(jsonb, text),
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
-    private.message_count(uuid),
+    private.find_channel_state(uuid),
+    private.list_threads(uuid[]),
+    private.parse_boolean(jsonb, text),
+    private.parse_content(jsonb),
+    private.parse_emoji(jsonb),
+    private.normalize_emoji(text),
+    private.visible_character(),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
     private.spend_request(),
@@ -15824,7 +17324,7 @@ grant execute on function
     private.find_mentions(text),
     private.require_upload_channel(jsonb),
     private.require_message(uuid),
-    private.list_page(uuid, uuid, bigint, bigint, integer, integer),
+    private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.finish_idempotent(text, text, integer, text),
     private.fold_text(text, boolean),
@@ -15842,6 +17342,7 @@ grant execute on function
     private.search_messages(private.message_search),
     private.measure_messages(uuid, bigint, integer),
     private.is_my_folder(text, boolean),
+    private.is_retired_file(text),
     private.is_my_media(text),
     private.is_my_live_topic(text),
     private.is_my_topic(text),
@@ -15946,7 +17447,8 @@ grant select, insert, delete on public.person_identifiers to service_role;
 grant select on public.twin_deliveries to service_role;
 grant select, delete on public.twin_webhooks to service_role;
 grant select on public.user_events to service_role;
-grant select, insert, update, delete on public.user_profiles to service_role;
+-- A profile goes with its user: without it, messages would lose their author.
+grant select, insert, update on public.user_profiles to service_role;
 grant select, insert, update, delete on public.workspace_members to service_role;
 grant
     select, delete, insert (name, home_country, language, conversation_days, channel_days, created_by),
@@ -16005,6 +17507,24 @@ to service_role;
 
 -- Functions: helpers behind them.
 grant execute on function
+    private.require_user(),
+    private.list_conversations(jsonb),
+    private.list_workspaces(jsonb),
+    private.create_workspace(jsonb),
+    private.get_workspace(jsonb),
+    private.update_workspace(jsonb),
+    private.delete_workspace(jsonb),
+    private.list_workspace_members(jsonb),
+    private.set_member_role(jsonb),
+    private.remove_workspace_member(jsonb),
+    private.create_invitation(jsonb),
+    private.list_invitations(jsonb),
+    private.revoke_invitation(jsonb),
+    private.list_my_invitations(jsonb),
+    private.accept_invitation(jsonb),
+    private.mark_read(jsonb),
+    private.open_direct(jsonb),
+    private.list_user_events(jsonb),
     private.authenticate_connection(text, text, text),
     private.admit_upload(jsonb),
     private.begin_idempotent(text, text, jsonb),
@@ -16018,7 +17538,13 @@ grant execute on function
     private.lease_summary(uuid, bigint, integer, text, integer, integer),
     private.clean_up(integer),
     private.is_replay(jsonb, private.ingest_conversation[], uuid[]),
-    private.message_count(uuid),
+    private.find_channel_state(uuid),
+    private.list_threads(uuid[]),
+    private.parse_boolean(jsonb, text),
+    private.parse_content(jsonb),
+    private.parse_emoji(jsonb),
+    private.normalize_emoji(text),
+    private.visible_character(),
     private.count_messages(jsonb),
     private.create_conversations(private.ingest_source, private.ingest_participant[]),
     private.decode_text(bytea),
@@ -16041,7 +17567,7 @@ grant execute on function
     private.require_upload_channel(jsonb),
     private.find_conversations(private.ingest_source, private.ingest_conversation[]),
     private.require_message(uuid),
-    private.list_page(uuid, uuid, bigint, bigint, integer, integer),
+    private.list_page(uuid, uuid, boolean, bigint, bigint, integer, integer),
     private.find_summary(uuid, bigint, integer, text, integer),
     private.spend_failed_request(jsonb),
     private.spend_project_summary(),
@@ -16065,7 +17591,9 @@ grant execute on function
     private.lock_my_channel(uuid),
     private.lock_conversations(uuid[]),
     private.lock_source(private.ingest_source),
-    private.record_export(uuid, uuid),
+    private.can_match(uuid),
+    private.wait_to_match(uuid),
+    private.record_export(uuid, uuid, boolean),
     private.place_messages(private.ingest_message[], uuid[]),
     private.send_changes(jsonb, uuid[], private.ingest_result[]),
     private.broadcast_conversations(uuid[]),

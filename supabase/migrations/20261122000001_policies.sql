@@ -301,6 +301,7 @@ as restrictive for select to authenticated
 using (
     bucket_id is distinct from 'attachments'
     or (private.is_my_folder(name) and not private.is_retired_file(name))
+    or private.is_my_media(name)
 );
 create policy objects_insert_attachment_member on storage.objects
 as restrictive for insert to authenticated
